@@ -1,0 +1,104 @@
+//! The configuration: read and validated once, then only values.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::domain::{ConnectorName, Limits};
+
+/// Everything an operator may set, with its default where nothing is set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Where it keeps its files.
+    pub data: PathBuf,
+    /// Where connectors are dropped.
+    pub plugins: PathBuf,
+    /// The address that Test Manager reaches, a path prefix allowed; absent: `http://{listen}`.
+    pub public_url: Option<url::Url>,
+    /// Moves everything but `/hooks` to another listener.
+    pub admin_listen: Option<SocketAddr>,
+    /// What Test Manager's requests look like.
+    pub webhook: Webhook,
+    /// The limits of every connector.
+    pub limits: Limits,
+    /// Limits of single connectors, complete.
+    pub connector_limits: BTreeMap<ConnectorName, Limits>,
+    /// Runs at once in the whole host.
+    pub concurrent_runs_host: u32,
+    /// How often the plugins folder is read again, milliseconds, whatever notifications say.
+    pub rescan_ms: u64,
+    /// How long events are kept, days.
+    pub events_days: u32,
+    /// How many events are kept.
+    pub events_max: u64,
+    /// How often the sweep looks for defects in doubt, milliseconds.
+    pub sweep_ms: u64,
+    /// Length of a lease on a defect's row, milliseconds; renewed at a third of it.
+    pub lease_ms: u64,
+    /// How long fresh counts are fresh, milliseconds.
+    pub kpi_fresh_ms: u64,
+    /// A PEM file of further trust anchors for trackers.
+    pub extra_ca_file: Option<PathBuf>,
+    /// Folders below which `file:` secrets may lie.
+    pub secret_file_roots: Vec<PathBuf>,
+    /// Prefixes of names that `env:` secrets may have.
+    pub secret_env_prefixes: Vec<String>,
+}
+
+/// What Test Manager's requests and answers look like, where it is not public.
+#[derive(Debug, Clone, Default)]
+pub struct Webhook {
+    /// Further paths below the token that mean Create Defect.
+    pub create_defect_paths: Vec<String>,
+    /// Further paths below the token that mean Defect KPIs; `{projectId}` stands for the project.
+    pub kpi_paths: Vec<String>,
+    /// What the answer's `id` is.
+    pub defect_id: DefectIdKind,
+    /// The three values of `status` (ok, moderate, critical), which are not public; absent: left out.
+    pub kpi_status: Option<[String; 3]>,
+}
+
+/// What Create Defect's answer carries as `id`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DefectIdKind {
+    /// The tracker's key.
+    #[default]
+    Key,
+    /// A UUID of the host's own.
+    Uuid,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: PathBuf::from("data"),
+            plugins: PathBuf::from("plugins"),
+            public_url: None,
+            admin_listen: None,
+            webhook: Webhook::default(),
+            limits: Limits::default(),
+            connector_limits: BTreeMap::new(),
+            concurrent_runs_host: 256,
+            rescan_ms: 2_000,
+            events_days: 90,
+            events_max: 1_000_000,
+            sweep_ms: 15_000,
+            lease_ms: 30_000,
+            kpi_fresh_ms: 30_000,
+            extra_ca_file: None,
+            secret_file_roots: Vec::new(),
+            secret_env_prefixes: vec!["JACKFIELD_SECRET_".to_owned()],
+        }
+    }
+}
+
+impl Config {
+    /// The limits that hold for one connector.
+    #[must_use]
+    pub fn limits_of(&self, connector: &ConnectorName) -> Limits {
+        self.connector_limits.get(connector).copied().unwrap_or(self.limits)
+    }
+}

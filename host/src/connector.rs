@@ -1,0 +1,20 @@
+//! Runs connectors: compiles and keeps them, confines each run, and carries out its requests.
+//!
+//! The only room with wasmtime and with outbound HTTP. Never meets the store: what must be durable
+//! before a write goes through [`crate::domain::Journal`].
+
+mod access;
+mod bindings;
+mod compile;
+mod egress;
+mod engine;
+mod manifest;
+mod registry;
+mod sandbox;
+mod watch;
+
+pub use access::Access;
+pub use egress::Egress;
+pub use manifest::{InvalidManifest, Manifest, SettingsProblem};
+pub use registry::{Connector, ConnectorInfo, ConnectorStatus, Interfaces, Registry};
+pub use sandbox::{Run, RunEnd, Sandbox};

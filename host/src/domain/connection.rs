@@ -1,0 +1,142 @@
+//! A connection: one configured use of a connector, and what a person granted it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Origin;
+
+/// Names a connection in the store, the admin API and the marker; never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub Uuid);
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A connector's name: the stem of its file in `plugins/`, `[a-z0-9-]{1,64}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectorName(String);
+
+impl ConnectorName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConnectorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that cannot name a connector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no connector name: use 1 to 64 of a-z, 0-9 and '-'")]
+pub struct InvalidName(pub String);
+
+impl FromStr for ConnectorName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let fits = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidName(text.to_owned())) }
+    }
+}
+
+/// The values of a connection's settings, by name; secrets are kept apart.
+pub type Settings = serde_json::Map<String, serde_json::Value>;
+
+/// One configured use of a connector. Holds no secret and no token: those are the store's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connection {
+    /// Never changes.
+    pub id: ConnectionId,
+    /// What people call it; unique.
+    pub name: String,
+    /// Which connector runs for it.
+    pub connector: ConnectorName,
+    /// Values of the settings that are no secrets.
+    pub settings: Settings,
+    /// Names of the secrets that have a value.
+    pub secrets_set: Vec<String>,
+    /// What its connector may reach, and which secret goes where.
+    pub grants: Grants,
+    /// SHA-256 of the last connector file whose demands were accepted.
+    pub accepted_sha256: Option<String>,
+    /// The one Test Manager project whose KPIs it answers; absent: any.
+    pub project: Option<String>,
+    /// Whether names may resolve to private addresses (RFC 1918, ULA).
+    pub allow_private: bool,
+    /// A paused connection answers 503.
+    pub paused: bool,
+    /// Last four characters of the newest webhook token, for people to recognise it.
+    pub token_tail: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The last event that was answered with a defect or counts.
+    pub last_success_at: Option<Timestamp>,
+    /// The last refusal: when and its detail.
+    pub last_error: Option<(Timestamp, String)>,
+}
+
+/// What a person agreed to when the connection was made or a newer version accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Origins that the connector may reach.
+    pub origins: Vec<Origin>,
+    /// Where each secret is put, by the secret's name.
+    pub secrets: BTreeMap<String, SecretGrant>,
+}
+
+/// Where the host puts one secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretGrant {
+    /// The only origin that ever receives it.
+    pub origin: Origin,
+    /// The place in a request to that origin.
+    pub place: SecretPlace,
+}
+
+/// A place for a secret in a request; the words are the manifest's `jackfield:place`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// `Authorization: Bearer …`.
+    Bearer,
+    /// A header of its own, with a text before the secret.
+    Header {
+        /// Lower-case header name.
+        name: String,
+        /// Text before the secret, often empty.
+        prefix: String,
+    },
+    /// `Authorization: Basic …`; the secret is the password, or the user where none is named.
+    Basic {
+        /// The user's name.
+        user: Option<String>,
+    },
+    /// A query parameter.
+    Query {
+        /// The parameter's name.
+        name: String,
+    },
+    /// The setting reads as an opaque text, replaced in header values and bodies on their way out.
+    Placeholder,
+    /// OAuth 2.0 client credentials: the host fetches a token and sends it as bearer.
+    ClientCredentials {
+        /// Where the token comes from.
+        token_url: url::Url,
+        /// The client's id.
+        client_id: String,
+        /// Space-separated scopes, if any.
+        scope: Option<String>,
+    },
+}

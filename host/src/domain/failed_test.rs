@@ -1,0 +1,125 @@
+//! What Create Defect is about, and the marker by which its defect is found again.
+
+use data_encoding::{Encoding, Specification};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::sync::LazyLock;
+use uuid::Uuid;
+
+use super::ConnectionId;
+
+/// One failed test: its identity is (execution, case, variation); the link is only carried along.
+///
+/// Source: the Create Defect body in UiPath's Test Manager user guide, page "Webhooks".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedTest {
+    /// `testExecutionId`.
+    pub test_execution_id: Uuid,
+    /// `testCaseId`.
+    pub test_case_id: Uuid,
+    variation_id: Option<String>,
+    /// `linkToTestCaseLog`.
+    pub link: Option<String>,
+}
+
+impl FailedTest {
+    /// Missing, null and empty variations are the same failed test.
+    #[must_use]
+    pub fn new(
+        test_execution_id: Uuid,
+        test_case_id: Uuid,
+        variation_id: Option<String>,
+        link: Option<String>,
+    ) -> Self {
+        Self {
+            test_execution_id,
+            test_case_id,
+            variation_id: variation_id.filter(|text| !text.is_empty()),
+            link: link.filter(|text| !text.is_empty()),
+        }
+    }
+
+    /// The variation; never an empty text.
+    #[must_use]
+    pub fn variation_id(&self) -> Option<&str> {
+        self.variation_id.as_deref()
+    }
+
+    /// The normalised identity: two ids in lower case and the variation, "" where there is none.
+    #[must_use]
+    pub fn key(&self) -> (String, String, &str) {
+        (
+            self.test_execution_id.to_string(),
+            self.test_case_id.to_string(),
+            self.variation_id.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+/// 26 lower-case letters and digits, one search word, that a connector writes into the tracker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Marker(String);
+
+impl Marker {
+    /// Characters in a marker; at five bits each, 130 bits of the digest.
+    pub const LENGTH: usize = 26;
+
+    /// The marker of a failed test's defect: the same whenever and wherever it is derived.
+    #[must_use]
+    pub fn derive(connection: ConnectionId, test: &FailedTest, generation: u32) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(connection.0.as_bytes());
+        digest.update(test.test_execution_id.as_bytes());
+        digest.update(test.test_case_id.as_bytes());
+        digest.update(generation.to_be_bytes());
+        digest.update(test.variation_id().unwrap_or_default().as_bytes());
+        let mut text = ALPHABET.encode(&digest.finalize());
+        text.truncate(Self::LENGTH);
+        Self(text)
+    }
+
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Digits and letters without `0`, `1`, `l` and `o`, which people misread.
+#[expect(clippy::expect_used, reason = "a constant alphabet, covered by the tests below")]
+static ALPHABET: LazyLock<Encoding> = LazyLock::new(|| {
+    let mut specification = Specification::new();
+    specification.symbols.push_str("23456789abcdefghijkmnpqrstuvwxyz");
+    specification.encoding().expect("32 distinct ASCII symbols")
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test(variation: Option<&str>) -> FailedTest {
+        FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), variation.map(str::to_owned), None)
+    }
+
+    #[test]
+    fn a_marker_is_one_lower_case_word_that_depends_on_all_of_the_key() {
+        let connection = ConnectionId(Uuid::from_u128(7));
+        let marker = Marker::derive(connection, &test(None), 1);
+        assert_eq!(marker.as_str().len(), Marker::LENGTH);
+        assert!(marker.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+        assert_eq!(marker, Marker::derive(connection, &test(Some("")), 1));
+        for other in [
+            Marker::derive(connection, &test(None), 2),
+            Marker::derive(connection, &test(Some("a")), 1),
+            Marker::derive(ConnectionId(Uuid::from_u128(8)), &test(None), 1),
+        ] {
+            assert_ne!(marker, other);
+        }
+    }
+}

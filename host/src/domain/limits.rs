@@ -1,0 +1,137 @@
+//! Every limit of the sandbox: its name, its unit, its default and the most an operator may set.
+
+use std::fmt;
+
+/// One limit's place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The config key under `[limits]`; the unit ends the name.
+    pub name: &'static str,
+    /// What holds where nothing is configured.
+    pub default: u64,
+    /// The most that the config may set.
+    pub ceiling: u64,
+    /// What is bounded, in a few words for people.
+    pub what: &'static str,
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, up to $ceiling:expr, $what:literal;)+) => {
+        /// The limits of one connector, all named with their unit.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct Limits { $($(#[doc = $doc])+ pub $name: u64,)+ }
+
+        impl Default for Limits {
+            fn default() -> Self { Self { $($name: $default,)+ } }
+        }
+
+        impl Limits {
+            /// The whole table, in the order of the docs.
+            pub const TABLE: &'static [Limit] = &[
+                $(Limit { name: stringify!($name), default: $default, ceiling: $ceiling, what: $what },)+
+            ];
+
+            /// This table's value of the limit with that name.
+            #[must_use]
+            pub fn value(&self, name: &str) -> Option<u64> {
+                match name { $(stringify!($name) => Some(self.$name),)+ _ => None }
+            }
+
+            /// Sets one limit by its name.
+            ///
+            /// # Errors
+            /// An unknown name, zero, or a value above the ceiling.
+            pub fn set(&mut self, name: &str, value: u64) -> Result<(), UnknownLimit> {
+                match name {
+                    $(stringify!($name) if (1..=$ceiling).contains(&value) => {
+                        self.$name = value;
+                        Ok(())
+                    })+
+                    $(stringify!($name) => Err(UnknownLimit::OutOfRange {
+                        name: stringify!($name), value, ceiling: $ceiling,
+                    }),)+
+                    _ => Err(UnknownLimit::Name(name.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+const MIB: u64 = 1024 * 1024;
+
+limits! {
+    /// All linear memories and tables of a run together.
+    memory_bytes = 128 * MIB, up to 1024 * MIB, "memory and tables of one run";
+    /// Time spent polling the guest; waiting for the tracker costs nothing.
+    cpu_ms = 1_000, up to 60_000, "computing time of one run";
+    /// From the start of a run to its end, waiting included.
+    run_ms = 120_000, up to 600_000, "duration of one run";
+    /// From the webhook to its answer, Create Defect.
+    create_answer_ms = 25_000, up to 300_000, "time to answer Create Defect";
+    /// From the webhook to its answer, Defect KPIs.
+    kpi_answer_ms = 10_000, up to 300_000, "time to answer Defect KPIs";
+    /// Requests that one run may send.
+    outbound_calls = 30, up to 1_000, "outbound calls of one run";
+    /// One answer of a tracker, decoded.
+    response_body_bytes = 8 * MIB, up to 256 * MIB, "body of one tracker answer";
+    /// One request to a tracker.
+    request_body_bytes = 32 * MIB, up to 256 * MIB, "body of one outbound request";
+    /// Log lines, stdout and stderr of one run together.
+    log_bytes = 64 * 1024, up to 4 * MIB, "log of one run";
+    /// A file in `plugins/`.
+    component_bytes = 64 * MIB, up to 512 * MIB, "size of a component file";
+    /// Time to compile a component.
+    compile_ms = 120_000, up to 1_800_000, "time to compile a component";
+    /// Address space of the compiling child.
+    compile_memory_bytes = 4096 * MIB, up to 65_536 * MIB, "memory to compile a component";
+    /// Runs of one connector at the same time.
+    concurrent_runs = 32, up to 1_000, "concurrent runs of one connector";
+    /// Handles (resources) that one run may hold.
+    handles = 1_000, up to 100_000, "handles of one run";
+}
+
+/// Why a limit could not be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnknownLimit {
+    /// No limit has that name.
+    Name(String),
+    /// Zero, or more than the host's maximum.
+    OutOfRange {
+        /// The limit.
+        name: &'static str,
+        /// What was asked.
+        value: u64,
+        /// The most that may be asked.
+        ceiling: u64,
+    },
+}
+
+impl fmt::Display for UnknownLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "there is no limit `{name}`"),
+            Self::OutOfRange { name, value, ceiling } => {
+                write!(f, "`{name}` = {value} is out of range: 1 to {ceiling}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for UnknownLimit {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_can_be_set_to_its_ceiling_and_no_further() {
+        let mut limits = Limits::default();
+        for limit in Limits::TABLE {
+            assert_eq!(limits.value(limit.name), Some(limit.default));
+            assert_eq!(limits.set(limit.name, limit.ceiling), Ok(()));
+            assert!(limits.set(limit.name, limit.ceiling + 1).is_err());
+            assert!(limits.set(limit.name, 0).is_err());
+        }
+        assert!(matches!(limits.set("cpu", 1), Err(UnknownLimit::Name(_))));
+    }
+}

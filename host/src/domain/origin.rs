@@ -1,0 +1,123 @@
+//! Canonical origins: scheme, host and port, compared as values and never as text.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use url::{Host, Url};
+
+/// Scheme, host and port that a connection grants. Two spellings of one origin are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    https: bool,
+    host: Host,
+    port: u16,
+}
+
+/// A text that names no origin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no origin: {why}")]
+pub struct InvalidOrigin {
+    /// What was given.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl Origin {
+    /// The origin of a parsed address.
+    ///
+    /// # Errors
+    /// Another scheme than http or https, no host, a user or password, a name with a trailing dot.
+    pub fn of(url: &Url) -> Result<Self, InvalidOrigin> {
+        let refuse = |why| Err(InvalidOrigin { text: url.to_string(), why });
+        let https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return refuse("only http and https"),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("a user or password in an address is never sent");
+        }
+        let Some(host) = url.host() else { return refuse("it has no host") };
+        if matches!(host, Host::Domain(name) if name.ends_with('.')) {
+            return refuse("the host's name ends in a dot");
+        }
+        let Some(port) = url.port_or_known_default() else { return refuse("it has no port") };
+        Ok(Self { https, host: host.to_owned(), port })
+    }
+
+    /// Whether the exchange is encrypted.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// The host, canonical: a lower-case name or an address.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The address, where the host is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self.host {
+            Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
+            Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
+            Host::Domain(_) => None,
+        }
+    }
+
+    /// The port, never absent.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    /// Takes any address of the origin; what follows the port is not part of it.
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let url = Url::parse(text).map_err(|_| InvalidOrigin {
+            text: text.to_owned(),
+            why: "write it like https://tracker.example or http://127.0.0.1:3000",
+        })?;
+        Self::of(&url)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, default) = if self.https { ("https", 443) } else { ("http", 80) };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port == default { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_origin_are_equal() {
+        for (a, b) in [
+            ("HTTP://Tracker.Example:80/x?y", "http://tracker.example"),
+            ("http://0x7f.1", "http://127.0.0.1/"),
+            ("https://[::ffff:127.0.0.1]:443", "https://[::ffff:7f00:1]"),
+        ] {
+            assert_eq!(a.parse::<Origin>(), b.parse::<Origin>());
+        }
+        assert_ne!("http://a.example".parse::<Origin>(), "https://a.example".parse::<Origin>());
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for text in ["", "a.example", "ftp://a.example", "http://u@a.example", "http://a.example./"]
+        {
+            assert!(text.parse::<Origin>().is_err(), "{text}");
+        }
+    }
+}
