@@ -1,0 +1,150 @@
+//! `cargo xtask connectors`: builds the example connectors into `plugins/`.
+//!
+//! A finished connector appears by rename, so that a host that watches the folder never sees half a
+//! file. What is up to date by the content of its inputs is left alone.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+use crate::step::{cargo, program, run as run_program, step};
+use crate::tools;
+use crate::workspace::Workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Build only this one (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    only: Vec<Example>,
+}
+
+/// The example connectors, by the names of their folders in `guest-examples/`.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Example {
+    Redmine,
+    Javascript,
+    Python,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
+    let all = Example::value_variants();
+    build(workspace, if arguments.only.is_empty() { all } else { &arguments.only })
+}
+
+/// Builds those that are not up to date.
+pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Result<()> {
+    fs::create_dir_all(workspace.guests())?;
+    for example in examples {
+        let name = example.name();
+        let plugin = workspace.plugins().join(format!("{name}.wasm"));
+        let stamp = workspace.guests().join(format!("{name}.inputs"));
+        let inputs = fingerprint(&[example.folder(workspace), workspace.root.join("wit")])?;
+        if plugin.exists() && fs::read_to_string(&stamp).is_ok_and(|known| known == inputs) {
+            println!("==> connector {name}: up to date");
+            continue;
+        }
+        step(&format!("connector {name}"), || {
+            let component = example.component(workspace)?;
+            publish(&component, &plugin)?;
+            Ok(fs::write(&stamp, &inputs)?)
+        })?;
+    }
+    Ok(())
+}
+
+impl Example {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redmine => "redmine",
+            Self::Javascript => "javascript",
+            Self::Python => "python",
+        }
+    }
+
+    fn folder(self, workspace: &Workspace) -> PathBuf {
+        workspace.root.join("guest-examples").join(self.name())
+    }
+
+    /// Builds the component and says where it lies.
+    fn component(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
+        let folder = self.folder(workspace);
+        match self {
+            Self::Redmine => rust(workspace, &folder),
+            Self::Javascript => javascript(workspace, &folder),
+            Self::Python => python(workspace, &folder),
+        }
+    }
+}
+
+fn rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+    tools::wasm_target(workspace)?;
+    let target = workspace.guests();
+    let mut build = cargo(folder);
+    build.args(["build", "--release", "--locked", "--target", tools::WASM_TARGET]);
+    run_program(build.arg("--target-dir").arg(&target), "install Rust from https://rustup.rs")?;
+    Ok(target.join(tools::WASM_TARGET).join("release/redmine.wasm"))
+}
+
+fn javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+    let modules = tools::node_modules(workspace, folder)?;
+    let component = workspace.guests().join("javascript.wasm");
+    let mut build = program("node", folder);
+    build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
+    build.args(["--wit", "../../wit", "--world", "connector", "--js", "connector.js", "--sync"]);
+    run_program(build.arg("--output").arg(&component), tools::NODE_FIX)?;
+    Ok(component)
+}
+
+fn python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+    let binaries = tools::python_venv(workspace, folder)?;
+    let component = workspace.guests().join("python.wasm");
+    let mut build = program(binaries.join("componentize-py"), folder);
+    build.args(["--wit-path", "../../wit", "--world", "connector", "componentize", "connector"]);
+    run_program(build.arg("--output").arg(&component), tools::PYTHON_FIX)?;
+    Ok(component)
+}
+
+/// Puts a finished component in place; the host ignores names that do not end in `.wasm`.
+fn publish(component: &Path, plugin: &Path) -> anyhow::Result<()> {
+    let unfinished = plugin.with_extension("wasm.unfinished");
+    fs::copy(component, &unfinished)
+        .with_context(|| format!("cannot copy {} to plugins/", component.display()))?;
+    Ok(fs::rename(&unfinished, plugin)?)
+}
+
+/// Stands for the content of all files in these folders.
+fn fingerprint(folders: &[PathBuf]) -> anyhow::Result<String> {
+    let mut files = vec![];
+    for folder in folders {
+        collect(folder, &mut files)?;
+    }
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        fs::read(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .hash(&mut hasher);
+        file.hash(&mut hasher);
+    }
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    const MADE: [&str; 3] = ["target", "node_modules", "__pycache__"];
+    for entry in
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
+        let entry = entry?;
+        if MADE.iter().any(|made| entry.file_name() == *made) {
+            continue;
+        }
+        match entry.file_type()?.is_dir() {
+            true => collect(&entry.path(), files)?,
+            false => files.push(entry.path()),
+        }
+    }
+    Ok(())
+}

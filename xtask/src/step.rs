@@ -1,0 +1,41 @@
+//! Runs programs where a person can see it: what runs, its output as it comes, how long it took.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+/// Announces a step, does it, says how long it took.
+pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    println!("==> {what}");
+    let start = Instant::now();
+    let done = work().with_context(|| format!("failed: {what}"))?;
+    println!("    done in {:.1} s: {what}", start.elapsed().as_secs_f64());
+    Ok(done)
+}
+
+/// A program to run in a folder.
+pub(crate) fn program(name: impl AsRef<OsStr>, folder: &Path) -> Command {
+    let mut command = Command::new(name);
+    command.current_dir(folder);
+    command
+}
+
+/// The cargo that runs us.
+pub(crate) fn cargo(folder: &Path) -> Command {
+    program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder)
+}
+
+/// Runs a program to its end, its output streamed. `fix` says what to do where it cannot be started.
+pub(crate) fn run(command: &mut Command, fix: &str) -> anyhow::Result<()> {
+    let name = command.get_program().to_owned();
+    let status =
+        command.status().with_context(|| format!("cannot run {}: {fix}", name.display()))?;
+    if !status.success() {
+        let arguments: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+        bail!("{} {} ended with {status}", name.display(), arguments.join(" "));
+    }
+    Ok(())
+}
