@@ -1,0 +1,29 @@
+//! Writes, is answered 201, and then does what its setting `then` says instead of returning the defect.
+
+use jackfield_test_guests::*;
+
+struct AfterWrite;
+
+impl Behaviour for AfterWrite {
+    const SETTINGS: &'static str = r#"{"type":"object","properties":{"url":{"type":"string","jackfield:origin":true},"then":{"enum":["trap","spin","reject"]}},"required":["url","then"]}"#;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let body = format!(r#"{{"issue":{{"description":"{marker}"}}}}"#);
+        send(Method::Post, "/issues.json", Some(&body)).map_err(failed)?;
+        match setting("then").as_str() {
+            "trap" => std::process::abort(),
+            "spin" => loop {
+                std::hint::black_box(0);
+            },
+            _ => Err(Error::Rejected("I changed my mind".to_owned())),
+        }
+    }
+
+    fn find(marker: String) -> Result<Option<Defect>, Error> {
+        let url = format!("/issues.json?description=~{marker}");
+        let answer = send(Method::Get, &url, None).map_err(failed)?;
+        Ok(id_in(&answer.body).map(|id| defect(&id, "found again")))
+    }
+}
+
+guest!(AfterWrite);

@@ -1,0 +1,39 @@
+//! Sends the one request that its settings describe and returns what it saw: the defect's key is the
+//! status or the kind of error, its description the headers and the body.
+
+use jackfield_test_guests::*;
+
+#[path = "calls/wasi.rs"]
+mod wasi;
+
+struct Calls;
+
+impl Behaviour for Calls {
+    const SETTINGS: &'static str = include_str!("calls/settings.json");
+
+    fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
+        let request = Request {
+            method: method(&setting("method")),
+            effect: effect(&setting("effect")),
+            url: setting("target"),
+            headers: lines(&setting("headers")),
+            body: settings::get("body").map(String::into_bytes),
+        };
+        let via_wasi = setting("via") == "wasi:http";
+        let (key, seen) = match if via_wasi { wasi::send(&request) } else { http::send(&request) } {
+            Ok(answer) => (answer.status.to_string(), text(&answer)),
+            Err(HttpError::Denied(why)) => ("denied".to_owned(), why),
+            Err(HttpError::Limit(why)) => ("limit".to_owned(), why),
+            Err(HttpError::Unreachable(why)) => ("unreachable".to_owned(), why),
+            Err(HttpError::Interrupted(why)) => ("interrupted".to_owned(), why),
+            Err(HttpError::Invalid(why)) => ("invalid".to_owned(), why),
+        };
+        Ok(Defect { description: Some(seen), ..defect(&key, "what the guest saw") })
+    }
+}
+
+#[path = "calls/request.rs"]
+mod request;
+use request::{effect, lines, method, text};
+
+guest!(Calls);

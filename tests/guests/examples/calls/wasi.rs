@@ -1,0 +1,98 @@
+//! The same request through wasi:http, its errors folded into the words of the plain interface.
+
+use jackfield_test_guests::{Effect, HttpError, Method, Request, Response, setting};
+use wasip2::http::outgoing_handler::handle;
+use wasip2::http::types as wasi;
+use wasip2::io::streams::StreamError;
+
+pub fn send(request: &Request) -> Result<Response, HttpError> {
+    let outgoing = outgoing(request)?;
+    let body = outgoing.body().expect("first use");
+    let pending = handle(outgoing, None).map_err(folded)?;
+    if let Some(bytes) = &request.body {
+        let stream = body.write().expect("first use");
+        for chunk in bytes.chunks(4096) {
+            stream
+                .blocking_write_and_flush(chunk)
+                .map_err(|e| HttpError::Limit(format!("{e:?}")))?;
+        }
+    }
+    wasi::OutgoingBody::finish(body, None).map_err(folded)?;
+    pending.subscribe().block();
+    let answer = pending.get().expect("ready").expect("first use").map_err(folded)?;
+    let headers = answer.headers().entries().into_iter();
+    let headers =
+        headers.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
+    Ok(Response { status: answer.status(), headers, body: whole(&answer)? })
+}
+
+fn outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
+    let invalid = |what: &str| HttpError::Invalid(what.to_owned());
+    let mut headers: Vec<_> =
+        request.headers.iter().map(|(n, v)| (n.clone(), v.clone().into_bytes())).collect();
+    if let Some(effect) = request.effect {
+        let word = match effect {
+            Effect::Read => "read",
+            Effect::Prepare => "prepare",
+            Effect::Write => "write",
+        };
+        headers.push(("jackfield-effect".to_owned(), word.into()));
+    }
+    let fields =
+        wasi::Fields::from_list(&headers).map_err(|e| HttpError::Denied(format!("{e:?}")))?;
+    let outgoing = wasi::OutgoingRequest::new(fields);
+    let method =
+        if setting("method") == "CONNECT" { wasi::Method::Connect } else { method(request.method) };
+    outgoing.set_method(&method).map_err(|()| invalid("method"))?;
+    let (scheme, rest) = request.url.split_once("://").ok_or_else(|| invalid("no scheme"))?;
+    let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let scheme = if scheme == "https" { wasi::Scheme::Https } else { wasi::Scheme::Http };
+    outgoing.set_scheme(Some(&scheme)).map_err(|()| invalid("scheme"))?;
+    outgoing.set_authority(Some(authority)).map_err(|()| invalid("authority"))?;
+    outgoing.set_path_with_query(Some(path)).map_err(|()| invalid("path"))?;
+    Ok(outgoing)
+}
+
+fn method(method: Method) -> wasi::Method {
+    match method {
+        Method::Get => wasi::Method::Get,
+        Method::Head => wasi::Method::Head,
+        Method::Options => wasi::Method::Options,
+        Method::Post => wasi::Method::Post,
+        Method::Put => wasi::Method::Put,
+        Method::Patch => wasi::Method::Patch,
+        Method::Delete => wasi::Method::Delete,
+    }
+}
+
+fn whole(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
+    let body = answer.consume().expect("first use");
+    let stream = body.stream().expect("first use");
+    let mut bytes = Vec::new();
+    loop {
+        match stream.blocking_read(65_536) {
+            Ok(chunk) => bytes.extend(chunk),
+            Err(StreamError::Closed) => return Ok(bytes),
+            Err(error) => return Err(HttpError::Interrupted(format!("{error:?}"))),
+        }
+    }
+}
+
+fn folded(code: wasi::ErrorCode) -> HttpError {
+    let why = format!("{code:?}");
+    match code {
+        wasi::ErrorCode::HttpRequestDenied | wasi::ErrorCode::DestinationIpProhibited => {
+            HttpError::Denied(why)
+        }
+        wasi::ErrorCode::HttpRequestUriInvalid | wasi::ErrorCode::HttpProtocolError => {
+            HttpError::Invalid(why)
+        }
+        wasi::ErrorCode::ConnectionRefused
+        | wasi::ErrorCode::DestinationUnavailable
+        | wasi::ErrorCode::DnsError(_) => HttpError::Unreachable(why),
+        wasi::ErrorCode::HttpRequestBodySize(_) | wasi::ErrorCode::HttpResponseBodySize(_) => {
+            HttpError::Limit(why)
+        }
+        _ => HttpError::Interrupted(why),
+    }
+}

@@ -1,0 +1,20 @@
+//! Recurses until the stack ends; small frames, so that the host's own stack limit is what ends it.
+
+use jackfield_test_guests::*;
+
+struct DeepRecursion;
+
+#[inline(never)]
+fn down(n: u64) -> u64 {
+    if std::hint::black_box(n) == u64::MAX { 0 } else { down(n + 1) ^ std::hint::black_box(n) }
+}
+
+impl Behaviour for DeepRecursion {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        Ok(defect(&marker, &down(0).to_string()))
+    }
+}
+
+guest!(DeepRecursion);

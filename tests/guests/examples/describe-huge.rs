@@ -1,0 +1,20 @@
+//! Its `describe` returns ten megabytes.
+
+use jackfield_test_guests::*;
+
+struct DescribeHuge;
+
+impl Behaviour for DescribeHuge {
+    fn describe() -> Manifest {
+        Manifest {
+            name: "x".repeat(10 << 20),
+            version: "1.0.0".to_owned(),
+            summary: String::new(),
+            homepage: None,
+            settings: NO_SETTINGS.to_owned(),
+            settle_seconds: 0,
+        }
+    }
+}
+
+guest!(DescribeHuge);

@@ -1,0 +1,16 @@
+//! Its `describe` never returns.
+
+use jackfield_test_guests::*;
+
+struct DescribeSpins;
+
+impl Behaviour for DescribeSpins {
+    fn describe() -> Manifest {
+        let mut n = 0u64;
+        loop {
+            n = std::hint::black_box(n.wrapping_add(1));
+        }
+    }
+}
+
+guest!(DescribeSpins);

@@ -1,0 +1,16 @@
+//! Asks for 4 GiB of random bytes at once.
+
+use jackfield_test_guests::*;
+
+struct GiantRandom;
+
+impl Behaviour for GiantRandom {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let bytes = wasip2::random::random::get_random_bytes(4 << 30);
+        Ok(defect(&marker, &format!("{} bytes", bytes.len())))
+    }
+}
+
+guest!(GiantRandom);

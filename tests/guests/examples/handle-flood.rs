@@ -1,0 +1,18 @@
+//! Takes handles and gives none back.
+
+use jackfield_test_guests::*;
+use wasip2::clocks::monotonic_clock::subscribe_duration;
+
+struct HandleFlood;
+
+impl Behaviour for HandleFlood {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let hoard: Vec<_> =
+            (0..100_000).map(|n| subscribe_duration(3_600_000_000_000 + n)).collect();
+        Ok(defect(&marker, &format!("{} handles", hoard.len())))
+    }
+}
+
+guest!(HandleFlood);

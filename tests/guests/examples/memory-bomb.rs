@@ -1,0 +1,18 @@
+//! Takes memory until there is none, and touches every page of it.
+
+use jackfield_test_guests::*;
+
+struct MemoryBomb;
+
+impl Behaviour for MemoryBomb {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
+        let mut hoard = Vec::new();
+        loop {
+            hoard.push(std::hint::black_box(vec![1u8; 1 << 20]));
+        }
+    }
+}
+
+guest!(MemoryBomb);

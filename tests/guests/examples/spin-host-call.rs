@@ -1,0 +1,17 @@
+//! Calls the cheapest host function for ever.
+
+use jackfield_test_guests::*;
+
+struct SpinHostCall;
+
+impl Behaviour for SpinHostCall {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
+        loop {
+            std::hint::black_box(settings::get("no such setting"));
+        }
+    }
+}
+
+guest!(SpinHostCall);

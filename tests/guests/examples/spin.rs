@@ -1,0 +1,31 @@
+//! Never comes back from `create`, `find`, `count` or `check`, computing all the time.
+
+use jackfield_test_guests::*;
+
+struct Spin;
+
+fn spin() -> ! {
+    let mut n = 0u64;
+    loop {
+        n = std::hint::black_box(n.wrapping_add(1));
+    }
+}
+
+impl Behaviour for Spin {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
+        spin()
+    }
+    fn find(_marker: String) -> Result<Option<Defect>, Error> {
+        spin()
+    }
+    fn count(_project: String) -> Result<Counts, Error> {
+        spin()
+    }
+    fn check() -> Result<String, Error> {
+        spin()
+    }
+}
+
+guest!(Spin);

@@ -1,0 +1,19 @@
+//! Prints without end to stdout and stderr, as a runtime that has gone mad would.
+
+use jackfield_test_guests::*;
+
+struct StdoutFlood;
+
+impl Behaviour for StdoutFlood {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        for n in 0..2_000 {
+            println!("out {n} \u{1b}[31m{}", "z".repeat(1_000));
+            eprintln!("err {n}");
+        }
+        Ok(defect(&marker, "printed"))
+    }
+}
+
+guest!(StdoutFlood);

@@ -1,0 +1,157 @@
+//! What the test guests share: the bindings, an honest default for every export, and the build stamp.
+//!
+//! A guest implements [`Behaviour`], overriding the one thing that it is about, and hands itself to
+//! [`guest!`]. Nothing here is hostile.
+
+#[allow(missing_docs)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        world: "connector",
+        path: "../../wit",
+        pub_export_macro: true,
+        default_bindings_module: "jackfield_test_guests::bindings",
+    });
+}
+
+pub use bindings::exports::jackfield::connector::plugin::{Choice, Manifest};
+pub use bindings::jackfield::connector::http::{
+    self, Effect, HttpError, Method, Request, Response,
+};
+pub use bindings::jackfield::connector::log;
+pub use bindings::jackfield::connector::model::{Counts, Defect, Error, FailedTest};
+pub use bindings::jackfield::connector::settings;
+
+/// One origin, `url`, and nothing else.
+pub const ONE_ORIGIN: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri","jackfield:origin":true}},"required":["url"],"additionalProperties":false}"#;
+
+/// No settings at all.
+pub const NO_SETTINGS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
+
+/// The eight digits are replaced in the built file by the harness, so that one build becomes many.
+static STAMP: &[u8; 22] = b"jackfield-build-000000";
+
+/// The build's number, as the harness stamped it.
+pub fn build() -> u32 {
+    let stamp = std::hint::black_box(STAMP);
+    stamp[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
+}
+
+/// Every export of a connector, honest unless overridden.
+pub trait Behaviour {
+    /// The settings schema.
+    const SETTINGS: &'static str = ONE_ORIGIN;
+
+    fn describe() -> Manifest {
+        Manifest {
+            name: "test guest".to_owned(),
+            version: format!("1.0.{}", build()),
+            summary: "a guest of the tests".to_owned(),
+            homepage: None,
+            settings: Self::SETTINGS.to_owned(),
+            settle_seconds: 0,
+        }
+    }
+    fn check() -> Result<String, Error> {
+        Ok("nothing to check".to_owned())
+    }
+    fn choices(_setting: String) -> Result<Vec<Choice>, Error> {
+        Ok(Vec::new())
+    }
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        Ok(defect(&marker, "made of nothing"))
+    }
+    fn find(_marker: String) -> Result<Option<Defect>, Error> {
+        Ok(None)
+    }
+    fn count(_project: String) -> Result<Counts, Error> {
+        Ok(Counts {
+            open: u64::from(build()),
+            closed: 0,
+            critical: 0,
+            moderate: 0,
+            critical_link: None,
+        })
+    }
+}
+
+/// Makes a connector of a [`Behaviour`].
+#[macro_export]
+macro_rules! guest {
+    ($guest:ident) => {
+        const _: () = {
+            use $crate::bindings::exports::jackfield::connector::{defects, kpis, plugin};
+            use $crate::*;
+            impl plugin::Guest for $guest {
+                fn describe() -> Manifest {
+                    <$guest as Behaviour>::describe()
+                }
+                fn check() -> Result<String, Error> {
+                    <$guest as Behaviour>::check()
+                }
+                fn choices(setting: String) -> Result<Vec<Choice>, Error> {
+                    <$guest as Behaviour>::choices(setting)
+                }
+            }
+            impl defects::Guest for $guest {
+                fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
+                    <$guest as Behaviour>::create(test, marker)
+                }
+                fn find(marker: String) -> Result<Option<Defect>, Error> {
+                    <$guest as Behaviour>::find(marker)
+                }
+            }
+            impl kpis::Guest for $guest {
+                fn count(project: String) -> Result<Counts, Error> {
+                    <$guest as Behaviour>::count(project)
+                }
+            }
+    $crate::bindings::export!($guest with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// A defect whose title the test reads back.
+pub fn defect(key: &str, title: &str) -> Defect {
+    Defect {
+        key: key.to_owned(),
+        title: title.to_owned(),
+        link: format!(
+            "http://tracker.test/{}",
+            key.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+        ),
+        status: None,
+        priority: None,
+        description: None,
+    }
+}
+
+/// Sends a request with no headers.
+pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, HttpError> {
+    http::send(&Request {
+        method,
+        effect: None,
+        url: url.to_owned(),
+        headers: Vec::new(),
+        body: body.map(|text| text.as_bytes().to_vec()),
+    })
+}
+
+/// The digits after `"id":`, the first or only one in a tracker's answer.
+pub fn id_in(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let digits = text.split_once("\"id\":")?.1;
+    Some(digits.chars().take_while(char::is_ascii_digit).collect())
+}
+
+/// An `http-error` as the connector's own error.
+pub fn failed(error: HttpError) -> Error {
+    match error {
+        HttpError::Unreachable(why) | HttpError::Interrupted(why) => Error::Unavailable(why),
+        other => Error::Internal(format!("{other:?}")),
+    }
+}
+
+/// A setting's text, "" where it is absent.
+pub fn setting(key: &str) -> String {
+    settings::get(key).unwrap_or_default()
+}

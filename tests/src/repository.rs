@@ -1,0 +1,77 @@
+//! Where things lie in this repository, and the commands that build them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// The repository's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("tests/ lies in the repository").to_owned()
+}
+
+/// `target/`, or where it was moved.
+pub(crate) fn target() -> PathBuf {
+    let exe = std::env::current_exe().expect("the test knows its own path");
+    let found = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    found.expect("the test runs from cargo's target folder").to_owned()
+}
+
+/// The `jackfield` binary under test: `JACKFIELD_BIN`, else the one built beside this test.
+///
+/// # Panics
+/// When it is missing or older than the sources, with the command that mends it.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(given) = std::env::var_os("JACKFIELD_BIN") {
+            return given.into();
+        }
+        let exe = std::env::current_exe().expect("the test knows its own path");
+        let profile = exe.ancestors().nth(2).expect("target/PROFILE/deps/EXE");
+        let binary = profile.join("jackfield");
+        let mend = "run `cargo build --package jackfield` (or `cargo xtask test`) first";
+        let Some(built) = modified(&binary) else { panic!("no {}: {mend}", binary.display()) };
+        let newest = newest_below(&root().join("host/src"));
+        assert!(built >= newest, "{} is older than host/src: {mend}", binary.display());
+        binary
+    })
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+fn newest_below(folder: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    let times = paths.map(|path| {
+        if path.is_dir() { newest_below(&path) } else { modified(&path).expect("a readable file") }
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Runs `cargo xtask` with these words.
+///
+/// # Panics
+/// Shows what it printed when it fails.
+pub fn xtask(words: &[&str]) {
+    run(Command::new(cargo()).arg("xtask").args(words).current_dir(root()));
+}
+
+pub(crate) fn cargo() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}
+
+/// Runs a command to its end; fails the test with its output unless it succeeds.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let shown = format!("{command:?}");
+    let output = command.output().unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{shown}: {}\n{out}\n{err}", output.status);
+    out.into_owned()
+}

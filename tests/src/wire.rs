@@ -1,0 +1,136 @@
+//! Just enough HTTP/1.1 on a raw socket to break it in the right place.
+
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
+use std::net::TcpStream;
+
+/// A request as it came over the wire.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Headers in their order, names as they were written.
+    pub headers: Vec<(String, String)>,
+    /// The whole body, chunks put together.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The first header of that name, whatever its case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Reads the next request; `None` at the end of the connection.
+    pub(crate) fn read(from: &mut BufReader<TcpStream>) -> Result<Option<Self>> {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let (Some(method), Some(target)) = (words.next(), words.next()) else {
+            return Err(Error::new(ErrorKind::InvalidData, line));
+        };
+        let mut request = Self { method, target, ..Self::default() };
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            request.headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        request.body = request.read_body(from)?;
+        Ok(Some(request))
+    }
+
+    fn read_body(&self, from: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        if let Some(length) = self.header("content-length").and_then(|text| text.parse().ok()) {
+            from.by_ref().take(length).read_to_end(&mut body)?;
+            return Ok(body);
+        }
+        if self.header("transfer-encoding").is_none() {
+            return Ok(body);
+        }
+        loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            let length = u64::from_str_radix(line.trim(), 16)
+                .map_err(|_| Error::new(ErrorKind::InvalidData, line))?;
+            from.by_ref().take(length).read_to_end(&mut body)?;
+            from.read_line(&mut String::new())?;
+            if length == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
+    /// Sends it to another server and returns that one's answer, byte for byte.
+    pub(crate) fn forward(&self, to: &str) -> Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(to)?;
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        for (name, value) in &self.headers {
+            let ours = ["connection", "content-length", "transfer-encoding"];
+            if !ours.contains(&name.to_ascii_lowercase().as_str()) {
+                head += &format!("{name}: {value}\r\n");
+            }
+        }
+        head += &format!("connection: close\r\ncontent-length: {}\r\n\r\n", self.body.len());
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(&self.body)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+}
+
+/// An answer to send.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// Status code.
+    pub status: u16,
+    /// Headers beside the content length.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// A JSON answer.
+    #[must_use]
+    pub fn json(status: u16, body: &str) -> Self {
+        Self::new(status, body).with("content-type", "application/json")
+    }
+
+    /// An answer without further headers.
+    #[must_use]
+    pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
+        Self { status, headers: Vec::new(), body: body.as_ref().to_vec() }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As it goes over the wire.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut head = format!("HTTP/1.1 {} Scripted\r\n", self.status);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("content-length: {}\r\n\r\n", self.body.len());
+        [head.as_bytes(), &self.body].concat()
+    }
+}
