@@ -14,7 +14,7 @@ mod sandbox;
 mod watch;
 
 pub use access::Access;
-pub use egress::Egress;
+pub use egress::{Egress, ProbeStep, TrustError};
 pub use manifest::{InvalidManifest, Manifest, SettingsProblem};
 pub use registry::{Connector, ConnectorInfo, ConnectorStatus, Interfaces, Registry};
 pub use sandbox::{Run, RunEnd, Sandbox};

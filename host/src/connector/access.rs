@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use crate::domain::Connection;
 use crate::secret::Secret;
 
-use super::egress::Pool;
+use super::egress::{Pool, Vault};
 
 /// A connection made ready for runs. Built anew whenever the connection is edited, so a run always
-/// sees one consistent set.
+/// sees one consistent set, and connections made under other grants are never used again.
 #[derive(Debug)]
 pub struct Access {
     /// The connection as it stands.
     pub connection: Connection,
     /// Values of its secrets, resolved (`file:` and `env:` read).
-    pub(super) secrets: BTreeMap<String, Secret>,
+    pub(super) vault: Vault,
     /// Connections to its tracker; never shared with another connection.
     pub(super) pool: Pool,
 }
@@ -23,6 +23,13 @@ impl Access {
     /// Takes a connection and the resolved values of its secrets.
     #[must_use]
     pub fn new(connection: Connection, secrets: BTreeMap<String, Secret>) -> Self {
-        Self { connection, secrets, pool: Pool::default() }
+        let vault = Vault::new(&connection.grants, secrets);
+        Self { connection, vault, pool: Pool::default() }
+    }
+
+    /// What a secret that is placed by placeholder reads as in the guest: an opaque text, another one
+    /// each time the connection is loaded. `None` for secrets of another place or without a value.
+    pub(super) fn placeholder(&self, name: &str) -> Option<&str> {
+        self.vault.placeholder(name)
     }
 }

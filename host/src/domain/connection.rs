@@ -93,6 +93,8 @@ pub struct Connection {
 pub struct Grants {
     /// Origins that the connector may reach.
     pub origins: Vec<Origin>,
+    /// Those among them that the connector fixes itself (`const`): public addresses only.
+    pub fixed: Vec<Origin>,
     /// Where each secret is put, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
 }

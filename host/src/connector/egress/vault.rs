@@ -1,0 +1,117 @@
+//! The secrets of one connection as egress holds them: values, placeholders, fetched tokens, and the
+//! search for their echoes.
+//!
+//! Nothing here can be printed; what leaves goes through [`Secret::reveal`] in the places that
+//! `secrets.rs` and `token.rs` know.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::domain::{Grants, SecretPlace};
+use crate::secret::Secret;
+
+use super::scrub::Scrubber;
+
+/// Fetched tokens whose echoes are looked for, of each secret: a tracker may still honour the one
+/// before the last.
+const TOKENS_KEPT: usize = 3;
+
+/// Secrets of one connection.
+pub(in crate::connector) struct Vault {
+    secrets: BTreeMap<String, Secret>,
+    placeholders: BTreeMap<String, String>,
+    tokens: Mutex<BTreeMap<String, Vec<Token>>>,
+    scrubber: ArcSwap<Scrubber>,
+}
+
+/// An OAuth access token.
+pub(super) struct Token {
+    pub(super) value: Secret,
+    /// When to fetch the next one; a margin before it expires.
+    pub(super) until: Instant,
+}
+
+/// The fetched tokens, held while one of them is fetched so that nobody fetches it twice.
+pub(super) struct Tokens<'a> {
+    vault: &'a Vault,
+    held: MutexGuard<'a, BTreeMap<String, Vec<Token>>>,
+}
+
+impl Vault {
+    pub(in crate::connector) fn new(grants: &Grants, secrets: BTreeMap<String, Secret>) -> Self {
+        let placeholders = grants
+            .secrets
+            .iter()
+            .filter(|(name, grant)| {
+                grant.place == SecretPlace::Placeholder && secrets.contains_key(*name)
+            })
+            .map(|(name, _)| {
+                (name.clone(), format!("jackfield-secret-{}", Uuid::new_v4().simple()))
+            })
+            .collect();
+        let scrubber = Scrubber::new(secrets.values().map(Secret::reveal));
+        Self {
+            secrets,
+            placeholders,
+            tokens: Mutex::default(),
+            scrubber: ArcSwap::from_pointee(scrubber),
+        }
+    }
+
+    /// A secret's value, where it has one.
+    pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
+        self.secrets.get(name)
+    }
+
+    /// The text that stands for a secret in the guest.
+    pub(in crate::connector) fn placeholder(&self, name: &str) -> Option<&str> {
+        self.placeholders.get(name).map(String::as_str)
+    }
+
+    /// All placeholders with the names of their secrets.
+    pub(super) fn placeholders(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.placeholders.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// The search for echoes, as of now.
+    pub(super) fn scrubber(&self) -> Arc<Scrubber> {
+        self.scrubber.load_full()
+    }
+
+    /// Takes hold of the fetched tokens.
+    pub(super) async fn tokens(&self) -> Tokens<'_> {
+        Tokens { vault: self, held: self.tokens.lock().await }
+    }
+}
+
+impl Tokens<'_> {
+    /// The token of a client secret, while it lasts.
+    pub(super) fn get(&self, name: &str, now: Instant) -> Option<Secret> {
+        let newest = self.held.get(name)?.last()?;
+        (newest.until > now).then(|| newest.value.clone())
+    }
+
+    /// Keeps a fetched token; its echoes are looked for from now on.
+    pub(super) fn put(&mut self, name: &str, token: Token) {
+        let kept = self.held.entry(name.to_owned()).or_default();
+        kept.push(token);
+        if kept.len() > TOKENS_KEPT {
+            kept.remove(0);
+        }
+        let fetched = self.held.values().flatten().map(|token| token.value.reveal());
+        let all = self.vault.secrets.values().map(Secret::reveal).chain(fetched);
+        self.vault.scrubber.store(Arc::new(Scrubber::new(all)));
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.secrets.keys()).finish()
+    }
+}

@@ -1,0 +1,106 @@
+//! Requests that may make a defect: connection made, journalled, then let out; never sent twice.
+//!
+//! From the journal on, a write is a task of its own that goes on to its end (or the run's deadline)
+//! whatever becomes of the guest. It follows no redirect.
+
+use std::sync::Arc;
+
+use tokio::time::timeout_at;
+
+use crate::domain::{Journal, WriteAnswer, WriteRecord};
+
+use super::connect::Wire;
+use super::exchange::{Answer, Fault, exchange, request_for};
+use super::outbound::Outbound;
+use super::record::{CallId, WriteId, under_way};
+use super::{HttpError, Session};
+
+impl Session {
+    /// A write: everything that may fail without harm comes first, then its task.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        outbound: Outbound,
+        call: CallId,
+        journal: Arc<dyn Journal>,
+    ) -> Result<Answer, HttpError> {
+        let scrubber = self.access.vault.scrubber();
+        let record = WriteRecord {
+            what: scrubber.text(outbound.what()),
+            answer: WriteAnswer::NotSent,
+            ended_at: self.clock.now(),
+        };
+        // `finish` waits for this as it waits for the task: no write begins behind its back.
+        let under_way = self.tasks.token();
+        let write = self.noted_error(call, self.record.open_write(record))?;
+        let prepared = self.noted_error(call, self.prepared(outbound).await);
+        let (ready, wire) = prepared?;
+        let session = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let left = session.let_out(&ready, wire, write, journal.as_ref()).await;
+            let left = session.noted(call, left);
+            drop(under_way);
+            left
+        });
+        task.await.unwrap_or_else(|error| Err(HttpError::Interrupted(error.to_string())))
+    }
+
+    /// The request with its secrets, and a connection that was not idle for long.
+    async fn prepared(&self, outbound: Outbound) -> Result<(Outbound, Wire), HttpError> {
+        let ready = self.ready(outbound).await?;
+        let wire = match self.access.pool.take(&ready.origin, ready.effect) {
+            Some(wire) => wire,
+            None => self.fresh(&ready.origin).await?,
+        };
+        Ok((ready, wire))
+    }
+
+    /// Past the journal: from here on every way out says what is known of the write.
+    async fn let_out(
+        &self,
+        ready: &Outbound,
+        mut wire: Wire,
+        write: WriteId,
+        journal: &dyn Journal,
+    ) -> Result<Answer, HttpError> {
+        let request = request_for(ready, &wire)?;
+        match timeout_at(self.deadline, journal.sent()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
+            Err(_) => {
+                journal.unsent().await;
+                return Err(HttpError::Unreachable("the run's deadline came first".to_owned()));
+            }
+        }
+        self.record.close_write(write, under_way(), self.clock.now());
+        let exchanged = timeout_at(self.deadline, exchange(&mut wire, request, &self.limits));
+        let result = exchanged.await.unwrap_or_else(|_| {
+            let why = "no whole answer before the run's deadline (`limits.run_ms`)";
+            Err(Fault::NoAnswer(HttpError::Interrupted(why.to_owned())))
+        });
+        let came = came_of(&result, &|text| self.scrub(text));
+        if came == WriteAnswer::NotSent {
+            journal.unsent().await;
+        }
+        self.record.close_write(write, came, self.clock.now());
+        if result.is_ok() {
+            self.access.pool.give(&ready.origin, wire).await;
+        }
+        result.map_err(Fault::error)
+    }
+}
+
+/// What a write's end proves. Only a whole answer, or the head of a refusal (4xx), proves anything.
+fn came_of(result: &Result<Answer, Fault>, scrub: &dyn Fn(String) -> String) -> WriteAnswer {
+    match result {
+        Ok(answer) => WriteAnswer::Status(answer.status),
+        Err(Fault::NotSent(_)) => WriteAnswer::NotSent,
+        Err(Fault::Cut { status, whole, .. }) if *whole || (400..500).contains(status) => {
+            WriteAnswer::Status(*status)
+        }
+        Err(Fault::Cut { status, error, .. }) => {
+            WriteAnswer::Broken(scrub(format!("answered {status}, then {error}")))
+        }
+        Err(Fault::Dropped(why)) => WriteAnswer::Broken(scrub(why.clone())),
+        Err(Fault::NoAnswer(error)) => WriteAnswer::Broken(scrub(error.to_string())),
+    }
+}
