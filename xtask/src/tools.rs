@@ -41,12 +41,14 @@ pub(crate) fn node_modules(workspace: &Workspace, folder: &Path) -> anyhow::Resu
     if fs::read(&installed).is_ok_and(|known| known == lock) {
         return Ok(modules);
     }
-    step("npm ci", || {
+    step("npm install", || {
         fs::create_dir_all(&here)?;
         for file in ["package.json", "package-lock.json"] {
             fs::copy(folder.join(file), here.join(file))?;
         }
-        run(program("npm", &here).args(["ci", "--no-fund", "--no-audit"]), NODE_FIX)?;
+        // Not `npm ci`: it insists on optional packages of platforms that were never published.
+        let mut install = program("npm", &here);
+        run(install.args(["install", "--no-save", "--no-fund", "--no-audit"]), NODE_FIX)?;
         Ok(fs::write(&installed, &lock)?)
     })?;
     Ok(modules)

@@ -214,5 +214,5 @@ fn retry_after(response: &Response) -> u32 {
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
-    headers.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
