@@ -11,6 +11,7 @@ mod engine;
 mod manifest;
 mod registry;
 mod sandbox;
+mod wasi_http;
 mod watch;
 
 pub use access::Access;

@@ -19,7 +19,7 @@ mod vault;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 use std::path::Path;
@@ -30,6 +30,7 @@ use bytes::Bytes;
 use http::Method;
 use hyper_util::client::proxy::matcher::Matcher;
 use rustls::ClientConfig;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -80,6 +81,8 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     deadline: Instant,
     record: Record,
+    /// Held by the write that is under way: the journal knows of one at a time.
+    turn: Arc<Mutex<()>>,
     tasks: TaskTracker,
 }
 
@@ -150,7 +153,8 @@ impl Session {
     ) -> Arc<Self> {
         let record = Record::new(limits.outbound_calls);
         let tasks = TaskTracker::new();
-        Arc::new(Self { egress, access, permission, limits, clock, deadline, record, tasks })
+        let turn = Arc::default();
+        Arc::new(Self { egress, access, permission, limits, clock, deadline, record, turn, tasks })
     }
 
     /// Sends one request and returns its whole answer. A write goes on to its end even if this
@@ -186,6 +190,16 @@ impl Session {
         // What is still out after the grace is in the record as "under way".
         let _ = timeout_at(self.deadline + FINISH_GRACE, self.tasks.wait()).await;
         self.record.copy()
+    }
+
+    /// What this run may use.
+    pub(super) fn access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
+    /// The limits of this run.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Fills in what was used of the limits that are kept here.

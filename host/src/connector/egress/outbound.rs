@@ -20,7 +20,7 @@ const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Headers that decide where a request goes, how it is framed or as whom it speaks: the host's.
-const HOST_HEADERS: [&str; 12] = [
+const HOST_HEADERS: [&str; 11] = [
     "authorization",
     "connection",
     "expect",
@@ -32,7 +32,6 @@ const HOST_HEADERS: [&str; 12] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "via",
 ];
 
 /// Headers that the host writes itself; what a guest's library puts there is dropped.
@@ -41,8 +40,8 @@ const REPLACED_HEADERS: [&str; 2] = ["accept-encoding", "content-length"];
 /// What may follow a redirect to another origin.
 const TRAVELLING_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
-/// A request that may be sent as far as its text goes.
-#[derive(Debug, Clone)]
+/// A request that may be sent as far as its text goes. Later it carries secrets, so it has no `Debug`.
+#[derive(Clone)]
 pub(super) struct Outbound {
     pub(super) method: Method,
     pub(super) effect: Effect,

@@ -38,13 +38,13 @@ struct Idle {
 }
 
 impl Pool {
-    /// The connection to this origin that was used last, if it is fit for such a request.
-    pub(super) fn take(&self, origin: &Origin, effect: Effect) -> Option<Wire> {
+    /// The connection to this origin that was used last, if it is fit for such a request now.
+    pub(super) fn take(&self, origin: &Origin, effect: Effect, now: Instant) -> Option<Wire> {
         let most = if effect == Effect::Read { IDLE_READ_MAX } else { IDLE_WRITE_MAX };
         let mut idle = lock(&self.idle);
         let wires = idle.wires.get_mut(origin)?;
         while let Some((wire, since)) = wires.pop() {
-            if since.elapsed() >= most {
+            if now.saturating_duration_since(since) >= most {
                 wires.push((wire, since));
                 return None;
             }

@@ -1,7 +1,7 @@
 //! Requests that make no defect: reads, which may follow redirects and be sent once more, and
 //! preparations, which may not.
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::domain::Effect;
 
@@ -9,6 +9,7 @@ use super::connect::Wire;
 use super::exchange::{Answer, Fault, exchange, request_for};
 use super::outbound::Outbound;
 use super::record::CallId;
+use super::secrets::check_placeholders;
 use super::{HttpError, Session};
 
 /// Redirects that one read follows.
@@ -21,14 +22,20 @@ impl Session {
         mut outbound: Outbound,
         mut call: CallId,
     ) -> Result<Answer, HttpError> {
-        for _ in 0..=REDIRECTS_MAX {
+        let mut hops = 0;
+        loop {
             let answer = self.noted(call, self.once(&outbound).await)?;
             let Some(location) = redirect(&outbound, &answer) else { return Ok(answer) };
+            hops += 1;
             call = self.record.open(&outbound.method, outbound.effect)?;
-            outbound = self.noted_error(call, self.hop(&outbound, &answer, &location))?;
+            let next = if hops > REDIRECTS_MAX {
+                Err(HttpError::Denied(format!("more than {REDIRECTS_MAX} redirects")))
+            } else {
+                self.hop(&outbound, &answer, &location)
+            };
+            outbound = self.noted_error(call, next)?;
             self.aim(call, &outbound);
         }
-        Err(HttpError::Denied(format!("more than {REDIRECTS_MAX} redirects")))
     }
 
     /// The next hop. An address in which the tracker echoed a secret stays on the origin that
@@ -40,6 +47,7 @@ impl Session {
         location: &str,
     ) -> Result<Outbound, HttpError> {
         let next = outbound.redirected(answer.status, location, &self.access.connection)?;
+        check_placeholders(&next, &self.access)?;
         let echoed = self.access.vault.scrubber().finds(location.as_bytes());
         if echoed && next.origin != outbound.origin {
             return Err(HttpError::Denied(format!(
@@ -54,7 +62,7 @@ impl Session {
     /// one.
     async fn once(&self, outbound: &Outbound) -> Result<Answer, HttpError> {
         let ready = self.ready(outbound.clone()).await?;
-        if let Some(wire) = self.access.pool.take(&ready.origin, ready.effect) {
+        if let Some(wire) = self.access.pool.take(&ready.origin, ready.effect, Instant::now()) {
             match self.exchange(wire, &ready).await {
                 Err(Fault::NotSent(_)) => {}
                 Err(Fault::Dropped(_)) if ready.effect == Effect::Read => {}

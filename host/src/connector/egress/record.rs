@@ -115,6 +115,11 @@ impl Record {
         }
     }
 
+    /// Whether any write of this run may have left.
+    pub(super) fn any_left(&self) -> bool {
+        self.state().writes.iter().any(|write| write.answer != WriteAnswer::NotSent)
+    }
+
     /// Lets no further write in.
     pub(super) fn close(&self) {
         self.state().closed = true;

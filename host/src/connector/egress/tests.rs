@@ -35,20 +35,20 @@ use crate::domain::{
 use crate::secret::Secret;
 
 /// A run in the making.
-pub(super) struct Bench {
-    pub(super) grants: Grants,
-    pub(super) secrets: BTreeMap<String, Secret>,
-    pub(super) allow_private: bool,
-    pub(super) limits: Limits,
-    pub(super) names: HashMap<String, Vec<Vec<IpAddr>>>,
-    pub(super) proxies: Matcher,
-    pub(super) extra_ca: Option<std::path::PathBuf>,
-    pub(super) run: Duration,
+pub(in crate::connector) struct Bench {
+    pub(in crate::connector) grants: Grants,
+    pub(in crate::connector) secrets: BTreeMap<String, Secret>,
+    pub(in crate::connector) allow_private: bool,
+    pub(in crate::connector) limits: Limits,
+    pub(in crate::connector) names: HashMap<String, Vec<Vec<IpAddr>>>,
+    pub(in crate::connector) proxies: Matcher,
+    pub(in crate::connector) extra_ca: Option<std::path::PathBuf>,
+    pub(in crate::connector) run: Duration,
 }
 
 impl Bench {
     /// A connection that grants these origins.
-    pub(super) fn granting(origins: &[&str]) -> Self {
+    pub(in crate::connector) fn granting(origins: &[&str]) -> Self {
         let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
         Self {
             grants: Grants { origins, ..Grants::default() },
@@ -63,7 +63,7 @@ impl Bench {
     }
 
     /// With a secret, its place and its origin.
-    pub(super) fn secret(
+    pub(in crate::connector) fn secret(
         mut self,
         name: &str,
         value: &str,
@@ -77,13 +77,13 @@ impl Bench {
     }
 
     /// With a name that resolves to one list of addresses after the other, the last for ever.
-    pub(super) fn name(mut self, name: &str, answers: &[&[&str]]) -> Self {
+    pub(in crate::connector) fn name(mut self, name: &str, answers: &[&[&str]]) -> Self {
         let parse = |list: &&[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect();
         self.names.insert(name.to_owned(), answers.iter().map(parse).collect());
         self
     }
 
-    pub(super) fn access(&self) -> Arc<Access> {
+    pub(in crate::connector) fn access(&self) -> Arc<Access> {
         let connection = Connection {
             id: ConnectionId(Uuid::nil()),
             name: "test".to_owned(),
@@ -103,7 +103,7 @@ impl Bench {
         Arc::new(Access::new(connection, self.secrets.clone()))
     }
 
-    pub(super) fn egress(&self) -> Arc<Egress> {
+    pub(in crate::connector) fn egress(&self) -> Arc<Egress> {
         Arc::new(Egress {
             tls: trust::client_config(self.extra_ca.as_deref()).unwrap(),
             resolver: Box::new(Names(Mutex::new(self.names.clone()))),
@@ -111,19 +111,23 @@ impl Bench {
         })
     }
 
-    pub(super) fn session(&self, permission: Permission) -> Arc<Session> {
+    pub(in crate::connector) fn session(&self, permission: Permission) -> Arc<Session> {
         self.session_of(&self.access(), permission)
     }
 
     /// Another run of the same connection.
-    pub(super) fn session_of(&self, access: &Arc<Access>, permission: Permission) -> Arc<Session> {
+    pub(in crate::connector) fn session_of(
+        &self,
+        access: &Arc<Access>,
+        permission: Permission,
+    ) -> Arc<Session> {
         let deadline = Instant::now() + self.run;
         let clock = Arc::new(SystemClock);
         Session::new(self.egress(), Arc::clone(access), permission, self.limits, clock, deadline)
     }
 
     /// A run that may read.
-    pub(super) fn reading(&self) -> Arc<Session> {
+    pub(in crate::connector) fn reading(&self) -> Arc<Session> {
         self.session(Permission::Reads)
     }
 }
@@ -160,17 +164,17 @@ impl Resolver for Names {
 }
 
 /// A tracker on loopback.
-pub(super) struct Tracker {
-    pub(super) address: SocketAddr,
+pub(in crate::connector) struct Tracker {
+    pub(in crate::connector) address: SocketAddr,
     /// Connections accepted.
-    pub(super) connections: Arc<AtomicUsize>,
+    pub(in crate::connector) connections: Arc<AtomicUsize>,
     /// Requests, head and body.
-    pub(super) requests: Arc<Mutex<Vec<String>>>,
+    pub(in crate::connector) requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Tracker {
     /// Gives each connection, numbered from 0, to a script.
-    pub(super) async fn scripted<F, Fut>(script: F) -> Self
+    pub(in crate::connector) async fn scripted<F, Fut>(script: F) -> Self
     where
         F: Fn(usize, TcpStream, Requests) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -189,7 +193,7 @@ impl Tracker {
     }
 
     /// Answers every request on kept connections.
-    pub(super) async fn answering(
+    pub(in crate::connector) async fn answering(
         answer: impl Fn(&str) -> Vec<u8> + Clone + Send + Sync + 'static,
     ) -> Self {
         Self::scripted(move |_, mut stream, requests| {
@@ -203,30 +207,33 @@ impl Tracker {
         .await
     }
 
-    pub(super) fn origin(&self) -> String {
+    pub(in crate::connector) fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(in crate::connector) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(in crate::connector) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(in crate::connector) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
 /// The requests that a tracker saw.
 #[derive(Clone, Default)]
-pub(super) struct Requests(Arc<Mutex<Vec<String>>>);
+pub(in crate::connector) struct Requests(Arc<Mutex<Vec<String>>>);
 
 impl Requests {
     /// Reads one request; `None` at the end of the stream.
-    pub(super) async fn read(&self, stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    pub(in crate::connector) async fn read(
+        &self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Option<String> {
         let request = read_request(stream).await?;
         self.0.lock().unwrap().push(request.clone());
         Some(request)
@@ -247,7 +254,7 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 }
 
 /// A whole answer.
-pub(super) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(in crate::connector) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -256,19 +263,21 @@ pub(super) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec
 }
 
 /// Ends a connection so that the other side sees a reset.
-pub(super) fn reset(stream: TcpStream) {
+pub(in crate::connector) fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
     drop(stream);
 }
 
 /// Reads to the end, whatever comes.
-pub(super) async fn drain(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<u8> {
+pub(in crate::connector) async fn drain(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+) -> Vec<u8> {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
     rest
 }
 
-pub(super) fn get(url: impl Into<String>) -> OutboundRequest {
+pub(in crate::connector) fn get(url: impl Into<String>) -> OutboundRequest {
     OutboundRequest {
         method: Method::GET,
         effect: None,
@@ -278,43 +287,53 @@ pub(super) fn get(url: impl Into<String>) -> OutboundRequest {
     }
 }
 
-pub(super) fn post(url: impl Into<String>, body: impl Into<Bytes>) -> OutboundRequest {
+pub(in crate::connector) fn post(
+    url: impl Into<String>,
+    body: impl Into<Bytes>,
+) -> OutboundRequest {
     OutboundRequest { method: Method::POST, body: body.into(), ..get(url) }
 }
 
-pub(super) fn with(mut request: OutboundRequest, name: &str, value: &str) -> OutboundRequest {
+pub(in crate::connector) fn with(
+    mut request: OutboundRequest,
+    name: &str,
+    value: &str,
+) -> OutboundRequest {
     request.headers.push((name.to_owned(), value.to_owned()));
     request
 }
 
-pub(super) fn marked(request: OutboundRequest, effect: Effect) -> OutboundRequest {
+pub(in crate::connector) fn marked(request: OutboundRequest, effect: Effect) -> OutboundRequest {
     OutboundRequest { effect: Some(effect), ..request }
 }
 
-pub(super) fn header<'a>(answer: &'a OutboundResponse, name: &str) -> Option<&'a str> {
+pub(in crate::connector) fn header<'a>(
+    answer: &'a OutboundResponse,
+    name: &str,
+) -> Option<&'a str> {
     answer.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
 }
 
-pub(super) fn is_denied(result: &Result<OutboundResponse, HttpError>) -> bool {
+pub(in crate::connector) fn is_denied(result: &Result<OutboundResponse, HttpError>) -> bool {
     matches!(result, Err(HttpError::Denied(_)))
 }
 
 /// A journal that lets a write out when its gate opens, and remembers.
-pub(super) struct Gate {
-    pub(super) open: Semaphore,
-    pub(super) asked: Semaphore,
-    pub(super) refuses: AtomicBool,
-    pub(super) moves: Mutex<Vec<&'static str>>,
+pub(in crate::connector) struct Gate {
+    pub(in crate::connector) open: Semaphore,
+    pub(in crate::connector) asked: Semaphore,
+    pub(in crate::connector) refuses: AtomicBool,
+    pub(in crate::connector) moves: Mutex<Vec<&'static str>>,
 }
 
 impl Gate {
-    pub(super) fn open() -> Arc<Self> {
+    pub(in crate::connector) fn open() -> Arc<Self> {
         let gate = Self::shut();
         gate.open.add_permits(100);
         gate
     }
 
-    pub(super) fn shut() -> Arc<Self> {
+    pub(in crate::connector) fn shut() -> Arc<Self> {
         Arc::new(Self {
             open: Semaphore::new(0),
             asked: Semaphore::new(0),
@@ -323,11 +342,11 @@ impl Gate {
         })
     }
 
-    pub(super) fn moves(&self) -> Vec<&'static str> {
+    pub(in crate::connector) fn moves(&self) -> Vec<&'static str> {
         self.moves.lock().unwrap().clone()
     }
 
-    pub(super) fn permission(self: &Arc<Self>) -> Permission {
+    pub(in crate::connector) fn permission(self: &Arc<Self>) -> Permission {
         Permission::Writes(Arc::clone(self) as Arc<dyn Journal>)
     }
 }

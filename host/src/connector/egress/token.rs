@@ -48,7 +48,9 @@ impl Session {
             Some((name, secret, token_url, client_id, scope.as_deref()))
         });
         let Some((name, secret, url, client, scope)) = granted else { return Ok(None) };
-        let mut tokens = self.access.vault.tokens().await;
+        let late = |_| HttpError::Unreachable("no token before the run's deadline".to_owned());
+        let mut tokens =
+            timeout_at(self.deadline, self.access.vault.tokens()).await.map_err(late)?;
         if let Some(token) = tokens.get(name, Instant::now()) {
             return Ok(Some(token));
         }

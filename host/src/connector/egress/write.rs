@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{Journal, WriteAnswer, WriteRecord};
 
@@ -32,13 +32,14 @@ impl Session {
         // `finish` waits for this as it waits for the task: no write begins behind its back.
         let under_way = self.tasks.token();
         let write = self.noted_error(call, self.record.open_write(record))?;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let prepared = self.noted_error(call, self.prepared(outbound).await);
         let (ready, wire) = prepared?;
         let session = Arc::clone(self);
         let task = tokio::spawn(async move {
             let left = session.let_out(&ready, wire, write, journal.as_ref()).await;
             let left = session.noted(call, left);
-            drop(under_way);
+            drop((turn, under_way));
             left
         });
         task.await.unwrap_or_else(|error| Err(HttpError::Interrupted(error.to_string())))
@@ -47,7 +48,7 @@ impl Session {
     /// The request with its secrets, and a connection that was not idle for long.
     async fn prepared(&self, outbound: Outbound) -> Result<(Outbound, Wire), HttpError> {
         let ready = self.ready(outbound).await?;
-        let wire = match self.access.pool.take(&ready.origin, ready.effect) {
+        let wire = match self.access.pool.take(&ready.origin, ready.effect, Instant::now()) {
             Some(wire) => wire,
             None => self.fresh(&ready.origin).await?,
         };
@@ -67,7 +68,7 @@ impl Session {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
             Err(_) => {
-                journal.unsent().await;
+                self.take_back(journal).await;
                 return Err(HttpError::Unreachable("the run's deadline came first".to_owned()));
             }
         }
@@ -78,14 +79,22 @@ impl Session {
             Err(Fault::NoAnswer(HttpError::Interrupted(why.to_owned())))
         });
         let came = came_of(&result, &|text| self.scrub(text));
-        if came == WriteAnswer::NotSent {
-            journal.unsent().await;
-        }
+        let taken_back = came == WriteAnswer::NotSent;
         self.record.close_write(write, came, self.clock.now());
+        if taken_back {
+            self.take_back(journal).await;
+        }
         if result.is_ok() {
             self.access.pool.give(&ready.origin, wire).await;
         }
         result.map_err(Fault::error)
+    }
+
+    /// Puts the row back, unless an earlier write of this run may have left: then it stays `sent`.
+    async fn take_back(&self, journal: &dyn Journal) {
+        if !self.record.any_left() {
+            journal.unsent().await;
+        }
     }
 }
 

@@ -1,1 +1,178 @@
-//! (under construction)
+//! TLS: an authority of our own, both protocols, the probe, a tunnel through a proxy.
+
+use super::*;
+use std::convert::Infallible;
+
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsAcceptor;
+
+struct Authority {
+    pem: tempfile::NamedTempFile,
+    acceptor: TlsAcceptor,
+}
+
+/// A self-made authority and a server certificate for `localhost` from it.
+fn authority(protocols: &[&[u8]]) -> Authority {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = parameters.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::from_params(&parameters, &key);
+    let server_key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let server = server.signed_by(&server_key, &issuer).unwrap();
+    let mut pem = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut pem, encode(ca.der()).as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![server.der().clone()],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der())),
+        )
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Authority { pem, acceptor: TlsAcceptor::from(Arc::new(config)) }
+}
+
+fn encode(der: &CertificateDer<'_>) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// Answers with the protocol's version.
+async fn tracker(acceptor: TlsAcceptor) -> Tracker {
+    Tracker::scripted(move |_, stream, requests| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let line = format!("{} {}", request.method(), request.uri().path());
+                requests.0.lock().unwrap().push(line);
+                let version = format!("{:?}", request.version());
+                async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(version))) }
+            });
+            if http2 {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            } else {
+                let server = hyper::server::conn::http1::Builder::new();
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn both_protocols_are_spoken_and_kept() {
+    for (protocols, version) in [
+        (&[&b"h2"[..], b"http/1.1"][..], "HTTP/2.0"),
+        (&[b"http/1.1"], "HTTP/1.1"),
+        (&[], "HTTP/1.1"),
+    ] {
+        let authority = authority(protocols);
+        let tracker = tracker(authority.acceptor).await;
+        let origin = format!("https://localhost:{}", tracker.address.port());
+        let mut bench = Bench::granting(&[&origin]);
+        bench.extra_ca = Some(authority.pem.path().to_owned());
+        let gate = Gate::open();
+        let session = bench.session(gate.permission());
+        for _ in 0..2 {
+            assert_eq!(session.send(get("/a")).await.unwrap().body, version);
+            assert_eq!(session.send(post("/b", "{}")).await.unwrap().body, version);
+        }
+        assert_eq!(tracker.connections(), 1);
+        assert_eq!(tracker.requests(), ["GET /a", "POST /b", "GET /a", "POST /b"]);
+        assert_eq!(gate.moves(), ["sent", "sent"]);
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_trusted_and_no_byte_is_sent() {
+    let authority = authority(&[]);
+    let tracker = tracker(authority.acceptor).await;
+    let origin = format!("https://localhost:{}", tracker.address.port());
+    let gate = Gate::open();
+    let session = Bench::granting(&[&origin]).session(gate.permission());
+    let error = session.send(post("/", "{}")).await.unwrap_err();
+    assert!(
+        matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
+        "{error}"
+    );
+    assert!(gate.moves().is_empty() && tracker.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let authority = authority(&[]);
+    let tracker = tracker(authority.acceptor).await;
+    let mut bench = Bench::granting(&[&format!("https://{}", tracker.address)]);
+    bench.extra_ca = Some(authority.pem.path().to_owned());
+    assert!(matches!(bench.reading().send(get("/")).await, Err(HttpError::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn the_probe_says_how_far_it_came() {
+    let authority = authority(&[]);
+    let tracker = tracker(authority.acceptor).await;
+    let origin = format!("https://localhost:{}", tracker.address.port());
+    let mut bench = Bench::granting(&[]);
+    let steps = async |bench: &Bench, origin: &str| {
+        let steps = bench.egress().probe(&origin.parse().unwrap(), false).await;
+        steps.iter().map(|step| (step.name, step.error.is_none())).collect::<Vec<_>>()
+    };
+    let untrusted = steps(&bench, &origin).await;
+    assert_eq!(untrusted, [("dns", true), ("connect", true), ("tls", false)]);
+    bench.extra_ca = Some(authority.pem.path().to_owned());
+    let trusted = steps(&bench, &origin).await;
+    assert_eq!(trusted, [("dns", true), ("connect", true), ("tls", true)]);
+    let closed = steps(&bench, "http://127.0.0.1:1").await;
+    assert_eq!(closed, [("dns", true), ("connect", false)]);
+    let unknown = steps(&bench, "http://nowhere.example").await;
+    assert_eq!(unknown, [("dns", false)]);
+}
+
+#[tokio::test]
+async fn https_is_tunnelled_through_a_proxy() {
+    let authority = authority(&[b"h2"]);
+    let tracker = tracker(authority.acceptor).await;
+    let address = tracker.address;
+    let proxy = Tracker::scripted(move |_, mut stream, requests| async move {
+        requests.read(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.unwrap();
+        let mut onward = TcpStream::connect(address).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+    })
+    .await;
+    // `localhost` would not go by proxy; the certificate is for another name then, so only the
+    // tunnel itself is seen.
+    let mut bench = Bench::granting(&["https://tracker.example"]);
+    bench.proxies = Matcher::builder().all(proxy.origin()).build();
+    bench.extra_ca = Some(authority.pem.path().to_owned());
+    let error = bench.reading().send(get("/")).await.unwrap_err();
+    assert!(
+        matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
+        "{error}"
+    );
+    assert!(proxy.requests()[0].starts_with("CONNECT tracker.example:443 "));
+    assert_eq!(tracker.connections(), 1);
+}
+
+#[test]
+fn a_file_of_anchors_that_cannot_be_used_is_named() {
+    let missing = Egress::new(Some("/nowhere/ca.pem".as_ref())).unwrap_err();
+    assert!(missing.to_string().contains("`extra_ca_file` = \"/nowhere/ca.pem\""), "{missing}");
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    assert!(Egress::new(Some(empty.path())).is_err());
+    assert!(Egress::new(None).is_ok());
+}

@@ -45,6 +45,7 @@ async fn a_whole_answer_is_known_by_its_status() {
         (b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n", 302),
         (b"HTTP/1.1 422 No\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 422),
         (b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", 500),
+        (b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\nbytes", 101),
         (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200),
     ] {
         let (answer, came) = answered(bytes).await;
@@ -61,6 +62,7 @@ async fn an_answer_that_is_not_whole_leaves_doubt() {
         b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\nnonsense",
         b"HTTP/1.1 201 Created\r\ncontent-",
         b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}",
         b"no HTTP at all\r\n\r\n",
         b"",
     ] {
@@ -271,4 +273,64 @@ async fn a_connection_that_closed_while_it_was_kept_costs_a_write_nothing() {
     round_trip().await;
     assert_eq!(session.send(post("/", "{}")).await.unwrap().status, 200);
     assert_eq!(tracker.connections(), 2);
+}
+
+/// A journal under which a kept connection closes while a write is being journalled.
+struct Closing {
+    gate: Arc<Gate>,
+    close: Mutex<Option<oneshot::Sender<()>>>,
+    before: usize,
+}
+
+#[async_trait]
+impl Journal for Closing {
+    async fn sent(&self) -> Result<(), NotJournalled> {
+        if self.gate.moves().len() == self.before {
+            self.close.lock().unwrap().take().unwrap().send(()).unwrap();
+            round_trip().await;
+        }
+        self.gate.sent().await
+    }
+
+    async fn unsent(&self) {
+        self.gate.unsent().await;
+    }
+}
+
+/// What the journal saw of one request, then a write whose connection closes before it leaves.
+async fn came_back(first: fn() -> OutboundRequest) -> (Vec<&'static str>, Vec<WriteAnswer>) {
+    let (close, closing) = oneshot::channel::<()>();
+    let closing = Arc::new(Mutex::new(Some(closing)));
+    let tracker = Tracker::scripted(move |_, mut stream, requests| {
+        let closing = closing.lock().unwrap().take();
+        async move {
+            requests.read(&mut stream).await;
+            stream.write_all(&answer("200 OK", &[], b"")).await.unwrap();
+            closing.unwrap().await.unwrap();
+        }
+    })
+    .await;
+    let before = usize::from(first().method == Method::POST);
+    let gate = Gate::open();
+    let close = Mutex::new(Some(close));
+    let journal = Arc::new(Closing { gate: Arc::clone(&gate), close, before });
+    let session = Bench::granting(&[&tracker.origin()]).session(Permission::Writes(journal));
+    session.send(first()).await.unwrap();
+    let error = session.send(post("/", "{}")).await.unwrap_err();
+    assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
+    assert_eq!((tracker.requests().len(), tracker.connections()), (1, 1));
+    (gate.moves(), session.finish().await.1.into_iter().map(|write| write.answer).collect())
+}
+
+#[tokio::test]
+async fn a_write_that_comes_back_is_taken_back() {
+    let (moves, writes) = came_back(|| get("/")).await;
+    assert_eq!((moves, writes), (vec!["sent", "unsent"], vec![WriteAnswer::NotSent]));
+}
+
+#[tokio::test]
+async fn a_write_that_comes_back_does_not_undo_the_one_before_it() {
+    let (moves, writes) = came_back(|| post("/", "{}")).await;
+    assert_eq!(moves, ["sent", "sent"]);
+    assert_eq!(writes, [WriteAnswer::Status(200), WriteAnswer::NotSent]);
 }
