@@ -65,7 +65,7 @@ async fn the_effect_is_a_header_that_goes_no_further() {
     ));
     let mut search = request(Method::POST, &uri);
     search.headers_mut().insert(EFFECT, HeaderValue::from_static("read"));
-    send(&session, search).await.unwrap();
+    let _ = send(&session, search).await.unwrap();
     assert!(!tracker.requests()[0].contains("jackfield-effect"));
     let mut guess = request(Method::POST, &uri);
     guess.headers_mut().insert(EFFECT, HeaderValue::from_static("none"));
