@@ -72,6 +72,7 @@ struct State {
     script: Script,
     requests: Vec<Request>,
     forwarded: usize,
+    connections: usize,
     closed: bool,
 }
 
@@ -98,7 +99,8 @@ impl Peer {
     fn serve(upstream: Option<String>, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let state = State { script, requests: Vec::new(), forwarded: 0, closed: false };
+        let state =
+            State { script, requests: Vec::new(), forwarded: 0, connections: 0, closed: false };
         let inner = Arc::new(Inner { upstream, state: Mutex::new(state), changed: Condvar::new() });
         let shared = Arc::clone(&inner);
         std::thread::spawn(move || {
@@ -153,6 +155,12 @@ impl Peer {
         self.inner.lock().forwarded
     }
 
+    /// How many connections carried a request.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.lock().connections
+    }
+
     /// Waits until so many requests came.
     ///
     /// # Panics
@@ -197,8 +205,10 @@ fn converse(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut out = stream.try_clone()?;
     let mut from = BufReader::new(stream);
+    let mut first = true;
     while let Some(request) = Request::read(&mut from)? {
         let (number, script) = inner.change(|state| {
+            state.connections += usize::from(std::mem::take(&mut first));
             state.requests.push(request.clone());
             (state.requests.len(), Arc::clone(&state.script))
         });

@@ -77,6 +77,12 @@ impl Redmine {
         Project { id, redmine: self }
     }
 
+    /// The secrets of a connection that acts as the admin.
+    #[must_use]
+    pub fn secrets(&self) -> Value {
+        json!({"api-key": self.key})
+    }
+
     /// Redmine's REST API as its admin.
     #[must_use]
     pub fn client(&self) -> Client {
@@ -85,6 +91,12 @@ impl Redmine {
 }
 
 impl Project {
+    /// The settings of a connection to this project, reached by `url`.
+    #[must_use]
+    pub fn settings(&self, url: &str) -> Value {
+        json!({"url": url, "project": self.id})
+    }
+
     /// All its issues, oldest first.
     ///
     /// # Panics

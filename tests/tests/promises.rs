@@ -1,4 +1,30 @@
 //! The promises, each proved in a file of its own, on the built binary.
 
+#[path = "promises/admin.rs"]
+mod admin;
+#[path = "promises/bad_input.rs"]
+mod bad_input;
+#[path = "promises/cli.rs"]
+mod cli;
+#[path = "promises/creates.rs"]
+mod creates;
+#[path = "promises/demo.rs"]
+mod demo;
+#[path = "promises/egress.rs"]
+mod egress;
+#[path = "promises/events.rs"]
+mod events;
+#[path = "promises/faults.rs"]
+mod faults;
 #[path = "promises/harness.rs"]
 mod harness;
+#[path = "promises/once.rs"]
+mod once;
+#[path = "promises/reload.rs"]
+mod reload;
+#[path = "promises/secrets.rs"]
+mod secrets;
+#[path = "promises/shutdown.rs"]
+mod shutdown;
+#[path = "promises/walls.rs"]
+mod walls;

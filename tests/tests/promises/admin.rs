@@ -1,0 +1,216 @@
+//! What an admin does to connections, over `/api/v1`: each wrong setting is named with what is allowed,
+//! an edit merges, a token turns over with a grace, and nothing secret comes back.
+
+use jackfield_tests::{
+    Connection, Guest, Peer, Redmine, Reply, Response, Setup, TestHost, failed_test, until,
+};
+use serde_json::{Value, json};
+
+fn host() -> TestHost {
+    Setup::new()
+        .plugin("instant", &Guest::named("instant"))
+        .plugin("redmine", &Guest::example("redmine"))
+        .start()
+}
+
+fn redmine_settings() -> Value {
+    json!({"url": "http://127.0.0.1:9", "project": "qa"})
+}
+
+#[test]
+fn nothing_of_the_admin_api_is_served_without_its_token() {
+    let host = host();
+    for path in ["/connections", "/connectors", "/events", "/defects", "/connections/x", "/nothing"]
+    {
+        for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
+            let path = format!("/api/v1{path}");
+            let answer = host.anyone().send("GET", &path, &[("authorization", token)], b"");
+            assert_eq!(answer.status, 401, "{path} with {token:?}: {answer:?}");
+        }
+    }
+    assert_eq!(host.anyone().get("/healthz").status, 200);
+    let spec = host.admin().get("/openapi.json");
+    assert!([200, 404].contains(&spec.status), "{spec:?}");
+}
+
+#[test]
+fn a_connection_is_made_shown_edited_and_deleted() {
+    let host = host();
+    let admin = host.admin();
+    let body = json!({"name": "qa", "connector": "redmine", "settings": redmine_settings(),
+        "secrets": {"api-key": "k3y-of-the-tracker"}});
+    let made = admin.json("POST", "/connections", &body);
+    let id = made.expect(201)["id"].as_str().expect("an id").to_owned();
+    let hook = made.json()["webhook_url"].as_str().expect("a webhook_url").to_owned();
+    let token = hook.rsplit('/').next().expect("a token");
+    assert!(token.len() >= 43, "256 bits: {token}");
+
+    let shown = admin.get(&format!("/connections/{id}"));
+    assert!(!shown.body.contains("k3y-of-the-tracker") && !shown.body.contains(token), "{shown:?}");
+    let shown = shown.expect(200);
+    assert_eq!(shown["secrets_set"], json!(["api-key"]));
+    assert!(
+        shown.to_string().contains(&token[token.len() - 4..]),
+        "the token's last four: {shown}"
+    );
+    assert_eq!(shown["settings"]["project"], "qa");
+
+    let edit = json!({"settings": {"priority": "High"}});
+    let edited = admin.json("PATCH", &format!("/connections/{id}"), &edit).expect(200);
+    assert_eq!(edited["settings"]["project"], "qa", "an edit merges");
+    assert_eq!(edited["settings"]["priority"], "High");
+    assert_eq!(edited["secrets_set"], json!(["api-key"]), "a secret left out keeps its value");
+    let edit = json!({"settings": {"priority": null}});
+    let edited = admin.json("PATCH", &format!("/connections/{id}"), &edit).expect(200);
+    assert_eq!(edited["settings"].get("priority"), None, "null removes");
+
+    let taken = admin.json("POST", "/connections", &body);
+    assert!([409, 422].contains(&taken.status), "a name is unique: {taken:?}");
+    assert_eq!(
+        admin.get("/connections").expect(200)["connections"].as_array().map(Vec::len),
+        Some(1)
+    );
+    let gone = admin.send("DELETE", &format!("/connections/{id}"), &[], b"");
+    assert!([200, 204].contains(&gone.status), "{gone:?}");
+    let _ = admin.get(&format!("/connections/{id}")).problem(404);
+    let path = hook[hook.find("/hooks/").expect("a hook")..].to_owned();
+    let _ = host.anyone().json("POST", &path, &failed_test()).problem(404);
+}
+
+#[test]
+fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
+    let host = host();
+    let refused = |settings: Value, secrets: Value| {
+        let body =
+            json!({"name": "x", "connector": "redmine", "settings": settings, "secrets": secrets});
+        let answer = host.admin().json("POST", "/connections", &body);
+        let _ = answer.problem(422);
+        answer.body
+    };
+    let body = refused(
+        json!({"url": 7, "colour": "blue", "critical-priorities": {"a": 1}}),
+        json!({"password": "x"}),
+    );
+    for named in ["url", "project", "colour", "critical-priorities", "password", "api-key"] {
+        assert!(body.contains(named), "`{named}` is not named: {body}");
+    }
+    for (url, why) in [("ftp://a", "http"), ("http://u:p@a", "password"), ("nonsense", "http")] {
+        let mut settings = redmine_settings();
+        settings["url"] = json!(url);
+        let body = refused(settings, json!({"api-key": "k"}));
+        assert!(body.contains("url") && body.contains(why), "{url}: {body}");
+    }
+    let body = refused(
+        json!({"url": "http://127.0.0.1:9", "project": "NO SPACES"}),
+        json!({"api-key": "k"}),
+    );
+    assert!(body.contains("project") && body.contains("a-z"), "the pattern is told: {body}");
+    let mut settings = redmine_settings();
+    settings["api-key"] = json!("k3y-in-the-wrong-place");
+    let body = refused(settings, json!({}));
+    assert!(body.contains("api-key") && !body.contains("k3y-in"), "{body}");
+    assert_eq!(host.admin().get("/connections").expect(200)["connections"], json!([]));
+}
+
+#[test]
+fn what_is_no_request_to_the_admin_api_has_its_problem() {
+    let host = host();
+    let admin = host.admin();
+    for body in ["", "{", "[]", "null", "{\"name\":7}", "{\"name\":\"x\"}", &"[".repeat(20_000)] {
+        let answer = admin.send(
+            "POST",
+            "/connections",
+            &[("content-type", "application/json")],
+            body.as_bytes(),
+        );
+        assert!([400, 422].contains(&answer.status), "{body:.40}: {answer:?}");
+        let _ = answer.problem(answer.status);
+    }
+    let unknown = json!({"name": "x", "connector": "nowhere", "settings": {}, "secrets": {}});
+    let answer = admin.json("POST", "/connections", &unknown);
+    assert!((400..500).contains(&answer.status) && answer.body.contains("nowhere"), "{answer:?}");
+    let id = uuid::Uuid::new_v4();
+    for (method, path) in [
+        ("GET", format!("/connections/{id}")),
+        ("PATCH", format!("/connections/{id}")),
+        ("DELETE", format!("/connections/{id}")),
+        ("POST", format!("/connections/{id}/pause")),
+        ("POST", format!("/connections/{id}/try")),
+        ("GET", "/connectors/nowhere".to_owned()),
+        ("GET", format!("/events/{id}")),
+        ("GET", format!("/defects/{id}")),
+        ("GET", "/connections/no-uuid".to_owned()),
+        ("GET", "/nothing".to_owned()),
+    ] {
+        let _ = admin.json(method, &path, &json!({})).problem(404);
+    }
+    assert_eq!(admin.send("PUT", "/connections", &[], b"").status, 405);
+}
+
+#[test]
+fn a_token_turns_over_with_a_grace() {
+    let host = host();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let rotate = |grace_s: u32| {
+        let path = format!("/connections/{}/rotate-token", connection.id);
+        let shown = host.admin().json("POST", &path, &json!({"grace_s": grace_s})).expect(200);
+        let url = shown["webhook_url"].as_str().expect("a webhook_url").to_owned();
+        let hook = url[url.find("/hooks/").expect("a hook")..].to_owned();
+        Connection { id: connection.id.clone(), hook }
+    };
+    let second = rotate(3_600);
+    assert_ne!(second.hook, connection.hook);
+    let _ = host.create(&connection, &failed_test()).expect(200);
+    let _ = host.create(&second, &failed_test()).expect(200);
+    let third = rotate(0);
+    until("the old token to stop", 10, || {
+        (host.create(&second, &failed_test()).status == 404).then_some(())
+    });
+    let _ = host.create(&third, &failed_test()).expect(200);
+}
+
+#[test]
+fn a_try_says_how_far_it_came() {
+    let (host, redmine) = (host(), Redmine::shared());
+    let project = redmine.project();
+    let tried = |name: &str, settings: Value, key: &str| {
+        let connection = host.connect(name, "redmine", settings, json!({"api-key": key}));
+        let path = format!("/connections/{}/try", connection.id);
+        host.admin().send("POST", &path, &[], b"").expect(200)
+    };
+    let failed_step = |report: &Value| {
+        let steps = report["steps"].as_array().expect("steps").clone();
+        let failed = steps.into_iter().find(|step| !step["error"].is_null());
+        failed.map(|step| step["name"].as_str().expect("a name").to_owned())
+    };
+    let good = tried("good", project.settings(&redmine.url), &redmine.key);
+    assert_eq!(failed_step(&good), None, "{good}");
+    assert!(good["reached"].as_str().is_some_and(|line| line.contains("admin")), "as whom: {good}");
+
+    let nobody = tried("nobody", project.settings(&Peer::nobody()), "k");
+    assert_eq!(failed_step(&nobody).as_deref(), Some("connect"), "{nobody}");
+    let name = tried("name", project.settings("http://no-such-host.invalid"), "k");
+    assert_eq!(failed_step(&name).as_deref(), Some("dns"), "{name}");
+    let plain = Peer::start(|_| Reply::Answer(Response::new(200, "")));
+    let tls = tried("tls", project.settings(&plain.url().replace("http:", "https:")), "k");
+    assert_eq!(failed_step(&tls).as_deref(), Some("tls"), "{tls}");
+    let key = tried("key", project.settings(&redmine.url), "wrong");
+    assert_eq!(failed_step(&key).as_deref(), Some("credentials"), "{key}");
+    let project = tried("project", json!({"url": redmine.url, "project": "nowhere"}), &redmine.key);
+    assert_eq!(failed_step(&project).as_deref(), Some("project"), "{project}");
+}
+
+#[test]
+fn success_and_error_stand_with_the_connection() {
+    let host = Setup::new().plugin("good", &Guest::named("good")).start();
+    let tracker = Peer::start(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":1}}"#)));
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let shown = || host.admin().get(&format!("/connections/{}", connection.id)).expect(200);
+    let _ = host.create(&connection, &failed_test()).expect(200);
+    until("the success to show", 10, || shown()["last_success_at"].is_string().then_some(()));
+    tracker.script(|_| Reply::Answer(Response::json(422, "no such field")));
+    let _ = host.create(&connection, &failed_test()).problem(422);
+    until("the error to show", 10, || {
+        shown()["last_error"].to_string().contains("no such field").then_some(())
+    });
+}

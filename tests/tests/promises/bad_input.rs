@@ -1,0 +1,263 @@
+//! What Test Manager should never send, and what it may: each has its problem, each is an event, and
+//! the host is as it was.
+
+use jackfield_tests::{
+    Answer, Connection, Guest, Peer, Reply, Response, Setup, TestHost, failed_test,
+};
+use serde_json::{Value, json};
+
+fn host() -> (TestHost, Connection) {
+    let host = Setup::new().plugin("instant", &Guest::named("instant")).start();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    (host, connection)
+}
+
+fn post(host: &TestHost, connection: &Connection, kind: Option<&str>, body: &[u8]) -> Answer {
+    let headers: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
+    host.anyone().send("POST", &format!("{}/defects", connection.hook), &headers, body)
+}
+
+fn is_recorded(host: &TestHost, answer: &Answer) {
+    let event = host.event(&answer.event());
+    assert_eq!(event["status"], answer.status, "{event}");
+}
+
+#[test]
+fn a_body_that_is_not_the_documented_json_is_a_400() {
+    let (host, connection) = host();
+    let with = |name: &str, value: Value| {
+        let mut test = failed_test();
+        test[name] = value;
+        test.to_string()
+    };
+    let without = |name: &str| {
+        let mut test = failed_test();
+        test.as_object_mut().expect("an object").remove(name);
+        test.to_string()
+    };
+    let whole = failed_test().to_string();
+    let mut bodies = vec![
+        whole[..whole.len() - 3].to_owned(),
+        "[]".to_owned(),
+        "\"text\"".to_owned(),
+        "null".to_owned(),
+        "\u{feff}nonsense".to_owned(),
+        format!("{whole}{whole}"),
+        with("variationId", json!(7)),
+        with("variationId", json!(["a"])),
+        with("linkToTestCaseLog", json!({"a": 1})),
+        "[".repeat(20_000),
+    ];
+    for id in ["testExecutionId", "testCaseId"] {
+        bodies.push(without(id));
+        for value in [
+            Value::Null,
+            json!(7),
+            json!(""),
+            json!("no uuid"),
+            json!("zz0e8400-e29b-41d4-a716-446655440000"),
+        ] {
+            bodies.push(with(id, value));
+        }
+    }
+    for body in bodies {
+        let answer = post(&host, &connection, Some("application/json"), body.as_bytes());
+        assert_eq!(answer.status, 400, "{body}: {answer:?}");
+        let _ = answer.problem(400);
+        is_recorded(&host, &answer);
+    }
+    let answer = post(&host, &connection, Some("application/json"), b"{\"a\":\"\xff\xfe\"}");
+    let _ = answer.problem(400);
+    let _ = host.create(&connection, &failed_test()).expect(200);
+}
+
+#[test]
+fn what_may_be_missing_null_or_odd_is_taken() {
+    let (host, connection) = host();
+    let mut test = failed_test();
+    test.as_object_mut().expect("an object").remove("linkToTestCaseLog");
+    test["somethingNew"] = json!({"from": "a later Test Manager"});
+    let first = host.create(&connection, &test).expect(200);
+    test["linkToTestCaseLog"] = Value::Null;
+    test["variationId"] = json!("");
+    assert_eq!(host.create(&connection, &test).expect(200), first);
+    test.as_object_mut().expect("an object").remove("variationId");
+    let upper = test["testCaseId"].as_str().expect("a uuid").to_uppercase();
+    test["testCaseId"] = json!(upper);
+    assert_eq!(
+        host.create(&connection, &test).expect(200),
+        first,
+        "missing, null and empty are one"
+    );
+    for kind in [
+        None,
+        Some("application/json; charset=utf-8"),
+        Some("text/json"),
+        Some("application/problem+json"),
+    ] {
+        let answer = post(&host, &connection, kind, test.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{kind:?}: {answer:?}");
+    }
+    for path in ["", "/", "/defects/", "/api/defects", "/api/defects/", "/defects?a=b"] {
+        let path = format!("{}{path}", connection.hook);
+        assert_eq!(host.anyone().json("POST", &path, &test).expect(200), first, "{path}");
+    }
+}
+
+#[test]
+fn a_body_past_64_kib_is_a_413_and_one_of_another_kind_a_415() {
+    let (host, connection) = host();
+    let mut test = failed_test();
+    let padded = |test: &mut Value, size: usize| {
+        test["padding"] = json!("");
+        let missing = size - test.to_string().len();
+        test["padding"] = json!("x".repeat(missing));
+        test.to_string()
+    };
+    let fits = padded(&mut test, 64 * 1024);
+    assert_eq!(fits.len(), 65_536);
+    assert_eq!(post(&host, &connection, Some("application/json"), fits.as_bytes()).status, 200);
+    let over = padded(&mut test, 64 * 1024 + 1);
+    let answer = post(&host, &connection, Some("application/json"), over.as_bytes());
+    assert!(answer.problem(413).contains("64"), "{answer:?}");
+    is_recorded(&host, &answer);
+    for kind in ["text/plain", "application/xml", "multipart/form-data; boundary=x"] {
+        let answer = post(&host, &connection, Some(kind), failed_test().to_string().as_bytes());
+        let _ = answer.problem(415);
+        is_recorded(&host, &answer);
+    }
+}
+
+#[test]
+fn an_unknown_token_looks_like_an_unknown_path() {
+    let (host, connection) = host();
+    let wrong = format!("{}0", &connection.hook[..connection.hook.len() - 1]);
+    let wrong =
+        if wrong == connection.hook { format!("{}1", &wrong[..wrong.len() - 1]) } else { wrong };
+    let mut seen = Vec::new();
+    for path in
+        [wrong.as_str(), "/hooks/", "/hooks/x", &format!("{wrong}/api/kpis/project/1/defectstatus")]
+    {
+        let answer = host.anyone().json("POST", path, &failed_test());
+        let _ = answer.problem(404);
+        let mut body = answer.json();
+        body["instance"] = Value::Null;
+        seen.push(body);
+        is_recorded(&host, &answer);
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+    let listed = host.admin().get("/events?kind=no-connection").expect(200).to_string();
+    assert!(
+        !listed.contains(wrong.trim_start_matches("/hooks/")),
+        "a wrong token may be a typo of a right one"
+    );
+}
+
+#[test]
+fn what_is_not_recognised_is_kept_for_the_admin_with_credentials_masked() {
+    let (host, connection) = host();
+    let path = format!("{}/something/new?x=1", connection.hook);
+    let headers = [
+        ("content-type", "text/weird"),
+        ("authorization", "Bearer very-secret-token"),
+        ("x-tm", "42"),
+    ];
+    let answer = host.anyone().send("PUT", &path, &headers, b"what is this?");
+    let _ = answer.problem(404);
+    let event = host.event(&answer.event());
+    assert_eq!(event["kind"], "unrecognised");
+    let text = event.to_string();
+    for kept in ["PUT", "/something/new?x=1", "what is this?", "text/weird", "x-tm", "Bearer"] {
+        assert!(text.contains(kept), "{kept} is missing: {text}");
+    }
+    assert!(!text.contains("very-secret-token"), "{text}");
+    assert!(!text.contains(connection.hook.trim_start_matches("/hooks/")), "{text}");
+}
+
+#[test]
+fn probes_are_alive() {
+    let (host, connection) = host();
+    let hook = &connection.hook;
+    for (method, path, body) in [
+        ("GET", String::new(), ""),
+        ("GET", "/isalive".to_owned(), ""),
+        ("POST", "/api/isalive".to_owned(), "{\"any\":1}"),
+        ("POST", String::new(), ""),
+        ("POST", String::new(), "{}"),
+    ] {
+        let answer = host.anyone().send(method, &format!("{hook}{path}"), &[], body.as_bytes());
+        assert_eq!(answer.expect(200), json!({"status": "alive"}), "{method} {path}");
+        assert_eq!(host.event(&answer.event())["kind"], "probe");
+    }
+    assert_eq!(host.anyone().send("HEAD", hook, &[], b"").status, 200);
+}
+
+#[test]
+fn a_paused_connection_and_another_project_are_named() {
+    let (host, connection) = host();
+    let admin = host.admin();
+    let id = &connection.id;
+    let _ =
+        admin.json("PATCH", &format!("/connections/{id}"), &json!({"project": "4711"})).expect(200);
+    let _ = host.kpis(&connection, "4711").expect(200);
+    let answer = host.kpis(&connection, "4712");
+    let _ = answer.problem(404);
+    is_recorded(&host, &answer);
+    let _ = admin.send("POST", &format!("/connections/{id}/pause"), &[], b"").expect(200);
+    let answer = host.create(&connection, &failed_test());
+    assert!(answer.problem(503).contains("resume"), "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    is_recorded(&host, &answer);
+    let _ = admin.send("POST", &format!("/connections/{id}/resume"), &[], b"").expect(200);
+    let _ = host.create(&connection, &failed_test()).expect(200);
+}
+
+#[test]
+fn a_count_past_int32_names_its_field() {
+    let host = Setup::new().plugin("good", &Guest::named("good")).start();
+    let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "3000000000")));
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let answer = host.kpis(&connection, "1");
+    let detail = answer.problem(502);
+    assert!(detail.contains("totalDefects") && detail.contains("3000000000"), "{detail}");
+    is_recorded(&host, &answer);
+}
+
+#[test]
+fn files_that_are_no_connector_are_broken_and_harm_nobody() {
+    let (host, connection) = host();
+    let good = Guest::named("instant").bytes;
+    let wat = |name: &str| {
+        let path = jackfield_tests::root().join("tests/guests/wat").join(name);
+        wat::parse_file(path).expect("a text of ours")
+    };
+    let broken = [
+        ("core-module", wat("core-module.wat")),
+        ("other-world", wat("other-world.wat")),
+        ("empty", Vec::new()),
+        ("text", b"#!/bin/sh\necho connector\n".to_vec()),
+        ("truncated", good[..good.len() / 2].to_vec()),
+        ("not-a-schema", Guest::named("not-a-schema").bytes),
+    ];
+    for (name, bytes) in &broken {
+        host.install(name, &Guest { bytes: bytes.clone() });
+    }
+    std::fs::create_dir(host.plugin("folder")).expect("a new folder");
+    let sparse = std::fs::File::create(host.plugin("giant")).expect("a new file");
+    sparse.set_len(200 << 20).expect("a sparse file");
+    let names = broken.iter().map(|(name, _)| *name).chain(["folder", "giant"]);
+    for name in names {
+        let shown = host.await_connector(name, "broken", None);
+        let why = shown["error"].as_str().unwrap_or_default();
+        assert!(why.len() > 10, "{name} has no reason: {shown}");
+    }
+    let giant = host.await_connector("giant", "broken", None);
+    assert!(giant["error"].as_str().expect("a reason").contains("component_bytes"), "{giant}");
+    let answer = host.admin().json(
+        "POST",
+        "/connections",
+        &json!({"name": "x", "connector": "empty", "settings": {}, "secrets": {}}),
+    );
+    assert!((400..500).contains(&answer.status), "{answer:?}");
+    let _ = host.create(&connection, &failed_test()).expect(200);
+}

@@ -1,0 +1,170 @@
+//! The command line: what it prints, as a table and as JSON, and the exit code with one line that says
+//! what to do.
+
+use std::process::{Command, Output, Stdio};
+
+use jackfield_tests::{Guest, Setup, TestHost, binary};
+use serde_json::{Value, json};
+
+fn host() -> TestHost {
+    Setup::new().plugin("instant", &Guest::named("instant")).start()
+}
+
+#[track_caller]
+fn output(command: &mut Command) -> (Output, String, String) {
+    let output = command.stdin(Stdio::null()).output().expect("the binary starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    (output, out, err)
+}
+
+#[track_caller]
+fn ok(host: &TestHost, words: &[&str]) -> String {
+    let (done, out, err) = output(&mut host.cli(words));
+    assert!(done.status.success(), "{words:?}: {}\n{out}\n{err}", done.status);
+    out
+}
+
+#[track_caller]
+fn ok_json(host: &TestHost, words: &[&str]) -> Value {
+    let out = ok(host, &[words, &["--json"]].concat());
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{words:?}: {error} in {out}"))
+}
+
+/// Fails with exit 1 and one line on stderr, which holds these words; returns the line.
+#[track_caller]
+fn refused(command: &mut Command, words: &[&str]) -> String {
+    let (done, out, err) = output(command);
+    assert_eq!(done.status.code(), Some(1), "{command:?}\n{out}\n{err}");
+    assert_eq!(err.trim_end().lines().count(), 1, "one line: {err}");
+    for word in words {
+        assert!(err.contains(word), "{word:?} is missing: {err}");
+    }
+    err
+}
+
+#[test]
+fn a_connection_is_made_used_and_deleted_by_command() {
+    let host = host();
+    let made = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
+    let url = made["webhook_url"].as_str().expect("a webhook_url").to_owned();
+    assert!(ok(&host, &["connections", "list"]).contains("qa"));
+    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["name"], "qa");
+
+    let answer = ok_json(&host, &["trigger", "create-defect", "--url", &url]);
+    assert!(answer["name"].as_str().is_some_and(|name| name.starts_with("build")), "{answer}");
+    let answer = ok_json(&host, &["trigger", "kpis", "--url", &url]);
+    assert_eq!(answer["totalDefects"], 0);
+
+    assert!(ok(&host, &["events", "list"]).contains("create-defect"));
+    let events = ok_json(&host, &["events", "list"]);
+    let id = events["events"][0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(ok_json(&host, &["events", "show", &id])["id"], id);
+    let shown = ok(&host, &["connectors", "show", "instant"]);
+    assert!(shown.contains(&Guest::named("instant").sha256()), "{shown}");
+    assert!(ok(&host, &["connectors", "list"]).contains("ready"));
+
+    let _ = ok(&host, &["connections", "pause", "qa"]);
+    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["paused"], true);
+    let (done, _, err) = output(&mut host.cli(&["trigger", "create-defect", "--url", &url]));
+    assert!(done.status.code() == Some(1) && err.contains("paused"), "{err}");
+    let _ = ok(&host, &["connections", "resume", "qa"]);
+    let turned = ok_json(&host, &["connections", "rotate-token", "qa"]);
+    assert_ne!(turned["webhook_url"], url);
+    let _ = ok(&host, &["connections", "try", "qa"]);
+    let _ = ok(&host, &["connections", "delete", "qa"]);
+    assert!(!ok(&host, &["connections", "list"]).contains("qa"));
+    refused(&mut host.cli(&["connections", "show", "qa"]), &["qa"]);
+}
+
+#[test]
+fn check_tells_what_a_file_is_or_why_it_is_refused() {
+    let host = host();
+    let path = host.plugin("instant").display().to_string();
+    let shown = ok(&host, &["check", &path]);
+    for word in ["test guest", "1.0.0", "defects", "kpis", "jackfield:connector"] {
+        assert!(shown.contains(word), "{word} is missing: {shown}");
+    }
+    let manifest = ok_json(&host, &["check", &path]);
+    assert!(manifest.to_string().contains("test guest"), "{manifest}");
+    for name in ["not-a-schema", "describe-spins"] {
+        let path = host.folder().join(format!("{name}.wasm"));
+        std::fs::write(&path, Guest::named(name).bytes).expect("a new file");
+        refused(&mut host.cli(&["check", &path.display().to_string()]), &[name]);
+    }
+    refused(&mut host.cli(&["check", "nowhere.wasm"]), &["nowhere.wasm"]);
+}
+
+#[test]
+fn what_hinders_the_server_is_one_line_that_says_how_to_mend_it() {
+    let host = host();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let serve = |words: &[&str]| {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(words).current_dir(folder.path());
+        command
+    };
+    std::fs::create_dir(folder.path().join("plugins")).expect("a new folder");
+
+    std::fs::write(folder.path().join("a.toml"), "publik_url = \"http://a\"\n")
+        .expect("a new file");
+    refused(&mut serve(&["--config", "a.toml"]), &["publik_url", "public_url"]);
+    std::fs::write(folder.path().join("b.toml"), "[limits]\ncpu = 5\n").expect("a new file");
+    refused(&mut serve(&["--config", "b.toml"]), &["cpu", "cpu_ms"]);
+    std::fs::write(folder.path().join("c.toml"), "[limits]\ncpu_ms = 0\n").expect("a new file");
+    refused(&mut serve(&["--config", "c.toml"]), &["cpu_ms"]);
+    std::fs::write(folder.path().join("d.toml"), "listen = \n").expect("a new file");
+    refused(&mut serve(&["--config", "d.toml"]), &["d.toml"]);
+    refused(&mut serve(&["--config", "nowhere.toml"]), &["nowhere.toml"]);
+
+    let taken = host.url().trim_start_matches("http://");
+    refused(
+        Command::new(binary()).args(["serve", "--listen", taken]).current_dir(folder.path()),
+        &[taken, "listen"],
+    );
+    std::fs::write(folder.path().join("file"), "").expect("a new file");
+    refused(&mut serve(&["--data", "file/below"]), &["file/below"]);
+
+    let data = host.folder().join("data").display().to_string();
+    refused(&mut serve(&["--data", &data]), &[&data]);
+    let _ = host.admin().get("/connections").expect(200);
+}
+
+#[test]
+fn without_a_server_or_a_token_the_command_says_so() {
+    let host = host();
+    let nobody = jackfield_tests::Peer::nobody();
+    refused(host.cli(&["connections", "list"]).env("JACKFIELD_URL", &nobody), &[&nobody, "serve"]);
+    refused(host.cli(&["connections", "list"]).env("JACKFIELD_ADMIN_TOKEN", "wrong"), &["token"]);
+    let (done, _, err) = output(&mut host.cli(&["conections", "list"]));
+    assert_eq!(done.status.code(), Some(2), "a wrong command line: {err}");
+    let doctor = ok(&host, &["doctor"]);
+    assert!(!doctor.is_empty());
+}
+
+#[test]
+fn a_secret_comes_from_a_file_and_not_from_the_command_line() {
+    let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
+    std::fs::write(host.folder().join("key"), "k3y\n").expect("a new file");
+    let words = [
+        "connections",
+        "create",
+        "qa",
+        "--connector",
+        "redmine",
+        "--set",
+        "url=http://127.0.0.1:9",
+        "--set",
+        "project=qa",
+        "--secret",
+        "api-key=@key",
+    ];
+    let _ = ok(&host, &words);
+    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["secrets_set"], json!(["api-key"]));
+    let mut plain = words;
+    plain[2] = "other";
+    plain[10] = "api-key=k3y";
+    let (done, _, err) = output(&mut host.cli(&plain));
+    assert!(!done.status.success() && err.contains('@'), "{err}");
+    assert!(!err.contains("k3y"), "{err}");
+}

@@ -1,0 +1,201 @@
+//! One failed test, one defect: under a hundred clicks at once, and under kill -9 with the write held at
+//! each side of the tracker. What was made is counted in Redmine.
+
+use std::sync::{Arc, Barrier};
+
+use jackfield_tests::{
+    Connection, Gate, Guest, Peer, Project, Redmine, Reply, Response, Setup, TestHost, failed_test,
+    until,
+};
+use serde_json::{Value, json};
+
+struct Bench {
+    host: TestHost,
+    project: Project,
+    way: Peer,
+    connection: Connection,
+}
+
+fn bench() -> Bench {
+    let redmine = Redmine::shared();
+    let host = Setup::new()
+        .config("lease_ms = 3000\nsweep_ms = 500\n[limits]\nrun_ms = 5000")
+        .plugin("redmine", &Guest::example("redmine"))
+        .start();
+    let (project, way) = (redmine.project(), Peer::before(redmine.address()));
+    let connection = host.connect("qa", "redmine", project.settings(&way.url()), redmine.secrets());
+    Bench { host, project, way, connection }
+}
+
+impl Bench {
+    /// Repeats the click until the answer is final: the defect, or 409.
+    fn settled(&self, test: &Value) -> Result<Value, String> {
+        until("the repeat to be answered", 60, || {
+            let answer = self.host.create(&self.connection, test);
+            match answer.status {
+                200 => Some(Ok(answer.json())),
+                409 => Some(Err(answer.problem(409))),
+                503 | 504 => None,
+                _ => panic!("{answer:?}"),
+            }
+        })
+    }
+
+    fn the_only_issue(&self) -> String {
+        let issues = self.project.issues();
+        assert_eq!(issues.len(), 1, "{issues:?}");
+        issues[0].id.to_string()
+    }
+}
+
+#[test]
+fn a_hundred_clicks_at_once_are_one_run_one_issue_and_a_hundred_equal_answers() {
+    let bench = bench();
+    let mut missing = failed_test();
+    missing.as_object_mut().expect("an object").remove("variationId");
+    let (mut null, mut empty, mut upper) = (missing.clone(), missing.clone(), missing.clone());
+    null["variationId"] = Value::Null;
+    empty["variationId"] = json!("");
+    for id in ["testExecutionId", "testCaseId"] {
+        upper[id] = json!(upper[id].as_str().expect("a uuid").to_uppercase());
+    }
+    let spellings = [missing, null, empty, upper];
+    let start = Arc::new(Barrier::new(100));
+    let path = format!("{}/defects", bench.connection.hook);
+    let clicks: Vec<_> = (0..100)
+        .map(|n| {
+            let (client, path, start) = (bench.host.anyone(), path.clone(), Arc::clone(&start));
+            let test = spellings[n % spellings.len()].clone();
+            std::thread::spawn(move || {
+                start.wait();
+                client.json("POST", &path, &test).expect(200)
+            })
+        })
+        .collect();
+    let answers: Vec<_> =
+        clicks.into_iter().map(|click| click.join().expect("an answer")).collect();
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(answers[0]["id"], bench.the_only_issue());
+    assert_eq!(bench.way.requests_by("POST").len(), 1, "one run");
+}
+
+/// Killed with the whole write at the proxy and nothing at the tracker.
+#[test]
+fn killed_before_the_tracker_had_the_write() {
+    let mut bench = bench();
+    let gate = Gate::default();
+    let held = gate.clone();
+    bench.way.script(move |exchange| match exchange.request.method.as_str() {
+        "POST" => {
+            held.pass();
+            Reply::Reset(Vec::new())
+        }
+        _ => exchange.pass(),
+    });
+    let test = failed_test();
+    let click = bench.host.create_aside(&bench.connection, &test);
+    gate.await_held(1);
+    bench.host.kill9();
+    gate.open();
+    assert!(click.join().expect("no panic").is_none());
+    bench.way.heal();
+    bench.host.start_again();
+    let detail = bench.settled(&test).expect_err("nobody knows whether the tracker has it");
+    assert!(detail.contains("settle"), "{detail}");
+    assert_eq!(bench.project.issues().len(), 0);
+    let doubts = bench.host.admin().get("/defects?state=in-doubt").expect(200);
+    let id = doubts["defects"][0]["id"].as_str().expect("the defect in doubt").to_owned();
+    let answer =
+        bench.host.admin().json("POST", &format!("/defects/{id}/settle"), &json!({"retry": true}));
+    assert!(answer.status < 300, "{answer:?}");
+    let defect = bench.settled(&test).expect("the retry creates it");
+    assert_eq!(defect["id"], bench.the_only_issue());
+}
+
+/// Killed after the tracker made the issue and before its answer came back.
+#[test]
+fn killed_before_the_trackers_answer_came_back() {
+    let mut bench = bench();
+    let gate = Gate::default();
+    let held = gate.clone();
+    bench.way.script(move |exchange| {
+        let answer = exchange.forward();
+        if exchange.request.method == "POST" {
+            held.pass();
+        }
+        Reply::Raw(answer)
+    });
+    let test = failed_test();
+    let click = bench.host.create_aside(&bench.connection, &test);
+    gate.await_held(1);
+    bench.host.kill9();
+    gate.open();
+    assert!(click.join().expect("no panic").is_none());
+    bench.way.heal();
+    bench.host.start_again();
+    let defect = bench.settled(&test).expect("the issue is found by its marker");
+    assert_eq!(defect["id"], bench.the_only_issue());
+    assert_eq!(bench.way.requests_by("POST").len(), 1);
+}
+
+/// Killed while the guest still reads: nothing was written, so the repeat simply runs.
+#[test]
+fn killed_before_anything_was_written() {
+    let mut bench = bench();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let redmine = Redmine::shared();
+    let mut settings = bench.project.settings(&bench.way.url());
+    settings["priority"] = json!("High");
+    bench.connection = bench.host.connect("reads first", "redmine", settings, redmine.secrets());
+    bench.way.script(move |_| {
+        held.pass();
+        Reply::Reset(Vec::new())
+    });
+    let test = failed_test();
+    let click = bench.host.create_aside(&bench.connection, &test);
+    gate.await_held(1);
+    bench.host.kill9();
+    gate.open();
+    assert!(click.join().expect("no panic").is_none());
+    bench.way.heal();
+    bench.host.start_again();
+    let defect = bench.settled(&test).expect("nothing was sent, so it runs again");
+    assert_eq!(defect["id"], bench.the_only_issue());
+}
+
+#[test]
+fn a_guest_that_breaks_after_its_write_was_answered_is_overruled() {
+    let host = Setup::new().plugin("after-write", &Guest::named("after-write")).start();
+    for then in ["trap", "spin", "reject"] {
+        let tracker = Peer::start(|exchange| match exchange.request.method.as_str() {
+            "POST" => Reply::Answer(Response::json(201, r#"{"issue":{"id":42}}"#)),
+            _ => Reply::Answer(Response::json(200, r#"{"issues":[{"id":42}]}"#)),
+        });
+        let settings = json!({"url": tracker.url(), "then": then});
+        let connection = host.connect(then, "after-write", settings, json!({}));
+        let test = failed_test();
+        let defect = until(&format!("{then}: the issue to be adopted"), 30, || {
+            let answer = host.create(&connection, &test);
+            (answer.status == 200).then(|| answer.json())
+        });
+        assert_eq!(defect["id"], "42", "{then}");
+        assert_eq!(tracker.requests_by("POST").len(), 1, "{then}: never a second create");
+    }
+}
+
+/// A release by a person makes the next click create another one, once.
+#[test]
+fn a_release_makes_one_more_and_no_more() {
+    let bench = bench();
+    let test = failed_test();
+    let first = bench.settled(&test).expect("created");
+    let listed = bench.host.admin().get("/defects").expect(200);
+    let id = listed["defects"][0]["id"].as_str().expect("a defect").to_owned();
+    let answer = bench.host.admin().json("POST", &format!("/defects/{id}/release"), &json!({}));
+    assert!(answer.status < 300, "{answer:?}");
+    let second = bench.settled(&test).expect("created again");
+    assert_ne!(first["id"], second["id"]);
+    assert_eq!(bench.settled(&test).expect("a repeat"), second);
+    assert_eq!(bench.project.issues().len(), 2);
+}

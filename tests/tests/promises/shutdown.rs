@@ -1,0 +1,51 @@
+//! On SIGTERM the server stops accepting, finishes what runs, and exits 0; its admin token stays in a
+//! file of its own.
+
+use std::os::unix::fs::PermissionsExt;
+
+use jackfield_tests::{Client, Gate, Guest, Peer, Reply, Response, Setup, failed_test, until};
+use serde_json::json;
+
+#[test]
+fn what_runs_is_finished_and_answered() {
+    let mut host = Setup::new().plugin("good", &Guest::named("good")).start();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let tracker = Peer::start(move |_| {
+        held.pass();
+        Reply::Answer(Response::json(201, r#"{"issue":{"id":7}}"#))
+    });
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let test = failed_test();
+    let running = host.create_aside(&connection, &test);
+    gate.await_held(1);
+    host.terminate();
+    let late = Client::new(host.url(), &[]);
+    until("the server to accept no more", 20, || {
+        late.attempt("GET", "/healthz", &[], b"").is_none().then_some(())
+    });
+    gate.open();
+    let answer = running.join().expect("no panic").expect("an answer");
+    assert_eq!(answer.expect(200)["id"], "7");
+    assert_eq!(host.stop().code(), Some(0));
+
+    host.start_again();
+    assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
+    assert_eq!(tracker.requests().len(), 1);
+}
+
+#[test]
+fn an_idle_server_ends_at_once_and_leaves_nothing_running() {
+    let mut host = Setup::new().plugin("instant", &Guest::named("instant")).start();
+    assert_eq!(host.children(), 0);
+    assert_eq!(host.stop().code(), Some(0));
+}
+
+#[test]
+fn the_admin_token_is_kept_from_others_and_never_printed() {
+    let host = Setup::new().start();
+    let token = host.admin_token();
+    assert!(!host.output().contains(token));
+    let data = std::fs::metadata(host.folder().join("data")).expect("the data folder");
+    assert_eq!(data.permissions().mode() & 0o007, 0, "others cannot look into the data folder");
+}

@@ -1,0 +1,252 @@
+//! The guest is nobody: whatever it does to itself, its run ends by a named limit, the next run is
+//! served, a good connector beside it notices nothing, and the host's memory comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use jackfield_tests::{
+    Answer, Connection, Gate, Guest, Peer, Reply, Response, Setup, TestHost, failed_test, until,
+};
+use serde_json::{Value, json};
+
+/// The guest, and what the problem's detail (a run) names.
+const RUNS: [(&str, &str); 5] = [
+    ("spin", "limits.cpu_ms"),
+    ("spin-host-call", "limits.cpu_ms"),
+    ("memory-bomb", "limits.memory_bytes"),
+    ("deep-recursion", "stack"),
+    ("handle-flood", "limits.handles"),
+];
+
+/// What never gets to serve, and what its reason names.
+const LOADS: [(&str, &str); 4] = [
+    ("describe-spins", "cpu_ms"),
+    ("describe-huge", "manifest"),
+    ("describe-explodes", "schema"),
+    ("not-a-schema", "schema"),
+];
+
+/// Core modules that a good guest instantiates on its way up: how many of them, and the reason.
+const STARTS: [(&str, u32, &str); 4] = [
+    ("many-memories", 200, "memory_bytes"),
+    ("table-bomb", 1, "memory_bytes"),
+    ("start-traps", 1, "trap"),
+    ("start-spins", 1, "cpu_ms"),
+];
+
+fn connect(host: &TestHost, name: &str) -> Connection {
+    host.connect(name, name, json!({}), json!({}))
+}
+
+/// A good connector that is asked again and again while something else happens.
+struct Beside {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU32>,
+    thread: std::thread::JoinHandle<u128>,
+}
+
+impl Beside {
+    fn start(host: &TestHost, connection: &Connection) -> Self {
+        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (client, path) = (host.anyone(), format!("{}/defects", connection.hook));
+        let (until, count) = (Arc::clone(&stop), Arc::clone(&answered));
+        let thread = std::thread::spawn(move || {
+            let mut slowest_ms = 0;
+            while !until.load(Ordering::SeqCst) {
+                let start = Instant::now();
+                let _ = client.json("POST", &path, &failed_test()).expect(200);
+                slowest_ms = slowest_ms.max(start.elapsed().as_millis());
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            slowest_ms
+        });
+        Self { stop, answered, thread }
+    }
+
+    /// Ends it; every event was answered, and there was more than one. Returns the slowest, in ms.
+    fn end(self) -> u128 {
+        until("the good connector to answer", 30, || {
+            (self.answered.load(Ordering::SeqCst) > 2 || self.thread.is_finished()).then_some(())
+        });
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().expect("every event of the good connector was answered")
+    }
+}
+
+#[test]
+fn a_hostile_run_ends_by_a_named_limit_and_harms_nobody() {
+    let setup = Setup::new().plugin("good", &Guest::named("instant"));
+    let setup = RUNS.iter().fold(setup, |setup, (name, _)| setup.plugin(name, &Guest::named(name)));
+    let host = setup.start();
+    let good = connect(&host, "good");
+    for (name, limit) in RUNS {
+        let connection = connect(&host, name);
+        let attack = || {
+            let answer = host.create(&connection, &failed_test());
+            let detail = answer.problem(502);
+            assert!(detail.contains(limit), "{name}: {detail}");
+            answer
+        };
+        let used = host.event(&attack().event())["runs"][0]["usage"].clone();
+        assert!(used["memory_bytes"].as_u64().is_some(), "{name}: {used}");
+        let before = host.resident_bytes();
+        let beside = Beside::start(&host, &good);
+        attack();
+        attack();
+        let slowest_ms = beside.end();
+        println!("{name}: good events took at most {slowest_ms} ms beside it, used {used}");
+        assert!(slowest_ms < 1_000, "{name}: a good event waited {slowest_ms} ms");
+        until(&format!("{name}: resident memory to come back"), 10, || {
+            (host.resident_bytes() <= before + before / 10).then_some(())
+        });
+        let _ = host.create(&good, &failed_test()).expect(200);
+    }
+}
+
+#[test]
+fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
+    let host = Setup::new().plugin("good", &Guest::named("instant")).start();
+    let good = connect(&host, "good");
+    let beside = Beside::start(&host, &good);
+    let starts = STARTS.iter().map(|(module, times, why)| {
+        (*module, Guest::named("instant").with_core(module, *times), *why)
+    });
+    let loads = LOADS.iter().map(|(name, why)| (*name, Guest::named(name), *why));
+    for (name, guest, why) in loads.chain(starts) {
+        host.install(name, &guest);
+        let shown = host.await_connector(name, "broken", None);
+        let reason = shown["error"].as_str().unwrap_or_default().to_lowercase();
+        assert!(reason.contains(why), "{name}: {reason}");
+        assert!(reason.len() < 2_000, "{name}: the reason itself is a flood");
+    }
+    beside.end();
+    assert_eq!(host.children(), 0, "no compiling child is left");
+}
+
+/// Broken at load would not do here: the first instances of `describe` are within the limit.
+#[test]
+fn few_memories_are_within_the_limit() {
+    let few = Guest::named("instant").with_core("many-memories", 20);
+    let host = Setup::new().plugin("few", &few).start();
+    let _ = host.create(&connect(&host, "few"), &failed_test()).expect(200);
+}
+
+#[test]
+fn floods_are_cut_and_cleaned() {
+    let names = ["log-flood", "stdout-flood"];
+    let host =
+        names.iter().fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::named(name)));
+    let host = host.start();
+    for name in names {
+        let answer = host.create(&connect(&host, name), &failed_test());
+        let event = host.event(&answer.event());
+        let log = event["runs"][0]["log"].as_array().expect("a log").clone();
+        let text: String = log.iter().filter_map(|line| line["message"].as_str()).collect();
+        assert!(text.len() > 10_000, "{name}: what fits is kept");
+        assert!(text.len() <= 80_000, "{name}: {} bytes are kept", text.len());
+        assert!(!text.chars().any(|c| c.is_control() && c != '\t'), "{name}: control characters");
+        assert!(event.to_string().contains("log_bytes"), "{name}: the limit is named");
+    }
+    let output = host.output();
+    assert!(!output.contains('\u{1b}') && !output.contains('\u{9b}'), "escapes reach the terminal");
+    assert!(!output.lines().any(|line| line.starts_with("ERROR forged")), "a guest forges lines");
+}
+
+#[test]
+fn endless_and_giant_things_end() {
+    let names = ["endless-body", "header-flood", "many-calls", "giant-random"];
+    let host =
+        names.iter().fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::named(name)));
+    let host = host.start();
+    let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "ok")));
+    let seen = |name: &str, settings: Value| {
+        let connection = host.connect(name, name, settings, json!({}));
+        let answer = host.create(&connection, &failed_test());
+        (answer.clone(), answer.body)
+    };
+    let (_, body) = seen("endless-body", json!({"url": tracker.url()}));
+    assert!(body.contains("bytes, then") || body.contains("request_body_bytes"), "{body}");
+    assert_eq!(tracker.requests_by("POST").len(), 0, "an endless body is never let out");
+    let (_, body) = seen("header-flood", json!({"url": tracker.url()}));
+    assert!(!body.contains("\"200\""), "{body}");
+    assert_eq!(tracker.requests().len(), 0, "a flood of headers is never let out");
+    let (_, body) = seen("many-calls", json!({"url": tracker.url()}));
+    assert!(body.contains("30 calls, then") && body.contains("outbound_calls"), "{body}");
+    assert_eq!(tracker.requests().len(), 30);
+    let (answer, _) = seen("giant-random", json!({}));
+    let _ = answer.problem(502);
+    assert!(host.resident_bytes() < 1 << 30);
+}
+
+/// Waiting costs nothing: the tracker takes three times the computing time, and the run succeeds.
+#[test]
+fn a_guest_that_waits_is_not_one_that_computes() {
+    let host =
+        Setup::new().config("[limits]\ncpu_ms = 200").plugin("good", &Guest::named("good")).start();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let tracker = Peer::start(move |_| {
+        held.pass();
+        Reply::Answer(Response::json(201, r#"{"issue":{"id":1}}"#))
+    });
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let waiting = host.create_aside(&connection, &failed_test());
+    gate.await_held(1);
+    std::thread::sleep(std::time::Duration::from_millis(600)); // the wait is the thing under test
+    gate.open();
+    let answer = waiting.join().expect("no panic").expect("an answer");
+    let usage = host.event(&answer.event())["runs"][0]["usage"].clone();
+    let _ = answer.expect(200);
+    assert!(
+        usage["run_ms"].as_u64() >= Some(600) && usage["cpu_ms"].as_u64() < Some(200),
+        "{usage}"
+    );
+}
+
+#[test]
+fn a_connection_that_fails_over_and_over_is_rested_and_tried_again() {
+    let host =
+        Setup::new().config("[limits]\ncpu_ms = 50").plugin("spin", &Guest::named("spin")).start();
+    let connection = connect(&host, "spin");
+    let resting: Answer = until("the breaker to open", 60, || {
+        let answer = host.create(&connection, &failed_test());
+        assert!([502, 503].contains(&answer.status), "{answer:?}");
+        (answer.status == 503).then_some(answer)
+    });
+    let detail = resting.problem(503);
+    assert!(detail.contains("cpu_ms"), "the reason is told: {detail}");
+    assert!(resting.header("retry-after").is_some());
+    host.install("spin", &Guest::named("instant"));
+    host.await_connector("spin", "ready", Some(&Guest::named("instant").sha256()));
+    until("the connection to be tried again by itself", 90, || {
+        (host.create(&connection, &failed_test()).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_connector_has_its_share_of_the_runs_and_no_more() {
+    let host = Setup::new()
+        .config("[limits]\nconcurrent_runs = 2")
+        .plugin("good", &Guest::named("good"))
+        .plugin("instant", &Guest::named("instant"))
+        .start();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let tracker = Peer::start(move |_| {
+        held.pass();
+        Reply::Answer(Response::json(201, r#"{"issue":{"id":1}}"#))
+    });
+    let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
+    let beside = connect(&host, "instant");
+    let waiting: Vec<_> = (0..2).map(|_| host.create_aside(&slow, &failed_test())).collect();
+    gate.await_held(2);
+    let answer = host.create(&slow, &failed_test());
+    let _ = answer.problem(503);
+    assert!(answer.header("retry-after").is_some());
+    let _ = host.create(&beside, &failed_test()).expect(200);
+    gate.open();
+    for run in waiting {
+        let _ = run.join().expect("no panic").expect("an answer").expect(200);
+    }
+}
