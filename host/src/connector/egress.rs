@@ -33,6 +33,7 @@ use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use crate::domain::{Clock, Effect, Journal, Limits, Origin, OutboundCall, Usage, WriteRecord};
 
@@ -209,8 +210,10 @@ impl Session {
 
     /// Whether this run may send this request, as far as its text tells.
     fn admit(&self, request: OutboundRequest, call: CallId) -> Result<Outbound, HttpError> {
-        let outbound = Outbound::check(request, &self.access.connection, &self.limits)?;
-        self.aim(call, &outbound);
+        let connection = &self.access.connection;
+        let target = outbound::target(&request.url, connection)?;
+        self.aim(call, &target.0, &target.1, request.body.len());
+        let outbound = Outbound::check(request, target, connection, &self.limits)?;
         let denied = |why: &str| Err(HttpError::Denied(why.to_owned()));
         match (&self.permission, outbound.effect) {
             (Permission::Nothing, _) => return denied("this call of the connector sends nothing"),
@@ -241,9 +244,8 @@ impl Session {
         Ok(self.egress.connect(origin, rules, self.deadline).await?)
     }
 
-    fn aim(&self, call: CallId, outbound: &Outbound) {
-        let path = self.scrub(outbound.url.path().to_owned());
-        self.record.aim(call, outbound.origin.to_string(), path, outbound.body.len());
+    fn aim(&self, call: CallId, origin: &Origin, url: &Url, body_bytes: usize) {
+        self.record.aim(call, origin, &self.scrub(url.path().to_owned()), body_bytes);
     }
 
     /// Closes a call in the record.
@@ -255,7 +257,7 @@ impl Session {
     }
 
     fn noted_error<T>(&self, call: CallId, done: Result<T, HttpError>) -> Result<T, HttpError> {
-        done.inspect_err(|error| self.record.failed(call, self.scrub(error.to_string())))
+        done.inspect_err(|error| self.record.failed(call, &self.scrub(error.to_string())))
     }
 
     /// What the guest may see of an answer: hop-by-hop headers and secrets are gone.

@@ -105,7 +105,7 @@ fn response(answer: OutboundResponse) -> Result<Response<WasiBody>, Error> {
         StatusCode::from_u16(answer.status).map_err(|error| told(error.to_string()))?;
     for (name, value) in answer.headers {
         let name = HeaderName::from_bytes(name.as_bytes());
-        let value = HeaderValue::from_str(&value);
+        let value = HeaderValue::from_bytes(value.as_bytes());
         if let (Ok(name), Ok(value)) = (name, value) {
             response.headers_mut().append(name, value);
         }

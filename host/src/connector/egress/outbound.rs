@@ -52,18 +52,18 @@ pub(super) struct Outbound {
 }
 
 impl Outbound {
-    /// Checks a request against what the connection grants.
+    /// Checks a request to an address that [`target`] took.
     ///
     /// # Errors
     /// `Denied`, `Invalid` or `Limit` with the reason.
     pub(super) fn check(
         request: OutboundRequest,
+        (origin, url): (Origin, Url),
         connection: &Connection,
         limits: &Limits,
     ) -> Result<Self, HttpError> {
         let effect = effect(&request);
         check_method(&request.method)?;
-        let (origin, url) = target(&request.url, connection)?;
         let headers = headers(&request.headers, connection)?;
         check_body(request.body.len(), limits)?;
         Ok(Self { method: request.method, effect, origin, url, headers, body: request.body })
@@ -115,6 +115,25 @@ pub(super) fn effect(request: &OutboundRequest) -> Effect {
     })
 }
 
+/// An address as granted origin and URL. A path is put behind the only origin as text and parsed as a whole:
+/// joining would let `//host` and its like name another one.
+pub(super) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
+    check_text(text)?;
+    let url = if text.starts_with('/') {
+        let [only] = connection.grants.origins.as_slice() else {
+            let count = connection.grants.origins.len();
+            return Err(HttpError::Invalid(format!(
+                "a path alone needs exactly one granted origin; this connection grants {count}"
+            )));
+        };
+        Url::parse(&format!("{only}{text}"))
+    } else {
+        Url::parse(text)
+    };
+    let url = url.map_err(|error| unusable(text, &error))?;
+    Ok((granted(&url, connection)?, url))
+}
+
 /// Whether a guest may not set this header.
 pub(in crate::connector) fn is_hosts(name: &str, connection: &Connection) -> bool {
     HOST_HEADERS.contains(&name)
@@ -153,25 +172,6 @@ fn check_method(method: &Method) -> Result<(), HttpError> {
             "the method {method}; allowed are GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"
         ))),
     }
-}
-
-/// An address as origin and URL. A path is put behind the only origin as text and parsed as a whole:
-/// joining would let `//host` and its like name another one.
-fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
-    check_text(text)?;
-    let url = if text.starts_with('/') {
-        let [only] = connection.grants.origins.as_slice() else {
-            let count = connection.grants.origins.len();
-            return Err(HttpError::Invalid(format!(
-                "a path alone needs exactly one granted origin; this connection grants {count}"
-            )));
-        };
-        Url::parse(&format!("{only}{text}"))
-    } else {
-        Url::parse(text)
-    };
-    let url = url.map_err(|error| unusable(text, &error))?;
-    Ok((granted(&url, connection)?, url))
 }
 
 /// The origin of an address, if the connection grants it.
@@ -222,7 +222,7 @@ fn headers(given: &[(String, String)], connection: &Connection) -> Result<Header
         if REPLACED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("jackfield-") {
             continue;
         }
-        let value = HeaderValue::from_str(value).map_err(|_| {
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
             HttpError::Invalid(format!("the value of `{name}` holds a control character"))
         })?;
         headers.append(name, value);

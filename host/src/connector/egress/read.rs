@@ -34,7 +34,7 @@ impl Session {
                 self.hop(&outbound, &answer, &location)
             };
             outbound = self.noted_error(call, next)?;
-            self.aim(call, &outbound);
+            self.aim(call, &outbound.origin, &outbound.url, outbound.body.len());
         }
     }
 

@@ -6,9 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use http::Method;
 use tokio::time::Instant;
 
-use crate::domain::{Effect, OutboundCall, Usage, WriteAnswer, WriteRecord};
+use crate::domain::{Effect, Origin, OutboundCall, Usage, WriteAnswer, WriteRecord};
 
 use super::HttpError;
+
+/// Longest path and longest reason in the record, characters: a guest chooses both.
+const TEXT_MAX: usize = 500;
 
 /// Recorded until a call ends.
 const UNDER_WAY: &str = "still under way when the run ended";
@@ -70,12 +73,12 @@ impl Record {
     }
 
     /// Notes where a call goes.
-    pub(super) fn aim(&self, id: CallId, origin: String, path: String, body_bytes: usize) {
+    pub(super) fn aim(&self, id: CallId, origin: &Origin, path: &str, body_bytes: usize) {
         let mut state = self.state();
         let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
         state.request_body_bytes = state.request_body_bytes.max(bytes);
         if let Some((call, _)) = state.calls.get_mut(id.0) {
-            (call.origin, call.path) = (origin, path);
+            (call.origin, call.path) = (origin.to_string(), short(path));
         }
     }
 
@@ -91,9 +94,9 @@ impl Record {
     }
 
     /// Closes a call that was refused or failed; the text holds no secret any more.
-    pub(super) fn failed(&self, id: CallId, why: String) {
+    pub(super) fn failed(&self, id: CallId, why: &str) {
         if let Some((call, since)) = self.state().calls.get_mut(id.0) {
-            (call.ms, call.error) = (millis(*since), Some(why));
+            (call.ms, call.error) = (millis(*since), Some(short(why)));
         }
     }
 
@@ -147,6 +150,13 @@ impl Record {
 /// What a write's record says from the moment its first byte may leave until its answer is whole.
 pub(super) fn under_way() -> WriteAnswer {
     WriteAnswer::Broken(UNDER_WAY.to_owned())
+}
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 fn millis(since: Instant) -> u64 {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::Bytes;
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL, HEXLOWER};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands where a secret stood.
@@ -165,20 +165,24 @@ fn unicode(text: &mut String, c: char) {
     }
 }
 
-/// The part of a base64 text that is the same whatever stands around the secret, when it begins at
-/// an offset within a group of three bytes; in both alphabets.
-fn base64(secret: &[u8], offset: usize) -> [String; 2] {
+/// What base64 makes of a secret that begins at an offset within a group of three bytes, in both
+/// alphabets: the part that is the same whatever stands around it, and the rest where it stands last.
+fn base64(secret: &[u8], offset: usize) -> impl Iterator<Item = String> {
     let mut padded = vec![0; offset];
     padded.extend_from_slice(secret);
     let first = (offset * 8).div_ceil(6);
-    let last = padded.len() * 8 / 6;
-    let inner = |text: String| text.get(first..last).unwrap_or_default().to_owned();
-    [inner(BASE64_NOPAD.encode(&padded)), inner(BASE64URL_NOPAD.encode(&padded))]
+    let certain = padded.len() * 8 / 6;
+    [BASE64, BASE64URL].into_iter().flat_map(move |alphabet| {
+        let text = alphabet.encode(&padded);
+        let last = text.trim_end_matches('=').len();
+        [certain, last, text.len()].map(|end| text.get(first..end).unwrap_or_default().to_owned())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const SECRET: &str = "p/ä\"s+s w&rd~1";
 
@@ -199,7 +203,7 @@ mod tests {
             percent.to_lowercase(),
             percent,
             standard,
-            BASE64URL_NOPAD.encode(SECRET.as_bytes()),
+            data_encoding::BASE64URL_NOPAD.encode(SECRET.as_bytes()),
             HEXLOWER.encode(SECRET.as_bytes()).to_uppercase(),
         ] {
             let clean = scrubber.text(format!("before {echo} after"));
@@ -225,5 +229,26 @@ mod tests {
         assert_eq!(scrubber.text("abc s3cr3t".to_owned()), "abc s3cr3t");
         assert!(!scrubber.finds(b"abc"));
         assert_eq!(Scrubber::new([]).bytes(Bytes::from_static(b"x")), "x");
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_gets_through(
+            secret in "[ -~]{4,40}|\\PC{4,12}",
+            before in "[a-z:]{0,5}",
+            after in "[a-z:]{0,5}",
+        ) {
+            let scrubber = Scrubber::new([secret.as_str()]);
+            let json = serde_json::to_string(&secret).unwrap();
+            let json = json[1..json.len() - 1].to_owned();
+            let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            let percent = utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string();
+            for echo in [secret.clone(), json, form, percent.to_lowercase(), percent] {
+                let clean = scrubber.text(format!("{before}{echo}{after}"));
+                prop_assert!(clean.contains(MASK), "{} in {}", echo, clean);
+            }
+            let pair = data_encoding::BASE64.encode(format!("{before}{secret}{after}").as_bytes());
+            prop_assert!(scrubber.finds(pair.as_bytes()), "{}", pair);
+        }
     }
 }

@@ -80,8 +80,12 @@ pub(super) fn place(
 
 /// `Basic …`; the secret is the user where none is named.
 pub(super) fn basic(user: Option<&str>, secret: &str) -> String {
-    let pair = user.map_or_else(|| format!("{secret}:"), |user| format!("{user}:{secret}"));
-    format!("Basic {}", BASE64.encode(pair.as_bytes()))
+    format!("Basic {}", BASE64.encode(pair(user, secret).as_bytes()))
+}
+
+/// What `basic` encodes.
+pub(super) fn pair(user: Option<&str>, secret: &str) -> String {
+    user.map_or_else(|| format!("{secret}:"), |user| format!("{user}:{secret}"))
 }
 
 fn set(
@@ -90,7 +94,7 @@ fn set(
     header: HeaderName,
     value: &str,
 ) -> Result<(), HttpError> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| unfit(secret))?;
+    let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| unfit(secret))?;
     value.set_sensitive(true);
     headers.insert(header, value);
     Ok(())
@@ -138,12 +142,12 @@ fn replace_placeholders(
         .collect();
     for (name, text, secret) in &granted {
         for value in outbound.headers.values_mut() {
-            let Some(replaced) =
-                value.to_str().ok().filter(|v| v.contains(text)).map(|v| v.replace(text, secret))
-            else {
+            let Ok(given) = std::str::from_utf8(value.as_bytes()) else { continue };
+            if !given.contains(text) {
                 continue;
-            };
-            *value = HeaderValue::from_str(&replaced).map_err(|_| unfit(name))?;
+            }
+            let replaced = given.replace(text, secret);
+            *value = HeaderValue::from_bytes(replaced.as_bytes()).map_err(|_| unfit(name))?;
             value.set_sensitive(true);
         }
     }

@@ -69,7 +69,7 @@ impl Session {
     ) -> Result<Token, HttpError> {
         let outbound = ask(url, client, secret, scope)?;
         let call = self.record.open(&outbound.method, outbound.effect)?;
-        self.aim(call, &outbound);
+        self.aim(call, &outbound.origin, &outbound.url, outbound.body.len());
         let answer = self.noted(call, self.asked(&outbound).await)?;
         let refused = |why: String| {
             HttpError::Denied(format!("{} gave no token for {client}: {why}", outbound.origin))

@@ -13,10 +13,11 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::domain::{Grants, SecretPlace};
+use crate::domain::{Grants, SecretGrant, SecretPlace};
 use crate::secret::Secret;
 
 use super::scrub::Scrubber;
+use super::secrets::pair;
 
 /// Fetched tokens whose echoes are looked for, of each secret: a tracker may still honour the one
 /// before the last.
@@ -25,6 +26,8 @@ const TOKENS_KEPT: usize = 3;
 /// Secrets of one connection.
 pub(in crate::connector) struct Vault {
     secrets: BTreeMap<String, Secret>,
+    /// User and password as `Authorization: Basic` joins them, so that an echo is found whole.
+    pairs: Vec<Secret>,
     placeholders: BTreeMap<String, String>,
     tokens: Mutex<BTreeMap<String, Vec<Token>>>,
     scrubber: ArcSwap<Scrubber>,
@@ -55,9 +58,11 @@ impl Vault {
                 (name.clone(), format!("jackfield-secret-{}", Uuid::new_v4().simple()))
             })
             .collect();
-        let scrubber = Scrubber::new(secrets.values().map(Secret::reveal));
+        let pairs = pairs(grants, &secrets);
+        let scrubber = Scrubber::new(secrets.values().chain(&pairs).map(Secret::reveal));
         Self {
             secrets,
+            pairs,
             placeholders,
             tokens: Mutex::default(),
             scrubber: ArcSwap::from_pointee(scrubber),
@@ -104,10 +109,20 @@ impl Tokens<'_> {
         if kept.len() > TOKENS_KEPT {
             kept.remove(0);
         }
-        let fetched = self.held.values().flatten().map(|token| token.value.reveal());
-        let all = self.vault.secrets.values().map(Secret::reveal).chain(fetched);
-        self.vault.scrubber.store(Arc::new(Scrubber::new(all)));
+        let fetched = self.held.values().flatten().map(|token| &token.value);
+        let all = self.vault.secrets.values().chain(&self.vault.pairs).chain(fetched);
+        self.vault.scrubber.store(Arc::new(Scrubber::new(all.map(Secret::reveal))));
     }
+}
+
+fn pairs(grants: &Grants, secrets: &BTreeMap<String, Secret>) -> Vec<Secret> {
+    let joined = |(name, grant): (&String, &SecretGrant)| match &grant.place {
+        SecretPlace::Basic { user } => {
+            Some(Secret::new(pair(user.as_deref(), secrets.get(name)?.reveal())))
+        }
+        _ => None,
+    };
+    grants.secrets.iter().filter_map(joined).collect()
 }
 
 impl fmt::Debug for Vault {
