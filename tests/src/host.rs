@@ -1,5 +1,6 @@
 //! The built server as a child process, with folders of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,6 +22,7 @@ pub struct Setup {
     config: String,
     env: Vec<(String, String)>,
     plugins: Vec<(String, Guest)>,
+    under: Vec<String>,
 }
 
 impl Setup {
@@ -42,6 +44,13 @@ impl Setup {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Started by this program, which must become the server (`strace -D …`).
+    #[must_use]
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -287,6 +296,13 @@ impl TestHost {
         std::fs::read_dir(folder).expect("the server runs").count()
     }
 
+    /// Threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        let folder = format!("/proc/{}/task", self.running.child.id());
+        std::fs::read_dir(folder).expect("the server runs").count()
+    }
+
     /// Child processes.
     #[must_use]
     pub fn children(&self) -> usize {
@@ -317,7 +333,9 @@ struct Running {
 impl Running {
     #[track_caller]
     fn start(setup: &Setup, folder: &Path) -> Self {
-        let mut child = Command::new(binary())
+        let mut words = setup.under.iter().map(OsStr::new).chain([binary().as_os_str()]);
+        let mut child = Command::new(words.next().expect("at least the binary"))
+            .args(words)
             .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
             .args(["--config", "jackfield.toml"])
             .current_dir(folder)

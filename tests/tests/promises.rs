@@ -10,6 +10,8 @@ mod cli;
 mod creates;
 #[path = "promises/demo.rs"]
 mod demo;
+#[path = "promises/durable.rs"]
+mod durable;
 #[path = "promises/egress.rs"]
 mod egress;
 #[path = "promises/events.rs"]
@@ -18,6 +20,8 @@ mod events;
 mod faults;
 #[path = "promises/harness.rs"]
 mod harness;
+#[path = "promises/kills.rs"]
+mod kills;
 #[path = "promises/once.rs"]
 mod once;
 #[path = "promises/reload.rs"]
@@ -26,5 +30,7 @@ mod reload;
 mod secrets;
 #[path = "promises/shutdown.rs"]
 mod shutdown;
+#[path = "promises/soak.rs"]
+mod soak;
 #[path = "promises/walls.rs"]
 mod walls;

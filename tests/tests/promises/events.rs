@@ -79,7 +79,7 @@ fn events_go_when_they_are_too_many() {
         .plugin("instant", &Guest::named("instant"))
         .start();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
-    let last = (0..20).map(|_| host.create(&connection, &failed_test()).event()).last();
+    let last = (0..20).map(|_| host.create(&connection, &failed_test()).event()).next_back();
     let kept = until("the old events to go", 90, || {
         let page = host.admin().get("/events?kind=create-defect&limit=100").expect(200);
         let events = page["events"].as_array().expect("events").clone();

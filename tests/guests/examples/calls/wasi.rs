@@ -78,21 +78,17 @@ fn whole(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
     }
 }
 
+/// The host tells its reason as an internal error's text.
 fn folded(code: wasi::ErrorCode) -> HttpError {
     let why = format!("{code:?}");
     match code {
-        wasi::ErrorCode::HttpRequestDenied | wasi::ErrorCode::DestinationIpProhibited => {
-            HttpError::Denied(why)
+        wasi::ErrorCode::HttpRequestDenied => HttpError::Denied(why),
+        wasi::ErrorCode::InternalError(Some(told)) if told.contains("limits.") => {
+            HttpError::Limit(told)
         }
-        wasi::ErrorCode::HttpRequestUriInvalid | wasi::ErrorCode::HttpProtocolError => {
-            HttpError::Invalid(why)
-        }
-        wasi::ErrorCode::ConnectionRefused
-        | wasi::ErrorCode::DestinationUnavailable
-        | wasi::ErrorCode::DnsError(_) => HttpError::Unreachable(why),
-        wasi::ErrorCode::HttpRequestBodySize(_) | wasi::ErrorCode::HttpResponseBodySize(_) => {
-            HttpError::Limit(why)
-        }
+        wasi::ErrorCode::InternalError(_) => HttpError::Invalid(why),
+        wasi::ErrorCode::HttpRequestUriInvalid => HttpError::Invalid(why),
+        wasi::ErrorCode::DestinationUnavailable => HttpError::Unreachable(why),
         _ => HttpError::Interrupted(why),
     }
 }
