@@ -6,6 +6,8 @@ mod admin;
 mod bad_input;
 #[path = "promises/cli.rs"]
 mod cli;
+#[path = "promises/compiling.rs"]
+mod compiling;
 #[path = "promises/creates.rs"]
 mod creates;
 #[path = "promises/demo.rs"]
