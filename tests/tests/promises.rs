@@ -36,3 +36,4 @@ mod shutdown;
 mod soak;
 #[path = "promises/walls.rs"]
 mod walls;
+#[path = "promises/zz.rs"] mod zz;

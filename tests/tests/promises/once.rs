@@ -1,7 +1,8 @@
 //! One failed test, one defect: under a hundred clicks at once, and under kill -9 with the write held at
 //! each side of the tracker. What was made is counted in Redmine.
 
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
 
 use jackfield_tests::{
     Connection, Gate, Guest, Peer, Project, Redmine, Reply, Response, Setup, TestHost, failed_test,
@@ -198,4 +199,52 @@ fn a_release_makes_one_more_and_no_more() {
     assert_ne!(first["id"], second["id"]);
     assert_eq!(bench.settled(&test).expect("a repeat"), second);
     assert_eq!(bench.project.issues().len(), 2);
+}
+
+/// A search that lags makes nobody create again: the repeat waits for it inside its deadline.
+#[test]
+fn a_search_that_lags_is_waited_for() {
+    let host = Setup::new().plugin("lags", &Guest::named("lags")).start();
+    let made = Arc::new(Mutex::new(None::<Instant>));
+    let when = Arc::clone(&made);
+    let tracker = Peer::start(move |exchange| {
+        let mut made = when.lock().expect("no script panicked");
+        match (exchange.request.method.as_str(), *made) {
+            ("POST", _) => {
+                *made = Some(Instant::now());
+                Reply::Reset(Vec::new())
+            }
+            (_, Some(made)) if made.elapsed() > Duration::from_secs(2) => {
+                Reply::Answer(Response::json(200, r#"[{"id":42}]"#))
+            }
+            _ => Reply::Answer(Response::json(200, "[]")),
+        }
+    });
+    let connection = host.connect("qa", "lags", json!({"url": tracker.url()}), json!({}));
+    let test = failed_test();
+    let defect = until("the search to catch up", 30, || {
+        let answer = host.create(&connection, &test);
+        assert!([200, 503].contains(&answer.status), "never a person's trouble: {answer:?}");
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!(defect["id"], "42");
+    assert_eq!(tracker.requests_by("POST").len(), 1);
+}
+
+/// A connection that the tracker closed while it idled is no reason to doubt a write.
+#[test]
+fn a_stale_connection_carries_no_write() {
+    let host = Setup::new().plugin("good", &Guest::named("good")).start();
+    let answer = Response::json(201, r#"{"issue":{"id":7}}"#).bytes();
+    let tracker = Peer::start(move |_| Reply::Raw(answer.clone())); // closed without a word
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    for _ in 0..5 {
+        let _ = host.create(&connection, &failed_test()).expect(200);
+    }
+    tracker.script(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":8}}"#)));
+    let before = tracker.connections();
+    let _ = host.create(&connection, &failed_test()).expect(200);
+    std::thread::sleep(Duration::from_millis(1_200)); // idling for more than a second is the point
+    let _ = host.create(&connection, &failed_test()).expect(200);
+    assert_eq!(tracker.connections() - before, 2, "a write after a second of idling goes afresh");
 }
