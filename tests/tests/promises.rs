@@ -36,4 +36,3 @@ mod shutdown;
 mod soak;
 #[path = "promises/walls.rs"]
 mod walls;
-#[path = "promises/zz.rs"] mod zz;

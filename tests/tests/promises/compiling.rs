@@ -29,7 +29,7 @@ fn blows_up(limit: &str, named: &str) {
 
 /// A core module of one function with a hundred locals and a million additions: some 7 MB, near the
 /// largest body that a valid module may have, and seconds and gigabytes of register allocation.
-pub fn giant_function() -> Vec<u8> {
+fn giant_function() -> Vec<u8> {
     let mut body = vec![1, 100, 0x7f];
     for n in 0..1_000_000_u32 {
         let local = |n: u32| (n % 100) as u8;
