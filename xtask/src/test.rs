@@ -50,7 +50,14 @@ fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     }
     step("test guests", || {
         let mut build = cargo(&folder);
-        build.args(["build", "--release", "--examples", "--target", tools::WASM_TARGET]);
+        build.args([
+            "build",
+            "--locked",
+            "--release",
+            "--examples",
+            "--target",
+            tools::WASM_TARGET,
+        ]);
         run_program(build.arg("--target-dir").arg(workspace.guests()), "")
     })
 }
