@@ -156,7 +156,8 @@ async fn create(State(tracker): State<Arc<Tracker>>, Json(body): Json<CreateBody
     .filter_map(|(wrong, why)| wrong.then_some(why))
     .collect();
     if !errors.is_empty() {
-        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": errors }))).into_response();
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": errors })))
+            .into_response();
     }
     let issue = Issue {
         id: issues.last().map_or(1, |last| last.id + 1),

@@ -131,7 +131,19 @@ pub(super) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url
         Url::parse(text)
     };
     let url = url.map_err(|error| unusable(text, &error))?;
+    if ends_in_dot(text) {
+        return Err(HttpError::Invalid("the host ends in a dot".to_owned()));
+    }
     Ok((granted(&url, connection)?, url))
+}
+
+/// The URL parser drops the dot behind an address; behind a name the origin refuses it.
+fn ends_in_dot(text: &str) -> bool {
+    let authority = text.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.ends_with('.')
 }
 
 /// Whether a guest may not set this header.

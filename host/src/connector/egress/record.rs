@@ -128,6 +128,11 @@ impl Record {
         self.state().closed = true;
     }
 
+    /// Whether the verdict on the run is being taken.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
     /// The record as it stands.
     pub(super) fn copy(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
         let state = self.state();

@@ -1,86 +1,56 @@
-//! Finds secrets in texts, in every form in which a tracker may echo them: raw, base64, percent-,
-//! JSON-escaped and hex.
+//! Finds secrets in texts, in every form in which a tracker may echo them: raw, percent-, JSON- and
+//! HTML-escaped (each character for itself, so that no mixture escapes), base64 and hex.
 //!
 //! Guards against echoes, not against a tracker that conspires with a connector: who holds a secret
 //! can always write it in a form that nobody foresaw.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL, HEXLOWER};
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use regex::bytes::{NoExpand, Regex, RegexBuilder};
 
 /// What stands where a secret stood.
 const MASK: &str = "[secret]";
 
-/// Shorter secrets, and shorter pieces of encoded ones, are not looked for: they would be found in
-/// every text.
+/// Shorter secrets, bytes, are not looked for: they would be found in every text.
 const LENGTH_MIN: usize = 4;
-
-/// What RFC 3986 leaves as it is, then what browsers' `encodeURIComponent`, form encoding and a URL
-/// parser's query leave.
-const ESCAPES: [&AsciiSet; 5] = [
-    NON_ALPHANUMERIC,
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~'),
-    &NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'_')
-        .remove(b'.')
-        .remove(b'!')
-        .remove(b'~')
-        .remove(b'*')
-        .remove(b'\'')
-        .remove(b'(')
-        .remove(b')'),
-    &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_').remove(b' '),
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>').add(b'\''),
-];
+/// Of longer secrets, bytes, only the literal forms are looked for: the others would cost megabytes.
+const ESCAPED_LENGTH_MAX: usize = 8 * 1024;
+/// The compiled search's limit; what the secrets of one connection may need is far below.
+const PROGRAM_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Searches for a set of secrets at once.
 pub(super) struct Scrubber {
-    forms: Option<AhoCorasick>,
+    search: Option<Regex>,
 }
 
 impl Scrubber {
     /// Looks for these texts and whatever they may be echoed as.
     pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let forms: BTreeSet<Vec<u8>> = secrets
-            .into_iter()
-            .filter(|secret| secret.len() >= LENGTH_MIN)
-            .flat_map(forms)
-            .filter(|form| form.len() >= LENGTH_MIN)
-            .collect();
-        if forms.is_empty() {
-            return Self { forms: None };
-        }
-        // Case is ignored so that %2f, %2F and %2f%2F are one. The contiguous automaton stays small
-        // for keys of some kilobytes; building fails only past 2^31 states, which the secrets'
-        // limit keeps out of reach.
-        let search = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&forms);
-        Self { forms: search.ok() }
+        let mut secrets: Vec<&str> =
+            secrets.into_iter().filter(|secret| secret.len() >= LENGTH_MIN).collect();
+        // The first form that fits is taken: what contains others comes before them.
+        secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let forms: Vec<String> = secrets.into_iter().flat_map(forms).collect();
+        let search = RegexBuilder::new(&forms.join("|"))
+            .unicode(false)
+            .size_limit(PROGRAM_BYTES_MAX)
+            .build();
+        Self { search: search.ok().filter(|_| !forms.is_empty()) }
     }
 
     /// Whether a text holds a secret.
     pub(super) fn finds(&self, text: &[u8]) -> bool {
-        self.forms.as_ref().is_some_and(|forms| forms.is_match(text))
+        self.search.as_ref().is_some_and(|search| search.is_match(text))
     }
 
     /// The text without secrets.
     pub(super) fn text(&self, text: String) -> String {
-        match &self.forms {
-            Some(forms) if forms.is_match(&text) => {
-                let mut clean = String::with_capacity(text.len());
-                forms.replace_all_with(&text, &mut clean, |_, _, clean| {
-                    clean.push_str(MASK);
-                    true
-                });
-                clean
+        match &self.search {
+            Some(search) if search.is_match(text.as_bytes()) => {
+                let clean = search.replace_all(text.as_bytes(), NoExpand(MASK.as_bytes()));
+                String::from_utf8_lossy(&clean).into_owned()
             }
             _ => text,
         }
@@ -88,85 +58,73 @@ impl Scrubber {
 
     /// The bytes without secrets; the same bytes where there were none.
     pub(super) fn bytes(&self, bytes: Bytes) -> Bytes {
-        match &self.forms {
-            Some(forms) if forms.is_match(&bytes) => {
-                let mut clean = Vec::with_capacity(bytes.len());
-                forms.replace_all_with_bytes(&bytes, &mut clean, |_, _, clean| {
-                    clean.extend_from_slice(MASK.as_bytes());
-                    true
-                });
-                Bytes::from(clean)
+        match &self.search {
+            Some(search) if search.is_match(&bytes) => {
+                Bytes::from(search.replace_all(&bytes, NoExpand(MASK.as_bytes())).into_owned())
             }
             _ => bytes,
         }
     }
 }
 
-/// Every form of one secret.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let mut forms = vec![secret.to_owned(), HEXLOWER.encode(secret.as_bytes())];
-    for set in ESCAPES {
-        let escaped = utf8_percent_encode(secret, set).to_string();
-        forms.push(escaped.replace(' ', "+"));
-        forms.push(escaped);
+/// Every form of one secret, as patterns; longer ones before their beginnings.
+fn forms(secret: &str) -> Vec<String> {
+    let bytes = secret.as_bytes();
+    let mut forms = Vec::new();
+    if bytes.len() <= ESCAPED_LENGTH_MAX {
+        forms.push(secret.chars().map(spellings).collect());
+    } else {
+        forms.push(literal(bytes));
     }
-    forms.push(secret.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}")));
-    forms.extend(json(secret));
-    forms.extend((0..3).flat_map(|offset| base64(secret.as_bytes(), offset)));
-    forms.into_iter().map(String::into_bytes).collect()
+    forms.push(format!("(?i:{})", HEXLOWER.encode(bytes)));
+    let encoded = (0..3).flat_map(|offset| base64(bytes, offset));
+    forms.extend(encoded.filter(|text| text.len() >= LENGTH_MIN).map(|t| literal(t.as_bytes())));
+    forms
 }
 
-/// As a JSON string: short escapes, with and without an escaped slash; everything beyond ASCII, or
-/// what HTML might trip over, or all of it as `\u00XX`.
-fn json(secret: &str) -> Vec<String> {
-    let plain = |c: char| c.is_ascii() && !c.is_ascii_control();
-    let short = |c: char| match c {
-        '"' => Some("\\\""),
-        '\\' => Some("\\\\"),
-        '\n' => Some("\\n"),
-        '\r' => Some("\\r"),
-        '\t' => Some("\\t"),
-        '\u{8}' => Some("\\b"),
-        '\u{c}' => Some("\\f"),
-        _ => None,
-    };
-    let write = |escaped: &dyn Fn(char) -> bool, slash: bool, shorts: bool| {
-        let mut text = String::new();
-        for c in secret.chars() {
-            match short(c) {
-                Some(escape) if shorts => text.push_str(escape),
-                _ if c == '/' && slash => text.push_str("\\/"),
-                _ if escaped(c) => unicode(&mut text, c),
-                _ => text.push(c),
-            }
-        }
-        text
-    };
-    let control = |c: char| c.is_ascii_control();
-    let beyond = |c: char| !plain(c);
-    let html = |c: char| !plain(c) || matches!(c, '<' | '>' | '&' | '\'' | '=' | '+' | '`');
-    let markup = |c: char| c.is_ascii_control() || matches!(c, '<' | '>' | '&');
-    vec![
-        write(&control, false, true),
-        write(&control, true, true),
-        write(&beyond, false, true),
-        write(&beyond, true, true),
-        write(&html, false, true),
-        write(&markup, false, true),
-        write(&|c| html(c) || matches!(c, '"' | '\\' | '/'), false, false),
-        write(&|_| true, false, false),
-    ]
-}
-
-fn unicode(text: &mut String, c: char) {
-    for unit in c.encode_utf16(&mut [0; 2]) {
+/// One character in all its spellings. Backslashes may have been escaped themselves.
+fn spellings(c: char) -> String {
+    let raw = literal(c.encode_utf8(&mut [0; 4]).as_bytes());
+    let mut percent = String::new();
+    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
         // Writing into a String cannot fail.
-        let _ = write!(text, "\\u{unit:04x}");
+        let _ = write!(percent, "%{byte:02x}");
     }
+    let mut json = String::new();
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        let _ = write!(json, r"\\+u{unit:04x}");
+    }
+    let code = u32::from(c);
+    let html = format!("&#0*{code};|&#x0*{code:x};");
+    let own = match c {
+        '"' => r#"|\\+"|&quot;"#,
+        '\\' => r"|\\+",
+        '/' => r"|\\+/",
+        ' ' => r"|\+",
+        '&' => "|&amp;",
+        '<' => "|&lt;",
+        '>' => "|&gt;",
+        '\'' => "|&apos;",
+        '\n' => r"|\\+n",
+        '\r' => r"|\\+r",
+        '\t' => r"|\\+t",
+        '\u{8}' => r"|\\+b",
+        '\u{c}' => r"|\\+f",
+        _ => "",
+    };
+    format!("(?:(?i:{percent}|{json}|{html}){own}|{raw})")
+}
+
+/// Bytes as they are.
+fn literal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut pattern, byte| {
+        let _ = write!(pattern, r"\x{byte:02x}");
+        pattern
+    })
 }
 
 /// What base64 makes of a secret that begins at an offset within a group of three bytes, in both
-/// alphabets: the part that is the same whatever stands around it, and the rest where it stands last.
+/// alphabets: to its end, where it stands last, then the part that is the same whatever follows.
 fn base64(secret: &[u8], offset: usize) -> impl Iterator<Item = String> {
     let mut padded = vec![0; offset];
     padded.extend_from_slice(secret);
@@ -175,16 +133,24 @@ fn base64(secret: &[u8], offset: usize) -> impl Iterator<Item = String> {
     [BASE64, BASE64URL].into_iter().flat_map(move |alphabet| {
         let text = alphabet.encode(&padded);
         let last = text.trim_end_matches('=').len();
-        [certain, last, text.len()].map(|end| text.get(first..end).unwrap_or_default().to_owned())
+        [text.len(), last, certain].map(|end| text.get(first..end).unwrap_or_default().to_owned())
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
     const SECRET: &str = "p/ä\"s+s w&rd~1";
+
+    /// The same escapes with lower-case digits.
+    fn lower(percent: &str) -> String {
+        let mut parts = percent.split('%');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| text + "%" + &part[..2].to_lowercase() + &part[2..])
+    }
 
     #[test]
     fn an_echo_is_found_in_every_form() {
@@ -193,14 +159,16 @@ mod tests {
         let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
         for echo in [
             SECRET.to_owned(),
-            SECRET.to_uppercase().replace('Ä', "ä"),
             serde_json::to_string(SECRET).unwrap(),
             r#"p\/\u00e4\"s+s w&rd~1"#.to_owned(),
             r#"p/\u00E4\"s\u002Bs w\u0026rd~1"#.to_owned(),
             "p%2F%C3%A4%22s%2Bs+w%26rd%7E1".to_owned(),
             "p%2f%c3%a4%22s%2bs%20w%26rd~1".to_owned(),
             url::Url::parse(&format!("http://a/?{SECRET}")).unwrap().to_string(),
-            percent.to_lowercase(),
+            lower(&percent),
+            r#"p\/ä\u0022s+s w&rd~1"#.to_owned(),
+            r#"p\\\/ä\\\"s+s w&amp;rd~1"#.to_owned(),
+            "p&#47;&#xE4;&quot;s+s&#32;w&amp;rd~1".to_owned(),
             percent,
             standard,
             data_encoding::BASE64URL_NOPAD.encode(SECRET.as_bytes()),
@@ -243,7 +211,7 @@ mod tests {
             let json = json[1..json.len() - 1].to_owned();
             let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
             let percent = utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string();
-            for echo in [secret.clone(), json, form, percent.to_lowercase(), percent] {
+            for echo in [secret.clone(), json, form, lower(&percent), percent] {
                 let clean = scrubber.text(format!("{before}{echo}{after}"));
                 prop_assert!(clean.contains(MASK), "{} in {}", echo, clean);
             }

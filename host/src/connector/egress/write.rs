@@ -64,6 +64,9 @@ impl Session {
         journal: &dyn Journal,
     ) -> Result<Answer, HttpError> {
         let request = request_for(ready, &wire)?;
+        if self.record.is_closed() {
+            return Err(HttpError::Denied("the run is over".to_owned()));
+        }
         match timeout_at(self.deadline, journal.sent()).await {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),

@@ -217,6 +217,53 @@ async fn a_guest_that_is_gone_changes_nothing() {
 }
 
 #[tokio::test]
+async fn writes_take_turns_and_none_begins_once_the_run_is_over() {
+    let (release, held) = oneshot::channel::<()>();
+    let held = Arc::new(Mutex::new(Some(held)));
+    let tracker = Tracker::scripted(move |_, mut stream, requests| {
+        let held = held.lock().unwrap().take();
+        async move {
+            requests.read(&mut stream).await;
+            held.unwrap().await.unwrap();
+            stream.write_all(&answer("201 Created", &[], b"{}")).await.unwrap();
+        }
+    })
+    .await;
+    let gate = Gate::open();
+    let session = Bench::granting(&[&tracker.origin()]).session(gate.permission());
+    let send = || {
+        let session = Arc::clone(&session);
+        tokio::spawn(async move { session.send(post("/", "{}")).await })
+    };
+    let first = send();
+    gate.asked.acquire().await.unwrap().forget();
+    let second = send();
+    round_trip().await;
+    let (finished, ()) = tokio::join!(session.finish(), async {
+        round_trip().await;
+        release.send(()).unwrap();
+    });
+    assert_eq!(first.await.unwrap().unwrap().status, 201);
+    assert!(is_denied(&second.await.unwrap()));
+    let came: Vec<_> = finished.1.into_iter().map(|write| write.answer).collect();
+    assert_eq!(came, [WriteAnswer::Status(201), WriteAnswer::NotSent]);
+    assert_eq!((gate.moves(), tracker.requests().len()), (vec!["sent"], 1));
+}
+
+#[tokio::test]
+async fn a_journal_that_does_not_answer_lets_nothing_out() {
+    let (tracker, _, byte) = watched().await;
+    let mut bench = Bench::granting(&[&tracker.origin()]);
+    bench.run = Duration::from_millis(200);
+    let gate = Gate::shut();
+    let session = bench.session(gate.permission());
+    assert!(matches!(session.send(post("/", "{}")).await, Err(HttpError::Unreachable(_))));
+    assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
+    assert_eq!(gate.moves(), ["unsent"]);
+    assert!(!byte.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
 async fn at_the_deadline_a_write_under_way_is_in_doubt() {
     let tracker = Tracker::scripted(|_, mut stream, requests| async move {
         requests.read(&mut stream).await;
