@@ -124,7 +124,6 @@ fn not_answered(mut failed: TrySendError<Request<Full<Bytes>>>) -> Fault {
     let back = failed.take_message().is_some();
     let error = failed.into_error();
     let why = explain(&error);
-    let io = error.source().is_some_and(|source| source.is::<io::Error>());
     if back {
         Fault::NotSent(why)
     } else if error.is_parse_too_large() {
@@ -132,10 +131,10 @@ fn not_answered(mut failed: TrySendError<Request<Full<Bytes>>>) -> Fault {
             "the answer has more than {ANSWER_HEADERS_MAX} headers or {ANSWER_HEAD_BYTES_MAX} bytes \
              of them"
         )))
-    } else if error.is_canceled() || error.is_closed() || error.is_incomplete_message() || io {
-        Fault::Dropped(why)
-    } else {
+    } else if error.is_parse() || error.is_user() {
         Fault::NoAnswer(HttpError::Interrupted(why))
+    } else {
+        Fault::Dropped(why)
     }
 }
 

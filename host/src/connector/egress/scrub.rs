@@ -15,7 +15,7 @@ const MASK: &str = "[secret]";
 
 /// Shorter secrets, bytes, are not looked for: they would be found in every text.
 const LENGTH_MIN: usize = 4;
-/// Of longer secrets, bytes, only the literal forms are looked for: the others would cost tens of milliseconds and of megabytes.
+/// Of longer secrets, bytes, only the literal forms are looked for: the others would cost megabytes.
 const ESCAPED_LENGTH_MAX: usize = 4 * 1024;
 /// The compiled search's limit; what the secrets of one connection may need is far below.
 const PROGRAM_BYTES_MAX: usize = 512 * 1024 * 1024;

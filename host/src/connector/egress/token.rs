@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use url::{Url, form_urlencoded};
 
@@ -33,7 +34,18 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
-    expires_in: Option<u64>,
+    /// Seconds; some endpoints write the number as a text.
+    expires_in: Option<Value>,
+}
+
+impl Granted {
+    fn life(&self) -> Duration {
+        let seconds = self.expires_in.as_ref().and_then(|life| match life {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_u64(),
+        });
+        Duration::from_secs(seconds.unwrap_or(LIFE_UNKNOWN_S).min(LIFE_MAX_S))
+    }
 }
 
 impl Session {
@@ -79,8 +91,7 @@ impl Session {
         }
         let granted: Granted = serde_json::from_slice(&answer.body)
             .map_err(|_| refused("its answer has no access_token".to_owned()))?;
-        let life =
-            Duration::from_secs(granted.expires_in.unwrap_or(LIFE_UNKNOWN_S).min(LIFE_MAX_S));
+        let life = granted.life();
         let until = Instant::now() + life.saturating_sub(MARGIN).max(life / 2);
         Ok(Token { value: Secret::new(granted.access_token), until })
     }

@@ -1,8 +1,7 @@
 //! TLS: an authority of our own, both protocols, the probe, a tunnel through a proxy.
 
 use super::*;
-use std::convert::Infallible;
-
+use crate::domain::WriteAnswer;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -59,7 +58,13 @@ async fn tracker(acceptor: TlsAcceptor) -> Tracker {
                 let line = format!("{} {}", request.method(), request.uri().path());
                 requests.0.lock().unwrap().push(line);
                 let version = format!("{:?}", request.version());
-                async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(version))) }
+                let broken = request.uri().path() == "/broken";
+                async move {
+                    if broken {
+                        return Err(io::Error::other("gone"));
+                    }
+                    Ok(Response::new(Full::<Bytes>::from(version)))
+                }
             });
             if http2 {
                 let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -95,6 +100,22 @@ async fn both_protocols_are_spoken_and_kept() {
         assert_eq!(tracker.requests(), ["GET /a", "POST /b", "GET /a", "POST /b"]);
         assert_eq!(gate.moves(), ["sent", "sent"]);
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_leaves_doubt_and_a_read_is_sent_once_more_at_most() {
+    let authority = authority(&[b"h2"]);
+    let tracker = tracker(authority.acceptor).await;
+    let origin = format!("https://localhost:{}", tracker.address.port());
+    let mut bench = Bench::granting(&[&origin]);
+    bench.extra_ca = Some(authority.pem.path().to_owned());
+    let session = bench.session(Gate::open().permission());
+    session.send(get("/a")).await.unwrap();
+    assert!(session.send(post("/broken", "{}")).await.is_err());
+    assert!(session.send(get("/broken")).await.is_err());
+    let (_, writes) = session.finish().await;
+    assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)), "{writes:?}");
+    assert_eq!(tracker.requests(), ["GET /a", "POST /broken", "GET /broken", "GET /broken"]);
 }
 
 #[tokio::test]
