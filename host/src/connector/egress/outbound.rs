@@ -19,15 +19,15 @@ const HEADERS_MAX: usize = 64;
 /// Names and values of a guest's headers together, bytes.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Headers that decide where a request goes, how it is framed or as whom it speaks: the host's.
-const HOST_HEADERS: [&str; 11] = [
+/// Headers that decide where a request goes, how it is framed or as whom it speaks: the host's,
+/// like every `proxy-…`.
+const HOST_HEADERS: [&str; 10] = [
     "authorization",
     "connection",
     "expect",
     "host",
     "http2-settings",
     "keep-alive",
-    "proxy-authenticate",
     "te",
     "trailer",
     "transfer-encoding",

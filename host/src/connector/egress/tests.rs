@@ -41,7 +41,8 @@ pub(in crate::connector) struct Bench {
     pub(in crate::connector) allow_private: bool,
     pub(in crate::connector) limits: Limits,
     pub(in crate::connector) names: HashMap<String, Vec<Vec<IpAddr>>>,
-    pub(in crate::connector) proxies: Matcher,
+    /// Empty: none.
+    pub(in crate::connector) proxy: String,
     pub(in crate::connector) extra_ca: Option<std::path::PathBuf>,
     pub(in crate::connector) run: Duration,
 }
@@ -56,7 +57,7 @@ impl Bench {
             allow_private: false,
             limits: Limits::default(),
             names: HashMap::new(),
-            proxies: Matcher::builder().build(),
+            proxy: String::new(),
             extra_ca: None,
             run: Duration::from_secs(60),
         }
@@ -107,7 +108,7 @@ impl Bench {
         Arc::new(Egress {
             tls: trust::client_config(self.extra_ca.as_deref()).unwrap(),
             resolver: Box::new(Names(Mutex::new(self.names.clone()))),
-            proxies: self.proxies.clone_of(),
+            proxies: Matcher::builder().all(self.proxy.clone()).build(),
         })
     }
 
@@ -129,19 +130,6 @@ impl Bench {
     /// A run that may read.
     pub(in crate::connector) fn reading(&self) -> Arc<Session> {
         self.session(Permission::Reads)
-    }
-}
-
-trait CloneOf {
-    fn clone_of(&self) -> Self;
-}
-
-impl CloneOf for Matcher {
-    /// The matcher has no `Clone`; tests set the plain proxy only.
-    fn clone_of(&self) -> Self {
-        let uri = "http://tracker.example".parse().unwrap();
-        let proxy = self.intercept(&uri).map(|proxy| proxy.uri().to_string());
-        Matcher::builder().all(proxy.unwrap_or_default()).build()
     }
 }
 

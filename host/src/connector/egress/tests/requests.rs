@@ -225,7 +225,7 @@ async fn a_tracker_that_cannot_be_reached_says_which_step() {
 async fn a_proxy_gets_what_it_needs_and_resolves_names() {
     let proxy = Tracker::answering(|_| answer("200 OK", &[], b"by proxy")).await;
     let mut bench = Bench::granting(&["http://tracker.example", "https://tracker.example"]);
-    bench.proxies = Matcher::builder().all(proxy.origin()).build();
+    bench.proxy = proxy.origin();
     let session = bench.reading();
     let seen = session.send(get("http://tracker.example/a?b")).await.unwrap();
     assert_eq!(seen.body, "by proxy");

@@ -178,7 +178,7 @@ async fn https_is_tunnelled_through_a_proxy() {
     // `localhost` would not go by proxy; the certificate is for another name then, so only the
     // tunnel itself is seen.
     let mut bench = Bench::granting(&["https://tracker.example"]);
-    bench.proxies = Matcher::builder().all(proxy.origin()).build();
+    bench.proxy = proxy.origin();
     bench.extra_ca = Some(authority.pem.path().to_owned());
     let error = bench.reading().send(get("/")).await.unwrap_err();
     assert!(
