@@ -27,8 +27,11 @@ const address = (path, query = []) => settings().url.replace(/\/+$/, '') + path
   + query.map(([name, value], i) => `${i ? '&' : '?'}${name}=${encodeURIComponent(value)}`).join('');
 // QuickJS has no TextEncoder and no TextDecoder.
 const encode = (text) => Uint8Array.from(unescape(encodeURIComponent(text)), (c) => c.charCodeAt(0));
-const decode = (bytes) =>
-  decodeURIComponent(escape(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')));
+const decode = (bytes) => {
+  let text = ''; // in pieces, since a call takes so many arguments only
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return decodeURIComponent(escape(text));
+};
 
 /** One exchange with Redmine; every failure becomes an error of the contract here. */
 function exchange(method, path, query, value) {
@@ -48,12 +51,10 @@ function exchange(method, path, query, value) {
   fail(status < 500 ? 'rejected' : 'unavailable', answer?.errors?.join('; ') || said);
 }
 const get = (path, ...query) => exchange('get', path, query);
-
 // Redmine serves a wrong key as a stranger who sees little; only this page answers 401 to it.
 const currentUser = () => get('/users/current.json').user;
 const priorities = () => get('/enumerations/issue_priorities.json').issue_priorities;
 const project = () => get(`/projects/${settings().project}.json`, ['include', 'trackers']).project;
-
 /** The number of the one with that name; Redmine would quietly take another. */
 function idOf(list, name) {
   const found = list.find((one) => one.name.toLowerCase() === name.trim().toLowerCase());
@@ -85,7 +86,7 @@ function create({ testExecutionId, testCaseId, variationId, link }, marker) {
 function find(marker) {
   const field = settings()['marker-field'];
   const filter = field ? [`cf_${field}`, marker] : ['description', `~${marker}`];
-  const { issues } = get('/issues.json', ['status_id', '*'], ['sort', 'id'], filter);
+  const { issues } = get('/issues.json', ['status_id', '*'], ['sort', 'id'], ['limit', 5], filter);
   if (issues.length === 0) return void currentUser();
   // Redmine ignores a filter that it does not know and returns every issue there is.
   const found = issues.find((issue) => carries(issue, marker, field));

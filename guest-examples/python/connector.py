@@ -92,7 +92,7 @@ class Defects(exports.Defects):
     def find(self, marker):
         field = setting("marker-field")
         search = (f"cf_{field}", marker) if field else ("description", f"~{marker}")
-        issues = get("/issues.json", ("status_id", "*"), ("sort", "id"), search)["issues"]
+        issues = get("/issues.json", ("status_id", "*"), ("sort", "id"), ("limit", 5), search)["issues"]
         for issue in issues:  # a filter that Redmine does not know returns every issue there is
             if marker in json.dumps(issue.get("custom_fields") if field else issue["description"]):
                 return defect(issue)

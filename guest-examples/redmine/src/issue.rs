@@ -98,7 +98,7 @@ pub fn find(redmine: &Client, settings: &Settings, marker: &str) -> Result<Optio
         Some(id) => (format!("cf_{id}"), marker.to_owned()),
         None => ("description".to_owned(), format!("~{marker}")),
     };
-    let query = [("status_id", "*"), ("sort", "id"), (&filter, &value)];
+    let query = [("status_id", "*"), ("sort", "id"), ("limit", "5"), (&filter, &value)];
     let Answer { issues } = redmine.get("/issues.json", &query)?;
     if issues.is_empty() {
         // Redmine serves a wrong key as a stranger, who may see nothing where there is something.
