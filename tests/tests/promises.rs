@@ -24,6 +24,8 @@ mod faults;
 mod harness;
 #[path = "promises/kills.rs"]
 mod kills;
+#[path = "promises/model.rs"]
+mod model;
 #[path = "promises/once.rs"]
 mod once;
 #[path = "promises/reload.rs"]
