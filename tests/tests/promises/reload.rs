@@ -97,6 +97,7 @@ fn one_request(client: &Client, path: &str, ready: &AtomicU32, served: &Mutex<BT
 fn a_hundred_builds_under_two_hundred_requests_a_second() {
     let (host, connection) = host();
     let load = Load::start(&host, &connection, 200, 1);
+    load.await_served(1);
     let start = Instant::now();
     for number in 2..=101 {
         let next = build(number);
@@ -118,6 +119,7 @@ fn a_file_may_be_written_over_in_pieces_swapped_by_rename_or_by_symlink() {
     use std::io::Write;
     let (host, connection) = host();
     let load = Load::start(&host, &connection, 100, 1);
+    load.await_served(1);
     let replaced = |number: u32, guest: &Guest| {
         host.await_connector("c", "ready", Some(&guest.sha256()));
         load.ready.store(number, Ordering::SeqCst);
