@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::Connection;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{Connection, ConnectionId, ConnectorName, Grants, Settings};
 use crate::secret::Secret;
 
 use super::egress::{Pool, Vault};
@@ -25,6 +28,27 @@ impl Access {
     pub fn new(connection: Connection, secrets: BTreeMap<String, Secret>) -> Self {
         let vault = Vault::new(&connection.grants, secrets);
         Self { connection, vault, pool: Pool::default() }
+    }
+
+    /// Nobody's: no setting, no grant, no secret. A connector describes itself with it.
+    pub(super) fn nobody() -> Self {
+        let connection = Connection {
+            id: ConnectionId(Uuid::nil()),
+            name: String::new(),
+            connector: ConnectorName::nobody(),
+            settings: Settings::new(),
+            secrets_set: Vec::new(),
+            grants: Grants::default(),
+            accepted_sha256: None,
+            project: None,
+            allow_private: false,
+            paused: false,
+            token_tail: String::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            last_success_at: None,
+            last_error: None,
+        };
+        Self::new(connection, BTreeMap::new())
     }
 
     /// What a secret that is placed by placeholder reads as in the guest: an opaque text, another one

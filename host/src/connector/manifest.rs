@@ -33,3 +33,12 @@ pub struct SettingsProblem {
     /// What is wrong and what is allowed.
     pub why: String,
 }
+
+pub(super) struct RawManifest {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) summary: String,
+    pub(super) homepage: Option<String>,
+    pub(super) settings: String,
+    pub(super) settle_seconds: u32,
+}

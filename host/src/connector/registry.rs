@@ -59,6 +59,26 @@ pub struct ConnectorInfo {
 
 /// One loaded version of a connector.
 pub struct Connector {}
+impl Connector {
+    pub(super) fn loaded(&self) -> &super::engine::Loaded {
+        todo!()
+    }
+    pub(super) fn limits(&self) -> &crate::domain::Limits {
+        todo!()
+    }
+    pub(super) fn turns(&self) -> &tokio::sync::Semaphore {
+        todo!()
+    }
+    pub fn manifest(&self) -> &Manifest {
+        todo!()
+    }
+    pub fn name(&self) -> &ConnectorName {
+        todo!()
+    }
+    pub fn sha256(&self) -> &str {
+        todo!()
+    }
+}
 
 /// The connectors of one folder, kept up to date.
 pub struct Registry {}

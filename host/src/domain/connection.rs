@@ -24,6 +24,12 @@ impl fmt::Display for ConnectionId {
 pub struct ConnectorName(String);
 
 impl ConnectorName {
+    /// The name of a connector that is still describing itself; no file can have it.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self(String::new())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
