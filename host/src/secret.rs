@@ -4,8 +4,46 @@
 //! search for.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
+use chacha20poly1305::aead::{Aead, Generate, Key, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+/// The variable that may hold the sealing key, 32 bytes as hex or base64.
+pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
+
+/// Why a secret cannot be sealed, opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The key's text is not 32 bytes of hex or base64.
+    #[error("{0} holds no key: give 32 bytes as 64 hex digits or as base64")]
+    NoKey(String),
+    /// Others may read the key.
+    #[error("{0} is open to others (mode {1:o}): run `chmod 600` on it, then rotate the secrets")]
+    KeyOpen(PathBuf, u32),
+    /// The key file or a secret's file failed.
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// Sealed with another key, for another place, or damaged.
+    #[error("a sealed secret does not open with this key: is it the key that sealed it?")]
+    Sealed,
+    /// A file outside the allowed folders.
+    #[error("{0} lies outside the folders that `secret_file_roots` allows")]
+    FileNotAllowed(PathBuf),
+    /// A variable whose name is not allowed.
+    #[error("the variable {0} starts with no prefix that `secret_env_prefixes` allows")]
+    EnvNotAllowed(String),
+    /// A variable that is not set.
+    #[error("the variable {0} is not set for the server")]
+    EnvMissing(String),
+}
 
 /// A secret text; wiped from memory when dropped, never printed.
 #[derive(Clone)]
@@ -18,11 +56,61 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
+    /// 256 fresh random bits, as 43 characters that fit into a URL.
+    #[must_use]
+    pub fn fresh_token() -> Self {
+        Self::new(BASE64URL_NOPAD.encode(&Zeroizing::new(<[u8; 32]>::generate())[..]))
+    }
+
     /// The text itself, for the one who sends or seals it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// The last four characters, by which people recognise a token.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let skip = self.0.chars().count().saturating_sub(4);
+        self.0.chars().skip(skip).collect()
+    }
+
+    /// Whether a text is this secret, in a time that does not depend on where they differ.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.as_bytes().ct_eq(text.as_bytes()).into()
+    }
+
+    /// The value meant: this text, or what `file:/path` or `env:NAME` refers to.
+    ///
+    /// # Errors
+    /// The reference is not allowed, or leads nowhere.
+    pub fn resolve(
+        &self,
+        file_roots: &[PathBuf],
+        env_prefixes: &[String],
+    ) -> Result<Self, SecretError> {
+        if let Some(path) = self.0.strip_prefix("file:") {
+            return read_below(Path::new(path), file_roots);
+        }
+        let Some(name) = self.0.strip_prefix("env:") else { return Ok(self.clone()) };
+        if !env_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+            return Err(SecretError::EnvNotAllowed(name.to_owned()));
+        }
+        std::env::var(name).map(Self::new).map_err(|_| SecretError::EnvMissing(name.to_owned()))
+    }
+}
+
+fn read_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
+    let failed = |error| SecretError::File(path.to_owned(), error);
+    let real = path.canonicalize().map_err(failed)?;
+    let is_allowed =
+        roots.iter().filter_map(|root| root.canonicalize().ok()).any(|root| real.starts_with(root));
+    if !is_allowed {
+        return Err(SecretError::FileNotAllowed(path.to_owned()));
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(&real).map_err(failed)?);
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 impl fmt::Debug for Secret {
@@ -33,7 +121,89 @@ impl fmt::Debug for Secret {
 
 /// Seals secrets with the host's key; what is sealed for one place cannot be opened in another.
 #[derive(Clone)]
-pub struct Sealer {}
+pub struct Sealer {
+    cipher: XChaCha20Poly1305,
+}
+
+/// Length of the random nonce that stands before the sealed bytes.
+const NONCE_BYTES: usize = 24;
+
+impl Sealer {
+    /// Takes the key from the variable's value where it is given, else from the file, which is
+    /// made with a fresh key (mode 0600) where there is none.
+    ///
+    /// # Errors
+    /// No key in either, or a file that others may read.
+    pub fn open(variable: Option<&str>, file: &Path) -> Result<Self, SecretError> {
+        if let Some(text) = variable {
+            return Self::from_text(text, KEY_VARIABLE);
+        }
+        let failed = |error| SecretError::File(file.to_owned(), error);
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
+                if mode & 0o077 != 0 {
+                    return Err(SecretError::KeyOpen(file.to_owned(), mode));
+                }
+                Self::from_text(&Zeroizing::new(text), &file.display().to_string())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let text = Zeroizing::new(HEXLOWER_PERMISSIVE.encode(&<[u8; 32]>::generate()));
+                write_private(file, text.as_bytes()).map_err(failed)?;
+                Self::from_text(&text, &file.display().to_string())
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn from_text(text: &str, from: &str) -> Result<Self, SecretError> {
+        let text = text.trim().as_bytes();
+        let bytes = HEXLOWER_PERMISSIVE.decode(text).or_else(|_| BASE64.decode(text));
+        let bytes = Zeroizing::new(bytes.map_err(|_| SecretError::NoKey(from.to_owned()))?);
+        let key = Key::<XChaCha20Poly1305>::try_from(bytes.as_slice())
+            .map_err(|_| SecretError::NoKey(from.to_owned()))?;
+        Ok(Self { cipher: XChaCha20Poly1305::new(&key) })
+    }
+
+    /// Seals a secret for one place, say `{connection}/{secret's name}`.
+    ///
+    /// # Errors
+    /// The text is longer than the cipher can take (gigabytes).
+    pub fn seal(&self, place: &str, secret: &Secret) -> Result<Sealed, SecretError> {
+        let nonce = XNonce::generate();
+        let payload = Payload { msg: secret.reveal().as_bytes(), aad: place.as_bytes() };
+        let sealed = self.cipher.encrypt(&nonce, payload).map_err(|_| SecretError::Sealed)?;
+        Ok(Sealed([nonce.as_slice(), &sealed].concat()))
+    }
+
+    /// Opens what was sealed for that place.
+    ///
+    /// # Errors
+    /// Another key, another place, or damaged.
+    pub fn open_sealed(&self, place: &str, sealed: &Sealed) -> Result<Secret, SecretError> {
+        let (nonce, sealed) = sealed.0.split_at_checked(NONCE_BYTES).ok_or(SecretError::Sealed)?;
+        let nonce = XNonce::try_from(nonce).map_err(|_| SecretError::Sealed)?;
+        let payload = Payload { msg: sealed, aad: place.as_bytes() };
+        let text = self.cipher.decrypt(&nonce, payload).map_err(|_| SecretError::Sealed)?;
+        String::from_utf8(text).map(Secret::new).map_err(|_| SecretError::Sealed)
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealer(…)")
+    }
+}
+
+/// Writes a new file that only its owner may read.
+///
+/// # Errors
+/// It exists already, or cannot be written.
+pub fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
 
 /// A sealed secret: what the store keeps.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +215,62 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// SHA-256 of a token.
+/// SHA-256 of a token: what is kept of it, and what it is looked up by. A lookup by hash tells
+/// nothing of the token by its timing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
+
+impl TokenHash {
+    /// The hash of a token.
+    #[must_use]
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sealed_opens_only_with_its_key_and_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret-key");
+        let sealer = Sealer::open(None, &file).unwrap();
+        let secret = Secret::new("hunter2".to_owned());
+        let sealed = sealer.seal("a/b", &secret).unwrap();
+        let again = Sealer::open(None, &file).unwrap();
+        assert_eq!(again.open_sealed("a/b", &sealed).unwrap().reveal(), "hunter2");
+        assert!(again.open_sealed("a/c", &sealed).is_err());
+        let other = Sealer::open(Some(&"ab".repeat(32)), &file).unwrap();
+        assert!(other.open_sealed("a/b", &sealed).is_err());
+        assert!(again.open_sealed("a/b", &Sealed(vec![1, 2])).is_err());
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret-key");
+        Sealer::open(None, &file).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(Sealer::open(None, &file), Err(SecretError::KeyOpen(_, 0o644))));
+    }
+
+    #[test]
+    fn references_stay_within_what_the_config_allows() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("roots/key");
+        std::fs::create_dir(folder.path().join("roots")).unwrap();
+        std::fs::write(&inside, "value\n").unwrap();
+        std::fs::write(folder.path().join("outside"), "value").unwrap();
+        let roots = [folder.path().join("roots")];
+        let get =
+            |text: String| Secret::new(text).resolve(&roots, &["JACKFIELD_SECRET_".to_owned()]);
+        let file = |name: &str| format!("file:{}", folder.path().join(name).display());
+        assert_eq!(get(file("roots/key")).unwrap().reveal(), "value");
+        assert!(matches!(get(file("roots/../outside")), Err(SecretError::FileNotAllowed(_))));
+        assert!(matches!(get("env:PATH".to_owned()), Err(SecretError::EnvNotAllowed(_))));
+        assert_eq!(get("plain".to_owned()).unwrap().reveal(), "plain");
+    }
+}
