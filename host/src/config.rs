@@ -45,6 +45,8 @@ pub struct Config {
     pub secret_file_roots: Vec<PathBuf>,
     /// Prefixes of names that `env:` secrets may have.
     pub secret_env_prefixes: Vec<String>,
+    /// The Jackfield executable that compiles components; absent: this process's own.
+    pub compiler: Option<PathBuf>,
 }
 
 /// What Test Manager's requests and answers look like, where it is not public.
@@ -91,6 +93,7 @@ impl Default for Config {
             extra_ca_file: None,
             secret_file_roots: Vec::new(),
             secret_env_prefixes: vec!["JACKFIELD_SECRET_".to_owned()],
+            compiler: None,
         }
     }
 }

@@ -19,8 +19,12 @@ mod wasi_http;
 mod watch;
 
 pub use access::Access;
+pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_component_child};
 pub use egress::{Egress, ProbeStep, TrustError};
 pub(crate) use engine::Engine;
 pub use manifest::{InvalidManifest, Manifest, SettingsProblem};
-pub use registry::{Connector, ConnectorInfo, ConnectorStatus, Interfaces, Registry};
+pub(crate) use registry::check_file;
+pub use registry::{
+    CheckReport, Connector, ConnectorInfo, ConnectorStatus, Interfaces, Registry, RegistryError,
+};
 pub use sandbox::{Run, RunEnd, Sandbox};

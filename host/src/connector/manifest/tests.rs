@@ -1,0 +1,121 @@
+use serde_json::json;
+
+use super::*;
+use crate::domain::{SecretPlace, Settings};
+
+fn raw(settings: &Value) -> RawManifest {
+    RawManifest {
+        name: "Redmine".to_owned(),
+        version: "1.0.0".to_owned(),
+        summary: "Issues in Redmine".to_owned(),
+        homepage: None,
+        settings: settings.to_string(),
+        settle_seconds: 0,
+    }
+}
+
+fn redmine() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "url": { "type": "string", "format": "uri", "jackfield:origin": true },
+            "project": { "type": "string", "title": "Project", "pattern": "^[a-z]+$" },
+            "mode": { "type": "string", "enum": ["one", "two"] },
+            "api-key": { "type": "string", "writeOnly": true,
+                         "jackfield:place": { "in": "header", "name": "X-Api-Key" } }
+        },
+        "required": ["url", "project", "api-key"],
+        "additionalProperties": false
+    })
+}
+
+fn settings(value: Value) -> Settings {
+    value.as_object().cloned().unwrap()
+}
+
+#[test]
+fn good_settings_pass_and_say_what_they_grant() {
+    let manifest = Manifest::read(&raw(&redmine())).unwrap();
+    let given = settings(json!({ "url": "https://r.example/x", "project": "web" }));
+    assert_eq!(manifest.validate(&given, &["api-key".to_owned()]), Ok(()));
+    let grants = manifest.demands(&given).unwrap();
+    assert_eq!(grants.origins, ["https://r.example".parse().unwrap()]);
+    assert!(grants.fixed.is_empty());
+    let place = &grants.secrets["api-key"].place;
+    assert_eq!(*place, SecretPlace::Header { name: "x-api-key".to_owned(), prefix: String::new() });
+    assert!(covers(&grants, &grants).is_empty());
+    assert_eq!(covers(&crate::domain::Grants::default(), &grants).len(), 2);
+}
+
+#[test]
+fn each_bad_setting_is_named() {
+    let manifest = Manifest::read(&raw(&redmine())).unwrap();
+    let given = settings(json!({
+        "url": "ftp://r.example", "projct": "web", "mode": "three", "api-key": "x"
+    }));
+    let problems = manifest.validate(&given, &["token".to_owned()]).unwrap_err();
+    let why = |name: &str| {
+        problems.iter().find(|p| p.name == name).unwrap_or_else(|| panic!("{name}")).why.clone()
+    };
+    assert!(why("url").contains("only http and https"), "{problems:?}");
+    assert!(why("projct").contains("did you mean `project`"), "{problems:?}");
+    assert!(why("project").contains("missing"), "{problems:?}");
+    assert!(why("mode").contains("one"), "{problems:?}");
+    assert!(why("api-key").contains("secret"), "{problems:?}");
+    assert!(why("token").contains("no such secret"), "{problems:?}");
+}
+
+#[test]
+fn a_fixed_origin_is_granted_as_fixed() {
+    let schema = json!({ "type": "object", "properties": {
+        "api": { "type": "string", "const": "https://api.example", "jackfield:origin": true } } });
+    let grants = Manifest::read(&raw(&schema)).unwrap().demands(&Settings::new()).unwrap();
+    assert_eq!(grants.fixed, grants.origins);
+    assert_eq!(grants.fixed.len(), 1);
+}
+
+#[test]
+fn a_schema_uses_only_known_words() {
+    let property = |property: Value| json!({ "type": "object", "properties": { "a": property } });
+    let key =
+        |place: Value| json!({ "type": "string", "writeOnly": true, "jackfield:place": place });
+    let refused = [
+        (json!([]), "object"),
+        (json!({ "type": "string" }), "object"),
+        (json!({ "type": "object", "allOf": [] }), "allOf"),
+        (json!({ "type": "object", "required": ["b"] }), "\"b\""),
+        (json!({ "type": "object", "properties": { "A b": { "type": "string" } } }), "A b"),
+        (property(json!({ "$ref": "#" })), "$ref"),
+        (property(json!({ "type": "object" })), "type"),
+        (property(json!({ "type": "string", "pattern": "(" })), "JSON Schema"),
+        (property(json!({ "type": "string", "pattern": "(((a{100}){100}){100})" })), "JSON Schema"),
+        (property(json!({ "type": "array", "items": { "$ref": "#" } })), "$ref"),
+        (property(key(json!({ "in": "body" }))), "client-credentials"),
+        (property(key(json!({ "in": "bearer" }))), "jackfield:origin"),
+        (property(key(json!({ "in": "header", "name": "Host" }))), "host"),
+        (property(json!({ "type": "string", "writeOnly": true })), "jackfield:place"),
+    ];
+    for (schema, word) in refused {
+        let error = Manifest::read(&raw(&schema)).expect_err(&schema.to_string());
+        assert!(error.0.contains(word), "{schema}: {error}");
+    }
+}
+
+#[test]
+fn texts_are_bounded() {
+    let schema = redmine();
+    for change in [
+        (|raw| raw.name = "a".repeat(101)) as fn(&mut RawManifest),
+        |raw| raw.name = " ".to_owned(),
+        |raw| raw.summary = "a\nb".to_owned(),
+        |raw| raw.version = "1".to_owned(),
+        |raw| raw.homepage = Some("javascript:x".to_owned()),
+        |raw| raw.settings = " ".repeat(64 * 1024 + 1),
+        |raw| raw.settings = "[".repeat(10_000),
+        |raw| raw.settle_seconds = u32::MAX,
+    ] {
+        let mut manifest = raw(&schema);
+        change(&mut manifest);
+        assert!(Manifest::read(&manifest).is_err(), "{manifest:?}");
+    }
+}

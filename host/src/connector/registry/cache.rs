@@ -1,0 +1,157 @@
+//! Compiled code on the disk, by content hash and engine fingerprint, with the manifest beside it:
+//! what is here starts without compiling and without running the guest.
+//!
+//! Compiled code is run as it is, so nobody else may write to this folder.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::connector::manifest::RawManifest;
+
+/// The folder of compiled code, owned by this user alone.
+pub(super) struct Cache {
+    folder: PathBuf,
+}
+
+/// The manifest as it lies beside its compiled code.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    name: String,
+    version: String,
+    summary: String,
+    homepage: Option<String>,
+    settings: String,
+    settle_seconds: u32,
+}
+
+impl Cache {
+    /// Opens the folder, creating it for this user alone.
+    ///
+    /// # Errors
+    /// It cannot be made, or others own it or may write to it; says how to mend that.
+    pub(super) fn open(folder: PathBuf) -> Result<Self, String> {
+        let shown = folder.display();
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|error| {
+            format!("the folder of compiled code {shown} cannot be made: {error}")
+        })?;
+        let found = fs::symlink_metadata(&folder)
+            .map_err(|error| format!("the folder of compiled code {shown}: {error}"))?;
+        if !found.is_dir() {
+            return Err(format!("{shown} must be a folder; remove what is there"));
+        }
+        let user = rustix::process::geteuid().as_raw();
+        if found.uid() != user {
+            return Err(format!(
+                "{shown} belongs to user {}, not to {user}: its code would be run; remove it",
+                found.uid()
+            ));
+        }
+        if found.mode() & 0o077 != 0 {
+            return Err(format!(
+                "{shown} is open to other users: its code would be run; `chmod 700` it, or better \
+                 remove it"
+            ));
+        }
+        Ok(Self { folder })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the compiled code of a file lies or is to lie.
+    pub(super) fn code(&self, sha256: &str, fingerprint: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}-{fingerprint}.cwasm"))
+    }
+
+    fn record(&self, sha256: &str, fingerprint: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}-{fingerprint}.json"))
+    }
+
+    /// The manifest of a version that was compiled and described before.
+    pub(super) fn manifest(&self, sha256: &str, fingerprint: &str) -> Option<RawManifest> {
+        let text = fs::read(self.record(sha256, fingerprint)).ok()?;
+        let record: Record = serde_json::from_slice(&text).ok()?;
+        self.code(sha256, fingerprint).is_file().then_some(RawManifest {
+            name: record.name,
+            version: record.version,
+            summary: record.summary,
+            homepage: record.homepage,
+            settings: record.settings,
+            settle_seconds: record.settle_seconds,
+        })
+    }
+
+    /// Completes a version: written last, so what has a manifest has its code.
+    pub(super) fn keep_manifest(
+        &self,
+        sha256: &str,
+        fingerprint: &str,
+        manifest: &RawManifest,
+    ) -> io::Result<()> {
+        let record = Record {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            summary: manifest.summary.clone(),
+            homepage: manifest.homepage.clone(),
+            settings: manifest.settings.clone(),
+            settle_seconds: manifest.settle_seconds,
+        };
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        serde_json::to_writer(&mut file, &record)?;
+        file.persist(self.record(sha256, fingerprint)).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Forgets a version whose files turned out unusable.
+    pub(super) fn forget(&self, sha256: &str, fingerprint: &str) {
+        for path in [self.record(sha256, fingerprint), self.code(sha256, fingerprint)] {
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, path = %path.display(), "unusable compiled code stays");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_folder_is_this_users_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("cache");
+        Cache::open(folder.clone()).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(Cache::open(folder).err().unwrap().contains("chmod 700"));
+    }
+
+    #[test]
+    fn a_version_counts_once_it_has_code_and_manifest() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(home.path().join("cache")).unwrap();
+        let raw = RawManifest {
+            name: "A".to_owned(),
+            version: "1.0.0".to_owned(),
+            summary: String::new(),
+            homepage: None,
+            settings: "{}".to_owned(),
+            settle_seconds: 3,
+        };
+        cache.keep_manifest("aa", "f", &raw).unwrap();
+        assert!(cache.manifest("aa", "f").is_none());
+        fs::write(cache.code("aa", "f"), "x").unwrap();
+        assert_eq!(cache.manifest("aa", "f").unwrap().settle_seconds, 3);
+        assert!(cache.manifest("aa", "g").is_none());
+        cache.forget("aa", "f");
+        assert!(cache.manifest("aa", "f").is_none());
+    }
+}
