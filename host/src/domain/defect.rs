@@ -112,7 +112,12 @@ pub enum Claimed {
         write_ended_at: Timestamp,
     },
     /// The defect is known.
-    Created(Defect),
+    Created {
+        /// Its row.
+        id: DefectId,
+        /// The defect.
+        defect: Defect,
+    },
     /// Somebody else holds the row until then.
     Busy {
         /// The end of the other's lease.
