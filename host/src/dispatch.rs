@@ -3,22 +3,32 @@
 //!
 //! Never knows axum, SQL or wasmtime. Everything it answers is a value or a [`Refusal`].
 
+mod breaker;
 mod connections;
 mod create;
 mod directory;
+mod held;
 mod kpis;
 mod sweep;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::connector::{Access, Registry, Sandbox};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::connector::{Access, Connector, Egress, Registry, Sandbox};
 use crate::domain::{
-    Clock, ConnectionId, Counts, Decision, Defect, DefectId, DefectRecord, EventId, FailedTest,
-    Limits, Refusal, RunnerId,
+    Clock, Counts, Decision, Defect, DefectId, DefectRecord, Limits, Refusal, RunnerId,
 };
 use crate::secret::{Sealer, TokenHash};
 use crate::store::{Store, StoreError};
+
+use breaker::Breakers;
+use create::Flights;
+use directory::Directory;
+use kpis::KpiCache;
 
 pub use connections::{
     ConnectionEdit, ConnectionError, NewConnection, Shown, TryReport, TryStep, WrongSetting,
@@ -30,8 +40,33 @@ pub struct Dispatch {
     inner: Arc<Inner>,
 }
 
+/// What serving events takes.
+pub struct Parts {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The connectors there are.
+    pub registry: Arc<Registry>,
+    /// What runs them.
+    pub sandbox: Arc<Sandbox>,
+    /// What reaches trackers, for the steps of a `try`.
+    pub egress: Arc<Egress>,
+    /// Seals the secrets of connections.
+    pub sealer: Sealer,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// This process, as leases name it.
+    pub runner: RunnerId,
+}
+
 struct Inner {
-    store: Arc<dyn Store>,
+    parts: Parts,
+    directory: Directory,
+    breakers: Breakers,
+    flights: Flights,
+    counted: KpiCache,
+    tasks: TaskTracker,
 }
 
 /// A created, repeated or adopted defect.
@@ -57,37 +92,39 @@ pub struct KpiAnswer {
 }
 
 impl Dispatch {
+    /// Serves nobody until [`Self::load`] has read the connections.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let inner = Inner {
+            parts,
+            directory: Directory::default(),
+            breakers: Breakers::default(),
+            flights: Flights::default(),
+            counted: KpiCache::default(),
+            tasks: TaskTracker::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Reads the connections from the store; called at the start, after each change by an admin, and
+    /// by the sweep for changes that other replicas made.
+    ///
+    /// # Errors
+    /// The store cannot be read; what was known before stays.
+    pub async fn load(&self) -> Result<(), StoreError> {
+        self.inner.directory.load(&self.inner.parts).await
+    }
+
+    /// Returns when every run under way has ended. Call it after the last request was taken.
+    pub async fn drain(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
     /// The connection that a webhook token opens. In memory: no store on the hot path.
     #[must_use]
     pub fn connection_by_token(&self, token: &TokenHash) -> Option<Arc<Access>> {
-        todo!()
-    }
-
-    /// One Create Defect event: the defect, once, or why not. Answers within the answer deadline;
-    /// the run goes on behind it.
-    ///
-    /// # Errors
-    /// Says what stood in the way.
-    pub async fn create_defect(
-        &self,
-        access: &Arc<Access>,
-        test: FailedTest,
-        event: EventId,
-    ) -> Result<CreateAnswer, Refusal> {
-        todo!()
-    }
-
-    /// One Defect KPIs event, from the cache where it is fresh.
-    ///
-    /// # Errors
-    /// Says what stood in the way.
-    pub async fn kpis(
-        &self,
-        access: &Arc<Access>,
-        project: &str,
-        event: EventId,
-    ) -> Result<KpiAnswer, Refusal> {
-        todo!()
+        self.inner.directory.by_token(token, self.clock().now())
     }
 
     /// Does what a person decided about a defect.
@@ -100,24 +137,57 @@ impl Dispatch {
         decision: &Decision,
         by: &str,
     ) -> Result<DefectRecord, StoreError> {
-        todo!()
+        self.store().decide(id, decision, by, self.clock().now()).await
     }
 
     /// The store, for listings that need no rule.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.inner.store
+        &self.inner.parts.store
     }
 
     /// The connectors, for listings.
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
-        todo!()
+        &self.inner.parts.registry
     }
 
     /// The clock of this process.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        todo!()
+        &self.inner.parts.clock
     }
+
+    fn config(&self) -> &Config {
+        &self.inner.parts.config
+    }
+
+    fn limits(&self, access: &Access) -> Limits {
+        self.config().limits_of(&access.connection.connector)
+    }
+
+    /// The version that serves a connection, unless it rests. Each permit is followed by one
+    /// [`Self::note_run`].
+    fn admit(&self, access: &Access) -> Result<Arc<Connector>, Refusal> {
+        let connector = self.registry().serving(access).map_err(Refusal::NoConnector)?;
+        let id = access.connection.id;
+        self.inner.breakers.admit(id, connector.sha256(), Instant::now())?;
+        Ok(connector)
+    }
+
+    fn note_run<T>(&self, access: &Access, outcome: &Result<T, Refusal>) {
+        self.inner.breakers.note(access.connection.id, outcome.as_ref().err(), Instant::now());
+    }
+
+    /// Remembers how an event ended, for people who look at the connection before the store is read
+    /// again.
+    fn note_answer<T>(&self, access: &Access, answer: &Result<T, Refusal>) {
+        let error = answer.as_ref().err().map(ToString::to_string);
+        self.inner.directory.note(access.connection.id, error, self.clock().now());
+    }
+}
+
+/// Locks what no panic can leave half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,13 +1,23 @@
 //! What an admin does to connections: validated against the connector's manifest, secrets sealed,
 //! grants recorded, the directory refreshed.
 
-use std::collections::BTreeMap;
+mod fitting;
+mod trying;
 
-use crate::domain::{Connection, ConnectionId, ConnectorName, Settings};
-use crate::secret::Secret;
-use crate::store::StoreError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::connector::{Connector, ConnectorInfo};
+use crate::domain::{Connection, ConnectionId, ConnectorName, Grants, Settings};
+use crate::secret::{Secret, TokenHash};
+use crate::store::{StoreError, StoredConnection, StoredToken};
 
 use super::Dispatch;
+use super::held::after;
+
+use fitting::{fit, name_problem};
 
 /// A connection to make.
 #[derive(Debug)]
@@ -97,13 +107,14 @@ impl Dispatch {
     /// All connections, by name.
     #[must_use]
     pub fn connections(&self) -> Vec<Connection> {
-        todo!()
+        self.inner.directory.list()
     }
 
     /// One connection, by id or by name.
     #[must_use]
     pub fn connection(&self, id_or_name: &str) -> Option<Connection> {
-        todo!()
+        let id = id_or_name.parse().ok().map(ConnectionId);
+        self.connections().into_iter().find(|it| Some(it.id) == id || it.name == id_or_name)
     }
 
     /// Makes a connection. Its connector must be loaded: what it asks for is what is granted.
@@ -111,10 +122,43 @@ impl Dispatch {
     /// # Errors
     /// Names every setting and secret that does not fit.
     pub async fn create_connection(&self, new: NewConnection) -> Result<Shown, ConnectionError> {
-        todo!()
+        let connector = self.newest(&new.connector)?;
+        let token = Secret::fresh_token();
+        let connection = Connection {
+            id: ConnectionId(Uuid::new_v4()),
+            name: new.name,
+            connector: new.connector,
+            settings: new.settings,
+            secrets_set: new.secrets.keys().cloned().collect(),
+            grants: Grants::default(),
+            accepted_sha256: None,
+            project: new.project,
+            allow_private: new.allow_private,
+            paused: false,
+            token_tail: token.tail(),
+            created_at: self.clock().now(),
+            last_success_at: None,
+            last_error: None,
+        };
+        let tokens = vec![StoredToken { hash: TokenHash::of(token.reveal()), expires_at: None }];
+        let mut stored = StoredConnection { connection, secrets: BTreeMap::new(), tokens };
+        let mut wrong: Vec<_> = name_problem(&stored.connection.name).into_iter().collect();
+        wrong.extend(self.seal(&mut stored, &new.secrets));
+        match fit(&stored.connection, connector.manifest()) {
+            Ok(grants) => stored.connection.grants = grants,
+            Err(problems) => wrong.extend(problems),
+        }
+        if !wrong.is_empty() {
+            return Err(ConnectionError::Invalid(wrong));
+        }
+        stored.connection.accepted_sha256 = Some(connector.sha256().to_owned());
+        self.store().create_connection(&stored).await?;
+        self.load().await?;
+        Ok(Shown { connection: stored.connection, token })
     }
 
-    /// Edits a connection; validated as a whole afterwards.
+    /// Edits a connection; validated as a whole afterwards. Settings that only the newest version
+    /// of the connector takes accept that version.
     ///
     /// # Errors
     /// As [`Self::create_connection`]; `Conflict` where an origin changes while creates are open.
@@ -123,7 +167,40 @@ impl Dispatch {
         id: ConnectionId,
         edit: ConnectionEdit,
     ) -> Result<Connection, ConnectionError> {
-        todo!()
+        let mut stored = self.stored(id).await?;
+        let before = stored.connection.grants.clone();
+        let mut wrong: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
+        let ConnectionEdit { name, settings, secrets, project, allow_private, force } = edit;
+        let connection = &mut stored.connection;
+        connection.name = name.unwrap_or_else(|| connection.name.clone());
+        connection.project = project.unwrap_or_else(|| connection.project.clone());
+        connection.allow_private = allow_private.unwrap_or(connection.allow_private);
+        for (name, value) in settings {
+            match value {
+                Some(value) => connection.settings.insert(name, value),
+                None => connection.settings.remove(&name),
+            };
+        }
+        let mut set = BTreeMap::new();
+        for (name, secret) in secrets {
+            match secret {
+                Some(secret) => {
+                    set.insert(name, secret);
+                }
+                None => {
+                    stored.secrets.remove(&name);
+                }
+            }
+        }
+        wrong.extend(self.seal(&mut stored, &set));
+        wrong.extend(self.grant(&mut stored.connection)?);
+        if !wrong.is_empty() {
+            return Err(ConnectionError::Invalid(wrong));
+        }
+        if !force && before.origins != stored.connection.grants.origins {
+            self.nothing_open(id).await?;
+        }
+        self.change(&stored).await
     }
 
     /// Pauses or resumes a connection.
@@ -135,7 +212,9 @@ impl Dispatch {
         id: ConnectionId,
         paused: bool,
     ) -> Result<Connection, ConnectionError> {
-        todo!()
+        let mut stored = self.stored(id).await?;
+        stored.connection.paused = paused;
+        self.change(&stored).await
     }
 
     /// Gives a connection a new webhook token; the old one works for `grace_s` seconds more.
@@ -147,7 +226,14 @@ impl Dispatch {
         id: ConnectionId,
         grace_s: u32,
     ) -> Result<Shown, ConnectionError> {
-        todo!()
+        let mut connection = self.stored(id).await?.connection;
+        let token = Secret::fresh_token();
+        connection.token_tail = token.tail();
+        let stored = StoredToken { hash: TokenHash::of(token.reveal()), expires_at: None };
+        let grace_until = after(self.clock().now(), u64::from(grace_s) * 1_000);
+        self.store().rotate_token(id, &stored, &connection.token_tail, grace_until).await?;
+        self.load().await?;
+        Ok(Shown { connection, token })
     }
 
     /// Removes a connection with all that is kept of it.
@@ -159,15 +245,10 @@ impl Dispatch {
         id: ConnectionId,
         force: bool,
     ) -> Result<(), ConnectionError> {
-        todo!()
-    }
-
-    /// Runs the connector's `check` and says how far it came.
-    ///
-    /// # Errors
-    /// No such connection.
-    pub async fn try_connection(&self, id: ConnectionId) -> Result<TryReport, ConnectionError> {
-        todo!()
+        self.store().delete_connection(id, force).await?;
+        self.load().await?;
+        self.forget(id);
+        Ok(())
     }
 
     /// Accepts what the newest version of the connector asks for.
@@ -175,6 +256,95 @@ impl Dispatch {
     /// # Errors
     /// No such connection, nothing to accept, or settings missing for it.
     pub async fn accept_connection(&self, id: ConnectionId) -> Result<Connection, ConnectionError> {
-        todo!()
+        let mut stored = self.stored(id).await?;
+        let newest = self.newest(&stored.connection.connector)?;
+        let grants =
+            fit(&stored.connection, newest.manifest()).map_err(ConnectionError::Invalid)?;
+        let accepted = stored.connection.accepted_sha256.as_deref() == Some(newest.sha256());
+        if accepted && stored.connection.grants == grants {
+            let why = format!("the newest version of `{}` asks for nothing more", newest.name());
+            return Err(StoreError::Conflict(why).into());
+        }
+        stored.connection.grants = grants;
+        stored.connection.accepted_sha256 = Some(newest.sha256().to_owned());
+        self.change(&stored).await
+    }
+
+    /// As the store has it now: what an edit starts from.
+    async fn stored(&self, id: ConnectionId) -> Result<StoredConnection, ConnectionError> {
+        let all = self.store().connections().await?;
+        let found = all.into_iter().find(|stored| stored.connection.id == id);
+        found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
+    }
+
+    async fn change(&self, stored: &StoredConnection) -> Result<Connection, ConnectionError> {
+        self.store().update_connection(stored).await?;
+        self.load().await?;
+        self.forget(stored.connection.id);
+        Ok(stored.connection.clone())
+    }
+
+    /// Forgets what was learnt of a connection before it changed.
+    fn forget(&self, id: ConnectionId) {
+        self.inner.counted.forget(id);
+        self.inner.breakers.forget(id);
+    }
+
+    /// Grants what the serving version asks for, or the newest where the settings fit only that.
+    fn grant(&self, connection: &mut Connection) -> Result<Vec<WrongSetting>, ConnectionError> {
+        let entry = self.inner.directory.by_id(connection.id);
+        let serving = entry.and_then(|entry| self.registry().serving(&entry.access).ok());
+        let mut problems = Vec::new();
+        if let Some(serving) = serving {
+            match fit(connection, serving.manifest()) {
+                Ok(grants) => {
+                    connection.grants = grants;
+                    return Ok(problems);
+                }
+                Err(wrong) => problems = wrong,
+            }
+        }
+        let newest = match self.newest(&connection.connector) {
+            Ok(newest) => newest,
+            Err(_) if !problems.is_empty() => return Ok(problems),
+            Err(none) => return Err(none),
+        };
+        match fit(connection, newest.manifest()) {
+            Ok(grants) => {
+                connection.grants = grants;
+                connection.accepted_sha256 = Some(newest.sha256().to_owned());
+                Ok(Vec::new())
+            }
+            Err(wrong) if problems.is_empty() => Ok(wrong),
+            Err(_) => Ok(problems),
+        }
+    }
+
+    fn newest(&self, name: &ConnectorName) -> Result<Arc<Connector>, ConnectionError> {
+        if let Some(newest) = self.registry().newest(name) {
+            return Ok(newest);
+        }
+        let info = self.registry().list().into_iter().find(|info| info.name == name.as_str());
+        let why = match info {
+            None => {
+                format!("there is no connector `{name}`: put {name}.wasm into the plugins folder")
+            }
+            Some(ConnectorInfo { error: Some(error), .. }) => {
+                format!("the connector `{name}` is broken: {error}")
+            }
+            Some(_) => format!("the connector `{name}` is being compiled; try again soon"),
+        };
+        Err(ConnectionError::NoConnector(why))
+    }
+
+    async fn nothing_open(&self, id: ConnectionId) -> Result<(), ConnectionError> {
+        let open = self.store().unsettled(id).await?;
+        if open == 0 {
+            return Ok(());
+        }
+        Err(ConnectionError::Store(StoreError::Conflict(format!(
+            "the origin cannot change while {open} creates run or are in doubt; see `jackfield \
+             defects list --state in-doubt`, or force it"
+        ))))
     }
 }

@@ -1,1 +1,112 @@
-//! (under construction)
+//! The host's own search for defects in doubt, for those whose button nobody presses again.
+//!
+//! Only ever runs `find`: it adopts or leaves a row as it is, never creates.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{
+    Claimed, DefectRecord, Event, EventId, EventKind, Lease, Marker, Outcome, Received, Refusal,
+    Verdict,
+};
+
+use super::Dispatch;
+use super::held::{Held, after};
+
+/// Rows that one round looks at.
+const ROUND_MAX: u32 = 16;
+/// Searches at a time.
+const AT_ONCE: usize = 4;
+
+impl Dispatch {
+    /// Looks for defects in doubt until cancelled; also reads connections that other replicas
+    /// changed. A search under way comes to its end.
+    pub fn spawn_sweep(&self, cancel: CancellationToken) {
+        let dispatch = self.clone();
+        let pause = Duration::from_millis(self.config().sweep_ms);
+        self.inner.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = sleep(pause) => {}
+                }
+                if let Err(error) = dispatch.load().await {
+                    tracing::warn!(%error, "the connections could not be read again");
+                }
+                dispatch.sweep().await;
+            }
+        });
+    }
+
+    async fn sweep(&self) {
+        let config = self.config();
+        let own = config.connector_limits.values().map(|limits| limits.run_ms);
+        let run_ms = own.fold(config.limits.run_ms, u64::max);
+        match self.store().due_doubts(self.clock().now(), run_ms, ROUND_MAX).await {
+            Ok(due) => {
+                futures_util::stream::iter(due)
+                    .for_each_concurrent(AT_ONCE, |record| self.look_for(record))
+                    .await;
+            }
+            Err(error) => tracing::warn!(%error, "defects in doubt could not be read"),
+        }
+    }
+
+    async fn look_for(&self, record: DefectRecord) {
+        let Some(entry) = self.inner.directory.by_id(record.connection) else { return };
+        if entry.access.connection.paused {
+            return;
+        }
+        let now = self.clock().now();
+        let until = after(now, self.config().lease_ms);
+        let runner = self.inner.parts.runner;
+        match self.store().claim_doubtful(record.id, runner, now, until).await {
+            Ok(Some(Claimed::Find { lease, marker, .. })) => {
+                let event = EventId::fresh();
+                let held = Held { dispatch: self, access: &entry.access, lease, event };
+                self.search(&held, &marker).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(defect = %record.id, %error, "a defect in doubt was not claimed");
+            }
+        }
+    }
+
+    async fn search(&self, held: &Held<'_>, marker: &Marker) {
+        let (received_at, began) = (self.clock().now(), Instant::now());
+        let connector = match self.admit(held.access) {
+            Ok(connector) => connector,
+            // Nothing ran, so there is nothing to show; requests tell of the same refusal.
+            Err(_) => return held.leave().await,
+        };
+        let end = held.find(connector, marker).await;
+        let outcome = match end.outcome {
+            Ok(Some(defect)) => match held.settle(&Verdict::Created(defect)).await {
+                Ok(()) => Outcome::word("adopted"),
+                Err(error) => Outcome::from(&Refusal::StoreDown(error.to_string())),
+            },
+            Ok(None) => return held.leave().await,
+            Err(refusal) => {
+                held.leave().await;
+                Outcome::from(&refusal)
+            }
+        };
+        let Lease { defect, .. } = held.lease;
+        self.store().record_event(Event {
+            id: held.event,
+            connection: Some(held.access.connection.id),
+            kind: EventKind::Sweep,
+            received_at,
+            ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            status: None,
+            outcome,
+            request: Received::default(),
+            defect: Some(defect),
+        });
+        self.store().record_run(held.event, end.report);
+    }
+}
