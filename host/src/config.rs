@@ -1,13 +1,18 @@
 //! The configuration: read and validated once, then only values.
+//!
+//! What an operator wrote is never guessed at: an unknown key or a value out of range is an error
+//! that names the file, the key and what is allowed.
+
+mod read;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::domain::{ConnectorName, Limits};
 
 /// Everything an operator may set, with its default where nothing is set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where the server listens.
     pub listen: SocketAddr,
@@ -50,7 +55,7 @@ pub struct Config {
 }
 
 /// What Test Manager's requests and answers look like, where it is not public.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Webhook {
     /// Further paths below the token that mean Create Defect.
     pub create_defect_paths: Vec<String>,
@@ -70,6 +75,16 @@ pub enum DefectIdKind {
     Key,
     /// A UUID of the host's own.
     Uuid,
+}
+
+/// What is wrong with the configuration: where, and what is allowed there. One line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {why}")]
+pub struct ConfigError {
+    /// The file, or the environment variable.
+    pub place: String,
+    /// The key, what is wrong with it and what is allowed.
+    pub why: String,
 }
 
 impl Default for Config {
@@ -99,6 +114,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
+    /// the top level and `JACKFIELD_LIMITS_<NAME>` for a limit; lists are separated by commas. Other
+    /// variables are left alone.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no TOML, a key is unknown, or a value is not allowed.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        read::load(file, env)
+    }
+
     /// The limits that hold for one connector.
     #[must_use]
     pub fn limits_of(&self, connector: &ConnectorName) -> Limits {

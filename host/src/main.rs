@@ -1,3 +1,7 @@
 //! The `jackfield` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jackfield::cli::run(std::env::args_os())
+}

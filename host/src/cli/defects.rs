@@ -1,0 +1,87 @@
+//! `jackfield defects`: which there are, and a person's word on those in doubt.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::Server;
+use super::output::{Column, Output};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Lists defects
+    List {
+        /// Only those that a person must settle
+        #[arg(long)]
+        in_doubt: bool,
+    },
+    /// Shows one defect
+    Show { id: String },
+    /// Settles a defect in doubt, after a look into the tracker
+    #[command(after_help = "\
+Examples:
+  jackfield defects settle ID --adopt QA-17   it is there, under that key
+  jackfield defects settle ID --retry         it is not there: the next click creates it
+  jackfield defects settle ID --give-up       never create it")]
+    Settle {
+        id: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Lets the next click create another defect for the same failed test
+    Release { id: String },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct How {
+    /// The tracker has it, under this key
+    #[arg(long, value_name = "KEY")]
+    adopt: Option<String>,
+    /// The tracker does not have it: create it at the next click
+    #[arg(long)]
+    retry: bool,
+    /// Create it never
+    #[arg(long)]
+    give_up: bool,
+}
+
+impl How {
+    fn body(&self) -> Value {
+        match (&self.adopt, self.retry) {
+            (Some(key), _) => json!({ "adopt": key }),
+            (None, true) => json!({ "retry": true }),
+            (None, false) => json!({ "give_up": self.give_up }),
+        }
+    }
+}
+
+const DEFECTS: [Column; 6] = [
+    ("ID", "/id"),
+    ("STATE", "/state"),
+    ("CONNECTION", "/connection"),
+    ("KEY", "/defect/key"),
+    ("LINK", "/defect/link"),
+    ("ERROR", "/last_error"),
+];
+
+impl Command {
+    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+        let admin = server.admin()?;
+        match self {
+            Self::List { in_doubt } => {
+                let query = if in_doubt { "?state=in-doubt" } else { "" };
+                output.list(&admin.get(&format!("/defects{query}"))?, "defects", &DEFECTS);
+            }
+            Self::Show { id } => output.one(&admin.get(&format!("/defects/{id}"))?),
+            Self::Settle { id, how } => {
+                let answer = admin.post(&format!("/defects/{id}/settle"), &how.body())?;
+                output.done(&format!("{id} is settled"), &answer);
+            }
+            Self::Release { id } => {
+                let answer = admin.post(&format!("/defects/{id}/release"), &json!({}))?;
+                output.done(&format!("{id} is released: the next click makes another"), &answer);
+            }
+        }
+        Ok(())
+    }
+}
