@@ -126,6 +126,12 @@ fn check_property(name: &str, property: &Value, all: &Map<String, Value>) -> Res
 fn check_type(property: &Map<String, Value>, allowed: &[&str]) -> Result<(), String> {
     match property.get("type").and_then(Value::as_str) {
         Some(kind) if allowed.contains(&kind) => Ok(()),
+        // Then the values are listed, whatever their type.
+        None if !property.contains_key("type")
+            && (property.contains_key("enum") || property.contains_key("const")) =>
+        {
+            Ok(())
+        }
         _ => Err(format!("\"type\" must be one of {}", allowed.join(", "))),
     }
 }

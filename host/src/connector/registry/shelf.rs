@@ -81,7 +81,7 @@ impl Shelf {
             return None;
         };
         versions.retain(|_, version| version.strong_count() > 0);
-        let version = Arc::new(Version { sha256: sha256.to_owned(), manifest: manifest, loaded });
+        let version = Arc::new(Version { sha256: sha256.to_owned(), manifest, loaded });
         versions.insert(sha256.to_owned(), Arc::downgrade(&version));
         Some(version)
     }
@@ -112,7 +112,7 @@ impl Shelf {
         if let Err(error) = self.cache.keep_manifest(&sha256, fingerprint, &raw) {
             tracing::warn!(%error, "the manifest is not kept: the next start compiles again");
         }
-        let version = Arc::new(Version { sha256: sha256.clone(), manifest: manifest, loaded });
+        let version = Arc::new(Version { sha256: sha256.clone(), manifest, loaded });
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         versions.insert(sha256, Arc::downgrade(&version));
         Ok(version)

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 const FILES_MAX: usize = 1_000;
 
 /// Changes whenever a file's content may have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
     len: u64,
     modified: (i64, i64),
@@ -55,12 +55,6 @@ impl Seen {
         (self.stamp.len > bytes_max).then(|| {
             format!("it has {} bytes: over `limits.component_bytes` = {bytes_max}", self.stamp.len)
         })
-    }
-}
-
-impl Default for Stamp {
-    fn default() -> Self {
-        Self { len: 0, modified: (0, 0), changed: (0, 0), device: 0, inode: 0, error: None }
     }
 }
 
