@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -20,6 +21,15 @@ pub struct Access {
     pub(super) vault: Vault,
     /// Connections to its tracker; never shared with another connection.
     pub(super) pool: Pool,
+    /// What the version seen last asks beyond the grants; judged once, not at each event.
+    pub(super) judged: ArcSwapOption<Judged>,
+}
+
+/// A version, by the hash of its file, and what keeps it from serving a connection.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) sha256: String,
+    pub(super) news: Option<Vec<String>>,
 }
 
 impl Access {
@@ -27,7 +37,7 @@ impl Access {
     #[must_use]
     pub fn new(connection: Connection, secrets: BTreeMap<String, Secret>) -> Self {
         let vault = Vault::new(&connection.grants, secrets);
-        Self { connection, vault, pool: Pool::default() }
+        Self { connection, vault, pool: Pool::default(), judged: ArcSwapOption::empty() }
     }
 
     /// Nobody's: no setting, no grant, no secret. A connector describes itself with it.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::domain::{Clock, Connection, ConnectorName, Limits};
 
+use super::access::Judged;
 use super::engine::{Engine, Loaded};
 use super::manifest::covers;
 use super::{Access, Manifest, Sandbox};
@@ -180,7 +181,7 @@ impl Registry {
         let accepted = connection.accepted_sha256.as_deref();
         let held_back = match &entry.serving {
             None => None,
-            Some(newest) => match news(newest, connection) {
+            Some(newest) => match judge(newest, access) {
                 None => return Ok(Arc::clone(newest)),
                 Some(news) => Some(news),
             },
@@ -292,6 +293,17 @@ impl Entry {
             loaded_at: serving.map(|connector| connector.loaded_at),
         }
     }
+}
+
+/// The news of a version for a connection, worked out once for both.
+fn judge(newest: &Connector, access: &Access) -> Option<Vec<String>> {
+    if let Some(judged) = access.judged.load().as_ref().filter(|j| j.sha256 == newest.sha256()) {
+        return judged.news.clone();
+    }
+    let news = news(newest, &access.connection);
+    let judged = Judged { sha256: newest.sha256().to_owned(), news: news.clone() };
+    access.judged.store(Some(Arc::new(judged)));
+    news
 }
 
 /// What a version asks beyond a connection's grants and settings; `None` where it may serve.
