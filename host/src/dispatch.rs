@@ -115,7 +115,8 @@ impl Dispatch {
         self.inner.directory.load(&self.inner.parts).await
     }
 
-    /// Returns when every run under way has ended. Call it after the last request was taken.
+    /// Returns when every run under way has ended. Call it after the last request was taken and the
+    /// sweep was cancelled.
     pub async fn drain(&self) {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;

@@ -231,14 +231,15 @@ impl Flight<'_> {
         let reason = self.reason(held.lease.defect).await;
         let now = self.dispatch.clock().now();
         let settled_at = after(write_ended_at, u64::from(settle_s) * 1_000);
+        let in_doubt = Refusal::InDoubt { defect: held.lease.defect, reason: reason.clone() };
         match (settling_s(now, settled_at), refusal) {
+            // Nothing to wait for: this connector never finds anything.
+            (_, Some(Refusal::Unsupported(_))) => ControlFlow::Break(Err(in_doubt)),
             (Some(retry_after_s), _) => {
                 ControlFlow::Continue(Refusal::Settling { retry_after_s, reason })
             }
             (None, Some(refusal)) => ControlFlow::Break(Err(refusal)),
-            (None, None) => {
-                ControlFlow::Break(Err(Refusal::InDoubt { defect: held.lease.defect, reason }))
-            }
+            (None, None) => ControlFlow::Break(Err(in_doubt)),
         }
     }
 

@@ -57,9 +57,6 @@ impl Dispatch {
 
     async fn look_for(&self, record: DefectRecord) {
         let Some(entry) = self.inner.directory.by_id(record.connection) else { return };
-        if entry.access.connection.paused {
-            return;
-        }
         let now = self.clock().now();
         let until = after(now, self.config().lease_ms);
         let runner = self.inner.parts.runner;
@@ -67,7 +64,12 @@ impl Dispatch {
             Ok(Some(Claimed::Find { lease, marker, .. })) => {
                 let event = EventId::fresh();
                 let held = Held { dispatch: self, access: &entry.access, lease, event };
-                self.search(&held, &marker).await;
+                // Claimed also where it rests: the next round must come to the rows behind it.
+                if entry.access.connection.paused {
+                    held.leave().await;
+                } else {
+                    self.search(&held, &marker).await;
+                }
             }
             Ok(_) => {}
             Err(error) => {
@@ -89,7 +91,8 @@ impl Dispatch {
                 Ok(()) => Outcome::word("adopted"),
                 Err(error) => Outcome::from(&Refusal::StoreDown(error.to_string())),
             },
-            Ok(None) => return held.leave().await,
+            // A tracker that cannot search: only a person moves the row on.
+            Ok(None) | Err(Refusal::Unsupported(_)) => return held.leave().await,
             Err(refusal) => {
                 held.leave().await;
                 Outcome::from(&refusal)
