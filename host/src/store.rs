@@ -3,6 +3,8 @@
 //! Knows no connector, no HTTP and no clock: instants arrive as arguments. A move that guards a
 //! write is durable when its call returns; everything marked *lazy* may be lost by a power cut.
 
+mod sqlite;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -13,6 +15,8 @@ use crate::domain::{
     Event, EventId, EventKind, FailedTest, Lease, RunReport, RunnerId, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
+
+pub use self::sqlite::SqliteStore;
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +132,11 @@ pub struct KnownCounts {
 /// Everything that is kept. Implementations differ in how, never in what: one suite runs on all.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Voids the leases of dead processes, at start, by the one process that holds the data folder:
+    /// an `intent` may be claimed at once, a `sent` is in doubt, its write counted as ended `run_ms`
+    /// after it was let out. Durable.
+    async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
+
     /// All connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
     /// Adds one. `Conflict` where the name is taken.

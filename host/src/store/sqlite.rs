@@ -1,0 +1,238 @@
+//! The store in one SQLite file: a single writer that shares commits, and a few readers.
+//!
+//! Writes go through [`writer`] and nowhere else. The SQL of a defect's life is in [`defects`].
+
+mod columns;
+mod connections;
+mod counts;
+mod decisions;
+mod defects;
+mod events;
+mod file;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqlitePool;
+
+use self::writer::{Durability, Writer};
+use super::{
+    Claim, DefectFilter, EventFilter, KnownCounts, Retention, Store, StoreError, StoredConnection,
+    StoredToken,
+};
+use crate::domain::{
+    Claimed, ConnectionId, Decision, DefectId, DefectRecord, Event, EventId, Lease, RunReport,
+    RunnerId, Verdict,
+};
+use crate::secret::Sealer;
+
+/// The store in one file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it (mode 0600), and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `Unusable`, with what mends it: the folder cannot be written, the file is damaged, a newer
+    /// Jackfield wrote it, or its secrets were sealed with another key.
+    pub async fn open(path: &Path, sealer: &Sealer) -> Result<Self, StoreError> {
+        let connection = file::open(path, sealer).await?;
+        let readers = file::readers(path).await?;
+        // Reopening must not make an empty file where somebody moved the database away.
+        let writer = Writer::start(connection, file::options(path).create_if_missing(false));
+        Ok(Self { writer, readers })
+    }
+
+    /// Commits made since it was opened.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    /// Events, runs and counts that were dropped because the queue was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.writer.dropped()
+    }
+}
+
+/// Runs one operation through the writer; its arguments move in.
+macro_rules! write {
+    ($store:expr, $durability:ident, |$db:ident| $op:expr) => {
+        $store
+            .writer
+            .run(Durability::$durability, move |$db| Box::pin(async move { $op.await }))
+            .await
+    };
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
+        write!(self, Durable, |db| defects::recover(db, now, run_ms))
+    }
+
+    async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
+        connections::all(&self.readers).await
+    }
+
+    async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError> {
+        let new = new.clone();
+        write!(self, Durable, |db| connections::create(db, &new))
+    }
+
+    async fn update_connection(&self, edited: &StoredConnection) -> Result<(), StoreError> {
+        let edited = edited.clone();
+        write!(self, Durable, |db| connections::update(db, &edited))
+    }
+
+    async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
+        write!(self, Durable, |db| connections::delete(db, id, force))
+    }
+
+    async fn rotate_token(
+        &self,
+        id: ConnectionId,
+        token: &StoredToken,
+        tail: &str,
+        grace_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (token, tail) = (token.clone(), tail.to_owned());
+        write!(self, Durable, |db| connections::rotate_token(db, id, &token, &tail, grace_until))
+    }
+
+    async fn unsettled(&self, id: ConnectionId) -> Result<u64, StoreError> {
+        connections::unsettled(&self.readers, id).await
+    }
+
+    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
+        if let Some(known) = defects::known(&self.readers, claim.connection, claim.test).await? {
+            return Ok(known);
+        }
+        let test = claim.test.clone();
+        let Claim { connection, event, runner, now, lease_until, run_ms, .. } = claim;
+        write!(self, Durable, |db| defects::claim(
+            db,
+            Claim { connection, test: &test, event, runner, now, lease_until, run_ms },
+        ))
+    }
+
+    async fn claim_doubtful(
+        &self,
+        id: DefectId,
+        runner: RunnerId,
+        now: Timestamp,
+        lease_until: Timestamp,
+    ) -> Result<Option<Claimed>, StoreError> {
+        write!(self, Durable, |db| defects::claim_doubtful(db, id, runner, now, lease_until))
+    }
+
+    async fn due_doubts(
+        &self,
+        now: Timestamp,
+        run_ms: u64,
+        limit: u32,
+    ) -> Result<Vec<DefectRecord>, StoreError> {
+        write!(self, Durable, |db| defects::due_doubts(db, now, run_ms, limit))
+    }
+
+    async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        write!(self, Lazy, |db| defects::renew(db, &lease, until))
+    }
+
+    async fn sent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        write!(self, Durable, |db| defects::sent(db, &lease, now))
+    }
+
+    async fn unsent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        write!(self, Lazy, |db| defects::unsent(db, &lease, now))
+    }
+
+    async fn settle(
+        &self,
+        lease: &Lease,
+        verdict: &Verdict,
+        event: EventId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (lease, verdict) = (lease.clone(), verdict.clone());
+        write!(self, Durable, |db| defects::settle(db, &lease, &verdict, event, now))
+    }
+
+    async fn decide(
+        &self,
+        id: DefectId,
+        decision: &Decision,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<DefectRecord, StoreError> {
+        let (decision, by) = (decision.clone(), by.to_owned());
+        write!(self, Durable, |db| decisions::decide(db, id, &decision, &by, now))
+    }
+
+    async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
+        defects::record(&self.readers, id).await
+    }
+
+    async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError> {
+        defects::records(&self.readers, filter).await
+    }
+
+    fn record_event(&self, event: Event) {
+        self.writer.post(move |db| Box::pin(events::record(db, event)));
+    }
+
+    fn record_run(&self, event: EventId, run: RunReport) {
+        self.writer.post(move |db| Box::pin(events::record_run(db, event, run)));
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.writer.run(Durability::Lazy, |_| Box::pin(async { Ok(()) })).await
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
+        events::list(&self.readers, filter).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
+        events::one(&self.readers, id).await
+    }
+
+    async fn prune(&self, retention: Retention) -> Result<(), StoreError> {
+        while write!(self, Lazy, |db| events::prune_some(db, retention))? {}
+        Ok(())
+    }
+
+    fn record_counts(&self, id: ConnectionId, project: &str, known: KnownCounts) {
+        let project = project.to_owned();
+        self.writer
+            .post(move |db| Box::pin(async move { counts::record(db, id, &project, known).await }));
+    }
+
+    async fn known_counts(
+        &self,
+        id: ConnectionId,
+        project: &str,
+    ) -> Result<Option<KnownCounts>, StoreError> {
+        counts::known(&self.readers, id, project).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        write!(self, Durable, |db| file::touch(db))
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+}

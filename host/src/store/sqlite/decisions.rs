@@ -1,0 +1,108 @@
+//! What a person decides about a defect: adopt, retry, give up, release; recorded with who and when.
+//!
+//! Never moves a row that a run holds, and fences out every run that held it before.
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+
+use super::columns::{DefectJson, time, to_json};
+use super::defects::{self, Row};
+use crate::domain::{Decision, DefectId, DefectRecord};
+use crate::store::StoreError;
+
+/// Does it, and returns the row as it stands then.
+pub(super) async fn decide(
+    db: &mut SqliteConnection,
+    id: DefectId,
+    decision: &Decision,
+    by: &str,
+    now: Timestamp,
+) -> Result<DefectRecord, StoreError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM defects WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(&mut *db)
+        .await?;
+    let row = row.ok_or(StoreError::NotFound("defect"))?;
+    allowed(&row, decision, now)?;
+    apply(db, &row, decision, by, now).await?;
+    sqlx::query("INSERT INTO decisions (defect_id, at, who, what) VALUES (?, ?, ?, ?)")
+        .bind(&row.id)
+        .bind(now.as_millisecond())
+        .bind(by)
+        .bind(decision.as_str())
+        .execute(&mut *db)
+        .await?;
+    defects::record(db, id).await?.ok_or(StoreError::NotFound("defect"))
+}
+
+fn allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
+    if row.closed {
+        return conflict("it was released already; the next click makes another defect".to_owned());
+    }
+    if let Some(until) = row.lease_until.filter(|until| *until > now.as_millisecond()) {
+        let until = time(until)?;
+        return conflict(format!("a run holds it until {until}; decide when the run has ended"));
+    }
+    // A write whose runner is gone is in doubt, whether or not a sweep has said so yet.
+    let fits = match decision {
+        Decision::Adopt(_) | Decision::Retry | Decision::GiveUp => {
+            matches!(row.state.as_str(), "in-doubt" | "sent")
+        }
+        Decision::Release => matches!(row.state.as_str(), "created" | "failed"),
+    };
+    if fits {
+        return Ok(());
+    }
+    let needs = match decision {
+        Decision::Release => "created or failed: settle it with adopt, retry or give-up first",
+        _ => "in doubt: only a defect in doubt can be adopted, retried or given up",
+    };
+    conflict(format!(
+        "`{}` needs a defect that is {needs}; this one is {}",
+        decision.as_str(),
+        row.state
+    ))
+}
+
+fn conflict(text: String) -> Result<(), StoreError> {
+    Err(StoreError::Conflict(text))
+}
+
+async fn apply(
+    db: &mut SqliteConnection,
+    row: &Row,
+    decision: &Decision,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let query = match decision {
+        Decision::Adopt(defect) => sqlx::query(
+            "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, find_first = 0,
+                 lease_until = NULL, fence = fence + 1, updated_at = ?2 WHERE id = ?1",
+        )
+        .bind(&row.id)
+        .bind(now.as_millisecond())
+        .bind(to_json(&DefectJson::from(defect.clone()))?),
+        Decision::Retry => sqlx::query(
+            "UPDATE defects SET state = 'intent', find_first = 1, writes = 0, lease_until = NULL,
+                 fence = fence + 1, updated_at = ?2 WHERE id = ?1",
+        )
+        .bind(&row.id)
+        .bind(now.as_millisecond()),
+        Decision::GiveUp => sqlx::query(
+            "UPDATE defects SET state = 'failed', reason = ?3, find_first = 0, writes = 0,
+                 lease_until = NULL, fence = fence + 1, updated_at = ?2 WHERE id = ?1",
+        )
+        .bind(&row.id)
+        .bind(now.as_millisecond())
+        .bind(format!("given up by {by}")),
+        Decision::Release => sqlx::query(
+            "UPDATE defects SET closed = 1, lease_until = NULL, fence = fence + 1, updated_at = ?2
+             WHERE id = ?1",
+        )
+        .bind(&row.id)
+        .bind(now.as_millisecond()),
+    };
+    query.execute(db).await?;
+    Ok(())
+}

@@ -1,0 +1,497 @@
+//! A defect's row and its moves: the SQL that claims a failed test, lets a write out and settles it.
+//!
+//! Every move is one transaction of the writer. A move under a lease carries its fence and changes
+//! nothing where the fence is older: whoever was fenced out can never move the row again.
+
+use jiff::Timestamp;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{FromRow, SqliteExecutor};
+use uuid::Uuid;
+
+use super::columns::{DefectJson, from_json, signed, time, time_opt, to_json, uuid, word};
+use crate::domain::{
+    Claimed, ConnectionId, Defect, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease,
+    Marker, RunnerId, Verdict,
+};
+use crate::store::{Claim, DefectFilter, StoreError};
+
+/// Wait before the first look for a defect in doubt; doubles with each look, up to the last.
+const FIRST_LOOK_MS: i64 = 15_000;
+const LAST_LOOK_MS: i64 = 3_600_000;
+
+/// Answers the repeat of a created defect by reading alone; `None`: the writer must claim.
+pub(super) async fn known(
+    pool: &SqlitePool,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<Claimed>, StoreError> {
+    match newest(pool, connection, test).await? {
+        Some(row) if row.state == "created" && !row.closed => row.created().map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Claims a failed test.
+pub(super) async fn claim(
+    db: &mut SqliteConnection,
+    claim: Claim<'_>,
+) -> Result<Claimed, StoreError> {
+    let Some(row) = newest(&mut *db, claim.connection, claim.test).await? else {
+        return begin(db, claim, 1).await;
+    };
+    if row.closed {
+        return begin(db, claim, row.generation.saturating_add(1)).await;
+    }
+    let state = word(DefectState::from_word(&row.state), "a state")?;
+    if state == DefectState::Created {
+        return row.created();
+    }
+    if let Some(until) = row.lease_until.filter(|until| *until > claim.now.as_millisecond()) {
+        return Ok(Claimed::Busy { until: time(until)? });
+    }
+    match state {
+        DefectState::Sent | DefectState::InDoubt => look_for(db, &row, &claim).await,
+        _ => run_again(db, &row, &claim).await,
+    }
+}
+
+/// First claim of a generation: the row appears in `intent`.
+async fn begin(
+    db: &mut SqliteConnection,
+    claim: Claim<'_>,
+    generation: u32,
+) -> Result<Claimed, StoreError> {
+    let id = DefectId(Uuid::now_v7());
+    let marker = Marker::derive(claim.connection, claim.test, generation);
+    let (execution, case, variation) = claim.test.key();
+    let inserted = sqlx::query(
+        "INSERT INTO defects (id, connection_id, test_execution_id, test_case_id, variation_id,
+             generation, test_link, marker, state, fence, lease_until, runner, event_id,
+             created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'intent', 1, ?, ?, ?, ?, ?)",
+    )
+    .bind(id.to_string())
+    .bind(claim.connection.to_string())
+    .bind(execution)
+    .bind(case)
+    .bind(variation)
+    .bind(generation)
+    .bind(claim.test.link.as_deref())
+    .bind(marker.as_str())
+    .bind(claim.lease_until.as_millisecond())
+    .bind(claim.runner.0.to_string())
+    .bind(claim.event.to_string())
+    .bind(claim.now.as_millisecond())
+    .bind(claim.now.as_millisecond())
+    .execute(db)
+    .await;
+    match inserted {
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+            Err(StoreError::NotFound("connection"))
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            let lease = Lease { defect: id, fence: 1, until: claim.lease_until };
+            Ok(Claimed::Create { lease, marker, generation, find_first: false })
+        }
+    }
+}
+
+/// Takes a row over from which provably nothing left: `failed`, or `intent` with a dead lease.
+async fn run_again(
+    db: &mut SqliteConnection,
+    row: &Row,
+    claim: &Claim<'_>,
+) -> Result<Claimed, StoreError> {
+    sqlx::query(
+        "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, runner = ?3,
+             event_id = ?4, test_link = ?5, reason = NULL, writes = 0, sent_at = NULL,
+             write_ended_at = NULL, updated_at = ?6
+         WHERE id = ?1",
+    )
+    .bind(&row.id)
+    .bind(claim.lease_until.as_millisecond())
+    .bind(claim.runner.0.to_string())
+    .bind(claim.event.to_string())
+    .bind(claim.test.link.as_deref())
+    .bind(claim.now.as_millisecond())
+    .execute(db)
+    .await?;
+    Ok(Claimed::Create {
+        lease: row.next_lease(claim.lease_until)?,
+        marker: Marker::derive(claim.connection, claim.test, row.generation),
+        generation: row.generation,
+        find_first: row.find_first,
+    })
+}
+
+/// Takes a row over from which something may have left: `in-doubt`, or `sent` with a dead lease.
+async fn look_for(
+    db: &mut SqliteConnection,
+    row: &Row,
+    claim: &Claim<'_>,
+) -> Result<Claimed, StoreError> {
+    let ended = match row.state.as_str() {
+        "sent" => row.sent_at.map(|at| at.saturating_add(signed(claim.run_ms))),
+        _ => row.write_ended_at,
+    };
+    let ended = ended.unwrap_or(row.updated_at);
+    sqlx::query(
+        "UPDATE defects SET state = 'in-doubt', fence = fence + 1, lease_until = ?2, runner = ?3,
+             event_id = ?4, write_ended_at = ?5, reason = COALESCE(reason, ?6),
+             next_look_at = COALESCE(next_look_at, ?7), updated_at = ?7
+         WHERE id = ?1",
+    )
+    .bind(&row.id)
+    .bind(claim.lease_until.as_millisecond())
+    .bind(claim.runner.0.to_string())
+    .bind(claim.event.to_string())
+    .bind(ended)
+    .bind(LOST)
+    .bind(claim.now.as_millisecond())
+    .execute(db)
+    .await?;
+    Ok(Claimed::Find {
+        lease: row.next_lease(claim.lease_until)?,
+        marker: Marker::derive(claim.connection, claim.test, row.generation),
+        write_ended_at: time(ended)?,
+    })
+}
+
+const LOST: &str = "the run ended without word after a write was let out";
+
+/// Takes a lease on a row in doubt that nobody holds.
+pub(super) async fn claim_doubtful(
+    db: &mut SqliteConnection,
+    id: DefectId,
+    runner: RunnerId,
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<Option<Claimed>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3
+         WHERE id = ?1 AND state = 'in-doubt' AND COALESCE(lease_until, 0) <= ?4
+         RETURNING *",
+    )
+    .bind(id.to_string())
+    .bind(lease_until.as_millisecond())
+    .bind(runner.0.to_string())
+    .bind(now.as_millisecond())
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let lease = Lease { defect: id, fence: row.fence, until: lease_until };
+    let write_ended_at = time(row.write_ended_at.unwrap_or(row.updated_at))?;
+    let marker =
+        Marker::derive(ConnectionId(uuid(&row.connection_id)?), &row.test()?, row.generation);
+    Ok(Some(Claimed::Find { lease, marker, write_ended_at }))
+}
+
+/// Rows in doubt that are due for a look; `sent` rows that nobody holds any more become such.
+pub(super) async fn due_doubts(
+    db: &mut SqliteConnection,
+    now: Timestamp,
+    run_ms: u64,
+    limit: u32,
+) -> Result<Vec<DefectRecord>, StoreError> {
+    doubt_lost_writes(db, now, run_ms).await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM defect_records
+         WHERE state = 'in-doubt' AND COALESCE(lease_until, 0) <= ?1
+           AND COALESCE(next_look_at, 0) <= ?1
+         ORDER BY next_look_at LIMIT ?2",
+    )
+    .bind(now.as_millisecond())
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(Row::record).collect()
+}
+
+/// Voids every lease: the processes that held them are dead. What was `sent` is in doubt now.
+pub(super) async fn recover(
+    db: &mut SqliteConnection,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
+    )
+    .execute(&mut *db)
+    .await?;
+    doubt_lost_writes(db, now, run_ms).await
+}
+
+async fn doubt_lost_writes(
+    db: &mut SqliteConnection,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE defects SET state = 'in-doubt', lease_until = NULL, reason = ?3, looks = 0,
+             write_ended_at = COALESCE(sent_at, updated_at) + ?2, next_look_at = ?1,
+             updated_at = ?1
+         WHERE state = 'sent' AND COALESCE(lease_until, 0) <= ?1",
+    )
+    .bind(now.as_millisecond())
+    .bind(signed(run_ms))
+    .bind(LOST)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Prolongs a lease that nobody took over.
+pub(super) async fn renew(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    let moved = sqlx::query(
+        "UPDATE defects SET lease_until = ?3
+         WHERE id = ?1 AND fence = ?2 AND lease_until IS NOT NULL",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .bind(until.as_millisecond())
+    .execute(db)
+    .await?;
+    fenced_unless(moved.rows_affected())
+}
+
+/// Lets a write out: the lease must be live, not only unclaimed by others.
+pub(super) async fn sent(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let moved = sqlx::query(
+        "UPDATE defects SET state = 'sent', writes = writes + 1, sent_at = ?3, updated_at = ?3
+         WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('intent', 'sent')",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .bind(now.as_millisecond())
+    .execute(db)
+    .await?;
+    fenced_unless(moved.rows_affected())
+}
+
+/// Takes one `sent` back; with the last of them the row is in `intent` again.
+pub(super) async fn unsent(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let moved = sqlx::query(
+        "UPDATE defects SET writes = writes - 1, updated_at = ?3,
+             state = CASE WHEN writes = 1 THEN 'intent' ELSE 'sent' END,
+             sent_at = CASE WHEN writes = 1 THEN NULL ELSE sent_at END
+         WHERE id = ?1 AND fence = ?2 AND state = 'sent' AND writes > 0",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .bind(now.as_millisecond())
+    .execute(db)
+    .await?;
+    fenced_unless(moved.rows_affected())
+}
+
+/// Ends a run. A lease that ran out may still settle, as long as nobody moved the row since.
+pub(super) async fn settle(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    verdict: &Verdict,
+    event: EventId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (state, defect, reason, ended) = match verdict {
+        Verdict::Unchanged => return give_back(db, lease, now).await,
+        Verdict::Created(defect) => (DefectState::Created, Some(defect.clone()), None, None),
+        Verdict::Failed(refusal) => (DefectState::Failed, None, Some(refusal.to_string()), None),
+        Verdict::InDoubt { reason, write_ended_at } => {
+            (DefectState::InDoubt, None, Some(reason.clone()), Some(*write_ended_at))
+        }
+    };
+    let defect = defect.map(|defect| to_json(&DefectJson::from(defect))).transpose()?;
+    let moved = sqlx::query(
+        "UPDATE defects SET state = ?3, lease_until = NULL, defect = ?4, reason = ?5,
+             write_ended_at = COALESCE(?6, write_ended_at), looks = 0, next_look_at = ?7,
+             find_first = CASE WHEN ?3 = 'failed' THEN find_first ELSE 0 END,
+             event_id = ?8, updated_at = ?9
+         WHERE id = ?1 AND fence = ?2 AND closed = 0 AND state IN ('intent', 'sent', 'in-doubt')",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .bind(state.as_str())
+    .bind(defect)
+    .bind(reason)
+    .bind(ended.map(Timestamp::as_millisecond))
+    .bind(now.as_millisecond().saturating_add(FIRST_LOOK_MS))
+    .bind(event.to_string())
+    .bind(now.as_millisecond())
+    .execute(db)
+    .await?;
+    fenced_unless(moved.rows_affected())
+}
+
+/// Gives the lease back and leaves the row's state; one in doubt is looked at later each time.
+async fn give_back(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let moved = sqlx::query(
+        "UPDATE defects SET lease_until = NULL, looks = looks + (state = 'in-doubt'),
+             next_look_at = ?3 + MIN(?5, ?4 << MIN(looks, 16))
+         WHERE id = ?1 AND fence = ?2 AND state IN ('intent', 'sent', 'in-doubt')",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .bind(now.as_millisecond())
+    .bind(FIRST_LOOK_MS)
+    .bind(LAST_LOOK_MS)
+    .execute(db)
+    .await?;
+    fenced_unless(moved.rows_affected())
+}
+
+fn fenced_unless(moved: u64) -> Result<(), StoreError> {
+    if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+}
+
+/// One defect as people see it.
+pub(super) async fn record(
+    db: impl SqliteExecutor<'_>,
+    id: DefectId,
+) -> Result<Option<DefectRecord>, StoreError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM defect_records WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    row.map(Row::record).transpose()
+}
+
+/// Defects, newest first.
+pub(super) async fn records(
+    pool: &SqlitePool,
+    filter: &DefectFilter,
+) -> Result<Vec<DefectRecord>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM defect_records
+         WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
+           AND (?3 IS NULL OR id < ?3)
+         ORDER BY id DESC LIMIT ?4",
+    )
+    .bind(filter.state.map(DefectState::as_str))
+    .bind(filter.connection.map(|id| id.to_string()))
+    .bind(filter.before.map(|id| id.to_string()))
+    .bind(filter.limit)
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Row::record).collect()
+}
+
+/// The newest generation of a failed test's row.
+async fn newest(
+    db: impl SqliteExecutor<'_>,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<Row>, StoreError> {
+    let (execution, case, variation) = test.key();
+    let row = sqlx::query_as(
+        "SELECT * FROM defects
+         WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
+           AND variation_id = ?
+         ORDER BY generation DESC LIMIT 1",
+    )
+    .bind(connection.to_string())
+    .bind(execution)
+    .bind(case)
+    .bind(variation)
+    .fetch_optional(db)
+    .await?;
+    Ok(row)
+}
+
+/// A row of `defects` or `defect_records`.
+#[derive(FromRow)]
+pub(super) struct Row {
+    pub(super) id: String,
+    connection_id: String,
+    test_execution_id: String,
+    test_case_id: String,
+    variation_id: String,
+    generation: u32,
+    test_link: Option<String>,
+    pub(super) state: String,
+    pub(super) closed: bool,
+    fence: i64,
+    pub(super) lease_until: Option<i64>,
+    find_first: bool,
+    sent_at: Option<i64>,
+    write_ended_at: Option<i64>,
+    defect: Option<String>,
+    reason: Option<String>,
+    event_id: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+    #[sqlx(default)]
+    decisions: Option<String>,
+}
+
+impl Row {
+    fn id(&self) -> Result<DefectId, StoreError> {
+        Ok(DefectId(uuid(&self.id)?))
+    }
+
+    fn next_lease(&self, until: Timestamp) -> Result<Lease, StoreError> {
+        Ok(Lease { defect: self.id()?, fence: self.fence.saturating_add(1), until })
+    }
+
+    fn test(&self) -> Result<FailedTest, StoreError> {
+        Ok(FailedTest::new(
+            uuid(&self.test_execution_id)?,
+            uuid(&self.test_case_id)?,
+            Some(self.variation_id.clone()),
+            self.test_link.clone(),
+        ))
+    }
+
+    fn known_defect(&self) -> Result<Option<Defect>, StoreError> {
+        self.defect
+            .as_deref()
+            .map(|json| from_json::<DefectJson>(json).map(Defect::from))
+            .transpose()
+    }
+
+    fn created(&self) -> Result<Claimed, StoreError> {
+        let defect = word(self.known_defect()?, "a created defect without its key")?;
+        Ok(Claimed::Created { id: self.id()?, defect })
+    }
+
+    fn record(self) -> Result<DefectRecord, StoreError> {
+        let connection = ConnectionId(uuid(&self.connection_id)?);
+        let test = self.test()?;
+        let decisions: Vec<(i64, String, String)> =
+            from_json(self.decisions.as_deref().unwrap_or("[]"))?;
+        let decisions = decisions.into_iter().map(|(at, who, what)| Ok((time(at)?, who, what)));
+        Ok(DefectRecord {
+            id: self.id()?,
+            connection,
+            generation: self.generation,
+            state: word(DefectState::from_word(&self.state), "a state")?,
+            marker: Marker::derive(connection, &test, self.generation),
+            test,
+            defect: self.known_defect()?,
+            event: self.event_id.as_deref().map(uuid).transpose()?.map(EventId),
+            sent_at: time_opt(self.sent_at)?,
+            write_ended_at: time_opt(self.write_ended_at)?,
+            created_at: time(self.created_at)?,
+            updated_at: time(self.updated_at)?,
+            leased_until: time_opt(self.lease_until)?,
+            reason: self.reason,
+            decisions: decisions.collect::<Result<_, StoreError>>()?,
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! Opening the database file: its rights, its schema, its key; and what to say when it cannot be.
+//!
+//! Never changes a file that a newer Jackfield wrote, nor one that was sealed with another key.
+
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::ConnectOptions as _;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+};
+
+use crate::secret::{Sealed, Sealer, Secret};
+use crate::store::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+/// What a write waits for another process (a backup, a command of the CLI).
+const BUSY: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+const KEY_CHECK: &str = "key-check";
+
+/// How every connection to the file is made.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .pragma("wal_autocheckpoint", "1000")
+        .pragma("journal_size_limit", "67108864")
+        .disable_statement_logging()
+}
+
+/// The writing connection of a file that is there (or made now), up to date and of this key.
+pub(super) async fn open(path: &Path, sealer: &Sealer) -> Result<SqliteConnection, StoreError> {
+    private(path)?;
+    let mut connection = options(path).connect().await.map_err(|error| unusable(path, &error))?;
+    MIGRATIONS.run(&mut connection).await.map_err(|error| not_migrated(path, error))?;
+    check_key(path, &mut connection, sealer).await?;
+    Ok(connection)
+}
+
+/// A few connections that can only read.
+pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .connect_with(
+            SqliteConnectOptions::new()
+                .filename(path)
+                .read_only(true)
+                .busy_timeout(BUSY)
+                .disable_statement_logging(),
+        )
+        .await
+        .map_err(|error| unusable(path, &error))
+}
+
+/// Only its owner may read the file; SQLite gives the files beside it the same rights.
+fn private(path: &Path) -> Result<(), StoreError> {
+    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.and_then(|file| file.set_permissions(Permissions::from_mode(0o600))).map_err(|error| {
+        StoreError::Unusable(format!(
+            "the database {} cannot be written: {error}; make its folder exist and belong to the \
+             user that runs Jackfield",
+            path.display()
+        ))
+    })
+}
+
+fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
+    let path = path.display();
+    let code = match error {
+        sqlx::Error::Database(cause) => cause.code().and_then(|code| code.parse::<u32>().ok()),
+        _ => None,
+    };
+    // The low byte is SQLite's primary result code.
+    StoreError::Unusable(match code.map(|code| code & 0xff) {
+        Some(11 | 26) => format!(
+            "{path} is damaged or no database: restore a backup with `jackfield restore` ({error})"
+        ),
+        Some(8 | 10 | 13 | 14) => format!(
+            "the database {path} cannot be written: see to the rights and the free space of its \
+             folder ({error})"
+        ),
+        Some(5) => format!("the database {path} is held by another process: end it ({error})"),
+        _ => format!("the database {path} cannot be opened: {error}"),
+    })
+}
+
+fn not_migrated(path: &Path, error: MigrateError) -> StoreError {
+    let path = path.display();
+    match error {
+        MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
+            "the database {path} was written by a newer Jackfield (its schema is {version}); run \
+             that version, or restore a backup from before with `jackfield restore`"
+        )),
+        MigrateError::VersionMismatch(version) => StoreError::Unusable(format!(
+            "the database {path} has another schema {version} than this Jackfield; restore a \
+             backup with `jackfield restore`"
+        )),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            unusable(Path::new(&path.to_string()), &error)
+        }
+        other => StoreError::Unusable(format!("the database {path} cannot be migrated: {other}")),
+    }
+}
+
+/// The first start seals a word; every later one must be able to open it.
+async fn check_key(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    sealer: &Sealer,
+) -> Result<(), StoreError> {
+    let kept: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
+        .bind(KEY_CHECK)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|error| unusable(path, &error))?;
+    let Some(kept) = kept else {
+        let sealed = sealer
+            .seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()))
+            .map_err(|error| StoreError::Unusable(error.to_string()))?;
+        sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?)")
+            .bind(KEY_CHECK)
+            .bind(sealed.0)
+            .execute(connection)
+            .await
+            .map_err(|error| unusable(path, &error))?;
+        return Ok(());
+    };
+    sealer.open_sealed(KEY_CHECK, &Sealed(kept)).map(drop).map_err(|_| {
+        StoreError::Unusable(format!(
+            "the secrets in {} were sealed with another key: give back the key that this database \
+             was first started with",
+            path.display()
+        ))
+    })
+}
+
+/// The smallest write there is, to learn whether one succeeds.
+pub(super) async fn touch(db: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO meta (name, value) VALUES ('ready', x'00')
+         ON CONFLICT (name) DO UPDATE SET value = CASE value WHEN x'00' THEN x'01' ELSE x'00' END",
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

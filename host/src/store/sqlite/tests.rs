@@ -1,0 +1,1 @@
+//! The rules of the SQLite store, tested on files of their own.
