@@ -1,0 +1,146 @@
+//! The admin API, `/api/v1`: reads requests, asks `dispatch` or the store, words values as JSON.
+//!
+//! Nothing here is served without the admin token. No answer holds a secret; a webhook URL stands
+//! only in the answer that made it.
+
+mod connections;
+mod connectors;
+mod defects;
+mod events;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::dispatch::Dispatch;
+use crate::domain::ConnectionId;
+
+use super::AppState;
+use super::auth;
+use super::problem::Problem;
+
+/// Most bytes of an admin request's body.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Rows of a page where the request does not say.
+const PAGE: u32 = 50;
+/// Most rows of a page.
+const PAGE_MAX: u32 = 200;
+
+/// Everything below `/api/v1`.
+pub(super) fn routes(state: &Arc<AppState>) -> Router {
+    let api = Router::new()
+        .merge(connections::routes())
+        .merge(connectors::routes())
+        .merge(events::routes())
+        .merge(defects::routes())
+        .fallback(async || Problem::not_found("address in the admin API"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(state), auth::require_admin))
+        .with_state(Arc::clone(state));
+    Router::new().nest("/api/v1", api)
+}
+
+/// JSON as an admin sends it, whatever its content type; an empty body reads as `{}`.
+struct Body<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::too_large(BODY_BYTES_MAX / 1024)
+            } else {
+                Problem::bad_request("the body did not arrive whole")
+            }
+        })?;
+        let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
+        serde_json::from_slice(text)
+            .map(Self)
+            .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))
+    }
+}
+
+/// A query's parameters; unknown ones are refused by their types.
+struct Params<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(params) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+        Ok(Self(params))
+    }
+}
+
+fn json(status: StatusCode, value: &Value) -> Response {
+    (status, axum::Json(value)).into_response()
+}
+
+/// The connection that a path or a query names, by id or by name.
+fn connection_id(dispatch: &Dispatch, id_or_name: &str) -> Result<ConnectionId, Problem> {
+    let found = dispatch.connection(id_or_name).ok_or_else(|| Problem::not_found("connection"))?;
+    Ok(found.id)
+}
+
+/// How many rows a page has.
+fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit {
+        None => Ok(PAGE),
+        Some(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            Err(Problem::bad_request(format!("`limit` is 1 to {PAGE_MAX}, found {limit}")))
+        }
+    }
+}
+
+/// Cuts a list that was asked for with one row too many, and says where the next page begins.
+fn page<T>(mut rows: Vec<T>, size: u32, id: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let more = rows.len() > size;
+    rows.truncate(size);
+    let next = if more { rows.last().map(id) } else { None };
+    (rows, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_goes_on_only_where_there_is_more() {
+        let id = |n: &u32| n.to_string();
+        assert_eq!(page(vec![3, 2, 1], 2, id), (vec![3, 2], Some("2".to_owned())));
+        assert_eq!(page(vec![2, 1], 2, id), (vec![2, 1], None));
+        assert_eq!(page(Vec::new(), 2, id), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_page_has_a_size_that_the_store_can_bear() {
+        assert_eq!(page_size(None), Ok(PAGE));
+        assert_eq!(page_size(Some(200)), Ok(200));
+        assert!(page_size(Some(0)).is_err() && page_size(Some(201)).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_admin_s_body_is_json_of_a_bounded_size() {
+        async fn read(body: impl Into<axum::body::Body>) -> Result<Value, Problem> {
+            let request = Request::new(body.into());
+            Body::<Value>::from_request(request, &()).await.map(|body| body.0)
+        }
+        assert_eq!(read("").await.unwrap(), serde_json::json!({}));
+        assert_eq!(read("{\"a\":1}").await.unwrap()["a"], 1);
+        assert_eq!(read("{").await.unwrap_err().status(), StatusCode::BAD_REQUEST);
+    }
+}

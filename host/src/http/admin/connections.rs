@@ -1,0 +1,252 @@
+//! `/api/v1/connections`: made, shown, edited, paused, tried, given new tokens, removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use crate::dispatch::{ConnectionEdit, NewConnection, Shown};
+use crate::domain::{Connection, ConnectorName, Grants, SecretPlace, Settings};
+use crate::secret::Secret;
+
+use super::super::AppState;
+use super::super::problem::Problem;
+use super::{Body, Params, connection_id, json as answer};
+
+/// The connections' routes; each `{id}` is an id or a name.
+pub(super) fn routes() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/connections", get(list).post(create))
+        .route("/connections/{id}", get(show).patch(edit).delete(delete))
+        .route("/connections/{id}/rotate-token", post(rotate_token))
+        .route("/connections/{id}/pause", post(pause))
+        .route("/connections/{id}/resume", post(resume))
+        .route("/connections/{id}/try", post(try_out))
+        .route("/connections/{id}/accept", post(accept))
+}
+
+type App = State<Arc<AppState>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    name: String,
+    connector: String,
+    #[serde(default)]
+    settings: Settings,
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    project: Option<String>,
+    #[serde(default)]
+    allow_private: bool,
+}
+
+/// What is absent stays; `null` removes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Edit {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    settings: BTreeMap<String, Option<Value>>,
+    #[serde(default)]
+    secrets: BTreeMap<String, Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    project: Option<Option<String>>,
+    #[serde(default)]
+    allow_private: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotate {
+    #[serde(default)]
+    grace_s: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Force {
+    #[serde(default)]
+    force: bool,
+}
+
+/// Tells `null` from absent.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+async fn list(State(app): App) -> Response {
+    let all: Vec<_> = app.dispatch.connections().iter().map(shape).collect();
+    answer(StatusCode::OK, &json!({"connections": all}))
+}
+
+async fn create(State(app): App, Body(body): Body<Create>) -> Result<Response, Problem> {
+    let connector = body
+        .connector
+        .parse::<ConnectorName>()
+        .map_err(|error| Problem::invalid("connector", error.to_string()))?;
+    let new = NewConnection {
+        name: body.name,
+        connector,
+        settings: body.settings,
+        secrets: body.secrets.into_iter().map(|(name, text)| (name, Secret::new(text))).collect(),
+        project: body.project,
+        allow_private: body.allow_private,
+    };
+    let shown = app.dispatch.create_connection(new).await?;
+    Ok(answer(StatusCode::CREATED, &with_url(&shown, &app.base_url)))
+}
+
+async fn show(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = app.dispatch.connection(&id).ok_or_else(|| Problem::not_found("connection"))?;
+    Ok(answer(StatusCode::OK, &shape(&found)))
+}
+
+async fn edit(
+    State(app): App,
+    Path(id): Path<String>,
+    Params(Force { force }): Params<Force>,
+    Body(body): Body<Edit>,
+) -> Result<Response, Problem> {
+    let id = connection_id(&app.dispatch, &id)?;
+    let secrets = body.secrets.into_iter();
+    let edit = ConnectionEdit {
+        name: body.name,
+        settings: body.settings,
+        secrets: secrets.map(|(name, text)| (name, text.map(Secret::new))).collect(),
+        project: body.project,
+        allow_private: body.allow_private,
+        force,
+    };
+    let edited = app.dispatch.edit_connection(id, edit).await?;
+    Ok(answer(StatusCode::OK, &shape(&edited)))
+}
+
+async fn delete(
+    State(app): App,
+    Path(id): Path<String>,
+    Params(Force { force }): Params<Force>,
+) -> Result<Response, Problem> {
+    let id = connection_id(&app.dispatch, &id)?;
+    app.dispatch.delete_connection(id, force).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn rotate_token(
+    State(app): App,
+    Path(id): Path<String>,
+    Body(Rotate { grace_s }): Body<Rotate>,
+) -> Result<Response, Problem> {
+    let id = connection_id(&app.dispatch, &id)?;
+    let shown = app.dispatch.rotate_token(id, grace_s).await?;
+    Ok(answer(StatusCode::OK, &with_url(&shown, &app.base_url)))
+}
+
+async fn pause(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
+    set_paused(&app, &id, true).await
+}
+
+async fn resume(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
+    set_paused(&app, &id, false).await
+}
+
+async fn set_paused(app: &AppState, id: &str, paused: bool) -> Result<Response, Problem> {
+    let id = connection_id(&app.dispatch, id)?;
+    let connection = app.dispatch.pause_connection(id, paused).await?;
+    Ok(answer(StatusCode::OK, &shape(&connection)))
+}
+
+async fn try_out(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = connection_id(&app.dispatch, &id)?;
+    let report = app.dispatch.try_connection(id).await?;
+    let steps = report.steps.iter().map(|step| json!({"name": step.name, "error": step.error}));
+    let steps: Vec<_> = steps.collect();
+    Ok(answer(StatusCode::OK, &json!({"steps": steps, "reached": report.reached})))
+}
+
+async fn accept(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = connection_id(&app.dispatch, &id)?;
+    let accepted = app.dispatch.accept_connection(id).await?;
+    Ok(answer(StatusCode::OK, &shape(&accepted)))
+}
+
+fn with_url(shown: &Shown, base_url: &str) -> Value {
+    let mut value = shape(&shown.connection);
+    value["webhook_url"] = json!(format!("{base_url}/hooks/{}", shown.token.reveal()));
+    value
+}
+
+fn shape(connection: &Connection) -> Value {
+    let instant = |at: &jiff::Timestamp| at.to_string();
+    let error = connection.last_error.as_ref();
+    json!({
+        "id": connection.id.to_string(),
+        "name": connection.name,
+        "connector": connection.connector.as_str(),
+        "settings": connection.settings,
+        "secrets_set": connection.secrets_set,
+        "grants": grants(&connection.grants),
+        "accepted_sha256": connection.accepted_sha256,
+        "project": connection.project,
+        "allow_private": connection.allow_private,
+        "paused": connection.paused,
+        "token_tail": connection.token_tail,
+        "created_at": instant(&connection.created_at),
+        "last_success_at": connection.last_success_at.as_ref().map(instant),
+        "last_error": error.map(|(at, detail)| json!({"at": instant(at), "detail": detail})),
+    })
+}
+
+fn grants(grants: &Grants) -> Value {
+    let origins: Vec<_> = grants.origins.iter().map(ToString::to_string).collect();
+    let secrets = grants.secrets.iter().map(|(name, grant)| {
+        let shown = json!({"origin": grant.origin.to_string(), "place": place(&grant.place)});
+        (name.clone(), shown)
+    });
+    json!({"origins": origins, "secrets": secrets.collect::<Settings>()})
+}
+
+fn place(place: &SecretPlace) -> String {
+    match place {
+        SecretPlace::Bearer => "bearer".to_owned(),
+        SecretPlace::Header { name, .. } => format!("header {name}"),
+        SecretPlace::Basic { .. } => "basic".to_owned(),
+        SecretPlace::Query { name } => format!("query {name}"),
+        SecretPlace::Placeholder => "placeholder".to_owned(),
+        SecretPlace::ClientCredentials { token_url, .. } => {
+            format!("client-credentials {token_url}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_tells_null_from_absent() {
+        let edit = |text: &str| serde_json::from_str::<Edit>(text).unwrap();
+        assert_eq!(edit("{}").project, None);
+        assert_eq!(edit(r#"{"project":null}"#).project, Some(None));
+        assert_eq!(edit(r#"{"project":"a"}"#).project, Some(Some("a".to_owned())));
+        let edit = edit(r#"{"settings":{"a":null,"b":1},"secrets":{"k":null}}"#);
+        assert_eq!(edit.settings["a"], None);
+        assert_eq!(edit.settings["b"], Some(json!(1)));
+        assert_eq!(edit.secrets["k"], None);
+    }
+
+    #[test]
+    fn an_unknown_member_is_refused_by_its_name() {
+        let body = r#"{"name":"a","connector":"b","setings":{}}"#;
+        let error = serde_json::from_str::<Create>(body).err().unwrap().to_string();
+        assert!(error.contains("setings"), "{error}");
+    }
+}

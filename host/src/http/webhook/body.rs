@@ -1,0 +1,214 @@
+//! A webhook's body: read up to its limit, and Create Defect's JSON into a failed test.
+//!
+//! Every complaint names the member and what was found; nothing is guessed.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::domain::FailedTest;
+
+use crate::http::problem::Problem;
+
+/// Most bytes of a webhook's body.
+pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Characters of a wrong value that a complaint repeats.
+const FOUND_MAX: usize = 60;
+
+/// What arrived of a body.
+#[derive(Debug, Default)]
+pub(super) struct Arrived {
+    /// Its first bytes, up to the limit.
+    pub(super) bytes: Bytes,
+    /// Why that is not all.
+    cut: Option<Cut>,
+}
+
+#[derive(Debug)]
+enum Cut {
+    TooLarge,
+    Broken(String),
+}
+
+/// Reads up to the limit; never fails, so that what did arrive can be recorded.
+pub(super) async fn read(body: Body) -> Arrived {
+    let mut bytes = BytesMut::new();
+    let cut = match tokio::time::timeout(BODY_TIMEOUT, collect(body, &mut bytes)).await {
+        Ok(cut) => cut,
+        Err(_) => Some(Cut::Broken(format!("not whole after {} s", BODY_TIMEOUT.as_secs()))),
+    };
+    Arrived { bytes: bytes.freeze(), cut }
+}
+
+async fn collect(mut body: Body, bytes: &mut BytesMut) -> Option<Cut> {
+    while let Some(frame) = body.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return Some(Cut::Broken(error.to_string())),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        let room = BODY_BYTES_MAX - bytes.len();
+        bytes.extend_from_slice(&data.slice(..data.len().min(room)));
+        if data.len() > room {
+            return Some(Cut::TooLarge);
+        }
+    }
+    None
+}
+
+impl Arrived {
+    /// Whether the whole body is nothing, or an empty JSON object.
+    pub(super) fn is_empty(&self) -> bool {
+        let empty_object = || {
+            serde_json::from_slice::<Map<String, Value>>(&self.bytes).is_ok_and(|m| m.is_empty())
+        };
+        self.cut.is_none() && (self.bytes.trim_ascii().is_empty() || empty_object())
+    }
+
+    /// The failed test that a Create Defect is about.
+    pub(super) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
+        match &self.cut {
+            Some(Cut::TooLarge) => return Err(Problem::too_large(BODY_BYTES_MAX / 1024)),
+            Some(Cut::Broken(why)) => {
+                return Err(Problem::bad_request(format!("the body did not arrive: {why}")));
+            }
+            None => {}
+        }
+        if let Some(found) = other_content_type(headers) {
+            return Err(Problem::content_type(&found));
+        }
+        failed_test(&self.bytes).map_err(Problem::bad_request)
+    }
+}
+
+/// The content type, where it names anything but JSON; a missing one is taken for JSON.
+fn other_content_type(headers: &HeaderMap) -> Option<String> {
+    let given = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
+    let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = matches!(kind.as_str(), "" | "application/json" | "text/json")
+        || (kind.starts_with("application/") && kind.ends_with("+json"));
+    (!is_json).then_some(given)
+}
+
+fn failed_test(bytes: &[u8]) -> Result<FailedTest, String> {
+    // .NET clients may start a text with a byte order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let body: Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("the body is no JSON: {error}"))?;
+    let Value::Object(members) = body else {
+        return Err(format!("the body must be a JSON object, found {}", found(&body)));
+    };
+    Ok(FailedTest::new(
+        uuid(&members, "testExecutionId")?,
+        uuid(&members, "testCaseId")?,
+        text(&members, "variationId")?,
+        text(&members, "linkToTestCaseLog")?,
+    ))
+}
+
+fn uuid(members: &Map<String, Value>, name: &str) -> Result<Uuid, String> {
+    let Some(value) = members.get(name) else { return Err(format!("`{name}` is missing")) };
+    let parsed = value.as_str().and_then(|text| Uuid::parse_str(text.trim()).ok());
+    parsed.ok_or_else(|| format!("`{name}` must be a uuid, found {}", found(value)))
+}
+
+fn text(members: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+    match members.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(value) => Err(format!("`{name}` must be a text or null, found {}", found(value))),
+    }
+}
+
+fn found(value: &Value) -> String {
+    let kind = match value {
+        Value::Null => return "null".to_owned(),
+        Value::Bool(_) => "the boolean ",
+        Value::Number(_) => "the number ",
+        Value::String(_) => "the text ",
+        Value::Array(_) => return "an array".to_owned(),
+        Value::Object(_) => return "an object".to_owned(),
+    };
+    let text = value.to_string();
+    let shown: String = text.chars().take(FOUND_MAX).collect();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    format!("{kind}{shown}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const EXECUTION: &str = "550e8400-e29b-41d4-a716-446655440000";
+    const CASE: &str = "6BA7B810-9DAD-11D1-80B4-00C04FD430C8";
+
+    fn parsed(change: impl FnOnce(&mut Value)) -> Result<FailedTest, String> {
+        let mut body = json!({"testExecutionId": EXECUTION, "testCaseId": CASE});
+        change(&mut body);
+        failed_test(body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_may_be_missing_null_or_empty_is_one_failed_test() {
+        let plain = parsed(|_| {}).unwrap();
+        assert_eq!(parsed(|b| b["variationId"] = Value::Null).unwrap(), plain);
+        assert_eq!(parsed(|b| b["variationId"] = json!("")).unwrap(), plain);
+        assert_eq!(parsed(|b| b["new"] = json!([1])).unwrap(), plain);
+        assert_eq!(parsed(|b| b["testCaseId"] = json!(CASE.to_lowercase())).unwrap(), plain);
+        let whole =
+            format!("\u{feff}{}", json!({"testExecutionId": EXECUTION, "testCaseId": CASE}));
+        assert_eq!(failed_test(whole.as_bytes()).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_complaint_names_the_member_and_what_was_found() {
+        for (name, value, words) in [
+            ("testExecutionId", json!(7), "the number 7"),
+            ("testExecutionId", Value::Null, "null"),
+            ("testCaseId", json!("no uuid"), "no uuid"),
+            ("variationId", json!(["a"]), "an array"),
+            ("linkToTestCaseLog", json!({"a": 1}), "an object"),
+        ] {
+            let why = parsed(|b| b[name] = value).unwrap_err();
+            assert!(why.contains(name) && why.contains(words), "{why}");
+        }
+        for body in ["", "{", "[]", "null", "{}{}", &"[".repeat(20_000)] {
+            assert!(failed_test(body.as_bytes()).is_err(), "{body:.20}");
+        }
+        assert!(failed_test(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn json_by_any_name_is_taken_and_nothing_else() {
+        let other = |kind: &str| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]);
+            other_content_type(&headers).is_some()
+        };
+        for kind in ["application/json; charset=utf-8", "text/json", "application/x+json", ""] {
+            assert!(!other(kind), "{kind}");
+        }
+        assert!(!other_content_type(&HeaderMap::new()).is_some());
+        for kind in ["text/plain", "application/xml", "multipart/form-data; boundary=x"] {
+            assert!(other(kind), "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_kept_up_to_its_limit() {
+        let fits = read(Body::from(vec![b' '; BODY_BYTES_MAX])).await;
+        assert!(fits.cut.is_none() && fits.is_empty());
+        let over = read(Body::from(vec![b' '; BODY_BYTES_MAX + 1])).await;
+        assert_eq!(over.bytes.len(), BODY_BYTES_MAX);
+        assert_eq!(over.failed_test(&HeaderMap::new()).unwrap_err(), Problem::too_large(64));
+    }
+}

@@ -1,0 +1,172 @@
+//! A webhook request as its event keeps it: without its token, its credentials masked.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::domain::{ConnectionId, DefectId, Event, EventId, EventKind, Outcome, Received};
+
+use super::body::Arrived;
+
+/// One request below `/hooks`, read whole.
+pub(super) struct Incoming {
+    pub(super) id: EventId,
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Arrived,
+    /// What stands where a token stands.
+    pub(super) token: String,
+    /// Path below the token, query excluded.
+    pub(super) path: String,
+    query: Option<String>,
+    received_at: Timestamp,
+    started: Instant,
+}
+
+/// Words in the names of headers that carry credentials.
+const CREDENTIAL_WORDS: [&str; 7] =
+    ["auth", "cookie", "key", "token", "secret", "signature", "password"];
+/// Headers that an unrecognised request's event keeps at most.
+const HEADERS_MAX: usize = 64;
+
+impl Incoming {
+    /// Takes a request apart; `received_at` and `started` are when its head was there.
+    pub(super) fn new(
+        id: EventId,
+        parts: Parts,
+        body: Arrived,
+        received_at: Timestamp,
+        started: Instant,
+    ) -> Self {
+        let below = parts.uri.path().trim_start_matches("/hooks");
+        let below = below.strip_prefix('/').unwrap_or(below);
+        let end = below.find('/').unwrap_or(below.len());
+        let (token, path) = below.split_at(end);
+        Self {
+            id,
+            token: token.to_owned(),
+            path: path.to_owned(),
+            query: parts.uri.query().map(str::to_owned),
+            method: parts.method,
+            headers: parts.headers,
+            body,
+            received_at,
+            started,
+        }
+    }
+
+    /// Its event; `status` is the answer's, absent while it runs.
+    pub(super) fn event(
+        &self,
+        kind: EventKind,
+        connection: Option<ConnectionId>,
+        status: Option<u16>,
+        outcome: Outcome,
+        defect: Option<DefectId>,
+    ) -> Event {
+        Event {
+            id: self.id,
+            connection,
+            kind,
+            received_at: self.received_at,
+            ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            status,
+            outcome,
+            request: self.received(kind),
+            defect,
+        }
+    }
+
+    fn received(&self, kind: EventKind) -> Received {
+        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut received = Received {
+            method: self.method.to_string(),
+            path: self.without_token(&format!("{}{query}", self.path)),
+            ..Received::default()
+        };
+        if kind == EventKind::Unrecognised {
+            received.headers = self
+                .headers
+                .iter()
+                .take(HEADERS_MAX)
+                .map(|(name, value)| {
+                    let text = String::from_utf8_lossy(value.as_bytes());
+                    (name.as_str().to_owned(), self.without_token(&masked(name, &text)))
+                })
+                .collect();
+            let text = String::from_utf8_lossy(&self.body.bytes);
+            received.body = (!text.is_empty()).then(|| self.without_token(&text));
+        }
+        received
+    }
+
+    /// Proxies repeat the address in headers of their own, and with it the token.
+    fn without_token(&self, text: &str) -> String {
+        if self.token.is_empty() { text.to_owned() } else { text.replace(&self.token, "…") }
+    }
+}
+
+/// A header's value, or only scheme and length where its name says that it is a credential.
+fn masked(name: &HeaderName, value: &str) -> String {
+    if !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
+        return value.to_owned();
+    }
+    let is_scheme = |word: &str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    match value.split_once(' ') {
+        Some((scheme, rest)) if name.as_str().contains("auth") && is_scheme(scheme) => {
+            format!("{scheme} ({} characters)", rest.chars().count())
+        }
+        _ => format!("({} characters)", value.chars().count()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn incoming(uri: &str) -> Incoming {
+        let (parts, ()) = Request::builder()
+            .uri(uri)
+            .header("authorization", "Bearer very-secret")
+            .header("x-api-key", "very-secret")
+            .header("x-original-uri", uri)
+            .header("x-tm", "42")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let id = EventId::fresh();
+        Incoming::new(id, parts, Arrived::default(), Timestamp::UNIX_EPOCH, Instant::now())
+    }
+
+    #[test]
+    fn token_and_path_are_told_apart() {
+        for (uri, token, path) in [
+            ("/hooks", "", ""),
+            ("/hooks/", "", ""),
+            ("/hooks/abc", "abc", ""),
+            ("/hooks/abc/", "abc", "/"),
+            ("/hooks/abc/api/defects?x=1", "abc", "/api/defects"),
+        ] {
+            let incoming = incoming(uri);
+            assert_eq!((incoming.token.as_str(), incoming.path.as_str()), (token, path), "{uri}");
+        }
+    }
+
+    #[test]
+    fn an_event_keeps_neither_token_nor_credentials() {
+        let incoming = incoming("/hooks/t0ken/new/way?x=1");
+        let outcome = || Outcome::word("not-found");
+        let event = incoming.event(EventKind::Unrecognised, None, Some(404), outcome(), None);
+        assert_eq!(event.request.path, "/new/way?x=1");
+        let text = format!("{event:?}");
+        for kept in ["Bearer (11 characters)", "\"(11 characters)\"", "x-tm", "42"] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+        assert!(!text.contains("very-secret") && !text.contains("t0ken"), "{text}");
+        let nobody = incoming.event(EventKind::NoConnection, None, Some(404), outcome(), None);
+        assert!(nobody.request.headers.is_empty());
+    }
+}
