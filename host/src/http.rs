@@ -38,7 +38,6 @@ pub struct AppState {
 
 /// The routes of the main listener, and those of the admin listener where the config asks for one:
 /// then the main listener knows nothing but `/hooks`.
-#[must_use]
 pub fn routers(state: AppState) -> (Router, Option<Router>) {
     let separate = state.config.admin_listen.is_some();
     let prefix = state.config.public_url.as_ref().map(|url| url.path().trim_end_matches('/'));

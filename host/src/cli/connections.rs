@@ -217,7 +217,7 @@ pub(super) enum ConnectorsCommand {
 const CONNECTORS: [Column; 5] = [
     ("NAME", "/name"),
     ("STATUS", "/status"),
-    ("VERSION", "/manifest/version"),
+    ("VERSION", "/version"),
     ("SHA-256", "/sha256"),
     ("ERROR", "/error"),
 ];

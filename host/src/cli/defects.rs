@@ -61,7 +61,7 @@ const DEFECTS: [Column; 6] = [
     ("CONNECTION", "/connection"),
     ("KEY", "/defect/key"),
     ("LINK", "/defect/link"),
-    ("ERROR", "/last_error"),
+    ("ERROR", "/reason"),
 ];
 
 impl Command {

@@ -88,6 +88,14 @@ fn json(status: StatusCode, value: &Value) -> Response {
     (status, axum::Json(value)).into_response()
 }
 
+/// An object with one member more.
+fn with(mut object: Value, name: &str, member: Value) -> Value {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), member);
+    }
+    object
+}
+
 /// The connection that a path or a query names, by id or by name.
 fn connection_id(dispatch: &Dispatch, id_or_name: &str) -> Result<ConnectionId, Problem> {
     let found = dispatch.connection(id_or_name).ok_or_else(|| Problem::not_found("connection"))?;

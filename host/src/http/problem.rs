@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::dispatch::{ConnectionError, WrongSetting};
 use crate::domain::{Outcome, Refusal};
@@ -103,9 +103,9 @@ impl Problem {
             "detail": self.detail,
             "instance": instance,
         });
-        if !self.errors.is_empty() {
+        if let (Some(members), false) = (body.as_object_mut(), self.errors.is_empty()) {
             let wrong = |e: &WrongSetting| json!({"name": e.name, "why": e.why});
-            body["errors"] = Value::Array(self.errors.iter().map(wrong).collect());
+            members.insert("errors".to_owned(), self.errors.iter().map(wrong).collect());
         }
         let mut response = (self.kind.status, body.to_string()).into_response();
         let headers = response.headers_mut();

@@ -165,13 +165,15 @@ fn kpi_body(counted: &KpiAnswer, config: &Webhook) -> Result<Value, CountTooLarg
         "closedDefects": closed,
         "criticalDefectsLink": counted.counts.critical_link,
     });
-    if let Some([ok, some_moderate, some_critical]) = &config.kpi_status {
+    if let (Some([ok, some_moderate, some_critical]), Some(members)) =
+        (&config.kpi_status, body.as_object_mut())
+    {
         let status = match (critical, moderate) {
             (0, 0) => ok,
             (0, _) => some_moderate,
             _ => some_critical,
         };
-        body["status"] = json!(status);
+        members.insert("status".to_owned(), json!(status));
     }
     Ok(body)
 }

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 
 use super::super::AppState;
 use super::super::problem::Problem;
-use super::{Body, Params, connection_id, json as answer};
+use super::{Body, Params, connection_id, json as answer, with};
 
 /// The connections' routes; each `{id}` is an id or a name.
 pub(super) fn routes() -> Router<Arc<AppState>> {
@@ -179,9 +179,8 @@ async fn accept(State(app): App, Path(id): Path<String>) -> Result<Response, Pro
 }
 
 fn with_url(shown: &Shown, base_url: &str) -> Value {
-    let mut value = shape(&shown.connection);
-    value["webhook_url"] = json!(format!("{base_url}/hooks/{}", shown.token.reveal()));
-    value
+    let url = format!("{base_url}/hooks/{}", shown.token.reveal());
+    with(shape(&shown.connection), "webhook_url", url.into())
 }
 
 fn shape(connection: &Connection) -> Value {

@@ -18,7 +18,7 @@ use crate::store::EventFilter;
 
 use super::super::AppState;
 use super::super::problem::Problem;
-use super::{Params, connection_id, json as answer, page, page_size};
+use super::{Params, connection_id, json as answer, page, page_size, with};
 
 /// The events' routes.
 pub(super) fn routes() -> Router<Arc<AppState>> {
@@ -60,9 +60,8 @@ async fn show(
     let store = app.dispatch.store();
     store.flush().await?;
     let (event, runs) = store.event(id).await?.ok_or_else(missing)?;
-    let mut value = shape(&event);
-    value["runs"] = runs.iter().map(run).collect();
-    Ok(answer(StatusCode::OK, &value))
+    let runs = runs.iter().map(run).collect();
+    Ok(answer(StatusCode::OK, &with(shape(&event), "runs", runs)))
 }
 
 fn filter(dispatch: &Dispatch, wanted: Wanted, size: u32) -> Result<EventFilter, Problem> {
