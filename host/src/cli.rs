@@ -97,8 +97,8 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let output = Output { json: arguments.json };
     let server = arguments.server;
     match arguments.command {
-        Command::Serve(serve) => serve.run()?,
-        Command::Demo(demo) => demo.run()?,
+        Command::Serve(serve) => serve.run(server.data)?,
+        Command::Demo(demo) => demo.run(server.data)?,
         Command::Check(check) => check.run(output)?,
         Command::Trigger(trigger) => trigger.run(&server, output)?,
         Command::Connections(command) => command.run(&server, output)?,

@@ -32,15 +32,9 @@ pub(super) struct Server {
     /// A file that holds the admin token; without it $JACKFIELD_ADMIN_TOKEN, then DATA/admin-token
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The server's data folder
-    #[arg(
-        long,
-        global = true,
-        env = "JACKFIELD_DATA",
-        default_value = "data",
-        value_name = "FOLDER"
-    )]
-    pub(super) data: PathBuf,
+    /// The server's data folder [default: data; for demo a temporary one]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(super) data: Option<PathBuf>,
 }
 
 /// The admin token in the environment, where there is one.
@@ -55,10 +49,15 @@ impl Server {
             Some(file) => read_token(file)?,
             None => match token_of_environment() {
                 Some(token) => token,
-                None => read_token(&self.data.join("admin-token"))?,
+                None => read_token(&self.data_folder().join("admin-token"))?,
             },
         };
         Ok(Client::new(&self.base, token))
+    }
+
+    fn data_folder(&self) -> PathBuf {
+        let of_environment = || std::env::var_os("JACKFIELD_DATA").map(PathBuf::from);
+        self.data.clone().or_else(of_environment).unwrap_or_else(|| PathBuf::from("data"))
     }
 }
 

@@ -41,13 +41,10 @@ pub(super) struct Arguments {
     /// The folder that holds redmine.wasm
     #[arg(long, default_value = "plugins", value_name = "FOLDER")]
     plugins: PathBuf,
-    /// Where to keep the server's files [default: a temporary folder]
-    #[arg(id = "demo-data", long = "data", value_name = "FOLDER")]
-    data: Option<PathBuf>,
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, data: Option<PathBuf>) -> anyhow::Result<()> {
         let component = self.plugins.join(format!("{CONNECTOR}.wasm"));
         if !component.is_file() {
             bail!(
@@ -60,7 +57,7 @@ impl Arguments {
         if std::env::var_os("RUST_LOG").is_some() {
             serve::start_log(false);
         }
-        let (_kept, data) = folder(self.data)?;
+        let (_kept, data) = folder(data)?;
         let config =
             Config { listen: self.listen, plugins: self.plugins, data, ..Config::default() };
         serve::runtime()?.block_on(demo(config))

@@ -37,22 +37,18 @@ pub(super) struct Arguments {
     /// The configuration [default: jackfield.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where it keeps its files [default: data]
-    // Named apart from the global --data, which has a default and would always override the file.
-    #[arg(id = "serve-data", long = "data", value_name = "FOLDER")]
-    data: Option<PathBuf>,
     /// Logs JSON, one object in a line
     #[arg(long)]
     log_json: bool,
 }
 
 impl Arguments {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self, data: Option<PathBuf>) -> anyhow::Result<()> {
         start_log(self.log_json);
         let mut config = read_config(self.config.as_deref())?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.plugins = self.plugins.unwrap_or(config.plugins);
-        config.data = self.data.unwrap_or(config.data);
+        config.data = data.unwrap_or(config.data);
         runtime()?.block_on(serve(config))
     }
 }
