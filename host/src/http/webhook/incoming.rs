@@ -39,7 +39,8 @@ impl Incoming {
         received_at: Timestamp,
         started: Instant,
     ) -> Self {
-        let below = parts.uri.path().trim_start_matches("/hooks");
+        let path = parts.uri.path();
+        let below = path.strip_prefix("/hooks").unwrap_or(path);
         let below = below.strip_prefix('/').unwrap_or(below);
         let end = below.find('/').unwrap_or(below.len());
         let (token, path) = below.split_at(end);
