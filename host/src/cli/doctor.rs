@@ -72,6 +72,10 @@ impl Arguments {
                 (Config::default(), finding)
             }
         };
+        let config = match &server.data {
+            Some(data) => Config { data: data.clone(), ..config },
+            None => config,
+        };
         let findings = [
             read,
             data_folder(&config.data),

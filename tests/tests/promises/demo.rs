@@ -27,7 +27,8 @@ fn the_demo_shows_a_defect_and_counts_and_serves_on() {
     let mut printed = String::new();
     while !(printed.contains("totalDefects")
         && printed.contains("/issues/")
-        && printed.contains("/hooks/"))
+        && printed.contains("/hooks/")
+        && printed.contains("trigger"))
     {
         match told.recv_timeout(Duration::from_secs(60)) {
             Ok(line) => printed = printed + &line + "\n",

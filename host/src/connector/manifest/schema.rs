@@ -124,14 +124,12 @@ fn check_property(name: &str, property: &Value, all: &Map<String, Value>) -> Res
 }
 
 fn check_type(property: &Map<String, Value>, allowed: &[&str]) -> Result<(), String> {
-    match property.get("type").and_then(Value::as_str) {
-        Some(kind) if allowed.contains(&kind) => Ok(()),
+    let fits = |kind: &Value| kind.as_str().is_some_and(|kind| allowed.contains(&kind));
+    match property.get("type") {
+        Some(kind) if fits(kind) => Ok(()),
+        Some(Value::Array(kinds)) if !kinds.is_empty() && kinds.iter().all(fits) => Ok(()),
         // Then the values are listed, whatever their type.
-        None if !property.contains_key("type")
-            && (property.contains_key("enum") || property.contains_key("const")) =>
-        {
-            Ok(())
-        }
+        None if property.contains_key("enum") || property.contains_key("const") => Ok(()),
         _ => Err(format!("\"type\" must be one of {}", allowed.join(", "))),
     }
 }
