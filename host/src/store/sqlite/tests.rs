@@ -1,1 +1,122 @@
-//! The rules of the SQLite store, tested on files of their own.
+//! The rules of the SQLite store, on files of their own, with instants set by hand.
+
+mod file;
+mod history;
+mod model;
+mod rules;
+mod writing;
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::SqliteStore;
+use crate::domain::{
+    Claimed, Connection, ConnectionId, Defect, EventId, FailedTest, Grants, Lease, Origin,
+    RunnerId, SecretGrant, SecretPlace,
+};
+use crate::secret::{Sealed, Sealer, TokenHash};
+use crate::store::{Claim, Store as _, StoreError, StoredConnection, StoredToken};
+
+const RUN_MS: u64 = 120_000;
+const LEASE_MS: i64 = 30_000;
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()
+}
+
+fn event() -> EventId {
+    EventId(Uuid::from_u128(0xe))
+}
+
+fn sealer(folder: &Path) -> Sealer {
+    Sealer::open(None, &folder.join("key")).unwrap()
+}
+
+async fn open(folder: &TempDir) -> SqliteStore {
+    let path = folder.path();
+    SqliteStore::open(&path.join("jackfield.db"), &sealer(path)).await.unwrap()
+}
+
+fn connection(name: &str) -> StoredConnection {
+    let origin: Origin = "https://tracker.example".parse().unwrap();
+    let place = SecretPlace::Header { name: "x-key".to_owned(), prefix: String::new() };
+    let grants = Grants {
+        origins: vec![origin.clone()],
+        fixed: Vec::new(),
+        secrets: [("api-key".to_owned(), SecretGrant { origin, place })].into(),
+    };
+    let connection = Connection {
+        id: ConnectionId(Uuid::new_v4()),
+        name: name.to_owned(),
+        connector: "redmine".parse().unwrap(),
+        settings: [("project".to_owned(), "shop".into())].into_iter().collect(),
+        secrets_set: vec!["api-key".to_owned()],
+        grants,
+        accepted_sha256: Some("00".to_owned()),
+        project: None,
+        allow_private: false,
+        paused: false,
+        token_tail: "abcd".to_owned(),
+        created_at: at(0),
+        last_success_at: None,
+        last_error: None,
+    };
+    let hash = TokenHash(Uuid::new_v4().as_bytes().repeat(2).try_into().unwrap());
+    StoredConnection {
+        connection,
+        secrets: [("api-key".to_owned(), Sealed(vec![1, 2, 3]))].into(),
+        tokens: vec![StoredToken { hash, expires_at: None }],
+    }
+}
+
+/// A store with one connection in it.
+async fn stocked(folder: &TempDir) -> (SqliteStore, ConnectionId) {
+    let store = open(folder).await;
+    let new = connection("shop");
+    store.create_connection(&new).await.unwrap();
+    (store, new.connection.id)
+}
+
+fn failed_test(number: u128) -> FailedTest {
+    FailedTest::new(Uuid::from_u128(number), Uuid::from_u128(2), None, None)
+}
+
+async fn try_claim(
+    store: &SqliteStore,
+    connection: ConnectionId,
+    test: &FailedTest,
+    now: Timestamp,
+) -> Result<Claimed, StoreError> {
+    let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
+    let runner = RunnerId(Uuid::from_u128(9));
+    let claim =
+        Claim { connection, test, event: event(), runner, now, lease_until, run_ms: RUN_MS };
+    store.claim(claim).await
+}
+
+/// Claims failed test number 1, `ms` after the beginning.
+async fn claim(store: &SqliteStore, connection: ConnectionId, ms: i64) -> Claimed {
+    try_claim(store, connection, &failed_test(1), at(ms)).await.unwrap()
+}
+
+/// The lease of a claim that granted one.
+fn lease(claimed: &Claimed) -> Lease {
+    match claimed {
+        Claimed::Create { lease, .. } | Claimed::Find { lease, .. } => lease.clone(),
+        other => panic!("no lease: {other:?}"),
+    }
+}
+
+fn defect(key: &str) -> Defect {
+    Defect {
+        key: key.to_owned(),
+        title: "Checkout fails".to_owned(),
+        link: format!("https://tracker.example/{key}"),
+        status: Some("New".to_owned()),
+        priority: None,
+        description: None,
+    }
+}

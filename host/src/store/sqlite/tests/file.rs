@@ -1,0 +1,79 @@
+//! The file: what is refused, in which words, and what survives a restart.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::tempdir;
+
+use super::*;
+
+async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
+    match SqliteStore::open(&folder.path().join("jackfield.db"), sealer).await {
+        Err(StoreError::Unusable(text)) => text,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
+
+#[tokio::test]
+async fn connections_come_back_as_they_went_in() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    let mut new = connection("shop");
+    store.create_connection(&new).await.unwrap();
+    let fresh = StoredToken { hash: TokenHash([7; 32]), expires_at: None };
+    store.rotate_token(new.connection.id, &fresh, "wxyz", at(50)).await.unwrap();
+    new.connection.name = "store".to_owned();
+    new.connection.paused = true;
+    new.secrets = [("other".to_owned(), Sealed(vec![4]))].into();
+    store.update_connection(&new).await.unwrap();
+    store.close().await;
+
+    let kept = open(&folder).await.connections().await.unwrap().remove(0);
+    new.connection.token_tail = "wxyz".to_owned();
+    new.connection.secrets_set = vec!["other".to_owned()];
+    assert_eq!(kept.connection, new.connection);
+    assert_eq!(kept.secrets, new.secrets);
+    let ends: Vec<_> = kept.tokens.iter().map(|token| token.expires_at).collect();
+    assert_eq!(ends, [Some(at(50)), None]);
+    let mode = folder.path().join("jackfield.db").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn another_key_is_refused() {
+    let folder = tempdir().unwrap();
+    open(&folder).await.close().await;
+    let other = tempdir().unwrap();
+    assert!(refusal(&folder, &sealer(other.path())).await.contains("another key"));
+    open(&folder).await.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum,
+                     execution_time) VALUES (9999, 'later', 1, x'00', 0)";
+    let wrote = store.writer.run(super::super::writer::Durability::Durable, move |db| {
+        Box::pin(async move { Ok(sqlx::query(newer).execute(db).await.map(drop)?) })
+    });
+    wrote.await.unwrap();
+    store.close().await;
+    assert!(refusal(&folder, &sealer(folder.path())).await.contains("newer Jackfield"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let folder = tempdir().unwrap();
+    std::fs::write(folder.path().join("jackfield.db"), "no database ".repeat(500)).unwrap();
+    assert!(refusal(&folder, &sealer(folder.path())).await.contains("damaged"));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let folder = tempdir().unwrap();
+    let sealer = sealer(folder.path());
+    let path = folder.path().join("missing").join("jackfield.db");
+    let refused = SqliteStore::open(&path, &sealer).await.err().unwrap().to_string();
+    assert!(refused.contains("cannot be written") && refused.contains("missing"), "{refused}");
+}

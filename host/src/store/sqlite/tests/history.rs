@@ -1,0 +1,136 @@
+//! Events, runs and counts.
+
+use tempfile::tempdir;
+
+use super::*;
+use crate::domain::{
+    Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, Received,
+    RunReport, Usage,
+};
+use crate::store::{EventFilter, KnownCounts, Retention};
+
+fn an_event(number: u128, connection: Option<ConnectionId>, code: &str, status: u16) -> Event {
+    let kind = if connection.is_some() { EventKind::CreateDefect } else { EventKind::NoConnection };
+    Event {
+        id: EventId(Uuid::from_u128(number)),
+        connection,
+        kind,
+        received_at: at(i64::try_from(number).unwrap()),
+        ms: 12,
+        status: Some(status),
+        outcome: Outcome { code: code.to_owned(), detail: format!("{code}!") },
+        request: Received {
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            ..Received::default()
+        },
+        defect: None,
+    }
+}
+
+fn a_run(call: &str) -> RunReport {
+    let message = "asked".to_owned();
+    RunReport {
+        call: call.to_owned(),
+        outcome: "ok".to_owned(),
+        log: vec![LogLine { at_ms: 1, level: LogLevel::Warn, message }],
+        calls: vec![OutboundCall {
+            at_ms: 2,
+            method: "POST".to_owned(),
+            origin: "https://tracker.example".to_owned(),
+            path: "/issues".to_owned(),
+            effect: Effect::Write,
+            status: Some(201),
+            ms: 30,
+            bytes: 400,
+            error: None,
+        }],
+        usage: Usage { memory_bytes: 65_536, ..Usage::default() },
+        ..RunReport::default()
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_kept_with_its_runs_and_its_newest_state() {
+    let folder = tempdir().unwrap();
+    let (store, id) = stocked(&folder).await;
+    let running = an_event(1, Some(id), "running", 504);
+    store.record_run(running.id, a_run("find"));
+    store.record_event(running.clone());
+    store.record_run(running.id, a_run("create"));
+    let done = an_event(1, Some(id), "created", 200);
+    store.record_event(done.clone());
+    store.flush().await.unwrap();
+    let kept = store.event(running.id).await.unwrap();
+    assert_eq!(kept, Some((done, vec![a_run("find"), a_run("create")])));
+    let connection = store.connections().await.unwrap().remove(0).connection;
+    assert_eq!(connection.last_success_at, Some(at(1)));
+    assert_eq!(connection.last_error, Some((at(1), "running!".to_owned())));
+}
+
+#[tokio::test]
+async fn events_are_listed_newest_first_page_by_page() {
+    let folder = tempdir().unwrap();
+    let (store, id) = stocked(&folder).await;
+    for number in 1..=5 {
+        store.record_event(an_event(number, Some(id), "created", 200));
+    }
+    store.record_event(an_event(6, None, "not-found", 404));
+    store.flush().await.unwrap();
+    let mut filter = EventFilter { connection: Some(id), limit: 2, ..EventFilter::default() };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.events(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.before = Some(last.id);
+        seen.extend(page.iter().map(|event| event.id.0.as_u128()));
+    }
+    assert_eq!(seen, [5, 4, 3, 2, 1]);
+    let failed = EventFilter {
+        outcome: Some("not-found".to_owned()),
+        kind: Some(EventKind::NoConnection),
+        since: Some(at(6)),
+        until: Some(at(7)),
+        limit: 9,
+        ..EventFilter::default()
+    };
+    assert_eq!(store.events(&failed).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_retention_keeps_the_newest() {
+    let folder = tempdir().unwrap();
+    let (store, id) = stocked(&folder).await;
+    for number in 1..=8 {
+        let connection = (number % 2 == 0).then_some(id);
+        store.record_event(an_event(number, connection, "x", 404));
+        store.record_run(EventId(Uuid::from_u128(number)), a_run("create"));
+    }
+    let retention = Retention { events_since: at(2), events_max: 6, no_connection_max: 1 };
+    store.prune(retention).await.unwrap();
+    let all = EventFilter { limit: 99, ..EventFilter::default() };
+    let left = store.events(&all).await.unwrap();
+    let left: Vec<_> = left.iter().map(|event| event.id.0.as_u128()).collect();
+    assert_eq!(left, [8, 7, 6, 4]);
+    let runs: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&store.readers).await.unwrap();
+    assert_eq!(runs, 4);
+}
+
+#[tokio::test]
+async fn counts_of_a_hundred_projects_are_known() {
+    let folder = tempdir().unwrap();
+    let (store, id) = stocked(&folder).await;
+    let known = |ms| KnownCounts {
+        counts: Counts { open: 1, closed: 2, critical: 0, moderate: 1, critical_link: None },
+        counted_at: at(ms),
+    };
+    for number in 0..=100 {
+        store.record_counts(id, &number.to_string(), known(number));
+    }
+    store.record_counts(id, "100", known(50));
+    store.flush().await.unwrap();
+    assert_eq!(store.known_counts(id, "0").await.unwrap(), None);
+    assert_eq!(store.known_counts(id, "1").await.unwrap(), Some(known(1)));
+    assert_eq!(store.known_counts(id, "100").await.unwrap(), Some(known(100)));
+}
