@@ -9,6 +9,7 @@ mod decisions;
 mod defects;
 mod events;
 mod file;
+mod records;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -181,11 +182,11 @@ impl Store for SqliteStore {
     }
 
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
-        defects::record(&self.readers, id).await
+        records::one(&self.readers, id).await
     }
 
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError> {
-        defects::records(&self.readers, filter).await
+        records::list(&self.readers, filter).await
     }
 
     fn record_event(&self, event: Event) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
 use super::columns::{DefectJson, time, to_json};
-use super::defects::{self, Row};
+use super::records::{self, Row};
 use crate::domain::{Decision, DefectId, DefectRecord};
 use crate::store::StoreError;
 
@@ -32,7 +32,7 @@ pub(super) async fn decide(
         .bind(decision.as_str())
         .execute(&mut *db)
         .await?;
-    defects::record(db, id).await?.ok_or(StoreError::NotFound("defect"))
+    records::one(db, id).await?.ok_or(StoreError::NotFound("defect"))
 }
 
 fn allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {

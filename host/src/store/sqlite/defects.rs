@@ -5,15 +5,15 @@
 
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{FromRow, SqliteExecutor};
 use uuid::Uuid;
 
-use super::columns::{DefectJson, from_json, signed, time, time_opt, to_json, uuid, word};
+use super::columns::{DefectJson, signed, time, to_json, uuid, word};
+use super::records::{Row, newest};
 use crate::domain::{
-    Claimed, ConnectionId, Defect, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease,
-    Marker, RunnerId, Verdict,
+    Claimed, ConnectionId, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease, Marker,
+    RunnerId, Verdict,
 };
-use crate::store::{Claim, DefectFilter, StoreError};
+use crate::store::{Claim, StoreError};
 
 /// Wait before the first look for a defect in doubt; doubles with each look, up to the last.
 const FIRST_LOOK_MS: i64 = 15_000;
@@ -358,140 +358,4 @@ async fn give_back(
 
 fn fenced_unless(moved: u64) -> Result<(), StoreError> {
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
-}
-
-/// One defect as people see it.
-pub(super) async fn record(
-    db: impl SqliteExecutor<'_>,
-    id: DefectId,
-) -> Result<Option<DefectRecord>, StoreError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM defect_records WHERE id = ?")
-        .bind(id.to_string())
-        .fetch_optional(db)
-        .await?;
-    row.map(Row::record).transpose()
-}
-
-/// Defects, newest first.
-pub(super) async fn records(
-    pool: &SqlitePool,
-    filter: &DefectFilter,
-) -> Result<Vec<DefectRecord>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM defect_records
-         WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
-           AND (?3 IS NULL OR id < ?3)
-         ORDER BY id DESC LIMIT ?4",
-    )
-    .bind(filter.state.map(DefectState::as_str))
-    .bind(filter.connection.map(|id| id.to_string()))
-    .bind(filter.before.map(|id| id.to_string()))
-    .bind(filter.limit)
-    .fetch_all(pool)
-    .await?;
-    rows.into_iter().map(Row::record).collect()
-}
-
-/// The newest generation of a failed test's row.
-async fn newest(
-    db: impl SqliteExecutor<'_>,
-    connection: ConnectionId,
-    test: &FailedTest,
-) -> Result<Option<Row>, StoreError> {
-    let (execution, case, variation) = test.key();
-    let row = sqlx::query_as(
-        "SELECT * FROM defects
-         WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
-           AND variation_id = ?
-         ORDER BY generation DESC LIMIT 1",
-    )
-    .bind(connection.to_string())
-    .bind(execution)
-    .bind(case)
-    .bind(variation)
-    .fetch_optional(db)
-    .await?;
-    Ok(row)
-}
-
-/// A row of `defects` or `defect_records`.
-#[derive(FromRow)]
-pub(super) struct Row {
-    pub(super) id: String,
-    connection_id: String,
-    test_execution_id: String,
-    test_case_id: String,
-    variation_id: String,
-    generation: u32,
-    test_link: Option<String>,
-    pub(super) state: String,
-    pub(super) closed: bool,
-    fence: i64,
-    pub(super) lease_until: Option<i64>,
-    find_first: bool,
-    sent_at: Option<i64>,
-    write_ended_at: Option<i64>,
-    defect: Option<String>,
-    reason: Option<String>,
-    event_id: Option<String>,
-    created_at: i64,
-    updated_at: i64,
-    #[sqlx(default)]
-    decisions: Option<String>,
-}
-
-impl Row {
-    fn id(&self) -> Result<DefectId, StoreError> {
-        Ok(DefectId(uuid(&self.id)?))
-    }
-
-    fn next_lease(&self, until: Timestamp) -> Result<Lease, StoreError> {
-        Ok(Lease { defect: self.id()?, fence: self.fence.saturating_add(1), until })
-    }
-
-    fn test(&self) -> Result<FailedTest, StoreError> {
-        Ok(FailedTest::new(
-            uuid(&self.test_execution_id)?,
-            uuid(&self.test_case_id)?,
-            Some(self.variation_id.clone()),
-            self.test_link.clone(),
-        ))
-    }
-
-    fn known_defect(&self) -> Result<Option<Defect>, StoreError> {
-        self.defect
-            .as_deref()
-            .map(|json| from_json::<DefectJson>(json).map(Defect::from))
-            .transpose()
-    }
-
-    fn created(&self) -> Result<Claimed, StoreError> {
-        let defect = word(self.known_defect()?, "a created defect without its key")?;
-        Ok(Claimed::Created { id: self.id()?, defect })
-    }
-
-    fn record(self) -> Result<DefectRecord, StoreError> {
-        let connection = ConnectionId(uuid(&self.connection_id)?);
-        let test = self.test()?;
-        let decisions: Vec<(i64, String, String)> =
-            from_json(self.decisions.as_deref().unwrap_or("[]"))?;
-        let decisions = decisions.into_iter().map(|(at, who, what)| Ok((time(at)?, who, what)));
-        Ok(DefectRecord {
-            id: self.id()?,
-            connection,
-            generation: self.generation,
-            state: word(DefectState::from_word(&self.state), "a state")?,
-            marker: Marker::derive(connection, &test, self.generation),
-            test,
-            defect: self.known_defect()?,
-            event: self.event_id.as_deref().map(uuid).transpose()?.map(EventId),
-            sent_at: time_opt(self.sent_at)?,
-            write_ended_at: time_opt(self.write_ended_at)?,
-            created_at: time(self.created_at)?,
-            updated_at: time(self.updated_at)?,
-            leased_until: time_opt(self.lease_until)?,
-            reason: self.reason,
-            decisions: decisions.collect::<Result<_, StoreError>>()?,
-        })
-    }
 }

@@ -65,9 +65,12 @@ impl Model {
 
     /// A lease is granted by a host whose clock shows `now`.
     fn grant(&mut self, lease: Lease, now: Timestamp) {
-        for other in self.granted.iter().filter(|other| other.lease.defect == lease.defect) {
+        let row = lease.defect;
+        for other in self.granted.iter_mut().filter(|other| other.lease.defect == row) {
             assert!(other.over || other.lease.until <= now, "two live leases");
             assert!(other.lease.fence < lease.fence, "a fence that does not grow");
+            // Fenced out from here on, whatever a clock that is behind still shows.
+            other.over = true;
         }
         self.granted.push(Granted { lease, over: false });
     }

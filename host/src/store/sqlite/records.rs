@@ -1,0 +1,150 @@
+//! Defect rows as they are read: the newest generation for a claim, the whole record for people.
+//!
+//! Never moves a row.
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqlitePool;
+use sqlx::{FromRow, SqliteExecutor};
+
+use super::columns::{DefectJson, from_json, time, time_opt, uuid, word};
+use crate::domain::{
+    Claimed, ConnectionId, Defect, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease,
+    Marker,
+};
+use crate::store::{DefectFilter, StoreError};
+
+/// One defect as people see it.
+pub(super) async fn one(
+    db: impl SqliteExecutor<'_>,
+    id: DefectId,
+) -> Result<Option<DefectRecord>, StoreError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM defect_records WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    row.map(Row::record).transpose()
+}
+
+/// Defects, newest first.
+pub(super) async fn list(
+    pool: &SqlitePool,
+    filter: &DefectFilter,
+) -> Result<Vec<DefectRecord>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM defect_records
+         WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
+           AND (?3 IS NULL OR id < ?3)
+         ORDER BY id DESC LIMIT ?4",
+    )
+    .bind(filter.state.map(DefectState::as_str))
+    .bind(filter.connection.map(|id| id.to_string()))
+    .bind(filter.before.map(|id| id.to_string()))
+    .bind(filter.limit)
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Row::record).collect()
+}
+
+/// The newest generation of a failed test's row.
+pub(super) async fn newest(
+    db: impl SqliteExecutor<'_>,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<Row>, StoreError> {
+    let (execution, case, variation) = test.key();
+    let row = sqlx::query_as(
+        "SELECT * FROM defects
+         WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
+           AND variation_id = ?
+         ORDER BY generation DESC LIMIT 1",
+    )
+    .bind(connection.to_string())
+    .bind(execution)
+    .bind(case)
+    .bind(variation)
+    .fetch_optional(db)
+    .await?;
+    Ok(row)
+}
+
+/// A row of `defects` or `defect_records`.
+#[derive(FromRow)]
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) connection_id: String,
+    pub(super) test_execution_id: String,
+    pub(super) test_case_id: String,
+    pub(super) variation_id: String,
+    pub(super) generation: u32,
+    pub(super) test_link: Option<String>,
+    pub(super) state: String,
+    pub(super) closed: bool,
+    pub(super) fence: i64,
+    pub(super) lease_until: Option<i64>,
+    pub(super) find_first: bool,
+    pub(super) sent_at: Option<i64>,
+    pub(super) write_ended_at: Option<i64>,
+    pub(super) defect: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) event_id: Option<String>,
+    pub(super) created_at: i64,
+    pub(super) updated_at: i64,
+    #[sqlx(default)]
+    pub(super) decisions: Option<String>,
+}
+
+impl Row {
+    pub(super) fn id(&self) -> Result<DefectId, StoreError> {
+        Ok(DefectId(uuid(&self.id)?))
+    }
+
+    pub(super) fn next_lease(&self, until: Timestamp) -> Result<Lease, StoreError> {
+        Ok(Lease { defect: self.id()?, fence: self.fence.saturating_add(1), until })
+    }
+
+    pub(super) fn test(&self) -> Result<FailedTest, StoreError> {
+        Ok(FailedTest::new(
+            uuid(&self.test_execution_id)?,
+            uuid(&self.test_case_id)?,
+            Some(self.variation_id.clone()),
+            self.test_link.clone(),
+        ))
+    }
+
+    pub(super) fn known_defect(&self) -> Result<Option<Defect>, StoreError> {
+        self.defect
+            .as_deref()
+            .map(|json| from_json::<DefectJson>(json).map(Defect::from))
+            .transpose()
+    }
+
+    pub(super) fn created(&self) -> Result<Claimed, StoreError> {
+        let defect = word(self.known_defect()?, "a created defect without its key")?;
+        Ok(Claimed::Created { id: self.id()?, defect })
+    }
+
+    pub(super) fn record(self) -> Result<DefectRecord, StoreError> {
+        let connection = ConnectionId(uuid(&self.connection_id)?);
+        let test = self.test()?;
+        let decisions: Vec<(i64, String, String)> =
+            from_json(self.decisions.as_deref().unwrap_or("[]"))?;
+        let decisions = decisions.into_iter().map(|(at, who, what)| Ok((time(at)?, who, what)));
+        Ok(DefectRecord {
+            id: self.id()?,
+            connection,
+            generation: self.generation,
+            state: word(DefectState::from_word(&self.state), "a state")?,
+            marker: Marker::derive(connection, &test, self.generation),
+            test,
+            defect: self.known_defect()?,
+            event: self.event_id.as_deref().map(uuid).transpose()?.map(EventId),
+            sent_at: time_opt(self.sent_at)?,
+            write_ended_at: time_opt(self.write_ended_at)?,
+            created_at: time(self.created_at)?,
+            updated_at: time(self.updated_at)?,
+            leased_until: time_opt(self.lease_until)?,
+            reason: self.reason,
+            decisions: decisions.collect::<Result<_, StoreError>>()?,
+        })
+    }
+}
