@@ -10,8 +10,13 @@ use super::manifest::RawManifest;
 pub(super) use generated::exports::jackfield::connector::{defects, kpis, plugin};
 pub(super) use generated::jackfield::connector::{http, log, model, settings};
 
-#[expect(missing_docs, unsafe_code, reason = "generated from the WIT, which is documented")]
-#[allow(clippy::all, clippy::pedantic, unreachable_pub, reason = "generated from the WIT")]
+#[allow(
+    clippy::all,
+    missing_docs,
+    unsafe_code,
+    unreachable_pub,
+    reason = "generated from the WIT, which is documented"
+)]
 mod generated {
     wasmtime::component::bindgen!({
         path: "../wit",

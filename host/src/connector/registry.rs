@@ -191,9 +191,10 @@ impl Registry {
         }
         Err(match (held_back, &entry.error) {
             (Some(news), _) => format!(
-                "the connector `{name}` asks for what this connection has not granted: {}; accept \
-                 it by editing the connection",
-                news.join("; ")
+                "the connector `{name}` asks for what this connection has not granted: {}; \
+                 `jackfield connections accept {}` grants it",
+                news.join("; "),
+                connection.name
             ),
             (None, Some(error)) => format!("the connector `{name}` is broken: {error}"),
             (None, None) => format!("the connector `{name}` is being compiled; try again soon"),
