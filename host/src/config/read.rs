@@ -40,10 +40,10 @@ const LISTS: [&str; 2] = ["secret_file_roots", "secret_env_prefixes"];
 const RUNS: RangeInclusive<u64> = 1..=1_000;
 const DAYS: RangeInclusive<u64> = 1..=3_650;
 const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
-/// From a busy half second to an hour.
-const PERIOD_MS: RangeInclusive<u64> = 500..=3_600_000;
+/// From a busy twentieth of a second to an hour.
+const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlive a slow disk and must not hold a repeat for long.
-const LEASE_MS: RangeInclusive<u64> = 3_000..=600_000;
+const LEASE_MS: RangeInclusive<u64> = 1_000..=600_000;
 const FRESH_MS: RangeInclusive<u64> = 0..=3_600_000;
 
 /// What is wrong with a key, in words; the caller knows the file.
@@ -394,7 +394,7 @@ mod tests {
             ("[connectors.a]\nlimit = 1", ["connectors.a.limit", "limits"]),
             ("\n\nlisten = ", ["line 3", "c.toml"]),
             ("listen = \"here\"", ["listen", "127.0.0.1:8080"]),
-            ("lease_ms = 1", ["lease_ms", "3000"]),
+            ("lease_ms = 1", ["lease_ms", "1000"]),
             ("[webhook]\ndefect_id = \"x\"", ["webhook.defect_id", "uuid"]),
             ("public_url = \"ftp://a\"", ["public_url", "http"]),
             ("webhook = 1", ["webhook", "table"]),

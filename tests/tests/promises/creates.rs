@@ -107,7 +107,7 @@ fn the_counts_are_redmines(host: &TestHost, bench: &Bench) {
         bench.project.add(priority);
     }
     bench.project.close(bench.project.add(5));
-    let counts = host.kpis(&bench.connection, "any project").expect(200);
+    let counts = host.kpis(&bench.connection, "any%20project").expect(200);
     let expected = json!({"totalDefects": made + 4, "openDefects": made + 3, "closedDefects": 1,
         "criticalDefects": 2, "moderateDefects": made});
     for (name, count) in expected.as_object().expect("an object") {

@@ -215,6 +215,7 @@ fn add_origin(
     }
 }
 
+/// Where a secret goes; `None` while a setting that says so is absent.
 fn secret_grant(
     name: &str,
     property: &Map<String, Value>,
@@ -230,14 +231,13 @@ fn secret_grant(
     let place = match place.kind {
         PlaceKind::Ready(ready) => ready,
         PlaceKind::Basic { user } => {
-            let login = value(&user)
-                .ok_or_else(|| problem(&user, format!("needed as the user of `{name}`")))?;
+            let Some(login) = value(&user) else { return Ok(None) };
             SecretPlace::Basic { user: Some(login) }
         }
         PlaceKind::ClientCredentials { token_url, client_id, scope } => {
-            let needed = || format!("needed to fetch a token with `{name}`");
-            let address = value(&token_url).ok_or_else(|| problem(&token_url, needed()))?;
-            let client_id = value(&client_id).ok_or_else(|| problem(&client_id, needed()))?;
+            let Some((address, client_id)) = value(&token_url).zip(value(&client_id)) else {
+                return Ok(None);
+            };
             let address = url::Url::parse(&address)
                 .map_err(|error| problem(&token_url, format!("it is no address: {error}")))?;
             Origin::of(&address).map_err(|error| problem(&token_url, error.to_string()))?;

@@ -53,12 +53,13 @@ const ITEM_TYPES: &[&str] = &["string", "number", "integer", "boolean"];
 pub(super) fn check(schema: &Value) -> Result<Validator, String> {
     let Value::Object(schema) = schema else {
         return Err(
-            "the manifest's settings must be a JSON object with \"type\": \"object\"".into()
+            "the manifest's settings are no JSON Schema: give an object with \"type\": \"object\""
+                .into(),
         );
     };
     known_words("the settings", schema, SCHEMA_WORDS)?;
     if schema.get("type").and_then(Value::as_str) != Some("object") {
-        return Err("the manifest's settings must say \"type\": \"object\"".into());
+        return Err("the settings are no JSON Schema of an object: say \"type\": \"object\"".into());
     }
     if schema.get("additionalProperties").is_some_and(|more| more != &Value::Bool(false)) {
         return Err("the settings' \"additionalProperties\" must be false".into());

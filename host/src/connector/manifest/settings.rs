@@ -6,7 +6,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
-use crate::domain::Settings;
+use crate::domain::{Grants, Settings};
 
 use super::{Manifest, SettingsProblem};
 
@@ -34,11 +34,12 @@ impl Manifest {
             .take(PROBLEMS_MAX)
             .collect();
         problems.extend(self.secret_problems(all, secrets_set));
-        if let Err(more) = self.demands(settings) {
-            let known = |name: &String| problems.iter().any(|problem| problem.name == *name);
-            let more: Vec<_> = more.into_iter().filter(|problem| !known(&problem.name)).collect();
-            problems.extend(more);
-        }
+        let more = match self.demands(settings) {
+            Ok(grants) => placeless(all, secrets_set, &grants),
+            Err(more) => more,
+        };
+        let known: Vec<_> = problems.iter().map(|problem| problem.name.clone()).collect();
+        problems.extend(more.into_iter().filter(|problem| !known.contains(&problem.name)));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -64,6 +65,20 @@ impl Manifest {
         });
         missing.chain(unknown).collect()
     }
+}
+
+/// Secrets that have a value, but no place yet: the settings that name it are absent.
+fn placeless(
+    all: &Map<String, Value>,
+    secrets_set: &[String],
+    grants: &Grants,
+) -> Vec<SettingsProblem> {
+    let has_place = |name: &&String| {
+        all.get(*name).is_some_and(|property| property.get("jackfield:place").is_some())
+    };
+    let placeless = secrets_set.iter().filter(|name| !grants.secrets.contains_key(*name));
+    let why = "the settings that say where it goes (its origin, its user) are missing";
+    placeless.filter(has_place).map(|name| problem(name, why)).collect()
 }
 
 /// The settings of a checked schema.
@@ -97,6 +112,9 @@ fn problems_of(error: &ValidationError<'_>, all: &Map<String, Value>) -> Vec<Set
                 ValidationErrorKind::Enum { options } => format!("it must be one of {options}"),
                 ValidationErrorKind::Constant { expected_value } => {
                     format!("the connector fixes it to {expected_value}")
+                }
+                ValidationErrorKind::Format { format } if format == "uri" => {
+                    "it is no address: write it like https://tracker.example".to_owned()
                 }
                 _ => error.masked().to_string(),
             };
