@@ -13,6 +13,7 @@ use wasmtime_wasi_http::WasiHttp as WasiHttpData;
 
 use super::bindings::{defects, http, kpis, log, plugin, settings};
 use super::guest::{Guest, GuestData};
+use super::limiter::TABLE_ELEMENTS_MAX;
 use super::registry::Interfaces;
 
 /// How often busy guests give their turn away.
@@ -138,7 +139,7 @@ fn pool() -> PoolingAllocationConfig {
         .max_memory_size(POOL_MEMORY_BYTES)
         .max_memories_per_module(8)
         .max_tables_per_module(8)
-        .table_elements(100_000)
+        .table_elements(TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
         .pagemap_scan(Enabled::Auto);

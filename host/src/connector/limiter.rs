@@ -9,6 +9,8 @@ use crate::domain::{Breakage, Limits};
 
 /// Bytes that one table element takes in the host.
 const TABLE_ELEMENT_BYTES: usize = 8;
+/// Elements of one table: what the pool has room for.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Core instances of one component; language runtimes use a few dozen.
 const INSTANCES_MAX: usize = 256;
 /// Linear memories of one component.
@@ -88,6 +90,10 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS_MAX {
+            let why = format!("a table has at most {TABLE_ELEMENTS_MAX} elements, not {desired}");
+            return Err(wasmtime::Error::msg(why));
+        }
         self.grow(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES))
     }
 

@@ -30,7 +30,7 @@ const LOADS: [(&str, &str); 4] = [
 /// Core modules that a good guest instantiates on its way up: how many of them, and the reason.
 const STARTS: [(&str, u32, &str); 4] = [
     ("many-memories", 200, "memory count"),
-    ("table-bomb", 1, "memory_bytes"),
+    ("table-bomb", 1, "a table has at most"),
     ("start-traps", 1, "trap"),
     ("start-spins", 1, "cpu_ms"),
 ];
