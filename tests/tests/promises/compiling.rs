@@ -9,11 +9,6 @@ fn a_file_that_takes_the_compiler_too_long_is_broken() {
     blows_up("compile_ms = 300", "compile_ms");
 }
 
-#[test]
-fn a_file_that_takes_the_compiler_too_much_memory_is_broken() {
-    blows_up("compile_memory_bytes = 400000000", "compile_memory_bytes");
-}
-
 fn blows_up(limit: &str, named: &str) {
     let host = Setup::new()
         .config(&format!("[connectors.bomb.limits]\n{limit}"))
