@@ -1,3 +1,5 @@
+//! The rules of manifests, on small schemas; no guest runs here.
+
 use serde_json::json;
 
 use super::*;
