@@ -5,6 +5,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -14,6 +15,7 @@ use wasmtime_wasi_http::WasiHttp as WasiHttpData;
 use super::bindings::{defects, http, kpis, log, plugin, settings};
 use super::guest::{Guest, GuestData};
 use super::limiter::TABLE_ELEMENTS_MAX;
+use super::meter::Ticks;
 use super::registry::Interfaces;
 
 /// How often busy guests give their turn away.
@@ -31,6 +33,7 @@ pub(crate) struct Engine {
     engine: wasmtime::Engine,
     linker: Linker<Guest>,
     fingerprint: String,
+    ticks: Arc<Ticks>,
 }
 
 /// A component ready to be instantiated, and where its exports are.
@@ -59,9 +62,10 @@ impl Engine {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
         let engine = wasmtime::Engine::new(&config)?;
         let linker = imports(&engine)?;
-        tick(&engine);
+        let ticks = Arc::<Ticks>::default();
+        tick(&engine, Arc::clone(&ticks));
         let fingerprint = fingerprint(&engine);
-        Ok(Self { engine, linker, fingerprint })
+        Ok(Self { engine, linker, fingerprint, ticks })
     }
 
     /// An engine for the compiling child: the same code, no pool.
@@ -75,6 +79,11 @@ impl Engine {
     /// Names engine version and settings: compiled code of another fingerprint is never loaded.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// The ticks so far.
+    pub(super) fn ticks(&self) -> Arc<Ticks> {
+        Arc::clone(&self.ticks)
     }
 
     pub(super) fn inner(&self) -> &wasmtime::Engine {
@@ -165,14 +174,15 @@ fn imports(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> 
     Ok(linker)
 }
 
-/// Advances the epoch for as long as the engine lives.
-fn tick(engine: &wasmtime::Engine) {
+/// Advances the epoch, and counts it, for as long as the engine lives.
+fn tick(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
     let weak = engine.weak();
     // A thread, not a task: it must go on while every worker is busy with a guest.
     let ticker = std::thread::Builder::new().name("ticker".to_owned());
     let spawned = ticker.spawn(move || {
         while let Some(engine) = weak.upgrade() {
             engine.increment_epoch();
+            ticks.note();
             drop(engine);
             std::thread::sleep(TICK);
         }

@@ -65,6 +65,11 @@ impl Guest {
         }
     }
 
+    /// Handles that the guest holds now.
+    pub(super) fn handles(&mut self) -> u64 {
+        self.table.iter_mut().count() as u64
+    }
+
     /// A setting as the guest sees it: a secret as its placeholder or not at all.
     fn setting(&self, key: &str) -> Option<serde_json::Value> {
         let access = self.session.access();

@@ -227,7 +227,8 @@ impl Sandbox {
     ) -> Ended<G> {
         let started = Instant::now();
         let deadline = started + Duration::from_millis(run.limits.run_ms);
-        let (peak, meter) = (Arc::new(AtomicU64::new(0)), Arc::new(Meter::default()));
+        let (peak, handles) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let meter = Arc::new(Meter::default());
         let log = Arc::new(RunLog::new(started, run.limits.log_bytes));
         let session = Session::new(
             self.egress.clone(),
@@ -241,11 +242,16 @@ impl Sandbox {
             Guest::new(session.clone(), log.clone(), Limiter::new(run.limits, peak.clone()));
         let mut store = self.store(guest, &run.limits, &meter);
         let pre = run.loaded.pre.clone();
+        let held = handles.clone();
         let whole = async move {
-            let instance = pre.instantiate_async(&mut store).await?;
-            body(&mut store, instance).await
+            let called = match pre.instantiate_async(&mut store).await {
+                Ok(instance) => body(&mut store, instance).await,
+                Err(error) => Err(error),
+            };
+            held.store(store.data_mut().handles(), Ordering::Relaxed);
+            called
         };
-        let metered = Metered { future: Box::pin(whole), meter: meter.clone() };
+        let metered = Metered::new(whole, meter.clone(), self.engine.ticks());
         let outcome = tokio::select! {
             called = metered => called.map_err(|error| broke(&error, &run.limits)),
             () = tokio::time::sleep_until(deadline) => {
@@ -264,7 +270,10 @@ impl Sandbox {
             cpu_ms: meter.spent_ms(),
             run_ms: ms_since(started),
             log_bytes,
+            handles: handles.load(Ordering::Relaxed),
+            turns: meter.turns(),
             yields: meter.yields(),
+            waited_ticks: meter.waited_ticks(),
             ..Usage::default()
         };
         session.fill(&mut usage);

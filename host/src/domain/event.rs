@@ -199,10 +199,14 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Bytes logged.
     pub log_bytes: u64,
-    /// Most handles at a time.
+    /// Handles held when the guest ended; 0 where it was stopped while it waited.
     pub handles: u64,
-    /// Times that the guest gave its turn to others (ticks waited are bounded by this).
+    /// Turns of computing that the guest took.
+    pub turns: u64,
+    /// Times that the guest, still busy at a tick, gave its turn to others.
     pub yields: u64,
+    /// Ticks of 10 ms that the guest, able to go on, waited for its turns.
+    pub waited_ticks: u64,
 }
 
 /// What a run leaves behind. An event may cause several (`find`, then `create`).

@@ -204,6 +204,43 @@ fn a_guest_that_waits_is_not_one_that_computes() {
     );
 }
 
+/// Busy guests take turns. Counted in ticks, not in time: each time that the good guest can go on, it
+/// goes on at most one tick later for each of them.
+#[test]
+fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
+    const BUSY: u64 = 6;
+    let names: Vec<_> = (0..BUSY).map(|n| format!("busy{n}")).collect();
+    let setup = Setup::new()
+        .config("[connectors.good.limits]\ncpu_ms = 1000\n[limits]\ncpu_ms = 3000")
+        .plugin("good", &Guest::named("good"));
+    let spin = Guest::named("spin");
+    let host = names.iter().fold(setup, |setup, name| setup.plugin(name, &spin)).start();
+    let tracker = Peer::start(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":1}}"#)));
+    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let busy: Vec<_> = names.iter().map(|name| connect(&host, name)).collect();
+    let busy: Vec<_> = busy.iter().map(|one| host.create_aside(one, &failed_test())).collect();
+    let mut events = Vec::new();
+    while !busy.iter().any(std::thread::JoinHandle::is_finished) {
+        let answer = host.create(&good, &failed_test());
+        let _ = answer.expect(200);
+        events.push(answer.event());
+    }
+    for run in busy {
+        let _ = run.join().expect("no panic").expect("an answer").problem(502);
+    }
+    assert!(events.len() > 10, "only {} events beside {BUSY} busy connectors", events.len());
+    let mut waited_in_all = 0;
+    for event in &events {
+        let usage = host.event(event)["runs"][0]["usage"].clone();
+        let of = |name: &str| usage[name].as_u64().expect("a number");
+        let (waited, turns) = (of("waited_ticks"), of("turns"));
+        assert!(waited <= BUSY * turns, "{waited} ticks for {turns} turns");
+        waited_in_all += waited;
+    }
+    println!("{} good events beside {BUSY} busy ones waited {waited_in_all} ticks", events.len());
+    assert!(waited_in_all > 0, "with every core busy there is something to wait for");
+}
+
 #[test]
 fn a_connection_that_fails_over_and_over_is_rested_and_tried_again() {
     let host =

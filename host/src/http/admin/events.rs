@@ -160,7 +160,9 @@ fn usage(usage: &Usage) -> Value {
         "request_body_bytes": usage.request_body_bytes,
         "log_bytes": usage.log_bytes,
         "handles": usage.handles,
+        "turns": usage.turns,
         "yields": usage.yields,
+        "waited_ticks": usage.waited_ticks,
     })
 }
 

@@ -225,7 +225,9 @@ struct UsageJson {
     request_body_bytes: u64,
     log_bytes: u64,
     handles: u64,
+    turns: u64,
     yields: u64,
+    waited_ticks: u64,
 }
 
 impl From<RunReport> for RunJson {
@@ -286,5 +288,5 @@ impl TryFrom<CallJson> for OutboundCall {
 
 same_members!(Usage => UsageJson {
     memory_bytes, cpu_ms, run_ms, outbound_calls, response_body_bytes, request_body_bytes,
-    log_bytes, handles, yields,
+    log_bytes, handles, turns, yields, waited_ticks,
 });
