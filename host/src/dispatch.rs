@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::connector::{Access, Connector, Egress, Registry, Sandbox};
 use crate::domain::{
-    Clock, Counts, Decision, Defect, DefectId, DefectRecord, Limits, Refusal, RunnerId,
+    Clock, ConnectionId, Counts, Decision, Defect, DefectId, DefectRecord, Limits, Refusal, RunnerId,
 };
 use crate::secret::{Sealer, TokenHash};
 use crate::store::{Store, StoreError};
@@ -126,6 +126,12 @@ impl Dispatch {
     #[must_use]
     pub fn connection_by_token(&self, token: &TokenHash) -> Option<Arc<Access>> {
         self.inner.directory.by_token(token, self.clock().now())
+    }
+
+    /// The connection of that id, as webhooks reach it.
+    #[must_use]
+    pub fn access(&self, id: ConnectionId) -> Option<Arc<Access>> {
+        self.inner.directory.by_id(id).map(|entry| entry.access.clone())
     }
 
     /// Does what a person decided about a defect.

@@ -2,14 +2,12 @@
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::{Server, send_plain};
 use super::output::Output;
-
-/// How long the URL in use still holds after `--connection` made another.
-const GRACE_S: u32 = 3_600;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -21,8 +19,9 @@ Examples:
     CreateDefect(CreateDefect),
     /// A dashboard asks for a project's counts
     #[command(after_help = "\
-Example:
-  jackfield trigger kpis --url http://127.0.0.1:8080/hooks/TOKEN")]
+Examples:
+  jackfield trigger kpis --url http://127.0.0.1:8080/hooks/TOKEN
+  jackfield trigger kpis --connection qa --project 42")]
     Kpis(Kpis),
 }
 
@@ -32,8 +31,7 @@ struct Target {
     /// The connection's webhook URL
     #[arg(long)]
     url: Option<String>,
-    /// The connection's name. A webhook URL is stored nowhere, so this makes a NEW one, as
-    /// `connections rotate-token` does; the URL that Test Manager has holds for one more hour only
+    /// The connection's name; needs the admin token, and leaves the webhook URL as it is
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
 }
@@ -69,12 +67,27 @@ impl Command {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
         let answer = match self {
             Self::CreateDefect(create) => {
-                let url = create.target.url(server)?;
-                create_defect(&url, &create.body())?
+                let body = create.body();
+                match &create.target.connection {
+                    Some(name) => {
+                        let admin = server.admin()?;
+                        let path = admin.connection_path(name)?;
+                        admin.post(&format!("{path}/hook/defects"), &body)?
+                    }
+                    None => create_defect(create.target.url(), &body)?,
+                }
             }
             Self::Kpis(kpis) => {
                 let project = kpis.project.unwrap_or_else(|| Uuid::new_v4().to_string());
-                counts(&kpis.target.url(server)?, &project)?
+                match &kpis.target.connection {
+                    Some(name) => {
+                        let admin = server.admin()?;
+                        let path = admin.connection_path(name)?;
+                        let project = utf8_percent_encode(&project, NON_ALPHANUMERIC);
+                        admin.get(&format!("{path}/hook/kpis/project/{project}/defectstatus"))?
+                    }
+                    None => counts(kpis.target.url(), &project)?,
+                }
             }
         };
         output.one(&answer);
@@ -119,18 +132,7 @@ impl CreateDefect {
 }
 
 impl Target {
-    fn url(&self, server: &Server) -> anyhow::Result<String> {
-        if let Some(url) = &self.url {
-            return Ok(url.clone());
-        }
-        let name = self.connection.as_deref().unwrap_or_default();
-        let admin = server.admin()?;
-        let path = format!("{}/rotate-token", admin.connection_path(name)?);
-        let answer = admin.post(&path, &json!({ "grace_s": GRACE_S }))?;
-        let url = answer["webhook_url"].as_str().context("the server sent no webhook URL")?;
-        super::output::remark(&format!(
-            "{name} has a new webhook URL, {url}; the one before holds for {GRACE_S} s"
-        ));
-        Ok(url.to_owned())
+    fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or_default()
     }
 }

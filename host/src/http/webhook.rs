@@ -40,14 +40,36 @@ struct Answer {
     defect: Option<DefectId>,
 }
 
-/// Any request below `/hooks`. A client that goes away does not keep its event from being finished.
+/// Any request below `/hooks`.
 pub(super) async fn receive(State(state): State<Arc<AppState>>, request: Request) -> Response {
+    let (token, path) = incoming::token_and_path(request.uri().path());
+    let access = state.dispatch.connection_by_token(&TokenHash::of(&token));
+    finish(state, access, (token, path), request).await
+}
+
+/// The same for an admin, who names the connection and needs no token.
+pub(super) async fn receive_for(
+    state: Arc<AppState>,
+    access: Arc<Access>,
+    path: String,
+    request: Request,
+) -> Response {
+    finish(state, Some(access), (String::new(), path), request).await
+}
+
+/// A client that goes away does not keep its event from being finished.
+async fn finish(
+    state: Arc<AppState>,
+    access: Option<Arc<Access>>,
+    at: (String, String),
+    request: Request,
+) -> Response {
     let (id, started) = (EventId::fresh(), Instant::now());
     let received_at = state.dispatch.clock().now();
     let (parts, body) = request.into_parts();
     let body = body::read(body).await;
-    let incoming = Incoming::new(id, parts, body, received_at, started);
-    let work = tokio::spawn(async move { record_and_answer(&state, &incoming).await });
+    let incoming = Incoming::new(id, at, parts, body, received_at, started);
+    let work = tokio::spawn(async move { record_and_answer(&state, access, &incoming).await });
     let mut response = work.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler failed");
         Problem::internal().respond(&instance(id))
@@ -58,8 +80,11 @@ pub(super) async fn receive(State(state): State<Arc<AppState>>, request: Request
     response
 }
 
-async fn record_and_answer(state: &AppState, incoming: &Incoming) -> Response {
-    let access = state.dispatch.connection_by_token(&TokenHash::of(&incoming.token));
+async fn record_and_answer(
+    state: &AppState,
+    access: Option<Arc<Access>>,
+    incoming: &Incoming,
+) -> Response {
     let connection = access.as_ref().map(|access| access.connection.id);
     let (kind, answer) = match &access {
         Some(access) => answer(state, access, incoming).await,

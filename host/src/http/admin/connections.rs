@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ use crate::dispatch::{ConnectionEdit, NewConnection, Shown};
 use crate::domain::{Connection, ConnectorName, Grants, SecretPlace, Settings};
 use crate::secret::Secret;
 
-use super::super::AppState;
 use super::super::problem::Problem;
+use super::super::{AppState, webhook};
 use super::{Body, Params, connection_id, json as answer, with};
 
 /// The connections' routes; each `{id}` is an id or a name.
@@ -29,6 +29,7 @@ pub(super) fn routes() -> Router<Arc<AppState>> {
         .route("/connections/{id}/resume", post(resume))
         .route("/connections/{id}/try", post(try_out))
         .route("/connections/{id}/accept", post(accept))
+        .route("/connections/{id}/hook/{*path}", any(hook))
 }
 
 type App = State<Arc<AppState>>;
@@ -103,6 +104,21 @@ async fn create(State(app): App, Body(body): Body<Create>) -> Result<Response, P
     };
     let shown = app.dispatch.create_connection(new).await?;
     Ok(answer(StatusCode::CREATED, &with_url(&shown, &app.base_url)))
+}
+
+/// What Test Manager would send to this connection, sent by an admin: the path below `hook` is the one
+/// below a webhook URL.
+async fn hook(
+    State(app): App,
+    Path((id, _)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let access = app.dispatch.access(connection_id(&app.dispatch, &id)?);
+    let access = access.ok_or_else(|| Problem::not_found("connection"))?;
+    // From the address itself: an id that is percent-encoded in the path stays so.
+    let path = request.uri().path().splitn(5, '/').nth(4).unwrap_or_default();
+    let path = format!("/{path}");
+    Ok(webhook::receive_for(app, access, path, request).await)
 }
 
 async fn show(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {

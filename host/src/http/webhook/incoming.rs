@@ -24,6 +24,15 @@ pub(super) struct Incoming {
     started: Instant,
 }
 
+/// What stands where a token stands, and the path below it.
+pub(super) fn token_and_path(path: &str) -> (String, String) {
+    let below = path.strip_prefix("/hooks").unwrap_or(path);
+    let below = below.strip_prefix('/').unwrap_or(below);
+    let end = below.find('/').unwrap_or(below.len());
+    let (token, path) = below.split_at(end);
+    (token.to_owned(), path.to_owned())
+}
+
 /// Words in the names of headers that carry credentials.
 const CREDENTIAL_WORDS: [&str; 7] =
     ["auth", "cookie", "key", "token", "secret", "signature", "password"];
@@ -34,20 +43,16 @@ impl Incoming {
     /// Takes a request apart; `received_at` and `started` are when its head was there.
     pub(super) fn new(
         id: EventId,
+        (token, path): (String, String),
         parts: Parts,
         body: Arrived,
         received_at: Timestamp,
         started: Instant,
     ) -> Self {
-        let path = parts.uri.path();
-        let below = path.strip_prefix("/hooks").unwrap_or(path);
-        let below = below.strip_prefix('/').unwrap_or(below);
-        let end = below.find('/').unwrap_or(below.len());
-        let (token, path) = below.split_at(end);
         Self {
             id,
-            token: token.to_owned(),
-            path: path.to_owned(),
+            token,
+            path,
             query: parts.uri.query().map(str::to_owned),
             method: parts.method,
             headers: parts.headers,
@@ -139,7 +144,8 @@ mod tests {
             .unwrap()
             .into_parts();
         let id = EventId::fresh();
-        Incoming::new(id, parts, Arrived::default(), Timestamp::UNIX_EPOCH, Instant::now())
+        let at = token_and_path(parts.uri.path());
+        Incoming::new(id, at, parts, Arrived::default(), Timestamp::UNIX_EPOCH, Instant::now())
     }
 
     #[test]
