@@ -2,6 +2,8 @@
 //!
 //! Holds no rule of its own: a decision found here belongs into a room below.
 
+mod keys;
+
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -18,8 +20,10 @@ use crate::connector::{Egress, Engine, Registry, Sandbox};
 use crate::dispatch::{Dispatch, Parts};
 use crate::domain::{Clock, RunnerId, SystemClock};
 use crate::http;
-use crate::secret::{KEY_VARIABLE, Sealer, Secret, write_private};
+use crate::secret::{Secret, write_private};
 use crate::store::{SqliteStore, Store};
+
+pub use keys::{Rotated, rotate_key};
 
 /// A server that is ready to serve.
 pub struct App {
@@ -119,19 +123,8 @@ async fn dispatch(
     background: &CancellationToken,
 ) -> anyhow::Result<Dispatch> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let key = std::env::var(KEY_VARIABLE).ok();
-    let database = config.data.join("jackfield.db");
-    let key_file = config.data.join("secret-key");
-    if key.is_none() && database.exists() && !key_file.exists() {
-        bail!(
-            "{} is missing, and the secrets in {} open with no other key: put the file back, or \
-             set {KEY_VARIABLE}",
-            key_file.display(),
-            database.display()
-        );
-    }
-    let sealer = Sealer::open(key.as_deref(), &key_file)?;
-    let store = SqliteStore::open(&database, &sealer).await?;
+    let sealer = keys::sealer(&config.data).await?;
+    let store = SqliteStore::open(&keys::database(&config.data), &sealer).await?;
     store.recover(clock.now(), config.limits.run_ms).await?;
     let engine = Arc::new(Engine::start().map_err(|error| {
         anyhow::anyhow!("the engine cannot start: {error:#}; has the process an address space limit (ulimit -v)?")

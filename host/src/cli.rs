@@ -1,7 +1,7 @@
 //! The command line: arguments in, tables or JSON and an exit code out.
 //!
 //! Commands that act on a server go through its admin API, as anybody's program could; none touches
-//! the store. Exit codes: 0 done, 1 refused or failed (one line on stderr), 2 a wrong command line.
+//! the store (`secrets rotate` asks `app`, while no server runs). Exit codes: 0 done, 1 refused or failed (one line on stderr), 2 a wrong command line.
 
 #![expect(
     clippy::indexing_slicing,
@@ -17,6 +17,7 @@ mod doctor;
 mod events;
 mod output;
 mod pairs;
+mod secrets;
 mod serve;
 mod trigger;
 
@@ -72,6 +73,9 @@ enum Command {
     /// Looks at defects and settles those in doubt
     #[command(subcommand)]
     Defects(defects::Command),
+    /// Changes the key under which secrets lie
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// Looks for what hinders the server, and says how to mend it
     Doctor(doctor::Arguments),
     /// Compiles components for the server, which starts this itself
@@ -110,6 +114,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Connectors(command) => command.run(&server, output)?,
         Command::Events(command) => command.run(&server, output)?,
         Command::Defects(command) => command.run(&server, output)?,
+        Command::Secrets(command) => command.run(&server, output)?,
         Command::Doctor(doctor) => return doctor.run(&server, output),
         Command::CompileComponent(compile) => return Ok(compile.run()),
     }

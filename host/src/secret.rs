@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 /// The variable that may hold the sealing key, 32 bytes as hex or base64.
 pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
+/// The variable that may hold the key to change to.
+pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 
 /// Why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -156,13 +158,23 @@ impl Sealer {
         }
     }
 
-    fn from_text(text: &str, from: &str) -> Result<Self, SecretError> {
+    /// Takes the key from a text; `from` names it in the error.
+    ///
+    /// # Errors
+    /// The text is no key.
+    pub fn from_text(text: &str, from: &str) -> Result<Self, SecretError> {
         let text = text.trim().as_bytes();
         let bytes = HEXLOWER_PERMISSIVE.decode(text).or_else(|_| BASE64.decode(text));
         let bytes = Zeroizing::new(bytes.map_err(|_| SecretError::NoKey(from.to_owned()))?);
         let key = Key::<XChaCha20Poly1305>::try_from(bytes.as_slice())
             .map_err(|_| SecretError::NoKey(from.to_owned()))?;
         Ok(Self { cipher: XChaCha20Poly1305::new(&key) })
+    }
+
+    /// The place of a connection's secret.
+    #[must_use]
+    pub fn place(connection: &str, name: &str) -> String {
+        format!("{connection}/{name}")
     }
 
     /// Seals a secret for one place, say `{connection}/{secret's name}`.

@@ -55,7 +55,8 @@ impl Server {
         Ok(Client::new(&self.base, token))
     }
 
-    fn data_folder(&self) -> PathBuf {
+    /// The data folder that is meant.
+    pub(super) fn data_folder(&self) -> PathBuf {
         let of_environment = || std::env::var_os("JACKFIELD_DATA").map(PathBuf::from);
         self.data.clone().or_else(of_environment).unwrap_or_else(|| PathBuf::from("data"))
     }

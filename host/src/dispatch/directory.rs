@@ -160,11 +160,6 @@ impl Entry {
     }
 }
 
-/// Names the place that a secret is sealed for.
-pub(super) fn place(id: ConnectionId, name: &str) -> String {
-    format!("{id}/{name}")
-}
-
 fn open(
     id: ConnectionId,
     name: &str,
@@ -173,7 +168,7 @@ fn open(
     config: &Config,
 ) -> Result<crate::secret::Secret, crate::secret::SecretError> {
     sealer
-        .open_sealed(&place(id, name), sealed)?
+        .open_sealed(&Sealer::place(&id.to_string(), name), sealed)?
         .resolve(&config.secret_file_roots, &config.secret_env_prefixes)
 }
 

@@ -10,6 +10,7 @@ mod defects;
 mod events;
 mod file;
 mod records;
+mod reseal;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -49,6 +50,24 @@ impl SqliteStore {
         // Reopening must not make an empty file where somebody moved the database away.
         let writer = Writer::start(connection, file::options(path).create_if_missing(false));
         Ok(Self { writer, readers })
+    }
+
+    /// Seals every secret of a file that no server uses with another key, in one durable transaction;
+    /// returns how many there are.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or a secret does not open; nothing is changed then.
+    pub async fn reseal(path: &Path, old: &Sealer, new: &Sealer) -> Result<usize, StoreError> {
+        let connection = file::open(path, old).await?;
+        reseal::reseal(connection, old, new).await
+    }
+
+    /// Whether a file is sealed with this key.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
+        file::opens_with(path, sealer).await
     }
 
     /// Commits made since it was opened.

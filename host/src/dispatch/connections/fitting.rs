@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::connector::{Manifest, SettingsProblem};
 use crate::domain::{Connection, Grants};
-use crate::secret::Secret;
+use crate::secret::{Sealer, Secret};
 use crate::store::StoredConnection;
 
 use super::super::Dispatch;
-use super::super::directory::place;
 use super::WrongSetting;
 
 /// Longest name, in characters.
@@ -50,12 +49,12 @@ impl Dispatch {
         secrets: &BTreeMap<String, Secret>,
     ) -> Vec<WrongSetting> {
         let config = self.config();
-        let id = stored.connection.id;
+        let id = stored.connection.id.to_string();
         let mut wrong = Vec::new();
         for (name, secret) in secrets {
             let sealed = secret
                 .resolve(&config.secret_file_roots, &config.secret_env_prefixes)
-                .and_then(|_| self.inner.parts.sealer.seal(&place(id, name), secret));
+                .and_then(|_| self.inner.parts.sealer.seal(&Sealer::place(&id, name), secret));
             match sealed {
                 Ok(sealed) => {
                     stored.secrets.insert(name.clone(), sealed);

@@ -20,7 +20,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 /// What a write waits for another process (a backup, a command of the CLI).
 const BUSY: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
-const KEY_CHECK: &str = "key-check";
+/// Names the word that is sealed beside the secrets, by which a wrong key is known.
+pub(super) const KEY_CHECK: &str = "key-check";
 
 /// How every connection to the file is made.
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
@@ -114,11 +115,7 @@ async fn check_key(
     connection: &mut SqliteConnection,
     sealer: &Sealer,
 ) -> Result<(), StoreError> {
-    let kept: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
-        .bind(KEY_CHECK)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(|error| unusable(path, &error))?;
+    let kept = sealed_word(connection).await.map_err(|error| unusable(path, &error))?;
     let Some(kept) = kept else {
         let sealed = sealer
             .seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()))
@@ -138,6 +135,21 @@ async fn check_key(
             path.display()
         ))
     })
+}
+
+async fn sealed_word(connection: &mut SqliteConnection) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
+        .bind(KEY_CHECK)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Whether this is the key of an existing file.
+pub(super) async fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
+    let failed = |error: sqlx::Error| unusable(path, &error);
+    let mut connection = options(path).connect().await.map_err(failed)?;
+    let kept = sealed_word(&mut connection).await.map_err(failed)?;
+    Ok(kept.is_some_and(|kept| sealer.open_sealed(KEY_CHECK, &Sealed(kept)).is_ok()))
 }
 
 /// The smallest write there is, to learn whether one succeeds.

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::tempdir;
 
+use crate::secret::Secret;
+
 use super::*;
 
 async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
@@ -76,4 +78,34 @@ async fn a_folder_that_is_not_there_is_named() {
     let path = folder.path().join("missing").join("jackfield.db");
     let refused = SqliteStore::open(&path, &sealer).await.err().unwrap().to_string();
     assert!(refused.contains("cannot be written") && refused.contains("missing"), "{refused}");
+}
+
+#[tokio::test]
+async fn every_secret_moves_to_the_new_key_in_one_step() {
+    let (folder, other) = (tempdir().unwrap(), tempdir().unwrap());
+    let (old, new) = (sealer(folder.path()), sealer(other.path()));
+    let path = folder.path().join("jackfield.db");
+    let mut shop = connection("shop");
+    let place = Sealer::place(&shop.connection.id.to_string(), "api-key");
+    let secret = Secret::new("hunter2".to_owned());
+    shop.secrets = [("api-key".to_owned(), old.seal(&place, &secret).unwrap())].into();
+    let store = open(&folder).await;
+    store.create_connection(&shop).await.unwrap();
+    store.close().await;
+
+    assert_eq!(SqliteStore::reseal(&path, &old, &new).await.unwrap(), 1);
+    assert!(SqliteStore::opens_with(&path, &new).await.unwrap());
+    assert!(!SqliteStore::opens_with(&path, &old).await.unwrap());
+    let store = SqliteStore::open(&path, &new).await.unwrap();
+    let kept = store.connections().await.unwrap().remove(0).secrets.remove("api-key").unwrap();
+    assert_eq!(new.open_sealed(&place, &kept).unwrap().reveal(), "hunter2");
+
+    // One that does not open stops the whole of it.
+    let mut bad = connection("bad");
+    bad.secrets = [("api-key".to_owned(), Sealed(vec![0; 64]))].into();
+    store.create_connection(&bad).await.unwrap();
+    store.close().await;
+    let why = SqliteStore::reseal(&path, &new, &old).await.unwrap_err().to_string();
+    assert!(why.contains("nothing was changed"), "{why}");
+    assert!(SqliteStore::opens_with(&path, &new).await.unwrap());
 }

@@ -1,0 +1,40 @@
+//! `jackfield secrets`: the key under which the secrets of all connections lie.
+//!
+//! Works on a data folder that no server uses; never prints a key or a secret.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::app::rotate_key;
+
+use super::client::Server;
+use super::output::Output;
+use super::serve;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Seals every secret with a new key; stop the server first
+    #[command(after_help = "\
+The new key takes the place of DATA/secret-key. Where the key comes from JACKFIELD_SECRET_KEY, give the
+new one (32 bytes as hex or base64) in JACKFIELD_NEW_SECRET_KEY, and start the server with it afterwards.
+
+Examples:
+  jackfield secrets rotate --data /var/lib/jackfield
+  JACKFIELD_NEW_SECRET_KEY=$(openssl rand -hex 32) jackfield secrets rotate")]
+    Rotate,
+}
+
+impl Command {
+    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+        let Self::Rotate = self;
+        let rotated = serve::runtime()?.block_on(rotate_key(&server.data_folder()))?;
+        let file = rotated.file.map(|file| file.display().to_string());
+        let key = file.as_deref().unwrap_or("JACKFIELD_NEW_SECRET_KEY's value");
+        let sentence = format!(
+            "{} secrets are sealed anew; the key is now {key}. Backups from before need the old key.",
+            rotated.secrets
+        );
+        output.done(&sentence, &json!({"secrets": rotated.secrets, "key_file": file}));
+        Ok(())
+    }
+}
