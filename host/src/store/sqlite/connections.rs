@@ -89,6 +89,17 @@ pub(super) async fn update(
     edited: &StoredConnection,
 ) -> Result<(), StoreError> {
     let it = &edited.connection;
+    let settings = to_json(&it.settings)?;
+    // Counts of other settings are counts of another tracker.
+    sqlx::query(
+        "DELETE FROM counts WHERE connection_id = ?1 AND NOT EXISTS (
+             SELECT 1 FROM connections WHERE id = ?1 AND connector = ?2 AND settings = ?3)",
+    )
+    .bind(it.id.to_string())
+    .bind(it.connector.as_str())
+    .bind(&settings)
+    .execute(&mut *db)
+    .await?;
     let moved = sqlx::query(
         "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, paused = ?
@@ -96,7 +107,7 @@ pub(super) async fn update(
     )
     .bind(&it.name)
     .bind(it.connector.as_str())
-    .bind(to_json(&it.settings)?)
+    .bind(&settings)
     .bind(to_json(&GrantsJson::from(&it.grants))?)
     .bind(&it.accepted_sha256)
     .bind(&it.project)

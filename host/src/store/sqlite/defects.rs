@@ -297,7 +297,8 @@ pub(super) async fn unsent(
     fenced_unless(moved.rows_affected())
 }
 
-/// Ends a run. A lease that ran out may still settle, as long as nobody moved the row since.
+/// Ends a run. A lease that ran out may still settle, as long as nobody moved the row since. What is
+/// in doubt never fails here: only a person gives it up.
 pub(super) async fn settle(
     db: &mut SqliteConnection,
     lease: &Lease,
@@ -319,7 +320,8 @@ pub(super) async fn settle(
              write_ended_at = COALESCE(?6, write_ended_at), looks = 0, next_look_at = ?7,
              find_first = CASE WHEN ?3 = 'failed' THEN find_first ELSE 0 END,
              event_id = ?8, updated_at = ?9
-         WHERE id = ?1 AND fence = ?2 AND closed = 0 AND state IN ('intent', 'sent', 'in-doubt')",
+         WHERE id = ?1 AND fence = ?2 AND closed = 0
+           AND (state IN ('intent', 'sent') OR state = 'in-doubt' AND ?3 <> 'failed')",
     )
     .bind(lease.defect.to_string())
     .bind(lease.fence)

@@ -134,3 +134,21 @@ async fn counts_of_a_hundred_projects_are_known() {
     assert_eq!(store.known_counts(id, "1").await.unwrap(), Some(known(1)));
     assert_eq!(store.known_counts(id, "100").await.unwrap(), Some(known(100)));
 }
+
+#[tokio::test]
+async fn counts_go_when_the_settings_change_and_stay_when_only_the_name_does() {
+    let folder = tempdir().unwrap();
+    let store = open(&folder).await;
+    let mut shop = connection("shop");
+    store.create_connection(&shop).await.unwrap();
+    let counts = Counts { open: 1, closed: 2, critical: 0, moderate: 1, critical_link: None };
+    let known = KnownCounts { counts, counted_at: at(1) };
+    store.record_counts(shop.connection.id, "1", known.clone());
+    shop.connection.name = "store".to_owned();
+    store.update_connection(&shop).await.unwrap();
+    let kept = store.known_counts(shop.connection.id, "1").await.unwrap();
+    assert_eq!(kept, Some(known));
+    shop.connection.settings.insert("project".to_owned(), "other".into());
+    store.update_connection(&shop).await.unwrap();
+    assert_eq!(store.known_counts(shop.connection.id, "1").await.unwrap(), None);
+}
