@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -11,7 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Answer, Client, Guest, binary, until};
+use crate::death::Waiting;
+use crate::{Answer, Client, Guest, Point, binary, until};
 
 /// The admin token that every test host is given.
 const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
@@ -78,7 +80,7 @@ impl Setup {
             std::fs::write(path, &guest.bytes).expect("a new file");
         }
         let running = Running::start(&self, folder.path());
-        let host = TestHost { setup: self, folder, running };
+        let host = TestHost { setup: self, folder, running, doom: None };
         for (name, guest) in &host.setup.plugins {
             host.await_connector(name, "ready", Some(&guest.sha256()));
         }
@@ -91,6 +93,7 @@ pub struct TestHost {
     setup: Setup,
     folder: TempDir,
     running: Running,
+    doom: Option<Waiting>,
 }
 
 /// One connection of a test host, and the way to its webhooks.
@@ -258,6 +261,24 @@ impl TestHost {
     /// Sends SIGKILL and waits for the end.
     pub fn kill9(&mut self) {
         self.running.kill();
+    }
+
+    /// Has it die at this point; returns once it is watched.
+    #[track_caller]
+    pub fn die_at(&mut self, point: &Point) {
+        self.doom = Some(Waiting::at(self.running.child.id(), point));
+    }
+
+    /// Waits until it has died there.
+    ///
+    /// # Panics
+    /// When it still lives after a minute, or ended otherwise than by SIGKILL.
+    #[track_caller]
+    pub fn await_death(&mut self) {
+        let child = &mut self.running.child;
+        let end = until("the server to die", 60, || child.try_wait().expect("a child to wait for"));
+        assert_eq!(end.signal(), Some(Signal::KILL.as_raw()), "{end:?}");
+        self.doom = None;
     }
 
     /// Sends SIGTERM and waits for the end.

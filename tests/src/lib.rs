@@ -6,20 +6,24 @@
 //! line, from the tracker, or from /proc.
 
 mod answer;
+mod death;
 mod guests;
 mod host;
 mod peer;
 mod redmine;
 mod repository;
+mod rows;
 mod until;
 mod wire;
 
 pub use answer::{Answer, Client};
+pub use death::Point;
 pub use guests::{Guest, sha256};
 pub use host::{Connection, Setup, TestHost};
 pub use peer::{Exchange, Gate, Peer, Reply};
 pub use redmine::{Issue, Project, Redmine};
 pub use repository::{binary, root, xtask};
+pub use rows::states;
 pub use until::until;
 pub use wire::{Request, Response};
 

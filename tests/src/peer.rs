@@ -1,7 +1,7 @@
 //! A server on loopback whose every answer is scripted: a tracker of its own, or one put in front of a
 //! real tracker to break the way there and back.
 
-use std::io::{BufReader, Write};
+use std::io::{BufReader, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +47,15 @@ impl Exchange<'_> {
         answer
     }
 
+    /// The same as an answer of this peer's own, after which the connection stays open.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    #[must_use]
+    pub fn answer(&self) -> Response {
+        Response::read(&self.forward()).expect("an answer of the server behind")
+    }
+
     /// Hands the request on and the answer back.
     #[must_use]
     pub fn pass(&self) -> Reply {
@@ -73,6 +82,7 @@ struct State {
     requests: Vec<Request>,
     forwarded: usize,
     connections: usize,
+    broken: usize,
     closed: bool,
 }
 
@@ -99,8 +109,14 @@ impl Peer {
     fn serve(upstream: Option<String>, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let state =
-            State { script, requests: Vec::new(), forwarded: 0, connections: 0, closed: false };
+        let state = State {
+            script,
+            requests: Vec::new(),
+            forwarded: 0,
+            connections: 0,
+            broken: 0,
+            closed: false,
+        };
         let inner = Arc::new(Inner { upstream, state: Mutex::new(state), changed: Condvar::new() });
         let shared = Arc::clone(&inner);
         std::thread::spawn(move || {
@@ -161,6 +177,12 @@ impl Peer {
         self.inner.lock().connections
     }
 
+    /// How many requests began and never came whole.
+    #[must_use]
+    pub fn broken(&self) -> usize {
+        self.inner.lock().broken
+    }
+
     /// Waits until so many requests came.
     ///
     /// # Panics
@@ -206,7 +228,15 @@ fn converse(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
     let mut out = stream.try_clone()?;
     let mut from = BufReader::new(stream);
     let mut first = true;
-    while let Some(request) = Request::read(&mut from)? {
+    loop {
+        let request = match Request::read(&mut from) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                inner.change(|state| state.broken += usize::from(is_half(&error)));
+                return Err(error);
+            }
+        };
         let (number, script) = inner.change(|state| {
             state.connections += usize::from(std::mem::take(&mut first));
             state.requests.push(request.clone());
@@ -243,7 +273,11 @@ fn converse(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
             }
         }
     }
-    Ok(())
+}
+
+/// Whether a request began and its sender went away before its end.
+fn is_half(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
 }
 
 /// Holds scripts until it is opened, and tells how many are held.

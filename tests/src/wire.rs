@@ -54,7 +54,9 @@ impl Request {
     fn read_body(&self, from: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         if let Some(length) = self.header("content-length").and_then(|text| text.parse().ok()) {
-            from.by_ref().take(length).read_to_end(&mut body)?;
+            // Half a request is none.
+            body.resize(length, 0);
+            from.read_exact(&mut body)?;
             return Ok(body);
         }
         if self.header("transfer-encoding").is_none() {
@@ -104,6 +106,19 @@ pub struct Response {
 }
 
 impl Response {
+    /// Takes an answer whose body ends where the bytes end apart; `None` where it is no HTTP.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(bytes.get(..end)?).into_owned();
+        let mut lines = head.lines();
+        let status = lines.next()?.split_whitespace().nth(1)?.parse().ok()?;
+        let ours = ["connection", "content-length", "transfer-encoding"];
+        let headers = lines.filter_map(|line| line.split_once(':'));
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        let kept = headers.filter(|(name, _)| !ours.contains(&name.to_ascii_lowercase().as_str()));
+        Some(Self { status, headers: kept.collect(), body: bytes.get(end + 4..)?.to_vec() })
+    }
+
     /// A JSON answer.
     #[must_use]
     pub fn json(status: u16, body: &str) -> Self {

@@ -10,6 +10,8 @@ mod cli;
 mod compiling;
 #[path = "promises/creates.rs"]
 mod creates;
+#[path = "promises/deaths.rs"]
+mod deaths;
 #[path = "promises/demo.rs"]
 mod demo;
 #[path = "promises/durable.rs"]

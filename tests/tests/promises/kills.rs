@@ -1,17 +1,17 @@
 //! Kill -9 again and again under load, with repeats: at most one issue per failed test, and whatever was
 //! once answered 200 is answered the same for ever.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jackfield_tests::{
     Answer, Connection, Exchange, Gate, Guest, Peer, Project, Redmine, Reply, Setup, TestHost,
-    failed_test, until,
+    failed_test, states, until,
 };
 use serde_json::{Value, json};
 
 /// Where the requests of a round are held when the server dies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Death {
     /// While the guest still reads.
     Intent,
@@ -36,18 +36,25 @@ struct Bench {
 
 #[test]
 fn no_instant_of_a_kill_makes_two_issues() {
-    let rounds = if std::env::var_os("JACKFIELD_LONG").is_some() { 1_000 } else { 100 };
+    let rounds = if std::env::var_os("JACKFIELD_LONG").is_some() { 1_000 } else { 200 };
     let mut bench = bench();
     let mut tests = Vec::new();
-    let mut deaths: HashMap<Death, u32> = HashMap::new();
+    let mut deaths: BTreeMap<(Death, String), u32> = BTreeMap::new();
     for round in 0..rounds {
         let death = DEATHS[round % DEATHS.len()];
         let new: Vec<_> = (0..3).map(|_| failed_test()).collect();
-        bench.round(death, &new, round);
-        *deaths.entry(death).or_default() += 1;
+        for state in bench.round(death, &new, round) {
+            *deaths.entry((death, state)).or_default() += 1;
+        }
         tests.extend(new);
     }
-    println!("{rounds} kills: {deaths:?}");
+    println!("{rounds} kills; rounds by what was held and what a row said at death: {deaths:?}");
+    for (death, state) in
+        [(Death::Intent, "intent"), (Death::Sent, "sent"), (Death::Answered, "sent")]
+    {
+        let died = deaths.get(&(death, state.to_owned())).copied().unwrap_or_default();
+        assert!(died >= 20, "{died} rounds died in {state} with {death:?} held");
+    }
     bench.way.heal();
     for test in &tests {
         bench.settle(test);
@@ -75,8 +82,8 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    /// Clicks each test twice, kills the server, starts it again.
-    fn round(&mut self, death: Death, tests: &[Value], round: usize) {
+    /// Clicks each test twice, kills the server, starts it again. Returns what the rows said at death.
+    fn round(&mut self, death: Death, tests: &[Value], round: usize) -> BTreeSet<String> {
         let gate = Gate::default();
         self.way.script(hold(death, gate.clone()));
         let twice = tests.iter().chain(tests);
@@ -95,7 +102,10 @@ impl Bench {
                 self.remember(&test, &answer);
             }
         }
+        let mut rows = states(&self.host.folder().join("data"));
         self.host.start_again();
+        let ids = tests.iter().filter_map(|test| test["testExecutionId"].as_str());
+        ids.filter_map(|id| rows.remove(id)).collect()
     }
 
     /// Repeats the click, and does what a person would, until the defect is there.

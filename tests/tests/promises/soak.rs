@@ -32,7 +32,7 @@ fn held(host: &TestHost) -> Held {
 #[test]
 fn a_long_mixed_load_leaves_nothing_behind() {
     let long = std::env::var_os("JACKFIELD_LONG").is_some();
-    let seconds = if long { 600 } else { 60 };
+    let seconds = if long { 1_800 } else { 180 };
     let setup =
         Setup::new().config("[limits]\ncpu_ms = 200").plugin("good", &Guest::named("instant"));
     let host = HOSTILE.iter().fold(setup, |setup, name| setup.plugin(name, &Guest::named(name)));

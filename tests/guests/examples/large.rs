@@ -1,0 +1,41 @@
+//! Honest, on a real Redmine: reads once, then creates an issue that takes several sends to leave.
+
+use jackfield_test_guests::*;
+
+struct Large;
+
+const TEXT_BYTES: usize = 6 << 20;
+
+impl Behaviour for Large {
+    const SETTINGS: &'static str = r#"{"type":"object","properties":{
+        "url":{"type":"string","format":"uri","jackfield:origin":true},
+        "project":{"type":"string"},
+        "api-key":{"type":"string","writeOnly":true,
+            "jackfield:place":{"in":"header","name":"X-Redmine-API-Key"}}
+        },"required":["url","project","api-key"],"additionalProperties":false}"#;
+
+    fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
+        send(Method::Get, "/users/current.json", None).map_err(failed)?;
+        let (project, id) = (setting("project"), test.test_execution_id);
+        let text = "x".repeat(TEXT_BYTES);
+        let body = format!(
+            r#"{{"issue":{{"project_id":"{project}","subject":"large","description":"{marker} {id} {text}"}}}}"#
+        );
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let url = "/issues.json".to_owned();
+        let body = Some(body.into_bytes());
+        let request = Request { method: Method::Post, effect: None, url, headers, body };
+        let answer = http::send(&request).map_err(failed)?;
+        let id = id_in(&answer.body).ok_or(Error::Unavailable(format!("{}", answer.status)))?;
+        Ok(defect(&id, "large"))
+    }
+
+    fn find(marker: String) -> Result<Option<Defect>, Error> {
+        let project = setting("project");
+        let url = format!("/issues.json?project_id={project}&status_id=*&description=~{marker}");
+        let answer = send(Method::Get, &url, None).map_err(failed)?;
+        Ok(id_in(&answer.body).map(|id| defect(&id, "large")))
+    }
+}
+
+guest!(Large);
