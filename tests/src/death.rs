@@ -47,7 +47,15 @@ impl Waiting {
     pub(crate) fn at(pid: u32, point: &Point) -> Self {
         let Point { calls, path, nth } = point;
         let mut command = Command::new("strace");
-        command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string(), "-e", &format!("trace={calls}")]);
+        command.args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-p",
+            &pid.to_string(),
+            "-e",
+            &format!("trace={calls}"),
+        ]);
         command.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={nth}")]);
         if let Some(path) = path {
             command.arg("-P").arg(path);

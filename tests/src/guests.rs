@@ -42,6 +42,14 @@ impl Guest {
         self
     }
 
+    /// The same guest as other bytes: with a custom section that nobody reads.
+    #[must_use]
+    pub fn noted(mut self, number: u32) -> Self {
+        let note = number.to_be_bytes();
+        section(&mut self.bytes, 0, &[&[4], b"note".as_slice(), &note].concat());
+        self
+    }
+
     /// The same guest, which on its way up also instantiates the core module `tests/guests/wat/NAME.wat`
     /// so many times.
     ///

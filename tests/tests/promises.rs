@@ -4,6 +4,8 @@
 mod admin;
 #[path = "promises/bad_input.rs"]
 mod bad_input;
+#[path = "promises/beside.rs"]
+mod beside;
 #[path = "promises/cli.rs"]
 mod cli;
 #[path = "promises/compiling.rs"]

@@ -5,6 +5,8 @@ use clap::ValueEnum;
 
 use crate::connectors::{self, Example};
 use crate::step::{cargo, run as run_program, step};
+use crate::test::{examples, test_guests};
+use crate::tools;
 use crate::workspace::Workspace;
 
 #[derive(clap::Args)]
@@ -13,7 +15,7 @@ pub(crate) struct Arguments {
     what: Bench,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Bench {
     /// From a connector's last byte to the first event that it serves
     Reload,
@@ -22,7 +24,11 @@ enum Bench {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.what == Bench::Create {
+        tools::debian_packages(workspace, &["libeatmydata1", "strace"])?;
+    }
     connectors::build(workspace, &[Example::Redmine])?;
+    test_guests(workspace)?;
     step("release build (takes some minutes)", || {
         run_program(cargo(&workspace.root).args(["build", "--release", "--workspace"]), "")
     })?;
@@ -34,5 +40,6 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     bench.args(["run", "--release", "--package", "jackfield-tests", "--bin", "bench", "--", what]);
     bench.env("JACKFIELD_BIN", workspace.target.join("release/jackfield"));
     bench.env("JACKFIELD_PLUGINS", workspace.plugins());
+    bench.env("JACKFIELD_GUESTS", examples(workspace));
     run_program(&mut bench, "")
 }

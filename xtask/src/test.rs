@@ -43,7 +43,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
 }
 
 /// Builds the guests of one purpose each that the tests run.
-fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
+pub(crate) fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.root.join("tests/guests");
     if !folder.is_dir() {
         return Ok(());
@@ -62,6 +62,7 @@ fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     })
 }
 
-fn examples(workspace: &Workspace) -> std::path::PathBuf {
+/// Where they are then.
+pub(crate) fn examples(workspace: &Workspace) -> std::path::PathBuf {
     workspace.guests().join(tools::WASM_TARGET).join("release/examples")
 }

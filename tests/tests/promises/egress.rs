@@ -6,6 +6,8 @@ use std::io::Write;
 use jackfield_tests::{Connection, Guest, Peer, Reply, Response, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
+use crate::beside::harms_nobody;
+
 const VIAS: [&str; 2] = ["http", "wasi:http"];
 
 struct Bench {
@@ -17,7 +19,10 @@ struct Bench {
 fn bench() -> Bench {
     let answer = |_: &jackfield_tests::Exchange<'_>| Reply::Answer(Response::new(200, "reached"));
     Bench {
-        host: Setup::new().plugin("calls", &Guest::named("calls")).start(),
+        host: Setup::new()
+            .plugin("calls", &Guest::named("calls"))
+            .plugin("good", &Guest::named("instant"))
+            .start(),
         granted: Peer::start(answer),
         other: Peer::start(answer),
     }
@@ -236,25 +241,29 @@ fn an_answer_without_end_and_a_bomb_hit_the_limit() {
     let bench = bench();
     let bomb = gzip_of_zeros(512 << 20);
     assert!(bomb.len() < 1 << 20);
-    let before = bench.host.resident_bytes();
+    let good = bench.host.connect("good", "good", json!({}), json!({}));
+    let bombs = || endless_answers(&bench, &bomb);
+    bombs(); // once before: what the first run maps stays
+    harms_nobody(&bench.host, &good, "endless answers and bombs", bombs);
+}
+
+fn endless_answers(bench: &Bench, bomb: &[u8]) {
     for via in VIAS {
         bench.granted.script(|_| {
             Reply::Endless(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_vec())
         });
-        is_limited(&bench, via, "an endless answer");
+        is_limited(bench, via, "an endless answer");
         bench
             .granted
             .script(|_| Reply::Endless(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec()));
-        is_limited(&bench, via, "an answer of no length");
+        is_limited(bench, via, "an answer of no length");
         bench.granted.script(|_| Reply::Endless(b"HTTP/1.1 200 OK\r\nx-long: ".to_vec()));
         let seen = bench.call(json!({"target": format!("{}/", bench.granted.url()), "via": via}));
         assert!(seen.key.parse::<u16>().is_err(), "{via}, an endless header: {}", seen.key);
-        let packed = Response::new(200, &bomb).with("content-encoding", "gzip");
+        let packed = Response::new(200, bomb).with("content-encoding", "gzip");
         bench.granted.script(move |_| Reply::Answer(packed.clone()));
-        is_limited(&bench, via, "a bomb");
+        is_limited(bench, via, "a bomb");
     }
-    let grown = bench.host.resident_bytes().saturating_sub(before);
-    assert!(grown < 128 << 20, "{grown} bytes are still held");
 }
 
 fn is_limited(bench: &Bench, via: &str, what: &str) {

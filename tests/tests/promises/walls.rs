@@ -1,14 +1,12 @@
 //! The guest is nobody: whatever it does to itself, its run ends by a named limit, the next run is
 //! served, a good connector beside it notices nothing, and the host's memory comes back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Instant;
-
 use jackfield_tests::{
     Answer, Connection, Gate, Guest, Peer, Reply, Response, Setup, TestHost, failed_test, until,
 };
-use serde_json::{Value, json};
+use serde_json::json;
+
+use crate::beside::{Beside, harms_nobody, waits_its_turn};
 
 /// The guest, and what the problem's detail (a run) names.
 const RUNS: [(&str, &str); 5] = [
@@ -39,41 +37,6 @@ fn connect(host: &TestHost, name: &str) -> Connection {
     host.connect(name, name, json!({}), json!({}))
 }
 
-/// A good connector that is asked again and again while something else happens.
-struct Beside {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU32>,
-    thread: std::thread::JoinHandle<u128>,
-}
-
-impl Beside {
-    fn start(host: &TestHost, connection: &Connection) -> Self {
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let (client, path) = (host.anyone(), format!("{}/defects", connection.hook));
-        let (until, count) = (Arc::clone(&stop), Arc::clone(&answered));
-        let thread = std::thread::spawn(move || {
-            let mut slowest_ms = 0;
-            while !until.load(Ordering::SeqCst) {
-                let start = Instant::now();
-                let _ = client.json("POST", &path, &failed_test()).expect(200);
-                slowest_ms = slowest_ms.max(start.elapsed().as_millis());
-                count.fetch_add(1, Ordering::SeqCst);
-            }
-            slowest_ms
-        });
-        Self { stop, answered, thread }
-    }
-
-    /// Ends it; every event was answered, and there was more than one. Returns the slowest, in ms.
-    fn end(self) -> u128 {
-        until("the good connector to answer", 30, || {
-            (self.answered.load(Ordering::SeqCst) > 2 || self.thread.is_finished()).then_some(())
-        });
-        self.stop.store(true, Ordering::SeqCst);
-        self.thread.join().expect("every event of the good connector was answered")
-    }
-}
-
 #[test]
 fn a_hostile_run_ends_by_a_named_limit_and_harms_nobody() {
     let setup = Setup::new().plugin("good", &Guest::named("instant"));
@@ -90,17 +53,10 @@ fn a_hostile_run_ends_by_a_named_limit_and_harms_nobody() {
         };
         let used = host.event(&attack().event())["runs"][0]["usage"].clone();
         assert!(used["memory_bytes"].as_u64().is_some(), "{name}: {used}");
-        let before = host.resident_bytes();
-        let beside = Beside::start(&host, &good);
-        attack();
-        attack();
-        let slowest_ms = beside.end();
-        println!("{name}: good events took at most {slowest_ms} ms beside it, used {used}");
-        assert!(slowest_ms < 1_000, "{name}: a good event waited {slowest_ms} ms");
-        until(&format!("{name}: resident memory to come back"), 10, || {
-            (host.resident_bytes() <= before + before / 10).then_some(())
+        harms_nobody(&host, &good, name, || {
+            attack();
+            attack();
         });
-        let _ = host.create(&good, &failed_test()).expect(200);
     }
 }
 
@@ -120,7 +76,7 @@ fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
         assert!(reason.contains(why), "{name}: {reason}");
         assert!(reason.len() < 2_000, "{name}: the reason itself is a flood");
     }
-    beside.end();
+    let _ = beside.end();
     assert_eq!(host.children(), 0, "no compiling child is left");
 }
 
@@ -135,11 +91,14 @@ fn few_memories_are_within_the_limit() {
 #[test]
 fn floods_are_cut_and_cleaned() {
     let names = ["log-flood", "stdout-flood"];
-    let host =
-        names.iter().fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::named(name)));
+    let setup = Setup::new().plugin("good", &Guest::named("instant"));
+    let host = names.iter().fold(setup, |setup, name| setup.plugin(name, &Guest::named(name)));
     let host = host.start();
+    let good = connect(&host, "good");
     for name in names {
-        let answer = host.create(&connect(&host, name), &failed_test());
+        let connection = connect(&host, name);
+        let _ = host.create(&connection, &failed_test());
+        let answer = harms_nobody(&host, &good, name, || host.create(&connection, &failed_test()));
         let event = host.event(&answer.event());
         let log = event["runs"][0]["log"].as_array().expect("a log").clone();
         let text: String = log.iter().filter_map(|line| line["message"].as_str()).collect();
@@ -153,30 +112,37 @@ fn floods_are_cut_and_cleaned() {
     assert!(!output.lines().any(|line| line.starts_with("ERROR forged")), "a guest forges lines");
 }
 
+/// The guest, a word of what it is told, and how many requests of its run reach the tracker.
+const REFUSED: [(&str, &[&str], usize); 3] = [
+    ("endless-body", &["bytes, then", "request_body_bytes"], 0),
+    ("header-flood", &["header"], 0),
+    ("many-calls", &["30 calls, then"], 30),
+];
+
 #[test]
 fn endless_and_giant_things_end() {
-    let names = ["endless-body", "header-flood", "many-calls", "giant-random"];
-    let host =
-        names.iter().fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::named(name)));
-    let host = host.start();
-    let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "ok")));
-    let seen = |name: &str, settings: Value| {
-        let connection = host.connect(name, name, settings, json!({}));
-        let answer = host.create(&connection, &failed_test());
-        (answer.clone(), answer.body)
-    };
-    let (_, body) = seen("endless-body", json!({"url": tracker.url()}));
-    assert!(body.contains("bytes, then") || body.contains("request_body_bytes"), "{body}");
-    assert_eq!(tracker.requests_by("POST").len(), 0, "an endless body is never let out");
-    let (_, body) = seen("header-flood", json!({"url": tracker.url()}));
-    assert!(!body.contains("\"200\""), "{body}");
-    assert_eq!(tracker.requests().len(), 0, "a flood of headers is never let out");
-    let (_, body) = seen("many-calls", json!({"url": tracker.url()}));
-    assert!(body.contains("30 calls, then") && body.contains("outbound_calls"), "{body}");
-    assert_eq!(tracker.requests().len(), 30);
-    let (answer, _) = seen("giant-random", json!({}));
-    let _ = answer.problem(502);
-    assert!(host.resident_bytes() < 1 << 30);
+    let setup = Setup::new()
+        .plugin("good", &Guest::named("instant"))
+        .plugin("giant-random", &Guest::named("giant-random"));
+    let setup =
+        REFUSED.iter().fold(setup, |setup, (name, _, _)| setup.plugin(name, &Guest::named(name)));
+    let host = setup.start();
+    let good = connect(&host, "good");
+    for (name, words, reach) in REFUSED {
+        let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "ok")));
+        let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
+        let _ = host.create(&connection, &failed_test());
+        let before = tracker.requests().len();
+        let answer = harms_nobody(&host, &good, name, || host.create(&connection, &failed_test()));
+        let event = host.event(&answer.event()).to_string();
+        let told = words.iter().any(|word| answer.body.contains(word) || event.contains(word));
+        assert!(told, "{name}: {answer:?} {event}");
+        assert_eq!(tracker.requests().len() - before, reach, "{name}");
+    }
+    let connection = connect(&host, "giant-random");
+    let ask = || host.create(&connection, &failed_test());
+    let _ = ask();
+    let _ = harms_nobody(&host, &good, "giant-random", ask).problem(502);
 }
 
 /// Waiting costs nothing: the tracker takes three times the computing time, and the run succeeds.
@@ -229,14 +195,7 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
         let _ = run.join().expect("no panic").expect("an answer").problem(502);
     }
     assert!(events.len() > 10, "only {} events beside {BUSY} busy connectors", events.len());
-    let mut waited_in_all = 0;
-    for event in &events {
-        let usage = host.event(event)["runs"][0]["usage"].clone();
-        let of = |name: &str| usage[name].as_u64().expect("a number");
-        let (waited, turns) = (of("waited_ticks"), of("turns"));
-        assert!(waited <= BUSY * turns, "{waited} ticks for {turns} turns");
-        waited_in_all += waited;
-    }
+    let waited_in_all: u64 = events.iter().map(|event| waits_its_turn(&host, event, BUSY)).sum();
     println!("{} good events beside {BUSY} busy ones waited {waited_in_all} ticks", events.len());
     assert!(waited_in_all > 0, "with every core busy there is something to wait for");
 }
