@@ -34,6 +34,8 @@ pub struct Config {
     pub concurrent_runs_host: u32,
     /// How often the plugins folder is read again, milliseconds, whatever notifications say.
     pub rescan_ms: u64,
+    /// How much compiled code is kept, bytes; what serves or was accepted is kept beyond it.
+    pub compiled_bytes_max: u64,
     /// How long events are kept, days.
     pub events_days: u32,
     /// How many events are kept.
@@ -100,6 +102,7 @@ impl Default for Config {
             connector_limits: BTreeMap::new(),
             concurrent_runs_host: 256,
             rescan_ms: 2_000,
+            compiled_bytes_max: 4 << 30,
             events_days: 90,
             events_max: 1_000_000,
             sweep_ms: 15_000,

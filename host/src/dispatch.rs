@@ -20,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::connector::{Access, Connector, Egress, Registry, Sandbox};
 use crate::domain::{
-    Clock, ConnectionId, Counts, Decision, Defect, DefectId, DefectRecord, Limits, Refusal, RunnerId,
+    Clock, ConnectionId, Counts, Decision, Defect, DefectId, DefectRecord, Limits, Refusal,
+    RunnerId,
 };
 use crate::secret::{Sealer, TokenHash};
 use crate::store::{Store, StoreError};

@@ -183,14 +183,23 @@ fn connect(admin: &Client, tracker: &Tracker) -> anyhow::Result<String> {
 
 fn next(base: &str, hook: &str, data: &Path) -> String {
     let at = format!("--server {base} --data {}", data.display());
+    let jackfield = program();
     format!(
         "
 Try next, in another terminal (or open the links above):
-  jackfield trigger create-defect --url {hook}
-  jackfield trigger kpis --url {hook}
-  jackfield events list {at}
-  jackfield connections show {CONNECTION} {at}
+  {jackfield} trigger create-defect --url {hook}
+  {jackfield} trigger kpis --url {hook}
+  {jackfield} events list {at}
+  {jackfield} connections show {CONNECTION} {at}
 
 It serves on until Ctrl-C."
     )
+}
+
+/// How to call this program from here: it need not be installed.
+fn program() -> String {
+    let (Ok(program), Ok(here)) = (std::env::current_exe(), std::env::current_dir()) else {
+        return "jackfield".to_owned();
+    };
+    program.strip_prefix(here).unwrap_or(&program).display().to_string()
 }

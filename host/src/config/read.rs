@@ -14,7 +14,7 @@ use crate::domain::{ConnectorName, Limits};
 use super::{Config, ConfigError, DefectIdKind};
 
 /// The keys of the top level that are values.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "listen",
     "data",
     "plugins",
@@ -22,6 +22,7 @@ const KEYS: [&str; 15] = [
     "admin_listen",
     "concurrent_runs_host",
     "rescan_ms",
+    "compiled_bytes_max",
     "events_days",
     "events_max",
     "sweep_ms",
@@ -38,6 +39,8 @@ const LISTS: [&str; 2] = ["secret_file_roots", "secret_env_prefixes"];
 
 /// Runs at once: the engine's pool has no more places.
 const RUNS: RangeInclusive<u64> = 1..=1_000;
+/// Room for a few connectors of the largest kind, to a terabyte.
+const COMPILED_BYTES: RangeInclusive<u64> = 256 << 20..=1 << 40;
 const DAYS: RangeInclusive<u64> = 1..=3_650;
 const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
 /// From a busy twentieth of a second to an hour.
@@ -121,6 +124,9 @@ impl Config {
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS)?,
             "rescan_ms" => self.rescan_ms = number(key, value, PERIOD_MS)?,
+            "compiled_bytes_max" => {
+                self.compiled_bytes_max = number(key, value, COMPILED_BYTES)?;
+            }
             "events_days" => self.events_days = number(key, value, DAYS)?,
             "events_max" => self.events_max = number(key, value, EVENTS)?,
             "sweep_ms" => self.sweep_ms = number(key, value, PERIOD_MS)?,
@@ -223,7 +229,7 @@ fn variable_value(key: &str, text: &str) -> Value {
 }
 
 fn counts(key: &str) -> bool {
-    matches!(key, "concurrent_runs_host" | "events_days" | "events_max")
+    matches!(key, "concurrent_runs_host" | "compiled_bytes_max" | "events_days" | "events_max")
 }
 
 fn number<T: TryFrom<u64>>(

@@ -8,7 +8,7 @@ mod check;
 mod keeper;
 mod shelf;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -206,6 +207,21 @@ impl Registry {
     #[must_use]
     pub fn needs_consent(&self, connection: &Connection) -> Option<Vec<String>> {
         news(&*self.newest(&connection.connector)?, connection)
+    }
+
+    /// Forgets compiled code that neither serves nor was accepted, where there is more of it than
+    /// `compiled_bytes_max`.
+    pub async fn forget_unused(&self, accepted: BTreeSet<String>) {
+        let serving = self.snapshot.load_full();
+        let serving = serving.values().filter_map(|entry| entry.serving.as_ref());
+        let mut used = accepted;
+        used.extend(serving.map(|connector| connector.sha256().to_owned()));
+        let shelf = Arc::clone(&self.shelf);
+        match spawn_blocking(move || shelf.forget_unused(&used)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "unused compiled code stays for now"),
+            Err(error) => tracing::error!(%error, "compiled code was not looked through"),
+        }
     }
 
     /// Counts up with each change of any connector; tests and streams wait for it.

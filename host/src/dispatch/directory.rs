@@ -3,7 +3,7 @@
 //! A snapshot that is replaced whole. Never serves a secret that it could not open: such a
 //! connection stays, with the secret missing and the reason kept for people.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex as SyncMutex};
 
 use arc_swap::ArcSwap;
@@ -87,6 +87,13 @@ impl Directory {
     /// One connection.
     pub(super) fn by_id(&self, id: ConnectionId) -> Option<Arc<Entry>> {
         self.shown.load().entries.get(&id).cloned()
+    }
+
+    /// The versions (SHA-256) that people accepted.
+    pub(super) fn accepted(&self) -> BTreeSet<String> {
+        let shown = self.shown.load();
+        let all = shown.entries.values();
+        all.filter_map(|entry| entry.connection.accepted_sha256.clone()).collect()
     }
 
     /// Whether a run for this access still is a run for the connection as it stands.

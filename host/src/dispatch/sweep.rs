@@ -1,10 +1,13 @@
-//! The host's own search for defects in doubt, for those whose button nobody presses again.
+//! What the host does by itself, round by round: it searches for defects in doubt whose button nobody
+//! presses again, reads what other replicas changed, and forgets old events and
+//! compiled code that nobody uses.
 //!
 //! Only ever runs `find`: it adopts or leaves a row as it is, never creates.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +15,7 @@ use crate::domain::{
     Claimed, DefectRecord, Event, EventId, EventKind, Lease, Marker, Outcome, Received, Refusal,
     Verdict,
 };
+use crate::store::Retention;
 
 use super::Dispatch;
 use super::held::{Held, after};
@@ -20,6 +24,8 @@ use super::held::{Held, after};
 const ROUND_MAX: u32 = 16;
 /// Searches at a time.
 const AT_ONCE: usize = 4;
+/// Requests that reached no connection and are kept: anybody can send those.
+const NO_CONNECTION_MAX: u64 = 1_000;
 
 impl Dispatch {
     /// Looks for defects in doubt until cancelled; also reads connections that other replicas
@@ -37,8 +43,24 @@ impl Dispatch {
                     tracing::warn!(%error, "the connections could not be read again");
                 }
                 dispatch.sweep().await;
+                dispatch.forget_old_events().await;
+                let accepted = dispatch.inner.directory.accepted();
+                dispatch.registry().forget_unused(accepted).await;
             }
         });
+    }
+
+    async fn forget_old_events(&self) {
+        let config = self.config();
+        let kept = Duration::from_secs(u64::from(config.events_days) * 24 * 60 * 60);
+        let retention = Retention {
+            events_since: self.clock().now().saturating_sub(kept).unwrap_or(Timestamp::MIN),
+            events_max: config.events_max,
+            no_connection_max: NO_CONNECTION_MAX,
+        };
+        if let Err(error) = self.store().prune(retention).await {
+            tracing::warn!(%error, "old events stay for now");
+        }
     }
 
     async fn sweep(&self) {

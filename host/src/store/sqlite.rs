@@ -16,6 +16,7 @@ mod tests;
 mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -229,7 +230,12 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, retention: Retention) -> Result<(), StoreError> {
-        while write!(self, Lazy, |db| events::prune_some(db, retention))? {}
+        let too_many = Arc::new(events::too_many(&self.readers, retention).await?);
+        let step = async || {
+            let (since, too_many) = (retention.events_since, Arc::clone(&too_many));
+            write!(self, Lazy, |db| events::prune_some(db, since, &too_many))
+        };
+        while step().await? {}
         Ok(())
     }
 

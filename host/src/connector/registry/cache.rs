@@ -3,10 +3,12 @@
 //!
 //! Compiled code is run as it is, so nobody else may write to this folder.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -107,16 +109,54 @@ impl Cache {
         Ok(())
     }
 
+    /// Forgets the versions that were compiled longest ago until at most `bytes_max` are left; never
+    /// one of `kept` (by SHA-256), nor one compiled after `before`, which may be about to serve.
+    pub(super) fn prune(
+        &self,
+        bytes_max: u64,
+        kept: &BTreeSet<String>,
+        before: SystemTime,
+    ) -> io::Result<()> {
+        let mut bytes = 0;
+        let mut unused = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+            let Some(version) = name.to_str().and_then(|name| name.strip_suffix(".cwasm")) else {
+                continue;
+            };
+            let about = fs::metadata(&entry)?;
+            bytes += about.len();
+            let compiled_at = about.modified()?;
+            let sha256 = version.split('-').next().unwrap_or_default();
+            if compiled_at < before && !kept.contains(sha256) {
+                unused.push((compiled_at, about.len(), entry));
+            }
+        }
+        unused.sort();
+        for (_, size, code) in unused {
+            if bytes <= bytes_max {
+                break;
+            }
+            fs::remove_file(&code)?;
+            fs::remove_file(code.with_extension("json")).or_else(missing)?;
+            bytes -= size;
+        }
+        Ok(())
+    }
+
     /// Forgets a version whose files turned out unusable.
     pub(super) fn forget(&self, sha256: &str, fingerprint: &str) {
         for path in [self.record(sha256, fingerprint), self.code(sha256, fingerprint)] {
-            if let Err(error) = fs::remove_file(&path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
+            if let Err(error) = fs::remove_file(&path).or_else(missing) {
                 tracing::warn!(%error, path = %path.display(), "unusable compiled code stays");
             }
         }
     }
+}
+
+/// What is not there need not be removed.
+fn missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]
@@ -153,5 +193,35 @@ mod tests {
         assert!(cache.manifest("aa", "g").is_none());
         cache.forget("aa", "f");
         assert!(cache.manifest("aa", "f").is_none());
+    }
+
+    #[test]
+    fn what_was_compiled_longest_ago_goes_first_and_what_serves_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(home.path().join("cache")).unwrap();
+        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        for (sha256, seconds) in [("aa", 1), ("bb", 2), ("cc", 3), ("dd", 90)] {
+            let code = cache.code(sha256, "f");
+            fs::write(&code, [0; 10]).unwrap();
+            fs::write(cache.record(sha256, "f"), "{}").unwrap();
+            fs::File::options()
+                .append(true)
+                .open(&code)
+                .unwrap()
+                .set_modified(at(seconds))
+                .unwrap();
+        }
+        let kept = BTreeSet::from(["aa".to_owned()]);
+        let left = || -> Vec<&str> {
+            let there = |sha256: &&str| {
+                assert_eq!(cache.code(sha256, "f").exists(), cache.record(sha256, "f").exists());
+                cache.code(sha256, "f").exists()
+            };
+            ["aa", "bb", "cc", "dd"].into_iter().filter(there).collect()
+        };
+        cache.prune(30, &kept, at(50)).unwrap();
+        assert_eq!(left(), ["aa", "cc", "dd"]);
+        cache.prune(0, &kept, at(50)).unwrap();
+        assert_eq!(left(), ["aa", "dd"]);
     }
 }

@@ -1,8 +1,10 @@
 //! The versions of connectors that are loaded, each once, whatever names its bytes have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 
@@ -18,6 +20,8 @@ use super::{Connector, sha256_of};
 
 /// Superseded versions kept loaded for connections that have not accepted the newest.
 const OLDER_MAX: usize = 100;
+/// How long compiled code is left alone: it may be about to serve.
+const FRESH: Duration = Duration::from_secs(600);
 
 /// Loads versions from the cache, or makes them.
 pub(super) struct Shelf {
@@ -143,6 +147,12 @@ impl Shelf {
             turns: Arc::clone(turns),
             loaded_at: self.clock.now(),
         })
+    }
+
+    /// Forgets compiled code that nobody uses, where there is too much of it.
+    pub(super) fn forget_unused(&self, used: &BTreeSet<String>) -> io::Result<()> {
+        let before = SystemTime::from(self.clock.now()) - FRESH;
+        self.cache.prune(self.config.compiled_bytes_max, used, before)
     }
 
     /// A superseded version, if the cache still has it.

@@ -134,30 +134,50 @@ pub(super) async fn one(
     Ok(Some((row.event()?, runs.collect::<Result<_, _>>()?)))
 }
 
-/// Forgets a few of what the retention lets go; false: nothing is left to forget.
+/// The newest events that are too many: of all, and of those that reached no connection. Found by
+/// reading, so that no click waits while a long history is counted.
+pub(super) async fn too_many(
+    pool: &SqlitePool,
+    retention: Retention,
+) -> Result<(Option<String>, Option<String>), StoreError> {
+    let of_all = sqlx::query_scalar("SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?")
+        .bind(signed(retention.events_max))
+        .fetch_optional(pool)
+        .await?;
+    let of_nobody = sqlx::query_scalar(
+        "SELECT id FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+    )
+    .bind(EventKind::NoConnection.as_str())
+    .bind(signed(retention.no_connection_max))
+    .fetch_optional(pool)
+    .await?;
+    Ok((of_all, of_nobody))
+}
+
+/// Forgets a few of what the retention lets go, from those that are [`too_many`] down; false: nothing is
+/// left to forget.
 pub(super) async fn prune_some(
     db: &mut SqliteConnection,
-    retention: Retention,
+    since: Timestamp,
+    (of_all, of_nobody): &(Option<String>, Option<String>),
 ) -> Result<bool, StoreError> {
     let gone = sqlx::query(
         "DELETE FROM events WHERE id IN (
              SELECT id FROM events WHERE received_at < ?1
-             UNION SELECT id FROM events
-                 WHERE id <= (SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?2)
-             UNION SELECT id FROM events WHERE kind = ?5 AND id <= (
-                 SELECT id FROM events WHERE kind = ?5 ORDER BY id DESC LIMIT 1 OFFSET ?3)
-             LIMIT ?4)",
+             UNION ALL SELECT id FROM events WHERE id <= ?2
+             UNION ALL SELECT id FROM events WHERE kind = ?4 AND id <= ?3
+             LIMIT ?5)",
     )
-    .bind(retention.events_since.as_millisecond())
-    .bind(signed(retention.events_max))
-    .bind(signed(retention.no_connection_max))
-    .bind(PRUNED_AT_ONCE)
+    .bind(since.as_millisecond())
+    .bind(of_all)
+    .bind(of_nobody)
     .bind(EventKind::NoConnection.as_str())
+    .bind(PRUNED_AT_ONCE)
     .execute(&mut *db)
     .await?;
     // A token that ended before the oldest event is of no use to anybody.
     sqlx::query("DELETE FROM tokens WHERE expires_at < ?")
-        .bind(retention.events_since.as_millisecond())
+        .bind(since.as_millisecond())
         .execute(db)
         .await?;
     Ok(gone.rows_affected() > 0)

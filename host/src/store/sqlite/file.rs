@@ -80,7 +80,7 @@ fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
     // The low byte is SQLite's primary result code.
     StoreError::Unusable(match code.map(|code| code & 0xff) {
         Some(11 | 26) => format!(
-            "{path} is damaged or no database: restore a backup with `jackfield restore` ({error})"
+            "{path} is damaged or no database: put a backup of the data folder in its place ({error})"
         ),
         Some(8 | 10 | 13 | 14) => format!(
             "the database {path} cannot be written: see to the rights and the free space of its \
@@ -96,11 +96,11 @@ fn not_migrated(path: &Path, error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
             "the database {path} was written by a newer Jackfield (its schema is {version}); run \
-             that version, or restore a backup from before with `jackfield restore`"
+             that version, or put a backup from before in its place"
         )),
         MigrateError::VersionMismatch(version) => StoreError::Unusable(format!(
-            "the database {path} has another schema {version} than this Jackfield; restore a \
-             backup with `jackfield restore`"
+            "the database {path} has another schema {version} than this Jackfield; put a backup \
+             in its place"
         )),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             unusable(Path::new(&path.to_string()), &error)
