@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Claimed, Connection, ConnectionId, Counts, Decision, DefectId, DefectRecord, DefectState,
-    Event, EventId, EventKind, FailedTest, Lease, RunReport, RunnerId, Verdict,
+    Claimed, Connection, ConnectionId, Counts, Decision, Defect, DefectId, DefectRecord,
+    DefectState, Event, EventId, EventKind, FailedTest, Lease, RunReport, RunnerId, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -157,6 +157,12 @@ pub trait Store: Send + Sync {
     /// How many of a connection's creates run or are in doubt.
     async fn unsettled(&self, id: ConnectionId) -> Result<u64, StoreError>;
 
+    /// The defect of a failed test, where it is known: what answers a repeat. Only reads.
+    async fn known_defect(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+    ) -> Result<Option<(DefectId, Defect)>, StoreError>;
     /// Claims a failed test in one transaction: creates its row in `intent`, or takes over a row
     /// whose lease ended, or says what stands there. Durable.
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError>;

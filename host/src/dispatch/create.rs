@@ -38,6 +38,28 @@ pub(super) struct Flights {
 }
 
 impl Dispatch {
+    /// The answer to a repeat: the defect, where it is known. Reads one row and nothing else; `None`
+    /// leads on to [`Self::create_defect`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn known_defect(
+        &self,
+        access: &Access,
+        test: &FailedTest,
+    ) -> Result<Option<CreateAnswer>, Refusal> {
+        if access.connection.paused {
+            return Ok(None);
+        }
+        let known = self.store().known_defect(access.connection.id, test).await;
+        let known = known.map_err(|error| Refusal::StoreDown(error.to_string()))?;
+        let answer = known.map(|(id, defect)| CreateAnswer { defect, id, how: "repeated" });
+        if answer.is_some() {
+            self.note_answer(access, &Ok::<_, Refusal>(()));
+        }
+        Ok(answer)
+    }
+
     /// One Create Defect event: the defect, once, or why not. Answers within the answer deadline;
     /// the run goes on behind it.
     ///

@@ -18,13 +18,16 @@ use tokio::time::Instant;
 use crate::config::{DefectIdKind, Webhook};
 use crate::connector::Access;
 use crate::dispatch::{CreateAnswer, KpiAnswer};
-use crate::domain::{CountTooLarge, DefectId, EventId, EventKind, Outcome, Refusal};
+use crate::domain::{CountTooLarge, DefectId, EventId, EventKind, FailedTest, Outcome, Refusal};
 use crate::secret::TokenHash;
 
 use super::AppState;
 use super::problem::Problem;
-use incoming::Incoming;
-use route::Meaning;
+pub(crate) use incoming::Incoming;
+pub(crate) use route::Meaning;
+
+#[cfg(fuzzing)]
+pub(crate) use self::{body::read, incoming::token_and_path, route::meaning};
 
 /// Names the event in every answer.
 static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
@@ -121,12 +124,12 @@ async fn create(state: &AppState, access: &Arc<Access>, incoming: &Incoming) -> 
         Ok(test) => test,
         Err(problem) => return Answer::problem(incoming.id, &problem),
     };
-    // An event that a crash cuts off is found as `running`.
-    let running = Outcome::word("running");
-    let connection = Some(access.connection.id);
-    let begun = incoming.event(EventKind::CreateDefect, connection, None, running, None);
-    state.dispatch.store().record_event(begun);
-    match state.dispatch.create_defect(access, test, incoming.id).await {
+    let answer = match state.dispatch.known_defect(access, &test).await {
+        Ok(Some(known)) => Ok(known),
+        Ok(None) => run(state, access, test, incoming).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answer {
         Ok(created) => Answer {
             response: json_answer(&created_body(&created, state.config.webhook.defect_id)),
             outcome: Outcome::word(created.how),
@@ -134,6 +137,20 @@ async fn create(state: &AppState, access: &Arc<Access>, incoming: &Incoming) -> 
         },
         Err(refusal) => Answer::refusal(incoming.id, &refusal),
     }
+}
+
+async fn run(
+    state: &AppState,
+    access: &Arc<Access>,
+    test: FailedTest,
+    incoming: &Incoming,
+) -> Result<CreateAnswer, Refusal> {
+    // An event that a crash cuts off is found as `running`.
+    let running = Outcome::word("running");
+    let connection = Some(access.connection.id);
+    let begun = incoming.event(EventKind::CreateDefect, connection, None, running, None);
+    state.dispatch.store().record_event(begun);
+    state.dispatch.create_defect(access, test, incoming.id).await
 }
 
 async fn kpis(state: &AppState, access: &Arc<Access>, project: &str, id: EventId) -> Answer {

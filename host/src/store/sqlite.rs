@@ -9,6 +9,7 @@ mod decisions;
 mod defects;
 mod events;
 mod file;
+mod known;
 mod records;
 mod reseal;
 #[cfg(test)]
@@ -22,14 +23,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqlitePool;
 
+use self::known::Known;
 use self::writer::{Durability, Writer};
 use super::{
     Claim, DefectFilter, EventFilter, KnownCounts, Retention, Store, StoreError, StoredConnection,
     StoredToken,
 };
 use crate::domain::{
-    Claimed, ConnectionId, Decision, DefectId, DefectRecord, Event, EventId, Lease, RunReport,
-    RunnerId, Verdict,
+    Claimed, ConnectionId, Decision, Defect, DefectId, DefectRecord, Event, EventId, FailedTest,
+    Lease, RunReport, RunnerId, Verdict,
 };
 use crate::secret::Sealer;
 
@@ -37,6 +39,7 @@ use crate::secret::Sealer;
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
+    known: Known,
 }
 
 impl SqliteStore {
@@ -50,7 +53,7 @@ impl SqliteStore {
         let readers = file::readers(path).await?;
         // Reopening must not make an empty file where somebody moved the database away.
         let writer = Writer::start(connection, file::options(path).create_if_missing(false));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, known: Known::default() })
     }
 
     /// Seals every secret of a file that no server uses with another key, in one durable transaction;
@@ -115,7 +118,9 @@ impl Store for SqliteStore {
     }
 
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
-        write!(self, Durable, |db| connections::delete(db, id, force))
+        let deleted = write!(self, Durable, |db| connections::delete(db, id, force));
+        self.known.forget();
+        deleted
     }
 
     async fn rotate_token(
@@ -133,10 +138,23 @@ impl Store for SqliteStore {
         connections::unsettled(&self.readers, id).await
     }
 
-    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
-        if let Some(known) = defects::known(&self.readers, claim.connection, claim.test).await? {
-            return Ok(known);
+    async fn known_defect(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+    ) -> Result<Option<(DefectId, Defect)>, StoreError> {
+        let era = match self.known.get(connection, test) {
+            Ok(known) => return Ok(Some(known)),
+            Err(era) => era,
+        };
+        let found = defects::known(&self.readers, connection, test).await?;
+        if let Some(found) = &found {
+            self.known.remember(era, connection, test, found);
         }
+        Ok(found)
+    }
+
+    async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
         let test = claim.test.clone();
         let Claim { connection, event, runner, now, lease_until, run_ms, .. } = claim;
         write!(self, Durable, |db| defects::claim(
@@ -198,7 +216,9 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<DefectRecord, StoreError> {
         let (decision, by) = (decision.clone(), by.to_owned());
-        write!(self, Durable, |db| decisions::decide(db, id, &decision, &by, now))
+        let decided = write!(self, Durable, |db| decisions::decide(db, id, &decision, &by, now));
+        self.known.forget();
+        decided
     }
 
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {

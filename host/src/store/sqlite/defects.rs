@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::columns::{DefectJson, signed, time, to_json, uuid, word};
+use super::columns::{DefectJson, from_json, signed, time, to_json, uuid, word};
 use super::records::{Row, newest};
 use crate::domain::{
-    Claimed, ConnectionId, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease, Marker,
-    RunnerId, Verdict,
+    Claimed, ConnectionId, Defect, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease,
+    Marker, RunnerId, Verdict,
 };
 use crate::store::{Claim, StoreError};
 
@@ -19,14 +19,29 @@ use crate::store::{Claim, StoreError};
 const FIRST_LOOK_MS: i64 = 15_000;
 const LAST_LOOK_MS: i64 = 3_600_000;
 
-/// Answers the repeat of a created defect by reading alone; `None`: the writer must claim.
+/// The defect of a failed test whose newest row says `created`.
 pub(super) async fn known(
     pool: &SqlitePool,
     connection: ConnectionId,
     test: &FailedTest,
-) -> Result<Option<Claimed>, StoreError> {
-    match newest(pool, connection, test).await? {
-        Some(row) if row.state == "created" && !row.closed => row.created().map(Some),
+) -> Result<Option<(DefectId, Defect)>, StoreError> {
+    let (execution, case, variation) = test.key();
+    let newest: Option<(String, String, bool, Option<String>)> = sqlx::query_as(
+        "SELECT id, state, closed, defect FROM defects
+         WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
+           AND variation_id = ?
+         ORDER BY generation DESC LIMIT 1",
+    )
+    .bind(connection.to_string())
+    .bind(execution)
+    .bind(case)
+    .bind(variation)
+    .fetch_optional(pool)
+    .await?;
+    match newest {
+        Some((id, state, false, Some(defect))) if state == DefectState::Created.as_str() => {
+            Ok(Some((DefectId(uuid(&id)?), from_json::<DefectJson>(&defect)?.into())))
+        }
         _ => Ok(None),
     }
 }

@@ -48,6 +48,8 @@ pub(super) async fn open(path: &Path, sealer: &Sealer) -> Result<SqliteConnectio
 pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
     SqlitePoolOptions::new()
         .max_connections(READERS)
+        // A file does not hang up.
+        .test_before_acquire(false)
         .connect_with(
             SqliteConnectOptions::new()
                 .filename(path)

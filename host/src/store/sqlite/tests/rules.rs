@@ -23,13 +23,20 @@ async fn a_created_defect_is_answered_again_without_a_commit() {
 
     store.sent(&held, at(2)).await.unwrap();
     store.settle(&held, &Verdict::Created(defect("7")), event(), at(3)).await.unwrap();
-    let commits = store.commits();
-    let again = Claimed::Created { id: held.defect, defect: defect("7") };
-    assert_eq!(claim(&store, id, 4).await, again);
-    assert_eq!(store.commits(), commits);
     let record = store.defect(held.defect).await.unwrap().unwrap();
     assert_eq!((record.state, record.leased_until), (DefectState::Created, None));
     assert_eq!((record.sent_at, record.event), (Some(at(2)), Some(event())));
+    let again = Claimed::Created { id: held.defect, defect: defect("7") };
+    assert_eq!(claim(&store, id, 4).await, again);
+    let commits = store.commits();
+    for _ in 0..2 {
+        let known = store.known_defect(id, &failed_test(1)).await.unwrap();
+        assert_eq!(known, Some((held.defect, defect("7"))));
+    }
+    assert_eq!(store.commits(), commits, "a repeat only reads");
+    store.decide(held.defect, &Decision::Release, "me", at(5)).await.unwrap();
+    let known = store.known_defect(id, &failed_test(1)).await.unwrap();
+    assert_eq!(known, None, "what was released is not answered from memory");
 }
 
 #[tokio::test]
