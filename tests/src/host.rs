@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -304,6 +304,45 @@ impl TestHost {
         self.running = Running::start(&self.setup, self.folder.path());
     }
 
+    /// Has this variable in its environment from the next start on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.setup.env.retain(|(set, _)| set != name);
+        self.setup.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts it again, which it must refuse: exit code 1, and one line on stderr, which is returned.
+    ///
+    /// # Panics
+    /// When it still runs after 20 seconds, ends otherwise or says more.
+    #[track_caller]
+    pub fn refuses_to_start(&mut self) -> String {
+        self.running.kill();
+        let mut child = serve(&self.setup, self.folder.path());
+        let output = Arc::new(Mutex::new(String::new()));
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        collect(out, &output, None);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let ended = until("the server to end", 30, || match child.try_wait().expect("a child") {
+            None if Instant::now() < deadline => None,
+            ended => Some(ended),
+        });
+        let _ = child.kill();
+        let _ = child.wait();
+        let mut said = String::new();
+        err.expect("a pipe").read_to_string(&mut said).expect("text on stderr");
+        let printed = output.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let code = ended.and_then(|end| end.code());
+        assert_eq!(code, Some(1), "it ended by {ended:?} and said:\n{printed}{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "one line says it all: {said}");
+        said
+    }
+
+    /// The server's process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.running.child.id()
+    }
+
     /// Resident memory, bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
@@ -357,19 +396,7 @@ struct Running {
 impl Running {
     #[track_caller]
     fn start(setup: &Setup, folder: &Path) -> Self {
-        let mut words = setup.under.iter().map(OsStr::new).chain([binary().as_os_str()]);
-        let mut child = Command::new(words.next().expect("at least the binary"))
-            .args(words)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
-            .args(["--config", "jackfield.toml"])
-            .current_dir(folder)
-            .env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN)
-            .envs(setup.env.iter().cloned())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server's binary starts");
+        let mut child = serve(setup, folder);
         let output = Arc::new(Mutex::new(String::new()));
         let (listening, address) = mpsc::channel();
         collect(child.stdout.take(), &output, Some(listening));
@@ -404,6 +431,23 @@ impl Drop for Running {
             eprintln!("--- the server printed:\n{}", &output[from..]);
         }
     }
+}
+
+/// `jackfield serve`, its output in pipes.
+fn serve(setup: &Setup, folder: &Path) -> Child {
+    let mut words = setup.under.iter().map(OsStr::new).chain([binary().as_os_str()]);
+    Command::new(words.next().expect("at least the binary"))
+        .args(words)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
+        .args(["--config", "jackfield.toml"])
+        .current_dir(folder)
+        .env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN)
+        .envs(setup.env.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server's binary starts")
 }
 
 /// Keeps what a pipe prints and tells the address after `listening on `.

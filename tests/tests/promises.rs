@@ -10,12 +10,16 @@ mod beside;
 mod cli;
 #[path = "promises/compiling.rs"]
 mod compiling;
+#[path = "promises/consent.rs"]
+mod consent;
 #[path = "promises/creates.rs"]
 mod creates;
 #[path = "promises/deaths.rs"]
 mod deaths;
 #[path = "promises/demo.rs"]
 mod demo;
+#[path = "promises/disk.rs"]
+mod disk;
 #[path = "promises/durable.rs"]
 mod durable;
 #[path = "promises/egress.rs"]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::open_data;
-use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE, Sealer};
+use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE, Sealer, SecretError};
 use crate::store::SqliteStore;
 
 /// What a rotation did.
@@ -74,7 +74,12 @@ async fn finish_rotation(data: &Path) -> anyhow::Result<()> {
     if !next.exists() {
         return Ok(());
     }
-    let sealed_anew = SqliteStore::opens_with(&database(data), &Sealer::open(None, &next)?).await?;
+    let sealed_anew = match Sealer::open(None, &next) {
+        Ok(sealer) => SqliteStore::opens_with(&database(data), &sealer).await?,
+        // Cut off while it was written: the database cannot know it.
+        Err(SecretError::NoKey(_)) => false,
+        Err(error) => return Err(error.into()),
+    };
     if sealed_anew {
         return take(&next, &key_file(data));
     }

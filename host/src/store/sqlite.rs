@@ -278,7 +278,8 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
+        // The last connection folds the log into the file; a reader could not.
         self.readers.close().await;
+        self.writer.close().await;
     }
 }

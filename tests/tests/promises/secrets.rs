@@ -1,6 +1,11 @@
 //! No secret reaches a guest, a log, an event, an error or the disk; each goes where it was granted to
 //! go, and nowhere else.
 
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+
 use data_encoding::BASE64;
 use jackfield_tests::{
     Connection, Exchange, Guest, Peer, Reply, Response, Setup, TestHost, failed_test,
@@ -80,15 +85,18 @@ fn every_place_of_a_secret_is_filled_by_the_host() {
 #[test]
 fn a_secret_goes_to_its_own_origin_only() {
     let (host, peer, other) = (host(), Peer::start(reached), Peer::start(reached));
-    for (n, name) in
-        ["key-bearer", "key-header", "key-query", "key-placeholder"].into_iter().enumerate()
-    {
-        let settings = json!({"other": other.url(), "target": format!("{}/x", other.url()),
-            "headers": "X-Signed={secret}", "body": "{secret}"});
-        let connection =
-            connect(&host, &peer, &n.to_string(), settings, json!({name: "s3cr3t-token"}));
-        let _ = host.create(&connection, &failed_test());
+    for via in ["http", "wasi:http"] {
+        for name in ["key-bearer", "key-header", "key-query", "key-placeholder"] {
+            let settings = json!({"other": other.url(), "target": format!("{}/x", other.url()),
+                "via": via, "headers": "X-Signed={secret}", "body": "{secret}"});
+            let secrets = json!({name: "s3cr3t-token"});
+            let connection = connect(&host, &peer, &format!("{name} {via}"), settings, secrets);
+            let answer = host.create(&connection, &failed_test()).expect(200);
+            let expected = if name == "key-placeholder" { "denied" } else { "200" };
+            assert_eq!(answer["id"], expected, "{name} {via}: {answer}");
+        }
     }
+    assert_eq!(other.requests().len(), 6, "all but those that carry a placeholder");
     for request in other.requests() {
         assert!(!format!("{request:?}{}", request.text()).contains("s3cr3t-token"), "{request:?}");
         assert_eq!(request.header("authorization"), None);
@@ -99,9 +107,13 @@ fn a_secret_goes_to_its_own_origin_only() {
 fn a_guest_neither_sets_nor_reads_what_carries_a_secret() {
     let (host, peer) = (host(), Peer::start(reached));
     let headers = "X-Api-Key=mine\nx-api-key=mine too";
-    let connection =
-        connect(&host, &peer, "set", json!({"headers": headers}), json!({"key-header": SECRET}));
-    let _ = host.create(&connection, &failed_test());
+    for via in ["http", "wasi:http"] {
+        let settings = json!({"headers": headers, "via": via});
+        let connection = connect(&host, &peer, via, settings, json!({"key-header": SECRET}));
+        let seen = host.create(&connection, &failed_test()).expect(200);
+        println!("{via}: the guest that sets the header sees {}", seen["id"]);
+        assert!(!seen.to_string().contains("s3cr3t"), "{via}: {seen}");
+    }
     for request in peer.requests() {
         let all: Vec<_> = request
             .headers
@@ -198,4 +210,155 @@ fn files_below(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
         }
     }
     files
+}
+
+/// A server with a connection whose secret the tracker sees, and the folder's key.
+struct Keyed {
+    host: TestHost,
+    peer: Peer,
+    connection: Connection,
+}
+
+fn keyed(setup: Setup) -> Keyed {
+    let (host, peer) =
+        (setup.plugin("calls", &Guest::named("calls")).start(), Peer::start(reached));
+    let connection = connect(&host, &peer, "qa", json!({}), json!({"key-header": SECRET}));
+    Keyed { host, peer, connection }
+}
+
+impl Keyed {
+    fn file(&self, name: &str) -> PathBuf {
+        self.host.folder().join("data").join(name)
+    }
+
+    fn key(&self) -> String {
+        fs::read_to_string(self.file("secret-key")).expect("a key")
+    }
+
+    /// `jackfield secrets rotate` with these variables, and whether it did.
+    fn rotate(&self, variables: &[(&str, &str)]) -> (bool, String) {
+        let mut command = self.host.cli(&["secrets", "rotate", "--data", "data"]);
+        let output = command.envs(variables.iter().copied()).output().expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    #[track_caller]
+    fn rotated(&mut self, variables: &[(&str, &str)]) {
+        assert!(self.host.stop().success(), "it stops cleanly");
+        let (rotated, said) = self.rotate(variables);
+        assert!(rotated && said.contains('1'), "one secret is sealed anew: {said}");
+        assert!(!said.contains(SECRET), "{said}");
+    }
+
+    /// Starts it, and the tracker sees the secret.
+    #[track_caller]
+    fn works(&mut self) {
+        self.host.start_again();
+        let _ = self.host.create(&self.connection, &failed_test()).expect(200);
+        let request = self.peer.requests().pop().expect("a request");
+        assert_eq!(request.header("x-api-key"), Some(format!("Token {SECRET}").as_str()));
+        assert!(!self.file("secret-key.next").exists(), "a rotation is left half done");
+    }
+
+    #[track_caller]
+    fn is_refused(&mut self) {
+        let line = self.host.refuses_to_start();
+        assert!(line.contains("another key"), "{line}");
+    }
+}
+
+#[test]
+fn the_key_is_not_rotated_while_a_server_runs() {
+    let keyed = keyed(Setup::new());
+    let before = keyed.key();
+    let (rotated, said) = keyed.rotate(&[]);
+    assert!(!rotated && said.contains("stop it first"), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "one line: {said}");
+    assert_eq!(keyed.key(), before);
+    assert!(!keyed.file("secret-key.next").exists());
+}
+
+#[test]
+fn after_a_rotation_the_new_key_opens_the_secrets_and_the_old_one_does_not() {
+    let mut keyed = keyed(Setup::new());
+    let old = keyed.key();
+    keyed.rotated(&[]);
+    let new = keyed.key();
+    assert_ne!(new, old);
+    let mode = fs::metadata(keyed.file("secret-key")).expect("a key").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    keyed.works();
+    assert!(keyed.host.stop().success());
+    fs::write(keyed.file("secret-key"), old).expect("the old key");
+    keyed.is_refused();
+    fs::write(keyed.file("secret-key"), new).expect("the new key");
+    keyed.works();
+}
+
+/// Cut off before the database took the new key: the old one holds.
+#[test]
+fn a_rotation_cut_off_before_the_database_is_undone() {
+    for next in ["17".repeat(32), "17".repeat(5), String::new()] {
+        let mut keyed = keyed(Setup::new());
+        let old = keyed.key();
+        assert!(keyed.host.stop().success());
+        write_private(&keyed.file("secret-key.next"), &next);
+        keyed.works();
+        assert_eq!(keyed.key(), old, "the old key holds");
+        keyed.rotated(&[]);
+        keyed.works();
+    }
+}
+
+/// Cut off after the database took the new key and before the key file did.
+#[test]
+fn a_rotation_cut_off_after_the_database_is_finished() {
+    let mut keyed = keyed(Setup::new());
+    let old = keyed.key();
+    keyed.rotated(&[]);
+    let new = keyed.key();
+    fs::rename(keyed.file("secret-key"), keyed.file("secret-key.next")).expect("cut off");
+    write_private(&keyed.file("secret-key"), &old);
+    keyed.works();
+    assert_eq!(keyed.key(), new, "the new key holds");
+}
+
+#[test]
+fn a_key_of_the_environment_is_rotated_to_another_of_the_environment() {
+    let (old, new) = ("17".repeat(32), "42".repeat(32));
+    let mut keyed = keyed(Setup::new().env("JACKFIELD_SECRET_KEY", &old));
+    assert!(keyed.host.stop().success());
+    let (rotated, said) = keyed.rotate(&[("JACKFIELD_SECRET_KEY", &old)]);
+    assert!(!rotated && said.contains("JACKFIELD_NEW_SECRET_KEY"), "{said}");
+    let (rotated, said) = keyed.rotate(&[
+        ("JACKFIELD_SECRET_KEY", new.as_str()),
+        ("JACKFIELD_NEW_SECRET_KEY", old.as_str()),
+    ]);
+    assert!(!rotated && said.contains("another key"), "a wrong key rotates nothing: {said}");
+    keyed.works();
+    keyed.rotated(&[
+        ("JACKFIELD_SECRET_KEY", old.as_str()),
+        ("JACKFIELD_NEW_SECRET_KEY", new.as_str()),
+    ]);
+    keyed.is_refused();
+    keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
+    keyed.works();
+    assert!(!keyed.file("secret-key").exists(), "no key lies on the disk");
+}
+
+#[test]
+fn a_key_moves_from_its_file_into_the_environment() {
+    let new = "42".repeat(32);
+    let mut keyed = keyed(Setup::new());
+    keyed.rotated(&[("JACKFIELD_NEW_SECRET_KEY", &new)]);
+    assert!(!keyed.file("secret-key").exists(), "the old key is gone");
+    keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
+    keyed.works();
+}
+
+fn write_private(path: &std::path::Path, text: &str) {
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.expect("a new file").write_all(text.as_bytes()).expect("a written file");
 }

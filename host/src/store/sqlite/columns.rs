@@ -43,7 +43,7 @@ pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError
 
 fn unreadable(what: &str) -> StoreError {
     StoreError::Unusable(format!(
-        "the database holds {what} that cannot be read; put a backup of the data folder in its place"
+        "the database holds {what} that cannot be read; restore the data folder from a backup"
     ))
 }
 

@@ -41,7 +41,27 @@ pub(super) async fn open(path: &Path, sealer: &Sealer) -> Result<SqliteConnectio
     let mut connection = options(path).connect().await.map_err(|error| unusable(path, &error))?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| not_migrated(path, error))?;
     check_key(path, &mut connection, sealer).await?;
+    check_pages(path, &mut connection).await?;
     Ok(connection)
+}
+
+/// What decides about defects must be whole before anybody relies on it; history is not worth the time.
+async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    for table in ["connections", "tokens", "secrets", "defects", "decisions"] {
+        let found: String = sqlx::query_scalar("SELECT quick_check FROM pragma_quick_check(?)")
+            .bind(table)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| unusable(path, &error))?;
+        if found != "ok" {
+            return Err(StoreError::Unusable(format!(
+                "{} is damaged in its table `{table}`: restore the data folder from a backup ({})",
+                path.display(),
+                found.lines().next().unwrap_or_default()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A few connections that can only read.
@@ -82,7 +102,7 @@ fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
     // The low byte is SQLite's primary result code.
     StoreError::Unusable(match code.map(|code| code & 0xff) {
         Some(11 | 26) => format!(
-            "{path} is damaged or no database: put a backup of the data folder in its place ({error})"
+            "{path} is damaged or no database: restore the data folder from a backup ({error})"
         ),
         Some(8 | 10 | 13 | 14) => format!(
             "the database {path} cannot be written: see to the rights and the free space of its \
@@ -98,11 +118,11 @@ fn not_migrated(path: &Path, error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
             "the database {path} was written by a newer Jackfield (its schema is {version}); run \
-             that version, or put a backup from before in its place"
+             that version, or restore a backup from before"
         )),
         MigrateError::VersionMismatch(version) => StoreError::Unusable(format!(
-            "the database {path} has another schema {version} than this Jackfield; put a backup \
-             in its place"
+            "the database {path} has another schema {version} than this Jackfield; restore a \
+             backup of the data folder"
         )),
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
             unusable(Path::new(&path.to_string()), &error)
