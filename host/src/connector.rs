@@ -28,3 +28,8 @@ pub use registry::{
     CheckReport, Connector, ConnectorInfo, ConnectorStatus, Interfaces, Registry, RegistryError,
 };
 pub use sandbox::{Run, RunEnd, Sandbox};
+
+#[cfg(fuzzing)]
+pub(crate) use egress::{HttpError, Outbound, OutboundRequest, check_placeholders, place, target};
+#[cfg(fuzzing)]
+pub(crate) use manifest::RawManifest;

@@ -23,6 +23,9 @@ use crate::secret::Secret;
 
 pub use serve::serve;
 
+#[cfg(fuzzing)]
+pub(crate) use webhook::{Incoming, Meaning, meaning, read, token_and_path};
+
 /// What every handler may use.
 #[derive(Clone)]
 pub struct AppState {

@@ -18,3 +18,6 @@ pub mod http;
 pub mod app;
 
 pub mod cli;
+
+#[cfg(fuzzing)]
+pub mod fuzz;

@@ -4,7 +4,7 @@
 //! search for.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -96,7 +96,9 @@ impl Secret {
             return read_below(Path::new(path), file_roots);
         }
         let Some(name) = self.0.strip_prefix("env:") else { return Ok(self.clone()) };
-        if !env_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+        // The key itself is nobody's secret to send, whatever the prefixes say.
+        let is_key = [KEY_VARIABLE, NEW_KEY_VARIABLE].contains(&name);
+        if is_key || !env_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
             return Err(SecretError::EnvNotAllowed(name.to_owned()));
         }
         std::env::var(name).map(Self::new).map_err(|_| SecretError::EnvMissing(name.to_owned()))
@@ -207,14 +209,18 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// Writes a new file that only its owner may read.
+/// Writes a new file that only its owner may read; on the disk, name included, when it returns.
 ///
 /// # Errors
 /// It exists already, or cannot be written.
-pub fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// A sealed secret: what the store keeps.
@@ -282,7 +288,10 @@ mod tests {
         let file = |name: &str| format!("file:{}", folder.path().join(name).display());
         assert_eq!(get(file("roots/key")).unwrap().reveal(), "value");
         assert!(matches!(get(file("roots/../outside")), Err(SecretError::FileNotAllowed(_))));
-        assert!(matches!(get("env:PATH".to_owned()), Err(SecretError::EnvNotAllowed(_))));
+        for variable in ["PATH", KEY_VARIABLE, NEW_KEY_VARIABLE] {
+            let refused = get(format!("env:{variable}"));
+            assert!(matches!(refused, Err(SecretError::EnvNotAllowed(_))), "{variable}");
+        }
         assert_eq!(get("plain".to_owned()).unwrap().reveal(), "plain");
     }
 }

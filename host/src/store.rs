@@ -143,6 +143,8 @@ pub trait Store: Send + Sync {
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
     /// Replaces one's editable columns and secrets (not its tokens, successes and errors).
     async fn update_connection(&self, edited: &StoredConnection) -> Result<(), StoreError>;
+    /// Remembers the version that serves one from now on.
+    async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
     /// Removes one with its events, defects and counts. `Conflict` where creates run or are in
     /// doubt, unless forced.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;

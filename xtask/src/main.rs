@@ -9,6 +9,7 @@
 mod bench;
 mod connectors;
 mod demo;
+mod fuzz;
 mod step;
 mod test;
 mod tools;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Install what the tests need, build everything, run all tests
     Test(test::Arguments),
+    /// Install cargo-fuzz, build the fuzz targets, run them
+    Fuzz(fuzz::Arguments),
     /// Measure (release build)
     Bench(bench::Arguments),
 }
@@ -55,6 +58,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Connectors(arguments) => connectors::run(&workspace, &arguments),
         Command::Demo(arguments) => demo::run(&workspace, &arguments),
         Command::Test(arguments) => test::run(&workspace, &arguments),
+        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
         Command::Bench(arguments) => bench::run(&workspace, &arguments),
     }
 }

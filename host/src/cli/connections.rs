@@ -1,5 +1,6 @@
 //! `jackfield connections` and `jackfield connectors`: what is configured, and what can be.
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
@@ -103,9 +104,9 @@ impl Values {
 const CONNECTIONS: [Column; 6] = [
     ("NAME", "/name"),
     ("CONNECTOR", "/connector"),
-    ("PAUSED", "/paused"),
+    ("STATUS", "/status"),
     ("LAST SUCCESS", "/last_success_at"),
-    ("LAST ERROR", "/last_error"),
+    ("LAST ERROR", "/last_error/detail"),
     ("ID", "/id"),
 ];
 
@@ -176,11 +177,16 @@ fn act(admin: &Client, output: Output, name: &str, verb: &str, done: &str) -> an
 fn try_it(admin: &Client, output: Output, name: &str) -> anyhow::Result<()> {
     let path = admin.connection_path(name)?;
     let report = admin.post(&format!("{path}/try"), &json!({}))?;
+    let steps = report["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let failed = steps.iter().find(|step| step["error"].is_string());
+    let end = || match failed {
+        Some(step) => bail!("{name} cannot be used: the step {} failed", step["name"]),
+        None => Ok(()),
+    };
     if output.json {
         output.one(&report);
-        return Ok(());
+        return end();
     }
-    let steps = report["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let row = |step: &Value| {
         let name = step["name"].as_str().unwrap_or_default().to_owned();
         let error = step["error"].as_str();
@@ -192,7 +198,7 @@ fn try_it(admin: &Client, output: Output, name: &str) -> anyhow::Result<()> {
     if let Some(reached) = report["reached"].as_str() {
         say(reached);
     }
-    Ok(())
+    end()
 }
 
 fn rotate(admin: &Client, output: Output, name: &str, grace_s: u32) -> anyhow::Result<()> {

@@ -20,8 +20,8 @@ pub(super) enum Command {
     #[command(after_help = "\
 Examples:
   jackfield defects settle ID --adopt QA-17   it is there, under that key
-  jackfield defects settle ID --retry         it is not there: the next click creates it
-  jackfield defects settle ID --give-up       never create it")]
+  jackfield defects settle ID --retry         not sure: the next click looks once more, then creates it
+  jackfield defects settle ID --give-up       it is not there; the next click creates it without a look")]
     Settle {
         id: String,
         #[command(flatten)]
@@ -37,10 +37,10 @@ pub(super) struct How {
     /// The tracker has it, under this key
     #[arg(long, value_name = "KEY")]
     adopt: Option<String>,
-    /// The tracker does not have it: create it at the next click
+    /// The next click looks once more, and creates it where nothing is found
     #[arg(long)]
     retry: bool,
-    /// Create it never
+    /// The tracker does not have it: the next click creates it without looking
     #[arg(long)]
     give_up: bool,
 }

@@ -29,7 +29,19 @@ pub(super) struct Filter {
     /// Only those of this connection
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// At most so many
+    /// From this instant on (RFC 3339)
+    #[arg(long, value_name = "INSTANT")]
+    since: Option<String>,
+    /// Before this instant (RFC 3339)
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<String>,
+    /// Only those of this kind: create-defect, kpis, probe, check, sweep, unrecognised, no-connection
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only those that ended so: created, repeated, rejected, connector-broke, …
+    #[arg(long)]
+    outcome: Option<String>,
+    /// At most so many, 1 to 200
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: usize,
     /// Go on where `next` of an earlier answer points
@@ -69,8 +81,15 @@ impl Filter {
             let connection = admin.connection(name)?;
             query.append_pair("connection", connection["id"].as_str().unwrap_or(name));
         }
-        if let Some(cursor) = &self.cursor {
-            query.append_pair("cursor", cursor);
+        let further = [
+            ("since", &self.since),
+            ("until", &self.until),
+            ("kind", &self.kind),
+            ("outcome", &self.outcome),
+            ("cursor", &self.cursor),
+        ];
+        for (name, value) in further {
+            query.extend_pairs(value.as_ref().map(|value| (name, value)));
         }
         Ok(format!("/events?{}", query.finish()))
     }
@@ -80,12 +99,9 @@ impl Filter {
 fn with_plain_outcomes(mut answer: Value, output: Output) -> Value {
     let events = answer.get_mut("events").and_then(Value::as_array_mut);
     for event in events.into_iter().flatten().filter(|_| !output.json) {
-        let (code, detail) =
-            (event["outcome"]["code"].as_str(), event["outcome"]["detail"].as_str());
-        if let Some(code) = code {
-            let told = detail.filter(|detail| !detail.is_empty());
-            let told = told.map_or(code.to_owned(), |detail| format!("{code}: {detail}"));
-            event["outcome"] = json!(told);
+        let detail = event["detail"].as_str().unwrap_or_default();
+        if let Some(word) = event["outcome"].as_str().filter(|_| !detail.is_empty()) {
+            event["outcome"] = json!(format!("{word}: {detail}"));
         }
     }
     answer
@@ -97,7 +113,8 @@ fn tail(admin: &Client, filter: &Filter, output: Output) -> anyhow::Result<()> {
     loop {
         let answer = with_plain_outcomes(admin.get(&path)?, output);
         let events = answer["events"].as_array().cloned().unwrap_or_default();
-        let id = |event: &Value| event["id"].as_str().unwrap_or_default().to_owned();
+        // An event is printed when it comes, and again when it has ended.
+        let id = |event: &Value| format!("{} {}", event["id"], event["outcome"]);
         for event in events.iter().rev() {
             if known.as_ref().is_some_and(|known| !known.contains(&id(event))) {
                 say(&line(event, output));

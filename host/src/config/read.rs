@@ -58,7 +58,7 @@ pub(super) fn load(
 ) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     let place = file.map(|path| path.display().to_string()).unwrap_or_default();
-    let in_file = |why: Wrong| ConfigError { place: place.clone(), why };
+    let in_file = |why: Wrong| wrong(&place, &why);
     let mut table = match file {
         Some(path) => parse(path).map_err(in_file)?,
         None => Table::new(),
@@ -101,7 +101,7 @@ impl Config {
     fn take_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let Some(key) = name.strip_prefix("JACKFIELD_") else { return Ok(()) };
         let key = key.to_ascii_lowercase();
-        let in_env = |why: Wrong| ConfigError { place: format!("${name}"), why };
+        let in_env = |why: Wrong| wrong(&format!("${name}"), &why);
         if let Some(limit) = key.strip_prefix("limits_") {
             let value = text
                 .trim()
@@ -201,6 +201,15 @@ fn take_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resu
         return Err(unknown(name, names, &format!("{prefix}.")));
     }
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
+}
+
+/// Keys and values are repeated as they came, and TOML lets them hold anything: what would break the line
+/// is shown escaped.
+fn wrong(place: &str, why: &str) -> ConfigError {
+    let shown =
+        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let line = |text: &str| text.chars().map(shown).collect();
+    ConfigError { place: line(place), why: line(why) }
 }
 
 fn unknown(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> Wrong {
@@ -404,6 +413,9 @@ mod tests {
             ("[webhook]\ndefect_id = \"x\"", ["webhook.defect_id", "uuid"]),
             ("public_url = \"ftp://a\"", ["public_url", "http"]),
             ("webhook = 1", ["webhook", "table"]),
+            ("\"a\\nb\" = 1", ["a\\nb", "nearest"]),
+            ("events_max = \"\\r\"", ["events_max", "\\r"]),
+            ("[connectors.\"a\\nb\"]", ["connectors.a\\nb", "a-z"]),
         ] {
             let error = read(text, &[]).expect_err(text);
             assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");

@@ -63,7 +63,7 @@ impl Access {
 
     /// What a secret that is placed by placeholder reads as in the guest: an opaque text, another one
     /// each time the connection is loaded. `None` for secrets of another place or without a value.
-    pub(super) fn placeholder(&self, name: &str) -> Option<&str> {
+    pub(crate) fn placeholder(&self, name: &str) -> Option<&str> {
         self.vault.placeholder(name)
     }
 }

@@ -35,6 +35,10 @@ pub(super) async fn compile(
     output: &Path,
     limits: &Limits,
 ) -> Result<(), String> {
+    // A fuzzer sees the branches of its own process only, and starts no child at each input.
+    if cfg!(fuzzing) {
+        return make(input, output);
+    }
     let mut command = Command::new(compiler);
     command
         .arg(SUBCOMMAND)
@@ -81,6 +85,10 @@ fn child(args: impl IntoIterator<Item = OsString>) -> Result<(), String> {
         return Err(format!("{SUBCOMMAND}: BYTES and MS must be numbers"));
     };
     confine(memory_bytes, time_ms).map_err(|error| format!("no limits can be set: {error}"))?;
+    make(Path::new(input), Path::new(output))
+}
+
+fn make(input: &Path, output: &Path) -> Result<(), String> {
     let wasm = std::fs::read(input).map_err(|error| format!("the file cannot be read: {error}"))?;
     check_kind(&wasm)?;
     let engine = Engine::compiling().map_err(|error| format!("no compiler: {error:#}"))?;
@@ -135,11 +143,16 @@ fn judge(status: ExitStatus, words: &str, limits: &Limits) -> Result<(), String>
             limits.compile_memory_bytes
         ));
     }
-    let reason: String = words.trim().chars().take(REASON_CHARS_MAX).collect();
+    let reason = shortened(words.trim());
     if reason.is_empty() {
         return Err(format!("the compiler ended without a word: {status}"));
     }
     Err(reason)
+}
+
+/// As much of a reason as is kept: it may repeat a stranger's words, which have any length.
+pub(super) fn shortened(words: &str) -> String {
+    words.chars().take(REASON_CHARS_MAX).collect()
 }
 
 fn over_time(limits: &Limits) -> String {
@@ -169,5 +182,7 @@ mod tests {
         );
         assert!(end(24, "").unwrap_err().contains("compile_ms"));
         assert_eq!(end(1 << 8, "why\n"), Err("why".to_owned()));
+        let long = end(1 << 8, &"ä".repeat(REASON_CHARS_MAX + 1)).unwrap_err();
+        assert_eq!(long.chars().count(), REASON_CHARS_MAX);
     }
 }

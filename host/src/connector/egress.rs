@@ -41,11 +41,16 @@ use super::Access;
 use address::{Resolver, Rules, SystemResolver};
 use connect::Wire;
 use exchange::Answer;
-use outbound::Outbound;
+pub(crate) use outbound::Outbound;
 use record::{CallId, Record};
 
 pub use probe::ProbeStep;
 pub use trust::TrustError;
+
+#[cfg(fuzzing)]
+pub(crate) use outbound::target;
+#[cfg(fuzzing)]
+pub(crate) use secrets::{check_placeholders, place};
 
 pub(super) use outbound::is_hosts;
 pub(super) use pool::Pool;
@@ -89,14 +94,14 @@ pub(super) struct Session {
 
 /// A request as a guest asks for it.
 #[derive(Debug, Clone)]
-pub(super) struct OutboundRequest {
-    pub(super) method: Method,
+pub(crate) struct OutboundRequest {
+    pub(crate) method: Method,
     /// Absent: read for GET, HEAD and OPTIONS, else write.
-    pub(super) effect: Option<Effect>,
+    pub(crate) effect: Option<Effect>,
     /// Absolute, or a path below the connection's only origin.
-    pub(super) url: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Bytes,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
 }
 
 /// A whole answer, decoded and scrubbed.
@@ -109,7 +114,7 @@ pub(super) struct OutboundResponse {
 
 /// Why there is no answer; the words are the WIT's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HttpError {
+pub(crate) enum HttpError {
     #[error("denied: {0}")]
     Denied(String),
     #[error("limit: {0}")]

@@ -23,6 +23,9 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// Linear memories and tables that may be in use at once, in the whole host.
 const POOL_SLOTS: u32 = 1_000;
+/// Slots that keep their pages for the component that used them last, so that its next run is cheap. More
+/// of them would hold the memory of every version that was ever replaced.
+const WARM_SLOTS: u32 = 32;
 /// The most that one linear memory can grow to, whatever a run's limit says.
 const POOL_MEMORY_BYTES: usize = 1 << 30;
 /// Bytes of a memory or table that stay mapped between runs: resetting them is cheaper than paging.
@@ -144,7 +147,7 @@ fn pool() -> PoolingAllocationConfig {
         .total_stacks(POOL_SLOTS)
         .total_core_instances(POOL_SLOTS * 50)
         .total_component_instances(POOL_SLOTS)
-        .max_unused_warm_slots(POOL_SLOTS)
+        .max_unused_warm_slots(WARM_SLOTS)
         .max_memory_size(POOL_MEMORY_BYTES)
         .max_memories_per_module(8)
         .max_tables_per_module(8)

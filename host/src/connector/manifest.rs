@@ -59,13 +59,13 @@ pub struct SettingsProblem {
 
 /// A manifest as the guest returned it.
 #[derive(Debug, Clone)]
-pub(super) struct RawManifest {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) summary: String,
-    pub(super) homepage: Option<String>,
-    pub(super) settings: String,
-    pub(super) settle_seconds: u32,
+pub(crate) struct RawManifest {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) summary: String,
+    pub(crate) homepage: Option<String>,
+    pub(crate) settings: String,
+    pub(crate) settle_seconds: u32,
 }
 
 impl Manifest {
@@ -73,7 +73,7 @@ impl Manifest {
     ///
     /// # Errors
     /// Names the part that cannot be taken, and what is allowed.
-    pub(super) fn read(raw: &RawManifest) -> Result<Self, InvalidManifest> {
+    pub(crate) fn read(raw: &RawManifest) -> Result<Self, InvalidManifest> {
         line("name", &raw.name, NAME_BYTES_MAX)?;
         line("version", &raw.version, NAME_BYTES_MAX)?;
         if raw.name.trim().is_empty() {

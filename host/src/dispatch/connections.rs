@@ -245,10 +245,16 @@ impl Dispatch {
         id: ConnectionId,
         force: bool,
     ) -> Result<(), ConnectionError> {
-        self.store().delete_connection(id, force).await?;
-        self.load().await?;
-        self.forget(id);
-        Ok(())
+        let dispatch = self.clone();
+        let deleted = self.inner.tasks.spawn(async move {
+            dispatch.store().delete_connection(id, force).await?;
+            dispatch.load().await?;
+            dispatch.forget(id);
+            Ok(())
+        });
+        deleted.await.unwrap_or_else(|error| {
+            Err(ConnectionError::Store(StoreError::Unusable(error.to_string())))
+        })
     }
 
     /// Accepts what the newest version of the connector asks for.
@@ -268,6 +274,28 @@ impl Dispatch {
         stored.connection.grants = grants;
         stored.connection.accepted_sha256 = Some(newest.sha256().to_owned());
         self.change(&stored).await
+    }
+
+    /// Remembers for each connection the newest version that serves it: a later one that asks for more
+    /// takes nobody back to an older one.
+    pub(super) async fn follow_versions(&self) {
+        let mut moved = false;
+        for connection in self.connections() {
+            let Some(newest) = self.registry().newest(&connection.connector) else { continue };
+            let is_new = connection.accepted_sha256.as_deref() != Some(newest.sha256());
+            if !is_new || self.registry().needs_consent(&connection).is_some() {
+                continue;
+            }
+            match self.store().accept_version(connection.id, newest.sha256()).await {
+                Ok(()) => moved = true,
+                Err(error) => {
+                    tracing::warn!(%error, "the version that serves is not remembered yet")
+                }
+            }
+        }
+        if moved && let Err(error) = self.load().await {
+            tracing::warn!(%error, "the connections could not be read again");
+        }
     }
 
     /// As the store has it now: what an edit starts from.
@@ -344,7 +372,7 @@ impl Dispatch {
         }
         Err(ConnectionError::Store(StoreError::Conflict(format!(
             "the origin cannot change while {open} creates run or are in doubt; see `jackfield \
-             defects list --state in-doubt`, or force it"
+             defects list --in-doubt`, or ask with `?force=true`"
         ))))
     }
 }

@@ -188,14 +188,18 @@ impl Dispatch {
         }
     }
 
-    /// Counts of the last day in place of a refusal that says nothing about counts.
+    /// Counts of the last day while the tracker is down; any other refusal is for somebody to mend.
     async fn last_known(
         &self,
         access: &Access,
         project: &str,
         refusal: Refusal,
     ) -> Result<KpiAnswer, Refusal> {
-        if matches!(refusal, Refusal::CountTooLarge(_) | Refusal::Unsupported(_)) {
+        let tracker_is_down = matches!(
+            refusal,
+            Refusal::TrackerUnavailable(_) | Refusal::TrackerLimits(_) | Refusal::Deadline { .. }
+        );
+        if !tracker_is_down {
             return Err(refusal);
         }
         let (id, now) = (access.connection.id, self.clock().now());

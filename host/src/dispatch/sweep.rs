@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
@@ -33,21 +33,30 @@ impl Dispatch {
     pub fn spawn_sweep(&self, cancel: CancellationToken) {
         let dispatch = self.clone();
         let pause = Duration::from_millis(self.config().sweep_ms);
+        let mut versions = self.registry().changes();
         self.inner.tasks.spawn(async move {
+            let mut next = Instant::now() + pause;
             loop {
                 tokio::select! {
                     () = cancel.cancelled() => return,
-                    () = sleep(pause) => {}
+                    Ok(()) = versions.changed() => dispatch.follow_versions().await,
+                    () = sleep_until(next) => {
+                        dispatch.round().await;
+                        next = Instant::now() + pause;
+                    }
                 }
-                if let Err(error) = dispatch.load().await {
-                    tracing::warn!(%error, "the connections could not be read again");
-                }
-                dispatch.sweep().await;
-                dispatch.forget_old_events().await;
-                let accepted = dispatch.inner.directory.accepted();
-                dispatch.registry().forget_unused(accepted).await;
             }
         });
+    }
+
+    async fn round(&self) {
+        if let Err(error) = self.load().await {
+            tracing::warn!(%error, "the connections could not be read again");
+        }
+        self.follow_versions().await;
+        self.sweep().await;
+        self.forget_old_events().await;
+        self.registry().forget_unused(self.inner.directory.accepted()).await;
     }
 
     async fn forget_old_events(&self) {

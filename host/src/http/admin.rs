@@ -64,9 +64,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             }
         })?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
-        serde_json::from_slice(text)
-            .map(Self)
-            .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))
+        serde_json::from_slice(text).map(Self).map_err(|error| {
+            Problem::bad_request(format!("the body cannot be read: {}", told(&error)))
+        })
+    }
+}
+
+/// What is wrong with a body. Of a value only its place is told: it may be a secret.
+fn told(error: &serde_json::Error) -> String {
+    let why = error.to_string();
+    let repeats_a_value = why.starts_with("invalid type") || why.starts_with("invalid value");
+    match why.rsplit_once(", expected ") {
+        Some((_, wanted)) if repeats_a_value => format!("another value is needed: {wanted}"),
+        None if repeats_a_value => "a value has another type than is needed".to_owned(),
+        _ => why,
     }
 }
 
@@ -150,5 +161,8 @@ mod tests {
         assert_eq!(read("").await.unwrap(), serde_json::json!({}));
         assert_eq!(read("{\"a\":1}").await.unwrap()["a"], 1);
         assert_eq!(read("{").await.unwrap_err().status(), StatusCode::BAD_REQUEST);
+        let error = serde_json::from_str::<Vec<u8>>("\"hunter2\"").unwrap_err();
+        assert!(error.to_string().contains("hunter2") && !told(&error).contains("hunter2"));
+        assert!(told(&error).contains("line 1"), "{}", told(&error));
     }
 }

@@ -21,7 +21,7 @@ use kinds::Kind;
 
 /// Why a request was not answered as hoped.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     kind: &'static Kind,
     detail: String,
     retry_after_s: Option<u32>,
@@ -85,12 +85,12 @@ impl Problem {
     }
 
     /// The answer's status.
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.kind.status
     }
 
     /// What the event says of it.
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         Outcome { code: self.kind.code.to_owned(), detail: self.detail.clone() }
     }
 
@@ -186,12 +186,21 @@ impl IntoResponse for Problem {
 pub(super) async fn name_instance(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
-    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| undecoded(&response));
+    let Some(problem) = problem else { return response };
     let mut worded = problem.respond(&path);
     if let Some(allow) = response.headers_mut().remove(axum::http::header::ALLOW) {
         worded.headers_mut().insert(axum::http::header::ALLOW, allow);
     }
     worded
+}
+
+/// The framework's own refusal of an address whose escapes are no UTF-8: no handler was asked.
+fn undecoded(response: &Response) -> Option<Problem> {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let why = "the address is no UTF-8 where it is percent-encoded: encode it anew";
+    (is_text && response.status() == StatusCode::BAD_REQUEST).then(|| Problem::bad_request(why))
 }
 
 /// `/problems/{code}`: what a problem's `type` leads to.
@@ -252,6 +261,15 @@ mod tests {
             assert!(!kind.remedy.is_empty() && !kind.title.is_empty());
             assert!(kinds::ALL.iter().skip(n + 1).all(|other| other.code != kind.code));
         }
+    }
+
+    #[test]
+    fn the_framework_s_refusal_of_an_address_is_worded() {
+        let answer = |status: StatusCode| (status, "Invalid UTF-8 in `id`").into_response();
+        assert!(undecoded(&answer(StatusCode::BAD_REQUEST)).is_some());
+        assert!(undecoded(&answer(StatusCode::OK)).is_none());
+        let worded = Problem::bad_request("x").respond("/x");
+        assert!(undecoded(&worded).is_none());
     }
 
     #[test]

@@ -40,7 +40,11 @@ pub async fn serve(
     let connections = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { break };
+        let place = tokio::select! {
+            () = shutdown.cancelled() => break,
+            place = Arc::clone(&room).acquire_owned() => place,
+        };
+        let Ok(place) = place else { break };
         let stream = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {

@@ -117,6 +117,11 @@ impl Store for SqliteStore {
         write!(self, Durable, |db| connections::update(db, &edited))
     }
 
+    async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError> {
+        let sha256 = sha256.to_owned();
+        write!(self, Lazy, |db| connections::accept_version(db, id, &sha256))
+    }
+
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
         let deleted = write!(self, Durable, |db| connections::delete(db, id, force));
         self.known.forget();

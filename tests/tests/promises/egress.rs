@@ -223,7 +223,7 @@ fn a_redirect_is_followed_inside_the_grant_only_and_never_for_a_write() {
         );
         let before = bench.granted.requests().len();
         let _ = bench.call(json!({"target": at("/loop"), "via": via}));
-        assert!(bench.granted.requests().len() - before <= 30, "{via}: a loop of redirects ends");
+        assert!(bench.granted.requests().len() - before <= 11, "{via}: a loop of redirects ends");
         let before = bench.granted.requests().len();
         let _ =
             bench.call(json!({"target": at("/home"), "via": via, "method": "POST", "body": "x"}));
@@ -243,7 +243,9 @@ fn an_answer_without_end_and_a_bomb_hit_the_limit() {
     assert!(bomb.len() < 1 << 20);
     let good = bench.host.connect("good", "good", json!({}), json!({}));
     let bombs = || endless_answers(&bench, &bomb);
-    bombs(); // once before: what the first run maps stays
+    for _ in 0..3 {
+        bombs(); // before: what each thread's first large bodies map stays with it
+    }
     harms_nobody(&bench.host, &good, "endless answers and bombs", bombs);
 }
 
@@ -270,8 +272,9 @@ fn is_limited(bench: &Bench, via: &str, what: &str) {
     let target = format!("{}/", bench.granted.url());
     let answer =
         bench.host.create(&bench.connect(json!({"target": target, "via": via})), &failed_test());
-    let event = bench.host.event(&answer.event()).to_string();
-    assert!(event.contains("response_body_bytes"), "{via}, {what}: {event}");
+    let calls = bench.host.event(&answer.event())["runs"][0]["calls"].clone();
+    let why = calls[0]["error"].as_str().unwrap_or_default();
+    assert!(why.contains("limits.response_body_bytes"), "{via}, {what}: {calls}");
 }
 
 fn gzip_of_zeros(length: usize) -> Vec<u8> {

@@ -42,13 +42,13 @@ const TRAVELLING_HEADERS: [&str; 4] = ["accept", "accept-language", "content-typ
 
 /// A request that may be sent as far as its text goes. Later it carries secrets, so it has no `Debug`.
 #[derive(Clone)]
-pub(super) struct Outbound {
-    pub(super) method: Method,
-    pub(super) effect: Effect,
-    pub(super) origin: Origin,
-    pub(super) url: Url,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Outbound {
+    pub(crate) method: Method,
+    pub(crate) effect: Effect,
+    pub(crate) origin: Origin,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Outbound {
@@ -56,7 +56,7 @@ impl Outbound {
     ///
     /// # Errors
     /// `Denied`, `Invalid` or `Limit` with the reason.
-    pub(super) fn check(
+    pub(crate) fn check(
         request: OutboundRequest,
         (origin, url): (Origin, Url),
         connection: &Connection,
@@ -70,7 +70,7 @@ impl Outbound {
     }
 
     /// The request that follows a redirect, checked like the first.
-    pub(super) fn redirected(
+    pub(crate) fn redirected(
         &self,
         status: u16,
         location: &str,
@@ -94,7 +94,7 @@ impl Outbound {
     }
 
     /// Path and query as they go over the wire.
-    pub(super) fn path_and_query(&self) -> Result<Uri, HttpError> {
+    pub(crate) fn path_and_query(&self) -> Result<Uri, HttpError> {
         path_and_query(&self.url)
     }
 
@@ -117,7 +117,7 @@ pub(super) fn effect(request: &OutboundRequest) -> Effect {
 
 /// An address as granted origin and URL. A path is put behind the only origin as text and parsed as a whole:
 /// joining would let `//host` and its like name another one.
-pub(super) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
+pub(crate) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
     check_text(text)?;
     let url = if text.starts_with('/') {
         let [only] = connection.grants.origins.as_slice() else {

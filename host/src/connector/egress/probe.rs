@@ -23,11 +23,16 @@ pub struct ProbeStep {
 }
 
 impl Egress {
-    /// Resolves, connects and (for https) agrees on TLS; the steps in their order, none after a
+    /// Under the rules of a run: resolves, connects and (for https) agrees on TLS; the steps in their order, none after a
     /// failed one.
-    pub async fn probe(&self, origin: &Origin, allow_private: bool) -> Vec<ProbeStep> {
+    pub async fn probe(
+        &self,
+        origin: &Origin,
+        allow_private: bool,
+        public_only: bool,
+    ) -> Vec<ProbeStep> {
         let until = Instant::now() + PROBE_MAX;
-        let rules = Rules { allow_private, public_only: false };
+        let rules = Rules { allow_private, public_only };
         let went_well = |step: Step| ProbeStep { name: step.as_str(), error: None };
         let failed =
             |none: NoConnection| ProbeStep { name: none.step.as_str(), error: Some(none.why) };

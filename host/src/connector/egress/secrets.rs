@@ -17,7 +17,7 @@ use super::HttpError;
 use super::outbound::{Outbound, check_body};
 
 /// Refuses a request that carries a placeholder where it would not be replaced.
-pub(super) fn check_placeholders(outbound: &Outbound, access: &Access) -> Result<(), HttpError> {
+pub(crate) fn check_placeholders(outbound: &Outbound, access: &Access) -> Result<(), HttpError> {
     for (name, text) in access.vault.placeholders() {
         if outbound.url.as_str().contains(text) {
             return Err(HttpError::Denied(format!(
@@ -40,7 +40,7 @@ pub(super) fn check_placeholders(outbound: &Outbound, access: &Access) -> Result
 ///
 /// # Errors
 /// A secret that cannot stand in a header, or a body past its limit once placeholders are replaced.
-pub(super) fn place(
+pub(crate) fn place(
     mut outbound: Outbound,
     access: &Access,
     fetched: Option<&Secret>,

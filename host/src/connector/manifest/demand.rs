@@ -43,6 +43,7 @@ impl Manifest {
         for (name, property) in all.iter().filter_map(objects).filter(|(_, p)| is_secret(p)) {
             match secret_grant(name, property, all, settings) {
                 Ok(Some(grant)) => {
+                    grants.fixed.extend(chosen_token_origin(&grant.place, property, settings));
                     grants.secrets.insert(name.clone(), grant);
                 }
                 Ok(None) => {}
@@ -245,6 +246,19 @@ fn secret_grant(
         }
     };
     Ok(Some(SecretGrant { origin, place }))
+}
+
+/// The origin that gives tokens, where the connector chose it: like every fixed one it must be public.
+fn chosen_token_origin(
+    place: &SecretPlace,
+    property: &Map<String, Value>,
+    settings: &Settings,
+) -> Option<Origin> {
+    let SecretPlace::ClientCredentials { token_url, .. } = place else { return None };
+    let named = property.get("jackfield:place")?.get("tokenUrl")?.as_str()?;
+    let given = settings.get(named).and_then(Value::as_str);
+    let by_a_person = given.is_some_and(|given| url::Url::parse(given).as_ref() == Ok(token_url));
+    if by_a_person { None } else { Origin::of(token_url).ok() }
 }
 
 /// A setting's text, or what the connector uses where it is not set.

@@ -43,6 +43,12 @@ impl Manifest {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
+    /// Whether there is a setting or a secret of that name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        properties(&self.settings_schema).contains_key(name)
+    }
+
     fn secret_problems(
         &self,
         all: &Map<String, Value>,

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::connector::compile::compile;
+use crate::connector::compile::{compile, shortened};
 use crate::connector::engine::{Engine, Loaded};
 use crate::connector::manifest::Manifest;
 use crate::connector::sandbox::Sandbox;
@@ -93,12 +93,16 @@ impl Shelf {
     /// Compiles a file's content, loads it and asks it who it is.
     ///
     /// # Errors
-    /// Why this is no connector that the host can use.
+    /// Why this is no connector that the host can use, in words of a bounded length.
     pub(super) async fn make(
         &self,
         wasm: Vec<u8>,
         limits: &Limits,
     ) -> Result<Arc<Version>, String> {
+        self.made(wasm, limits).await.map_err(|why| shortened(&why))
+    }
+
+    async fn made(&self, wasm: Vec<u8>, limits: &Limits) -> Result<Arc<Version>, String> {
         let sha256 = sha256_of(&wasm);
         if let Some(version) = self.known(&sha256) {
             return Ok(version);

@@ -29,15 +29,21 @@ impl Dispatch {
             return Ok(TryReport { steps, reached: None });
         }
         let checked = self.check(&entry).await?;
-        let credentials = match &checked {
-            Err(refusal @ Refusal::CredentialsRefused(_)) => Some(refusal.to_string()),
-            _ => None,
-        };
-        let refused = credentials.is_some();
-        steps.push(TryStep { name: "credentials", error: credentials });
-        if !refused {
-            let error = checked.as_ref().err().map(ToString::to_string);
-            steps.push(TryStep { name: "project", error });
+        let mut step = |name, error| steps.push(TryStep { name, error });
+        match &checked {
+            Ok(_) => {
+                step("credentials", None);
+                step("project", None);
+            }
+            Err(refusal @ Refusal::CredentialsRefused(_)) => {
+                step("credentials", Some(refusal.to_string()));
+            }
+            Err(refusal @ Refusal::Rejected(_)) => {
+                step("credentials", None);
+                step("project", Some(refusal.to_string()));
+            }
+            // It says nothing about either.
+            Err(refusal) => step("check", Some(refusal.to_string())),
         }
         Ok(TryReport { steps, reached: checked.ok() })
     }
@@ -47,7 +53,9 @@ impl Dispatch {
         let connection = &entry.access.connection;
         let mut steps = Vec::new();
         for origin in &connection.grants.origins {
-            for step in self.inner.parts.egress.probe(origin, connection.allow_private).await {
+            let (private, public) =
+                (connection.allow_private, connection.grants.fixed.contains(origin));
+            for step in self.inner.parts.egress.probe(origin, private, public).await {
                 let error = step.error.map(|why| format!("{origin}: {why}"));
                 let failed = error.is_some();
                 steps.push(TryStep { name: step.name, error });

@@ -85,7 +85,7 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>
 }
 
 async fn list(State(app): App) -> Response {
-    let all: Vec<_> = app.dispatch.connections().iter().map(shape).collect();
+    let all: Vec<_> = app.dispatch.connections().iter().map(|one| shape(&app, one)).collect();
     answer(StatusCode::OK, &json!({"connections": all}))
 }
 
@@ -103,7 +103,7 @@ async fn create(State(app): App, Body(body): Body<Create>) -> Result<Response, P
         allow_private: body.allow_private,
     };
     let shown = app.dispatch.create_connection(new).await?;
-    Ok(answer(StatusCode::CREATED, &with_url(&shown, &app.base_url)))
+    Ok(answer(StatusCode::CREATED, &with_url(&app, &shown)))
 }
 
 /// What Test Manager would send to this connection, sent by an admin: the path below `hook` is the one
@@ -123,7 +123,7 @@ async fn hook(
 
 async fn show(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = app.dispatch.connection(&id).ok_or_else(|| Problem::not_found("connection"))?;
-    Ok(answer(StatusCode::OK, &shape(&found)))
+    Ok(answer(StatusCode::OK, &shape(&app, &found)))
 }
 
 async fn edit(
@@ -143,7 +143,7 @@ async fn edit(
         force,
     };
     let edited = app.dispatch.edit_connection(id, edit).await?;
-    Ok(answer(StatusCode::OK, &shape(&edited)))
+    Ok(answer(StatusCode::OK, &shape(&app, &edited)))
 }
 
 async fn delete(
@@ -163,7 +163,7 @@ async fn rotate_token(
 ) -> Result<Response, Problem> {
     let id = connection_id(&app.dispatch, &id)?;
     let shown = app.dispatch.rotate_token(id, grace_s).await?;
-    Ok(answer(StatusCode::OK, &with_url(&shown, &app.base_url)))
+    Ok(answer(StatusCode::OK, &with_url(&app, &shown)))
 }
 
 async fn pause(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -177,7 +177,7 @@ async fn resume(State(app): App, Path(id): Path<String>) -> Result<Response, Pro
 async fn set_paused(app: &AppState, id: &str, paused: bool) -> Result<Response, Problem> {
     let id = connection_id(&app.dispatch, id)?;
     let connection = app.dispatch.pause_connection(id, paused).await?;
-    Ok(answer(StatusCode::OK, &shape(&connection)))
+    Ok(answer(StatusCode::OK, &shape(app, &connection)))
 }
 
 async fn try_out(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -191,25 +191,33 @@ async fn try_out(State(app): App, Path(id): Path<String>) -> Result<Response, Pr
 async fn accept(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
     let id = connection_id(&app.dispatch, &id)?;
     let accepted = app.dispatch.accept_connection(id).await?;
-    Ok(answer(StatusCode::OK, &shape(&accepted)))
+    Ok(answer(StatusCode::OK, &shape(&app, &accepted)))
 }
 
-fn with_url(shown: &Shown, base_url: &str) -> Value {
-    let url = format!("{base_url}/hooks/{}", shown.token.reveal());
-    with(shape(&shown.connection), "webhook_url", url.into())
+fn with_url(app: &AppState, shown: &Shown) -> Value {
+    let url = format!("{}/hooks/{}", app.base_url, shown.token.reveal());
+    with(shape(app, &shown.connection), "webhook_url", url.into())
 }
 
-fn shape(connection: &Connection) -> Value {
+fn shape(app: &AppState, connection: &Connection) -> Value {
     let instant = |at: &jiff::Timestamp| at.to_string();
     let error = connection.last_error.as_ref();
+    let needs_consent = app.dispatch.registry().needs_consent(connection);
+    let status = match (connection.paused, &needs_consent) {
+        (true, _) => "paused",
+        (false, Some(_)) => "needs-consent",
+        (false, None) => "active",
+    };
     json!({
         "id": connection.id.to_string(),
         "name": connection.name,
         "connector": connection.connector.as_str(),
+        "status": status,
         "settings": connection.settings,
         "secrets_set": connection.secrets_set,
         "grants": grants(&connection.grants),
         "accepted_sha256": connection.accepted_sha256,
+        "needs_consent": needs_consent,
         "project": connection.project,
         "allow_private": connection.allow_private,
         "paused": connection.paused,

@@ -25,7 +25,7 @@ const FOUND_MAX: usize = 60;
 
 /// What arrived of a body.
 #[derive(Debug, Default)]
-pub(super) struct Arrived {
+pub(crate) struct Arrived {
     /// Its first bytes, up to the limit.
     pub(super) bytes: Bytes,
     /// Why that is not all.
@@ -39,7 +39,7 @@ enum Cut {
 }
 
 /// Reads up to the limit; never fails, so that what did arrive can be recorded.
-pub(super) async fn read(body: Body) -> Arrived {
+pub(crate) async fn read(body: Body) -> Arrived {
     let mut bytes = BytesMut::new();
     let cut = match tokio::time::timeout(BODY_TIMEOUT, collect(body, &mut bytes)).await {
         Ok(cut) => cut,
@@ -74,7 +74,7 @@ impl Arrived {
     }
 
     /// The failed test that a Create Defect is about.
-    pub(super) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
+    pub(crate) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
         match &self.cut {
             Some(Cut::TooLarge) => return Err(Problem::too_large(BODY_BYTES_MAX / 1024)),
             Some(Cut::Broken(why)) => {

@@ -10,22 +10,22 @@ use crate::domain::{ConnectionId, DefectId, Event, EventId, EventKind, Outcome, 
 use super::body::Arrived;
 
 /// One request below `/hooks`, read whole.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     pub(super) id: EventId,
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Arrived,
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Arrived,
     /// What stands where a token stands.
     pub(super) token: String,
     /// Path below the token, query excluded.
-    pub(super) path: String,
+    pub(crate) path: String,
     query: Option<String>,
     received_at: Timestamp,
     started: Instant,
 }
 
 /// What stands where a token stands, and the path below it.
-pub(super) fn token_and_path(path: &str) -> (String, String) {
+pub(crate) fn token_and_path(path: &str) -> (String, String) {
     let below = path.strip_prefix("/hooks").unwrap_or(path);
     let below = below.strip_prefix('/').unwrap_or(below);
     let end = below.find('/').unwrap_or(below.len());
@@ -36,12 +36,14 @@ pub(super) fn token_and_path(path: &str) -> (String, String) {
 /// Words in the names of headers that carry credentials.
 const CREDENTIAL_WORDS: [&str; 7] =
     ["auth", "cookie", "key", "token", "secret", "signature", "password"];
+/// Longest name of a scheme (`AWS4-HMAC-SHA256` has 16 characters): a longer word is the credential.
+const SCHEME_MAX: usize = 20;
 /// Headers that an unrecognised request's event keeps at most.
 const HEADERS_MAX: usize = 64;
 
 impl Incoming {
     /// Takes a request apart; `received_at` and `started` are when its head was there.
-    pub(super) fn new(
+    pub(crate) fn new(
         id: EventId,
         (token, path): (String, String),
         parts: Parts,
@@ -63,7 +65,7 @@ impl Incoming {
     }
 
     /// Its event; `status` is the answer's, absent while it runs.
-    pub(super) fn event(
+    pub(crate) fn event(
         &self,
         kind: EventKind,
         connection: Option<ConnectionId>,
@@ -86,11 +88,13 @@ impl Incoming {
 
     fn received(&self, kind: EventKind) -> Received {
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-        let mut received = Received {
-            method: self.method.to_string(),
-            path: self.without_token(&format!("{}{query}", self.path)),
-            ..Received::default()
+        let path = match kind {
+            // It opened nothing here and may yet be somebody's token, in the wrong place.
+            EventKind::NoConnection => without_tokens(&self.path),
+            _ => self.without_token(&format!("{}{query}", self.path)),
         };
+        let mut received =
+            Received { method: self.method.to_string(), path, ..Received::default() };
         if kind == EventKind::Unrecognised {
             received.headers = self
                 .headers
@@ -113,12 +117,21 @@ impl Incoming {
     }
 }
 
+/// A path whose long words are cut: 20 characters and more may be a token.
+fn without_tokens(path: &str) -> String {
+    let word =
+        |word: &str| if word.chars().count() < 20 { word.to_owned() } else { "…".to_owned() };
+    path.split('/').map(word).collect::<Vec<_>>().join("/")
+}
+
 /// A header's value, or only scheme and length where its name says that it is a credential.
 fn masked(name: &HeaderName, value: &str) -> String {
     if !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
         return value.to_owned();
     }
-    let is_scheme = |word: &str| word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_scheme = |word: &str| {
+        word.len() <= SCHEME_MAX && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
     match value.split_once(' ') {
         Some((scheme, rest)) if name.as_str().contains("auth") && is_scheme(scheme) => {
             format!("{scheme} ({} characters)", rest.chars().count())
@@ -163,6 +176,13 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_that_stands_first_is_no_scheme() {
+        let shown = |value| masked(&http::header::AUTHORIZATION, value);
+        assert_eq!(shown("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
+        assert_eq!(shown("0123456789abcdef01234 a"), "(23 characters)");
+    }
+
+    #[test]
     fn an_event_keeps_neither_token_nor_credentials() {
         let incoming = incoming("/hooks/t0ken/new/way?x=1");
         let outcome = || Outcome::word("not-found");
@@ -175,5 +195,8 @@ mod tests {
         assert!(!text.contains("very-secret") && !text.contains("t0ken"), "{text}");
         let nobody = incoming.event(EventKind::NoConnection, None, Some(404), outcome(), None);
         assert!(nobody.request.headers.is_empty());
+        let lost = self::incoming("/hooks//AbCdEfGhIjKlMnOpQrStUvWxYz/defects?token=secret");
+        let lost = lost.event(EventKind::NoConnection, None, Some(404), outcome(), None);
+        assert_eq!(lost.request.path, "/…/defects");
     }
 }

@@ -10,7 +10,7 @@ use crate::config::Webhook;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// Create Defect; with nothing in its body, a probe.
     CreateOrProbe,
     /// Create Defect.
@@ -24,7 +24,7 @@ pub(super) enum Meaning {
 }
 
 /// The meaning of a path below the token, query excluded.
-pub(super) fn meaning(method: &Method, path: &str, config: &Webhook) -> Meaning {
+pub(crate) fn meaning(method: &Method, path: &str, config: &Webhook) -> Meaning {
     let path = path.trim_matches('/');
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let posts = *method == Method::POST;

@@ -125,6 +125,20 @@ pub(super) async fn update(
     put_secrets(db, it.id, &edited.secrets).await
 }
 
+/// Remembers the version that serves it.
+pub(super) async fn accept_version(
+    db: &mut SqliteConnection,
+    id: ConnectionId,
+    sha256: &str,
+) -> Result<(), StoreError> {
+    let moved = sqlx::query("UPDATE connections SET accepted_sha256 = ? WHERE id = ?")
+        .bind(sha256)
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    exists(moved.rows_affected())
+}
+
 /// Removes one with all that hangs on it.
 pub(super) async fn delete(
     db: &mut SqliteConnection,

@@ -7,11 +7,11 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
 };
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::StoreError;
@@ -39,10 +39,40 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
 pub(super) async fn open(path: &Path, sealer: &Sealer) -> Result<SqliteConnection, StoreError> {
     private(path)?;
     let mut connection = options(path).connect().await.map_err(|error| unusable(path, &error))?;
-    MIGRATIONS.run(&mut connection).await.map_err(|error| not_migrated(path, error))?;
-    check_key(path, &mut connection, sealer).await?;
-    check_pages(path, &mut connection).await?;
-    Ok(connection)
+    match prepare(path, &mut connection, sealer).await {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            // Whatever is refused is left as it was, without a log beside it.
+            let _ = connection.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn prepare(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    sealer: &Sealer,
+) -> Result<(), StoreError> {
+    MIGRATIONS.run(&mut *connection).await.map_err(|error| not_migrated(path, error))?;
+    check_key(path, connection, sealer).await?;
+    check_pages(path, connection).await
+}
+
+/// A failure of the running store, with what mends it.
+pub(super) fn told(error: &sqlx::Error) -> String {
+    match primary_code(error) {
+        Some(8 | 10 | 13 | 14) => {
+            format!("{error}; see to the free space and the rights of the data folder")
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// SQLite's primary result code: the low byte.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let sqlx::Error::Database(cause) = error else { return None };
+    Some(cause.code()?.parse::<u32>().ok()? & 0xff)
 }
 
 /// What decides about defects must be whole before anybody relies on it; history is not worth the time.
@@ -75,6 +105,8 @@ pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
                 .filename(path)
                 .read_only(true)
                 .busy_timeout(BUSY)
+                // They look up single rows: half a MiB of pages is plenty.
+                .pragma("cache_size", "-512")
                 .disable_statement_logging(),
         )
         .await
@@ -95,12 +127,7 @@ fn private(path: &Path) -> Result<(), StoreError> {
 
 fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
     let path = path.display();
-    let code = match error {
-        sqlx::Error::Database(cause) => cause.code().and_then(|code| code.parse::<u32>().ok()),
-        _ => None,
-    };
-    // The low byte is SQLite's primary result code.
-    StoreError::Unusable(match code.map(|code| code & 0xff) {
+    StoreError::Unusable(match primary_code(error) {
         Some(11 | 26) => format!(
             "{path} is damaged or no database: restore the data folder from a backup ({error})"
         ),
@@ -170,8 +197,11 @@ async fn sealed_word(connection: &mut SqliteConnection) -> Result<Option<Vec<u8>
 pub(super) async fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     let failed = |error: sqlx::Error| unusable(path, &error);
     let mut connection = options(path).connect().await.map_err(failed)?;
-    let kept = sealed_word(&mut connection).await.map_err(failed)?;
-    Ok(kept.is_some_and(|kept| sealer.open_sealed(KEY_CHECK, &Sealed(kept)).is_ok()))
+    let kept = sealed_word(&mut connection).await;
+    let _ = connection.close().await;
+    Ok(kept
+        .map_err(failed)?
+        .is_some_and(|kept| sealer.open_sealed(KEY_CHECK, &Sealed(kept)).is_ok()))
 }
 
 /// The smallest write there is, to learn whether one succeeds.

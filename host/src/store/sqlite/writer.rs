@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::file::told;
 use crate::store::StoreError;
 
 /// Operations that may wait; a caller past it waits for room, a lazy one is dropped.
@@ -153,12 +154,12 @@ where
 
     fn answer(self: Box<Self>, failure: Option<&str>) {
         let result = match (self.result, failure) {
+            (Some(Err(StoreError::Database(error))), _) => Err(StoreError::Unusable(told(&error))),
             (Some(Err(error)), _) => Err(error),
             (Some(Ok(value)), None) => Ok(value),
-            (_, why) => Err(StoreError::Unusable(format!(
-                "nothing was written: {}",
-                why.unwrap_or("the operation did not run")
-            ))),
+            (_, why) => {
+                Err(StoreError::Unusable(why.unwrap_or("the operation did not run").to_owned()))
+            }
         };
         match (self.reply, result) {
             // A caller that went away needs no answer.
@@ -191,7 +192,7 @@ impl Desk {
                 }
                 taken = jobs.recv_many(&mut batch, BATCH) => if taken == 0 { break },
             }
-            let failure = self.write(&mut batch).await.err().map(|error| error.to_string());
+            let failure = self.write(&mut batch).await.err().map(|error| told(&error));
             if failure.is_some() {
                 self.roll_back().await;
             }

@@ -149,7 +149,7 @@ async fn the_probe_says_how_far_it_came() {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut bench = Bench::granting(&[]);
     let steps = async |bench: &Bench, origin: &str| {
-        let steps = bench.egress().probe(&origin.parse().unwrap(), false).await;
+        let steps = bench.egress().probe(&origin.parse().unwrap(), false, false).await;
         steps.iter().map(|step| (step.name, step.error.is_none())).collect::<Vec<_>>()
     };
     let untrusted = steps(&bench, &origin).await;

@@ -59,7 +59,7 @@ async fn a_batch_that_cannot_be_committed_is_answered_so_and_the_next_one_is_wri
     });
     let lost = failed_test(1);
     let (broken, lost) = tokio::join!(broken, try_claim(&store, id, &lost, at(0)));
-    assert!(matches!(broken, Err(StoreError::Unusable(text)) if text.contains("nothing was")));
+    assert!(matches!(broken, Err(StoreError::Unusable(_))), "{broken:?}");
     assert!(lost.is_ok() || matches!(lost, Err(StoreError::Unusable(_))));
     store.ready().await.unwrap();
     let other = try_claim(&store, id, &failed_test(2), at(0)).await;
