@@ -284,13 +284,13 @@ fn refuses_to_start(host: &mut TestHost, words: &[&str]) {
         assert!(line.contains(word), "{word:?} is missing: {line}");
     }
     let after = files(host);
-    assert_eq!(
-        before.keys().collect::<Vec<_>>(),
-        after.keys().collect::<Vec<_>>(),
-        "files came or went"
-    );
+    // SQLite may leave an empty log beside a file that it cannot read to its end.
+    let new = after.keys().filter(|name| !before.contains_key(*name));
+    let new: Vec<_> =
+        new.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
+    assert!(new.is_empty(), "files came: {new:?}");
     for (name, bytes) in before {
-        assert!(after[&name] == bytes, "{name} was changed");
+        assert!(after.get(&name) == Some(&bytes), "{name} was changed");
     }
 }
 
