@@ -1,7 +1,7 @@
 //! Everything is explained: one event id ties webhook, guest log, outbound calls, defect and answer
 //! together; requests that reached no connection are listed too; pages go on where they ended.
 
-use jackfield_tests::{Guest, Setup, failed_test, until};
+use jackfield_tests::{Guest, Peer, Reply, Response, Setup, failed_test, until};
 use serde_json::{Value, json};
 
 #[test]
@@ -91,4 +91,24 @@ fn events_go_when_they_are_too_many() {
     made.reverse();
     assert_eq!(kept, made[..5], "the newest stay");
     assert_eq!(host.admin().get(&format!("/events/{}", made[19])).status, 404);
+}
+
+/// The host cannot keep its promise for a connector that hides its write, so it says so.
+#[test]
+fn a_defect_made_without_a_journalled_write_is_reported() {
+    let host = Setup::new()
+        .plugin("instant", &Guest::named("instant"))
+        .plugin("good", &Guest::named("good"))
+        .start();
+    let tracker = Peer::start(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":1}}"#)));
+    let hides = host.connect("hides", "instant", json!({}), json!({}));
+    let writes = host.connect("writes", "good", json!({"url": tracker.url()}), json!({}));
+    let reported = |connection| {
+        let answer = host.create(connection, &failed_test());
+        let _ = answer.expect(200);
+        let log = host.event(&answer.event())["runs"][0]["log"].to_string();
+        log.contains("without a journalled write")
+    };
+    assert!(reported(&hides), "nobody would know");
+    assert!(!reported(&writes), "an honest connector is not accused");
 }

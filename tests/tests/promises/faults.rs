@@ -211,3 +211,53 @@ fn last_known_counts_are_served_with_their_age_while_the_tracker_is_down() {
         (host.kpis(&connection, "1").json()["criticalDefects"] == 2).then_some(())
     });
 }
+
+/// What a person decides, on the command line, is done, and kept with who and when.
+#[test]
+fn a_person_adopts_gives_up_and_releases() {
+    let host = Setup::new().plugin("good", &Guest::named("good")).start();
+    let tracker = Peer::start(|exchange| match exchange.request.method.as_str() {
+        "POST" => Reply::Reset(Vec::new()),
+        _ => Reply::Answer(Response::json(200, "[]")),
+    });
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let doubtful = |test: &serde_json::Value| {
+        let _ = until("the doubt to be told", 30, || {
+            let answer = host.create(&connection, test);
+            (answer.status == 409).then_some(answer)
+        });
+        let doubts = host.admin().get("/defects?state=in-doubt").expect(200);
+        doubts["defects"][0]["id"].as_str().expect("the defect in doubt").to_owned()
+    };
+    let decide = |words: &[&str]| {
+        let done = host.cli(words).output().expect("the command line runs");
+        assert!(done.status.success(), "{words:?}: {done:?}");
+    };
+    let decided = |id: &str, what: &str| {
+        let shown = host.admin().get(&format!("/defects/{id}")).expect(200);
+        let last = shown["decisions"].as_array().expect("decisions").last().cloned();
+        let last = last.expect("a decision");
+        assert_eq!(last["what"], what, "{shown}");
+        assert!(last["by"].is_string() && last["at"].is_string(), "who and when: {last}");
+    };
+
+    let adopted = failed_test();
+    let id = doubtful(&adopted);
+    decide(&["defects", "settle", &id, "--adopt", "QA-17"]);
+    decided(&id, "adopt");
+    assert_eq!(host.create(&connection, &adopted).expect(200)["id"], "QA-17");
+
+    let given_up = failed_test();
+    let id = doubtful(&given_up);
+    decide(&["defects", "settle", &id, "--give-up"]);
+    decided(&id, "give-up");
+    tracker.script(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":9}}"#)));
+    assert_eq!(host.create(&connection, &given_up).expect(200)["id"], "9", "a click runs afresh");
+
+    let before = tracker.requests_by("POST").len();
+    decide(&["defects", "release", &id]);
+    decided(&id, "release");
+    let _ = host.create(&connection, &given_up).expect(200);
+    let _ = host.create(&connection, &given_up).expect(200);
+    assert_eq!(tracker.requests_by("POST").len() - before, 1, "one more, once");
+}
