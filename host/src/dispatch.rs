@@ -68,6 +68,8 @@ struct Inner {
     flights: Flights,
     counted: KpiCache,
     tasks: TaskTracker,
+    /// Held by the edit under way: each reads the whole connection and writes it back.
+    editing: tokio::sync::Mutex<()>,
 }
 
 /// A created, repeated or adopted defect.
@@ -103,6 +105,7 @@ impl Dispatch {
             flights: Flights::default(),
             counted: KpiCache::default(),
             tasks: TaskTracker::new(),
+            editing: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -21,6 +21,9 @@ pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
 /// The variable that may hold the key to change to.
 pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 
+/// Longest secret, bytes: whatever a tracker answers is searched for it in many forms.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+
 /// Why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -42,6 +45,9 @@ pub enum SecretError {
     /// A variable whose name is not allowed.
     #[error("the variable {0} starts with no prefix that `secret_env_prefixes` allows")]
     EnvNotAllowed(String),
+    /// Too long to be looked for in every answer.
+    #[error("it is longer than {SECRET_BYTES_MAX} bytes")]
+    TooLong,
     /// A variable that is not set.
     #[error("the variable {0} is not set for the server")]
     EnvMissing(String),
@@ -88,6 +94,15 @@ impl Secret {
     /// # Errors
     /// The reference is not allowed, or leads nowhere.
     pub fn resolve(
+        &self,
+        file_roots: &[PathBuf],
+        env_prefixes: &[String],
+    ) -> Result<Self, SecretError> {
+        let value = self.referred(file_roots, env_prefixes)?;
+        if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
+    }
+
+    fn referred(
         &self,
         file_roots: &[PathBuf],
         env_prefixes: &[String],
@@ -293,5 +308,7 @@ mod tests {
             assert!(matches!(refused, Err(SecretError::EnvNotAllowed(_))), "{variable}");
         }
         assert_eq!(get("plain".to_owned()).unwrap().reveal(), "plain");
+        assert!(get("x".repeat(SECRET_BYTES_MAX)).is_ok());
+        assert!(matches!(get("x".repeat(SECRET_BYTES_MAX + 1)), Err(SecretError::TooLong)));
     }
 }

@@ -167,6 +167,7 @@ impl Dispatch {
         id: ConnectionId,
         edit: ConnectionEdit,
     ) -> Result<Connection, ConnectionError> {
+        let _one_at_a_time = self.inner.editing.lock().await;
         let mut stored = self.stored(id).await?;
         let before = stored.connection.grants.clone();
         let mut wrong: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
@@ -212,6 +213,7 @@ impl Dispatch {
         id: ConnectionId,
         paused: bool,
     ) -> Result<Connection, ConnectionError> {
+        let _one_at_a_time = self.inner.editing.lock().await;
         let mut stored = self.stored(id).await?;
         stored.connection.paused = paused;
         self.change(&stored).await
@@ -262,6 +264,7 @@ impl Dispatch {
     /// # Errors
     /// No such connection, nothing to accept, or settings missing for it.
     pub async fn accept_connection(&self, id: ConnectionId) -> Result<Connection, ConnectionError> {
+        let _one_at_a_time = self.inner.editing.lock().await;
         let mut stored = self.stored(id).await?;
         let newest = self.newest(&stored.connection.connector)?;
         let grants =
