@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::columns::{DefectJson, from_json, signed, time, to_json, uuid, word};
+use super::columns::{DefectJson, signed, time, to_json, uuid, word};
 use super::records::{Row, newest};
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease,
@@ -25,22 +25,9 @@ pub(super) async fn known(
     connection: ConnectionId,
     test: &FailedTest,
 ) -> Result<Option<(DefectId, Defect)>, StoreError> {
-    let (execution, case, variation) = test.key();
-    let newest: Option<(String, String, bool, Option<String>)> = sqlx::query_as(
-        "SELECT id, state, closed, defect FROM defects
-         WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
-           AND variation_id = ?
-         ORDER BY generation DESC LIMIT 1",
-    )
-    .bind(connection.to_string())
-    .bind(execution)
-    .bind(case)
-    .bind(variation)
-    .fetch_optional(pool)
-    .await?;
-    match newest {
-        Some((id, state, false, Some(defect))) if state == DefectState::Created.as_str() => {
-            Ok(Some((DefectId(uuid(&id)?), from_json::<DefectJson>(&defect)?.into())))
+    match newest(pool, connection, test).await? {
+        Some(row) if row.state == DefectState::Created.as_str() && !row.closed => {
+            row.known_defect()?.map(|defect| Ok((row.id()?, defect))).transpose()
         }
         _ => Ok(None),
     }
