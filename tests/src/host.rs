@@ -224,6 +224,26 @@ impl TestHost {
         self.anyone().json("POST", &format!("{}/defects", connection.hook), test)
     }
 
+    /// Repeats a Create Defect until its answer is final: the defect, or the detail of a 409.
+    ///
+    /// # Errors
+    /// Nobody knows whether the defect was made.
+    ///
+    /// # Panics
+    /// After a minute without one, or at any other answer.
+    #[track_caller]
+    pub fn settled(&self, connection: &Connection, test: &Value) -> Result<Value, String> {
+        until("the repeat to be answered", 60, || {
+            let answer = self.create(connection, test);
+            match answer.status {
+                200 => Some(Ok(answer.json())),
+                409 => Some(Err(answer.problem(409))),
+                503 | 504 => None,
+                _ => panic!("{answer:?}"),
+            }
+        })
+    }
+
     /// Sends a Create Defect on a thread of its own; `None` where the connection broke.
     #[must_use]
     pub fn create_aside(

@@ -4,7 +4,7 @@
 
 use jackfield_tests::{
     Connection, Exchange, Gate, Guest, Peer, Point, Project, Redmine, Reply, Setup, TestHost,
-    failed_test, states, until,
+    failed_test, states,
 };
 use serde_json::{Value, json};
 
@@ -138,15 +138,7 @@ impl Bench {
 
     /// Repeats the click until its answer is final: the defect, or 409.
     fn repeat(&self, test: &Value) -> Result<Value, String> {
-        until("the repeat to be answered", 60, || {
-            let answer = self.host.create(&self.connection, test);
-            match answer.status {
-                200 => Some(Ok(answer.json())),
-                409 => Some(Err(answer.problem(409))),
-                503 | 504 => None,
-                _ => panic!("{answer:?}"),
-            }
-        })
+        self.host.settled(&self.connection, test)
     }
 
     /// What a person types when told 409.

@@ -31,15 +31,7 @@ fn bench() -> Bench {
 impl Bench {
     /// Repeats the click until the answer is final: the defect, or 409.
     fn settled(&self, test: &Value) -> Result<Value, String> {
-        until("the repeat to be answered", 60, || {
-            let answer = self.host.create(&self.connection, test);
-            match answer.status {
-                200 => Some(Ok(answer.json())),
-                409 => Some(Err(answer.problem(409))),
-                503 | 504 => None,
-                _ => panic!("{answer:?}"),
-            }
-        })
+        self.host.settled(&self.connection, test)
     }
 
     fn the_only_issue(&self) -> String {
