@@ -65,7 +65,7 @@ pub(crate) fn harms_nobody<T>(
     let events = beside.end();
     let waited: u64 = events.iter().map(|event| waits_its_turn(host, event, 1)).sum();
     println!("{what}: the last {} good events waited {waited} ticks", events.len());
-    until(&format!("{what}: resident memory to come back"), 10, || {
+    until(&format!("{what}: resident memory to come back"), 30, || {
         (host.resident_bytes() <= before + before / 10).then_some(())
     });
     came
