@@ -141,8 +141,13 @@ pub trait Store: Send + Sync {
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
     /// Adds one. `Conflict` where the name is taken.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
-    /// Replaces one's editable columns and secrets (not its tokens, successes and errors).
-    async fn update_connection(&self, edited: &StoredConnection) -> Result<(), StoreError>;
+    /// Replaces one's editable columns and secrets (not its tokens, successes and errors). `Conflict`
+    /// where an origin goes while creates run or are in doubt, unless forced.
+    async fn update_connection(
+        &self,
+        edited: &StoredConnection,
+        force: bool,
+    ) -> Result<(), StoreError>;
     /// Remembers the version that serves one from now on.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
     /// Removes one with its events, defects and counts. `Conflict` where creates run or are in
@@ -156,8 +161,6 @@ pub trait Store: Send + Sync {
         tail: &str,
         grace_until: Timestamp,
     ) -> Result<(), StoreError>;
-    /// How many of a connection's creates run or are in doubt.
-    async fn unsettled(&self, id: ConnectionId) -> Result<u64, StoreError>;
 
     /// The defect of a failed test, where it is known: what answers a repeat. Only reads.
     async fn known_defect(

@@ -35,8 +35,8 @@ Example:
         #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
         grace_s: u32,
     },
-    /// Accepts what a newer version of the connector asks for
-    Accept { name: String },
+    /// Accepts what a newer version of the connector asks for, and gives it what it needs
+    Accept(Accept),
     /// Deletes a connection with its events and defects
     Delete {
         name: String,
@@ -62,22 +62,41 @@ pub(super) struct Edit {
     /// A new name
     #[arg(long, value_name = "NAME")]
     rename: Option<String>,
+    /// Answers KPIs of every Test Manager project
+    #[arg(long, conflicts_with = "project")]
+    any_project: bool,
+    #[command(flatten)]
+    values: Values,
+    #[command(flatten)]
+    removed: Removed,
+}
+
+#[derive(Args)]
+pub(super) struct Accept {
+    name: String,
+    #[command(flatten)]
+    given: Given,
+    #[command(flatten)]
+    removed: Removed,
+}
+
+#[derive(Args)]
+struct Removed {
     /// A setting to remove
     #[arg(long, value_name = "KEY")]
     unset: Vec<String>,
-    #[command(flatten)]
-    values: Values,
+    /// A secret to remove
+    #[arg(long, value_name = "KEY")]
+    unset_secret: Vec<String>,
+    /// Leaves an origin even while creates run or are in doubt
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Args)]
 struct Values {
-    /// A setting; a value that is a JSON list, number, true or false is taken as such
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// A secret: KEY=@FILE, KEY=- for stdin, KEY to be asked; or KEY=file:/PATH, KEY=env:NAME, which
-    /// the server reads
-    #[arg(long, value_name = "KEY[=@FILE]")]
-    secret: Vec<String>,
+    #[command(flatten)]
+    given: Given,
     /// The one Test Manager project whose KPIs it answers
     #[arg(long, value_name = "ID")]
     project: Option<String>,
@@ -86,11 +105,44 @@ struct Values {
     allow_private: Option<bool>,
 }
 
-impl Values {
+#[derive(Args)]
+struct Given {
+    /// A setting; a value that is a JSON list, number, true or false is taken as such
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// A secret: KEY=@FILE, KEY=- for stdin, KEY to be asked; or KEY=file:/PATH, KEY=env:NAME, which
+    /// the server reads
+    #[arg(long, value_name = "KEY[=@FILE]")]
+    secret: Vec<String>,
+}
+
+impl Given {
     fn body(&self) -> anyhow::Result<Map<String, Value>> {
         let mut body = Map::new();
         body.insert("settings".to_owned(), pairs::settings(&self.set)?.into());
         body.insert("secrets".to_owned(), pairs::secrets(&self.secret)?.into());
+        Ok(body)
+    }
+}
+
+impl Removed {
+    /// What is removed is `null` in an edit.
+    fn add_to(self, body: &mut Map<String, Value>) {
+        for (members, names) in [("settings", self.unset), ("secrets", self.unset_secret)] {
+            if let Some(members) = body.get_mut(members).and_then(Value::as_object_mut) {
+                members.extend(names.into_iter().map(|name| (name, Value::Null)));
+            }
+        }
+    }
+
+    fn query(&self) -> &'static str {
+        if self.force { "?force=true" } else { "" }
+    }
+}
+
+impl Values {
+    fn body(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut body = self.given.body()?;
         if let Some(project) = &self.project {
             body.insert("project".to_owned(), json!(project));
         }
@@ -120,7 +172,7 @@ impl Command {
             Self::Edit(edit) => edit.run(&admin, output)?,
             Self::Pause { name } => act(&admin, output, &name, "pause", "is paused")?,
             Self::Resume { name } => act(&admin, output, &name, "resume", "is resumed")?,
-            Self::Accept { name } => act(&admin, output, &name, "accept", "is accepted")?,
+            Self::Accept(accept) => accept.run(&admin, output)?,
             Self::Try { name } => try_it(&admin, output, &name)?,
             Self::RotateToken { name, grace_s } => rotate(&admin, output, &name, grace_s)?,
             Self::Delete { name, force } => {
@@ -153,16 +205,25 @@ impl Create {
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
         let path = admin.connection_path(&self.name)?;
+        let path = format!("{path}{}", self.removed.query());
         let mut body = self.values.body()?;
-        let mut settings = body.remove("settings").unwrap_or_else(|| json!({}));
-        if let Some(settings) = settings.as_object_mut() {
-            settings.extend(self.unset.into_iter().map(|key| (key, Value::Null)));
-        }
-        body.insert("settings".to_owned(), settings);
+        self.removed.add_to(&mut body);
         body.extend(self.rename.map(|name| ("name".to_owned(), json!(name))));
-        body.retain(|_, value| value.as_object().is_none_or(|members| !members.is_empty()));
+        body.extend(self.any_project.then(|| ("project".to_owned(), Value::Null)));
         let answer = admin.patch(&path, &Value::Object(body))?;
         output.done(&format!("{} is changed", self.name), &answer);
+        Ok(())
+    }
+}
+
+impl Accept {
+    fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
+        let path = admin.connection_path(&self.name)?;
+        let path = format!("{path}/accept{}", self.removed.query());
+        let mut body = self.given.body()?;
+        self.removed.add_to(&mut body);
+        let answer = admin.post(&path, &Value::Object(body))?;
+        output.done(&format!("{}: the newest version is accepted", self.name), &answer);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What an admin does to connections: validated against the connector's manifest, secrets sealed,
 //! grants recorded, the directory refreshed.
 
+mod consent;
 mod fitting;
 mod trying;
 
@@ -49,7 +50,7 @@ pub struct ConnectionEdit {
     pub project: Option<Option<String>>,
     /// Whether names may resolve to private addresses.
     pub allow_private: Option<bool>,
-    /// Change an origin even while creates run or are in doubt.
+    /// Leave an origin even while creates run or are in doubt.
     pub force: bool,
 }
 
@@ -80,6 +81,9 @@ pub enum ConnectionError {
     /// The connector is missing, compiling or broken.
     #[error("{0}")]
     NoConnector(String),
+    /// It takes a person's consent, or there is nothing to consent to.
+    #[error("{0}")]
+    Consent(String),
     /// The store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -157,51 +161,29 @@ impl Dispatch {
         Ok(Shown { connection: stored.connection, token })
     }
 
-    /// Edits a connection; validated as a whole afterwards. Settings that only the newest version
-    /// of the connector takes accept that version.
+    /// Edits a connection; validated as a whole afterwards, against the version that serves it.
     ///
     /// # Errors
-    /// As [`Self::create_connection`]; `Conflict` where an origin changes while creates are open.
+    /// As [`Self::create_connection`]; `Conflict` where an origin goes while creates are open;
+    /// `Consent` where the settings fit only a version that asks for more than settings.
     pub async fn edit_connection(
         &self,
         id: ConnectionId,
         edit: ConnectionEdit,
     ) -> Result<Connection, ConnectionError> {
-        let _one_at_a_time = self.inner.editing.lock().await;
-        let mut stored = self.stored(id).await?;
-        let before = stored.connection.grants.clone();
-        let mut wrong: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
-        let ConnectionEdit { name, settings, secrets, project, allow_private, force } = edit;
-        let connection = &mut stored.connection;
-        connection.name = name.unwrap_or_else(|| connection.name.clone());
-        connection.project = project.unwrap_or_else(|| connection.project.clone());
-        connection.allow_private = allow_private.unwrap_or(connection.allow_private);
-        for (name, value) in settings {
-            match value {
-                Some(value) => connection.settings.insert(name, value),
-                None => connection.settings.remove(&name),
-            };
-        }
-        let mut set = BTreeMap::new();
-        for (name, secret) in secrets {
-            match secret {
-                Some(secret) => {
-                    set.insert(name, secret);
-                }
-                None => {
-                    stored.secrets.remove(&name);
-                }
-            }
-        }
-        wrong.extend(self.seal(&mut stored, &set));
-        wrong.extend(self.grant(&mut stored.connection)?);
-        if !wrong.is_empty() {
-            return Err(ConnectionError::Invalid(wrong));
-        }
-        if !force && before.origins != stored.connection.grants.origins {
-            self.nothing_open(id).await?;
-        }
-        self.change(&stored).await
+        self.rewrite(id, edit, Self::grant).await
+    }
+
+    /// Accepts what the newest version of the connector asks for, with what the edit gives it.
+    ///
+    /// # Errors
+    /// As [`Self::edit_connection`]; `Consent` where there is nothing to accept.
+    pub async fn accept_connection(
+        &self,
+        id: ConnectionId,
+        edit: ConnectionEdit,
+    ) -> Result<Connection, ConnectionError> {
+        self.rewrite(id, edit, Self::accept).await
     }
 
     /// Pauses or resumes a connection.
@@ -216,7 +198,7 @@ impl Dispatch {
         let _one_at_a_time = self.inner.editing.lock().await;
         let mut stored = self.stored(id).await?;
         stored.connection.paused = paused;
-        self.change(&stored).await
+        self.change(&stored, false).await
     }
 
     /// Gives a connection a new webhook token; the old one works for `grace_s` seconds more.
@@ -259,46 +241,54 @@ impl Dispatch {
         })
     }
 
-    /// Accepts what the newest version of the connector asks for.
-    ///
-    /// # Errors
-    /// No such connection, nothing to accept, or settings missing for it.
-    pub async fn accept_connection(&self, id: ConnectionId) -> Result<Connection, ConnectionError> {
+    /// One edit: applied, granted what the consent allows, kept.
+    async fn rewrite(
+        &self,
+        id: ConnectionId,
+        edit: ConnectionEdit,
+        consent: fn(&Self, &mut Connection) -> Result<(), ConnectionError>,
+    ) -> Result<Connection, ConnectionError> {
         let _one_at_a_time = self.inner.editing.lock().await;
         let mut stored = self.stored(id).await?;
-        let newest = self.newest(&stored.connection.connector)?;
-        let grants =
-            fit(&stored.connection, newest.manifest()).map_err(ConnectionError::Invalid)?;
-        let accepted = stored.connection.accepted_sha256.as_deref() == Some(newest.sha256());
-        if accepted && stored.connection.grants == grants {
-            let why = format!("the newest version of `{}` asks for nothing more", newest.name());
-            return Err(StoreError::Conflict(why).into());
+        let force = edit.force;
+        let mut wrong = self.apply(edit, &mut stored);
+        match consent(self, &mut stored.connection) {
+            Err(ConnectionError::Invalid(unfit)) => wrong.extend(unfit),
+            Err(refused) if wrong.is_empty() => return Err(refused),
+            Ok(()) | Err(_) => {}
         }
-        stored.connection.grants = grants;
-        stored.connection.accepted_sha256 = Some(newest.sha256().to_owned());
-        self.change(&stored).await
+        if !wrong.is_empty() {
+            return Err(ConnectionError::Invalid(wrong));
+        }
+        self.change(&stored, force).await
     }
 
-    /// Remembers for each connection the newest version that serves it: a later one that asks for more
-    /// takes nobody back to an older one.
-    pub(super) async fn follow_versions(&self) {
-        let mut moved = false;
-        for connection in self.connections() {
-            let Some(newest) = self.registry().newest(&connection.connector) else { continue };
-            let is_new = connection.accepted_sha256.as_deref() != Some(newest.sha256());
-            if !is_new || self.registry().needs_consent(&connection).is_some() {
-                continue;
-            }
-            match self.store().accept_version(connection.id, newest.sha256()).await {
-                Ok(()) => moved = true,
-                Err(error) => {
-                    tracing::warn!(%error, "the version that serves is not remembered yet")
+    /// Does what an edit says; answers what of it cannot be taken.
+    fn apply(&self, edit: ConnectionEdit, stored: &mut StoredConnection) -> Vec<WrongSetting> {
+        let mut wrong: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
+        let connection = &mut stored.connection;
+        connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
+        connection.project = edit.project.unwrap_or_else(|| connection.project.clone());
+        connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);
+        for (name, value) in edit.settings {
+            match value {
+                Some(value) => connection.settings.insert(name, value),
+                None => connection.settings.remove(&name),
+            };
+        }
+        let mut set = BTreeMap::new();
+        for (name, secret) in edit.secrets {
+            match secret {
+                Some(secret) => {
+                    set.insert(name, secret);
+                }
+                None => {
+                    stored.secrets.remove(&name);
                 }
             }
         }
-        if moved && let Err(error) = self.load().await {
-            tracing::warn!(%error, "the connections could not be read again");
-        }
+        wrong.extend(self.seal(stored, &set));
+        wrong
     }
 
     /// As the store has it now: what an edit starts from.
@@ -308,8 +298,12 @@ impl Dispatch {
         found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
     }
 
-    async fn change(&self, stored: &StoredConnection) -> Result<Connection, ConnectionError> {
-        self.store().update_connection(stored).await?;
+    async fn change(
+        &self,
+        stored: &StoredConnection,
+        force: bool,
+    ) -> Result<Connection, ConnectionError> {
+        self.store().update_connection(stored, force).await?;
         self.load().await?;
         self.forget(stored.connection.id);
         Ok(stored.connection.clone())
@@ -319,36 +313,6 @@ impl Dispatch {
     fn forget(&self, id: ConnectionId) {
         self.inner.counted.forget(id);
         self.inner.breakers.forget(id);
-    }
-
-    /// Grants what the serving version asks for, or the newest where the settings fit only that.
-    fn grant(&self, connection: &mut Connection) -> Result<Vec<WrongSetting>, ConnectionError> {
-        let entry = self.inner.directory.by_id(connection.id);
-        let serving = entry.and_then(|entry| self.registry().serving(&entry.access).ok());
-        let mut problems = Vec::new();
-        if let Some(serving) = serving {
-            match fit(connection, serving.manifest()) {
-                Ok(grants) => {
-                    connection.grants = grants;
-                    return Ok(problems);
-                }
-                Err(wrong) => problems = wrong,
-            }
-        }
-        let newest = match self.newest(&connection.connector) {
-            Ok(newest) => newest,
-            Err(_) if !problems.is_empty() => return Ok(problems),
-            Err(none) => return Err(none),
-        };
-        match fit(connection, newest.manifest()) {
-            Ok(grants) => {
-                connection.grants = grants;
-                connection.accepted_sha256 = Some(newest.sha256().to_owned());
-                Ok(Vec::new())
-            }
-            Err(wrong) if problems.is_empty() => Ok(wrong),
-            Err(_) => Ok(problems),
-        }
     }
 
     fn newest(&self, name: &ConnectorName) -> Result<Arc<Connector>, ConnectionError> {
@@ -366,16 +330,5 @@ impl Dispatch {
             Some(_) => format!("the connector `{name}` is being compiled; try again soon"),
         };
         Err(ConnectionError::NoConnector(why))
-    }
-
-    async fn nothing_open(&self, id: ConnectionId) -> Result<(), ConnectionError> {
-        let open = self.store().unsettled(id).await?;
-        if open == 0 {
-            return Ok(());
-        }
-        Err(ConnectionError::Store(StoreError::Conflict(format!(
-            "the origin cannot change while {open} creates run or are in doubt; see `jackfield \
-             defects list --in-doubt`, or ask with `?force=true`"
-        ))))
     }
 }

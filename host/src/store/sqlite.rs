@@ -112,9 +112,13 @@ impl Store for SqliteStore {
         write!(self, Durable, |db| connections::create(db, &new))
     }
 
-    async fn update_connection(&self, edited: &StoredConnection) -> Result<(), StoreError> {
+    async fn update_connection(
+        &self,
+        edited: &StoredConnection,
+        force: bool,
+    ) -> Result<(), StoreError> {
         let edited = edited.clone();
-        write!(self, Durable, |db| connections::update(db, &edited))
+        write!(self, Durable, |db| connections::update(db, &edited, force))
     }
 
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError> {
@@ -137,10 +141,6 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (token, tail) = (token.clone(), tail.to_owned());
         write!(self, Durable, |db| connections::rotate_token(db, id, &token, &tail, grace_until))
-    }
-
-    async fn unsettled(&self, id: ConnectionId) -> Result<u64, StoreError> {
-        connections::unsettled(&self.readers, id).await
     }
 
     async fn known_defect(

@@ -42,14 +42,7 @@ pub trait Behaviour {
     const SETTINGS: &'static str = ONE_ORIGIN;
 
     fn describe() -> Manifest {
-        Manifest {
-            name: "test guest".to_owned(),
-            version: format!("1.0.{}", build()),
-            summary: "a guest of the tests".to_owned(),
-            homepage: None,
-            settings: Self::SETTINGS.to_owned(),
-            settle_seconds: 0,
-        }
+        manifest(Self::SETTINGS.to_owned())
     }
     fn check() -> Result<String, Error> {
         Ok("nothing to check".to_owned())
@@ -108,6 +101,18 @@ macro_rules! guest {
     $crate::bindings::export!($guest with_types_in $crate::bindings);
         };
     };
+}
+
+/// What a test guest says of itself.
+pub fn manifest(settings: String) -> Manifest {
+    Manifest {
+        name: "test guest".to_owned(),
+        version: format!("1.0.{}", build()),
+        summary: "a guest of the tests".to_owned(),
+        homepage: None,
+        settings,
+        settle_seconds: 0,
+    }
 }
 
 /// A defect whose title the test reads back.

@@ -1,7 +1,9 @@
 //! A version that asks for more than a person granted does not get it by being dropped into the folder:
 //! it serves new connections and those that accepted it; the others stay on the version they had.
 
-use jackfield_tests::{Connection, Guest, Peer, Reply, Response, Setup, TestHost, failed_test};
+use jackfield_tests::{
+    Connection, Guest, Peer, Reply, Response, Setup, TestHost, failed_test, until,
+};
 use serde_json::{Value, json};
 
 /// The build of `asks-more`, and what is new in it, as people are told.
@@ -9,6 +11,8 @@ const ANOTHER_ORIGIN: (u32, &str) = (2, "http://mirror.test:8080");
 const ANOTHER_PLACE: (u32, &str) = (3, "bearer");
 const ANOTHER_SETTING: (u32, &str) = (4, "team");
 const NO_SECRET: u32 = 5;
+/// Another origin and another setting at once.
+const BOTH: (u32, [&str; 2]) = (8, ["http://mirror.test:8080", "team"]);
 /// These ask for what the first build asks for.
 const THE_SAME: [u32; 2] = [6, 7];
 
@@ -22,7 +26,7 @@ fn bench() -> Bench {
     let host = Setup::new().plugin("c", &Guest::named("asks-more").build(1)).start();
     let tracker = Peer::start(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":7}}"#)));
     let settings = json!({"url": tracker.url()});
-    let old = host.connect("old", "c", settings, json!({"key": "k3y"}));
+    let old = host.connect("old", "c", settings, json!({"key": "k3y-of-qa"}));
     Bench { host, tracker, old }
 }
 
@@ -40,7 +44,7 @@ impl Bench {
             .as_object_mut()
             .expect("an object")
             .extend(more.as_object().cloned().expect("one"));
-        self.host.connect("fresh", "c", settings, json!({"key": "k3y"}))
+        self.host.connect("fresh", "c", settings, json!({"key": "k3y-of-qa"}))
     }
 
     /// The build that serves a connection: by its answer, and by what the event says of the run.
@@ -101,9 +105,9 @@ fn a_secret_stays_in_its_place_until_another_is_accepted() {
     };
     bench.install(ANOTHER_PLACE.0);
     assert_eq!(seen("authorization"), None);
-    assert_eq!(seen("x-key").as_deref(), Some("k3y"));
+    assert_eq!(seen("x-key").as_deref(), Some("k3y-of-qa"));
     bench.accept();
-    assert_eq!(seen("authorization").as_deref(), Some("Bearer k3y"));
+    assert_eq!(seen("authorization").as_deref(), Some("Bearer k3y-of-qa"));
     assert_eq!(seen("x-key"), None);
 }
 
@@ -120,6 +124,47 @@ fn a_new_required_setting_is_given_before_the_version_serves() {
     let (edited, said) = bench.cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(edited, "{said}");
     assert_eq!(bench.serving(&bench.old), build, "whoever gives the setting wants the version");
+}
+
+/// Giving a setting is no consent to an origin; both can be given at once.
+#[test]
+fn a_setting_is_no_consent_to_what_else_is_asked() {
+    let (build, [origin, setting]) = BOTH;
+    let bench = bench();
+    bench.install(build);
+    let (edited, said) = bench.cli(&["connections", "edit", "old", "--set", "team=blue"]);
+    assert!(!edited && said.contains(origin) && said.contains("accept"), "{said}");
+    assert_eq!(bench.serving(&bench.old), 1);
+    let (accepted, said) = bench.cli(&["connections", "accept", "old"]);
+    assert!(!accepted && said.contains(setting), "the missing setting is named: {said}");
+    assert_eq!(bench.serving(&bench.old), 1);
+    let grants = bench.host.admin().get("/connections/old").expect(200)["grants"].to_string();
+    assert!(!grants.contains(origin), "{grants}");
+    let (accepted, said) = bench.cli(&["connections", "accept", "old", "--set", "team=blue"]);
+    assert!(accepted, "{said}");
+    assert_eq!(bench.serving(&bench.old), build);
+}
+
+/// An upgrade of the host knows none of the code that the engine before compiled: what was accepted is
+/// compiled again from the file that was kept.
+#[test]
+fn an_accepted_version_outlives_another_engine() {
+    let mut bench = bench();
+    bench.install(ANOTHER_ORIGIN.0);
+    assert_eq!(bench.serving(&bench.old), 1);
+    assert!(bench.host.stop().success());
+    let compiled = bench.host.folder().join("data/compiled");
+    for entry in std::fs::read_dir(compiled).expect("the folder of compiled code") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|kind| kind != "wasm") {
+            std::fs::remove_file(path).expect("removed");
+        }
+    }
+    bench.host.start_again();
+    until("the accepted version to be compiled again", 60, || {
+        (bench.host.create(&bench.old, &failed_test()).status == 200).then_some(())
+    });
+    assert_eq!(bench.serving(&bench.old), 1);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Manifest {
 }
 
 /// What `demanded` asks beyond `granted`, in words; empty where nothing is new.
-pub(in crate::connector) fn covers(granted: &Grants, demanded: &Grants) -> Vec<String> {
+pub(crate) fn covers(granted: &Grants, demanded: &Grants) -> Vec<String> {
     let origins = demanded
         .origins
         .iter()

@@ -65,6 +65,20 @@ struct Edit {
     allow_private: Option<bool>,
 }
 
+impl Edit {
+    fn forced(self, force: bool) -> ConnectionEdit {
+        let secrets = self.secrets.into_iter();
+        ConnectionEdit {
+            name: self.name,
+            settings: self.settings,
+            secrets: secrets.map(|(name, text)| (name, text.map(Secret::new))).collect(),
+            project: self.project,
+            allow_private: self.allow_private,
+            force,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rotate {
@@ -133,16 +147,7 @@ async fn edit(
     Body(body): Body<Edit>,
 ) -> Result<Response, Problem> {
     let id = connection_id(&app.dispatch, &id)?;
-    let secrets = body.secrets.into_iter();
-    let edit = ConnectionEdit {
-        name: body.name,
-        settings: body.settings,
-        secrets: secrets.map(|(name, text)| (name, text.map(Secret::new))).collect(),
-        project: body.project,
-        allow_private: body.allow_private,
-        force,
-    };
-    let edited = app.dispatch.edit_connection(id, edit).await?;
+    let edited = app.dispatch.edit_connection(id, body.forced(force)).await?;
     Ok(answer(StatusCode::OK, &shape(&app, &edited)))
 }
 
@@ -188,9 +193,15 @@ async fn try_out(State(app): App, Path(id): Path<String>) -> Result<Response, Pr
     Ok(answer(StatusCode::OK, &json!({"steps": steps, "reached": report.reached})))
 }
 
-async fn accept(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
+/// Takes what an edit takes: the version may want a setting too.
+async fn accept(
+    State(app): App,
+    Path(id): Path<String>,
+    Params(Force { force }): Params<Force>,
+    Body(body): Body<Edit>,
+) -> Result<Response, Problem> {
     let id = connection_id(&app.dispatch, &id)?;
-    let accepted = app.dispatch.accept_connection(id).await?;
+    let accepted = app.dispatch.accept_connection(id, body.forced(force)).await?;
     Ok(answer(StatusCode::OK, &shape(&app, &accepted)))
 }
 

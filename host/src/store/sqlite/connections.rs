@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
+use sqlx::FromRow;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{FromRow, SqliteExecutor};
 
 use super::columns::{GrantsJson, from_json, time, time_opt, to_json, uuid, word};
-use crate::domain::{Connection, ConnectionId};
+use crate::domain::{Connection, ConnectionId, Grants, Origin};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken};
 
@@ -87,8 +87,13 @@ pub(super) async fn create(
 pub(super) async fn update(
     db: &mut SqliteConnection,
     edited: &StoredConnection,
+    force: bool,
 ) -> Result<(), StoreError> {
     let it = &edited.connection;
+    let kept = |origin: &Origin| it.grants.origins.contains(origin);
+    if !force && !origins(db, it.id).await?.iter().all(kept) {
+        idle(db, it.id, "settle them before its origin changes, or change it").await?;
+    }
     let settings = to_json(&it.settings)?;
     // Counts of other settings are counts of another tracker.
     sqlx::query(
@@ -145,12 +150,8 @@ pub(super) async fn delete(
     id: ConnectionId,
     force: bool,
 ) -> Result<(), StoreError> {
-    let unsettled = if force { 0 } else { unsettled(&mut *db, id).await? };
-    if unsettled > 0 {
-        return Err(StoreError::Conflict(format!(
-            "{unsettled} of its creates run or are in doubt; settle them with `jackfield defects`, \
-             or delete it by force and lose track of them"
-        )));
+    if !force {
+        idle(db, id, "settle them before it is deleted, or delete it").await?;
     }
     let gone = sqlx::query("DELETE FROM connections WHERE id = ?")
         .bind(id.to_string())
@@ -159,12 +160,19 @@ pub(super) async fn delete(
     exists(gone.rows_affected())
 }
 
-/// How many creates run or are in doubt.
-pub(super) async fn unsettled(
-    db: impl SqliteExecutor<'_>,
-    id: ConnectionId,
-) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar(
+/// The origins that stand granted.
+async fn origins(db: &mut SqliteConnection, id: ConnectionId) -> Result<Vec<Origin>, StoreError> {
+    let grants: Option<String> = sqlx::query_scalar("SELECT grants FROM connections WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    let grants = grants.ok_or(StoreError::NotFound("connection"))?;
+    Ok(Grants::try_from(from_json::<GrantsJson>(&grants)?)?.origins)
+}
+
+/// Refuses what would lose track of creates that run or are in doubt.
+async fn idle(db: &mut SqliteConnection, id: ConnectionId, remedy: &str) -> Result<(), StoreError> {
+    let open: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM defects
          WHERE connection_id = ? AND state IN ('intent', 'sent', 'in-doubt')
            AND (state <> 'intent' OR lease_until IS NOT NULL)",
@@ -172,7 +180,13 @@ pub(super) async fn unsettled(
     .bind(id.to_string())
     .fetch_one(db)
     .await?;
-    Ok(u64::try_from(count).unwrap_or_default())
+    if open == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Conflict(format!(
+        "{open} of its creates run or are in doubt (`jackfield defects list` shows them); {remedy} \
+         by force (`--force`, `?force=true`) and lose track of them"
+    )))
 }
 
 /// Adds a token; older ones end at `grace_until` at the latest.

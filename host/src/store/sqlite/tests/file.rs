@@ -27,7 +27,7 @@ async fn connections_come_back_as_they_went_in() {
     new.connection.name = "store".to_owned();
     new.connection.paused = true;
     new.secrets = [("other".to_owned(), Sealed(vec![4]))].into();
-    store.update_connection(&new).await.unwrap();
+    store.update_connection(&new, false).await.unwrap();
     store.close().await;
 
     let kept = open(&folder).await.connections().await.unwrap().remove(0);

@@ -146,10 +146,10 @@ async fn counts_go_when_the_settings_change_and_stay_when_only_the_name_does() {
     let known = KnownCounts { counts, counted_at: at(1) };
     store.record_counts(shop.connection.id, "1", known.clone());
     shop.connection.name = "store".to_owned();
-    store.update_connection(&shop).await.unwrap();
+    store.update_connection(&shop, false).await.unwrap();
     let kept = store.known_counts(shop.connection.id, "1").await.unwrap();
     assert_eq!(kept, Some(known));
     shop.connection.settings.insert("project".to_owned(), "other".into());
-    store.update_connection(&shop).await.unwrap();
+    store.update_connection(&shop, false).await.unwrap();
     assert_eq!(store.known_counts(shop.connection.id, "1").await.unwrap(), None);
 }

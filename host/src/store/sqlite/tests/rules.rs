@@ -190,11 +190,17 @@ async fn giving_up_lets_the_next_click_run_again() {
 }
 
 #[tokio::test]
-async fn a_connection_with_open_creates_goes_only_by_force() {
+async fn a_connection_with_open_creates_goes_or_moves_only_by_force() {
     let folder = tempdir().unwrap();
     let (store, id) = stocked(&folder).await;
     let held = lease(&claim(&store, id, 0).await);
-    assert_eq!(store.unsettled(id).await.unwrap(), 1);
+    let mut edited = store.connections().await.unwrap().remove(0);
+    edited.connection.grants.origins.push("https://mirror.example".parse().unwrap());
+    store.update_connection(&edited, false).await.unwrap();
+    edited.connection.grants.origins.remove(0);
+    let moved = store.update_connection(&edited, false).await;
+    assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
+    store.update_connection(&edited, true).await.unwrap();
     assert!(matches!(store.delete_connection(id, false).await, Err(StoreError::Conflict(_))));
     store.delete_connection(id, true).await.unwrap();
     assert!(matches!(store.sent(&held, at(1)).await, Err(StoreError::Fenced)));
