@@ -209,6 +209,19 @@ impl Registry {
         news(&*self.newest(&connection.connector)?, connection)
     }
 
+    /// Compiles the versions again that people accepted and that another engine compiled: what was
+    /// accepted outlives an upgrade of the host.
+    pub async fn restore(&self, accepted: BTreeSet<(ConnectorName, String)>) {
+        for (name, sha256) in accepted {
+            if self.newest(&name).is_some_and(|newest| newest.sha256() == sha256) {
+                continue;
+            }
+            if let Err(why) = self.shelf.restore(&name, &sha256).await {
+                tracing::warn!(connector = %name, sha256, why, "an accepted version is lost");
+            }
+        }
+    }
+
     /// Forgets compiled code that neither serves nor was accepted, where there is more of it than
     /// `compiled_bytes_max`.
     pub async fn forget_unused(&self, accepted: BTreeSet<String>) {

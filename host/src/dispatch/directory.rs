@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 
 use crate::config::Config;
 use crate::connector::Access;
-use crate::domain::{Connection, ConnectionId};
-use crate::secret::{Sealed, Sealer, TokenHash};
+use crate::domain::{Connection, ConnectionId, ConnectorName};
+use crate::secret::{Sealed, Sealer, Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection};
 
 use super::{Parts, lock};
@@ -41,6 +41,8 @@ pub(super) struct Entry {
     /// As the store shows it.
     connection: Connection,
     secrets: BTreeMap<String, Sealed>,
+    /// Whether a secret's value stands elsewhere: it is read again at each load.
+    refers: bool,
     /// Secrets that could not be opened or read, and why.
     pub(super) problems: Vec<String>,
     loaded_at: Timestamp,
@@ -89,11 +91,11 @@ impl Directory {
         self.shown.load().entries.get(&id).cloned()
     }
 
-    /// The versions (SHA-256) that people accepted.
-    pub(super) fn accepted(&self) -> BTreeSet<String> {
+    /// The versions (SHA-256) that people accepted, of which connector.
+    pub(super) fn accepted(&self) -> BTreeSet<(ConnectorName, String)> {
         let shown = self.shown.load();
-        let all = shown.entries.values();
-        all.filter_map(|entry| entry.connection.accepted_sha256.clone()).collect()
+        let all = shown.entries.values().map(|entry| &entry.connection);
+        all.filter_map(|it| Some((it.connector.clone(), it.accepted_sha256.clone()?))).collect()
     }
 
     /// Whether a run for this access still is a run for the connection as it stands.
@@ -144,39 +146,50 @@ impl Entry {
         loaded_at: Timestamp,
     ) -> Self {
         let StoredConnection { connection, secrets, .. } = stored;
-        if let Some(before) = before
-            && before.problems.is_empty()
-            && before.secrets == secrets
-            && same(&before.connection, &connection)
-        {
+        let before = before.filter(|before| {
+            before.problems.is_empty()
+                && before.secrets == secrets
+                && same(&before.connection, &connection)
+        });
+        if let Some(before) = before.filter(|before| !before.refers) {
             let access = before.access.clone();
-            return Self { access, connection, secrets, problems: Vec::new(), loaded_at };
+            let problems = Vec::new();
+            return Self { access, connection, secrets, refers: false, problems, loaded_at };
         }
-        let mut problems = Vec::new();
-        let mut opened = BTreeMap::new();
-        for (name, sealed) in &secrets {
-            match open(connection.id, name, sealed, &parts.sealer, &parts.config) {
-                Ok(secret) => {
-                    opened.insert(name.clone(), secret);
-                }
-                Err(why) => problems.push(format!("secret `{name}`: {why}")),
-            }
-        }
-        let access = Arc::new(Access::new(connection.clone(), opened));
-        Self { access, connection, secrets, problems, loaded_at }
+        let Opened { values, refers, problems } = open(connection.id, &secrets, parts);
+        let access = match before.filter(|before| before.access.holds(&values)) {
+            Some(before) => before.access.clone(),
+            None => Arc::new(Access::new(connection.clone(), values)),
+        };
+        Self { access, connection, secrets, refers, problems, loaded_at }
     }
 }
 
-fn open(
-    id: ConnectionId,
-    name: &str,
-    sealed: &Sealed,
-    sealer: &Sealer,
-    config: &Config,
-) -> Result<crate::secret::Secret, crate::secret::SecretError> {
-    sealer
-        .open_sealed(&Sealer::place(&id.to_string(), name), sealed)?
-        .resolve(&config.secret_file_roots, &config.secret_env_prefixes)
+/// The secrets of one connection as its runs use them.
+#[derive(Default)]
+struct Opened {
+    values: BTreeMap<String, Secret>,
+    refers: bool,
+    problems: Vec<String>,
+}
+
+fn open(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, parts: &Parts) -> Opened {
+    let Config { secret_file_roots: roots, secret_env_prefixes: prefixes, .. } = &*parts.config;
+    let mut opened = Opened::default();
+    for (name, sealed) in secrets {
+        let place = Sealer::place(&id.to_string(), name);
+        let value = parts.sealer.open_sealed(&place, sealed).and_then(|secret| {
+            opened.refers |= secret.is_reference();
+            secret.resolve(roots, prefixes)
+        });
+        match value {
+            Ok(value) => {
+                opened.values.insert(name.clone(), value);
+            }
+            Err(why) => opened.problems.push(format!("secret `{name}`: {why}")),
+        }
+    }
+    opened
 }
 
 /// Whether two readings differ in nothing that a run sees.

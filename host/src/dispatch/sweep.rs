@@ -34,6 +34,7 @@ impl Dispatch {
         let dispatch = self.clone();
         let pause = Duration::from_millis(self.config().sweep_ms);
         let mut versions = self.registry().changes();
+        self.inner.tasks.spawn(cancel.clone().run_until_cancelled_owned(self.clone().restore()));
         self.inner.tasks.spawn(async move {
             let mut next = Instant::now() + pause;
             loop {
@@ -56,7 +57,12 @@ impl Dispatch {
         self.follow_versions().await;
         self.sweep().await;
         self.forget_old_events().await;
-        self.registry().forget_unused(self.inner.directory.accepted()).await;
+        let accepted = self.inner.directory.accepted().into_iter();
+        self.registry().forget_unused(accepted.map(|(_, sha256)| sha256).collect()).await;
+    }
+
+    async fn restore(self) {
+        self.registry().restore(self.inner.directory.accepted()).await;
     }
 
     async fn forget_old_events(&self) {

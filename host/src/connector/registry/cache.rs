@@ -1,5 +1,6 @@
 //! Compiled code on the disk, by content hash and engine fingerprint, with the manifest beside it:
-//! what is here starts without compiling and without running the guest.
+//! what is here starts without compiling and without running the guest. Also the file that it was
+//! compiled from, for an engine of another fingerprint.
 //!
 //! Compiled code is run as it is, so nobody else may write to this folder.
 
@@ -7,12 +8,15 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::connector::manifest::RawManifest;
+
+/// What the names of unfinished things begin with.
+const DESK: &str = ".unfinished-";
 
 /// The folder of compiled code, owned by this user alone.
 pub(super) struct Cache {
@@ -58,16 +62,38 @@ impl Cache {
                  remove it"
             ));
         }
-        Ok(Self { folder })
+        let cache = Self { folder };
+        cache.clear_desks().map_err(|error| format!("{}: {error}", cache.folder.display()))?;
+        Ok(cache)
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+    /// Removes what compilers left that were killed.
+    fn clear_desks(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(DESK) {
+                match entry.file_type()?.is_dir() {
+                    true => fs::remove_dir_all(entry.path())?,
+                    false => fs::remove_file(entry.path())?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder to compile in, gone when dropped.
+    pub(super) fn desk(&self) -> io::Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix(DESK).tempdir_in(&self.folder)
     }
 
     /// Where the compiled code of a file lies or is to lie.
     pub(super) fn code(&self, sha256: &str, fingerprint: &str) -> PathBuf {
         self.folder.join(format!("{sha256}-{fingerprint}.cwasm"))
+    }
+
+    /// The file that a version was compiled from.
+    pub(super) fn source(&self, sha256: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}.wasm"))
     }
 
     fn record(&self, sha256: &str, fingerprint: &str) -> PathBuf {
@@ -103,17 +129,18 @@ impl Cache {
             settings: manifest.settings.clone(),
             settle_seconds: manifest.settle_seconds,
         };
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        let mut file = tempfile::Builder::new().prefix(DESK).tempfile_in(&self.folder)?;
         serde_json::to_writer(&mut file, &record)?;
         file.persist(self.record(sha256, fingerprint)).map_err(|error| error.error)?;
         Ok(())
     }
 
-    /// Forgets the versions that were compiled longest ago until at most `bytes_max` are left; never
-    /// one of `kept` (by SHA-256), nor one compiled after `before`, which may be about to serve.
+    /// Forgets what was compiled longest ago until at most `bytes_max` are left; never what `kept` (by
+    /// SHA-256) needs with this fingerprint, nor what is younger than `before` and may be about to serve.
     pub(super) fn prune(
         &self,
         bytes_max: u64,
+        fingerprint: &str,
         kept: &BTreeSet<String>,
         before: SystemTime,
     ) -> io::Result<()> {
@@ -121,24 +148,22 @@ impl Cache {
         let mut unused = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-            let Some(version) = name.to_str().and_then(|name| name.strip_suffix(".cwasm")) else {
-                continue;
-            };
+            let Some((sha256, of)) = name.to_str().and_then(version) else { continue };
             let about = fs::metadata(&entry)?;
             bytes += about.len();
             let compiled_at = about.modified()?;
-            let sha256 = version.split('-').next().unwrap_or_default();
-            if compiled_at < before && !kept.contains(sha256) {
+            let needed = kept.contains(sha256) && of.is_none_or(|of| of == fingerprint);
+            if compiled_at < before && !needed {
                 unused.push((compiled_at, about.len(), entry));
             }
         }
         unused.sort();
-        for (_, size, code) in unused {
+        for (_, size, file) in unused {
             if bytes <= bytes_max {
                 break;
             }
-            fs::remove_file(&code)?;
-            fs::remove_file(code.with_extension("json")).or_else(missing)?;
+            fs::remove_file(&file)?;
+            fs::remove_file(file.with_extension("json")).or_else(missing)?;
             bytes -= size;
         }
         Ok(())
@@ -152,6 +177,15 @@ impl Cache {
             }
         }
     }
+}
+
+/// The version that a file of the folder belongs to, by SHA-256; of compiled code also the fingerprint.
+fn version(file: &str) -> Option<(&str, Option<&str>)> {
+    let Some(code) = file.strip_suffix(".cwasm") else {
+        return Some((file.strip_suffix(".wasm")?, None));
+    };
+    let (sha256, fingerprint) = code.split_once('-')?;
+    Some((sha256, Some(fingerprint)))
 }
 
 /// What is not there need not be removed.
@@ -219,9 +253,33 @@ mod tests {
             };
             ["aa", "bb", "cc", "dd"].into_iter().filter(there).collect()
         };
-        cache.prune(30, &kept, at(50)).unwrap();
+        cache.prune(30, "f", &kept, at(50)).unwrap();
         assert_eq!(left(), ["aa", "cc", "dd"]);
-        cache.prune(0, &kept, at(50)).unwrap();
+        cache.prune(0, "f", &kept, at(50)).unwrap();
         assert_eq!(left(), ["aa", "dd"]);
+        cache.prune(0, "g", &kept, at(50)).unwrap();
+        assert_eq!(left(), ["dd"], "code of another engine serves nobody");
+    }
+
+    #[test]
+    fn what_an_accepted_version_was_compiled_from_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(home.path().join("cache")).unwrap();
+        for sha256 in ["aa", "bb"] {
+            fs::write(cache.source(sha256), "wasm").unwrap();
+        }
+        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        cache.prune(0, "g", &BTreeSet::from(["aa".to_owned()]), later).unwrap();
+        assert!(cache.source("aa").exists() && !cache.source("bb").exists());
+    }
+
+    #[test]
+    fn what_a_killed_compiler_left_is_cleared() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(home.path().join("cache")).unwrap();
+        let desk = cache.desk().unwrap().keep();
+        fs::write(desk.join("in.wasm"), "wasm").unwrap();
+        Cache::open(home.path().join("cache")).unwrap();
+        assert!(!desk.exists());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -109,7 +109,7 @@ impl Shelf {
         }
         let fingerprint = self.engine.fingerprint();
         let code = self.cache.code(&sha256, fingerprint);
-        self.compile(wasm, &code, limits).await?;
+        self.compile(wasm, &sha256, limits).await?;
         let loaded = self.engine.load(&code)?;
         let raw = self
             .sandbox
@@ -126,16 +126,36 @@ impl Shelf {
         Ok(version)
     }
 
-    async fn compile(&self, wasm: Vec<u8>, code: &Path, limits: &Limits) -> Result<(), String> {
+    async fn compile(&self, wasm: Vec<u8>, sha256: &str, limits: &Limits) -> Result<(), String> {
         let cannot = |error: std::io::Error| {
             format!("the folder of compiled code cannot be written: {error}")
         };
         // The child reads a copy: the file itself may change while it reads.
-        let desk = tempfile::tempdir_in(self.cache.folder()).map_err(cannot)?;
+        let desk = self.cache.desk().map_err(cannot)?;
         let (input, output) = (desk.path().join("in.wasm"), desk.path().join("out.cwasm"));
         tokio::fs::write(&input, wasm).await.map_err(cannot)?;
         compile(&self.compiler, &input, &output, limits).await?;
+        tokio::fs::rename(&input, self.cache.source(sha256)).await.map_err(cannot)?;
+        let code = self.cache.code(sha256, self.engine.fingerprint());
         tokio::fs::rename(&output, code).await.map_err(cannot)
+    }
+
+    /// Compiles a superseded version again, where it was compiled for another engine.
+    ///
+    /// # Errors
+    /// Its file is not kept, or this engine does not take it.
+    pub(super) async fn restore(&self, name: &ConnectorName, sha256: &str) -> Result<(), String> {
+        if self.known(sha256).is_some() {
+            return Ok(());
+        }
+        let source = self.cache.source(sha256);
+        let wasm = tokio::fs::read(&source)
+            .await
+            .map_err(|error| format!("{} cannot be read: {error}", source.display()))?;
+        if sha256_of(&wasm) != sha256 {
+            return Err(format!("{} is not the file that it was", source.display()));
+        }
+        self.make(wasm, &self.config.limits_of(name)).await.map(|_| ())
     }
 
     /// A version under a connector's name.
@@ -156,7 +176,8 @@ impl Shelf {
     /// Forgets compiled code that nobody uses, where there is too much of it.
     pub(super) fn forget_unused(&self, used: &BTreeSet<String>) -> io::Result<()> {
         let before = SystemTime::from(self.clock.now()) - FRESH;
-        self.cache.prune(self.config.compiled_bytes_max, used, before)
+        let bytes_max = self.config.compiled_bytes_max;
+        self.cache.prune(bytes_max, self.engine.fingerprint(), used, before)
     }
 
     /// A superseded version, if the cache still has it.
