@@ -23,6 +23,8 @@ pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 
 /// Longest secret, bytes: whatever a tracker answers is searched for it in many forms.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+/// Shortest secret, bytes: a shorter one would be found in every text, and is guessed as easily.
+pub const SECRET_BYTES_MIN: usize = 4;
 
 /// Why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,9 @@ pub enum SecretError {
     /// Too long to be looked for in every answer.
     #[error("it is longer than {SECRET_BYTES_MAX} bytes")]
     TooLong,
+    /// Too short to be kept out of texts.
+    #[error("it is shorter than {SECRET_BYTES_MIN} bytes, too short to be kept out of logs")]
+    TooShort,
     /// A variable that is not set.
     #[error("the variable {0} is not set for the server")]
     EnvMissing(String),
@@ -98,8 +103,25 @@ impl Secret {
         file_roots: &[PathBuf],
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
-        let value = self.referred(file_roots, env_prefixes)?;
-        if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
+        self.referred(file_roots, env_prefixes)?.bounded()
+    }
+
+    /// Whether the value stands elsewhere and may change there.
+    #[must_use]
+    pub fn is_reference(&self) -> bool {
+        ["file:", "env:"].iter().any(|scheme| self.0.starts_with(scheme))
+    }
+
+    /// This value, where its length is one that can be kept out of texts.
+    ///
+    /// # Errors
+    /// It is too short or too long.
+    pub fn bounded(self) -> Result<Self, SecretError> {
+        match self.0.len() {
+            ..SECRET_BYTES_MIN => Err(SecretError::TooShort),
+            SECRET_BYTES_MIN..=SECRET_BYTES_MAX => Ok(self),
+            _ => Err(SecretError::TooLong),
+        }
     }
 
     fn referred(

@@ -40,6 +40,11 @@ impl Access {
         Self { connection, vault, pool: Pool::default(), judged: ArcSwapOption::empty() }
     }
 
+    /// Whether these are the values of its secrets.
+    pub(crate) fn holds(&self, secrets: &BTreeMap<String, Secret>) -> bool {
+        self.vault.holds(secrets)
+    }
+
     /// Nobody's: no setting, no grant, no secret. A connector describes itself with it.
     pub(super) fn nobody() -> Self {
         let connection = Connection {

@@ -13,57 +13,74 @@ use regex::bytes::{NoExpand, Regex, RegexBuilder};
 /// What stands where a secret stood.
 const MASK: &str = "[secret]";
 
-/// Shorter secrets, bytes, are not looked for: they would be found in every text.
-const LENGTH_MIN: usize = 4;
+/// Shorter pieces of an encoding, bytes, are not looked for: they would be found in every text.
+const PIECE_MIN: usize = 4;
 /// Of longer secrets, bytes, only the literal forms are looked for: the others would cost megabytes.
 const ESCAPED_LENGTH_MAX: usize = 4 * 1024;
 /// The compiled search's limit; what the secrets of one connection may need is far below.
 const PROGRAM_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// Searches for a set of secrets at once.
-pub(super) struct Scrubber {
-    search: Option<Regex>,
+pub(super) enum Scrubber {
+    /// There are none.
+    Nothing,
+    /// Every form of every one.
+    Forms(Regex),
+    /// They cannot be searched for: every text counts as one.
+    Everything,
 }
 
 impl Scrubber {
     /// Looks for these texts and whatever they may be echoed as.
     pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut secrets: Vec<&str> =
-            secrets.into_iter().filter(|secret| secret.len() >= LENGTH_MIN).collect();
+        Self::within(secrets, PROGRAM_BYTES_MAX)
+    }
+
+    fn within<'a>(secrets: impl IntoIterator<Item = &'a str>, program_bytes_max: usize) -> Self {
+        let mut secrets: Vec<&str> = secrets.into_iter().collect();
         // The first form that fits is taken: what contains others comes before them.
         secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
         let forms: Vec<String> = secrets.into_iter().flat_map(forms).collect();
-        let search = RegexBuilder::new(&forms.join("|"))
-            .unicode(false)
-            .size_limit(PROGRAM_BYTES_MAX)
-            .build();
-        Self { search: search.ok().filter(|_| !forms.is_empty()) }
+        if forms.is_empty() {
+            return Self::Nothing;
+        }
+        let mut search = RegexBuilder::new(&forms.join("|"));
+        search.unicode(false).size_limit(program_bytes_max);
+        search.build().map_or(Self::Everything, Self::Forms)
     }
 
     /// Whether a text holds a secret.
     pub(super) fn finds(&self, text: &[u8]) -> bool {
-        self.search.as_ref().is_some_and(|search| search.is_match(text))
+        match self {
+            Self::Nothing => false,
+            Self::Forms(search) => search.is_match(text),
+            Self::Everything => !text.is_empty(),
+        }
     }
 
     /// The text without secrets.
     pub(super) fn text(&self, text: String) -> String {
-        match &self.search {
-            Some(search) if search.is_match(text.as_bytes()) => {
-                let clean = search.replace_all(text.as_bytes(), NoExpand(MASK.as_bytes()));
-                String::from_utf8_lossy(&clean).into_owned()
-            }
-            _ => text,
+        match self.cleaned(text.as_bytes()) {
+            Some(clean) => String::from_utf8_lossy(&clean).into_owned(),
+            None => text,
         }
     }
 
     /// The bytes without secrets; the same bytes where there were none.
     pub(super) fn bytes(&self, bytes: Bytes) -> Bytes {
-        match &self.search {
-            Some(search) if search.is_match(&bytes) => {
-                Bytes::from(search.replace_all(&bytes, NoExpand(MASK.as_bytes())).into_owned())
-            }
-            _ => bytes,
+        self.cleaned(&bytes).map_or(bytes, Bytes::from)
+    }
+
+    /// `None` where there is nothing to clean.
+    fn cleaned(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if !self.finds(text) {
+            return None;
         }
+        let mask = MASK.as_bytes();
+        Some(match self {
+            Self::Forms(search) => search.replace_all(text, NoExpand(mask)).into_owned(),
+            Self::Nothing | Self::Everything => mask.to_vec(),
+        })
     }
 }
 
@@ -78,7 +95,7 @@ fn forms(secret: &str) -> Vec<String> {
     }
     forms.push(format!("(?i:{})", HEXLOWER.encode(bytes)));
     let encoded = (0..3).flat_map(|offset| base64(bytes, offset));
-    forms.extend(encoded.filter(|text| text.len() >= LENGTH_MIN).map(|t| literal(t.as_bytes())));
+    forms.extend(encoded.filter(|text| text.len() >= PIECE_MIN).map(|t| literal(t.as_bytes())));
     forms
 }
 
@@ -193,10 +210,18 @@ mod tests {
 
     #[test]
     fn what_holds_no_secret_stays_as_it_is() {
-        let scrubber = Scrubber::new(["abc", "s3cr3t-t0ken"]);
+        let scrubber = Scrubber::new(["s3cr3t-t0ken"]);
         assert_eq!(scrubber.text("abc s3cr3t".to_owned()), "abc s3cr3t");
         assert!(!scrubber.finds(b"abc"));
         assert_eq!(Scrubber::new([]).bytes(Bytes::from_static(b"x")), "x");
+    }
+
+    #[test]
+    fn what_cannot_be_searched_for_hides_every_text() {
+        let scrubber = Scrubber::within([SECRET], 10);
+        assert!(scrubber.finds(b"a"));
+        assert_eq!(scrubber.text("a".to_owned()), MASK);
+        assert_eq!(scrubber.bytes(Bytes::from_static(b"a")), MASK);
     }
 
     proptest! {

@@ -72,6 +72,16 @@ impl Session {
         Ok(Some(value))
     }
 
+    /// Fetches another token for the next request to this origin: it refused the one it had.
+    pub(super) async fn refuse_token(&self, origin: &Origin) {
+        let grants = &self.access.connection.grants.secrets;
+        let client = |place: &SecretPlace| matches!(place, SecretPlace::ClientCredentials { .. });
+        let mut names = grants.iter().filter(|(_, it)| it.origin == *origin && client(&it.place));
+        if let Some((name, _)) = names.next() {
+            self.access.vault.tokens().await.refuse(name, Instant::now());
+        }
+    }
+
     async fn fetch(
         &self,
         url: &Url,
@@ -92,8 +102,10 @@ impl Session {
         let granted: Granted = serde_json::from_slice(&answer.body)
             .map_err(|_| refused("its answer has no access_token".to_owned()))?;
         let life = granted.life();
+        let value = Secret::new(granted.access_token).bounded();
+        let value = value.map_err(|error| refused(format!("its token cannot be used: {error}")))?;
         let until = Instant::now() + life.saturating_sub(MARGIN).max(life / 2);
-        Ok(Token { value: Secret::new(granted.access_token), until })
+        Ok(Token { value, until })
     }
 
     /// One exchange on a connection of its own: it is needed once in many minutes.

@@ -69,6 +69,14 @@ impl Vault {
         }
     }
 
+    /// Whether these are the values of the secrets.
+    pub(in crate::connector) fn holds(&self, secrets: &BTreeMap<String, Secret>) -> bool {
+        let same = |(name, value): (&String, &Secret)| {
+            secrets.get(name).is_some_and(|other| other.matches(value.reveal()))
+        };
+        self.secrets.len() == secrets.len() && self.secrets.iter().all(same)
+    }
+
     /// A secret's value, where it has one.
     pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
         self.secrets.get(name)
@@ -100,6 +108,13 @@ impl Tokens<'_> {
     pub(super) fn get(&self, name: &str, now: Instant) -> Option<Secret> {
         let newest = self.held.get(name)?.last()?;
         (newest.until > now).then(|| newest.value.clone())
+    }
+
+    /// Forgets that the newest token of a client secret lasts: its tracker refused it.
+    pub(super) fn refuse(&mut self, name: &str, now: Instant) {
+        if let Some(newest) = self.held.get_mut(name).and_then(|kept| kept.last_mut()) {
+            newest.until = now;
+        }
     }
 
     /// Keeps a fetched token; its echoes are looked for from now on.
