@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
@@ -24,6 +25,9 @@ use crate::secret::{Secret, write_private};
 use crate::store::{SqliteStore, Store};
 
 pub use keys::{Rotated, rotate_key};
+
+/// What the last answers may take beyond the longest answer deadline.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// A server that is ready to serve.
 pub struct App {
@@ -97,16 +101,17 @@ impl App {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
             None => format!("http://{}", self.address),
         };
-        let (hooks, admin) = http::routers(http::AppState {
-            dispatch: self.dispatch.clone(),
-            config: self.config.clone(),
-            admin_token: self.admin_token.clone(),
+        let (hooks, admin) = http::routers(http::AppState::new(
+            self.dispatch.clone(),
+            self.config.clone(),
+            self.admin_token.clone(),
             base_url,
-        });
-        let hooks = http::serve(self.listener, hooks, shutdown.clone());
+        ));
+        let drain = self.config.longest_answer() + DRAIN_MARGIN;
+        let hooks = http::serve(self.listener, hooks, shutdown.clone(), drain);
         let served = match self.admin_listener.zip(admin) {
             Some((listener, admin)) => {
-                let admin = http::serve(listener, admin, shutdown);
+                let admin = http::serve(listener, admin, shutdown, drain);
                 tokio::try_join!(hooks, admin).map(|_| ())
             }
             None => hooks.await,

@@ -8,6 +8,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::domain::{ConnectorName, Limits};
 
@@ -128,6 +129,14 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         read::load(file, env)
+    }
+
+    /// The longest answer deadline of any connector.
+    #[must_use]
+    pub fn longest_answer(&self) -> Duration {
+        let all = self.connector_limits.values().chain([&self.limits]);
+        let longest = all.map(|it| it.create_answer_ms.max(it.kpi_answer_ms)).max();
+        Duration::from_millis(longest.unwrap_or_default())
     }
 
     /// The limits that hold for one connector.

@@ -14,6 +14,7 @@ mod sweep;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -117,6 +118,14 @@ impl Dispatch {
     /// The store cannot be read; what was known before stays.
     pub async fn load(&self) -> Result<(), StoreError> {
         self.inner.directory.load(&self.inner.parts).await
+    }
+
+    /// A task that [`Self::drain`] waits for.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.inner.tasks.spawn(task)
     }
 
     /// Returns when every run under way has ended. Call it after the last request was taken and the

@@ -22,21 +22,32 @@ use crate::dispatch::Dispatch;
 use crate::secret::Secret;
 
 pub use serve::serve;
+use webhook::Ration;
 
 #[cfg(fuzzing)]
 pub(crate) use webhook::{Incoming, Meaning, meaning, read, token_and_path};
 
 /// What every handler may use.
-#[derive(Clone)]
 pub struct AppState {
-    /// Serves events and admins.
-    pub dispatch: Dispatch,
-    /// The configuration in force.
-    pub config: Arc<Config>,
+    dispatch: Dispatch,
+    config: Arc<Config>,
     /// Opens the admin API.
-    pub admin_token: Secret,
-    /// What stands before `/hooks` in a webhook URL, without a slash at its end.
-    pub base_url: String,
+    admin_token: Secret,
+    base_url: String,
+    strangers: Ration,
+}
+
+impl AppState {
+    /// `base_url` is what stands before `/hooks` in a webhook URL, without a slash at its end.
+    #[must_use]
+    pub fn new(
+        dispatch: Dispatch,
+        config: Arc<Config>,
+        admin_token: Secret,
+        base_url: String,
+    ) -> Self {
+        Self { dispatch, config, admin_token, base_url, strangers: Ration::default() }
+    }
 }
 
 /// The routes of the main listener, and those of the admin listener where the config asks for one:
@@ -58,7 +69,7 @@ fn hooks(state: &Arc<AppState>, prefix: &str) -> Router {
         .route("/hooks/", any(webhook::receive))
         .route("/hooks/{*below}", any(webhook::receive))
         .with_state(Arc::clone(state));
-    if prefix.is_empty() || prefix.contains(['{', '}']) {
+    if prefix.is_empty() {
         return bare;
     }
     Router::new().nest(prefix, bare.clone()).merge(bare)

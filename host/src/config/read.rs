@@ -328,10 +328,11 @@ fn public_url(value: &Value) -> Result<url::Url, Wrong> {
             && url.password().is_none()
             && url.query().is_none()
             && url.fragment().is_none()
+            && url.path().bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b))
     };
     text.parse().ok().filter(plain).ok_or_else(|| {
-        "`public_url` must be http:// or https:// with a host, a path prefix at most: no user, \
-         query or fragment"
+        "`public_url` must be http:// or https:// with a host, a path prefix (letters, digits, - . _ ~) \
+         at most: no user, query or fragment"
             .to_owned()
     })
 }
@@ -412,6 +413,7 @@ mod tests {
             ("lease_ms = 1", ["lease_ms", "1000"]),
             ("[webhook]\ndefect_id = \"x\"", ["webhook.defect_id", "uuid"]),
             ("public_url = \"ftp://a\"", ["public_url", "http"]),
+            ("public_url = \"http://a/:b\"", ["public_url", "prefix"]),
             ("webhook = 1", ["webhook", "table"]),
             ("\"a\\nb\" = 1", ["a\\nb", "nearest"]),
             ("events_max = \"\\r\"", ["events_max", "\\r"]),

@@ -168,6 +168,7 @@ impl From<ConnectionError> for Problem {
                 Self { errors, ..Self::new(&kinds::INVALID, detail) }
             }
             ConnectionError::NoConnector(why) => Self::invalid("connector", why),
+            ConnectionError::Consent(why) => Self::new(&kinds::CONFLICT, why),
             ConnectionError::Store(error) => error.into(),
         }
     }
@@ -184,7 +185,7 @@ impl IntoResponse for Problem {
 
 /// Words problems that handlers returned, with the request's path as `instance`.
 pub(super) async fn name_instance(request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+    let path = without_hook(request.uri().path());
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| undecoded(&response));
     let Some(problem) = problem else { return response };
@@ -193,6 +194,14 @@ pub(super) async fn name_instance(request: Request, next: Next) -> Response {
         worded.headers_mut().insert(axum::http::header::ALLOW, allow);
     }
     worded
+}
+
+/// A path without what follows `/hooks/`: it may be a token, sent to the wrong address.
+fn without_hook(path: &str) -> String {
+    match path.split_once("/hooks/") {
+        Some((before, _)) => format!("{before}/hooks/…"),
+        None => path.to_owned(),
+    }
 }
 
 /// The framework's own refusal of an address whose escapes are no UTF-8: no handler was asked.
@@ -270,6 +279,12 @@ mod tests {
         assert!(undecoded(&answer(StatusCode::OK)).is_none());
         let worded = Problem::bad_request("x").respond("/x");
         assert!(undecoded(&worded).is_none());
+    }
+
+    #[test]
+    fn a_token_that_went_astray_is_not_repeated() {
+        assert_eq!(without_hook("/elsewhere/hooks/t0ken/defects"), "/elsewhere/hooks/…");
+        assert_eq!(without_hook("/api/v1/events"), "/api/v1/events");
     }
 
     #[test]

@@ -22,13 +22,11 @@ const CONNECTIONS_MAX: usize = 4_096;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// What the last answers may take; longer than the default answer deadline.
-const DRAIN: Duration = Duration::from_secs(30);
 /// A pause after the system had no descriptor for a new connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`; then accepts nothing more and lets running answers finish, within
-/// a bound.
+/// Serves until `shutdown`; then accepts nothing more and lets running answers finish, for at most
+/// `drain`.
 ///
 /// # Errors
 /// The listener failed for good.
@@ -36,6 +34,7 @@ pub async fn serve(
     listener: TcpListener,
     router: Router,
     shutdown: CancellationToken,
+    drain: Duration,
 ) -> io::Result<()> {
     let connections = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -63,8 +62,8 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
-        tracing::warn!("some answers did not finish within {} s of the end", DRAIN.as_secs());
+    if tokio::time::timeout(drain, connections.shutdown()).await.is_err() {
+        tracing::warn!("some answers did not finish within {} s of the end", drain.as_secs());
     }
     Ok(())
 }

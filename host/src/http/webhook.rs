@@ -1,9 +1,11 @@
 //! Webhooks: what Test Manager sends, asked of `dispatch` and answered in Test Manager's words.
 //!
-//! Every request makes an event, also one that reached no connection; every answer names its event.
+//! Every request makes an event, also one that reached no connection (of a flood of those, some); every
+//! answer names its event.
 
 mod body;
 mod incoming;
+mod ration;
 mod route;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::secret::TokenHash;
 use super::AppState;
 use super::problem::Problem;
 pub(crate) use incoming::Incoming;
+pub(super) use ration::Ration;
 pub(crate) use route::Meaning;
 
 #[cfg(fuzzing)]
@@ -72,7 +75,8 @@ async fn finish(
     let (parts, body) = request.into_parts();
     let body = body::read(body).await;
     let incoming = Incoming::new(id, at, parts, body, received_at, started);
-    let work = tokio::spawn(async move { record_and_answer(&state, access, &incoming).await });
+    let dispatch = state.dispatch.clone();
+    let work = dispatch.spawn(async move { record_and_answer(&state, access, &incoming).await });
     let mut response = work.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler failed");
         Problem::internal().respond(&instance(id))
@@ -95,6 +99,9 @@ async fn record_and_answer(
     };
     let Answer { response, outcome, defect } = answer;
     let status = Some(response.status().as_u16());
+    if access.is_none() && !state.strangers.admits(incoming.received_at) {
+        return response;
+    }
     state.dispatch.store().record_event(incoming.event(kind, connection, status, outcome, defect));
     response
 }
