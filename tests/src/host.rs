@@ -25,6 +25,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     plugins: Vec<(String, Guest)>,
     under: Vec<String>,
+    own_token: bool,
 }
 
 impl Setup {
@@ -53,6 +54,13 @@ impl Setup {
     #[must_use]
     pub fn under(mut self, words: &[&str]) -> Self {
         self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// With an admin token of its own making instead of the harness's.
+    #[must_use]
+    pub fn own_token(mut self) -> Self {
+        self.own_token = true;
         self
     }
 
@@ -456,12 +464,15 @@ impl Drop for Running {
 /// `jackfield serve`, its output in pipes.
 fn serve(setup: &Setup, folder: &Path) -> Child {
     let mut words = setup.under.iter().map(OsStr::new).chain([binary().as_os_str()]);
-    Command::new(words.next().expect("at least the binary"))
+    let mut command = Command::new(words.next().expect("at least the binary"));
+    if !setup.own_token {
+        command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN);
+    }
+    command
         .args(words)
         .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
         .args(["--config", "jackfield.toml"])
         .current_dir(folder)
-        .env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN)
         .envs(setup.env.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -2,13 +2,15 @@
 //! real tracker to break the way there and back.
 
 use std::io::{BufReader, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::wire::{Request, Response};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Any free port.
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What a script makes of a request.
 #[derive(Debug, Clone)]
@@ -90,13 +92,23 @@ impl Peer {
     /// A server of its own.
     #[must_use]
     pub fn start(script: impl Fn(&Exchange<'_>) -> Reply + Send + Sync + 'static) -> Self {
-        Self::serve(None, Arc::new(script))
+        Self::serve(LOOPBACK, None, Arc::new(script))
+    }
+
+    /// A server of its own at this address.
+    #[must_use]
+    pub fn at(
+        address: SocketAddr,
+        script: impl Fn(&Exchange<'_>) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(address, None, Arc::new(script))
     }
 
     /// A server in front of another (`host:port`); passes everything until told otherwise.
     #[must_use]
     pub fn before(upstream: &str) -> Self {
-        Self::serve(Some(upstream.to_owned()), Arc::new(|exchange: &Exchange<'_>| exchange.pass()))
+        let pass = |exchange: &Exchange<'_>| exchange.pass();
+        Self::serve(LOOPBACK, Some(upstream.to_owned()), Arc::new(pass))
     }
 
     /// An address at which nobody listens.
@@ -106,8 +118,8 @@ impl Peer {
         format!("http://{}", listener.local_addr().expect("its address"))
     }
 
-    fn serve(upstream: Option<String>, script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    fn serve(address: SocketAddr, upstream: Option<String>, script: Script) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("its address");
         let state = State {
             script,

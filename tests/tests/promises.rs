@@ -36,6 +36,8 @@ mod kills;
 mod model;
 #[path = "promises/once.rs"]
 mod once;
+#[path = "promises/rebinding.rs"]
+mod rebinding;
 #[path = "promises/reload.rs"]
 mod reload;
 #[path = "promises/secrets.rs"]

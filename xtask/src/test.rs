@@ -6,8 +6,9 @@ use crate::tools;
 use crate::workspace::Workspace;
 use clap::ValueEnum;
 
-/// The real tracker of the tests, and what shows the order of the host's system calls.
-const DEBIAN_PACKAGES: [&str; 4] = ["redmine", "redmine-sqlite", "puma", "strace"];
+/// The real tracker of the tests, what shows the order of the host's system calls, and what gives a test
+/// a network of its own.
+const DEBIAN_PACKAGES: [&str; 5] = ["redmine", "redmine-sqlite", "puma", "strace", "iproute2"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

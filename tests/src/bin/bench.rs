@@ -35,7 +35,7 @@ fn reload() {
     let redmines = json!({"url": tracker.url(), "project": "qa"});
     let benches = [
         ("the smallest", Guest::named("instant"), json!({}), json!({})),
-        ("Redmine's", Guest::example("redmine"), redmines, json!({"api-key": "k"})),
+        ("Redmine's", Guest::example("redmine"), redmines, json!({"api-key": "k3y-of-nobody"})),
     ];
     for (what, guest, settings, secrets) in benches {
         let host = Setup::new().plugin("c", &guest).start();

@@ -29,8 +29,6 @@ fn nothing_of_the_admin_api_is_served_without_its_token() {
         }
     }
     assert_eq!(host.anyone().get("/healthz").status, 200);
-    let spec = host.admin().get("/openapi.json");
-    assert!([200, 404].contains(&spec.status), "{spec:?}");
 }
 
 #[test]
@@ -97,12 +95,12 @@ fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
     for (url, why) in [("ftp://a", "http"), ("http://u:p@a", "password"), ("nonsense", "http")] {
         let mut settings = redmine_settings();
         settings["url"] = json!(url);
-        let body = refused(settings, json!({"api-key": "k"}));
+        let body = refused(settings, json!({"api-key": "k3y-of-nobody"}));
         assert!(body.contains("url") && body.contains(why), "{url}: {body}");
     }
     let body = refused(
         json!({"url": "http://127.0.0.1:9", "project": "NO SPACES"}),
-        json!({"api-key": "k"}),
+        json!({"api-key": "k3y-of-nobody"}),
     );
     assert!(body.contains("project") && body.contains("a-z"), "the pattern is told: {body}");
     let mut settings = redmine_settings();
@@ -187,12 +185,12 @@ fn a_try_says_how_far_it_came() {
     assert_eq!(failed_step(&good), None, "{good}");
     assert!(good["reached"].as_str().is_some_and(|line| line.contains("admin")), "as whom: {good}");
 
-    let nobody = tried("nobody", project.settings(&Peer::nobody()), "k");
+    let nobody = tried("nobody", project.settings(&Peer::nobody()), "nobody");
     assert_eq!(failed_step(&nobody).as_deref(), Some("connect"), "{nobody}");
-    let name = tried("name", project.settings("http://no-such-host.invalid"), "k");
+    let name = tried("name", project.settings("http://no-such-host.invalid"), "nobody");
     assert_eq!(failed_step(&name).as_deref(), Some("dns"), "{name}");
     let plain = Peer::start(|_| Reply::Answer(Response::new(200, "")));
-    let tls = tried("tls", project.settings(&plain.url().replace("http:", "https:")), "k");
+    let tls = tried("tls", project.settings(&plain.url().replace("http:", "https:")), "nobody");
     assert_eq!(failed_step(&tls).as_deref(), Some("tls"), "{tls}");
     let key = tried("key", project.settings(&redmine.url), "wrong");
     assert_eq!(failed_step(&key).as_deref(), Some("credentials"), "{key}");

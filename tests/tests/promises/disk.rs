@@ -143,7 +143,7 @@ fn a_disk_that_is_full_when_the_write_is_journalled_lets_no_write_out() {
         Reply::Answer(answer(&exchange.request.method))
     });
     let settings = json!({"url": tracker.url(), "project": "qa"});
-    let connection = host.connect("qa", "large", settings, json!({"api-key": "k3y"}));
+    let connection = host.connect("qa", "large", settings, json!({"api-key": "k3y-of-nobody"}));
     let test = failed_test();
     let click = host.create_aside(&connection, &test);
     gate.await_held(1);

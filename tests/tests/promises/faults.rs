@@ -3,7 +3,7 @@
 
 use jackfield_tests::{
     Answer, Exchange, Gate, Guest, Peer, Project, Redmine, Reply, Response, Setup, TestHost,
-    failed_test, until,
+    age_counts, failed_test, until,
 };
 use serde_json::json;
 
@@ -190,7 +190,7 @@ fn a_write_that_vanished_is_in_doubt_until_a_person_settles_it() {
 }
 
 #[test]
-fn last_known_counts_are_served_with_their_age_while_the_tracker_is_down() {
+fn counts_of_lately_are_served_with_their_age_and_refreshed_behind() {
     let redmine = Redmine::shared();
     let host = Setup::new()
         .config("kpi_fresh_ms = 1")
@@ -201,15 +201,37 @@ fn last_known_counts_are_served_with_their_age_while_the_tracker_is_down() {
     project.add(5);
     let counts = host.kpis(&connection, "1").expect(200);
     way.script(|_| Reply::Reset(Vec::new()));
-    let stale = host.kpis(&connection, "1");
-    assert_eq!(stale.expect(200), counts);
-    let age = stale.headers.iter().find(|(name, _)| name == "age" || name.ends_with("-age"));
-    assert!(age.is_some(), "{stale:?}");
+    let lately = host.kpis(&connection, "1");
+    assert_eq!(lately.expect(200), counts);
+    assert!(lately.header("age").is_some(), "{lately:?}");
     way.heal();
     project.add(5);
     until("the counts to be fresh again", 20, || {
         (host.kpis(&connection, "1").json()["criticalDefects"] == 2).then_some(())
     });
+}
+
+/// The counts are old when the server starts: their row is aged while nobody uses it.
+#[test]
+fn last_known_counts_are_served_as_stale_while_the_tracker_is_down_for_a_day() {
+    let mut host = Setup::new().plugin("good", &Guest::named("good")).start();
+    let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "7")));
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let counts = host.kpis(&connection, "1").expect(200);
+    assert_eq!(counts["openDefects"], 7);
+    tracker.script(|_| Reply::Reset(Vec::new()));
+    let mut aged = |hours: u64| {
+        assert!(host.stop().success());
+        age_counts(&host.folder().join("data"), hours * 3_600_000);
+        host.start_again();
+        host.kpis(&connection, "1")
+    };
+    let stale = aged(23);
+    assert_eq!(stale.expect(200), counts);
+    assert_eq!(stale.header("jackfield-stale"), Some("true"));
+    let age = stale.header("age").and_then(|text| text.parse::<u64>().ok());
+    assert!(age.is_some_and(|age| (23 * 3_600..24 * 3_600).contains(&age)), "{stale:?}");
+    let _ = aged(2).problem(503);
 }
 
 /// What a person decides, on the command line, is done, and kept with who and when.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -201,7 +201,7 @@ fn a_removed_file_is_told_and_putting_it_back_heals() {
         (answer.status != 200).then_some(answer)
     });
     let detail = answer.problem(503);
-    assert!(detail.contains('c') && detail.contains("plugins"), "{detail}");
+    assert!(detail.contains("c.wasm") && detail.contains("plugins"), "{detail}");
     assert!(answer.header("retry-after").is_some());
     host.install("c", &build(2));
     host.await_connector("c", "ready", Some(&build(2).sha256()));
@@ -211,8 +211,19 @@ fn a_removed_file_is_told_and_putting_it_back_heals() {
 #[test]
 fn a_known_build_is_back_at_once_after_a_restart() {
     let (mut host, connection) = host();
-    let before = number_in(&host.create(&connection, &failed_test()).expect(200));
+    let code = |host: &TestHost| -> BTreeMap<_, _> {
+        let folder = fs::read_dir(host.folder().join("data/compiled")).expect("compiled code");
+        let about = |entry: fs::DirEntry| {
+            let about = entry.metadata().expect("a file");
+            (entry.path(), (about.ino(), about.mtime_nsec()))
+        };
+        folder.map(|entry| about(entry.expect("an entry"))).collect()
+    };
+    assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
+    let before = code(&host);
+    assert!(before.keys().any(|path| path.extension().is_some_and(|kind| kind == "cwasm")));
     host.start_again();
     host.await_connector("c", "ready", Some(&build(1).sha256()));
-    assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), before);
+    assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
+    assert_eq!(code(&host), before, "nothing was compiled again");
 }

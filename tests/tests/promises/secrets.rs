@@ -5,10 +5,12 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use data_encoding::BASE64;
 use jackfield_tests::{
-    Connection, Exchange, Guest, Peer, Reply, Response, Setup, TestHost, failed_test,
+    Connection, Exchange, Guest, Peer, Reply, Response, Setup, TestHost, failed_test, until,
 };
 use serde_json::{Value, json};
 
@@ -104,25 +106,100 @@ fn a_secret_goes_to_its_own_origin_only() {
 }
 
 #[test]
-fn a_guest_neither_sets_nor_reads_what_carries_a_secret() {
+fn a_guest_does_not_set_what_carries_a_secret() {
     let (host, peer) = (host(), Peer::start(reached));
-    let headers = "X-Api-Key=mine\nx-api-key=mine too";
     for via in ["http", "wasi:http"] {
-        let settings = json!({"headers": headers, "via": via});
-        let connection = connect(&host, &peer, via, settings, json!({"key-header": SECRET}));
-        let seen = host.create(&connection, &failed_test()).expect(200);
-        println!("{via}: the guest that sets the header sees {}", seen["id"]);
-        assert!(!seen.to_string().contains("s3cr3t"), "{via}: {seen}");
+        for headers in ["X-Api-Key=mine", "x-api-key=mine too", "Authorization=Bearer mine"] {
+            let settings = json!({"headers": headers, "via": via});
+            let label = format!("{via} {headers}");
+            let secrets = json!({"key-header": SECRET, "key-bearer": "s3cr3t-token"});
+            let connection = connect(&host, &peer, &label, settings, secrets);
+            let seen = host.create(&connection, &failed_test()).expect(200);
+            assert_eq!(seen["id"], "denied", "{label}: {seen}");
+        }
     }
-    for request in peer.requests() {
-        let all: Vec<_> = request
-            .headers
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case("x-api-key"))
-            .collect();
-        assert_eq!(all.len(), 1, "{request:?}");
-        assert_eq!(all[0].1, format!("Token {SECRET}"));
+    assert_eq!(peer.requests().len(), 0, "nothing left");
+}
+
+#[test]
+fn a_guest_reads_no_secret_and_nothing_of_the_machine() {
+    let host = Setup::new()
+        .env("JACKFIELD_SECRET_OF_THE_HOST", "s3cr3t-of-the-host")
+        .plugin("reads", &Guest::named("reads-secrets"))
+        .start();
+    let secrets = json!({"header": "s3cr3t-header", "hidden": "s3cr3t-hidden"});
+    let connection = host.connect("qa", "reads", json!({"url": Peer::nobody()}), secrets);
+    let defect = host.create(&connection, &failed_test()).expect(200);
+    let found = defect["description"].as_str().expect("what was found");
+    assert!(!found.contains("s3cr3t"), "{found}");
+    assert!(found.contains("header=None hidden=jackfield-secret-"), "{found}");
+    assert!(found.ends_with("environment=[] arguments=[] files=[]"), "{found}");
+}
+
+/// OAuth 2.0: the host fetches the token, keeps it, hides it, and fetches another when it is refused.
+#[test]
+fn a_client_secret_fetches_tokens_that_only_the_host_sees() {
+    let (host, valid) = (host(), Arc::new(AtomicU32::new(1)));
+    let now = Arc::clone(&valid);
+    let peer = Peer::start(move |exchange| {
+        let token = format!("t0ken-number-{}", now.load(Ordering::SeqCst));
+        if exchange.request.target == "/token" {
+            let body = json!({"access_token": token, "expires_in": 3600}).to_string();
+            return Reply::Answer(Response::json(200, &body));
+        }
+        let carried = exchange.request.header("authorization").unwrap_or_default();
+        let status = if carried == format!("Bearer {token}") { 200 } else { 401 };
+        Reply::Answer(Response::new(status, format!("you sent {carried}")))
+    });
+    let fetched = || peer.requests().iter().filter(|it| it.target == "/token").count();
+    for (n, via) in ["http", "wasi:http"].into_iter().enumerate() {
+        let settings = json!({"via": via, "client-id": "bot", "token-url": peer.url() + "/token"});
+        let connection = connect(&host, &peer, via, settings, json!({"key-client": SECRET}));
+        let status = || {
+            let answer = host.create(&connection, &failed_test());
+            let event = host.event(&answer.event()).to_string();
+            let seen = answer.expect(200);
+            for text in [seen.to_string(), event] {
+                assert!(!text.contains("t0ken-number") && !text.contains("s3cr3t"), "{text}");
+            }
+            seen["id"].clone()
+        };
+        assert_eq!((status(), status()), (json!("200"), json!("200")), "{via}");
+        assert_eq!(fetched(), 3 * n + 1, "{via}: one token for both");
+        valid.fetch_add(1, Ordering::SeqCst);
+        assert_eq!((status(), status()), (json!("401"), json!("200")), "{via}: revoked");
+        assert_eq!(fetched(), 3 * n + 2, "{via}: one more after the refusal");
+        valid.fetch_add(1, Ordering::SeqCst);
+        let _ = status();
+        let _ = status();
+        assert_eq!(fetched(), 3 * n + 3, "{via}");
     }
+    let asked = peer.requests().into_iter().find(|it| it.target == "/token").expect("a request");
+    assert!(asked.text().contains("grant_type=client_credentials&scope=defects"), "{asked:?}");
+    assert!(asked.header("authorization").is_some_and(|it| it.starts_with("Basic ")), "{asked:?}");
+}
+
+/// A value that stands elsewhere is read again: who turns a key over there need not restart.
+#[test]
+fn a_secret_s_file_is_read_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("key");
+    fs::write(&file, "first-k3y\n").expect("a new file");
+    let roots = format!("secret_file_roots = [{:?}]\nsweep_ms = 50", folder.path());
+    let host = Setup::new().config(&roots).plugin("calls", &Guest::named("calls")).start();
+    let peer = Peer::start(reached);
+    let reference = json!({"key-header": format!("file:{}", file.display())});
+    let connection = connect(&host, &peer, "qa", json!({}), reference);
+    let carried = || {
+        let _ = host.create(&connection, &failed_test()).expect(200);
+        let request = peer.requests().pop().expect("a request");
+        request.header("x-api-key").map(str::to_owned)
+    };
+    assert_eq!(carried().as_deref(), Some("Token first-k3y"));
+    fs::write(&file, "second-k3y\n").expect("written over");
+    until("the new value to be used", 20, || {
+        (carried().as_deref() == Some("Token second-k3y")).then_some(())
+    });
 }
 
 /// The tracker says the secret back in every form, in headers and in the body, and in an error.

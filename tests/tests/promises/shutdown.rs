@@ -2,6 +2,7 @@
 //! file of its own.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use jackfield_tests::{Client, Gate, Guest, Peer, Reply, Response, Setup, failed_test, until};
 use serde_json::json;
@@ -42,10 +43,18 @@ fn an_idle_server_ends_at_once_and_leaves_nothing_running() {
 }
 
 #[test]
-fn the_admin_token_is_kept_from_others_and_never_printed() {
-    let host = Setup::new().start();
-    let token = host.admin_token();
-    assert!(!host.output().contains(token));
-    let data = std::fs::metadata(host.folder().join("data")).expect("the data folder");
-    assert_eq!(data.permissions().mode() & 0o007, 0, "others cannot look into the data folder");
+fn the_admin_token_is_made_in_a_file_of_its_own_and_never_printed() {
+    let host = Setup::new().own_token().start();
+    let file = host.folder().join("data/admin-token");
+    let token = std::fs::read_to_string(&file).expect("the admin token");
+    assert!(token.trim().len() >= 43, "256 bits");
+    let mode = |path: &Path| path.metadata().expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(&file), 0o600);
+    assert_eq!(mode(&host.folder().join("data")), 0o700);
+    assert!(!host.output().contains(token.trim()), "{}", host.output());
+    let bearer = format!("Bearer {}", token.trim());
+    let ask = |bearer: &str| {
+        host.anyone().send("GET", "/api/v1/events", &[("authorization", bearer)], b"").status
+    };
+    assert_eq!((ask(&bearer), ask("Bearer another")), (200, 401));
 }

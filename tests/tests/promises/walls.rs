@@ -205,22 +205,50 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
 
 #[test]
 fn a_connection_that_fails_over_and_over_is_rested_and_tried_again() {
-    let host =
-        Setup::new().config("[limits]\ncpu_ms = 50").plugin("spin", &Guest::named("spin")).start();
-    let connection = connect(&host, "spin");
+    let host = Setup::new().plugin("moody", &Guest::named("moody")).start();
+    let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "bad")));
+    let connection = host.connect("qa", "moody", json!({"url": tracker.url()}), json!({}));
+    let mut broken = 0;
     let resting: Answer = until("the breaker to open", 60, || {
         let answer = host.create(&connection, &failed_test());
         assert!([502, 503].contains(&answer.status), "{answer:?}");
+        broken += u32::from(answer.status == 502);
         (answer.status == 503).then_some(answer)
     });
+    assert_eq!(broken, 5, "each of the first runs is told as what it is");
     let detail = resting.problem(503);
-    assert!(detail.contains("cpu_ms"), "the reason is told: {detail}");
-    assert!(resting.header("retry-after").is_some());
-    host.install("spin", &Guest::named("instant"));
-    host.await_connector("spin", "ready", Some(&Guest::named("instant").sha256()));
-    until("the connection to be tried again by itself", 90, || {
+    assert!(detail.contains("unreachable"), "the reason is told: {detail}");
+    let seconds = resting.header("retry-after").and_then(|text| text.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| (1..=11).contains(&seconds)), "{resting:?}");
+    let asked = tracker.requests().len();
+    let _ = host.create(&connection, &failed_test()).problem(503);
+    assert_eq!(tracker.requests().len(), asked, "a resting connection runs nothing");
+    tracker.script(|_| Reply::Answer(Response::new(200, "good")));
+    until("the connection to be tried again by itself", 60, || {
         (host.create(&connection, &failed_test()).status == 200).then_some(())
     });
+}
+
+#[test]
+fn a_run_ends_at_its_maximum_however_it_waits() {
+    let host = Setup::new()
+        .config("[limits]\nrun_ms = 1000")
+        .plugin("calls", &Guest::named("calls"))
+        .start();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let tracker = Peer::start(move |_| {
+        held.pass();
+        Reply::Answer(Response::new(200, "late"))
+    });
+    for via in ["http", "wasi:http"] {
+        let settings = json!({"url": tracker.url(), "target": tracker.url() + "/x", "via": via});
+        let connection = host.connect(via, "calls", settings, json!({}));
+        let answer = host.create(&connection, &failed_test());
+        let detail = answer.problem(502);
+        assert!(detail.contains("limits.run_ms") && detail.contains("1000"), "{via}: {detail}");
+    }
+    gate.open();
 }
 
 #[test]
