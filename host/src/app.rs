@@ -130,7 +130,7 @@ async fn dispatch(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let sealer = keys::sealer(&config.data).await?;
     let store = SqliteStore::open(&keys::database(&config.data), &sealer).await?;
-    store.recover(clock.now(), config.limits.run_ms).await?;
+    store.recover(clock.now(), config.longest_run_ms()).await?;
     let engine = Arc::new(Engine::start().map_err(|error| {
         anyhow::anyhow!("the engine cannot start: {error:#}; has the process an address space limit (ulimit -v)?")
     })?);

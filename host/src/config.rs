@@ -119,7 +119,7 @@ impl Default for Config {
 
 impl Config {
     /// Defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
-    /// the top level and `JACKFIELD_LIMITS_<NAME>` for a limit; lists are separated by commas. Other
+    /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`; lists are separated by commas. Other
     /// variables are left alone.
     ///
     /// # Errors
@@ -129,6 +129,13 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         read::load(file, env)
+    }
+
+    /// The longest run of any connector, milliseconds.
+    #[must_use]
+    pub fn longest_run_ms(&self) -> u64 {
+        let own = self.connector_limits.values().map(|limits| limits.run_ms);
+        own.fold(self.limits.run_ms, u64::max)
     }
 
     /// The longest answer deadline of any connector.

@@ -394,6 +394,15 @@ impl TestHost {
         std::fs::read_dir(folder).expect("the server runs").count()
     }
 
+    /// Tasks of its runtime.
+    ///
+    /// # Panics
+    /// When the server does not say.
+    #[must_use]
+    pub fn tasks(&self) -> u64 {
+        self.admin().get("/status").expect(200)["tasks"].as_u64().expect("a number")
+    }
+
     /// Child processes.
     #[must_use]
     pub fn children(&self) -> usize {

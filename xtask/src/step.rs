@@ -23,9 +23,17 @@ pub(crate) fn program(name: impl AsRef<OsStr>, folder: &Path) -> Command {
     command
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us, without what it told us of ourselves: build scripts that look at those variables
+/// would run again, and with them half of the dependencies.
 pub(crate) fn cargo(folder: &Path) -> Command {
-    program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder)
+    let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder);
+    for (name, _) in std::env::vars_os() {
+        let own = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if own.iter().any(|own| name.to_string_lossy().starts_with(own)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Runs a program to its end, its output streamed. `fix` says what to do where it cannot be started.

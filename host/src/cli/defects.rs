@@ -8,12 +8,8 @@ use super::output::{Column, Output};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Lists defects
-    List {
-        /// Only those that a person must settle
-        #[arg(long)]
-        in_doubt: bool,
-    },
+    /// Lists defects, newest first
+    List(Filter),
     /// Shows one defect
     Show { id: String },
     /// Settles a defect in doubt, after a look into the tracker
@@ -29,6 +25,42 @@ Examples:
     },
     /// Lets the next click create another defect for the same failed test
     Release { id: String },
+}
+
+#[derive(Args)]
+pub(super) struct Filter {
+    /// Only those that a person must settle
+    #[arg(long, conflicts_with = "state")]
+    in_doubt: bool,
+    /// Only those in this state: intent, sent, created, failed, in-doubt
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those of this connection
+    #[arg(long, value_name = "NAME")]
+    connection: Option<String>,
+    /// At most so many, 1 to 200
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: usize,
+    /// Go on where `next` of an earlier answer points
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl Filter {
+    fn path(&self) -> String {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &self.limit.to_string());
+        let state = if self.in_doubt { Some("in-doubt") } else { self.state.as_deref() };
+        let given = [
+            ("state", state),
+            ("connection", self.connection.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+        ];
+        for (name, value) in given {
+            query.extend_pairs(value.map(|value| (name, value)));
+        }
+        format!("/defects?{}", query.finish())
+    }
 }
 
 #[derive(Args)]
@@ -58,7 +90,7 @@ impl How {
 const DEFECTS: [Column; 6] = [
     ("ID", "/id"),
     ("STATE", "/state"),
-    ("CONNECTION", "/connection"),
+    ("CONNECTION", "/connection_name"),
     ("KEY", "/defect/key"),
     ("LINK", "/defect/link"),
     ("ERROR", "/reason"),
@@ -68,10 +100,7 @@ impl Command {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
-            Self::List { in_doubt } => {
-                let query = if in_doubt { "?state=in-doubt" } else { "" };
-                output.list(&admin.get(&format!("/defects{query}"))?, "defects", &DEFECTS);
-            }
+            Self::List(filter) => output.list(&admin.get(&filter.path())?, "defects", &DEFECTS),
             Self::Show { id } => output.one(&admin.get(&format!("/defects/{id}"))?),
             Self::Settle { id, how } => {
                 let answer = admin.post(&format!("/defects/{id}/settle"), &how.body())?;

@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// The configuration [default: jackfield.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Where connectors are dropped [default: as the configuration says]
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,9 +75,10 @@ impl Arguments {
                 (Config::default(), finding)
             }
         };
-        let config = match &server.data {
-            Some(data) => Config { data: data.clone(), ..config },
-            None => config,
+        let config = Config {
+            data: server.data.clone().unwrap_or(config.data),
+            plugins: self.plugins.unwrap_or(config.plugins),
+            ..config
         };
         let findings = [
             read,
@@ -137,7 +141,7 @@ fn key(data: &Path) -> Finding {
     }
     match std::fs::metadata(&file) {
         Ok(about) if about.permissions().mode() & 0o077 != 0 => {
-            warn(WHAT, format!("others may read {}", file.display()), "chmod 600 it")
+            fail(WHAT, format!("others may read {}", file.display()), "chmod 600 it, rotate it")
         }
         Ok(_) => ok(WHAT, file.display().to_string()),
         Err(_) if data.join("jackfield.db").exists() => fail(

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, Server};
-use super::output::{Column, Output, say};
+use super::output::{Column, Output, complain, say};
 
 /// How often `tail` asks: a person watches.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ const EVENTS: [Column; 6] = [
     ("RECEIVED", "/received_at"),
     ("KIND", "/kind"),
     ("STATUS", "/status"),
-    ("CONNECTION", "/connection"),
+    ("CONNECTION", "/connection_name"),
     ("OUTCOME", "/outcome"),
     ("ID", "/id"),
 ];
@@ -63,7 +63,7 @@ impl Command {
         let admin = server.admin()?;
         match self {
             Self::List(filter) => {
-                let path = filter.path(&admin, filter.limit)?;
+                let path = filter.path(filter.limit);
                 output.list(&with_plain_outcomes(admin.get(&path)?, output), "events", &EVENTS);
             }
             Self::Show { id } => output.one(&admin.get(&format!("/events/{id}"))?),
@@ -74,14 +74,11 @@ impl Command {
 }
 
 impl Filter {
-    fn path(&self, admin: &Client, limit: usize) -> anyhow::Result<String> {
+    fn path(&self, limit: usize) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("limit", &limit.to_string());
-        if let Some(name) = &self.connection {
-            let connection = admin.connection(name)?;
-            query.append_pair("connection", connection["id"].as_str().unwrap_or(name));
-        }
         let further = [
+            ("connection", &self.connection),
             ("since", &self.since),
             ("until", &self.until),
             ("kind", &self.kind),
@@ -91,7 +88,7 @@ impl Filter {
         for (name, value) in further {
             query.extend_pairs(value.as_ref().map(|value| (name, value)));
         }
-        Ok(format!("/events?{}", query.finish()))
+        format!("/events?{}", query.finish())
     }
 }
 
@@ -108,10 +105,19 @@ fn with_plain_outcomes(mut answer: Value, output: Output) -> Value {
 }
 
 fn tail(admin: &Client, filter: &Filter, output: Output) -> anyhow::Result<()> {
-    let path = filter.path(admin, TAIL_LIMIT)?;
+    let path = filter.path(TAIL_LIMIT);
     let mut known: Option<HashSet<String>> = None;
     loop {
-        let answer = with_plain_outcomes(admin.get(&path)?, output);
+        let answer = match admin.get(&path) {
+            Ok(answer) => with_plain_outcomes(answer, output),
+            // A server that restarts is waited for; one that was never there is told.
+            Err(error) if known.is_some() => {
+                complain(&error);
+                std::thread::sleep(TAIL_PERIOD);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let events = answer["events"].as_array().cloned().unwrap_or_default();
         // An event is printed when it comes, and again when it has ended.
         let id = |event: &Value| format!("{} {}", event["id"], event["outcome"]);

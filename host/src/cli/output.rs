@@ -31,6 +31,9 @@ impl Output {
             columns.iter().map(|(_, at)| cell(row.pointer(at).unwrap_or(&Value::Null))).collect()
         };
         say(&table(headings.collect(), rows.iter().map(cells).collect()));
+        if let Some(next) = answer.get("next").and_then(Value::as_str) {
+            remark(&format!("there are more: --cursor {next}"));
+        }
     }
 
     /// One thing, all its members.

@@ -35,7 +35,8 @@ const KEYS: [&str; 16] = [
 /// The keys of the top level that are tables.
 const TABLES: [&str; 3] = ["webhook", "limits", "connectors"];
 const WEBHOOK_KEYS: [&str; 4] = ["create_defect_paths", "kpi_paths", "defect_id", "kpi_status"];
-const LISTS: [&str; 2] = ["secret_file_roots", "secret_env_prefixes"];
+const LISTS: [&str; 5] =
+    ["secret_file_roots", "secret_env_prefixes", "create_defect_paths", "kpi_paths", "kpi_status"];
 
 /// Runs at once: the engine's pool has no more places.
 const RUNS: RangeInclusive<u64> = 1..=1_000;
@@ -108,6 +109,12 @@ impl Config {
                 .parse()
                 .map_err(|_| in_env(format!("`limits.{limit}` must be a whole number")))?;
             return take_limit(&mut self.limits, limit, value, "limits").map_err(in_env);
+        }
+        if let Some(webhook) = key.strip_prefix("webhook_") {
+            let value = variable_value(webhook, text);
+            return self
+                .take_webhook([(webhook.to_owned(), value)].into_iter().collect())
+                .map_err(in_env);
         }
         if KEYS.contains(&key.as_str()) {
             self.take(&key, &variable_value(&key, text)).map_err(in_env)?;
@@ -387,6 +394,8 @@ mod tests {
             ("JACKFIELD_LISTEN", "127.0.0.1:1"),
             ("JACKFIELD_LIMITS_CPU_MS", "7"),
             ("JACKFIELD_SECRET_FILE_ROOTS", "/a, /b"),
+            ("JACKFIELD_WEBHOOK_DEFECT_ID", "uuid"),
+            ("JACKFIELD_WEBHOOK_CREATE_DEFECT_PATHS", "/a,/b"),
             ("JACKFIELD_URL", "x"),
             ("JACKFIELD_SECRET_X", "y"),
             ("PATH", "z"),
@@ -394,6 +403,8 @@ mod tests {
         let text = "listen = \"127.0.0.1:2\"\n[connectors.a.limits]\nhandles = 3\n";
         let config = read(text, &env).expect("a valid configuration");
         assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
+        assert_eq!(config.webhook.create_defect_paths, ["/a", "/b"]);
         assert_eq!(config.secret_file_roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
         let one = config.limits_of(&"a".parse().expect("a name"));
         assert_eq!((one.cpu_ms, one.handles), (7, 3), "a connector's limits begin at the host's");
@@ -424,6 +435,8 @@ mod tests {
             assert!(!error.contains('\n') && error.contains("c.toml"), "{error}");
         }
         let error = read("", &[("JACKFIELD_SWEEP_MS", "soon")]).expect_err("no number");
+        let unknown = read("", &[("JACKFIELD_WEBHOOK_PATHS", "/a")]).expect_err("no such key");
+        assert!(unknown.contains("kpi_paths"), "{unknown}");
         assert!(error.contains("JACKFIELD_SWEEP_MS") && error.contains("sweep_ms"), "{error}");
     }
 }

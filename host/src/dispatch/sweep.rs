@@ -79,9 +79,7 @@ impl Dispatch {
     }
 
     async fn sweep(&self) {
-        let config = self.config();
-        let own = config.connector_limits.values().map(|limits| limits.run_ms);
-        let run_ms = own.fold(config.limits.run_ms, u64::max);
+        let run_ms = self.config().longest_run_ms();
         match self.store().due_doubts(self.clock().now(), run_ms, ROUND_MAX).await {
             Ok(due) => {
                 futures_util::stream::iter(due)

@@ -8,6 +8,7 @@ mod connectors;
 mod defects;
 mod events;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -17,8 +18,9 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::dispatch::Dispatch;
 use crate::domain::ConnectionId;
@@ -41,12 +43,19 @@ pub(super) fn routes(state: &Arc<AppState>) -> Router {
         .merge(connectors::routes())
         .merge(events::routes())
         .merge(defects::routes())
+        .route("/status", get(status))
         .fallback(async || Problem::not_found("address in the admin API"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(state), auth::require_admin))
         .with_state(Arc::clone(state));
     Router::new().nest("/api/v1", api)
+}
+
+/// The process itself, for who watches it: its version and how many tasks live in it.
+async fn status() -> Response {
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    json(StatusCode::OK, &json!({"version": env!("CARGO_PKG_VERSION"), "tasks": tasks}))
 }
 
 /// JSON as an admin sends it, whatever its content type; an empty body reads as `{}`.
@@ -111,6 +120,13 @@ fn with(mut object: Value, name: &str, member: Value) -> Value {
 fn connection_id(dispatch: &Dispatch, id_or_name: &str) -> Result<ConnectionId, Problem> {
     let found = dispatch.connection(id_or_name).ok_or_else(|| Problem::not_found("connection"))?;
     Ok(found.id)
+}
+
+/// Names of connections, which people know them by.
+type ConnectionNames = HashMap<ConnectionId, String>;
+
+fn connection_names(dispatch: &Dispatch) -> ConnectionNames {
+    dispatch.connections().into_iter().map(|it| (it.id, it.name)).collect()
 }
 
 /// How many rows a page has.

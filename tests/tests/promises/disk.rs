@@ -72,6 +72,16 @@ fn await_ready(host: &TestHost) {
     until("/readyz to heal by itself", 20, || (client.get("/readyz").status == 200).then_some(()));
 }
 
+/// What `/readyz` says is wrong, once what it found last is looked at again.
+#[track_caller]
+fn not_ready(host: &TestHost) -> String {
+    let client = host.anyone();
+    until("/readyz to tell of the disk", 10, || {
+        let answer = client.get("/readyz");
+        (answer.status != 200).then(|| answer.problem(503))
+    })
+}
+
 /// Repeats the click until it is answered by the defect.
 #[track_caller]
 fn created(host: &TestHost, connection: &Connection, test: &Value) -> Value {
@@ -93,7 +103,7 @@ fn refuses_and_says(host: &TestHost, connection: &Connection, tracker: &Peer, wh
     assert!(detail.contains(why) && detail.contains("nothing was done"), "{detail}");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     assert_eq!(posts(tracker), before, "a write left that is not journalled");
-    let readiness = host.anyone().get("/readyz").problem(503);
+    let readiness = not_ready(host);
     assert!(readiness.contains(why), "{readiness}");
     assert_eq!(host.anyone().get("/healthz").status, 200, "a full disk kills no process");
     test
@@ -124,7 +134,7 @@ fn a_full_disk_is_told_with_what_mends_it() {
     let connection = disk.host.connect("qa", "instant", json!({}), json!({}));
     disk.fill();
     let create = disk.host.create(&connection, &failed_test()).problem(503);
-    let readiness = disk.host.anyone().get("/readyz").problem(503);
+    let readiness = not_ready(&disk.host);
     for detail in [create, readiness] {
         assert!(detail.contains("free space"), "nobody is told what to do: {detail}");
     }

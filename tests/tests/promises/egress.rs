@@ -83,7 +83,7 @@ fn the_granted_origin_is_reached_by_every_spelling_of_it() {
 }
 
 /// Places that were not granted, each spelt to look as if they were, or to slip past a check.
-const FORBIDDEN: [&str; 22] = [
+const FORBIDDEN: [&str; 23] = [
     "http://127.0.0.1:OTHER/",
     "http://localhost:OTHER/",
     "http://localhost:PORT/",
@@ -94,6 +94,7 @@ const FORBIDDEN: [&str; 22] = [
     "http://[::]:OTHER/",
     "http://0.0.0.0:OTHER/",
     "http://127.0.0.1.:PORT/",
+    "http://localhost.:PORT/",
     "http://127.0.0.1:PORT@127.0.0.1:OTHER/",
     "http://user@127.0.0.1:PORT/",
     "http://user:pass@127.0.0.1:PORT/",

@@ -1,5 +1,5 @@
-//! Good and hostile guests mixed, a reload every other second: at the end, memory, descriptors, threads
-//! and child processes are where they were, and the good connector answered every event.
+//! Good and hostile guests mixed, a reload every other second: at the end, memory, descriptors, threads,
+//! tasks and child processes are where they were, and the good connector answered every event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,7 @@ struct Held {
     resident_bytes: u64,
     files: usize,
     threads: usize,
+    tasks: u64,
     children: usize,
 }
 
@@ -25,6 +26,7 @@ fn held(host: &TestHost) -> Held {
         resident_bytes: host.resident_bytes(),
         files: host.open_files(),
         threads: host.threads(),
+        tasks: host.tasks(),
         children: host.children(),
     }
 }
@@ -48,6 +50,7 @@ fn a_long_mixed_load_leaves_nothing_behind() {
         now.resident_bytes <= before.resident_bytes + before.resident_bytes / 10
             && now.files <= before.files + 2
             && now.threads <= before.threads + 2
+            && now.tasks <= before.tasks + 2
             && now.children == 0
     };
     let mut after = before;

@@ -20,7 +20,7 @@ const IDLE_MAX: usize = 8;
 const IDLE_READ_MAX: Duration = Duration::from_secs(30);
 /// How long for everything else: the longer it was idle, the likelier the other side is closing it
 /// while the request is on its way.
-const IDLE_WRITE_MAX: Duration = Duration::from_secs(1);
+pub(super) const IDLE_WRITE_MAX: Duration = Duration::from_secs(1);
 /// How long a connection gets to be ready again once its answer was read.
 const READY_MAX: Duration = Duration::from_millis(50);
 

@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{Journal, WriteAnswer, WriteRecord};
@@ -12,6 +15,7 @@ use crate::domain::{Journal, WriteAnswer, WriteRecord};
 use super::connect::Wire;
 use super::exchange::{Answer, Fault, exchange, request_for};
 use super::outbound::Outbound;
+use super::pool::IDLE_WRITE_MAX;
 use super::record::{CallId, WriteId, under_way};
 use super::{HttpError, Session};
 
@@ -63,7 +67,8 @@ impl Session {
         write: WriteId,
         journal: &dyn Journal,
     ) -> Result<Answer, HttpError> {
-        let request = request_for(ready, &wire)?;
+        let mut request = request_for(ready, &wire)?;
+        let connected = Instant::now();
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run is over".to_owned()));
         }
@@ -74,6 +79,16 @@ impl Session {
                 self.take_back(journal).await;
                 return Err(HttpError::Unreachable("the run's deadline came first".to_owned()));
             }
+        }
+        if connected.elapsed() >= IDLE_WRITE_MAX {
+            // A slow disk: the other side may be closing what was idle meanwhile.
+            (request, wire) = match self.another(ready).await {
+                Ok(another) => another,
+                Err(error) => {
+                    self.take_back(journal).await;
+                    return Err(error);
+                }
+            };
         }
         self.record.close_write(write, under_way(), self.clock.now());
         let exchanged = timeout_at(self.deadline, exchange(&mut wire, request, &self.limits));
@@ -91,6 +106,12 @@ impl Session {
             self.access.pool.give(&ready.origin, wire).await;
         }
         result.map_err(Fault::error)
+    }
+
+    /// The request on a connection that was never used.
+    async fn another(&self, ready: &Outbound) -> Result<(Request<Full<Bytes>>, Wire), HttpError> {
+        let wire = self.fresh(&ready.origin).await?;
+        Ok((request_for(ready, &wire)?, wire))
     }
 
     /// Puts the row back, unless an earlier write of this run may have left: then it stays `sent`.

@@ -17,7 +17,9 @@ use crate::store::DefectFilter;
 use super::super::AppState;
 use super::super::problem::Problem;
 use super::events::cursor;
-use super::{Body, Params, connection_id, json as answer, page, page_size};
+use super::{
+    Body, ConnectionNames, Params, connection_id, connection_names, json as answer, page, page_size,
+};
 
 /// Who decided, as the row remembers it: there is one admin token.
 const BY: &str = "admin";
@@ -69,12 +71,14 @@ async fn list(State(app): App, Params(wanted): Params<Wanted>) -> Result<Respons
     };
     let rows = app.dispatch.store().defects(&filter).await?;
     let (defects, next) = page(rows, size, |record| record.id.to_string());
-    let defects: Vec<_> = defects.iter().map(shape).collect();
+    let names = connection_names(&app.dispatch);
+    let defects: Vec<_> = defects.iter().map(|defect| shape(defect, &names)).collect();
     Ok(answer(StatusCode::OK, &json!({"defects": defects, "next": next})))
 }
 
 async fn show(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
-    Ok(answer(StatusCode::OK, &shape(&record(&app, &id).await?)))
+    let record = record(&app, &id).await?;
+    Ok(answer(StatusCode::OK, &shape(&record, &connection_names(&app.dispatch))))
 }
 
 async fn settle(
@@ -102,7 +106,7 @@ async fn release(
 
 async fn decide(app: &AppState, id: DefectId, decision: &Decision) -> Result<Response, Problem> {
     let decided = app.dispatch.decide(id, decision, BY).await?;
-    Ok(answer(StatusCode::OK, &shape(&decided)))
+    Ok(answer(StatusCode::OK, &shape(&decided, &connection_names(&app.dispatch))))
 }
 
 async fn record(app: &AppState, id: &str) -> Result<DefectRecord, Problem> {
@@ -146,7 +150,7 @@ fn state(word: &str) -> Result<DefectState, Problem> {
     })
 }
 
-fn shape(record: &DefectRecord) -> Value {
+fn shape(record: &DefectRecord, names: &ConnectionNames) -> Value {
     let instant = |at: &jiff::Timestamp| at.to_string();
     let decisions = record.decisions.iter();
     let decisions =
@@ -154,6 +158,7 @@ fn shape(record: &DefectRecord) -> Value {
     json!({
         "id": record.id.to_string(),
         "connection": record.connection.to_string(),
+        "connection_name": names.get(&record.connection),
         "test_execution_id": record.test.test_execution_id.to_string(),
         "test_case_id": record.test.test_case_id.to_string(),
         "variation_id": record.test.variation_id(),

@@ -18,7 +18,9 @@ use crate::store::EventFilter;
 
 use super::super::AppState;
 use super::super::problem::Problem;
-use super::{Params, connection_id, json as answer, page, page_size, with};
+use super::{
+    ConnectionNames, Params, connection_id, connection_names, json as answer, page, page_size, with,
+};
 
 /// The events' routes.
 pub(super) fn routes() -> Router<Arc<AppState>> {
@@ -47,7 +49,8 @@ async fn list(
     // What was answered before this request can be read by it.
     store.flush().await?;
     let (events, next) = page(store.events(&filter).await?, size, |event| event.id.to_string());
-    let events: Vec<_> = events.iter().map(shape).collect();
+    let names = connection_names(&app.dispatch);
+    let events: Vec<_> = events.iter().map(|event| shape(event, &names)).collect();
     Ok(answer(StatusCode::OK, &json!({"events": events, "next": next})))
 }
 
@@ -61,7 +64,8 @@ async fn show(
     store.flush().await?;
     let (event, runs) = store.event(id).await?.ok_or_else(missing)?;
     let runs = runs.iter().map(run).collect();
-    Ok(answer(StatusCode::OK, &with(shape(&event), "runs", runs)))
+    let event = shape(&event, &connection_names(&app.dispatch));
+    Ok(answer(StatusCode::OK, &with(event, "runs", runs)))
 }
 
 fn filter(dispatch: &Dispatch, wanted: Wanted, size: u32) -> Result<EventFilter, Problem> {
@@ -98,12 +102,13 @@ pub(super) fn cursor(text: &str) -> Result<Uuid, Problem> {
     Uuid::parse_str(text).map_err(|_| wrong())
 }
 
-fn shape(event: &Event) -> Value {
+fn shape(event: &Event, names: &ConnectionNames) -> Value {
     let request = &event.request;
     let headers = request.headers.iter().map(|(name, value)| json!({"name": name, "value": value}));
     json!({
         "id": event.id.to_string(),
         "connection": event.connection.map(|id| id.to_string()),
+        "connection_name": event.connection.and_then(|id| names.get(&id)),
         "kind": event.kind.as_str(),
         "received_at": event.received_at.to_string(),
         "ms": event.ms,

@@ -163,6 +163,23 @@ async fn the_journal_comes_after_the_connection_and_before_the_first_byte() {
     assert_eq!(gate.moves(), ["sent"]);
 }
 
+#[tokio::test]
+async fn a_connection_that_was_idle_while_the_journal_was_slow_is_not_used() {
+    let tracker = Tracker::answering(|_| answer("201 Created", &[], b"{}")).await;
+    let gate = Gate::shut();
+    let session = Bench::granting(&[&tracker.origin()]).session(gate.permission());
+    let sending = tokio::spawn({
+        let session = Arc::clone(&session);
+        async move { session.send(post("/", "{}")).await }
+    });
+    gate.asked.acquire().await.unwrap().forget();
+    tokio::time::sleep(Duration::from_millis(1_050)).await; // the wait is the thing under test
+    gate.open.add_permits(1);
+    assert_eq!(sending.await.unwrap().unwrap().status, 201);
+    assert_eq!((tracker.connections(), tracker.requests().len()), (2, 1));
+    assert_eq!(gate.moves(), ["sent"]);
+}
+
 /// Lets everything happen that is already on its way over loopback.
 async fn round_trip() {
     let tracker = Tracker::answering(|_| answer("200 OK", &[], b"")).await;
