@@ -157,12 +157,7 @@ impl Dispatch {
         decision: &Decision,
         by: &str,
     ) -> Result<DefectRecord, StoreError> {
-        let (dispatch, decision, by) = (self.clone(), decision.clone(), by.to_owned());
-        // A task of its own: an admin who goes away leaves no decision half-known.
-        let decided = self.inner.tasks.spawn(async move {
-            dispatch.store().decide(id, &decision, &by, dispatch.clock().now()).await
-        });
-        decided.await.unwrap_or_else(|error| Err(StoreError::Unusable(error.to_string())))
+        self.store().decide(id, decision, by, self.clock().now()).await
     }
 
     /// The store, for listings that need no rule.

@@ -134,7 +134,7 @@ pub struct KnownCounts {
 pub trait Store: Send + Sync {
     /// Voids the leases of dead processes, at start, by the one process that holds the data folder:
     /// an `intent` may be claimed at once, a `sent` is in doubt, its write counted as ended `run_ms`
-    /// after it was let out. Durable.
+    /// after it was let out. Events that were running are interrupted. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
     /// All connections.
@@ -188,6 +188,9 @@ pub trait Store: Send + Sync {
         run_ms: u64,
         limit: u32,
     ) -> Result<Vec<DefectRecord>, StoreError>;
+    /// Moves a row in doubt back to `intent`: a person asked for it, and nothing was found once the settle
+    /// time was over. Durable. `Fenced` where the lease was lost or nobody asked.
+    async fn create_after_all(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
     /// Prolongs a lease. `Fenced` where it was lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError>;
     /// Moves a row to `sent`. Durable. `Fenced` where the lease was lost.

@@ -53,7 +53,7 @@ CREATE TABLE defects (
     fence             INTEGER NOT NULL,
     lease_until       INTEGER,
     runner            TEXT,
-    find_first        INTEGER NOT NULL DEFAULT 0,
+    retry             INTEGER NOT NULL DEFAULT 0,
     writes            INTEGER NOT NULL DEFAULT 0,
     sent_at           INTEGER,
     write_ended_at    INTEGER,
@@ -102,6 +102,7 @@ CREATE TABLE events (
 CREATE INDEX events_of_connection ON events (connection_id, id);
 CREATE INDEX events_of_kind ON events (kind, id);
 CREATE INDEX events_by_time ON events (received_at);
+CREATE INDEX events_running ON events (id) WHERE outcome = 'running';
 
 -- A run may be recorded before its event, so nothing but the trigger ties them.
 CREATE TABLE runs (

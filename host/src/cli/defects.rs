@@ -15,13 +15,20 @@ pub(super) enum Command {
     /// Settles a defect in doubt, after a look into the tracker
     #[command(after_help = "\
 Examples:
-  jackfield defects settle ID --adopt QA-17   it is there, under that key
+  jackfield defects settle ID --adopt QA-17 --link https://tracker.example.com/browse/QA-17
+                                              it is there, under that key
   jackfield defects settle ID --retry         not sure: the next click looks once more, then creates it
   jackfield defects settle ID --give-up       it is not there; the next click creates it without a look")]
     Settle {
         id: String,
         #[command(flatten)]
         how: How,
+        /// The adopted defect's page [default: the tracker's address]
+        #[arg(long, value_name = "URL", requires = "adopt")]
+        link: Option<String>,
+        /// The adopted defect's title [default: its key]
+        #[arg(long, value_name = "TEXT", requires = "adopt")]
+        title: Option<String>,
     },
     /// Lets the next click create another defect for the same failed test
     Release { id: String },
@@ -102,8 +109,14 @@ impl Command {
         match self {
             Self::List(filter) => output.list(&admin.get(&filter.path())?, "defects", &DEFECTS),
             Self::Show { id } => output.one(&admin.get(&format!("/defects/{id}"))?),
-            Self::Settle { id, how } => {
-                let answer = admin.post(&format!("/defects/{id}/settle"), &how.body())?;
+            Self::Settle { id, how, link, title } => {
+                let mut body = how.body();
+                for (name, value) in [("link", link), ("title", title)] {
+                    if let Some(value) = value {
+                        body[name] = json!(value);
+                    }
+                }
+                let answer = admin.post(&format!("/defects/{id}/settle"), &body)?;
                 output.done(&format!("{id} is settled"), &answer);
             }
             Self::Release { id } => {

@@ -436,7 +436,7 @@ mod tests {
         }
         let error = read("", &[("JACKFIELD_SWEEP_MS", "soon")]).expect_err("no number");
         let unknown = read("", &[("JACKFIELD_WEBHOOK_PATHS", "/a")]).expect_err("no such key");
-        assert!(unknown.contains("kpi_paths"), "{unknown}");
+        assert!(unknown.contains("`webhook.paths`"), "{unknown}");
         assert!(error.contains("JACKFIELD_SWEEP_MS") && error.contains("sweep_ms"), "{error}");
     }
 }

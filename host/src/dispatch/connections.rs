@@ -18,7 +18,7 @@ use crate::store::{StoreError, StoredConnection, StoredToken};
 use super::Dispatch;
 use super::held::after;
 
-use fitting::{fit, name_problem};
+use fitting::{fit, name_problem, project_problem};
 
 /// A connection to make.
 #[derive(Debug)]
@@ -147,6 +147,7 @@ impl Dispatch {
         let tokens = vec![StoredToken { hash: TokenHash::of(token.reveal()), expires_at: None }];
         let mut stored = StoredConnection { connection, secrets: BTreeMap::new(), tokens };
         let mut wrong: Vec<_> = name_problem(&stored.connection.name).into_iter().collect();
+        wrong.extend(project_problem(stored.connection.project.as_deref()));
         wrong.extend(self.seal(&mut stored, &new.secrets));
         match fit(&stored.connection, connector.manifest()) {
             Ok(grants) => stored.connection.grants = grants,
@@ -229,16 +230,10 @@ impl Dispatch {
         id: ConnectionId,
         force: bool,
     ) -> Result<(), ConnectionError> {
-        let dispatch = self.clone();
-        let deleted = self.inner.tasks.spawn(async move {
-            dispatch.store().delete_connection(id, force).await?;
-            dispatch.load().await?;
-            dispatch.forget(id);
-            Ok(())
-        });
-        deleted.await.unwrap_or_else(|error| {
-            Err(ConnectionError::Store(StoreError::Unusable(error.to_string())))
-        })
+        self.store().delete_connection(id, force).await?;
+        self.load().await?;
+        self.forget(id);
+        Ok(())
     }
 
     /// One edit: applied, granted what the consent allows, kept.
@@ -266,6 +261,7 @@ impl Dispatch {
     /// Does what an edit says; answers what of it cannot be taken.
     fn apply(&self, edit: ConnectionEdit, stored: &mut StoredConnection) -> Vec<WrongSetting> {
         let mut wrong: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
+        wrong.extend(edit.project.as_ref().and_then(|it| project_problem(it.as_deref())));
         let connection = &mut stored.connection;
         connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
         connection.project = edit.project.unwrap_or_else(|| connection.project.clone());

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connector::{Access, Connector, RunEnd};
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, EventId, FailedTest, Lease, LogLevel, LogLine, Marker,
-    Refusal, Verdict, verdict,
+    Refusal, Verdict, WriteRecord, verdict,
 };
 use crate::store::{Claim, StoreError};
 
@@ -152,11 +152,11 @@ impl Flight<'_> {
                     return Ok(CreateAnswer { defect, id, how: "repeated" });
                 }
                 Claimed::Busy { .. } => ControlFlow::Continue(self.late()),
-                Claimed::Create { lease, marker, find_first, .. } => {
-                    self.create(lease, &marker, find_first).await
+                Claimed::Create { lease, marker, .. } => {
+                    self.create(&self.hold(lease), &marker).await
                 }
-                Claimed::Find { lease, marker, write_ended_at } => {
-                    self.find(lease, &marker, write_ended_at).await
+                Claimed::Find { lease, marker, write_ended_at, retry } => {
+                    self.find(&self.hold(lease), &marker, write_ended_at, retry).await
                 }
             };
             let refusal = match step {
@@ -186,31 +186,19 @@ impl Flight<'_> {
         claimed.map_err(|error| Refusal::StoreDown(error.to_string()))
     }
 
-    async fn create(&self, lease: Lease, marker: &Marker, find_first: bool) -> Step {
-        let held = self.hold(lease);
-        let mut connector = match self.dispatch.admit(self.access) {
+    async fn create(&self, held: &Held<'_>, marker: &Marker) -> Step {
+        let connector = match self.dispatch.admit(self.access) {
             Ok(connector) => connector,
-            Err(refusal) => return not_run(&held, find_first, refusal).await,
+            Err(refusal) => return not_created(held, refusal).await,
         };
-        if find_first {
-            match self.look(&held, connector, marker).await {
-                Ok(Some(defect)) => return self.known(&held, defect, "adopted").await,
-                Ok(None) => {}
-                Err(refusal) => return not_run(&held, true, refusal).await,
-            }
-            connector = match self.dispatch.admit(self.access) {
-                Ok(connector) => connector,
-                Err(refusal) => return not_run(&held, true, refusal).await,
-            };
-        }
         let settle_s = connector.manifest().settle_s;
         let end = held.create(connector, &self.test, marker).await;
-        self.conclude(&held, end, settle_s).await
+        self.conclude(held, end, settle_s).await
     }
 
     /// Moves the row as the host's own record of the run says.
     async fn conclude(&self, held: &Held<'_>, mut end: RunEnd<Defect>, settle_s: u32) -> Step {
-        if end.outcome.is_ok() && end.writes.is_empty() {
+        if end.outcome.is_ok() && !end.writes.iter().any(WriteRecord::may_have_acted) {
             end.report.log.push(unjournalled(end.report.usage.run_ms));
         }
         let verdict = verdict(end.outcome, &end.writes);
@@ -237,24 +225,40 @@ impl Flight<'_> {
         }
     }
 
-    async fn find(&self, lease: Lease, marker: &Marker, write_ended_at: Timestamp) -> Step {
-        let held = self.hold(lease);
+    /// Looks for a defect in doubt. What a person asked to be tried again is created once it is sure that
+    /// nothing is there: the look must have begun when the settle time was over.
+    async fn find(
+        &self,
+        held: &Held<'_>,
+        marker: &Marker,
+        write_ended_at: Timestamp,
+        retry: bool,
+    ) -> Step {
         let connector = match self.dispatch.admit(self.access) {
             Ok(connector) => connector,
-            Err(refusal) => return not_run(&held, true, refusal).await,
+            Err(refusal) => {
+                held.leave().await;
+                return ControlFlow::Break(Err(refusal));
+            }
         };
         let settle_s = connector.manifest().settle_s;
-        let refusal = match self.look(&held, connector, marker).await {
-            Ok(Some(defect)) => return self.known(&held, defect, "adopted").await,
+        let settled_at = after(write_ended_at, u64::from(settle_s) * 1_000);
+        let settling_s = settling_s(self.dispatch.clock().now(), settled_at);
+        let refusal = match self.look(held, connector, marker).await {
+            Ok(Some(defect)) => return self.known(held, defect, "adopted").await,
+            Ok(None) if retry && settling_s.is_none() => {
+                return match held.create_after_all().await {
+                    Ok(()) => self.create(held, marker).await,
+                    Err(error) => self.not_settled(&error, false),
+                };
+            }
             Ok(None) => None,
             Err(refusal) => Some(refusal),
         };
         held.leave().await;
         let reason = self.reason(held.lease.defect).await;
-        let now = self.dispatch.clock().now();
-        let settled_at = after(write_ended_at, u64::from(settle_s) * 1_000);
         let in_doubt = Refusal::InDoubt { defect: held.lease.defect, reason: reason.clone() };
-        match (settling_s(now, settled_at), refusal) {
+        match (settling_s, refusal) {
             // Nothing to wait for: this connector never finds anything.
             (_, Some(Refusal::Unsupported(_))) => ControlFlow::Break(Err(in_doubt)),
             (Some(retry_after_s), _) => {
@@ -315,11 +319,9 @@ impl Flight<'_> {
     }
 }
 
-/// Gives back a row for which nothing ran: a fresh one failed, one that was in doubt still is.
-async fn not_run(held: &Held<'_>, keep_as_is: bool, refusal: Refusal) -> Step {
-    if keep_as_is {
-        held.leave().await;
-    } else if let Err(error) = held.settle(&Verdict::Failed(refusal.clone())).await {
+/// Gives back a row for which nothing ran.
+async fn not_created(held: &Held<'_>, refusal: Refusal) -> Step {
+    if let Err(error) = held.settle(&Verdict::Failed(refusal.clone())).await {
         tracing::warn!(defect = %held.lease.defect, %error, "a lease was not given back");
     }
     ControlFlow::Break(Err(refusal))

@@ -62,6 +62,12 @@ impl Held<'_> {
         end
     }
 
+    /// Moves a row in doubt back to `intent`, as a person asked.
+    pub(super) async fn create_after_all(&self) -> Result<(), StoreError> {
+        let now = self.dispatch.clock().now();
+        self.dispatch.store().create_after_all(&self.lease, now).await
+    }
+
     /// Moves the row and gives the lease back.
     pub(super) async fn settle(&self, verdict: &Verdict) -> Result<(), StoreError> {
         let now = self.dispatch.clock().now();

@@ -99,8 +99,6 @@ pub enum Claimed {
         marker: Marker,
         /// Counts from 1.
         generation: u32,
-        /// Whether `find` must say that nothing is there before `create` may run (a person's retry).
-        find_first: bool,
     },
     /// The row is in doubt; the caller may run `find` under this lease.
     Find {
@@ -110,6 +108,8 @@ pub enum Claimed {
         marker: Marker,
         /// When the last write ended (after a crash: `sent` plus the run maximum).
         write_ended_at: Timestamp,
+        /// Whether a person asked to create it where `find`, once the settle time is over, finds nothing.
+        retry: bool,
     },
     /// The defect is known.
     Created {
@@ -148,7 +148,8 @@ pub enum Verdict {
 pub enum Decision {
     /// In doubt: this is the defect in the tracker.
     Adopt(Defect),
-    /// In doubt: look once more and, where nothing is found, create it (same generation).
+    /// In doubt: look once more and, where nothing is found once the settle time is over, create it (same
+    /// generation).
     Retry,
     /// In doubt: nothing was made; the next click runs again.
     GiveUp,

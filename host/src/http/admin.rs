@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::de::DeserializeOwned;
@@ -47,6 +47,7 @@ pub(super) fn routes(state: &Arc<AppState>) -> Router {
         .fallback(async || Problem::not_found("address in the admin API"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(state), to_its_end))
         .layer(middleware::from_fn_with_state(Arc::clone(state), auth::require_admin))
         .with_state(Arc::clone(state));
     Router::new().nest("/api/v1", api)
@@ -56,6 +57,15 @@ pub(super) fn routes(state: &Arc<AppState>) -> Router {
 async fn status() -> Response {
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     json(StatusCode::OK, &json!({"version": env!("CARGO_PKG_VERSION"), "tasks": tasks}))
+}
+
+/// An admin who goes away leaves nothing half-done: each request is a task of its own.
+async fn to_its_end(State(app): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let done = app.dispatch.spawn(async move { next.run(request).await }).await;
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "a handler of the admin API failed");
+        Problem::internal().into_response()
+    })
 }
 
 /// JSON as an admin sends it, whatever its content type; an empty body reads as `{}`.

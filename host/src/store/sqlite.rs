@@ -187,6 +187,11 @@ impl Store for SqliteStore {
         write!(self, Durable, |db| defects::due_doubts(db, now, run_ms, limit))
     }
 
+    async fn create_after_all(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        write!(self, Durable, |db| defects::create_after_all(db, &lease, now))
+    }
+
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
         write!(self, Lazy, |db| defects::renew(db, &lease, until))

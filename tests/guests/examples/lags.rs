@@ -1,4 +1,4 @@
-//! Honest, on a tracker whose search lags: what was made is sure to be found after three seconds.
+//! Honest, on a tracker whose search lags: what was made is sure to be found after five seconds.
 
 use jackfield_test_guests::*;
 
@@ -6,14 +6,7 @@ struct Lags;
 
 impl Behaviour for Lags {
     fn describe() -> Manifest {
-        Manifest {
-            name: "lags".to_owned(),
-            version: "1.0.0".to_owned(),
-            summary: String::new(),
-            homepage: None,
-            settings: Self::SETTINGS.to_owned(),
-            settle_seconds: 3,
-        }
+        Manifest { settle_seconds: 5, ..manifest(Self::SETTINGS.to_owned()) }
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {

@@ -1,5 +1,7 @@
 //! Sync before send, sync before answer: read off the system calls of the real binary.
 
+use std::collections::HashSet;
+
 use jackfield_tests::{Guest, Peer, Reply, Response, Setup, failed_test};
 use serde_json::json;
 
@@ -27,7 +29,7 @@ fn the_log_is_on_disk_before_the_write_leaves_and_before_the_answer_leaves() {
     assert!(host.stop().success());
 
     let trace = std::fs::read_to_string(&trace).expect("what strace wrote");
-    let steps: Vec<_> = trace.lines().filter_map(step).collect();
+    let steps = steps(&trace);
     let sent = steps.iter().position(|step| *step == Step::Sent).expect("the write to the tracker");
     let answered = steps[sent..].iter().position(|step| *step == Step::Answered);
     let answered = sent + answered.expect("the answer");
@@ -42,13 +44,26 @@ fn the_log_is_on_disk_before_the_write_leaves_and_before_the_answer_leaves() {
     );
 }
 
-fn step(line: &str) -> Option<Step> {
-    let finished =
-        line.contains(") = 0") || line.contains(")     = 0") || line.contains(")        = 0");
+/// What the lines of a trace say, each of which begins with its thread's number.
+fn steps(trace: &str) -> Vec<Step> {
+    let mut syncing = HashSet::new();
+    trace.lines().filter_map(|line| step(line, &mut syncing)).collect()
+}
+
+/// `syncing` holds the threads whose sync of the log was interrupted in the trace by another's line.
+fn step<'t>(line: &'t str, syncing: &mut HashSet<&'t str>) -> Option<Step> {
+    let thread = line.split(' ').next().unwrap_or_default();
+    let is_sync = line.contains("fdatasync") || line.contains("fsync");
     if line.contains("pwrite64(") && line.contains("-wal>") {
         Some(Step::Log)
-    } else if (line.contains("fdatasync") || line.contains("fsync")) && finished {
-        (line.contains("-wal>") || line.contains("resumed")).then_some(Step::Synced)
+    } else if is_sync && line.contains("<unfinished") {
+        if line.contains("-wal>") {
+            syncing.insert(thread);
+        }
+        None
+    } else if is_sync && line.trim_end().ends_with("= 0") {
+        let of_the_log = line.contains("-wal>") || syncing.remove(thread);
+        of_the_log.then_some(Step::Synced)
     } else if line.contains("\"POST /issues.json") {
         Some(Step::Sent)
     } else if line.contains("\"HTTP/1.1 200 OK") {

@@ -2,7 +2,7 @@
 //! clicks each, one crash, lost messages, a lease that ends under a live runner, a person's retry.
 //!
 //! The model is the design's section, not the code; the real binary is killed in `kills.rs`. Taking out
-//! the `sent` step or the fence makes the checker find the second issue, which shows that it would.
+//! the `sent` step, the fence or the settle time of a retry makes the checker find the second issue, which shows that it would.
 
 use stateright::{Checker, Model, Property};
 
@@ -12,6 +12,7 @@ enum Without {
     Nothing,
     SentStep,
     Fence,
+    SettleTime,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,7 +48,7 @@ struct State {
     fence: u8,
     leased: bool,
     /// A person asked to look once more and to create where nothing is found.
-    find_first: bool,
+    retry: bool,
     runners: [Runner; 2],
     clicks: [u8; 2],
     /// Writes that have left and not arrived, by sender.
@@ -73,7 +74,7 @@ enum Action {
     Crash(usize),
     /// The lease ends: its holder crashed, or slept through it.
     Expire,
-    /// A person's `--retry`, possible once the settle time is over.
+    /// A person's `--retry`.
     Retry,
 }
 
@@ -88,7 +89,7 @@ impl Model for Protocol {
             row: Row::Absent,
             fence: 0,
             leased: false,
-            find_first: false,
+            retry: false,
             runners: [Runner::Idle; 2],
             clicks: [2; 2],
             in_flight: [0; 2],
@@ -121,7 +122,7 @@ impl Model for Protocol {
         if state.leased && state.expiries > 0 {
             actions.push(Action::Expire);
         }
-        if state.settle_time_is_over() && state.retries > 0 {
+        if state.row == Row::InDoubt && !state.leased && state.retries > 0 {
             actions.push(Action::Retry);
         }
     }
@@ -157,7 +158,7 @@ impl Model for Protocol {
             }
             Action::Retry => {
                 state.retries -= 1;
-                state.find_first = true;
+                state.retry = true;
             }
         }
         Some(state)
@@ -215,10 +216,7 @@ impl State {
     /// no write is under way any more, wherever it is.
     fn settle_time_is_over(&self) -> bool {
         let writing = |runner: &Runner| matches!(runner, Runner::Sending(_) | Runner::Waiting(_));
-        self.row == Row::InDoubt
-            && !self.leased
-            && self.in_flight == [0; 2]
-            && !self.runners.iter().any(writing)
+        self.in_flight == [0; 2] && !self.runners.iter().any(writing)
     }
 }
 
@@ -260,8 +258,9 @@ impl Protocol {
         }
         if state.issues > 0 {
             state.row = Row::Created;
-        } else if state.find_first {
-            state.find_first = false;
+        } else if state.retry && (self.0 == Without::SettleTime || state.settle_time_is_over()) {
+            state.retry = false;
+            state.row = Row::Intent;
             state.runners[i] = Runner::Ready(fence);
             return;
         }
@@ -278,8 +277,8 @@ fn in_every_order_of_events_there_is_one_issue_at_most() {
 }
 
 #[test]
-fn without_the_sent_step_or_the_fence_the_checker_finds_the_second_issue() {
-    for without in [Without::SentStep, Without::Fence] {
+fn without_the_sent_step_the_fence_or_the_settle_time_the_checker_finds_the_second_issue() {
+    for without in [Without::SentStep, Without::Fence, Without::SettleTime] {
         let checked = Protocol(without).checker().threads(2).spawn_bfs().join();
         let path = checked.discovery("one issue at most");
         let path = path.unwrap_or_else(|| panic!("{without:?} makes no second issue"));

@@ -1,6 +1,7 @@
 //! One failed test, one defect: under a hundred clicks at once, and under kill -9 with the write held at
 //! each side of the tracker. What was made is counted in Redmine.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
@@ -193,34 +194,125 @@ fn a_release_makes_one_more_and_no_more() {
     assert_eq!(bench.project.issues().len(), 2);
 }
 
-/// A search that lags makes nobody create again: the repeat waits for it inside its deadline.
-#[test]
-fn a_search_that_lags_is_waited_for() {
-    let host = Setup::new().plugin("lags", &Guest::named("lags")).start();
-    let made = Arc::new(Mutex::new(None::<Instant>));
-    let when = Arc::clone(&made);
-    let tracker = Peer::start(move |exchange| {
-        let mut made = when.lock().expect("no script panicked");
+/// A tracker that makes what it is sent, never answers it, and finds it three seconds later.
+fn lagging() -> Peer {
+    let made = Mutex::new(None::<Instant>);
+    Peer::start(move |exchange| {
+        let mut made = made.lock().expect("no script panicked");
         match (exchange.request.method.as_str(), *made) {
             ("POST", _) => {
                 *made = Some(Instant::now());
                 Reply::Reset(Vec::new())
             }
-            (_, Some(made)) if made.elapsed() > Duration::from_secs(2) => {
+            (_, Some(made)) if made.elapsed() > Duration::from_secs(3) => {
                 Reply::Answer(Response::json(200, r#"[{"id":42}]"#))
             }
             _ => Reply::Answer(Response::json(200, "[]")),
         }
-    });
+    })
+}
+
+/// A search that lags makes nobody create again: one click waits for it inside its deadline.
+#[test]
+fn a_search_that_lags_is_waited_for() {
+    let host = Setup::new().plugin("lags", &Guest::named("lags")).start();
+    let tracker = lagging();
     let connection = host.connect("qa", "lags", json!({"url": tracker.url()}), json!({}));
-    let test = failed_test();
-    let defect = until("the search to catch up", 30, || {
-        let answer = host.create(&connection, &test);
-        assert!([200, 503].contains(&answer.status), "never a person's trouble: {answer:?}");
-        (answer.status == 200).then(|| answer.json())
-    });
+    let defect = host.create(&connection, &failed_test()).expect(200);
     assert_eq!(defect["id"], "42");
     assert_eq!(tracker.requests_by("POST").len(), 1);
+    assert!(tracker.requests_by("GET").len() > 2, "looked for more than once");
+}
+
+/// A person who asks for another try before the search can know does not get a second defect.
+#[test]
+fn a_retry_waits_for_a_search_that_lags() {
+    let host = Setup::new().plugin("lags", &Guest::named("lags")).start();
+    let tracker = lagging();
+    let connection = host.connect("qa", "lags", json!({"url": tracker.url()}), json!({}));
+    let click = host.create_aside(&connection, &failed_test());
+    until("a person to ask for another try", 10, || {
+        let doubts = host.admin().get("/defects?state=in-doubt").expect(200);
+        let id = doubts["defects"][0]["id"].as_str()?.to_owned();
+        let path = format!("/defects/{id}/settle");
+        (host.admin().json("POST", &path, &json!({"retry": true})).status == 200).then_some(())
+    });
+    let answer = click.join().expect("no panic").expect("an answer");
+    assert_eq!(answer.expect(200)["id"], "42");
+    assert_eq!(tracker.requests_by("POST").len(), 1);
+}
+
+/// A connector that cannot search leaves it to a person, who may change their mind.
+#[test]
+fn a_retry_of_what_cannot_be_found_stays_a_person_s_to_settle() {
+    let host = Setup::new().plugin("blind", &Guest::named("blind")).start();
+    let tracker = Peer::start(|_| Reply::Reset(Vec::new()));
+    let connection = host.connect("qa", "blind", json!({"url": tracker.url()}), json!({}));
+    let test = failed_test();
+    let _ = host.create(&connection, &test).problem(409);
+    let doubts = || host.admin().get("/defects?state=in-doubt").expect(200)["defects"].clone();
+    let id = doubts()[0]["id"].as_str().expect("a defect in doubt").to_owned();
+    let settle = |how: Value| host.admin().json("POST", &format!("/defects/{id}/settle"), &how);
+    let _ = settle(json!({"retry": true})).expect(200);
+    let _ = host.create(&connection, &test).problem(409);
+    assert_eq!(doubts()[0]["id"], id, "it still is in doubt");
+    let elsewhere = json!({"settings": {"url": Peer::nobody()}});
+    let edit = || host.admin().json("PATCH", "/connections/qa", &elsewhere);
+    assert_eq!(edit().status, 409, "the origin stays while it is");
+    let _ = settle(json!({"give_up": true})).expect(200);
+    tracker.script(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":7}}"#)));
+    assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
+    let _ = edit().expect(200);
+}
+
+/// What nobody clicks again is looked for all the same, also after a crash; an event tells of it.
+#[test]
+fn the_sweep_adopts_what_nobody_clicks_again() {
+    for killed in [false, true] {
+        let mut host = Setup::new()
+            .config("sweep_ms = 200\n[limits]\nrun_ms = 1000")
+            .plugin("good", &Guest::named("good"))
+            .start();
+        let (gate, found) = (Gate::default(), Arc::new(AtomicBool::new(false)));
+        let (held, shown) = (gate.clone(), Arc::clone(&found));
+        let tracker = Peer::start(move |exchange| match exchange.request.method.as_str() {
+            "POST" => {
+                held.pass();
+                Reply::Reset(Vec::new())
+            }
+            _ if shown.load(Ordering::SeqCst) => {
+                Reply::Answer(Response::json(200, r#"[{"id":7}]"#))
+            }
+            _ => Reply::Answer(Response::json(200, "[]")),
+        });
+        let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+        let test = failed_test();
+        let click = host.create_aside(&connection, &test);
+        gate.await_held(1);
+        if killed {
+            host.kill9();
+        }
+        gate.open();
+        let answer = click.join().expect("no panic");
+        assert_eq!(answer.map(|answer| answer.status), (!killed).then_some(409));
+        if killed {
+            host.start_again();
+            let event = host.admin().get("/events?kind=create-defect").expect(200);
+            let event = &event["events"][0];
+            assert_eq!(event["outcome"], "interrupted", "{event}");
+            assert!(event["defect"].is_string(), "{event}");
+        }
+        found.store(true, Ordering::SeqCst);
+        until("the sweep to adopt it", 60, || {
+            let defects = host.admin().get("/defects").expect(200);
+            (defects["defects"][0]["state"] == "created").then_some(())
+        });
+        let swept = host.admin().get("/events?kind=sweep&outcome=adopted").expect(200);
+        assert_eq!(swept["events"].as_array().map(Vec::len), Some(1), "{swept}");
+        let posts = tracker.requests_by("POST").len();
+        assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
+        assert_eq!((posts, tracker.requests_by("POST").len()), (1, 1));
+    }
 }
 
 /// A connection that the tracker closed while it idled is no reason to doubt a write.

@@ -41,6 +41,13 @@ pub(super) fn name_problem(name: &str) -> Option<WrongSetting> {
     Some(WrongSetting { name: "name".to_owned(), why: why.to_owned() })
 }
 
+/// What is wrong with a pinned project: KPI requests name theirs in 1 to 128 characters.
+pub(super) fn project_problem(project: Option<&str>) -> Option<WrongSetting> {
+    let length = project?.chars().count();
+    let why = "give 1 to 128 characters, or null for every project".to_owned();
+    (!(1..=128).contains(&length)).then(|| WrongSetting { name: "project".to_owned(), why })
+}
+
 impl Dispatch {
     /// Seals secrets into a connection and lists which are set; answers those that cannot be used.
     pub(super) fn seal(

@@ -24,6 +24,9 @@ use super::{
 /// Who decided, as the row remembers it: there is one admin token.
 const BY: &str = "admin";
 
+/// As long as a connector's may be.
+const KEY_BYTES_MAX: usize = 255;
+
 /// The defects' routes.
 pub(super) fn routes() -> Router<Arc<AppState>> {
     Router::new()
@@ -91,7 +94,7 @@ async fn settle(
         .dispatch
         .connection(&record.connection.to_string())
         .and_then(|connection| connection.grants.origins.first().map(ToString::to_string));
-    let decision = decision(how, tracker.as_deref().unwrap_or_default())?;
+    let decision = decision(how, tracker.as_deref())?;
     decide(&app, record.id, &decision).await
 }
 
@@ -117,16 +120,30 @@ async fn record(app: &AppState, id: &str) -> Result<DefectRecord, Problem> {
 
 /// The one decision that a body names. A person who adopts by key alone gets the tracker's own
 /// address as link, since the host knows no other.
-fn decision(how: Settle, tracker: &str) -> Result<Decision, Problem> {
-    match (how.adopt, how.retry, how.give_up) {
-        (Some(key), false, false) if !key.trim().is_empty() => Ok(Decision::Adopt(Defect {
-            title: how.title.unwrap_or_else(|| key.clone()),
-            link: how.link.map_or_else(|| Ok(tracker.to_owned()), |link| web_address(&link))?,
-            key,
-            status: None,
-            priority: None,
-            description: None,
-        })),
+fn decision(how: Settle, tracker: Option<&str>) -> Result<Decision, Problem> {
+    let key = how.adopt.as_deref().map(str::trim);
+    match (key, how.retry, how.give_up) {
+        (Some(key), false, false) if (1..=KEY_BYTES_MAX).contains(&key.len()) => {
+            let link = match (&how.link, tracker) {
+                (Some(link), _) => web_address(link)?,
+                (None, Some(tracker)) => tracker.to_owned(),
+                (None, None) => {
+                    let why = "this connection has no address: give the defect's `link` too";
+                    return Err(Problem::bad_request(why));
+                }
+            };
+            Ok(Decision::Adopt(Defect {
+                title: how.title.unwrap_or_else(|| key.to_owned()),
+                link,
+                key: key.to_owned(),
+                status: None,
+                priority: None,
+                description: None,
+            }))
+        }
+        (Some(_), false, false) => {
+            Err(Problem::bad_request(format!("a key has 1 to {KEY_BYTES_MAX} bytes")))
+        }
         (None, true, false) => Ok(Decision::Retry),
         (None, false, true) => Ok(Decision::GiveUp),
         _ => Err(Problem::bad_request(
@@ -194,7 +211,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Decision, Problem> {
-        decision(serde_json::from_str(text).unwrap(), "https://t.example")
+        decision(serde_json::from_str(text).unwrap(), Some("https://t.example"))
     }
 
     #[test]
@@ -214,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_key_alone_is_adopted_with_the_tracker_s_address() {
-        let Ok(Decision::Adopt(defect)) = read(r#"{"adopt":"QA-7"}"#) else {
+        let Ok(Decision::Adopt(defect)) = read(r#"{"adopt":" QA-7 "}"#) else {
             panic!("no adoption")
         };
         assert_eq!((defect.key.as_str(), defect.title.as_str()), ("QA-7", "QA-7"));
@@ -224,5 +241,7 @@ mod tests {
             panic!("no adoption")
         };
         assert_eq!(defect.link, "https://t.example/7");
+        let nowhere = decision(serde_json::from_str(r#"{"adopt":"7"}"#).unwrap(), None);
+        assert!(nowhere.is_err(), "a defect without a link answers nobody");
     }
 }

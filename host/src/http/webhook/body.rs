@@ -67,10 +67,10 @@ async fn collect(mut body: Body, bytes: &mut BytesMut) -> Option<Cut> {
 impl Arrived {
     /// Whether the whole body is nothing, or an empty JSON object.
     pub(super) fn is_empty(&self) -> bool {
-        let empty_object = || {
-            serde_json::from_slice::<Map<String, Value>>(&self.bytes).is_ok_and(|m| m.is_empty())
-        };
-        self.cut.is_none() && (self.bytes.trim_ascii().is_empty() || empty_object())
+        let text = unmarked(&self.bytes);
+        let empty_object =
+            || serde_json::from_slice::<Map<String, Value>>(text).is_ok_and(|m| m.is_empty());
+        self.cut.is_none() && (text.trim_ascii().is_empty() || empty_object())
     }
 
     /// The failed test that a Create Defect is about.
@@ -98,11 +98,14 @@ fn other_content_type(headers: &HeaderMap) -> Option<String> {
     (!is_json).then_some(given)
 }
 
+/// .NET clients may start a text with a byte order mark.
+fn unmarked(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
 fn failed_test(bytes: &[u8]) -> Result<FailedTest, String> {
-    // .NET clients may start a text with a byte order mark.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let body: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("the body is no JSON: {error}"))?;
+    let body: Value = serde_json::from_slice(unmarked(bytes))
+        .map_err(|error| format!("the body is no JSON: {error}"))?;
     let Value::Object(members) = body else {
         return Err(format!("the body must be a JSON object, found {}", found(&body)));
     };

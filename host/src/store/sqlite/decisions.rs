@@ -77,20 +77,20 @@ async fn apply(
 ) -> Result<(), StoreError> {
     let query = match decision {
         Decision::Adopt(defect) => sqlx::query(
-            "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, find_first = 0,
+            "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, retry = 0,
                  lease_until = NULL, fence = fence + 1, updated_at = ?2 WHERE id = ?1",
         )
         .bind(&row.id)
         .bind(now.as_millisecond())
         .bind(to_json(&DefectJson::from(defect.clone()))?),
         Decision::Retry => sqlx::query(
-            "UPDATE defects SET state = 'intent', find_first = 1, writes = 0, lease_until = NULL,
-                 fence = fence + 1, updated_at = ?2 WHERE id = ?1",
+            "UPDATE defects SET retry = 1, lease_until = NULL, fence = fence + 1, updated_at = ?2
+             WHERE id = ?1",
         )
         .bind(&row.id)
         .bind(now.as_millisecond()),
         Decision::GiveUp => sqlx::query(
-            "UPDATE defects SET state = 'failed', reason = ?3, find_first = 0, writes = 0,
+            "UPDATE defects SET state = 'failed', reason = ?3, retry = 0, writes = 0,
                  lease_until = NULL, fence = fence + 1, updated_at = ?2 WHERE id = ?1",
         )
         .bind(&row.id)

@@ -94,7 +94,7 @@ async fn begin(
         Err(error) => Err(error.into()),
         Ok(_) => {
             let lease = Lease { defect: id, fence: 1, until: claim.lease_until };
-            Ok(Claimed::Create { lease, marker, generation, find_first: false })
+            Ok(Claimed::Create { lease, marker, generation })
         }
     }
 }
@@ -123,7 +123,6 @@ async fn run_again(
         lease: row.next_lease(claim.lease_until)?,
         marker: Marker::derive(claim.connection, claim.test, row.generation),
         generation: row.generation,
-        find_first: row.find_first,
     })
 }
 
@@ -157,12 +156,34 @@ async fn look_for(
         lease: row.next_lease(claim.lease_until)?,
         marker: Marker::derive(claim.connection, claim.test, row.generation),
         write_ended_at: time(ended)?,
+        retry: row.retry,
     })
 }
 
-const LOST: &str = "the run ended without word after a write was let out";
+/// A row in doubt for which nothing was found goes back to `intent`, where a person asked for that.
+pub(super) async fn create_after_all(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let moved = sqlx::query(
+        "UPDATE defects SET state = 'intent', retry = 0, reason = NULL, writes = 0, sent_at = NULL,
+             write_ended_at = NULL, updated_at = ?3
+         WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state = 'in-doubt' AND retry = 1",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .bind(now.as_millisecond())
+    .execute(db)
+    .await?;
+    fenced_unless(moved.rows_affected())
+}
 
-/// Takes a lease on a row in doubt that nobody holds.
+const LOST: &str = "the run ended without word after a write was let out";
+const CUT_OFF: &str = "the host ended while this ran; the next click answers what became of it";
+
+/// Takes a lease on a row in doubt that nobody holds, for a look of the sweep; each is followed by a longer
+/// wait.
 pub(super) async fn claim_doubtful(
     db: &mut SqliteConnection,
     id: DefectId,
@@ -171,7 +192,8 @@ pub(super) async fn claim_doubtful(
     lease_until: Timestamp,
 ) -> Result<Option<Claimed>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
-        "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3, looks = looks + 1,
+             next_look_at = ?4 + MIN(?6, ?5 << MIN(looks, 16))
          WHERE id = ?1 AND state = 'in-doubt' AND COALESCE(lease_until, 0) <= ?4
          RETURNING *",
     )
@@ -179,6 +201,8 @@ pub(super) async fn claim_doubtful(
     .bind(lease_until.as_millisecond())
     .bind(runner.0.to_string())
     .bind(now.as_millisecond())
+    .bind(FIRST_LOOK_MS)
+    .bind(LAST_LOOK_MS)
     .fetch_optional(db)
     .await?;
     let Some(row) = row else { return Ok(None) };
@@ -186,7 +210,7 @@ pub(super) async fn claim_doubtful(
     let write_ended_at = time(row.write_ended_at.unwrap_or(row.updated_at))?;
     let marker =
         Marker::derive(ConnectionId(uuid(&row.connection_id)?), &row.test()?, row.generation);
-    Ok(Some(Claimed::Find { lease, marker, write_ended_at }))
+    Ok(Some(Claimed::Find { lease, marker, write_ended_at, retry: row.retry }))
 }
 
 /// Rows in doubt that are due for a look; `sent` rows that nobody holds any more become such.
@@ -219,6 +243,14 @@ pub(super) async fn recover(
     sqlx::query(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
     )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
+             SELECT id FROM defects WHERE event_id = events.id))
+         WHERE outcome = 'running'",
+    )
+    .bind(CUT_OFF)
     .execute(&mut *db)
     .await?;
     doubt_lost_writes(db, now, run_ms).await
@@ -309,7 +341,7 @@ pub(super) async fn settle(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let (state, defect, reason, ended) = match verdict {
-        Verdict::Unchanged => return give_back(db, lease, now).await,
+        Verdict::Unchanged => return give_back(db, lease).await,
         Verdict::Created(defect) => (DefectState::Created, Some(defect.clone()), None, None),
         Verdict::Failed(refusal) => (DefectState::Failed, None, Some(refusal.to_string()), None),
         Verdict::InDoubt { reason, write_ended_at } => {
@@ -319,8 +351,7 @@ pub(super) async fn settle(
     let defect = defect.map(|defect| to_json(&DefectJson::from(defect))).transpose()?;
     let moved = sqlx::query(
         "UPDATE defects SET state = ?3, lease_until = NULL, defect = ?4, reason = ?5,
-             write_ended_at = COALESCE(?6, write_ended_at), looks = 0, next_look_at = ?7,
-             find_first = CASE WHEN ?3 = 'failed' THEN find_first ELSE 0 END,
+             write_ended_at = COALESCE(?6, write_ended_at), looks = 0, next_look_at = ?7, retry = 0,
              event_id = ?8, updated_at = ?9
          WHERE id = ?1 AND fence = ?2 AND closed = 0
            AND (state IN ('intent', 'sent') OR state = 'in-doubt' AND ?3 <> 'failed')",
@@ -339,22 +370,14 @@ pub(super) async fn settle(
     fenced_unless(moved.rows_affected())
 }
 
-/// Gives the lease back and leaves the row's state; one in doubt is looked at later each time.
-async fn give_back(
-    db: &mut SqliteConnection,
-    lease: &Lease,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+/// Gives the lease back and leaves the row as it is.
+async fn give_back(db: &mut SqliteConnection, lease: &Lease) -> Result<(), StoreError> {
     let moved = sqlx::query(
-        "UPDATE defects SET lease_until = NULL, looks = looks + (state = 'in-doubt'),
-             next_look_at = ?3 + MIN(?5, ?4 << MIN(looks, 16))
+        "UPDATE defects SET lease_until = NULL
          WHERE id = ?1 AND fence = ?2 AND state IN ('intent', 'sent', 'in-doubt')",
     )
     .bind(lease.defect.to_string())
     .bind(lease.fence)
-    .bind(now.as_millisecond())
-    .bind(FIRST_LOOK_MS)
-    .bind(LAST_LOOK_MS)
     .execute(db)
     .await?;
     fenced_unless(moved.rows_affected())

@@ -81,7 +81,7 @@ pub(super) struct Row {
     pub(super) closed: bool,
     pub(super) fence: i64,
     pub(super) lease_until: Option<i64>,
-    pub(super) find_first: bool,
+    pub(super) retry: bool,
     pub(super) sent_at: Option<i64>,
     pub(super) write_ended_at: Option<i64>,
     pub(super) defect: Option<String>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::domain::{Decision, DefectId, Refusal, Verdict};
@@ -12,14 +12,39 @@ use crate::domain::{Decision, DefectId, Refusal, Verdict};
 /// nobody uses any more, a zombie one that is used too late).
 #[derive(Debug, Clone)]
 enum Step {
-    Wait { ms: i64 },
-    Claim { host: usize },
-    Look { host: usize },
-    Sent { host: usize, held: usize },
-    Unsent { host: usize, held: usize },
-    Renew { host: usize, held: usize },
-    Settle { host: usize, held: usize, verdict: u8 },
-    Decide { host: usize, decision: u8 },
+    Wait {
+        ms: i64,
+    },
+    Claim {
+        host: usize,
+    },
+    Look {
+        host: usize,
+    },
+    Sent {
+        host: usize,
+        held: usize,
+    },
+    Unsent {
+        host: usize,
+        held: usize,
+    },
+    Renew {
+        host: usize,
+        held: usize,
+    },
+    Settle {
+        host: usize,
+        held: usize,
+        verdict: u8,
+    },
+    Decide {
+        host: usize,
+        decision: u8,
+    },
+    /// Both hosts die; one comes back alone, as the one process that holds the data folder, and then the
+    /// other opens the file.
+    Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -35,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (host.clone(), held, 0..4_u8)
             .prop_map(|(host, held, verdict)| Step::Settle { host, held, verdict }),
         1 => (host, 0..4_u8).prop_map(|(host, decision)| Step::Decide { host, decision }),
+        1 => Just(Step::Restart),
     ]
 }
 
@@ -92,6 +118,7 @@ impl Model {
 }
 
 struct World {
+    folder: TempDir,
     stores: [SqliteStore; 2],
     connection: ConnectionId,
     model: Model,
@@ -111,6 +138,7 @@ impl World {
             Step::Claim { host } => self.claim(host).await,
             Step::Look { host } => self.look(host).await,
             Step::Decide { host, decision } => self.decide(host, decision).await,
+            Step::Restart => self.restart().await,
             Step::Sent { host, held }
             | Step::Unsent { host, held }
             | Step::Renew { host, held }
@@ -124,9 +152,32 @@ impl World {
 
     async fn claim(&mut self, host: usize) {
         let now = self.clock(host);
-        let claimed = try_claim(&self.stores[host], self.connection, &failed_test(1), now).await;
-        if let Claimed::Create { lease, .. } | Claimed::Find { lease, .. } = claimed.unwrap() {
-            self.model.grant(lease, now);
+        let store = &self.stores[host];
+        match try_claim(store, self.connection, &failed_test(1), now).await.unwrap() {
+            Claimed::Create { lease, .. } => self.model.grant(lease, now),
+            Claimed::Find { lease, retry, .. } => {
+                let row = lease.defect;
+                self.model.grant(lease.clone(), now);
+                // A person asked for it, and the search found nothing.
+                let moved = store.create_after_all(&lease, now).await;
+                assert_eq!(moved.is_ok(), retry, "{moved:?}");
+                if retry {
+                    self.model.left.remove(&row);
+                }
+            }
+            Claimed::Created { .. } | Claimed::Busy { .. } => {}
+        }
+    }
+
+    async fn restart(&mut self) {
+        for store in &self.stores {
+            store.close().await;
+        }
+        let first = open(&self.folder).await;
+        first.recover(self.clock(0), RUN_MS).await.unwrap();
+        self.stores = [first, open(&self.folder).await];
+        for granted in &mut self.model.granted {
+            granted.over = true;
         }
     }
 
@@ -198,7 +249,7 @@ impl World {
                 for granted in &mut self.model.granted {
                     granted.over = true;
                 }
-                if matches!(decision, Decision::Retry | Decision::GiveUp) {
+                if matches!(decision, Decision::GiveUp) {
                     self.model.left.remove(&row);
                 }
             }
@@ -218,7 +269,7 @@ proptest! {
             let folder = tempdir().unwrap();
             let (first, connection) = stocked(&folder).await;
             let stores = [first, open(&folder).await];
-            let mut world = World { stores, connection, model: Model::default() };
+            let mut world = World { folder, stores, connection, model: Model::default() };
             for step in steps {
                 world.take(step).await;
             }

@@ -16,8 +16,7 @@ async fn a_created_defect_is_answered_again_without_a_commit() {
     let first = claim(&store, id, 0).await;
     let held = lease(&first);
     let marker = Marker::derive(id, &failed_test(1), 1);
-    let expected =
-        Claimed::Create { lease: held.clone(), marker, generation: 1, find_first: false };
+    let expected = Claimed::Create { lease: held.clone(), marker, generation: 1 };
     assert_eq!(first, expected);
     assert_eq!(claim(&store, id, 1).await, Claimed::Busy { until: at(LEASE_MS) });
 
@@ -159,9 +158,15 @@ async fn people_settle_what_is_in_doubt_and_release_what_is_settled() {
 
     store.decide(row, &Decision::Retry, "ann", at(3)).await.unwrap();
     let retried = claim(&store, id, 4).await;
-    assert!(matches!(retried, Claimed::Create { find_first: true, generation: 1, .. }));
-    store.sent(&lease(&retried), at(5)).await.unwrap();
-    store.settle(&lease(&retried), &in_doubt(6), event(), at(6)).await.unwrap();
+    assert!(matches!(retried, Claimed::Find { retry: true, .. }), "still in doubt: {retried:?}");
+    let retried = lease(&retried);
+    store.create_after_all(&retried, at(4)).await.unwrap();
+    let again = store.create_after_all(&retried, at(4)).await;
+    assert!(matches!(again, Err(StoreError::Fenced)), "once for each retry");
+    store.sent(&retried, at(5)).await.unwrap();
+    store.settle(&retried, &in_doubt(6), event(), at(6)).await.unwrap();
+    assert!(matches!(claim(&store, id, 6).await, Claimed::Find { retry: false, .. }));
+    store.recover(at(6), RUN_MS).await.unwrap();
     store.decide(row, &Decision::Adopt(defect("7")), "bob", at(7)).await.unwrap();
     assert!(matches!(claim(&store, id, 8).await, Claimed::Created { .. }));
     let released = store.decide(row, &Decision::Release, "bob", at(9)).await.unwrap();
@@ -171,7 +176,7 @@ async fn people_settle_what_is_in_doubt_and_release_what_is_settled() {
     assert!(store.decide(row, &Decision::Release, "bob", at(9)).await.is_err());
 
     let next = claim(&store, id, 10).await;
-    assert!(matches!(next, Claimed::Create { generation: 2, find_first: false, .. }));
+    assert!(matches!(next, Claimed::Create { generation: 2, .. }));
     assert_ne!(lease(&next).defect, row);
 }
 
