@@ -22,8 +22,8 @@ pub use access::Access;
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_component_child};
 pub use egress::{Egress, ProbeStep, TrustError};
 pub(crate) use engine::Engine;
-pub(crate) use manifest::covers;
 pub use manifest::{InvalidManifest, Manifest, SettingsProblem};
+pub(crate) use manifest::{covers, words};
 pub(crate) use registry::check_file;
 pub use registry::{
     CheckReport, Connector, ConnectorInfo, ConnectorStatus, Interfaces, Registry, RegistryError,

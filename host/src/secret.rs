@@ -25,6 +25,9 @@ pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// Shortest secret, bytes: a shorter one would be found in every text, and is guessed as easily.
 pub const SECRET_BYTES_MIN: usize = 4;
+/// How many ends of a secret may also be its beginning, one within the other: a text of one letter has as
+/// many as letters, and looking for it would take the length of every text times that.
+const BORDERS_MAX: usize = 16;
 
 /// Why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,9 @@ pub enum SecretError {
     /// Too short to be kept out of texts.
     #[error("it is shorter than {SECRET_BYTES_MIN} bytes, too short to be kept out of logs")]
     TooShort,
+    /// Too repetitive to be looked for.
+    #[error("it repeats itself too often to be kept out of logs")]
+    Repetitive,
     /// A variable that is not set.
     #[error("the variable {0} is not set for the server")]
     EnvMissing(String),
@@ -119,6 +125,9 @@ impl Secret {
     pub fn bounded(self) -> Result<Self, SecretError> {
         match self.0.len() {
             ..SECRET_BYTES_MIN => Err(SecretError::TooShort),
+            SECRET_BYTES_MIN..=SECRET_BYTES_MAX if borders(self.0.as_bytes()) > BORDERS_MAX => {
+                Err(SecretError::Repetitive)
+            }
             SECRET_BYTES_MIN..=SECRET_BYTES_MAX => Ok(self),
             _ => Err(SecretError::TooLong),
         }
@@ -140,6 +149,24 @@ impl Secret {
         }
         std::env::var(name).map(Self::new).map_err(|_| SecretError::EnvMissing(name.to_owned()))
     }
+}
+
+/// The most proper ends that are also the beginning, over all beginnings of a text.
+#[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
+fn borders(text: &[u8]) -> usize {
+    // For each beginning its longest border, and how many borders it has in all.
+    let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
+    let (mut border, mut most) = (0, 0);
+    for end in 1..text.len() {
+        while border > 0 && text[border] != text[end] {
+            border = longest[border];
+        }
+        border += usize::from(text[border] == text[end]);
+        longest[end + 1] = border;
+        count[end + 1] = if border == 0 { 0 } else { count[border] + 1 };
+        most = most.max(count[end + 1]);
+    }
+    most
 }
 
 fn read_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
@@ -330,7 +357,23 @@ mod tests {
             assert!(matches!(refused, Err(SecretError::EnvNotAllowed(_))), "{variable}");
         }
         assert_eq!(get("plain".to_owned()).unwrap().reveal(), "plain");
-        assert!(get("x".repeat(SECRET_BYTES_MAX)).is_ok());
-        assert!(matches!(get("x".repeat(SECRET_BYTES_MAX + 1)), Err(SecretError::TooLong)));
+        let long: String = (0..SECRET_BYTES_MAX / 4).map(|n| format!("{n:04x}")).collect();
+        assert!(get(long.clone()).is_ok());
+        assert!(matches!(get(long + "x"), Err(SecretError::TooLong)));
+        assert!(matches!(get("abc".to_owned()), Err(SecretError::TooShort)));
+    }
+
+    #[test]
+    fn a_secret_that_repeats_itself_over_and_over_is_refused() {
+        for (text, count) in
+            [("abcd", 0), ("aaaa", 3), ("abab", 1), ("abcabcabc", 2), ("aabaab", 2)]
+        {
+            assert_eq!(borders(text.as_bytes()), count, "{text}");
+        }
+        let bounded = |text: String| Secret::new(text).bounded();
+        assert!(bounded("0".repeat(17)).is_ok());
+        assert!(matches!(bounded("0".repeat(18)), Err(SecretError::Repetitive)));
+        let late = format!("{}b", "a".repeat(4_000));
+        assert!(matches!(bounded(late), Err(SecretError::Repetitive)));
     }
 }

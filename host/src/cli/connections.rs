@@ -218,12 +218,20 @@ impl Edit {
 
 impl Accept {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
+        let shown = admin.connection(&self.name)?;
+        // What was looked at is what is accepted, also where another file lands meanwhile.
+        let seen = shown["newest_sha256"].as_str().unwrap_or_default();
+        let force = self.removed.force;
         let path = admin.connection_path(&self.name)?;
-        let path = format!("{path}/accept{}", self.removed.query());
+        let path = format!("{path}/accept?sha256={seen}&force={force}");
         let mut body = self.given.body()?;
         self.removed.add_to(&mut body);
         let answer = admin.post(&path, &Value::Object(body))?;
-        output.done(&format!("{}: the newest version is accepted", self.name), &answer);
+        let news =
+            shown["needs_consent"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let lines = news.map(|line| format!("\n  {line}"));
+        let told = format!("{} accepts version {seen}:{}", self.name, lines.collect::<String>());
+        output.done(&told, &answer);
         Ok(())
     }
 }

@@ -174,16 +174,12 @@ impl Session {
     ) -> Result<OutboundResponse, HttpError> {
         let call = self.record.open(&request.method, outbound::effect(&request))?;
         let outbound = self.noted_error(call, self.admit(request, call))?;
-        let origin = outbound.origin.clone();
         let answer = match (&self.permission, outbound.effect) {
             (Permission::Writes(journal), Effect::Write) => {
                 self.write(outbound, call, Arc::clone(journal)).await
             }
             _ => self.read(outbound, call).await,
         };
-        if answer.as_ref().is_ok_and(|answer| answer.status == 401) {
-            self.refuse_token(&origin).await;
-        }
         answer.map(|answer| self.clean(answer)).map_err(|error| self.clean_error(error))
     }
 

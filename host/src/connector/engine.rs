@@ -26,6 +26,8 @@ const POOL_SLOTS: u32 = 1_000;
 /// Slots that keep their pages for the component that used them last, so that its next run is cheap. More
 /// of them would hold the memory of every version that was ever replaced.
 const WARM_SLOTS: u32 = 32;
+/// A guest's own stack.
+pub(super) const STACK_BYTES: usize = 512 << 10;
 /// The most that one linear memory can grow to, whatever a run's limit says.
 const POOL_MEMORY_BYTES: usize = 1 << 30;
 /// Bytes of a memory or table that stay mapped between runs: resetting them is cheaper than paging.
@@ -135,7 +137,7 @@ fn code_settings() -> Config {
         .wasm_component_model(true)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
-        .max_wasm_stack(512 << 10)
+        .max_wasm_stack(STACK_BYTES)
         .async_stack_size(2 << 20);
     config
 }

@@ -19,6 +19,7 @@ use crate::domain::{LogLevel, SecretPlace};
 use super::bindings::{http, log, settings};
 use super::egress::Session;
 use super::limiter::Limiter;
+use super::meter::Meter;
 use super::run_log::RunLog;
 use super::wasi_http::WasiHttp;
 
@@ -44,7 +45,12 @@ impl HasData for GuestData {
 }
 
 impl Guest {
-    pub(super) fn new(session: Arc<Session>, log: Arc<RunLog>, limiter: Limiter) -> Self {
+    pub(super) fn new(
+        session: Arc<Session>,
+        log: Arc<RunLog>,
+        limiter: Limiter,
+        meter: Arc<Meter>,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));
         let wasi = WasiCtx::builder()
@@ -55,7 +61,7 @@ impl Guest {
             .allow_udp(false)
             .build();
         Self {
-            wasi_http_hooks: WasiHttp::new(session.clone()),
+            wasi_http_hooks: WasiHttp::new(session.clone(), meter),
             session,
             log,
             limiter,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub(crate) use demand::covers;
+pub(crate) use demand::{covers, words};
 
 /// Longest schema text, in bytes.
 const SETTINGS_BYTES_MAX: usize = 64 * 1024;

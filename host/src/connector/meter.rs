@@ -71,6 +71,30 @@ fn thread_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
+/// A future beside the run whose polls are charged to its meter; it takes no turns.
+pub(super) struct Charged<F> {
+    future: Pin<Box<F>>,
+    meter: Arc<Meter>,
+}
+
+impl<F: Future> Charged<F> {
+    pub(super) fn new(future: F, meter: Arc<Meter>) -> Self {
+        Self { future: Box::pin(future), meter }
+    }
+}
+
+impl<F: Future> Future for Charged<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { future, meter } = self.get_mut();
+        let began = thread_ns();
+        let polled = future.as_mut().poll(cx);
+        meter.spent_ns.fetch_add(thread_ns().saturating_sub(began), Ordering::Relaxed);
+        polled
+    }
+}
+
 /// A future whose polls are charged to a meter.
 pub(super) struct Metered<F> {
     future: Pin<Box<F>>,

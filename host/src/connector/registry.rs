@@ -343,11 +343,10 @@ fn news(connector: &Connector, connection: &Connection) -> Option<Vec<String>> {
     }
     let manifest = connector.manifest();
     let mut news: Vec<String> = Vec::new();
-    if let Err(problems) = manifest.validate(&connection.settings, &connection.secrets_set) {
-        // What it has no use for any more is no news.
-        let asked = problems.iter().filter(|problem| manifest.knows(&problem.name));
-        news.extend(asked.map(ToString::to_string));
-    }
+    // What it has no use for any more is no news.
+    let concerns = |name: &str| manifest.knows(name);
+    let fits = manifest.validate(&connection.settings, &connection.secrets_set, concerns);
+    news.extend(fits.err().into_iter().flatten().map(|problem| problem.to_string()));
     if let Ok(demanded) = manifest.demands(&connection.settings) {
         news.extend(covers(&connection.grants, &demanded));
     }

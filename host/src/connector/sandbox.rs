@@ -21,7 +21,7 @@ use crate::domain::{
 
 use super::bindings::{self, model};
 use super::egress::{Permission, Session};
-use super::engine::{Engine, Loaded};
+use super::engine::{Engine, Loaded, STACK_BYTES};
 use super::guest::{Guest, ms_since};
 use super::limiter::{LimitHit, Limiter};
 use super::manifest::RawManifest;
@@ -238,8 +238,8 @@ impl Sandbox {
             self.clock.clone(),
             deadline,
         );
-        let guest =
-            Guest::new(session.clone(), log.clone(), Limiter::new(run.limits, peak.clone()));
+        let limiter = Limiter::new(run.limits, peak.clone());
+        let guest = Guest::new(session.clone(), log.clone(), limiter, meter.clone());
         let mut store = self.store(guest, &run.limits, &meter);
         let pre = run.loaded.pre.clone();
         let held = handles.clone();
@@ -330,6 +330,10 @@ fn broke(error: &wasmtime::Error, limits: &Limits) -> Refusal {
         return Refusal::ConnectorBroke(hit.into());
     }
     let why = match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => format!(
+            "its stack of {} KiB, which no key changes, is used up (stack overflow)",
+            STACK_BYTES / 1024
+        ),
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
     };

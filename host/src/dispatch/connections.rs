@@ -5,7 +5,7 @@ mod consent;
 mod fitting;
 mod trying;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -149,7 +149,7 @@ impl Dispatch {
         let mut wrong: Vec<_> = name_problem(&stored.connection.name).into_iter().collect();
         wrong.extend(project_problem(stored.connection.project.as_deref()));
         wrong.extend(self.seal(&mut stored, &new.secrets));
-        match fit(&stored.connection, connector.manifest()) {
+        match fit(&stored.connection, connector.manifest(), |_| true) {
             Ok(grants) => stored.connection.grants = grants,
             Err(problems) => wrong.extend(problems),
         }
@@ -172,19 +172,22 @@ impl Dispatch {
         id: ConnectionId,
         edit: ConnectionEdit,
     ) -> Result<Connection, ConnectionError> {
-        self.rewrite(id, edit, Self::grant).await
+        self.rewrite(id, edit, |connection, set| self.grant(connection, set)).await
     }
 
-    /// Accepts what the newest version of the connector asks for, with what the edit gives it.
+    /// Accepts what the newest version of the connector asks for, with what the edit gives it; where
+    /// `sha256` is given, only that version.
     ///
     /// # Errors
-    /// As [`Self::edit_connection`]; `Consent` where there is nothing to accept.
+    /// As [`Self::edit_connection`]; `Consent` where there is nothing to accept, or another version is the
+    /// newest by now.
     pub async fn accept_connection(
         &self,
         id: ConnectionId,
         edit: ConnectionEdit,
+        sha256: Option<&str>,
     ) -> Result<Connection, ConnectionError> {
-        self.rewrite(id, edit, Self::accept).await
+        self.rewrite(id, edit, |connection, set| self.accept(connection, set, sha256)).await
     }
 
     /// Pauses or resumes a connection.
@@ -241,13 +244,14 @@ impl Dispatch {
         &self,
         id: ConnectionId,
         edit: ConnectionEdit,
-        consent: fn(&Self, &mut Connection) -> Result<(), ConnectionError>,
+        consent: impl FnOnce(&mut Connection, &BTreeSet<String>) -> Result<(), ConnectionError>,
     ) -> Result<Connection, ConnectionError> {
         let _one_at_a_time = self.inner.editing.lock().await;
         let mut stored = self.stored(id).await?;
         let force = edit.force;
+        let set = edit.settings.keys().chain(edit.secrets.keys()).cloned().collect();
         let mut wrong = self.apply(edit, &mut stored);
-        match consent(self, &mut stored.connection) {
+        match consent(&mut stored.connection, &set) {
             Err(ConnectionError::Invalid(unfit)) => wrong.extend(unfit),
             Err(refused) if wrong.is_empty() => return Err(refused),
             Ok(()) | Err(_) => {}

@@ -1,4 +1,4 @@
-//! Sends the one request that its settings describe and returns what it saw: the defect's key is the
+//! Sends the one request that its settings describe, logs and returns what it saw: the defect's key is the
 //! status or the kind of error, its description the headers and the body.
 
 use jackfield_test_guests::*;
@@ -11,6 +11,10 @@ struct Calls;
 impl Behaviour for Calls {
     const SETTINGS: &'static str = include_str!("calls/settings.json");
 
+    fn count(_project: String) -> Result<Counts, Error> {
+        Err(Error::Internal(Self::create(nobody(), String::new())?.key))
+    }
+
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
         let request = Request {
             method: method(&setting("method")),
@@ -20,20 +24,16 @@ impl Behaviour for Calls {
             body: settings::get("body").map(String::into_bytes),
         };
         let via_wasi = setting("via") == "wasi:http";
-        let (key, seen) = match if via_wasi { wasi::send(&request) } else { http::send(&request) } {
-            Ok(answer) => (answer.status.to_string(), text(&answer)),
-            Err(HttpError::Denied(why)) => ("denied".to_owned(), why),
-            Err(HttpError::Limit(why)) => ("limit".to_owned(), why),
-            Err(HttpError::Unreachable(why)) => ("unreachable".to_owned(), why),
-            Err(HttpError::Interrupted(why)) => ("interrupted".to_owned(), why),
-            Err(HttpError::Invalid(why)) => ("invalid".to_owned(), why),
-        };
+        let came = if via_wasi { wasi::send(&request) } else { http::send(&request) };
+        let (key, seen) = seen(came);
+        log::log(log::Level::Info, &seen);
+        println!("{seen}");
         Ok(Defect { description: Some(seen), ..defect(&key, "what the guest saw") })
     }
 }
 
 #[path = "calls/request.rs"]
 mod request;
-use request::{effect, lines, method, text};
+use request::{effect, lines, method, nobody, seen};
 
 guest!(Calls);

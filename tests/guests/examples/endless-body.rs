@@ -11,10 +11,11 @@ impl Behaviour for EndlessBody {
         let request = OutgoingRequest::new(Fields::new());
         let authority = setting("url").replace("http://", "");
         let _ = request.set_method(&Method::Post);
+        let _ = request.set_path_with_query(Some("/"));
         let _ = request.set_scheme(Some(&Scheme::Http));
         let _ = request.set_authority(Some(authority.trim_end_matches('/')));
         let body = request.body().unwrap();
-        let _answer = handle(request, None);
+        let _answer = handle(request, None).unwrap();
         let stream = body.write().unwrap();
         let mut written = 0u64;
         let why = loop {

@@ -1,8 +1,9 @@
 //! Compiling happens in a child with a deadline and a bound on its memory: what is made to blow up the
 //! compiler is broken, the host serves on, and no child is left.
 
-use jackfield_tests::{Guest, Setup, failed_test};
-use serde_json::json;
+use jackfield_tests::{Guest, Setup};
+
+use crate::beside::{Good, harms_nobody, with_good};
 
 #[test]
 fn a_file_that_takes_the_compiler_too_long_is_broken() {
@@ -20,16 +21,16 @@ fn a_file_that_takes_the_compiler_too_much_memory_is_broken() {
 }
 
 fn blows_up(limit: &str, named: &str) {
-    let host = Setup::new()
-        .config(&format!("[connectors.bomb.limits]\n{limit}"))
-        .plugin("instant", &Guest::named("instant"))
-        .start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
-    host.install("bomb", &Guest::named("instant").with_module(&giant_function(), 0));
-    let shown = host.await_connector("bomb", "broken", None);
-    assert!(shown["error"].as_str().is_some_and(|why| why.contains(named)), "{shown}");
+    let limits = format!("[connectors.bomb.limits]\n{limit}");
+    let host = with_good(Setup::new().config(&limits)).start();
+    let good = Good::of(&host);
+    let bomb = Guest::named("instant").with_module(&giant_function(), 0);
+    harms_nobody(&host, &good, named, || {
+        host.install("bomb", &bomb);
+        let shown = host.await_connector("bomb", "broken", None);
+        assert!(shown["error"].as_str().is_some_and(|why| why.contains(named)), "{shown}");
+    });
     assert_eq!(host.children(), 0);
-    let _ = host.create(&connection, &failed_test()).expect(200);
 }
 
 /// A core module of four functions, each with a hundred locals and a million additions: some 7 MB,

@@ -145,6 +145,35 @@ fn a_setting_is_no_consent_to_what_else_is_asked() {
     assert_eq!(bench.serving(&bench.old), build);
 }
 
+/// What a person looked at is what they accept, whatever lands meanwhile.
+#[test]
+fn another_version_than_the_one_looked_at_is_not_accepted() {
+    let bench = bench();
+    bench.install(ANOTHER_PLACE.0);
+    let seen = bench.host.admin().get("/connections/old").expect(200)["newest_sha256"].clone();
+    bench.install(ANOTHER_ORIGIN.0);
+    let path = format!("/connections/old/accept?sha256={}", seen.as_str().expect("a hash"));
+    let answer = bench.host.admin().json("POST", &path, &json!({}));
+    assert!(answer.problem(409).contains("another"), "{answer:?}");
+    assert_eq!(bench.serving(&bench.old), 1);
+    let (accepted, said) = bench.cli(&["connections", "accept", "old"]);
+    assert!(accepted && said.contains(ANOTHER_ORIGIN.1), "what is accepted is told: {said}");
+    assert_eq!(bench.serving(&bench.old), ANOTHER_ORIGIN.0);
+}
+
+/// What a version has no use for any more stands in nobody's way.
+#[test]
+fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
+    let bench = bench();
+    bench.install(NO_SECRET);
+    assert_eq!(bench.serving(&bench.old), NO_SECRET);
+    let (edited, said) = bench.cli(&["connections", "edit", "old", "--rename", "renamed"]);
+    assert!(edited, "{said}");
+    let unknown = json!({"settings": {"nonsense": "x"}});
+    let answer = bench.host.admin().json("PATCH", "/connections/renamed", &unknown);
+    assert!(answer.problem(422).contains("nonsense"), "{answer:?}");
+}
+
 /// An upgrade of the host knows none of the code that the engine before compiled: what was accepted is
 /// compiled again from the file that was kept.
 #[test]

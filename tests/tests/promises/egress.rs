@@ -6,7 +6,7 @@ use std::io::Write;
 use jackfield_tests::{Connection, Guest, Peer, Reply, Response, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
-use crate::beside::harms_nobody;
+use crate::beside::{Good, harms_nobody, with_good};
 
 const VIAS: [&str; 2] = ["http", "wasi:http"];
 
@@ -17,12 +17,13 @@ struct Bench {
 }
 
 fn bench() -> Bench {
+    bench_of(Setup::new())
+}
+
+fn bench_of(setup: Setup) -> Bench {
     let answer = |_: &jackfield_tests::Exchange<'_>| Reply::Answer(Response::new(200, "reached"));
     Bench {
-        host: Setup::new()
-            .plugin("calls", &Guest::named("calls"))
-            .plugin("good", &Guest::named("instant"))
-            .start(),
+        host: with_good(setup).plugin("calls", &Guest::named("calls")).start(),
         granted: Peer::start(answer),
         other: Peer::start(answer),
     }
@@ -261,7 +262,7 @@ fn an_answer_without_end_and_a_bomb_hit_the_limit() {
     let bench = bench();
     let bomb = gzip_of_zeros(512 << 20);
     assert!(bomb.len() < 1 << 20);
-    let good = bench.host.connect("good", "good", json!({}), json!({}));
+    let good = Good::of(&bench.host);
     let bombs = || endless_answers(&bench, &bomb);
     for _ in 0..3 {
         bombs(); // before: what each thread's first large bodies map stays with it
@@ -325,6 +326,65 @@ fn only_create_may_write() {
     assert!(tried.body.contains("Denied"), "{tried:?}");
     let sent: Vec<_> = tracker.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(sent, ["/issues.json"], "one write of create, none of find, count and check");
+}
+
+/// The connector that makes one request in `create` makes it in every other call too.
+#[test]
+fn a_write_is_refused_elsewhere_by_both_ways() {
+    let bench = bench();
+    for via in VIAS {
+        let target = bench.target("http://127.0.0.1:PORT/sneaked");
+        let settings = json!({"target": target, "via": via, "method": "POST", "body": "{}"});
+        let connection = bench.connect(settings);
+        let counted = bench.host.kpis(&connection, "1");
+        let _ = counted.problem(502);
+        let run = bench.host.event(&counted.event())["runs"][0].clone();
+        let refused = run["calls"][0]["error"].as_str().unwrap_or_default();
+        assert!(refused.contains("writes are refused"), "{via}: {run}");
+    }
+    assert_eq!(bench.granted.requests().len(), 0);
+}
+
+/// Small here, so that a request of usual size goes beyond each.
+#[test]
+fn the_limits_of_a_request_hold_by_both_ways() {
+    let limits = "[limits]\nrequest_body_bytes = 1000\noutbound_calls = 1";
+    let bench = bench_of(Setup::new().config(limits));
+    bench.granted.script(|_| Reply::Answer(Response::new(302, "").with("location", "/on")));
+    let many: String = (0..100).map(|n| format!("X-Flood-{n}=x\n")).collect();
+    let at = bench.target("http://127.0.0.1:PORT/");
+    let attacks = [
+        (json!({"method": "POST", "body": "x".repeat(1_001)}), "limits.request_body_bytes", 0),
+        (json!({"headers": many}), "header", 0),
+        (json!({}), "limits.outbound_calls", 1),
+    ];
+    for via in VIAS {
+        for (settings, named, reach) in &attacks {
+            let mut settings = settings.clone();
+            (settings["via"], settings["target"]) = (json!(via), json!(at));
+            let before = bench.granted.requests().len();
+            let seen = bench.call(settings);
+            let told = seen.text.clone() + &seen.event["runs"][0]["calls"].to_string();
+            assert!(seen.key.parse::<u16>().is_err(), "{via} {named}: {}", seen.key);
+            assert!(told.contains(named), "{via} {named}: {told}");
+            assert_eq!(bench.granted.requests().len() - before, *reach, "{via} {named}");
+        }
+    }
+}
+
+/// What the host computes for a request is the run's computing, whichever way it came.
+#[test]
+fn what_the_host_computes_for_a_request_is_charged_by_both_ways() {
+    let bench = bench();
+    let packed = Response::new(200, gzip_of_zeros(7 << 20)).with("content-encoding", "gzip");
+    bench.granted.script(move |_| Reply::Answer(packed.clone()));
+    for via in VIAS {
+        let target = bench.target("http://127.0.0.1:PORT/");
+        let seen = bench.call(json!({"target": target, "via": via}));
+        assert_eq!(seen.key, "200", "{via}: {}", seen.text);
+        let usage = &seen.event["runs"][0]["usage"];
+        assert!(usage["cpu_ms"].as_u64() > Some(3), "{via}: {usage}");
+    }
 }
 
 #[test]

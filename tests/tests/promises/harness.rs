@@ -1,7 +1,7 @@
 //! The harness keeps its own promises: a Redmine that counts, a peer that breaks on command, guests
 //! that differ by their stamp.
 
-use jackfield_tests::{Client, Gate, Guest, Peer, Redmine, Reply, Response};
+use jackfield_tests::{Client, Gate, Guest, Peer, Redmine, Reply, Response, root};
 
 #[test]
 fn redmine_is_real_and_projects_are_apart() {
@@ -45,4 +45,28 @@ fn guests_differ_by_their_stamp() {
     let guest = Guest::named("instant");
     assert_ne!(guest.clone().build(1).sha256(), guest.clone().build(2).sha256());
     assert!(guest.clone().with_core("many-memories", 3).bytes.len() > guest.bytes.len());
+}
+
+/// Each test that SECURITY.md names is there, in the file that it says.
+#[test]
+fn the_table_of_attacks_names_tests_that_exist() {
+    let root = root();
+    let text = std::fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md");
+    let mut named = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        let held_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let mut words = held_by.split('`').skip(1).step_by(2).peekable();
+        while let Some(file) = words.next_if(|word| word.ends_with(".rs")) {
+            let inside = file.contains('/');
+            let folder = if inside { "host/src" } else { "tests/tests/promises" };
+            let source = std::fs::read_to_string(root.join(folder).join(file));
+            let source = source.unwrap_or_else(|_| panic!("no file {file}: {row}"));
+            while let Some(test) = words.next_if(|word| !word.ends_with(".rs")) {
+                let begins = format!("fn {}", test.trim_end_matches('…'));
+                assert!(source.contains(&begins), "{file} has no test {test}: {row}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 20, "only {named} tests are named");
 }

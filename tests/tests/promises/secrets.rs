@@ -179,6 +179,34 @@ fn a_client_secret_fetches_tokens_that_only_the_host_sees() {
     assert!(asked.header("authorization").is_some_and(|it| it.starts_with("Basic ")), "{asked:?}");
 }
 
+/// The tracker chooses the token and the texts that are searched for it.
+#[test]
+fn a_token_that_would_make_the_search_slow_is_refused() {
+    let host = host();
+    let peer = Peer::start(|exchange| {
+        let body = match exchange.request.target.as_str() {
+            "/token" => json!({"access_token": "a".repeat(4_000)}).to_string(),
+            _ => ("a".repeat(3_999) + "b").repeat(2_000),
+        };
+        Reply::Answer(Response::json(200, &body))
+    });
+    for via in ["http", "wasi:http"] {
+        let settings = json!({"via": via, "client-id": "bot", "token-url": peer.url() + "/token"});
+        let connection = connect(&host, &peer, via, settings, json!({"key-client": SECRET}));
+        let answer = host.create(&connection, &failed_test());
+        assert_eq!(answer.expect(200)["id"], "denied", "{via}");
+        let calls = host.event(&answer.event())["runs"][0]["calls"].to_string();
+        assert!(calls.contains("repeats itself"), "{via}: {calls}");
+    }
+    let answer = host.admin().json(
+        "POST",
+        "/connections",
+        &json!({"name": "x", "connector": "calls", "secrets": {"key-header": "0".repeat(40)},
+            "settings": {"url": peer.url(), "target": peer.url()}}),
+    );
+    assert!(answer.problem(422).contains("repeats itself"), "{answer:?}");
+}
+
 /// A value that stands elsewhere is read again: who turns a key over there need not restart.
 #[test]
 fn a_secret_s_file_is_read_again() {
@@ -241,6 +269,8 @@ fn an_echoed_secret_is_scrubbed_from_what_guest_events_and_logs_see() {
             assert!(seen.contains("you sent"), "{seen}");
             assert!(!seen.contains(form.as_str()), "{form} reached the guest: {seen}");
             assert!(!event.to_string().contains(form.as_str()), "{form} is in the event");
+            let log = event["runs"][0]["log"].to_string();
+            assert!(log.matches("you sent").count() == 2, "logged and printed: {log}");
         }
         assert!(!host.output().contains(form.as_str()), "{form} is in the log");
     }

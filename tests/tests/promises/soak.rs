@@ -5,11 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use jackfield_tests::{Client, Connection, Guest, Setup, TestHost, failed_test, until};
+use jackfield_tests::{
+    Client, Connection, Guest, Peer, Reply, Setup, TestHost, failed_test, until,
+};
 use serde_json::json;
 
-const HOSTILE: [&str; 5] =
-    ["spin", "memory-bomb", "deep-recursion", "handle-flood", "stdout-flood"];
+const HOSTILE: [&str; 9] = [
+    "spin",
+    "memory-bomb",
+    "deep-recursion",
+    "handle-flood",
+    "stdout-flood",
+    "endless-body",
+    "many-bodies",
+    "many-calls",
+    "calls",
+];
 
 /// What must be flat.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +51,19 @@ fn a_long_mixed_load_leaves_nothing_behind() {
     let host = HOSTILE.iter().fold(setup, |setup, name| setup.plugin(name, &Guest::named(name)));
     let host = host.start();
     let good = host.connect("good", "good", json!({}), json!({}));
-    let hostile = HOSTILE.map(|name| host.connect(name, name, json!({}), json!({})));
+    let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let endless = Peer::start(|_| Reply::Endless(head.to_vec()));
+    let hostile = HOSTILE.map(|name| {
+        let settings = match name {
+            "calls" => {
+                let target = endless.url() + "/x";
+                json!({"url": endless.url(), "target": target, "via": "wasi:http"})
+            }
+            "endless-body" | "many-bodies" | "many-calls" => json!({"url": endless.url()}),
+            _ => json!({}),
+        };
+        host.connect(name, name, settings, json!({}))
+    });
 
     // Long enough for every cache to be full.
     mixed(&host, &good, &hostile, Duration::from_secs(75), 0);
@@ -77,6 +100,7 @@ fn mixed(host: &TestHost, good: &Connection, hostile: &[Connection], lasts: Dura
         let next = Guest::named("instant").build(number);
         host.install("good", &next);
         host.await_connector("good", "ready", Some(&next.sha256()));
+        host.install("broken", &Guest { bytes: format!("no component {number}").into_bytes() });
         // An edit wakes what rests after its failures: the attack goes on.
         for one in hostile {
             let edited =

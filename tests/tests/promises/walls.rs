@@ -6,7 +6,7 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-use crate::beside::{Beside, harms_nobody, waits_its_turn};
+use crate::beside::{Good, harms_nobody, waited, with_good};
 
 /// The guest, and what the problem's detail (a run) names.
 const RUNS: [(&str, &str); 5] = [
@@ -39,10 +39,10 @@ fn connect(host: &TestHost, name: &str) -> Connection {
 
 #[test]
 fn a_hostile_run_ends_by_a_named_limit_and_harms_nobody() {
-    let setup = Setup::new().plugin("good", &Guest::named("instant"));
+    let setup = with_good(Setup::new());
     let setup = RUNS.iter().fold(setup, |setup, (name, _)| setup.plugin(name, &Guest::named(name)));
     let host = setup.start();
-    let good = connect(&host, "good");
+    let good = Good::of(&host);
     for (name, limit) in RUNS {
         let connection = connect(&host, name);
         let attack = || {
@@ -62,21 +62,21 @@ fn a_hostile_run_ends_by_a_named_limit_and_harms_nobody() {
 
 #[test]
 fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
-    let host = Setup::new().plugin("good", &Guest::named("instant")).start();
-    let good = connect(&host, "good");
-    let beside = Beside::start(&host, &good);
+    let host = with_good(Setup::new()).start();
+    let good = Good::of(&host);
     let starts = STARTS.iter().map(|(module, times, why)| {
         (*module, Guest::named("instant").with_core(module, *times), *why)
     });
     let loads = LOADS.iter().map(|(name, why)| (*name, Guest::named(name), *why));
     for (name, guest, why) in loads.chain(starts) {
-        host.install(name, &guest);
-        let shown = host.await_connector(name, "broken", None);
-        let reason = shown["error"].as_str().unwrap_or_default().to_lowercase();
-        assert!(reason.contains(why), "{name}: {reason}");
-        assert!(reason.len() < 2_000, "{name}: the reason itself is a flood");
+        harms_nobody(&host, &good, name, || {
+            host.install(name, &guest);
+            let shown = host.await_connector(name, "broken", None);
+            let reason = shown["error"].as_str().unwrap_or_default().to_lowercase();
+            assert!(reason.contains(why), "{name}: {reason}");
+            assert!(reason.len() < 2_000, "{name}: the reason itself is a flood");
+        });
     }
-    let _ = beside.end();
     assert_eq!(host.children(), 0, "no compiling child is left");
 }
 
@@ -91,10 +91,10 @@ fn few_memories_are_within_the_limit() {
 #[test]
 fn floods_are_cut_and_cleaned() {
     let names = ["log-flood", "stdout-flood"];
-    let setup = Setup::new().plugin("good", &Guest::named("instant"));
+    let setup = with_good(Setup::new());
     let host = names.iter().fold(setup, |setup, name| setup.plugin(name, &Guest::named(name)));
     let host = host.start();
-    let good = connect(&host, "good");
+    let good = Good::of(&host);
     for name in names {
         let connection = connect(&host, name);
         let _ = host.create(&connection, &failed_test());
@@ -113,21 +113,20 @@ fn floods_are_cut_and_cleaned() {
 }
 
 /// The guest, a word of what it is told, and how many requests of its run reach the tracker.
-const REFUSED: [(&str, &[&str], usize); 3] = [
-    ("endless-body", &["bytes, then", "request_body_bytes"], 0),
+const REFUSED: [(&str, &[&str], usize); 4] = [
+    ("endless-body", &["limits.request_body_bytes"], 0),
+    ("many-bodies", &["limits.memory_bytes"], 0),
     ("header-flood", &["header"], 0),
     ("many-calls", &["30 calls, then"], 30),
 ];
 
 #[test]
 fn endless_and_giant_things_end() {
-    let setup = Setup::new()
-        .plugin("good", &Guest::named("instant"))
-        .plugin("giant-random", &Guest::named("giant-random"));
+    let setup = with_good(Setup::new()).plugin("giant-random", &Guest::named("giant-random"));
     let setup =
         REFUSED.iter().fold(setup, |setup, (name, _, _)| setup.plugin(name, &Guest::named(name)));
     let host = setup.start();
-    let good = connect(&host, "good");
+    let good = Good::of(&host);
     for (name, words, reach) in REFUSED {
         let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "ok")));
         let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
@@ -139,13 +138,15 @@ fn endless_and_giant_things_end() {
             calls.as_array().expect("calls").iter().map(|call| &call["error"]).collect();
         let refused = format!("{refused:?}");
         let told = words.iter().any(|word| answer.body.contains(word) || refused.contains(word));
-        assert!(told, "{name}: {answer:?} {refused}");
+        let log = &host.event(&answer.event())["runs"][0]["log"];
+        assert!(told, "{name}: {answer:?} {refused} {log}");
         assert_eq!(tracker.requests().len() - before, reach, "{name}");
     }
     let connection = connect(&host, "giant-random");
     let ask = || host.create(&connection, &failed_test());
     let _ = ask();
-    let _ = harms_nobody(&host, &good, "giant-random", ask).problem(502);
+    let detail = harms_nobody(&host, &good, "giant-random", ask).problem(502);
+    assert!(detail.contains("exceeds limit 1048576"), "{detail}");
 }
 
 /// Waiting costs nothing: the tracker takes three times the computing time, and the run succeeds.
@@ -198,9 +199,10 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
         let _ = run.join().expect("no panic").expect("an answer").problem(502);
     }
     assert!(events.len() > 10, "only {} events beside {BUSY} busy connectors", events.len());
-    let waited_in_all: u64 = events.iter().map(|event| waits_its_turn(&host, event, BUSY)).sum();
-    println!("{} good events beside {BUSY} busy ones waited {waited_in_all} ticks", events.len());
-    assert!(waited_in_all > 0, "with every core busy there is something to wait for");
+    let (waited, turns) = waited(&host, &events);
+    println!("{} good events waited {waited} ticks in {turns} turns beside {BUSY}", events.len());
+    assert!(waited > 0, "with every core busy there is something to wait for");
+    assert!(waited <= BUSY * turns, "{waited} ticks waited in {turns} turns beside {BUSY}");
 }
 
 #[test]

@@ -76,12 +76,14 @@ impl Session {
     /// One exchange on one connection, which is kept if its answer was whole.
     async fn exchange(&self, mut wire: Wire, ready: &Outbound) -> Result<Answer, Fault> {
         let request = request_for(ready, &wire).map_err(Fault::NoAnswer)?;
+        let asked_at = Instant::now();
         let answered = exchange(&mut wire, request, &self.limits);
         let answer = timeout_at(self.deadline, answered).await.unwrap_or_else(|_| {
             let why = "no whole answer before the run's deadline (`limits.run_ms`)";
             Err(Fault::NoAnswer(HttpError::Interrupted(why.to_owned())))
         })?;
         self.access.pool.give(&ready.origin, wire).await;
+        self.note_refusal(&ready.origin, answer.status, asked_at).await;
         Ok(answer)
     }
 }

@@ -4,11 +4,15 @@
 //! Guards against echoes, not against a tracker that conspires with a connector: who holds a secret
 //! can always write it in a form that nobody foresaw.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::Bytes;
 use data_encoding::{BASE64, BASE64URL, HEXLOWER};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use regex::bytes::{NoExpand, Regex, RegexBuilder};
+use url::form_urlencoded;
 
 /// What stands where a secret stood.
 const MASK: &str = "[secret]";
@@ -19,9 +23,18 @@ const PIECE_MIN: usize = 4;
 const ESCAPED_LENGTH_MAX: usize = 4 * 1024;
 /// The compiled search's limit; what the secrets of one connection may need is far below.
 const PROGRAM_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// What a search may use for its speed.
+const DFA_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Searches for a set of secrets at once.
-pub(super) enum Scrubber {
+pub(super) struct Scrubber {
+    secrets: Secrets,
+    /// Tokens, in the forms in which they may be echoed as a whole: who chose them may choose the texts
+    /// too, so looking for them takes time linear in the text, whatever they are.
+    tokens: Option<AhoCorasick>,
+}
+
+enum Secrets {
     /// There are none.
     Nothing,
     /// Every form of every one.
@@ -31,12 +44,73 @@ pub(super) enum Scrubber {
 }
 
 impl Scrubber {
-    /// Looks for these texts and whatever they may be echoed as.
-    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::within(secrets, PROGRAM_BYTES_MAX)
+    /// Looks for secrets that people gave, in whatever mixture of forms, and for tokens that a tracker gave.
+    pub(super) fn new<'a>(
+        secrets: impl IntoIterator<Item = &'a str>,
+        tokens: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        Self::within(secrets, tokens, PROGRAM_BYTES_MAX)
     }
 
-    fn within<'a>(secrets: impl IntoIterator<Item = &'a str>, program_bytes_max: usize) -> Self {
+    fn within<'a>(
+        secrets: impl IntoIterator<Item = &'a str>,
+        tokens: impl IntoIterator<Item = &'a str>,
+        program_bytes_max: usize,
+    ) -> Self {
+        let wholes: Vec<_> = tokens.into_iter().flat_map(wholes).collect();
+        let mut search = AhoCorasick::builder();
+        search.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::ContiguousNFA));
+        match search.build(&wholes) {
+            Ok(search) => {
+                let secrets = Secrets::new(secrets, program_bytes_max);
+                Self { secrets, tokens: (!wholes.is_empty()).then_some(search) }
+            }
+            Err(_) => Self { secrets: Secrets::Everything, tokens: None },
+        }
+    }
+
+    /// Whether a text holds a secret.
+    pub(super) fn finds(&self, text: &[u8]) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.is_match(text)) || self.secrets.finds(text)
+    }
+
+    /// The text without secrets.
+    pub(super) fn text(&self, text: String) -> String {
+        match self.cleaned(text.as_bytes()) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(clean) => String::from_utf8_lossy(&clean).into_owned(),
+        }
+    }
+
+    /// The bytes without secrets; the same bytes where there were none.
+    pub(super) fn bytes(&self, bytes: Bytes) -> Bytes {
+        match self.cleaned(&bytes) {
+            Cow::Borrowed(_) => bytes,
+            Cow::Owned(clean) => Bytes::from(clean),
+        }
+    }
+
+    fn cleaned<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let text = match &self.tokens {
+            Some(tokens) if tokens.is_match(text) => {
+                let mut clean = Vec::with_capacity(text.len());
+                tokens.replace_all_with_bytes(text, &mut clean, |_, _, clean| {
+                    clean.extend_from_slice(MASK.as_bytes());
+                    true
+                });
+                Cow::Owned(clean)
+            }
+            _ => Cow::Borrowed(text),
+        };
+        match self.secrets.cleaned(&text) {
+            Some(clean) => Cow::Owned(clean),
+            None => text,
+        }
+    }
+}
+
+impl Secrets {
+    fn new<'a>(secrets: impl IntoIterator<Item = &'a str>, program_bytes_max: usize) -> Self {
         let mut secrets: Vec<&str> = secrets.into_iter().collect();
         // The first form that fits is taken: what contains others comes before them.
         secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -45,30 +119,16 @@ impl Scrubber {
             return Self::Nothing;
         }
         let mut search = RegexBuilder::new(&forms.join("|"));
-        search.unicode(false).size_limit(program_bytes_max);
+        search.unicode(false).size_limit(program_bytes_max).dfa_size_limit(DFA_BYTES_MAX);
         search.build().map_or(Self::Everything, Self::Forms)
     }
 
-    /// Whether a text holds a secret.
-    pub(super) fn finds(&self, text: &[u8]) -> bool {
+    fn finds(&self, text: &[u8]) -> bool {
         match self {
             Self::Nothing => false,
             Self::Forms(search) => search.is_match(text),
             Self::Everything => !text.is_empty(),
         }
-    }
-
-    /// The text without secrets.
-    pub(super) fn text(&self, text: String) -> String {
-        match self.cleaned(text.as_bytes()) {
-            Some(clean) => String::from_utf8_lossy(&clean).into_owned(),
-            None => text,
-        }
-    }
-
-    /// The bytes without secrets; the same bytes where there were none.
-    pub(super) fn bytes(&self, bytes: Bytes) -> Bytes {
-        self.cleaned(&bytes).map_or(bytes, Bytes::from)
     }
 
     /// `None` where there is nothing to clean.
@@ -82,6 +142,28 @@ impl Scrubber {
             Self::Nothing | Self::Everything => mask.to_vec(),
         })
     }
+}
+
+/// A token as a whole in each form.
+fn wholes(token: &str) -> Vec<Vec<u8>> {
+    let percent = utf8_percent_encode(token, NON_ALPHANUMERIC).to_string();
+    let form: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
+    let json = serde_json::Value::from(token).to_string();
+    let json = json.trim_matches('"').to_owned();
+    let hex = HEXLOWER.encode(token.as_bytes());
+    let mut wholes = vec![
+        token.to_owned(),
+        percent.to_ascii_lowercase(),
+        percent,
+        form,
+        json.replace('/', "\\/"),
+        json,
+        hex.to_ascii_uppercase(),
+        hex,
+    ];
+    let encoded = (0..3).flat_map(|offset| base64(token.as_bytes(), offset));
+    wholes.extend(encoded.filter(|text| text.len() >= PIECE_MIN));
+    wholes.into_iter().map(String::into_bytes).collect()
 }
 
 /// Every form of one secret, as patterns; longer ones before their beginnings.
@@ -157,7 +239,6 @@ fn base64(secret: &[u8], offset: usize) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
     const SECRET: &str = "p/ä\"s+s w&rd~1";
@@ -171,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_echo_is_found_in_every_form() {
-        let scrubber = Scrubber::new([SECRET]);
+        let scrubber = Scrubber::new([SECRET], []);
         let standard = data_encoding::BASE64.encode(SECRET.as_bytes());
         let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
         for echo in [
@@ -200,7 +281,7 @@ mod tests {
 
     #[test]
     fn base64_is_found_inside_longer_texts_at_any_offset() {
-        let scrubber = Scrubber::new(["s3cr3t-t0ken"]);
+        let scrubber = Scrubber::new(["s3cr3t-t0ken"], []);
         for user in ["", "u", "us", "usr", "user"] {
             let text = data_encoding::BASE64.encode(format!("{user}:s3cr3t-t0ken:x").as_bytes());
             let clean = scrubber.text(text.clone());
@@ -210,15 +291,38 @@ mod tests {
 
     #[test]
     fn what_holds_no_secret_stays_as_it_is() {
-        let scrubber = Scrubber::new(["s3cr3t-t0ken"]);
+        let scrubber = Scrubber::new(["s3cr3t-t0ken"], []);
         assert_eq!(scrubber.text("abc s3cr3t".to_owned()), "abc s3cr3t");
         assert!(!scrubber.finds(b"abc"));
-        assert_eq!(Scrubber::new([]).bytes(Bytes::from_static(b"x")), "x");
+        assert_eq!(Scrubber::new([], []).bytes(Bytes::from_static(b"x")), "x");
+    }
+
+    #[test]
+    fn a_token_is_found_as_a_whole_in_each_form_beside_a_secret() {
+        let token = "t0ken/with+all=_-.~";
+        let scrubber = Scrubber::new([SECRET], [token]);
+        for form in wholes(token) {
+            let text = [b"before ", form.as_slice(), b" after"].concat();
+            assert!(scrubber.finds(&text));
+            assert_eq!(scrubber.bytes(Bytes::from(text)), "before [secret] after");
+        }
+        let pair = data_encoding::BASE64.encode(format!("user:{token}:x").as_bytes());
+        assert!(scrubber.finds(pair.as_bytes()) && scrubber.finds(SECRET.as_bytes()));
+    }
+
+    /// The tracker chose both. Counted in steps of the search: each byte of the text is looked at once, so
+    /// a text twice as long takes twice as long, and not twice as long for each byte of the token.
+    #[test]
+    fn a_token_that_repeats_itself_is_looked_for_in_linear_time() {
+        let token = "a".repeat(4_000);
+        let scrubber = Scrubber::new([], [token.as_str()]);
+        let near = ("a".repeat(3_999) + "b").repeat(2_000);
+        assert_eq!(scrubber.text(near.clone()), near);
     }
 
     #[test]
     fn what_cannot_be_searched_for_hides_every_text() {
-        let scrubber = Scrubber::within([SECRET], 10);
+        let scrubber = Scrubber::within([SECRET], [], 10);
         assert!(scrubber.finds(b"a"));
         assert_eq!(scrubber.text("a".to_owned()), MASK);
         assert_eq!(scrubber.bytes(Bytes::from_static(b"a")), MASK);
@@ -231,7 +335,7 @@ mod tests {
             before in "[a-z:]{0,5}",
             after in "[a-z:]{0,5}",
         ) {
-            let scrubber = Scrubber::new([secret.as_str()]);
+            let scrubber = Scrubber::new([secret.as_str()], []);
             let json = serde_json::to_string(&secret).unwrap();
             let json = json[1..json.len() - 1].to_owned();
             let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();

@@ -72,13 +72,17 @@ impl Session {
         Ok(Some(value))
     }
 
-    /// Fetches another token for the next request to this origin: it refused the one it had.
-    pub(super) async fn refuse_token(&self, origin: &Origin) {
+    /// Looks at an answer: an origin that refused its token is given another one next time.
+    pub(super) async fn note_refusal(&self, origin: &Origin, status: u16, asked_at: Instant) {
+        if status != 401 {
+            return;
+        }
         let grants = &self.access.connection.grants.secrets;
         let client = |place: &SecretPlace| matches!(place, SecretPlace::ClientCredentials { .. });
         let mut names = grants.iter().filter(|(_, it)| it.origin == *origin && client(&it.place));
-        if let Some((name, _)) = names.next() {
-            self.access.vault.tokens().await.refuse(name, Instant::now());
+        let tokens = timeout_at(self.deadline, self.access.vault.tokens());
+        if let (Some((name, _)), Ok(mut tokens)) = (names.next(), tokens.await) {
+            tokens.refuse(name, asked_at);
         }
     }
 
@@ -104,8 +108,9 @@ impl Session {
         let life = granted.life();
         let value = Secret::new(granted.access_token).bounded();
         let value = value.map_err(|error| refused(format!("its token cannot be used: {error}")))?;
-        let until = Instant::now() + life.saturating_sub(MARGIN).max(life / 2);
-        Ok(Token { value, until })
+        let fetched_at = Instant::now();
+        let until = fetched_at + life.saturating_sub(MARGIN).max(life / 2);
+        Ok(Token { value, fetched_at, until })
     }
 
     /// One exchange on a connection of its own: it is needed once in many minutes.

@@ -36,6 +36,7 @@ pub(in crate::connector) struct Vault {
 /// An OAuth access token.
 pub(super) struct Token {
     pub(super) value: Secret,
+    pub(super) fetched_at: Instant,
     /// When to fetch the next one; a margin before it expires.
     pub(super) until: Instant,
 }
@@ -59,7 +60,7 @@ impl Vault {
             })
             .collect();
         let pairs = pairs(grants, &secrets);
-        let scrubber = Scrubber::new(secrets.values().chain(&pairs).map(Secret::reveal));
+        let scrubber = Scrubber::new(secrets.values().chain(&pairs).map(Secret::reveal), []);
         Self {
             secrets,
             pairs,
@@ -110,10 +111,12 @@ impl Tokens<'_> {
         (newest.until > now).then(|| newest.value.clone())
     }
 
-    /// Forgets that the newest token of a client secret lasts: its tracker refused it.
-    pub(super) fn refuse(&mut self, name: &str, now: Instant) {
-        if let Some(newest) = self.held.get_mut(name).and_then(|kept| kept.last_mut()) {
-            newest.until = now;
+    /// Forgets that the newest token of a client secret lasts: its tracker refused it in a request that was
+    /// made then.
+    pub(super) fn refuse(&mut self, name: &str, asked_at: Instant) {
+        let newest = self.held.get_mut(name).and_then(|kept| kept.last_mut());
+        if let Some(newest) = newest.filter(|token| token.fetched_at <= asked_at) {
+            newest.until = asked_at;
         }
     }
 
@@ -124,9 +127,9 @@ impl Tokens<'_> {
         if kept.len() > TOKENS_KEPT {
             kept.remove(0);
         }
-        let fetched = self.held.values().flatten().map(|token| &token.value);
-        let all = self.vault.secrets.values().chain(&self.vault.pairs).chain(fetched);
-        self.vault.scrubber.store(Arc::new(Scrubber::new(all.map(Secret::reveal))));
+        let fetched = self.held.values().flatten().map(|token| token.value.reveal());
+        let given = self.vault.secrets.values().chain(&self.vault.pairs).map(Secret::reveal);
+        self.vault.scrubber.store(Arc::new(Scrubber::new(given, fetched)));
     }
 }
 

@@ -102,8 +102,9 @@ impl Session {
         if taken_back {
             self.take_back(journal).await;
         }
-        if result.is_ok() {
+        if let Ok(answer) = &result {
             self.access.pool.give(&ready.origin, wire).await;
+            self.note_refusal(&ready.origin, answer.status, connected).await;
         }
         result.map_err(Fault::error)
     }

@@ -43,7 +43,7 @@ impl Manifest {
         for (name, property) in all.iter().filter_map(objects).filter(|(_, p)| is_secret(p)) {
             match secret_grant(name, property, all, settings) {
                 Ok(Some(grant)) => {
-                    grants.fixed.extend(chosen_token_origin(&grant.place, property, settings));
+                    grants.fixed.extend(chosen_token_origin(&grant.place, property, all, settings));
                     grants.secrets.insert(name.clone(), grant);
                 }
                 Ok(None) => {}
@@ -79,6 +79,11 @@ pub(super) fn is_origin(property: &Map<String, Value>) -> bool {
 /// The address that the connector itself chose: its `const`, or the `default` that it falls back to.
 pub(super) fn fixed_origin(property: &Map<String, Value>) -> Option<&str> {
     property.get("const").or_else(|| property.get("default")).and_then(Value::as_str)
+}
+
+/// Whether the connector lists what the setting may be, so that a person only agrees to it.
+fn is_chosen(property: &Map<String, Value>) -> bool {
+    property.contains_key("const") || property.contains_key("enum")
 }
 
 impl Place {
@@ -207,7 +212,7 @@ fn add_origin(
     given: Option<&Value>,
 ) {
     // An address that no person wrote is the connector's choice.
-    let fixed = property.contains_key("const") || given.is_none();
+    let fixed = is_chosen(property) || given.is_none();
     if fixed && !grants.fixed.contains(&origin) {
         grants.fixed.push(origin.clone());
     }
@@ -252,13 +257,15 @@ fn secret_grant(
 fn chosen_token_origin(
     place: &SecretPlace,
     property: &Map<String, Value>,
+    all: &Map<String, Value>,
     settings: &Settings,
 ) -> Option<Origin> {
     let SecretPlace::ClientCredentials { token_url, .. } = place else { return None };
     let named = property.get("jackfield:place")?.get("tokenUrl")?.as_str()?;
+    let is_chosen = all.get(named).and_then(Value::as_object).is_some_and(is_chosen);
     let given = settings.get(named).and_then(Value::as_str);
     let by_a_person = given.is_some_and(|given| url::Url::parse(given).as_ref() == Ok(token_url));
-    if by_a_person { None } else { Origin::of(token_url).ok() }
+    if by_a_person && !is_chosen { None } else { Origin::of(token_url).ok() }
 }
 
 /// A setting's text, or what the connector uses where it is not set.
@@ -268,16 +275,21 @@ fn value_of(name: &str, all: &Map<String, Value>, settings: &Settings) -> Option
     given.or_else(own).map(str::to_owned)
 }
 
-fn words(place: &SecretPlace) -> String {
+/// A place in words, all of it: two that differ read differently.
+pub(crate) fn words(place: &SecretPlace) -> String {
     match place {
         SecretPlace::Bearer => "as bearer token".to_owned(),
-        SecretPlace::Header { name, .. } => format!("in the header {name}"),
+        SecretPlace::Header { name, prefix } if prefix.is_empty() => {
+            format!("in the header {name}")
+        }
+        SecretPlace::Header { name, prefix } => format!("in the header {name} after {prefix:?}"),
         SecretPlace::Basic { user: Some(user) } => format!("as password of {user}"),
         SecretPlace::Basic { user: None } => "as user of basic authentication".to_owned(),
         SecretPlace::Query { name } => format!("in the query parameter {name}"),
         SecretPlace::Placeholder => "where the connector writes its placeholder".to_owned(),
-        SecretPlace::ClientCredentials { token_url, client_id, .. } => {
-            format!("as a token that {token_url} gives to {client_id}")
+        SecretPlace::ClientCredentials { token_url, client_id, scope } => {
+            let scope = scope.as_deref().map(|scope| format!(" for {scope:?}")).unwrap_or_default();
+            format!("as a token that {token_url} gives to {client_id}{scope}")
         }
     }
 }

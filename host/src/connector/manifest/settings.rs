@@ -16,7 +16,7 @@ const PROBLEMS_MAX: usize = 50;
 const LIKENESS_MIN: f64 = 0.7;
 
 impl Manifest {
-    /// Checks settings, and which secrets have a value.
+    /// Checks settings, and which secrets have a value, as far as their names are of concern.
     ///
     /// # Errors
     /// Each setting that is wrong, missing or unknown, with what is allowed.
@@ -24,6 +24,7 @@ impl Manifest {
         &self,
         settings: &Settings,
         secrets_set: &[String],
+        concerns: impl Fn(&str) -> bool,
     ) -> Result<(), Vec<SettingsProblem>> {
         let all = properties(&self.settings_schema);
         let whole = Value::Object(settings.clone());
@@ -31,15 +32,19 @@ impl Manifest {
             .validator
             .iter_errors(&whole)
             .flat_map(|error| problems_of(&error, all))
+            .filter(|problem| concerns(&problem.name))
             .take(PROBLEMS_MAX)
             .collect();
-        problems.extend(self.secret_problems(all, secrets_set));
+        let of_secrets = self.secret_problems(all, secrets_set).into_iter();
+        problems.extend(of_secrets.filter(|problem| concerns(&problem.name)));
         let more = match self.demands(settings) {
             Ok(grants) => placeless(all, secrets_set, &grants),
             Err(more) => more,
         };
         let known: Vec<_> = problems.iter().map(|problem| problem.name.clone()).collect();
-        problems.extend(more.into_iter().filter(|problem| !known.contains(&problem.name)));
+        let new =
+            |problem: &SettingsProblem| !known.contains(&problem.name) && concerns(&problem.name);
+        problems.extend(more.into_iter().filter(new));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 

@@ -39,7 +39,7 @@ fn settings(value: Value) -> Settings {
 fn good_settings_pass_and_say_what_they_grant() {
     let manifest = Manifest::read(&raw(&redmine())).unwrap();
     let given = settings(json!({ "url": "https://r.example/x", "project": "web" }));
-    assert_eq!(manifest.validate(&given, &["api-key".to_owned()]), Ok(()));
+    assert_eq!(manifest.validate(&given, &["api-key".to_owned()], |_| true), Ok(()));
     let grants = manifest.demands(&given).unwrap();
     assert_eq!(grants.origins, ["https://r.example".parse().unwrap()]);
     assert!(grants.fixed.is_empty());
@@ -55,7 +55,7 @@ fn each_bad_setting_is_named() {
     let given = settings(json!({
         "url": "ftp://r.example", "projct": "web", "mode": "three", "api-key": "x"
     }));
-    let problems = manifest.validate(&given, &["token".to_owned()]).unwrap_err();
+    let problems = manifest.validate(&given, &["token".to_owned()], |_| true).unwrap_err();
     let why = |name: &str| {
         problems.iter().find(|p| p.name == name).unwrap_or_else(|| panic!("{name}")).why.clone()
     };
@@ -74,6 +74,47 @@ fn a_fixed_origin_is_granted_as_fixed() {
     let grants = Manifest::read(&raw(&schema)).unwrap().demands(&Settings::new()).unwrap();
     assert_eq!(grants.fixed, grants.origins);
     assert_eq!(grants.fixed.len(), 1);
+}
+
+/// A person who enters the one value that a schema allows has not chosen it.
+#[test]
+fn an_address_that_the_connector_lists_is_fixed_whoever_enters_it() {
+    let address = json!("http://127.0.0.1:9");
+    for (word, value) in [("const", address.clone()), ("enum", json!([address]))] {
+        let mut schema = json!({ "type": "object", "properties": {
+            "url": { "type": "string", "jackfield:origin": true },
+            "api": { "type": "string", "jackfield:origin": true },
+            "token": { "type": "string" }, "id": { "type": "string" },
+            "key": { "type": "string", "writeOnly": true, "jackfield:place": {
+                "in": "client-credentials", "origin": "url", "tokenUrl": "token", "clientId": "id" } } } });
+        let given = |name: &str| (name.to_owned(), address.clone());
+        let mut settings: Settings = ["api", "token", "id"].map(given).into_iter().collect();
+        settings.insert("url".to_owned(), "https://t.example".into());
+        let fixed = |schema: &Value| {
+            let grants = Manifest::read(&raw(schema)).unwrap().demands(&settings).unwrap();
+            grants.fixed.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(fixed(&schema).is_empty(), "what a person wrote is theirs");
+        schema["properties"]["api"][word] = value.clone();
+        assert_eq!(fixed(&schema), ["http://127.0.0.1:9"], "{word}");
+        schema["properties"]["api"].as_object_mut().unwrap().remove(word);
+        schema["properties"]["token"][word] = value;
+        assert_eq!(fixed(&schema), ["http://127.0.0.1:9"], "{word} of the token's address");
+    }
+}
+
+#[test]
+fn places_that_differ_read_differently() {
+    let header =
+        |prefix: &str| SecretPlace::Header { name: "x-key".to_owned(), prefix: prefix.to_owned() };
+    let client = |scope: Option<&str>| SecretPlace::ClientCredentials {
+        token_url: "https://t.example/token".parse().unwrap(),
+        client_id: "bot".to_owned(),
+        scope: scope.map(str::to_owned),
+    };
+    let all = [header(""), header("Token "), client(None), client(Some("all"))];
+    let words: std::collections::BTreeSet<_> = all.iter().map(super::words).collect();
+    assert_eq!(words.len(), all.len(), "{words:?}");
 }
 
 #[test]

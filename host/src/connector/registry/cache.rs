@@ -268,7 +268,8 @@ mod tests {
         for sha256 in ["aa", "bb"] {
             fs::write(cache.source(sha256), "wasm").unwrap();
         }
-        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        let later = fs::metadata(cache.source("bb")).unwrap().modified().unwrap()
+            + std::time::Duration::from_secs(60);
         cache.prune(0, "g", &BTreeSet::from(["aa".to_owned()]), later).unwrap();
         assert!(cache.source("aa").exists() && !cache.source("bb").exists());
     }

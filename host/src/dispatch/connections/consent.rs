@@ -2,6 +2,7 @@
 //!
 //! Nothing here widens a grant without a person: giving a setting is consent to the setting alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::connector::{Connector, covers};
@@ -14,15 +15,20 @@ use super::{ConnectionError, WrongSetting};
 impl Dispatch {
     /// Grants what the serving version asks for under the settings as they now are. Where they fit only
     /// the newest version, the connection moves on to it, unless it asks for more than settings.
-    pub(super) fn grant(&self, connection: &mut Connection) -> Result<(), ConnectionError> {
+    /// `set` are the names that the edit sets: what it leaves alone may be a version's that is gone.
+    pub(super) fn grant(
+        &self,
+        connection: &mut Connection,
+        set: &BTreeSet<String>,
+    ) -> Result<(), ConnectionError> {
         let entry = self.inner.directory.by_id(connection.id);
         let serving = entry.and_then(|entry| self.registry().serving(&entry.access).ok());
         let Some(serving) = serving else {
             let newest = self.newest(&connection.connector)?;
-            let (granted, wanted) = (connection.grants.clone(), fit_for(connection, &newest)?);
+            let (granted, wanted) = (connection.grants.clone(), fit_for(connection, &newest, set)?);
             return move_on(connection, &newest, &granted, wanted);
         };
-        let unfit = match fit_for(connection, &serving) {
+        let unfit = match fit_for(connection, &serving, set) {
             Ok(grants) => {
                 connection.grants = grants;
                 return Ok(());
@@ -30,7 +36,8 @@ impl Dispatch {
             Err(unfit) => unfit,
         };
         let newest = self.registry().newest(&connection.connector);
-        let fits = newest.and_then(|newest| Some((fit_for(connection, &newest).ok()?, newest)));
+        let fits =
+            newest.and_then(|newest| Some((fit_for(connection, &newest, set).ok()?, newest)));
         let Some((wanted, newest)) = fits else { return Err(unfit) };
         // An origin that the edit itself wrote is granted by it.
         let granted = serving.manifest().demands(&connection.settings).unwrap_or_default();
@@ -38,9 +45,21 @@ impl Dispatch {
     }
 
     /// Grants all that the newest version asks for: a person says so.
-    pub(super) fn accept(&self, connection: &mut Connection) -> Result<(), ConnectionError> {
+    pub(super) fn accept(
+        &self,
+        connection: &mut Connection,
+        set: &BTreeSet<String>,
+        sha256: Option<&str>,
+    ) -> Result<(), ConnectionError> {
         let newest = self.newest(&connection.connector)?;
-        let wanted = fit_for(connection, &newest)?;
+        if sha256.is_some_and(|seen| seen != newest.sha256()) {
+            return Err(ConnectionError::Consent(format!(
+                "the newest version of `{}` is another one by now ({}): look at what it asks for",
+                newest.name(),
+                newest.sha256(),
+            )));
+        }
+        let wanted = fit_for(connection, &newest, set)?;
         let accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
         if accepted && connection.grants == wanted {
             let why = format!("the newest version of `{}` asks for nothing more", newest.name());
@@ -101,12 +120,18 @@ fn take(connection: &mut Connection, newest: &Connector, grants: Grants) {
 }
 
 /// What a version asks for; what does not fit it names the version, since there may be two.
-fn fit_for(connection: &Connection, connector: &Connector) -> Result<Grants, ConnectionError> {
-    let version = &connector.manifest().version;
+fn fit_for(
+    connection: &Connection,
+    connector: &Connector,
+    set: &BTreeSet<String>,
+) -> Result<Grants, ConnectionError> {
+    let manifest = connector.manifest();
+    let version = &manifest.version;
     let named = |wrong: WrongSetting| WrongSetting {
         why: format!("{} (version {version})", wrong.why),
         ..wrong
     };
-    fit(connection, connector.manifest())
+    let concerns = |name: &str| manifest.knows(name) || set.contains(name);
+    fit(connection, manifest, concerns)
         .map_err(|wrong| ConnectionError::Invalid(wrong.into_iter().map(named).collect()))
 }

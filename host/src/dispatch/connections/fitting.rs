@@ -13,15 +13,16 @@ use super::WrongSetting;
 /// Longest name, in characters.
 const NAME_MAX: usize = 100;
 
-/// What a manifest asks for with these settings, or everything that does not fit it.
+/// What a manifest asks for with these settings, or everything of concern that does not fit it.
 pub(super) fn fit(
     connection: &Connection,
     manifest: &Manifest,
+    concerns: impl Fn(&str) -> bool,
 ) -> Result<Grants, Vec<WrongSetting>> {
     let wrong = |problems: Vec<SettingsProblem>| {
         problems.into_iter().map(|it| WrongSetting { name: it.name, why: it.why }).collect()
     };
-    manifest.validate(&connection.settings, &connection.secrets_set).map_err(wrong)?;
+    manifest.validate(&connection.settings, &connection.secrets_set, concerns).map_err(wrong)?;
     manifest.demands(&connection.settings).map_err(wrong)
 }
 

@@ -11,8 +11,9 @@ use axum::routing::{any, get, post};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use crate::connector::words;
 use crate::dispatch::{ConnectionEdit, NewConnection, Shown};
-use crate::domain::{Connection, ConnectorName, Grants, SecretPlace, Settings};
+use crate::domain::{Connection, ConnectorName, Grants, Settings};
 use crate::secret::Secret;
 
 use super::super::problem::Problem;
@@ -91,6 +92,15 @@ struct Rotate {
 struct Force {
     #[serde(default)]
     force: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accept {
+    #[serde(default)]
+    force: bool,
+    /// The version that the person looked at: another one is not accepted in its stead.
+    sha256: Option<String>,
 }
 
 /// Tells `null` from absent.
@@ -197,11 +207,12 @@ async fn try_out(State(app): App, Path(id): Path<String>) -> Result<Response, Pr
 async fn accept(
     State(app): App,
     Path(id): Path<String>,
-    Params(Force { force }): Params<Force>,
+    Params(Accept { force, sha256 }): Params<Accept>,
     Body(body): Body<Edit>,
 ) -> Result<Response, Problem> {
     let id = connection_id(&app.dispatch, &id)?;
-    let accepted = app.dispatch.accept_connection(id, body.forced(force)).await?;
+    let edit = body.forced(force);
+    let accepted = app.dispatch.accept_connection(id, edit, sha256.as_deref()).await?;
     Ok(answer(StatusCode::OK, &shape(&app, &accepted)))
 }
 
@@ -214,6 +225,8 @@ fn shape(app: &AppState, connection: &Connection) -> Value {
     let instant = |at: &jiff::Timestamp| at.to_string();
     let error = connection.last_error.as_ref();
     let needs_consent = app.dispatch.registry().needs_consent(connection);
+    let newest = app.dispatch.registry().newest(&connection.connector);
+    let newest = newest.map(|connector| connector.sha256().to_owned());
     let status = match (connection.paused, &needs_consent) {
         (true, _) => "paused",
         (false, Some(_)) => "needs-consent",
@@ -229,6 +242,7 @@ fn shape(app: &AppState, connection: &Connection) -> Value {
         "grants": grants(&connection.grants),
         "accepted_sha256": connection.accepted_sha256,
         "needs_consent": needs_consent,
+        "newest_sha256": newest,
         "project": connection.project,
         "allow_private": connection.allow_private,
         "paused": connection.paused,
@@ -242,23 +256,10 @@ fn shape(app: &AppState, connection: &Connection) -> Value {
 fn grants(grants: &Grants) -> Value {
     let origins: Vec<_> = grants.origins.iter().map(ToString::to_string).collect();
     let secrets = grants.secrets.iter().map(|(name, grant)| {
-        let shown = json!({"origin": grant.origin.to_string(), "place": place(&grant.place)});
+        let shown = json!({"origin": grant.origin.to_string(), "place": words(&grant.place)});
         (name.clone(), shown)
     });
     json!({"origins": origins, "secrets": secrets.collect::<Settings>()})
-}
-
-fn place(place: &SecretPlace) -> String {
-    match place {
-        SecretPlace::Bearer => "bearer".to_owned(),
-        SecretPlace::Header { name, .. } => format!("header {name}"),
-        SecretPlace::Basic { .. } => "basic".to_owned(),
-        SecretPlace::Query { name } => format!("query {name}"),
-        SecretPlace::Placeholder => "placeholder".to_owned(),
-        SecretPlace::ClientCredentials { token_url, .. } => {
-            format!("client-credentials {token_url}")
-        }
-    }
 }
 
 #[cfg(test)]

@@ -33,10 +33,27 @@ pub fn lines(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(pair).collect()
 }
 
-pub fn text(answer: &Response) -> String {
+/// The status or the kind of error, and the answer or the reason.
+pub fn seen(came: Result<Response, HttpError>) -> (String, String) {
+    match came {
+        Ok(answer) => (answer.status.to_string(), text(&answer)),
+        Err(HttpError::Denied(why)) => ("denied".to_owned(), why),
+        Err(HttpError::Limit(why)) => ("limit".to_owned(), why),
+        Err(HttpError::Unreachable(why)) => ("unreachable".to_owned(), why),
+        Err(HttpError::Interrupted(why)) => ("interrupted".to_owned(), why),
+        Err(HttpError::Invalid(why)) => ("invalid".to_owned(), why),
+    }
+}
+
+fn text(answer: &Response) -> String {
     let mut text = String::new();
     for (name, value) in &answer.headers {
         text += &format!("{name}: {value}\n");
     }
     text + "\n" + &String::from_utf8_lossy(&answer.body[..answer.body.len().min(10_000)])
+}
+
+pub fn nobody() -> FailedTest {
+    let (id, link) = (String::new(), None);
+    FailedTest { test_execution_id: id.clone(), test_case_id: id, variation_id: None, link }
 }
