@@ -194,11 +194,32 @@ impl Create {
         let made = admin.post("/connections", &Value::Object(body))?;
         let url = made["webhook_url"].as_str().unwrap_or_default();
         let told = format!(
-            "{} is made. Its webhook URL is a secret and is shown only now:\n  {url}",
-            self.name
+            "{} is made. {}\nIts webhook URL is a secret and is shown only now:\n  {url}",
+            self.name,
+            granted(&made["grants"])
         );
         output.done(&told, &made);
         Ok(())
+    }
+}
+
+/// What a connector may do, in a sentence.
+fn granted(grants: &Value) -> String {
+    let texts = |list: &Value| -> Vec<String> {
+        let items = list.as_array().into_iter().flatten();
+        items.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let secrets = grants["secrets"].as_object().into_iter().flatten().map(|(name, grant)| {
+        let text = |member: &str| grant[member].as_str().unwrap_or_default().to_owned();
+        format!("; {name} goes to {} {}", text("origin"), text("place"))
+    });
+    match texts(&grants["origins"]) {
+        none if none.is_empty() => "Its connector reaches no address.".to_owned(),
+        origins => format!(
+            "Its connector reaches {}{}.",
+            origins.join(" and "),
+            secrets.collect::<String>()
+        ),
     }
 }
 

@@ -25,6 +25,11 @@ const OUTPUT_BYTES_MAX: u64 = 2 << 30;
 /// What is kept of the child's words.
 const REASON_CHARS_MAX: usize = 2_000;
 
+/// The child's allocator (the variable is jemalloc's): one arena that gives back at once, so that the bound
+/// on its address space bounds what it uses, and no more than that.
+const ALLOCATOR: (&str, &str) =
+    ("_RJEM_MALLOC_CONF", "narenas:1,retain:false,background_thread:false");
+
 /// Compiles `input` to `output` by `compiler`, a Jackfield executable.
 ///
 /// # Errors
@@ -46,6 +51,7 @@ pub(super) async fn compile(
         .arg(limits.compile_memory_bytes.to_string())
         .arg(limits.compile_ms.to_string())
         .env_clear()
+        .env(ALLOCATOR.0, ALLOCATOR.1)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

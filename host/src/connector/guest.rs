@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
@@ -31,6 +32,8 @@ pub(super) struct Guest {
     session: Arc<Session>,
     log: Arc<RunLog>,
     pub(super) limiter: Limiter,
+    /// The most that were held whenever it was looked.
+    handles: Arc<AtomicU64>,
     table: ResourceTable,
     wasi: WasiCtx,
     wasi_http: WasiHttpCtx,
@@ -50,6 +53,7 @@ impl Guest {
         log: Arc<RunLog>,
         limiter: Limiter,
         meter: Arc<Meter>,
+        handles: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));
@@ -65,15 +69,16 @@ impl Guest {
             session,
             log,
             limiter,
+            handles,
             table,
             wasi,
             wasi_http: WasiHttpCtx::new(),
         }
     }
 
-    /// Handles that the guest holds now.
-    pub(super) fn handles(&mut self) -> u64 {
-        self.table.iter_mut().count() as u64
+    /// Looks how many handles the guest holds now.
+    pub(super) fn note_handles(&mut self) {
+        self.handles.fetch_max(self.table.iter_mut().count() as u64, Ordering::Relaxed);
     }
 
     /// A setting as the guest sees it: a secret as its placeholder or not at all.
@@ -111,6 +116,7 @@ impl http::Host for Guest {
         &mut self,
         request: http::Request,
     ) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
+        self.note_handles();
         Ok(self.session.send(request.into()).await.map(Into::into).map_err(Into::into))
     }
 }

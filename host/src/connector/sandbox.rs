@@ -239,16 +239,16 @@ impl Sandbox {
             deadline,
         );
         let limiter = Limiter::new(run.limits, peak.clone());
-        let guest = Guest::new(session.clone(), log.clone(), limiter, meter.clone());
+        let guest =
+            Guest::new(session.clone(), log.clone(), limiter, meter.clone(), handles.clone());
         let mut store = self.store(guest, &run.limits, &meter);
         let pre = run.loaded.pre.clone();
-        let held = handles.clone();
         let whole = async move {
             let called = match pre.instantiate_async(&mut store).await {
                 Ok(instance) => body(&mut store, instance).await,
                 Err(error) => Err(error),
             };
-            held.store(store.data_mut().handles(), Ordering::Relaxed);
+            store.data_mut().note_handles();
             called
         };
         let metered = Metered::new(whole, meter.clone(), self.engine.ticks());
@@ -289,7 +289,8 @@ impl Sandbox {
         store.set_hostcall_fuel(request.saturating_add(HOST_CALL_BYTES));
         store.set_epoch_deadline(1);
         let (meter, cpu_ms) = (meter.clone(), limits.cpu_ms);
-        store.epoch_deadline_callback(move |_| {
+        store.epoch_deadline_callback(move |mut store| {
+            store.data_mut().note_handles();
             if meter.spent_ms() >= cpu_ms {
                 return Err(wasmtime::Error::new(LimitHit { name: "cpu_ms", value: cpu_ms }));
             }

@@ -199,7 +199,7 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Bytes logged.
     pub log_bytes: u64,
-    /// Handles held when the guest ended; 0 where it was stopped while it waited.
+    /// The most handles held, as seen at each tick of computing, each request and the end.
     pub handles: u64,
     /// Turns of computing that the guest took.
     pub turns: u64,

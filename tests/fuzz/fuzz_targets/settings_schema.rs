@@ -60,7 +60,10 @@ fn judged(manifest: &Manifest, settings: &Settings, secrets: &[String]) {
             assert!(problems.iter().all(is_told), "{problems:?}");
         }
     }
-    assert_eq!(manifest.validate(settings, secrets, |_| true), manifest.validate(settings, secrets, |_| true));
+    assert_eq!(
+        manifest.validate(settings, secrets, |_| true),
+        manifest.validate(settings, secrets, |_| true)
+    );
 }
 
 fn granted(manifest: &Manifest, settings: &Settings, secrets: &[String]) {

@@ -15,7 +15,7 @@ impl Behaviour for EndlessBody {
         let _ = request.set_scheme(Some(&Scheme::Http));
         let _ = request.set_authority(Some(authority.trim_end_matches('/')));
         let body = request.body().unwrap();
-        let _answer = handle(request, None).unwrap();
+        let answer = handle(request, None).unwrap();
         let stream = body.write().unwrap();
         let mut written = 0u64;
         let why = loop {
@@ -24,7 +24,9 @@ impl Behaviour for EndlessBody {
                 Err(why) => break why,
             }
         };
-        Ok(defect(&marker, &format!("{written} bytes, then {why:?}")))
+        answer.subscribe().block();
+        let told = answer.get().map(|came| came.map(|came| came.err()));
+        Ok(defect(&marker, &format!("{written} bytes, then {why:?}: {told:?}")))
     }
 }
 

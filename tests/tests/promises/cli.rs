@@ -186,7 +186,8 @@ fn a_secret_comes_from_a_file_and_not_from_the_command_line() {
         "--secret",
         "api-key=@key",
     ];
-    let _ = ok(&host, &words);
+    let told = ok(&host, &words);
+    assert!(told.contains("api-key goes to http://127.0.0.1:9 in the header"), "{told}");
     assert_eq!(ok_json(&host, &["connections", "show", "qa"])["secrets_set"], json!(["api-key"]));
     let mut plain = words;
     plain[2] = "other";

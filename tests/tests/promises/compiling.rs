@@ -16,8 +16,10 @@ fn a_file_that_takes_the_compiler_too_much_memory_is_broken() {
     let limit = "compile_memory_bytes = 200_000_000";
     blows_up(limit, "compile_memory_bytes");
     let config = format!("[connectors.usual.limits]\n{limit}");
-    let usual = Guest::named("instant").build(2);
-    let _ = Setup::new().config(&config).plugin("usual", &usual).start();
+    for number in 2..6 {
+        let usual = Guest::named("instant").build(number);
+        let _ = Setup::new().config(&config).plugin("usual", &usual).start();
+    }
 }
 
 fn blows_up(limit: &str, named: &str) {

@@ -175,6 +175,10 @@ pub(super) async fn prune_some(
     .bind(PRUNED_AT_ONCE)
     .execute(&mut *db)
     .await?;
+    // A run whose event was never kept goes with the events of its time; ids grow with time.
+    sqlx::query("DELETE FROM runs WHERE event_id < (SELECT MIN(id) FROM events)")
+        .execute(&mut *db)
+        .await?;
     // A token that ended before the oldest event is of no use to anybody.
     sqlx::query("DELETE FROM tokens WHERE expires_at < ?")
         .bind(since.as_millisecond())

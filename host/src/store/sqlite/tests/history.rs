@@ -106,6 +106,7 @@ async fn the_retention_keeps_the_newest() {
         store.record_event(an_event(number, connection, "x", 404));
         store.record_run(EventId(Uuid::from_u128(number)), a_run("create"));
     }
+    store.record_run(EventId(Uuid::nil()), a_run("of an event that was never kept"));
     store.flush().await.unwrap();
     let retention = Retention { events_since: at(2), events_max: 6, no_connection_max: 1 };
     store.prune(retention).await.unwrap();
