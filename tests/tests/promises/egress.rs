@@ -372,18 +372,21 @@ fn the_limits_of_a_request_hold_by_both_ways() {
     }
 }
 
-/// What the host computes for a request is the run's computing, whichever way it came.
+/// What the host computes for a request is the run's computing, whichever way it came: here it unpacks
+/// twenty thousand times nothing, and the guest has nothing to do.
 #[test]
 fn what_the_host_computes_for_a_request_is_charged_by_both_ways() {
     let bench = bench();
-    let packed = Response::new(200, gzip_of_zeros(7 << 20)).with("content-encoding", "gzip");
+    let nothing = gzip_of_zeros(0).repeat(20_000);
+    let packed = Response::new(200, nothing).with("content-encoding", "gzip");
     bench.granted.script(move |_| Reply::Answer(packed.clone()));
     for via in VIAS {
         let target = bench.target("http://127.0.0.1:PORT/");
         let seen = bench.call(json!({"target": target, "via": via}));
         assert_eq!(seen.key, "200", "{via}: {}", seen.text);
         let usage = &seen.event["runs"][0]["usage"];
-        assert!(usage["cpu_ms"].as_u64() > Some(3), "{via}: {usage}");
+        println!("{via}: {usage}");
+        assert!(usage["cpu_ms"].as_u64() > Some(10), "{via}: {usage}");
     }
 }
 
