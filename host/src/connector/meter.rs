@@ -71,27 +71,36 @@ fn thread_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// A future beside the run whose polls are charged to its meter; it takes no turns.
+/// A future beside the run whose polls are charged to its meter; it takes no turns, and ends when the run
+/// has spent its time.
 pub(super) struct Charged<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
+    cpu_ms: u64,
 }
 
+/// The run has no computing time left.
+#[derive(Debug)]
+pub(super) struct Spent;
+
 impl<F: Future> Charged<F> {
-    pub(super) fn new(future: F, meter: Arc<Meter>) -> Self {
-        Self { future: Box::pin(future), meter }
+    pub(super) fn new(future: F, meter: Arc<Meter>, cpu_ms: u64) -> Self {
+        Self { future: Box::pin(future), meter, cpu_ms }
     }
 }
 
 impl<F: Future> Future for Charged<F> {
-    type Output = F::Output;
+    type Output = Result<F::Output, Spent>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { future, meter } = self.get_mut();
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { future, meter, cpu_ms } = self.get_mut();
+        if meter.spent_ns.load(Ordering::Relaxed) / 1_000_000 >= *cpu_ms {
+            return Poll::Ready(Err(Spent));
+        }
         let began = thread_ns();
         let polled = future.as_mut().poll(cx);
         meter.spent_ns.fetch_add(thread_ns().saturating_sub(began), Ordering::Relaxed);
-        polled
+        polled.map(Ok)
     }
 }
 

@@ -17,7 +17,7 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 use crate::domain::Effect;
 
 use super::egress::{HttpError, OutboundRequest, OutboundResponse, Session, is_hosts};
-use super::meter::{Charged, Meter};
+use super::meter::{Charged, Meter, Spent};
 
 /// The header in which a guest says what a request does.
 const EFFECT: HeaderName = HeaderName::from_static("jackfield-effect");
@@ -128,7 +128,12 @@ impl WasiHttpHooks for WasiHttp {
             answered.grow(answer.body.len())?;
             Ok((response(answer, answered)?, nothing_left_to_do()))
         };
-        Box::new(Charged::new(sending, Arc::clone(&self.meter)))
+        let cpu_ms = self.session.limits().cpu_ms;
+        let charged = Charged::new(sending, Arc::clone(&self.meter), cpu_ms);
+        Box::new(async move {
+            let spent = |Spent| told(format!("`limits.cpu_ms` = {cpu_ms}: the run has spent it"));
+            charged.await.map_err(spent)?
+        })
     }
 }
 

@@ -390,6 +390,21 @@ fn what_the_host_computes_for_a_request_is_charged_by_both_ways() {
     }
 }
 
+/// Where the host's work for a run is too much, the run ends as one that computed too much itself.
+#[test]
+fn work_for_the_host_ends_by_the_computing_limit_by_both_ways() {
+    let bench = bench_of(Setup::new().config("[limits]\ncpu_ms = 100"));
+    let nothing = gzip_of_zeros(0).repeat(400_000);
+    let packed = Response::new(200, nothing).with("content-encoding", "gzip");
+    bench.granted.script(move |_| Reply::Answer(packed.clone()));
+    for via in VIAS {
+        let settings = json!({"target": bench.target("http://127.0.0.1:PORT/"), "via": via});
+        let answer = bench.host.create(&bench.connect(settings), &failed_test());
+        let told = answer.body.clone() + &bench.host.event(&answer.event()).to_string();
+        assert!(told.contains("limits.cpu_ms"), "{via}: {told}");
+    }
+}
+
 #[test]
 fn connections_are_reused_within_a_connection_and_never_across() {
     let bench = bench();
