@@ -1,7 +1,7 @@
 //! The key that seals the secrets: found at the start, replaced while no server runs.
 //!
-//! Two keys are never both gone: a new one lies beside the old until the database is sealed with it,
-//! and the next start finishes what a crash cut off.
+//! No key file is ever removed: a new one lies beside the old until the database is sealed with it, and the
+//! next start finishes what a crash cut off. A key from the environment is kept by whoever gives it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -38,8 +38,10 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     if let Ok(text) = std::env::var(NEW_KEY_VARIABLE) {
         let new = Sealer::from_text(&text, NEW_KEY_VARIABLE)?;
         let secrets = SqliteStore::reseal(&database, &old, &new).await?;
+        // Whoever gives the key keeps it; the old one opens nothing but backups any more.
         if file.exists() {
-            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+            let old = data.join("secret-key.old");
+            fs::rename(&file, &old).with_context(|| format!("cannot move {}", file.display()))?;
         }
         return Ok(Rotated { secrets, file: None });
     }

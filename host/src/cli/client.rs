@@ -105,6 +105,11 @@ impl Client {
         self.send("DELETE", path, None)
     }
 
+    /// Whether the server answers at all.
+    pub(super) fn answers(&self) -> bool {
+        answers(&self.base)
+    }
+
     /// The connection of that name or id.
     pub(super) fn connection(&self, name: &str) -> anyhow::Result<Value> {
         let all = self.get("/connections")?;

@@ -74,6 +74,9 @@ pub(super) struct Edit {
 #[derive(Args)]
 pub(super) struct Accept {
     name: String,
+    /// Only this version, the `newest_sha256` that `connections show` told
+    #[arg(long, value_name = "HASH")]
+    sha256: Option<String>,
     #[command(flatten)]
     given: Given,
     #[command(flatten)]
@@ -240,18 +243,17 @@ impl Edit {
 impl Accept {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
         let shown = admin.connection(&self.name)?;
-        // What was looked at is what is accepted, also where another file lands meanwhile.
-        let seen = shown["newest_sha256"].as_str().unwrap_or_default();
+        // What is told here is what is accepted, also where another file lands meanwhile.
+        let newest = shown["newest_sha256"].as_str();
+        let seen = self.sha256.as_deref().or(newest).unwrap_or_default();
         let force = self.removed.force;
         let path = admin.connection_path(&self.name)?;
         let path = format!("{path}/accept?sha256={seen}&force={force}");
         let mut body = self.given.body()?;
         self.removed.add_to(&mut body);
         let answer = admin.post(&path, &Value::Object(body))?;
-        let news =
-            shown["needs_consent"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let lines = news.map(|line| format!("\n  {line}"));
-        let told = format!("{} accepts version {seen}:{}", self.name, lines.collect::<String>());
+        let granted = granted(&answer["grants"]);
+        let told = format!("{} accepts version {seen}. {granted}", self.name);
         output.done(&told, &answer);
         Ok(())
     }
@@ -278,9 +280,13 @@ fn try_it(admin: &Client, output: Output, name: &str) -> anyhow::Result<()> {
         return end();
     }
     let row = |step: &Value| {
-        let name = step["name"].as_str().unwrap_or_default().to_owned();
+        let text = |member: &str| step[member].as_str().unwrap_or_default().to_owned();
         let error = step["error"].as_str();
-        vec![name, error.map_or("ok".to_owned(), |error| format!("failed: {error}"))]
+        vec![
+            text("name"),
+            text("origin"),
+            error.map_or("ok".to_owned(), |error| format!("failed: {error}")),
+        ]
     };
     if !steps.is_empty() {
         say(&table(Vec::new(), steps.iter().map(row).collect()));

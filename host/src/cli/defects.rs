@@ -17,7 +17,9 @@ pub(super) enum Command {
 Examples:
   jackfield defects settle ID --adopt QA-17 --link https://tracker.example.com/browse/QA-17
                                               it is there, under that key
-  jackfield defects settle ID --retry         not sure: the next click looks once more, then creates it
+  jackfield defects settle ID --retry         not sure: the next click looks once more and, where nothing
+                                              is found once the settle time is over, creates it; a connector
+                                              that cannot search leaves it in doubt: --give-up then
   jackfield defects settle ID --give-up       it is not there; the next click creates it without a look")]
     Settle {
         id: String,
@@ -117,6 +119,11 @@ impl Command {
                     }
                 }
                 let answer = admin.post(&format!("/defects/{id}/settle"), &body)?;
+                if how.retry {
+                    let told = format!("{id} stays in doubt until the next click looks once more");
+                    output.done(&told, &answer);
+                    return Ok(());
+                }
                 output.done(&format!("{id} is settled"), &answer);
             }
             Self::Release { id } => {

@@ -110,8 +110,8 @@ fn tail(admin: &Client, filter: &Filter, output: Output) -> anyhow::Result<()> {
     loop {
         let answer = match admin.get(&path) {
             Ok(answer) => with_plain_outcomes(answer, output),
-            // A server that restarts is waited for; one that was never there is told.
-            Err(error) if known.is_some() => {
+            // A server that restarts is waited for; one that was never there, or refuses, is told.
+            Err(error) if known.is_some() && !admin.answers() => {
                 complain(&error);
                 std::thread::sleep(TAIL_PERIOD);
                 continue;

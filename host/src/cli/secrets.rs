@@ -15,12 +15,14 @@ use super::serve;
 pub(super) enum Command {
     /// Seals every secret with a new key; stop the server first
     #[command(after_help = "\
-The new key takes the place of DATA/secret-key. Where the key comes from JACKFIELD_SECRET_KEY, give the
-new one (32 bytes as hex or base64) in JACKFIELD_NEW_SECRET_KEY, and start the server with it afterwards.
+A fresh key takes the place of DATA/secret-key. Where the key is to come from JACKFIELD_SECRET_KEY, give
+the new one (32 bytes as hex or base64) in JACKFIELD_NEW_SECRET_KEY: it is kept nowhere else, so keep it
+first, and start the server with it afterwards.
 
 Examples:
   jackfield secrets rotate --data /var/lib/jackfield
-  JACKFIELD_NEW_SECRET_KEY=$(openssl rand -hex 32) jackfield secrets rotate")]
+  (umask 077; openssl rand -hex 32 > new-key)
+  JACKFIELD_NEW_SECRET_KEY=$(cat new-key) jackfield secrets rotate")]
     Rotate,
 }
 
@@ -29,7 +31,9 @@ impl Command {
         let Self::Rotate = self;
         let rotated = serve::runtime()?.block_on(rotate_key(&server.data_folder()))?;
         let file = rotated.file.map(|file| file.display().to_string());
-        let key = file.as_deref().unwrap_or("JACKFIELD_NEW_SECRET_KEY's value");
+        let given =
+            "JACKFIELD_NEW_SECRET_KEY's value: start the server with it as JACKFIELD_SECRET_KEY";
+        let key = file.as_deref().unwrap_or(given);
         let sentence = format!(
             "{} secrets are sealed anew; the key is now {key}. Backups from before need the old key.",
             rotated.secrets

@@ -38,6 +38,7 @@ use url::Url;
 use crate::domain::{Clock, Effect, Journal, Limits, Origin, OutboundCall, Usage, WriteRecord};
 
 use super::Access;
+use super::meter::Meter;
 use address::{Resolver, Rules, SystemResolver};
 use connect::Wire;
 use exchange::Answer;
@@ -86,6 +87,7 @@ pub(super) struct Session {
     limits: Limits,
     clock: Arc<dyn Clock>,
     deadline: Instant,
+    meter: Arc<Meter>,
     record: Record,
     /// Held by the write that is under way: the journal knows of one at a time.
     turn: Arc<Mutex<()>>,
@@ -156,11 +158,23 @@ impl Session {
         limits: Limits,
         clock: Arc<dyn Clock>,
         deadline: Instant,
+        meter: Arc<Meter>,
     ) -> Arc<Self> {
         let record = Record::new(limits.outbound_calls);
         let tasks = TaskTracker::new();
         let turn = Arc::default();
-        Arc::new(Self { egress, access, permission, limits, clock, deadline, record, turn, tasks })
+        Arc::new(Self {
+            egress,
+            access,
+            permission,
+            limits,
+            clock,
+            deadline,
+            meter,
+            record,
+            turn,
+            tasks,
+        })
     }
 
     /// Sends one request and returns its whole answer. A write goes on to its end even if this
@@ -201,6 +215,11 @@ impl Session {
     /// What this run may use.
     pub(super) fn access(&self) -> &Arc<Access> {
         &self.access
+    }
+
+    /// What this run has computed; what is done for it elsewhere is charged to it.
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The limits of this run.

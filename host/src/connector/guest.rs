@@ -20,7 +20,6 @@ use crate::domain::{LogLevel, SecretPlace};
 use super::bindings::{http, log, settings};
 use super::egress::Session;
 use super::limiter::Limiter;
-use super::meter::Meter;
 use super::run_log::RunLog;
 use super::wasi_http::WasiHttp;
 
@@ -52,7 +51,6 @@ impl Guest {
         session: Arc<Session>,
         log: Arc<RunLog>,
         limiter: Limiter,
-        meter: Arc<Meter>,
         handles: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -65,7 +63,7 @@ impl Guest {
             .allow_udp(false)
             .build();
         Self {
-            wasi_http_hooks: WasiHttp::new(session.clone(), meter),
+            wasi_http_hooks: WasiHttp::new(session.clone()),
             session,
             log,
             limiter,

@@ -71,11 +71,11 @@ fn thread_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// A future beside the run whose polls are charged to its meter; it takes no turns, and ends when the run
-/// has spent its time.
+/// A future beside the run whose polls are charged to its meter; it takes no turns.
 pub(super) struct Charged<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
+    /// Where it ends, if it may.
     cpu_ms: u64,
 }
 
@@ -84,8 +84,14 @@ pub(super) struct Charged<F> {
 pub(super) struct Spent;
 
 impl<F: Future> Charged<F> {
-    pub(super) fn new(future: F, meter: Arc<Meter>, cpu_ms: u64) -> Self {
+    /// It ends when the run has spent so much.
+    pub(super) fn within(future: F, meter: Arc<Meter>, cpu_ms: u64) -> Self {
         Self { future: Box::pin(future), meter, cpu_ms }
+    }
+
+    /// It goes on to its end, whatever it costs.
+    pub(super) fn to_its_end(future: F, meter: Arc<Meter>) -> Self {
+        Self::within(future, meter, u64::MAX)
     }
 }
 

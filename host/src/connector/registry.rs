@@ -202,20 +202,29 @@ impl Registry {
         })
     }
 
-    /// What the newest version asks of a connection beyond what a person granted; `None` where
-    /// nothing keeps it from serving.
+    /// The newest version of a connection's connector, and what that asks beyond what a person granted;
+    /// `None` where nothing keeps it from serving.
     #[must_use]
-    pub fn needs_consent(&self, connection: &Connection) -> Option<Vec<String>> {
-        news(&*self.newest(&connection.connector)?, connection)
+    pub fn newest_for(
+        &self,
+        connection: &Connection,
+    ) -> Option<(Arc<Connector>, Option<Vec<String>>)> {
+        let newest = self.newest(&connection.connector)?;
+        let news = news(&newest, connection);
+        Some((newest, news))
     }
 
     /// Compiles the versions again that people accepted and that another engine compiled: what was
     /// accepted outlives an upgrade of the host.
     pub async fn restore(&self, accepted: BTreeSet<(ConnectorName, String)>) {
-        for (name, sha256) in accepted {
-            if self.newest(&name).is_some_and(|newest| newest.sha256() == sha256) {
-                continue;
+        // Most of them lie in the folder and are being compiled there.
+        let mut changes = self.changes();
+        while self.list().iter().any(|info| info.status == ConnectorStatus::Compiling) {
+            if changes.changed().await.is_err() {
+                return;
             }
+        }
+        for (name, sha256) in accepted {
             if let Err(why) = self.shelf.restore(&name, &sha256).await {
                 tracing::warn!(connector = %name, sha256, why, "an accepted version is lost");
             }

@@ -202,6 +202,7 @@ impl Sandbox {
         let mut report = ended.report;
         report.call = call.to_owned();
         report.outcome = outcome.as_ref().map_or_else(Refusal::code, |_| "ok").to_owned();
+        report.detail = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
         report.connector_version = run.connector.manifest().version.to_string();
         report.connector_sha256 = run.connector.sha256().to_owned();
         RunEnd { outcome, report, writes: ended.writes }
@@ -237,10 +238,10 @@ impl Sandbox {
             run.limits,
             self.clock.clone(),
             deadline,
+            meter.clone(),
         );
         let limiter = Limiter::new(run.limits, peak.clone());
-        let guest =
-            Guest::new(session.clone(), log.clone(), limiter, meter.clone(), handles.clone());
+        let guest = Guest::new(session.clone(), log.clone(), limiter, handles.clone());
         let mut store = self.store(guest, &run.limits, &meter);
         let pre = run.loaded.pre.clone();
         let whole = async move {
@@ -350,6 +351,7 @@ fn not_run<T>(run: &Run, call: &'static str, refusal: Refusal) -> RunEnd<T> {
     let report = RunReport {
         call: call.to_owned(),
         outcome: refusal.code().to_owned(),
+        detail: refusal.to_string(),
         connector_version: run.connector.manifest().version.to_string(),
         connector_sha256: run.connector.sha256().to_owned(),
         ..RunReport::default()

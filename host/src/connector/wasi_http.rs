@@ -17,7 +17,7 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 use crate::domain::Effect;
 
 use super::egress::{HttpError, OutboundRequest, OutboundResponse, Session, is_hosts};
-use super::meter::{Charged, Meter, Spent};
+use super::meter::{Charged, Spent};
 
 /// The header in which a guest says what a request does.
 const EFFECT: HeaderName = HeaderName::from_static("jackfield-effect");
@@ -25,8 +25,6 @@ const EFFECT: HeaderName = HeaderName::from_static("jackfield-effect");
 /// Carries a run's `wasi:http` requests to its session.
 pub(super) struct WasiHttp {
     session: Arc<Session>,
-    /// What its requests compute beside the guest is the run's computing.
-    meter: Arc<Meter>,
     held: Held,
 }
 
@@ -86,10 +84,10 @@ impl AsRef<[u8]> for Unread {
 type Exchanged = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttp {
-    pub(super) fn new(session: Arc<Session>, meter: Arc<Meter>) -> Self {
+    pub(super) fn new(session: Arc<Session>) -> Self {
         let bytes_max = session.limits().memory_bytes;
         let held = Held { bytes: Arc::default(), bytes_max };
-        Self { session, meter, held }
+        Self { session, held }
     }
 }
 
@@ -129,7 +127,7 @@ impl WasiHttpHooks for WasiHttp {
             Ok((response(answer, answered)?, nothing_left_to_do()))
         };
         let cpu_ms = self.session.limits().cpu_ms;
-        let charged = Charged::new(sending, Arc::clone(&self.meter), cpu_ms);
+        let charged = Charged::within(sending, Arc::clone(self.session.meter()), cpu_ms);
         Box::new(async move {
             let spent = |Spent| told(format!("`limits.cpu_ms` = {cpu_ms}: the run has spent it"));
             charged.await.map_err(spent)?

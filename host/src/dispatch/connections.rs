@@ -103,6 +103,8 @@ pub struct TryReport {
 pub struct TryStep {
     /// `dns`, `connect`, `tls`, `credentials` or `project`.
     pub name: &'static str,
+    /// Towards which origin, of the first three.
+    pub origin: Option<String>,
     /// What went wrong; absent: it went well.
     pub error: Option<String>,
 }

@@ -189,6 +189,8 @@ pub struct DefectRecord {
     pub defect: Option<Defect>,
     /// Why it failed or is in doubt.
     pub reason: Option<String>,
+    /// In doubt: whether a person asked to create it where nothing is found.
+    pub retry: bool,
     /// The event that moved it last.
     pub event: Option<EventId>,
     /// When the last write was let out.

@@ -216,6 +216,8 @@ pub struct RunReport {
     pub call: String,
     /// How it ended: `ok`, or a refusal's code.
     pub outcome: String,
+    /// What went wrong, for people; empty where nothing did.
+    pub detail: String,
     /// The connector's version, from its manifest.
     pub connector_version: String,
     /// SHA-256 of the file that ran.

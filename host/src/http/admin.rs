@@ -9,18 +9,22 @@ mod defects;
 mod events;
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Query, Request, State};
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::dispatch::Dispatch;
 use crate::domain::ConnectionId;
@@ -31,6 +35,8 @@ use super::problem::Problem;
 
 /// Most bytes of an admin request's body.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// How long it may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Rows of a page where the request does not say.
 const PAGE: u32 = 50;
 /// Most rows of a page.
@@ -46,7 +52,6 @@ pub(super) fn routes(state: &Arc<AppState>) -> Router {
         .route("/status", get(status))
         .fallback(async || Problem::not_found("address in the admin API"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(state), to_its_end))
         .layer(middleware::from_fn_with_state(Arc::clone(state), auth::require_admin))
         .with_state(Arc::clone(state));
@@ -59,8 +64,19 @@ async fn status() -> Response {
     json(StatusCode::OK, &json!({"version": env!("CARGO_PKG_VERSION"), "tasks": tasks}))
 }
 
-/// An admin who goes away leaves nothing half-done: each request is a task of its own.
+/// An admin who goes away leaves nothing half-done: once a request is here whole, it is a task of its own.
 async fn to_its_end(State(app): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let body = match timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if is_too_large(&error) => {
+            return Problem::too_large(BODY_BYTES_MAX / 1024).into_response();
+        }
+        Ok(Err(_)) | Err(_) => {
+            return Problem::bad_request("the body did not arrive whole").into_response();
+        }
+    };
+    let request = Request::from_parts(head, body.into());
     let done = app.dispatch.spawn(async move { next.run(request).await }).await;
     done.unwrap_or_else(|error| {
         tracing::error!(%error, "a handler of the admin API failed");
@@ -75,18 +91,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::too_large(BODY_BYTES_MAX / 1024)
-            } else {
-                Problem::bad_request("the body did not arrive whole")
-            }
-        })?;
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|_| Problem::bad_request("the body did not arrive whole"))?;
         let text = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes[..] };
         serde_json::from_slice(text).map(Self).map_err(|error| {
             Problem::bad_request(format!("the body cannot be read: {}", told(&error)))
         })
     }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<LengthLimitError>())
 }
 
 /// What is wrong with a body. Of a value only its place is told: it may be a secret.

@@ -157,7 +157,7 @@ fn another_version_than_the_one_looked_at_is_not_accepted() {
     assert!(answer.problem(409).contains("another"), "{answer:?}");
     assert_eq!(bench.serving(&bench.old), 1);
     let (accepted, said) = bench.cli(&["connections", "accept", "old"]);
-    assert!(accepted && said.contains(ANOTHER_ORIGIN.1), "what is accepted is told: {said}");
+    assert!(accepted && said.contains(ANOTHER_ORIGIN.1), "what is granted is told: {said}");
     assert_eq!(bench.serving(&bench.old), ANOTHER_ORIGIN.0);
 }
 

@@ -380,13 +380,13 @@ fn what_the_host_computes_for_a_request_is_charged_by_both_ways() {
     let nothing = gzip_of_zeros(0).repeat(20_000);
     let packed = Response::new(200, nothing).with("content-encoding", "gzip");
     bench.granted.script(move |_| Reply::Answer(packed.clone()));
-    for via in VIAS {
+    for (via, method) in VIAS.iter().flat_map(|via| [(via, "GET"), (via, "POST")]) {
         let target = bench.target("http://127.0.0.1:PORT/");
-        let seen = bench.call(json!({"target": target, "via": via}));
-        assert_eq!(seen.key, "200", "{via}: {}", seen.text);
+        let seen = bench.call(json!({"target": target, "via": via, "method": method}));
+        assert_eq!(seen.key, "200", "{via} {method}: {}", seen.text);
         let usage = &seen.event["runs"][0]["usage"];
-        println!("{via}: {usage}");
-        assert!(usage["cpu_ms"].as_u64() > Some(10), "{via}: {usage}");
+        println!("{via} {method}: {usage}");
+        assert!(usage["cpu_ms"].as_u64() > Some(10), "{via} {method}: {usage}");
     }
 }
 

@@ -249,7 +249,10 @@ fn a_retry_of_what_cannot_be_found_stays_a_person_s_to_settle() {
     let tracker = Peer::start(|_| Reply::Reset(Vec::new()));
     let connection = host.connect("qa", "blind", json!({"url": tracker.url()}), json!({}));
     let test = failed_test();
-    let _ = host.create(&connection, &test).problem(409);
+    let answer = host.create(&connection, &test);
+    let _ = answer.problem(409);
+    let runs = host.event(&answer.event())["runs"].to_string();
+    assert!(runs.contains("this tracker has no search"), "why is told: {runs}");
     let doubts = || host.admin().get("/defects?state=in-doubt").expect(200)["defects"].clone();
     let id = doubts()[0]["id"].as_str().expect("a defect in doubt").to_owned();
     let settle = |how: Value| host.admin().json("POST", &format!("/defects/{id}/settle"), &how);

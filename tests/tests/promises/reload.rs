@@ -203,6 +203,8 @@ fn a_removed_file_is_told_and_putting_it_back_heals() {
     let detail = answer.problem(503);
     assert!(detail.contains("c.wasm") && detail.contains("plugins"), "{detail}");
     assert!(answer.header("retry-after").is_some());
+    let shown = || host.admin().get("/connections/qa").expect(200)["status"].clone();
+    assert_eq!(shown(), "no-connector");
     host.install("c", &build(2));
     host.await_connector("c", "ready", Some(&build(2).sha256()));
     assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 2);

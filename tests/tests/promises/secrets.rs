@@ -207,6 +207,21 @@ fn a_token_that_would_make_the_search_slow_is_refused() {
     assert!(answer.problem(422).contains("repeats itself"), "{answer:?}");
 }
 
+/// What a setting says stands beside the password, and a connector may choose that.
+#[test]
+fn a_user_that_would_make_the_search_slow_does_not() {
+    let host = Setup::new()
+        .config("[limits]\ncpu_ms = 5000")
+        .plugin("calls", &Guest::named("calls"))
+        .start();
+    let body = ("a".repeat(3_999) + "b").repeat(2_000);
+    let peer = Peer::start(move |_| Reply::Answer(Response::new(200, body.as_str())));
+    let settings = json!({"user": "a".repeat(4_000)});
+    let connection = connect(&host, &peer, "qa", settings, json!({"key-basic": SECRET}));
+    let answer = host.create(&connection, &failed_test());
+    assert_eq!(answer.expect(200)["id"], "200");
+}
+
 /// A value that stands elsewhere is read again: who turns a key over there need not restart.
 #[test]
 fn a_secret_s_file_is_read_again() {

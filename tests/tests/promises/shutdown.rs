@@ -1,6 +1,8 @@
 //! On SIGTERM the server stops accepting, finishes what runs, and exits 0; its admin token stays in a
 //! file of its own.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -39,6 +41,23 @@ fn what_runs_is_finished_and_answered() {
 fn an_idle_server_ends_at_once_and_leaves_nothing_running() {
     let mut host = Setup::new().plugin("instant", &Guest::named("instant")).start();
     assert_eq!(host.children(), 0);
+    assert_eq!(host.stop().code(), Some(0));
+}
+
+/// An admin whose request never comes whole holds nobody up.
+#[test]
+fn a_request_that_never_comes_whole_keeps_no_server_alive() {
+    let mut host =
+        Setup::new().config("[limits]\ncreate_answer_ms = 100\nkpi_answer_ms = 100").start();
+    let mut stream =
+        TcpStream::connect(host.url().trim_start_matches("http://")).expect("it listens");
+    let head = format!(
+        "POST /api/v1/connections HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-length: 100\r\n\r\n{{",
+        host.admin_token()
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let _ = host.admin().get("/connections").expect(200);
     assert_eq!(host.stop().code(), Some(0));
 }
 

@@ -7,7 +7,8 @@ use std::error::Error as _;
 use std::io::{self, Read as _};
 
 use bytes::{Bytes, BytesMut};
-use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::GzDecoder;
+use flate2::read::{DeflateDecoder, ZlibDecoder};
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue,
     PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
@@ -180,9 +181,9 @@ async fn decode(raw: Bytes, headers: &HeaderMap, limit: u64) -> Result<Bytes, Ht
     }
     let source = raw.as_ref();
     match encoding {
-        b"gzip" | b"x-gzip" => inflate(MultiGzDecoder::new(source), limit).await,
-        b"deflate" if has_zlib_header(source) => inflate(ZlibDecoder::new(source), limit).await,
-        b"deflate" => inflate(DeflateDecoder::new(source), limit).await,
+        b"gzip" | b"x-gzip" => gunzip(source, limit).await,
+        b"deflate" if has_zlib_header(source) => whole(ZlibDecoder::new(source), limit).await,
+        b"deflate" => whole(DeflateDecoder::new(source), limit).await,
         // Secrets could not be found in it.
         other => Err(HttpError::Interrupted(format!(
             "the answer is encoded as {:?}, which was not asked for",
@@ -191,20 +192,41 @@ async fn decode(raw: Bytes, headers: &HeaderMap, limit: u64) -> Result<Bytes, Ht
     }
 }
 
-async fn inflate(mut decoder: impl io::Read, limit: u64) -> Result<Bytes, HttpError> {
+/// All members, one after the other: there may be many that hold nothing.
+async fn gunzip(mut source: &[u8], limit: u64) -> Result<Bytes, HttpError> {
     let mut whole = Vec::new();
+    while !source.is_empty() {
+        let mut member = GzDecoder::new(source);
+        inflate(&mut member, &mut whole, limit).await?;
+        source = member.into_inner();
+    }
+    Ok(Bytes::from(whole))
+}
+
+async fn whole(mut decoder: impl io::Read, limit: u64) -> Result<Bytes, HttpError> {
+    let mut whole = Vec::new();
+    inflate(&mut decoder, &mut whole, limit).await?;
+    Ok(Bytes::from(whole))
+}
+
+/// Decompresses in turns.
+async fn inflate(
+    decoder: &mut impl io::Read,
+    whole: &mut Vec<u8>,
+    limit: u64,
+) -> Result<(), HttpError> {
     loop {
-        let read = decoder.by_ref().take(TURN_BYTES as u64).read_to_end(&mut whole);
+        let read = decoder.by_ref().take(TURN_BYTES as u64).read_to_end(whole);
         let read = read.map_err(|error| {
             HttpError::Interrupted(format!("the answer cannot be decompressed: {error}"))
         })?;
         if exceeds(whole.len(), limit) {
             return Err(too_large(limit));
         }
-        if read == 0 {
-            return Ok(Bytes::from(whole));
-        }
         tokio::task::yield_now().await;
+        if read == 0 {
+            return Ok(());
+        }
     }
 }
 

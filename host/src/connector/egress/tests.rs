@@ -124,7 +124,8 @@ impl Bench {
     ) -> Arc<Session> {
         let deadline = Instant::now() + self.run;
         let clock = Arc::new(SystemClock);
-        Session::new(self.egress(), Arc::clone(access), permission, self.limits, clock, deadline)
+        let (egress, access, meter) = (self.egress(), Arc::clone(access), Arc::default());
+        Session::new(egress, access, permission, self.limits, clock, deadline, meter)
     }
 
     /// A run that may read.

@@ -60,7 +60,8 @@ impl Vault {
             })
             .collect();
         let pairs = pairs(grants, &secrets);
-        let scrubber = Scrubber::new(secrets.values().chain(&pairs).map(Secret::reveal), []);
+        let given = secrets.values().map(Secret::reveal);
+        let scrubber = Scrubber::new(given, pairs.iter().map(Secret::reveal));
         Self {
             secrets,
             pairs,
@@ -127,9 +128,10 @@ impl Tokens<'_> {
         if kept.len() > TOKENS_KEPT {
             kept.remove(0);
         }
-        let fetched = self.held.values().flatten().map(|token| token.value.reveal());
-        let given = self.vault.secrets.values().chain(&self.vault.pairs).map(Secret::reveal);
-        self.vault.scrubber.store(Arc::new(Scrubber::new(given, fetched)));
+        let fetched = self.held.values().flatten().map(|token| &token.value);
+        let others = fetched.chain(&self.vault.pairs).map(Secret::reveal);
+        let given = self.vault.secrets.values().map(Secret::reveal);
+        self.vault.scrubber.store(Arc::new(Scrubber::new(given, others)));
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{Journal, WriteAnswer, WriteRecord};
 
+use super::super::meter::{Charged, Spent};
 use super::connect::Wire;
 use super::exchange::{Answer, Fault, exchange, request_for};
 use super::outbound::Outbound;
@@ -40,13 +41,18 @@ impl Session {
         let prepared = self.noted_error(call, self.prepared(outbound).await);
         let (ready, wire) = prepared?;
         let session = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let leaving = async move {
             let left = session.let_out(&ready, wire, write, journal.as_ref()).await;
             let left = session.noted(call, left);
             drop((turn, under_way));
             left
-        });
-        task.await.unwrap_or_else(|error| Err(HttpError::Interrupted(error.to_string())))
+        };
+        let task = tokio::spawn(Charged::to_its_end(leaving, Arc::clone(&self.meter)));
+        match task.await {
+            Ok(Ok(left)) => left,
+            Ok(Err(Spent)) => Err(HttpError::Interrupted("the run was over".to_owned())),
+            Err(error) => Err(HttpError::Interrupted(error.to_string())),
+        }
     }
 
     /// The request with its secrets, and a connection that was not idle for long.

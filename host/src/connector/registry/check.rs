@@ -48,7 +48,8 @@ pub(crate) async fn check_file(
     if file.extension().is_none_or(|extension| extension != "wasm") {
         return Err("a connector's file ends in .wasm".to_owned());
     }
-    let name: ConnectorName = stem.parse().map_err(|error| format!("{error}"))?;
+    let name: ConnectorName =
+        stem.parse().map_err(|error| format!("{error}; copy the file to another name"))?;
     let limits = config.limits_of(&name);
     let found = tokio::fs::metadata(file).await.map_err(|error| error.to_string())?;
     if found.len() > limits.component_bytes {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,9 +24,6 @@ use folder::{Seen, Stamp, list, read};
 const SETTLE: Duration = Duration::from_millis(100);
 /// The shortest time between two scans that notices ask for.
 const SCAN_GAP: Duration = Duration::from_millis(10);
-/// Compilers at once.
-const COMPILERS: usize = 2;
-
 /// The folder's owner.
 pub(super) struct Keeper {
     registry: Arc<Registry>,
@@ -34,7 +31,6 @@ pub(super) struct Keeper {
     files: BTreeMap<String, File>,
     snapshot: Snapshot,
     changed: bool,
-    compilers: Arc<Semaphore>,
     jobs: JoinSet<Done>,
 }
 
@@ -71,7 +67,6 @@ impl Keeper {
             files: BTreeMap::new(),
             snapshot: Snapshot::new(),
             changed: false,
-            compilers: Arc::new(Semaphore::new(COMPILERS)),
             jobs: JoinSet::new(),
         }
     }
@@ -99,9 +94,10 @@ impl Keeper {
     pub(super) async fn scan(&mut self) -> Result<(), String> {
         let seen = list(self.folder.clone()).await?;
         self.files.retain(|name, _| seen.contains_key(name));
-        let before = self.snapshot.len();
-        self.snapshot.retain(|name, _| seen.contains_key(name));
-        self.changed |= self.snapshot.len() != before;
+        for (name, _) in self.snapshot.extract_if(.., |name, _| !seen.contains_key(name)) {
+            tracing::warn!(connector = name, "a connector's file is gone");
+            self.changed = true;
+        }
         for (name, seen) in seen {
             self.look(name, seen).await;
         }
@@ -177,13 +173,12 @@ impl Keeper {
     fn compile(&mut self, name: String, stamp: Stamp) {
         let Ok(connector) = name.parse::<ConnectorName>() else { return };
         let shelf = Arc::clone(&self.registry.shelf);
-        let compilers = Arc::clone(&self.compilers);
         let path = self.path(&name);
         if let Some(file) = self.files.get_mut(&name) {
             file.stage = Stage::Compiling;
         }
         self.jobs.spawn(async move {
-            let _turn = compilers.acquire_owned().await;
+            let _turn = shelf.compilers.acquire().await;
             let limits = shelf.config.limits_of(&connector);
             let made = match read(path, stamp.clone(), |wasm| wasm).await {
                 None => None,

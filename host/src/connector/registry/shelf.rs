@@ -20,6 +20,8 @@ use super::{Connector, sha256_of};
 
 /// Superseded versions kept loaded for connections that have not accepted the newest.
 const OLDER_MAX: usize = 100;
+/// Compilers at once.
+const COMPILERS: usize = 2;
 /// How long compiled code is left alone: it may be about to serve.
 const FRESH: Duration = Duration::from_secs(600);
 
@@ -31,6 +33,8 @@ pub(super) struct Shelf {
     sandbox: Arc<Sandbox>,
     cache: Cache,
     compiler: PathBuf,
+    /// Whoever compiles holds one.
+    pub(super) compilers: Semaphore,
     versions: Mutex<BTreeMap<String, Weak<Version>>>,
     older: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
     /// By connector, so that versions of one connector share its runs.
@@ -64,6 +68,7 @@ impl Shelf {
             sandbox,
             cache: Cache::open(cache)?,
             compiler,
+            compilers: Semaphore::new(COMPILERS),
             versions: Mutex::default(),
             older: Mutex::default(),
             turns: Mutex::default(),
@@ -145,6 +150,7 @@ impl Shelf {
     /// # Errors
     /// Its file is not kept, or this engine does not take it.
     pub(super) async fn restore(&self, name: &ConnectorName, sha256: &str) -> Result<(), String> {
+        let _turn = self.compilers.acquire().await;
         if self.known(sha256).is_some() {
             return Ok(());
         }

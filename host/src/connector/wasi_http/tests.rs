@@ -19,8 +19,7 @@ fn request(method: Method, uri: &str) -> Request<WasiBody> {
 
 async fn send(session: &Arc<Session>, request: Request<WasiBody>) -> Result<Exchanged, Error> {
     let done = Box::new(async { Ok(()) });
-    Pin::from(WasiHttp::new(Arc::clone(session), Arc::default()).send_request(request, None, done))
-        .await
+    Pin::from(WasiHttp::new(Arc::clone(session)).send_request(request, None, done)).await
 }
 
 /// A body that never ends.
@@ -104,7 +103,7 @@ async fn the_rules_are_the_same() {
     }
     let connect = send(&session, request(Method::CONNECT, "http://127.0.0.1:1/")).await;
     assert!(matches!(connect, Err(Error::HttpRequestDenied)));
-    let mut hooks = WasiHttp::new(session, Arc::default());
+    let mut hooks = WasiHttp::new(session);
     for name in [AUTHORIZATION, http::header::HOST, http::header::TRANSFER_ENCODING] {
         assert!(hooks.is_forbidden_header(&name), "{name}");
     }

@@ -74,9 +74,8 @@ impl Dispatch {
     pub(in crate::dispatch) async fn follow_versions(&self) {
         let mut moved = false;
         for connection in self.connections() {
-            let Some(newest) = self.registry().newest(&connection.connector) else { continue };
-            let is_new = connection.accepted_sha256.as_deref() != Some(newest.sha256());
-            if !is_new || self.registry().needs_consent(&connection).is_some() {
+            let Some((newest, None)) = self.registry().newest_for(&connection) else { continue };
+            if connection.accepted_sha256.as_deref() == Some(newest.sha256()) {
                 continue;
             }
             match self.store().accept_version(connection.id, newest.sha256()).await {

@@ -25,11 +25,11 @@ impl Dispatch {
         }
         if !entry.problems.is_empty() {
             let error = Some(entry.problems.join("; "));
-            steps.push(TryStep { name: "credentials", error });
+            steps.push(TryStep { name: "credentials", origin: None, error });
             return Ok(TryReport { steps, reached: None });
         }
         let checked = self.check(&entry).await?;
-        let mut step = |name, error| steps.push(TryStep { name, error });
+        let mut step = |name, error| steps.push(TryStep { name, origin: None, error });
         match &checked {
             Ok(_) => {
                 step("credentials", None);
@@ -56,9 +56,9 @@ impl Dispatch {
             let (private, public) =
                 (connection.allow_private, connection.grants.fixed.contains(origin));
             for step in self.inner.parts.egress.probe(origin, private, public).await {
-                let error = step.error.map(|why| format!("{origin}: {why}"));
-                let failed = error.is_some();
-                steps.push(TryStep { name: step.name, error });
+                let failed = step.error.is_some();
+                let origin = Some(origin.to_string());
+                steps.push(TryStep { name: step.name, origin, error: step.error });
                 if failed {
                     return steps;
                 }

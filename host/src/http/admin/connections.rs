@@ -198,7 +198,10 @@ async fn set_paused(app: &AppState, id: &str, paused: bool) -> Result<Response, 
 async fn try_out(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
     let id = connection_id(&app.dispatch, &id)?;
     let report = app.dispatch.try_connection(id).await?;
-    let steps = report.steps.iter().map(|step| json!({"name": step.name, "error": step.error}));
+    let steps = report
+        .steps
+        .iter()
+        .map(|step| json!({"name": step.name, "origin": step.origin, "error": step.error}));
     let steps: Vec<_> = steps.collect();
     Ok(answer(StatusCode::OK, &json!({"steps": steps, "reached": report.reached})))
 }
@@ -224,13 +227,16 @@ fn with_url(app: &AppState, shown: &Shown) -> Value {
 fn shape(app: &AppState, connection: &Connection) -> Value {
     let instant = |at: &jiff::Timestamp| at.to_string();
     let error = connection.last_error.as_ref();
-    let needs_consent = app.dispatch.registry().needs_consent(connection);
-    let newest = app.dispatch.registry().newest(&connection.connector);
-    let newest = newest.map(|connector| connector.sha256().to_owned());
-    let status = match (connection.paused, &needs_consent) {
-        (true, _) => "paused",
-        (false, Some(_)) => "needs-consent",
-        (false, None) => "active",
+    let newest = app.dispatch.registry().newest_for(connection);
+    let (newest, needs_consent) = match newest {
+        Some((newest, news)) => (Some(newest.sha256().to_owned()), news),
+        None => (None, None),
+    };
+    let status = match (connection.paused, &newest, &needs_consent) {
+        (true, ..) => "paused",
+        (false, None, _) => "no-connector",
+        (false, Some(_), Some(_)) => "needs-consent",
+        (false, Some(_), None) => "active",
     };
     json!({
         "id": connection.id.to_string(),

@@ -185,6 +185,7 @@ fn shape(record: &DefectRecord, names: &ConnectionNames) -> Value {
         "marker": record.marker.as_str(),
         "defect": record.defect.as_ref().map(defect),
         "reason": record.reason,
+        "retry": record.retry,
         "event": record.event.map(|id| id.to_string()),
         "sent_at": record.sent_at.as_ref().map(instant),
         "write_ended_at": record.write_ended_at.as_ref().map(instant),

@@ -129,6 +129,7 @@ fn run(run: &RunReport) -> Value {
     json!({
         "call": run.call,
         "outcome": run.outcome,
+        "detail": run.detail,
         "connector_version": run.connector_version,
         "connector_sha256": run.connector_sha256,
         "log": run.log.iter().map(log_line).collect::<Vec<_>>(),

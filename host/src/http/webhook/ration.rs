@@ -18,7 +18,8 @@ impl Ration {
     /// Whether one more is kept.
     pub(super) fn admits(&self, now: Timestamp) -> bool {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        if second.0 != now.as_second() {
+        // Never back to a second that is over: a request may have been long on its way.
+        if second.0 < now.as_second() {
             *second = (now.as_second(), 0);
         }
         second.1 = second.1.saturating_add(1);
@@ -37,5 +38,7 @@ mod tests {
         let kept = (0..100).filter(|_| ration.admits(at(1))).count();
         assert_eq!(kept, 50);
         assert!(ration.admits(at(2)));
+        let late = (0..100).filter(|n| ration.admits(at(1 + n % 2))).count();
+        assert_eq!(late, 49, "those of the second before count too");
     }
 }

@@ -194,6 +194,8 @@ same_members!(Received => ReceivedJson { method, path, headers, body });
 pub(super) struct RunJson {
     call: String,
     outcome: String,
+    #[serde(default)]
+    detail: String,
     connector_version: String,
     connector_sha256: String,
     log: Vec<(u64, String, String)>,
@@ -236,6 +238,7 @@ impl From<RunReport> for RunJson {
         Self {
             call: run.call,
             outcome: run.outcome,
+            detail: run.detail,
             connector_version: run.connector_version,
             connector_sha256: run.connector_sha256,
             log: run.log.into_iter().map(line).collect(),
@@ -256,6 +259,7 @@ impl TryFrom<RunJson> for RunReport {
         Ok(Self {
             call: run.call,
             outcome: run.outcome,
+            detail: run.detail,
             connector_version: run.connector_version,
             connector_sha256: run.connector_sha256,
             log: run.log.into_iter().map(line).collect::<Result<_, StoreError>>()?,

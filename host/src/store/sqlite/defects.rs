@@ -247,7 +247,8 @@ pub(super) async fn recover(
     .await?;
     sqlx::query(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
-             SELECT id FROM defects WHERE event_id = events.id))
+             SELECT id FROM defects
+             WHERE event_id = events.id AND state IN ('intent', 'sent', 'in-doubt')))
          WHERE outcome = 'running'",
     )
     .bind(CUT_OFF)

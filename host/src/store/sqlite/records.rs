@@ -144,6 +144,7 @@ impl Row {
             updated_at: time(self.updated_at)?,
             leased_until: time_opt(self.lease_until)?,
             reason: self.reason,
+            retry: self.retry,
             decisions: decisions.collect::<Result<_, StoreError>>()?,
         })
     }
