@@ -179,8 +179,8 @@ async fn check_key(
     };
     sealer.open_sealed(KEY_CHECK, &Sealed(kept)).map(drop).map_err(|_| {
         StoreError::Unusable(format!(
-            "the secrets in {} were sealed with another key: give back the one of the last `secrets \
-             rotate`, or else that of the first start",
+            "the secrets in {} were sealed with another key: give back the key of the last \
+             `secrets rotate`, or else the one of the first start",
             path.display()
         ))
     })
