@@ -1,21 +1,12 @@
 //! Writes a request body that never ends, through wasi:http.
 
 use jackfield_test_guests::*;
-use wasip2::http::outgoing_handler::handle;
-use wasip2::http::types::{Fields, Method, OutgoingRequest, Scheme};
 
 struct EndlessBody;
 
 impl Behaviour for EndlessBody {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let request = OutgoingRequest::new(Fields::new());
-        let authority = setting("url").replace("http://", "");
-        let _ = request.set_method(&Method::Post);
-        let _ = request.set_path_with_query(Some("/"));
-        let _ = request.set_scheme(Some(&Scheme::Http));
-        let _ = request.set_authority(Some(authority.trim_end_matches('/')));
-        let body = request.body().unwrap();
-        let answer = handle(request, None).unwrap();
+        let (answer, body) = begin_post(&setting("url"));
         let stream = body.write().unwrap();
         let mut written = 0u64;
         let why = loop {

@@ -13,6 +13,9 @@ pub mod bindings {
     });
 }
 
+use wasip2::http::outgoing_handler::handle;
+use wasip2::http::types::{Fields, FutureIncomingResponse, OutgoingBody, OutgoingRequest, Scheme};
+
 pub use bindings::exports::jackfield::connector::plugin::{Choice, Manifest};
 pub use bindings::jackfield::connector::http::{
     self, Effect, HttpError, Method, Request, Response,
@@ -139,6 +142,18 @@ pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, H
         headers: Vec::new(),
         body: body.map(|text| text.as_bytes().to_vec()),
     })
+}
+
+/// Begins a POST to the root of an address through wasi:http; its body is still to be written.
+pub fn begin_post(url: &str) -> (FutureIncomingResponse, OutgoingBody) {
+    let request = OutgoingRequest::new(Fields::new());
+    let authority = url.replace("http://", "");
+    request.set_method(&wasip2::http::types::Method::Post).expect("a method");
+    request.set_path_with_query(Some("/")).expect("a path");
+    request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
+    request.set_authority(Some(authority.trim_end_matches('/'))).expect("an authority");
+    let body = request.body().expect("first use");
+    (handle(request, None).expect("a request to send"), body)
 }
 
 /// The digits after `"id":`, the first or only one in a tracker's answer.
