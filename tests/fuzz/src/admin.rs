@@ -121,12 +121,12 @@ struct Started {
 
 impl Started {
     fn assembled(self, folder: TempDir) -> Admin {
-        let (routes, _) = routers(AppState {
-            dispatch: self.app.dispatch().clone(),
-            config: self.config.into(),
-            admin_token: self.app.admin_token().clone(),
-            base_url: "http://127.0.0.1".to_owned(),
-        });
+        let (routes, _) = routers(AppState::new(
+            self.app.dispatch().clone(),
+            self.config.into(),
+            self.app.admin_token().clone(),
+            "http://127.0.0.1".to_owned(),
+        ));
         Admin { routes: TowerToHyperService::new(routes), _app: self.app, _folder: folder }
     }
 }
