@@ -22,6 +22,8 @@ use crate::store::StoreError;
 const QUEUE: usize = 4096;
 /// Operations that share one commit at most.
 const BATCH: usize = 512;
+/// So many share it that nobody is waited for any more.
+const GATHERED: usize = 32;
 
 /// Whether an operation must survive a power cut once it was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +194,7 @@ impl Desk {
                 }
                 taken = jobs.recv_many(&mut batch, BATCH) => if taken == 0 { break },
             }
+            gather(&mut jobs, &mut batch).await;
             let failure = self.write(&mut batch).await.err().map(|error| told(&error));
             if failure.is_some() {
                 self.roll_back().await;
@@ -253,6 +256,22 @@ impl Desk {
         // connection is as good.
         if say(connection, "ROLLBACK").await.is_err() {
             self.connection = None;
+        }
+    }
+}
+
+/// Lets whoever is about to ask do so first, to share the commit. Costs nothing where nobody is.
+async fn gather(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
+    while batch.len() < GATHERED {
+        let before = batch.len();
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH
+            && let Ok(job) = jobs.try_recv()
+        {
+            batch.push(job);
+        }
+        if batch.len() == before {
+            return;
         }
     }
 }
