@@ -1,8 +1,9 @@
 //! `wasi:http` for guests whose language speaks it: translated, then sent by the same
 //! [`Session`] as `jackfield:connector/http`, under the same rules.
 //!
-//! Has no rule of its own but that on the bodies which the host holds meanwhile. The effect of a request comes as a `jackfield-effect` header; timeouts that
-//! a guest asks for are not kept, since the run's own limits are shorter than most.
+//! Has no rule of its own but that on the bodies which the host holds meanwhile. The effect of a request comes
+//! as a `jackfield-effect` header; timeouts that a guest asks for are not kept, since the run's own limits
+//! are shorter than most.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Finds secrets in texts, in every form in which a tracker may echo them: raw, percent-, JSON- and
-//! HTML-escaped (each character for itself, so that no mixture escapes), base64 and hex.
+//! HTML-escaped, base64 and hex. What people gave is found with each character escaped for itself, so that
+//! no mixture escapes; tokens, and secrets joined with a setting, are found escaped as a whole.
 //!
 //! Guards against echoes, not against a tracker that conspires with a connector: who holds a secret
 //! can always write it in a form that nobody foresaw.

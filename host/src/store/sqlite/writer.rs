@@ -1,5 +1,5 @@
-//! The one task that writes: it takes what is queued, runs it in one transaction, commits once and
-//! answers everybody afterwards.
+//! The one task that writes: it takes what is queued or about to be, runs it in one transaction, commits
+//! once and answers everybody afterwards.
 //!
 //! Never answers before the commit, never lets one failing operation spoil the others of its
 //! batch, and never dies of a failed commit: it answers the errors and goes on, so that the store
