@@ -1,22 +1,20 @@
-//! The command line: arguments in, tables or JSON and an exit code out.
+//! The command line: reads arguments, prints tables or JSON, and ends with an exit code.
 //!
-//! Commands that act on a server go through its admin API, as anybody's program could; none touches
-//! the store (`secrets rotate` asks `app`, while no server runs). Exit codes: 0 done, 1 refused or failed (one line on stderr), 2 a wrong command line.
-
-#![expect(
-    clippy::indexing_slicing,
-    reason = "only JSON values are indexed here, and what they lack reads as null"
-)]
+//! Commands that act on a server use its admin API, as any other program can. None of them opens the store;
+//! `secrets rotate` calls `app`, and only while no server runs. Exit codes: 0 done, 1 refused or failed
+//! (one line on stderr), 2 wrong usage.
 
 mod check;
 mod client;
 mod connections;
+mod connectors;
 mod defects;
 mod demo;
 mod doctor;
 mod events;
+mod filter;
+mod key_value;
 mod output;
-mod pairs;
 mod secrets;
 mod serve;
 mod trigger;
@@ -26,16 +24,18 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use client::Server;
-use output::{Output, complain};
+use crate::runtime::COMPILE_SUBCOMMAND;
+
+use client::{GLOBAL, Server};
+use output::{Output, print_error};
 
 #[derive(Parser)]
 #[command(name = "jackfield", version, about, after_help = EXAMPLES, propagate_version = true)]
 struct Arguments {
     #[command(flatten)]
     server: Server,
-    /// Prints JSON instead of tables
-    #[arg(long, global = true)]
+    /// Print JSON instead of tables
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -52,57 +52,57 @@ Examples:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the server
+    /// Run the server
     Serve(serve::Arguments),
-    /// Shows Jackfield at work: server, sample tracker, one defect, its counts
+    /// Run a demonstration: a server, a sample tracker, one defect and its counts
     Demo(demo::Arguments),
-    /// Tells what a connector file is, or why it would be refused
+    /// Check whether the server can load a connector file, and describe it
     Check(check::Arguments),
-    /// Sends what Test Manager would send
+    /// Send the requests that Test Manager sends
     #[command(subcommand)]
     Trigger(trigger::Command),
-    /// Makes and changes connections
+    /// Create, change, test and delete connections
     #[command(subcommand)]
     Connections(connections::Command),
-    /// Looks at connectors
+    /// List and show connectors
     #[command(subcommand)]
-    Connectors(connections::ConnectorsCommand),
-    /// Looks at what came in and what became of it
+    Connectors(connectors::Command),
+    /// List, show and follow events: each webhook request and its outcome
     #[command(subcommand)]
     Events(events::Command),
-    /// Looks at defects and settles those in doubt
+    /// List and show defects, and resolve those in doubt
     #[command(subcommand)]
     Defects(defects::Command),
-    /// Changes the key under which secrets lie
+    /// Rotate the key that encrypts secrets
     #[command(subcommand)]
     Secrets(secrets::Command),
-    /// Looks for what hinders the server, and says how to mend it
+    /// Diagnose the installation and suggest fixes
     Doctor(doctor::Arguments),
-    /// Compiles components for the server, which starts this itself
-    #[command(hide = true)]
+    /// Compile one component; the server starts this process itself
+    #[command(name = COMPILE_SUBCOMMAND, hide = true)]
     CompileComponent(check::CompileArguments),
 }
 
 /// Runs one command line.
 #[must_use]
-pub fn run(words: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(words) {
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match obey(arguments) {
+    match run_command(arguments) {
         Ok(code) => code,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
+fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let output = Output { json: arguments.json };
     let server = arguments.server;
     match arguments.command {
@@ -125,10 +125,25 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
 mod tests {
     use clap::CommandFactory;
 
+    use crate::domain::{EventKind, Words};
+
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_words_of_a_filter_are_listed_in_its_help() {
+        let mut command = Arguments::command();
+        let events = command.find_subcommand_mut("events").expect("events");
+        let list = events.find_subcommand_mut("list").expect("events list");
+        let help = list.render_help().to_string();
+        for kind in EventKind::ALL {
+            assert!(help.contains(kind.as_str()), "{kind} is missing: {help}");
+        }
+        let refused = Arguments::try_parse_from(["jackfield", "events", "list", "--kind", "kpi"]);
+        assert_eq!(refused.err().map(|error| error.exit_code()), Some(2));
     }
 }

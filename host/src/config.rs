@@ -1,8 +1,9 @@
 //! The configuration: read and validated once, then only values.
 //!
-//! What an operator wrote is never guessed at: an unknown key or a value out of range is an error
-//! that names the file, the key and what is allowed.
+//! Never guesses: an unknown key or a value out of range is an error that names the file, the key and what
+//! is allowed.
 
+mod data_folder;
 mod read;
 
 use std::collections::BTreeMap;
@@ -12,46 +13,49 @@ use std::time::Duration;
 
 use crate::domain::{ConnectorName, Limits};
 
+pub use data_folder::DataFolder;
+
 /// Everything an operator may set, with its default where nothing is set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where the server listens.
     pub listen: SocketAddr,
-    /// Where it keeps its files.
+    /// The data folder.
     pub data: PathBuf,
-    /// Where connectors are dropped.
+    /// The plugins folder.
     pub plugins: PathBuf,
-    /// The address that Test Manager reaches, a path prefix allowed; absent: `http://{listen}`.
+    /// The address under which Test Manager reaches the server, a path prefix allowed; absent:
+    /// `http://{listen}`.
     pub public_url: Option<url::Url>,
-    /// Moves everything but `/hooks` to another listener.
+    /// A second listener, to which everything but `/hooks` moves.
     pub admin_listen: Option<SocketAddr>,
     /// What Test Manager's requests look like.
     pub webhook: Webhook,
     /// The limits of every connector.
     pub limits: Limits,
-    /// Limits of single connectors, complete.
+    /// The limits of connectors that have their own.
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
-    /// Runs at once in the whole host.
+    /// Concurrent runs of the whole host.
     pub concurrent_runs_host: u32,
-    /// How often the plugins folder is read again, milliseconds, whatever notifications say.
+    /// How often the plugins folder is read without a notification, milliseconds.
     pub rescan_ms: u64,
-    /// How much compiled code is kept, bytes; what serves or was accepted is kept beyond it.
+    /// How much compiled code is kept, bytes; what serves or was accepted is always kept.
     pub compiled_bytes_max: u64,
     /// How long events are kept, days.
     pub events_days: u32,
     /// How many events are kept.
     pub events_max: u64,
-    /// How often the sweep looks for defects in doubt, milliseconds.
+    /// How often the sweep searches for defects in doubt, milliseconds.
     pub sweep_ms: u64,
     /// Length of a lease on a defect's row, milliseconds; renewed at a third of it.
     pub lease_ms: u64,
-    /// How long fresh counts are fresh, milliseconds.
+    /// How long counts are answered without asking the tracker again, milliseconds.
     pub kpi_fresh_ms: u64,
     /// A PEM file of further trust anchors for trackers.
     pub extra_ca_file: Option<PathBuf>,
-    /// Folders below which `file:` secrets may lie.
+    /// Folders below which `file:` secrets may be.
     pub secret_file_roots: Vec<PathBuf>,
-    /// Prefixes of names that `env:` secrets may have.
+    /// Prefixes that the names of `env:` secrets may have.
     pub secret_env_prefixes: Vec<String>,
     /// The Jackfield executable that compiles components; absent: this process's own.
     pub compiler: Option<PathBuf>,
@@ -60,27 +64,27 @@ pub struct Config {
 /// What Test Manager's requests and answers look like, where it is not public.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Webhook {
-    /// Further paths below the token that mean Create Defect.
+    /// More paths below the token that mean Create Defect.
     pub create_defect_paths: Vec<String>,
-    /// Further paths below the token that mean Defect KPIs; `{projectId}` stands for the project.
+    /// More paths below the token that mean Defect KPIs; `{projectId}` is the project.
     pub kpi_paths: Vec<String>,
-    /// What the answer's `id` is.
+    /// The `id` of the answer.
     pub defect_id: DefectIdKind,
-    /// The three values of `status` (ok, moderate, critical), which are not public; absent: left out.
+    /// The three values of `status` (ok, moderate, critical), which are not public; absent: no `status`.
     pub kpi_status: Option<[String; 3]>,
 }
 
-/// What Create Defect's answer carries as `id`.
+/// The `id` in the answer to Create Defect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DefectIdKind {
     /// The tracker's key.
     #[default]
     Key,
-    /// A UUID of the host's own.
+    /// A UUID that the host assigns.
     Uuid,
 }
 
-/// What is wrong with the configuration: where, and what is allowed there. One line.
+/// What is wrong with the configuration. One line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct ConfigError {
@@ -118,17 +122,23 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
-    /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`; lists are separated by commas. Other
-    /// variables are left alone.
+    /// The defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
+    /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`; lists are separated by commas.
+    /// Other variables are ignored.
     ///
     /// # Errors
-    /// The file cannot be read or is no TOML, a key is unknown, or a value is not allowed.
+    /// The file cannot be read or is not TOML, a key is unknown, or a value is not allowed.
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         read::load(file, env)
+    }
+
+    /// The files of the data folder.
+    #[must_use]
+    pub fn data_folder(&self) -> DataFolder {
+        DataFolder::at(&self.data)
     }
 
     /// The longest run of any connector, milliseconds.
@@ -146,7 +156,7 @@ impl Config {
         Duration::from_millis(longest.unwrap_or_default())
     }
 
-    /// The limits that hold for one connector.
+    /// The limits of one connector.
     #[must_use]
     pub fn limits_of(&self, connector: &ConnectorName) -> Limits {
         self.connector_limits.get(connector).copied().unwrap_or(self.limits)

@@ -1,6 +1,6 @@
-//! The words of the field as types: pure values and the two small traits that cross rooms.
+//! The terms of ARCHITECTURE.md as types: plain values, and the traits `Clock` and `Journal`.
 //!
-//! Never does I/O, never reads the clock, never knows a wire format (no serde here).
+//! Never does I/O, never reads the clock, has no wire format (no serde).
 
 mod clock;
 mod connection;
@@ -10,23 +10,32 @@ mod event;
 mod failed_test;
 mod journal;
 mod limits;
+mod nearest;
 mod origin;
+mod outcome;
 mod refusal;
+mod try_step;
+mod words;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
-    Connection, ConnectionId, ConnectorName, Grants, InvalidName, SecretGrant, SecretPlace,
-    Settings,
+    Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants, InvalidName, SecretGrant,
+    SecretPlace, Settings,
 };
-pub use counts::{CountTooLarge, Counts};
+pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
     Claimed, Decision, Defect, DefectId, DefectRecord, DefectState, Lease, RunnerId, Verdict,
 };
 pub use event::{
-    Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Outcome, Received, RunReport, Usage,
+    Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
 };
 pub use failed_test::{FailedTest, Marker};
-pub use journal::{Effect, Journal, NotJournalled, WriteAnswer, WriteRecord, verdict};
+pub use journal::{Effect, Journal, NotJournaled, WriteAnswer, WriteRecord, verdict};
 pub use limits::{Limit, Limits, UnknownLimit};
-pub use origin::{InvalidOrigin, Origin};
-pub use refusal::{Breakage, Refusal};
+pub use nearest::nearest;
+pub use origin::{InvalidOrigin, Origin, is_web_address};
+pub use outcome::{Outcome, OutcomeCode};
+pub use refusal::{ConnectorFault, Refusal};
+pub use try_step::{TryStep, TryStepResult};
+pub use words::Words;
+pub(crate) use words::words;

@@ -1,11 +1,7 @@
-//! Doors for the fuzz targets of `tests/fuzz`: each hands a stranger's input to the private code that
-//! reads it, and hands back what that made of it.
+//! Entry points for the fuzz targets of `tests/fuzz`: each passes untrusted input to the private code that
+//! reads it, and returns the result.
 //!
-//! Exists only where cargo-fuzz compiles the host (`cfg(fuzzing)`). Never decides anything of its own,
-//! never connects to anything.
-
-use std::path::Path;
-use std::sync::Arc;
+//! Compiled only by cargo-fuzz (`cfg(fuzzing)`). Never decides anything itself, never connects to anything.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -14,112 +10,127 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config::{Config, Webhook};
-use crate::connector::{
-    Access, CheckReport, Egress, Engine, HttpError, InvalidManifest, Manifest, Outbound,
-    OutboundRequest, RawManifest, Sandbox, check_file, check_placeholders, place, target,
+use crate::config::Webhook;
+use crate::domain::{Event, EventId, EventKind, FailedTest, Limits, Origin, OutcomeCode};
+use crate::egress::{
+    ActiveConnection, HttpError, Outbound, OutboundRequest, check_placeholders, path_and_query,
+    target, with_secrets,
 };
-use crate::domain::{Event, EventId, EventKind, FailedTest, Limits, Origin, Outcome, SystemClock};
-use crate::http::{Incoming, Meaning, meaning, read, token_and_path};
+use crate::http::{WebhookKind, WebhookRequest, classify, read, token_and_path};
+use crate::manifest::{InvalidManifest, Manifest, RawManifest};
 
 /// What the host read from one request below `/hooks`.
 #[derive(Debug)]
-pub struct Hook {
-    /// What stood where a token stands.
+pub struct ReadWebhook {
+    /// The part of the path that may be a token.
     pub token: String,
-    /// The project, where method and path ask for counts.
+    /// The project, if method and path ask for counts.
     pub project: Option<String>,
-    /// The failed test, or status and words of the refusal.
+    /// The failed test, or status and detail of the problem.
     pub test: Result<FailedTest, (u16, String)>,
     /// The event of the kind that keeps most of a request.
     pub event: Event,
 }
 
-/// Reads a webhook request as if nothing were known of its path.
-pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> Hook {
+/// Reads a webhook request as if its path were not known.
+pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook {
     let (parts, body) = request.into_parts();
     let (token, path) = token_and_path(parts.uri.path());
-    let project = match meaning(&parts.method, &path, config) {
-        Meaning::Kpis(project) => Some(project),
+    let project = match classify(&parts.method, &path, config) {
+        WebhookKind::Kpis(project) => Some(project),
         _ => None,
     };
     let body = read(Body::from(body)).await;
-    let (id, at) = (EventId::fresh(), (token.clone(), path));
-    let incoming = Incoming::new(id, at, parts, body, Timestamp::UNIX_EPOCH, Instant::now());
-    let test = incoming.body.failed_test(&incoming.headers);
+    let (id, token_and_path) = (EventId::fresh(), (token.clone(), path));
+    let (received_at, started) = (Timestamp::UNIX_EPOCH, Instant::now());
+    let request = WebhookRequest::new(id, token_and_path, parts, body, received_at, started);
+    let test = request.body.failed_test(&request.headers);
     let test = test.map_err(|problem| (problem.status().as_u16(), problem.outcome().detail));
-    let kind = EventKind::Unrecognised;
-    let event = incoming.event(kind, None, None, Outcome::word("not-found"), None);
-    Hook { token, project, test, event }
+    let outcome = OutcomeCode::NotFound.into();
+    let event = request.event(EventKind::Unrecognised, None, None, outcome, None);
+    ReadWebhook { token, project, test, event }
 }
 
-/// A guest's request as it would go over the wire.
+/// A guest's request as the host would send it.
 #[derive(Debug)]
-pub struct Leaving {
+pub struct SentRequest {
     /// Its method.
     pub method: Method,
-    /// Whom it is sent to.
+    /// Where it is sent.
     pub origin: Origin,
-    /// Its whole address.
+    /// Its URL.
     pub url: Url,
-    /// Path and query.
+    /// Its path and query.
     pub path: Uri,
-    /// Its headers but for those of the exchange itself.
+    /// Its headers, without those that the HTTP client adds.
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
 }
 
-/// A guest's request that was admitted, before and after its secrets were placed.
+/// A guest's request that was authorized, before and after its secrets were inserted.
 #[derive(Debug)]
-pub struct Admitted {
-    /// As the guest may have it.
-    pub bare: Leaving,
+pub struct AuthorizedRequest {
+    /// As the guest may see it.
+    pub without_secrets: SentRequest,
     /// With the connection's secrets.
-    pub whole: Leaving,
+    pub with_secrets: SentRequest,
 }
 
-/// Admits a guest's request; with a status and a location, the one that follows such a redirect.
+/// Authorizes a guest's request; given a status and a location, the one that follows this redirect.
 ///
 /// # Errors
 /// Why it is refused.
 pub fn guest_request(
-    access: &Access,
+    active: &ActiveConnection,
     method: Method,
     url: &str,
     headers: Vec<(String, String)>,
     body: Bytes,
     redirect: Option<(u16, &str)>,
-) -> Result<Admitted, String> {
-    let (connection, limits) = (&access.connection, Limits::default());
+) -> Result<AuthorizedRequest, String> {
     let request = OutboundRequest { method, effect: None, url: url.to_owned(), headers, body };
-    let words = |error: HttpError| error.to_string();
-    let target = target(url, connection).map_err(words)?;
-    let mut bare = Outbound::check(request, target, connection, &limits).map_err(words)?;
-    check_placeholders(&bare, access).map_err(words)?;
-    if let Some((status, location)) = redirect {
-        bare = bare.redirected(status, location, connection).map_err(words)?;
-        check_placeholders(&bare, access).map_err(words)?;
-    }
-    let whole = place(bare.clone(), access, None, &limits).map_err(words)?;
-    let leaving = |outbound: Outbound| {
-        let path = outbound.path_and_query().map_err(words)?;
-        let Outbound { method, origin, url, headers, body, .. } = outbound;
-        Ok::<_, String>(Leaving { method, origin, url, path, headers, body })
-    };
-    Ok(Admitted { bare: leaving(bare)?, whole: leaving(whole)? })
+    authorize(active, request, redirect).map_err(|error| error.to_string())
 }
 
-/// What a secret that is placed by placeholder reads as in the guest.
+fn authorize(
+    active: &ActiveConnection,
+    request: OutboundRequest,
+    redirect: Option<(u16, &str)>,
+) -> Result<AuthorizedRequest, HttpError> {
+    let (connection, limits) = (&active.connection, Limits::default());
+    let target = target(&request.url, connection)?;
+    let mut outbound = Outbound::check(request, target, connection, &limits)?;
+    check_placeholders(&outbound, active)?;
+    if let Some((status, location)) = redirect {
+        outbound = outbound.redirected(status, location, connection)?;
+        check_placeholders(&outbound, active)?;
+    }
+    let with_secrets = with_secrets(outbound.clone(), active, None, &limits)?;
+    Ok(AuthorizedRequest {
+        without_secrets: SentRequest::of(outbound)?,
+        with_secrets: SentRequest::of(with_secrets)?,
+    })
+}
+
+impl SentRequest {
+    fn of(outbound: Outbound) -> Result<Self, HttpError> {
+        let path = path_and_query(&outbound.url)?;
+        let Outbound { method, origin, url, headers, body, .. } = outbound;
+        Ok(Self { method, origin, url, path, headers, body })
+    }
+}
+
+/// The placeholder that the guest sees instead of a secret, if the secret has one.
 #[must_use]
-pub fn placeholder<'a>(access: &'a Access, secret: &str) -> Option<&'a str> {
-    access.placeholder(secret)
+pub fn placeholder<'a>(active: &'a ActiveConnection, secret: &str) -> Option<&'a str> {
+    active.placeholder(secret)
 }
 
 /// Reads a manifest with this settings schema.
 ///
 /// # Errors
-/// Why it cannot be taken.
+/// Why the manifest is not valid.
 pub fn manifest(settings: &str) -> Result<Manifest, InvalidManifest> {
     Manifest::read(&RawManifest {
         name: "fuzzed".to_owned(),
@@ -127,38 +138,6 @@ pub fn manifest(settings: &str) -> Result<Manifest, InvalidManifest> {
         summary: String::new(),
         homepage: None,
         settings: settings.to_owned(),
-        settle_seconds: 0,
+        index_delay_seconds: 0,
     })
-}
-
-/// What `jackfield check` stands on, started once for many files.
-pub struct Checker {
-    config: Arc<Config>,
-    engine: Arc<Engine>,
-    sandbox: Arc<Sandbox>,
-}
-
-impl Checker {
-    /// Starts the engine.
-    ///
-    /// # Errors
-    /// What cannot be started.
-    pub fn start(limits: Limits) -> Result<Self, String> {
-        let config = Arc::new(Config { limits, ..Config::default() });
-        let engine = Engine::start().map_err(|error| format!("no engine: {error:#}"))?;
-        let engine = Arc::new(engine);
-        let egress = Arc::new(Egress::new(None).map_err(|error| error.to_string())?);
-        let clock = Arc::new(SystemClock);
-        let sandbox = Sandbox::new(engine.clone(), egress, clock, config.concurrent_runs_host);
-        Ok(Self { config, engine, sandbox: Arc::new(sandbox) })
-    }
-
-    /// `jackfield check FILE`, with the compiler in this process.
-    ///
-    /// # Errors
-    /// Why the host would not take the file.
-    pub async fn check(&self, file: &Path) -> Result<CheckReport, String> {
-        let (config, engine) = (self.config.clone(), self.engine.clone());
-        check_file(file, config, engine, self.sandbox.clone(), Arc::new(SystemClock)).await
-    }
 }

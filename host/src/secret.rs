@@ -1,7 +1,7 @@
 //! Secrets and tokens: values that cannot be printed, sealed at rest, compared in constant time.
 //!
-//! Never logs, never serialises. What must leave goes through [`Secret::reveal`], which is easy to
-//! search for.
+//! Never logs, never serialises. A value is only read through [`Secret::reveal`], which is easy to search
+//! for.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -16,51 +16,53 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// The variable that may hold the sealing key, 32 bytes as hex or base64.
+/// The variable of the sealing key, 32 bytes as hex or base64.
 pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
-/// The variable that may hold the key to change to.
+/// The variable of the next sealing key, for a rotation.
 pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 
-/// Longest secret, bytes: whatever a tracker answers is searched for it in many forms.
+/// Longest secret, bytes: every answer of a tracker is searched for it in many forms.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
-/// Shortest secret, bytes: a shorter one would be found in every text, and is guessed as easily.
+/// Shortest secret, bytes: a shorter one would be redacted in ordinary texts, and is easily guessed.
 pub const SECRET_BYTES_MIN: usize = 4;
-/// How many ends of a secret may also be its beginning, one within the other: a text of one letter has as
-/// many as letters, and looking for it would take the length of every text times that.
+/// How many proper suffixes of a secret may also be prefixes of it. A text of one repeated letter has as many as
+/// letters; a search for it would take the length of the text times that number.
 const BORDERS_MAX: usize = 16;
 
 /// Why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The key's text is not 32 bytes of hex or base64.
-    #[error("{0} holds no key: give 32 bytes as 64 hex digits or as base64")]
-    NoKey(String),
+    #[error("{0} is not a key: give 32 bytes as 64 hex digits or as base64")]
+    NotAKey(String),
     /// Others may read the key.
-    #[error("{0} is open to others (mode {1:o}): run `chmod 600` on it, then rotate the secrets")]
+    #[error(
+        "other users can read {0} (mode {1:o}): run `chmod 600 {0}`, then `jackfield secrets rotate`"
+    )]
     KeyOpen(PathBuf, u32),
     /// The key file or a secret's file failed.
     #[error("{0}: {1}")]
     File(PathBuf, std::io::Error),
     /// Sealed with another key, for another place, or damaged.
-    #[error("a sealed secret does not open with this key: is it the key that sealed it?")]
+    #[error("a secret cannot be decrypted with this key: was it sealed with another one?")]
     Sealed,
     /// A file outside the allowed folders.
-    #[error("{0} lies outside the folders that `secret_file_roots` allows")]
+    #[error("{0} is not in a folder that `secret_file_roots` allows")]
     FileNotAllowed(PathBuf),
     /// A variable whose name is not allowed.
-    #[error("the variable {0} starts with no prefix that `secret_env_prefixes` allows")]
+    #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
     EnvNotAllowed(String),
-    /// Too long to be looked for in every answer.
+    /// Too long to search every answer for it.
     #[error("it is longer than {SECRET_BYTES_MAX} bytes")]
     TooLong,
-    /// Too short to be kept out of texts.
-    #[error("it is shorter than {SECRET_BYTES_MIN} bytes, too short to be kept out of logs")]
+    /// Too short to be redacted.
+    #[error("it is shorter than {SECRET_BYTES_MIN} bytes, too short to be redacted from logs")]
     TooShort,
-    /// Too repetitive to be looked for.
-    #[error("it repeats itself too often to be kept out of logs")]
+    /// Too repetitive to search for.
+    #[error("it repeats itself too often to be redacted from logs")]
     Repetitive,
     /// A variable that is not set.
-    #[error("the variable {0} is not set for the server")]
+    #[error("the variable {0} is not set in the server's environment")]
     EnvMissing(String),
 }
 
@@ -69,19 +71,19 @@ pub enum SecretError {
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes a text in.
+    /// Wraps a text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// 256 fresh random bits, as 43 characters that fit into a URL.
+    /// 256 random bits, as 43 characters that fit into a URL.
     #[must_use]
     pub fn fresh_token() -> Self {
         Self::new(BASE64URL_NOPAD.encode(&Zeroizing::new(<[u8; 32]>::generate())[..]))
     }
 
-    /// The text itself, for the one who sends or seals it.
+    /// The text itself, to be sent or sealed.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -100,28 +102,28 @@ impl Secret {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
     }
 
-    /// The value meant: this text, or what `file:/path` or `env:NAME` refers to.
+    /// The value: this text, or what `file:/path` or `env:NAME` refers to.
     ///
     /// # Errors
-    /// The reference is not allowed, or leads nowhere.
+    /// The reference is not allowed or cannot be read, or the value cannot be redacted.
     pub fn resolve(
         &self,
         file_roots: &[PathBuf],
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
-        self.referred(file_roots, env_prefixes)?.bounded()
+        self.dereference(file_roots, env_prefixes)?.bounded()
     }
 
-    /// Whether the value stands elsewhere and may change there.
+    /// Whether the text is a reference; the value it refers to may change.
     #[must_use]
     pub fn is_reference(&self) -> bool {
         ["file:", "env:"].iter().any(|scheme| self.0.starts_with(scheme))
     }
 
-    /// This value, where its length is one that can be kept out of texts.
+    /// This value, if it can be redacted from texts.
     ///
     /// # Errors
-    /// It is too short or too long.
+    /// It is too short, too long, or repeats itself too often.
     pub fn bounded(self) -> Result<Self, SecretError> {
         match self.0.len() {
             ..SECRET_BYTES_MIN => Err(SecretError::TooShort),
@@ -133,7 +135,7 @@ impl Secret {
         }
     }
 
-    fn referred(
+    fn dereference(
         &self,
         file_roots: &[PathBuf],
         env_prefixes: &[String],
@@ -142,7 +144,7 @@ impl Secret {
             return read_below(Path::new(path), file_roots);
         }
         let Some(name) = self.0.strip_prefix("env:") else { return Ok(self.clone()) };
-        // The key itself is nobody's secret to send, whatever the prefixes say.
+        // The sealing key must never be sent, whatever the prefixes say.
         let is_key = [KEY_VARIABLE, NEW_KEY_VARIABLE].contains(&name);
         if is_key || !env_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
             return Err(SecretError::EnvNotAllowed(name.to_owned()));
@@ -151,10 +153,10 @@ impl Secret {
     }
 }
 
-/// The most proper ends that are also the beginning, over all beginnings of a text.
+/// The most proper suffixes that are also prefixes, over all prefixes of a text.
 #[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
 fn borders(text: &[u8]) -> usize {
-    // For each beginning its longest border, and how many borders it has in all.
+    // For each prefix: its longest border, and how many borders it has.
     let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
     let (mut border, mut most) = (0, 0);
     for end in 1..text.len() {
@@ -187,21 +189,21 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Seals secrets with the host's key; what is sealed for one place cannot be opened in another.
+/// Seals secrets with the host's key. What is sealed for one place cannot be opened for another.
 #[derive(Clone)]
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
 }
 
-/// Length of the random nonce that stands before the sealed bytes.
+/// Length of the random nonce before the sealed bytes.
 const NONCE_BYTES: usize = 24;
 
 impl Sealer {
-    /// Takes the key from the variable's value where it is given, else from the file, which is
-    /// made with a fresh key (mode 0600) where there is none.
+    /// Takes the key from the variable's value where it is given, else from the file, which is created
+    /// with a new key (mode 0600) where it is missing.
     ///
     /// # Errors
-    /// No key in either, or a file that others may read.
+    /// Neither is a key, or other users can read the file.
     pub fn open(variable: Option<&str>, file: &Path) -> Result<Self, SecretError> {
         if let Some(text) = variable {
             return Self::from_text(text, KEY_VARIABLE);
@@ -227,13 +229,13 @@ impl Sealer {
     /// Takes the key from a text; `from` names it in the error.
     ///
     /// # Errors
-    /// The text is no key.
+    /// The text is not a key.
     pub fn from_text(text: &str, from: &str) -> Result<Self, SecretError> {
         let text = text.trim().as_bytes();
         let bytes = HEXLOWER_PERMISSIVE.decode(text).or_else(|_| BASE64.decode(text));
-        let bytes = Zeroizing::new(bytes.map_err(|_| SecretError::NoKey(from.to_owned()))?);
+        let bytes = Zeroizing::new(bytes.map_err(|_| SecretError::NotAKey(from.to_owned()))?);
         let key = Key::<XChaCha20Poly1305>::try_from(bytes.as_slice())
-            .map_err(|_| SecretError::NoKey(from.to_owned()))?;
+            .map_err(|_| SecretError::NotAKey(from.to_owned()))?;
         Ok(Self { cipher: XChaCha20Poly1305::new(&key) })
     }
 
@@ -257,7 +259,7 @@ impl Sealer {
     /// Opens what was sealed for that place.
     ///
     /// # Errors
-    /// Another key, another place, or damaged.
+    /// It was sealed with another key or for another place, or is damaged.
     pub fn open_sealed(&self, place: &str, sealed: &Sealed) -> Result<Secret, SecretError> {
         let (nonce, sealed) = sealed.0.split_at_checked(NONCE_BYTES).ok_or(SecretError::Sealed)?;
         let nonce = XNonce::try_from(nonce).map_err(|_| SecretError::Sealed)?;
@@ -273,7 +275,7 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// Writes a new file that only its owner may read; on the disk, name included, when it returns.
+/// Writes a new file that only its owner may read. The file and its name are on the disk when it returns.
 ///
 /// # Errors
 /// It exists already, or cannot be written.
@@ -297,8 +299,8 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// SHA-256 of a token: what is kept of it, and what it is looked up by. A lookup by hash tells
-/// nothing of the token by its timing.
+/// SHA-256 of a token: what is stored of it, and what it is looked up by, so that the timing of a lookup tells
+/// nothing about the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
@@ -315,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_only_with_its_key_and_in_its_place() {
+    fn a_sealed_secret_opens_only_with_its_key_and_for_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret-key");
         let sealer = Sealer::open(None, &file).unwrap();
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_may_read_is_refused() {
+    fn a_key_file_that_others_can_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret-key");
         Sealer::open(None, &file).unwrap();
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn references_stay_within_what_the_config_allows() {
+    fn references_lead_only_where_the_config_allows() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("roots/key");
         std::fs::create_dir(folder.path().join("roots")).unwrap();
@@ -364,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_repeats_itself_over_and_over_is_refused() {
+    fn a_secret_that_repeats_itself_too_often_is_refused() {
         for (text, count) in
             [("abcd", 0), ("aaaa", 3), ("abab", 1), ("abcabcabc", 2), ("aabaab", 2)]
         {

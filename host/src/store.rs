@@ -1,98 +1,138 @@
-//! What is kept: connections, defects, events, counts. The only room with SQL.
+//! The store: connections, defects, events and cached counts. The only room with SQL.
 //!
-//! Knows no connector, no HTTP and no clock: instants arrive as arguments. A move that guards a
-//! write is durable when its call returns; everything marked *lazy* may be lost by a power cut.
+//! Knows nothing of connectors or HTTP and reads no clock: instants arrive as arguments. A method
+//! marked *durable* returns when the change is on the disk. A power cut may lose a change that is
+//! marked *lazy*; a crash of the process does not.
 
 mod sqlite;
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Claimed, Connection, ConnectionId, Counts, Decision, Defect, DefectId, DefectRecord,
-    DefectState, Event, EventId, EventKind, FailedTest, Lease, RunReport, RunnerId, Verdict,
+    Claimed, ConnectionId, ConnectionRecord, Counts, Decision, Defect, DefectId, DefectRecord,
+    DefectState, Event, EventId, EventKind, FailedTest, Lease, OutcomeCode, RunReport, RunnerId,
+    Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
 pub use self::sqlite::SqliteStore;
 
-/// Why the store could not do what was asked.
+/// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Nothing by that name.
+    /// No row has this id.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// It stands in the way of something that exists; says what and what to do.
+    /// The change conflicts with something that exists; says with what, and what to do.
     #[error("{0}")]
     Conflict(String),
-    /// The lease was lost: another claimant holds the row, or the row is gone.
-    #[error("the lease on this defect was lost")]
+    /// The lease was lost: another runner claimed the row, or the row was deleted.
+    #[error("the lease on this defect was lost; repeat the request to see its present state")]
     Fenced,
-    /// The file or the server cannot be used; says which and how to mend it.
+    /// The database cannot be used in its present state; says why, and what to do.
     #[error("{0}")]
     Unusable(String),
-    /// The database failed.
-    #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    /// The database engine, its file or a stored value failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
 }
 
-/// A connection with what only the host may see.
+/// A failure of the database engine, of its file or of a stored value: what failed, why, and what
+/// to do.
+///
+/// The text contains the cause. `source` therefore continues with the cause's own source, and a
+/// printed chain of errors does not repeat the cause.
+#[derive(Debug, Clone)]
+pub struct DatabaseError {
+    failure: String,
+    cause: Arc<dyn Error + Send + Sync>,
+    fix: Option<&'static str>,
+}
+
+impl DatabaseError {
+    fn new(
+        failure: impl Into<String>,
+        cause: impl Into<Box<dyn Error + Send + Sync>>,
+        fix: Option<&'static str>,
+    ) -> Self {
+        Self { failure: failure.into(), cause: Arc::from(cause.into()), fix }
+    }
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.failure, self.cause)?;
+        self.fix.map_or(Ok(()), |fix| write!(f, "; {fix}"))
+    }
+}
+
+impl Error for DatabaseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// A connection with its sealed secrets and its tokens, which only the host sees.
 #[derive(Debug, Clone)]
 pub struct StoredConnection {
-    /// What everybody may see.
-    pub connection: Connection,
+    /// The part that people may see.
+    pub record: ConnectionRecord,
     /// Secrets by name, sealed.
     pub secrets: BTreeMap<String, Sealed>,
-    /// Webhook tokens that are still good.
+    /// Webhook tokens that are still valid.
     pub tokens: Vec<StoredToken>,
 }
 
-/// A webhook token as the store knows it.
+/// A webhook token, as the store keeps it.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
-    /// Its hash; the token itself is nowhere.
+    /// Its hash; the token itself is not stored.
     pub hash: TokenHash,
-    /// When it stops working; absent: never.
+    /// When it expires; absent: never.
     pub expires_at: Option<Timestamp>,
 }
 
 /// A claim of one failed test.
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {
-    /// Whose.
+    /// The connection that received the event.
     pub connection: ConnectionId,
-    /// What.
+    /// The failed test.
     pub test: &'a FailedTest,
-    /// The event that asks.
+    /// The event that claims it.
     pub event: EventId,
-    /// Who asks.
+    /// The process that claims it.
     pub runner: RunnerId,
-    /// When.
+    /// The time of the claim.
     pub now: Timestamp,
-    /// Until when a granted lease lasts.
+    /// When a granted lease ends.
     pub lease_until: Timestamp,
-    /// The run maximum, milliseconds: after a crash, doubt is counted from `sent` plus this.
+    /// The run maximum, milliseconds: after a crash, a write counts as ended at `sent` plus this.
     pub run_ms: u64,
 }
 
 /// Which events to list.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// From this instant on.
+    /// Received at this instant or later.
     pub since: Option<Timestamp>,
-    /// Before this instant.
+    /// Received before this instant.
     pub until: Option<Timestamp>,
     /// Of this connection.
     pub connection: Option<ConnectionId>,
     /// Of this kind.
     pub kind: Option<EventKind>,
-    /// With this outcome word.
-    pub outcome: Option<String>,
-    /// Only those older than this one: the cursor.
+    /// With this outcome.
+    pub outcome: Option<OutcomeCode>,
+    /// Only rows older than this one: the cursor.
     pub before: Option<EventId>,
-    /// At most so many; newest first.
+    /// Maximum number of rows; newest first.
     pub limit: u32,
 }
 
@@ -103,57 +143,59 @@ pub struct DefectFilter {
     pub state: Option<DefectState>,
     /// Of this connection.
     pub connection: Option<ConnectionId>,
-    /// Only those older than this one: the cursor.
+    /// Only rows older than this one: the cursor.
     pub before: Option<DefectId>,
-    /// At most so many; newest first.
+    /// Maximum number of rows; newest first.
     pub limit: u32,
 }
 
 /// How long events are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Events before this instant go.
+    /// Events received before this instant are deleted.
     pub events_since: Timestamp,
-    /// At most so many events stay.
+    /// Maximum number of events.
     pub events_max: u64,
-    /// At most so many requests that reached no connection stay.
+    /// Maximum number of requests that reached no connection.
     pub no_connection_max: u64,
 }
 
-/// The last counts that a project was known to have.
+/// The last counts of a project that the tracker returned.
 #[derive(Debug, Clone, PartialEq)]
-pub struct KnownCounts {
+pub struct CachedCounts {
     /// The counts.
     pub counts: Counts,
-    /// When the tracker gave them.
+    /// When the tracker returned them.
     pub counted_at: Timestamp,
 }
 
-/// Everything that is kept. Implementations differ in how, never in what: one suite runs on all.
+/// The operations of the store, the same for every implementation.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Voids the leases of dead processes, at start, by the one process that holds the data folder:
-    /// an `intent` may be claimed at once, a `sent` is in doubt, its write counted as ended `run_ms`
-    /// after it was let out. Events that were running are interrupted. Durable.
+    /// Voids the leases of dead processes. Called at start, by the only process that holds the
+    /// data folder. A row in `intent` may be claimed at once. A row in `sent` becomes `in-doubt`,
+    /// and its write counts as ended `run_ms` after it was marked. Running events become
+    /// interrupted. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
     /// All connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
-    /// Adds one. `Conflict` where the name is taken.
+    /// Adds a connection. Durable. `Conflict` if the name is taken.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
-    /// Replaces one's editable columns and secrets (not its tokens, successes and errors). `Conflict`
-    /// where an origin goes while creates run or are in doubt, unless forced.
+    /// Replaces the columns that people edit and the secrets, but not the tokens, the last success
+    /// and the last error. Durable. `Conflict` if an origin is removed while creates run or are in
+    /// doubt, unless forced.
     async fn update_connection(
         &self,
         edited: &StoredConnection,
         force: bool,
     ) -> Result<(), StoreError>;
-    /// Remembers the version that serves one from now on.
+    /// Records the connector version that serves a connection from now on. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
-    /// Removes one with its events, defects and counts. `Conflict` where creates run or are in
-    /// doubt, unless forced.
+    /// Deletes a connection with its events, defects and counts. Durable. `Conflict` if creates
+    /// run or are in doubt, unless forced.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;
-    /// Adds a token (and its tail); older ones stop at `grace_until`.
+    /// Adds a token and stores its tail; older tokens expire at `grace_until`. Durable.
     async fn rotate_token(
         &self,
         id: ConnectionId,
@@ -162,17 +204,17 @@ pub trait Store: Send + Sync {
         grace_until: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// The defect of a failed test, where it is known: what answers a repeat. Only reads.
-    async fn known_defect(
+    /// The created defect of a failed test, if there is one: the answer to a repeat. Only reads.
+    async fn created_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError>;
-    /// Claims a failed test in one transaction: creates its row in `intent`, or takes over a row
-    /// whose lease ended, or says what stands there. Durable.
+    /// Claims a failed test in one transaction: inserts its row in `intent`, takes over a row
+    /// whose lease ended, or returns the state of the row. Durable.
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError>;
-    /// Takes a lease to look for a defect in doubt (the sweep); `None` where it is not in doubt any
-    /// more or somebody holds it. Of the same meaning as `Claimed::Find` and never anything else.
+    /// Takes a lease on a defect in doubt, for a search by the sweep. Returns `Claimed::Find`, or
+    /// `None` if the defect is not in doubt any more or another runner holds it. Durable.
     async fn claim_doubtful(
         &self,
         id: DefectId,
@@ -180,33 +222,36 @@ pub trait Store: Send + Sync {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<Claimed>, StoreError>;
-    /// Rows in doubt that nobody holds and that are due for a look, oldest look first. Rows in
-    /// `sent` whose lease ended are moved to `in-doubt` on the way. Durable.
+    /// Rows in doubt without a lease whose next search is due, the longest overdue first. Rows in
+    /// `sent` whose lease ended are moved to `in-doubt` first. Durable.
     async fn due_doubts(
         &self,
         now: Timestamp,
         run_ms: u64,
         limit: u32,
     ) -> Result<Vec<DefectRecord>, StoreError>;
-    /// Moves a row in doubt back to `intent`: a person asked for it, and nothing was found once the settle
-    /// time was over. Durable. `Fenced` where the lease was lost or nobody asked.
-    async fn create_after_all(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Prolongs a lease. `Fenced` where it was lost.
+    /// Moves a row in doubt back to `intent`: a person asked for a retry, and a search after the
+    /// index delay found nothing. Durable. `Fenced` if the lease was lost or no retry was asked.
+    async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
+    /// Extends a lease. Lazy. `Fenced` if it was lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError>;
-    /// Moves a row to `sent`. Durable. `Fenced` where the lease was lost.
-    async fn sent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Takes the last `sent` back: that write provably never left.
-    async fn unsent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: moves the row as the verdict says and gives the lease back. Durable.
-    async fn settle(
+    /// Moves a row to `sent`: a write is about to leave. Durable. `Fenced` if the lease was lost
+    /// or has ended.
+    async fn mark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
+    /// Undoes the last `mark_sending`: no byte of that write left. Lazy.
+    async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
+    /// Ends a run: moves the row as the verdict says and releases the lease. Durable.
+    async fn store_outcome(
         &self,
         lease: &Lease,
         verdict: &Verdict,
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Does what a person decided. Durable; recorded with who and when. `Conflict` where the row's
-    /// state does not allow it.
+    /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+    /// Carries out a person's decision and records who decided and when. Durable. `Conflict` if
+    /// the row's state does not allow the decision.
     async fn decide(
         &self,
         id: DefectId,
@@ -219,31 +264,31 @@ pub trait Store: Send + Sync {
     /// Defects, newest first.
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError>;
 
-    /// Keeps an event, and its connection's last success or error. Lazy: returns at once, drops
-    /// the event (and counts the drop) where the queue is full.
+    /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
+    /// queue is full, the event is dropped.
     fn record_event(&self, event: Event);
-    /// Keeps a run beside its event. Lazy.
+    /// Stores a run of an event. Lazy, as `record_event`.
     fn record_run(&self, event: EventId, run: RunReport);
-    /// Returns when everything recorded before this call can be read.
+    /// Returns when everything that was recorded before this call can be read.
     async fn flush(&self) -> Result<(), StoreError>;
-    /// Events, newest first.
+    /// Events, newest first. An event that cannot be read is logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
-    /// One event with the runs it caused, in their order.
+    /// One event with its runs, in their order.
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
-    /// Forgets what the retention lets go.
+    /// Deletes the events that the retention does not keep. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 
-    /// Remembers counts. Lazy.
-    fn record_counts(&self, id: ConnectionId, project: &str, known: KnownCounts);
-    /// The last known counts, at most 100 projects a connection.
-    async fn known_counts(
+    /// Stores the counts of a project. Lazy, as `record_event`.
+    fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
+    /// The last stored counts of a project. At most 100 projects are stored for each connection.
+    async fn cached_counts(
         &self,
         id: ConnectionId,
         project: &str,
-    ) -> Result<Option<KnownCounts>, StoreError>;
+    ) -> Result<Option<CachedCounts>, StoreError>;
 
-    /// Whether a durable write succeeds now; says what is wrong.
+    /// Whether a durable write succeeds now; the error says what is wrong.
     async fn ready(&self) -> Result<(), StoreError>;
-    /// Writes what is queued, then closes. Nothing may be called afterwards.
+    /// Writes what is queued, then closes. No method may be called afterwards.
     async fn close(&self);
 }

@@ -1,12 +1,13 @@
-;; The smallest connector: it describes itself and counts nothing. The seed of the component targets is
-;; this module inside a component:
+;; The smallest connector: it describes itself, and its other functions do nothing. A component that
+;; contains this module is the seed of the component targets. Create it again after a change of the
+;; WIT, and `long_word.wasm` too, which has the same code and a settings text with a very long word:
 ;;
 ;;   wasm-tools component embed ../../wit --world kpis-connector connector.wat -o core.wasm
 ;;   wasm-tools component new core.wasm -o corpus/component_mutated/connector.wasm
 (module
   (import "jackfield:connector/log@0.1.0" "log" (func $log (param i32 i32 i32)))
   (memory (export "memory") 1)
-  ;; A bump allocator that never looks back.
+  ;; A bump allocator: memory is never freed.
   (global $free (mut i32) (i32.const 4096))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
     (global.get $free)
@@ -20,7 +21,7 @@
   (func (export "jackfield:connector/plugin@0.1.0#choices") (param i32 i32) (result i32) unreachable)
   (func (export "jackfield:connector/kpis@0.1.0#count") (param i32 i32) (result i32) unreachable)
 
-  ;; The manifest: name, version, summary, no homepage, settings, settle-seconds.
+  ;; The manifest: name, version, summary, no homepage, settings, index-delay-seconds.
   (data (i32.const 0)
     "\40\00\00\00\04\00\00\00" "\48\00\00\00\05\00\00\00" "\40\00\00\00\04\00\00\00"
     "\00\00\00\00" "\00\00\00\00\00\00\00\00"

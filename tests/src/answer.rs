@@ -1,22 +1,24 @@
-//! HTTP as a test speaks it: a small client, and an answer that can be asked what it is.
+//! A small HTTP client, and answers with the assertions that the tests share.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// A whole answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
     /// Headers, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Body as text; what is not UTF-8 is replaced.
+    /// Body as text; invalid UTF-8 is replaced.
     pub body: String,
 }
 
 impl Answer {
-    /// The first header of that name (lower case).
+    /// The value of the first header with this name (lower case).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
@@ -25,17 +27,17 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// Shows an answer whose body is none.
+    /// If the body is not JSON.
     #[track_caller]
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// The body as JSON, of an answer with this status.
+    /// Checks the status and returns the body as JSON, null if it is empty.
     ///
     /// # Panics
-    /// Shows an answer of another status.
+    /// If the status is another one, or the body is not JSON.
     #[track_caller]
     #[must_use]
     pub fn expect(&self, status: u16) -> Value {
@@ -43,13 +45,23 @@ impl Answer {
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The `detail` of a problem with this status, which is RFC 9457 through and through.
+    /// Checks the status, and that the body is JSON or empty.
     ///
     /// # Panics
-    /// Shows an answer that is no such problem.
+    /// As [`Self::expect`].
+    #[track_caller]
+    pub fn assert_status(&self, status: u16) {
+        let _ = self.expect(status);
+    }
+
+    /// Checks that this is a complete RFC 9457 problem with this status and code, and returns its
+    /// `detail`. The code is the last part of its `type`.
+    ///
+    /// # Panics
+    /// If it is not.
     #[track_caller]
     #[must_use]
-    pub fn problem(&self, status: u16) -> String {
+    pub fn problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status, status, "{self:?}");
         let kind = self.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("application/problem+json"), "{self:?}");
@@ -61,21 +73,34 @@ impl Answer {
                 "{member}: {self:?}"
             );
         }
+        let kind = body["type"].as_str().and_then(|kind| kind.rsplit('/').next());
+        assert_eq!(kind, Some(code), "{self:?}");
         body["detail"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The event that this answer belongs to.
+    /// Checks that this is a complete RFC 9457 problem with this status and code.
     ///
     /// # Panics
-    /// Shows an answer without one.
+    /// As [`Self::problem`].
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) {
+        let _ = self.problem(status, code);
+    }
+
+    /// The id of the event that this answer belongs to.
+    ///
+    /// # Panics
+    /// If the answer names none.
     #[track_caller]
     #[must_use]
     pub fn event(&self) -> String {
-        self.header("jackfield-event").unwrap_or_else(|| panic!("no event: {self:?}")).to_owned()
+        self.header("jackfield-event")
+            .unwrap_or_else(|| panic!("no header jackfield-event: {self:?}"))
+            .to_owned()
     }
 }
 
-/// Speaks to one server; fails the test when there is no answer at all.
+/// A client of one server.
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
@@ -84,19 +109,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for addresses below `base`, which sends `headers` with every request.
+    /// A client for URLs that start with `base`. It adds `headers` to each request.
     #[must_use]
     pub fn new(base: &str, headers: &[(&str, &str)]) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_global(Some(Duration::from_secs(180)))
+            .timeout_global(Some(REQUEST_TIMEOUT))
             .build();
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         Self { agent: config.into(), base: base.to_owned(), headers }
     }
 
-    /// Sends a request; `None` where the connection broke.
+    /// Sends a request; `None` if there is no complete answer.
     pub fn attempt(
         &self,
         method: &str,
@@ -126,22 +151,22 @@ impl Client {
     /// Sends a request.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// If there is no complete answer.
     #[track_caller]
     #[must_use]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.attempt(method, path, headers, body)
-            .unwrap_or_else(|| panic!("{method} {}{path} was not answered", self.base))
+            .unwrap_or_else(|| panic!("no answer to {method} {}{path}", self.base))
     }
 
-    /// Gets.
+    /// Sends a GET.
     #[track_caller]
     #[must_use]
     pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], b"")
     }
 
-    /// Sends JSON.
+    /// Sends a request with a JSON body.
     #[track_caller]
     #[must_use]
     pub fn json(&self, method: &str, path: &str, body: &Value) -> Answer {

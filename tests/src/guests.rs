@@ -1,5 +1,5 @@
-//! The test guests: built once, stamped with a number so that one build becomes many, and given
-//! further core modules that no compiler of Rust would emit.
+//! The connectors that the tests run: the test guests and the example connectors, each built once.
+//! One build becomes many versions by a build number, a custom section or further core modules.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::repository::{cargo, root, run, target, xtask};
+use crate::wasm::{core_modules, leb128, push_section};
 
 /// A connector file in memory.
 #[derive(Debug, Clone)]
@@ -18,10 +19,11 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// A guest of `tests/guests` by the name of its example (`spin-host-call`).
+    /// The test guest of this name: an example in `tests/guests/examples`, such as
+    /// `spin-host-call`.
     ///
     /// # Panics
-    /// When the guests do not build, or there is none by that name.
+    /// If the guests do not build, or none has this name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         let path = built().join(format!("{}.wasm", name.replace('-', "_")));
@@ -29,72 +31,73 @@ impl Guest {
         Self { bytes }
     }
 
-    /// The same guest as another build: other bytes, and an answer that names `number`.
+    /// The same guest with this build number: other bytes, another version, and a defect title
+    /// that names the number.
     ///
     /// # Panics
-    /// When the guest carries no stamp.
+    /// If the file has no build number.
     #[must_use]
-    pub fn build(mut self, number: u32) -> Self {
+    pub fn with_build(mut self, number: u32) -> Self {
         const STAMP: &[u8] = b"jackfield-build-";
         let at = self.bytes.windows(STAMP.len()).position(|window| window == STAMP);
-        let at = at.expect("the guest carries a stamp") + STAMP.len();
+        let at = at.expect("the file has a build number") + STAMP.len();
         self.bytes[at..at + 6].copy_from_slice(format!("{number:06}").as_bytes());
         self
     }
 
-    /// The same guest as other bytes: with a custom section that nobody reads.
+    /// The same guest as another file: with a custom section, which the host ignores.
     #[must_use]
-    pub fn noted(mut self, number: u32) -> Self {
-        let note = number.to_be_bytes();
-        section(&mut self.bytes, 0, &[&[4], b"note".as_slice(), &note].concat());
+    pub fn with_custom_section(mut self, number: u32) -> Self {
+        let content = number.to_be_bytes();
+        push_section(&mut self.bytes, 0, &[&[4], b"note".as_slice(), &content].concat());
         self
     }
 
-    /// The same guest, which on its way up also instantiates the core module `tests/guests/wat/NAME.wat`
-    /// so many times.
+    /// The same guest, which also instantiates the core module `tests/guests/wat/NAME.wat`,
+    /// `times` times.
     ///
     /// # Panics
-    /// When there is no such text, or it is no module.
+    /// If there is no such file, or it is not a module.
     #[must_use]
-    pub fn with_core(self, name: &str, times: u32) -> Self {
+    pub fn with_core_module(self, name: &str, times: u32) -> Self {
         let path = root().join("tests/guests/wat").join(format!("{name}.wat"));
         let module = wat::parse_file(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         self.with_module(&module, times)
     }
 
-    /// The same guest with a core module, instantiated so many times.
+    /// The same guest with a further core module, which it instantiates `times` times.
     #[must_use]
     pub fn with_module(mut self, module: &[u8], times: u32) -> Self {
         let index = core_modules(&self.bytes);
-        section(&mut self.bytes, 1, module);
+        push_section(&mut self.bytes, 1, module);
         let mut instances = leb128(times);
         for _ in 0..times {
             instances.push(0);
             instances.extend(leb128(index));
             instances.push(0);
         }
-        section(&mut self.bytes, 2, &instances);
+        push_section(&mut self.bytes, 2, &instances);
         self
     }
 
-    /// SHA-256 of the file, hex, as the admin API shows it.
+    /// The file's SHA-256, in lower-case hex, as the admin API shows it.
     #[must_use]
     pub fn sha256(&self) -> String {
         sha256(&self.bytes)
     }
 }
 
-/// SHA-256 in lower-case hex.
+/// The SHA-256 of some bytes, in lower-case hex.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 impl Guest {
-    /// The example connector of that name (`redmine`, `javascript`, `python`).
+    /// The example connector of this name: `redmine`, `javascript` or `python`.
     ///
     /// # Panics
-    /// When it does not build.
+    /// If it does not build.
     #[must_use]
     pub fn example(name: &str) -> Self {
         static BUILDING: Mutex<()> = Mutex::new(());
@@ -110,7 +113,7 @@ impl Guest {
     }
 }
 
-/// Builds all guests, once in a run of the tests, unless `JACKFIELD_GUESTS` says where they are.
+/// The folder of the built guests: `JACKFIELD_GUESTS`, or they are built once per test run.
 fn built() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -125,39 +128,4 @@ fn built() -> &'static PathBuf {
             .current_dir(root().join("tests/guests")));
         folder.join("wasm32-wasip2/release/examples")
     })
-}
-
-/// How many core modules the component itself defines: its top-level sections with the id 1.
-fn core_modules(component: &[u8]) -> u32 {
-    let (mut at, mut count) = (8, 0);
-    while at < component.len() {
-        count += u32::from(component[at] == 1);
-        let (mut size, mut shift) = (0usize, 0);
-        loop {
-            at += 1;
-            size |= usize::from(component[at] & 0x7f) << shift;
-            shift += 7;
-            if component[at] < 0x80 {
-                break;
-            }
-        }
-        at += 1 + size;
-    }
-    count
-}
-
-fn section(component: &mut Vec<u8>, id: u8, payload: &[u8]) {
-    component.push(id);
-    component.extend(leb128(u32::try_from(payload.len()).expect("a section below 4 GiB")));
-    component.extend(payload);
-}
-
-fn leb128(mut value: u32) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push((value & 0x7f) as u8);
-    bytes
 }

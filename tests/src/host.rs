@@ -1,123 +1,64 @@
-//! The built server as a child process, with folders of its own.
+//! A running server of one test: its clients, connectors, connections, events and its process.
 
-use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::death::Waiting;
-use crate::{Answer, Client, Guest, Point, binary, until};
+use crate::process::Process;
+use crate::{Answer, Client, Guest, KillPoint, Setup, Strace, binary, wait_for};
 
-/// The admin token that every test host is given.
-const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
+/// The admin token of every test host.
+pub(crate) const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
-/// How to start a server.
-#[derive(Debug, Clone, Default)]
-pub struct Setup {
-    config: String,
-    env: Vec<(String, String)>,
-    plugins: Vec<(String, Guest)>,
-    under: Vec<String>,
-    own_token: bool,
-}
-
-impl Setup {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With these lines in its `jackfield.toml`.
-    #[must_use]
-    pub fn config(mut self, toml: &str) -> Self {
-        self.config += toml;
-        self.config += "\n";
-        self
-    }
-
-    /// With this variable in its environment.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Started by this program, which must become the server (`strace -D …`).
-    #[must_use]
-    pub fn under(mut self, words: &[&str]) -> Self {
-        self.under = words.iter().map(|word| (*word).to_owned()).collect();
-        self
-    }
-
-    /// With an admin token of its own making instead of the harness's.
-    #[must_use]
-    pub fn own_token(mut self) -> Self {
-        self.own_token = true;
-        self
-    }
-
-    /// With this connector in its plugins folder, `ready` when [`Self::start`] returns.
-    #[must_use]
-    pub fn plugin(mut self, name: &str, guest: &Guest) -> Self {
-        self.plugins.push((name.to_owned(), guest.clone()));
-        self
-    }
-
-    /// Starts it and waits until it is ready.
-    ///
-    /// # Panics
-    /// With the server's output when it does not come up.
-    #[track_caller]
-    #[must_use]
-    pub fn start(self) -> TestHost {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in ["data", "plugins"] {
-            std::fs::create_dir(folder.path().join(name)).expect("a new folder");
-        }
-        std::fs::write(folder.path().join("jackfield.toml"), &self.config).expect("a new file");
-        for (name, guest) in &self.plugins {
-            let path = folder.path().join("plugins").join(format!("{name}.wasm"));
-            std::fs::write(path, &guest.bytes).expect("a new file");
-        }
-        let running = Running::start(&self, folder.path());
-        let host = TestHost { setup: self, folder, running, doom: None };
-        for (name, guest) in &host.setup.plugins {
-            host.await_connector(name, "ready", Some(&guest.sha256()));
-        }
-        host
-    }
-}
-
-/// A running server. It is killed when dropped; a failing test shows what it printed.
+/// A running server, with its own data and plugins folders.
 pub struct TestHost {
     setup: Setup,
     folder: TempDir,
-    running: Running,
-    doom: Option<Waiting>,
+    process: Process,
+    kill_at: Option<Strace>,
 }
 
-/// One connection of a test host, and the way to its webhooks.
+/// A connection of a test host.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// Its id.
     pub id: String,
-    /// `/hooks/{token}`.
-    pub hook: String,
+    /// The path of its webhook URL: `/hooks/{token}`.
+    pub webhook_path: String,
+}
+
+impl Connection {
+    /// The connection in an answer of the admin API that shows the webhook URL.
+    ///
+    /// # Panics
+    /// If the answer has no id or no webhook URL.
+    #[must_use]
+    #[track_caller]
+    pub fn from_json(json: &Value) -> Self {
+        let url = json["webhook_url"].as_str().expect("a webhook_url");
+        let path = url.find("/hooks/").expect("a webhook_url with /hooks/");
+        let id = json["id"].as_str().expect("an id").to_owned();
+        Self { id, webhook_path: url[path..].to_owned() }
+    }
+
+    /// The path of Create Defect.
+    #[must_use]
+    pub fn create_path(&self) -> String {
+        format!("{}/defects", self.webhook_path)
+    }
 }
 
 impl TestHost {
-    /// The server's base address.
+    pub(crate) fn new(setup: Setup, folder: TempDir, process: Process) -> Self {
+        Self { setup, folder, process, kill_at: None }
+    }
+
+    /// The server's base URL.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.running.url
+        self.process.url()
     }
 
     /// The admin token.
@@ -126,13 +67,25 @@ impl TestHost {
         ADMIN_TOKEN
     }
 
-    /// The folder that holds `data`, `plugins` and `jackfield.toml`.
+    /// The folder with `data`, `plugins` and `jackfield.toml`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where a connector's file lies.
+    /// The data folder.
+    #[must_use]
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
+    /// The path of a file in the data folder.
+    #[must_use]
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.data_folder().join(name)
+    }
+
+    /// The path of a connector's file.
     #[must_use]
     pub fn plugin(&self, name: &str) -> PathBuf {
         self.folder().join("plugins").join(format!("{name}.wasm"))
@@ -141,72 +94,94 @@ impl TestHost {
     /// Everything that the server printed.
     #[must_use]
     pub fn output(&self) -> String {
-        self.running.output()
+        self.process.output()
     }
 
-    /// The admin API.
+    /// A client of the admin API.
     #[must_use]
     pub fn admin(&self) -> Client {
         let bearer = format!("Bearer {ADMIN_TOKEN}");
         Client::new(&format!("{}/api/v1", self.url()), &[("authorization", &bearer)])
     }
 
-    /// The server without credentials.
+    /// A client without credentials.
     #[must_use]
-    pub fn anyone(&self) -> Client {
+    pub fn anonymous(&self) -> Client {
         Client::new(self.url(), &[])
     }
 
-    /// The binary's command line, speaking to this server.
+    /// A command of the `jackfield` binary that uses this server.
     #[must_use]
-    pub fn cli(&self, words: &[&str]) -> Command {
+    pub fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
-            .args(words)
+            .args(arguments)
             .env("JACKFIELD_URL", self.url())
-            .env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN);
-        command.current_dir(self.folder());
+            .env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN)
+            .current_dir(self.folder());
         command
+    }
+
+    /// Runs a command of the `jackfield` binary. Returns whether it succeeded, and what it
+    /// printed.
+    ///
+    /// # Panics
+    /// If the binary does not start.
+    #[must_use]
+    pub fn run_cli(&self, arguments: &[&str]) -> (bool, String) {
+        let output = self.cli(arguments).output().expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     }
 
     /// Puts a connector into the plugins folder, by rename.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn install(&self, name: &str, guest: &Guest) {
-        let aside = self.folder().join("plugins").join(format!("{name}.part"));
-        std::fs::write(&aside, &guest.bytes).expect("a new file");
-        std::fs::rename(aside, self.plugin(name)).expect("a rename");
+        let temporary = self.folder().join("plugins").join(format!("{name}.part"));
+        std::fs::write(&temporary, &guest.bytes).expect("the connector is written");
+        std::fs::rename(temporary, self.plugin(name)).expect("the connector is renamed");
     }
 
-    /// Waits until a connector stands so, and, where given, is this version; returns what the admin
-    /// API says of it.
+    /// Puts a connector into the plugins folder and waits until it is ready.
     ///
     /// # Panics
-    /// After 90 seconds; what the connector was meanwhile is printed.
+    /// As [`Self::install`] and [`Self::await_connector`].
+    #[track_caller]
+    pub fn replace(&self, name: &str, guest: &Guest) {
+        self.install(name, guest);
+        self.await_connector(name, "ready", Some(&guest.sha256()));
+    }
+
+    /// Waits until a connector has this status and, if given, this version. Returns its record in
+    /// the admin API.
+    ///
+    /// # Panics
+    /// After 90 seconds. Each status in the meantime is printed.
     #[track_caller]
     pub fn await_connector(&self, name: &str, status: &str, sha256: Option<&str>) -> Value {
         let admin = self.admin();
         let mut last = Value::Null;
-        until(&format!("{name} to be {status}"), 90, || {
+        wait_for(&format!("{name} to be {status}"), 90, || {
             let answer = admin.get(&format!("/connectors/{name}"));
             if answer.status == 404 {
                 return None;
             }
-            let shown = answer.expect(200);
-            if shown["status"] != last["status"] || shown["error"] != last["error"] {
-                println!("{name} is {}, error {}", shown["status"], shown["error"]);
+            let connector = answer.expect(200);
+            if connector["status"] != last["status"] || connector["error"] != last["error"] {
+                println!("{name} is {}, error {}", connector["status"], connector["error"]);
             }
-            last = shown;
+            last = connector;
             let fits = last["status"] == status && sha256.is_none_or(|sha| last["sha256"] == sha);
             fits.then(|| last.clone())
         })
     }
 
-    /// Makes a connection.
+    /// Creates a connection.
     ///
     /// # Panics
-    /// When the server refuses.
+    /// If the server refuses.
     #[track_caller]
     pub fn connect(
         &self,
@@ -217,295 +192,155 @@ impl TestHost {
     ) -> Connection {
         let body =
             json!({"name": name, "connector": connector, "settings": settings, "secrets": secrets});
-        let made = self.admin().json("POST", "/connections", &body).expect(201);
-        let url = made["webhook_url"].as_str().expect("a webhook_url");
-        let at = url.find("/hooks/").expect("a webhook_url below /hooks/");
-        Connection {
-            id: made["id"].as_str().expect("an id").to_owned(),
-            hook: url[at..].to_owned(),
-        }
+        Connection::from_json(&self.admin().json("POST", "/connections", &body).expect(201))
     }
 
-    /// Sends a Create Defect.
-    #[track_caller]
-    pub fn create(&self, connection: &Connection, test: &Value) -> Answer {
-        self.anyone().json("POST", &format!("{}/defects", connection.hook), test)
-    }
-
-    /// Repeats a Create Defect until its answer is final: the defect, or the detail of a 409.
-    ///
-    /// # Errors
-    /// Nobody knows whether the defect was made.
+    /// A connection's record in the admin API, by name or id.
     ///
     /// # Panics
-    /// After a minute without one, or at any other answer.
-    #[track_caller]
-    pub fn settled(&self, connection: &Connection, test: &Value) -> Result<Value, String> {
-        until("the repeat to be answered", 60, || {
-            let answer = self.create(connection, test);
-            match answer.status {
-                200 => Some(Ok(answer.json())),
-                409 => Some(Err(answer.problem(409))),
-                503 | 504 => None,
-                _ => panic!("{answer:?}"),
-            }
-        })
-    }
-
-    /// Sends a Create Defect on a thread of its own; `None` where the connection broke.
+    /// If there is no such connection.
     #[must_use]
-    pub fn create_aside(
-        &self,
-        connection: &Connection,
-        test: &Value,
-    ) -> std::thread::JoinHandle<Option<Answer>> {
-        let (client, path) = (self.anyone(), format!("{}/defects", connection.hook));
-        let body = test.to_string();
-        std::thread::spawn(move || {
-            client.attempt("POST", &path, &[("content-type", "application/json")], body.as_bytes())
-        })
+    #[track_caller]
+    pub fn connection(&self, name: &str) -> Value {
+        self.admin().get(&format!("/connections/{name}")).expect(200)
     }
 
-    /// Asks for Defect KPIs.
+    /// Sends a request for Defect KPIs.
     #[track_caller]
     pub fn kpis(&self, connection: &Connection, project: &str) -> Answer {
-        let path = format!("{}/api/kpis/project/{project}/defectstatus", connection.hook);
-        self.anyone().get(&path)
+        let path = format!("{}/api/kpis/project/{project}/defectstatus", connection.webhook_path);
+        self.anonymous().get(&path)
     }
 
-    /// One event in full, once it is kept.
+    /// The event of an answer, once it is stored.
     ///
     /// # Panics
-    /// When it is not kept within ten seconds.
+    /// If it is not stored within ten seconds.
+    #[must_use]
+    #[track_caller]
+    pub fn event_of(&self, answer: &Answer) -> Value {
+        self.event(&answer.event())
+    }
+
+    /// The first run of the event of an answer.
+    ///
+    /// # Panics
+    /// As [`Self::event_of`].
+    #[must_use]
+    #[track_caller]
+    pub fn run_of(&self, answer: &Answer) -> Value {
+        self.event_of(answer)["runs"][0].clone()
+    }
+
+    /// An event by its id, once it is stored.
+    ///
+    /// # Panics
+    /// As [`Self::event_of`].
     #[track_caller]
     pub fn event(&self, id: &str) -> Value {
         let admin = self.admin();
-        until(&format!("the event {id}"), 10, || {
+        wait_for(&format!("the event {id}"), 10, || {
             let answer = admin.get(&format!("/events/{id}"));
             (answer.status == 200).then(|| answer.json())
         })
     }
 
     /// Sends SIGKILL and waits for the end.
-    pub fn kill9(&mut self) {
-        self.running.kill();
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 
-    /// Has it die at this point; returns once it is watched.
+    /// Arranges that the server is killed at this system call. Returns once it is traced.
     #[track_caller]
-    pub fn die_at(&mut self, point: &Point) {
-        self.doom = Some(Waiting::at(self.running.child.id(), point));
+    pub fn kill_at(&mut self, point: &KillPoint) {
+        self.kill_at = Some(Strace::kill_at(self.process.id(), point));
     }
 
-    /// Waits until it has died there.
+    /// Waits until the server was killed, see [`Self::kill_at`].
     ///
     /// # Panics
-    /// When it still lives after a minute, or ended otherwise than by SIGKILL.
+    /// If it still runs after a minute, or ended otherwise.
     #[track_caller]
-    pub fn await_death(&mut self) {
-        let child = &mut self.running.child;
-        let end = until("the server to die", 60, || child.try_wait().expect("a child to wait for"));
-        assert_eq!(end.signal(), Some(Signal::KILL.as_raw()), "{end:?}");
-        self.doom = None;
+    pub fn await_kill(&mut self) {
+        self.process.await_kill();
+        self.kill_at = None;
     }
 
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Panics
-    /// When it does not end within a minute.
+    /// If the server still runs after a minute.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {
         self.terminate();
-        let child = &mut self.running.child;
-        until("the server to end", 60, || child.try_wait().expect("a child to wait for"))
+        self.process.await_end()
     }
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let _ = kill_process(self.pid(), Signal::TERM);
+        self.process.terminate();
     }
 
-    /// Starts it again on the same folders (and another port).
+    /// Kills the server if it runs, and starts it again with the same folders, on another port.
     #[track_caller]
-    pub fn start_again(&mut self) {
-        self.running.kill();
-        self.running = Running::start(&self.setup, self.folder.path());
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.process = Process::start(&self.setup, self.folder.path());
     }
 
-    /// Has this variable in its environment from the next start on.
+    /// Sets an environment variable for the next start.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.setup.env.retain(|(set, _)| set != name);
         self.setup.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Starts it again, which it must refuse: exit code 1, and one line on stderr, which is returned.
+    /// Kills the server and starts it again, which it must refuse with exit code 1 and one line on
+    /// stderr. Returns the line.
     ///
     /// # Panics
-    /// When it still runs after 20 seconds, ends otherwise or says more.
+    /// If it still runs after 20 seconds, ends otherwise, or prints more on stderr.
     #[track_caller]
     pub fn refuses_to_start(&mut self) -> String {
-        self.running.kill();
-        let mut child = serve(&self.setup, self.folder.path());
-        let output = Arc::new(Mutex::new(String::new()));
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        collect(out, &output, None);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let ended = until("the server to end", 30, || match child.try_wait().expect("a child") {
-            None if Instant::now() < deadline => None,
-            ended => Some(ended),
-        });
-        let _ = child.kill();
-        let _ = child.wait();
-        let mut said = String::new();
-        err.expect("a pipe").read_to_string(&mut said).expect("text on stderr");
-        let printed = output.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let code = ended.and_then(|end| end.code());
-        assert_eq!(code, Some(1), "it ended by {ended:?} and said:\n{printed}{said}");
-        assert_eq!(said.trim_end().lines().count(), 1, "one line says it all: {said}");
-        said
+        self.process.kill();
+        Process::refuses_to_start(&self.setup, self.folder.path())
     }
 
-    /// The server's process.
+    /// The server's process id.
     #[must_use]
-    pub fn process(&self) -> u32 {
-        self.running.child.id()
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
-    /// Resident memory, bytes.
+    /// Resident memory of the server, in bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kib.expect("VmRSS in kB") * 1024
+        self.process.resident_bytes()
     }
 
-    /// Open file descriptors.
+    /// Open file descriptors of the server.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        let folder = format!("/proc/{}/fd", self.running.child.id());
-        std::fs::read_dir(folder).expect("the server runs").count()
+        self.process.open_files()
     }
 
-    /// Threads.
+    /// Threads of the server.
     #[must_use]
     pub fn threads(&self) -> usize {
-        let folder = format!("/proc/{}/task", self.running.child.id());
-        std::fs::read_dir(folder).expect("the server runs").count()
+        self.process.threads()
     }
 
-    /// Tasks of its runtime.
+    /// Child processes of the server.
+    #[must_use]
+    pub fn children(&self) -> usize {
+        self.process.children()
+    }
+
+    /// Tasks of the server's async runtime.
     ///
     /// # Panics
-    /// When the server does not say.
+    /// If `/status` does not return their number.
     #[must_use]
     pub fn tasks(&self) -> u64 {
         self.admin().get("/status").expect(200)["tasks"].as_u64().expect("a number")
     }
-
-    /// Child processes.
-    #[must_use]
-    pub fn children(&self) -> usize {
-        let pid = self.running.child.id();
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
-        let children = |task: std::io::Result<std::fs::DirEntry>| {
-            std::fs::read_to_string(task.ok()?.path().join("children")).ok()
-        };
-        tasks.filter_map(children).map(|list| list.split_whitespace().count()).sum()
-    }
-
-    fn proc(&self, file: &str) -> String {
-        let path = format!("/proc/{}/{file}", self.running.child.id());
-        std::fs::read_to_string(path).expect("the server runs")
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.running.child)
-    }
-}
-
-struct Running {
-    child: Child,
-    url: String,
-    output: Arc<Mutex<String>>,
-}
-
-impl Running {
-    #[track_caller]
-    fn start(setup: &Setup, folder: &Path) -> Self {
-        let mut child = serve(setup, folder);
-        let output = Arc::new(Mutex::new(String::new()));
-        let (listening, address) = mpsc::channel();
-        collect(child.stdout.take(), &output, Some(listening));
-        collect(child.stderr.take(), &output, None);
-        let mut running = Self { child, url: String::new(), output };
-        match address.recv_timeout(Duration::from_secs(60)) {
-            Ok(url) => running.url = url,
-            Err(_) => panic!("the server does not listen:\n{}", running.output()),
-        }
-        let client = Client::new(&running.url, &[]);
-        until("/readyz to be 200", 60, || (client.get("/readyz").status == 200).then_some(()));
-        running
-    }
-
-    fn output(&self) -> String {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
-        if std::thread::panicking() {
-            let output = self.output();
-            let from = output.len().saturating_sub(8_000);
-            let from = (from..output.len()).find(|at| output.is_char_boundary(*at)).unwrap_or(0);
-            eprintln!("--- the server printed:\n{}", &output[from..]);
-        }
-    }
-}
-
-/// `jackfield serve`, its output in pipes.
-fn serve(setup: &Setup, folder: &Path) -> Child {
-    let mut words = setup.under.iter().map(OsStr::new).chain([binary().as_os_str()]);
-    let mut command = Command::new(words.next().expect("at least the binary"));
-    if !setup.own_token {
-        command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN);
-    }
-    command
-        .args(words)
-        .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
-        .args(["--config", "jackfield.toml"])
-        .current_dir(folder)
-        .envs(setup.env.iter().cloned())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the server's binary starts")
-}
-
-/// Keeps what a pipe prints and tells the address after `listening on `.
-fn collect(
-    pipe: Option<impl Read + Send + 'static>,
-    output: &Arc<Mutex<String>>,
-    listening: Option<mpsc::Sender<String>>,
-) {
-    let output = Arc::clone(output);
-    let lines = BufReader::new(pipe.expect("a pipe")).lines();
-    std::thread::spawn(move || {
-        for line in lines.map_while(Result::ok) {
-            if let (Some((_, url)), Some(tell)) = (line.split_once("listening on "), &listening) {
-                let _ = tell.send(url.trim().to_owned());
-            }
-            let mut kept = output.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.push_str(&line);
-            kept.push('\n');
-        }
-    });
 }

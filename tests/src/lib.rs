@@ -1,41 +1,42 @@
-//! The harness: the built server as a child process, a real Redmine, peers that misbehave on command,
-//! and the guests to throw at it.
+//! The test harness: the built server as a child process, a real Redmine, servers with scripted
+//! answers, and the connectors that the tests run.
 //!
-//! Everything runs on loopback and on ports that the system picks, so that tests run side by side.
-//! Nothing here looks into the server's code: what a test knows, it knows over HTTP, from the command
-//! line, from the tracker, or from /proc.
+//! All servers listen on loopback, on ports that the system picks, so that tests run in parallel.
+//! The harness never calls the server's code. It observes the server over HTTP, on the command
+//! line, in the tracker, in the database of a stopped server, and in `/proc`.
 
 mod answer;
-mod death;
+mod clicks;
+mod database;
+mod gate;
 mod guests;
 mod host;
-mod names;
-mod peer;
+mod long;
+mod own_network;
+mod process;
 mod redmine;
+mod redmine_connection;
 mod repository;
-mod rows;
-mod until;
+mod scripted_server;
+mod setup;
+mod strace;
+mod wait;
+pub mod wasm;
 mod wire;
 
 pub use answer::{Answer, Client};
-pub use death::Point;
+pub use clicks::{Click, failed_test};
+pub use database::{age_counts, defect_states, with_database};
+pub use gate::Gate;
 pub use guests::{Guest, sha256};
-pub use host::{Connection, Setup, TestHost};
-pub use names::{Names, own_network};
-pub use peer::{Exchange, Gate, Peer, Reply};
+pub use host::{Connection, TestHost};
+pub use long::{rounds, soak_times};
+pub use own_network::{NameServer, run_in_own_network};
 pub use redmine::{Issue, Project, Redmine};
+pub use redmine_connection::{RedmineConnection, RedmineFixture, merge};
 pub use repository::{binary, root, xtask};
-pub use rows::{age_counts, states};
-pub use until::until;
+pub use scripted_server::{Exchange, Reply, ScriptedServer, lose_writes, unreachable_url};
+pub use setup::Setup;
+pub use strace::{KillPoint, Strace};
+pub use wait::wait_for;
 pub use wire::{Request, Response};
-
-/// A failed test that no other call returns: the body of a Create Defect request.
-#[must_use]
-pub fn failed_test() -> serde_json::Value {
-    serde_json::json!({
-        "testExecutionId": uuid::Uuid::new_v4().to_string(),
-        "testCaseId": uuid::Uuid::new_v4().to_string(),
-        "variationId": null,
-        "linkToTestCaseLog": "https://tm.example/QA/testexecution-results/1/2",
-    })
-}

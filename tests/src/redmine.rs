@@ -1,5 +1,6 @@
-//! A real Redmine, Debian's, with a database of its own: one for the whole run of the tests, a project
-//! of its own for each test. What a test claims about the tracker it reads here, from Redmine itself.
+//! A real Redmine from Debian's packages: one server for the whole test run, one project for each
+//! test. The tests check Redmine's issues here, by Redmine's own API, never by what Jackfield
+//! reports.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use crate::repository::{run, target};
 
 const HOME: &str = "/usr/share/redmine";
 
-/// Redmine's packages, for the message that names them.
 const INSTALL: &str = "apt-get install --no-install-recommends redmine redmine-sqlite puma";
 
 /// The running Redmine.
@@ -26,20 +26,20 @@ pub struct Redmine {
     pub key: String,
 }
 
-/// One issue as Redmine tells it.
+/// An issue, as Redmine returns it.
 #[derive(Debug, Clone)]
 pub struct Issue {
-    /// Its number.
-    pub id: u64,
+    /// Its id.
+    pub id: String,
     /// Its subject.
     pub subject: String,
     /// Its description.
     pub description: String,
-    /// All of it.
+    /// The complete record.
     pub json: Value,
 }
 
-/// A project of one test.
+/// The project of one test.
 #[derive(Debug)]
 pub struct Project {
     /// Its identifier.
@@ -48,10 +48,10 @@ pub struct Project {
 }
 
 impl Redmine {
-    /// The Redmine of this run, started at the first call.
+    /// The Redmine of this test run. The first call starts it.
     ///
     /// # Panics
-    /// When it is not installed (with the command that installs it) or does not come up.
+    /// If it is not installed (the message names the command that installs it) or does not start.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Redmine> = OnceLock::new();
         SHARED.get_or_init(start)
@@ -63,27 +63,27 @@ impl Redmine {
         self.url.trim_start_matches("http://")
     }
 
-    /// Makes a project for one test.
+    /// Creates a project for one test.
     ///
     /// # Panics
-    /// When Redmine refuses.
+    /// If Redmine refuses.
     #[must_use]
     pub fn project(&'static self) -> Project {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let id = format!("p{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let body = json!({"project": {"name": id, "identifier": id, "is_public": true,
             "enabled_module_names": ["issue_tracking"], "tracker_ids": [1, 2, 3]}});
-        let _ = self.client().json("POST", "/projects.json", &body).expect(201);
+        self.client().json("POST", "/projects.json", &body).assert_status(201);
         Project { id, redmine: self }
     }
 
-    /// The secrets of a connection that acts as the admin.
+    /// The secrets of a connection that uses the admin's API key.
     #[must_use]
     pub fn secrets(&self) -> Value {
         json!({"api-key": self.key})
     }
 
-    /// Redmine's REST API as its admin.
+    /// A client of Redmine's REST API with the admin's API key.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(&self.url, &[("x-redmine-api-key", &self.key)])
@@ -91,7 +91,7 @@ impl Redmine {
 }
 
 impl Project {
-    /// The settings of a connection to this project, reached by `url`.
+    /// The settings of a connection to this project, with Redmine at `url`.
     #[must_use]
     pub fn settings(&self, url: &str) -> Value {
         json!({"url": url, "project": self.id})
@@ -100,7 +100,7 @@ impl Project {
     /// All its issues, oldest first.
     ///
     /// # Panics
-    /// When Redmine does not tell.
+    /// If Redmine does not list them.
     #[must_use]
     pub fn issues(&self) -> Vec<Issue> {
         let mut issues = Vec::new();
@@ -119,39 +119,61 @@ impl Project {
         }
     }
 
-    /// Makes an issue by hand, open, of this priority (1 Low to 5 Immediate).
+    /// Its only issue.
     ///
     /// # Panics
-    /// When Redmine refuses.
+    /// If it has none or several.
+    #[must_use]
+    #[track_caller]
+    pub fn only_issue(&self) -> Issue {
+        let mut issues = self.issues();
+        assert_eq!(issues.len(), 1, "{issues:?}");
+        issues.remove(0)
+    }
+
+    /// The issues whose description names this failed test.
+    ///
+    /// # Panics
+    /// As [`Self::issues`].
+    #[must_use]
+    pub fn issues_of(&self, test: &Value) -> Vec<Issue> {
+        let id = test["testExecutionId"].as_str().expect("a uuid");
+        self.issues().into_iter().filter(|issue| issue.description.contains(id)).collect()
+    }
+
+    /// Creates an open issue without Jackfield, with this priority (1 is Low, 5 is Immediate).
+    ///
+    /// # Panics
+    /// If Redmine refuses.
     pub fn add(&self, priority: u32) -> u64 {
-        let body = json!({"issue": {"project_id": self.id, "subject": "by hand", "priority_id": priority}});
-        let made = self.redmine.client().json("POST", "/issues.json", &body).expect(201);
-        made["issue"]["id"].as_u64().expect("an id")
+        let body = json!({"issue": {"project_id": self.id, "subject": "without Jackfield", "priority_id": priority}});
+        let created = self.redmine.client().json("POST", "/issues.json", &body).expect(201);
+        created["issue"]["id"].as_u64().expect("an id")
     }
 
     /// Closes an issue.
     ///
     /// # Panics
-    /// When Redmine refuses.
+    /// If Redmine refuses.
     pub fn close(&self, issue: u64) {
         let path = format!("/issues/{issue}.json");
         let body = json!({"issue": {"status_id": 5}});
-        let _ = self.redmine.client().json("PUT", &path, &body).expect(204);
+        self.redmine.client().json("PUT", &path, &body).assert_status(204);
     }
 }
 
 fn issue(json: Value) -> Issue {
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     Issue {
-        id: json["id"].as_u64().expect("an id"),
+        id: json["id"].as_u64().expect("an id").to_string(),
         subject: text("subject"),
         description: text("description"),
         json,
     }
 }
 
-/// Starts puma on a copy of the seeded database. The shell in between ends it when this process ends,
-/// however it ends: the pipe that it reads from closes then.
+/// Starts puma on a copy of the seeded database. A shell between this process and puma reads from
+/// a pipe; the pipe closes however this process ends, and then the shell kills puma.
 fn start() -> Redmine {
     assert!(Path::new(HOME).join("config.ru").exists(), "Redmine is not installed: {INSTALL}");
     let seeded = seeded();
@@ -174,7 +196,7 @@ fn start() -> Redmine {
         .expect("a shell");
     let key = std::fs::read_to_string(home.join("key")).expect("the admin's key");
     let pipe = shell.stdin.take().expect("a pipe");
-    // Held open for as long as this process lives.
+    // The pipe stays open until this process ends.
     std::mem::forget(pipe);
     let mut lines =
         BufReader::new(shell.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
@@ -190,28 +212,28 @@ fn start() -> Redmine {
     Redmine { url: url.unwrap_or_else(|| panic!("puma did not start: {printed}")), key }
 }
 
-/// The folder with a migrated and seeded database, made once and kept below `target/`.
+/// The folder with a migrated and seeded database. It is created once, in the target folder.
 fn seeded() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
-    let kept = target().join(format!("redmine-{}", version.replace(['+', ':', '~'], "-")));
-    if kept.join("key").exists() {
-        return kept;
+    let folder = target().join(format!("redmine-{}", version.replace(['+', ':', '~'], "-")));
+    if folder.join("key").exists() {
+        return folder;
     }
     let home = target().join(format!("redmine-{}", std::process::id()));
     instance(&home);
     let seed = home.join("seed.rb");
-    let mut file = std::fs::File::create(&seed).expect("a new file");
-    file.write_all(SEED.as_bytes()).expect("a written file");
-    let rails = |words: &[&str]| {
-        run(Command::new("bin/rails").args(words).current_dir(HOME).envs(environment(&home)))
+    let mut file = std::fs::File::create(&seed).expect("the file is created");
+    file.write_all(SEED.as_bytes()).expect("the file is written");
+    let rails = |arguments: &[&str]| {
+        run(Command::new("bin/rails").args(arguments).current_dir(HOME).envs(environment(&home)))
     };
     rails(&["db:migrate"]);
     rails(&["runner", &seed.display().to_string()]);
-    // Another run may have been faster: its folder is as good as ours.
-    if std::fs::rename(&home, &kept).is_err() {
-        std::fs::remove_dir_all(&home).expect("our own folder");
+    // Another test run may have created the folder in the meantime.
+    if std::fs::rename(&home, &folder).is_err() {
+        std::fs::remove_dir_all(&home).expect("the temporary folder is removed");
     }
-    kept
+    folder
 }
 
 const SEED: &str = "
@@ -223,22 +245,22 @@ admin.save!
 File.write(ENV.fetch('KEY_FILE'), admin.api_key)
 ";
 
-/// Lays out what Debian's Redmine calls an instance.
+/// Creates the folders and files of an instance, as Debian's Redmine calls it.
 fn instance(home: &Path) {
     for name in ["config", "log", "tmp", "files", "public"] {
-        std::fs::create_dir_all(home.join(name)).expect("a new folder");
+        std::fs::create_dir_all(home.join(name)).expect("the folder is created");
     }
     let database = format!(
         "production:\n  adapter: sqlite3\n  database: {}\n  timeout: 15000\n",
         home.join("redmine.sqlite").display()
     );
-    std::fs::write(home.join("config/database.yml"), database).expect("a new file");
+    std::fs::write(home.join("config/database.yml"), database).expect("the file is created");
     let secret = uuid::Uuid::new_v4().simple().to_string();
-    std::fs::write(home.join("config/secret_key.txt"), secret).expect("a new file");
+    std::fs::write(home.join("config/secret_key.txt"), secret).expect("the file is created");
 }
 
-/// An instance is named by its path below Debian's folder of instances; going up further than there
-/// are folders ends at the root, so that any folder can be one.
+/// Debian's Redmine takes an instance's path relative to its folder of instances. Enough `../`
+/// lead to the root, so any folder can be an instance.
 fn environment(home: &Path) -> [(&'static str, String); 4] {
     let up = "../".repeat(12);
     let below_root = home.strip_prefix("/").expect("an absolute path").display();

@@ -1,4 +1,5 @@
-//! Where things lie in this repository, and the commands that build them.
+//! The paths of this repository, and the commands that build the binary, the guests and the
+//! examples.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,10 +10,10 @@ use std::time::SystemTime;
 #[must_use]
 pub fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("tests/ lies in the repository").to_owned()
+    tests.parent().expect("tests/ is in the repository").to_owned()
 }
 
-/// `target/`, or where it was moved.
+/// The target folder: `target/`, or another that Cargo was told to use.
 pub(crate) fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
     let found = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
@@ -22,7 +23,7 @@ pub(crate) fn target() -> PathBuf {
 /// The `jackfield` binary under test: `JACKFIELD_BIN`, else the one built beside this test.
 ///
 /// # Panics
-/// When it is missing or older than the sources, with the command that mends it.
+/// If it is missing or older than the sources; the message names the command that builds it.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -32,10 +33,10 @@ pub fn binary() -> &'static Path {
         let exe = std::env::current_exe().expect("the test knows its own path");
         let profile = exe.ancestors().nth(2).expect("target/PROFILE/deps/EXE");
         let binary = profile.join("jackfield");
-        let mend = "run `cargo build --package jackfield` (or `cargo xtask test`) first";
-        let Some(built) = modified(&binary) else { panic!("no {}: {mend}", binary.display()) };
+        let fix = "run `cargo build --package jackfield` (or `cargo xtask test`) first";
+        let Some(built) = modified(&binary) else { panic!("no {}: {fix}", binary.display()) };
         let newest = newest_below(&root().join("host/src"));
-        assert!(built >= newest, "{} is older than host/src: {mend}", binary.display());
+        assert!(built >= newest, "{} is older than host/src: {fix}", binary.display());
         binary
     })
 }
@@ -53,19 +54,22 @@ fn newest_below(folder: &Path) -> SystemTime {
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Runs `cargo xtask` with these words.
+/// Runs `cargo xtask` with these arguments.
 ///
 /// # Panics
-/// Shows what it printed when it fails.
-pub fn xtask(words: &[&str]) {
-    run(Command::new(cargo()).arg("xtask").args(words).current_dir(root()));
+/// If it fails; the message is its output.
+pub fn xtask(arguments: &[&str]) {
+    run(Command::new(cargo()).arg("xtask").args(arguments).current_dir(root()));
 }
 
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }
 
-/// Runs a command to its end; fails the test with its output unless it succeeds.
+/// Runs a command to its end and returns its output.
+///
+/// # Panics
+/// If the command fails; the message is its output.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> String {
     let shown = format!("{command:?}");

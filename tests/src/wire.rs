@@ -1,27 +1,34 @@
-//! Just enough HTTP/1.1 on a raw socket to break it in the right place.
+//! The part of HTTP/1.1 that a scripted server needs. It works on a raw socket, so that a script
+//! can break an exchange at any byte.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 
-/// A request as it came over the wire.
+/// A request as it was received.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Method.
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Headers in their order, names as they were written.
+    /// Headers in the order received, names as received.
     pub headers: Vec<(String, String)>,
-    /// The whole body, chunks put together.
+    /// The complete body, without chunk framing.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The first header of that name, whatever its case.
+    /// The value of the first header with this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the method is POST. The connectors of the tests write by POST only.
+    #[must_use]
+    pub fn is_post(&self) -> bool {
+        self.method == "POST"
     }
 
     /// The body as text.
@@ -54,7 +61,6 @@ impl Request {
     fn read_body(&self, from: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         if let Some(length) = self.header("content-length").and_then(|text| text.parse().ok()) {
-            // Half a request is none.
             body.resize(length, 0);
             from.read_exact(&mut body)?;
             return Ok(body);
@@ -75,13 +81,13 @@ impl Request {
         }
     }
 
-    /// Sends it to another server and returns that one's answer, byte for byte.
+    /// Sends the request to another server and returns the bytes of its answer.
     pub(crate) fn forward(&self, to: &str) -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect(to)?;
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.headers {
-            let ours = ["connection", "content-length", "transfer-encoding"];
-            if !ours.contains(&name.to_ascii_lowercase().as_str()) {
+            let framing = ["connection", "content-length", "transfer-encoding"];
+            if !framing.contains(&name.to_ascii_lowercase().as_str()) {
                 head += &format!("{name}: {value}\r\n");
             }
         }
@@ -94,51 +100,52 @@ impl Request {
     }
 }
 
-/// An answer to send.
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// Status code.
     pub status: u16,
-    /// Headers beside the content length.
+    /// Headers, without the content length.
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// Takes an answer whose body ends where the bytes end apart; `None` where it is no HTTP.
+    /// Parses an answer whose body ends with the bytes; `None` if it is not HTTP.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(bytes.get(..end)?).into_owned();
         let mut lines = head.lines();
         let status = lines.next()?.split_whitespace().nth(1)?.parse().ok()?;
-        let ours = ["connection", "content-length", "transfer-encoding"];
+        let framing = ["connection", "content-length", "transfer-encoding"];
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
-        let kept = headers.filter(|(name, _)| !ours.contains(&name.to_ascii_lowercase().as_str()));
+        let kept =
+            headers.filter(|(name, _)| !framing.contains(&name.to_ascii_lowercase().as_str()));
         Some(Self { status, headers: kept.collect(), body: bytes.get(end + 4..)?.to_vec() })
     }
 
-    /// A JSON answer.
+    /// An answer with a JSON body.
     #[must_use]
     pub fn json(status: u16, body: &str) -> Self {
-        Self::new(status, body).with("content-type", "application/json")
+        Self::new(status, body).with_header("content-type", "application/json")
     }
 
-    /// An answer without further headers.
+    /// An answer without headers.
     #[must_use]
     pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self { status, headers: Vec::new(), body: body.as_ref().to_vec() }
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// As it goes over the wire.
+    /// The bytes to send.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} Scripted\r\n", self.status);

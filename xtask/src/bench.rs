@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: builds for release and measures. The benches live with the tests, in the
-//! program `bench` of `tests/`.
+//! `cargo xtask bench`: builds for release and measures. The benchmarks are in the program `bench`
+//! of `tests/`.
 
-use clap::ValueEnum;
+use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::connectors::{self, Example};
 use crate::step::{cargo, run as run_program, step};
@@ -9,22 +9,42 @@ use crate::test::{examples, test_guests};
 use crate::tools;
 use crate::workspace::Workspace;
 
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
-    /// What to measure
-    what: Bench,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Bench {
-    /// From a connector's last byte to the first event that it serves
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    /// From the last byte of a connector's file to the first event that it serves.
     Reload,
-    /// Defects created per second, with and without durability
+    /// Defects created per second, with and without durability.
     Create,
 }
 
-pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    if arguments.what == Bench::Create {
+impl Arguments {
+    pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
+        let mut bench = None;
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Value(name) if bench.is_none() => {
+                    bench = Some(name.parse_with(|name| match name {
+                        "reload" => Ok(Self::Reload),
+                        "create" => Ok(Self::Create),
+                        _ => Err("the benchmarks are `reload` and `create`"),
+                    })?);
+                }
+                other => return Err(other.unexpected()),
+            }
+        }
+        bench.ok_or_else(|| "name a benchmark: `reload` or `create`".into())
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reload => "reload",
+            Self::Create => "create",
+        }
+    }
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> anyhow::Result<()> {
+    if arguments == Arguments::Create {
         tools::debian_packages(workspace, &["libeatmydata1", "strace"])?;
     }
     connectors::build(workspace, &[Example::Redmine])?;
@@ -32,12 +52,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     step("release build (takes some minutes)", || {
         run_program(cargo(&workspace.root).args(["build", "--release", "--workspace"]), "")
     })?;
-    let what = match arguments.what {
-        Bench::Reload => "reload",
-        Bench::Create => "create",
-    };
     let mut bench = cargo(&workspace.root);
-    bench.args(["run", "--release", "--package", "jackfield-tests", "--bin", "bench", "--", what]);
+    bench.args(["run", "--release", "--package", "jackfield-tests", "--bin", "bench", "--"]);
+    bench.arg(arguments.name());
     bench.env("JACKFIELD_BIN", workspace.target.join("release/jackfield"));
     bench.env("JACKFIELD_PLUGINS", workspace.plugins());
     bench.env("JACKFIELD_GUESTS", examples(workspace));

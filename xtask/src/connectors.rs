@@ -1,28 +1,39 @@
 //! `cargo xtask connectors`: builds the example connectors into `plugins/`.
 //!
-//! A finished connector appears by rename, so that a host that watches the folder never sees half a
-//! file. What is up to date by the content of its inputs is left alone.
+//! A finished connector appears by rename, so a host that watches the folder never sees half a file.
+//! A connector whose inputs have not changed is not built again.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::ValueEnum;
+use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::step::{cargo, program, run as run_program, step};
 use crate::tools;
 use crate::workspace::Workspace;
 
-#[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Build only this one (may be repeated)
-    #[arg(long, value_name = "NAME")]
+    /// All connectors when empty.
     only: Vec<Example>,
 }
 
+impl Arguments {
+    pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
+        let mut only = Vec::new();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("only") => only.push(parser.value()?.parse_with(Example::read)?),
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(Self { only })
+    }
+}
+
 /// The example connectors, by the names of their folders in `guest-examples/`.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Example {
     Redmine,
     Javascript,
@@ -30,11 +41,11 @@ pub(crate) enum Example {
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    let all = Example::value_variants();
-    build(workspace, if arguments.only.is_empty() { all } else { &arguments.only })
+    let all = arguments.only.is_empty();
+    build(workspace, if all { &Example::ALL } else { &arguments.only })
 }
 
-/// Builds those that are not up to date.
+/// Builds the connectors that are not up to date.
 pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Result<()> {
     fs::create_dir_all(workspace.guests())?;
     for example in examples {
@@ -42,7 +53,7 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
         let plugin = workspace.plugins().join(format!("{name}.wasm"));
         let stamp = workspace.guests().join(format!("{name}.inputs"));
         let inputs = fingerprint(&[example.folder(workspace), workspace.root.join("wit")])?;
-        if plugin.exists() && fs::read_to_string(&stamp).is_ok_and(|known| known == inputs) {
+        if plugin.exists() && fs::read_to_string(&stamp).is_ok_and(|built| built == inputs) {
             println!("==> connector {name}: up to date");
             continue;
         }
@@ -56,6 +67,15 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
 }
 
 impl Example {
+    pub(crate) const ALL: [Self; 3] = [Self::Redmine, Self::Javascript, Self::Python];
+
+    fn read(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|example| example.name() == name)
+            .ok_or_else(|| format!("the connectors are {}", Self::ALL.map(Self::name).join(", ")))
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Redmine => "redmine",
@@ -68,7 +88,7 @@ impl Example {
         workspace.root.join("guest-examples").join(self.name())
     }
 
-    /// Builds the component and says where it lies.
+    /// Builds the component and returns its path.
     fn component(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
         let folder = self.folder(workspace);
         match self {
@@ -107,7 +127,7 @@ fn python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(component)
 }
 
-/// Puts a finished component in place; the host ignores names that do not end in `.wasm`.
+/// Publishes a finished component; the host ignores names that do not end in `.wasm`.
 fn publish(component: &Path, plugin: &Path) -> anyhow::Result<()> {
     let unfinished = plugin.with_extension("wasm.unfinished");
     fs::copy(component, &unfinished)
@@ -115,7 +135,7 @@ fn publish(component: &Path, plugin: &Path) -> anyhow::Result<()> {
     Ok(fs::rename(&unfinished, plugin)?)
 }
 
-/// Stands for the content of all files in these folders.
+/// A hash of the content of all files in these folders.
 fn fingerprint(folders: &[PathBuf]) -> anyhow::Result<String> {
     let mut files = vec![];
     for folder in folders {
@@ -133,12 +153,12 @@ fn fingerprint(folders: &[PathBuf]) -> anyhow::Result<String> {
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    const MADE: [&str; 3] = ["target", "node_modules", "__pycache__"];
+    const GENERATED: [&str; 3] = ["target", "node_modules", "__pycache__"];
     for entry in
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
     {
         let entry = entry?;
-        if MADE.iter().any(|made| entry.file_name() == *made) {
+        if GENERATED.iter().any(|name| entry.file_name() == *name) {
             continue;
         }
         match entry.file_type()?.is_dir() {

@@ -1,21 +1,40 @@
 //! `cargo xtask demo`: builds the host and the Redmine connector, then runs `jackfield demo`.
 
+use std::ffi::OsString;
+
+use lexopt::Parser;
+
 use crate::connectors::{self, Example};
 use crate::step::{cargo, program, run as run_program, step};
 use crate::workspace::Workspace;
 
-#[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Handed on to `jackfield demo`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
+    build_only: bool,
+    /// The arguments of `jackfield demo`.
+    rest: Vec<OsString>,
+}
+
+impl Arguments {
+    pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
+        let mut rest: Vec<OsString> = parser.raw_args()?.collect();
+        let build_only = rest.first().is_some_and(|argument| argument == "--build-only");
+        if build_only || rest.first().is_some_and(|argument| argument == "--") {
+            rest.remove(0);
+        }
+        Ok(Self { build_only, rest })
+    }
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    connectors::build(workspace, &[Example::Redmine])?;
-    step("host (the first build takes some minutes)", || {
-        run_program(cargo(&workspace.root).args(["build", "--package", "jackfield"]), "")
+    step("build of the demo", || {
+        connectors::build(workspace, &[Example::Redmine])?;
+        step("host (the first build takes some minutes)", || {
+            run_program(cargo(&workspace.root).args(["build", "--package", "jackfield"]), "")
+        })
     })?;
+    if arguments.build_only {
+        return Ok(());
+    }
     let mut demo = program(workspace.host(), &workspace.root);
-    run_program(demo.arg("demo").args(&arguments.rest), "build it by `cargo build`")
+    run_program(demo.arg("demo").args(&arguments.rest), "run `cargo build --package jackfield`")
 }

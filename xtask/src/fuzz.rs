@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: builds the fuzz targets of `tests/fuzz` and runs them one after the other.
 //!
-//! Never writes into the committed corpus: it is read as seeds, and what a run finds goes below
-//! `target/fuzz`. An input that fails stays in `tests/fuzz/artifacts`, with the command that repeats it.
+//! Never writes into the committed corpus: it is read as seeds; new inputs go below `target/fuzz`.
+//! An input that fails is kept in `tests/fuzz/artifacts`; the command that repeats it is printed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,33 +9,47 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
-use clap::ValueEnum;
+use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::step::{cargo, program, run as run_program, step};
 use crate::test::{examples, test_guests};
 use crate::workspace::Workspace;
 
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
-/// One input that takes longer has found something, on slow machines too.
+/// An input that takes longer counts as a failure. The limit leaves room for slow machines.
 const INPUT_SECONDS_MAX: u32 = 60;
 const MEMORY_MIB_MAX: u32 = 4_096;
-/// Guests small enough to be mutated with some speed.
+/// Guests that are small enough for fast mutation.
 const GUEST_SEEDS: [&str; 2] = ["spin.wasm", "memory_bomb.wasm"];
 
-#[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long each target runs
-    #[arg(long, value_name = "N", default_value_t = 600)]
     seconds: u32,
-    /// Run only this one
+    /// All targets when absent.
     target: Option<Target>,
-    /// Run only this input, one that failed before
-    #[arg(requires = "target")]
+    /// Only this input of the target.
     input: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
+impl Arguments {
+    pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
+        let mut arguments = Self { seconds: 600, target: None, input: None };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("seconds") => arguments.seconds = parser.value()?.parse()?,
+                Arg::Value(name) if arguments.target.is_none() => {
+                    arguments.target = Some(name.parse_with(Target::read)?);
+                }
+                Arg::Value(input) if arguments.input.is_none() => {
+                    arguments.input = Some(input.into());
+                }
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
     WebhookBody,
     AdminJson,
@@ -48,21 +62,21 @@ enum Target {
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
     let one = arguments.target.as_slice();
-    let targets = if one.is_empty() { Target::value_variants() } else { one };
+    let targets = if one.is_empty() { &Target::ALL } else { one };
     if targets.contains(&Target::ComponentMutated) {
         test_guests(workspace)?;
     }
     let folder = workspace.target.join("fuzz");
     build(workspace, &folder, arguments.target)?;
-    let place = Place { folder: &folder, programs: programs(workspace, &folder)?, workspace };
+    let folders = Folders { folder: &folder, programs: programs(workspace, &folder)?, workspace };
     if let (Some(target), Some(input)) = (arguments.target, &arguments.input) {
-        let mut again = place.program(target)?;
+        let mut again = folders.program(target)?;
         return run_program(again.arg(fs::canonicalize(input).context("no such input")?), "");
     }
     let mut failed = vec![];
     for target in targets {
         step(&format!("fuzz {} for {} s", target.name(), arguments.seconds), || {
-            failed.extend(place.fuzz(*target, arguments.seconds)?);
+            failed.extend(folders.fuzz(*target, arguments.seconds)?);
             Ok(())
         })?;
     }
@@ -72,17 +86,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     bail!("some inputs fail; repeat each by its command:\n{}", failed.join("\n"))
 }
 
-/// Instruments everything, the host included. The flags are cargo-fuzz's; without a sanitizer none of them
-/// asks for a nightly compiler, and the host has hardly any unsafe code for one to watch.
+/// Builds everything with instrumentation, the host included. Without a sanitizer, a stable compiler
+/// is enough; the host has hardly any unsafe code that a sanitizer could check.
 fn build(workspace: &Workspace, folder: &Path, target: Option<Target>) -> anyhow::Result<()> {
     let crate_folder = workspace.root.join("tests/fuzz");
     let tools = cargo_fuzz(workspace)?;
     step("fuzz targets (the first build takes some minutes)", || {
-        // cargo-fuzz knows no --locked; this fails where the lock file does not fit.
+        // cargo-fuzz has no --locked; this fails when the lock file is not up to date.
         run_program(cargo(&crate_folder).args(["fetch", "--locked"]), "")?;
         let mut build = program(tools.join("cargo-fuzz"), &crate_folder);
         build.args(["build", "--fuzz-dir", ".", "--release", "--sanitizer", "none"]);
-        // More units than cargo-fuzz's one: they compile at once.
+        // cargo-fuzz's default is one unit; 16 compile in parallel.
         build.args(["--codegen-units", "16", "--target-dir"]).arg(folder);
         run_program(build.args(target.map(Target::name)), "")
     })
@@ -98,20 +112,47 @@ fn cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     }
     step(&format!("cargo install {wanted}"), || {
         let mut install = cargo(&workspace.root);
-        install.args(["install", "cargo-fuzz", "--version", CARGO_FUZZ_VERSION, "--locked"]);
+        install.args([
+            "install",
+            "cargo-fuzz",
+            "--version",
+            CARGO_FUZZ_VERSION,
+            "--locked",
+            "--debug",
+        ]);
         run_program(install.arg("--root").arg(&tools), "")
     })?;
     Ok(binaries)
 }
 
-/// Where cargo puts programs that are built for a target by its name, as cargo-fuzz asks for it.
+/// The folder of programs that are built with `--target`, as cargo-fuzz does.
 fn programs(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let mut ask = program("rustc", &workspace.root);
-    let answer = ask.args(["--print", "host-tuple"]).output().context("cannot run rustc")?;
+    let answer = ask
+        .args(["--print", "host-tuple"])
+        .output()
+        .context("cannot run rustc: install Rust from https://rustup.rs")?;
     Ok(folder.join(String::from_utf8(answer.stdout)?.trim()).join("release"))
 }
 
 impl Target {
+    const ALL: [Self; 7] = [
+        Self::WebhookBody,
+        Self::AdminJson,
+        Self::Config,
+        Self::SettingsSchema,
+        Self::GuestRequest,
+        Self::ComponentSmith,
+        Self::ComponentMutated,
+    ];
+
+    fn read(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|target| target.name() == name)
+            .ok_or_else(|| format!("the targets are {}", Self::ALL.map(Self::name).join(", ")))
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::WebhookBody => "webhook_body",
@@ -124,7 +165,7 @@ impl Target {
         }
     }
 
-    /// Longest input, bytes: room for what is worth reading, and no more to mutate.
+    /// Longest input, in bytes. Longer inputs make mutation slower and find no more.
     fn input_bytes_max(self) -> u32 {
         match self {
             Self::ComponentMutated => 72 * 1024,
@@ -133,18 +174,18 @@ impl Target {
     }
 }
 
-/// Where a run finds its programs and leaves its files.
-struct Place<'a> {
+/// The folders of a run.
+struct Folders<'a> {
     workspace: &'a Workspace,
     folder: &'a Path,
     programs: PathBuf,
 }
 
-impl Place<'_> {
-    /// A target's program with its limits, and a folder of its own for temporary files.
+impl Folders<'_> {
+    /// The command that runs a target with its limits and its own folder for temporary files.
     fn program(&self, target: Target) -> anyhow::Result<Command> {
         let temporary = self.folder.join("tmp").join(target.name());
-        // The fuzzer ends without unwinding, so nothing that it made there was removed.
+        // The fuzzer exits without unwinding, so its last run left its temporary files.
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
@@ -156,7 +197,7 @@ impl Place<'_> {
         Ok(program)
     }
 
-    /// Runs a target for so long; gives the commands that repeat what failed.
+    /// Runs a target; returns the command that repeats a failed input, if one failed.
     fn fuzz(&self, target: Target, seconds: u32) -> anyhow::Result<Option<String>> {
         let name = target.name();
         let found = self.folder.join("corpus").join(name);
@@ -168,11 +209,14 @@ impl Place<'_> {
         fuzz.arg(format!("-max_len={}", target.input_bytes_max()));
         fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
         fuzz.arg("-print_final_stats=1");
-        // The first folder is written to, the others are read.
+        // libFuzzer writes to the first folder and only reads the others.
         fuzz.arg(found).args(self.seeds(target)?);
-        let mut running = fuzz.stderr(Stdio::piped()).spawn().context("the target is not built")?;
+        let mut running = fuzz
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("the fuzz target is not built; run `cargo xtask fuzz`")?;
         let output = running.stderr.take().context("the target has no output")?;
-        let input = shown(BufReader::new(output), &artifacts)?;
+        let input = print_output(BufReader::new(output), &artifacts)?;
         let status = running.wait()?;
         if status.success() {
             return Ok(None);
@@ -197,20 +241,20 @@ impl Place<'_> {
     }
 }
 
-/// Lines of which there are hundreds: each new input and function, and the words of the dictionary that
-/// the fuzzer made itself.
-fn is_chatter(line: &str) -> bool {
+/// Lines that are printed hundreds of times: new inputs, new functions, words that libFuzzer added to
+/// its dictionary.
+fn is_noise(line: &str) -> bool {
     let is_input = line.contains("\tNEW ") || line.contains("\tREDUCE");
     let is_word = line.starts_with('"') && line.contains(" # Uses: ");
     (line.starts_with('#') && is_input) || is_word || line.starts_with("\tNEW_FUNC")
 }
 
-/// Shows a fuzzer's output without its chatter; gives the name of the input that failed.
-fn shown(output: impl BufRead, artifacts: &Path) -> anyhow::Result<Option<String>> {
+/// Prints a fuzzer's output without noise; returns the name of the input that failed.
+fn print_output(output: impl BufRead, artifacts: &Path) -> anyhow::Result<Option<String>> {
     let mut failed = None;
     for line in output.split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        if !is_chatter(&line) {
+        if !is_noise(&line) {
             println!("    {line}");
         }
         let written = line.split_once("Test unit written to ").map(|(_, path)| Path::new(path));

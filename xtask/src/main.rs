@@ -1,8 +1,9 @@
-//! The project's own commands, `cargo xtask …`. Each lives in the file of its name; `workspace`
-//! knows where things are, `step` runs programs visibly, `tools` finds and installs what they need.
+//! The project's own commands: `cargo xtask COMMAND`. Each command is in the file of its name;
+//! `workspace` knows the folders, `step` runs programs and prints their time, `tools` installs what
+//! they need.
 //!
-//! Never installs anything into the user's home: what npm, PyPI and cargo give goes below `target/`.
-//! Two exceptions, each announced: a missing Rust target (rustup) and Debian packages (tests only).
+//! Never installs into the user's home: packages of npm, PyPI and cargo go below `target/`. There
+//! are two exceptions, each printed: a missing Rust target (rustup) and Debian packages (tests only).
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -15,35 +16,41 @@ mod test;
 mod tools;
 mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::{Context, bail};
+use lexopt::{Arg, Parser};
 
 use workspace::Workspace;
 
-#[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Jackfield's own commands")]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
+const HELP: &str = "\
+The project's own commands
 
-#[derive(Subcommand)]
-enum Command {
-    /// Build the example connectors into plugins/
-    Connectors(connectors::Arguments),
-    /// Build the host and the Redmine connector, then run `jackfield demo`
-    Demo(demo::Arguments),
-    /// Install what the tests need, build everything, run all tests
-    Test(test::Arguments),
-    /// Install cargo-fuzz, build the fuzz targets, run them
-    Fuzz(fuzz::Arguments),
-    /// Measure (release build)
-    Bench(bench::Arguments),
-}
+Usage: cargo xtask COMMAND
+
+Commands:
+  demo [--build-only] [ARGUMENT]...
+        Build the host and the Redmine connector, then run `jackfield demo` with the arguments
+        --build-only    Only build, and print the time
+  test [--long] [FILTER]
+        Install what the tests need, build everything, run all tests or those whose name
+        contains FILTER
+        --long          Run the long rounds (200 rounds, 30 minutes) instead of the short ones
+  connectors [--only NAME]...
+        Build the example connectors into plugins/
+        --only NAME     Build only this one: redmine, javascript or python
+  fuzz [--seconds N] [TARGET [INPUT]]
+        Install cargo-fuzz, build the fuzz targets and run all of them, or TARGET
+        --seconds N     How long each target runs (default 600)
+        INPUT           Run only this input, one that failed before
+  bench reload|create
+        Build for release and measure: `reload`, from the last byte of a connector's file to the
+        first event that it serves; `create`, defects created per second
+";
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("xtask: {error:#}");
@@ -52,13 +59,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run() -> anyhow::Result<()> {
+    // What follows `--` belongs to the program that the command runs.
+    let own: Vec<OsString> =
+        std::env::args_os().skip(1).take_while(|argument| argument != "--").collect();
+    if own.is_empty() || own.iter().any(|argument| argument == "--help" || argument == "-h") {
+        print!("{HELP}");
+        return Ok(());
+    }
     let workspace = Workspace::locate()?;
-    match command {
-        Command::Connectors(arguments) => connectors::run(&workspace, &arguments),
-        Command::Demo(arguments) => demo::run(&workspace, &arguments),
-        Command::Test(arguments) => test::run(&workspace, &arguments),
-        Command::Fuzz(arguments) => fuzz::run(&workspace, &arguments),
-        Command::Bench(arguments) => bench::run(&workspace, &arguments),
+    let mut parser = Parser::from_env();
+    let Some(Arg::Value(command)) = parser.next()? else {
+        bail!("the first argument must be a command; run `cargo xtask --help`");
+    };
+    let arguments = "wrong arguments; run `cargo xtask --help`";
+    match command.to_string_lossy().as_ref() {
+        "bench" => bench::run(&workspace, bench::Arguments::parse(&mut parser).context(arguments)?),
+        "connectors" => connectors::run(
+            &workspace,
+            &connectors::Arguments::parse(&mut parser).context(arguments)?,
+        ),
+        "demo" => demo::run(&workspace, &demo::Arguments::parse(&mut parser).context(arguments)?),
+        "fuzz" => fuzz::run(&workspace, &fuzz::Arguments::parse(&mut parser).context(arguments)?),
+        "test" => test::run(&workspace, &test::Arguments::parse(&mut parser).context(arguments)?),
+        unknown => bail!("there is no command {unknown:?}; run `cargo xtask --help`"),
     }
 }

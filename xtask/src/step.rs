@@ -1,4 +1,4 @@
-//! Runs programs where a person can see it: what runs, its output as it comes, how long it took.
+//! Runs programs and prints what runs, its output as it arrives, and how long it took.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-/// Announces a step, does it, says how long it took.
+/// Prints the name of a step, runs it, prints how long it took.
 pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     println!("==> {what}");
     let start = Instant::now();
@@ -16,15 +16,15 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> a
     Ok(done)
 }
 
-/// A program to run in a folder.
+/// A command that runs a program in a folder.
 pub(crate) fn program(name: impl AsRef<OsStr>, folder: &Path) -> Command {
     let mut command = Command::new(name);
     command.current_dir(folder);
     command
 }
 
-/// The cargo that runs us, without what it told us of ourselves: build scripts that look at those variables
-/// would run again, and with them half of the dependencies.
+/// The cargo that runs xtask, without the variables that it set for xtask: build scripts that read them
+/// would run again, and half of the dependencies would be rebuilt.
 pub(crate) fn cargo(folder: &Path) -> Command {
     let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder);
     for (name, _) in std::env::vars_os() {
@@ -36,7 +36,7 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     cargo
 }
 
-/// Runs a program to its end, its output streamed. `fix` says what to do where it cannot be started.
+/// Runs a program to its end and streams its output. `fix` says what to do when it cannot be started.
 pub(crate) fn run(command: &mut Command, fix: &str) -> anyhow::Result<()> {
     let name = command.get_program().to_owned();
     let status =

@@ -4,26 +4,40 @@ use crate::connectors::{self, Example};
 use crate::step::{cargo, run as run_program, step};
 use crate::tools;
 use crate::workspace::Workspace;
-use clap::ValueEnum;
+use lexopt::{Arg, Parser, ValueExt as _};
 
-/// The real tracker of the tests, what shows the order of the host's system calls, and what gives a test
-/// a network of its own.
+/// Redmine as the real tracker, strace to check the order of the host's system calls, iproute2 to give a
+/// test its own network.
 const DEBIAN_PACKAGES: [&str; 5] = ["redmine", "redmine-sqlite", "puma", "strace", "iproute2"];
 
-#[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// More rounds in the tests that kill, race and soak
-    #[arg(long)]
+    /// Run the long rounds of the tests that kill, race and soak.
     long: bool,
-    /// Run only tests whose name contains this
+    /// Run only tests whose name contains this.
     filter: Option<String>,
+}
+
+impl Arguments {
+    pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
+        let mut arguments = Self { long: false, filter: None };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("long") => arguments.long = true,
+                Arg::Value(filter) if arguments.filter.is_none() => {
+                    arguments.filter = Some(filter.string()?);
+                }
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(arguments)
+    }
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
     tools::debian_packages(workspace, &DEBIAN_PACKAGES)?;
-    connectors::build(workspace, Example::value_variants())?;
+    connectors::build(workspace, &Example::ALL)?;
     test_guests(workspace)?;
-    // With the tests' own dependencies in the same build, so that nothing is built twice.
+    // One build of everything, so that no dependency is built twice with different features.
     step("host and tests (the first build takes some minutes)", || {
         run_program(
             cargo(&workspace.root).args(["build", "--workspace", "--lib", "--bins", "--tests"]),
@@ -43,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     })
 }
 
-/// Builds the guests of one purpose each that the tests run.
+/// Builds the guests that the tests run; each has one purpose.
 pub(crate) fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.root.join("tests/guests");
     if !folder.is_dir() {
@@ -63,7 +77,7 @@ pub(crate) fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     })
 }
 
-/// Where they are then.
+/// The folder of the test guests.
 pub(crate) fn examples(workspace: &Workspace) -> std::path::PathBuf {
     workspace.guests().join(tools::WASM_TARGET).join("release/examples")
 }

@@ -1,5 +1,5 @@
-//! Finds what the commands need and installs what is missing: below `target/` where that is
-//! possible, else with a line that says what is installed and how.
+//! Finds the tools that the commands need and installs missing ones: below `target/` where possible,
+//! otherwise after printing what is installed and how.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ pub(crate) const NODE_FIX: &str = "install Node.js 20 or later with npm (Debian:
 pub(crate) const PYTHON_FIX: &str =
     "install Python 3.10 or later with venv (Debian: python3 python3-venv)";
 
-/// Adds the guests' target to the toolchain where it is missing (rustup does not where
-/// `RUSTUP_AUTO_INSTALL=0`).
+/// Adds the guests' target to the toolchain if it is missing (with `RUSTUP_AUTO_INSTALL=0`, rustup does
+/// not add it).
 pub(crate) fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
     let mut ask = program("rustc", &workspace.root);
     ask.args(["--print", "target-libdir", "--target", WASM_TARGET]);
@@ -26,42 +26,43 @@ pub(crate) fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
         return Ok(());
     }
     step(&format!("rustup target add {WASM_TARGET}"), || {
-        let fix =
-            format!("this Rust is not rustup's; install its standard library of {WASM_TARGET}");
+        let fix = format!(
+            "Rust was not installed by rustup; install its standard library for {WASM_TARGET}"
+        );
         run(program("rustup", &workspace.root).args(["target", "add", WASM_TARGET]), &fix)
     })
 }
 
-/// Installs what `package-lock.json` pins; gives the `node_modules` folder.
+/// Installs the packages of `package-lock.json`; returns the `node_modules` folder.
 pub(crate) fn node_modules(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let here = workspace.guests().join("javascript");
-    let modules = here.join("node_modules");
+    let install_folder = workspace.guests().join("javascript");
+    let modules = install_folder.join("node_modules");
     let lock = fs::read(folder.join("package-lock.json"))?;
     let installed = modules.join("jackfield-installed.lock");
-    if fs::read(&installed).is_ok_and(|known| known == lock) {
+    if fs::read(&installed).is_ok_and(|done| done == lock) {
         return Ok(modules);
     }
     step("npm install", || {
-        fs::create_dir_all(&here)?;
+        fs::create_dir_all(&install_folder)?;
         for file in ["package.json", "package-lock.json"] {
-            fs::copy(folder.join(file), here.join(file))?;
+            fs::copy(folder.join(file), install_folder.join(file))?;
         }
-        // Not `npm ci`: it insists on optional packages of platforms that were never published.
-        let mut install = program("npm", &here);
+        // Not `npm ci`: it requires optional packages of other platforms that were never published.
+        let mut install = program("npm", &install_folder);
         run(install.args(["install", "--no-save", "--no-fund", "--no-audit"]), NODE_FIX)?;
         Ok(fs::write(&installed, &lock)?)
     })?;
     Ok(modules)
 }
 
-/// Installs what `requirements.txt` pins into a virtual environment; gives its folder of programs.
+/// Installs the packages of `requirements.txt` into a virtual environment; returns its `bin` folder.
 pub(crate) fn python_venv(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let venv = workspace.guests().join("python");
     let requirements = folder.join("requirements.txt");
     let wanted = fs::read(&requirements)?;
     let installed = venv.join("jackfield-installed.txt");
     let binaries = venv.join("bin");
-    if fs::read(&installed).is_ok_and(|known| known == wanted) {
+    if fs::read(&installed).is_ok_and(|done| done == wanted) {
         return Ok(binaries);
     }
     step("pip install", || {
@@ -75,7 +76,7 @@ pub(crate) fn python_venv(workspace: &Workspace, folder: &Path) -> anyhow::Resul
     Ok(binaries)
 }
 
-/// Installs Debian packages where any is missing: as root, or by sudo without a question.
+/// Installs missing Debian packages, as root or with sudo; sudo must not ask for a password.
 pub(crate) fn debian_packages(workspace: &Workspace, packages: &[&str]) -> anyhow::Result<()> {
     let missing: Vec<_> =
         packages.iter().copied().filter(|package| !is_installed(package)).collect();
@@ -83,7 +84,7 @@ pub(crate) fn debian_packages(workspace: &Workspace, packages: &[&str]) -> anyho
         return Ok(());
     }
     let wanted = missing.join(" ");
-    let fix = format!("the tests need these Debian packages, install them yourself: {wanted}");
+    let fix = format!("the tests need Debian packages; install them: apt-get install {wanted}");
     let root = is_root()?;
     let apt = |arguments: &[&str]| {
         let mut command = program(if root { "env" } else { "sudo" }, &workspace.root);

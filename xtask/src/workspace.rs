@@ -1,4 +1,4 @@
-//! Where things are.
+//! The folders of the checkout.
 
 use std::path::{Path, PathBuf};
 
@@ -8,32 +8,32 @@ use anyhow::Context;
 pub(crate) struct Workspace {
     /// The checkout itself.
     pub(crate) root: PathBuf,
-    /// Cargo's target folder, wherever the user has put it.
+    /// Cargo's target folder, also when `CARGO_TARGET_DIR` changes it.
     pub(crate) target: PathBuf,
 }
 
 impl Workspace {
-    /// Finds them from what cargo tells a program that it runs.
+    /// Finds the folders by the environment that cargo sets.
     pub(crate) fn locate() -> anyhow::Result<Self> {
         let manifest =
             std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
-        let root = Path::new(&manifest).parent().context("xtask/ stands in no folder")?.to_owned();
+        let root = Path::new(&manifest).parent().context("xtask/ has no parent folder")?.to_owned();
         let program = std::env::current_exe()?;
         let target = program.ancestors().nth(2).context("the target folder is missing")?.to_owned();
         Ok(Self { root, target })
     }
 
-    /// Where connectors are built; all guests share it, so that they share their dependencies.
+    /// Where connectors are built. All guests share it, so they share their dependencies.
     pub(crate) fn guests(&self) -> PathBuf {
         self.target.join("guests")
     }
 
-    /// The folder that a host watches.
+    /// The folder that the host watches.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.root.join("plugins")
     }
 
-    /// The host's program, of the dev profile.
+    /// The host's program, built with the dev profile.
     pub(crate) fn host(&self) -> PathBuf {
         self.target.join("debug/jackfield")
     }

@@ -1,7 +1,7 @@
-//! Redmine's REST API: addresses, requests, and what each failure means.
+//! A client for Redmine's REST API.
 //!
-//! Knows no failed test. Every failure becomes one of the contract's errors in [`exchange`] and
-//! [`refused`], nowhere else.
+//! This file alone sends requests and turns failures into the contract's errors. It never sees a
+//! failed test.
 
 use form_urlencoded::Serializer;
 use serde::Deserialize;
@@ -10,57 +10,23 @@ use serde_json::Value;
 
 use crate::bindings::jackfield::connector::http::{self, HttpError, Method, Request, Response};
 use crate::bindings::jackfield::connector::model::Error;
+use crate::model::{Named, Project, User};
 use crate::settings::Settings;
 
-/// Seconds to wait where Redmine (or what stands before it) asks to wait but does not say how long.
+/// Seconds to wait when Redmine, or a proxy in front of it, answers 429 without a Retry-After.
 const DEFAULT_RETRY_SECONDS: u32 = 60;
 
-/// One Redmine.
 pub struct Client {
-    url: String,
-}
-
-/// Something with a number and a name: a tracker, a priority, a custom field.
-#[derive(Deserialize)]
-pub struct Named {
-    pub id: u64,
-    pub name: String,
-}
-
-#[derive(Deserialize)]
-pub struct Project {
-    pub identifier: String,
-    pub name: String,
-    #[serde(default)]
-    pub trackers: Vec<Named>,
-}
-
-#[derive(Deserialize)]
-pub struct User {
-    pub login: String,
-    firstname: String,
-    lastname: String,
-}
-
-impl Named {
-    /// Whether a person means this one.
-    pub fn is(&self, name: &str) -> bool {
-        self.name.to_lowercase() == name.to_lowercase()
-    }
-}
-
-impl User {
-    pub fn name(&self) -> String {
-        format!("{} {}", self.firstname, self.lastname)
-    }
+    /// Redmine's start page, without a trailing slash.
+    base_url: String,
 }
 
 impl Client {
     pub fn new(settings: &Settings) -> Self {
-        Self { url: settings.url.clone() }
+        Self { base_url: settings.url.clone() }
     }
 
-    /// Whose API key it is.
+    /// Returns the user of the API key. Fails if the key is wrong, unlike most other requests.
     pub fn current_user(&self) -> Result<User, Error> {
         #[derive(Deserialize)]
         struct Answer {
@@ -69,7 +35,7 @@ impl Client {
         self.get("/users/current.json", &[]).map(|Answer { user }| user)
     }
 
-    /// A project with its trackers.
+    /// Returns a project and its trackers.
     pub fn project(&self, identifier: &str) -> Result<Project, Error> {
         #[derive(Deserialize)]
         struct Answer {
@@ -79,7 +45,7 @@ impl Client {
         self.get(&path, &[("include", "trackers")]).map(|Answer { project }| project)
     }
 
-    /// The first hundred projects that the user can see.
+    /// Returns the first hundred projects that the user can see.
     pub fn projects(&self) -> Result<Vec<Project>, Error> {
         #[derive(Deserialize)]
         struct Answer {
@@ -88,7 +54,7 @@ impl Client {
         self.get("/projects.json", &[("limit", "100")]).map(|Answer { projects }| projects)
     }
 
-    /// All trackers.
+    /// Returns the trackers of all projects.
     pub fn trackers(&self) -> Result<Vec<Named>, Error> {
         #[derive(Deserialize)]
         struct Answer {
@@ -97,7 +63,7 @@ impl Client {
         self.get("/trackers.json", &[]).map(|Answer { trackers }| trackers)
     }
 
-    /// The custom fields of issues. Redmine tells only administrators.
+    /// Returns the custom fields of issues. Redmine shows this list only to administrators.
     pub fn issue_custom_fields(&self) -> Result<Vec<Named>, Error> {
         #[derive(Deserialize)]
         struct Field {
@@ -110,12 +76,13 @@ impl Client {
             custom_fields: Vec<Field>,
         }
         let Answer { custom_fields } = self.get("/custom_fields.json", &[])?;
-        let of_issues = custom_fields.into_iter().filter(|field| field.customized_type == "issue");
-        Ok(of_issues.map(|field| field.named).collect())
+        let issue_fields =
+            custom_fields.into_iter().filter(|field| field.customized_type == "issue");
+        Ok(issue_fields.map(|field| field.named).collect())
     }
 
-    /// How many issues of a page (`/projects/qa/issues`) the filters let through.
-    pub fn total(&self, page: &str, filters: &[(&str, &str)]) -> Result<u64, Error> {
+    /// Counts the issues on a page such as `/projects/qa/issues` that match all filters.
+    pub fn count_issues(&self, page: &str, filters: &[(&str, &str)]) -> Result<u64, Error> {
         #[derive(Deserialize)]
         struct Answer {
             total_count: u64,
@@ -124,19 +91,19 @@ impl Client {
         self.get(&format!("{page}.json"), &query).map(|Answer { total_count }| total_count)
     }
 
-    /// Reads `path`.
     pub fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, Error> {
         self.exchange(Method::Get, path, query, None)
     }
 
-    /// Posts `body` to `path`. To the host a POST is a write, so it is journalled before it leaves.
+    /// Posts `body` as JSON. The host treats a POST as a write: it stores durably that the write is
+    /// about to be sent before the first byte leaves.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Error> {
         self.exchange(Method::Post, path, &[], Some(body.to_string().into_bytes()))
     }
 
-    /// An absolute address, also of pages for people.
+    /// Returns an absolute address, for requests and for links that people open.
     pub fn address(&self, path: &str, query: &[(&str, &str)]) -> String {
-        let mut address = format!("{}{path}", self.url);
+        let mut address = format!("{}{path}", self.base_url);
         if !query.is_empty() {
             address.push('?');
             address.push_str(&Serializer::new(String::new()).extend_pairs(query).finish());
@@ -164,46 +131,54 @@ impl Client {
                 Error::Internal(why)
             }
         })?;
-        match response.status {
-            200..=299 => serde_json::from_slice(&response.body).map_err(|why| {
-                Error::Unavailable(format!("{path} answered something that is not its JSON ({why}); is this Redmine's address?"))
-            }),
-            _ => Err(refused(path, &response)),
+        if !(200..300).contains(&response.status) {
+            return Err(error_of(path, &response));
         }
+        serde_json::from_slice(&response.body).map_err(|error| {
+            Error::Unavailable(format!(
+                "the answer to {path} is not the expected JSON ({error}); check that the setting \
+                 `url` is the address of a Redmine"
+            ))
+        })
     }
 }
 
-/// What an answer other than success means.
-fn refused(path: &str, response: &Response) -> Error {
+/// Turns an answer without success into an error that says what to do.
+fn error_of(path: &str, response: &Response) -> Error {
     let status = response.status;
-    let said = format!("Redmine answered {status} to {path}");
+    let answered = format!("Redmine answered {status} to {path}");
     match status {
         401 => Error::Unauthorized(format!(
-            "{said}: the API key is wrong, or the REST API is off (Administration, Settings, API)"
+            "{answered}: the API key is wrong, or the REST API is disabled (see Administration, \
+             Settings, API)"
         )),
-        403 => Error::Unauthorized(format!("{said}: the user of the API key may not do this")),
+        403 => Error::Unauthorized(format!(
+            "{answered}: the user of the API key does not have the right to do this"
+        )),
         404 => Error::Rejected(format!(
-            "{said}: it is not there, or the user of the API key may not see it"
+            "{answered}: it does not exist, or the user of the API key cannot see it"
         )),
-        422 => Error::Rejected(own_words(&response.body).unwrap_or(said)),
+        422 => Error::Rejected(error_messages(&response.body).unwrap_or(answered)),
         429 => Error::RateLimited(retry_after(response)),
-        500..=599 => Error::Unavailable(said),
+        500..=599 => Error::Unavailable(answered),
         300..=399 => Error::Rejected(match header(response, "location") {
-            Some(location) => format!("{said}: it moved to {location}; mend the setting `url`"),
-            None => said,
+            Some(location) => {
+                format!("{answered} and redirects to {location}; correct the setting `url`")
+            }
+            None => answered,
         }),
-        _ => Error::Rejected(said),
+        _ => Error::Rejected(answered),
     }
 }
 
-/// The messages of a 422: `{"errors":["Subject cannot be blank"]}`.
-fn own_words(body: &[u8]) -> Option<String> {
+/// Reads the messages of a 422 answer: `{"errors":["Subject cannot be blank"]}`.
+fn error_messages(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Answer {
         errors: Vec<String>,
     }
     let Answer { errors } = serde_json::from_slice(body).ok()?;
-    Some(errors.join("; ")).filter(|words| !words.is_empty())
+    Some(errors.join("; ")).filter(|messages| !messages.is_empty())
 }
 
 fn retry_after(response: &Response) -> u32 {

@@ -1,15 +1,16 @@
-//! What an issue of ours looks like: its text, where its marker stands, how it is found again.
+//! The issue of a failed test: its text, where its marker is stored, and how it is found again.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bindings::jackfield::connector::log::{self, Level};
 use crate::bindings::jackfield::connector::model::{Defect, Error, FailedTest};
-use crate::client::{Client, Named};
+use crate::client::Client;
+use crate::model::Named;
 use crate::priorities::Priorities;
 use crate::settings::Settings;
 
-/// Redmine's longest subject, in characters.
+/// The longest subject that Redmine accepts, in characters.
 const SUBJECT_CHARS_MAX: usize = 255;
 
 #[derive(Deserialize)]
@@ -23,7 +24,7 @@ struct Issue {
     custom_fields: Vec<CustomField>,
 }
 
-/// What is left out is Redmine's to choose.
+/// Redmine applies its own default to each field that is absent.
 #[derive(Serialize)]
 struct NewIssue<'a> {
     project_id: &'a str,
@@ -39,14 +40,14 @@ struct NewIssue<'a> {
 #[derive(Serialize, Deserialize)]
 struct CustomField {
     id: u64,
-    /// A text; a list of texts in a field with several values.
+    /// A text, or a list of texts if the field allows several values.
     #[serde(default)]
     value: Value,
 }
 
-/// Creates the issue of a failed test.
+/// Creates the issue of a failed test. Everything that may fail comes before the one write.
 pub fn create(
-    redmine: &Client,
+    client: &Client,
     settings: &Settings,
     test: &FailedTest,
     marker: &str,
@@ -55,13 +56,13 @@ pub fn create(
     struct Answer {
         issue: Issue,
     }
-    let field = settings.marker_field()?;
+    let field = settings.marker_field_id()?;
     let tracker_id = match settings.tracker {
-        Some(_) => settings.tracker_id(&redmine.project(&settings.project)?)?,
+        Some(_) => settings.tracker_id(&client.project(&settings.project)?)?,
         None => None,
     };
     let priority_id = match &settings.priority {
-        Some(name) => Some(Priorities::fetch(redmine)?.id(name)?),
+        Some(name) => Some(Priorities::fetch(client)?.id(name)?),
         None => None,
     };
     let issue = NewIssue {
@@ -75,48 +76,54 @@ pub fn create(
             .map(|id| CustomField { id, value: marker.into() })
             .collect(),
     };
-    let Answer { issue } = redmine.post("/issues.json", &json!({ "issue": issue }))?;
-    // The issue is there, so this is no error any more; but a person should know.
-    if !issue.carries(marker, field) {
+    let Answer { issue } = client.post("/issues.json", &json!({ "issue": issue }))?;
+    // The issue exists now, so a missing marker must not become an error. Tell the person instead.
+    if !issue.contains(marker, field) {
         log::log(
             Level::Error,
-            "the issue did not take the marker: is the setting `marker-field` a \
-            field of this project and tracker, and may this user edit it?",
+            "Redmine did not store the marker: check that the setting `marker-field` is a field \
+             of this project and tracker, and that the user of the API key may edit it",
         );
     }
-    Ok(issue.into_defect(redmine))
+    Ok(issue.into_defect(client))
 }
 
-/// The issue that carries the marker, open or closed, in whatever project it is by now.
-pub fn find(redmine: &Client, settings: &Settings, marker: &str) -> Result<Option<Defect>, Error> {
+/// Finds the issue that contains the marker, open or closed, in any project.
+pub fn find(client: &Client, settings: &Settings, marker: &str) -> Result<Option<Defect>, Error> {
     #[derive(Deserialize)]
     struct Answer {
         issues: Vec<Issue>,
     }
-    let field = settings.marker_field()?;
+    let field = settings.marker_field_id()?;
     let (filter, value) = match field {
         Some(id) => (format!("cf_{id}"), marker.to_owned()),
         None => ("description".to_owned(), format!("~{marker}")),
     };
     let query = [("status_id", "*"), ("sort", "id"), ("limit", "5"), (&filter, &value)];
-    let Answer { issues } = redmine.get("/issues.json", &query)?;
+    let Answer { issues } = client.get("/issues.json", &query)?;
     if issues.is_empty() {
-        // Redmine serves a wrong key as a stranger, who may see nothing where there is something.
-        redmine.current_user()?;
+        // With a wrong API key, Redmine answers as if to an anonymous visitor, who may see nothing.
+        client.current_user()?;
         return Ok(None);
     }
-    // Redmine ignores a filter that it does not know and returns every issue there is.
-    match issues.into_iter().find(|issue| issue.carries(marker, field)) {
-        Some(issue) => Ok(Some(issue.into_defect(redmine))),
-        None => Err(Error::Unsupported(format!(
-            "this Redmine cannot search by `{filter}`: a custom field must be of issues, visible \
-             to the user of the API key, and marked \"Used as a filter\""
-        ))),
+    // Redmine ignores a filter that it does not know, and returns all issues.
+    match issues.into_iter().find(|issue| issue.contains(marker, field)) {
+        Some(issue) => Ok(Some(issue.into_defect(client))),
+        None => Err(Error::Unsupported(match field {
+            Some(id) => format!(
+                "this Redmine cannot search by the custom field {id} (setting `marker-field`): it \
+                 must belong to issues, be visible to the user of the API key, and be marked \
+                 \"Used as a filter\""
+            ),
+            None => "this Redmine cannot search in descriptions; store the marker in a custom \
+                     field instead (setting `marker-field`)"
+                .to_owned(),
+        })),
     }
 }
 
 impl Issue {
-    fn carries(&self, marker: &str, field: Option<u64>) -> bool {
+    fn contains(&self, marker: &str, field: Option<u64>) -> bool {
         match field {
             Some(id) => {
                 self.custom_fields.iter().any(|field| field.id == id && field.value == marker)
@@ -125,11 +132,11 @@ impl Issue {
         }
     }
 
-    fn into_defect(self, redmine: &Client) -> Defect {
+    fn into_defect(self, client: &Client) -> Defect {
         Defect {
             key: self.id.to_string(),
             title: self.subject,
-            link: redmine.address(&format!("/issues/{}", self.id), &[]),
+            link: client.address(&format!("/issues/{}", self.id), &[]),
             status: Some(self.status.name),
             priority: Some(self.priority.name),
             description: self.description,
@@ -140,7 +147,7 @@ impl Issue {
 fn subject(test: &FailedTest) -> String {
     let subject = match &test.variation_id {
         Some(variation) => {
-            format!("Test case {} failed ({})", test.test_case_id, one_line(variation))
+            format!("Test case {} failed ({})", test.test_case_id, on_one_line(variation))
         }
         None => format!("Test case {} failed", test.test_case_id),
     };
@@ -148,19 +155,20 @@ fn subject(test: &FailedTest) -> String {
 }
 
 fn description(test: &FailedTest, marker: Option<&str>) -> String {
-    let lines = [
+    let items = [
         ("Test case", Some(test.test_case_id.as_str())),
         ("Test execution", Some(&test.test_execution_id)),
         ("Variation", test.variation_id.as_deref()),
         ("Test case log", test.link.as_deref()),
-        ("Jackfield marker, by which the issue is found again", marker),
+        ("Jackfield marker (used to find this issue again)", marker),
     ];
-    let lines =
-        lines.iter().filter_map(|(what, text)| Some(format!("* {what}: {}\n", one_line((*text)?))));
-    format!("A test run by UiPath Test Manager failed.\n\n{}", lines.collect::<String>())
+    let items = items
+        .iter()
+        .filter_map(|(label, text)| Some(format!("* {label}: {}\n", on_one_line((*text)?))));
+    format!("A test run by UiPath Test Manager failed.\n\n{}", items.collect::<String>())
 }
 
-/// A variation is anybody's text; a line break in it must not look like a line of ours.
-fn one_line(text: &str) -> String {
+/// Replaces line breaks. A variation is free text, and must not look like another list item.
+fn on_one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

@@ -1,14 +1,16 @@
 //! Jackfield connector for Redmine 4.1 and later: creates, finds and counts issues.
 //!
-//! Start here: the exports, each a few calls long. `settings` reads what the connection says,
-//! `client` speaks HTTP, `issue` knows what an issue of ours looks like, `priorities` which ones are
-//! critical. Never sees the API key: the host adds it to each request.
+//! Start reading here: this file holds the exported functions, each a few calls long. `settings`
+//! reads the settings, `client` sends the requests, `issue` creates and finds issues, `priorities`
+//! counts them, and `model` has Redmine's records. The connector never sees the API key, because
+//! the host adds it to each request.
 
 mod bindings {
     wit_bindgen::generate!({ path: "../../wit", world: "connector" });
 }
 mod client;
 mod issue;
+mod model;
 mod priorities;
 mod settings;
 
@@ -18,6 +20,9 @@ use bindings::jackfield::connector::model::{Counts, Defect, Error, FailedTest};
 use client::Client;
 use priorities::Priorities;
 use settings::Settings;
+
+/// Has the form of a marker, but belongs to no defect.
+const CHECK_MARKER: &str = "jackfieldchecksthissearch0";
 
 struct Redmine;
 bindings::export!(Redmine with_types_in bindings);
@@ -30,46 +35,54 @@ impl plugin::Guest for Redmine {
             summary: "Creates, finds and counts Redmine issues.".to_owned(),
             homepage: Some("https://www.redmine.org/projects/redmine/wiki/Rest_api".to_owned()),
             settings: include_str!("../settings.schema.json").to_owned(),
-            settle_seconds: 0,
+            // Redmine searches its database, so a new issue is visible immediately.
+            index_delay_seconds: 0,
         }
     }
 
-    /// Proves every setting, not only the way to Redmine: what is wrong shows here and not in the
-    /// first failed test.
+    /// Checks every setting, so that a mistake is found here and not when the first test fails.
     fn check() -> Result<String, Error> {
         let settings = Settings::read()?;
-        let redmine = Client::new(&settings);
-        let user = redmine.current_user()?;
-        let project = redmine.project(&settings.project)?;
+        let client = Client::new(&settings);
+        let user = client.current_user()?;
+        let project = client.project(&settings.project)?;
         settings.tracker_id(&project)?;
-        let priorities = Priorities::fetch(&redmine)?;
+        let priorities = Priorities::fetch(&client)?;
         settings.priority.as_deref().map(|name| priorities.id(name)).transpose()?;
-        priorities.ids(&settings.critical)?;
-        priorities.ids(&settings.moderate)?;
-        issue::find(&redmine, &settings, "jackfieldchecksthissearch0")?;
-        let Settings { url, .. } = &settings;
-        Ok(format!("{url} as {} ({}), project {}", user.login, user.name(), project.name))
+        priorities.filter(&settings.critical_priorities)?;
+        priorities.filter(&settings.moderate_priorities)?;
+        issue::find(&client, &settings, CHECK_MARKER)?;
+        Ok(format!(
+            "{} as {} ({}), project {}",
+            settings.url,
+            user.login,
+            user.full_name(),
+            project.name
+        ))
     }
 
     fn choices(setting: String) -> Result<Vec<plugin::Choice>, Error> {
-        let redmine = Client::new(&Settings::read_partly()?);
-        let same = |name: String| plugin::Choice { label: name.clone(), value: name };
+        let client = Client::new(&Settings::read_incomplete()?);
+        let by_name = |name: String| plugin::Choice { label: name.clone(), value: name };
         Ok(match setting.as_str() {
-            "project" => redmine
+            "project" => client
                 .projects()?
                 .into_iter()
                 .map(|project| plugin::Choice { value: project.identifier, label: project.name })
                 .collect(),
-            "tracker" => redmine.trackers()?.into_iter().map(|named| same(named.name)).collect(),
+            "tracker" => client.trackers()?.into_iter().map(|it| by_name(it.name)).collect(),
             "priority" | "critical-priorities" | "moderate-priorities" => {
-                Priorities::fetch(&redmine)?.names().map(same).collect()
+                Priorities::fetch(&client)?.into_names().map(by_name).collect()
             }
-            "marker-field" => redmine
+            "marker-field" => client
                 .issue_custom_fields()?
                 .into_iter()
-                .map(|named| plugin::Choice { value: named.id.to_string(), label: named.name })
+                .map(|field| plugin::Choice { value: field.id.to_string(), label: field.name })
                 .collect(),
-            other => return Err(Error::Unsupported(format!("`{other}` has no list of values"))),
+            other => {
+                let why = format!("the setting `{other}` does not have a list of values");
+                return Err(Error::Unsupported(why));
+            }
         })
     }
 }
@@ -87,7 +100,7 @@ impl defects::Guest for Redmine {
 }
 
 impl kpis::Guest for Redmine {
-    /// The connection names one Redmine project, so Test Manager's project id does not matter here.
+    /// The settings name the Redmine project, so the project id of Test Manager is not used.
     fn count(_project: String) -> Result<Counts, Error> {
         let settings = Settings::read()?;
         priorities::count(&Client::new(&settings), &settings)

@@ -1,45 +1,46 @@
-//! Redmine's priorities, and how they map to critical and moderate.
+//! Redmine's priorities, and the counts of open, closed, critical and moderate issues.
 //!
-//! The mapping is the connection's: `critical-priorities` and `moderate-priorities` list names.
+//! The settings `critical-priorities` and `moderate-priorities` define which priorities count as
+//! critical and as moderate.
 
 use serde::Deserialize;
 
 use crate::bindings::jackfield::connector::model::{Counts, Error};
-use crate::client::{Client, Named};
-use crate::settings::{Names, Settings, names};
+use crate::client::Client;
+use crate::model::{Named, join_names};
+use crate::settings::{Names, Settings};
 
-/// The priorities that this Redmine has.
+/// All priorities of this Redmine, lowest first.
 #[derive(Deserialize)]
 pub struct Priorities {
     issue_priorities: Vec<Named>,
 }
 
 impl Priorities {
-    /// Asks Redmine.
-    pub fn fetch(redmine: &Client) -> Result<Self, Error> {
-        redmine.get("/enumerations/issue_priorities.json", &[])
+    pub fn fetch(client: &Client) -> Result<Self, Error> {
+        client.get("/enumerations/issue_priorities.json", &[])
     }
 
-    /// Their names, lowest first.
-    pub fn names(self) -> impl Iterator<Item = String> {
+    pub fn into_names(self) -> impl Iterator<Item = String> {
         self.issue_priorities.into_iter().map(|priority| priority.name)
     }
 
-    /// The number of a priority. A name that Redmine does not have is refused: counted as nothing
-    /// it would look like good news.
+    /// Returns the id of a priority. An unknown name is an error: if it were ignored, the count
+    /// would be zero, which looks like good news.
     pub fn id(&self, name: &str) -> Result<u64, Error> {
-        match self.issue_priorities.iter().find(|priority| priority.is(name)) {
+        match self.issue_priorities.iter().find(|priority| priority.has_name(name)) {
             Some(priority) => Ok(priority.id),
             None => Err(Error::Rejected(format!(
-                "mend the connection's settings: Redmine has no priority {name:?}; it has {}",
-                names(self.issue_priorities.iter().map(|priority| priority.name.as_str()))
+                "Redmine does not have the priority {name:?}, which a setting names; it has: {}",
+                join_names(&self.issue_priorities)
             ))),
         }
     }
 
-    /// The numbers of several, as Redmine's filter takes them: "4|5". Absent: there are none.
-    pub fn ids(&self, wanted: &Names) -> Result<Option<String>, Error> {
-        let ids: Vec<_> = wanted
+    /// Returns the ids of several priorities as the value of Redmine's filter, "4|5"; none if
+    /// there are no names.
+    pub fn filter(&self, names: &Names) -> Result<Option<String>, Error> {
+        let ids: Vec<_> = names
             .iter()
             .map(|name| Ok(self.id(name)?.to_string()))
             .collect::<Result<_, Error>>()?;
@@ -47,34 +48,34 @@ impl Priorities {
     }
 }
 
-/// Counts the project's issues (of the configured tracker, if there is one).
-pub fn count(redmine: &Client, settings: &Settings) -> Result<Counts, Error> {
-    // Redmine serves a wrong key as a stranger, who may see fewer issues, or none.
-    redmine.current_user()?;
-    let project = redmine.project(&settings.project)?;
+/// Counts the project's issues, or only those of the configured tracker.
+pub fn count(client: &Client, settings: &Settings) -> Result<Counts, Error> {
+    // With a wrong API key, Redmine answers as if to an anonymous visitor, who sees fewer issues.
+    client.current_user()?;
+    let project = client.project(&settings.project)?;
     let tracker = settings.tracker_id(&project)?.map(|id| id.to_string());
-    let priorities = Priorities::fetch(redmine)?;
-    let critical = priorities.ids(&settings.critical)?;
-    let moderate = priorities.ids(&settings.moderate)?;
+    let priorities = Priorities::fetch(client)?;
+    let critical = priorities.filter(&settings.critical_priorities)?;
+    let moderate = priorities.filter(&settings.moderate_priorities)?;
 
     let page = format!("/projects/{}/issues", settings.project);
-    let open_of = |ids: &Option<String>| match ids {
-        Some(ids) => redmine.total(&page, &filters("open", &tracker, Some(ids))),
+    let count_open = |priorities: &Option<String>| match priorities {
+        Some(ids) => client.count_issues(&page, &filters("open", &tracker, Some(ids))),
         None => Ok(0),
     };
     Ok(Counts {
-        open: redmine.total(&page, &filters("open", &tracker, None))?,
-        closed: redmine.total(&page, &filters("closed", &tracker, None))?,
-        critical: open_of(&critical)?,
-        moderate: open_of(&moderate)?,
+        open: client.count_issues(&page, &filters("open", &tracker, None))?,
+        closed: client.count_issues(&page, &filters("closed", &tracker, None))?,
+        critical: count_open(&critical)?,
+        moderate: count_open(&moderate)?,
         critical_link: critical.map(|ids| {
-            let shown = [&[("set_filter", "1")], &*filters("open", &tracker, Some(&ids))].concat();
-            redmine.address(&page, &shown)
+            let query = [&[("set_filter", "1")], &*filters("open", &tracker, Some(&ids))].concat();
+            client.address(&page, &query)
         }),
     })
 }
 
-/// The same filters for the API and for the page that a person opens.
+/// Returns a query that works both for the API and for the page that a person opens.
 fn filters<'a>(
     status: &'a str,
     tracker: &'a Option<String>,

@@ -1,35 +1,37 @@
-//! What the connection says, read once per call and kept as plain values.
+//! The connection's settings, read once per call.
+//!
+//! Never sends a request: names are compared with what Redmine answered elsewhere.
 
 use serde::Deserialize;
 
 use crate::bindings::jackfield::connector::model::Error;
 use crate::bindings::jackfield::connector::settings;
-use crate::client::Project;
+use crate::model::{Project, join_names};
 
-/// The settings, by the names of `settings.schema.json`.
+/// The settings of `settings.schema.json`. The API key is missing: the host never shows it.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Redmine's start page, without a slash at its end.
+    /// Redmine's start page, without a trailing slash.
     pub url: String,
-    /// The project's identifier; empty only while `choices` helps to fill in the form.
+    /// The project's identifier; empty only while `choices` helps to fill in the settings.
     #[serde(default)]
     pub project: String,
-    /// The tracker's name.
+    /// The name of the tracker.
     pub tracker: Option<String>,
-    /// The priority's name.
+    /// The name of the priority of new issues.
     pub priority: Option<String>,
-    /// Names of the priorities that count as critical.
-    #[serde(rename = "critical-priorities", default = "critical")]
-    pub critical: Names,
-    /// Names of the priorities that count as moderate.
-    #[serde(rename = "moderate-priorities", default = "moderate")]
-    pub moderate: Names,
-    /// The custom field that takes the marker, by its number.
-    pub marker_field: Option<Number>,
+    /// The names of the priorities that count as critical.
+    #[serde(default = "default_critical")]
+    pub critical_priorities: Names,
+    /// The names of the priorities that count as moderate.
+    #[serde(default = "default_moderate")]
+    pub moderate_priorities: Names,
+    /// The id of the custom field that stores the marker.
+    marker_field: Option<Id>,
 }
 
-/// A list of names, or one text with commas between them (as it comes from a command line).
+/// A list of names, or one text with commas, as a command line passes it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub enum Names {
@@ -37,60 +39,63 @@ pub enum Names {
     Text(String),
 }
 
-/// A number, or one in quotes.
+/// A number, or a text with a number in it.
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub enum Number {
+enum Id {
     Number(u64),
     Text(String),
 }
 
 impl Settings {
-    /// All settings of a connection that is ready for use.
+    /// Reads the settings of a complete connection.
     pub fn read() -> Result<Self, Error> {
-        let settings = Self::read_partly()?;
+        let settings = Self::read_incomplete()?;
         match settings.project.as_str() {
             "" => Err(Error::Rejected("the setting `project` is missing".to_owned())),
             _ => Ok(settings),
         }
     }
 
-    /// The settings so far; only `url` must be there.
-    pub fn read_partly() -> Result<Self, Error> {
+    /// Reads the settings of a connection that is not complete yet; only `url` is required.
+    pub fn read_incomplete() -> Result<Self, Error> {
         let mut settings: Self = serde_json::from_str(&settings::all())
-            .map_err(|why| Error::Rejected(format!("the settings cannot be used: {why}")))?;
+            .map_err(|error| Error::Rejected(format!("the settings are not valid: {error}")))?;
         settings.url.truncate(settings.url.trim_end_matches('/').len());
         Ok(settings)
     }
 
-    /// The number of the configured tracker. Redmine would quietly use another tracker for one that
-    /// the project does not have.
+    /// Returns the id of the configured tracker. If the project does not have this tracker, Redmine
+    /// would silently use another one, so this is an error.
     pub fn tracker_id(&self, project: &Project) -> Result<Option<u64>, Error> {
-        let Some(wanted) = &self.tracker else { return Ok(None) };
-        match project.trackers.iter().find(|tracker| tracker.is(wanted)) {
+        let Some(name) = &self.tracker else { return Ok(None) };
+        match project.trackers.iter().find(|tracker| tracker.has_name(name)) {
             Some(tracker) => Ok(Some(tracker.id)),
             None => Err(Error::Rejected(format!(
-                "setting `tracker`: project {} has no tracker {wanted:?}; it has {}",
+                "the setting `tracker` is {name:?}, but the project {} has only these trackers: {}",
                 project.name,
-                names(project.trackers.iter().map(|tracker| tracker.name.as_str()))
+                join_names(&project.trackers)
             ))),
         }
     }
 
-    /// The number of the custom field that takes the marker.
-    pub fn marker_field(&self) -> Result<Option<u64>, Error> {
+    /// Returns the id of the custom field that stores the marker.
+    pub fn marker_field_id(&self) -> Result<Option<u64>, Error> {
         match &self.marker_field {
             None => Ok(None),
-            Some(Number::Number(id)) => Ok(Some(*id)),
-            Some(Number::Text(text)) => text.parse().map(Some).map_err(|_| {
-                Error::Rejected(format!("setting `marker-field`: {text:?} is no number"))
+            Some(Id::Number(id)) => Ok(Some(*id)),
+            Some(Id::Text(text)) => text.parse().map(Some).map_err(|_| {
+                Error::Rejected(format!(
+                    "the setting `marker-field` is {text:?}, but must be the id of a custom field, \
+                     a number"
+                ))
             }),
         }
     }
 }
 
 impl Names {
-    /// The names, trimmed, without empty ones.
+    /// Returns the names, trimmed and without empty ones.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let (list, text) = match self {
             Self::List(list) => (list.as_slice(), ""),
@@ -101,15 +106,12 @@ impl Names {
     }
 }
 
-/// Names for a person to choose from.
-pub fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.collect::<Vec<_>>().join(", ")
-}
+// The host does not fill in defaults: these repeat the schema's.
 
-fn critical() -> Names {
+fn default_critical() -> Names {
     Names::Text("Urgent,Immediate".to_owned())
 }
 
-fn moderate() -> Names {
+fn default_moderate() -> Names {
     Names::Text("High".to_owned())
 }

@@ -1,17 +1,19 @@
-//! `jackfield check`: reads one connector file as the server would. Needs no server and no network.
+//! `jackfield check`: loads one connector file as the server does, and describes it. Needs no server and no
+//! network. Also the entry of the process that compiles components for the server.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
+use crate::app::Checker;
 use crate::config::Config;
-use crate::connector::{CheckReport, Egress, Engine, Sandbox, check_file, compile_component_child};
-use crate::domain::SystemClock;
+use crate::plugins::CheckReport;
+use crate::runtime::compile_component_child;
 
 use super::output::Output;
 use super::serve::{read_config, runtime};
@@ -21,65 +23,76 @@ use super::serve::{read_config, runtime};
 Example:
   jackfield check plugins/redmine.wasm")]
 pub(super) struct Arguments {
-    /// The connector's file
+    /// The connector file
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
-    /// The configuration, for its limits [default: jackfield.toml, if it is there]
+    /// The configuration file, for its limits [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
+}
+
+/// The description of a connector file.
+#[derive(Serialize)]
+struct Report<'a> {
+    name: &'a str,
+    version: String,
+    summary: &'a str,
+    homepage: Option<&'a str>,
+    interfaces: Vec<&'static str>,
+    settings: &'a Value,
+    index_delay_s: u32,
+    imports: &'a [String],
+    exports: &'a [String],
+    sha256: &'a str,
+    bytes: u64,
+    compile_ms: u64,
 }
 
 impl Arguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
         let config = read_config(self.config.as_deref())?;
         let report = runtime()?.block_on(check(&self.file, config))?;
-        output.one(&shown(&report));
+        output.one(&serde_json::to_value(Report::of(&report))?);
         Ok(())
     }
 }
 
 async fn check(file: &Path, config: Config) -> anyhow::Result<CheckReport> {
-    let config = Arc::new(config);
-    let clock = Arc::new(SystemClock);
-    let engine =
-        Engine::start().map_err(|error| anyhow!("the engine does not start: {error:#}"))?;
-    let engine = Arc::new(engine);
-    let egress = Arc::new(Egress::new(None).context("no trust anchors")?);
-    let sandbox = Sandbox::new(engine.clone(), egress, clock.clone(), config.concurrent_runs_host);
-    check_file(file, config, engine, Arc::new(sandbox), clock)
-        .await
-        .map_err(|why| anyhow!("{} is no connector that would be taken: {why}", file.display()))
+    let report = Checker::start(config)?.check(file).await;
+    report.with_context(|| format!("the server would not load {}", file.display()))
 }
 
-fn shown(report: &CheckReport) -> Value {
-    let manifest = &report.manifest;
-    let able = [("defects", report.interfaces.defects), ("kpis", report.interfaces.kpis)];
-    let able: Vec<_> = able.iter().filter(|(_, can)| *can).map(|(name, _)| *name).collect();
-    json!({
-        "name": manifest.name,
-        "version": manifest.version.to_string(),
-        "summary": manifest.summary,
-        "homepage": manifest.homepage,
-        "interfaces": able,
-        "settings": manifest.settings_schema,
-        "settle_s": manifest.settle_s,
-        "imports": report.imports,
-        "exports": report.exports,
-        "sha256": report.sha256,
-        "bytes": report.bytes,
-        "compile_ms": report.compile_ms,
-    })
+impl<'a> Report<'a> {
+    fn of(report: &'a CheckReport) -> Self {
+        let manifest = &report.manifest;
+        let exported = [("defects", report.interfaces.defects), ("kpis", report.interfaces.kpis)];
+        let interfaces = exported.into_iter().filter(|(_, is_exported)| *is_exported);
+        Self {
+            name: &manifest.name,
+            version: manifest.version.to_string(),
+            summary: &manifest.summary,
+            homepage: manifest.homepage.as_deref(),
+            interfaces: interfaces.map(|(name, _)| name).collect(),
+            settings: &manifest.settings_schema,
+            index_delay_s: manifest.index_delay_s,
+            imports: &report.imports,
+            exports: &report.exports,
+            sha256: &report.sha256,
+            bytes: report.bytes,
+            compile_ms: report.compile_ms,
+        }
+    }
 }
 
-/// What the server hands to the process that compiles for it.
+/// The arguments that the server gives to the process that compiles for it.
 #[derive(Args)]
 pub(super) struct CompileArguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<OsString>,
+    arguments: Vec<OsString>,
 }
 
 impl CompileArguments {
     pub(super) fn run(self) -> ExitCode {
-        compile_component_child(self.words)
+        compile_component_child(self.arguments)
     }
 }

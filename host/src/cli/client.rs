@@ -1,45 +1,65 @@
-//! Speaks to a server's admin API: finds it, brings the token, turns each failure into one line that
-//! says what to do.
+//! The client of the admin API: finds the server and the token, sends typed requests, and turns each
+//! failure into one line that says what to do.
 //!
 //! Never prints a token, never follows a redirect.
 
-use std::path::PathBuf;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::api::{Connection, Problem};
+use crate::config::DataFolder;
 use crate::secret::Secret;
 
 use super::output::one_line;
 
-/// Longer than any answer may take by the ceilings of `create_answer_ms` and of a run.
-const PATIENCE: Duration = Duration::from_secs(660);
+/// The heading in `--help` of the options that every command has.
+pub(super) const GLOBAL: &str = "Global options";
 
-/// Which server, and as whom.
+/// The variable that may hold the admin token.
+const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
+
+/// Longer than any answer may take by the ceilings of `create_answer_ms` and of a run.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
+/// How long a health check waits.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest answer: a page of 200 events, each with a body of 64 KiB, fits several times.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Which server to use, and with which token.
 #[derive(Args)]
 pub(super) struct Server {
-    /// The server's address
+    /// The address of the server
     #[arg(
         long = "server",
         global = true,
+        help_heading = GLOBAL,
         env = "JACKFIELD_URL",
         default_value = "http://127.0.0.1:8080",
         value_name = "URL"
     )]
     pub(super) base: String,
-    /// A file that holds the admin token; without it $JACKFIELD_ADMIN_TOKEN, then DATA/admin-token
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Read the admin token from this file [default: $JACKFIELD_ADMIN_TOKEN, then the file admin-token
+    /// of the data folder]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The server's data folder [default: data; for demo a temporary one]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    /// The data folder of the server [default: data; for demo a temporary folder]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FOLDER")]
     pub(super) data: Option<PathBuf>,
 }
 
-/// The admin token in the environment, where there is one.
-pub(super) fn token_of_environment() -> Option<Secret> {
-    std::env::var("JACKFIELD_ADMIN_TOKEN").ok().filter(|text| !text.is_empty()).map(Secret::new)
+/// The admin token in the environment, if any.
+pub(super) fn token_from_environment() -> Option<Secret> {
+    std::env::var(ADMIN_TOKEN_VARIABLE).ok().filter(|text| !text.is_empty()).map(Secret::new)
 }
 
 impl Server {
@@ -47,33 +67,55 @@ impl Server {
     pub(super) fn admin(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
             Some(file) => read_token(file)?,
-            None => match token_of_environment() {
+            None => match token_from_environment() {
                 Some(token) => token,
-                None => read_token(&self.data_folder().join("admin-token"))?,
+                None => read_token(&DataFolder::at(&self.data_folder()).admin_token())?,
             },
         };
         Ok(Client::new(&self.base, token))
     }
 
-    /// The data folder that is meant.
+    /// The data folder that the arguments and the environment name.
     pub(super) fn data_folder(&self) -> PathBuf {
-        let of_environment = || std::env::var_os("JACKFIELD_DATA").map(PathBuf::from);
-        self.data.clone().or_else(of_environment).unwrap_or_else(|| PathBuf::from("data"))
+        let variable = || std::env::var_os("JACKFIELD_DATA").filter(|text| !text.is_empty());
+        let given = self.data.clone().or_else(|| variable().map(PathBuf::from));
+        given.unwrap_or_else(|| PathBuf::from("data"))
     }
 }
 
-fn read_token(file: &std::path::Path) -> anyhow::Result<Secret> {
+fn read_token(file: &Path) -> anyhow::Result<Secret> {
     let text = std::fs::read_to_string(file).with_context(|| {
         format!(
-            "no admin token: set JACKFIELD_ADMIN_TOKEN, or name a file by --token-file or the \
-             server's data folder by --data ({} cannot be read)",
+            "cannot read the admin token from {}: set {ADMIN_TOKEN_VARIABLE}, or give --token-file, \
+             or give the data folder of the server with --data",
             file.display()
         )
     })?;
     Ok(Secret::new(text.trim().to_owned()))
 }
 
-/// One server's admin API.
+/// An answer: the JSON as the server sent it, for `--json`, and its type, for people.
+pub(super) struct Answer<T> {
+    json: Value,
+    decoded: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Answer<T> {
+    /// The answer as the server sent it.
+    pub(super) fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// The answer as a value of its type.
+    pub(super) fn decode(&self) -> anyhow::Result<T> {
+        T::deserialize(&self.json).context(
+            "cannot read the server's answer: use the same version of jackfield as the server, or \
+             --json",
+        )
+    }
+}
+
+/// The admin API of one server.
 pub(super) struct Client {
     base: String,
     token: Secret,
@@ -82,153 +124,211 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(base: &str, token: Secret) -> Self {
-        Self { base: base.trim_end_matches('/').to_owned(), token, agent: agent(PATIENCE) }
+        let base = base.trim_end_matches('/').to_owned();
+        Self { base, token, agent: agent(REQUEST_TIMEOUT) }
     }
 
     /// GET below `/api/v1`.
-    pub(super) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        self.send("GET", path, None)
+    pub(super) fn get<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
+        success(self.send(Method::GET, path, None)?)
     }
 
     /// POST below `/api/v1`.
-    pub(super) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send("POST", path, Some(body))
+    pub(super) fn post<B: Serialize, T>(&self, path: &str, body: &B) -> anyhow::Result<Answer<T>> {
+        success(self.send(Method::POST, path, Some(serde_json::to_string(body)?))?)
     }
 
     /// PATCH below `/api/v1`.
-    pub(super) fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.send("PATCH", path, Some(body))
+    pub(super) fn patch<B: Serialize, T>(&self, path: &str, body: &B) -> anyhow::Result<Answer<T>> {
+        success(self.send(Method::PATCH, path, Some(serde_json::to_string(body)?))?)
     }
 
     /// DELETE below `/api/v1`.
-    pub(super) fn delete(&self, path: &str) -> anyhow::Result<Value> {
-        self.send("DELETE", path, None)
+    pub(super) fn delete(&self, path: &str) -> anyhow::Result<Answer<()>> {
+        success(self.send(Method::DELETE, path, None)?)
     }
 
-    /// Whether the server answers at all.
-    pub(super) fn answers(&self) -> bool {
-        answers(&self.base)
+    /// Whether the server answers a health check.
+    pub(super) fn is_healthy(&self) -> bool {
+        is_healthy(&self.base)
     }
 
-    /// The connection of that name or id.
-    pub(super) fn connection(&self, name: &str) -> anyhow::Result<Value> {
-        let all = self.get("/connections")?;
-        let list = all["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let named = |one: &&Value| one["name"] == name || one["id"] == name;
-        list.iter().find(named).cloned().ok_or_else(|| {
-            anyhow!("there is no connection {name:?}; `jackfield connections list` shows all")
-        })
+    /// The connection of this name or id.
+    pub(super) fn connection(&self, name: &str) -> anyhow::Result<Answer<Connection>> {
+        let path = format!("/connections/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        let response = self.send(Method::GET, &path, None)?;
+        if response.status == 404 && Problem::deserialize(&response.body).is_ok() {
+            bail!("there is no connection {name:?}: run `jackfield connections list` to see all");
+        }
+        success(response)
     }
 
-    /// The path of the connection of that name or id.
+    /// The path of the connection of this name or id.
     pub(super) fn connection_path(&self, name: &str) -> anyhow::Result<String> {
-        let connection = self.connection(name)?;
-        let id = connection["id"].as_str().context("the server sent a connection without an id")?;
-        Ok(format!("/connections/{id}"))
+        Ok(format!("/connections/{}", self.connection(name)?.decode()?.id))
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Response> {
         let url = format!("{}/api/v1{path}", self.base);
-        let bearer = format!("Bearer {}", self.token.reveal());
-        let answer = exchange(&self.agent, method, &url, &[("authorization", &bearer)], body)
-            .map_err(|error| unreachable(&self.base, &error))?;
-        if answer.status == 401 {
+        let response = exchange(&self.agent, method, &url, Some(&self.token), body)
+            .map_err(|error| no_answer(&self.base, &error))?;
+        if response.status == 401 {
             bail!(
-                "{} refuses the admin token: set JACKFIELD_ADMIN_TOKEN or --token-file to the \
-                 server's (by default it lies in DATA/admin-token)",
+                "{} refused the admin token: give the server's token with {ADMIN_TOKEN_VARIABLE} or \
+                 --token-file (by default it is in the file admin-token of the data folder)",
                 self.base
             );
         }
-        answer.success()
+        Ok(response)
     }
 }
 
-/// A status and a body; the body is null where it is no JSON.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Value,
-}
-
-impl Answer {
-    /// The body of a success.
-    pub(super) fn success(self) -> anyhow::Result<Value> {
-        if (200..300).contains(&self.status) {
-            return Ok(self.body);
+/// A path with its query.
+pub(super) fn with_query(path: &str, query: &impl Serialize) -> anyhow::Result<String> {
+    let mut text = url::form_urlencoded::Serializer::new(String::new());
+    if let Value::Object(parameters) = serde_json::to_value(query)? {
+        for (name, value) in parameters {
+            match value {
+                Value::String(value) => text.append_pair(&name, &value),
+                value => text.append_pair(&name, &value.to_string()),
+            };
         }
-        bail!("{}", told(&self))
     }
+    Ok(format!("{path}?{}", text.finish()))
 }
 
-/// Sends one request without credentials, as Test Manager would.
-pub(super) fn send_plain(method: &str, url: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
-    exchange(&agent(PATIENCE), method, url, &[], body).map_err(|error| unreachable(url, &error))
+/// GET without credentials, as Test Manager sends it.
+pub(super) fn get_webhook<T>(url: &str) -> anyhow::Result<Answer<T>> {
+    send_webhook(Method::GET, url, None)
 }
 
-/// Whether a server answers there, soon.
-pub(super) fn answers(base: &str) -> bool {
+/// POST without credentials, as Test Manager sends it.
+pub(super) fn post_webhook<B: Serialize, T>(url: &str, body: &B) -> anyhow::Result<Answer<T>> {
+    send_webhook(Method::POST, url, Some(serde_json::to_string(body)?))
+}
+
+fn send_webhook<T>(method: Method, url: &str, body: Option<String>) -> anyhow::Result<Answer<T>> {
+    let response = exchange(&agent(REQUEST_TIMEOUT), method, url, None, body);
+    success(response.map_err(|error| no_answer(url, &error))?)
+}
+
+/// Whether a server answers a health check at this address.
+pub(super) fn is_healthy(base: &str) -> bool {
     let url = format!("{}/healthz", base.trim_end_matches('/'));
-    let answer = exchange(&agent(Duration::from_secs(3)), "GET", &url, &[], None);
-    answer.is_ok_and(|answer| answer.status == 200)
+    let response = exchange(&agent(HEALTH_TIMEOUT), Method::GET, &url, None, None);
+    response.is_ok_and(|response| response.status == 200)
 }
 
-fn agent(patience: Duration) -> ureq::Agent {
+fn agent(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
-        .timeout_connect(Some(Duration::from_secs(10)))
-        .timeout_global(Some(patience))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_global(Some(timeout))
         .build()
         .new_agent()
 }
 
-fn exchange(
-    agent: &ureq::Agent,
-    method: &str,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: Option<&Value>,
-) -> Result<Answer, ureq::Error> {
-    let mut request = http::Request::builder().method(method).uri(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut answer = match body {
-        Some(body) => {
-            agent.run(request.header("content-type", "application/json").body(body.to_string())?)?
-        }
-        None => agent.run(request.body(())?)?,
-    };
-    let status = answer.status().as_u16();
-    let text = answer.body_mut().read_to_string()?;
-    Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+/// Status and body of any answer; the body is null if it is not JSON.
+struct Response {
+    status: u16,
+    body: Value,
 }
 
-/// A webhook URL carries its token, so only its origin is told.
-fn unreachable(url: &str, error: &ureq::Error) -> anyhow::Error {
+fn exchange(
+    agent: &ureq::Agent,
+    method: Method,
+    url: &str,
+    token: Option<&Secret>,
+    body: Option<String>,
+) -> Result<Response, ureq::Error> {
+    let mut request = http::Request::builder().method(method).uri(url);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {}", token.reveal()));
+    }
+    let mut response = match body {
+        Some(body) => agent.run(request.header("content-type", "application/json").body(body)?)?,
+        None => agent.run(request.body(())?)?,
+    };
+    let status = response.status().as_u16();
+    let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
+    Ok(Response { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+}
+
+fn success<T>(response: Response) -> anyhow::Result<Answer<T>> {
+    if (200..300).contains(&response.status) {
+        return Ok(Answer { json: response.body, decoded: PhantomData });
+    }
+    bail!("{}", problem_line(&response))
+}
+
+/// A webhook URL contains its token, so only its origin is printed.
+fn no_answer(url: &str, error: &ureq::Error) -> anyhow::Error {
     let origin = url.split_once("/hooks/").map_or(url, |(origin, _)| origin);
     anyhow!(
-        "no server answers at {origin} ({}): start it by `jackfield serve`, or say where it is by \
-         --server or JACKFIELD_URL",
+        "no server answers at {origin} ({}): start one with `jackfield serve`, or give its address \
+         with --server or JACKFIELD_URL",
         one_line(&error.to_string())
     )
 }
 
-/// A problem (RFC 9457) in one line, with the settings it names.
-fn told(answer: &Answer) -> String {
-    let body = &answer.body;
-    let text = |key: &str| body[key].as_str().filter(|text| !text.is_empty());
-    let main = text("detail").or_else(|| text("title")).unwrap_or("the server says no more");
-    let mut line = format!("{main} (HTTP {})", answer.status);
-    let empty = json!([]);
-    for one in body.get("errors").unwrap_or(&empty).as_array().into_iter().flatten() {
-        let (name, why) = (&one["name"], &one["why"]);
-        match (name.as_str(), why.as_str()) {
-            (Some(name), Some(why)) if !main.contains(why) => {
-                line.push_str(&format!("; {name}: {why}"));
-            }
-            (Some(_), Some(_)) => {}
-            _ => line.push_str(&format!("; {one}")),
-        }
+/// A problem in one line, with the values that it names.
+fn problem_line(response: &Response) -> String {
+    let status = response.status;
+    let Ok(problem) = serde_json::from_value::<Problem>(response.body.clone()) else {
+        return format!("the server answered HTTP {status} and gave no reason");
+    };
+    let reason = [problem.detail, problem.title].into_iter().find(|text| !text.is_empty());
+    let reason = reason.unwrap_or_else(|| "the server gave no reason".to_owned());
+    let mut line = format!("{reason} (HTTP {status})");
+    for error in problem.errors.iter().filter(|error| !reason.contains(&error.why)) {
+        line.push_str(&format!("; {}: {}", error.name, error.why));
     }
     one_line(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::{AcceptQuery, ConnectionList, EventQuery, Word};
+    use crate::domain::EventKind;
+
+    use super::*;
+
+    #[test]
+    fn a_query_has_only_the_parameters_that_are_set() {
+        let query = EventQuery {
+            kind: Some(Word(EventKind::Kpis)),
+            connection: Some("a b&c".to_owned()),
+            limit: Some(7),
+            ..EventQuery::default()
+        };
+        let path = with_query("/events", &query).expect("a path");
+        assert_eq!(path, "/events?connection=a+b%26c&kind=kpis&limit=7");
+        let path = with_query("/x", &AcceptQuery { force: true, sha256: None }).expect("a path");
+        assert_eq!(path, "/x?force=true");
+    }
+
+    #[test]
+    fn a_problem_is_one_line_and_names_each_value_once() {
+        let body = json!({
+            "type": "/problems/invalid-values", "title": "Invalid values", "status": 422,
+            "detail": "2 values are\nnot valid: `url` is missing", "instance": "/x",
+            "errors": [{"name": "url", "why": "is missing"}, {"name": "n", "why": "too large"}],
+            "later": true,
+        });
+        let line = problem_line(&Response { status: 422, body });
+        assert_eq!(line, "2 values are not valid: `url` is missing (HTTP 422); n: too large");
+        let line = problem_line(&Response { status: 502, body: Value::Null });
+        assert_eq!(line, "the server answered HTTP 502 and gave no reason");
+    }
+
+    #[test]
+    fn an_answer_keeps_members_that_its_type_does_not_have() {
+        let response = Response { status: 200, body: json!({"connections": [], "later": 1}) };
+        let answer = success::<ConnectionList>(response).expect("a success");
+        assert_eq!(answer.json()["later"], 1);
+        assert!(answer.decode().expect("a list").connections.is_empty());
+    }
 }

@@ -1,46 +1,77 @@
-//! `jackfield connections` and `jackfield connectors`: what is configured, and what can be.
+//! `jackfield connections`: creates, shows, changes, tests and deletes connections.
+
+use std::collections::BTreeMap;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::client::{Client, Server};
-use super::output::{Column, Output, say, table};
-use super::pairs;
+use crate::api::{
+    AcceptQuery, Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection,
+    EmptyBody, ForceQuery, Grants, RotateToken, SecretText, TryReport, TryStep,
+};
+use crate::domain::ConnectorName;
+
+use super::client::{Answer, Client, Server, with_query};
+use super::key_value;
+use super::output::{Column, Output, cells, optional, print, table};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Makes a connection and prints its webhook URL, this once
+    /// Create a connection and print its webhook URL, which is shown only once
     #[command(after_help = "\
 Example:
   jackfield connections create qa --connector redmine --set url=https://redmine.example.com \\
       --set project=qa --secret api-key=@key-file")]
     Create(Create),
-    /// Lists all connections
+    /// List all connections
     List,
-    /// Shows one connection
-    Show { name: String },
-    /// Changes settings, secrets or the name; what is not given stays
-    Edit(Edit),
-    /// Answers its webhooks by 503 until resumed
-    Pause { name: String },
-    /// Ends a pause
-    Resume { name: String },
-    /// Tries how far the tracker is reached, and as whom
-    Try { name: String },
-    /// Makes a new webhook URL; the old one holds for a grace time
-    RotateToken {
+    /// Show one connection
+    Show {
+        /// The name or id of the connection
         name: String,
-        /// How long the old URL still holds, seconds
+    },
+    /// Change settings, secrets or the name; what is not given stays as it is
+    #[command(after_help = "\
+Examples:
+  jackfield connections edit qa --set project=qa2
+  jackfield connections edit qa --secret api-key=@new-key-file")]
+    Edit(Edit),
+    /// Answer its webhooks with 503 until it is resumed
+    Pause {
+        /// The name or id of the connection
+        name: String,
+    },
+    /// End a pause
+    Resume {
+        /// The name or id of the connection
+        name: String,
+    },
+    /// Test the way to the tracker: DNS, connect, TLS, credentials, project
+    Try {
+        /// The name or id of the connection
+        name: String,
+    },
+    /// Replace the webhook URL; the old one still works for a grace period
+    RotateToken {
+        /// The name or id of the connection
+        name: String,
+        /// How long the old URL still works, in seconds
         #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
         grace_s: u32,
     },
-    /// Accepts what a newer version of the connector asks for, and gives it what it needs
+    /// Accept what a newer version of the connector asks for, and set what it needs
+    #[command(after_help = "\
+Examples:
+  jackfield connections show qa                        # the member needs_consent lists what is new
+  jackfield connections accept qa
+  jackfield connections accept qa --set team=blue      # for a version that has a new required setting")]
     Accept(Accept),
-    /// Deletes a connection with its events and defects
+    /// Delete a connection with its events and defects
     Delete {
+        /// The name or id of the connection
         name: String,
-        /// Even while creates run or are in doubt
+        /// Delete it even while creates run or are in doubt
         #[arg(long)]
         force: bool,
     },
@@ -48,21 +79,23 @@ Example:
 
 #[derive(Args)]
 pub(super) struct Create {
+    /// The name of the new connection
     name: String,
-    /// The connector: the stem of its file in the plugins folder
+    /// The name of the connector: its file in the plugins folder, without .wasm
     #[arg(long)]
-    connector: String,
+    connector: ConnectorName,
     #[command(flatten)]
     values: Values,
 }
 
 #[derive(Args)]
 pub(super) struct Edit {
+    /// The name or id of the connection
     name: String,
     /// A new name
     #[arg(long, value_name = "NAME")]
     rename: Option<String>,
-    /// Answers KPIs of every Test Manager project
+    /// Answer KPI requests for every Test Manager project
     #[arg(long, conflicts_with = "project")]
     any_project: bool,
     #[command(flatten)]
@@ -73,8 +106,9 @@ pub(super) struct Edit {
 
 #[derive(Args)]
 pub(super) struct Accept {
+    /// The name or id of the connection
     name: String,
-    /// Only this version, the `newest_sha256` that `connections show` told
+    /// Accept only this version: the `newest_sha256` that `connections show` prints
     #[arg(long, value_name = "HASH")]
     sha256: Option<String>,
     #[command(flatten)]
@@ -85,13 +119,13 @@ pub(super) struct Accept {
 
 #[derive(Args)]
 struct Removed {
-    /// A setting to remove
+    /// Remove a setting
     #[arg(long, value_name = "KEY")]
     unset: Vec<String>,
-    /// A secret to remove
+    /// Remove a secret
     #[arg(long, value_name = "KEY")]
     unset_secret: Vec<String>,
-    /// Leaves an origin even while creates run or are in doubt
+    /// Allow a change of the tracker's origin even while creates run or are in doubt
     #[arg(long)]
     force: bool,
 }
@@ -100,237 +134,222 @@ struct Removed {
 struct Values {
     #[command(flatten)]
     given: Given,
-    /// The one Test Manager project whose KPIs it answers
+    /// Answer KPI requests only for this Test Manager project
     #[arg(long, value_name = "ID")]
     project: Option<String>,
-    /// Lets names lead to private addresses
+    /// Allow host names that resolve to private addresses
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     allow_private: Option<bool>,
 }
 
 #[derive(Args)]
 struct Given {
-    /// A setting; a value that is a JSON list, number, true or false is taken as such
+    /// Set a setting; a JSON list, a number, true and false are values of their type, all else is text
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// A secret: KEY=@FILE, KEY=- for stdin, KEY to be asked; or KEY=file:/PATH, KEY=env:NAME, which
-    /// the server reads
+    /// Set a secret: KEY=@FILE from a file, KEY=- from stdin, KEY for a prompt; or a reference that the server
+    /// reads, KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     secret: Vec<String>,
 }
 
 impl Given {
-    fn body(&self) -> anyhow::Result<Map<String, Value>> {
-        let mut body = Map::new();
-        body.insert("settings".to_owned(), pairs::settings(&self.set)?.into());
-        body.insert("secrets".to_owned(), pairs::secrets(&self.secret)?.into());
-        Ok(body)
+    /// An edit of these values; what is removed has no value.
+    fn edit(&self, removed: &Removed) -> anyhow::Result<EditConnection> {
+        let settings = key_value::settings(&self.set)?.into_iter();
+        let secrets = key_value::secrets(&self.secret)?.into_iter();
+        let mut settings: BTreeMap<String, Option<Value>> =
+            settings.map(|(name, value)| (name, Some(value))).collect();
+        let mut secrets: BTreeMap<String, Option<SecretText>> =
+            secrets.map(|(name, value)| (name, Some(value))).collect();
+        settings.extend(removed.unset.iter().map(|name| (name.clone(), None)));
+        secrets.extend(removed.unset_secret.iter().map(|name| (name.clone(), None)));
+        Ok(EditConnection { settings, secrets, ..EditConnection::default() })
     }
 }
 
-impl Removed {
-    /// What is removed is `null` in an edit.
-    fn add_to(self, body: &mut Map<String, Value>) {
-        for (members, names) in [("settings", self.unset), ("secrets", self.unset_secret)] {
-            if let Some(members) = body.get_mut(members).and_then(Value::as_object_mut) {
-                members.extend(names.into_iter().map(|name| (name, Value::Null)));
-            }
-        }
-    }
+const CONNECTIONS: [Column<Connection>; 6] = [
+    ("NAME", |it| it.name.clone()),
+    ("CONNECTOR", |it| it.connector.clone()),
+    ("STATUS", |it| it.status.to_string()),
+    ("LAST SUCCESS", |it| optional(it.last_success_at.as_ref())),
+    ("LAST ERROR", |it| optional(it.last_error.as_ref().map(|error| &error.detail))),
+    ("ID", |it| it.id.to_string()),
+];
 
-    fn query(&self) -> &'static str {
-        if self.force { "?force=true" } else { "" }
-    }
-}
-
-impl Values {
-    fn body(&self) -> anyhow::Result<Map<String, Value>> {
-        let mut body = self.given.body()?;
-        if let Some(project) = &self.project {
-            body.insert("project".to_owned(), json!(project));
-        }
-        if let Some(allow) = self.allow_private {
-            body.insert("allow_private".to_owned(), json!(allow));
-        }
-        Ok(body)
-    }
-}
-
-const CONNECTIONS: [Column; 6] = [
-    ("NAME", "/name"),
-    ("CONNECTOR", "/connector"),
-    ("STATUS", "/status"),
-    ("LAST SUCCESS", "/last_success_at"),
-    ("LAST ERROR", "/last_error/detail"),
-    ("ID", "/id"),
+const STEPS: [Column<TryStep>; 3] = [
+    ("STEP", |it| it.name.to_string()),
+    ("ORIGIN", |it| optional(it.origin.as_ref())),
+    ("RESULT", |it| match &it.error {
+        Some(error) => format!("failed: {error}"),
+        None => "ok".to_owned(),
+    }),
 ];
 
 impl Command {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
-            Self::Create(create) => create.run(&admin, output)?,
-            Self::List => output.list(&admin.get("/connections")?, "connections", &CONNECTIONS),
-            Self::Show { name } => output.one(&admin.get(&admin.connection_path(&name)?)?),
-            Self::Edit(edit) => edit.run(&admin, output)?,
-            Self::Pause { name } => act(&admin, output, &name, "pause", "is paused")?,
-            Self::Resume { name } => act(&admin, output, &name, "resume", "is resumed")?,
-            Self::Accept(accept) => accept.run(&admin, output)?,
-            Self::Try { name } => try_it(&admin, output, &name)?,
-            Self::RotateToken { name, grace_s } => rotate(&admin, output, &name, grace_s)?,
+            Self::Create(create) => create.run(&admin, output),
+            Self::List => {
+                let all: Answer<ConnectionList> = admin.get("/connections")?;
+                output.list(&all, "connections", &CONNECTIONS, |list| (list.connections, None))
+            }
+            Self::Show { name } => {
+                output.one(admin.connection(&name)?.json());
+                Ok(())
+            }
+            Self::Edit(edit) => edit.run(&admin, output),
+            Self::Pause { name } => act(&admin, output, &name, "pause", "is paused"),
+            Self::Resume { name } => act(&admin, output, &name, "resume", "is resumed"),
+            Self::Try { name } => try_connection(&admin, output, &name),
+            Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
+            Self::Accept(accept) => accept.run(&admin, output),
             Self::Delete { name, force } => {
                 let path = admin.connection_path(&name)?;
-                let query = if force { "?force=true" } else { "" };
-                let answer = admin.delete(&format!("{path}{query}"))?;
-                output.done(&format!("{name} is deleted"), &answer);
+                let answer = admin.delete(&with_query(&path, &ForceQuery { force })?)?;
+                output.done(&format!("{name} is deleted"), answer.json());
+                Ok(())
             }
         }
-        Ok(())
     }
 }
 
 impl Create {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let mut body = self.values.body()?;
-        body.insert("name".to_owned(), json!(self.name));
-        body.insert("connector".to_owned(), json!(self.connector));
-        let made = admin.post("/connections", &Value::Object(body))?;
-        let url = made["webhook_url"].as_str().unwrap_or_default();
-        let told = format!(
-            "{} is made. {}\nIts webhook URL is a secret and is shown only now:\n  {url}",
-            self.name,
-            granted(&made["grants"])
+        let Values { given, project, allow_private } = self.values;
+        let body = CreateConnection {
+            name: self.name,
+            connector: self.connector.to_string(),
+            settings: key_value::settings(&given.set)?,
+            secrets: key_value::secrets(&given.secret)?,
+            project,
+            allow_private: allow_private.unwrap_or(false),
+        };
+        let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
+        let created = answer.decode()?;
+        let sentence = format!(
+            "{} is created. {}\nIts webhook URL is a secret and is shown only once:\n  {}",
+            created.connection.name,
+            describe_grants(&created.connection.grants),
+            created.webhook_url
         );
-        output.done(&told, &made);
+        output.done(&sentence, answer.json());
         Ok(())
     }
 }
 
-/// What a connector may do, in a sentence.
-fn granted(grants: &Value) -> String {
-    let texts = |list: &Value| -> Vec<String> {
-        let items = list.as_array().into_iter().flatten();
-        items.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let secrets = grants["secrets"].as_object().into_iter().flatten().map(|(name, grant)| {
-        let text = |member: &str| grant[member].as_str().unwrap_or_default().to_owned();
-        format!("; {name} goes to {} {}", text("origin"), text("place"))
-    });
-    match texts(&grants["origins"]) {
-        none if none.is_empty() => "Its connector reaches no address.".to_owned(),
-        origins => format!(
-            "Its connector reaches {}{}.",
-            origins.join(" and "),
-            secrets.collect::<String>()
-        ),
+/// What a connector may reach, in a sentence.
+fn describe_grants(grants: &Grants) -> String {
+    if grants.origins.is_empty() {
+        return "Its connector may not reach any address.".to_owned();
     }
+    let origins: Vec<_> = grants.origins.iter().map(ToString::to_string).collect();
+    let secrets = grants
+        .secrets
+        .iter()
+        .map(|(name, grant)| format!("; {name} goes to {} {}", grant.origin, grant.place));
+    format!("Its connector may reach {}{}.", origins.join(" and "), secrets.collect::<String>())
 }
 
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let path = admin.connection_path(&self.name)?;
-        let path = format!("{path}{}", self.removed.query());
-        let mut body = self.values.body()?;
-        self.removed.add_to(&mut body);
-        body.extend(self.rename.map(|name| ("name".to_owned(), json!(name))));
-        body.extend(self.any_project.then(|| ("project".to_owned(), Value::Null)));
-        let answer = admin.patch(&path, &Value::Object(body))?;
-        output.done(&format!("{} is changed", self.name), &answer);
+        let Values { given, project, allow_private } = self.values;
+        let project = if self.any_project { Some(None) } else { project.map(Some) };
+        let edit = given.edit(&self.removed)?;
+        let body = EditConnection { name: self.rename, project, allow_private, ..edit };
+        let query = ForceQuery { force: self.removed.force };
+        let path = with_query(&admin.connection_path(&self.name)?, &query)?;
+        let answer: Answer<Connection> = admin.patch(&path, &body)?;
+        output.done(&format!("{} is changed", self.name), answer.json());
         Ok(())
     }
 }
 
 impl Accept {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let shown = admin.connection(&self.name)?;
-        // What is told here is what is accepted, also where another file lands meanwhile.
-        let newest = shown["newest_sha256"].as_str();
-        let seen = self.sha256.as_deref().or(newest).unwrap_or_default();
-        let force = self.removed.force;
-        let path = admin.connection_path(&self.name)?;
-        let path = format!("{path}/accept?sha256={seen}&force={force}");
-        let mut body = self.given.body()?;
-        self.removed.add_to(&mut body);
-        let answer = admin.post(&path, &Value::Object(body))?;
-        let granted = granted(&answer["grants"]);
-        let told = format!("{} accepts version {seen}. {granted}", self.name);
-        output.done(&told, &answer);
+        let shown = admin.connection(&self.name)?.decode()?;
+        let body = self.given.edit(&self.removed)?;
+        // With the hash, a newer file that arrives meanwhile is not accepted in place of this one.
+        let sha256 = self.sha256.or(shown.newest_sha256);
+        let query = AcceptQuery { force: self.removed.force, sha256 };
+        let path = with_query(&format!("/connections/{}/accept", shown.id), &query)?;
+        let answer: Answer<Connection> = admin.post(&path, &body)?;
+        let accepted = answer.decode()?;
+        let sentence = format!(
+            "{} accepts version {}. {}",
+            accepted.name,
+            accepted.accepted_sha256.unwrap_or_default(),
+            describe_grants(&accepted.grants)
+        );
+        output.done(&sentence, answer.json());
         Ok(())
     }
 }
 
 fn act(admin: &Client, output: Output, name: &str, verb: &str, done: &str) -> anyhow::Result<()> {
     let path = admin.connection_path(name)?;
-    let answer = admin.post(&format!("{path}/{verb}"), &json!({}))?;
-    output.done(&format!("{name} {done}"), &answer);
+    let answer: Answer<Connection> = admin.post(&format!("{path}/{verb}"), &EmptyBody {})?;
+    output.done(&format!("{name} {done}"), answer.json());
     Ok(())
 }
 
-fn try_it(admin: &Client, output: Output, name: &str) -> anyhow::Result<()> {
+fn try_connection(admin: &Client, output: Output, name: &str) -> anyhow::Result<()> {
     let path = admin.connection_path(name)?;
-    let report = admin.post(&format!("{path}/try"), &json!({}))?;
-    let steps = report["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let failed = steps.iter().find(|step| step["error"].is_string());
-    let end = || match failed {
-        Some(step) => bail!("{name} cannot be used: the step {} failed", step["name"]),
-        None => Ok(()),
-    };
+    let answer: Answer<TryReport> = admin.post(&format!("{path}/try"), &EmptyBody {})?;
+    let report = answer.decode()?;
     if output.json {
-        output.one(&report);
-        return end();
+        output.one(answer.json());
+    } else {
+        if !report.steps.is_empty() {
+            let rows = report.steps.iter().map(|step| cells(&STEPS, step)).collect();
+            print(&table(Vec::new(), rows));
+        }
+        report.reached.iter().for_each(|line| print(line));
     }
-    let row = |step: &Value| {
-        let text = |member: &str| step[member].as_str().unwrap_or_default().to_owned();
-        let error = step["error"].as_str();
-        vec![
-            text("name"),
-            text("origin"),
-            error.map_or("ok".to_owned(), |error| format!("failed: {error}")),
-        ]
-    };
-    if !steps.is_empty() {
-        say(&table(Vec::new(), steps.iter().map(row).collect()));
+    match report.steps.iter().find(|step| step.error.is_some()) {
+        Some(step) => bail!("{name} cannot be used: the step {:?} failed", step.name.to_string()),
+        None => Ok(()),
     }
-    if let Some(reached) = report["reached"].as_str() {
-        say(reached);
-    }
-    end()
 }
 
-fn rotate(admin: &Client, output: Output, name: &str, grace_s: u32) -> anyhow::Result<()> {
+fn rotate_token(admin: &Client, output: Output, name: &str, grace_s: u32) -> anyhow::Result<()> {
     let path = admin.connection_path(name)?;
-    let answer = admin.post(&format!("{path}/rotate-token"), &json!({ "grace_s": grace_s }))?;
-    let url = answer["webhook_url"].as_str().unwrap_or_default();
-    let told = format!(
-        "The new webhook URL of {name}, shown only now (the old one holds for {grace_s} s):\n  {url}"
+    let body = RotateToken { grace_s };
+    let answer: Answer<CreatedConnection> = admin.post(&format!("{path}/rotate-token"), &body)?;
+    let url = answer.decode()?.webhook_url;
+    let sentence = format!(
+        "The new webhook URL of {name} is shown only once (the old one still works for {grace_s} s):\n  \
+         {url}"
     );
-    output.done(&told, &answer);
+    output.done(&sentence, answer.json());
     Ok(())
 }
 
-#[derive(Subcommand)]
-pub(super) enum ConnectorsCommand {
-    /// Lists all connectors
-    List,
-    /// Shows one connector: version, what it can do, which settings it takes
-    Show { name: String },
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-const CONNECTORS: [Column; 5] = [
-    ("NAME", "/name"),
-    ("STATUS", "/status"),
-    ("VERSION", "/version"),
-    ("SHA-256", "/sha256"),
-    ("ERROR", "/error"),
-];
+    use super::*;
 
-impl ConnectorsCommand {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
-        let admin = server.admin()?;
-        match self {
-            Self::List => output.list(&admin.get("/connectors")?, "connectors", &CONNECTORS),
-            Self::Show { name } => output.one(&admin.get(&format!("/connectors/{name}"))?),
-        }
-        Ok(())
+    #[test]
+    fn an_edit_sends_null_for_what_is_removed() {
+        let given = Given {
+            set: vec!["a=1".to_owned()],
+            secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
+        };
+        let removed = Removed {
+            unset: vec!["b".to_owned()],
+            unset_secret: vec!["l".to_owned()],
+            force: false,
+        };
+        let edit = given.edit(&removed).expect("an edit");
+        assert_eq!(
+            serde_json::to_value(edit).expect("JSON"),
+            json!({
+                "settings": {"a": 1, "b": null},
+                "secrets": {"k": "env:JACKFIELD_SECRET_K", "l": null},
+            })
+        );
     }
 }

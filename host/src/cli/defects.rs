@@ -1,134 +1,140 @@
-//! `jackfield defects`: which there are, and a person's word on those in doubt.
+//! `jackfield defects`: lists and shows defects, and sends a person's decision on those in doubt.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::client::Server;
-use super::output::{Column, Output};
+use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, ResolveDefect, Word};
+use crate::domain::DefectState;
+
+use super::client::{Answer, Server, with_query};
+use super::filter::{Page, word};
+use super::output::{Column, Output, optional};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Lists defects, newest first
-    List(Filter),
-    /// Shows one defect
-    Show { id: String },
-    /// Settles a defect in doubt, after a look into the tracker
+    /// List defects, newest first
     #[command(after_help = "\
 Examples:
-  jackfield defects settle ID --adopt QA-17 --link https://tracker.example.com/browse/QA-17
-                                              it is there, under that key
-  jackfield defects settle ID --retry         not sure: the next click looks once more and, where nothing
-                                              is found once the settle time is over, creates it; a connector
-                                              that cannot search leaves it in doubt: --give-up then
-  jackfield defects settle ID --give-up       it is not there; the next click creates it without a look")]
-    Settle {
-        id: String,
+  jackfield defects list --in-doubt
+  jackfield defects list --connection qa --state failed")]
+    List(Filter),
+    /// Show one defect
+    Show {
+        /// The id of the defect
+        id: Uuid,
+    },
+    /// Resolve a defect in doubt, after you have searched the tracker for it
+    #[command(after_help = "\
+`jackfield defects show ID` prints the marker to search the tracker for.
+
+Examples:
+  jackfield defects resolve ID --adopt QA-17 --link https://tracker.example.com/browse/QA-17
+      The tracker has the defect, under this key.
+  jackfield defects resolve ID --retry
+      Not sure. The next click searches again and creates the defect if the search finds none after the
+      index delay of the tracker. With a connector that cannot search, the defect stays in doubt: use
+      --give-up then.
+  jackfield defects resolve ID --give-up
+      The tracker does not have the defect. The next click creates it without a search.")]
+    Resolve {
+        /// The id of the defect
+        id: Uuid,
         #[command(flatten)]
-        how: How,
-        /// The adopted defect's page [default: the tracker's address]
+        decision: Decision,
+        /// The page of the adopted defect [default: the tracker's address]
         #[arg(long, value_name = "URL", requires = "adopt")]
         link: Option<String>,
-        /// The adopted defect's title [default: its key]
+        /// The title of the adopted defect [default: its key]
         #[arg(long, value_name = "TEXT", requires = "adopt")]
         title: Option<String>,
     },
-    /// Lets the next click create another defect for the same failed test
-    Release { id: String },
+    /// Let the next click create another defect for the same failed test
+    Release {
+        /// The id of the defect
+        id: Uuid,
+    },
 }
 
 #[derive(Args)]
 pub(super) struct Filter {
-    /// Only those that a person must settle
+    /// Only defects that a person must resolve
     #[arg(long, conflicts_with = "state")]
     in_doubt: bool,
-    /// Only those in this state: intent, sent, created, failed, in-doubt
-    #[arg(long)]
-    state: Option<String>,
-    /// Only those of this connection
+    /// Only defects in this state
+    #[arg(long, value_parser = word::<DefectState>())]
+    state: Option<DefectState>,
+    /// Only defects of this connection
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// At most so many, 1 to 200
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    limit: usize,
-    /// Go on where `next` of an earlier answer points
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    page: Page,
 }
 
 impl Filter {
-    fn path(&self) -> String {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("limit", &self.limit.to_string());
-        let state = if self.in_doubt { Some("in-doubt") } else { self.state.as_deref() };
-        let given = [
-            ("state", state),
-            ("connection", self.connection.as_deref()),
-            ("cursor", self.cursor.as_deref()),
-        ];
-        for (name, value) in given {
-            query.extend_pairs(value.map(|value| (name, value)));
+    fn query(self) -> DefectQuery {
+        let state = if self.in_doubt { Some(DefectState::InDoubt) } else { self.state };
+        DefectQuery {
+            state: state.map(Word),
+            connection: self.connection,
+            cursor: self.page.cursor,
+            limit: Some(self.page.limit),
         }
-        format!("/defects?{}", query.finish())
     }
 }
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
-pub(super) struct How {
-    /// The tracker has it, under this key
+pub(super) struct Decision {
+    /// The tracker has the defect, under this key
     #[arg(long, value_name = "KEY")]
     adopt: Option<String>,
-    /// The next click looks once more, and creates it where nothing is found
+    /// The next click searches again, and creates the defect if it finds none
     #[arg(long)]
     retry: bool,
-    /// The tracker does not have it: the next click creates it without looking
+    /// The tracker does not have the defect: the next click creates it without a search
     #[arg(long)]
     give_up: bool,
 }
 
-impl How {
-    fn body(&self) -> Value {
-        match (&self.adopt, self.retry) {
-            (Some(key), _) => json!({ "adopt": key }),
-            (None, true) => json!({ "retry": true }),
-            (None, false) => json!({ "give_up": self.give_up }),
-        }
-    }
-}
-
-const DEFECTS: [Column; 6] = [
-    ("ID", "/id"),
-    ("STATE", "/state"),
-    ("CONNECTION", "/connection_name"),
-    ("KEY", "/defect/key"),
-    ("LINK", "/defect/link"),
-    ("ERROR", "/reason"),
+const DEFECTS: [Column<DefectRecord>; 6] = [
+    ("ID", |it| it.id.to_string()),
+    ("STATE", |it| it.state.to_string()),
+    ("CONNECTION", |it| optional(it.connection_name.as_ref())),
+    ("KEY", |it| optional(it.defect.as_ref().map(|defect| &defect.key))),
+    ("LINK", |it| optional(it.defect.as_ref().map(|defect| &defect.link))),
+    ("ERROR", |it| optional(it.reason.as_ref())),
 ];
 
 impl Command {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
-            Self::List(filter) => output.list(&admin.get(&filter.path())?, "defects", &DEFECTS),
-            Self::Show { id } => output.one(&admin.get(&format!("/defects/{id}"))?),
-            Self::Settle { id, how, link, title } => {
-                let mut body = how.body();
-                for (name, value) in [("link", link), ("title", title)] {
-                    if let Some(value) = value {
-                        body[name] = json!(value);
-                    }
-                }
-                let answer = admin.post(&format!("/defects/{id}/settle"), &body)?;
-                if how.retry {
-                    let told = format!("{id} stays in doubt until the next click looks once more");
-                    output.done(&told, &answer);
-                    return Ok(());
-                }
-                output.done(&format!("{id} is settled"), &answer);
+            Self::List(filter) => {
+                let path = with_query("/defects", &filter.query())?;
+                let list: Answer<DefectList> = admin.get(&path)?;
+                return output.list(&list, "defects", &DEFECTS, |it| (it.defects, it.next));
+            }
+            Self::Show { id } => {
+                let defect: Answer<DefectRecord> = admin.get(&format!("/defects/{id}"))?;
+                output.one(defect.json());
+            }
+            Self::Resolve { id, decision, link, title } => {
+                let Decision { adopt, retry, give_up } = decision;
+                let body = ResolveDefect { adopt, title, link, retry, give_up };
+                let path = format!("/defects/{id}/resolve");
+                let answer: Answer<DefectRecord> = admin.post(&path, &body)?;
+                let sentence = if retry {
+                    format!("{id} stays in doubt until the next click has searched again")
+                } else {
+                    format!("{id} is resolved")
+                };
+                output.done(&sentence, answer.json());
             }
             Self::Release { id } => {
-                let answer = admin.post(&format!("/defects/{id}/release"), &json!({}))?;
-                output.done(&format!("{id} is released: the next click makes another"), &answer);
+                let path = format!("/defects/{id}/release");
+                let answer: Answer<DefectRecord> = admin.post(&path, &EmptyBody {})?;
+                let sentence = format!("{id} is released: the next click creates another defect");
+                output.done(&sentence, answer.json());
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
-//! `jackfield demo`: a server, a sample tracker, one connection, one Create Defect and one KPI event,
-//! all over real HTTP, told as they happen; then it serves on.
+//! `jackfield demo`: runs a server and a sample tracker, sends one Create Defect and one Defect KPIs
+//! request over HTTP, prints each step, and keeps serving.
 //!
-//! Reads no configuration: what it shows must not depend on what lies around.
+//! Reads no configuration, so that it does the same everywhere.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,30 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::api::{
+    Connector, ConnectorStatus, CreateConnection, CreatedConnection, ForceQuery, SecretText,
+};
 use crate::app::App;
 use crate::config::Config;
-use crate::http::sample_tracker;
+use crate::demo::tracker;
+use crate::secret::Secret;
 
-use super::client::Client;
-use super::output::{remark, say};
-use super::{serve, trigger};
+use super::client::{Answer, Client, with_query};
+use super::output::{eprint, print};
+use super::serve;
+use super::trigger::{self, FailedTest};
 
 const CONNECTOR: &str = "redmine";
 const CONNECTION: &str = "demo";
 /// The first start compiles the connector.
-const READY_WITHIN: Duration = Duration::from_secs(180);
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
+const POLL_PERIOD: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -35,10 +40,10 @@ Examples:
   jackfield demo
   jackfield demo --listen 127.0.0.1:9000 --plugins target/plugins")]
 pub(super) struct Arguments {
-    /// Where the server listens
+    /// The address that the server listens on
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// The folder that holds redmine.wasm
+    /// The folder that contains redmine.wasm
     #[arg(long, default_value = "plugins", value_name = "FOLDER")]
     plugins: PathBuf,
 }
@@ -48,57 +53,52 @@ impl Arguments {
         let component = self.plugins.join(format!("{CONNECTOR}.wasm"));
         if !component.is_file() {
             bail!(
-                "{} is missing: build it by `cargo xtask connectors`, or name the folder that holds \
-                 it by --plugins",
+                "{} does not exist: build it with `cargo xtask connectors`, or give the folder that \
+                 contains it with --plugins",
                 component.display()
             );
         }
-        // The demo tells its own story; the server's log would only be in the way.
+        // The server's log would hide what the demo prints.
         if std::env::var_os("RUST_LOG").is_some() {
             serve::start_log(false);
         }
-        let (_kept, data) = folder(data)?;
+        let (_temporary, data) = data_folder(data)?;
         let config =
             Config { listen: self.listen, plugins: self.plugins, data, ..Config::default() };
         serve::runtime()?.block_on(demo(config))
     }
 }
 
-/// The data folder; a temporary one goes when the first value is dropped.
-fn folder(data: Option<PathBuf>) -> anyhow::Result<(Option<TempDir>, PathBuf)> {
+/// The data folder; a temporary one is removed when the first value is dropped.
+fn data_folder(data: Option<PathBuf>) -> anyhow::Result<(Option<TempDir>, PathBuf)> {
     if let Some(data) = data {
         return Ok((None, data));
     }
-    let folder = tempfile::tempdir().context("no temporary folder: name one by --data")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder: use --data")?;
     let data = folder.path().join("data");
     Ok((Some(folder), data))
 }
 
 async fn demo(config: Config) -> anyhow::Result<()> {
     let shutdown = serve::shutdown_by_signal()?;
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the tracker")?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await;
+    let listener = listener.context("cannot listen on a port for the sample tracker")?;
     let tracker = Tracker {
         url: format!("http://{}", listener.local_addr()?),
         key: Uuid::new_v4().simple().to_string(),
     };
     let key = tracker.key.clone();
-    let tracking = tokio::spawn(async move { sample_tracker::serve(listener, &key).await });
+    let tracker_task = tokio::spawn(async move { tracker::serve(listener, &key).await });
 
     let data = config.data.clone();
     let app = App::start(config, None).await?;
     let base = format!("http://{}", app.address());
     let admin = Client::new(&base, app.admin_token().clone());
-    let (end, told_end) = (shutdown.clone(), shutdown.clone());
-    let story = tokio::task::spawn_blocking(move || {
-        let told = tell(&admin, &base, &tracker, &data, &told_end);
-        if told.is_err() {
-            end.cancel();
-        }
-        told
-    });
+    let demo = Demo { admin, base, tracker, data, shutdown: shutdown.clone() };
+    let steps = tokio::task::spawn_blocking(move || demo.run());
     let served = app.run_until(shutdown).await;
-    tracking.abort();
-    story.await.context("the demo's story broke off")??;
+    tracker_task.abort();
+    steps.await.context("the demo panicked")??;
     served
 }
 
@@ -107,99 +107,120 @@ struct Tracker {
     key: String,
 }
 
-fn tell(
-    admin: &Client,
-    base: &str,
-    tracker: &Tracker,
-    data: &Path,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
-    say(&format!("1. A sample tracker, which speaks Redmine's API, is at {}/", tracker.url));
-    say(&format!("2. Jackfield is at {base}"));
-    remark("   compiling the Redmine connector: some seconds, once for each version …");
-    if !until_ready(admin, shutdown)? {
-        return Ok(());
-    }
-    let hook = connect(admin, tracker)?;
-    say(&format!("3. The connection `{CONNECTION}` is made. Its webhook URL, for Test Manager:"));
-    say(&format!("     {hook}"));
-
-    let test = trigger::failed_test(None, None, None, Some("https://cloud.uipath.com/a/log"));
-    let defect = trigger::create_defect(&hook, &test)?;
-    let text = |key: &str| defect[key].as_str().unwrap_or_default();
-    say(&format!("4. Create Defect made {} \"{}\"", text("linkLabel"), text("name")));
-    say(&format!("     {}", text("link")));
-    let again = trigger::create_defect(&hook, &test)?;
-    if again["id"] == defect["id"] {
-        say("   A second click on the same failed test was answered with the same defect.");
-    }
-    let counts = trigger::counts(&hook, &Uuid::new_v4().to_string())?;
-    say("5. Defect KPIs answered:");
-    say(&format!("{counts:#}"));
-    say(&next(base, &hook, data));
-    Ok(())
+struct Demo {
+    admin: Client,
+    base: String,
+    tracker: Tracker,
+    data: PathBuf,
+    shutdown: CancellationToken,
 }
 
-/// False where the demo was ended meanwhile.
-fn until_ready(admin: &Client, shutdown: &CancellationToken) -> anyhow::Result<bool> {
-    let deadline = Instant::now() + READY_WITHIN;
-    while !shutdown.is_cancelled() {
-        // A refused request is no end: until the folder was read the connector is not found.
-        let shown = admin.get(&format!("/connectors/{CONNECTOR}")).unwrap_or(Value::Null);
-        match shown["status"].as_str() {
-            Some("ready") => return Ok(true),
-            Some("broken") => bail!(
-                "the Redmine connector cannot be used: {}; build it again by \
-                 `cargo xtask connectors`",
-                shown["error"].as_str().unwrap_or("no reason given")
-            ),
-            _ if Instant::now() > deadline => {
-                bail!("the Redmine connector was not ready within {} s", READY_WITHIN.as_secs())
-            }
-            _ => std::thread::sleep(ASK_AGAIN),
+impl Demo {
+    /// Runs all steps; a failure ends the server.
+    fn run(&self) -> anyhow::Result<()> {
+        self.run_steps().inspect_err(|_| self.shutdown.cancel())
+    }
+
+    fn run_steps(&self) -> anyhow::Result<()> {
+        let tracker = &self.tracker.url;
+        print(&format!("1. A sample tracker that imitates Redmine's API runs at {tracker}/"));
+        print(&format!("2. Jackfield runs at {}", self.base));
+        eprint("   It compiles the Redmine connector, once for each version: some seconds …");
+        if !self.wait_for_connector()? {
+            return Ok(());
         }
+        let webhook = self.connect()?;
+        print(&format!(
+            "3. The connection `{CONNECTION}` is created. Its webhook URL, for Test Manager:"
+        ));
+        print(&format!("     {webhook}"));
+
+        let test = FailedTest {
+            test_execution_id: Uuid::new_v4(),
+            test_case_id: Uuid::new_v4(),
+            variation_id: None,
+            link_to_test_case_log: Some("https://cloud.uipath.com/a/log".to_owned()),
+        };
+        let defect = trigger::create_defect(&webhook, &test)?.decode()?;
+        print(&format!("4. Create Defect created {} \"{}\"", defect.link_label, defect.name));
+        print(&format!("     {}", defect.link));
+        if trigger::create_defect(&webhook, &test)?.decode()?.id == defect.id {
+            print("   A second click on the same failed test returned the same defect.");
+        }
+        let counts = trigger::counts(&webhook, &Uuid::new_v4().to_string())?;
+        print("5. Defect KPIs returned:");
+        print(&format!("{:#}", counts.json()));
+        print(&next_steps(&self.base, &webhook, &self.data));
+        Ok(())
     }
-    Ok(false)
+
+    /// Returns false if the demo was ended meanwhile.
+    fn wait_for_connector(&self) -> anyhow::Result<bool> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        while !self.shutdown.is_cancelled() {
+            // Until the server has read the folder, it answers 404.
+            let answer = self.admin.get::<Connector>(&format!("/connectors/{CONNECTOR}"));
+            let connector = answer.and_then(|answer| answer.decode());
+            let status = connector.as_ref().map(|connector| connector.status.0).ok();
+            match (status, connector) {
+                (Some(ConnectorStatus::Ready), _) => return Ok(true),
+                (Some(ConnectorStatus::Broken), Ok(connector)) => bail!(
+                    "the server cannot load the Redmine connector: {}; build it again with \
+                     `cargo xtask connectors`",
+                    connector.error.unwrap_or_default()
+                ),
+                _ if Instant::now() > deadline => {
+                    bail!(
+                        "the Redmine connector was not ready within {} s",
+                        READY_TIMEOUT.as_secs()
+                    )
+                }
+                _ => std::thread::sleep(POLL_PERIOD),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Creates the connection and returns its webhook URL. Replaces one that an earlier demo left in the
+    /// data folder, because the tracker of that one is gone.
+    fn connect(&self) -> anyhow::Result<String> {
+        if let Ok(path) = self.admin.connection_path(CONNECTION) {
+            self.admin.delete(&with_query(&path, &ForceQuery { force: true })?)?;
+        }
+        let settings = json!({ "url": self.tracker.url, "project": tracker::PROJECT });
+        let api_key = SecretText(Secret::new(self.tracker.key.clone()));
+        let body = CreateConnection {
+            name: CONNECTION.to_owned(),
+            connector: CONNECTOR.to_owned(),
+            settings: serde_json::from_value(settings)?,
+            secrets: [("api-key".to_owned(), api_key)].into(),
+            project: None,
+            allow_private: false,
+        };
+        let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;
+        Ok(created.decode()?.webhook_url)
+    }
 }
 
-/// Makes the connection; one of an earlier demo in the same data folder goes first, because its
-/// tracker is gone.
-fn connect(admin: &Client, tracker: &Tracker) -> anyhow::Result<String> {
-    if let Ok(path) = admin.connection_path(CONNECTION) {
-        admin.delete(&format!("{path}?force=true"))?;
-    }
-    let made = admin.post(
-        "/connections",
-        &json!({
-            "name": CONNECTION,
-            "connector": CONNECTOR,
-            "settings": { "url": tracker.url, "project": sample_tracker::PROJECT },
-            "secrets": { "api-key": tracker.key },
-        }),
-    )?;
-    let url = made["webhook_url"].as_str().context("the server sent no webhook URL")?;
-    Ok(url.to_owned())
-}
-
-fn next(base: &str, hook: &str, data: &Path) -> String {
-    let at = format!("--server {base} --data {}", data.display());
+fn next_steps(base: &str, webhook: &str, data: &Path) -> String {
+    let server = format!("--server {base} --data {}", data.display());
     let jackfield = program();
     format!(
         "
 Try next, in another terminal (or open the links above):
-  {jackfield} trigger create-defect --url {hook}
-  {jackfield} trigger kpis --url {hook}
-  {jackfield} events list {at}
-  {jackfield} connections show {CONNECTION} {at}
+  {jackfield} trigger create-defect --url {webhook}
+  {jackfield} trigger kpis --url {webhook}
+  {jackfield} events list {server}
+  {jackfield} connections show {CONNECTION} {server}
 
-It serves on until Ctrl-C."
+It runs until you press Ctrl-C."
     )
 }
 
-/// How to call this program from here: it need not be installed.
+/// How to call this program from this folder: it may not be in the PATH.
 fn program() -> String {
-    let (Ok(program), Ok(here)) = (std::env::current_exe(), std::env::current_dir()) else {
+    let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::env::current_dir()) else {
         return "jackfield".to_owned();
     };
-    program.strip_prefix(here).unwrap_or(&program).display().to_string()
+    program.strip_prefix(folder).unwrap_or(&program).display().to_string()
 }

@@ -1,4 +1,4 @@
-//! `jackfield doctor`: what would hinder the server here, and how to mend it. Changes nothing.
+//! `jackfield doctor`: diagnoses the installation and suggests fixes. Changes nothing.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -6,37 +6,49 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
+use semver::Version;
+use serde::{Serialize, Serializer};
 
-use crate::config::Config;
+use crate::config::{Config, DataFolder};
+use crate::runtime::WASMTIME_VERSION;
+use crate::secret::KEY_VARIABLE;
 
-use super::client::{Server, answers};
-use super::output::{Output, say, say_json, table};
+use super::client::{Server, is_healthy};
+use super::output::{Column, Output, cells, error_line, print, print_json, table};
 use super::serve::read_config;
 
-/// The oldest engine without a published advisory that touches what this host uses.
-const WASMTIME_FLOOR: &str = "48.0.8";
-/// From this kernel on, resetting a guest's memory asks which pages were written (PAGEMAP_SCAN).
-const KERNEL_WANTED: (u32, u32) = (6, 7);
+/// The oldest version without a published advisory about a part that this host uses.
+const WASMTIME_VERSION_MIN: Version = Version::new(48, 0, 8);
+/// Since this version the kernel can report which pages were written (PAGEMAP_SCAN), which makes the reset
+/// of a guest's memory faster.
+const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  jackfield doctor
+  jackfield doctor --config /etc/jackfield/jackfield.toml --data /var/lib/jackfield")]
 pub(super) struct Arguments {
-    /// The configuration [default: jackfield.toml, if it is there]
+    /// The configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where connectors are dropped [default: as the configuration says]
-    #[arg(long, value_name = "DIR")]
+    /// The folder of the connectors [default: the configured one]
+    #[arg(long, value_name = "FOLDER")]
     plugins: Option<PathBuf>,
 }
 
+/// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum Status {
+    /// Nothing to do.
     Ok,
+    /// The server works, but something should change.
     Warn,
+    /// The server does not work, or is not safe.
     Fail,
 }
 
-impl Verdict {
+impl Status {
     fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -46,184 +58,188 @@ impl Verdict {
     }
 }
 
-/// What was looked at, how it stands, what was seen, and what mends it (empty where all is well).
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[derive(Serialize)]
 struct Finding {
-    what: &'static str,
-    verdict: Verdict,
-    seen: String,
-    mend: String,
+    check: &'static str,
+    status: Status,
+    found: String,
+    /// Empty if there is nothing to do.
+    fix: String,
 }
 
-fn ok(what: &'static str, seen: impl Into<String>) -> Finding {
-    Finding { what, verdict: Verdict::Ok, seen: seen.into(), mend: String::new() }
+#[derive(Serialize)]
+struct Report {
+    findings: Vec<Finding>,
 }
 
-fn warn(what: &'static str, seen: impl Into<String>, mend: &str) -> Finding {
-    Finding { what, verdict: Verdict::Warn, seen: seen.into(), mend: mend.to_owned() }
+fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+    Finding { check, status: Status::Ok, found: found.into(), fix: String::new() }
 }
 
-fn fail(what: &'static str, seen: impl Into<String>, mend: &str) -> Finding {
-    Finding { what, verdict: Verdict::Fail, seen: seen.into(), mend: mend.to_owned() }
+fn warn(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Finding {
+    Finding { check, status: Status::Warn, found: found.into(), fix: fix.into() }
 }
+
+fn fail(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Finding {
+    Finding { check, status: Status::Fail, found: found.into(), fix: fix.into() }
+}
+
+const FINDINGS: [Column<Finding>; 4] = [
+    ("STATUS", |it| it.status.as_str().to_owned()),
+    ("CHECK", |it| it.check.to_owned()),
+    ("FOUND", |it| it.found.clone()),
+    ("FIX", |it| it.fix.clone()),
+];
 
 impl Arguments {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<ExitCode> {
-        let (config, read) = match read_config(self.config.as_deref()) {
-            Ok(config) => (config, ok("configuration", "understood")),
-            Err(error) => {
-                let finding = fail("configuration", format!("{error:#}"), "mend the named key");
-                (Config::default(), finding)
-            }
-        };
+        let (config, configuration) = configuration(self.config.as_deref());
         let config = Config {
             data: server.data.clone().unwrap_or(config.data),
             plugins: self.plugins.unwrap_or(config.plugins),
             ..config
         };
-        let findings = [
-            read,
+        let findings = vec![
+            configuration,
             data_folder(&config.data),
-            key(&config.data),
-            plugins(&config.plugins),
+            secret_key(&config.data_folder()),
+            plugins_folder(&config.plugins),
             port(server, &config),
             kernel(),
-            engine(),
+            wasmtime(),
         ];
-        show(&findings, output);
-        let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
+        let failed = findings.iter().any(|finding| finding.status == Status::Fail);
+        if output.json {
+            print_json(&serde_json::to_value(Report { findings })?);
+        } else {
+            let headings = FINDINGS.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+            print(&table(headings, findings.iter().map(|it| cells(&FINDINGS, it)).collect()));
+        }
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
-fn show(findings: &[Finding], output: Output) {
-    if output.json {
-        let member = |finding: &Finding| {
-            json!({"what": finding.what, "verdict": finding.verdict.as_str(),
-                "seen": finding.seen, "mend": finding.mend})
-        };
-        return say_json(&json!({ "findings": findings.iter().map(member).collect::<Vec<_>>() }));
+/// The configuration, or the defaults if it cannot be read.
+fn configuration(file: Option<&Path>) -> (Config, Finding) {
+    const CHECK: &str = "configuration";
+    match read_config(file) {
+        Ok(config) => (config, ok(CHECK, "valid")),
+        Err(error) => {
+            let finding = fail(CHECK, error_line(&error), "correct the key that is named");
+            (Config::default(), finding)
+        }
     }
-    let row = |finding: &Finding| {
-        vec![
-            finding.verdict.as_str().to_owned(),
-            finding.what.to_owned(),
-            finding.seen.clone(),
-            finding.mend.clone(),
-        ]
-    };
-    let headings = ["", "WHAT", "SEEN", "TO MEND"].map(str::to_owned).to_vec();
-    say(&table(headings, findings.iter().map(row).collect()));
 }
 
 fn data_folder(data: &Path) -> Finding {
-    const WHAT: &str = "data folder";
-    let shown = data.display().to_string();
-    let Ok(about) = std::fs::metadata(data) else {
-        return warn(WHAT, format!("{shown} is not there"), "`jackfield serve` makes it");
+    const CHECK: &str = "data folder";
+    let shown = data.display();
+    let Ok(metadata) = std::fs::metadata(data) else {
+        return warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it");
     };
-    if !about.is_dir() {
-        return fail(WHAT, format!("{shown} is no folder"), "set `data` or --data to a folder");
+    if !metadata.is_dir() {
+        return fail(CHECK, format!("{shown} is not a folder"), "set `data` or --data to a folder");
     }
-    if about.permissions().mode() & 0o007 != 0 {
-        return warn(WHAT, format!("others may look into {shown}"), "chmod o-rwx it");
+    if metadata.permissions().mode() & 0o007 != 0 {
+        let fix = format!("run `chmod o-rwx {shown}`");
+        return warn(CHECK, format!("other users have access to {shown}"), fix);
     }
     match tempfile::tempfile_in(data) {
-        Ok(_) => ok(WHAT, shown),
-        Err(error) => fail(WHAT, format!("{shown}: {error}"), "make it writable for this user"),
+        Ok(_) => ok(CHECK, shown.to_string()),
+        Err(error) => fail(CHECK, format!("{shown}: {error}"), "allow this user to write to it"),
     }
 }
 
-fn key(data: &Path) -> Finding {
-    const WHAT: &str = "key of the secrets";
-    let file = data.join("secret-key");
-    if std::env::var_os("JACKFIELD_SECRET_KEY").is_some() {
-        return ok(WHAT, "JACKFIELD_SECRET_KEY");
+fn secret_key(folder: &DataFolder) -> Finding {
+    const CHECK: &str = "key of the secrets";
+    if std::env::var_os(KEY_VARIABLE).is_some() {
+        return ok(CHECK, KEY_VARIABLE);
     }
+    let file = folder.secret_key();
+    let shown = file.display();
     match std::fs::metadata(&file) {
-        Ok(about) if about.permissions().mode() & 0o077 != 0 => {
-            fail(WHAT, format!("others may read {}", file.display()), "chmod 600 it, rotate it")
-        }
-        Ok(_) => ok(WHAT, file.display().to_string()),
-        Err(_) if data.join("jackfield.db").exists() => fail(
-            WHAT,
-            format!("{} is missing beside its database", file.display()),
-            "bring it back from a backup, or set JACKFIELD_SECRET_KEY",
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => fail(
+            CHECK,
+            format!("other users have access to {shown}"),
+            format!("run `chmod 600 {shown}`, then `jackfield secrets rotate`"),
         ),
-        Err(_) => warn(WHAT, "not there yet", "`jackfield serve` makes it"),
+        Ok(_) => ok(CHECK, shown.to_string()),
+        Err(_) if folder.database().exists() => fail(
+            CHECK,
+            format!("{shown} is missing, but its database exists"),
+            format!("restore it from a backup, or set {KEY_VARIABLE}"),
+        ),
+        Err(_) => warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it"),
     }
 }
 
-fn plugins(folder: &Path) -> Finding {
-    const WHAT: &str = "plugins folder";
+fn plugins_folder(folder: &Path) -> Finding {
+    const CHECK: &str = "plugins folder";
     let shown = folder.display();
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
-            return fail(
-                WHAT,
-                format!("{shown}: {error}"),
-                "make it, or set `plugins` or --plugins to another",
-            );
+            let fix = "create it, or set `plugins` or --plugins to another folder";
+            return fail(CHECK, format!("{shown}: {error}"), fix);
         }
     };
     let is_component = |entry: &std::fs::DirEntry| {
         entry.path().extension().is_some_and(|extension| extension == "wasm")
     };
     match entries.filter_map(Result::ok).filter(is_component).count() {
-        0 => warn(WHAT, format!("{shown} holds no .wasm file"), "drop a connector there"),
-        count => ok(WHAT, format!("{shown}: {count} connector files")),
+        0 => warn(CHECK, format!("{shown} has no .wasm file"), "copy a connector into it"),
+        count => ok(CHECK, format!("{shown}, connector files: {count}")),
     }
 }
 
 fn port(server: &Server, config: &Config) -> Finding {
-    const WHAT: &str = "server";
-    if answers(&server.base) {
-        return ok(WHAT, format!("answers at {}", server.base));
+    const CHECK: &str = "server";
+    if is_healthy(&server.base) {
+        return ok(CHECK, format!("a server answers at {}", server.base));
     }
+    let none = format!("no server answers at {}", server.base);
     match TcpListener::bind(config.listen) {
-        Ok(_) => ok(WHAT, format!("none answers; {} is free for one", config.listen)),
+        Ok(_) => ok(CHECK, format!("{none}; {} is free", config.listen)),
         Err(error) => fail(
-            WHAT,
-            format!("none answers, and {} cannot be listened on: {error}", config.listen),
+            CHECK,
+            format!("{none}, and none can listen on {}: {error}", config.listen),
             "set `listen` or --listen to another port",
         ),
     }
 }
 
 fn kernel() -> Finding {
-    const WHAT: &str = "kernel";
+    const CHECK: &str = "kernel";
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= KERNEL_WANTED {
-        ok(WHAT, release)
-    } else {
-        warn(WHAT, release, "it works; from 6.7 on runs start faster")
+    if version >= KERNEL_RECOMMENDED {
+        return ok(CHECK, release);
     }
+    let (major, minor) = KERNEL_RECOMMENDED;
+    warn(CHECK, release, format!("optional: since Linux {major}.{minor} runs start faster"))
 }
 
-fn engine() -> Finding {
-    const WHAT: &str = "wasmtime";
-    let Some(built) = built_with("wasmtime") else {
-        return warn(WHAT, "its version is not known", "build Jackfield with its Cargo.lock");
-    };
-    let read = |text: &str| semver::Version::parse(text).ok();
-    if read(&built) >= read(WASMTIME_FLOOR) {
-        ok(WHAT, built)
-    } else {
-        let mend = format!("build Jackfield with {WASMTIME_FLOOR} or newer: older has advisories");
-        fail(WHAT, built, &mend)
+fn wasmtime() -> Finding {
+    const CHECK: &str = "wasmtime";
+    match WASMTIME_VERSION.parse::<Version>() {
+        Ok(version) if version >= WASMTIME_VERSION_MIN => ok(CHECK, WASMTIME_VERSION),
+        _ => fail(
+            CHECK,
+            WASMTIME_VERSION,
+            format!(
+                "build Jackfield with wasmtime {WASMTIME_VERSION_MIN} or newer: older versions have \
+                 security advisories"
+            ),
+        ),
     }
-}
-
-/// The version of a package that this program was built with.
-fn built_with(package: &str) -> Option<String> {
-    let lock: toml::Table = include_str!("../../../Cargo.lock").parse().ok()?;
-    let packages = lock.get("package")?.as_array()?;
-    let found =
-        packages.iter().find(|one| one.get("name").and_then(|n| n.as_str()) == Some(package))?;
-    found.get("version")?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -232,6 +248,6 @@ mod tests {
 
     #[test]
     fn the_engine_that_is_built_in_is_known_and_new_enough() {
-        assert!(engine().verdict == Verdict::Ok, "{}", engine().seen);
+        assert!(wasmtime().status == Status::Ok, "{}", wasmtime().found);
     }
 }

@@ -1,144 +1,149 @@
-//! `jackfield events`: what came in and what became of it.
+//! `jackfield events`: lists, shows and follows events.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
 
-use super::client::{Client, Server};
-use super::output::{Column, Output, complain, say};
+use crate::api::{Event, EventList, EventQuery, EventWithRuns, Word};
+use crate::domain::{EventKind, OutcomeCode};
 
-/// How often `tail` asks: a person watches.
+use super::client::{Answer, Client, Server, with_query};
+use super::filter::{Page, word};
+use super::output::{
+    Column, Output, cells, one_line, optional, print, print_error, print_json_line,
+};
+
+/// How often `tail` asks the server.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
-/// How many `tail` asks for; more than these within a period are shown by `list` only.
-const TAIL_LIMIT: usize = 100;
+/// How many events `tail` asks for; if more arrive within a period, only `list` shows them all.
+const TAIL_ROWS: u32 = 100;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Lists events, newest first
-    List(Filter),
-    /// Shows one event: runs, log, outbound calls, usage
-    Show { id: String },
-    /// Prints events as they come, until Ctrl-C
-    Tail(Filter),
+    /// List events, newest first
+    #[command(after_help = "\
+Examples:
+  jackfield events list --connection qa --limit 10
+  jackfield events list --kind unrecognised --since 2026-01-31T08:00:00Z")]
+    List {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one event: request, outcome, and the log, outbound calls and usage of each run
+    Show {
+        /// The id of the event
+        id: Uuid,
+    },
+    /// Print new events and their outcomes until you press Ctrl-C
+    Tail {
+        #[command(flatten)]
+        filter: Filter,
+    },
 }
 
 #[derive(Args)]
 pub(super) struct Filter {
-    /// Only those of this connection
+    /// Only events of this connection
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
-    /// From this instant on (RFC 3339)
-    #[arg(long, value_name = "INSTANT")]
-    since: Option<String>,
-    /// Before this instant (RFC 3339)
-    #[arg(long, value_name = "INSTANT")]
-    until: Option<String>,
-    /// Only those of this kind: create-defect, kpis, probe, check, sweep, unrecognised, no-connection
-    #[arg(long)]
-    kind: Option<String>,
-    /// Only those that ended so: created, repeated, rejected, connector-broke, …
-    #[arg(long)]
-    outcome: Option<String>,
-    /// At most so many, 1 to 200
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    limit: usize,
-    /// Go on where `next` of an earlier answer points
-    #[arg(long)]
-    cursor: Option<String>,
+    /// Only events from this time on (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only events before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// Only events of this kind
+    #[arg(long, value_parser = word::<EventKind>())]
+    kind: Option<EventKind>,
+    /// Only events with this outcome
+    #[arg(long, value_parser = word::<OutcomeCode>())]
+    outcome: Option<OutcomeCode>,
 }
 
-const EVENTS: [Column; 6] = [
-    ("RECEIVED", "/received_at"),
-    ("KIND", "/kind"),
-    ("STATUS", "/status"),
-    ("CONNECTION", "/connection_name"),
-    ("OUTCOME", "/outcome"),
-    ("ID", "/id"),
+impl Filter {
+    fn query(self, limit: u32, cursor: Option<Uuid>) -> EventQuery {
+        EventQuery {
+            since: self.since,
+            until: self.until,
+            connection: self.connection,
+            kind: self.kind.map(Word),
+            outcome: self.outcome.map(Word),
+            cursor,
+            limit: Some(limit),
+        }
+    }
+}
+
+const EVENTS: [Column<Event>; 6] = [
+    ("RECEIVED", |it| it.received_at.to_string()),
+    ("KIND", |it| it.kind.to_string()),
+    ("STATUS", |it| optional(it.status.as_ref())),
+    ("CONNECTION", |it| optional(it.connection_name.as_ref())),
+    ("OUTCOME", |it| match it.detail.as_str() {
+        "" => it.outcome.to_string(),
+        detail => format!("{}: {detail}", it.outcome),
+    }),
+    ("ID", |it| it.id.to_string()),
 ];
 
 impl Command {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
-            Self::List(filter) => {
-                let path = filter.path(filter.limit);
-                output.list(&with_plain_outcomes(admin.get(&path)?, output), "events", &EVENTS);
+            Self::List { filter, page } => {
+                let path = with_query("/events", &filter.query(page.limit, page.cursor))?;
+                let list: Answer<EventList> = admin.get(&path)?;
+                output.list(&list, "events", &EVENTS, |it| (it.events, it.next))
             }
-            Self::Show { id } => output.one(&admin.get(&format!("/events/{id}"))?),
-            Self::Tail(filter) => tail(&admin, &filter, output)?,
+            Self::Show { id } => {
+                let event: Answer<EventWithRuns> = admin.get(&format!("/events/{id}"))?;
+                output.one(event.json());
+                Ok(())
+            }
+            Self::Tail { filter } => tail(&admin, filter, output),
         }
-        Ok(())
     }
 }
 
-impl Filter {
-    fn path(&self, limit: usize) -> String {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("limit", &limit.to_string());
-        let further = [
-            ("connection", &self.connection),
-            ("since", &self.since),
-            ("until", &self.until),
-            ("kind", &self.kind),
-            ("outcome", &self.outcome),
-            ("cursor", &self.cursor),
-        ];
-        for (name, value) in further {
-            query.extend_pairs(value.as_ref().map(|value| (name, value)));
-        }
-        format!("/events?{}", query.finish())
-    }
-}
-
-/// In a table an outcome is its word and its detail; JSON stays as the server sent it.
-fn with_plain_outcomes(mut answer: Value, output: Output) -> Value {
-    let events = answer.get_mut("events").and_then(Value::as_array_mut);
-    for event in events.into_iter().flatten().filter(|_| !output.json) {
-        let detail = event["detail"].as_str().unwrap_or_default();
-        if let Some(word) = event["outcome"].as_str().filter(|_| !detail.is_empty()) {
-            event["outcome"] = json!(format!("{word}: {detail}"));
-        }
-    }
-    answer
-}
-
-fn tail(admin: &Client, filter: &Filter, output: Output) -> anyhow::Result<()> {
-    let path = filter.path(TAIL_LIMIT);
-    let mut known: Option<HashSet<String>> = None;
+/// Prints each event when it arrives, and again when it has its outcome.
+fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
+    let path = with_query("/events", &filter.query(TAIL_ROWS, None))?;
+    let mut printed: Option<HashSet<(Uuid, OutcomeCode)>> = None;
     loop {
-        let answer = match admin.get(&path) {
-            Ok(answer) => with_plain_outcomes(answer, output),
-            // A server that restarts is waited for; one that was never there, or refuses, is told.
-            Err(error) if known.is_some() && !admin.answers() => {
-                complain(&error);
-                std::thread::sleep(TAIL_PERIOD);
-                continue;
+        match admin.get::<EventList>(&path) {
+            Ok(answer) => {
+                let events = answer.decode()?.events;
+                let key = |event: &Event| (event.id, event.outcome.0);
+                let json = answer.json().get("events").and_then(Value::as_array);
+                let json = json.map(Vec::as_slice).unwrap_or_default();
+                for (event, json) in events.iter().zip(json).rev() {
+                    if printed.as_ref().is_some_and(|printed| !printed.contains(&key(event))) {
+                        print_event(event, json, output);
+                    }
+                }
+                printed = Some(events.iter().map(key).collect());
             }
+            // Wait for a server that restarts; end if it was never there or refuses the request.
+            Err(error) if printed.is_some() && !admin.is_healthy() => print_error(&error),
             Err(error) => return Err(error),
-        };
-        let events = answer["events"].as_array().cloned().unwrap_or_default();
-        // An event is printed when it comes, and again when it has ended.
-        let id = |event: &Value| format!("{} {}", event["id"], event["outcome"]);
-        for event in events.iter().rev() {
-            if known.as_ref().is_some_and(|known| !known.contains(&id(event))) {
-                say(&line(event, output));
-            }
         }
-        known = Some(events.iter().map(id).collect());
         std::thread::sleep(TAIL_PERIOD);
     }
 }
 
-fn line(event: &Value, output: Output) -> String {
+fn print_event(event: &Event, json: &Value, output: Output) {
     if output.json {
-        return event.to_string();
+        return print_json_line(json);
     }
-    let word = |at: &str| match event.pointer(at) {
-        Some(Value::String(text)) => text.replace(char::is_control, " "),
-        Some(Value::Null) | None => "-".to_owned(),
-        Some(other) => other.to_string(),
-    };
-    EVENTS.iter().map(|(_, at)| word(at)).collect::<Vec<_>>().join("  ")
+    let words = cells(&EVENTS, event).into_iter().map(|cell| match one_line(&cell) {
+        empty if empty.is_empty() => "-".to_owned(),
+        word => word,
+    });
+    print(&words.collect::<Vec<_>>().join("  "));
 }

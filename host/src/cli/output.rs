@@ -1,59 +1,80 @@
 //! What commands print: tables for people, JSON for programs, one line for a failure.
 //!
-//! Never panics when nobody reads any more (`jackfield events list | head`).
+//! Never panics when the reader of the output has closed it (`jackfield events list | head`). Never prints a
+//! control character to people: texts come from trackers and connectors.
 
 use std::io::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
 
-/// How the answer is wanted.
+use super::client::Answer;
+
+/// Longest list that is printed in one line.
+const LIST_LINE_CHARS_MAX: usize = 80;
+
+/// How to print an answer.
 #[derive(Clone, Copy)]
 pub(super) struct Output {
     pub(super) json: bool,
 }
 
-/// One column: its heading and where its value lies (a JSON pointer).
-pub(super) type Column = (&'static str, &'static str);
+/// One column of a table: its heading, and the cell of a row.
+pub(super) type Column<R> = (&'static str, fn(&R) -> String);
 
 impl Output {
-    /// A list that stands under `key` of the answer.
-    pub(super) fn list(self, answer: &Value, key: &str, columns: &[Column]) {
+    /// Prints a list of `what`. `page` takes the rows and the cursor of the next page from the answer.
+    pub(super) fn list<T: DeserializeOwned, R>(
+        self,
+        answer: &Answer<T>,
+        what: &str,
+        columns: &[Column<R>],
+        page: impl FnOnce(T) -> (Vec<R>, Option<Uuid>),
+    ) -> anyhow::Result<()> {
         if self.json {
-            return say_json(answer);
+            print_json(answer.json());
+            return Ok(());
         }
-        let rows = answer.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let (rows, next) = page(answer.decode()?);
         if rows.is_empty() {
-            return say(&format!("no {key}"));
+            print(&format!("no {what}"));
+            return Ok(());
         }
-        let headings = columns.iter().map(|(heading, _)| (*heading).to_owned());
-        let cells = |row: &Value| {
-            columns.iter().map(|(_, at)| cell(row.pointer(at).unwrap_or(&Value::Null))).collect()
-        };
-        say(&table(headings.collect(), rows.iter().map(cells).collect()));
-        if let Some(next) = answer.get("next").and_then(Value::as_str) {
-            remark(&format!("there are more: --cursor {next}"));
+        let headings = columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+        print(&table(headings, rows.iter().map(|row| cells(columns, row)).collect()));
+        if let Some(next) = next {
+            eprint(&format!("there are more {what}: --cursor {next}"));
         }
+        Ok(())
     }
 
-    /// One thing, all its members.
+    /// Prints one thing, with all its members.
     pub(super) fn one(self, thing: &Value) {
         if self.json {
-            return say_json(thing);
+            return print_json(thing);
         }
-        match thing.as_object() {
-            Some(members) => {
-                let row = |(name, value): (&String, &Value)| vec![name.clone(), cell(value)];
-                say(&table(Vec::new(), members.iter().map(row).collect()));
-            }
-            None => say(&cell(thing)),
+        match thing {
+            Value::Object(members) => print(&members_table(members)),
+            _ => print(&cell(thing)),
         }
     }
 
-    /// A sentence for people, the answer for programs.
+    /// Prints a sentence for people, the answer for programs.
     pub(super) fn done(self, sentence: &str, answer: &Value) {
-        if self.json { say_json(answer) } else { say(sentence) }
+        if self.json { print_json(answer) } else { print(sentence) }
     }
+}
+
+/// The cells of one row.
+pub(super) fn cells<R>(columns: &[Column<R>], row: &R) -> Vec<String> {
+    columns.iter().map(|(_, cell)| cell(row)).collect()
+}
+
+/// A cell that may be empty.
+pub(super) fn optional<T: ToString>(value: Option<&T>) -> String {
+    value.map(T::to_string).unwrap_or_default()
 }
 
 /// A table with these headings (or none) and rows.
@@ -64,22 +85,48 @@ pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
         table.set_header(headings);
     }
     table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.trim_fmt()
 }
 
-/// A line on stdout.
-pub(super) fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// Prints lines to stdout.
+pub(super) fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", printable(text));
 }
 
-/// A line on stderr, for people who read stdout by a program.
-pub(super) fn remark(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+/// Prints lines to stderr, apart from what programs read on stdout.
+pub(super) fn eprint(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
-/// The one line that a failure leaves.
-pub(super) fn complain(error: &anyhow::Error) {
-    remark(&format!("error: {}", one_line(&format!("{error:#}"))));
+/// Prints the one line of a failure.
+pub(super) fn print_error(error: &anyhow::Error) {
+    eprint(&format!("error: {}", error_line(error)));
+}
+
+/// Prints JSON as it is: programs need the exact texts.
+pub(super) fn print_json(value: &Value) {
+    let _ = writeln!(std::io::stdout(), "{value:#}");
+}
+
+/// Prints JSON in one line, for programs that read line by line.
+pub(super) fn print_json_line(value: &Value) {
+    let _ = writeln!(std::io::stdout(), "{value}");
+}
+
+/// An error and its causes in one line. An error may already contain the text of its cause.
+pub(super) fn error_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for text in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    one_line(&line)
 }
 
 /// Any text as one line.
@@ -87,26 +134,84 @@ pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn say_json(value: &Value) {
-    say(&format!("{value:#}"));
+/// A text whose control characters are replaced: they could steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Two columns: the name of each member, indented by its depth, and its value.
+fn members_table(members: &Map<String, Value>) -> String {
+    let mut rows = Vec::new();
+    add_members(members, 0, &mut rows);
+    table(Vec::new(), rows)
+}
+
+fn add_members(members: &Map<String, Value>, depth: usize, rows: &mut Vec<Vec<String>>) {
+    for (name, value) in members {
+        add_member(name, value, depth, rows);
+    }
+}
+
+fn add_member(name: &str, value: &Value, depth: usize, rows: &mut Vec<Vec<String>>) {
+    let heading = format!("{}{name}", "  ".repeat(depth));
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            rows.push(vec![heading, String::new()]);
+            add_members(members, depth + 1, rows);
+        }
+        Value::Array(items) if items.iter().all(is_scalar) => rows.push(vec![heading, cell(value)]),
+        Value::Array(items) => match records_table(items) {
+            Some(table) => rows.push(vec![heading, table]),
+            None => {
+                for (item, number) in items.iter().zip(1..) {
+                    add_member(&format!("{name} {number}"), item, depth, rows);
+                }
+            }
+        },
+        _ => rows.push(vec![heading, cell(value)]),
+    }
+}
+
+/// A table of records that hold only scalars; `None` if one holds more.
+fn records_table(items: &[Value]) -> Option<String> {
+    let records: Vec<_> = items.iter().map(Value::as_object).collect::<Option<_>>()?;
+    if !records.iter().all(|record| record.values().all(is_scalar)) {
+        return None;
+    }
+    let mut headings: Vec<String> = Vec::new();
+    for name in records.iter().flat_map(|record| record.keys()) {
+        if !headings.contains(name) {
+            headings.push(name.clone());
+        }
+    }
+    let row = |record: &&Map<String, Value>| {
+        headings.iter().map(|name| record.get(name).map(cell).unwrap_or_default()).collect()
+    };
+    let rows = records.iter().map(row).collect();
+    Some(table(headings.clone(), rows))
+}
+
+fn is_scalar(value: &Value) -> bool {
+    !value.is_object() && !value.is_array()
+}
+
+/// A short list in one line; a long one in a line per item.
+fn list_cell(items: &[Value]) -> String {
+    let items: Vec<_> = items.iter().map(cell).collect();
+    let line = items.join(", ");
+    if line.chars().count() > LIST_LINE_CHARS_MAX { items.join("\n") } else { line }
 }
 
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => printable(text),
-        Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
-            items.iter().map(cell).collect::<Vec<_>>().join(", ")
-        }
-        Value::Array(_) | Value::Object(_) => format!("{value:#}"),
+        Value::Array(items) => list_cell(items),
+        Value::Object(members) if members.is_empty() => String::new(),
+        Value::Object(_) => value.to_string(),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         Value::Number(number) => number.to_string(),
     }
-}
-
-/// Texts come from trackers and connectors: what would steer the terminal is shown as a mark.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -118,8 +223,54 @@ mod tests {
     #[test]
     fn cells_are_for_people_and_cannot_steer_a_terminal() {
         assert_eq!(cell(&json!(["a", "b"])), "a, b");
+        let long = "x".repeat(LIST_LINE_CHARS_MAX);
+        assert_eq!(cell(&json!([long, "b"])), format!("{long}\nb"));
         assert_eq!(cell(&json!("\u{1b}[2Jx")), "\u{fffd}[2Jx");
         assert_eq!(cell(&json!(null)), "");
         assert_eq!(one_line("a\n  b"), "a b");
+        assert_eq!(printable("\u{1b}[2J\n\u{9b}x"), "\u{fffd}[2J\n\u{fffd}x");
+    }
+
+    #[test]
+    fn an_error_line_names_each_cause_once() {
+        let cause = std::io::Error::other("disk\nfull");
+        let error = anyhow::Error::new(cause).context("cannot write x: disk\nfull");
+        assert_eq!(error_line(&error.context("no start")), "no start: cannot write x: disk full");
+    }
+
+    #[test]
+    fn every_member_of_a_thing_is_printed() {
+        let thing = json!({
+            "id": 7,
+            "request": {"headers": [], "path": "/defects"},
+            "runs": [
+                {"call": "find", "log": [{"at_ms": 1, "message": "searched"}], "usage": {"cpu_ms": 2}},
+                {"call": "create", "log": [], "usage": {"cpu_ms": 3}},
+            ],
+        });
+        let Value::Object(members) = &thing else { panic!("an object") };
+        let text = members_table(members);
+        let lines: Vec<_> = text.lines().map(one_line).collect();
+        assert_eq!(
+            lines,
+            [
+                "id 7",
+                "request",
+                "headers",
+                "path /defects",
+                "runs 1",
+                "call find",
+                "log at_ms message",
+                "1 searched",
+                "usage",
+                "cpu_ms 2",
+                "runs 2",
+                "call create",
+                "log",
+                "usage",
+                "cpu_ms 3",
+            ],
+            "{text}"
+        );
     }
 }

@@ -1,11 +1,12 @@
-//! `jackfield secrets`: the key under which the secrets of all connections lie.
+//! `jackfield secrets`: rotates the key that encrypts the secrets of all connections.
 //!
 //! Works on a data folder that no server uses; never prints a key or a secret.
 
 use clap::Subcommand;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::app::rotate_key;
+use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE};
 
 use super::client::Server;
 use super::output::Output;
@@ -13,11 +14,11 @@ use super::serve;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Seals every secret with a new key; stop the server first
+    /// Encrypt every secret with a new key; stop the server first
     #[command(after_help = "\
-A fresh key takes the place of DATA/secret-key. Where the key is to come from JACKFIELD_SECRET_KEY, give
-the new one (32 bytes as hex or base64) in JACKFIELD_NEW_SECRET_KEY: it is kept nowhere else, so keep it
-first, and start the server with it afterwards.
+A new random key replaces the one in DATA/secret-key. If the server takes its key from
+JACKFIELD_SECRET_KEY, give the new key (32 bytes as hex or base64) in JACKFIELD_NEW_SECRET_KEY. Jackfield
+does not store that key: store it first, and start the server with it afterwards.
 
 Examples:
   jackfield secrets rotate --data /var/lib/jackfield
@@ -26,19 +27,31 @@ Examples:
     Rotate,
 }
 
+/// What a rotation did, for `--json`.
+#[derive(Serialize)]
+struct Report {
+    secrets: usize,
+    key_file: Option<String>,
+}
+
 impl Command {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
         let Self::Rotate = self;
         let rotated = serve::runtime()?.block_on(rotate_key(&server.data_folder()))?;
-        let file = rotated.file.map(|file| file.display().to_string());
-        let given =
-            "JACKFIELD_NEW_SECRET_KEY's value: start the server with it as JACKFIELD_SECRET_KEY";
-        let key = file.as_deref().unwrap_or(given);
+        let key_file = rotated.file.map(|file| file.display().to_string());
+        let key = match &key_file {
+            Some(file) => format!("The new key is in {file}."),
+            None => format!(
+                "The new key is the value of {NEW_KEY_VARIABLE}: start the server with it in \
+                 {KEY_VARIABLE}."
+            ),
+        };
+        let report = Report { secrets: rotated.secrets, key_file };
         let sentence = format!(
-            "{} secrets are sealed anew; the key is now {key}. Backups from before need the old key.",
-            rotated.secrets
+            "Secrets encrypted with the new key: {}. {key} Keep the old key for older backups.",
+            report.secrets
         );
-        output.done(&sentence, &json!({"secrets": rotated.secrets, "key_file": file}));
+        output.done(&sentence, &serde_json::to_value(report)?);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `jackfield serve`: reads the configuration, starts the server, ends it on SIGTERM or Ctrl-C.
+//! `jackfield serve`: reads the configuration, starts the server, and ends it on SIGTERM or Ctrl-C.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use tracing_subscriber::EnvFilter;
 use crate::app::App;
 use crate::config::Config;
 
-use super::client::token_of_environment;
-use super::output::say;
+use super::client::token_from_environment;
+use super::output::print;
 
-/// Read where it lies, unless `--config` names another.
+/// The configuration file, unless `--config` names another.
 const CONFIG_FILE: &str = "jackfield.toml";
-/// What is logged unless RUST_LOG says otherwise; the libraries below tell too much at info.
-const LOGGED: &str = "info,hyper=warn,hyper_util=warn,h2=warn,rustls=warn,sqlx=warn";
+/// The log filter, unless RUST_LOG sets another; libraries log too much at info.
+const LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,rustls=warn,sqlx=warn";
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -28,16 +28,16 @@ Examples:
   jackfield serve --listen 0.0.0.0:8080 --data /var/lib/jackfield --plugins /etc/jackfield/plugins
   RUST_LOG=debug jackfield serve --log-json")]
 pub(super) struct Arguments {
-    /// Where it listens [default: 127.0.0.1:8080]
+    /// The address to listen on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Where connectors are dropped [default: plugins]
+    /// The folder of the connectors [default: plugins]
     #[arg(long, value_name = "FOLDER")]
     plugins: Option<PathBuf>,
-    /// The configuration [default: jackfield.toml, if it is there]
+    /// The configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Logs JSON, one object in a line
+    /// Write the log as JSON, one object per line
     #[arg(long)]
     log_json: bool,
 }
@@ -53,36 +53,36 @@ impl Arguments {
     }
 }
 
-/// The configuration that `serve` would take.
+/// The configuration as `serve` reads it.
 pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<Config> {
-    let shipped = Path::new(CONFIG_FILE);
-    let file = file.or_else(|| shipped.exists().then_some(shipped));
+    let default = Path::new(CONFIG_FILE);
+    let file = file.or_else(|| default.exists().then_some(default));
     let env = std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
     Ok(Config::load(file, env)?)
 }
 
-/// Logs to stderr, so that stdout stays for what programs read.
+/// Logs to stderr; stdout is for what programs read.
 pub(super) fn start_log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
 }
 
-/// The server's threads.
+/// The async runtime of a server.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the system gives no threads")
+        .context("cannot start the async runtime")
 }
 
-/// Cancelled by SIGTERM or Ctrl-C.
+/// A token that SIGTERM or Ctrl-C cancels.
 pub(super) fn shutdown_by_signal() -> anyhow::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let cancel = shutdown.clone();
-    let mut terminate = signal(SignalKind::terminate()).context("no SIGTERM can be awaited")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("no SIGINT can be awaited")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -95,13 +95,13 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<CancellationToken> {
 
 async fn serve(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown_by_signal()?;
-    let data = config.data.clone();
-    let token = token_of_environment();
-    let kept = token.is_none();
+    let token_file = config.data_folder().admin_token();
+    let token = token_from_environment();
+    let is_in_file = token.is_none();
     let app = App::start(config, token).await?;
-    say(&format!("listening on http://{}", app.address()));
-    if kept {
-        say(&format!("the admin token lies in {}", data.join("admin-token").display()));
+    print(&format!("listening on http://{}", app.address()));
+    if is_in_file {
+        print(&format!("the admin token is in {}", token_file.display()));
     }
     app.run_until(shutdown).await
 }

@@ -1,23 +1,24 @@
-//! `jackfield trigger`: sends what Test Manager would send, to try a connection without it.
+//! `jackfield trigger`: sends the requests that Test Manager sends, to test a connection without it.
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::client::{Server, send_plain};
+use super::client::{Answer, Server, get_webhook, post_webhook};
 use super::output::Output;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// A person clicks "Create Defect"
+    /// Send a Create Defect request, as a person does who clicks "Create Defect"
     #[command(after_help = "\
 Examples:
   jackfield trigger create-defect --url http://127.0.0.1:8080/hooks/TOKEN
   jackfield trigger create-defect --connection qa --variation 'row 7'")]
     CreateDefect(CreateDefect),
-    /// A dashboard asks for a project's counts
+    /// Send a Defect KPIs request, as a dashboard does
     #[command(after_help = "\
 Examples:
   jackfield trigger kpis --url http://127.0.0.1:8080/hooks/TOKEN
@@ -28,10 +29,10 @@ Examples:
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct Target {
-    /// The connection's webhook URL
+    /// The webhook URL of the connection
     #[arg(long)]
     url: Option<String>,
-    /// The connection's name; needs the admin token, and leaves the webhook URL as it is
+    /// The name of the connection; needs the admin token instead of the webhook URL
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
 }
@@ -63,71 +64,66 @@ pub(super) struct Kpis {
     project: Option<String>,
 }
 
+/// Source: the Create Defect body in UiPath's Test Manager user guide, page "Webhooks".
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FailedTest {
+    pub(super) test_execution_id: Uuid,
+    pub(super) test_case_id: Uuid,
+    pub(super) variation_id: Option<String>,
+    pub(super) link_to_test_case_log: Option<String>,
+}
+
+/// The members of the Create Defect answer that the demo prints.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreatedDefect {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) link: String,
+    pub(super) link_label: String,
+}
+
 impl Command {
     pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
-        let answer = match self {
-            Self::CreateDefect(create) => {
-                let body = create.body();
-                match &create.target.connection {
-                    Some(name) => {
-                        let admin = server.admin()?;
-                        let path = admin.connection_path(name)?;
-                        admin.post(&format!("{path}/hook/defects"), &body)?
-                    }
-                    None => create_defect(create.target.url(), &body)?,
-                }
-            }
-            Self::Kpis(kpis) => {
-                let project = kpis.project.unwrap_or_else(|| Uuid::new_v4().to_string());
-                match &kpis.target.connection {
-                    Some(name) => {
-                        let admin = server.admin()?;
-                        let path = admin.connection_path(name)?;
-                        let project = utf8_percent_encode(&project, NON_ALPHANUMERIC);
-                        admin.get(&format!("{path}/hook/kpis/project/{project}/defectstatus"))?
-                    }
-                    None => counts(kpis.target.url(), &project)?,
-                }
-            }
-        };
-        output.one(&answer);
+        match self {
+            Self::CreateDefect(create) => output.one(create.send(server)?.json()),
+            Self::Kpis(kpis) => output.one(kpis.send(server)?.json()),
+        }
         Ok(())
     }
 }
 
-/// Sends one Create Defect.
-pub(super) fn create_defect(url: &str, body: &Value) -> anyhow::Result<Value> {
-    send_plain("POST", &format!("{}/defects", url.trim_end_matches('/')), Some(body))?.success()
-}
-
-/// Asks for the counts of one project.
-pub(super) fn counts(url: &str, project: &str) -> anyhow::Result<Value> {
-    let mut url: url::Url = url.parse().with_context(|| "the webhook URL is no URL")?;
-    if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["kpis", "project", project, "defectstatus"]);
-    }
-    send_plain("GET", url.as_str(), None)?.success()
-}
-
-/// A failed test, with random ids where none are given.
-pub(super) fn failed_test(
-    execution: Option<Uuid>,
-    case: Option<Uuid>,
-    variation: Option<&str>,
-    link: Option<&str>,
-) -> Value {
-    json!({
-        "testExecutionId": execution.unwrap_or_else(Uuid::new_v4).to_string(),
-        "testCaseId": case.unwrap_or_else(Uuid::new_v4).to_string(),
-        "variationId": variation,
-        "linkToTestCaseLog": link,
-    })
-}
-
 impl CreateDefect {
-    fn body(&self) -> Value {
-        let (variation, link) = (self.variation.as_deref(), self.link.as_deref());
-        failed_test(self.execution, self.case, variation, link)
+    fn send(self, server: &Server) -> anyhow::Result<Answer<CreatedDefect>> {
+        let test = FailedTest {
+            test_execution_id: self.execution.unwrap_or_else(Uuid::new_v4),
+            test_case_id: self.case.unwrap_or_else(Uuid::new_v4),
+            variation_id: self.variation,
+            link_to_test_case_log: self.link,
+        };
+        match &self.target.connection {
+            Some(name) => {
+                let admin = server.admin()?;
+                admin.post(&format!("{}/hook/defects", admin.connection_path(name)?), &test)
+            }
+            None => create_defect(self.target.url(), &test),
+        }
+    }
+}
+
+impl Kpis {
+    fn send(self, server: &Server) -> anyhow::Result<Answer<Value>> {
+        let project = self.project.unwrap_or_else(|| Uuid::new_v4().to_string());
+        match &self.target.connection {
+            Some(name) => {
+                let admin = server.admin()?;
+                let path = admin.connection_path(name)?;
+                let project = utf8_percent_encode(&project, NON_ALPHANUMERIC);
+                admin.get(&format!("{path}/hook/kpis/project/{project}/defectstatus"))
+            }
+            None => counts(self.target.url(), &project),
+        }
     }
 }
 
@@ -135,4 +131,18 @@ impl Target {
     fn url(&self) -> &str {
         self.url.as_deref().unwrap_or_default()
     }
+}
+
+/// Sends one Create Defect request to a webhook URL.
+pub(super) fn create_defect(url: &str, test: &FailedTest) -> anyhow::Result<Answer<CreatedDefect>> {
+    post_webhook(&format!("{}/defects", url.trim_end_matches('/')), test)
+}
+
+/// Sends one Defect KPIs request to a webhook URL.
+pub(super) fn counts(url: &str, project: &str) -> anyhow::Result<Answer<Value>> {
+    let mut url: url::Url = url.parse().context("the webhook URL is not a URL")?;
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["kpis", "project", project, "defectstatus"]);
+    }
+    get_webhook(url.as_str())
 }

@@ -1,6 +1,6 @@
-//! Reads the configuration: TOML first, then the environment, each value checked where it is taken.
+//! Reads the configuration: TOML first, then the environment; each value is checked as it is read.
 //!
-//! Never fills a gap with a guess: what is not understood is an error.
+//! Never guesses: what is not understood is an error.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::domain::{ConnectorName, Limits};
+use crate::domain::{ConnectorName, Limits, nearest};
 
 use super::{Config, ConfigError, DefectIdKind};
 
@@ -38,20 +38,20 @@ const WEBHOOK_KEYS: [&str; 4] = ["create_defect_paths", "kpi_paths", "defect_id"
 const LISTS: [&str; 5] =
     ["secret_file_roots", "secret_env_prefixes", "create_defect_paths", "kpi_paths", "kpi_status"];
 
-/// Runs at once: the engine's pool has no more places.
+/// Concurrent runs: the engine's pool has no more slots.
 const RUNS: RangeInclusive<u64> = 1..=1_000;
-/// Room for a few connectors of the largest kind, to a terabyte.
+/// From a few connectors of the largest kind to a terabyte.
 const COMPILED_BYTES: RangeInclusive<u64> = 256 << 20..=1 << 40;
 const DAYS: RangeInclusive<u64> = 1..=3_650;
 const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
-/// From a busy twentieth of a second to an hour.
+/// From 50 ms to an hour.
 const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
-/// A lease must outlive a slow disk and must not hold a repeat for long.
+/// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
 const LEASE_MS: RangeInclusive<u64> = 1_000..=600_000;
 const FRESH_MS: RangeInclusive<u64> = 0..=3_600_000;
 
-/// What is wrong with a key, in words; the caller knows the file.
-type Wrong = String;
+/// What is wrong with a key; the caller adds the file.
+type KeyError = String;
 
 pub(super) fn load(
     file: Option<&Path>,
@@ -59,15 +59,15 @@ pub(super) fn load(
 ) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     let place = file.map(|path| path.display().to_string()).unwrap_or_default();
-    let in_file = |why: Wrong| wrong(&place, &why);
+    let in_file = |why: KeyError| error_at(&place, &why);
     let mut table = match file {
         Some(path) => parse(path).map_err(in_file)?,
         None => Table::new(),
     };
     let connectors = table.remove("connectors");
-    config.take_table(table).map_err(in_file)?;
+    config.read_table(table).map_err(in_file)?;
     for (name, text) in env {
-        config.take_variable(&name, &text)?;
+        config.read_variable(&name, &text)?;
     }
     if let Some(connectors) = connectors {
         let limits = read_connectors(connectors, config.limits).map_err(in_file)?;
@@ -76,7 +76,7 @@ pub(super) fn load(
     Ok(config)
 }
 
-fn parse(path: &Path) -> Result<Table, Wrong> {
+fn parse(path: &Path) -> Result<Table, KeyError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         format!("cannot be read: {error}; name the configuration with --config FILE")
     })?;
@@ -88,41 +88,41 @@ fn parse(path: &Path) -> Result<Table, Wrong> {
 }
 
 impl Config {
-    fn take_table(&mut self, table: Table) -> Result<(), Wrong> {
+    fn read_table(&mut self, table: Table) -> Result<(), KeyError> {
         for (key, value) in table {
             match key.as_str() {
-                "webhook" => self.take_webhook(as_table("webhook", value)?)?,
-                "limits" => take_limits(&mut self.limits, as_table("limits", value)?, "limits")?,
-                _ => self.take(&key, &value)?,
+                "webhook" => self.read_webhook(as_table("webhook", value)?)?,
+                "limits" => read_limits(&mut self.limits, as_table("limits", value)?, "limits")?,
+                _ => self.set(&key, &value)?,
             }
         }
         Ok(())
     }
 
-    fn take_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+    fn read_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let Some(key) = name.strip_prefix("JACKFIELD_") else { return Ok(()) };
         let key = key.to_ascii_lowercase();
-        let in_env = |why: Wrong| wrong(&format!("${name}"), &why);
+        let in_env = |why: KeyError| error_at(&format!("${name}"), &why);
         if let Some(limit) = key.strip_prefix("limits_") {
             let value = text
                 .trim()
                 .parse()
                 .map_err(|_| in_env(format!("`limits.{limit}` must be a whole number")))?;
-            return take_limit(&mut self.limits, limit, value, "limits").map_err(in_env);
+            return set_limit(&mut self.limits, limit, value, "limits").map_err(in_env);
         }
         if let Some(webhook) = key.strip_prefix("webhook_") {
             let value = variable_value(webhook, text);
             return self
-                .take_webhook([(webhook.to_owned(), value)].into_iter().collect())
+                .read_webhook([(webhook.to_owned(), value)].into_iter().collect())
                 .map_err(in_env);
         }
         if KEYS.contains(&key.as_str()) {
-            self.take(&key, &variable_value(&key, text)).map_err(in_env)?;
+            self.set(&key, &variable_value(&key, text)).map_err(in_env)?;
         }
         Ok(())
     }
 
-    fn take(&mut self, key: &str, value: &Value) -> Result<(), Wrong> {
+    fn set(&mut self, key: &str, value: &Value) -> Result<(), KeyError> {
         match key {
             "listen" => self.listen = address(key, value)?,
             "data" => self.data = path(key, value)?,
@@ -147,7 +147,7 @@ impl Config {
         Ok(())
     }
 
-    fn take_webhook(&mut self, table: Table) -> Result<(), Wrong> {
+    fn read_webhook(&mut self, table: Table) -> Result<(), KeyError> {
         let webhook = &mut self.webhook;
         for (key, value) in table {
             let full = format!("webhook.{key}");
@@ -168,7 +168,10 @@ impl Config {
     }
 }
 
-fn read_connectors(value: Value, base: Limits) -> Result<BTreeMap<ConnectorName, Limits>, Wrong> {
+fn read_connectors(
+    value: Value,
+    base: Limits,
+) -> Result<BTreeMap<ConnectorName, Limits>, KeyError> {
     let mut all = BTreeMap::new();
     for (name, value) in as_table("connectors", value)? {
         let connector: ConnectorName =
@@ -180,61 +183,59 @@ fn read_connectors(value: Value, base: Limits) -> Result<BTreeMap<ConnectorName,
                 return Err(unknown(&key, ["limits"].into_iter(), &prefix));
             }
             let full = format!("{prefix}limits");
-            take_limits(&mut limits, as_table(&full, value)?, &full)?;
+            read_limits(&mut limits, as_table(&full, value)?, &full)?;
         }
         all.insert(connector, limits);
     }
     Ok(all)
 }
 
-fn take_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), Wrong> {
+fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), KeyError> {
     for (name, value) in table {
+        check_limit_name(&name, prefix)?;
         let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-        let number = number.or(known_limit(&name).map_or(Some(0), |_| None));
         let number =
             number.ok_or_else(|| format!("`{prefix}.{name}` must be a positive whole number"))?;
-        take_limit(limits, &name, number, prefix)?;
+        set_limit(limits, &name, number, prefix)?;
     }
     Ok(())
 }
 
-fn known_limit(name: &str) -> Option<&'static str> {
-    Limits::TABLE.iter().map(|limit| limit.name).find(|known| *known == name)
+fn check_limit_name(name: &str, prefix: &str) -> Result<(), KeyError> {
+    let mut names = Limits::TABLE.iter().map(|limit| limit.name);
+    if names.clone().any(|known| known == name) {
+        return Ok(());
+    }
+    Err(unknown(name, names.by_ref(), &format!("{prefix}.")))
 }
 
-fn take_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Result<(), Wrong> {
-    if known_limit(name).is_none() {
-        let names = Limits::TABLE.iter().map(|limit| limit.name);
-        return Err(unknown(name, names, &format!("{prefix}.")));
-    }
+fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Result<(), KeyError> {
+    check_limit_name(name, prefix)?;
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
 }
 
-/// Keys and values are repeated as they came, and TOML lets them hold anything: what would break the line
-/// is shown escaped.
-fn wrong(place: &str, why: &str) -> ConfigError {
+/// Keys and values are repeated as they were written; control characters are escaped, so that the error
+/// stays one line.
+fn error_at(place: &str, why: &str) -> ConfigError {
     let shown =
         |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     let line = |text: &str| text.chars().map(shown).collect();
     ConfigError { place: line(place), why: line(why) }
 }
 
-fn unknown(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> Wrong {
-    // Names that begin alike are near whatever their length: `cpu` means `cpu_ms`.
-    let nearest =
-        known.max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)));
-    let nearest = nearest.unwrap_or_default();
-    format!("there is no key `{prefix}{key}`; the nearest is `{prefix}{nearest}`")
+fn unknown(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> KeyError {
+    let nearest = nearest(key, known).map_or("", |(name, _)| name);
+    format!("unknown key `{prefix}{key}`; the nearest is `{prefix}{nearest}`")
 }
 
-fn as_table(key: &str, value: Value) -> Result<Table, Wrong> {
+fn as_table(key: &str, value: Value) -> Result<Table, KeyError> {
     match value {
         Value::Table(table) => Ok(table),
         _ => Err(format!("`{key}` must be a table: write `[{key}]`")),
     }
 }
 
-/// A variable is text; what the key wants of it decides how it is read.
+/// A variable is a text; its key decides how it is read.
 fn variable_value(key: &str, text: &str) -> Value {
     if LISTS.contains(&key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -252,7 +253,7 @@ fn number<T: TryFrom<u64>>(
     key: &str,
     value: &Value,
     allowed: RangeInclusive<u64>,
-) -> Result<T, Wrong> {
+) -> Result<T, KeyError> {
     value
         .as_integer()
         .and_then(|number| u64::try_from(number).ok())
@@ -267,32 +268,32 @@ fn number<T: TryFrom<u64>>(
         })
 }
 
-fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, Wrong> {
+fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, KeyError> {
     value
         .as_str()
         .filter(|text| !text.is_empty())
-        .ok_or_else(|| format!("`{key}` must be a text that is not empty"))
+        .ok_or_else(|| format!("`{key}` must be a non-empty text"))
 }
 
-fn texts(key: &str, value: &Value) -> Result<Vec<String>, Wrong> {
+fn texts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let items = value.as_array().ok_or_else(|| format!("`{key}` must be a list of texts"))?;
     items.iter().map(|item| text(key, item).map(str::to_owned)).collect()
 }
 
-fn address(key: &str, value: &Value) -> Result<SocketAddr, Wrong> {
+fn address(key: &str, value: &Value) -> Result<SocketAddr, KeyError> {
     let text = text(key, value)?;
     text.parse().map_err(|_| {
         format!(
-            "`{key}` = {text:?} is no address: write an IP address and a port, as 127.0.0.1:8080"
+            "`{key}` = {text:?} is not an address: write an IP address and a port, like 127.0.0.1:8080"
         )
     })
 }
 
-fn path(key: &str, value: &Value) -> Result<PathBuf, Wrong> {
+fn path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
     text(key, value).map(PathBuf::from)
 }
 
-fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, Wrong> {
+fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
     let roots: Vec<PathBuf> = texts(key, value)?.into_iter().map(PathBuf::from).collect();
     match roots.iter().find(|root| !root.is_absolute()) {
         Some(root) => Err(format!("`{key}`: {} must begin with /", root.display())),
@@ -300,7 +301,7 @@ fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, Wrong> {
     }
 }
 
-fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, Wrong> {
+fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let prefixes = texts(key, value)?;
     let plain = |text: &&String| !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     match prefixes.iter().find(plain) {
@@ -309,7 +310,7 @@ fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, Wrong> {
     }
 }
 
-fn paths(key: &str, value: &Value) -> Result<Vec<String>, Wrong> {
+fn paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let paths = texts(key, value)?;
     let odd = |path: &&String| !path.starts_with('/') || path.contains(['?', '#', ' ']);
     match paths.iter().find(odd) {
@@ -318,7 +319,7 @@ fn paths(key: &str, value: &Value) -> Result<Vec<String>, Wrong> {
     }
 }
 
-fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, Wrong> {
+fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, KeyError> {
     match text(key, value)? {
         "key" => Ok(DefectIdKind::Key),
         "uuid" => Ok(DefectIdKind::Uuid),
@@ -326,7 +327,7 @@ fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, Wrong> {
     }
 }
 
-fn public_url(value: &Value) -> Result<url::Url, Wrong> {
+fn public_url(value: &Value) -> Result<url::Url, KeyError> {
     let text = text("public_url", value)?;
     let plain = |url: &url::Url| {
         matches!(url.scheme(), "http" | "https")
@@ -338,8 +339,8 @@ fn public_url(value: &Value) -> Result<url::Url, Wrong> {
             && url.path().bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b))
     };
     text.parse().ok().filter(plain).ok_or_else(|| {
-        "`public_url` must be http:// or https:// with a host, a path prefix (letters, digits, - . _ ~) \
-         at most: no user, query or fragment"
+        "`public_url` must be http:// or https:// with a host and at most a path prefix (letters, \
+         digits, - . _ ~), without user, query or fragment"
             .to_owned()
     })
 }
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_commented_out_is_allowed_too() {
+    fn settings_that_are_commented_out_are_valid_too() {
         let opened: Vec<&str> = SHIPPED
             .lines()
             .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
@@ -389,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_overrides_and_other_variables_are_left_alone() {
+    fn the_environment_overrides_and_other_variables_are_ignored() {
         let env = [
             ("JACKFIELD_LISTEN", "127.0.0.1:1"),
             ("JACKFIELD_LIMITS_CPU_MS", "7"),
@@ -411,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allowed_is_one_line_that_names_it() {
+    fn an_error_is_one_line_that_names_the_key() {
         for (text, words) in [
             ("publik_url = 1", ["publik_url", "public_url"]),
             ("[limits]\ncpu = 5", ["limits.cpu", "cpu_ms"]),

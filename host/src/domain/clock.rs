@@ -1,14 +1,16 @@
-//! Where the time comes from: the system's clock in the server, a hand-set one in tests.
+//! Time: the clock, and arithmetic with instants and durations.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 /// A source of wall-clock time. Deadlines and back-off use the runtime's monotonic timer instead.
 pub trait Clock: Send + Sync {
-    /// The present instant, UTC.
+    /// The current instant, UTC.
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's own clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -17,4 +19,16 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
+}
+
+/// A duration in whole milliseconds.
+#[must_use]
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The instant so many milliseconds later.
+#[must_use]
+pub fn after(now: Timestamp, ms: u64) -> Timestamp {
+    now.saturating_add(Duration::from_millis(ms)).unwrap_or(Timestamp::MAX)
 }

@@ -24,9 +24,9 @@ impl fmt::Display for ConnectionId {
 pub struct ConnectorName(String);
 
 impl ConnectorName {
-    /// The name of a connector that is still describing itself; no file can have it.
+    /// The name of a connector that has not described itself yet; no file can have it.
     #[must_use]
-    pub fn nobody() -> Self {
+    pub fn unnamed() -> Self {
         Self(String::new())
     }
 
@@ -45,7 +45,7 @@ impl fmt::Display for ConnectorName {
 
 /// A text that cannot name a connector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no connector name: use 1 to 64 of a-z, 0-9 and '-'")]
+#[error("{0:?} is not a connector name: use 1 to 64 of a-z, 0-9 and '-'")]
 pub struct InvalidName(pub String);
 
 impl FromStr for ConnectorName {
@@ -61,7 +61,7 @@ impl FromStr for ConnectorName {
 /// The values of a connection's settings, by name; secrets are kept apart.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
 
-/// One configured use of a connector. Holds no secret and no token: those are the store's.
+/// One configured use of a connector. Holds no secret and no token: the store keeps those.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
     /// Never changes.
@@ -70,7 +70,7 @@ pub struct Connection {
     pub name: String,
     /// Which connector runs for it.
     pub connector: ConnectorName,
-    /// Values of the settings that are no secrets.
+    /// Values of the settings that are not secrets.
     pub settings: Settings,
     /// Names of the secrets that have a value.
     pub secrets_set: Vec<String>,
@@ -84,28 +84,60 @@ pub struct Connection {
     pub allow_private: bool,
     /// A paused connection answers 503.
     pub paused: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl Connection {
+    /// A connection without settings, secrets or grants.
+    #[must_use]
+    pub fn new(
+        id: ConnectionId,
+        name: String,
+        connector: ConnectorName,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            connector,
+            settings: Settings::new(),
+            secrets_set: Vec::new(),
+            grants: Grants::default(),
+            accepted_sha256: None,
+            project: None,
+            allow_private: false,
+            paused: false,
+            created_at,
+        }
+    }
+}
+
+/// A connection as people see it: with what happened to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionRecord {
+    /// The connection.
+    pub connection: Connection,
     /// Last four characters of the newest webhook token, for people to recognise it.
     pub token_tail: String,
-    /// When it was made.
-    pub created_at: Timestamp,
     /// The last event that was answered with a defect or counts.
     pub last_success_at: Option<Timestamp>,
     /// The last refusal: when and its detail.
     pub last_error: Option<(Timestamp, String)>,
 }
 
-/// What a person agreed to when the connection was made or a newer version accepted.
+/// What a person agreed to when they created the connection or accepted a newer version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins that the connector may reach.
     pub origins: Vec<Origin>,
-    /// Those among them that the connector fixes itself (`const`): public addresses only.
+    /// Origins that the connector chose itself, of settings and of token URLs: they must be public.
     pub fixed: Vec<Origin>,
-    /// Where each secret is put, by the secret's name.
+    /// Where each secret goes, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
 }
 
-/// Where the host puts one secret.
+/// Where one secret goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretGrant {
     /// The only origin that ever receives it.
@@ -114,7 +146,7 @@ pub struct SecretGrant {
     pub place: SecretPlace,
 }
 
-/// A place for a secret in a request; the words are the manifest's `jackfield:place`.
+/// A place for a secret in a request: the manifest's `jackfield:place`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretPlace {
     /// `Authorization: Bearer …`.
@@ -136,7 +168,7 @@ pub enum SecretPlace {
         /// The parameter's name.
         name: String,
     },
-    /// The setting reads as an opaque text, replaced in header values and bodies on their way out.
+    /// The guest sees an opaque text, which is replaced in the header values and bodies that it sends.
     Placeholder,
     /// OAuth 2.0 client credentials: the host fetches a token and sends it as bearer.
     ClientCredentials {

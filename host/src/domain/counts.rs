@@ -1,4 +1,7 @@
-//! What a tracker holds, in numbers.
+//! How many defects a tracker has.
+
+/// Most characters of a Test Manager project's id.
+pub const PROJECT_CHARS_MAX: usize = 128;
 
 /// Counts of a project's defects, as the connector reports them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,13 +1,13 @@
-//! A failed test's defect: its row's states, the lease under which it moves, and what ends a run.
+//! A failed test's defect: the states of its row, the lease under which it moves, and what a run comes to.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{ConnectionId, EventId, FailedTest, Marker, Refusal};
+use super::{ConnectionId, EventId, FailedTest, Marker, Refusal, words};
 
-/// What the connector made in the tracker.
+/// What the connector created in the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defect {
     /// The tracker's own key.
@@ -24,9 +24,14 @@ pub struct Defect {
     pub description: Option<String>,
 }
 
-/// Names a defect's row.
+/// The id of a defect's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DefectId(pub Uuid);
+
+impl Defect {
+    /// Longest key, bytes.
+    pub const KEY_BYTES_MAX: usize = 255;
+}
 
 impl fmt::Display for DefectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,50 +39,27 @@ impl fmt::Display for DefectId {
     }
 }
 
-/// One process of the host; a lease names the runner that holds it.
+/// The id of a process of the host; a lease names its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunnerId(pub Uuid);
 
-/// Where a defect's row stands. `intent → sent → created`, or to `failed` or `in-doubt`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DefectState {
-    /// A run is about to start or has not written yet; running again is harmless.
-    Intent,
-    /// A write may have left.
-    Sent,
-    /// The defect is known.
-    Created,
-    /// Provably nothing was made; a repeat runs again.
-    Failed,
-    /// A write left and nobody knows what came of it; only `find` or a person moves it on.
-    InDoubt,
-}
-
-impl DefectState {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Intent, Self::Sent, Self::Created, Self::Failed, Self::InDoubt];
-
-    /// The word in SQL, JSON, CLI and console.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Intent => "intent",
-            Self::Sent => "sent",
-            Self::Created => "created",
-            Self::Failed => "failed",
-            Self::InDoubt => "in-doubt",
-        }
-    }
-
-    /// The state of that word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
+words! {
+    /// The state of a defect's row. `intent → sent → created`, or to `failed` or `in-doubt`.
+    pub enum DefectState {
+        /// A run is about to start or has not written yet; running again is harmless.
+        Intent = "intent",
+        /// A write may have left.
+        Sent = "sent",
+        /// The defect is known.
+        Created = "created",
+        /// Provably nothing was created; a repeat runs again.
+        Failed = "failed",
+        /// A write left and its outcome is unknown; only `find` or a person moves the row on.
+        InDoubt = "in-doubt",
     }
 }
 
-/// The right to move one row until `until`. Every move carries the fence; an older one is refused.
+/// The right to move one row until `until`. Every move carries the fence; one with an older fence is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The row.
@@ -95,7 +77,7 @@ pub enum Claimed {
     Create {
         /// The right to move the row.
         lease: Lease,
-        /// What the connector writes into the tracker.
+        /// What the connector stores in the tracker.
         marker: Marker,
         /// Counts from 1.
         generation: u32,
@@ -104,11 +86,11 @@ pub enum Claimed {
     Find {
         /// The right to move the row.
         lease: Lease,
-        /// What to look for.
+        /// What to search for.
         marker: Marker,
         /// When the last write ended (after a crash: `sent` plus the run maximum).
         write_ended_at: Timestamp,
-        /// Whether a person asked to create it where `find`, once the settle time is over, finds nothing.
+        /// Whether a person asked to create it where a search after the index delay finds nothing.
         retry: bool,
     },
     /// The defect is known.
@@ -118,19 +100,16 @@ pub enum Claimed {
         /// The defect.
         defect: Defect,
     },
-    /// Somebody else holds the row until then.
-    Busy {
-        /// The end of the other's lease.
-        until: Timestamp,
-    },
+    /// Another runner holds the row.
+    Busy,
 }
 
-/// What a finished run makes of its row.
+/// How the row of a finished run moves.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The defect is known: made by this run, or found by its marker.
+    /// The defect is known: created by this run, or found by its marker.
     Created(Defect),
-    /// Provably nothing was made.
+    /// Provably nothing was created.
     Failed(Refusal),
     /// A write left and its outcome is unknown.
     InDoubt {
@@ -139,8 +118,6 @@ pub enum Verdict {
         /// The end of the last write.
         write_ended_at: Timestamp,
     },
-    /// Leave the row as it is and give the lease back (a `find` that failed or found nothing).
-    Unchanged,
 }
 
 /// What a person decides about a defect.
@@ -148,12 +125,12 @@ pub enum Verdict {
 pub enum Decision {
     /// In doubt: this is the defect in the tracker.
     Adopt(Defect),
-    /// In doubt: look once more and, where nothing is found once the settle time is over, create it (same
+    /// In doubt: search again and, where a search after the index delay finds nothing, create it (same
     /// generation).
     Retry,
-    /// In doubt: nothing was made; the next click runs again.
+    /// In doubt: nothing was created; the next click runs again.
     GiveUp,
-    /// Created or failed: the next click makes another defect, once.
+    /// Created or failed: the next click creates another defect, once.
     Release,
 }
 
@@ -175,33 +152,33 @@ impl Decision {
 pub struct DefectRecord {
     /// The row.
     pub id: DefectId,
-    /// Whose.
+    /// Its connection.
     pub connection: ConnectionId,
     /// What it is about.
     pub test: FailedTest,
     /// Counts from 1.
     pub generation: u32,
-    /// Where it stands.
+    /// Its state.
     pub state: DefectState,
-    /// What the connector wrote into the tracker.
+    /// What the connector stored in the tracker.
     pub marker: Marker,
     /// The defect, once known.
     pub defect: Option<Defect>,
     /// Why it failed or is in doubt.
     pub reason: Option<String>,
-    /// In doubt: whether a person asked to create it where nothing is found.
+    /// In doubt: whether a person asked to create it where the search finds nothing.
     pub retry: bool,
     /// The event that moved it last.
     pub event: Option<EventId>,
-    /// When the last write was let out.
+    /// When the last write was sent.
     pub sent_at: Option<Timestamp>,
     /// When the last write ended.
     pub write_ended_at: Option<Timestamp>,
-    /// When the claim was first made.
+    /// When it was claimed first.
     pub created_at: Timestamp,
     /// When it moved last.
     pub updated_at: Timestamp,
-    /// Who holds it until when, if anybody.
+    /// Until when a run leases it; absent where none does.
     pub leased_until: Option<Timestamp>,
     /// What people decided: when, who, what; oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,

@@ -1,18 +1,18 @@
-//! An event: one webhook request and all that came of it, as people look at it afterwards.
+//! An event: one webhook request and everything that resulted from it.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{ConnectionId, DefectId, Effect, Refusal};
+use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, words};
 
-/// Names an event in logs, answers and the store; sorts by time.
+/// The id of an event in logs, answers and the store; ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub Uuid);
 
 impl EventId {
-    /// A fresh id (UUID version 7).
+    /// A new id (UUID version 7).
     #[must_use]
     pub fn fresh() -> Self {
         Self(Uuid::now_v7())
@@ -25,59 +25,57 @@ impl fmt::Display for EventId {
     }
 }
 
-/// What a request was about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventKind {
-    /// Create Defect.
-    CreateDefect,
-    /// Defect KPIs.
-    Kpis,
-    /// A liveness probe.
-    Probe,
-    /// A path under a valid token that means nothing to the host yet.
-    Unrecognised,
-    /// A request under `/hooks` that reached no connection.
-    NoConnection,
-    /// The admin's `try`.
-    Check,
-    /// The host's own search for a defect in doubt.
-    Sweep,
-}
-
-impl EventKind {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::CreateDefect,
-        Self::Kpis,
-        Self::Probe,
-        Self::Unrecognised,
-        Self::NoConnection,
-        Self::Check,
-        Self::Sweep,
-    ];
-
-    /// The word in SQL, JSON, CLI and console.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CreateDefect => "create-defect",
-            Self::Kpis => "kpis",
-            Self::Probe => "probe",
-            Self::Unrecognised => "unrecognised",
-            Self::NoConnection => "no-connection",
-            Self::Check => "check",
-            Self::Sweep => "sweep",
-        }
-    }
-
-    /// The kind of that word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+words! {
+    /// What an event is about.
+    pub enum EventKind {
+        /// Create Defect.
+        CreateDefect = "create-defect",
+        /// Defect KPIs.
+        Kpis = "kpis",
+        /// A liveness probe.
+        Probe = "probe",
+        /// A path under a valid token that the host does not know.
+        Unrecognised = "unrecognised",
+        /// A request under `/hooks` that matched no connection.
+        NoConnection = "no-connection",
+        /// The admin's `try`.
+        Check = "check",
+        /// The host's own search for a defect in doubt.
+        Sweep = "sweep",
     }
 }
 
-/// The request as it came; credentials are masked before it gets here.
+words! {
+    /// An export of a connector that a run calls.
+    pub enum Call {
+        /// `plugin.describe`.
+        Describe = "describe",
+        /// `plugin.check`.
+        Check = "check",
+        /// `defects.create`.
+        Create = "create",
+        /// `defects.find`.
+        Find = "find",
+        /// `kpis.count`.
+        Count = "count",
+    }
+}
+
+words! {
+    /// The level of a log line.
+    pub enum LogLevel {
+        /// For the connector's author.
+        Debug = "debug",
+        /// Worth knowing.
+        Info = "info",
+        /// Something is unexpected.
+        Warn = "warn",
+        /// Something failed.
+        Error = "error",
+    }
+}
+
+/// The request; its credentials are masked already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Received {
     /// HTTP method.
@@ -86,74 +84,16 @@ pub struct Received {
     pub path: String,
     /// Headers, for unrecognised requests only.
     pub headers: Vec<(String, String)>,
-    /// Body, for unrecognised requests only; cut at 64 KiB.
+    /// Body, for unrecognised requests only; at most 64 KiB.
     pub body: Option<String>,
 }
 
-/// How an event ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// One word: `created`, `repeated`, `adopted`, `counted`, `cached`, `alive`, `running`, a
-    /// refusal's code, or a bad request's.
-    pub code: String,
-    /// One line for a person; empty where the word says it all.
-    pub detail: String,
-}
-
-impl Outcome {
-    /// An outcome that needs no more words.
-    #[must_use]
-    pub fn word(code: &str) -> Self {
-        Self { code: code.to_owned(), detail: String::new() }
-    }
-}
-
-impl From<&Refusal> for Outcome {
-    fn from(refusal: &Refusal) -> Self {
-        Self { code: refusal.code().to_owned(), detail: refusal.to_string() }
-    }
-}
-
-/// How loud a log line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
-    /// For the connector's author.
-    Debug,
-    /// Worth knowing.
-    Info,
-    /// Something is off.
-    Warn,
-    /// Something failed.
-    Error,
-}
-
-impl LogLevel {
-    /// The word in WIT, JSON and CLI.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-
-    /// The level of that word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Debug, Self::Info, Self::Warn, Self::Error]
-            .into_iter()
-            .find(|level| level.as_str() == word)
-    }
-}
-
-/// One line that a guest logged; control characters and secrets are gone from it.
+/// One line that a guest logged; control characters are escaped and secrets redacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// Milliseconds since the run began.
     pub at_ms: u64,
-    /// How loud.
+    /// Its level.
     pub level: LogLevel,
     /// The text.
     pub message: String,
@@ -168,7 +108,7 @@ pub struct OutboundCall {
     pub method: String,
     /// Where to, canonical.
     pub origin: String,
-    /// Path without its query (a query may carry what nobody should read).
+    /// Path without its query, which may carry a secret.
     pub path: String,
     /// What it does to the tracker.
     pub effect: Effect,
@@ -185,7 +125,7 @@ pub struct OutboundCall {
 /// What a run used of its limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Most bytes of memories and tables at a time.
+    /// Peak of the bytes of all memories and tables together.
     pub memory_bytes: u64,
     /// Milliseconds spent polling the guest.
     pub cpu_ms: u64,
@@ -199,23 +139,23 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Bytes logged.
     pub log_bytes: u64,
-    /// The most handles held, as seen at each tick of computing, each request and the end.
+    /// Peak of the handles held, sampled at each epoch tick, each request and the end.
     pub handles: u64,
-    /// Turns of computing that the guest took.
-    pub turns: u64,
-    /// Times that the guest, still busy at a tick, gave its turn to others.
+    /// Times that the guest was polled.
+    pub polls: u64,
+    /// Times that the guest, still computing at an epoch tick, yielded to other tasks.
     pub yields: u64,
-    /// Ticks of 10 ms that the guest, able to go on, waited for its turns.
+    /// Epoch ticks of 10 ms that the guest, woken, waited until it was polled.
     pub waited_ticks: u64,
 }
 
-/// What a run leaves behind. An event may cause several (`find`, then `create`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The report of one run. An event may cause several (`find`, then `create`).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunReport {
-    /// The export that was called: `create`, `find`, `count`, `check`, `choices`.
-    pub call: String,
+    /// The export that was called.
+    pub call: Call,
     /// How it ended: `ok`, or a refusal's code.
-    pub outcome: String,
+    pub outcome: OutcomeCode,
     /// What went wrong, for people; empty where nothing did.
     pub detail: String,
     /// The connector's version, from its manifest.
@@ -233,15 +173,15 @@ pub struct RunReport {
 /// One webhook request and its answer; the runs it caused are kept beside it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its name; the answer's `Jackfield-Event`.
+    /// Its id; the answer's `Jackfield-Event`.
     pub id: EventId,
-    /// Absent where the request reached no connection.
+    /// Absent where the request matched no connection.
     pub connection: Option<ConnectionId>,
-    /// What it was about.
+    /// What it is about.
     pub kind: EventKind,
-    /// When its request arrived.
+    /// When the request arrived.
     pub received_at: Timestamp,
-    /// Milliseconds until its answer.
+    /// Milliseconds until the answer.
     pub ms: u64,
     /// The answer's status; absent where nothing was answered (a sweep).
     pub status: Option<u16>,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::ConnectionId;
 
-/// One failed test: its identity is (execution, case, variation); the link is only carried along.
+/// One failed test. Its identity is (execution, case, variation); the link is not part of it.
 ///
 /// Source: the Create Defect body in UiPath's Test Manager user guide, page "Webhooks".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl FailedTest {
         }
     }
 
-    /// The variation; never an empty text.
+    /// The variation; never empty.
     #[must_use]
     pub fn variation_id(&self) -> Option<&str> {
         self.variation_id.as_deref()
@@ -56,7 +56,7 @@ impl FailedTest {
     }
 }
 
-/// 26 lower-case letters and digits, one search word, that a connector writes into the tracker.
+/// 26 lower-case letters and digits, one search word, which a connector stores in the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Marker(String);
 
@@ -64,7 +64,7 @@ impl Marker {
     /// Characters in a marker; at five bits each, 130 bits of the digest.
     pub const LENGTH: usize = 26;
 
-    /// The marker of a failed test's defect: the same whenever and wherever it is derived.
+    /// The marker of a failed test's defect; always the same for the same arguments.
     #[must_use]
     pub fn derive(connection: ConnectionId, test: &FailedTest, generation: u32) -> Self {
         let mut digest = Sha256::new();

@@ -1,60 +1,49 @@
-//! What left for the tracker: the gate that a write passes, its record, and what follows from it.
+//! The journal of writes: what a write must pass before it is sent, its record, and what follows from it.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Defect, Refusal, Verdict};
+use super::{Defect, Refusal, Verdict, words};
 
-/// What a request does to the tracker; the words are the WIT's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing.
-    Read,
-    /// Something that is no defect yet (a login, an upload).
-    Prepare,
-    /// May make or change a defect.
-    Write,
-}
-
-impl Effect {
-    /// The word in WIT, JSON and CLI.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Prepare => "prepare",
-            Self::Write => "write",
-        }
+words! {
+    /// What a request does to the tracker.
+    pub enum Effect {
+        /// Nothing.
+        Read = "read",
+        /// Something that is not a defect yet (a login, an upload).
+        Prepare = "prepare",
+        /// May create or change a defect.
+        Write = "write",
     }
 }
 
-/// The gate that egress passes with the connection made and before a write's first byte leaves.
-/// The store stands behind it; egress knows no more of it than this.
+/// What egress calls once the connection is made and before a write's first byte leaves. Behind it is the
+/// store, which egress does not know.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Commits, durably and under the row's fence, that a write is about to leave.
+    /// Commits, durably and under the row's fence, that a write is about to be sent.
     ///
     /// # Errors
     /// Nothing may be sent: the lease was lost, the row is gone, or the store cannot be written.
-    async fn sent(&self) -> Result<(), NotJournalled>;
+    async fn mark_sending(&self) -> Result<(), NotJournaled>;
 
-    /// Takes the last `sent` back: provably not one byte of that write left.
-    async fn unsent(&self);
+    /// Undoes the last [`Self::mark_sending`]: provably not one byte of that write left.
+    async fn unmark(&self);
 }
 
-/// A write that was refused because it could not be journalled.
+/// A write that was refused because it could not be journaled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the write was not let out: {0}")]
-pub struct NotJournalled(pub String);
+#[error("the write was not sent, because it could not be journaled: {0}")]
+pub struct NotJournaled(pub String);
 
-/// What came of a write.
+/// What a write came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// Provably not one byte left.
     NotSent,
-    /// Answered with this status; the whole answer arrived.
+    /// Answered with this status; the answer is complete.
     Status(u16),
-    /// It left, and no whole answer came back.
+    /// It left, and no complete answer came back.
     Broken(String),
 }
 
@@ -63,7 +52,7 @@ pub enum WriteAnswer {
 pub struct WriteRecord {
     /// Method, origin and path, for people.
     pub what: String,
-    /// What came of it.
+    /// What it came to.
     pub answer: WriteAnswer,
     /// When the exchange ended.
     pub ended_at: Timestamp,
@@ -81,27 +70,29 @@ impl WriteRecord {
     }
 }
 
-/// What a finished `create` run makes of its row: the host's own record decides, the guest's word
-/// alone never does. A returned defect is the one thing that the guest is believed.
+/// How the row of a finished `create` run moves. The host's own record of writes decides, never the guest's
+/// error alone; only a returned defect is taken from the guest.
 #[must_use]
 pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verdict {
     let refusal = match outcome {
         Ok(defect) => return Verdict::Created(defect),
         Err(refusal) => refusal,
     };
-    let doubtful = || writes.iter().filter(|write| write.may_have_acted());
+    let may_have_acted = || writes.iter().filter(|write| write.may_have_acted());
     let (Some(last), Some(ended_at)) =
-        (doubtful().next_back(), doubtful().map(|write| write.ended_at).max())
+        (may_have_acted().next_back(), may_have_acted().map(|write| write.ended_at).max())
     else {
         return Verdict::Failed(refusal);
     };
     let what = &last.what;
-    let came = match &last.answer {
+    let reason = match &last.answer {
         WriteAnswer::Status(status) => format!("{what} was answered {status}, then {refusal}"),
-        WriteAnswer::Broken(why) => format!("{what} left and no whole answer came back: {why}"),
+        WriteAnswer::Broken(why) => {
+            format!("{what} was sent and no complete answer came back: {why}")
+        }
         WriteAnswer::NotSent => refusal.to_string(),
     };
-    Verdict::InDoubt { reason: came, write_ended_at: ended_at }
+    Verdict::InDoubt { reason, write_ended_at: ended_at }
 }
 
 #[cfg(test)]
@@ -118,7 +109,6 @@ mod tests {
             Verdict::Created(_) => "created",
             Verdict::Failed(_) => "failed",
             Verdict::InDoubt { .. } => "in-doubt",
-            Verdict::Unchanged => "unchanged",
         }
     }
 
@@ -136,15 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn doubt_lasts_from_the_end_of_the_last_doubtful_write() {
+    fn the_doubt_begins_at_the_end_of_the_last_write_that_may_have_acted() {
         let writes = [
             write(WriteAnswer::Status(502), 9),
             write(WriteAnswer::Status(500), 5),
             write(WriteAnswer::Status(422), 20),
         ];
-        let Verdict::InDoubt { write_ended_at, .. } = verdict(Err(Refusal::HostFull), &writes)
+        let Verdict::InDoubt { write_ended_at, .. } = verdict(Err(Refusal::Overloaded), &writes)
         else {
-            unreachable!("a 5xx leaves doubt")
+            unreachable!("after a 5xx the defect is in doubt")
         };
         assert_eq!(write_ended_at.as_second(), 9);
     }

@@ -1,17 +1,17 @@
-//! Every limit of the sandbox: its name, its unit, its default and the most an operator may set.
+//! Every limit of the sandbox: its name with its unit, its default, and the most that an operator may set.
 
 use std::fmt;
 
-/// One limit's place in the table.
+/// One limit of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// The config key under `[limits]`; the unit ends the name.
     pub name: &'static str,
-    /// What holds where nothing is configured.
+    /// The value where nothing is configured.
     pub default: u64,
     /// The most that the config may set.
     pub ceiling: u64,
-    /// What is bounded, in a few words for people.
+    /// What it limits, in a few words for people.
     pub what: &'static str,
 }
 
@@ -31,7 +31,7 @@ macro_rules! limits {
                 $(Limit { name: stringify!($name), default: $default, ceiling: $ceiling, what: $what },)+
             ];
 
-            /// This table's value of the limit with that name.
+            /// The value of the limit with that name.
             #[must_use]
             pub fn value(&self, name: &str) -> Option<u64> {
                 match name { $(stringify!($name) => Some(self.$name),)+ _ => None }
@@ -62,7 +62,7 @@ const MIB: u64 = 1024 * 1024;
 limits! {
     /// All linear memories and tables of a run together.
     memory_bytes = 128 * MIB, up to 1024 * MIB, "memory and tables of one run";
-    /// Time spent polling the guest; waiting for the tracker costs nothing.
+    /// Time spent polling the guest; waiting for the tracker is free.
     cpu_ms = 1_000, up to 60_000, "computing time of one run";
     /// From the start of a run to its end, waiting included.
     run_ms = 120_000, up to 600_000, "duration of one run";
@@ -99,9 +99,9 @@ pub enum UnknownLimit {
     OutOfRange {
         /// The limit.
         name: &'static str,
-        /// What was asked.
+        /// The value that was given.
         value: u64,
-        /// The most that may be asked.
+        /// The most that is allowed.
         ceiling: u64,
     },
 }
@@ -109,7 +109,7 @@ pub enum UnknownLimit {
 impl fmt::Display for UnknownLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(name) => write!(f, "there is no limit `{name}`"),
+            Self::Name(name) => write!(f, "there is no limit named `{name}`"),
             Self::OutOfRange { name, value, ceiling } => {
                 write!(f, "`{name}` = {value} is out of range: 1 to {ceiling}")
             }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_limit_can_be_set_to_its_ceiling_and_no_further() {
+    fn every_limit_can_be_set_up_to_its_ceiling() {
         let mut limits = Limits::default();
         for limit in Limits::TABLE {
             assert_eq!(limits.value(limit.name), Some(limit.default));

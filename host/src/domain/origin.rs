@@ -1,4 +1,4 @@
-//! Canonical origins: scheme, host and port, compared as values and never as text.
+//! Canonical origins: scheme, host and port, compared as values, never as text.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,11 +14,11 @@ pub struct Origin {
     port: u16,
 }
 
-/// A text that names no origin.
+/// A text that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no origin: {why}")]
+#[error("{text:?} is not an origin: {why}")]
 pub struct InvalidOrigin {
-    /// What was given.
+    /// What was given, without a user and password.
     pub text: String,
     /// What is wrong with it.
     pub why: &'static str,
@@ -30,18 +30,18 @@ impl Origin {
     /// # Errors
     /// Another scheme than http or https, no host, a user or password, a name with a trailing dot.
     pub fn of(url: &Url) -> Result<Self, InvalidOrigin> {
-        let refuse = |why| Err(InvalidOrigin { text: url.to_string(), why });
+        let refuse = |why| Err(InvalidOrigin { text: without_credentials(url.as_str()), why });
         let https = match url.scheme() {
             "https" => true,
             "http" => false,
-            _ => return refuse("only http and https"),
+            _ => return refuse("the scheme must be http or https"),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("a user or password in an address is never sent");
+            return refuse("it must not contain a user or password");
         }
         let Some(host) = url.host() else { return refuse("it has no host") };
         if matches!(host, Host::Domain(name) if name.ends_with('.')) {
-            return refuse("the host's name ends in a dot");
+            return refuse("the host name ends in a dot");
         }
         let Some(port) = url.port_or_known_default() else { return refuse("it has no port") };
         Ok(Self { https, host: host.to_owned(), port })
@@ -79,10 +79,10 @@ impl Origin {
 impl FromStr for Origin {
     type Err = InvalidOrigin;
 
-    /// Takes any address of the origin; what follows the port is not part of it.
+    /// Takes any URL of the origin; what follows the port is ignored.
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let url = Url::parse(text).map_err(|_| InvalidOrigin {
-            text: text.to_owned(),
+            text: without_credentials(text),
             why: "write it like https://tracker.example or http://127.0.0.1:3000",
         })?;
         Self::of(&url)
@@ -95,6 +95,19 @@ impl fmt::Display for Origin {
         write!(f, "{scheme}://{}", self.host)?;
         if self.port == default { Ok(()) } else { write!(f, ":{}", self.port) }
     }
+}
+
+/// A text without all that may be a user and password of a URL.
+fn without_credentials(text: &str) -> String {
+    let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
+    format!("{scheme}{after}")
+}
+
+/// Whether a text is an absolute http or https address, which a person can open.
+#[must_use]
+pub fn is_web_address(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 #[cfg(test)]
@@ -114,7 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn an_error_does_not_repeat_a_user_or_password() {
+        for text in ["https://u:s3cret@a.example/", "https://u:s3cret@:x", "u:s3cret@a.example"] {
+            let error = text.parse::<Origin>().unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
         for text in ["", "a.example", "ftp://a.example", "http://u@a.example", "http://a.example./"]
         {
             assert!(text.parse::<Origin>().is_err(), "{text}");

@@ -1,73 +1,103 @@
-//! Why an event was not answered with a defect or counts. Pure reasons: the `http` room alone
-//! turns them into status codes.
+//! Why an event was not answered with a defect or counts. Plain reasons: only the `http` room turns them
+//! into status codes.
 
-use std::fmt;
+use super::{CountTooLarge, DefectId, Outcome, OutcomeCode};
 
-use super::{CountTooLarge, DefectId};
-
-/// Everything that can stand in the way of an answer.
-#[derive(Debug, Clone, PartialEq)]
+/// Every reason why an event has no defect or counts.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The tracker refused the data; its own words.
+    #[error("the tracker refused the data: {0}")]
     Rejected(String),
     /// The tracker refused the connection's credentials or rights; its own words.
+    #[error("the tracker refused the connection's credentials: {0}")]
     CredentialsRefused(String),
     /// The tracker is down, unreachable or out of order.
+    #[error("the tracker is unavailable: {0}")]
     TrackerUnavailable(String),
     /// The tracker asks to wait so many seconds.
-    TrackerLimits(u32),
+    #[error("the tracker limits the rate of requests: wait {0} s")]
+    TrackerRateLimited(u32),
     /// The connector says that this tracker cannot do it, or exports no such interface.
+    #[error("the connector does not support this: {0}")]
     Unsupported(String),
-    /// The connector broke.
-    ConnectorBroke(Breakage),
-    /// The connector answered with an error of its own.
+    /// The connector trapped, hit a limit, or violated the contract.
+    #[error(transparent)]
+    ConnectorFault(#[from] ConnectorFault),
+    /// The connector returned an error of its own.
+    #[error("the connector reports an error: {0}")]
     ConnectorError(String),
     /// The KPI request names another project than the one the connection is pinned to.
-    OtherProject,
+    #[error("this connection answers for another Test Manager project")]
+    WrongProject,
     /// A count does not fit Test Manager's int32.
-    CountTooLarge(CountTooLarge),
+    #[error(transparent)]
+    CountTooLarge(#[from] CountTooLarge),
     /// The connection is paused.
+    #[error("the connection is paused; resume it by `jackfield connections resume NAME`")]
     Paused,
-    /// No usable connector: missing, broken or still compiling; the text says which.
-    NoConnector(String),
-    /// The connector failed over and over and is being rested; seconds until the next try.
-    Resting {
-        /// What it failed with.
+    /// No version of the connector serves: it is missing, broken, being compiled, or waits for consent.
+    #[error("{0}")]
+    ConnectorUnavailable(String),
+    /// The connector failed repeatedly, and its circuit breaker is open.
+    #[error(
+        "the connector failed repeatedly; it is tried again in {retry_after_s} s. Last: {reason}"
+    )]
+    CircuitOpen {
+        /// Its last failure.
         reason: String,
-        /// Seconds to wait.
+        /// Seconds until the next try.
         retry_after_s: u32,
     },
     /// Too many runs at once.
-    HostFull,
+    #[error("too many runs at once; try again")]
+    Overloaded,
+    /// The lease of the run could not be renewed.
+    #[error("the run was stopped because its lease on the defect could not be renewed; try again")]
+    RunStopped,
     /// The store cannot be written; nothing was done.
-    StoreDown(String),
-    /// A write left and its outcome is unknown; the tracker may still show it.
-    Settling {
-        /// Seconds to wait before looking again.
+    #[error("the host cannot write to its store, nothing was done: {0}")]
+    StoreUnavailable(String),
+    /// A write left and its outcome is not known yet; the tracker's search may still show it.
+    #[error(
+        "a create request was sent and its outcome is not known yet ({reason}); try again in \
+         {retry_after_s} s"
+    )]
+    OutcomePending {
+        /// Seconds until the next search.
         retry_after_s: u32,
         /// What happened.
         reason: String,
     },
-    /// A write left, its outcome is unknown and waiting will not help: a person settles it.
+    /// A write left, its outcome is unknown, and waiting will not help: a person resolves it.
+    #[error(
+        "a create request was sent and its outcome is unknown ({reason}). Search the tracker, then run \
+         `jackfield defects resolve {defect}` with --adopt KEY, --retry or --give-up"
+    )]
     InDoubt {
-        /// The row to settle.
+        /// The defect to resolve.
         defect: DefectId,
         /// What happened.
         reason: String,
     },
-    /// The answer deadline came first; the work goes on.
-    Deadline {
-        /// The deadline that passed.
+    /// The answer deadline passed; the work goes on.
+    #[error(
+        "no answer within {after_ms} ms; the work goes on, and the next request returns its result"
+    )]
+    DeadlineExceeded {
+        /// The deadline.
         after_ms: u64,
     },
 }
 
-/// How a connector broke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Breakage {
+/// What a connector did wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectorFault {
     /// It trapped (panic, unreachable, stack overflow, bad memory access).
+    #[error("the connector trapped: {0}")]
     Trap(String),
     /// It hit a limit.
+    #[error("the connector hit its limit `limits.{name}` = {value}")]
     Limit {
         /// The config key.
         name: &'static str,
@@ -75,90 +105,39 @@ pub enum Breakage {
         value: u64,
     },
     /// It returned something that the contract does not allow.
+    #[error("the connector violated the contract: {0}")]
     Contract(String),
-}
-
-impl fmt::Display for Breakage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Trap(why) => write!(f, "the connector trapped: {why}"),
-            Self::Limit { name, value } => {
-                write!(f, "the connector hit its limit `limits.{name}` = {value}")
-            }
-            Self::Contract(why) => write!(f, "the connector broke the contract: {why}"),
-        }
-    }
 }
 
 impl Refusal {
     /// The word in events and in the problem's `type`.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> OutcomeCode {
         match self {
-            Self::Rejected(_) => "rejected",
-            Self::CredentialsRefused(_) => "credentials-refused",
-            Self::TrackerUnavailable(_) => "tracker-unavailable",
-            Self::TrackerLimits(_) => "tracker-limits",
-            Self::Unsupported(_) => "unsupported",
-            Self::ConnectorBroke(_) => "connector-broke",
-            Self::ConnectorError(_) => "connector-error",
-            Self::OtherProject => "other-project",
-            Self::CountTooLarge(_) => "count-too-large",
-            Self::Paused => "paused",
-            Self::NoConnector(_) => "no-connector",
-            Self::Resting { .. } => "resting",
-            Self::HostFull => "host-full",
-            Self::StoreDown(_) => "store-down",
-            Self::Settling { .. } => "settling",
-            Self::InDoubt { .. } => "in-doubt",
-            Self::Deadline { .. } => "deadline",
+            Self::Rejected(_) => OutcomeCode::Rejected,
+            Self::CredentialsRefused(_) => OutcomeCode::CredentialsRefused,
+            Self::TrackerUnavailable(_) => OutcomeCode::TrackerUnavailable,
+            Self::TrackerRateLimited(_) => OutcomeCode::TrackerRateLimited,
+            Self::Unsupported(_) => OutcomeCode::Unsupported,
+            Self::ConnectorFault(_) => OutcomeCode::ConnectorFault,
+            Self::ConnectorError(_) => OutcomeCode::ConnectorError,
+            Self::WrongProject => OutcomeCode::WrongProject,
+            Self::CountTooLarge(_) => OutcomeCode::CountTooLarge,
+            Self::Paused => OutcomeCode::Paused,
+            Self::ConnectorUnavailable(_) => OutcomeCode::ConnectorUnavailable,
+            Self::CircuitOpen { .. } => OutcomeCode::CircuitOpen,
+            Self::Overloaded => OutcomeCode::Overloaded,
+            Self::RunStopped => OutcomeCode::RunStopped,
+            Self::StoreUnavailable(_) => OutcomeCode::StoreUnavailable,
+            Self::OutcomePending { .. } => OutcomeCode::OutcomePending,
+            Self::InDoubt { .. } => OutcomeCode::InDoubt,
+            Self::DeadlineExceeded { .. } => OutcomeCode::DeadlineExceeded,
         }
     }
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rejected(words) => write!(f, "the tracker refused the data: {words}"),
-            Self::CredentialsRefused(words) => {
-                write!(f, "the tracker refused the connection's credentials: {words}")
-            }
-            Self::TrackerUnavailable(words) => write!(f, "the tracker is unavailable: {words}"),
-            Self::TrackerLimits(seconds) => {
-                write!(f, "the tracker limits requests: wait {seconds} s")
-            }
-            Self::Unsupported(what) => write!(f, "the connector does not support this: {what}"),
-            Self::ConnectorBroke(how) => how.fmt(f),
-            Self::ConnectorError(words) => write!(f, "the connector reports an error: {words}"),
-            Self::OtherProject => {
-                f.write_str("this connection answers for another Test Manager project")
-            }
-            Self::CountTooLarge(which) => which.fmt(f),
-            Self::Paused => f.write_str("the connection is paused; resume it to go on"),
-            Self::NoConnector(why) => f.write_str(why),
-            Self::Resting { reason, retry_after_s } => write!(
-                f,
-                "the connector failed over and over and rests for {retry_after_s} s; last: {reason}"
-            ),
-            Self::HostFull => f.write_str("too many runs at once; try again"),
-            Self::StoreDown(why) => {
-                write!(f, "the host cannot write its store, nothing was done: {why}")
-            }
-            Self::Settling { reason, retry_after_s } => write!(
-                f,
-                "a create request left and its outcome is not known yet ({reason}); \
-                 look again in {retry_after_s} s"
-            ),
-            Self::InDoubt { defect, reason } => write!(
-                f,
-                "a create request left and its outcome is unknown ({reason}). Look into the \
-                 tracker, then `jackfield defects settle {defect}` with --adopt KEY, --retry or \
-                 --give-up"
-            ),
-            Self::Deadline { after_ms } => write!(
-                f,
-                "no answer within {after_ms} ms; the work goes on and the next request returns it"
-            ),
-        }
+impl From<&Refusal> for Outcome {
+    fn from(refusal: &Refusal) -> Self {
+        Self { code: refusal.code(), detail: refusal.to_string() }
     }
 }

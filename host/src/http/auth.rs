@@ -1,6 +1,6 @@
-//! Who may use the admin API: the one who has its token.
+//! Authentication of the admin API: the admin token as bearer.
 //!
-//! Never says what was wrong with a token, and compares in constant time.
+//! Never says what is wrong with a token; compares in constant time.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use super::AppState;
 use super::problem::Problem;
 
-/// Lets a request through that carries the admin token as bearer.
+/// Passes on only requests with the admin token.
 pub(super) async fn require_admin(
     State(state): State<Arc<AppState>>,
     request: Request,
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_whole_token_as_bearer_opens() {
+    fn only_the_complete_token_as_bearer_is_accepted() {
         let token = Secret::new("a-token-of-the-admin".to_owned());
         let opens = |value: &'static str| {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);

@@ -1,61 +1,54 @@
-//! Whether the process lives (`/healthz`) and whether it can keep what it does (`/readyz`), for
-//! supervisors and load balancers; and the front page until there is a console.
+//! Whether the process runs (`/healthz`) and whether it can store what it does (`/readyz`), for
+//! supervisors and load balancers; and the front page.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::AppState;
 use super::problem::Problem;
 
-/// How long an answer of the store holds: asking it costs a write, and anybody may ask.
-const HOLDS: Duration = Duration::from_secs(1);
+/// How long an answer of the store is used again: asking costs a write, and anybody may ask.
+const CACHED: Duration = Duration::from_secs(1);
 
-/// The readiness that was found last, and when.
-struct Health {
-    app: Arc<AppState>,
-    found: Mutex<Option<(Instant, Result<(), String>)>>,
+/// The last readiness, and when it was determined.
+#[derive(Default)]
+pub(super) struct Health {
+    last: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
-/// `/`, `/healthz` and `/readyz`.
-pub(super) fn routes(state: &Arc<AppState>) -> Router {
-    let health = Health { app: Arc::clone(state), found: Mutex::default() };
-    Router::new()
-        .route("/", get(front))
-        .route("/healthz", get(async || "alive\n"))
-        .route("/readyz", get(ready))
-        .with_state(Arc::new(health))
+/// `GET /healthz`.
+pub(super) async fn alive() -> &'static str {
+    "alive\n"
 }
 
-impl Health {
-    async fn readiness(&self) -> Result<(), String> {
-        let mut found = self.found.lock().await;
-        if let Some((_, ready)) = found.as_ref().filter(|(at, _)| at.elapsed() < HOLDS) {
-            return ready.clone();
-        }
-        let ready = self.app.dispatch.store().ready().await.map_err(|error| error.to_string());
-        *found = Some((Instant::now(), ready.clone()));
-        ready
+/// `GET /readyz`.
+pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
+    match readiness(&app).await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => Problem::store_unavailable(&error).into_response(),
     }
 }
 
-async fn front(State(health): State<Arc<Health>>) -> String {
-    let readiness = match health.readiness().await {
+/// `GET /`.
+pub(super) async fn front_page(State(app): State<Arc<AppState>>) -> String {
+    let readiness = match readiness(&app).await {
         Ok(()) => "ready".to_owned(),
         Err(error) => format!("not ready: {error}"),
     };
     format!("Jackfield {}\n{readiness}\n", env!("CARGO_PKG_VERSION"))
 }
 
-async fn ready(State(health): State<Arc<Health>>) -> Response {
-    match health.readiness().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(error) => Problem::store_down(&error).into_response(),
+async fn readiness(app: &AppState) -> Result<(), String> {
+    let mut last = app.health.last.lock().await;
+    if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHED) {
+        return ready.clone();
     }
+    let ready = app.services.store.ready().await.map_err(|error| error.to_string());
+    *last = Some((Instant::now(), ready.clone()));
+    ready
 }

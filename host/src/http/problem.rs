@@ -1,87 +1,96 @@
-//! Problems, RFC 9457: the one place where a reason becomes a status, a title and a `Retry-After`.
+//! Problems, RFC 9457: the only place where a reason becomes a status, a title and a `Retry-After`.
 //!
-//! Says in `instance` which event or request it is about; never holds a token or a secret.
+//! `instance` names the event or the request's path. A problem never has a token or a secret in it.
 
 mod kinds;
 
-use axum::Router;
-use axum::extract::{Path, Request};
+use axum::Json;
+use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use serde_json::json;
 
-use crate::dispatch::{ConnectionError, WrongSetting};
-use crate::domain::{Outcome, Refusal};
+use crate::api;
+use crate::connections::ConnectionError;
+use crate::domain::{Outcome, OutcomeCode, Refusal, Words};
+use crate::manifest::SettingError;
 use crate::store::StoreError;
 
+use super::admin::Id;
 use kinds::Kind;
 
-/// Why a request was not answered as hoped.
+/// Why a request is not answered with a success.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
     kind: &'static Kind,
     detail: String,
     retry_after_s: Option<u32>,
-    errors: Vec<WrongSetting>,
+    errors: Vec<SettingError>,
 }
 
 impl Problem {
-    fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+    fn new(code: OutcomeCode, detail: impl Into<String>) -> Self {
+        let kind = kinds::of(code);
         Self { kind, detail: detail.into(), retry_after_s: None, errors: Vec::new() }
     }
 
-    /// The request is not what was asked for; says what is wrong.
+    /// The request is not valid; says why.
     pub(super) fn bad_request(why: impl Into<String>) -> Self {
-        Self::new(&kinds::BAD_REQUEST, why)
+        Self::new(OutcomeCode::BadRequest, why)
     }
 
     /// The body is over its limit.
-    pub(super) fn too_large(limit_kib: usize) -> Self {
-        Self::new(&kinds::TOO_LARGE, format!("a body has at most {limit_kib} KiB"))
+    pub(super) fn payload_too_large(limit_kib: usize) -> Self {
+        Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))
     }
 
-    /// The body is of another content type.
-    pub(super) fn content_type(found: &str) -> Self {
-        Self::new(&kinds::CONTENT_TYPE, format!("send application/json, not {found:?}"))
+    /// The body has another content type.
+    pub(super) fn unsupported_media_type(found: &str) -> Self {
+        let why = format!("send application/json, not {found:?}");
+        Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
     /// The admin token is missing or wrong.
     pub(super) fn unauthorized() -> Self {
-        Self::new(&kinds::UNAUTHORIZED, kinds::UNAUTHORIZED.remedy)
+        Self::with_remedy(OutcomeCode::Unauthorized)
     }
 
-    /// There is no such thing.
+    /// No such thing.
     pub(super) fn not_found(what: &str) -> Self {
-        Self::new(&kinds::NOT_FOUND, format!("there is no such {what}"))
+        Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
     }
 
     /// Unknown token and unknown path alike.
     pub(super) fn no_webhook() -> Self {
-        Self::new(&kinds::NOT_FOUND, "no webhook has this address: check its token and its path")
+        let why = "no webhook has this address: check its token and its path";
+        Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// The address takes other methods.
+    /// The path does not support the method.
     pub(super) fn method_not_allowed() -> Self {
-        Self::new(&kinds::METHOD_NOT_ALLOWED, kinds::METHOD_NOT_ALLOWED.remedy)
+        Self::with_remedy(OutcomeCode::MethodNotAllowed)
     }
 
-    /// The store cannot be used.
-    pub(super) fn store_down(why: &str) -> Self {
-        (&Refusal::StoreDown(why.to_owned())).into()
+    /// The store cannot be written.
+    pub(super) fn store_unavailable(why: &str) -> Self {
+        (&Refusal::StoreUnavailable(why.to_owned())).into()
     }
 
-    /// One value that cannot be taken.
-    pub(super) fn invalid(name: &str, why: impl Into<String>) -> Self {
-        ConnectionError::Invalid(vec![WrongSetting { name: name.to_owned(), why: why.into() }])
-            .into()
+    /// One value is not valid.
+    pub(super) fn invalid_value(name: &str, why: impl Into<String>) -> Self {
+        let error = SettingError { name: name.to_owned(), why: why.into() };
+        ConnectionError::Invalid(vec![error]).into()
     }
 
-    /// The host failed itself.
+    /// The host itself failed.
     pub(super) fn internal() -> Self {
-        Self::new(&kinds::INTERNAL, "the host failed while it answered; its log says more")
+        let why = "the host failed while it answered; its log says more";
+        Self::new(OutcomeCode::InternalError, why)
+    }
+
+    fn with_remedy(code: OutcomeCode) -> Self {
+        Self::new(code, kinds::of(code).remedy)
     }
 
     /// The answer's status.
@@ -91,23 +100,21 @@ impl Problem {
 
     /// What the event says of it.
     pub(crate) fn outcome(&self) -> Outcome {
-        Outcome { code: self.kind.code.to_owned(), detail: self.detail.clone() }
+        Outcome { code: self.kind.code, detail: self.detail.clone() }
     }
 
     /// The answer, about the event or request at `instance`.
     pub(super) fn respond(&self, instance: &str) -> Response {
-        let mut body = json!({
-            "type": format!("/problems/{}", self.kind.code),
-            "title": self.kind.title,
-            "status": self.kind.status.as_u16(),
-            "detail": self.detail,
-            "instance": instance,
-        });
-        if let (Some(members), false) = (body.as_object_mut(), self.errors.is_empty()) {
-            let wrong = |e: &WrongSetting| json!({"name": e.name, "why": e.why});
-            members.insert("errors".to_owned(), self.errors.iter().map(wrong).collect());
-        }
-        let mut response = (self.kind.status, body.to_string()).into_response();
+        let errors = self.errors.iter().cloned();
+        let body = api::Problem {
+            kind: format!("/problems/{}", self.kind.code),
+            title: self.kind.title.to_owned(),
+            status: self.kind.status.as_u16(),
+            detail: self.detail.clone(),
+            instance: instance.to_owned(),
+            errors: errors.map(|it| api::SettingError { name: it.name, why: it.why }).collect(),
+        };
+        let mut response = (self.kind.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_s {
@@ -123,26 +130,18 @@ impl Problem {
 
 impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Self {
-        let (kind, retry_after_s) = match refusal {
-            Refusal::Rejected(_) => (&kinds::REJECTED, None),
-            Refusal::CredentialsRefused(_) => (&kinds::CREDENTIALS_REFUSED, None),
-            Refusal::TrackerUnavailable(_) => (&kinds::TRACKER_UNAVAILABLE, Some(30)),
-            Refusal::TrackerLimits(seconds) => (&kinds::TRACKER_LIMITS, Some(*seconds)),
-            Refusal::Unsupported(_) => (&kinds::UNSUPPORTED, None),
-            Refusal::ConnectorBroke(_) => (&kinds::CONNECTOR_BROKE, None),
-            Refusal::ConnectorError(_) => (&kinds::CONNECTOR_ERROR, None),
-            Refusal::OtherProject => (&kinds::OTHER_PROJECT, None),
-            Refusal::CountTooLarge(_) => (&kinds::COUNT_TOO_LARGE, None),
-            Refusal::Paused => (&kinds::PAUSED, Some(60)),
-            Refusal::NoConnector(_) => (&kinds::NO_CONNECTOR, Some(10)),
-            Refusal::Resting { retry_after_s, .. } => (&kinds::RESTING, Some(*retry_after_s)),
-            Refusal::HostFull => (&kinds::HOST_FULL, Some(1)),
-            Refusal::StoreDown(_) => (&kinds::STORE_DOWN, Some(10)),
-            Refusal::Settling { retry_after_s, .. } => (&kinds::SETTLING, Some(*retry_after_s)),
-            Refusal::InDoubt { .. } => (&kinds::IN_DOUBT, None),
-            Refusal::Deadline { .. } => (&kinds::DEADLINE, None),
+        let retry_after_s = match refusal {
+            Refusal::TrackerRateLimited(seconds) => Some(*seconds),
+            Refusal::CircuitOpen { retry_after_s, .. }
+            | Refusal::OutcomePending { retry_after_s, .. } => Some(*retry_after_s),
+            Refusal::Overloaded => Some(1),
+            Refusal::RunStopped => Some(5),
+            Refusal::ConnectorUnavailable(_) | Refusal::StoreUnavailable(_) => Some(10),
+            Refusal::TrackerUnavailable(_) => Some(30),
+            Refusal::Paused => Some(60),
+            _ => None,
         };
-        Self { retry_after_s, ..Self::new(kind, refusal.to_string()) }
+        Self { retry_after_s, ..Self::new(refusal.code(), refusal.to_string()) }
     }
 }
 
@@ -151,10 +150,10 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::NotFound(what) => Self::not_found(what),
             StoreError::Conflict(_) | StoreError::Fenced => {
-                Self::new(&kinds::CONFLICT, error.to_string())
+                Self::new(OutcomeCode::Conflict, error.to_string())
             }
             StoreError::Unusable(_) | StoreError::Database(_) => {
-                Self::store_down(&error.to_string())
+                Self::store_unavailable(&error.to_string())
             }
         }
     }
@@ -165,16 +164,16 @@ impl From<ConnectionError> for Problem {
         let detail = error.to_string();
         match error {
             ConnectionError::Invalid(errors) => {
-                Self { errors, ..Self::new(&kinds::INVALID, detail) }
+                Self { errors, ..Self::new(OutcomeCode::InvalidValues, detail) }
             }
-            ConnectionError::NoConnector(why) => Self::invalid("connector", why),
-            ConnectionError::Consent(why) => Self::new(&kinds::CONFLICT, why),
+            ConnectionError::ConnectorUnavailable(_) => Self::invalid_value("connector", detail),
+            ConnectionError::Consent(why) => Self::new(OutcomeCode::Conflict, why),
             ConnectionError::Store(error) => error.into(),
         }
     }
 }
 
-/// Worded by [`name_instance`], which knows the request.
+/// Completed by [`add_instance`], which knows the request.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
@@ -183,20 +182,20 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Words problems that handlers returned, with the request's path as `instance`.
-pub(super) async fn name_instance(request: Request, next: Next) -> Response {
+/// Completes problems that handlers returned, with the request's path as `instance`.
+pub(super) async fn add_instance(request: Request, next: Next) -> Response {
     let path = without_hook(request.uri().path());
     let mut response = next.run(request).await;
-    let problem = response.extensions_mut().remove::<Problem>().or_else(|| undecoded(&response));
+    let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
-    let mut worded = problem.respond(&path);
+    let mut completed = problem.respond(&path);
     if let Some(allow) = response.headers_mut().remove(axum::http::header::ALLOW) {
-        worded.headers_mut().insert(axum::http::header::ALLOW, allow);
+        completed.headers_mut().insert(axum::http::header::ALLOW, allow);
     }
-    worded
+    completed
 }
 
-/// A path without what follows `/hooks/`: it may be a token, sent to the wrong address.
+/// A path without what follows `/hooks/`: it may be a token that was sent to a wrong address.
 fn without_hook(path: &str) -> String {
     match path.split_once("/hooks/") {
         Some((before, _)) => format!("{before}/hooks/…"),
@@ -204,21 +203,9 @@ fn without_hook(path: &str) -> String {
     }
 }
 
-/// The framework's own refusal of an address whose escapes are no UTF-8: no handler was asked.
-fn undecoded(response: &Response) -> Option<Problem> {
-    let kind = response.headers().get(CONTENT_TYPE);
-    let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    let why = "the address is no UTF-8 where it is percent-encoded: encode it anew";
-    (is_text && response.status() == StatusCode::BAD_REQUEST).then(|| Problem::bad_request(why))
-}
-
-/// `/problems/{code}`: what a problem's `type` leads to.
-pub(super) fn routes() -> Router {
-    Router::new().route("/problems/{code}", get(explain))
-}
-
-async fn explain(Path(code): Path<String>) -> Result<String, Problem> {
-    let kind = kinds::ALL.iter().find(|kind| kind.code == code);
+/// `GET /problems/{code}`: what a problem's `type` leads to.
+pub(super) async fn explain(Id(code): Id) -> Result<String, Problem> {
+    let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
     let kind = kind.ok_or_else(|| Problem::not_found("problem"))?;
     Ok(format!("{} ({})\n\n{}\n", kind.title, kind.status.as_u16(), kind.remedy))
 }
@@ -227,7 +214,7 @@ async fn explain(Path(code): Path<String>) -> Result<String, Problem> {
 mod tests {
     use uuid::Uuid;
 
-    use crate::domain::{Breakage, CountTooLarge, DefectId};
+    use crate::domain::{ConnectorFault, CountTooLarge, DefectId};
 
     use super::*;
 
@@ -237,25 +224,26 @@ mod tests {
             (Refusal::Rejected(text()), 422, false),
             (Refusal::CredentialsRefused(text()), 502, false),
             (Refusal::TrackerUnavailable(text()), 503, true),
-            (Refusal::TrackerLimits(7), 503, true),
+            (Refusal::TrackerRateLimited(7), 503, true),
             (Refusal::Unsupported(text()), 501, false),
-            (Refusal::ConnectorBroke(Breakage::Trap(text())), 502, false),
+            (Refusal::ConnectorFault(ConnectorFault::Trap(text())), 502, false),
             (Refusal::ConnectorError(text()), 502, false),
-            (Refusal::OtherProject, 404, false),
+            (Refusal::WrongProject, 404, false),
             (Refusal::CountTooLarge(CountTooLarge { field: "openDefects", value: 1 }), 502, false),
             (Refusal::Paused, 503, true),
-            (Refusal::NoConnector(text()), 503, true),
-            (Refusal::Resting { reason: text(), retry_after_s: 7 }, 503, true),
-            (Refusal::HostFull, 503, true),
-            (Refusal::StoreDown(text()), 503, true),
-            (Refusal::Settling { retry_after_s: 7, reason: text() }, 503, true),
+            (Refusal::ConnectorUnavailable(text()), 503, true),
+            (Refusal::CircuitOpen { reason: text(), retry_after_s: 7 }, 503, true),
+            (Refusal::Overloaded, 503, true),
+            (Refusal::RunStopped, 503, true),
+            (Refusal::StoreUnavailable(text()), 503, true),
+            (Refusal::OutcomePending { retry_after_s: 7, reason: text() }, 503, true),
             (Refusal::InDoubt { defect: DefectId(Uuid::nil()), reason: text() }, 409, false),
-            (Refusal::Deadline { after_ms: 1 }, 504, false),
+            (Refusal::DeadlineExceeded { after_ms: 1 }, 504, false),
         ]
     }
 
     #[test]
-    fn each_refusal_has_the_status_of_the_table_and_its_own_word() {
+    fn each_refusal_has_its_status_and_its_own_code() {
         for (refusal, status, waits) in every_refusal() {
             let problem = Problem::from(&refusal);
             assert_eq!(problem.status().as_u16(), status, "{refusal:?}");
@@ -265,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_a_word_of_its_own_and_says_what_to_do() {
+    fn each_kind_has_a_code_of_its_own_and_says_what_to_do() {
         for (n, kind) in kinds::ALL.iter().enumerate() {
             assert!(!kind.remedy.is_empty() && !kind.title.is_empty());
             assert!(kinds::ALL.iter().skip(n + 1).all(|other| other.code != kind.code));
@@ -273,22 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn the_framework_s_refusal_of_an_address_is_worded() {
-        let answer = |status: StatusCode| (status, "Invalid UTF-8 in `id`").into_response();
-        assert!(undecoded(&answer(StatusCode::BAD_REQUEST)).is_some());
-        assert!(undecoded(&answer(StatusCode::OK)).is_none());
-        let worded = Problem::bad_request("x").respond("/x");
-        assert!(undecoded(&worded).is_none());
-    }
-
-    #[test]
-    fn a_token_that_went_astray_is_not_repeated() {
+    fn a_token_at_a_wrong_address_is_not_repeated() {
         assert_eq!(without_hook("/elsewhere/hooks/t0ken/defects"), "/elsewhere/hooks/…");
         assert_eq!(without_hook("/api/v1/events"), "/api/v1/events");
     }
 
     #[test]
-    fn the_store_s_failures_tell_missing_conflicting_and_down_apart() {
+    fn failures_of_the_store_are_told_apart() {
         let status = |error: StoreError| Problem::from(error).status().as_u16();
         assert_eq!(status(StoreError::NotFound("defect")), 404);
         assert_eq!(status(StoreError::Conflict("taken".to_owned())), 409);

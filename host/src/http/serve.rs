@@ -1,7 +1,7 @@
-//! Accepts connections and serves a router on them, HTTP/1.1, until told to stop.
+//! Accepts client connections and serves a router on them, HTTP/1.1, until shutdown.
 //!
-//! Bounds what strangers can hold: how many connections, how long a request's head may take, how
-//! long the last answers may take after the end was announced.
+//! Limits what clients without credentials can occupy: the number of connections, the time for a request's
+//! head, and the time for the last answers after shutdown began.
 
 use std::io;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// Connections at a time; further ones wait in the listener's queue.
+/// Concurrent client connections; more of them wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 4_096;
-/// From a connection's start, or the end of its last answer, until a request's head is whole.
+/// From the start of a connection, or the end of its last answer, until a request's head is complete.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// A pause after the system had no descriptor for a new connection.
+/// The pause after the process ran out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`; then accepts nothing more and lets running answers finish, for at most
+/// Serves until `shutdown`; then accepts nothing more and lets answers in progress finish, for at most
 /// `drain`.
 ///
 /// # Errors
@@ -37,13 +37,13 @@ pub async fn serve(
     drain: Duration,
 ) -> io::Result<()> {
     let connections = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let place = tokio::select! {
+        let permit = tokio::select! {
             () = shutdown.cancelled() => break,
-            place = Arc::clone(&room).acquire_owned() => place,
+            permit = Arc::clone(&permits).acquire_owned() => permit,
         };
-        let Ok(place) = place else { break };
+        let Ok(permit) = permit else { break };
         let stream = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
@@ -56,14 +56,14 @@ pub async fn serve(
         };
         let connection = connections.watch(connection(stream, &router));
         tokio::spawn(async move {
-            // A client that went away is no news.
+            // Client disconnects are expected; ignore.
             let _ = connection.await;
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);
     if tokio::time::timeout(drain, connections.shutdown()).await.is_err() {
-        tracing::warn!("some answers did not finish within {} s of the end", drain.as_secs());
+        tracing::warn!("some answers did not finish within {} s of shutdown", drain.as_secs());
     }
     Ok(())
 }
@@ -71,7 +71,7 @@ pub async fn serve(
 type Connection = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>>;
 
 fn connection(stream: TcpStream, router: &Router) -> Connection {
-    // Answers are small: waiting to fill a packet only delays them.
+    // Answers are small; Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -80,7 +80,8 @@ fn connection(stream: TcpStream, router: &Router) -> Connection {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()))
 }
 
-/// A failed accept is either that connection's own end, or want of descriptors, which passes.
+/// Accepting fails either because that client disconnected, or because descriptors ran out, which is
+/// temporary.
 async fn pause_or_fail(error: io::Error) -> io::Result<()> {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
     match error.kind() {

@@ -1,32 +1,39 @@
-//! The store in one SQLite file: a single writer that shares commits, and a few readers.
+//! The store in one SQLite file: one task writes, a few connections read.
 //!
-//! Writes go through [`writer`] and nowhere else. The SQL of a defect's life is in [`defects`].
+//! Every write goes through [`writer`]; [`claims`], [`moves`] and [`doubts`] move a defect's row.
 
+mod claims;
 mod columns;
+mod connection_records;
 mod connections;
 mod counts;
 mod decisions;
-mod defects;
+mod defect_cache;
+mod defect_records;
+mod doubts;
+mod errors;
 mod events;
 mod file;
-mod known;
-mod records;
+mod grants_json;
+mod moves;
 mod reseal;
+mod run_json;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use sqlx::sqlite::SqlitePool;
 
-use self::known::Known;
-use self::writer::{Durability, Writer};
+use self::defect_cache::DefectCache;
+use self::writer::Durability::{Durable, Lazy};
+use self::writer::Writer;
 use super::{
-    Claim, DefectFilter, EventFilter, KnownCounts, Retention, Store, StoreError, StoredConnection,
+    CachedCounts, Claim, DefectFilter, EventFilter, Retention, Store, StoreError, StoredConnection,
     StoredToken,
 };
 use crate::domain::{
@@ -35,38 +42,36 @@ use crate::domain::{
 };
 use crate::secret::Sealer;
 
-/// The store in one file.
+/// The store in one SQLite file.
 pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
-    known: Known,
+    cache: DefectCache,
 }
 
 impl SqliteStore {
-    /// Opens the file, or makes it (mode 0600), and brings its schema up to date.
+    /// Opens the file, or creates it (mode 0600), and brings its schema up to date.
     ///
     /// # Errors
-    /// `Unusable`, with what mends it: the folder cannot be written, the file is damaged, a newer
-    /// Jackfield wrote it, or its secrets were sealed with another key.
+    /// The file cannot be used; the error says why, and what to do.
     pub async fn open(path: &Path, sealer: &Sealer) -> Result<Self, StoreError> {
         let connection = file::open(path, sealer).await?;
         let readers = file::readers(path).await?;
-        // Reopening must not make an empty file where somebody moved the database away.
+        // A reconnect must not create an empty file if somebody moved the database away.
         let writer = Writer::start(connection, file::options(path).create_if_missing(false));
-        Ok(Self { writer, readers, known: Known::default() })
+        Ok(Self { writer, readers, cache: DefectCache::default() })
     }
 
-    /// Seals every secret of a file that no server uses with another key, in one durable transaction;
-    /// returns how many there are.
+    /// Seals every secret of a file that no server uses with another key; returns their number.
     ///
     /// # Errors
-    /// As [`Self::open`], or a secret does not open; nothing is changed then.
+    /// As [`Self::open`], or a secret cannot be opened. Nothing is changed then.
     pub async fn reseal(path: &Path, old: &Sealer, new: &Sealer) -> Result<usize, StoreError> {
         let connection = file::open(path, old).await?;
         reseal::reseal(connection, old, new).await
     }
 
-    /// Whether a file is sealed with this key.
+    /// Whether the secrets of a file were sealed with this key.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -74,42 +79,26 @@ impl SqliteStore {
         file::opens_with(path, sealer).await
     }
 
-    /// Commits made since it was opened.
+    /// The number of commits since it was opened.
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.writer.commits()
     }
-
-    /// Events, runs and counts that were dropped because the queue was full.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.writer.dropped()
-    }
-}
-
-/// Runs one operation through the writer; its arguments move in.
-macro_rules! write {
-    ($store:expr, $durability:ident, |$db:ident| $op:expr) => {
-        $store
-            .writer
-            .run(Durability::$durability, move |$db| Box::pin(async move { $op.await }))
-            .await
-    };
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        write!(self, Durable, |db| defects::recover(db, now, run_ms))
+        self.writer.run(Durable, move |db| doubts::recover(db, now, run_ms).boxed()).await
     }
 
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
-        connections::all(&self.readers).await
+        connection_records::list(&self.readers).await
     }
 
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError> {
         let new = new.clone();
-        write!(self, Durable, |db| connections::create(db, &new))
+        self.writer.run(Durable, move |db| connections::create(db, new).boxed()).await
     }
 
     async fn update_connection(
@@ -118,17 +107,18 @@ impl Store for SqliteStore {
         force: bool,
     ) -> Result<(), StoreError> {
         let edited = edited.clone();
-        write!(self, Durable, |db| connections::update(db, &edited, force))
+        self.writer.run(Durable, move |db| connections::update(db, edited, force).boxed()).await
     }
 
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError> {
         let sha256 = sha256.to_owned();
-        write!(self, Lazy, |db| connections::accept_version(db, id, &sha256))
+        self.writer.run(Lazy, move |db| connections::accept_version(db, id, sha256).boxed()).await
     }
 
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
-        let deleted = write!(self, Durable, |db| connections::delete(db, id, force));
-        self.known.forget();
+        let deleted =
+            self.writer.run(Durable, move |db| connections::delete(db, id, force).boxed()).await;
+        self.cache.clear();
         deleted
     }
 
@@ -140,32 +130,43 @@ impl Store for SqliteStore {
         grace_until: Timestamp,
     ) -> Result<(), StoreError> {
         let (token, tail) = (token.clone(), tail.to_owned());
-        write!(self, Durable, |db| connections::rotate_token(db, id, &token, &tail, grace_until))
+        self.writer
+            .run(Durable, move |db| {
+                connections::rotate_token(db, id, token, tail, grace_until).boxed()
+            })
+            .await
     }
 
-    async fn known_defect(
+    async fn created_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError> {
-        let era = match self.known.get(connection, test) {
-            Ok(known) => return Ok(Some(known)),
-            Err(era) => era,
-        };
-        let found = defects::known(&self.readers, connection, test).await?;
-        if let Some(found) = &found {
-            self.known.remember(era, connection, test, found);
+        if let Some(cached) = self.cache.get(connection, test) {
+            return Ok(Some(cached));
         }
-        Ok(found)
+        // Taken before the read: a change during the read then prevents the insert.
+        let epoch = self.cache.epoch();
+        let created = claims::created_defect(&self.readers, connection, test).await?;
+        if let Some(created) = &created {
+            self.cache.insert(epoch, connection, test, created);
+        }
+        Ok(created)
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
         let test = claim.test.clone();
         let Claim { connection, event, runner, now, lease_until, run_ms, .. } = claim;
-        write!(self, Durable, |db| defects::claim(
-            db,
-            Claim { connection, test: &test, event, runner, now, lease_until, run_ms },
-        ))
+        self.writer
+            .run(Durable, move |db| {
+                async move {
+                    let test = &test;
+                    let claim = Claim { connection, test, event, runner, now, lease_until, run_ms };
+                    claims::claim(db, claim).await
+                }
+                .boxed()
+            })
+            .await
     }
 
     async fn claim_doubtful(
@@ -175,7 +176,11 @@ impl Store for SqliteStore {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<Claimed>, StoreError> {
-        write!(self, Durable, |db| defects::claim_doubtful(db, id, runner, now, lease_until))
+        self.writer
+            .run(Durable, move |db| {
+                doubts::claim_doubtful(db, id, runner, now, lease_until).boxed()
+            })
+            .await
     }
 
     async fn due_doubts(
@@ -184,30 +189,30 @@ impl Store for SqliteStore {
         run_ms: u64,
         limit: u32,
     ) -> Result<Vec<DefectRecord>, StoreError> {
-        write!(self, Durable, |db| defects::due_doubts(db, now, run_ms, limit))
+        self.writer.run(Durable, move |db| doubts::due_doubts(db, now, run_ms, limit).boxed()).await
     }
 
-    async fn create_after_all(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+    async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        write!(self, Durable, |db| defects::create_after_all(db, &lease, now))
+        self.writer.run(Durable, move |db| moves::back_to_intent(db, lease, now).boxed()).await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        write!(self, Lazy, |db| defects::renew(db, &lease, until))
+        self.writer.run(Lazy, move |db| moves::renew(db, lease, until).boxed()).await
     }
 
-    async fn sent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+    async fn mark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        write!(self, Durable, |db| defects::sent(db, &lease, now))
+        self.writer.run(Durable, move |db| moves::mark_sending(db, lease, now).boxed()).await
     }
 
-    async fn unsent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+    async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        write!(self, Lazy, |db| defects::unsent(db, &lease, now))
+        self.writer.run(Lazy, move |db| moves::unmark(db, lease, now).boxed()).await
     }
 
-    async fn settle(
+    async fn store_outcome(
         &self,
         lease: &Lease,
         verdict: &Verdict,
@@ -215,7 +220,14 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (lease, verdict) = (lease.clone(), verdict.clone());
-        write!(self, Durable, |db| defects::settle(db, &lease, &verdict, event, now))
+        self.writer
+            .run(Durable, move |db| moves::store_outcome(db, lease, verdict, event, now).boxed())
+            .await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Durable, move |db| moves::release(db, lease).boxed()).await
     }
 
     async fn decide(
@@ -226,29 +238,32 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<DefectRecord, StoreError> {
         let (decision, by) = (decision.clone(), by.to_owned());
-        let decided = write!(self, Durable, |db| decisions::decide(db, id, &decision, &by, now));
-        self.known.forget();
+        let decided = self
+            .writer
+            .run(Durable, move |db| decisions::decide(db, id, decision, by, now).boxed())
+            .await;
+        self.cache.clear();
         decided
     }
 
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
-        records::one(&self.readers, id).await
+        defect_records::get(&self.readers, id).await
     }
 
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError> {
-        records::list(&self.readers, filter).await
+        defect_records::list(&self.readers, filter).await
     }
 
     fn record_event(&self, event: Event) {
-        self.writer.post(move |db| Box::pin(events::record(db, event)));
+        self.writer.post(move |db| events::record(db, event).boxed());
     }
 
     fn record_run(&self, event: EventId, run: RunReport) {
-        self.writer.post(move |db| Box::pin(events::record_run(db, event, run)));
+        self.writer.post(move |db| events::record_run(db, event, run).boxed());
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.writer.run(Durability::Lazy, |_| Box::pin(async { Ok(()) })).await
+        self.writer.run(Lazy, |_| async { Ok(()) }.boxed()).await
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
@@ -256,39 +271,39 @@ impl Store for SqliteStore {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
-        events::one(&self.readers, id).await
+        events::get(&self.readers, id).await
     }
 
     async fn prune(&self, retention: Retention) -> Result<(), StoreError> {
-        let too_many = Arc::new(events::too_many(&self.readers, retention).await?);
-        let step = async || {
-            let (since, too_many) = (retention.events_since, Arc::clone(&too_many));
-            write!(self, Lazy, |db| events::prune_some(db, since, &too_many))
-        };
-        while step().await? {}
-        Ok(())
+        let excess = events::find_excess(&self.readers, retention).await?;
+        loop {
+            let excess = excess.clone();
+            let delete = self.writer.run(Lazy, move |db| events::delete_some(db, excess).boxed());
+            if !delete.await? {
+                return Ok(());
+            }
+        }
     }
 
-    fn record_counts(&self, id: ConnectionId, project: &str, known: KnownCounts) {
+    fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts) {
         let project = project.to_owned();
-        self.writer
-            .post(move |db| Box::pin(async move { counts::record(db, id, &project, known).await }));
+        self.writer.post(move |db| counts::record(db, id, project, counts).boxed());
     }
 
-    async fn known_counts(
+    async fn cached_counts(
         &self,
         id: ConnectionId,
         project: &str,
-    ) -> Result<Option<KnownCounts>, StoreError> {
-        counts::known(&self.readers, id, project).await
+    ) -> Result<Option<CachedCounts>, StoreError> {
+        counts::get(&self.readers, id, project).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        write!(self, Durable, |db| file::touch(db))
+        self.writer.run(Durable, |db| file::test_write(db).boxed()).await
     }
 
     async fn close(&self) {
-        // The last connection folds the log into the file; a reader could not.
+        // The last connection to close merges the write-ahead log into the file; a reader cannot.
         self.readers.close().await;
         self.writer.close().await;
     }

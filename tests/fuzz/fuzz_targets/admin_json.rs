@@ -1,4 +1,4 @@
-//! The admin API of a whole server: each line of the input is one request, `METHOD /path JSON`.
+//! The admin API of a server: each line of the input is one request, `METHOD /path JSON`.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -17,21 +17,21 @@ fuzz_target!(|input: &[u8]| {
     for line in text.lines().take(REQUESTS_MAX) {
         let mut words = line.splitn(3, ' ');
         let (Some(method), Some(path)) = (words.next(), words.next()) else { continue };
-        // These reach the tracker, or run a guest; they have no JSON of their own.
+        // These reach a tracker or run a guest, and have no JSON of their own.
         if path.contains("/try") || path.contains("/hook/") {
             continue;
         }
         let body = words.next().unwrap_or_default();
         let Ok(method) = method.parse::<Method>() else { continue };
-        let Some(answer) = ADMIN.ask(&method, path, body) else { continue };
-        well_formed(line, &method, &answer);
-        holds_no_secret(line, body, &answer);
+        let Some(answer) = ADMIN.send(&method, path, body) else { continue };
+        is_well_formed(line, &method, &answer);
+        has_no_secret(line, body, &answer);
     }
     ADMIN.clear();
 });
 
-/// Whatever is asked, the host does not fail, and says in JSON what was wrong.
-fn well_formed(line: &str, method: &Method, answer: &Answer) {
+/// The host never fails, and says in JSON what was wrong with a request.
+fn is_well_formed(line: &str, method: &Method, answer: &Answer) {
     let status = answer.status;
     assert!((200..500).contains(&status), "{line}: {answer:?}");
     if status == 204 || *method == Method::HEAD {
@@ -40,15 +40,16 @@ fn well_formed(line: &str, method: &Method, answer: &Answer) {
     let body: Value = serde_json::from_str(&answer.text)
         .unwrap_or_else(|error| panic!("{line}: {error}: {answer:?}"));
     if status >= 400 {
-        assert_eq!(answer.kind, "application/problem+json", "{line}: {answer:?}");
+        assert_eq!(answer.content_type, "application/problem+json", "{line}: {answer:?}");
         assert_eq!(body["status"], status, "{line}: {answer:?}");
-        let said = |member: &str| body[member].as_str().is_some_and(|text| !text.is_empty());
-        assert!(said("type") && said("title") && said("detail"), "{line}: {answer:?}");
+        let has_text = |member: &str| body[member].as_str().is_some_and(|text| !text.is_empty());
+        let is_problem = ["type", "title", "detail"].into_iter().all(has_text);
+        assert!(is_problem, "{line}: {answer:?}");
     }
 }
 
-/// A secret that stands once in the request, under `secrets`, never stands in the answer.
-fn holds_no_secret(line: &str, body: &str, answer: &Answer) {
+/// A secret that occurs once in the request, under `secrets`, never occurs in the answer.
+fn has_no_secret(line: &str, body: &str, answer: &Answer) {
     let Ok(body) = serde_json::from_str::<Value>(body) else { return };
     let Some(secrets) = body.get("secrets").and_then(Value::as_object) else { return };
     for secret in secrets.values().filter_map(Value::as_str) {

@@ -1,4 +1,4 @@
-//! The configuration: a TOML file and, behind a line `---`, variables of the environment.
+//! The configuration: a TOML file and, after a line `---`, environment variables.
 #![no_main]
 
 use std::path::{Path, PathBuf};
@@ -11,34 +11,34 @@ use tempfile::TempDir;
 use toml::{Table, Value};
 
 static FOLDER: LazyLock<TempDir> =
-    LazyLock::new(|| tempfile::tempdir().expect("a folder for temporary files"));
+    LazyLock::new(|| tempfile::tempdir().expect("a temporary folder"));
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (file, variables) = text.split_once("\n---\n").unwrap_or((text, ""));
     match load(file, variables) {
         Ok(config) => {
-            within_bounds(&config);
-            let written = written(&config);
+            is_within_bounds(&config);
+            let written = write(&config);
             assert_eq!(load(&written, ""), Ok(config), "{written}");
         }
         Err(error) => {
-            let words = error.to_string();
-            assert!(!error.why.is_empty() && !words.contains(['\n', '\r']), "{words:?}");
+            let text = error.to_string();
+            assert!(!error.why.is_empty() && !text.contains(['\n', '\r']), "{text:?}");
         }
     }
 });
 
 fn load(file: &str, variables: &str) -> Result<Config, ConfigError> {
     let path = FOLDER.path().join("jackfield.toml");
-    // A file that replaces another is flushed by some file systems; a new one is not.
+    // Some file systems flush a file that replaces another; they do not flush a new one.
     let _ = std::fs::remove_file(&path);
-    std::fs::write(&path, file).expect("room for the file");
+    std::fs::write(&path, file).expect("the file is written");
     let variables = variables.lines().filter_map(|line| line.split_once('='));
     Config::load(Some(&path), variables.map(|(name, text)| (name.to_owned(), text.to_owned())))
 }
 
-fn within_bounds(config: &Config) {
+fn is_within_bounds(config: &Config) {
     for limits in config.connector_limits.values().chain([&config.limits]) {
         for limit in Limits::TABLE {
             let value = limits.value(limit.name).expect("a limit of the table");
@@ -50,8 +50,8 @@ fn within_bounds(config: &Config) {
     assert!(config.secret_file_roots.iter().all(|root| root.is_absolute()));
 }
 
-/// The same configuration as a file that says everything.
-fn written(config: &Config) -> String {
+/// The same configuration as a file with every key.
+fn write(config: &Config) -> String {
     let text = |path: &Path| Value::from(path.to_str().expect("it came from a text"));
     let paths = |paths: &[PathBuf]| paths.iter().map(|path| text(path)).collect::<Vec<_>>();
     let number = |number: u64| Value::Integer(number.try_into().expect("it came from TOML"));

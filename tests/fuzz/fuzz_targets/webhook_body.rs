@@ -1,11 +1,11 @@
-//! Any request below `/hooks`: head and body, up to the failed test that it is about and the event that
-//! keeps it. No connection is looked up, no guest runs.
+//! Any request below `/hooks`: its head and body, read into a failed test and into the event that records
+//! it. No connection is looked up, no guest runs.
 #![no_main]
 
 use http::Request;
 use jackfield::config::Webhook;
-use jackfield::domain::FailedTest;
-use jackfield::fuzz::{Hook, webhook};
+use jackfield::domain::{Event, FailedTest};
+use jackfield::fuzz::{ReadWebhook, webhook};
 use jackfield_fuzz::{Message, wait};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -13,15 +13,15 @@ use uuid::Uuid;
 
 fuzz_target!(|input: &[u8]| {
     let Some(message) = Message::read(input) else { return };
-    let Some(hook) = read(&message) else { return };
-    match &hook.test {
-        Ok(test) => accepted(test),
-        Err((status, words)) => refused(*status, words),
+    let Some(read) = read(&message) else { return };
+    match &read.test {
+        Ok(test) => check_accepted(test),
+        Err((status, detail)) => check_refused(*status, detail),
     }
-    keeps_no_credential(&hook, &message);
+    check_credentials(&read.event, &read.token, &message);
 });
 
-fn read(message: &Message<'_>) -> Option<Hook> {
+fn read(message: &Message<'_>) -> Option<ReadWebhook> {
     let config = Webhook {
         create_defect_paths: vec!["/new".to_owned()],
         kpi_paths: vec!["/a{projectId}z".to_owned()],
@@ -35,8 +35,8 @@ fn read(message: &Message<'_>) -> Option<Hook> {
     Some(wait(webhook(request, &config)))
 }
 
-/// The key is normalised, and what it says is read as the same failed test.
-fn accepted(test: &FailedTest) {
+/// The key is normalised, and a body that is written from it is read as the same failed test.
+fn check_accepted(test: &FailedTest) {
     let (execution, case, variation) = test.key();
     for id in [&execution, &case] {
         assert_eq!(Uuid::parse_str(id).map(|id| id.to_string()).as_ref(), Ok(id));
@@ -52,33 +52,34 @@ fn accepted(test: &FailedTest) {
     let body = body.to_string();
     let again =
         Message { method: "POST", address: "/".to_owned(), headers: vec![], body: body.as_bytes() };
-    let again = read(&again).expect("a good request").test;
+    let again = read(&again).expect("a valid request").test;
     assert_eq!(again.as_ref(), Ok(test));
 }
 
-fn refused(status: u16, words: &str) {
-    assert!(matches!(status, 400 | 413 | 415), "status {status}: {words}");
-    assert!(!words.is_empty());
+fn check_refused(status: u16, detail: &str) {
+    assert!(matches!(status, 400 | 413 | 415), "status {status}: {detail}");
+    assert!(!detail.is_empty());
     if status == 400 {
-        assert!(words.chars().count() <= 300, "{} characters of complaint", words.chars().count());
+        let length = detail.chars().count();
+        assert!(length <= 300, "the detail has {length} characters");
     }
 }
 
-/// Neither the token nor what a header of credentials holds stands in the event.
-fn keeps_no_credential(hook: &Hook, message: &Message<'_>) {
-    let kept = &hook.event.request;
-    assert!(kept.headers.len() <= 64);
-    let is_token = hook.token.len() >= 20 && hook.token.bytes().all(|b| b.is_ascii_alphanumeric());
+/// The event has neither the token nor the value of a header with credentials.
+fn check_credentials(event: &Event, token: &str, message: &Message<'_>) {
+    let recorded = &event.request;
+    assert!(recorded.headers.len() <= 64);
+    let is_token = token.len() >= 20 && token.bytes().all(|b| b.is_ascii_alphanumeric());
     if is_token {
-        assert!(!kept.path.contains(&hook.token), "{}", kept.path);
-        assert!(!kept.body.as_ref().is_some_and(|body| body.contains(&hook.token)));
-        assert!(!kept.headers.iter().any(|(_, value)| value.contains(&hook.token)));
+        assert!(!recorded.path.contains(token), "{}", recorded.path);
+        assert!(!recorded.body.as_ref().is_some_and(|body| body.contains(token)));
+        assert!(!recorded.headers.iter().any(|(_, value)| value.contains(token)));
     }
     for (name, value) in &message.headers {
         let is_credential = name.eq_ignore_ascii_case("authorization");
         let credential = value.rsplit(' ').next().filter(|last| is_credential && last.len() > 20);
         let Some(credential) = credential else { continue };
-        let mut same = kept.headers.iter().filter(|(kept, _)| kept == "authorization");
+        let mut same = recorded.headers.iter().filter(|(name, _)| name == "authorization");
         assert!(!same.any(|(_, value)| value.contains(credential)), "{credential}");
     }
 }

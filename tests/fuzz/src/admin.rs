@@ -1,6 +1,6 @@
-//! A whole server without a listener of its own that anybody asks: requests go straight to its routes.
+//! A server whose routes are called directly, without a connection to its listener.
 //!
-//! Never reaches a tracker: what would (`try`, `hook`) is not asked.
+//! Never reaches a tracker: the targets do not call what would (`try`, `hook`).
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use http::{Method, Request};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use jackfield::api::{Connector, ConnectorStatus};
 use jackfield::app::App;
 use jackfield::config::Config;
-use jackfield::connector::ConnectorStatus;
 use jackfield::http::{AppState, routers};
 use jackfield::secret::Secret;
 use serde_json::Value;
@@ -22,14 +22,16 @@ use tempfile::TempDir;
 use crate::{CONNECTOR, wait};
 
 const TOKEN: &str = "the-token-of-the-fuzzed-admin";
-/// A background task's period, so long that it never comes.
+/// A background task with this period does not run during the fuzzing.
 const NEVER_MS: u64 = 3_600_000;
+const POLL_PERIOD: Duration = Duration::from_millis(10);
 
 /// A server with one connector, `tiny`.
 pub struct Admin {
     routes: TowerToHyperService<Router>,
-    // Both only live on: the one keeps the lock of the data folder, the other the folder.
+    // Kept for the lock of the data folder.
     _app: App,
+    // Kept so that the folder is not removed.
     _folder: TempDir,
 }
 
@@ -39,7 +41,7 @@ pub struct Answer {
     /// Its status.
     pub status: u16,
     /// Its content type.
-    pub kind: String,
+    pub content_type: String,
     /// Its body.
     pub text: String,
 }
@@ -48,33 +50,30 @@ impl Admin {
     /// Starts the server and waits for its connector.
     #[must_use]
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder for temporary files");
-        wait(async { Self::started(folder.path()).await.assembled(folder) })
-    }
-
-    async fn started(folder: &Path) -> Started {
-        let plugins = folder.join("plugins");
-        std::fs::create_dir(&plugins).expect("a new folder");
-        std::fs::write(plugins.join("tiny.wasm"), CONNECTOR).expect("room for the connector");
-        let config = Config {
-            listen: ([127, 0, 0, 1], 0).into(),
-            data: folder.join("data"),
-            plugins,
-            rescan_ms: NEVER_MS,
-            sweep_ms: NEVER_MS,
-            ..Config::default()
-        };
-        let token = Secret::new(TOKEN.to_owned());
-        let app = App::start(config.clone(), Some(token)).await.expect("a server");
-        while !app.dispatch().registry().list().iter().any(|it| it.status == ConnectorStatus::Ready)
-        {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let app = wait(start(folder.path()));
+        let state = AppState::new(
+            app.services().clone(),
+            app.admin_token().clone(),
+            "http://127.0.0.1".to_owned(),
+        );
+        let (routes, _) = routers(state);
+        let routes = TowerToHyperService::new(routes);
+        let admin = Self { routes, _app: app, _folder: folder };
+        while !admin.is_ready() {
+            wait(tokio::time::sleep(POLL_PERIOD));
         }
-        Started { app, config }
+        admin
     }
 
-    /// Asks as the admin does, and holds that nobody else is answered.
-    pub fn ask(&self, method: &Method, path: &str, body: &str) -> Option<Answer> {
+    fn is_ready(&self) -> bool {
+        let answer = self.send(&Method::GET, "/connectors/tiny", "").expect("a valid request");
+        let connector = serde_json::from_str::<Connector>(&answer.text);
+        connector.is_ok_and(|connector| connector.status.0 == ConnectorStatus::Ready)
+    }
+
+    /// Sends a request as the admin, and checks that it is refused without the admin token.
+    pub fn send(&self, method: &Method, path: &str, body: &str) -> Option<Answer> {
         let request = |token: &str| {
             Request::builder()
                 .method(method)
@@ -82,23 +81,23 @@ impl Admin {
                 .header("authorization", format!("Bearer {token}"))
                 .body(Body::from(body.to_owned()))
         };
-        let stranger = self.answer(request("not-the-token").ok()?);
+        let unauthorized = self.answer(request("not-the-token").ok()?);
         let answer = self.answer(request(TOKEN).ok()?);
-        // Where there is nothing, nobody is asked for a token.
-        let is_nothing = stranger.status == 404 && answer.status == 404;
-        assert!(stranger.status == 401 || is_nothing, "{method} {path}: {stranger:?}");
+        // A path outside the admin API answers 404, with or without the token.
+        let is_outside = unauthorized.status == 404 && answer.status == 404;
+        assert!(unauthorized.status == 401 || is_outside, "{method} {path}: {unauthorized:?}");
         Some(answer)
     }
 
-    /// Removes every connection, so that one input leaves nothing to the next.
+    /// Deletes every connection, so that no input depends on the one before.
     pub fn clear(&self) {
-        let all = self.ask(&Method::GET, "/connections", "").expect("a good request");
+        let all = self.send(&Method::GET, "/connections", "").expect("a valid request");
         let all: Value = serde_json::from_str(&all.text).expect("JSON");
         for connection in all["connections"].as_array().expect("a list") {
             let id = connection["id"].as_str().expect("an id");
             let path = format!("/connections/{id}?force=true");
-            let gone = self.ask(&Method::DELETE, &path, "").expect("a good request");
-            assert_eq!(gone.status, 204, "{}", gone.text);
+            let deleted = self.send(&Method::DELETE, &path, "").expect("a valid request");
+            assert_eq!(deleted.status, 204, "{}", deleted.text);
         }
     }
 
@@ -106,27 +105,27 @@ impl Admin {
         wait(async {
             let Ok(response) = self.routes.call(request).await;
             let status = response.status().as_u16();
-            let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
-            let kind = kind.unwrap_or_default().to_owned();
-            let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-            Answer { status, kind, text: String::from_utf8(body.to_vec()).expect("a text") }
+            let headers = response.headers();
+            let content_type = headers.get("content-type").and_then(|value| value.to_str().ok());
+            let content_type = content_type.unwrap_or_default().to_owned();
+            let body = response.into_body().collect().await.expect("a complete body").to_bytes();
+            let text = String::from_utf8(body.to_vec()).expect("text");
+            Answer { status, content_type, text }
         })
     }
 }
 
-struct Started {
-    app: App,
-    config: Config,
-}
-
-impl Started {
-    fn assembled(self, folder: TempDir) -> Admin {
-        let (routes, _) = routers(AppState::new(
-            self.app.dispatch().clone(),
-            self.config.into(),
-            self.app.admin_token().clone(),
-            "http://127.0.0.1".to_owned(),
-        ));
-        Admin { routes: TowerToHyperService::new(routes), _app: self.app, _folder: folder }
-    }
+async fn start(folder: &Path) -> App {
+    let plugins = folder.join("plugins");
+    std::fs::create_dir(&plugins).expect("the plugins folder is created");
+    std::fs::write(plugins.join("tiny.wasm"), CONNECTOR).expect("the connector is written");
+    let config = Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        data: folder.join("data"),
+        plugins,
+        rescan_ms: NEVER_MS,
+        sweep_ms: NEVER_MS,
+        ..Config::default()
+    };
+    App::start(config, Some(Secret::new(TOKEN.to_owned()))).await.expect("the server starts")
 }

@@ -1,59 +1,61 @@
 //! `jackfield check` on bytes, with an engine that is started once.
 //!
-//! Never runs a guest under the limits of production: each input computes for a fiftieth of a second.
+//! Never runs a guest under the default limits: each input computes for at most 20 ms.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use jackfield::connector::CheckReport;
+use jackfield::app::Checker;
+use jackfield::config::Config;
 use jackfield::domain::Limits;
-use jackfield::fuzz::Checker;
+use jackfield::plugins::CheckReport;
 use tempfile::TempDir;
 
 use crate::wait;
 
-/// A whole connector in a few kilobytes; `connector.wat` says how it was made.
+/// A complete connector in a few kilobytes; `connector.wat` says how it was built.
 pub const CONNECTOR: &[u8] = include_bytes!("../corpus/component_mutated/connector.wasm");
 
-/// Longest words of a refusal, in characters: they are logged, kept, and shown in the admin API.
-const WORDS_MAX: usize = 2_000;
+/// Longest error text, in characters: it is logged, stored, and shown in the admin API.
+const ERROR_CHARS_MAX: usize = 2_000;
 
-/// What `check` said.
+/// The report of `check`, or its error as text.
 pub type Checked = Result<CheckReport, String>;
 
-struct Bench {
+struct Fixture {
     checker: Checker,
     folder: TempDir,
 }
 
-static BENCH: LazyLock<Bench> = LazyLock::new(|| {
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let limits = Limits { memory_bytes: 16 << 20, cpu_ms: 20, run_ms: 500, ..Limits::default() };
-    let checker = wait(async { Checker::start(limits) }).expect("an engine");
-    Bench { checker, folder: tempfile::tempdir().expect("a folder for temporary files") }
+    let config = Config { limits, ..Config::default() };
+    let checker = wait(async { Checker::start(config) }).expect("the engine starts");
+    Fixture { checker, folder: tempfile::tempdir().expect("a temporary folder") }
 });
 
-impl Bench {
+impl Fixture {
     fn file(&self) -> PathBuf {
         self.folder.path().join("input.wasm")
     }
 }
 
-/// Checks a component, and what holds of every answer: a report is whole, a refusal is a short text.
+/// Checks a component, and what is true of every result: a report is complete, an error is a short text.
 pub fn check(component: &[u8]) -> Checked {
-    let bench = &*BENCH;
-    // A file that replaces another is flushed by some file systems; a new one is not.
-    let _ = std::fs::remove_file(bench.file());
-    std::fs::write(bench.file(), component).expect("room for the input");
-    let checked = wait(bench.checker.check(&bench.file()));
+    let fixture = &*FIXTURE;
+    // Some file systems flush a file that replaces another; they do not flush a new one.
+    let _ = std::fs::remove_file(fixture.file());
+    std::fs::write(fixture.file(), component).expect("the input is written");
+    let checked = wait(fixture.checker.check(&fixture.file())).map_err(|error| error.to_string());
     match &checked {
         Ok(report) => {
             assert!(report.interfaces.defects || report.interfaces.kpis);
             assert_eq!(report.bytes, component.len() as u64);
             assert!(report.sha256.len() == 64 && !report.manifest.name.trim().is_empty());
         }
-        Err(words) => {
-            let length = words.chars().count();
-            assert!((1..=WORDS_MAX).contains(&length), "a refusal of {length} characters");
+        Err(error) => {
+            let length = error.chars().count();
+            assert!((1..=ERROR_CHARS_MAX).contains(&length), "an error of {length} characters");
         }
     }
     checked

@@ -1,6 +1,7 @@
-//! What the fuzz targets share: the form of their readable inputs, and the benches that are set up once.
+//! What the fuzz targets share: the format of readable inputs, and the server and engine that are started
+//! once.
 //!
-//! Knows nothing of what is right or wrong: what must hold of an input stands in its target.
+//! Never decides what is right or wrong: what must be true of an input is in its target.
 
 mod admin;
 mod checker;
@@ -17,10 +18,10 @@ pub use message::Message;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     // One thread: the same input takes the same branches each time.
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+    Builder::new_current_thread().enable_all().build().expect("the async runtime starts")
 });
 
-/// Runs to its end what the host does asynchronously.
+/// Runs an async function of the host to completion.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.block_on(future)
 }

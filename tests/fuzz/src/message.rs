@@ -1,10 +1,10 @@
-//! The form of inputs that are a request: a line with method and address, lines with headers, an empty
-//! line, the body. A seed is a text that a person can read.
+//! The format of inputs that are a request: a line with method and address, lines with headers, an empty
+//! line, the body. A person can read a seed and write one.
 //!
-//! Never refuses more than it must: `\n` and `\r` written out stand for the characters themselves, so
-//! that a fuzzer can put them where no line could hold them.
+//! Accepts as much as possible: the text `\n` or `\r` in a line means the character itself, so that a fuzzer
+//! can put these characters into an address or a header.
 
-/// A request as an input spells it.
+/// A request as an input describes it.
 pub struct Message<'a> {
     /// The first word of the first line.
     pub method: &'a str,
@@ -12,12 +12,12 @@ pub struct Message<'a> {
     pub address: String,
     /// Names and values, in their order.
     pub headers: Vec<(String, String)>,
-    /// Everything behind the first empty line.
+    /// Everything after the first empty line.
     pub body: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// Takes an input apart; `None` where its head is no text.
+    /// Reads an input; `None` if its head is not text.
     #[must_use]
     pub fn read(input: &'a [u8]) -> Option<Self> {
         let end = input.windows(2).position(|pair| pair == b"\n\n");
@@ -29,19 +29,19 @@ impl<'a> Message<'a> {
         let (method, address) = lines.next()?.split_once(' ')?;
         let header = |line: &str| {
             let (name, value) = line.split_once(": ")?;
-            Some((unfolded(name), unfolded(value)))
+            Some((unescape(name), unescape(value)))
         };
         let headers = lines.filter_map(header).collect();
-        Some(Self { method, address: unfolded(address), headers, body })
+        Some(Self { method, address: unescape(address), headers, body })
     }
 
-    /// Takes a header out; for what a target wants to be told beside the request.
-    pub fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.headers.iter().position(|(given, _)| given == name)?;
-        Some(self.headers.remove(at).1)
+    /// Removes a header and returns its value: a parameter of the target, not a part of the request.
+    pub fn remove_header(&mut self, name: &str) -> Option<String> {
+        let position = self.headers.iter().position(|(given, _)| given == name)?;
+        Some(self.headers.remove(position).1)
     }
 }
 
-fn unfolded(text: &str) -> String {
+fn unescape(text: &str) -> String {
     text.replace("\\n", "\n").replace("\\r", "\r")
 }

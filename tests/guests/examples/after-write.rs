@@ -1,4 +1,4 @@
-//! Writes, is answered 201, and then does what its setting `then` says instead of returning the defect.
+//! Creates an issue, then traps, loops or returns an error (setting `then`) instead of the defect.
 
 use jackfield_test_guests::*;
 
@@ -15,14 +15,14 @@ impl Behaviour for AfterWrite {
             "spin" => loop {
                 std::hint::black_box(0);
             },
-            _ => Err(Error::Rejected("I changed my mind".to_owned())),
+            _ => Err(Error::Rejected("rejected after the write".to_owned())),
         }
     }
 
     fn find(marker: String) -> Result<Option<Defect>, Error> {
         let url = format!("/issues.json?description=~{marker}");
         let answer = send(Method::Get, &url, None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "found again")))
+        Ok(id_in(&answer.body).map(|id| defect(&id, "found")))
     }
 }
 

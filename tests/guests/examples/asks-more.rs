@@ -1,5 +1,6 @@
-//! Asks for more from build to build: 2 another origin, 3 another place for its secret, 4 one more
-//! setting, 8 an origin and a setting; 5 asks for no secret. Every other build asks for what the first does.
+//! Requests more from build to build. Build 2: another origin. Build 3: another place for its
+//! secret. Build 4: another required setting. Build 5: no secret. Build 8: an origin and a
+//! setting. All other builds request what build 1 requests.
 
 use jackfield_test_guests::*;
 

@@ -1,10 +1,13 @@
-//! Sends the one request that its settings describe, logs and returns what it saw: the defect's key is the
-//! status or the kind of error, its description the headers and the body.
+//! Sends the one request that its settings describe, then logs and returns the result: the key of
+//! the defect is the status or the kind of error; its description is the headers and the body.
 
-use jackfield_test_guests::*;
-
+#[path = "calls/request.rs"]
+mod request;
 #[path = "calls/wasi.rs"]
 mod wasi;
+
+use jackfield_test_guests::*;
+use request::{effect, empty_test, headers, method, outcome};
 
 struct Calls;
 
@@ -12,7 +15,7 @@ impl Behaviour for Calls {
     const SETTINGS: &'static str = include_str!("calls/settings.json");
 
     fn count(_project: String) -> Result<Counts, Error> {
-        Err(Error::Internal(Self::create(nobody(), String::new())?.key))
+        Err(Error::Internal(Self::create(empty_test(), String::new())?.key))
     }
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
@@ -20,20 +23,16 @@ impl Behaviour for Calls {
             method: method(&setting("method")),
             effect: effect(&setting("effect")),
             url: setting("target"),
-            headers: lines(&setting("headers")),
+            headers: headers(&setting("headers")),
             body: settings::get("body").map(String::into_bytes),
         };
         let via_wasi = setting("via") == "wasi:http";
-        let came = if via_wasi { wasi::send(&request) } else { http::send(&request) };
-        let (key, seen) = seen(came);
-        log::log(log::Level::Info, &seen);
-        println!("{seen}");
-        Ok(Defect { description: Some(seen), ..defect(&key, "what the guest saw") })
+        let result = if via_wasi { wasi::send(&request) } else { http::send(&request) };
+        let (key, text) = outcome(result);
+        log::log(log::Level::Info, &text);
+        println!("{text}");
+        Ok(Defect { description: Some(text), ..defect(&key, "what the guest received") })
     }
 }
-
-#[path = "calls/request.rs"]
-mod request;
-use request::{effect, lines, method, nobody, seen};
 
 guest!(Calls);

@@ -1,4 +1,4 @@
-//! Recurses until the stack ends; small frames, so that the host's own stack limit is what ends it.
+//! Recurses without end. Its frames are small, so the host's stack limit ends it, not its own.
 
 use jackfield_test_guests::*;
 

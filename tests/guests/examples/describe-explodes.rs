@@ -1,4 +1,5 @@
-//! Its schema is small as text and explodes when it is followed: each definition names the next twice.
+//! Its schema is short, but grows exponentially when its references are followed: each definition
+//! refers to the next one twice.
 
 use jackfield_test_guests::*;
 
@@ -22,7 +23,7 @@ impl Behaviour for DescribeExplodes {
             summary: String::new(),
             homepage: None,
             settings,
-            settle_seconds: 0,
+            index_delay_seconds: 0,
         }
     }
 }

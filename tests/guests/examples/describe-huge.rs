@@ -1,4 +1,4 @@
-//! Its `describe` returns ten megabytes.
+//! Its `describe` returns a manifest of 10 MiB.
 
 use jackfield_test_guests::*;
 
@@ -12,7 +12,7 @@ impl Behaviour for DescribeHuge {
             summary: String::new(),
             homepage: None,
             settings: NO_SETTINGS.to_owned(),
-            settle_seconds: 0,
+            index_delay_seconds: 0,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Its `describe` never returns.
+//! Its `describe` is an endless loop.
 
 use jackfield_test_guests::*;
 

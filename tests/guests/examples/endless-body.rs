@@ -1,4 +1,4 @@
-//! Writes a request body that never ends, through wasi:http.
+//! Writes a request body without end through wasi:http.
 
 use jackfield_test_guests::*;
 
@@ -16,8 +16,8 @@ impl Behaviour for EndlessBody {
             }
         };
         answer.subscribe().block();
-        let told = answer.get().map(|came| came.map(|came| came.err()));
-        Ok(defect(&marker, &format!("{written} bytes, then {why:?}: {told:?}")))
+        let error = answer.get().map(|result| result.map(|result| result.err()));
+        Ok(defect(&marker, &format!("{written} bytes, then {why:?}: {error:?}")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Asks for 4 GiB of random bytes at once.
+//! Requests 4 GiB of random bytes in one call.
 
 use jackfield_test_guests::*;
 

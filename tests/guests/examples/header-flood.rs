@@ -1,4 +1,4 @@
-//! Sends one request with 100,000 headers; its title tells what became of it.
+//! Sends one request with 100,000 headers. Its title is the result.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,5 @@
-//! Honest, on a real Redmine: reads once, then creates an issue that takes several sends to leave.
+//! Honest, for a real Redmine: reads once, then creates an issue of 6 MiB, which takes several
+//! sends.
 
 use jackfield_test_guests::*;
 

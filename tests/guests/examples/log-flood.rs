@@ -1,4 +1,4 @@
-//! Logs more than anybody reads, with terminal escapes and line breaks in it.
+//! Logs 2 MB, with terminal escapes and line breaks in the first line.
 
 use jackfield_test_guests::*;
 

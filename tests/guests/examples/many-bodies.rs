@@ -1,4 +1,4 @@
-//! Begins many request bodies through wasi:http and finishes none.
+//! Starts 300 request bodies of 2 MiB through wasi:http and finishes none.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Sends a thousand reads; its title tells after how many it was stopped, and by what.
+//! Sends 1,000 reads. Its title says how many succeeded and which error ended the run.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Takes memory until there is none, and touches every page of it.
+//! Allocates memory without end and touches each page.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Its settings are no JSON Schema.
+//! Its settings are not a valid JSON Schema.
 
 use jackfield_test_guests::*;
 

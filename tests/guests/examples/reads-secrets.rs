@@ -1,4 +1,5 @@
-//! Looks for its secrets wherever a guest can look, and says what it found.
+//! Searches for its secrets in settings, environment, arguments and files, and returns what it
+//! found.
 
 use jackfield_test_guests::*;
 
@@ -24,7 +25,7 @@ impl Behaviour for ReadsSecrets {
             setting("hidden"),
             settings::all()
         );
-        Ok(Defect { description: Some(found), ..defect(&marker, "what was found") })
+        Ok(Defect { description: Some(found), ..defect(&marker, "findings") })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Calls the cheapest host function for ever.
+//! Calls a cheap host function in an endless loop.
 
 use jackfield_test_guests::*;
 

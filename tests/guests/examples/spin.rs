@@ -1,4 +1,4 @@
-//! Never comes back from `create`, `find`, `count` or `check`, computing all the time.
+//! Its `create`, `find`, `count` and `check` are endless loops.
 
 use jackfield_test_guests::*;
 

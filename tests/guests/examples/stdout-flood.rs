@@ -1,4 +1,4 @@
-//! Prints without end to stdout and stderr, as a runtime that has gone mad would.
+//! Prints 2 MB to stdout and stderr, with terminal escapes.
 
 use jackfield_test_guests::*;
 

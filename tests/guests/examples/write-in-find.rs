@@ -1,12 +1,13 @@
-//! Fails its create after the write, and writes again wherever only reads are allowed.
+//! Its `create` fails after the write; its `find`, `count` and `check` try to write, which is
+//! denied.
 
 use jackfield_test_guests::*;
 
 struct WriteInFind;
 
 fn try_to_write() -> Error {
-    match send(Method::Post, "/sneaked", Some("{}")) {
-        Ok(answer) => Error::Internal(format!("the write was let out: {}", answer.status)),
+    match send(Method::Post, "/denied-write", Some("{}")) {
+        Ok(answer) => Error::Internal(format!("the write was sent: {}", answer.status)),
         Err(error) => Error::Internal(format!("{error:?}")),
     }
 }
@@ -14,7 +15,7 @@ fn try_to_write() -> Error {
 impl Behaviour for WriteInFind {
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
         let _ = send(Method::Post, "/issues.json", Some("{}"));
-        Err(Error::Internal("gave up".to_owned()))
+        Err(Error::Internal("failed after the write".to_owned()))
     }
     fn find(_marker: String) -> Result<Option<Defect>, Error> {
         Err(try_to_write())

@@ -1,7 +1,8 @@
-//! What the test guests share: the bindings, an honest default for every export, and the build stamp.
+//! Shared by the test guests: the bindings, an honest default for each export, and the build
+//! number.
 //!
-//! A guest implements [`Behaviour`], overriding the one thing that it is about, and hands itself to
-//! [`guest!`]. Nothing here is hostile.
+//! A guest implements [`Behaviour`], overrides the one function that it tests, and passes itself
+//! to [`guest!`]. The code in this file is never hostile.
 
 #[allow(missing_docs)]
 pub mod bindings {
@@ -24,22 +25,23 @@ pub use bindings::jackfield::connector::log;
 pub use bindings::jackfield::connector::model::{Counts, Defect, Error, FailedTest};
 pub use bindings::jackfield::connector::settings;
 
-/// One origin, `url`, and nothing else.
+/// A settings schema with one setting: the origin `url`.
 pub const ONE_ORIGIN: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri","jackfield:origin":true}},"required":["url"],"additionalProperties":false}"#;
 
-/// No settings at all.
+/// A settings schema without settings.
 pub const NO_SETTINGS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
 
-/// The eight digits are replaced in the built file by the harness, so that one build becomes many.
+/// `Guest::with_build` replaces the six digits in the built file, to make many versions of one
+/// build.
 static STAMP: &[u8; 22] = b"jackfield-build-000000";
 
-/// The build's number, as the harness stamped it.
+/// The build number: the digits of [`STAMP`].
 pub fn build() -> u32 {
     let stamp = std::hint::black_box(STAMP);
     stamp[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
 }
 
-/// Every export of a connector, honest unless overridden.
+/// The exports of a connector. The defaults are honest.
 pub trait Behaviour {
     /// The settings schema.
     const SETTINGS: &'static str = ONE_ORIGIN;
@@ -54,7 +56,7 @@ pub trait Behaviour {
         Ok(Vec::new())
     }
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        Ok(defect(&marker, "made of nothing"))
+        Ok(defect(&marker, "created without a tracker"))
     }
     fn find(_marker: String) -> Result<Option<Defect>, Error> {
         Ok(None)
@@ -70,7 +72,7 @@ pub trait Behaviour {
     }
 }
 
-/// Makes a connector of a [`Behaviour`].
+/// Exports a [`Behaviour`] as a connector.
 #[macro_export]
 macro_rules! guest {
     ($guest:ident) => {
@@ -106,19 +108,19 @@ macro_rules! guest {
     };
 }
 
-/// What a test guest says of itself.
+/// The manifest of a test guest.
 pub fn manifest(settings: String) -> Manifest {
     Manifest {
         name: "test guest".to_owned(),
         version: format!("1.0.{}", build()),
-        summary: "a guest of the tests".to_owned(),
+        summary: "a connector for the tests".to_owned(),
         homepage: None,
         settings,
-        settle_seconds: 0,
+        index_delay_seconds: 0,
     }
 }
 
-/// A defect whose title the test reads back.
+/// A defect with this title and a fixed link.
 pub fn defect(key: &str, title: &str) -> Defect {
     Defect {
         key: key.to_owned(),
@@ -133,7 +135,7 @@ pub fn defect(key: &str, title: &str) -> Defect {
     }
 }
 
-/// Sends a request with no headers.
+/// Sends a request without headers.
 pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, HttpError> {
     http::send(&Request {
         method,
@@ -144,26 +146,26 @@ pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, H
     })
 }
 
-/// Begins a POST to the root of an address through wasi:http; its body is still to be written.
+/// Starts a POST to the path `/` through wasi:http. The caller writes the body.
 pub fn begin_post(url: &str) -> (FutureIncomingResponse, OutgoingBody) {
     let request = OutgoingRequest::new(Fields::new());
     let authority = url.replace("http://", "");
-    request.set_method(&wasip2::http::types::Method::Post).expect("a method");
-    request.set_path_with_query(Some("/")).expect("a path");
-    request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
-    request.set_authority(Some(authority.trim_end_matches('/'))).expect("an authority");
-    let body = request.body().expect("first use");
-    (handle(request, None).expect("a request to send"), body)
+    request.set_method(&wasip2::http::types::Method::Post).expect("the method is valid");
+    request.set_path_with_query(Some("/")).expect("the path is valid");
+    request.set_scheme(Some(&Scheme::Http)).expect("the scheme is valid");
+    request.set_authority(Some(authority.trim_end_matches('/'))).expect("the authority is valid");
+    let body = request.body().expect("the body is taken once");
+    (handle(request, None).expect("the host accepts the request"), body)
 }
 
-/// The digits after `"id":`, the first or only one in a tracker's answer.
+/// The digits after the first `"id":` in a tracker's answer.
 pub fn id_in(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let digits = text.split_once("\"id\":")?.1;
     Some(digits.chars().take_while(char::is_ascii_digit).collect())
 }
 
-/// An `http-error` as the connector's own error.
+/// Converts an `http-error` into an error of the connector.
 pub fn failed(error: HttpError) -> Error {
     match error {
         HttpError::Unreachable(why) | HttpError::Interrupted(why) => Error::Unavailable(why),
@@ -171,7 +173,7 @@ pub fn failed(error: HttpError) -> Error {
     }
 }
 
-/// A setting's text, "" where it is absent.
+/// The text of a setting; empty if it is not set.
 pub fn setting(key: &str) -> String {
     settings::get(key).unwrap_or_default()
 }

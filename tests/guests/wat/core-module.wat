@@ -1,2 +1,2 @@
-;; A core module where a component belongs.
+;; A core module, not a component.
 (module (func (export "create") (result i32) (i32.const 1)))

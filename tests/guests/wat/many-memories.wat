@@ -1,2 +1,2 @@
-;; 1 MiB of memory. Alone it is nothing; 200 instances of it are.
+;; A module with 1 MiB of memory. The tests instantiate it up to 200 times.
 (module (memory 16))

@@ -1,4 +1,4 @@
-;; A component, but of another world.
+;; A valid component of another world.
 (component
   (core module $m (func (export "f")))
   (core instance $i (instantiate $m))

@@ -1,4 +1,4 @@
-;; Grows a table without end while it starts.
+;; Its start function grows a table without end.
 (module
   (table $t 1 funcref)
   (func $grow

@@ -1,16 +1,14 @@
-//! What an admin does to connections, over `/api/v1`: each wrong setting is named with what is allowed,
-//! an edit merges, a token turns over with a grace, and nothing secret comes back.
+//! Connections in the admin API: each wrong setting is named with what is allowed, an edit merges,
+//! a token is rotated with a grace period, and no answer contains a secret.
 
 use jackfield_tests::{
-    Connection, Guest, Peer, Redmine, Reply, Response, Setup, TestHost, failed_test, until,
+    Connection, Guest, Redmine, Reply, ScriptedServer, Setup, TestHost, failed_test,
+    unreachable_url, wait_for,
 };
 use serde_json::{Value, json};
 
 fn host() -> TestHost {
-    Setup::new()
-        .plugin("instant", &Guest::named("instant"))
-        .plugin("redmine", &Guest::example("redmine"))
-        .start()
+    Setup::new().guests(["instant"]).plugin("redmine", &Guest::example("redmine")).start()
 }
 
 fn redmine_settings() -> Value {
@@ -18,29 +16,29 @@ fn redmine_settings() -> Value {
 }
 
 #[test]
-fn nothing_of_the_admin_api_is_served_without_its_token() {
+fn the_admin_api_is_not_served_without_its_token() {
     let host = host();
     for path in ["/connections", "/connectors", "/events", "/defects", "/connections/x", "/nothing"]
     {
         for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
             let path = format!("/api/v1{path}");
-            let answer = host.anyone().send("GET", &path, &[("authorization", token)], b"");
+            let answer = host.anonymous().send("GET", &path, &[("authorization", token)], b"");
             assert_eq!(answer.status, 401, "{path} with {token:?}: {answer:?}");
         }
     }
-    assert_eq!(host.anyone().get("/healthz").status, 200);
+    assert_eq!(host.anonymous().get("/healthz").status, 200);
 }
 
 #[test]
-fn a_connection_is_made_shown_edited_and_deleted() {
+fn a_connection_is_created_shown_edited_and_deleted() {
     let host = host();
     let admin = host.admin();
     let body = json!({"name": "qa", "connector": "redmine", "settings": redmine_settings(),
         "secrets": {"api-key": "k3y-of-the-tracker"}});
-    let made = admin.json("POST", "/connections", &body);
-    let id = made.expect(201)["id"].as_str().expect("an id").to_owned();
-    let hook = made.json()["webhook_url"].as_str().expect("a webhook_url").to_owned();
-    let token = hook.rsplit('/').next().expect("a token");
+    let created = admin.json("POST", "/connections", &body).expect(201);
+    let connection = Connection::from_json(&created);
+    let id = &connection.id;
+    let token = connection.webhook_path.trim_start_matches("/hooks/");
     assert!(token.len() >= 43, "256 bits: {token}");
 
     let shown = admin.get(&format!("/connections/{id}"));
@@ -49,7 +47,7 @@ fn a_connection_is_made_shown_edited_and_deleted() {
     assert_eq!(shown["secrets_set"], json!(["api-key"]));
     assert!(
         shown.to_string().contains(&token[token.len() - 4..]),
-        "the token's last four: {shown}"
+        "the last four characters of the token: {shown}"
     );
     assert_eq!(shown["settings"]["project"], "qa");
 
@@ -57,7 +55,11 @@ fn a_connection_is_made_shown_edited_and_deleted() {
     let edited = admin.json("PATCH", &format!("/connections/{id}"), &edit).expect(200);
     assert_eq!(edited["settings"]["project"], "qa", "an edit merges");
     assert_eq!(edited["settings"]["priority"], "High");
-    assert_eq!(edited["secrets_set"], json!(["api-key"]), "a secret left out keeps its value");
+    assert_eq!(
+        edited["secrets_set"],
+        json!(["api-key"]),
+        "a secret that is not in the edit keeps its value"
+    );
     let edit = json!({"settings": {"priority": null}});
     let edited = admin.json("PATCH", &format!("/connections/{id}"), &edit).expect(200);
     assert_eq!(edited["settings"].get("priority"), None, "null removes");
@@ -70,9 +72,8 @@ fn a_connection_is_made_shown_edited_and_deleted() {
     );
     let gone = admin.send("DELETE", &format!("/connections/{id}"), &[], b"");
     assert!([200, 204].contains(&gone.status), "{gone:?}");
-    let _ = admin.get(&format!("/connections/{id}")).problem(404);
-    let path = hook[hook.find("/hooks/").expect("a hook")..].to_owned();
-    let _ = host.anyone().json("POST", &path, &failed_test()).problem(404);
+    admin.get(&format!("/connections/{id}")).assert_problem(404, "not-found");
+    host.create(&connection, &failed_test()).assert_problem(404, "not-found");
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
         let body =
             json!({"name": "x", "connector": "redmine", "settings": settings, "secrets": secrets});
         let answer = host.admin().json("POST", "/connections", &body);
-        let _ = answer.problem(422);
+        answer.assert_problem(422, "invalid-values");
         answer.body
     };
     let body = refused(
@@ -95,14 +96,17 @@ fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
     for (url, why) in [("ftp://a", "http"), ("http://u:p@a", "password"), ("nonsense", "http")] {
         let mut settings = redmine_settings();
         settings["url"] = json!(url);
-        let body = refused(settings, json!({"api-key": "k3y-of-nobody"}));
+        let body = refused(settings, json!({"api-key": "any-k3y"}));
         assert!(body.contains("url") && body.contains(why), "{url}: {body}");
     }
     let body = refused(
         json!({"url": "http://127.0.0.1:9", "project": "NO SPACES"}),
-        json!({"api-key": "k3y-of-nobody"}),
+        json!({"api-key": "any-k3y"}),
     );
-    assert!(body.contains("project") && body.contains("a-z"), "the pattern is told: {body}");
+    assert!(
+        body.contains("project") && body.contains("a-z"),
+        "the pattern is in the message: {body}"
+    );
     let mut settings = redmine_settings();
     settings["api-key"] = json!("k3y-in-the-wrong-place");
     let body = refused(settings, json!({}));
@@ -111,7 +115,7 @@ fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
 }
 
 #[test]
-fn what_is_no_request_to_the_admin_api_has_its_problem() {
+fn each_invalid_request_to_the_admin_api_has_its_problem() {
     let host = host();
     let admin = host.admin();
     for body in ["", "{", "[]", "null", "{\"name\":7}", "{\"name\":\"x\"}", &"[".repeat(20_000)] {
@@ -122,7 +126,8 @@ fn what_is_no_request_to_the_admin_api_has_its_problem() {
             body.as_bytes(),
         );
         assert!([400, 422].contains(&answer.status), "{body:.40}: {answer:?}");
-        let _ = answer.problem(answer.status);
+        let code = if answer.status == 400 { "bad-request" } else { "invalid-values" };
+        answer.assert_problem(answer.status, code);
     }
     let unknown = json!({"name": "x", "connector": "nowhere", "settings": {}, "secrets": {}});
     let answer = admin.json("POST", "/connections", &unknown);
@@ -140,35 +145,33 @@ fn what_is_no_request_to_the_admin_api_has_its_problem() {
         ("GET", "/connections/no-uuid".to_owned()),
         ("GET", "/nothing".to_owned()),
     ] {
-        let _ = admin.json(method, &path, &json!({})).problem(404);
+        admin.json(method, &path, &json!({})).assert_problem(404, "not-found");
     }
     assert_eq!(admin.send("PUT", "/connections", &[], b"").status, 405);
 }
 
 #[test]
-fn a_token_turns_over_with_a_grace() {
+fn a_token_is_rotated_with_a_grace_period() {
     let host = host();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
     let rotate = |grace_s: u32| {
         let path = format!("/connections/{}/rotate-token", connection.id);
-        let shown = host.admin().json("POST", &path, &json!({"grace_s": grace_s})).expect(200);
-        let url = shown["webhook_url"].as_str().expect("a webhook_url").to_owned();
-        let hook = url[url.find("/hooks/").expect("a hook")..].to_owned();
-        Connection { id: connection.id.clone(), hook }
+        let rotated = host.admin().json("POST", &path, &json!({"grace_s": grace_s})).expect(200);
+        Connection::from_json(&rotated)
     };
     let second = rotate(3_600);
-    assert_ne!(second.hook, connection.hook);
-    let _ = host.create(&connection, &failed_test()).expect(200);
-    let _ = host.create(&second, &failed_test()).expect(200);
+    assert_ne!(second.webhook_path, connection.webhook_path);
+    host.create(&connection, &failed_test()).assert_status(200);
+    host.create(&second, &failed_test()).assert_status(200);
     let third = rotate(0);
-    until("the old token to stop", 10, || {
+    wait_for("the old token to expire", 10, || {
         (host.create(&second, &failed_test()).status == 404).then_some(())
     });
-    let _ = host.create(&third, &failed_test()).expect(200);
+    host.create(&third, &failed_test()).assert_status(200);
 }
 
 #[test]
-fn a_try_says_how_far_it_came() {
+fn a_try_names_the_step_that_failed() {
     let (host, redmine) = (host(), Redmine::shared());
     let project = redmine.project();
     let tried = |name: &str, settings: Value, key: &str| {
@@ -183,14 +186,17 @@ fn a_try_says_how_far_it_came() {
     };
     let good = tried("good", project.settings(&redmine.url), &redmine.key);
     assert_eq!(failed_step(&good), None, "{good}");
-    assert!(good["reached"].as_str().is_some_and(|line| line.contains("admin")), "as whom: {good}");
+    assert!(
+        good["reached"].as_str().is_some_and(|line| line.contains("admin")),
+        "the tracker's user: {good}"
+    );
 
-    let nobody = tried("nobody", project.settings(&Peer::nobody()), "nobody");
-    assert_eq!(failed_step(&nobody).as_deref(), Some("connect"), "{nobody}");
-    let name = tried("name", project.settings("http://no-such-host.invalid"), "nobody");
+    let closed = tried("closed", project.settings(&unreachable_url()), "any-k3y");
+    assert_eq!(failed_step(&closed).as_deref(), Some("connect"), "{closed}");
+    let name = tried("name", project.settings("http://no-such-host.invalid"), "any-k3y");
     assert_eq!(failed_step(&name).as_deref(), Some("dns"), "{name}");
-    let plain = Peer::start(|_| Reply::Answer(Response::new(200, "")));
-    let tls = tried("tls", project.settings(&plain.url().replace("http:", "https:")), "nobody");
+    let plain = ScriptedServer::start(|_| Reply::new(200, ""));
+    let tls = tried("tls", project.settings(&plain.url().replace("http:", "https:")), "any-k3y");
     assert_eq!(failed_step(&tls).as_deref(), Some("tls"), "{tls}");
     let key = tried("key", project.settings(&redmine.url), "wrong");
     assert_eq!(failed_step(&key).as_deref(), Some("credentials"), "{key}");
@@ -199,16 +205,17 @@ fn a_try_says_how_far_it_came() {
 }
 
 #[test]
-fn success_and_error_stand_with_the_connection() {
-    let host = Setup::new().plugin("good", &Guest::named("good")).start();
-    let tracker = Peer::start(|_| Reply::Answer(Response::json(201, r#"{"issue":{"id":1}}"#)));
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
-    let shown = || host.admin().get(&format!("/connections/{}", connection.id)).expect(200);
-    let _ = host.create(&connection, &failed_test()).expect(200);
-    until("the success to show", 10, || shown()["last_success_at"].is_string().then_some(()));
-    tracker.script(|_| Reply::Answer(Response::json(422, "no such field")));
-    let _ = host.create(&connection, &failed_test()).problem(422);
-    until("the error to show", 10, || {
+fn a_connection_shows_its_last_success_and_its_last_error() {
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let shown = || host.connection(&connection.id);
+    host.create(&connection, &failed_test()).assert_status(200);
+    wait_for("the success to be shown", 10, || {
+        shown()["last_success_at"].is_string().then_some(())
+    });
+    tracker.set_script(|_| Reply::json(422, "no such field"));
+    host.create(&connection, &failed_test()).assert_problem(422, "rejected");
+    wait_for("the error to be shown", 10, || {
         shown()["last_error"].to_string().contains("no such field").then_some(())
     });
 }

@@ -1,24 +1,22 @@
-//! What Test Manager should never send, and what it may: each has its problem, each is an event, and
-//! the host is as it was.
+//! Requests that Test Manager should never send, and unusual ones that it may send: each has its
+//! answer and its event, and the host serves on.
 
 use jackfield_tests::{
-    Answer, Connection, Guest, Peer, Reply, Response, Setup, TestHost, failed_test,
+    Answer, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test,
 };
 use serde_json::{Value, json};
 
 fn host() -> (TestHost, Connection) {
-    let host = Setup::new().plugin("instant", &Guest::named("instant")).start();
-    let connection = host.connect("qa", "instant", json!({}), json!({}));
-    (host, connection)
+    Setup::new().start_with("instant", json!({}))
 }
 
 fn post(host: &TestHost, connection: &Connection, kind: Option<&str>, body: &[u8]) -> Answer {
     let headers: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
-    host.anyone().send("POST", &format!("{}/defects", connection.hook), &headers, body)
+    host.anonymous().send("POST", &connection.create_path(), &headers, body)
 }
 
-fn is_recorded(host: &TestHost, answer: &Answer) {
-    let event = host.event(&answer.event());
+fn assert_recorded(host: &TestHost, answer: &Answer) {
+    let event = host.event_of(answer);
     assert_eq!(event["status"], answer.status, "{event}");
 }
 
@@ -63,16 +61,16 @@ fn a_body_that_is_not_the_documented_json_is_a_400() {
     for body in bodies {
         let answer = post(&host, &connection, Some("application/json"), body.as_bytes());
         assert_eq!(answer.status, 400, "{body}: {answer:?}");
-        let _ = answer.problem(400);
-        is_recorded(&host, &answer);
+        answer.assert_problem(400, "bad-request");
+        assert_recorded(&host, &answer);
     }
     let answer = post(&host, &connection, Some("application/json"), b"{\"a\":\"\xff\xfe\"}");
-    let _ = answer.problem(400);
-    let _ = host.create(&connection, &failed_test()).expect(200);
+    answer.assert_problem(400, "bad-request");
+    host.create(&connection, &failed_test()).assert_status(200);
 }
 
 #[test]
-fn what_may_be_missing_null_or_odd_is_taken() {
+fn optional_and_unusual_parts_of_a_request_are_accepted() {
     let (host, connection) = host();
     let mut test = failed_test();
     test.as_object_mut().expect("an object").remove("linkToTestCaseLog");
@@ -87,7 +85,7 @@ fn what_may_be_missing_null_or_odd_is_taken() {
     assert_eq!(
         host.create(&connection, &test).expect(200),
         first,
-        "missing, null and empty are one"
+        "missing, null and empty are the same"
     );
     for kind in [
         None,
@@ -99,13 +97,13 @@ fn what_may_be_missing_null_or_odd_is_taken() {
         assert_eq!(answer.status, 200, "{kind:?}: {answer:?}");
     }
     for path in ["", "/", "/defects/", "/api/defects", "/api/defects/", "/defects?a=b"] {
-        let path = format!("{}{path}", connection.hook);
-        assert_eq!(host.anyone().json("POST", &path, &test).expect(200), first, "{path}");
+        let path = format!("{}{path}", connection.webhook_path);
+        assert_eq!(host.anonymous().json("POST", &path, &test).expect(200), first, "{path}");
     }
 }
 
 #[test]
-fn a_body_past_64_kib_is_a_413_and_one_of_another_kind_a_415() {
+fn a_body_over_64_kib_is_a_413_and_another_media_type_a_415() {
     let (host, connection) = host();
     let mut test = failed_test();
     let padded = |test: &mut Value, size: usize| {
@@ -119,31 +117,34 @@ fn a_body_past_64_kib_is_a_413_and_one_of_another_kind_a_415() {
     assert_eq!(post(&host, &connection, Some("application/json"), fits.as_bytes()).status, 200);
     let over = padded(&mut test, 64 * 1024 + 1);
     let answer = post(&host, &connection, Some("application/json"), over.as_bytes());
-    assert!(answer.problem(413).contains("64"), "{answer:?}");
-    is_recorded(&host, &answer);
+    assert!(answer.problem(413, "payload-too-large").contains("64"), "{answer:?}");
+    assert_recorded(&host, &answer);
     for kind in ["text/plain", "application/xml", "multipart/form-data; boundary=x"] {
         let answer = post(&host, &connection, Some(kind), failed_test().to_string().as_bytes());
-        let _ = answer.problem(415);
-        is_recorded(&host, &answer);
+        answer.assert_problem(415, "unsupported-media-type");
+        assert_recorded(&host, &answer);
     }
 }
 
 #[test]
 fn an_unknown_token_looks_like_an_unknown_path() {
     let (host, connection) = host();
-    let wrong = format!("{}0", &connection.hook[..connection.hook.len() - 1]);
-    let wrong =
-        if wrong == connection.hook { format!("{}1", &wrong[..wrong.len() - 1]) } else { wrong };
+    let wrong = format!("{}0", &connection.webhook_path[..connection.webhook_path.len() - 1]);
+    let wrong = if wrong == connection.webhook_path {
+        format!("{}1", &wrong[..wrong.len() - 1])
+    } else {
+        wrong
+    };
     let mut seen = Vec::new();
     for path in
         [wrong.as_str(), "/hooks/", "/hooks/x", &format!("{wrong}/api/kpis/project/1/defectstatus")]
     {
-        let answer = host.anyone().json("POST", path, &failed_test());
-        let _ = answer.problem(404);
+        let answer = host.anonymous().json("POST", path, &failed_test());
+        answer.assert_problem(404, "not-found");
         let mut body = answer.json();
         body["instance"] = Value::Null;
         seen.push(body);
-        is_recorded(&host, &answer);
+        assert_recorded(&host, &answer);
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
     let listed = host.admin().get("/events?kind=no-connection").expect(200).to_string();
@@ -154,30 +155,30 @@ fn an_unknown_token_looks_like_an_unknown_path() {
 }
 
 #[test]
-fn what_is_not_recognised_is_kept_for_the_admin_with_credentials_masked() {
+fn an_unrecognised_request_is_recorded_with_masked_credentials() {
     let (host, connection) = host();
-    let path = format!("{}/something/new?x=1", connection.hook);
+    let path = format!("{}/something/new?x=1", connection.webhook_path);
     let headers = [
         ("content-type", "text/weird"),
         ("authorization", "Bearer very-secret-token"),
         ("x-tm", "42"),
     ];
-    let answer = host.anyone().send("PUT", &path, &headers, b"what is this?");
-    let _ = answer.problem(404);
-    let event = host.event(&answer.event());
+    let answer = host.anonymous().send("PUT", &path, &headers, b"what is this?");
+    answer.assert_problem(404, "not-found");
+    let event = host.event_of(&answer);
     assert_eq!(event["kind"], "unrecognised");
     let text = event.to_string();
-    for kept in ["PUT", "/something/new?x=1", "what is this?", "text/weird", "x-tm", "Bearer"] {
-        assert!(text.contains(kept), "{kept} is missing: {text}");
+    for recorded in ["PUT", "/something/new?x=1", "what is this?", "text/weird", "x-tm", "Bearer"] {
+        assert!(text.contains(recorded), "no {recorded} in: {text}");
     }
     assert!(!text.contains("very-secret-token"), "{text}");
-    assert!(!text.contains(connection.hook.trim_start_matches("/hooks/")), "{text}");
+    assert!(!text.contains(connection.webhook_path.trim_start_matches("/hooks/")), "{text}");
 }
 
 #[test]
-fn probes_are_alive() {
+fn probes_are_answered_alive() {
     let (host, connection) = host();
-    let hook = &connection.hook;
+    let hook = &connection.webhook_path;
     for (method, path, body) in [
         ("GET", String::new(), ""),
         ("GET", "/isalive".to_owned(), ""),
@@ -185,51 +186,51 @@ fn probes_are_alive() {
         ("POST", String::new(), ""),
         ("POST", String::new(), "{}"),
     ] {
-        let answer = host.anyone().send(method, &format!("{hook}{path}"), &[], body.as_bytes());
+        let answer = host.anonymous().send(method, &format!("{hook}{path}"), &[], body.as_bytes());
         assert_eq!(answer.expect(200), json!({"status": "alive"}), "{method} {path}");
-        assert_eq!(host.event(&answer.event())["kind"], "probe");
+        assert_eq!(host.event_of(&answer)["kind"], "probe");
     }
-    assert_eq!(host.anyone().send("HEAD", hook, &[], b"").status, 200);
+    assert_eq!(host.anonymous().send("HEAD", hook, &[], b"").status, 200);
 }
 
 #[test]
-fn a_paused_connection_and_another_project_are_named() {
+fn a_paused_connection_and_another_project_have_their_problems() {
     let (host, connection) = host();
     let admin = host.admin();
     let id = &connection.id;
-    let _ =
-        admin.json("PATCH", &format!("/connections/{id}"), &json!({"project": "4711"})).expect(200);
-    let _ = host.kpis(&connection, "4711").expect(200);
+    admin
+        .json("PATCH", &format!("/connections/{id}"), &json!({"project": "4711"}))
+        .assert_status(200);
+    host.kpis(&connection, "4711").assert_status(200);
     let answer = host.kpis(&connection, "4712");
-    let _ = answer.problem(404);
-    is_recorded(&host, &answer);
-    let _ = admin.send("POST", &format!("/connections/{id}/pause"), &[], b"").expect(200);
+    answer.assert_problem(404, "wrong-project");
+    assert_recorded(&host, &answer);
+    admin.send("POST", &format!("/connections/{id}/pause"), &[], b"").assert_status(200);
     let answer = host.create(&connection, &failed_test());
-    assert!(answer.problem(503).contains("resume"), "{answer:?}");
+    assert!(answer.problem(503, "paused").contains("resume"), "{answer:?}");
     assert!(answer.header("retry-after").is_some());
-    is_recorded(&host, &answer);
-    let _ = admin.send("POST", &format!("/connections/{id}/resume"), &[], b"").expect(200);
-    let _ = host.create(&connection, &failed_test()).expect(200);
+    assert_recorded(&host, &answer);
+    admin.send("POST", &format!("/connections/{id}/resume"), &[], b"").assert_status(200);
+    host.create(&connection, &failed_test()).assert_status(200);
 }
 
 #[test]
-fn a_count_past_int32_names_its_field() {
-    let host = Setup::new().plugin("good", &Guest::named("good")).start();
-    let tracker = Peer::start(|_| Reply::Answer(Response::new(200, "3000000000")));
-    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+fn a_count_over_int32_names_its_field() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "3000000000"));
+    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
     let answer = host.kpis(&connection, "1");
-    let detail = answer.problem(502);
+    let detail = answer.problem(502, "count-too-large");
     assert!(detail.contains("totalDefects") && detail.contains("3000000000"), "{detail}");
-    is_recorded(&host, &answer);
+    assert_recorded(&host, &answer);
 }
 
 #[test]
-fn files_that_are_no_connector_are_broken_and_harm_nobody() {
+fn files_that_are_not_connectors_are_broken_and_the_others_serve() {
     let (host, connection) = host();
     let good = Guest::named("instant").bytes;
     let wat = |name: &str| {
         let path = jackfield_tests::root().join("tests/guests/wat").join(name);
-        wat::parse_file(path).expect("a text of ours")
+        wat::parse_file(path).expect("a valid text file")
     };
     let broken = [
         ("core-module", wat("core-module.wat")),
@@ -247,9 +248,9 @@ fn files_that_are_no_connector_are_broken_and_harm_nobody() {
     sparse.set_len(200 << 20).expect("a sparse file");
     let names = broken.iter().map(|(name, _)| *name).chain(["folder", "giant"]);
     for name in names {
-        let shown = host.await_connector(name, "broken", None);
-        let why = shown["error"].as_str().unwrap_or_default();
-        assert!(why.len() > 10, "{name} has no reason: {shown}");
+        let connector = host.await_connector(name, "broken", None);
+        let reason = connector["error"].as_str().unwrap_or_default();
+        assert!(reason.len() > 10, "{name} has no reason: {connector}");
     }
     let giant = host.await_connector("giant", "broken", None);
     assert!(giant["error"].as_str().expect("a reason").contains("component_bytes"), "{giant}");
@@ -259,5 +260,5 @@ fn files_that_are_no_connector_are_broken_and_harm_nobody() {
         &json!({"name": "x", "connector": "empty", "settings": {}, "secrets": {}}),
     );
     assert!((400..500).contains(&answer.status), "{answer:?}");
-    let _ = host.create(&connection, &failed_test()).expect(200);
+    host.create(&connection, &failed_test()).assert_status(200);
 }

@@ -1,14 +1,14 @@
-//! The command line: what it prints, as a table and as JSON, and the exit code with one line that says
-//! what to do.
+//! The command line: what it prints, as a table and as JSON; and for each failure, the exit code
+//! and one line that says what to do.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
-use jackfield_tests::{Guest, Setup, TestHost, binary};
+use jackfield_tests::{Guest, Setup, TestHost, binary, unreachable_url};
 use serde_json::{Value, json};
 
 fn host() -> TestHost {
-    Setup::new().plugin("instant", &Guest::named("instant")).start()
+    Setup::new().guests(["instant"]).start()
 }
 
 #[track_caller]
@@ -32,23 +32,22 @@ fn ok_json(host: &TestHost, words: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{words:?}: {error} in {out}"))
 }
 
-/// Fails with exit 1 and one line on stderr, which holds these words; returns the line.
+/// The command fails with exit code 1 and one line on stderr, which contains these words.
 #[track_caller]
-fn refused(command: &mut Command, words: &[&str]) -> String {
+fn assert_refused(command: &mut Command, words: &[&str]) {
     let (done, out, err) = output(command);
     assert_eq!(done.status.code(), Some(1), "{command:?}\n{out}\n{err}");
     assert_eq!(err.trim_end().lines().count(), 1, "one line: {err}");
     for word in words {
-        assert!(err.contains(word), "{word:?} is missing: {err}");
+        assert!(err.contains(word), "no {word:?} in: {err}");
     }
-    err
 }
 
 #[test]
-fn a_connection_is_made_used_and_deleted_by_command() {
+fn a_connection_is_created_used_and_deleted_by_commands() {
     let host = host();
-    let made = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
-    let url = made["webhook_url"].as_str().expect("a webhook_url").to_owned();
+    let created = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
+    let url = created["webhook_url"].as_str().expect("a webhook_url").to_owned();
     assert!(ok(&host, &["connections", "list"]).contains("qa"));
     assert_eq!(ok_json(&host, &["connections", "show", "qa"])["name"], "qa");
 
@@ -65,40 +64,40 @@ fn a_connection_is_made_used_and_deleted_by_command() {
     assert!(shown.contains(&Guest::named("instant").sha256()), "{shown}");
     assert!(ok(&host, &["connectors", "list"]).contains("ready"));
 
-    let _ = ok(&host, &["connections", "pause", "qa"]);
+    ok(&host, &["connections", "pause", "qa"]);
     assert_eq!(ok_json(&host, &["connections", "show", "qa"])["paused"], true);
     let (done, _, err) = output(&mut host.cli(&["trigger", "create-defect", "--url", &url]));
     assert!(done.status.code() == Some(1) && err.contains("paused"), "{err}");
-    let _ = ok(&host, &["connections", "resume", "qa"]);
-    let turned = ok_json(&host, &["connections", "rotate-token", "qa"]);
-    assert_ne!(turned["webhook_url"], url);
-    let _ = ok(&host, &["connections", "try", "qa"]);
-    let _ = ok(&host, &["connections", "delete", "qa"]);
+    ok(&host, &["connections", "resume", "qa"]);
+    let rotated = ok_json(&host, &["connections", "rotate-token", "qa"]);
+    assert_ne!(rotated["webhook_url"], url);
+    ok(&host, &["connections", "try", "qa"]);
+    ok(&host, &["connections", "delete", "qa"]);
     assert!(!ok(&host, &["connections", "list"]).contains("qa"));
-    refused(&mut host.cli(&["connections", "show", "qa"]), &["qa"]);
+    assert_refused(&mut host.cli(&["connections", "show", "qa"]), &["qa"]);
 }
 
 #[test]
-fn check_tells_what_a_file_is_or_why_it_is_refused() {
+fn check_prints_what_a_file_is_or_why_it_is_refused() {
     let host = host();
     let path = host.plugin("instant").display().to_string();
     let shown = ok(&host, &["check", &path]);
     for word in ["test guest", "1.0.0", "defects", "kpis", "jackfield:connector"] {
-        assert!(shown.contains(word), "{word} is missing: {shown}");
+        assert!(shown.contains(word), "no {word} in: {shown}");
     }
     let manifest = ok_json(&host, &["check", &path]);
     assert!(manifest.to_string().contains("test guest"), "{manifest}");
     for name in ["not-a-schema", "describe-spins"] {
         let path = host.folder().join(format!("{name}.wasm"));
-        std::fs::write(&path, Guest::named(name).bytes).expect("a new file");
+        std::fs::write(&path, Guest::named(name).bytes).expect("the file is created");
         let why = if name == "not-a-schema" { "schema" } else { "cpu_ms" };
-        refused(&mut host.cli(&["check", &path.display().to_string()]), &[name, why]);
+        assert_refused(&mut host.cli(&["check", &path.display().to_string()]), &[name, why]);
     }
-    refused(&mut host.cli(&["check", "nowhere.wasm"]), &["nowhere.wasm"]);
+    assert_refused(&mut host.cli(&["check", "nowhere.wasm"]), &["nowhere.wasm"]);
 }
 
 #[test]
-fn what_hinders_the_server_is_one_line_that_says_how_to_mend_it() {
+fn each_reason_not_to_start_is_one_line() {
     let host = host();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let serve = |words: &[&str]| {
@@ -106,73 +105,80 @@ fn what_hinders_the_server_is_one_line_that_says_how_to_mend_it() {
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(words).current_dir(folder.path());
         command
     };
-    std::fs::create_dir(folder.path().join("plugins")).expect("a new folder");
+    std::fs::create_dir(folder.path().join("plugins")).expect("the folder is created");
 
     std::fs::write(folder.path().join("a.toml"), "publik_url = \"http://a\"\n")
-        .expect("a new file");
-    refused(&mut serve(&["--config", "a.toml"]), &["publik_url", "public_url"]);
-    std::fs::write(folder.path().join("b.toml"), "[limits]\ncpu = 5\n").expect("a new file");
-    refused(&mut serve(&["--config", "b.toml"]), &["cpu", "cpu_ms"]);
-    std::fs::write(folder.path().join("c.toml"), "[limits]\ncpu_ms = 0\n").expect("a new file");
-    refused(&mut serve(&["--config", "c.toml"]), &["cpu_ms"]);
-    std::fs::write(folder.path().join("d.toml"), "listen = \n").expect("a new file");
-    refused(&mut serve(&["--config", "d.toml"]), &["d.toml"]);
-    refused(&mut serve(&["--config", "nowhere.toml"]), &["nowhere.toml"]);
+        .expect("the file is created");
+    assert_refused(&mut serve(&["--config", "a.toml"]), &["publik_url", "public_url"]);
+    std::fs::write(folder.path().join("b.toml"), "[limits]\ncpu = 5\n")
+        .expect("the file is created");
+    assert_refused(&mut serve(&["--config", "b.toml"]), &["cpu", "cpu_ms"]);
+    std::fs::write(folder.path().join("c.toml"), "[limits]\ncpu_ms = 0\n")
+        .expect("the file is created");
+    assert_refused(&mut serve(&["--config", "c.toml"]), &["cpu_ms"]);
+    std::fs::write(folder.path().join("d.toml"), "listen = \n").expect("the file is created");
+    assert_refused(&mut serve(&["--config", "d.toml"]), &["d.toml"]);
+    assert_refused(&mut serve(&["--config", "nowhere.toml"]), &["nowhere.toml"]);
 
     let taken = host.url().trim_start_matches("http://");
-    refused(
+    assert_refused(
         Command::new(binary()).args(["serve", "--listen", taken]).current_dir(folder.path()),
         &[taken, "listen"],
     );
-    std::fs::write(folder.path().join("file"), "").expect("a new file");
-    refused(&mut serve(&["--data", "file/below"]), &["file/below"]);
+    std::fs::write(folder.path().join("file"), "").expect("the file is created");
+    assert_refused(&mut serve(&["--data", "file/below"]), &["file/below"]);
 
-    let data = host.folder().join("data").display().to_string();
-    refused(&mut serve(&["--data", &data]), &[&data]);
-    let _ = host.admin().get("/connections").expect(200);
+    let data = host.data_folder().display().to_string();
+    assert_refused(&mut serve(&["--data", &data]), &[&data]);
+    host.admin().get("/connections").assert_status(200);
 }
 
 #[test]
-fn without_a_server_or_a_token_the_command_says_so() {
+fn a_command_without_a_server_or_a_token_says_so() {
     let host = host();
-    let nobody = jackfield_tests::Peer::nobody();
-    refused(host.cli(&["connections", "list"]).env("JACKFIELD_URL", &nobody), &[&nobody, "serve"]);
-    refused(host.cli(&["connections", "list"]).env("JACKFIELD_ADMIN_TOKEN", "wrong"), &["token"]);
+    let url = unreachable_url();
+    assert_refused(host.cli(&["connections", "list"]).env("JACKFIELD_URL", &url), &[&url, "serve"]);
+    assert_refused(
+        host.cli(&["connections", "list"]).env("JACKFIELD_ADMIN_TOKEN", "wrong"),
+        &["token"],
+    );
     let (done, _, err) = output(&mut host.cli(&["conections", "list"]));
     assert_eq!(done.status.code(), Some(2), "a wrong command line: {err}");
 }
 
 #[test]
-fn doctor_says_how_each_thing_stands_and_what_mends_it() {
+fn doctor_reports_each_problem_and_its_fix() {
     let host = host();
     let words = ["doctor", "--config", "jackfield.toml", "--data", "data"];
-    let found = |verdict: &str| {
+    let findings = |status: &str| {
         let (done, out, err) = output(host.cli(&words).arg("--json"));
         let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
-        let findings = report["findings"].as_array().expect("findings").clone();
-        let those = findings.into_iter().filter(|it| it["verdict"] == verdict);
+        let all = report["findings"].as_array().expect("findings").clone();
+        let those = all.into_iter().filter(|finding| finding["status"] == status);
         (
             done.status.code(),
-            those.map(|it| it["what"].to_string() + &it["mend"].to_string()).collect(),
+            those.map(|it| it["check"].to_string() + &it["fix"].to_string()).collect(),
         )
     };
-    let (code, failed): (_, Vec<String>) = found("fail");
-    assert_eq!((code, failed), (Some(0), Vec::new()), "a sound installation");
-    let key = host.folder().join("data/secret-key");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("a new mode");
-    std::fs::write(host.folder().join("jackfield.toml"), "publik_url = 1\n").expect("a new file");
-    let (code, failed) = found("fail");
+    let (code, failed): (_, Vec<String>) = findings("fail");
+    assert_eq!((code, failed), (Some(0), Vec::new()), "a good installation");
+    let key = host.data("secret-key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644))
+        .expect("the mode is set");
+    std::fs::write(host.folder().join("jackfield.toml"), "publik_url = 1\n")
+        .expect("the file is created");
+    let (code, failed) = findings("fail");
     let failed = failed.join(" ");
     assert_eq!(code, Some(1));
     assert!(failed.contains("chmod 600") && failed.contains("configuration"), "{failed}");
     std::fs::remove_file(key).expect("removed");
-    assert!(found("fail").1.join(" ").contains("backup"), "a database without its key");
+    assert!(findings("fail").1.join(" ").contains("backup"), "a database without its key");
 }
 
 #[test]
 fn a_secret_comes_from_a_file_and_not_from_the_command_line() {
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
-    std::fs::write(host.folder().join("key"), "k3y-of-qa\n").expect("a new file");
+    std::fs::write(host.folder().join("key"), "k3y-of-qa\n").expect("the file is created");
     let words = [
         "connections",
         "create",
@@ -186,8 +192,10 @@ fn a_secret_comes_from_a_file_and_not_from_the_command_line() {
         "--secret",
         "api-key=@key",
     ];
-    let told = ok(&host, &words);
-    assert!(told.contains("api-key goes to http://127.0.0.1:9 in the header"), "{told}");
+    let printed = ok(&host, &words);
+    for word in ["api-key", "http://127.0.0.1:9", "header"] {
+        assert!(printed.contains(word), "no {word} in: {printed}");
+    }
     assert_eq!(ok_json(&host, &["connections", "show", "qa"])["secrets_set"], json!(["api-key"]));
     let mut plain = words;
     plain[2] = "other";

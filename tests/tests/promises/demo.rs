@@ -1,19 +1,20 @@
-//! `jackfield demo`, the first thing that anybody runs: a server, a sample tracker, a connection, one
-//! Create Defect, one KPI event, told as it happens, and it goes on serving.
+//! `jackfield demo`, the first command that a new user runs: it starts a server with a sample
+//! tracker and a connection, sends one Create Defect and one KPI event, prints each step, and
+//! keeps serving.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use jackfield_tests::{Client, Guest, binary, until};
+use jackfield_tests::{Client, Guest, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
-fn the_demo_shows_a_defect_and_counts_and_serves_on() {
+fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::create_dir(folder.path().join("plugins")).expect("a new folder");
+    std::fs::create_dir(folder.path().join("plugins")).expect("the folder is created");
     std::fs::write(folder.path().join("plugins/redmine.wasm"), Guest::example("redmine").bytes)
-        .expect("a new file");
+        .expect("the file is created");
     let mut demo = Command::new(binary())
         .args(["demo", "--listen", "127.0.0.1:0"])
         .current_dir(folder.path())
@@ -22,15 +23,15 @@ fn the_demo_shows_a_defect_and_counts_and_serves_on() {
         .spawn()
         .expect("the binary starts");
     let lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || lines.for_each(|line| drop(tell.send(line))));
+    let (sender, printed_lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
     let mut printed = String::new();
     while !(printed.contains("totalDefects")
         && printed.contains("/issues/")
         && printed.contains("/hooks/")
         && printed.contains("trigger"))
     {
-        match told.recv_timeout(Duration::from_secs(60)) {
+        match printed_lines.recv_timeout(Duration::from_secs(60)) {
             Ok(line) => printed = printed + &line + "\n",
             Err(_) => break,
         }
@@ -45,10 +46,10 @@ fn the_demo_shows_a_defect_and_counts_and_serves_on() {
             .is_some_and(|a| a.status == 200)
     });
     let _ = kill_process(Pid::from_child(&demo), Signal::TERM);
-    let end = until("the demo to end", 20, || demo.try_wait().expect("a child"));
-    assert!(serves, "it serves on:\n{printed}");
+    let end = wait_for("the demo to end", 20, || demo.try_wait().expect("a child"));
+    assert!(serves, "it does not serve:\n{printed}");
     for word in ["totalDefects", "/issues/", "trigger"] {
-        assert!(printed.contains(word), "{word} is missing:\n{printed}");
+        assert!(printed.contains(word), "no {word} in:\n{printed}");
     }
     assert_eq!(end.code(), Some(0));
 }

@@ -1,72 +1,78 @@
-//! The harness keeps its own promises: a Redmine that counts, a peer that breaks on command, guests
-//! that differ by their stamp.
+//! Tests of the harness itself: Redmine is real, a scripted server fails as scripted, builds
+//! differ by their number. Also checks that SECURITY.md names tests that exist.
 
-use jackfield_tests::{Client, Gate, Guest, Peer, Redmine, Reply, Response, root};
+use std::path::Path;
+
+use jackfield_tests::{Client, Gate, Guest, Redmine, Reply, ScriptedServer, root};
 
 #[test]
-fn redmine_is_real_and_projects_are_apart() {
+fn redmine_is_real_and_its_projects_are_separate() {
     let redmine = Redmine::shared();
     let (one, other) = (redmine.project(), redmine.project());
-    let made = one.add(5);
+    let created = one.add(5);
     one.add(1);
-    one.close(made);
+    one.close(created);
     assert_eq!(one.issues().len(), 2);
     assert_eq!(other.issues().len(), 0);
     assert_eq!(redmine.client().get("/users/current.json").expect(200)["user"]["login"], "admin");
 }
 
 #[test]
-fn a_peer_breaks_where_it_is_told_to() {
-    let behind = Peer::start(|_| Reply::Answer(Response::json(201, "{}")));
-    let front = Peer::before(&behind.address().to_string());
-    let client = Client::new(&front.url(), &[]);
-    let _ = client.send("POST", "/a", &[], b"body").expect(201);
-    assert_eq!(behind.requests()[0].body, b"body");
+fn a_scripted_server_forwards_fails_and_holds_requests() {
+    let server = ScriptedServer::start(|_| Reply::json(201, "{}"));
+    let proxy = ScriptedServer::proxy_to(&server.address().to_string());
+    let client = Client::new(&proxy.url(), &[]);
+    client.send("POST", "/a", &[], b"body").assert_status(201);
+    assert_eq!(server.requests()[0].body, b"body");
 
-    front.script(|exchange| Reply::Reset(exchange.forward()[..10].to_vec()));
+    proxy.set_script(|exchange| Reply::Reset(exchange.forward()[..10].to_vec()));
     assert!(client.attempt("POST", "/b", &[], b"").is_none());
-    assert_eq!((front.forwarded(), behind.requests().len()), (2, 2));
+    assert_eq!((proxy.forwarded(), server.requests().len()), (2, 2));
 
-    let gate = Gate::default();
-    let held = gate.clone();
-    front.script(move |exchange| {
-        held.pass();
-        exchange.pass()
-    });
-    let aside = std::thread::spawn(move || client.get("/c"));
-    gate.await_held(1);
-    assert_eq!(behind.requests().len(), 2);
-    gate.open();
-    assert_eq!(aside.join().expect("an answer").status, 201);
+    let received_while_held = |gate: &Gate| {
+        let (client, before) = (client.clone(), server.requests().len());
+        let request = std::thread::spawn(move || client.get("/c"));
+        gate.await_held(1);
+        let received = server.requests().len() - before;
+        gate.open();
+        assert_eq!(request.join().expect("an answer").status, 201);
+        received
+    };
+    proxy.forward_all();
+    assert_eq!(received_while_held(&proxy.hold_requests(|_| true)), 0);
+    proxy.forward_all();
+    assert_eq!(received_while_held(&proxy.hold_answers(|_| true)), 1);
 }
 
 #[test]
-fn guests_differ_by_their_stamp() {
+fn builds_differ_by_their_number() {
     let guest = Guest::named("instant");
-    assert_ne!(guest.clone().build(1).sha256(), guest.clone().build(2).sha256());
-    assert!(guest.clone().with_core("many-memories", 3).bytes.len() > guest.bytes.len());
+    assert_ne!(guest.clone().with_build(1).sha256(), guest.clone().with_build(2).sha256());
+    assert!(guest.clone().with_core_module("many-memories", 3).bytes.len() > guest.bytes.len());
 }
 
-/// Each test that SECURITY.md names is there, in the file that it says.
+/// A file without a folder is in `tests/tests/promises`; other paths start at `host/src`.
 #[test]
-fn the_table_of_attacks_names_tests_that_exist() {
+fn each_test_in_the_table_of_attacks_exists() {
     let root = root();
     let text = std::fs::read_to_string(root.join("SECURITY.md")).expect("SECURITY.md");
-    let mut named = 0;
+    let mut count = 0;
     for row in text.lines().filter(|line| line.starts_with("| ")) {
-        let held_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-        let mut words = held_by.split('`').skip(1).step_by(2).peekable();
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let mut words = tests.split('`').skip(1).step_by(2).peekable();
         while let Some(file) = words.next_if(|word| word.ends_with(".rs")) {
-            let inside = file.contains('/');
-            let folder = if inside { "host/src" } else { "tests/tests/promises" };
-            let source = std::fs::read_to_string(root.join(folder).join(file));
-            let source = source.unwrap_or_else(|_| panic!("no file {file}: {row}"));
+            let source = source(&root, file).unwrap_or_else(|| panic!("no file {file}: {row}"));
             while let Some(test) = words.next_if(|word| !word.ends_with(".rs")) {
                 let begins = format!("fn {}", test.trim_end_matches('…'));
-                assert!(source.contains(&begins), "{file} has no test {test}: {row}");
-                named += 1;
+                assert!(source.contains(&begins), "no test {test} in {file}: {row}");
+                count += 1;
             }
         }
     }
-    assert!(named > 20, "only {named} tests are named");
+    assert!(count > 20, "the table names only {count} tests");
+}
+
+fn source(root: &Path, file: &str) -> Option<String> {
+    let folder = if file.contains('/') { "host/src" } else { "tests/tests/promises" };
+    std::fs::read_to_string(root.join(folder).join(file)).ok()
 }

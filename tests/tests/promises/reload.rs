@@ -1,5 +1,5 @@
-//! A connector is replaced while it serves: every request is answered, by a whole version, and never by
-//! one older than was ready when the request came.
+//! A connector is replaced while it serves: every request is answered, by one complete version,
+//! and never by an older version than the one that was ready when the request was sent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{
-    Client, Connection, Gate, Guest, Peer, Reply, Response, Setup, TestHost, failed_test, until,
+    Client, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, rounds,
+    wait_for,
 };
 use serde_json::{Value, json};
 
 fn build(number: u32) -> Guest {
-    Guest::named("instant").build(number)
+    Guest::named("instant").with_build(number)
 }
 
 fn host() -> (TestHost, Connection) {
@@ -28,8 +29,8 @@ fn number_in(defect: &Value) -> u32 {
     name.strip_prefix("build ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{defect}"))
 }
 
-/// Requests at a steady rate from eight threads, until told to stop. Each answer must be a defect made
-/// by a version no older than `ready` was when its request left.
+/// Requests at a steady rate from eight threads, until it is stopped. Each answer must be a defect
+/// of a version that is at least as new as `ready` was when the request was sent.
 struct Load {
     served: Arc<Mutex<BTreeMap<u32, u32>>>,
     ready: Arc<AtomicU32>,
@@ -45,11 +46,11 @@ impl Load {
             (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::new(AtomicU32::new(ready)));
         let stop = Arc::new(AtomicBool::new(false));
         let pause = Duration::from_secs(1) * THREADS / per_second;
-        let path = format!("{}/defects", connection.hook);
+        let path = connection.create_path();
         let threads = (0..THREADS).map(|n| {
             let (served, ready, stop) =
                 (Arc::clone(&served), Arc::clone(&ready), Arc::clone(&stop));
-            let (client, path) = (host.anyone(), path.clone());
+            let (client, path) = (host.anonymous(), path.clone());
             let mut due = Instant::now() + pause * n / THREADS;
             std::thread::spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
@@ -63,23 +64,23 @@ impl Load {
         Self { served, ready, stop, threads }
     }
 
-    /// Waits until a version has served.
+    /// Waits until this build has served a request.
     fn await_served(&self, number: u32) {
-        until(&format!("build {number} to serve"), 30, || {
-            self.assert_alive();
+        wait_for(&format!("build {number} to serve"), 30, || {
+            self.assert_no_failure();
             self.served.lock().expect("no thread failed").contains_key(&number).then_some(())
         });
     }
 
-    fn assert_alive(&self) {
+    fn assert_no_failure(&self) {
         assert!(!self.threads.iter().any(std::thread::JoinHandle::is_finished), "a request failed");
     }
 
-    /// Ends the load and returns how many answers each version gave.
-    fn end(self) -> BTreeMap<u32, u32> {
+    /// Stops the load and returns the number of answers by build.
+    fn stop(self) -> BTreeMap<u32, u32> {
         self.stop.store(true, Ordering::SeqCst);
         for thread in self.threads {
-            thread.join().expect("every request was answered by a version recent enough");
+            thread.join().expect("every request was answered by a build that is new enough");
         }
         let served = self.served.lock().expect("no thread failed");
         served.clone()
@@ -94,138 +95,129 @@ fn one_request(client: &Client, path: &str, ready: &AtomicU32, served: &Mutex<BT
 }
 
 #[test]
-fn a_hundred_builds_under_two_hundred_requests_a_second() {
+fn each_of_many_builds_serves_under_two_hundred_requests_a_second() {
     let (host, connection) = host();
     let load = Load::start(&host, &connection, 200, 1);
     load.await_served(1);
     let start = Instant::now();
-    for number in 2..=101 {
-        let next = build(number);
-        host.install("c", &next);
-        host.await_connector("c", "ready", Some(&next.sha256()));
+    let last = 1 + rounds();
+    for number in 2..=last {
+        host.replace("c", &build(number));
         load.ready.store(number, Ordering::SeqCst);
         load.await_served(number);
     }
     let seconds = start.elapsed().as_secs_f64();
-    let served = load.end();
+    let served = load.stop();
     let answers = served.values().sum::<u32>();
     println!("{answers} answers in {seconds:.1} s, of {} builds", served.len());
-    assert_eq!(served.len(), 101, "each build served");
-    assert!(f64::from(answers) / seconds > 150.0, "the load was not kept up");
+    assert_eq!(served.len(), last as usize, "each build served");
+    assert!(f64::from(answers) / seconds > 150.0, "the rate was not reached");
 }
 
 #[test]
-fn a_file_may_be_written_over_in_pieces_swapped_by_rename_or_by_symlink() {
+fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
     use std::io::Write;
     let (host, connection) = host();
     let load = Load::start(&host, &connection, 100, 1);
     load.await_served(1);
-    let replaced = |number: u32, guest: &Guest| {
+    let await_serving = |number: u32, guest: &Guest| {
         host.await_connector("c", "ready", Some(&guest.sha256()));
         load.ready.store(number, Ordering::SeqCst);
         load.await_served(number);
     };
 
     let pieces = build(2);
-    let mut file = fs::File::create(host.plugin("c")).expect("written over");
+    let mut file = fs::File::create(host.plugin("c")).expect("the file is truncated");
     for piece in pieces.bytes.chunks(8_192) {
-        file.write_all(piece).expect("a piece");
-        file.sync_all().expect("on disk");
-        std::thread::sleep(Duration::from_millis(60)); // a slow copy is the fault under test
+        file.write_all(piece).expect("a piece is written");
+        file.sync_all().expect("the piece is synced");
+        std::thread::sleep(Duration::from_millis(60)); // the test is about a slow copy
     }
     drop(file);
-    replaced(2, &pieces);
+    await_serving(2, &pieces);
 
     let renamed = build(3);
     host.install("c", &renamed);
-    replaced(3, &renamed);
+    await_serving(3, &renamed);
 
     let (linked, swapped) = (build(4), build(5));
     for (name, guest) in [("four", &linked), ("five", &swapped)] {
         fs::write(host.folder().join(name), &guest.bytes).expect("a new file");
         symlink(host.folder().join(name), host.folder().join("link")).expect("a link");
-        fs::rename(host.folder().join("link"), host.plugin("c")).expect("a swap");
+        fs::rename(host.folder().join("link"), host.plugin("c")).expect("the link is replaced");
         let number = if name == "four" { 4 } else { 5 };
-        replaced(number, guest);
+        await_serving(number, guest);
     }
 
-    // What the link points to changes; the plugins folder itself hears nothing of it.
-    let unheard = build(6);
-    fs::write(host.folder().join("six"), &unheard.bytes).expect("a new file");
-    fs::rename(host.folder().join("six"), host.folder().join("five")).expect("a swap");
-    replaced(6, &unheard);
-    assert_eq!(load.end().keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    // The target of the link changes, which no event in the plugins folder announces.
+    let rescanned = build(6);
+    fs::write(host.folder().join("six"), &rescanned.bytes).expect("a new file");
+    fs::rename(host.folder().join("six"), host.folder().join("five"))
+        .expect("the link is replaced");
+    await_serving(6, &rescanned);
+    assert_eq!(load.stop().keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
-fn a_run_under_way_finishes_on_the_version_it_began_with() {
-    let host = Setup::new().plugin("c", &Guest::named("good").build(1)).start();
-    let gate = Gate::default();
-    let held = gate.clone();
-    let tracker = Peer::start(move |_| {
-        held.pass();
-        Reply::Answer(Response::json(201, r#"{"issue":{"id":1}}"#))
-    });
+fn a_run_in_progress_finishes_on_the_version_that_it_started_with() {
+    let host = Setup::new().plugin("c", &Guest::named("good").with_build(1)).start();
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let gate = tracker.hold_requests(|_| true);
     let connection = host.connect("qa", "c", json!({"url": tracker.url()}), json!({}));
-    let first = host.create_aside(&connection, &failed_test());
+    let click = host.create_in_background(&connection, &failed_test());
     gate.await_held(1);
-    let next = Guest::named("good").build(2);
-    host.install("c", &next);
-    host.await_connector("c", "ready", Some(&next.sha256()));
+    host.replace("c", &Guest::named("good").with_build(2));
     gate.open();
-    let answer = first.join().expect("no panic").expect("an answer");
-    assert_eq!(number_in(&answer.expect(200)), 1);
+    assert_eq!(number_in(&click.answer().expect(200)), 1);
     assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 2);
 }
 
 #[test]
-fn a_corrupt_file_leaves_the_last_good_one_serving() {
+fn a_corrupt_file_never_replaces_the_last_good_one() {
     let (host, connection) = host();
     let good = build(1).sha256();
-    for bytes in [Vec::new(), b"no component".to_vec(), build(9).bytes[..20_000].to_vec()] {
+    for bytes in [Vec::new(), b"not a component".to_vec(), build(9).bytes[..20_000].to_vec()] {
         host.install("c", &Guest { bytes });
-        let shown = host.await_connector("c", "broken", Some(&good));
-        assert!(shown["error"].as_str().is_some_and(|why| !why.is_empty()), "{shown}");
+        let connector = host.await_connector("c", "broken", Some(&good));
+        let error = connector["error"].as_str().unwrap_or_default();
+        assert!(!error.is_empty(), "{connector}");
         assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
-        host.install("c", &build(1));
-        host.await_connector("c", "ready", Some(&good));
+        host.replace("c", &build(1));
     }
 }
 
 #[test]
-fn a_removed_file_is_told_and_putting_it_back_heals() {
+fn a_removed_file_is_reported_and_serves_again_when_it_is_back() {
     let (host, connection) = host();
     fs::remove_file(host.plugin("c")).expect("removed");
-    let answer = until("the removal to show", 20, || {
+    let answer = wait_for("the removal to take effect", 20, || {
         let answer = host.create(&connection, &failed_test());
         (answer.status != 200).then_some(answer)
     });
-    let detail = answer.problem(503);
+    let detail = answer.problem(503, "connector-unavailable");
     assert!(detail.contains("c.wasm") && detail.contains("plugins"), "{detail}");
     assert!(answer.header("retry-after").is_some());
-    let shown = || host.admin().get("/connections/qa").expect(200)["status"].clone();
-    assert_eq!(shown(), "no-connector");
-    host.install("c", &build(2));
-    host.await_connector("c", "ready", Some(&build(2).sha256()));
+    assert_eq!(host.connection("qa")["status"], "connector-unavailable");
+    host.replace("c", &build(2));
     assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 2);
 }
 
 #[test]
-fn a_known_build_is_back_at_once_after_a_restart() {
+fn a_restart_compiles_nothing_again() {
     let (mut host, connection) = host();
-    let code = |host: &TestHost| -> BTreeMap<_, _> {
-        let folder = fs::read_dir(host.folder().join("data/compiled")).expect("compiled code");
-        let about = |entry: fs::DirEntry| {
-            let about = entry.metadata().expect("a file");
-            (entry.path(), (about.ino(), about.mtime_nsec()))
+    let compiled = |host: &TestHost| -> BTreeMap<_, _> {
+        let folder = fs::read_dir(host.data("compiled")).expect("compiled code");
+        let identity = |entry: fs::DirEntry| {
+            let metadata = entry.metadata().expect("a file");
+            (entry.path(), (metadata.ino(), metadata.mtime_nsec()))
         };
-        folder.map(|entry| about(entry.expect("an entry"))).collect()
+        folder.map(|entry| identity(entry.expect("an entry"))).collect()
     };
     assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
-    let before = code(&host);
+    let before = compiled(&host);
     assert!(before.keys().any(|path| path.extension().is_some_and(|kind| kind == "cwasm")));
-    host.start_again();
+    host.restart();
     host.await_connector("c", "ready", Some(&build(1).sha256()));
     assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
-    assert_eq!(code(&host), before, "nothing was compiled again");
+    assert_eq!(compiled(&host), before, "nothing was compiled again");
 }

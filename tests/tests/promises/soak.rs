@@ -1,12 +1,14 @@
-//! Good and hostile guests mixed, a reload every other second: at the end, memory, descriptors, threads,
-//! tasks and child processes are where they were, and the good connector answered every event.
+//! Good and hostile guests under load, with a reload every other second: at the end, memory,
+//! descriptors, threads, tasks and child processes are as before, and the good connector has
+//! answered every event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use jackfield_tests::{
-    Client, Connection, Guest, Peer, Reply, Setup, TestHost, failed_test, until,
+    Client, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, soak_times,
+    wait_for,
 };
 use serde_json::json;
 
@@ -22,9 +24,9 @@ const HOSTILE: [&str; 9] = [
     "calls",
 ];
 
-/// What must be flat.
+/// What the server uses.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct Resources {
     resident_bytes: u64,
     files: usize,
     threads: usize,
@@ -32,27 +34,43 @@ struct Held {
     children: usize,
 }
 
-fn held(host: &TestHost) -> Held {
-    Held {
-        resident_bytes: host.resident_bytes(),
-        files: host.open_files(),
-        threads: host.threads(),
-        tasks: host.tasks(),
-        children: host.children(),
+impl Resources {
+    fn of(host: &TestHost) -> Self {
+        Self {
+            resident_bytes: host.resident_bytes(),
+            files: host.open_files(),
+            threads: host.threads(),
+            tasks: host.tasks(),
+            children: host.children(),
+        }
+    }
+
+    /// The resources once no child process compiles a connector.
+    fn without_children(host: &TestHost) -> Self {
+        wait_for("the child processes to end", 30, || {
+            let now = Self::of(host);
+            (now.children == 0).then_some(now)
+        })
+    }
+
+    fn are_not_above(&self, before: &Self) -> bool {
+        self.resident_bytes <= before.resident_bytes + before.resident_bytes / 10
+            && self.files <= before.files + 2
+            && self.threads <= before.threads + 2
+            && self.tasks <= before.tasks + 2
+            && self.children == 0
     }
 }
 
 #[test]
-fn a_long_mixed_load_leaves_nothing_behind() {
-    let long = std::env::var_os("JACKFIELD_LONG").is_some();
-    let seconds = if long { 1_800 } else { 180 };
+fn a_long_mixed_load_leaks_no_resources() {
+    let (warm_up, measured) = soak_times();
     let setup =
         Setup::new().config("[limits]\ncpu_ms = 200").plugin("good", &Guest::named("instant"));
-    let host = HOSTILE.iter().fold(setup, |setup, name| setup.plugin(name, &Guest::named(name)));
-    let host = host.start();
+    let host = setup.guests(HOSTILE).start();
     let good = host.connect("good", "good", json!({}), json!({}));
     let head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
-    let endless = Peer::start(|_| Reply::Endless(head.to_vec()));
+    let endless = ScriptedServer::start(|_| Reply::Endless(head.to_vec()));
     let hostile = HOSTILE.map(|name| {
         let settings = match name {
             "calls" => {
@@ -65,47 +83,42 @@ fn a_long_mixed_load_leaves_nothing_behind() {
         host.connect(name, name, settings, json!({}))
     });
 
-    // Long enough for every cache to be full.
-    mixed(&host, &good, &hostile, Duration::from_secs(75), 0);
-    let before = settled(&host);
-    mixed(&host, &good, &hostile, Duration::from_secs(seconds), 1_000);
-    let flat = |now: &Held| {
-        now.resident_bytes <= before.resident_bytes + before.resident_bytes / 10
-            && now.files <= before.files + 2
-            && now.threads <= before.threads + 2
-            && now.tasks <= before.tasks + 2
-            && now.children == 0
-    };
+    // The first load fills every cache.
+    mixed_load(&host, &good, &hostile, warm_up, 0);
+    let before = Resources::without_children(&host);
+    mixed_load(&host, &good, &hostile, measured, 1_000);
     let mut after = before;
     let deadline = Instant::now() + Duration::from_secs(30);
-    until("another look", 60, || {
-        after = held(&host);
-        (flat(&after) || Instant::now() > deadline).then_some(())
+    wait_for("the resources to come back", 60, || {
+        after = Resources::of(&host);
+        (after.are_not_above(&before) || Instant::now() > deadline).then_some(())
     });
-    println!("{seconds} s: before {before:?}, after {after:?}");
-    assert!(flat(&after), "before {before:?}, after {after:?}");
+    println!("{} s: before {before:?}, after {after:?}", measured.as_secs());
+    assert!(after.are_not_above(&before), "before {before:?}, after {after:?}");
 }
 
-/// Runs the load for so long; reloads are stamped from `first` on.
-fn mixed(host: &TestHost, good: &Connection, hostile: &[Connection], lasts: Duration, first: u32) {
+/// Runs the load for this time. The builds of the good connector count from `first`.
+fn mixed_load(
+    host: &TestHost,
+    good: &Connection,
+    hostile: &[Connection],
+    time: Duration,
+    first: u32,
+) {
     let stop = Arc::new(AtomicBool::new(false));
-    let path = |connection: &Connection| format!("{}/defects", connection.hook);
-    let honest = aside(&stop, host.anyone(), path(good), &[200]);
+    let honest = load(&stop, host.anonymous(), good, &[200]);
     let attacks: Vec<_> = hostile
         .iter()
-        .map(|connection| aside(&stop, host.anyone(), path(connection), &[200, 502, 503]))
+        .map(|connection| load(&stop, host.anonymous(), connection, &[200, 502, 503]))
         .collect();
-    let end = Instant::now() + lasts;
+    let end = Instant::now() + time;
     for number in first.. {
-        let next = Guest::named("instant").build(number);
-        host.install("good", &next);
-        host.await_connector("good", "ready", Some(&next.sha256()));
+        host.replace("good", &Guest::named("instant").with_build(number));
         host.install("broken", &Guest { bytes: format!("no component {number}").into_bytes() });
-        // An edit wakes what rests after its failures: the attack goes on.
-        for one in hostile {
-            let edited =
-                host.admin().json("PATCH", &format!("/connections/{}", one.id), &json!({}));
-            let _ = edited.expect(200);
+        // An edit closes an open circuit breaker, so the attack goes on.
+        for connection in hostile {
+            let path = format!("/connections/{}", connection.id);
+            host.admin().json("PATCH", &path, &json!({})).assert_status(200);
         }
         if Instant::now() > end {
             break;
@@ -114,35 +127,28 @@ fn mixed(host: &TestHost, good: &Connection, hostile: &[Connection], lasts: Dura
     }
     stop.store(true, Ordering::SeqCst);
     let answered = honest.join().expect("every good event was answered 200");
-    assert!(u64::from(answered) > lasts.as_secs(), "{answered} good events in {lasts:?}");
+    assert!(u64::from(answered) > time.as_secs(), "{answered} good events in {time:?}");
     for attack in attacks {
         let ran = attack.join().expect("every hostile event was answered with its problem");
-        assert!(u64::from(ran) > lasts.as_secs() / 4, "only {ran} hostile runs in {lasts:?}");
+        assert!(u64::from(ran) > time.as_secs() / 4, "only {ran} hostile runs in {time:?}");
     }
 }
 
-fn aside(
+/// Sends one event after another. Returns how many runs there were.
+fn load(
     stop: &Arc<AtomicBool>,
     client: Client,
-    path: String,
+    connection: &Connection,
     allowed: &'static [u16],
 ) -> std::thread::JoinHandle<u32> {
-    let stop = Arc::clone(stop);
+    let (stop, path) = (Arc::clone(stop), connection.create_path());
     std::thread::spawn(move || {
-        let mut answered = 0;
+        let mut runs = 0;
         while !stop.load(Ordering::SeqCst) {
             let answer = client.json("POST", &path, &failed_test());
             assert!(allowed.contains(&answer.status), "{answer:?}");
-            answered += u32::from(answer.status != 503); // resting, it did not run
+            runs += u32::from(answer.status != 503); // an open circuit breaker runs nothing
         }
-        answered
-    })
-}
-
-/// What is held once no compiling child is left.
-fn settled(host: &TestHost) -> Held {
-    until("the children to end", 30, || {
-        let now = held(host);
-        (now.children == 0).then_some(now)
+        runs
     })
 }

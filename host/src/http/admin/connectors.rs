@@ -1,57 +1,51 @@
-//! `/api/v1/connectors`: what lies in the plugins folder and how it stands.
+//! `/api/v1/connectors`: the plugins folder and the status of each file.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::get;
-use serde_json::{Value, json};
+use axum::Json;
+use axum::extract::State;
 
-use crate::connector::ConnectorInfo;
+use crate::api::{Connector, ConnectorList, ConnectorStatus, Word};
+use crate::http::AppState;
+use crate::http::problem::Problem;
+use crate::plugins::{self, ConnectorInfo};
 
-use super::super::AppState;
-use super::super::problem::Problem;
-use super::json as answer;
+use super::Id;
 
-/// The connectors' routes.
-pub(super) fn routes() -> Router<Arc<AppState>> {
-    Router::new().route("/connectors", get(list)).route("/connectors/{name}", get(show))
+pub(in crate::http) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
+    let connectors = app.services.plugins.list().into_iter().map(connector).collect();
+    Json(ConnectorList { connectors })
 }
 
-async fn list(State(app): State<Arc<AppState>>) -> Response {
-    let all: Vec<_> = app.dispatch.registry().list().iter().map(shape).collect();
-    answer(StatusCode::OK, &json!({"connectors": all}))
-}
-
-async fn show(
+pub(in crate::http) async fn show(
     State(app): State<Arc<AppState>>,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
-    let all = app.dispatch.registry().list();
-    let found = all.iter().find(|connector| connector.name.as_str() == name);
-    let found = found.ok_or_else(|| Problem::not_found("connector"))?;
-    Ok(answer(StatusCode::OK, &shape(found)))
+    Id(name): Id,
+) -> Result<Json<Connector>, Problem> {
+    let all = app.services.plugins.list();
+    let found = all.into_iter().find(|connector| connector.name == name);
+    found.map(connector).map(Json).ok_or_else(|| Problem::not_found("connector"))
 }
 
-fn shape(connector: &ConnectorInfo) -> Value {
-    let manifest = connector.manifest.as_ref();
-    let offered = [("defects", connector.interfaces.defects), ("kpis", connector.interfaces.kpis)];
-    let interfaces: Vec<_> =
-        offered.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect();
-    json!({
-        "name": connector.name.as_str(),
-        "status": connector.status.as_str(),
-        "sha256": connector.sha256,
-        "version": manifest.map(|manifest| manifest.version.to_string()),
-        "title": manifest.map(|manifest| manifest.name.as_str()),
-        "summary": manifest.map(|manifest| manifest.summary.as_str()),
-        "homepage": manifest.and_then(|manifest| manifest.homepage.as_deref()),
-        "interfaces": interfaces,
-        "settings_schema": manifest.map(|manifest| &manifest.settings_schema),
-        "settle_s": manifest.map(|manifest| manifest.settle_s),
-        "error": connector.error,
-        "loaded_at": connector.loaded_at.map(|at| at.to_string()),
-    })
+fn connector(info: ConnectorInfo) -> Connector {
+    let manifest = info.manifest;
+    let exported = [("defects", info.interfaces.defects), ("kpis", info.interfaces.kpis)];
+    let interfaces = exported.into_iter().filter(|(_, is_exported)| *is_exported);
+    Connector {
+        name: info.name,
+        status: Word(match info.status {
+            plugins::ConnectorStatus::Ready => ConnectorStatus::Ready,
+            plugins::ConnectorStatus::Compiling => ConnectorStatus::Compiling,
+            plugins::ConnectorStatus::Broken => ConnectorStatus::Broken,
+        }),
+        sha256: info.sha256,
+        interfaces: interfaces.map(|(name, _)| name.to_owned()).collect(),
+        version: manifest.as_ref().map(|manifest| manifest.version.to_string()),
+        title: manifest.as_ref().map(|manifest| manifest.name.clone()),
+        summary: manifest.as_ref().map(|manifest| manifest.summary.clone()),
+        homepage: manifest.as_ref().and_then(|manifest| manifest.homepage.clone()),
+        index_delay_s: manifest.as_ref().map(|manifest| manifest.index_delay_s),
+        settings_schema: manifest.map(|manifest| manifest.settings_schema),
+        error: info.error,
+        loaded_at: info.loaded_at,
+    }
 }

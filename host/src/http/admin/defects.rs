@@ -1,130 +1,99 @@
-//! `/api/v1/defects`: where each failed test's defect stands, and what a person decides about it.
+//! `/api/v1/defects`: the state of each failed test's defect, and what a person decides about it.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::{get, post};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::Json;
+use axum::extract::State;
 use uuid::Uuid;
 
-use crate::domain::{Decision, Defect, DefectId, DefectRecord, DefectState};
+use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, ResolveDefect};
+use crate::domain::{self, ConnectionId, Decision, Defect, DefectId, is_web_address};
+use crate::http::AppState;
+use crate::http::problem::Problem;
 use crate::store::DefectFilter;
 
-use super::super::AppState;
-use super::super::problem::Problem;
-use super::events::cursor;
-use super::{
-    Body, ConnectionNames, Params, connection_id, connection_names, json as answer, page, page_size,
-};
+use super::{Body, Id, Params, connection_id, connection_names, page, page_size};
 
 /// Who decided, as the row remembers it: there is one admin token.
 const BY: &str = "admin";
 
-/// As long as a connector's may be.
-const KEY_BYTES_MAX: usize = 255;
-
-/// The defects' routes.
-pub(super) fn routes() -> Router<Arc<AppState>> {
-    Router::new()
-        .route("/defects", get(list))
-        .route("/defects/{id}", get(show))
-        .route("/defects/{id}/settle", post(settle))
-        .route("/defects/{id}/release", post(release))
-}
-
 type App = State<Arc<AppState>>;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    state: Option<String>,
-    connection: Option<String>,
-    cursor: Option<String>,
-    limit: Option<u32>,
-}
-
-/// One of `adopt` (a key, with `title` and `link` where known), `retry` and `give_up`.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Settle {
-    adopt: Option<String>,
-    title: Option<String>,
-    link: Option<String>,
-    retry: bool,
-    give_up: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-async fn list(State(app): App, Params(wanted): Params<Wanted>) -> Result<Response, Problem> {
-    let size = page_size(wanted.limit)?;
-    let connection =
-        wanted.connection.map(|name| connection_id(&app.dispatch, &name)).transpose()?;
+pub(in crate::http) async fn list(
+    State(app): App,
+    Params(query): Params<DefectQuery>,
+) -> Result<Json<DefectList>, Problem> {
+    let size = page_size(query.limit)?;
+    let connection = query.connection.map(|name| connection_id(&app, &name)).transpose()?;
     let filter = DefectFilter {
-        state: wanted.state.map(|word| state(&word)).transpose()?,
+        state: query.state.map(|state| state.0),
         connection,
-        before: wanted.cursor.map(|text| cursor(&text)).transpose()?.map(DefectId),
+        before: query.cursor.map(DefectId),
         limit: size + 1,
     };
-    let rows = app.dispatch.store().defects(&filter).await?;
-    let (defects, next) = page(rows, size, |record| record.id.to_string());
-    let names = connection_names(&app.dispatch);
-    let defects: Vec<_> = defects.iter().map(|defect| shape(defect, &names)).collect();
-    Ok(answer(StatusCode::OK, &json!({"defects": defects, "next": next})))
+    let (defects, next) = page(app.services.store.defects(&filter).await?, size, |it| it.id.0);
+    let names = connection_names(&app);
+    let name = |id: &ConnectionId| names.get(id).cloned();
+    let defects = defects.iter().map(|it| DefectRecord::new(it, name(&it.connection))).collect();
+    Ok(Json(DefectList { defects, next }))
 }
 
-async fn show(State(app): App, Path(id): Path<String>) -> Result<Response, Problem> {
-    let record = record(&app, &id).await?;
-    Ok(answer(StatusCode::OK, &shape(&record, &connection_names(&app.dispatch))))
-}
-
-async fn settle(
+pub(in crate::http) async fn show(
     State(app): App,
-    Path(id): Path<String>,
-    Body(how): Body<Settle>,
-) -> Result<Response, Problem> {
+    Id(id): Id,
+) -> Result<Json<DefectRecord>, Problem> {
     let record = record(&app, &id).await?;
-    let tracker = app
-        .dispatch
-        .connection(&record.connection.to_string())
-        .and_then(|connection| connection.grants.origins.first().map(ToString::to_string));
-    let decision = decision(how, tracker.as_deref())?;
+    Ok(answer(&app, &record))
+}
+
+pub(in crate::http) async fn resolve(
+    State(app): App,
+    Id(id): Id,
+    Body(body): Body<ResolveDefect>,
+) -> Result<Json<DefectRecord>, Problem> {
+    let record = record(&app, &id).await?;
+    let active = app.services.connections.active(record.connection);
+    let tracker = active.as_ref().and_then(|active| active.connection.grants.origins.first());
+    let decision = decision(body, tracker.map(ToString::to_string).as_deref())?;
     decide(&app, record.id, &decision).await
 }
 
-async fn release(
+pub(in crate::http) async fn release(
     State(app): App,
-    Path(id): Path<String>,
-    Body(Nothing {}): Body<Nothing>,
-) -> Result<Response, Problem> {
+    Id(id): Id,
+    Body(EmptyBody {}): Body<EmptyBody>,
+) -> Result<Json<DefectRecord>, Problem> {
     let record = record(&app, &id).await?;
     decide(&app, record.id, &Decision::Release).await
 }
 
-async fn decide(app: &AppState, id: DefectId, decision: &Decision) -> Result<Response, Problem> {
-    let decided = app.dispatch.decide(id, decision, BY).await?;
-    Ok(answer(StatusCode::OK, &shape(&decided, &connection_names(&app.dispatch))))
+async fn decide(
+    app: &AppState,
+    id: DefectId,
+    decision: &Decision,
+) -> Result<Json<DefectRecord>, Problem> {
+    let decided = app.services.defects.decide(id, decision, BY).await?;
+    Ok(answer(app, &decided))
 }
 
-async fn record(app: &AppState, id: &str) -> Result<DefectRecord, Problem> {
+async fn record(app: &AppState, id: &str) -> Result<domain::DefectRecord, Problem> {
     let missing = || Problem::not_found("defect");
     let id = DefectId(Uuid::parse_str(id).map_err(|_| missing())?);
-    app.dispatch.store().defect(id).await?.ok_or_else(missing)
+    app.services.store.defect(id).await?.ok_or_else(missing)
+}
+
+fn answer(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
+    let name = connection_names(app).remove(&record.connection);
+    Json(DefectRecord::new(record, name))
 }
 
 /// The one decision that a body names. A person who adopts by key alone gets the tracker's own
 /// address as link, since the host knows no other.
-fn decision(how: Settle, tracker: Option<&str>) -> Result<Decision, Problem> {
-    let key = how.adopt.as_deref().map(str::trim);
-    match (key, how.retry, how.give_up) {
-        (Some(key), false, false) if (1..=KEY_BYTES_MAX).contains(&key.len()) => {
-            let link = match (&how.link, tracker) {
+fn decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Problem> {
+    let key = body.adopt.as_deref().map(str::trim);
+    match (key, body.retry, body.give_up) {
+        (Some(key), false, false) if (1..=Defect::KEY_BYTES_MAX).contains(&key.len()) => {
+            let link = match (&body.link, tracker) {
                 (Some(link), _) => web_address(link)?,
                 (None, Some(tracker)) => tracker.to_owned(),
                 (None, None) => {
@@ -133,7 +102,7 @@ fn decision(how: Settle, tracker: Option<&str>) -> Result<Decision, Problem> {
                 }
             };
             Ok(Decision::Adopt(Defect {
-                title: how.title.unwrap_or_else(|| key.to_owned()),
+                title: body.title.unwrap_or_else(|| key.to_owned()),
                 link,
                 key: key.to_owned(),
                 status: None,
@@ -142,7 +111,7 @@ fn decision(how: Settle, tracker: Option<&str>) -> Result<Decision, Problem> {
             }))
         }
         (Some(_), false, false) => {
-            Err(Problem::bad_request(format!("a key has 1 to {KEY_BYTES_MAX} bytes")))
+            Err(Problem::bad_request(format!("a key has 1 to {} bytes", Defect::KEY_BYTES_MAX)))
         }
         (None, true, false) => Ok(Decision::Retry),
         (None, false, true) => Ok(Decision::GiveUp),
@@ -153,58 +122,11 @@ fn decision(how: Settle, tracker: Option<&str>) -> Result<Decision, Problem> {
 }
 
 fn web_address(text: &str) -> Result<String, Problem> {
-    let address = url::Url::parse(text).ok();
-    let address = address.filter(|url| matches!(url.scheme(), "http" | "https"));
-    address.map(String::from).ok_or_else(|| {
-        Problem::bad_request(format!("`link` must be an http or https address, found {text:?}"))
-    })
-}
-
-fn state(word: &str) -> Result<DefectState, Problem> {
-    DefectState::from_word(word).ok_or_else(|| {
-        let known = DefectState::ALL.map(DefectState::as_str).join(", ");
-        Problem::bad_request(format!("`state` is one of {known}, found {word:?}"))
-    })
-}
-
-fn shape(record: &DefectRecord, names: &ConnectionNames) -> Value {
-    let instant = |at: &jiff::Timestamp| at.to_string();
-    let decisions = record.decisions.iter();
-    let decisions =
-        decisions.map(|(at, by, what)| json!({"at": instant(at), "by": by, "what": what}));
-    json!({
-        "id": record.id.to_string(),
-        "connection": record.connection.to_string(),
-        "connection_name": names.get(&record.connection),
-        "test_execution_id": record.test.test_execution_id.to_string(),
-        "test_case_id": record.test.test_case_id.to_string(),
-        "variation_id": record.test.variation_id(),
-        "link_to_test_case_log": record.test.link,
-        "generation": record.generation,
-        "state": record.state.as_str(),
-        "marker": record.marker.as_str(),
-        "defect": record.defect.as_ref().map(defect),
-        "reason": record.reason,
-        "retry": record.retry,
-        "event": record.event.map(|id| id.to_string()),
-        "sent_at": record.sent_at.as_ref().map(instant),
-        "write_ended_at": record.write_ended_at.as_ref().map(instant),
-        "created_at": instant(&record.created_at),
-        "updated_at": instant(&record.updated_at),
-        "leased_until": record.leased_until.as_ref().map(instant),
-        "decisions": decisions.collect::<Vec<_>>(),
-    })
-}
-
-fn defect(defect: &Defect) -> Value {
-    json!({
-        "key": defect.key,
-        "title": defect.title,
-        "link": defect.link,
-        "status": defect.status,
-        "priority": defect.priority,
-        "description": defect.description,
-    })
+    if is_web_address(text) {
+        return Ok(text.to_owned());
+    }
+    let why = format!("`link` must be an http or https address, found {text:?}");
+    Err(Problem::bad_request(why))
 }
 
 #[cfg(test)]

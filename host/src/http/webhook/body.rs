@@ -1,6 +1,6 @@
-//! A webhook's body: read up to its limit, and Create Defect's JSON into a failed test.
+//! A webhook's body: reads it up to its limit, and parses Create Defect's JSON into a failed test.
 //!
-//! Every complaint names the member and what was found; nothing is guessed.
+//! Every error names the member and what was found; nothing is guessed.
 
 use std::time::Duration;
 
@@ -20,76 +20,81 @@ use crate::http::problem::Problem;
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Characters of a wrong value that a complaint repeats.
+/// Characters of a wrong value that an error repeats.
 const FOUND_MAX: usize = 60;
 
-/// What arrived of a body.
+/// What was read of a body.
 #[derive(Debug, Default)]
-pub(crate) struct Arrived {
+pub(crate) struct ReadBody {
     /// Its first bytes, up to the limit.
     pub(super) bytes: Bytes,
-    /// Why that is not all.
-    cut: Option<Cut>,
+    /// Why it is not complete.
+    truncation: Option<Truncation>,
 }
 
 #[derive(Debug)]
-enum Cut {
+enum Truncation {
     TooLarge,
     Broken(String),
 }
 
-/// Reads up to the limit; never fails, so that what did arrive can be recorded.
-pub(crate) async fn read(body: Body) -> Arrived {
+/// Reads up to the limit; never fails, so that an incomplete body can be recorded.
+pub(crate) async fn read(body: Body) -> ReadBody {
     let mut bytes = BytesMut::new();
-    let cut = match tokio::time::timeout(BODY_TIMEOUT, collect(body, &mut bytes)).await {
-        Ok(cut) => cut,
-        Err(_) => Some(Cut::Broken(format!("not whole after {} s", BODY_TIMEOUT.as_secs()))),
+    let truncation = match tokio::time::timeout(BODY_TIMEOUT, collect(body, &mut bytes)).await {
+        Ok(truncation) => truncation,
+        Err(_) => Some(Truncation::Broken(format!(
+            "it was not complete after {} s",
+            BODY_TIMEOUT.as_secs()
+        ))),
     };
-    Arrived { bytes: bytes.freeze(), cut }
+    ReadBody { bytes: bytes.freeze(), truncation }
 }
 
-async fn collect(mut body: Body, bytes: &mut BytesMut) -> Option<Cut> {
+async fn collect(mut body: Body, bytes: &mut BytesMut) -> Option<Truncation> {
     while let Some(frame) = body.frame().await {
         let frame = match frame {
             Ok(frame) => frame,
-            Err(error) => return Some(Cut::Broken(error.to_string())),
+            Err(error) => return Some(Truncation::Broken(error.to_string())),
         };
         let Ok(data) = frame.into_data() else { continue };
         let room = BODY_BYTES_MAX - bytes.len();
         bytes.extend_from_slice(&data.slice(..data.len().min(room)));
         if data.len() > room {
-            return Some(Cut::TooLarge);
+            return Some(Truncation::TooLarge);
         }
     }
     None
 }
 
-impl Arrived {
-    /// Whether the whole body is nothing, or an empty JSON object.
+impl ReadBody {
+    /// Whether the body is empty, or an empty JSON object.
     pub(super) fn is_empty(&self) -> bool {
-        let text = unmarked(&self.bytes);
+        let text = without_bom(&self.bytes);
         let empty_object =
             || serde_json::from_slice::<Map<String, Value>>(text).is_ok_and(|m| m.is_empty());
-        self.cut.is_none() && (text.trim_ascii().is_empty() || empty_object())
+        self.truncation.is_none() && (text.trim_ascii().is_empty() || empty_object())
     }
 
     /// The failed test that a Create Defect is about.
     pub(crate) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
-        match &self.cut {
-            Some(Cut::TooLarge) => return Err(Problem::too_large(BODY_BYTES_MAX / 1024)),
-            Some(Cut::Broken(why)) => {
-                return Err(Problem::bad_request(format!("the body did not arrive: {why}")));
+        match &self.truncation {
+            Some(Truncation::TooLarge) => {
+                return Err(Problem::payload_too_large(BODY_BYTES_MAX / 1024));
+            }
+            Some(Truncation::Broken(why)) => {
+                return Err(Problem::bad_request(format!("the body is not complete: {why}")));
             }
             None => {}
         }
         if let Some(found) = other_content_type(headers) {
-            return Err(Problem::content_type(&found));
+            return Err(Problem::unsupported_media_type(&found));
         }
         failed_test(&self.bytes).map_err(Problem::bad_request)
     }
 }
 
-/// The content type, where it names anything but JSON; a missing one is taken for JSON.
+/// The content type, where it is not JSON; a missing one counts as JSON.
 fn other_content_type(headers: &HeaderMap) -> Option<String> {
     let given = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
     let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -98,14 +103,14 @@ fn other_content_type(headers: &HeaderMap) -> Option<String> {
     (!is_json).then_some(given)
 }
 
-/// .NET clients may start a text with a byte order mark.
-fn unmarked(bytes: &[u8]) -> &[u8] {
+/// .NET clients may begin a text with a byte order mark.
+fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 fn failed_test(bytes: &[u8]) -> Result<FailedTest, String> {
-    let body: Value = serde_json::from_slice(unmarked(bytes))
-        .map_err(|error| format!("the body is no JSON: {error}"))?;
+    let body: Value = serde_json::from_slice(without_bom(bytes))
+        .map_err(|error| format!("the body is not JSON: {error}"))?;
     let Value::Object(members) = body else {
         return Err(format!("the body must be a JSON object, found {}", found(&body)));
     };
@@ -162,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_missing_null_or_empty_is_one_failed_test() {
+    fn a_missing_null_or_empty_variation_is_the_same_failed_test() {
         let plain = parsed(|_| {}).unwrap();
         assert_eq!(parsed(|b| b["variationId"] = Value::Null).unwrap(), plain);
         assert_eq!(parsed(|b| b["variationId"] = json!("")).unwrap(), plain);
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_names_the_member_and_what_was_found() {
+    fn an_error_names_the_member_and_what_was_found() {
         for (name, value, words) in [
             ("testExecutionId", json!(7), "the number 7"),
             ("testExecutionId", Value::Null, "null"),
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn json_by_any_name_is_taken_and_nothing_else() {
+    fn every_json_media_type_is_accepted_and_no_other() {
         let other = |kind: &str| {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]);
             other_content_type(&headers).is_some()
@@ -207,11 +212,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_kept_up_to_its_limit() {
+    async fn a_body_is_read_up_to_its_limit() {
         let fits = read(Body::from(vec![b' '; BODY_BYTES_MAX])).await;
-        assert!(fits.cut.is_none() && fits.is_empty());
+        assert!(fits.truncation.is_none() && fits.is_empty());
         let over = read(Body::from(vec![b' '; BODY_BYTES_MAX + 1])).await;
         assert_eq!(over.bytes.len(), BODY_BYTES_MAX);
-        assert_eq!(over.failed_test(&HeaderMap::new()).unwrap_err(), Problem::too_large(64));
+        assert_eq!(
+            over.failed_test(&HeaderMap::new()).unwrap_err(),
+            Problem::payload_too_large(64)
+        );
     }
 }

@@ -1,21 +1,21 @@
-//! The last known counts of each project, for when the tracker is down.
+//! The last counts of each project, for the time when the tracker is down.
 //!
-//! Never grows past a hundred projects a connection: the oldest go.
+//! Never stores more than 100 projects for each connection: the oldest counts are deleted.
 
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::columns::{CountsJson, from_json, time, to_json};
 use crate::domain::ConnectionId;
-use crate::store::{KnownCounts, StoreError};
+use crate::store::{CachedCounts, StoreError};
 
-const PROJECTS: u32 = 100;
+const PROJECTS_MAX: u32 = 100;
 
-/// Remembers counts, unless newer ones are known.
+/// Stores counts, unless newer ones are stored.
 pub(super) async fn record(
     db: &mut SqliteConnection,
     id: ConnectionId,
-    project: &str,
-    known: KnownCounts,
+    project: String,
+    cached: CachedCounts,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO counts (connection_id, project, counts, counted_at) VALUES (?, ?, ?, ?)
@@ -24,9 +24,9 @@ pub(super) async fn record(
              WHERE excluded.counted_at >= counted_at",
     )
     .bind(id.to_string())
-    .bind(project)
-    .bind(to_json(&CountsJson::from(known.counts))?)
-    .bind(known.counted_at.as_millisecond())
+    .bind(&project)
+    .bind(to_json(&CountsJson::from(cached.counts))?)
+    .bind(cached.counted_at.as_millisecond())
     .execute(&mut *db)
     .await?;
     sqlx::query(
@@ -35,18 +35,18 @@ pub(super) async fn record(
              ORDER BY counted_at DESC, rowid DESC LIMIT -1 OFFSET ?2)",
     )
     .bind(id.to_string())
-    .bind(PROJECTS)
+    .bind(PROJECTS_MAX)
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// The last known counts of one project.
-pub(super) async fn known(
+/// The stored counts of one project.
+pub(super) async fn get(
     pool: &SqlitePool,
     id: ConnectionId,
     project: &str,
-) -> Result<Option<KnownCounts>, StoreError> {
+) -> Result<Option<CachedCounts>, StoreError> {
     let row: Option<(String, i64)> = sqlx::query_as(
         "SELECT counts, counted_at FROM counts WHERE connection_id = ? AND project = ?",
     )
@@ -55,6 +55,6 @@ pub(super) async fn known(
     .fetch_optional(pool)
     .await?;
     let Some((counts, counted_at)) = row else { return Ok(None) };
-    let counts = from_json::<CountsJson>(&counts)?.into();
-    Ok(Some(KnownCounts { counts, counted_at: time(counted_at)? }))
+    let counts = from_json::<CountsJson>(&counts, "the counts of a project")?.into();
+    Ok(Some(CachedCounts { counts, counted_at: time(counted_at)? }))
 }

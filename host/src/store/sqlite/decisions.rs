@@ -1,21 +1,22 @@
-//! What a person decides about a defect: adopt, retry, give up, release; recorded with who and when.
+//! A person's decision about a defect: adopt, retry, give up, release.
 //!
-//! Never moves a row that a run holds, and fences out every run that held it before.
+//! Never moves a row that a run holds. Each decision raises the fence, so no earlier run can move
+//! the row afterwards.
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
 use super::columns::{DefectJson, time, to_json};
-use super::records::{self, Row};
+use super::defect_records::{self, Row};
 use crate::domain::{Decision, DefectId, DefectRecord};
 use crate::store::StoreError;
 
-/// Does it, and returns the row as it stands then.
+/// Carries out a decision, records it, and returns the row.
 pub(super) async fn decide(
     db: &mut SqliteConnection,
     id: DefectId,
-    decision: &Decision,
-    by: &str,
+    decision: Decision,
+    by: String,
     now: Timestamp,
 ) -> Result<DefectRecord, StoreError> {
     let row: Option<Row> = sqlx::query_as("SELECT * FROM defects WHERE id = ?")
@@ -23,27 +24,29 @@ pub(super) async fn decide(
         .fetch_optional(&mut *db)
         .await?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
-    allowed(&row, decision, now)?;
-    apply(db, &row, decision, by, now).await?;
-    sqlx::query("INSERT INTO decisions (defect_id, at, who, what) VALUES (?, ?, ?, ?)")
+    check_allowed(&row, &decision, now)?;
+    apply(db, &row, &decision, &by, now).await?;
+    sqlx::query("INSERT INTO decisions (defect_id, at, who, decision) VALUES (?, ?, ?, ?)")
         .bind(&row.id)
         .bind(now.as_millisecond())
         .bind(by)
         .bind(decision.as_str())
         .execute(&mut *db)
         .await?;
-    records::one(db, id).await?.ok_or(StoreError::NotFound("defect"))
+    defect_records::get(db, id).await?.ok_or(StoreError::NotFound("defect"))
 }
 
-fn allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
-    if row.closed {
-        return conflict("it was released already; the next click makes another defect".to_owned());
+fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
+    if row.released {
+        return conflict(
+            "this defect is already released; the next request creates another defect".to_owned(),
+        );
     }
     if let Some(until) = row.lease_until.filter(|until| *until > now.as_millisecond()) {
         let until = time(until)?;
-        return conflict(format!("a run holds it until {until}; decide when the run has ended"));
+        return conflict(format!("a run holds this defect until {until}; try again after that"));
     }
-    // A write whose runner is gone is in doubt, whether or not a sweep has said so yet.
+    // A row in `sent` without a lease is in doubt, even if the sweep has not moved it yet.
     let fits = match decision {
         Decision::Adopt(_) | Decision::Retry | Decision::GiveUp => {
             matches!(row.state.as_str(), "in-doubt" | "sent")
@@ -54,13 +57,13 @@ fn allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreEr
         return Ok(());
     }
     let needs = match decision {
-        Decision::Release => "created or failed: settle it with adopt, retry or give-up first",
+        Decision::Release => "created or failed: resolve it with adopt, retry or give-up first",
         _ => "in doubt: only a defect in doubt can be adopted, retried or given up",
     };
     conflict(format!(
-        "`{}` needs a defect that is {needs}; this one is {}",
-        decision.as_str(),
-        row.state
+        "this defect is {}; `{}` needs one that is {needs}",
+        row.state,
+        decision.as_str()
     ))
 }
 
@@ -97,7 +100,7 @@ async fn apply(
         .bind(now.as_millisecond())
         .bind(format!("given up by {by}")),
         Decision::Release => sqlx::query(
-            "UPDATE defects SET closed = 1, lease_until = NULL, fence = fence + 1, updated_at = ?2
+            "UPDATE defects SET released = 1, lease_until = NULL, fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
         )
         .bind(&row.id)

@@ -1,21 +1,24 @@
-//! Events and the runs beside them, written lazily and forgotten in small steps.
+//! Events and their runs: written lazily, deleted in small steps.
 //!
-//! Never in the way of a click: what is lost here is history, not a defect.
+//! Never delays a request for long. A power cut may lose a part of the history, never a defect.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use super::columns::{ReceivedJson, RunJson, from_json, signed, time, to_json, uuid, word};
-use crate::domain::{ConnectionId, DefectId, Event, EventId, EventKind, Outcome, RunReport};
+use super::columns::{ReceivedJson, from_json, from_row, known_word, signed, time, to_json, uuid};
+use super::errors::Unreadable;
+use super::run_json::RunJson;
+use crate::domain::{
+    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport, Words as _,
+};
 use crate::store::{EventFilter, Retention, StoreError};
 
-/// Events that one step of the pruning deletes at most, so that no click waits for long.
-const PRUNED_AT_ONCE: u32 = 500;
+/// Maximum number of events that one operation deletes, so that no request waits for long.
+const DELETES_MAX: u32 = 500;
 
-/// Keeps an event, or the newer state of one that is kept already.
+/// Stores an event, or the newer state of a stored one.
 pub(super) async fn record(db: &mut SqliteConnection, event: Event) -> Result<(), StoreError> {
-    remember_outcome(db, &event).await?;
+    update_connection(db, &event).await?;
     sqlx::query(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
              request, defect_id)
@@ -31,7 +34,7 @@ pub(super) async fn record(db: &mut SqliteConnection, event: Event) -> Result<()
     .bind(event.received_at.as_millisecond())
     .bind(signed(event.ms))
     .bind(event.status)
-    .bind(event.outcome.code)
+    .bind(event.outcome.code.as_str())
     .bind(event.outcome.detail)
     .bind(to_json(&ReceivedJson::from(event.request))?)
     .bind(event.defect.map(|id| id.to_string()))
@@ -40,13 +43,11 @@ pub(super) async fn record(db: &mut SqliteConnection, event: Event) -> Result<()
     Ok(())
 }
 
-/// A connection's last success or error.
-async fn remember_outcome(db: &mut SqliteConnection, event: &Event) -> Result<(), StoreError> {
+/// Stores an event as its connection's last success or last error.
+async fn update_connection(db: &mut SqliteConnection, event: &Event) -> Result<(), StoreError> {
     let Some(connection) = event.connection else { return Ok(()) };
     let at = event.received_at.as_millisecond();
-    let success = ["created", "repeated", "adopted", "counted", "cached"]
-        .contains(&event.outcome.code.as_str());
-    if success {
+    if event.outcome.code.is_success() {
         sqlx::query(
             "UPDATE connections SET last_success_at = MAX(COALESCE(last_success_at, ?2), ?2)
              WHERE id = ?1",
@@ -57,10 +58,11 @@ async fn remember_outcome(db: &mut SqliteConnection, event: &Event) -> Result<()
         .await?;
         return Ok(());
     }
-    let asked = matches!(event.kind, EventKind::CreateDefect | EventKind::Kpis | EventKind::Check);
-    if asked && event.status.is_some_and(|status| status >= 400) {
-        let words = &event.outcome;
-        let detail = if words.detail.is_empty() { &words.code } else { &words.detail };
+    let is_request =
+        matches!(event.kind, EventKind::CreateDefect | EventKind::Kpis | EventKind::Check);
+    if is_request && event.status.is_some_and(|status| status >= 400) {
+        let Outcome { code, detail } = &event.outcome;
+        let detail = if detail.is_empty() { code.as_str() } else { detail };
         sqlx::query(
             "UPDATE connections SET last_error_at = ?2, last_error = ?3
              WHERE id = ?1 AND COALESCE(last_error_at, ?2) <= ?2",
@@ -74,7 +76,7 @@ async fn remember_outcome(db: &mut SqliteConnection, event: &Event) -> Result<()
     Ok(())
 }
 
-/// Keeps a run beside its event, which may be recorded later.
+/// Stores a run of an event; the event itself may be stored later.
 pub(super) async fn record_run(
     db: &mut SqliteConnection,
     event: EventId,
@@ -91,12 +93,39 @@ pub(super) async fn record_run(
     Ok(())
 }
 
-/// Events, newest first.
+/// Events, newest first. An event that cannot be read is logged and left out: one row must not
+/// make the whole history unreadable.
 pub(super) async fn list(
     pool: &SqlitePool,
     filter: &EventFilter,
 ) -> Result<Vec<Event>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let mut events = Vec::new();
+    let mut before = filter.before.map(|id| id.to_string());
+    loop {
+        let missing = limit - events.len();
+        let rows = page(pool, filter, before.as_deref(), missing).await?;
+        let is_last = rows.len() < missing;
+        before = rows.last().map(|row| row.id.clone());
+        for row in rows {
+            match row.event() {
+                Ok(event) => events.push(event),
+                Err(error) => tracing::warn!(%error, "an event is left out of the list"),
+            }
+        }
+        if is_last || events.len() >= limit {
+            return Ok(events);
+        }
+    }
+}
+
+async fn page(
+    pool: &SqlitePool,
+    filter: &EventFilter,
+    before: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Row>, StoreError> {
+    let rows = sqlx::query_as(
         "SELECT * FROM events
          WHERE (?1 IS NULL OR received_at >= ?1) AND (?2 IS NULL OR received_at < ?2)
            AND (?3 IS NULL OR connection_id = ?3) AND (?4 IS NULL OR kind = ?4)
@@ -107,16 +136,16 @@ pub(super) async fn list(
     .bind(filter.until.map(Timestamp::as_millisecond))
     .bind(filter.connection.map(|id| id.to_string()))
     .bind(filter.kind.map(EventKind::as_str))
-    .bind(filter.outcome.as_deref())
-    .bind(filter.before.map(|id| id.to_string()))
-    .bind(filter.limit)
+    .bind(filter.outcome.map(OutcomeCode::as_str))
+    .bind(before)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(Row::event).collect()
+    Ok(rows)
 }
 
 /// One event with its runs.
-pub(super) async fn one(
+pub(super) async fn get(
     pool: &SqlitePool,
     id: EventId,
 ) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
@@ -130,64 +159,73 @@ pub(super) async fn one(
             .bind(id.to_string())
             .fetch_all(pool)
             .await?;
-    let runs = reports.iter().map(|json| from_json::<RunJson>(json)?.try_into());
-    Ok(Some((row.event()?, runs.collect::<Result<_, _>>()?)))
+    let runs = reports.iter().map(|json| from_json::<RunJson>(json, "its report")?.try_into());
+    let runs: Result<Vec<RunReport>, Unreadable> = runs.collect();
+    let runs = runs.map_err(|unreadable| unreadable.in_row("run of event", id))?;
+    Ok(Some((row.event()?, runs)))
 }
 
-/// The newest events that are too many: of all, and of those that reached no connection. Found by
-/// reading, so that no click waits while a long history is counted.
-pub(super) async fn too_many(
+/// What the retention deletes.
+#[derive(Debug, Clone)]
+pub(super) struct Excess {
+    received_before: Timestamp,
+    /// This event and all older ones.
+    up_to: Option<String>,
+    /// Of the requests that reached no connection, this one and all older ones.
+    no_connection_up_to: Option<String>,
+}
+
+/// Finds what the retention deletes. It only reads: counting a long history delays no write.
+pub(super) async fn find_excess(
     pool: &SqlitePool,
     retention: Retention,
-) -> Result<(Option<String>, Option<String>), StoreError> {
-    let of_all = sqlx::query_scalar("SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?")
+) -> Result<Excess, StoreError> {
+    let up_to = sqlx::query_scalar("SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?")
         .bind(signed(retention.events_max))
         .fetch_optional(pool)
         .await?;
-    let of_nobody = sqlx::query_scalar(
+    let no_connection_up_to = sqlx::query_scalar(
         "SELECT id FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
     )
     .bind(EventKind::NoConnection.as_str())
     .bind(signed(retention.no_connection_max))
     .fetch_optional(pool)
     .await?;
-    Ok((of_all, of_nobody))
+    Ok(Excess { received_before: retention.events_since, up_to, no_connection_up_to })
 }
 
-/// Forgets a few of what the retention lets go, from those that are [`too_many`] down; false: nothing is
-/// left to forget.
-pub(super) async fn prune_some(
+/// Deletes some of the excess; false: no event is left to delete.
+pub(super) async fn delete_some(
     db: &mut SqliteConnection,
-    since: Timestamp,
-    (of_all, of_nobody): &(Option<String>, Option<String>),
+    excess: Excess,
 ) -> Result<bool, StoreError> {
-    let gone = sqlx::query(
+    let received_before = excess.received_before.as_millisecond();
+    let deleted = sqlx::query(
         "DELETE FROM events WHERE id IN (
              SELECT id FROM events WHERE received_at < ?1
              UNION ALL SELECT id FROM events WHERE id <= ?2
              UNION ALL SELECT id FROM events WHERE kind = ?4 AND id <= ?3
              LIMIT ?5)",
     )
-    .bind(since.as_millisecond())
-    .bind(of_all)
-    .bind(of_nobody)
+    .bind(received_before)
+    .bind(excess.up_to)
+    .bind(excess.no_connection_up_to)
     .bind(EventKind::NoConnection.as_str())
-    .bind(PRUNED_AT_ONCE)
+    .bind(DELETES_MAX)
     .execute(&mut *db)
     .await?;
-    // A run whose event was never kept goes with the events of its time; ids grow with time.
+    // Runs whose event was dropped: ids grow with time, so older than every event is old enough.
     sqlx::query("DELETE FROM runs WHERE event_id < (SELECT MIN(id) FROM events)")
         .execute(&mut *db)
         .await?;
-    // A token that ended before the oldest event is of no use to anybody.
+    // Tokens that expired before the oldest event.
     sqlx::query("DELETE FROM tokens WHERE expires_at < ?")
-        .bind(since.as_millisecond())
+        .bind(received_before)
         .execute(db)
         .await?;
-    Ok(gone.rows_affected() > 0)
+    Ok(deleted.rows_affected() > 0)
 }
 
-#[derive(FromRow)]
 struct Row {
     id: String,
     connection_id: Option<String>,
@@ -201,17 +239,38 @@ struct Row {
     defect_id: Option<String>,
 }
 
+from_row!(Row {
+    id,
+    connection_id,
+    kind,
+    received_at,
+    ms,
+    status,
+    outcome,
+    detail,
+    request,
+    defect_id,
+});
+
 impl Row {
     fn event(self) -> Result<Event, StoreError> {
+        let id = self.id.clone();
+        self.read_event().map_err(|unreadable| unreadable.in_row("event", id))
+    }
+
+    fn read_event(self) -> Result<Event, Unreadable> {
         Ok(Event {
             id: EventId(uuid(&self.id)?),
             connection: self.connection_id.as_deref().map(uuid).transpose()?.map(ConnectionId),
-            kind: word(EventKind::from_word(&self.kind), "an event's kind")?,
+            kind: known_word(&self.kind, "its kind")?,
             received_at: time(self.received_at)?,
             ms: u64::try_from(self.ms).unwrap_or_default(),
             status: self.status,
-            outcome: Outcome { code: self.outcome, detail: self.detail },
-            request: from_json::<ReceivedJson>(&self.request)?.into(),
+            outcome: Outcome {
+                code: known_word(&self.outcome, "its outcome")?,
+                detail: self.detail,
+            },
+            request: from_json::<ReceivedJson>(&self.request, "its request")?.into(),
             defect: self.defect_id.as_deref().map(uuid).transpose()?.map(DefectId),
         })
     }

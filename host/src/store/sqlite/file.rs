@@ -1,91 +1,144 @@
-//! Opening the database file: its rights, its schema, its key; and what to say when it cannot be.
+//! Opens the database file: its permissions, its schema, its key.
 //!
-//! Never changes a file that a newer Jackfield wrote, nor one that was sealed with another key.
+//! A file that is refused is left unchanged: it is damaged, a newer Jackfield wrote it, or its
+//! secrets were sealed with another key.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
 };
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
 
+use super::errors::{cannot_migrate, cannot_open};
 use crate::secret::{Sealed, Sealer, Secret};
-use crate::store::StoreError;
+use crate::store::{DatabaseError, StoreError};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-/// What a write waits for another process (a backup, a command of the CLI).
-const BUSY: Duration = Duration::from_secs(5);
-const READERS: u32 = 4;
-/// Names the word that is sealed beside the secrets, by which a wrong key is known.
+/// Number, name and SQL of each change of the schema. One that was released never changes.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "start", include_str!("../../../migrations/sqlite/0001_start.sql")),
+    (
+        2,
+        "rename columns and outcomes",
+        include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
+    ),
+];
+/// How long a statement waits for another process, such as a backup or a CLI command.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const READERS_MAX: u32 = 4;
+/// Names a text that is sealed beside the secrets. Whether it opens shows whether a key is right.
 pub(super) const KEY_CHECK: &str = "key-check";
 
-/// How every connection to the file is made.
+/// The options of every connection that writes to the file.
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .foreign_keys(true)
-        .busy_timeout(BUSY)
+        .busy_timeout(BUSY_TIMEOUT)
         .pragma("wal_autocheckpoint", "1000")
         .pragma("journal_size_limit", "67108864")
         .disable_statement_logging()
 }
 
-/// The writing connection of a file that is there (or made now), up to date and of this key.
+/// Opens the file, or creates it, for writing; brings its schema up to date and checks its key.
 pub(super) async fn open(path: &Path, sealer: &Sealer) -> Result<SqliteConnection, StoreError> {
-    private(path)?;
-    let mut connection = options(path).connect().await.map_err(|error| unusable(path, &error))?;
+    make_private(path)?;
+    let failed = |error| cannot_open(path, error);
+    let mut connection = options(path).connect().await.map_err(failed)?;
     match prepare(path, &mut connection, sealer).await {
         Ok(()) => Ok(connection),
         Err(error) => {
-            // Whatever is refused is left as it was, without a log beside it.
+            // Removes the write-ahead log, so that no new file stays beside a refused one.
             let _ = connection.close().await;
             Err(error)
         }
     }
 }
 
+/// The changes of the schema. Not by sqlx's macro, which builds SQLite a second time, for the compiler.
+pub(super) fn migrator() -> Migrator {
+    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+}
+
+/// Only the owner may read the file. SQLite gives the files beside it the same permissions.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    opened.and_then(|file| file.set_permissions(Permissions::from_mode(0o600))).map_err(|error| {
+        let failure = format!("the database {} cannot be written", path.display());
+        let fix = "check that its folder exists and belongs to the user that runs Jackfield";
+        DatabaseError::new(failure, error, Some(fix)).into()
+    })
+}
+
+/// One transaction: the migrations are kept only if the file passes every check.
 async fn prepare(
     path: &Path,
     connection: &mut SqliteConnection,
     sealer: &Sealer,
 ) -> Result<(), StoreError> {
-    MIGRATIONS.run(&mut *connection).await.map_err(|error| not_migrated(path, error))?;
-    check_key(path, connection, sealer).await?;
-    check_pages(path, connection).await
+    let failed = |error| cannot_open(path, error);
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    migrator().run(&mut *transaction).await.map_err(|error| cannot_migrate(path, error))?;
+    check_key(path, &mut transaction, sealer).await?;
+    check_pages(path, &mut transaction).await?;
+    transaction.commit().await.map_err(failed)
 }
 
-/// A failure of the running store, with what mends it.
-pub(super) fn told(error: &sqlx::Error) -> String {
-    match primary_code(error) {
-        Some(8 | 10 | 13 | 14) => {
-            format!("{error}; see to the free space and the rights of the data folder")
-        }
-        _ => error.to_string(),
-    }
+/// The first start seals a text; every later start must be able to open it.
+async fn check_key(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    sealer: &Sealer,
+) -> Result<(), StoreError> {
+    let failed = |error| cannot_open(path, error);
+    let Some(sealed) = read_key_check(connection).await.map_err(failed)? else {
+        let sealed = sealer
+            .seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()))
+            .map_err(|error| DatabaseError::new("the key cannot seal the secrets", error, None))?;
+        sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?)")
+            .bind(KEY_CHECK)
+            .bind(sealed.0)
+            .execute(connection)
+            .await
+            .map_err(failed)?;
+        return Ok(());
+    };
+    sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).map(drop).map_err(|_| {
+        StoreError::Unusable(format!(
+            "the secrets in {} were sealed with another key: give back the key of the last \
+             `secrets rotate`, or the key of the first start if there was no rotation",
+            path.display()
+        ))
+    })
 }
 
-/// SQLite's primary result code: the low byte.
-fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let sqlx::Error::Database(cause) = error else { return None };
-    Some(cause.code()?.parse::<u32>().ok()? & 0xff)
+async fn read_key_check(connection: &mut SqliteConnection) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
+        .bind(KEY_CHECK)
+        .fetch_optional(connection)
+        .await
 }
 
-/// What decides about defects must be whole before anybody relies on it; history is not worth the time.
+/// Checks the tables that decide about defects. The history may be large and is not checked.
 async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
     for table in ["connections", "tokens", "secrets", "defects", "decisions"] {
         let found: String = sqlx::query_scalar("SELECT quick_check FROM pragma_quick_check(?)")
             .bind(table)
             .fetch_one(&mut *connection)
             .await
-            .map_err(|error| unusable(path, &error))?;
+            .map_err(|error| cannot_open(path, error))?;
         if found != "ok" {
             return Err(StoreError::Unusable(format!(
-                "{} is damaged in its table `{table}`: restore the data folder from a backup ({})",
+                "the database {} is damaged in its table `{table}` ({}); restore the data folder \
+                 from a backup",
                 path.display(),
                 found.lines().next().unwrap_or_default()
             )));
@@ -97,115 +150,35 @@ async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(
 /// A few connections that can only read.
 pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
     SqlitePoolOptions::new()
-        .max_connections(READERS)
-        // A file does not hang up.
+        .max_connections(READERS_MAX)
+        // A connection to a file does not break while it is idle.
         .test_before_acquire(false)
         .connect_with(
             SqliteConnectOptions::new()
                 .filename(path)
                 .read_only(true)
-                .busy_timeout(BUSY)
-                // They look up single rows: half a MiB of pages is plenty.
+                .busy_timeout(BUSY_TIMEOUT)
+                // Readers look up single rows: 512 KiB of pages is enough.
                 .pragma("cache_size", "-512")
                 .disable_statement_logging(),
         )
         .await
-        .map_err(|error| unusable(path, &error))
-}
-
-/// Only its owner may read the file; SQLite gives the files beside it the same rights.
-fn private(path: &Path) -> Result<(), StoreError> {
-    let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    made.and_then(|file| file.set_permissions(Permissions::from_mode(0o600))).map_err(|error| {
-        StoreError::Unusable(format!(
-            "the database {} cannot be written: {error}; make its folder exist and belong to the \
-             user that runs Jackfield",
-            path.display()
-        ))
-    })
-}
-
-fn unusable(path: &Path, error: &sqlx::Error) -> StoreError {
-    let path = path.display();
-    StoreError::Unusable(match primary_code(error) {
-        Some(11 | 26) => format!(
-            "{path} is damaged or no database: restore the data folder from a backup ({error})"
-        ),
-        Some(8 | 10 | 13 | 14) => format!(
-            "the database {path} cannot be written: see to the rights and the free space of its \
-             folder ({error})"
-        ),
-        Some(5) => format!("the database {path} is held by another process: end it ({error})"),
-        _ => format!("the database {path} cannot be opened: {error}"),
-    })
-}
-
-fn not_migrated(path: &Path, error: MigrateError) -> StoreError {
-    let path = path.display();
-    match error {
-        MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
-            "the database {path} was written by a newer Jackfield (its schema is {version}); run \
-             that version, or restore a backup from before"
-        )),
-        MigrateError::VersionMismatch(version) => StoreError::Unusable(format!(
-            "the database {path} has another schema {version} than this Jackfield; restore a \
-             backup of the data folder"
-        )),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            unusable(Path::new(&path.to_string()), &error)
-        }
-        other => StoreError::Unusable(format!("the database {path} cannot be migrated: {other}")),
-    }
-}
-
-/// The first start seals a word; every later one must be able to open it.
-async fn check_key(
-    path: &Path,
-    connection: &mut SqliteConnection,
-    sealer: &Sealer,
-) -> Result<(), StoreError> {
-    let kept = sealed_word(connection).await.map_err(|error| unusable(path, &error))?;
-    let Some(kept) = kept else {
-        let sealed = sealer
-            .seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()))
-            .map_err(|error| StoreError::Unusable(error.to_string()))?;
-        sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?)")
-            .bind(KEY_CHECK)
-            .bind(sealed.0)
-            .execute(connection)
-            .await
-            .map_err(|error| unusable(path, &error))?;
-        return Ok(());
-    };
-    sealer.open_sealed(KEY_CHECK, &Sealed(kept)).map(drop).map_err(|_| {
-        StoreError::Unusable(format!(
-            "the secrets in {} were sealed with another key: give back the key of the last \
-             `secrets rotate`, or else the one of the first start",
-            path.display()
-        ))
-    })
-}
-
-async fn sealed_word(connection: &mut SqliteConnection) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
-        .bind(KEY_CHECK)
-        .fetch_optional(connection)
-        .await
+        .map_err(|error| cannot_open(path, error))
 }
 
 /// Whether this is the key of an existing file.
 pub(super) async fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
-    let failed = |error: sqlx::Error| unusable(path, &error);
+    let failed = |error| cannot_open(path, error);
     let mut connection = options(path).connect().await.map_err(failed)?;
-    let kept = sealed_word(&mut connection).await;
+    let sealed = read_key_check(&mut connection).await;
     let _ = connection.close().await;
-    Ok(kept
+    Ok(sealed
         .map_err(failed)?
-        .is_some_and(|kept| sealer.open_sealed(KEY_CHECK, &Sealed(kept)).is_ok()))
+        .is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
 }
 
-/// The smallest write there is, to learn whether one succeeds.
-pub(super) async fn touch(db: &mut SqliteConnection) -> Result<(), StoreError> {
+/// The smallest write, which shows whether a write succeeds.
+pub(super) async fn test_write(db: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO meta (name, value) VALUES ('ready', x'00')
          ON CONFLICT (name) DO UPDATE SET value = CASE value WHEN x'00' THEN x'01' ELSE x'00' END",

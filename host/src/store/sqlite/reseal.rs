@@ -1,16 +1,16 @@
 //! Seals every secret of a database with another key.
 //!
-//! All in one transaction: at any instant the whole file belongs to one key. What was sealed with the
-//! old key is overwritten, also in the log.
+//! One transaction does it, so the file never contains secrets of both keys. The secrets that the
+//! old key sealed are overwritten, also in the write-ahead log.
 
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::file::KEY_CHECK;
 use crate::secret::{Sealed, Sealer, Secret, SecretError};
-use crate::store::StoreError;
+use crate::store::{DatabaseError, StoreError};
 
-/// Returns how many secrets there are.
+/// Returns the number of secrets.
 pub(super) async fn reseal(
     mut connection: SqliteConnection,
     old: &Sealer,
@@ -28,7 +28,7 @@ pub(super) async fn reseal(
         let place = Sealer::place(connection_id, name);
         let opened = old.open_sealed(&place, &Sealed(sealed.clone()));
         let sealed = opened.and_then(|secret| new.seal(&place, &secret));
-        let sealed = sealed.map_err(|error| failed(&place, &error))?;
+        let sealed = sealed.map_err(|error| not_resealed(&place, error))?;
         sqlx::query("UPDATE secrets SET sealed = ? WHERE connection_id = ? AND name = ?")
             .bind(sealed.0)
             .bind(connection_id)
@@ -36,9 +36,9 @@ pub(super) async fn reseal(
             .execute(&mut *transaction)
             .await?;
     }
-    let word = new.seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()));
+    let key_check = new.seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()));
     sqlx::query("UPDATE meta SET value = ? WHERE name = ?")
-        .bind(word.map_err(|error| failed(KEY_CHECK, &error))?.0)
+        .bind(key_check.map_err(|error| not_resealed(KEY_CHECK, error))?.0)
         .bind(KEY_CHECK)
         .execute(&mut *transaction)
         .await?;
@@ -48,6 +48,7 @@ pub(super) async fn reseal(
     Ok(secrets.len())
 }
 
-fn failed(place: &str, error: &SecretError) -> StoreError {
-    StoreError::Unusable(format!("{place}: {error}; nothing was changed"))
+fn not_resealed(place: &str, error: SecretError) -> StoreError {
+    let failure = format!("the secret {place} cannot be sealed with the new key");
+    DatabaseError::new(failure, error, Some("nothing was changed")).into()
 }

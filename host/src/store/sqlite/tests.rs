@@ -1,10 +1,11 @@
-//! The rules of the SQLite store, on files of their own, with instants set by hand.
+//! Tests of the SQLite store. Each test has its own file and passes every instant itself.
 
 mod file;
 mod history;
+mod migration;
 mod model;
 mod rules;
-mod writing;
+mod writer;
 
 use std::path::Path;
 
@@ -14,8 +15,8 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::domain::{
-    Claimed, Connection, ConnectionId, Defect, EventId, FailedTest, Grants, Lease, Origin,
-    RunnerId, SecretGrant, SecretPlace,
+    Claimed, Connection, ConnectionId, ConnectionRecord, Defect, EventId, FailedTest, Grants,
+    Lease, Origin, RunnerId, SecretGrant, SecretPlace,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
 use crate::store::{Claim, Store as _, StoreError, StoredConnection, StoredToken};
@@ -40,7 +41,7 @@ async fn open(folder: &TempDir) -> SqliteStore {
     SqliteStore::open(&path.join("jackfield.db"), &sealer(path)).await.unwrap()
 }
 
-fn connection(name: &str) -> StoredConnection {
+fn stored_connection(name: &str) -> StoredConnection {
     let origin: Origin = "https://tracker.example".parse().unwrap();
     let place = SecretPlace::Header { name: "x-key".to_owned(), prefix: String::new() };
     let grants = Grants {
@@ -48,36 +49,34 @@ fn connection(name: &str) -> StoredConnection {
         fixed: Vec::new(),
         secrets: [("api-key".to_owned(), SecretGrant { origin, place })].into(),
     };
+    let id = ConnectionId(Uuid::new_v4());
     let connection = Connection {
-        id: ConnectionId(Uuid::new_v4()),
-        name: name.to_owned(),
-        connector: "redmine".parse().unwrap(),
         settings: [("project".to_owned(), "shop".into())].into_iter().collect(),
         secrets_set: vec!["api-key".to_owned()],
         grants,
         accepted_sha256: Some("00".to_owned()),
-        project: None,
-        allow_private: false,
-        paused: false,
+        ..Connection::new(id, name.to_owned(), "redmine".parse().unwrap(), at(0))
+    };
+    let record = ConnectionRecord {
+        connection,
         token_tail: "abcd".to_owned(),
-        created_at: at(0),
         last_success_at: None,
         last_error: None,
     };
     let hash = TokenHash(Uuid::new_v4().as_bytes().repeat(2).try_into().unwrap());
     StoredConnection {
-        connection,
+        record,
         secrets: [("api-key".to_owned(), Sealed(vec![1, 2, 3]))].into(),
         tokens: vec![StoredToken { hash, expires_at: None }],
     }
 }
 
-/// A store with one connection in it.
-async fn stocked(folder: &TempDir) -> (SqliteStore, ConnectionId) {
+/// A store with one connection.
+async fn store_with_connection(folder: &TempDir) -> (SqliteStore, ConnectionId) {
     let store = open(folder).await;
-    let new = connection("shop");
+    let new = stored_connection("shop");
     store.create_connection(&new).await.unwrap();
-    (store, new.connection.id)
+    (store, new.record.connection.id)
 }
 
 fn failed_test(number: u128) -> FailedTest {
@@ -97,7 +96,7 @@ async fn try_claim(
     store.claim(claim).await
 }
 
-/// Claims failed test number 1, `ms` after the beginning.
+/// Claims failed test number 1 at the instant `ms`.
 async fn claim(store: &SqliteStore, connection: ConnectionId, ms: i64) -> Claimed {
     try_claim(store, connection, &failed_test(1), at(ms)).await.unwrap()
 }

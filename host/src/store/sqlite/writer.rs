@@ -1,187 +1,175 @@
-//! The one task that writes: it takes what is queued or about to be, runs it in one transaction, commits
-//! once and answers everybody afterwards.
+//! The task that writes: it takes the queued operations as one batch, runs them in one
+//! transaction, commits once, and answers their callers afterwards.
 //!
-//! Never answers before the commit, never lets one failing operation spoil the others of its
-//! batch, and never dies of a failed commit: it answers the errors and goes on, so that the store
-//! heals when the disk does.
+//! Never answers before the commit. A failed operation does not affect the others of its batch. A
+//! failed commit does not end the task: the callers get the error, and the next batch tries again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::file::told;
-use crate::store::StoreError;
+use super::errors::describe_error;
+use crate::store::{DatabaseError, StoreError};
 
-/// Operations that may wait; a caller past it waits for room, a lazy one is dropped.
-const QUEUE: usize = 4096;
-/// Operations that share one commit at most.
-const BATCH: usize = 512;
-/// So many share it that nobody is waited for any more.
-const GATHERED: usize = 32;
+/// Operations in the queue. If it is full, `run` waits for room and `post` drops its operation.
+const QUEUE_MAX: usize = 4096;
+/// Operations that share one commit.
+const BATCH_MAX: usize = 512;
+/// A batch of this size does not wait for more operations.
+const GATHER_MAX: usize = 32;
 
-/// Whether an operation must survive a power cut once it was answered.
+/// Whether an answered operation survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// It may be lost by a power cut, never by a crash of the process.
+    /// A power cut may lose it; a crash of the process does not.
     Lazy,
-    /// It is on the disk when its caller goes on.
+    /// It is on the disk before its caller is answered.
     Durable,
 }
 
-/// What hands operations to the writing task.
+/// An operation of the queue: runs in the batch's transaction and reports whether it succeeded.
+/// The changes of a failed operation are undone.
+type Operation = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, bool> + Send>;
+
+/// An operation with what the task needs to know of it.
+struct Job {
+    operation: Operation,
+    durability: Durability,
+    /// Receives the result of the batch's commit.
+    committed: oneshot::Sender<Result<(), DatabaseError>>,
+}
+
+/// Passes operations to the writing task.
 pub(super) struct Writer {
     queue: mpsc::Sender<Job>,
     commits: Arc<AtomicU64>,
-    dropped: AtomicU64,
-    warned: AtomicBool,
+    warned_of_drops: AtomicBool,
     closing: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Writer {
-    /// Starts the task on a connection that is open already; `options` reopens a broken one.
+    /// Starts the task with an open connection; `options` opens another one after a failure.
     pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Self {
-        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let commits = Arc::new(AtomicU64::new(0));
         let closing = CancellationToken::new();
-        let desk = Desk {
+        let task = WriterTask {
             connection: Some(connection),
             options,
             durability: None,
             commits: Arc::clone(&commits),
         };
-        let task = tokio::spawn(desk.serve(jobs, closing.clone()));
+        let task = tokio::spawn(task.run(jobs, closing.clone()));
         Self {
             queue,
             commits,
-            dropped: AtomicU64::new(0),
-            warned: AtomicBool::new(false),
+            warned_of_drops: AtomicBool::new(false),
             closing,
             task: Mutex::new(Some(task)),
         }
     }
 
-    /// Runs an operation and returns its value once it is committed.
-    pub(super) async fn run<T, F>(&self, durability: Durability, op: F) -> Result<T, StoreError>
+    /// Runs an operation and returns its value after the commit.
+    pub(super) async fn run<T, F>(
+        &self,
+        durability: Durability,
+        operation: F,
+    ) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>
             + Send
             + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let work = Box::new(Request { op: Some(op), result: None, reply: Some(reply) });
-        let closed = || StoreError::Unusable("the store is closed".to_owned());
-        self.queue.send(Job { durability, work }).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        let (send_result, mut result) = oneshot::channel();
+        let operation: Operation = Box::new(move |db| {
+            async move {
+                let result = operation(db).await;
+                let succeeded = result.is_ok();
+                // The caller may have gone; the operation counts all the same.
+                let _ = send_result.send(result);
+                succeeded
+            }
+            .boxed()
+        });
+        let (committed, commit) = oneshot::channel();
+        self.queue.send(Job { operation, durability, committed }).await.map_err(|_| closed())?;
+        let commit = commit.await.map_err(|_| closed())?;
+        match result.try_recv() {
+            Ok(Ok(value)) => commit.map(|()| value).map_err(StoreError::from),
+            Ok(Err(error)) => Err(error),
+            // It did not run, because the batch failed before it.
+            Err(_) => Err(commit.map_or_else(StoreError::from, |()| closed())),
+        }
     }
 
-    /// Queues an operation that nobody waits for; drops it, and counts that, where there is no room.
-    pub(super) fn post<F>(&self, op: F)
+    /// Queues an operation without a caller that waits. Drops it if the queue is full.
+    pub(super) fn post<F>(&self, operation: F)
     where
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), StoreError>>
             + Send
             + 'static,
     {
-        let work = Box::new(Request { op: Some(op), result: None, reply: None });
-        if self.queue.try_send(Job { durability: Durability::Lazy, work }).is_ok() {
-            return;
-        }
-        self.dropped.fetch_add(1, Ordering::Relaxed);
-        if !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!("the store's queue is full: events are being dropped from the history");
+        let operation: Operation = Box::new(move |db| {
+            async move {
+                let result = operation(db).await;
+                if let Err(error) = &result {
+                    tracing::debug!(%error, "a part of the history was not stored");
+                }
+                result.is_ok()
+            }
+            .boxed()
+        });
+        let (committed, _) = oneshot::channel();
+        let job = Job { operation, durability: Durability::Lazy, committed };
+        if self.queue.try_send(job).is_err() && !self.warned_of_drops.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("the store's queue is full: events are dropped from the history");
         }
     }
 
-    /// Commits made so far.
+    /// The number of commits since the start.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
-    }
-
-    /// Lazy operations dropped so far.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Writes what is queued, then ends the task.
     pub(super) async fn close(&self) {
         self.closing.cancel();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = self.task.lock().take();
         if let Some(task) = task
             && let Err(error) = task.await
         {
-            tracing::error!(%error, "the store's writer ended badly");
+            tracing::error!(%error, "the store's writing task failed");
         }
     }
 }
 
-struct Job {
-    durability: Durability,
-    work: Box<dyn Work>,
+fn closed() -> StoreError {
+    StoreError::Unusable("the store is closed: the server is shutting down".to_owned())
 }
 
-trait Work: Send {
-    /// Runs the operation; false: what it wrote must be undone.
-    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool>;
-    /// Tells the caller; `failure` says why nothing of the batch was kept.
-    fn answer(self: Box<Self>, failure: Option<&str>);
-}
-
-struct Request<T, F> {
-    op: Option<F>,
-    result: Option<Result<T, StoreError>>,
-    reply: Option<oneshot::Sender<Result<T, StoreError>>>,
-}
-
-impl<T, F> Work for Request<T, F>
-where
-    T: Send + 'static,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
-{
-    fn run<'c>(&'c mut self, connection: &'c mut SqliteConnection) -> BoxFuture<'c, bool> {
-        Box::pin(async move {
-            let Some(op) = self.op.take() else { return false };
-            let result = op(connection).await;
-            let keep = result.is_ok();
-            self.result = Some(result);
-            keep
-        })
-    }
-
-    fn answer(self: Box<Self>, failure: Option<&str>) {
-        let result = match (self.result, failure) {
-            (Some(Err(StoreError::Database(error))), _) => Err(StoreError::Unusable(told(&error))),
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(value)), None) => Ok(value),
-            (_, why) => {
-                Err(StoreError::Unusable(why.unwrap_or("the operation did not run").to_owned()))
-            }
-        };
-        match (self.reply, result) {
-            // A caller that went away needs no answer.
-            (Some(reply), result) => drop(reply.send(result)),
-            (None, Err(error)) => tracing::debug!(%error, "an event was not kept"),
-            (None, Ok(_)) => {}
-        }
-    }
-}
-
-/// The task's own state.
-struct Desk {
+/// The state of the writing task.
+struct WriterTask {
+    /// `None` after a failure, until the next batch connects.
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
+    /// The durability that the connection is set to.
     durability: Option<Durability>,
     commits: Arc<AtomicU64>,
 }
 
-impl Desk {
-    async fn serve(mut self, mut jobs: mpsc::Receiver<Job>, closing: CancellationToken) {
+impl WriterTask {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>, closing: CancellationToken) {
         let mut open = true;
         loop {
             let mut batch = Vec::new();
@@ -192,16 +180,10 @@ impl Desk {
                     open = false;
                     continue;
                 }
-                taken = jobs.recv_many(&mut batch, BATCH) => if taken == 0 { break },
+                received = jobs.recv_many(&mut batch, BATCH_MAX) => if received == 0 { break },
             }
             gather(&mut jobs, &mut batch).await;
-            let failure = self.write(&mut batch).await.err().map(|error| told(&error));
-            if failure.is_some() {
-                self.roll_back().await;
-            }
-            for job in batch {
-                job.work.answer(failure.as_deref());
-            }
+            self.write(batch).await;
         }
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
@@ -210,62 +192,70 @@ impl Desk {
         }
     }
 
-    /// One transaction for the whole batch, a savepoint for each operation.
-    async fn write(&mut self, batch: &mut [Job]) -> Result<(), sqlx::Error> {
+    /// Commits a batch, then answers the callers of its operations.
+    async fn write(&mut self, batch: Vec<Job>) {
         let durable = batch.iter().any(|job| job.durability == Durability::Durable);
         let durability = if durable { Durability::Durable } else { Durability::Lazy };
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                self.durability = None;
-                self.options.connect().await?
-            }
-        };
-        let outcome = self.transact(&mut connection, durability, batch).await;
-        self.connection = Some(connection);
-        outcome
+        let (operations, callers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|job| (job.operation, job.committed)).unzip();
+        let committed = self.commit(operations, durability).await.map_err(describe_error);
+        if let Err(error) = &committed {
+            tracing::debug!(%error, "a batch was not committed");
+            self.roll_back().await;
+        }
+        for caller in callers {
+            // A caller that has gone needs no answer.
+            let _ = caller.send(committed.clone());
+        }
     }
 
-    async fn transact(
+    /// Runs the operations in one transaction, each in a savepoint of its own.
+    async fn commit(
         &mut self,
-        connection: &mut SqliteConnection,
+        operations: Vec<Operation>,
         durability: Durability,
-        batch: &mut [Job],
     ) -> Result<(), sqlx::Error> {
+        if self.connection.is_none() {
+            self.durability = None;
+        }
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.options.connect().await?),
+        };
         if self.durability != Some(durability) {
-            say(connection, durability.pragma()).await?;
+            execute(connection, durability.pragma()).await?;
             self.durability = Some(durability);
         }
-        say(connection, "BEGIN IMMEDIATE").await?;
-        for job in batch {
-            say(connection, "SAVEPOINT op").await?;
-            if !job.work.run(connection).await {
-                say(connection, "ROLLBACK TO op").await?;
+        execute(connection, "BEGIN IMMEDIATE").await?;
+        for operation in operations {
+            execute(connection, "SAVEPOINT operation").await?;
+            if !operation(connection).await {
+                execute(connection, "ROLLBACK TO operation").await?;
             }
-            say(connection, "RELEASE op").await?;
+            execute(connection, "RELEASE operation").await?;
         }
-        say(connection, "COMMIT").await?;
+        execute(connection, "COMMIT").await?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Leaves a connection without a transaction, or none: the next batch opens another.
+    /// Ends the transaction of a failed batch, or drops the connection.
     async fn roll_back(&mut self) {
-        let Some(connection) = self.connection.as_mut() else { return };
-        // Where SQLite itself ended the transaction there is nothing to roll back, and a fresh
-        // connection is as good.
-        if say(connection, "ROLLBACK").await.is_err() {
+        let Some(connection) = &mut self.connection else { return };
+        // The rollback fails if SQLite itself ended the transaction. Then the next batch connects.
+        if execute(connection, "ROLLBACK").await.is_err() {
             self.connection = None;
         }
     }
 }
 
-/// Lets whoever is about to ask do so first, to share the commit. Costs nothing where nobody is.
+/// Lets other tasks run, so that they can add operations to the batch. Returns as soon as a yield
+/// to the scheduler adds none, so a lone operation is not delayed.
 async fn gather(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
-    while batch.len() < GATHERED {
+    while batch.len() < GATHER_MAX {
         let before = batch.len();
         tokio::task::yield_now().await;
-        while batch.len() < BATCH
+        while batch.len() < BATCH_MAX
             && let Ok(job) = jobs.try_recv()
         {
             batch.push(job);
@@ -285,6 +275,6 @@ impl Durability {
     }
 }
 
-async fn say(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
+async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
     sqlx::query(sql).execute(connection).await.map(drop)
 }

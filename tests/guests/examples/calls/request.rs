@@ -1,4 +1,4 @@
-//! The settings' words as parts of a request, and an answer as text.
+//! Converts the settings into parts of a request, and the result of the request into text.
 
 use jackfield_test_guests::*;
 
@@ -23,9 +23,9 @@ pub fn effect(word: &str) -> Option<Effect> {
     }
 }
 
-/// One header a line, name and value parted by the first `=`; `{secret}` is the placeholder's text
-/// and `\r\n` stands for a real line break.
-pub fn lines(text: &str) -> Vec<(String, String)> {
+/// Parses one header per line, `name=value`. `{secret}` is replaced by the secret's placeholder,
+/// and the four characters `\r\n` by a line break.
+pub fn headers(text: &str) -> Vec<(String, String)> {
     let secret = setting("key-placeholder");
     let unescaped = |value: &str| value.replace("{secret}", &secret).replace("\\r\\n", "\r\n");
     let pair =
@@ -34,8 +34,8 @@ pub fn lines(text: &str) -> Vec<(String, String)> {
 }
 
 /// The status or the kind of error, and the answer or the reason.
-pub fn seen(came: Result<Response, HttpError>) -> (String, String) {
-    match came {
+pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
+    match result {
         Ok(answer) => (answer.status.to_string(), text(&answer)),
         Err(HttpError::Denied(why)) => ("denied".to_owned(), why),
         Err(HttpError::Limit(why)) => ("limit".to_owned(), why),
@@ -53,7 +53,8 @@ fn text(answer: &Response) -> String {
     text + "\n" + &String::from_utf8_lossy(&answer.body[..answer.body.len().min(10_000)])
 }
 
-pub fn nobody() -> FailedTest {
+/// A failed test with empty ids, for a call that does not use it.
+pub fn empty_test() -> FailedTest {
     let (id, link) = (String::new(), None);
     FailedTest { test_execution_id: id.clone(), test_case_id: id, variation_id: None, link }
 }

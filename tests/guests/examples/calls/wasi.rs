@@ -1,4 +1,4 @@
-//! The same request through wasi:http, its errors folded into the words of the plain interface.
+//! Sends the request through wasi:http and converts its errors into those of the interface `http`.
 
 use jackfield_test_guests::{Effect, HttpError, Method, Request, Response, setting};
 use wasip2::http::outgoing_handler::handle;
@@ -7,8 +7,8 @@ use wasip2::io::streams::StreamError;
 
 pub fn send(request: &Request) -> Result<Response, HttpError> {
     let outgoing = outgoing(request)?;
-    let body = outgoing.body().expect("first use");
-    let pending = handle(outgoing, None).map_err(folded)?;
+    let body = outgoing.body().expect("the body is taken once");
+    let pending = handle(outgoing, None).map_err(converted)?;
     if let Some(bytes) = &request.body {
         let stream = body.write().expect("first use");
         for chunk in bytes.chunks(4096) {
@@ -17,13 +17,17 @@ pub fn send(request: &Request) -> Result<Response, HttpError> {
                 .map_err(|e| HttpError::Limit(format!("{e:?}")))?;
         }
     }
-    wasi::OutgoingBody::finish(body, None).map_err(folded)?;
+    wasi::OutgoingBody::finish(body, None).map_err(converted)?;
     pending.subscribe().block();
-    let answer = pending.get().expect("ready").expect("first use").map_err(folded)?;
+    let answer = pending
+        .get()
+        .expect("the answer is ready")
+        .expect("the answer is taken once")
+        .map_err(converted)?;
     let headers = answer.headers().entries().into_iter();
     let headers =
         headers.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
-    Ok(Response { status: answer.status(), headers, body: whole(&answer)? })
+    Ok(Response { status: answer.status(), headers, body: read_body(&answer)? })
 }
 
 fn outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {
@@ -65,9 +69,9 @@ fn method(method: Method) -> wasi::Method {
     }
 }
 
-fn whole(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
-    let body = answer.consume().expect("first use");
-    let stream = body.stream().expect("first use");
+fn read_body(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
+    let body = answer.consume().expect("the answer is consumed once");
+    let stream = body.stream().expect("the stream is taken once");
     let mut bytes = Vec::new();
     loop {
         match stream.blocking_read(65_536) {
@@ -78,13 +82,13 @@ fn whole(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
     }
 }
 
-/// The host tells its reason as an internal error's text.
-fn folded(code: wasi::ErrorCode) -> HttpError {
+/// The host puts its reason into the text of an internal error.
+fn converted(code: wasi::ErrorCode) -> HttpError {
     let why = format!("{code:?}");
     match code {
         wasi::ErrorCode::HttpRequestDenied => HttpError::Denied(why),
-        wasi::ErrorCode::InternalError(Some(told)) if told.contains("limits.") => {
-            HttpError::Limit(told)
+        wasi::ErrorCode::InternalError(Some(text)) if text.contains("limits.") => {
+            HttpError::Limit(text)
         }
         wasi::ErrorCode::InternalError(_) => HttpError::Invalid(why),
         wasi::ErrorCode::HttpRequestUriInvalid => HttpError::Invalid(why),

@@ -1,4 +1,4 @@
-//! The file: what is refused, in which words, and what survives a restart.
+//! The file: which files are refused, with which error, and what survives a restart.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -10,30 +10,30 @@ use super::*;
 
 async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
     match SqliteStore::open(&folder.path().join("jackfield.db"), sealer).await {
-        Err(StoreError::Unusable(text)) => text,
+        Err(error @ (StoreError::Unusable(_) | StoreError::Database(_))) => error.to_string(),
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it was opened"),
+        Ok(_) => panic!("the file was opened"),
     }
 }
 
 #[tokio::test]
-async fn connections_come_back_as_they_went_in() {
+async fn a_stored_connection_is_read_unchanged_after_a_restart() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
-    let mut new = connection("shop");
+    let mut new = stored_connection("shop");
     store.create_connection(&new).await.unwrap();
     let fresh = StoredToken { hash: TokenHash([7; 32]), expires_at: None };
-    store.rotate_token(new.connection.id, &fresh, "wxyz", at(50)).await.unwrap();
-    new.connection.name = "store".to_owned();
-    new.connection.paused = true;
+    store.rotate_token(new.record.connection.id, &fresh, "wxyz", at(50)).await.unwrap();
+    new.record.connection.name = "store".to_owned();
+    new.record.connection.paused = true;
     new.secrets = [("other".to_owned(), Sealed(vec![4]))].into();
     store.update_connection(&new, false).await.unwrap();
     store.close().await;
 
     let kept = open(&folder).await.connections().await.unwrap().remove(0);
-    new.connection.token_tail = "wxyz".to_owned();
-    new.connection.secrets_set = vec!["other".to_owned()];
-    assert_eq!(kept.connection, new.connection);
+    new.record.token_tail = "wxyz".to_owned();
+    new.record.connection.secrets_set = vec!["other".to_owned()];
+    assert_eq!(kept.record, new.record);
     assert_eq!(kept.secrets, new.secrets);
     let ends: Vec<_> = kept.tokens.iter().map(|token| token.expires_at).collect();
     assert_eq!(ends, [Some(at(50)), None]);
@@ -42,7 +42,7 @@ async fn connections_come_back_as_they_went_in() {
 }
 
 #[tokio::test]
-async fn another_key_is_refused() {
+async fn a_file_with_another_key_is_refused() {
     let folder = tempdir().unwrap();
     open(&folder).await.close().await;
     let other = tempdir().unwrap();
@@ -51,28 +51,28 @@ async fn another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+async fn a_file_of_a_newer_version_is_refused() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum,
                      execution_time) VALUES (9999, 'later', 1, x'00', 0)";
-    let wrote = store.writer.run(super::super::writer::Durability::Durable, move |db| {
+    let inserted = store.writer.run(super::super::writer::Durability::Durable, move |db| {
         Box::pin(async move { Ok(sqlx::query(newer).execute(db).await.map(drop)?) })
     });
-    wrote.await.unwrap();
+    inserted.await.unwrap();
     store.close().await;
     assert!(refusal(&folder, &sealer(folder.path())).await.contains("newer Jackfield"));
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused() {
+async fn a_file_that_is_not_a_database_is_refused() {
     let folder = tempdir().unwrap();
-    std::fs::write(folder.path().join("jackfield.db"), "no database ".repeat(500)).unwrap();
+    std::fs::write(folder.path().join("jackfield.db"), "not a database ".repeat(500)).unwrap();
     assert!(refusal(&folder, &sealer(folder.path())).await.contains("damaged"));
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_named() {
+async fn the_error_names_a_missing_folder() {
     let folder = tempdir().unwrap();
     let sealer = sealer(folder.path());
     let path = folder.path().join("missing").join("jackfield.db");
@@ -81,12 +81,12 @@ async fn a_folder_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn every_secret_moves_to_the_new_key_in_one_step() {
+async fn a_rotation_seals_every_secret_with_the_new_key_or_none() {
     let (folder, other) = (tempdir().unwrap(), tempdir().unwrap());
     let (old, new) = (sealer(folder.path()), sealer(other.path()));
     let path = folder.path().join("jackfield.db");
-    let mut shop = connection("shop");
-    let place = Sealer::place(&shop.connection.id.to_string(), "api-key");
+    let mut shop = stored_connection("shop");
+    let place = Sealer::place(&shop.record.connection.id.to_string(), "api-key");
     let secret = Secret::new("hunter2".to_owned());
     shop.secrets = [("api-key".to_owned(), old.seal(&place, &secret).unwrap())].into();
     let store = open(&folder).await;
@@ -100,12 +100,22 @@ async fn every_secret_moves_to_the_new_key_in_one_step() {
     let kept = store.connections().await.unwrap().remove(0).secrets.remove("api-key").unwrap();
     assert_eq!(new.open_sealed(&place, &kept).unwrap().reveal(), "hunter2");
 
-    // One that does not open stops the whole of it.
-    let mut bad = connection("bad");
+    // A secret that cannot be opened stops the rotation.
+    let mut bad = stored_connection("bad");
     bad.secrets = [("api-key".to_owned(), Sealed(vec![0; 64]))].into();
     store.create_connection(&bad).await.unwrap();
     store.close().await;
     let why = SqliteStore::reseal(&path, &new, &old).await.unwrap_err().to_string();
     assert!(why.contains("nothing was changed"), "{why}");
     assert!(SqliteStore::opens_with(&path, &new).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_printed_chain_of_errors_names_each_cause_once() {
+    let folder = tempdir().unwrap();
+    std::fs::write(folder.path().join("jackfield.db"), "not a database ".repeat(500)).unwrap();
+    let path = folder.path().join("jackfield.db");
+    let error = SqliteStore::open(&path, &sealer(folder.path())).await.err().unwrap();
+    let chain = format!("{:#}", anyhow::Error::from(error));
+    assert_eq!(chain.matches("file is not a database").count(), 1, "{chain}");
 }

@@ -4,12 +4,17 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{
-    Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, Received,
-    RunReport, Usage,
+    Call, Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, OutcomeCode,
+    Received, RunReport, Usage,
 };
-use crate::store::{EventFilter, KnownCounts, Retention};
+use crate::store::{CachedCounts, EventFilter, Retention};
 
-fn an_event(number: u128, connection: Option<ConnectionId>, code: &str, status: u16) -> Event {
+fn an_event(
+    number: u128,
+    connection: Option<ConnectionId>,
+    code: OutcomeCode,
+    status: u16,
+) -> Event {
     let kind = if connection.is_some() { EventKind::CreateDefect } else { EventKind::NoConnection };
     Event {
         id: EventId(Uuid::from_u128(number)),
@@ -18,7 +23,7 @@ fn an_event(number: u128, connection: Option<ConnectionId>, code: &str, status: 
         received_at: at(i64::try_from(number).unwrap()),
         ms: 12,
         status: Some(status),
-        outcome: Outcome { code: code.to_owned(), detail: format!("{code}!") },
+        outcome: Outcome { code, detail: format!("{code}!") },
         request: Received {
             method: "POST".to_owned(),
             path: "/".to_owned(),
@@ -28,11 +33,14 @@ fn an_event(number: u128, connection: Option<ConnectionId>, code: &str, status: 
     }
 }
 
-fn a_run(call: &str) -> RunReport {
+fn a_run(call: Call) -> RunReport {
     let message = "asked".to_owned();
     RunReport {
-        call: call.to_owned(),
-        outcome: "ok".to_owned(),
+        call,
+        outcome: OutcomeCode::Ok,
+        detail: String::new(),
+        connector_version: "1.0.0".to_owned(),
+        connector_sha256: "00".to_owned(),
         log: vec![LogLine { at_ms: 1, level: LogLevel::Warn, message }],
         calls: vec![OutboundCall {
             at_ms: 2,
@@ -45,37 +53,36 @@ fn a_run(call: &str) -> RunReport {
             bytes: 400,
             error: None,
         }],
-        usage: Usage { memory_bytes: 65_536, ..Usage::default() },
-        ..RunReport::default()
+        usage: Usage { memory_bytes: 65_536, polls: 3, ..Usage::default() },
     }
 }
 
 #[tokio::test]
-async fn an_event_is_kept_with_its_runs_and_its_newest_state() {
+async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
     let folder = tempdir().unwrap();
-    let (store, id) = stocked(&folder).await;
-    let running = an_event(1, Some(id), "running", 504);
-    store.record_run(running.id, a_run("find"));
+    let (store, id) = store_with_connection(&folder).await;
+    let running = an_event(1, Some(id), OutcomeCode::Running, 504);
+    store.record_run(running.id, a_run(Call::Find));
     store.record_event(running.clone());
-    store.record_run(running.id, a_run("create"));
-    let done = an_event(1, Some(id), "created", 200);
+    store.record_run(running.id, a_run(Call::Create));
+    let done = an_event(1, Some(id), OutcomeCode::Created, 200);
     store.record_event(done.clone());
     store.flush().await.unwrap();
     let kept = store.event(running.id).await.unwrap();
-    assert_eq!(kept, Some((done, vec![a_run("find"), a_run("create")])));
-    let connection = store.connections().await.unwrap().remove(0).connection;
-    assert_eq!(connection.last_success_at, Some(at(1)));
-    assert_eq!(connection.last_error, Some((at(1), "running!".to_owned())));
+    assert_eq!(kept, Some((done, vec![a_run(Call::Find), a_run(Call::Create)])));
+    let record = store.connections().await.unwrap().remove(0).record;
+    assert_eq!(record.last_success_at, Some(at(1)));
+    assert_eq!(record.last_error, Some((at(1), "running!".to_owned())));
 }
 
 #[tokio::test]
 async fn events_are_listed_newest_first_page_by_page() {
     let folder = tempdir().unwrap();
-    let (store, id) = stocked(&folder).await;
+    let (store, id) = store_with_connection(&folder).await;
     for number in 1..=5 {
-        store.record_event(an_event(number, Some(id), "created", 200));
+        store.record_event(an_event(number, Some(id), OutcomeCode::Created, 200));
     }
-    store.record_event(an_event(6, None, "not-found", 404));
+    store.record_event(an_event(6, None, OutcomeCode::NotFound, 404));
     store.flush().await.unwrap();
     let mut filter = EventFilter { connection: Some(id), limit: 2, ..EventFilter::default() };
     let mut seen = Vec::new();
@@ -87,7 +94,7 @@ async fn events_are_listed_newest_first_page_by_page() {
     }
     assert_eq!(seen, [5, 4, 3, 2, 1]);
     let failed = EventFilter {
-        outcome: Some("not-found".to_owned()),
+        outcome: Some(OutcomeCode::NotFound),
         kind: Some(EventKind::NoConnection),
         since: Some(at(6)),
         until: Some(at(7)),
@@ -98,15 +105,16 @@ async fn events_are_listed_newest_first_page_by_page() {
 }
 
 #[tokio::test]
-async fn the_retention_keeps_the_newest() {
+async fn the_retention_keeps_the_newest_events() {
     let folder = tempdir().unwrap();
-    let (store, id) = stocked(&folder).await;
+    let (store, id) = store_with_connection(&folder).await;
     for number in 1..=8 {
         let connection = (number % 2 == 0).then_some(id);
-        store.record_event(an_event(number, connection, "x", 404));
-        store.record_run(EventId(Uuid::from_u128(number)), a_run("create"));
+        store.record_event(an_event(number, connection, OutcomeCode::NotFound, 404));
+        store.record_run(EventId(Uuid::from_u128(number)), a_run(Call::Create));
     }
-    store.record_run(EventId(Uuid::nil()), a_run("of an event that was never kept"));
+    // A run whose event was not stored.
+    store.record_run(EventId(Uuid::nil()), a_run(Call::Check));
     store.flush().await.unwrap();
     let retention = Retention { events_since: at(2), events_max: 6, no_connection_max: 1 };
     store.prune(retention).await.unwrap();
@@ -120,37 +128,37 @@ async fn the_retention_keeps_the_newest() {
 }
 
 #[tokio::test]
-async fn counts_of_a_hundred_projects_are_known() {
+async fn the_newest_counts_of_a_hundred_projects_are_stored() {
     let folder = tempdir().unwrap();
-    let (store, id) = stocked(&folder).await;
-    let known = |ms| KnownCounts {
+    let (store, id) = store_with_connection(&folder).await;
+    let cached = |ms| CachedCounts {
         counts: Counts { open: 1, closed: 2, critical: 0, moderate: 1, critical_link: None },
         counted_at: at(ms),
     };
     for number in 0..=100 {
-        store.record_counts(id, &number.to_string(), known(number));
+        store.record_counts(id, &number.to_string(), cached(number));
     }
-    store.record_counts(id, "100", known(50));
+    store.record_counts(id, "100", cached(50));
     store.flush().await.unwrap();
-    assert_eq!(store.known_counts(id, "0").await.unwrap(), None);
-    assert_eq!(store.known_counts(id, "1").await.unwrap(), Some(known(1)));
-    assert_eq!(store.known_counts(id, "100").await.unwrap(), Some(known(100)));
+    assert_eq!(store.cached_counts(id, "0").await.unwrap(), None);
+    assert_eq!(store.cached_counts(id, "1").await.unwrap(), Some(cached(1)));
+    assert_eq!(store.cached_counts(id, "100").await.unwrap(), Some(cached(100)));
 }
 
 #[tokio::test]
-async fn counts_go_when_the_settings_change_and_stay_when_only_the_name_does() {
+async fn new_settings_delete_the_counts_and_a_new_name_does_not() {
     let folder = tempdir().unwrap();
     let store = open(&folder).await;
-    let mut shop = connection("shop");
+    let mut shop = stored_connection("shop");
     store.create_connection(&shop).await.unwrap();
     let counts = Counts { open: 1, closed: 2, critical: 0, moderate: 1, critical_link: None };
-    let known = KnownCounts { counts, counted_at: at(1) };
-    store.record_counts(shop.connection.id, "1", known.clone());
-    shop.connection.name = "store".to_owned();
+    let cached = CachedCounts { counts, counted_at: at(1) };
+    store.record_counts(shop.record.connection.id, "1", cached.clone());
+    shop.record.connection.name = "store".to_owned();
     store.update_connection(&shop, false).await.unwrap();
-    let kept = store.known_counts(shop.connection.id, "1").await.unwrap();
-    assert_eq!(kept, Some(known));
-    shop.connection.settings.insert("project".to_owned(), "other".into());
+    let kept = store.cached_counts(shop.record.connection.id, "1").await.unwrap();
+    assert_eq!(kept, Some(cached));
+    shop.record.connection.settings.insert("project".to_owned(), "other".into());
     store.update_connection(&shop, false).await.unwrap();
-    assert_eq!(store.known_counts(shop.connection.id, "1").await.unwrap(), None);
+    assert_eq!(store.cached_counts(shop.record.connection.id, "1").await.unwrap(), None);
 }

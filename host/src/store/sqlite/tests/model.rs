@@ -1,4 +1,5 @@
-//! Two hosts on one file, clocks that disagree, crashes at any point: what may never happen.
+//! A model test: two hosts on one file, clocks that differ, crashes at any point. No defect is
+//! created twice and no lease has two holders.
 
 use std::collections::HashMap;
 
@@ -8,8 +9,8 @@ use tempfile::{TempDir, tempdir};
 use super::*;
 use crate::domain::{Decision, DefectId, Refusal, Verdict};
 
-/// One step; `host` is 0 or 1, `held` picks among the leases ever granted (a crash is a lease that
-/// nobody uses any more, a zombie one that is used too late).
+/// One step; `host` is 0 or 1, `age` selects one of the leases ever granted, 0 the newest. A lease
+/// that is never used again is a crashed run; a lease that is used too late is a paused one.
 #[derive(Debug, Clone)]
 enum Step {
     Wait {
@@ -18,53 +19,53 @@ enum Step {
     Claim {
         host: usize,
     },
-    Look {
+    Search {
         host: usize,
     },
-    Sent {
+    MarkSending {
         host: usize,
-        held: usize,
+        age: usize,
     },
-    Unsent {
+    Unmark {
         host: usize,
-        held: usize,
+        age: usize,
     },
     Renew {
         host: usize,
-        held: usize,
+        age: usize,
     },
-    Settle {
+    StoreOutcome {
         host: usize,
-        held: usize,
+        age: usize,
         verdict: u8,
     },
     Decide {
         host: usize,
         decision: u8,
     },
-    /// Both hosts die; one comes back alone, as the one process that holds the data folder, and then the
+    /// Both hosts end. One starts alone, as the process that holds the data folder does; then the
     /// other opens the file.
     Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let host = 0..2_usize;
-    let held = 0..3_usize;
+    let age = 0..3_usize;
     prop_oneof![
         2 => (1..LEASE_MS).prop_map(|ms| Step::Wait { ms }),
         4 => host.clone().prop_map(|host| Step::Claim { host }),
-        1 => host.clone().prop_map(|host| Step::Look { host }),
-        4 => (host.clone(), held.clone()).prop_map(|(host, held)| Step::Sent { host, held }),
-        1 => (host.clone(), held.clone()).prop_map(|(host, held)| Step::Unsent { host, held }),
-        1 => (host.clone(), held.clone()).prop_map(|(host, held)| Step::Renew { host, held }),
-        3 => (host.clone(), held, 0..4_u8)
-            .prop_map(|(host, held, verdict)| Step::Settle { host, held, verdict }),
+        1 => host.clone().prop_map(|host| Step::Search { host }),
+        4 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::MarkSending { host, age }),
+        1 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::Unmark { host, age }),
+        1 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::Renew { host, age }),
+        3 => (host.clone(), age, 0..4_u8)
+            .prop_map(|(host, age, verdict)| Step::StoreOutcome { host, age, verdict }),
         1 => (host, 0..4_u8).prop_map(|(host, decision)| Step::Decide { host, decision }),
         1 => Just(Step::Restart),
     ]
 }
 
-/// What the model knows of one lease.
+/// A lease, as the model sees it.
 struct Granted {
     lease: Lease,
     over: bool,
@@ -74,14 +75,14 @@ struct Granted {
 struct Model {
     now: i64,
     granted: Vec<Granted>,
-    /// Per row: the fence under which something may have left, and how many writes did.
-    left: HashMap<DefectId, (i64, u32)>,
+    /// By row: the fence under which writes may have left, and their number.
+    written: HashMap<DefectId, (i64, u32)>,
 }
 
 impl Model {
-    /// The `held`-th newest lease.
-    fn pick(&self, held: usize) -> Option<usize> {
-        self.granted.len().checked_sub(held + 1)
+    /// The index of a lease.
+    fn index(&self, age: usize) -> Option<usize> {
+        self.granted.len().checked_sub(age + 1)
     }
 
     fn newest_fence(&self, row: DefectId) -> i64 {
@@ -89,29 +90,29 @@ impl Model {
         of_row.map(|granted| granted.lease.fence).max().unwrap_or_default()
     }
 
-    /// A lease is granted by a host whose clock shows `now`.
+    /// A host whose clock shows `now` was granted a lease.
     fn grant(&mut self, lease: Lease, now: Timestamp) {
         let row = lease.defect;
         for other in self.granted.iter_mut().filter(|other| other.lease.defect == row) {
             assert!(other.over || other.lease.until <= now, "two live leases");
-            assert!(other.lease.fence < lease.fence, "a fence that does not grow");
-            // Fenced out from here on, whatever a clock that is behind still shows.
+            assert!(other.lease.fence < lease.fence, "the fence did not grow");
+            // The fence excludes it from now on, also by a clock that is behind.
             other.over = true;
         }
         self.granted.push(Granted { lease, over: false });
     }
 
-    fn wrote(&mut self, lease: &Lease) {
-        let (fence, writes) = self.left.entry(lease.defect).or_insert((lease.fence, 0));
-        assert_eq!(*fence, lease.fence, "a second create while a first may have left");
+    fn mark_sending(&mut self, lease: &Lease) {
+        let (fence, writes) = self.written.entry(lease.defect).or_insert((lease.fence, 0));
+        assert_eq!(*fence, lease.fence, "a second create, and a write of the first may have left");
         *writes += 1;
     }
 
-    fn took_back(&mut self, row: DefectId) {
-        if let Some((_, writes)) = self.left.get_mut(&row) {
+    fn unmark(&mut self, row: DefectId) {
+        if let Some((_, writes)) = self.written.get_mut(&row) {
             *writes -= 1;
             if *writes == 0 {
-                self.left.remove(&row);
+                self.written.remove(&row);
             }
         }
     }
@@ -124,7 +125,7 @@ struct World {
     model: Model,
 }
 
-/// How far the second host's clock runs ahead of the first's.
+/// How far the second host's clock is ahead of the first's.
 const SKEW_MS: i64 = 7_000;
 
 impl World {
@@ -132,19 +133,19 @@ impl World {
         at(self.model.now + if host == 0 { 0 } else { SKEW_MS })
     }
 
-    async fn take(&mut self, step: Step) {
+    async fn run(&mut self, step: Step) {
         match step {
             Step::Wait { ms } => self.model.now += ms,
             Step::Claim { host } => self.claim(host).await,
-            Step::Look { host } => self.look(host).await,
+            Step::Search { host } => self.search(host).await,
             Step::Decide { host, decision } => self.decide(host, decision).await,
             Step::Restart => self.restart().await,
-            Step::Sent { host, held }
-            | Step::Unsent { host, held }
-            | Step::Renew { host, held }
-            | Step::Settle { host, held, .. } => {
-                if let Some(index) = self.model.pick(held) {
-                    self.move_on(host, index, step).await;
+            Step::MarkSending { host, age }
+            | Step::Unmark { host, age }
+            | Step::Renew { host, age }
+            | Step::StoreOutcome { host, age, .. } => {
+                if let Some(index) = self.model.index(age) {
+                    self.move_row(host, index, step).await;
                 }
             }
         }
@@ -158,14 +159,14 @@ impl World {
             Claimed::Find { lease, retry, .. } => {
                 let row = lease.defect;
                 self.model.grant(lease.clone(), now);
-                // A person asked for it, and the search found nothing.
-                let moved = store.create_after_all(&lease, now).await;
+                // The search found nothing; a person may have asked for a retry.
+                let moved = store.back_to_intent(&lease, now).await;
                 assert_eq!(moved.is_ok(), retry, "{moved:?}");
                 if retry {
-                    self.model.left.remove(&row);
+                    self.model.written.remove(&row);
                 }
             }
-            Claimed::Created { .. } | Claimed::Busy { .. } => {}
+            Claimed::Created { .. } | Claimed::Busy => {}
         }
     }
 
@@ -181,7 +182,7 @@ impl World {
         }
     }
 
-    async fn look(&mut self, host: usize) {
+    async fn search(&mut self, host: usize) {
         let now = self.clock(host);
         let store = &self.stores[host];
         for record in store.due_doubts(now, RUN_MS, 9).await.unwrap() {
@@ -192,41 +193,52 @@ impl World {
         }
     }
 
-    /// A move under a lease: refused where a newer lease exists, and else kept in the model.
-    async fn move_on(&mut self, host: usize, index: usize, step: Step) {
+    /// A move under a lease: refused if a newer lease exists, otherwise also made in the model.
+    async fn move_row(&mut self, host: usize, index: usize, step: Step) {
         let (now, store) = (self.clock(host), &self.stores[host]);
-        let held = self.model.granted[index].lease.clone();
+        let lease = self.model.granted[index].lease.clone();
         let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
+        // Without a verdict, the run releases its lease.
         let verdict = match &step {
-            Step::Settle { verdict: 0, .. } => Verdict::Created(defect("1")),
-            Step::Settle { verdict: 1, .. } => Verdict::Failed(Refusal::HostFull),
-            Step::Settle { verdict: 2, .. } => {
-                Verdict::InDoubt { reason: "lost".to_owned(), write_ended_at: now }
+            Step::StoreOutcome { verdict: 0, .. } => Some(Verdict::Created(defect("1"))),
+            Step::StoreOutcome { verdict: 1, .. } => Some(Verdict::Failed(Refusal::Overloaded)),
+            Step::StoreOutcome { verdict: 2, .. } => {
+                Some(Verdict::InDoubt { reason: "lost".to_owned(), write_ended_at: now })
             }
-            _ => Verdict::Unchanged,
+            _ => None,
         };
         let moved = match step {
-            Step::Sent { .. } => store.sent(&held, now).await,
-            Step::Unsent { .. } => store.unsent(&held, now).await,
-            Step::Renew { .. } => store.renew(&held, until).await,
-            _ => store.settle(&held, &verdict, event(), now).await,
+            Step::MarkSending { .. } => store.mark_sending(&lease, now).await,
+            Step::Unmark { .. } => store.unmark(&lease, now).await,
+            Step::Renew { .. } => store.renew(&lease, until).await,
+            _ => match &verdict {
+                Some(verdict) => store.store_outcome(&lease, verdict, event(), now).await,
+                None => store.release(&lease).await,
+            },
         };
         if let Err(error) = moved {
             assert!(matches!(error, StoreError::Fenced), "{error}");
             return;
         }
-        assert_eq!(held.fence, self.model.newest_fence(held.defect), "a fenced-out move");
+        assert_eq!(
+            lease.fence,
+            self.model.newest_fence(lease.defect),
+            "an older lease moved the row"
+        );
         match step {
-            Step::Sent { .. } => {
-                assert!(self.model.granted[index].lease.until > now, "sent under a dead lease");
-                self.model.wrote(&held);
+            Step::MarkSending { .. } => {
+                assert!(
+                    self.model.granted[index].lease.until > now,
+                    "a write under a lease that ended"
+                );
+                self.model.mark_sending(&lease);
             }
-            Step::Unsent { .. } => self.model.took_back(held.defect),
+            Step::Unmark { .. } => self.model.unmark(lease.defect),
             Step::Renew { .. } => self.model.granted[index].lease.until = until,
             _ => {
                 self.model.granted[index].over = true;
-                if matches!(verdict, Verdict::Failed(_)) {
-                    self.model.left.remove(&held.defect);
+                if matches!(verdict, Some(Verdict::Failed(_))) {
+                    self.model.written.remove(&lease.defect);
                 }
             }
         }
@@ -250,7 +262,7 @@ impl World {
                     granted.over = true;
                 }
                 if matches!(decision, Decision::GiveUp) {
-                    self.model.left.remove(&row);
+                    self.model.written.remove(&row);
                 }
             }
         }
@@ -261,17 +273,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_created_twice_and_no_lease_is_held_twice(
+    fn no_defect_is_created_twice_and_no_lease_has_two_holders(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let folder = tempdir().unwrap();
-            let (first, connection) = stocked(&folder).await;
+            let (first, connection) = store_with_connection(&folder).await;
             let stores = [first, open(&folder).await];
             let mut world = World { folder, stores, connection, model: Model::default() };
             for step in steps {
-                world.take(step).await;
+                world.run(step).await;
             }
             for store in &world.stores {
                 store.close().await;

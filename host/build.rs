@@ -1,0 +1,20 @@
+//! Passes wasmtime's version from Cargo.lock to the program, which wasmtime itself does not export.
+
+use std::error::Error;
+
+const LOCK_FILE: &str = "../Cargo.lock";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={LOCK_FILE}");
+    let lock = std::fs::read_to_string(LOCK_FILE)?;
+    let version = version_of("wasmtime", &lock).ok_or("Cargo.lock has no package wasmtime")?;
+    println!("cargo:rustc-env=WASMTIME_VERSION={version}");
+    Ok(())
+}
+
+/// The version is in the line after the name.
+fn version_of<'a>(package: &str, lock: &'a str) -> Option<&'a str> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name);
+    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
+}

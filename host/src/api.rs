@@ -1,0 +1,44 @@
+//! The types of the admin API's requests and answers: `http` reads and writes them, `cli` too, so both
+//! sides have one shape.
+//!
+//! Plain data with names as they are in JSON. Requests refuse unknown members; answers may get more.
+
+mod connections;
+mod connectors;
+mod defects;
+mod events;
+mod problem;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub use connections::{
+    AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
+    EditConnection, ForceQuery, Grants, LastError, RotateToken, SecretGrant, TryReport, TryStep,
+};
+pub use connectors::{Connector, ConnectorList, ConnectorStatus};
+pub use defects::{Decision, Defect, DefectList, DefectQuery, DefectRecord, ResolveDefect};
+pub use events::{
+    Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run, Usage,
+};
+pub use problem::{Problem, SettingError};
+pub use text::{SecretText, Text, Word};
+
+/// Rows of a page where the request does not say.
+pub const PAGE_ROWS: u32 = 50;
+/// Most rows of a page.
+pub const PAGE_ROWS_MAX: u32 = 200;
+
+/// A request without members.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmptyBody {}
+
+/// `GET /status`: the process itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// The server's version.
+    pub version: String,
+    /// Tasks of its runtime.
+    pub tasks: usize,
+}

@@ -1,0 +1,258 @@
+//! `/events`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode};
+
+use super::Word;
+
+/// The query of `GET /events`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventQuery {
+    /// From this instant on, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Before this instant, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Only those of this connection, by id or name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// Only those of this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Word<EventKind>>,
+    /// Only those with this outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Word<OutcomeCode>>,
+    /// `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Uuid>,
+    /// Rows of a page, 1 to 200.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// `GET /events`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventList {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// The cursor of the next page; absent at the end.
+    pub next: Option<Uuid>,
+}
+
+/// `GET /events/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventWithRuns {
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+    /// The runs that it caused, in their order.
+    pub runs: Vec<Run>,
+}
+
+/// One webhook request and its answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    /// The answer's `Jackfield-Event`.
+    pub id: Uuid,
+    /// The connection's id; absent where the request matched none.
+    pub connection: Option<Uuid>,
+    /// The connection's name.
+    pub connection_name: Option<String>,
+    /// What it is about.
+    pub kind: Word<EventKind>,
+    /// When the request arrived.
+    pub received_at: Timestamp,
+    /// Milliseconds until the answer.
+    pub ms: u64,
+    /// The answer's status; absent where nothing was answered.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Word<OutcomeCode>,
+    /// One line for a person; empty where the outcome says it all.
+    pub detail: String,
+    /// The defect that it is about.
+    pub defect: Option<Uuid>,
+    /// The request.
+    pub request: Request,
+}
+
+/// The request of an event; credentials are masked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// HTTP method.
+    pub method: String,
+    /// Path below the token.
+    pub path: String,
+    /// Headers, of unrecognised requests only.
+    pub headers: Vec<Header>,
+    /// Body, of unrecognised requests only.
+    pub body: Option<String>,
+}
+
+/// One header.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Header {
+    /// Lower case.
+    pub name: String,
+    /// The value, masked where it is a credential.
+    pub value: String,
+}
+
+/// One call into a guest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// The export that was called.
+    pub call: Word<Call>,
+    /// How it ended.
+    pub outcome: Word<OutcomeCode>,
+    /// What went wrong; empty where nothing did.
+    pub detail: String,
+    /// The connector's version.
+    pub connector_version: String,
+    /// SHA-256 of the file that ran.
+    pub connector_sha256: String,
+    /// Guest log, stdout and stderr.
+    pub log: Vec<LogLine>,
+    /// Requests that were sent or refused.
+    pub calls: Vec<OutboundCall>,
+    /// What was used of the limits.
+    pub usage: Usage,
+}
+
+/// One line of a guest's log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Milliseconds since the run began.
+    pub at_ms: u64,
+    /// Its level.
+    pub level: Word<LogLevel>,
+    /// The text.
+    pub message: String,
+}
+
+/// One request that a run sent, or was refused to send.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutboundCall {
+    /// Milliseconds since the run began.
+    pub at_ms: u64,
+    /// HTTP method.
+    pub method: String,
+    /// Where to.
+    pub origin: String,
+    /// Path without its query.
+    pub path: String,
+    /// What it does to the tracker.
+    pub effect: Word<Effect>,
+    /// The answer's status; absent when none came.
+    pub status: Option<u16>,
+    /// Milliseconds from connect to the last byte of the answer.
+    pub ms: u64,
+    /// Bytes of the answer's body, decoded.
+    pub bytes: u64,
+    /// Why it was refused or failed.
+    pub error: Option<String>,
+}
+
+/// What a run used of its limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each is a limit's config key, or explained at domain::Usage")]
+pub struct Usage {
+    pub memory_bytes: u64,
+    pub cpu_ms: u64,
+    pub run_ms: u64,
+    pub outbound_calls: u64,
+    pub response_body_bytes: u64,
+    pub request_body_bytes: u64,
+    pub log_bytes: u64,
+    pub handles: u64,
+    pub polls: u64,
+    pub yields: u64,
+    pub waited_ticks: u64,
+}
+
+impl Event {
+    /// The event, with its connection's name.
+    #[must_use]
+    pub fn new(event: &domain::Event, connection_name: Option<String>) -> Self {
+        let request = &event.request;
+        let headers = request.headers.iter().cloned();
+        Self {
+            id: event.id.0,
+            connection: event.connection.map(|id| id.0),
+            connection_name,
+            kind: Word(event.kind),
+            received_at: event.received_at,
+            ms: event.ms,
+            status: event.status,
+            outcome: Word(event.outcome.code),
+            detail: event.outcome.detail.clone(),
+            defect: event.defect.map(|id| id.0),
+            request: Request {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                headers: headers.map(|(name, value)| Header { name, value }).collect(),
+                body: request.body.clone(),
+            },
+        }
+    }
+}
+
+impl From<domain::RunReport> for Run {
+    fn from(run: domain::RunReport) -> Self {
+        Self {
+            call: Word(run.call),
+            outcome: Word(run.outcome),
+            detail: run.detail,
+            connector_version: run.connector_version,
+            connector_sha256: run.connector_sha256,
+            log: run.log.into_iter().map(LogLine::from).collect(),
+            calls: run.calls.into_iter().map(OutboundCall::from).collect(),
+            usage: run.usage.into(),
+        }
+    }
+}
+
+impl From<domain::LogLine> for LogLine {
+    fn from(line: domain::LogLine) -> Self {
+        Self { at_ms: line.at_ms, level: Word(line.level), message: line.message }
+    }
+}
+
+impl From<domain::OutboundCall> for OutboundCall {
+    fn from(call: domain::OutboundCall) -> Self {
+        Self {
+            at_ms: call.at_ms,
+            method: call.method,
+            origin: call.origin,
+            path: call.path,
+            effect: Word(call.effect),
+            status: call.status,
+            ms: call.ms,
+            bytes: call.bytes,
+            error: call.error,
+        }
+    }
+}
+
+impl From<domain::Usage> for Usage {
+    fn from(usage: domain::Usage) -> Self {
+        Self {
+            memory_bytes: usage.memory_bytes,
+            cpu_ms: usage.cpu_ms,
+            run_ms: usage.run_ms,
+            outbound_calls: usage.outbound_calls,
+            response_body_bytes: usage.response_body_bytes,
+            request_body_bytes: usage.request_body_bytes,
+            log_bytes: usage.log_bytes,
+            handles: usage.handles,
+            polls: usage.polls,
+            yields: usage.yields,
+            waited_ticks: usage.waited_ticks,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What `jackfield check` needs: an engine and a sandbox, started once for any number of files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::plugins::{CheckReport, PluginError, check_file};
+
+use super::Runner;
+
+/// Checks connector files as the server would load them.
+pub struct Checker {
+    config: Arc<Config>,
+    runner: Runner,
+}
+
+impl Checker {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// What cannot be started.
+    pub fn start(config: Config) -> anyhow::Result<Self> {
+        let runner = Runner::start(&config)?;
+        Ok(Self { config: Arc::new(config), runner })
+    }
+
+    /// Compiles, links and describes a file.
+    ///
+    /// # Errors
+    /// Why the server would not load it.
+    pub async fn check(&self, file: &Path) -> Result<CheckReport, PluginError> {
+        let Runner { engine, sandbox, clock, .. } = &self.runner;
+        let config = Arc::clone(&self.config);
+        check_file(file, config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock)).await
+    }
+}

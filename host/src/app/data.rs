@@ -1,0 +1,62 @@
+//! Opens the data folder: creates it, locks it for this process, and finds the admin token in it.
+
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+
+use anyhow::{Context, bail};
+
+use crate::config::DataFolder;
+use crate::secret::{Secret, write_private};
+
+/// Shortest admin token, bytes.
+const TOKEN_BYTES_MIN: usize = 16;
+
+/// Creates the data folder (0700) where it is missing, and locks it for this process.
+pub(super) fn open(folder: &DataFolder) -> anyhow::Result<File> {
+    let data = folder.path();
+    let what = || {
+        format!(
+            "cannot use the data folder {}: it must be a folder that this user may write",
+            data.display()
+        )
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(what)?;
+    let mode = data.metadata().with_context(what)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        std::fs::set_permissions(data, Permissions::from_mode(0o700)).with_context(what)?;
+        tracing::warn!(data = %data.display(), "other users had access to the data folder; removed");
+    }
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.lock())
+        .with_context(what)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another jackfield serves the data folder {}: stop it first, or give this one a --data \
+             of its own",
+            data.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).with_context(what),
+    }
+}
+
+/// The admin token in the data folder, created where it is missing.
+pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
+    let file = folder.admin_token();
+    let what = || format!("cannot use the admin token in {}", file.display());
+    if !file.exists() {
+        write_private(&file, Secret::fresh_token().reveal().as_bytes()).with_context(what)?;
+    }
+    let text = std::fs::read_to_string(&file).with_context(what)?;
+    if text.trim().len() < TOKEN_BYTES_MIN {
+        bail!(
+            "{} has no token of {TOKEN_BYTES_MIN} characters or more: remove the file, and the next \
+             start creates a new one",
+            file.display()
+        );
+    }
+    Ok(Secret::new(text.trim().to_owned()))
+}

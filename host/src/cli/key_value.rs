@@ -1,0 +1,116 @@
+//! Reads `--set KEY=VALUE` and `--secret KEY=…` into settings and secrets.
+//!
+//! Never takes a secret's value from the command line, where other users of the machine and the shell's
+//! history would have it; never repeats one in an error.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::api::SecretText;
+use crate::domain::Settings;
+use crate::secret::Secret;
+
+/// Settings: a value that is a JSON list, a number, true or false has that type; all else is text.
+pub(super) fn settings(arguments: &[String]) -> anyhow::Result<Settings> {
+    arguments
+        .iter()
+        .map(|argument| {
+            let pair = argument.split_once('=').filter(|(name, _)| !name.is_empty());
+            let (name, text) = pair.with_context(|| {
+                format!("cannot read --set {argument:?}: write --set NAME=VALUE")
+            })?;
+            Ok((name.to_owned(), setting(text)))
+        })
+        .collect()
+}
+
+fn setting(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Array(_) | Value::Number(_) | Value::Bool(_))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// Secrets: `KEY=@FILE`, `KEY=-` (stdin), `KEY` (prompt), or a reference that the server reads,
+/// `KEY=file:/PATH` or `KEY=env:NAME`.
+pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, SecretText>> {
+    let from_stdin = arguments.iter().filter(|argument| argument.ends_with("=-")).count();
+    if from_stdin > 1 {
+        bail!("only one secret can come from stdin: give the others as NAME=@FILE");
+    }
+    arguments
+        .iter()
+        .map(|argument| {
+            let (name, source) = match argument.split_once('=') {
+                Some((name, source)) => (name, Some(source)),
+                None => (argument.as_str(), None),
+            };
+            Ok((name.to_owned(), SecretText(secret(name, source)?)))
+        })
+        .collect()
+}
+
+fn secret(name: &str, source: Option<&str>) -> anyhow::Result<Secret> {
+    let text = match source {
+        None => rpassword::prompt_password(format!("{name}: ")).with_context(|| {
+            format!("there is no terminal to ask for {name}: use --secret {name}=@FILE or {name}=-")
+        })?,
+        Some("-") => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .with_context(|| format!("cannot read {name} from stdin"))?;
+            text
+        }
+        Some(source) => match source.strip_prefix('@') {
+            Some(file) => std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read {name} from {file}"))?,
+            None if source.starts_with("file:/") || source.starts_with("env:") => source.to_owned(),
+            None => bail!(
+                "the secret {name} must not be on the command line: write {name}=@FILE, {name}=- for \
+                 stdin, or {name} for a prompt"
+            ),
+        },
+    };
+    let text = text.trim_end_matches(['\n', '\r']);
+    if text.is_empty() {
+        bail!("the secret {name} is empty");
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_setting_is_a_list_a_number_a_boolean_or_text() {
+        for (text, value) in [
+            ("[\"a\"]", json!(["a"])),
+            ("7", json!(7)),
+            ("true", json!(true)),
+            ("null", json!("null")),
+            ("{}", json!("{}")),
+            ("a=b", json!("a=b")),
+        ] {
+            let read = settings(&[format!("k={text}")]).expect("a setting");
+            assert_eq!(read.get("k"), Some(&value));
+        }
+        assert!(settings(&["k".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
+        let error = secrets(&["k=topsecret".to_owned()]).expect_err("refused").to_string();
+        assert!(error.contains("k=@FILE") && !error.contains("topsecret"), "{error}");
+        assert!(secrets(&["k=@/no/such/file".to_owned()]).is_err());
+        let read = secrets(&["k=env:JACKFIELD_SECRET_X".to_owned()]).expect("a reference");
+        let secret = read.get("k").map(|secret| secret.0.reveal());
+        assert_eq!(secret, Some("env:JACKFIELD_SECRET_X"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Connections: which there are, which version of a connector serves one, and what an admin does to
+//! them.
+//!
+//! Never creates or counts defects; never sees axum, SQL or wasmtime.
+
+mod breaker;
+mod consent;
+mod directory;
+mod edit;
+mod try_connection;
+mod validation;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::domain::{
+    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, Limits, Refusal,
+};
+use crate::egress::{ActiveConnection, Egress};
+use crate::manifest::SettingError;
+use crate::plugins::{ConnectorUnavailable, Plugins};
+use crate::runtime::{Connector, Sandbox};
+use crate::secret::{Sealer, TokenHash};
+use crate::store::{Store, StoreError};
+
+use breaker::Breakers;
+use directory::Directory;
+
+pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
+pub use try_connection::TryReport;
+
+/// What connections are made of.
+pub struct Parts {
+    /// Where they are stored.
+    pub store: Arc<dyn Store>,
+    /// The connectors there are.
+    pub plugins: Arc<Plugins>,
+    /// Runs `check`.
+    pub sandbox: Arc<Sandbox>,
+    /// Reaches trackers, for the steps of a `try`.
+    pub egress: Arc<Egress>,
+    /// Seals their secrets.
+    pub sealer: Sealer,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration.
+    pub config: Arc<Config>,
+}
+
+/// All connections.
+pub struct Connections {
+    parts: Parts,
+    directory: Directory,
+    breakers: Breakers,
+    /// Held by the edit in progress: each reads the whole connection and writes it back.
+    edit_lock: Mutex<()>,
+}
+
+/// Why a connection was not created or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// Settings, secrets or the name do not fit.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<SettingError>),
+    /// No version of the connector serves.
+    #[error(transparent)]
+    ConnectorUnavailable(#[from] ConnectorUnavailable),
+    /// It takes a person's consent, or there is nothing to consent to.
+    #[error("{0}")]
+    Consent(String),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Connections {
+    /// No connections until [`Self::load`] has read them.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            directory: Directory::default(),
+            breakers: Breakers::default(),
+            edit_lock: Mutex::default(),
+        }
+    }
+
+    /// Reads the connections from the store: at the start, after each change, and regularly for secrets
+    /// that are stored elsewhere (`file:`, `env:`).
+    ///
+    /// # Errors
+    /// The store cannot be read; the connections stay as they were.
+    pub async fn load(&self) -> Result<(), StoreError> {
+        self.directory.load(&self.parts).await
+    }
+
+    /// The connection of a webhook token. Looked up in memory, not in the store.
+    #[must_use]
+    pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {
+        self.directory.by_token(token, self.parts.clock.now())
+    }
+
+    /// The connection of that id, ready for runs.
+    #[must_use]
+    pub fn active(&self, id: ConnectionId) -> Option<Arc<ActiveConnection>> {
+        self.directory.by_id(id).map(|entry| Arc::clone(&entry.active))
+    }
+
+    /// Whether these are the settings, secrets and grants that the connection has now.
+    #[must_use]
+    pub fn is_current(&self, active: &Arc<ActiveConnection>) -> bool {
+        let id = active.connection.id;
+        self.directory.by_id(id).is_some_and(|entry| Arc::ptr_eq(&entry.active, active))
+    }
+
+    /// All connections, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<ConnectionRecord> {
+        self.directory.list()
+    }
+
+    /// One connection, by id or by name.
+    #[must_use]
+    pub fn find(&self, id_or_name: &str) -> Option<ConnectionRecord> {
+        let id = id_or_name.parse().ok().map(ConnectionId);
+        self.list()
+            .into_iter()
+            .find(|it| Some(it.connection.id) == id || it.connection.name == id_or_name)
+    }
+
+    /// The versions (SHA-256) that people accepted, by connector.
+    #[must_use]
+    pub fn accepted_versions(&self) -> BTreeSet<(ConnectorName, String)> {
+        self.directory.accepted_versions()
+    }
+
+    /// The version of its connector that serves a connection.
+    ///
+    /// # Errors
+    /// Why none does.
+    pub fn serving(&self, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
+        let serving = self.parts.plugins.serving(connection);
+        serving.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
+    }
+
+    /// Lets a run start, unless the connection's circuit breaker is open. Each is followed by one
+    /// [`Self::record_run`].
+    ///
+    /// # Errors
+    /// The circuit breaker is open.
+    pub fn admit(&self, connection: &Connection, connector: &Connector) -> Result<(), Refusal> {
+        self.breakers.admit(connection.id, connector.sha256(), Instant::now())
+    }
+
+    /// Tells the circuit breaker how an admitted run ended.
+    pub fn record_run<T>(&self, id: ConnectionId, outcome: &Result<T, Refusal>) {
+        self.breakers.record(id, outcome.as_ref().err(), Instant::now());
+    }
+
+    /// Remembers how an event ended, for people who look at the connection before the store is read
+    /// again.
+    pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
+        let error = answer.as_ref().err().map(ToString::to_string);
+        self.directory.record_answer(id, error, self.parts.clock.now());
+    }
+
+    /// The limits of a connection's connector.
+    #[must_use]
+    pub fn limits(&self, connection: &Connection) -> Limits {
+        self.parts.config.limits_of(&connection.connector)
+    }
+}

@@ -1,0 +1,142 @@
+//! Which version of its connector a connection accepted, and what it grants that version.
+//!
+//! Never widens a grant without a person's consent: a new value for a setting is consent to that setting
+//! alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::domain::{Connection, ConnectionRecord, Grants};
+use crate::manifest::{SettingError, missing_grants};
+use crate::plugins::unapproved;
+use crate::runtime::Connector;
+
+use super::validation::validate;
+use super::{ConnectionError, Connections};
+
+impl Connections {
+    /// Grants what the serving version asks for under the edited settings. Where they fit only the newest
+    /// version, the connection moves to that one, unless it asks for more than settings. `set` has the
+    /// names that the edit sets; other settings may belong to a version that does not exist any more.
+    pub(super) fn grant(
+        &self,
+        connection: &mut Connection,
+        set: &BTreeSet<String>,
+    ) -> Result<(), ConnectionError> {
+        let entry = self.directory.by_id(connection.id);
+        let serving =
+            entry.and_then(|entry| self.parts.plugins.serving(&entry.active.connection).ok());
+        let Some(serving) = serving else {
+            let newest = self.parts.plugins.newest(&connection.connector)?;
+            let granted = connection.grants.clone();
+            let wanted = validate_for(connection, &newest, set)?;
+            return move_to(connection, &newest, &granted, wanted);
+        };
+        let unfit = match validate_for(connection, &serving, set) {
+            Ok(grants) => {
+                connection.grants = grants;
+                return Ok(());
+            }
+            Err(unfit) => unfit,
+        };
+        let newest = self.parts.plugins.newest(&connection.connector).ok();
+        let fits =
+            newest.and_then(|newest| Some((validate_for(connection, &newest, set).ok()?, newest)));
+        let Some((wanted, newest)) = fits else { return Err(unfit) };
+        // The edit grants the origins that it writes itself.
+        let granted = serving.manifest().demands(&connection.settings).unwrap_or_default();
+        move_to(connection, &newest, &granted, wanted)
+    }
+
+    /// Grants all that the newest version asks for, as a person decided.
+    pub(super) fn accept_newest(
+        &self,
+        connection: &mut Connection,
+        set: &BTreeSet<String>,
+        sha256: Option<&str>,
+    ) -> Result<(), ConnectionError> {
+        let newest = self.parts.plugins.newest(&connection.connector)?;
+        if sha256.is_some_and(|seen| seen != newest.sha256()) {
+            return Err(ConnectionError::Consent(format!(
+                "the newest version of `{}` has changed to {}: run `jackfield connections show` again \
+                 to see what it asks for",
+                newest.name(),
+                newest.sha256(),
+            )));
+        }
+        let wanted = validate_for(connection, &newest, set)?;
+        let accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
+        if accepted && connection.grants == wanted {
+            let why = format!("the newest version of `{}` asks for nothing more", newest.name());
+            return Err(ConnectionError::Consent(why));
+        }
+        accept_version(connection, &newest, wanted);
+        Ok(())
+    }
+
+    /// Stores for each connection the newest version that serves it, so that a later version that asks for
+    /// more does not move the connection back to an older one.
+    pub async fn follow_versions(&self) {
+        let mut moved = false;
+        for ConnectionRecord { connection, .. } in self.list() {
+            let Ok(newest) = self.parts.plugins.newest(&connection.connector) else { continue };
+            let accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
+            if accepted || !unapproved(&newest, &connection).is_empty() {
+                continue;
+            }
+            match self.parts.store.accept_version(connection.id, newest.sha256()).await {
+                Ok(()) => moved = true,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot store which version serves a connection");
+                }
+            }
+        }
+        if moved && let Err(error) = self.load().await {
+            tracing::warn!(%error, "cannot read the connections again");
+        }
+    }
+}
+
+/// Moves a connection to the newest version, if that asks for nothing beyond what is granted.
+fn move_to(
+    connection: &mut Connection,
+    newest: &Arc<Connector>,
+    granted: &Grants,
+    wanted: Grants,
+) -> Result<(), ConnectionError> {
+    let more = missing_grants(granted, &wanted);
+    if !more.is_empty() {
+        return Err(ConnectionError::Consent(format!(
+            "these settings fit only version {} of `{}`, which also wants to {}: use `jackfield \
+             connections accept {} --set …`, which grants that too",
+            newest.manifest().version,
+            newest.name(),
+            more.join(", to "),
+            connection.name,
+        )));
+    }
+    accept_version(connection, newest, wanted);
+    Ok(())
+}
+
+fn accept_version(connection: &mut Connection, newest: &Connector, grants: Grants) {
+    connection.grants = grants;
+    connection.accepted_sha256 = Some(newest.sha256().to_owned());
+}
+
+/// What a version asks for. Errors name the version, since there may be two.
+fn validate_for(
+    connection: &Connection,
+    connector: &Connector,
+    set: &BTreeSet<String>,
+) -> Result<Grants, ConnectionError> {
+    let manifest = connector.manifest();
+    let version = &manifest.version;
+    let with_version = |error: SettingError| SettingError {
+        why: format!("{} (version {version})", error.why),
+        ..error
+    };
+    let concerns = |name: &str| manifest.knows(name) || set.contains(name);
+    validate(connection, manifest, concerns)
+        .map_err(|errors| ConnectionError::Invalid(errors.into_iter().map(with_version).collect()))
+}

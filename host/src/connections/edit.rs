@@ -1,0 +1,241 @@
+//! What an admin does to connections: validated against the connector's manifest, secrets sealed,
+//! grants recorded, the directory refreshed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use crate::domain::{Connection, ConnectionId, ConnectionRecord, ConnectorName, Settings, after};
+use crate::manifest::SettingError;
+use crate::secret::{Secret, TokenHash};
+use crate::store::{StoreError, StoredConnection, StoredToken};
+
+use super::validation::{name_problem, project_problem, validate};
+use super::{ConnectionError, Connections};
+
+/// A connection to create.
+#[derive(Debug)]
+pub struct NewConnection {
+    /// Unique, 1 to 100 characters.
+    pub name: String,
+    /// The connector.
+    pub connector: ConnectorName,
+    /// Values of settings.
+    pub settings: Settings,
+    /// Values of secrets; `file:/path` and `env:NAME` are references.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Test Manager project that KPIs are pinned to.
+    pub project: Option<String>,
+    /// Whether names may resolve to private addresses.
+    pub allow_private: bool,
+}
+
+/// An edit: what is absent stays as it is; a `None` inside removes.
+#[derive(Debug, Default)]
+pub struct ConnectionEdit {
+    /// A new name.
+    pub name: Option<String>,
+    /// Settings to set (`Some`) or remove (`None`).
+    pub settings: BTreeMap<String, Option<serde_json::Value>>,
+    /// Secrets to set or remove.
+    pub secrets: BTreeMap<String, Option<Secret>>,
+    /// A project to pin or unpin.
+    pub project: Option<Option<String>>,
+    /// Whether names may resolve to private addresses.
+    pub allow_private: Option<bool>,
+    /// Remove a granted origin even while creates run or are in doubt.
+    pub force: bool,
+}
+
+/// A connection with a new webhook token, which is shown only once.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// The connection.
+    pub record: ConnectionRecord,
+    /// Its new token.
+    pub token: Secret,
+}
+
+impl Connections {
+    /// Creates a connection. Its connector must be loaded: what it asks for is granted.
+    ///
+    /// # Errors
+    /// Names every setting and secret that does not fit.
+    pub async fn create(&self, new: NewConnection) -> Result<IssuedToken, ConnectionError> {
+        let connector = self.parts.plugins.newest(&new.connector)?;
+        let (id, now) = (ConnectionId(Uuid::new_v4()), self.parts.clock.now());
+        let token = Secret::fresh_token();
+        let connection = Connection {
+            settings: new.settings,
+            project: new.project,
+            allow_private: new.allow_private,
+            accepted_sha256: Some(connector.sha256().to_owned()),
+            ..Connection::new(id, new.name, new.connector, now)
+        };
+        let record = ConnectionRecord {
+            connection,
+            token_tail: token.tail(),
+            last_success_at: None,
+            last_error: None,
+        };
+        let tokens = vec![StoredToken { hash: TokenHash::of(token.reveal()), expires_at: None }];
+        let mut stored = StoredConnection { record, secrets: BTreeMap::new(), tokens };
+        let mut errors: Vec<_> = name_problem(&stored.record.connection.name).into_iter().collect();
+        errors.extend(project_problem(stored.record.connection.project.as_deref()));
+        errors.extend(self.seal(&mut stored, &new.secrets));
+        match validate(&stored.record.connection, connector.manifest(), |_| true) {
+            Ok(grants) => stored.record.connection.grants = grants,
+            Err(unfit) => errors.extend(unfit),
+        }
+        if !errors.is_empty() {
+            return Err(ConnectionError::Invalid(errors));
+        }
+        self.parts.store.create_connection(&stored).await?;
+        self.load().await?;
+        Ok(IssuedToken { record: stored.record, token })
+    }
+
+    /// Edits a connection; validated as a whole afterwards, against the version that serves it.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; `Conflict` where an origin is removed while creates run or are in doubt;
+    /// `Consent` where the settings fit only a version that asks for more than settings.
+    pub async fn edit(
+        &self,
+        id: ConnectionId,
+        edit: ConnectionEdit,
+    ) -> Result<ConnectionRecord, ConnectionError> {
+        self.apply_edit(id, edit, |connection, set| self.grant(connection, set)).await
+    }
+
+    /// Accepts what the newest version of the connector asks for, with what the edit gives it; where
+    /// `sha256` is given, only that version.
+    ///
+    /// # Errors
+    /// As [`Self::edit`]; `Consent` where there is nothing to accept, or another version is the
+    /// newest by now.
+    pub async fn accept(
+        &self,
+        id: ConnectionId,
+        edit: ConnectionEdit,
+        sha256: Option<&str>,
+    ) -> Result<ConnectionRecord, ConnectionError> {
+        self.apply_edit(id, edit, |connection, set| self.accept_newest(connection, set, sha256))
+            .await
+    }
+
+    /// Pauses or resumes a connection.
+    ///
+    /// # Errors
+    /// No such connection, or the store failed.
+    pub async fn set_paused(
+        &self,
+        id: ConnectionId,
+        paused: bool,
+    ) -> Result<ConnectionRecord, ConnectionError> {
+        let _edit = self.edit_lock.lock().await;
+        let mut stored = self.stored(id).await?;
+        stored.record.connection.paused = paused;
+        self.store_edit(&stored, false).await
+    }
+
+    /// Gives a connection a new webhook token; the old one works for `grace_s` seconds more.
+    ///
+    /// # Errors
+    /// No such connection, or the store failed.
+    pub async fn rotate_token(
+        &self,
+        id: ConnectionId,
+        grace_s: u32,
+    ) -> Result<IssuedToken, ConnectionError> {
+        let mut record = self.stored(id).await?.record;
+        let token = Secret::fresh_token();
+        record.token_tail = token.tail();
+        let stored = StoredToken { hash: TokenHash::of(token.reveal()), expires_at: None };
+        let grace_until = after(self.parts.clock.now(), u64::from(grace_s) * 1_000);
+        self.parts.store.rotate_token(id, &stored, &record.token_tail, grace_until).await?;
+        self.load().await?;
+        Ok(IssuedToken { record, token })
+    }
+
+    /// Deletes a connection with everything that is stored for it.
+    ///
+    /// # Errors
+    /// `Conflict` while creates run or are in doubt, unless forced.
+    pub async fn delete(&self, id: ConnectionId, force: bool) -> Result<(), ConnectionError> {
+        self.parts.store.delete_connection(id, force).await?;
+        self.load().await?;
+        self.breakers.reset(id);
+        Ok(())
+    }
+
+    /// One edit: applied, granted what `consent` allows, stored.
+    async fn apply_edit(
+        &self,
+        id: ConnectionId,
+        edit: ConnectionEdit,
+        consent: impl FnOnce(&mut Connection, &BTreeSet<String>) -> Result<(), ConnectionError>,
+    ) -> Result<ConnectionRecord, ConnectionError> {
+        let _edit = self.edit_lock.lock().await;
+        let mut stored = self.stored(id).await?;
+        let force = edit.force;
+        let set = edit.settings.keys().chain(edit.secrets.keys()).cloned().collect();
+        let mut errors = self.change(edit, &mut stored);
+        match consent(&mut stored.record.connection, &set) {
+            Err(ConnectionError::Invalid(unfit)) => errors.extend(unfit),
+            Err(refused) if errors.is_empty() => return Err(refused),
+            Ok(()) | Err(_) => {}
+        }
+        if !errors.is_empty() {
+            return Err(ConnectionError::Invalid(errors));
+        }
+        self.store_edit(&stored, force).await
+    }
+
+    /// Changes what an edit says; returns what of it is not valid.
+    fn change(&self, edit: ConnectionEdit, stored: &mut StoredConnection) -> Vec<SettingError> {
+        let mut errors: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
+        errors.extend(edit.project.as_ref().and_then(|it| project_problem(it.as_deref())));
+        let connection = &mut stored.record.connection;
+        connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
+        connection.project = edit.project.unwrap_or_else(|| connection.project.clone());
+        connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);
+        for (name, value) in edit.settings {
+            match value {
+                Some(value) => connection.settings.insert(name, value),
+                None => connection.settings.remove(&name),
+            };
+        }
+        let mut set = BTreeMap::new();
+        for (name, secret) in edit.secrets {
+            match secret {
+                Some(secret) => {
+                    set.insert(name, secret);
+                }
+                None => {
+                    stored.secrets.remove(&name);
+                }
+            }
+        }
+        errors.extend(self.seal(stored, &set));
+        errors
+    }
+
+    /// The connection as it is stored now, with its secrets.
+    async fn stored(&self, id: ConnectionId) -> Result<StoredConnection, ConnectionError> {
+        let all = self.parts.store.connections().await?;
+        let found = all.into_iter().find(|stored| stored.record.connection.id == id);
+        found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
+    }
+
+    async fn store_edit(
+        &self,
+        stored: &StoredConnection,
+        force: bool,
+    ) -> Result<ConnectionRecord, ConnectionError> {
+        self.parts.store.update_connection(stored, force).await?;
+        self.load().await?;
+        self.breakers.reset(stored.record.connection.id);
+        Ok(stored.record.clone())
+    }
+}

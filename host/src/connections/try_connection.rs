@@ -1,0 +1,108 @@
+//! A connection's `try`: how far it gets, step by step, up to its connector's `check`.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{
+    ConnectionId, Event, EventId, EventKind, Outcome, OutcomeCode, Received, Refusal, TryStep,
+    TryStepResult, milliseconds,
+};
+use crate::egress::ActiveConnection;
+use crate::runtime::Run;
+use crate::store::StoreError;
+
+use super::{ConnectionError, Connections};
+
+/// What a `try` found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TryReport {
+    /// The steps in their order; those after a failed one are absent.
+    pub steps: Vec<TryStepResult>,
+    /// The connector's own line, where its `check` succeeded.
+    pub reached: Option<String>,
+}
+
+impl Connections {
+    /// Connects to every granted origin, then runs the connector's `check`.
+    ///
+    /// # Errors
+    /// No such connection, or no version of its connector serves.
+    pub async fn try_connection(&self, id: ConnectionId) -> Result<TryReport, ConnectionError> {
+        let entry = self.directory.by_id(id);
+        let entry = entry.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
+        let mut steps = self.probe(&entry.active).await;
+        if steps.iter().any(|step| step.error.is_some()) {
+            return Ok(TryReport { steps, reached: None });
+        }
+        let mut add = |step, error: Option<String>| {
+            steps.push(TryStepResult { step, origin: None, error });
+        };
+        if !entry.problems.is_empty() {
+            add(TryStep::Credentials, Some(entry.problems.join("; ")));
+            return Ok(TryReport { steps, reached: None });
+        }
+        let checked = self.check(&entry.active).await?;
+        match &checked {
+            Ok(_) => {
+                add(TryStep::Credentials, None);
+                add(TryStep::Project, None);
+            }
+            Err(refusal @ Refusal::CredentialsRefused(_)) => {
+                add(TryStep::Credentials, Some(refusal.to_string()));
+            }
+            Err(refusal @ Refusal::Rejected(_)) => {
+                add(TryStep::Credentials, None);
+                add(TryStep::Project, Some(refusal.to_string()));
+            }
+            // This says nothing about credentials or project.
+            Err(refusal) => add(TryStep::Check, Some(refusal.to_string())),
+        }
+        Ok(TryReport { steps, reached: checked.ok() })
+    }
+
+    /// The steps towards every granted origin, up to the first that fails.
+    async fn probe(&self, active: &ActiveConnection) -> Vec<TryStepResult> {
+        let connection = &active.connection;
+        let mut steps = Vec::new();
+        for origin in &connection.grants.origins {
+            let public_only = connection.grants.fixed.contains(origin);
+            let probed = self.parts.egress.probe(origin, connection.allow_private, public_only);
+            steps.extend(probed.await);
+            if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
+                break;
+            }
+        }
+        steps
+    }
+
+    /// Runs `check` as an event of its own, also while the circuit breaker is open: a person asks.
+    async fn check(
+        &self,
+        active: &Arc<ActiveConnection>,
+    ) -> Result<Result<String, Refusal>, ConnectionError> {
+        let connector = self.parts.plugins.serving(&active.connection)?;
+        let (id, received_at) = (EventId::fresh(), self.parts.clock.now());
+        let started = Instant::now();
+        let run = Run { connector, active: active.clone(), stop: CancellationToken::new() };
+        let end = self.parts.sandbox.check(run).await;
+        let outcome = match &end.outcome {
+            Ok(line) => Outcome { code: OutcomeCode::Alive, detail: line.clone() },
+            Err(refusal) => Outcome::from(refusal),
+        };
+        self.parts.store.record_event(Event {
+            id,
+            connection: Some(active.connection.id),
+            kind: EventKind::Check,
+            received_at,
+            ms: milliseconds(started.elapsed()),
+            status: None,
+            outcome,
+            request: Received::default(),
+            defect: None,
+        });
+        self.parts.store.record_run(id, end.report);
+        Ok(end.outcome)
+    }
+}

@@ -1,0 +1,95 @@
+//! Whether a connection fits its connector: its name, settings and secrets.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{Connection, Grants, PROJECT_CHARS_MAX};
+use crate::manifest::{Manifest, SettingError};
+use crate::secret::{Sealer, Secret};
+use crate::store::StoredConnection;
+
+use super::Connections;
+
+/// Longest name, in characters.
+const NAME_MAX: usize = 100;
+
+/// What a manifest asks for with these settings, or every setting (of those that concern it) that does not
+/// fit.
+pub(super) fn validate(
+    connection: &Connection,
+    manifest: &Manifest,
+    concerns: impl Fn(&str) -> bool,
+) -> Result<Grants, Vec<SettingError>> {
+    manifest.validate(&connection.settings, &connection.secrets_set, concerns)?;
+    manifest.demands(&connection.settings)
+}
+
+/// What is wrong with a connection's name.
+pub(super) fn name_problem(name: &str) -> Option<SettingError> {
+    let why = if name.trim() != name || name.is_empty() {
+        "give 1 to 100 characters, no space at either end"
+    } else if name.chars().count() > NAME_MAX {
+        "it has more than 100 characters"
+    } else if name.chars().any(char::is_control) {
+        "it has control characters"
+    } else if name.parse::<uuid::Uuid>().is_ok() {
+        "it looks like the id of a connection; choose another name"
+    } else {
+        return None;
+    };
+    Some(SettingError { name: "name".to_owned(), why: why.to_owned() })
+}
+
+/// What is wrong with a pinned project.
+pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
+    let length = project?.chars().count();
+    let why = format!("give 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
+    (!(1..=PROJECT_CHARS_MAX).contains(&length))
+        .then(|| SettingError { name: "project".to_owned(), why })
+}
+
+impl Connections {
+    /// Seals secrets into a connection and lists which are set; returns those that cannot be used.
+    pub(super) fn seal(
+        &self,
+        stored: &mut StoredConnection,
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Vec<SettingError> {
+        let config = &self.parts.config;
+        let id = stored.record.connection.id.to_string();
+        let mut errors = Vec::new();
+        for (name, secret) in secrets {
+            let sealed = secret
+                .resolve(&config.secret_file_roots, &config.secret_env_prefixes)
+                .and_then(|_| self.parts.sealer.seal(&Sealer::place(&id, name), secret));
+            match sealed {
+                Ok(sealed) => {
+                    stored.secrets.insert(name.clone(), sealed);
+                }
+                Err(error) => {
+                    errors.push(SettingError { name: name.clone(), why: error.to_string() });
+                }
+            }
+        }
+        // One that cannot be used counts as set too, so that it is reported only once.
+        let given = secrets.keys().chain(stored.secrets.keys()).cloned();
+        stored.record.connection.secrets_set =
+            given.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_short_line_and_not_an_id() {
+        for name in ["a", "Redmine of the payments team", "ü", &"x".repeat(100)] {
+            assert_eq!(name_problem(name), None, "{name}");
+        }
+        let id = "0192c0de-0000-7000-8000-000000000000";
+        for name in ["", " ", "a ", "a\nb", id, &"x".repeat(101)] {
+            assert!(name_problem(name).is_some(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Defects: one failed test, one defect. `create` is the story of a Create Defect event; the sweep searches
+//! for defects in doubt that nobody clicks again.
+//!
+//! Never sees axum, SQL or wasmtime. What it answers is a value or a [`Refusal`].
+
+mod create;
+mod lease;
+mod single_flight;
+mod sweep;
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::domain::{
+    Clock, Decision, Defect, DefectId, DefectRecord, OutcomeCode, Refusal, RunnerId,
+};
+use crate::runtime::Sandbox;
+use crate::store::{Store, StoreError};
+
+use single_flight::SingleFlight;
+
+/// What defects are made of; cheap to clone.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where their rows are.
+    pub store: Arc<dyn Store>,
+    /// Whose they are.
+    pub connections: Arc<Connections>,
+    /// Runs `create` and `find`.
+    pub sandbox: Arc<Sandbox>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Tasks that shutdown waits for.
+    pub tasks: TaskTracker,
+    /// This process, as leases name it.
+    pub runner: RunnerId,
+}
+
+/// The defects of all connections.
+pub struct Defects {
+    parts: Parts,
+    in_flight: SingleFlight,
+}
+
+/// A created, repeated or adopted defect.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CreateAnswer {
+    /// The defect.
+    pub defect: Defect,
+    /// Its row.
+    pub id: DefectId,
+    /// `created`, `repeated` or `adopted`.
+    pub how: OutcomeCode,
+}
+
+/// The answer to one Create Defect event.
+pub type Answer = Result<CreateAnswer, Refusal>;
+
+impl Defects {
+    /// No create in progress.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, in_flight: SingleFlight::default() }
+    }
+
+    /// Does what a person decided about a defect.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Conflict` where its state does not allow it.
+    pub async fn decide(
+        &self,
+        id: DefectId,
+        decision: &Decision,
+        by: &str,
+    ) -> Result<DefectRecord, StoreError> {
+        self.parts.store.decide(id, decision, by, self.parts.clock.now()).await
+    }
+}

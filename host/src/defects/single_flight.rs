@@ -1,0 +1,57 @@
+//! At most one create per failed test in this process: equal requests join the one in progress and get
+//! its answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::domain::{ConnectionId, FailedTest};
+
+use super::Answer;
+
+/// What a failed test of a connection is looked up by.
+type Key = (ConnectionId, String, String, String);
+
+/// A create in progress; its answer once there is one.
+pub(super) type InFlight = watch::Receiver<Option<Answer>>;
+
+/// The creates in progress, by failed test.
+#[derive(Default)]
+pub(super) struct SingleFlight {
+    by_test: Arc<Mutex<HashMap<Key, InFlight>>>,
+}
+
+impl SingleFlight {
+    /// Joins the create of this failed test, or starts `create` as a task of its own. True where it was
+    /// joined.
+    pub(super) fn join_or_start<F>(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+        tasks: &TaskTracker,
+        create: impl FnOnce() -> F,
+    ) -> (InFlight, bool)
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let (execution, case, variation) = test.key();
+        let key = (connection, execution, case, variation.to_owned());
+        let mut by_test = self.by_test.lock();
+        // A task that panicked leaves a closed channel behind.
+        if let Some(in_flight) = by_test.get(&key).filter(|it| it.has_changed().is_ok()) {
+            return (in_flight.clone(), true);
+        }
+        let (sender, in_flight) = watch::channel(None);
+        by_test.insert(key.clone(), in_flight.clone());
+        let (all, create) = (Arc::clone(&self.by_test), create());
+        tasks.spawn(async move {
+            let answer = create.await;
+            all.lock().remove(&key);
+            sender.send_replace(Some(answer));
+        });
+        (in_flight, false)
+    }
+}

@@ -1,0 +1,43 @@
+//! Enums whose variants have one word each, the same in SQL, JSON, WIT, CLI and console.
+
+/// An enum of [`words`].
+pub trait Words: Copy + 'static {
+    /// Every value.
+    const ALL: &'static [Self];
+
+    /// The value's word.
+    fn as_str(self) -> &'static str;
+
+    /// The value of a word.
+    #[must_use]
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|value| value.as_str() == word)
+    }
+}
+
+/// Declares an enum and the word of each of its values.
+macro_rules! words {
+    ($(#[$enum_doc:meta])* pub enum $name:ident {
+        $($(#[$doc:meta])* $variant:ident = $word:literal,)+
+    }) => {
+        $(#[$enum_doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $crate::domain::Words for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str($crate::domain::Words::as_str(*self))
+            }
+        }
+    };
+}
+
+pub(crate) use words;

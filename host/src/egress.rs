@@ -1,0 +1,200 @@
+//! The way out: every request of every guest passes here, whether it came by `http` or by
+//! `wasi:http`.
+//!
+//! `send.rs` reads from top to bottom: authorize, insert secrets, resolve, connect, journal,
+//! send, redact, record. Never sends a write twice, never lets a guest see a secret.
+
+mod active;
+mod address;
+mod authorize;
+mod connect;
+mod credentials;
+mod exchange;
+mod pool;
+mod probe;
+mod read;
+mod record;
+mod redact;
+mod secrets;
+mod send;
+mod token;
+mod trust;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::cpu_time::Meter;
+use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRecord};
+
+use connect::Dialer;
+use record::Record;
+
+pub use active::ActiveConnection;
+pub(crate) use authorize::is_reserved_header;
+pub use trust::TrustError;
+
+#[cfg(fuzzing)]
+pub(crate) use authorize::{Outbound, check_placeholders, target};
+#[cfg(fuzzing)]
+pub(crate) use exchange::path_and_query;
+#[cfg(fuzzing)]
+pub(crate) use secrets::with_secrets;
+
+/// How long [`Session::finish`] waits after the run's deadline: exchanges that end at the
+/// deadline need a moment to record their result.
+const FINISH_GRACE: Duration = Duration::from_secs(2);
+
+/// What all runs share: trust anchors, resolver and proxies.
+pub struct Egress {
+    dialer: Dialer,
+}
+
+/// Which requests a run may send.
+#[derive(Clone)]
+pub(crate) enum Permission {
+    /// None (`describe`).
+    Nothing,
+    /// Reads and preparations (`find`, `count`, `check`, `choices`).
+    Reads,
+    /// Writes too; each is committed to this journal before it is sent (`create`).
+    Writes(Arc<dyn Journal>),
+}
+
+/// The requests of one run.
+pub(crate) struct Session {
+    egress: Arc<Egress>,
+    active: Arc<ActiveConnection>,
+    permission: Permission,
+    limits: Limits,
+    deadline: Instant,
+    meter: Arc<Meter>,
+    record: Arc<Record>,
+    /// Held during a write: the journal tracks one write at a time.
+    write_lock: Arc<Mutex<()>>,
+    /// Writes that [`Session::finish`] waits for.
+    writes: TaskTracker,
+}
+
+/// A request as the guest gave it.
+#[derive(Debug, Clone)]
+pub(crate) struct OutboundRequest {
+    pub(crate) method: Method,
+    /// Absent: read for GET, HEAD and OPTIONS, otherwise write.
+    pub(crate) effect: Option<Effect>,
+    /// An absolute URL, or a path on the connection's only origin.
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+}
+
+/// A complete response, decoded and redacted.
+#[derive(Debug, Clone)]
+pub(crate) struct OutboundResponse {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+}
+
+/// Why there is no response; the cases are those of the WIT.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("denied: {0}")]
+    Denied(String),
+    #[error("limit: {0}")]
+    Limit(String),
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    #[error("interrupted: {0}")]
+    Interrupted(String),
+    #[error("invalid: {0}")]
+    Invalid(String),
+}
+
+impl Egress {
+    /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once.
+    ///
+    /// # Errors
+    /// The file of extra trust anchors cannot be used.
+    pub fn new(extra_ca_file: Option<&Path>) -> Result<Self, TrustError> {
+        let tls = trust::client_config(extra_ca_file)?;
+        Ok(Self { dialer: Dialer::from_env(tls) })
+    }
+}
+
+impl fmt::Debug for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Egress").finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Starts the requests of a run that must end by `deadline`.
+    pub(crate) fn new(
+        egress: Arc<Egress>,
+        active: Arc<ActiveConnection>,
+        permission: Permission,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+        deadline: Instant,
+        meter: Arc<Meter>,
+    ) -> Arc<Self> {
+        let record = Record::new(Arc::clone(&active), clock, limits.outbound_calls);
+        Arc::new(Self {
+            egress,
+            active,
+            permission,
+            limits,
+            deadline,
+            meter,
+            record: Arc::new(record),
+            write_lock: Arc::default(),
+            writes: TaskTracker::new(),
+        })
+    }
+
+    /// Removes every secret, in every form in which it may be echoed, from a text of the guest.
+    pub(crate) fn redact(&self, text: String) -> String {
+        self.active.credentials.redactor.load().text(text)
+    }
+
+    /// Lets no further write begin, waits until the deadline for those that have begun, and
+    /// returns the record.
+    pub(crate) async fn finish(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
+        self.record.close();
+        self.writes.close();
+        // A write that has not ended after the grace is recorded as "still under way".
+        let _ = timeout_at(self.deadline + FINISH_GRACE, self.writes.wait()).await;
+        self.record.copy()
+    }
+
+    /// The connection of this run.
+    pub(crate) fn active(&self) -> &Arc<ActiveConnection> {
+        &self.active
+    }
+
+    /// The CPU time of this run; the host's work for its requests is charged to it.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// The limits of this run.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Fills in the use of the limits that egress enforces.
+    pub(crate) fn fill(&self, usage: &mut Usage) {
+        self.record.fill(usage);
+    }
+}

@@ -1,0 +1,54 @@
+//! What the runs of one connection share: settings, decrypted secrets, grants and idle HTTP
+//! connections.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{Connection, ConnectionId, ConnectorName};
+use crate::secret::Secret;
+
+use super::credentials::Credentials;
+use super::pool::Pool;
+
+/// What the runs of one connection may use. It is rebuilt whenever the connection is edited, so
+/// that a run sees one consistent state and no HTTP connection is used under other grants.
+#[derive(Debug)]
+pub struct ActiveConnection {
+    /// The connection.
+    pub connection: Connection,
+    /// Its secrets; `file:` and `env:` values are read.
+    pub(super) credentials: Credentials,
+    /// HTTP connections to its tracker; never shared with another connection.
+    pub(super) pool: Pool,
+}
+
+impl ActiveConnection {
+    /// `secrets` are the values of the connection's secrets, by name.
+    #[must_use]
+    pub fn new(connection: Connection, secrets: BTreeMap<String, Secret>) -> Self {
+        let credentials = Credentials::new(&connection.grants, secrets);
+        Self { connection, credentials, pool: Pool::default() }
+    }
+
+    /// A connection without settings, secrets and grants, for `describe`.
+    pub(crate) fn without_grants() -> Self {
+        let id = ConnectionId(Uuid::nil());
+        let connector = ConnectorName::unnamed();
+        let connection = Connection::new(id, String::new(), connector, Timestamp::UNIX_EPOCH);
+        Self::new(connection, BTreeMap::new())
+    }
+
+    /// Whether its secrets have exactly these values.
+    pub(crate) fn has_secrets(&self, secrets: &BTreeMap<String, Secret>) -> bool {
+        self.credentials.has_secrets(secrets)
+    }
+
+    /// The text that the guest gets instead of a secret with the place `placeholder`. It is
+    /// random and changes when the connection is loaded again. `None` for other places and
+    /// without a value.
+    pub(crate) fn placeholder(&self, name: &str) -> Option<&str> {
+        self.credentials.placeholders.get(name).map(String::as_str)
+    }
+}

@@ -1,0 +1,304 @@
+//! Which addresses a request may go to: resolve the name, check every address, connect to these
+//! only.
+//!
+//! Checks addresses as values; an IPv6 form that embeds an IPv4 address is checked as that
+//! address. Never connects.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use async_trait::async_trait;
+use url::Host;
+
+use crate::domain::Origin;
+
+/// Most addresses of one name; a name with more is refused.
+const ADDRESSES_MAX: usize = 32;
+
+/// The source of a name's addresses; tests replace it.
+#[async_trait]
+pub(super) trait Resolver: Send + Sync {
+    /// All addresses of a name.
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The resolver of the operating system.
+pub(super) struct SystemResolver;
+
+#[async_trait]
+impl Resolver for SystemResolver {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
+    }
+}
+
+/// Which addresses a connection allows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AddressRules {
+    /// Names may resolve to RFC 1918, ULA and shared (100.64/10) addresses.
+    pub(super) allow_private: bool,
+    /// The connector fixed this origin itself: public addresses only, whatever else is allowed.
+    pub(super) public_only: bool,
+}
+
+/// Why an origin has no address to connect to.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResolveError {
+    /// The rules forbid one of its addresses.
+    #[error("{origin} has the address {ip}, which is not allowed: {reason}")]
+    Forbidden {
+        /// The origin.
+        origin: Origin,
+        /// The address.
+        ip: IpAddr,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// The resolver failed.
+    #[error("cannot resolve {name}: {source}")]
+    Lookup {
+        /// The name.
+        name: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address or too many.
+    #[error("{origin} resolves to {count} addresses; 1 to {ADDRESSES_MAX} are supported")]
+    AddressCount {
+        /// The origin.
+        origin: Origin,
+        /// Its addresses.
+        count: usize,
+    },
+}
+
+/// The addresses of an origin, each of them checked. The caller connects to these and to no
+/// others, so that a name that resolves differently a moment later changes nothing.
+///
+/// # Errors
+/// One forbidden address refuses the whole name: which address is used is up to chance.
+pub(super) async fn resolve(
+    resolver: &dyn Resolver,
+    origin: &Origin,
+    rules: AddressRules,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    let addresses = match origin.host() {
+        Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
+        Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
+        Host::Domain(name) => resolver
+            .resolve(name)
+            .await
+            .map_err(|source| ResolveError::Lookup { name: name.clone(), source })?,
+    };
+    if addresses.is_empty() || addresses.len() > ADDRESSES_MAX {
+        let (origin, count) = (origin.clone(), addresses.len());
+        return Err(ResolveError::AddressCount { origin, count });
+    }
+    for ip in &addresses {
+        check_address(origin, *ip, rules).map_err(|reason| ResolveError::Forbidden {
+            origin: origin.clone(),
+            ip: *ip,
+            reason,
+        })?;
+    }
+    Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, origin.port())).collect())
+}
+
+/// Whether requests to an origin may go to an address.
+fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(), &'static str> {
+    let is_name = matches!(origin.host(), Host::Domain(_));
+    match classify(ip) {
+        AddressClass::Forbidden(reason) => Err(reason),
+        AddressClass::Public => Ok(()),
+        AddressClass::Loopback | AddressClass::Private if rules.public_only => {
+            Err("the connector fixes this origin itself, so its address must be public")
+        }
+        // A person who grants an IP address means that address.
+        AddressClass::Loopback | AddressClass::Private if !is_name => Ok(()),
+        AddressClass::Loopback if *origin.host() == Host::Domain("localhost".to_owned()) => Ok(()),
+        AddressClass::Loopback => {
+            Err("it is this machine; grant `localhost` or the address itself instead of the name")
+        }
+        AddressClass::Private if rules.allow_private => Ok(()),
+        AddressClass::Private => {
+            Err("it is a private address; set `allow_private` on the connection to allow it")
+        }
+    }
+}
+
+/// The kind of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AddressClass {
+    Public,
+    Private,
+    Loopback,
+    /// Cannot be granted, for this reason.
+    Forbidden(&'static str),
+}
+
+fn classify(ip: IpAddr) -> AddressClass {
+    match ip {
+        IpAddr::V4(ip) => classify_v4(ip),
+        IpAddr::V6(ip) => embedded_v4(ip).map_or_else(|| classify_v6(ip), classify_v4),
+    }
+}
+
+fn classify_v4(ip: Ipv4Addr) -> AddressClass {
+    match ip.octets() {
+        [0, ..] => AddressClass::Forbidden("it is the unspecified address"),
+        [127, ..] => AddressClass::Loopback,
+        [169, 254, ..] => {
+            AddressClass::Forbidden("it is a link-local address, where cloud metadata services are")
+        }
+        // The metadata services of Alibaba, Oracle and Azure; other clouds use 169.254.169.254.
+        [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16] => {
+            AddressClass::Forbidden("it is a cloud metadata service")
+        }
+        [10, ..]
+        | [172, 16..=31, ..]
+        | [192, 168, ..]
+        | [100, 64..=127, ..]
+        | [198, 18..=19, ..] => AddressClass::Private,
+        [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => {
+            AddressClass::Forbidden("it is reserved for protocols and documentation")
+        }
+        [224..=239, ..] => AddressClass::Forbidden("it is a multicast address"),
+        [240..=255, ..] => AddressClass::Forbidden("it is a reserved or broadcast address"),
+        _ => AddressClass::Public,
+    }
+}
+
+fn classify_v6(ip: Ipv6Addr) -> AddressClass {
+    match ip.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => AddressClass::Forbidden("it is the unspecified address"),
+        [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Loopback,
+        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254] => {
+            AddressClass::Forbidden("it is a cloud metadata service")
+        }
+        [0xfc00..=0xfdff, ..] => AddressClass::Private,
+        [0xfe80..=0xfeff, ..] => {
+            AddressClass::Forbidden("it is a link-local or site-local address")
+        }
+        [0xff00..=0xffff, ..] => AddressClass::Forbidden("it is a multicast address"),
+        [0x0064, 0xff9b, 1, ..] | [0x2001, 0, ..] => {
+            AddressClass::Forbidden("it hides another address (local NAT64, Teredo)")
+        }
+        [0x0100, 0, 0, 0, ..] | [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => {
+            AddressClass::Forbidden("it is reserved for protocols and documentation")
+        }
+        _ => AddressClass::Public,
+    }
+}
+
+/// The IPv4 address inside a mapped, compatible, NAT64 or 6to4 address.
+fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [o0, o1, ..] = ip.octets();
+    let [.., o12, o13, o14, o15] = ip.octets();
+    match ip.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => {
+            Some(Ipv4Addr::new(o12, o13, o14, o15))
+        }
+        [0x0064, 0xff9b, 0, 0, 0, 0, ..] => Some(Ipv4Addr::new(o12, o13, o14, o15)),
+        [_, high, low, ..] if [o0, o1] == [0x20, 0x02] => {
+            let [a, b] = high.to_be_bytes();
+            let [c, d] = low.to_be_bytes();
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRIVATE_ALLOWED: AddressRules = AddressRules { allow_private: true, public_only: false };
+    const PUBLIC_NAMES_ONLY: AddressRules =
+        AddressRules { allow_private: false, public_only: false };
+
+    fn allowed(origin: &str, ip: &str, rules: AddressRules) -> bool {
+        check_address(&origin.parse().unwrap(), ip.parse().unwrap(), rules).is_ok()
+    }
+
+    #[test]
+    fn some_addresses_are_refused_whatever_is_granted() {
+        for ip in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "169.254.169.254",
+            "169.254.0.1",
+            "100.100.100.200",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "192.0.0.192",
+            "168.63.129.16",
+            "::",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "64:ff9b:1::1",
+            "2001::1",
+            "::ffff:0:169.254.169.254",
+        ] {
+            assert!(!allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
+            let literal =
+                if ip.contains(':') { format!("http://[{ip}]") } else { format!("http://{ip}") };
+            assert!(!allowed(&literal, ip, PRIVATE_ALLOWED), "{literal}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_resolve_to_a_private_address_only_with_allow_private() {
+        for ip in [
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "100.64.0.1",
+            "fc00::1",
+            "fd12::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:0a00:0001::",
+        ] {
+            assert!(!allowed("http://tracker.example", ip, PUBLIC_NAMES_ONLY), "{ip}");
+            assert!(allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(
+                !allowed(
+                    "http://tracker.example",
+                    ip,
+                    AddressRules { public_only: true, ..PRIVATE_ALLOWED }
+                ),
+                "{ip}"
+            );
+        }
+        assert!(allowed("http://10.0.0.1", "10.0.0.1", PUBLIC_NAMES_ONLY));
+    }
+
+    #[test]
+    fn loopback_is_reached_by_its_address_or_as_localhost() {
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(!allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(!allowed("http://x.localhost", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(allowed("http://localhost", ip, PUBLIC_NAMES_ONLY), "{ip}");
+            assert!(
+                !allowed(
+                    "http://localhost",
+                    ip,
+                    AddressRules { public_only: true, ..PRIVATE_ALLOWED }
+                ),
+                "{ip}"
+            );
+        }
+        assert!(allowed("http://127.0.0.1:3000", "127.0.0.1", PUBLIC_NAMES_ONLY));
+        assert!(allowed("http://tracker.example", "93.184.216.34", PUBLIC_NAMES_ONLY));
+        assert!(allowed("http://tracker.example", "2606:2800:220:1::1", PUBLIC_NAMES_ONLY));
+    }
+}

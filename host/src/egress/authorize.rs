@@ -1,0 +1,302 @@
+//! Checks a guest's request: where it goes, as a value; what it may carry; what it may do.
+//!
+//! Never resolves a name, never connects, never sees a secret. A request that is authorized may
+//! still be refused because of its address.
+
+use aho_corasick::AhoCorasick;
+use bytes::Bytes;
+use http::Method;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
+
+use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
+
+/// Longest URL, bytes.
+const URL_BYTES_MAX: usize = 8 * 1024;
+/// Most headers that a guest may set.
+const HEADERS_MAX: usize = 64;
+/// Names and values of these headers together, bytes.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Headers that decide where a request goes, how it is framed or who sends it. Only the host sets
+/// them and every `proxy-…`.
+const RESERVED_HEADERS: [&str; 10] = [
+    "authorization",
+    "connection",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Headers that the host writes itself; what a guest's HTTP library sets is dropped.
+const REPLACED_HEADERS: [&str; 2] = ["accept-encoding", "content-length"];
+
+/// Headers that follow a redirect to another origin.
+const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
+
+/// An authorized request. It later carries secrets, so it has no `Debug`.
+#[derive(Clone)]
+pub(crate) struct Outbound {
+    pub(crate) method: Method,
+    pub(crate) effect: Effect,
+    pub(crate) origin: Origin,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Authorizes a request whose URL [`target`] accepted.
+///
+/// # Errors
+/// `Denied`, `Invalid` or `Limit` with the reason.
+pub(super) fn authorize(
+    request: OutboundRequest,
+    target: (Origin, Url),
+    active: &ActiveConnection,
+    permission: &Permission,
+    limits: &Limits,
+) -> Result<Outbound, HttpError> {
+    let outbound = Outbound::check(request, target, &active.connection, limits)?;
+    check_permission(permission, outbound.effect)?;
+    check_placeholders(&outbound, active)?;
+    Ok(outbound)
+}
+
+impl Outbound {
+    /// Checks method, headers and body.
+    ///
+    /// # Errors
+    /// `Denied`, `Invalid` or `Limit` with the reason.
+    pub(crate) fn check(
+        request: OutboundRequest,
+        (origin, url): (Origin, Url),
+        connection: &Connection,
+        limits: &Limits,
+    ) -> Result<Self, HttpError> {
+        let effect = effect(&request);
+        check_method(&request.method)?;
+        let headers = check_headers(&request.headers, connection)?;
+        if request.body.len() as u64 > limits.request_body_bytes {
+            return Err(body_too_large(limits));
+        }
+        Ok(Self { method: request.method, effect, origin, url, headers, body: request.body })
+    }
+
+    /// The request that follows a redirect, checked like the first.
+    pub(crate) fn redirected(
+        &self,
+        status: u16,
+        location: &str,
+        connection: &Connection,
+    ) -> Result<Self, HttpError> {
+        check_url_text(location)?;
+        let url = self.url.join(location).map_err(|error| invalid_url(location, &error))?;
+        let origin = granted_origin(&url, connection)?;
+        let mut next = Self { origin, url, ..self.clone() };
+        if next.origin != self.origin {
+            next.headers = cross_origin_headers(&self.headers);
+        }
+        if status == 303 || (status <= 302 && self.method == Method::POST) {
+            if next.method != Method::HEAD {
+                next.method = Method::GET;
+            }
+            next.body = Bytes::new();
+            next.headers.remove(CONTENT_TYPE);
+        }
+        Ok(next)
+    }
+}
+
+/// What a request does: as the guest marked it, otherwise by its method.
+pub(super) fn effect(request: &OutboundRequest) -> Effect {
+    request.effect.unwrap_or(match request.method {
+        Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,
+        _ => Effect::Write,
+    })
+}
+
+/// A URL as granted origin and parsed URL. A path is appended to the only origin as text and
+/// parsed as a whole: joining would let `//host` and similar texts name another origin.
+pub(crate) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
+    check_url_text(text)?;
+    let url = if text.starts_with('/') {
+        let [only] = connection.grants.origins.as_slice() else {
+            let count = connection.grants.origins.len();
+            return Err(HttpError::Invalid(format!(
+                "a URL that is only a path needs a connection with exactly one granted origin, \
+                 this one has {count}; use an absolute URL"
+            )));
+        };
+        Url::parse(&format!("{only}{text}"))
+    } else {
+        Url::parse(text)
+    };
+    let url = url.map_err(|error| invalid_url(text, &error))?;
+    if host_ends_in_dot(text) {
+        return Err(HttpError::Invalid("the host name ends in a dot; remove the dot".to_owned()));
+    }
+    Ok((granted_origin(&url, connection)?, url))
+}
+
+/// The URL parser drops a dot after an IP address; after a name, `Origin` refuses it.
+fn host_ends_in_dot(text: &str) -> bool {
+    let authority = text.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.ends_with('.')
+}
+
+/// Whether only the host may set this header.
+pub(crate) fn is_reserved_header(name: &str, connection: &Connection) -> bool {
+    RESERVED_HEADERS.contains(&name)
+        || name.starts_with("proxy-")
+        || connection.grants.secrets.values().any(|grant| match &grant.place {
+            SecretPlace::Header { name: header, .. } => header.eq_ignore_ascii_case(name),
+            _ => false,
+        })
+}
+
+/// The error for a request body that exceeds its limit.
+pub(super) fn body_too_large(limits: &Limits) -> HttpError {
+    let max = limits.request_body_bytes;
+    HttpError::Limit(format!("`limits.request_body_bytes` = {max}: the request body is larger"))
+}
+
+fn check_method(method: &Method) -> Result<(), HttpError> {
+    match *method {
+        Method::GET
+        | Method::HEAD
+        | Method::OPTIONS
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE => Ok(()),
+        _ => Err(HttpError::Denied(format!(
+            "the method {method} is not allowed; use GET, HEAD, OPTIONS, POST, PUT, PATCH or DELETE"
+        ))),
+    }
+}
+
+fn check_permission(permission: &Permission, effect: Effect) -> Result<(), HttpError> {
+    match (permission, effect) {
+        (Permission::Nothing, _) => Err(HttpError::Denied(
+            "requests are not allowed in this call of the connector (`describe`)".to_owned(),
+        )),
+        (Permission::Reads, Effect::Write) => Err(HttpError::Denied(
+            "a write is allowed in `create` only; if this request is a search, mark it as `read`"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a request that carries a placeholder where the host would not replace it.
+pub(crate) fn check_placeholders(
+    outbound: &Outbound,
+    active: &ActiveConnection,
+) -> Result<(), HttpError> {
+    for (name, placeholder) in &active.credentials.placeholders {
+        if outbound.url.as_str().contains(placeholder) {
+            return Err(HttpError::Denied(format!(
+                "the URL contains the placeholder of the secret `{name}`; placeholders are \
+                 replaced in header values and bodies only"
+            )));
+        }
+        let granted = active.connection.grants.secrets.get(name).map(|grant| &grant.origin);
+        if granted != Some(&outbound.origin) && carries(outbound, placeholder) {
+            return Err(HttpError::Denied(format!(
+                "the secret `{name}` is not granted to {}; its placeholder was not sent",
+                outbound.origin
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a header value or the body contains a text.
+fn carries(outbound: &Outbound, text: &str) -> bool {
+    let Ok(search) = AhoCorasick::new([text]) else { return true };
+    outbound.headers.values().any(|value| search.is_match(value.as_bytes()))
+        || search.is_match(outbound.body.as_ref())
+}
+
+/// The origin of a URL, if the connection grants it.
+fn granted_origin(url: &Url, connection: &Connection) -> Result<Origin, HttpError> {
+    let origin = Origin::of(url)
+        .map_err(|error| HttpError::Invalid(format!("the URL is not allowed: {}", error.why)))?;
+    if connection.grants.origins.contains(&origin) {
+        return Ok(origin);
+    }
+    Err(HttpError::Denied(format!(
+        "the connection does not grant {origin}; check the URLs in its settings"
+    )))
+}
+
+/// The URL parser drops tabs and line ends and trims spaces; a URL with them is refused instead.
+fn check_url_text(text: &str) -> Result<(), HttpError> {
+    if text.len() > URL_BYTES_MAX {
+        return Err(HttpError::Invalid(format!(
+            "the URL has {} bytes; at most {URL_BYTES_MAX} are allowed",
+            text.len()
+        )));
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(HttpError::Invalid(
+            "the URL contains whitespace or a control character; percent-encode it".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn invalid_url(text: &str, error: &url::ParseError) -> HttpError {
+    HttpError::Invalid(format!("{text:?} is not a valid URL: {error}"))
+}
+
+fn check_headers(
+    given: &[(String, String)],
+    connection: &Connection,
+) -> Result<HeaderMap, HttpError> {
+    let bytes: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if given.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
+        return Err(HttpError::Invalid(format!(
+            "the request has {} headers with {bytes} bytes; at most {HEADERS_MAX} headers with \
+             {HEADER_BYTES_MAX} bytes are allowed",
+            given.len()
+        )));
+    }
+    let mut headers = HeaderMap::with_capacity(given.len());
+    for (name, value) in given {
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| HttpError::Invalid(format!("{name:?} is not a valid header name")))?;
+        if is_reserved_header(name.as_str(), connection) {
+            return Err(HttpError::Denied(format!(
+                "only the host may set the header `{name}`; remove it from the request"
+            )));
+        }
+        // `jackfield-…` is for the host (the effect of a wasi:http request) and is not sent.
+        if REPLACED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("jackfield-") {
+            continue;
+        }
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+            HttpError::Invalid(format!("the value of the header `{name}` has a control character"))
+        })?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn cross_origin_headers(headers: &HeaderMap) -> HeaderMap {
+    headers
+        .iter()
+        .filter(|(name, _)| CROSS_ORIGIN_HEADERS.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! Connections through an HTTP proxy; for https, through a tunnel that the proxy opens (CONNECT).
+
+use std::io;
+
+use bytes::Bytes;
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::{Method, Request, StatusCode};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::client::proxy::matcher::Intercept;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::domain::{InvalidOrigin, Origin};
+
+use super::{ByteStream, Dialer};
+
+/// Why there is no connection through the proxy.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::egress) enum ProxyError {
+    /// Its URL cannot be used.
+    #[error("{}; set HTTP_PROXY or HTTPS_PROXY to a URL like http://proxy.example:3128", .0.why)]
+    Url(#[from] InvalidOrigin),
+    /// No TCP connection to it, or its TLS handshake failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It does not speak HTTP as expected.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// The CONNECT request cannot be built.
+    #[error("{0}")]
+    Request(#[from] http::Error),
+    /// It opened no tunnel.
+    #[error("CONNECT was answered with {0}")]
+    Refused(StatusCode),
+}
+
+impl Dialer {
+    /// A stream to a proxy; for https a tunnel through it to the origin.
+    pub(super) async fn via_proxy(
+        &self,
+        origin: &Origin,
+        proxy: &Intercept,
+    ) -> Result<Box<dyn ByteStream>, ProxyError> {
+        let address: Origin = proxy.uri().to_string().parse()?;
+        let host = address.host().to_string();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let tcp = TcpStream::connect((host, address.port())).await?;
+        let stream: Box<dyn ByteStream> = if address.is_https() {
+            Box::new(self.tls_handshake(address.host(), Box::new(tcp)).await?)
+        } else {
+            Box::new(tcp)
+        };
+        if origin.is_https() { open_tunnel(origin, proxy, stream).await } else { Ok(stream) }
+    }
+}
+
+async fn open_tunnel(
+    origin: &Origin,
+    proxy: &Intercept,
+    stream: Box<dyn ByteStream>,
+) -> Result<Box<dyn ByteStream>, ProxyError> {
+    let authority = format!("{}:{}", origin.host(), origin.port());
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(&authority)
+        .header(HOST, &authority)
+        .body(Empty::<Bytes>::new())?;
+    if let Some(value) = proxy.basic_auth() {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, value.clone());
+    }
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection.with_upgrades());
+    let response = sender.send_request(request).await?;
+    if !response.status().is_success() {
+        return Err(ProxyError::Refused(response.status()));
+    }
+    let upgraded = hyper::upgrade::on(response).await?;
+    Ok(Box::new(TokioIo::new(upgraded)))
+}

@@ -1,0 +1,125 @@
+//! Idle HTTP connections of one [`ActiveConnection`](super::ActiveConnection), by origin.
+//!
+//! Never shares them between connections of the host, never uses one that was idle for half a
+//! minute, or for a second if the request is a write.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::domain::{Effect, Origin};
+
+use super::connect::{HttpConnection, Sender};
+
+/// Most idle connections of one origin.
+const IDLE_MAX: usize = 8;
+/// How long a connection may be idle for a read.
+const IDLE_READ_MAX: Duration = Duration::from_secs(30);
+/// How long for all other requests: the longer a connection is idle, the likelier it is that the
+/// tracker closes it while the request is on its way.
+pub(super) const IDLE_WRITE_MAX: Duration = Duration::from_secs(1);
+/// How long a connection may take to be ready again after its answer was read.
+const READY_MAX: Duration = Duration::from_millis(50);
+
+/// Idle connections, by origin.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Arc<Mutex<Idle>>,
+}
+
+#[derive(Default)]
+struct Idle {
+    connections: HashMap<Origin, Vec<(HttpConnection, Instant)>>,
+    /// Whether the task that closes old connections is running.
+    reaper_runs: bool,
+}
+
+impl Pool {
+    /// Takes the most recently used connection to this origin, if a request with this effect may
+    /// use it.
+    pub(super) fn take(
+        &self,
+        origin: &Origin,
+        effect: Effect,
+        now: Instant,
+    ) -> Option<HttpConnection> {
+        let idle_max = if effect == Effect::Read { IDLE_READ_MAX } else { IDLE_WRITE_MAX };
+        let mut idle = self.idle.lock();
+        let connections = idle.connections.get_mut(origin)?;
+        while let Some((connection, since)) = connections.pop() {
+            if now.saturating_duration_since(since) >= idle_max {
+                connections.push((connection, since));
+                return None;
+            }
+            match &connection.sender {
+                Sender::Http1(sender) if sender.is_ready() => return Some(connection),
+                Sender::Http2(sender) if sender.is_ready() => {
+                    let shared = Sender::Http2(sender.clone());
+                    connections.push((connection, since));
+                    return Some(HttpConnection { sender: shared, proxy: None });
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer was read completely.
+    pub(super) async fn put_back(&self, origin: &Origin, mut connection: HttpConnection) {
+        let ready = match &mut connection.sender {
+            Sender::Http1(sender) => {
+                matches!(tokio::time::timeout(READY_MAX, sender.ready()).await, Ok(Ok(())))
+            }
+            Sender::Http2(sender) => sender.is_ready(),
+        };
+        if !ready {
+            return;
+        }
+        let mut idle = self.idle.lock();
+        let connections = idle.connections.entry(origin.clone()).or_default();
+        if matches!(connection.sender, Sender::Http2(_)) {
+            // Clones share one HTTP/2 connection: one of them is enough.
+            connections.retain(|(kept, _)| matches!(kept.sender, Sender::Http1(_)));
+        }
+        if connections.len() >= IDLE_MAX {
+            connections.remove(0);
+        }
+        connections.push((connection, Instant::now()));
+        if !idle.reaper_runs {
+            idle.reaper_runs = true;
+            tokio::spawn(reap(Arc::downgrade(&self.idle)));
+        }
+    }
+}
+
+/// Closes connections that were idle for too long; ends when none is left.
+async fn reap(idle: Weak<Mutex<Idle>>) {
+    loop {
+        tokio::time::sleep(IDLE_READ_MAX).await;
+        let Some(idle) = idle.upgrade() else { return };
+        let mut idle = idle.lock();
+        for connections in idle.connections.values_mut() {
+            connections.retain(|(_, since)| since.elapsed() < IDLE_READ_MAX);
+        }
+        idle.connections.retain(|_, connections| !connections.is_empty());
+        if idle.connections.is_empty() {
+            idle.reaper_runs = false;
+            return;
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let idle = self.idle.lock();
+        f.debug_map()
+            .entries(
+                idle.connections.iter().map(|(origin, connections)| (origin, connections.len())),
+            )
+            .finish()
+    }
+}

@@ -1,0 +1,239 @@
+//! The record of one run: every call and every write, kept while they happen, so that nothing is
+//! missing when a run is cut short.
+//!
+//! Redacts every text that it stores. Counts the calls and enforces `limits.outbound_calls`.
+
+use std::sync::Arc;
+
+use http::Method;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::domain::{
+    Clock, Effect, Origin, OutboundCall, Usage, WriteAnswer, WriteRecord, milliseconds,
+};
+
+use super::authorize::Outbound;
+use super::exchange::Answer;
+use super::{ActiveConnection, HttpError, OutboundResponse};
+
+/// Longest path and longest error in the record, characters: a guest chooses both.
+const TEXT_MAX: usize = 500;
+
+/// The error of a call, and the answer of a write, that has not ended.
+const UNDER_WAY: &str = "still under way when the run ended";
+/// The error of a call whose future was dropped.
+const CANCELLED: &str = "cancelled before the response was complete: the guest or its run ended";
+
+/// The calls and writes of one run.
+pub(super) struct Record {
+    active: Arc<ActiveConnection>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    calls_max: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<OutboundCall>,
+    writes: Vec<WriteRecord>,
+    /// Calls that the guest asked for, with those beyond the limit.
+    requested: u64,
+    request_body_bytes: u64,
+    response_body_bytes: u64,
+    closed: bool,
+}
+
+/// One call of a run. A call that is dropped without a result is recorded as cancelled.
+pub(super) struct Call {
+    record: Arc<Record>,
+    /// Its place in the record.
+    index: usize,
+    /// The place of its write, if it is one.
+    write: Option<usize>,
+    started: Instant,
+    ended: bool,
+}
+
+impl Record {
+    pub(super) fn new(
+        active: Arc<ActiveConnection>,
+        clock: Arc<dyn Clock>,
+        calls_max: u64,
+    ) -> Self {
+        Self { active, clock, started: Instant::now(), calls_max, state: Mutex::default() }
+    }
+
+    /// Opens a call. Refused calls count too, so that a loop around one ends.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        method: &Method,
+        effect: Effect,
+    ) -> Result<Call, HttpError> {
+        let mut state = self.state();
+        state.requested = state.requested.saturating_add(1);
+        if state.requested > self.calls_max {
+            let max = self.calls_max;
+            return Err(HttpError::Limit(format!(
+                "`limits.outbound_calls` = {max}: the run sent more requests"
+            )));
+        }
+        state.calls.push(OutboundCall {
+            at_ms: milliseconds(self.started.elapsed()),
+            method: method.to_string(),
+            origin: String::new(),
+            path: String::new(),
+            effect,
+            status: None,
+            ms: 0,
+            bytes: 0,
+            error: Some(UNDER_WAY.to_owned()),
+        });
+        let index = state.calls.len() - 1;
+        drop(state);
+        let record = Arc::clone(self);
+        Ok(Call { record, index, write: None, started: Instant::now(), ended: false })
+    }
+
+    /// Whether a write of this run may have been sent.
+    pub(super) fn any_write_sent(&self) -> bool {
+        self.state().writes.iter().any(|write| write.answer != WriteAnswer::NotSent)
+    }
+
+    /// Lets no further write in.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+    }
+
+    /// Whether the run has ended: the verdict on its writes is being made.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// The calls and writes so far.
+    pub(super) fn copy(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
+        let state = self.state();
+        (state.calls.clone(), state.writes.clone())
+    }
+
+    /// Fills in the use of the limits that egress enforces.
+    pub(super) fn fill(&self, usage: &mut Usage) {
+        let state = self.state();
+        usage.outbound_calls = state.requested.min(self.calls_max);
+        usage.request_body_bytes = state.request_body_bytes;
+        usage.response_body_bytes = state.response_body_bytes;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    fn redact(&self, text: String) -> String {
+        self.active.credentials.redactor.load().text(text)
+    }
+}
+
+impl Call {
+    /// Records where the call goes: the path without its query.
+    pub(super) fn record_target(&self, origin: &Origin, url: &Url, body_bytes: usize) {
+        let path = shorten(self.record.redact(url.path().to_owned()));
+        let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
+        let mut state = self.record.state();
+        state.request_body_bytes = state.request_body_bytes.max(bytes);
+        if let Some(call) = state.calls.get_mut(self.index) {
+            (call.origin, call.path) = (origin.to_string(), path);
+        }
+    }
+
+    /// Opens the call as a write of which nothing is sent yet.
+    ///
+    /// # Errors
+    /// The run has ended: the verdict would miss this write.
+    pub(super) fn open_write(&mut self, outbound: &Outbound) -> Result<(), HttpError> {
+        let Outbound { method, origin, url, .. } = outbound;
+        let what = self.record.redact(format!("{method} {origin}{}", url.path()));
+        let write =
+            WriteRecord { what, answer: WriteAnswer::NotSent, ended_at: self.record.clock.now() };
+        let mut state = self.record.state();
+        if state.closed {
+            return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
+        }
+        state.writes.push(write);
+        self.write = Some(state.writes.len() - 1);
+        Ok(())
+    }
+
+    /// Records that the first byte of the write may be sent from now on.
+    pub(super) fn record_write_under_way(&self) {
+        self.record_write(WriteAnswer::Broken(UNDER_WAY.to_owned()));
+    }
+
+    /// Records what is known of the write.
+    pub(super) fn record_write(&self, answer: WriteAnswer) {
+        let answer = match answer {
+            WriteAnswer::Broken(why) => WriteAnswer::Broken(self.record.redact(why)),
+            WriteAnswer::NotSent | WriteAnswer::Status(_) => answer,
+        };
+        let ended_at = self.record.clock.now();
+        let mut state = self.record.state();
+        if let Some(write) = self.write.and_then(|index| state.writes.get_mut(index)) {
+            (write.answer, write.ended_at) = (answer, ended_at);
+        }
+    }
+
+    /// Records the result of the call.
+    pub(super) fn record_result(&mut self, result: &Result<Answer, HttpError>) {
+        match result {
+            Ok(answer) => {
+                let bytes = u64::try_from(answer.body.len()).unwrap_or(u64::MAX);
+                self.end(|call| {
+                    (call.status, call.bytes, call.error) = (Some(answer.status), bytes, None)
+                });
+                let mut state = self.record.state();
+                state.response_body_bytes = state.response_body_bytes.max(bytes);
+            }
+            Err(error) => {
+                let error = shorten(self.record.redact(error.to_string()));
+                self.end(|call| call.error = Some(error));
+            }
+        }
+    }
+
+    /// Records the result and returns it as the guest may see it: redacted.
+    pub(super) fn finish(
+        mut self,
+        result: Result<Answer, HttpError>,
+    ) -> Result<OutboundResponse, HttpError> {
+        self.record_result(&result);
+        let redactor = self.record.active.credentials.redactor.load();
+        match result {
+            Ok(answer) => Ok(redactor.response(answer)),
+            Err(error) => Err(redactor.error(error)),
+        }
+    }
+
+    fn end(&mut self, change: impl FnOnce(&mut OutboundCall)) {
+        self.ended = true;
+        if let Some(call) = self.record.state().calls.get_mut(self.index) {
+            call.ms = milliseconds(self.started.elapsed());
+            change(call);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(|call| call.error = Some(CANCELLED.to_owned()));
+        }
+    }
+}
+
+fn shorten(text: String) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

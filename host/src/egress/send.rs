@@ -1,0 +1,201 @@
+//! Sends one request of a guest: the story of a write, from top to bottom.
+//!
+//! A write is sent once: the connection is made, the journal commits durably, then bytes are
+//! sent. From the journal on it runs to its end (or the run's deadline) in its own task, whatever
+//! happens to the guest. Follows no redirect of a write, never retries one. Other requests go to
+//! `read.rs`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, timeout_at};
+
+use crate::cpu_time;
+use crate::domain::{Effect, Journal, WriteAnswer};
+
+use super::authorize::{self, Outbound};
+use super::connect::HttpConnection;
+use super::exchange::{Answer, ExchangeError, build_request, exchange};
+use super::pool::IDLE_WRITE_MAX;
+use super::record::Call;
+use super::secrets::with_secrets;
+use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
+use super::{read, token};
+
+/// A write that is ready to be journaled: everything that can fail without harm has succeeded.
+struct PreparedWrite {
+    /// With its secrets.
+    outbound: Outbound,
+    connection: HttpConnection,
+    /// Held until the write ends.
+    lock: OwnedMutexGuard<()>,
+}
+
+impl Session {
+    /// Sends one request and returns its complete response, redacted. A write that was journaled
+    /// goes on to its end even if this future is dropped.
+    ///
+    /// # Errors
+    /// The cases of the WIT; a limit that was exceeded is named with its value.
+    pub(crate) async fn send(
+        self: &Arc<Self>,
+        request: OutboundRequest,
+    ) -> Result<OutboundResponse, HttpError> {
+        let call = self.record.open(&request.method, authorize::effect(&request))?;
+        let outbound = match self.authorize(request, &call) {
+            Ok(outbound) => outbound,
+            Err(error) => return call.finish(Err(error)),
+        };
+        match &self.permission {
+            Permission::Writes(journal) if outbound.effect == Effect::Write => {
+                self.send_write(outbound, call, Arc::clone(journal)).await
+            }
+            _ => read::send_read(self, outbound, call).await,
+        }
+    }
+
+    /// Checks everything that can be checked before the name is resolved.
+    fn authorize(&self, request: OutboundRequest, call: &Call) -> Result<Outbound, HttpError> {
+        let target = authorize::target(&request.url, &self.active.connection)?;
+        call.record_target(&target.0, &target.1, request.body.len());
+        authorize::authorize(request, target, &self.active, &self.permission, &self.limits)
+    }
+
+    /// Prepares a write, then journals and sends it in a task of its own.
+    async fn send_write(
+        self: &Arc<Self>,
+        outbound: Outbound,
+        mut call: Call,
+        journal: Arc<dyn Journal>,
+    ) -> Result<OutboundResponse, HttpError> {
+        // Taken before the write is opened: `finish` waits for this token, so that no write
+        // begins after it.
+        let under_way = self.writes.token();
+        let prepared = match self.prepare_write(outbound, &mut call).await {
+            Ok(prepared) => prepared,
+            Err(error) => return call.finish(Err(error)),
+        };
+        let session = Arc::clone(self);
+        let sending = async move {
+            let PreparedWrite { outbound, connection, lock } = prepared;
+            let result = session.send_journaled(&outbound, connection, &call, &*journal).await;
+            let response = call.finish(result);
+            drop((lock, under_way));
+            response
+        };
+        let task = tokio::spawn(cpu_time::run_to_completion(sending, Arc::clone(&self.meter)));
+        task.await.unwrap_or_else(|error| {
+            Err(HttpError::Interrupted(format!("the task that sends the write failed: {error}")))
+        })
+    }
+
+    /// Opens the write in the record, waits for the write before it, inserts the secrets and
+    /// connects. Until this has succeeded nothing is journaled and nothing is sent.
+    async fn prepare_write(
+        &self,
+        outbound: Outbound,
+        call: &mut Call,
+    ) -> Result<PreparedWrite, HttpError> {
+        call.open_write(&outbound)?;
+        let lock = Arc::clone(&self.write_lock).lock_owned().await;
+        let token = token::for_origin(self, &outbound.origin).await?;
+        let outbound = with_secrets(outbound, &self.active, token.as_ref(), &self.limits)?;
+        let kept = self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
+        let connection = match kept {
+            Some(connection) => connection,
+            None => self.connect(&outbound).await?,
+        };
+        Ok(PreparedWrite { outbound, connection, lock })
+    }
+
+    /// Commits the write to the journal and sends it. From the commit on, the record says at
+    /// every moment what is known of the write.
+    async fn send_journaled(
+        &self,
+        outbound: &Outbound,
+        mut connection: HttpConnection,
+        call: &Call,
+        journal: &dyn Journal,
+    ) -> Result<Answer, HttpError> {
+        let mut request = build_request(outbound, &connection)?;
+        let connected_at = Instant::now();
+        if self.record.is_closed() {
+            return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
+        }
+        match timeout_at(self.deadline, journal.mark_sending()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
+            Err(_) => {
+                self.undo_journal(journal).await;
+                let why =
+                    "the run's deadline (`limits.run_ms`) passed before the write was journaled";
+                return Err(HttpError::Unreachable(why.to_owned()));
+            }
+        }
+        if connected_at.elapsed() >= IDLE_WRITE_MAX {
+            // The disk was slow: the tracker may be closing the connection that was idle
+            // meanwhile.
+            match self.reconnect(outbound).await {
+                Ok(new) => (connection, request) = new,
+                Err(error) => {
+                    self.undo_journal(journal).await;
+                    return Err(error);
+                }
+            }
+        }
+        call.record_write_under_way();
+        let result = exchange(&mut connection, request, &self.limits, self.deadline).await;
+        let known = classify_write(&result);
+        let not_sent = known == WriteAnswer::NotSent;
+        call.record_write(known);
+        if not_sent {
+            self.undo_journal(journal).await;
+        }
+        let answer = result?;
+        self.active.pool.put_back(&outbound.origin, connection).await;
+        token::expire_if_refused(self, &outbound.origin, answer.status, connected_at).await;
+        Ok(answer)
+    }
+
+    /// A new connection to the origin of the request.
+    async fn connect(&self, outbound: &Outbound) -> Result<HttpConnection, HttpError> {
+        let connection = &self.active.connection;
+        Ok(self.egress.dialer.connect(&outbound.origin, connection, self.deadline).await?)
+    }
+
+    /// A new connection, and the request in the form that this connection needs.
+    async fn reconnect(
+        &self,
+        outbound: &Outbound,
+    ) -> Result<(HttpConnection, Request<Full<Bytes>>), HttpError> {
+        let connection = self.connect(outbound).await?;
+        let request = build_request(outbound, &connection)?;
+        Ok((connection, request))
+    }
+
+    /// Takes the mark back, unless an earlier write of this run may have been sent: the mark then
+    /// belongs to that write.
+    async fn undo_journal(&self, journal: &dyn Journal) {
+        if !self.record.any_write_sent() {
+            journal.unmark().await;
+        }
+    }
+}
+
+/// What the end of an exchange proves about a write. Only a complete answer, or the head of a
+/// refusal (4xx), proves anything.
+fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
+    match result {
+        Ok(answer) => WriteAnswer::Status(answer.status),
+        Err(ExchangeError::NotSent(_)) => WriteAnswer::NotSent,
+        Err(ExchangeError::Body { status, source })
+            if source.is_complete() || (400..500).contains(status) =>
+        {
+            WriteAnswer::Status(*status)
+        }
+        Err(error) => WriteAnswer::Broken(error.to_string()),
+    }
+}

@@ -1,0 +1,164 @@
+//! Tests of egress, and their helpers: a builder of sessions, and requests.
+
+mod fakes;
+mod reads;
+mod requests;
+mod secrets;
+mod tls;
+mod write_results;
+mod writes;
+
+pub(crate) use fakes::*;
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+use hyper_util::client::proxy::matcher::Matcher;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::address::Resolver;
+use super::connect::Dialer;
+use super::{
+    ActiveConnection, Egress, HttpError, OutboundRequest, OutboundResponse, Permission, Session,
+    trust,
+};
+use crate::domain::{
+    Connection, ConnectionId, Effect, Grants, Journal, Limits, NotJournaled, SecretGrant,
+    SecretPlace, SystemClock,
+};
+use crate::secret::Secret;
+
+/// Builds the session of a run.
+pub(crate) struct SessionBuilder {
+    pub(crate) grants: Grants,
+    pub(crate) secrets: BTreeMap<String, Secret>,
+    pub(crate) allow_private: bool,
+    pub(crate) limits: Limits,
+    /// Lists of addresses by name; see [`SessionBuilder::name`].
+    pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
+    /// Empty: no proxy.
+    pub(crate) proxy: String,
+    pub(crate) extra_ca: Option<std::path::PathBuf>,
+    pub(crate) run_time: Duration,
+}
+
+impl SessionBuilder {
+    /// The connection grants these origins.
+    pub(crate) fn granting(origins: &[&str]) -> Self {
+        let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+        Self {
+            grants: Grants { origins, ..Grants::default() },
+            secrets: BTreeMap::new(),
+            allow_private: false,
+            limits: Limits::default(),
+            names: HashMap::new(),
+            proxy: String::new(),
+            extra_ca: None,
+            run_time: Duration::from_secs(60),
+        }
+    }
+
+    /// Adds a secret that is granted to one origin.
+    pub(crate) fn secret(
+        mut self,
+        name: &str,
+        value: &str,
+        origin: &str,
+        place: SecretPlace,
+    ) -> Self {
+        let grant = SecretGrant { origin: origin.parse().unwrap(), place };
+        self.grants.secrets.insert(name.to_owned(), grant);
+        self.secrets.insert(name.to_owned(), Secret::new(value.to_owned()));
+        self
+    }
+
+    /// Adds a name. Each lookup returns the next list of addresses; the last list stays.
+    pub(crate) fn name(mut self, name: &str, answers: &[&[&str]]) -> Self {
+        let parse = |list: &&[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect();
+        self.names.insert(name.to_owned(), answers.iter().map(parse).collect());
+        self
+    }
+
+    pub(crate) fn active(&self) -> Arc<ActiveConnection> {
+        let id = ConnectionId(Uuid::nil());
+        let connector = "test".parse().unwrap();
+        let created_at = jiff::Timestamp::UNIX_EPOCH;
+        let mut connection = Connection::new(id, "test".to_owned(), connector, created_at);
+        connection.grants = self.grants.clone();
+        connection.allow_private = self.allow_private;
+        Arc::new(ActiveConnection::new(connection, self.secrets.clone()))
+    }
+
+    pub(crate) fn egress(&self) -> Arc<Egress> {
+        let dialer = Dialer {
+            tls: trust::client_config(self.extra_ca.as_deref()).unwrap(),
+            resolver: Box::new(FakeResolver(Mutex::new(self.names.clone()))),
+            proxies: Matcher::builder().all(self.proxy.clone()).build(),
+        };
+        Arc::new(Egress { dialer })
+    }
+
+    pub(crate) fn session(&self, permission: Permission) -> Arc<Session> {
+        self.session_for(&self.active(), permission)
+    }
+
+    /// Another run of the same connection.
+    pub(crate) fn session_for(
+        &self,
+        active: &Arc<ActiveConnection>,
+        permission: Permission,
+    ) -> Arc<Session> {
+        let deadline = Instant::now() + self.run_time;
+        let clock = Arc::new(SystemClock);
+        let (egress, active, meter) = (self.egress(), Arc::clone(active), Arc::default());
+        Session::new(egress, active, permission, self.limits, clock, deadline, meter)
+    }
+
+    /// The session of a run that may read.
+    pub(crate) fn read_session(&self) -> Arc<Session> {
+        self.session(Permission::Reads)
+    }
+}
+
+pub(crate) fn get(url: impl Into<String>) -> OutboundRequest {
+    OutboundRequest {
+        method: Method::GET,
+        effect: None,
+        url: url.into(),
+        headers: Vec::new(),
+        body: Bytes::new(),
+    }
+}
+
+pub(crate) fn post(url: impl Into<String>, body: impl Into<Bytes>) -> OutboundRequest {
+    OutboundRequest { method: Method::POST, body: body.into(), ..get(url) }
+}
+
+pub(crate) fn with(mut request: OutboundRequest, name: &str, value: &str) -> OutboundRequest {
+    request.headers.push((name.to_owned(), value.to_owned()));
+    request
+}
+
+pub(crate) fn marked(request: OutboundRequest, effect: Effect) -> OutboundRequest {
+    OutboundRequest { effect: Some(effect), ..request }
+}
+
+pub(crate) fn header<'a>(answer: &'a OutboundResponse, name: &str) -> Option<&'a str> {
+    answer.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+pub(crate) fn is_denied(result: &Result<OutboundResponse, HttpError>) -> bool {
+    matches!(result, Err(HttpError::Denied(_)))
+}

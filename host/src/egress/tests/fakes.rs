@@ -1,0 +1,187 @@
+//! A resolver, a tracker and a journal that tests control.
+
+use super::*;
+
+/// Resolves names to the addresses that the test chose.
+pub(crate) struct FakeResolver(pub(crate) Mutex<HashMap<String, Vec<Vec<IpAddr>>>>);
+
+#[async_trait]
+impl Resolver for FakeResolver {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        if name == "localhost" {
+            return Ok(vec![IpAddr::from([127, 0, 0, 1])]);
+        }
+        let mut names = self.0.lock().unwrap();
+        let answers = names.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        let first = answers.first().cloned().unwrap_or_default();
+        if answers.len() > 1 {
+            answers.remove(0);
+        }
+        Ok(first)
+    }
+}
+
+/// A tracker on loopback, scripted by the test.
+pub(crate) struct FakeTracker {
+    pub(crate) address: SocketAddr,
+    /// Number of accepted connections.
+    pub(crate) connections: Arc<AtomicUsize>,
+    /// Received requests, head and body.
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl FakeTracker {
+    /// Runs a script for each connection; connections are numbered from 0.
+    pub(crate) async fn scripted<F, Fut>(script: F) -> Self
+    where
+        F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, requests) = (Arc::<AtomicUsize>::default(), RequestLog::default());
+        let (counted, kept) = (Arc::clone(&connections), requests.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let number = counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(script(number, stream, kept.clone()));
+            }
+        });
+        Self { address, connections, requests: requests.0 }
+    }
+
+    /// Answers every request and keeps connections open.
+    pub(crate) async fn answering(
+        answer: impl Fn(&str) -> Vec<u8> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::scripted(move |_, mut stream, requests| {
+            let answer = answer.clone();
+            async move {
+                while let Some(request) = requests.read(&mut stream).await {
+                    stream.write_all(&answer(&request)).await.unwrap();
+                }
+            }
+        })
+        .await
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// The requests that a tracker received.
+#[derive(Clone, Default)]
+pub(crate) struct RequestLog(pub(crate) Arc<Mutex<Vec<String>>>);
+
+impl RequestLog {
+    /// Reads one request; `None` at the end of the stream.
+    pub(crate) async fn read(&self, stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+        let request = read_request(stream).await?;
+        self.0.lock().unwrap().push(request.clone());
+        Some(request)
+    }
+}
+
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        bytes.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8_lossy(&bytes).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+    stream.read_exact(&mut body).await.ok()?;
+    bytes.extend(body);
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The bytes of a complete response.
+pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+/// Closes a connection with a TCP reset.
+pub(crate) fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+}
+
+/// Reads until the other side closes the connection.
+pub(crate) async fn read_to_end(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    rest
+}
+
+/// A journal that commits when the test allows it, and records its calls.
+pub(crate) struct TestJournal {
+    /// One permit for each commit that may succeed.
+    pub(crate) allowed: Semaphore,
+    /// One permit for each commit that was requested.
+    pub(crate) requested: Semaphore,
+    /// Whether commits are refused.
+    pub(crate) refuses: AtomicBool,
+    marks: Mutex<Vec<&'static str>>,
+}
+
+impl TestJournal {
+    /// Commits without delay.
+    pub(crate) fn allowing() -> Arc<Self> {
+        let journal = Self::blocking();
+        journal.allowed.add_permits(100);
+        journal
+    }
+
+    /// Commits only when `allowed` gets a permit.
+    pub(crate) fn blocking() -> Arc<Self> {
+        Arc::new(Self {
+            allowed: Semaphore::new(0),
+            requested: Semaphore::new(0),
+            refuses: AtomicBool::new(false),
+            marks: Mutex::default(),
+        })
+    }
+
+    /// What was committed: `marked` or `unmarked`.
+    pub(crate) fn marks(&self) -> Vec<&'static str> {
+        self.marks.lock().unwrap().clone()
+    }
+
+    pub(crate) fn permission(self: &Arc<Self>) -> Permission {
+        Permission::Writes(Arc::clone(self) as Arc<dyn Journal>)
+    }
+}
+
+#[async_trait]
+impl Journal for TestJournal {
+    async fn mark_sending(&self) -> Result<(), NotJournaled> {
+        self.requested.add_permits(1);
+        self.allowed.acquire().await.unwrap().forget();
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(NotJournaled("the lease was lost".to_owned()));
+        }
+        self.marks.lock().unwrap().push("marked");
+        Ok(())
+    }
+
+    async fn unmark(&self) {
+        self.marks.lock().unwrap().push("unmarked");
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads: redirects, reused connections, responses over the limits.
+
+use super::*;
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+use std::io::Write;
+
+fn redirect(status: &str, location: &str) -> Vec<u8> {
+    answer(status, &[("location", location)], b"")
+}
+
+#[tokio::test]
+async fn each_redirect_is_checked_like_a_request() {
+    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"there")).await;
+    let there = other.url("/there");
+    let tracker = FakeTracker::answering(move |request| match request.split(' ').nth(1).unwrap() {
+        "/same" => redirect("302 Found", "/here?a"),
+        "/other" => redirect("307 Moved", &there),
+        "/away" => redirect("301 Moved", "http://elsewhere.example/"),
+        "/metadata" => redirect("301 Moved", "http://169.254.169.254/"),
+        "/file" => redirect("301 Moved", "file:///etc/passwd"),
+        "/loop" => redirect("302 Found", "/loop"),
+        "/echo" => redirect("302 Found", &format!("{there}?s3cr3t-key")),
+        _ => answer("200 OK", &[], b"here"),
+    })
+    .await;
+    let place = SecretPlace::Header { name: "x-api-key".into(), prefix: String::new() };
+    let builder = SessionBuilder::granting(&[&tracker.origin(), &other.origin()]).secret(
+        "key",
+        "s3cr3t-key",
+        &tracker.origin(),
+        place,
+    );
+    let session = builder.read_session();
+    let travels = |path| with(with(get(tracker.url(path)), "cookie", "a=b"), "accept", "x/y");
+    assert_eq!(session.send(travels("/same")).await.unwrap().body, "here");
+    let seen = tracker.requests().pop().unwrap();
+    assert!(seen.starts_with("GET /here?a ") && seen.contains("x-api-key: s3cr3t-key\r\n"));
+    assert!(seen.contains("cookie: a=b\r\n"));
+    assert_eq!(session.send(travels("/other")).await.unwrap().body, "there");
+    let seen = other.requests().pop().unwrap();
+    assert!(!seen.contains("s3cr3t") && !seen.contains("cookie"), "{seen}");
+    assert!(seen.contains("accept: x/y\r\n"), "{seen}");
+    for path in ["/away", "/metadata", "/loop", "/echo"] {
+        assert!(is_denied(&session.send(get(tracker.url(path))).await), "{path}");
+    }
+    assert!(matches!(session.send(get(tracker.url("/file"))).await, Err(HttpError::Invalid(_))));
+    assert_eq!(other.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_search_by_post_is_redirected_according_to_its_status() {
+    let tracker = FakeTracker::answering(|request| match request.split(' ').nth(1).unwrap() {
+        "/303" => redirect("303 See Other", "/done"),
+        "/307" => redirect("307 Moved", "/done"),
+        _ => answer("200 OK", &[], b""),
+    })
+    .await;
+    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    session.send(marked(post("/303", "q"), Effect::Read)).await.unwrap();
+    assert!(tracker.requests().pop().unwrap().starts_with("GET /done "));
+    session.send(marked(post("/307", "q"), Effect::Read)).await.unwrap();
+    let seen = tracker.requests().pop().unwrap();
+    assert!(seen.starts_with("POST /done ") && seen.ends_with("\r\n\r\nq"), "{seen}");
+    // The guest follows the redirect of a login itself: the response carries the cookie.
+    let answer = session.send(marked(post("/303", "q"), Effect::Prepare)).await.unwrap();
+    assert_eq!(answer.status, 303);
+}
+
+#[tokio::test]
+async fn an_http_connection_is_reused_within_one_connection_of_the_host_only() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"x")).await;
+    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let active = builder.active();
+    for _ in 0..3 {
+        builder.session_for(&active, Permission::Reads).send(get("/")).await.unwrap();
+    }
+    assert_eq!(tracker.connections(), 1);
+    builder.read_session().send(get("/")).await.unwrap();
+    assert_eq!(tracker.connections(), 2, "another connection of the host has its own");
+}
+
+#[tokio::test]
+async fn a_read_on_a_reused_connection_that_was_closed_is_sent_once_more() {
+    let tracker = FakeTracker::scripted(|number, mut stream, requests| async move {
+        while requests.read(&mut stream).await.is_some() {
+            if number == 0 && requests.0.lock().unwrap().len() == 2 {
+                return reset(stream);
+            }
+            stream.write_all(&answer("200 OK", &[], b"x")).await.unwrap();
+        }
+    })
+    .await;
+    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    session.send(get("/1")).await.unwrap();
+    assert_eq!(session.send(get("/2")).await.unwrap().body, "x");
+    assert_eq!(tracker.connections(), 2);
+    assert_eq!(tracker.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_read_on_a_new_connection_is_sent_once() {
+    let tracker = FakeTracker::scripted(|_, mut stream, requests| async move {
+        requests.read(&mut stream).await;
+        reset(stream);
+    })
+    .await;
+    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    assert!(matches!(session.send(get("/")).await, Err(HttpError::Interrupted(_))));
+    assert_eq!(tracker.connections(), 1);
+}
+
+#[tokio::test]
+async fn only_a_read_uses_a_connection_that_was_idle_for_a_second() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"x")).await;
+    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let origin = tracker.origin().parse().unwrap();
+    for (effect, idle_ms, fit) in [
+        (Effect::Write, 500, true),
+        (Effect::Write, 1000, false),
+        (Effect::Prepare, 1000, false),
+        (Effect::Read, 29_000, true),
+        (Effect::Read, 30_000, false),
+    ] {
+        let active = builder.active();
+        builder.session_for(&active, Permission::Reads).send(get("/")).await.unwrap();
+        let later = Instant::now() + Duration::from_millis(idle_ms);
+        let taken = active.pool.take(&origin, effect, later);
+        assert_eq!(taken.is_some(), fit, "{effect:?} after {idle_ms} ms");
+    }
+}
+
+#[tokio::test]
+async fn an_endless_response_ends_at_the_limit() {
+    for head in ["", "transfer-encoding: chunked\r\n"] {
+        let tracker = FakeTracker::scripted(move |_, mut stream, requests| async move {
+            requests.read(&mut stream).await;
+            let head = format!("HTTP/1.1 200 OK\r\n{head}\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            while stream.write_all(b"4\r\nmore\r\n").await.is_ok() {}
+        })
+        .await;
+        let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+        builder.limits.response_body_bytes = 100_000;
+        let error = builder.read_session().send(get("/")).await.unwrap_err();
+        assert!(matches!(&error, HttpError::Limit(why) if why.contains("= 100000")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn endless_response_headers_end_at_the_limit() {
+    for line in ["x: y\r\n".to_owned(), format!("{}: y\r\n", "x".repeat(1000))] {
+        let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
+            let line = line.clone();
+            async move {
+                requests.read(&mut stream).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+                while stream.write_all(line.as_bytes()).await.is_ok() {}
+            }
+        })
+        .await;
+        let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+        assert!(matches!(session.send(get("/")).await, Err(HttpError::Limit(_))));
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+async fn encoded(encoding: &'static str, body: Vec<u8>) -> Result<OutboundResponse, HttpError> {
+    let tracker =
+        FakeTracker::answering(move |_| answer("200 OK", &[("Content-Encoding", encoding)], &body))
+            .await;
+    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    builder.limits.response_body_bytes = 1_000_000;
+    builder.read_session().send(get("/")).await
+}
+
+#[tokio::test]
+async fn compressed_responses_are_decoded() {
+    let body = b"{\"a\":1}".repeat(10_000);
+    for (encoding, bytes) in [
+        ("gzip", gzip(&body)),
+        ("x-gzip", [gzip(&body[..100]), gzip(&body[100..])].concat()),
+        ("deflate", zlib(&body)),
+        ("Deflate", deflate(&body)),
+        ("identity", body.clone()),
+    ] {
+        let answer = encoded(encoding, bytes).await.unwrap();
+        assert_eq!(answer.body, body, "{encoding}");
+        assert_eq!(header(&answer, "content-encoding"), None);
+        assert_eq!(header(&answer, "content-length"), Some("70000"));
+    }
+}
+
+#[tokio::test]
+async fn a_decompression_bomb_truncated_data_and_an_unknown_encoding_are_refused() {
+    let bomb = gzip(&vec![0; 50_000_000]);
+    assert!(bomb.len() < 100_000);
+    assert!(matches!(encoded("gzip", bomb).await, Err(HttpError::Limit(_))));
+    let half = gzip(&b"abc".repeat(1000));
+    let cut = half[..half.len() / 2].to_vec();
+    assert!(matches!(encoded("gzip", cut).await, Err(HttpError::Interrupted(_))));
+    assert!(matches!(encoded("br", vec![1, 2, 3]).await, Err(HttpError::Interrupted(_))));
+}
+
+#[tokio::test]
+async fn a_slow_read_ends_at_the_deadline() {
+    let tracker = FakeTracker::scripted(|_, stream, _| async move {
+        read_to_end(stream).await;
+    })
+    .await;
+    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    builder.run_time = Duration::from_millis(200);
+    let session = builder.read_session();
+    assert!(matches!(session.send(get("/")).await, Err(HttpError::Interrupted(_))));
+}

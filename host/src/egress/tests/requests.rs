@@ -1,0 +1,270 @@
+//! Which requests are sent: origins, addresses, headers, methods, limits.
+
+use super::*;
+use crate::domain::Origin;
+use crate::egress::authorize::{Outbound, target};
+use crate::egress::exchange::path_and_query;
+use proptest::prelude::*;
+
+async fn refused(builder: &SessionBuilder, request: OutboundRequest) -> HttpError {
+    let session = builder.read_session();
+    let error = session.send(request).await.expect_err("it must be refused");
+    let (calls, writes) = session.finish().await;
+    assert_eq!(calls.len(), 1);
+    let recorded = calls[0].error.as_deref().unwrap().trim_end_matches('…');
+    assert!(error.to_string().starts_with(recorded), "{recorded}");
+    assert!(writes.is_empty());
+    error
+}
+
+#[tokio::test]
+async fn a_granted_origin_is_compared_as_a_value_not_as_text() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"here")).await;
+    let port = tracker.address.port();
+    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    for same in [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://0x7f.1:{port}/"),
+        format!("HTTP://2130706433:{port}/"),
+        format!("http://127.0.0.1:{port}\\@elsewhere.example/"),
+        "//elsewhere.example/".to_owned(),
+        "/\\elsewhere.example/".to_owned(),
+    ] {
+        assert_eq!(builder.read_session().send(get(&same)).await.unwrap().body, "here", "{same}");
+    }
+    for other in [
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("https://127.0.0.1:{port}/"),
+        format!("http://localhost:{port}/"),
+        format!("http://127.0.0.2:{port}/"),
+        "http://127.0.0.1/".to_owned(),
+        "http://elsewhere.example/".to_owned(),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+    ] {
+        assert!(matches!(refused(&builder, get(&other)).await, HttpError::Denied(_)), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_with_hidden_parts_is_invalid() {
+    let builder = SessionBuilder::granting(&["http://tracker.example", "http://127.0.0.1:1"]);
+    for url in [
+        "http://tracker.example./",
+        "http://127.0.0.1.:1/",
+        "http://127.0.0.1./x",
+        "http://user@tracker.example/",
+        "http://user:pass@tracker.example/",
+        "http://tracker.example@elsewhere.example/",
+        "ftp://tracker.example/",
+        "file:///etc/passwd",
+        "http://tracker.example/\r\nHost: elsewhere.example",
+        "http://tracker.example/ HTTP/1.1",
+        "http://tracker\t.example/",
+        "\u{0}http://tracker.example/",
+        "tracker.example",
+        "",
+        "/relative",
+    ] {
+        assert!(matches!(refused(&builder, get(url)).await, HttpError::Invalid(_)), "{url:?}");
+    }
+    let long = format!("http://tracker.example/{}", "x".repeat(9000));
+    assert!(matches!(refused(&builder, get(long)).await, HttpError::Invalid(_)));
+}
+
+#[tokio::test]
+async fn a_path_goes_to_the_only_granted_origin() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    builder.read_session().send(get("/issues.json?a=b#c")).await.unwrap();
+    assert!(tracker.requests()[0].starts_with("GET /issues.json?a=b HTTP/1.1\r\n"));
+    assert!(tracker.requests()[0].contains(&format!("host: {}\r\n", tracker.address)));
+}
+
+#[tokio::test]
+async fn reserved_headers_are_refused() {
+    let header = SecretPlace::Header { name: "x-redmine-api-key".into(), prefix: String::new() };
+    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]).secret(
+        "key",
+        "0123456789",
+        "http://127.0.0.1:1",
+        header,
+    );
+    for name in [
+        "Host",
+        "authorization",
+        "Connection",
+        "transfer-encoding",
+        "Upgrade",
+        "TE",
+        "Trailer",
+        "Expect",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "proxy-anything",
+        "X-Redmine-API-Key",
+    ] {
+        let request = with(get("/"), name, "elsewhere.example");
+        assert!(matches!(refused(&builder, request).await, HttpError::Denied(_)), "{name}");
+    }
+    for (name, value) in [("x", "a\r\nhost: b"), ("x", "a\nb"), ("x", "a\u{0}b"), ("x y", "a")] {
+        let request = with(get("/"), name, value);
+        assert!(
+            matches!(refused(&builder, request).await, HttpError::Invalid(_)),
+            "{name}: {value:?}"
+        );
+    }
+    let flood = (0..100).fold(get("/"), |request, n| with(request, &format!("x-{n}"), "y"));
+    assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
+    let flood = with(get("/"), "x", &"y".repeat(40_000));
+    assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
+}
+
+#[tokio::test]
+async fn headers_that_an_http_library_sets_are_replaced() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let request = marked(post("/", "body"), Effect::Read);
+    let request = with(with(request, "content-length", "9999"), "accept-encoding", "zstd");
+    let request = with(request, "jackfield-effect", "write");
+    builder.read_session().send(request).await.unwrap();
+    let seen = tracker.requests().remove(0);
+    assert!(seen.contains("content-length: 4\r\n") && seen.ends_with("\r\n\r\nbody"), "{seen}");
+    assert!(seen.contains("accept-encoding: gzip, deflate\r\n"), "{seen}");
+    assert!(seen.contains("user-agent: jackfield/") && !seen.contains("jackfield-"), "{seen}");
+}
+
+#[tokio::test]
+async fn other_methods_are_refused() {
+    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    for method in ["CONNECT", "TRACE", "PROPFIND", "get"] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let request = OutboundRequest { method, effect: Some(Effect::Read), ..get("/") };
+        assert!(matches!(refused(&builder, request).await, HttpError::Denied(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_refused_in_a_run_that_may_not_write() {
+    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    for request in [
+        post("/", ""),
+        marked(get("/"), Effect::Write),
+        OutboundRequest { method: Method::DELETE, ..get("/") },
+    ] {
+        assert!(matches!(refused(&builder, request).await, HttpError::Denied(_)));
+    }
+    let nothing = builder.session(Permission::Nothing);
+    assert!(is_denied(&nothing.send(get("/")).await));
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_and_checked_for_each_connection() {
+    let tracker =
+        FakeTracker::answering(|_| answer("200 OK", &[("connection", "close")], b"")).await;
+    let port = tracker.address.port();
+    let origin = format!("http://tracker.example:{port}");
+    let mut builder = SessionBuilder::granting(&[&origin]);
+    builder = builder.name("tracker.example", &[&["10.255.255.1"], &["127.0.0.1"]]);
+    let session = builder.read_session();
+    assert!(is_denied(&session.send(get("/")).await), "a private address");
+    assert!(is_denied(&session.send(get("/")).await), "this machine");
+    builder.allow_private = true;
+    for (addresses, why) in [
+        (&["127.0.0.1"][..], "this machine"),
+        (&["93.184.216.34", "127.0.0.1"], "one of them"),
+        (&["::ffff:127.0.0.1"], "IPv4 embedded in IPv6"),
+        (&["169.254.169.254"], "metadata"),
+    ] {
+        let builder = SessionBuilder::granting(&[&origin]).name("tracker.example", &[addresses]);
+        assert!(is_denied(&builder.read_session().send(get("/")).await), "{why}");
+    }
+    assert_eq!(tracker.connections(), 0);
+    let local = SessionBuilder::granting(&[&format!("http://localhost:{port}")]);
+    assert_eq!(local.read_session().send(get("/")).await.unwrap().status, 200);
+    let mut fixed = SessionBuilder::granting(&[&tracker.origin()]);
+    fixed.grants.fixed.clone_from(&fixed.grants.origins);
+    assert!(is_denied(&fixed.read_session().send(get("/")).await), "a fixed origin is public");
+}
+
+#[tokio::test]
+async fn a_loop_of_refused_requests_ends_at_the_limit() {
+    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    builder.limits.outbound_calls = 3;
+    let session = builder.read_session();
+    for _ in 0..3 {
+        assert!(is_denied(&session.send(get("http://elsewhere.example/")).await));
+    }
+    for _ in 0..1000 {
+        let error = session.send(get("http://elsewhere.example/")).await.unwrap_err();
+        assert!(
+            matches!(&error, HttpError::Limit(why) if why.contains("`limits.outbound_calls` = 3"))
+        );
+    }
+    assert_eq!(session.finish().await.0.len(), 3);
+}
+
+#[tokio::test]
+async fn a_request_body_over_the_limit_is_refused() {
+    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    builder.limits.request_body_bytes = 10;
+    let error = refused(&builder, marked(post("/", vec![b'x'; 11]), Effect::Read)).await;
+    assert!(
+        matches!(&error, HttpError::Limit(why) if why.contains("`limits.request_body_bytes` = 10"))
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_tracker_is_reported_with_the_failed_step() {
+    let builder = SessionBuilder::granting(&["http://127.0.0.1:1", "http://nowhere.example"]);
+    let session = builder.read_session();
+    let error = session.send(get("http://127.0.0.1:1/")).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Unreachable(why) if why.starts_with("connect failed")));
+    let error = session.send(get("http://nowhere.example/")).await.unwrap_err();
+    assert!(matches!(&error, HttpError::Unreachable(why) if why.starts_with("dns failed")));
+}
+
+#[tokio::test]
+async fn a_proxy_gets_absolute_urls_and_resolves_names() {
+    let proxy = FakeTracker::answering(|_| answer("200 OK", &[], b"by proxy")).await;
+    let mut builder =
+        SessionBuilder::granting(&["http://tracker.example", "https://tracker.example"]);
+    builder.proxy = proxy.origin();
+    let session = builder.read_session();
+    let seen = session.send(get("http://tracker.example/a?b")).await.unwrap();
+    assert_eq!(seen.body, "by proxy");
+    assert!(proxy.requests()[0].starts_with("GET http://tracker.example/a?b HTTP/1.1\r\n"));
+    let error = session.send(get("https://tracker.example/")).await.unwrap_err();
+    assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
+    assert!(proxy.requests()[1].starts_with("CONNECT tracker.example:443 HTTP/1.1\r\n"));
+}
+
+proptest! {
+    #[test]
+    fn every_request_goes_to_a_granted_origin_or_is_refused(
+        url in prop_oneof![
+            any::<String>(),
+            "(https?://)?[a-z0-9.:@\\[\\]/\\\\%#?-]{0,40}",
+            "http://tracker\\.example[^a]{0,20}",
+            "/.{0,40}",
+        ],
+        name in "[a-zA-Z:\r\n-]{0,20}",
+        value in any::<String>(),
+    ) {
+        let builder = SessionBuilder::granting(&["http://tracker.example"]);
+        let active = builder.active();
+        let granted: Origin = "http://tracker.example".parse().unwrap();
+        if let Ok(target) = target(&url, &active.connection) {
+            prop_assert_eq!(&target.0, &granted);
+            prop_assert_eq!(Origin::of(&target.1).unwrap(), granted);
+            let request = with(get(url), &name, &value);
+            let checked = Outbound::check(request, target, &active.connection, &builder.limits);
+            if let Ok(outbound) = checked {
+                let clean = |value: &http::HeaderValue| !value.as_bytes().contains(&b'\n');
+                prop_assert!(outbound.headers.values().all(clean));
+                if let Ok(uri) = path_and_query(&outbound.url) {
+                    prop_assert!(uri.authority().is_none() && uri.path().starts_with('/'));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Secrets: each in its place, sent to its origin only, redacted from responses.
+
+use super::*;
+use data_encoding::BASE64;
+
+const SECRET: &str = "s3cr3t/k\"y";
+
+fn header_place(name: &str, prefix: &str) -> SecretPlace {
+    SecretPlace::Header { name: name.to_owned(), prefix: prefix.to_owned() }
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_in_its_place_to_the_granted_origin_only() {
+    let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let basic = format!("Basic {}", BASE64.encode(format!("bot:{SECRET}").as_bytes()));
+    let user = format!("Basic {}", BASE64.encode(format!("{SECRET}:").as_bytes()));
+    for (place, sent) in [
+        (SecretPlace::Bearer, format!("authorization: Bearer {SECRET}\r\n")),
+        (header_place("x-api-key", ""), format!("x-api-key: {SECRET}\r\n")),
+        (header_place("authorization", "Token "), format!("authorization: Token {SECRET}\r\n")),
+        (SecretPlace::Basic { user: Some("bot".into()) }, format!("authorization: {basic}\r\n")),
+        (SecretPlace::Basic { user: None }, format!("authorization: {user}\r\n")),
+        (SecretPlace::Query { name: "key".into() }, "&key=s3cr3t%2Fk%22y HTTP/1.1".to_owned()),
+    ] {
+        let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
+            "key",
+            SECRET,
+            &granted.origin(),
+            place,
+        );
+        let session = builder.read_session();
+        session.send(get(granted.url("/a?b=c"))).await.unwrap();
+        let seen = granted.requests().pop().unwrap();
+        assert!(seen.contains(&sent), "{sent} in {seen}");
+        session.send(get(other.url("/a?b=c"))).await.unwrap();
+        let seen = other.requests().pop().unwrap();
+        assert!(!seen.contains("s3cr3t") && !seen.contains("authorization"), "{seen}");
+        let (calls, _) = session.finish().await;
+        assert!(calls.iter().all(|call| call.path == "/a"), "the record has no query");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let place = SecretPlace::Query { name: "key".into() };
+    let builder = SessionBuilder::granting(&[&tracker.origin()]).secret(
+        "k",
+        SECRET,
+        &tracker.origin(),
+        place,
+    );
+    builder.read_session().send(get("/?key=1&x=y&k%65y=2")).await.unwrap();
+    let line = tracker.requests()[0].lines().next().unwrap().to_owned();
+    assert_eq!(line, "GET /?x=y&key=s3cr3t%2Fk%22y HTTP/1.1");
+}
+
+#[tokio::test]
+async fn a_placeholder_is_replaced_on_its_origin_and_refused_elsewhere() {
+    let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
+        "password",
+        SECRET,
+        &granted.origin(),
+        SecretPlace::Placeholder,
+    );
+    let active = builder.active();
+    let session = builder.session_for(&active, Permission::Reads);
+    let text = active.placeholder("password").unwrap();
+    assert!(active.placeholder("other").is_none() && !text.contains("s3cr3t"));
+
+    for (kind, body, sent) in [
+        ("application/json", format!("{{\"p\":\"{text}\"}}"), r#"{"p":"s3cr3t/k\"y"}"#),
+        ("application/x-www-form-urlencoded", format!("p={text}&q"), "p=s3cr3t%2Fk%22y&q"),
+        ("text/plain", format!("{text}{text}"), "s3cr3t/k\"ys3cr3t/k\"y"),
+    ] {
+        let request =
+            with(marked(post(granted.url("/"), body), Effect::Prepare), "content-type", kind);
+        session.send(with(request, "x-pass", &format!("<{text}>"))).await.unwrap();
+        let seen = granted.requests().pop().unwrap();
+        assert!(seen.ends_with(&format!("\r\n\r\n{sent}")), "{seen}");
+        assert!(seen.contains(&format!("x-pass: <{SECRET}>\r\n")), "{seen}");
+    }
+    let body = marked(post(other.url("/"), text.to_owned()), Effect::Read);
+    assert!(is_denied(&session.send(body).await));
+    assert!(is_denied(&session.send(with(get(other.url("/")), "x", text)).await));
+    assert!(is_denied(&session.send(get(granted.url(&format!("/?{text}")))).await));
+    assert!(other.requests().is_empty());
+}
+
+#[tokio::test]
+async fn placeholders_cannot_make_a_body_larger_than_its_limit() {
+    let long = "s".repeat(4000);
+    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]).secret(
+        "password",
+        &long,
+        "http://127.0.0.1:1",
+        SecretPlace::Placeholder,
+    );
+    builder.limits.request_body_bytes = 10_000;
+    let active = builder.active();
+    let session = builder.session_for(&active, Permission::Reads);
+    let body = active.placeholder("password").unwrap().repeat(100);
+    let error = session.send(marked(post("/", body), Effect::Read)).await.unwrap_err();
+    assert!(matches!(error, HttpError::Limit(_)));
+}
+
+#[tokio::test]
+async fn an_echoed_secret_is_redacted() {
+    let percent = "s3cr3t%2fk%22y";
+    let body = format!(
+        "{SECRET} {percent} {} {} {}",
+        serde_json::to_string(SECRET).unwrap(),
+        BASE64.encode(SECRET.as_bytes()),
+        BASE64.encode(format!("bot:{SECRET}").as_bytes()),
+    );
+    let tracker = FakeTracker::answering(move |_| {
+        let headers = [("x-echo", SECRET), ("location", percent), ("x-other", "kept")];
+        answer("200 OK", &headers, body.as_bytes())
+    })
+    .await;
+    let place = SecretPlace::Basic { user: Some("bot".to_owned()) };
+    let builder = SessionBuilder::granting(&[&tracker.origin()]).secret(
+        "key",
+        SECRET,
+        &tracker.origin(),
+        place,
+    );
+    let session = builder.read_session();
+    let answer = session.send(get(format!("/{percent}/"))).await.unwrap();
+    let body = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert_eq!(body.matches("[secret]").count(), 5, "{body}");
+    assert!(!body.contains("s3cr3t") && !body.contains("czNjcjN0"), "{body}");
+    assert!(body.ends_with(" [secret] [secret]"), "no piece of the base64 remains: {body}");
+    assert_eq!(header(&answer, "x-echo"), Some("[secret]"));
+    assert_eq!(header(&answer, "location"), Some("[secret]"));
+    assert_eq!(header(&answer, "x-other"), Some("kept"));
+    assert_eq!(header(&answer, "content-length"), Some(body.len().to_string().as_str()));
+    assert_eq!(session.redact(format!("log {SECRET}")), "log [secret]");
+    let (calls, _) = session.finish().await;
+    assert_eq!(calls[0].path, "/[secret]/");
+}
+
+#[tokio::test]
+async fn an_oauth_token_is_fetched_once_and_redacted() {
+    let tokens = FakeTracker::answering(|_| {
+        answer("200 OK", &[], br#"{"access_token":"fetched-t0ken","expires_in":3600}"#)
+    })
+    .await;
+    let tracker = FakeTracker::answering(|request| answer("200 OK", &[], request.as_bytes())).await;
+    let place = SecretPlace::ClientCredentials {
+        token_url: tokens.url("/token").parse().unwrap(),
+        client_id: "me".to_owned(),
+        scope: Some("read write".to_owned()),
+    };
+    let builder = SessionBuilder::granting(&[&tracker.origin()]).secret(
+        "key",
+        SECRET,
+        &tracker.origin(),
+        place,
+    );
+    let active = builder.active();
+    for _ in 0..2 {
+        let session = builder.session_for(&active, Permission::Reads);
+        assert!(
+            is_denied(&session.send(get(tokens.url("/token"))).await),
+            "only the host may use it"
+        );
+        let answer = session.send(get("/")).await.unwrap();
+        let echo = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(echo.contains("authorization: Bearer [secret]"), "{echo}");
+    }
+    assert!(tracker.requests()[0].contains("authorization: Bearer fetched-t0ken\r\n"));
+    let asked = tokens.requests();
+    assert_eq!(asked.len(), 1);
+    let client = BASE64.encode(b"me:s3cr3t%2Fk%22y");
+    assert!(asked[0].contains(&format!("authorization: Basic {client}\r\n")), "{}", asked[0]);
+    assert!(asked[0].ends_with("grant_type=client_credentials&scope=read+write"), "{}", asked[0]);
+}
+
+#[tokio::test]
+async fn if_no_token_is_issued_the_request_is_not_sent() {
+    let tokens = FakeTracker::answering(|_| answer("401 No", &[], b"{}")).await;
+    let place = SecretPlace::ClientCredentials {
+        token_url: tokens.url("/token").parse().unwrap(),
+        client_id: "me".to_owned(),
+        scope: None,
+    };
+    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]).secret(
+        "key",
+        SECRET,
+        "http://127.0.0.1:1",
+        place,
+    );
+    let session = builder.read_session();
+    assert!(is_denied(&session.send(get("/")).await));
+    let (calls, _) = session.finish().await;
+    assert_eq!(calls.len(), 2, "the request of the guest and the one for the token");
+}

@@ -1,0 +1,199 @@
+//! TLS: certificates, both protocols, the probe, a tunnel through a proxy.
+
+use super::*;
+use crate::domain::{TryStep, WriteAnswer};
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsAcceptor;
+
+struct Authority {
+    pem: tempfile::NamedTempFile,
+    acceptor: TlsAcceptor,
+}
+
+/// A certificate authority and its server certificate for `localhost`.
+fn authority(protocols: &[&[u8]]) -> Authority {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = parameters.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::from_params(&parameters, &key);
+    let server_key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let server = server.signed_by(&server_key, &issuer).unwrap();
+    let mut pem = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut pem, encode(ca.der()).as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![server.der().clone()],
+            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der())),
+        )
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Authority { pem, acceptor: TlsAcceptor::from(Arc::new(config)) }
+}
+
+fn encode(der: &CertificateDer<'_>) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+/// A tracker that answers each request with the protocol version.
+async fn tracker(acceptor: TlsAcceptor) -> FakeTracker {
+    FakeTracker::scripted(move |_, stream, requests| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let line = format!("{} {}", request.method(), request.uri().path());
+                requests.0.lock().unwrap().push(line);
+                let version = format!("{:?}", request.version());
+                let broken = request.uri().path() == "/broken";
+                async move {
+                    if broken {
+                        return Err(io::Error::other("gone"));
+                    }
+                    Ok(Response::new(Full::<Bytes>::from(version)))
+                }
+            });
+            if http2 {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            } else {
+                let server = hyper::server::conn::http1::Builder::new();
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn http1_and_http2_connections_are_reused() {
+    for (protocols, version) in [
+        (&[&b"h2"[..], b"http/1.1"][..], "HTTP/2.0"),
+        (&[b"http/1.1"], "HTTP/1.1"),
+        (&[], "HTTP/1.1"),
+    ] {
+        let authority = authority(protocols);
+        let tracker = tracker(authority.acceptor).await;
+        let origin = format!("https://localhost:{}", tracker.address.port());
+        let mut builder = SessionBuilder::granting(&[&origin]);
+        builder.extra_ca = Some(authority.pem.path().to_owned());
+        let journal = TestJournal::allowing();
+        let session = builder.session(journal.permission());
+        for _ in 0..2 {
+            assert_eq!(session.send(get("/a")).await.unwrap().body, version);
+            assert_eq!(session.send(post("/b", "{}")).await.unwrap().body, version);
+        }
+        assert_eq!(tracker.connections(), 1);
+        assert_eq!(tracker.requests(), ["GET /a", "POST /b", "GET /a", "POST /b"]);
+        assert_eq!(journal.marks(), ["marked", "marked"]);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_http2_stream_leaves_a_write_in_doubt_and_a_read_is_sent_once_more() {
+    let authority = authority(&[b"h2"]);
+    let tracker = tracker(authority.acceptor).await;
+    let origin = format!("https://localhost:{}", tracker.address.port());
+    let mut builder = SessionBuilder::granting(&[&origin]);
+    builder.extra_ca = Some(authority.pem.path().to_owned());
+    let session = builder.session(TestJournal::allowing().permission());
+    session.send(get("/a")).await.unwrap();
+    assert!(session.send(post("/broken", "{}")).await.is_err());
+    assert!(session.send(get("/broken")).await.is_err());
+    let (_, writes) = session.finish().await;
+    assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)), "{writes:?}");
+    assert_eq!(tracker.requests(), ["GET /a", "POST /broken", "GET /broken", "GET /broken"]);
+}
+
+#[tokio::test]
+async fn an_untrusted_certificate_is_refused_before_the_journal() {
+    let authority = authority(&[]);
+    let tracker = tracker(authority.acceptor).await;
+    let origin = format!("https://localhost:{}", tracker.address.port());
+    let journal = TestJournal::allowing();
+    let session = SessionBuilder::granting(&[&origin]).session(journal.permission());
+    let error = session.send(post("/", "{}")).await.unwrap_err();
+    assert!(
+        matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
+        "{error}"
+    );
+    assert!(journal.marks().is_empty() && tracker.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let authority = authority(&[]);
+    let tracker = tracker(authority.acceptor).await;
+    let mut builder = SessionBuilder::granting(&[&format!("https://{}", tracker.address)]);
+    builder.extra_ca = Some(authority.pem.path().to_owned());
+    assert!(matches!(builder.read_session().send(get("/")).await, Err(HttpError::Unreachable(_))));
+}
+
+#[tokio::test]
+async fn the_probe_reports_each_step() {
+    let authority = authority(&[]);
+    let tracker = tracker(authority.acceptor).await;
+    let origin = format!("https://localhost:{}", tracker.address.port());
+    let mut builder = SessionBuilder::granting(&[]);
+    let steps = async |builder: &SessionBuilder, origin: &str| {
+        let steps = builder.egress().probe(&origin.parse().unwrap(), false, false).await;
+        steps.iter().map(|step| (step.step, step.error.is_none())).collect::<Vec<_>>()
+    };
+    let untrusted = steps(&builder, &origin).await;
+    assert_eq!(untrusted, [(TryStep::Dns, true), (TryStep::Connect, true), (TryStep::Tls, false)]);
+    builder.extra_ca = Some(authority.pem.path().to_owned());
+    let trusted = steps(&builder, &origin).await;
+    assert_eq!(trusted, [(TryStep::Dns, true), (TryStep::Connect, true), (TryStep::Tls, true)]);
+    let closed = steps(&builder, "http://127.0.0.1:1").await;
+    assert_eq!(closed, [(TryStep::Dns, true), (TryStep::Connect, false)]);
+    let unknown = steps(&builder, "http://nowhere.example").await;
+    assert_eq!(unknown, [(TryStep::Dns, false)]);
+}
+
+#[tokio::test]
+async fn https_uses_a_tunnel_through_the_proxy() {
+    let authority = authority(&[b"h2"]);
+    let tracker = tracker(authority.acceptor).await;
+    let address = tracker.address;
+    let proxy = FakeTracker::scripted(move |_, mut stream, requests| async move {
+        requests.read(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.unwrap();
+        let mut onward = TcpStream::connect(address).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
+    })
+    .await;
+    // `localhost` is never reached through a proxy. The certificate does not match another name,
+    // so this test checks the tunnel only.
+    let mut builder = SessionBuilder::granting(&["https://tracker.example"]);
+    builder.proxy = proxy.origin();
+    builder.extra_ca = Some(authority.pem.path().to_owned());
+    let error = builder.read_session().send(get("/")).await.unwrap_err();
+    assert!(
+        matches!(&error, HttpError::Unreachable(why) if why.starts_with("tls failed")),
+        "{error}"
+    );
+    assert!(proxy.requests()[0].starts_with("CONNECT tracker.example:443 "));
+    assert_eq!(tracker.connections(), 1);
+}
+
+#[test]
+fn an_unusable_extra_ca_file_is_named_in_the_error() {
+    let missing = Egress::new(Some("/nowhere/ca.pem".as_ref())).unwrap_err();
+    assert!(missing.to_string().contains("`extra_ca_file` = \"/nowhere/ca.pem\""), "{missing}");
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    assert!(Egress::new(Some(empty.path())).is_err());
+    assert!(Egress::new(None).is_ok());
+}

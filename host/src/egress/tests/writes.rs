@@ -1,0 +1,293 @@
+//! Writes: journaled before the first byte, never sent twice, in a task of their own.
+
+use super::*;
+use crate::domain::WriteAnswer;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Sends a write in a task.
+fn spawn_write(session: &Arc<Session>) -> JoinHandle<Result<OutboundResponse, HttpError>> {
+    let session = Arc::clone(session);
+    tokio::spawn(async move { session.send(post("/", "{}")).await })
+}
+
+#[tokio::test]
+async fn without_a_connection_nothing_is_journaled_or_sent() {
+    let builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    let journal = TestJournal::allowing();
+    let session = builder.session(journal.permission());
+    assert!(matches!(session.send(post("/", "")).await, Err(HttpError::Unreachable(_))));
+    let (_, writes) = session.finish().await;
+    assert_eq!(writes[0].answer, WriteAnswer::NotSent);
+    assert!(journal.marks().is_empty());
+}
+
+/// A tracker that reports when it is connected to and when the first byte arrives.
+async fn observed_tracker() -> (FakeTracker, Arc<Semaphore>, Arc<AtomicBool>) {
+    let (connected, byte) = (Arc::new(Semaphore::new(0)), Arc::<AtomicBool>::default());
+    let (report, arrived) = (Arc::clone(&connected), Arc::clone(&byte));
+    let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
+        let (report, arrived) = (Arc::clone(&report), Arc::clone(&arrived));
+        async move {
+            report.add_permits(1);
+            let mut first = [0];
+            if stream.peek(&mut first).await.is_ok_and(|count| count > 0) {
+                arrived.store(true, Ordering::SeqCst);
+            }
+            if requests.read(&mut stream).await.is_some() {
+                stream.write_all(&answer("201 Created", &[], b"{}")).await.unwrap();
+            }
+        }
+    })
+    .await;
+    (tracker, connected, byte)
+}
+
+#[tokio::test]
+async fn the_journal_commits_after_connecting_and_before_the_first_byte() {
+    let (tracker, connected, byte) = observed_tracker().await;
+    let journal = TestJournal::blocking();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let sending = spawn_write(&session);
+    journal.requested.acquire().await.unwrap().forget();
+    connected.acquire().await.unwrap().forget();
+    round_trip().await;
+    assert!(!byte.load(Ordering::SeqCst), "a byte was sent before the journal committed");
+    journal.allowed.add_permits(1);
+    assert_eq!(sending.await.unwrap().unwrap().status, 201);
+    assert!(byte.load(Ordering::SeqCst));
+    assert_eq!(journal.marks(), ["marked"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_during_a_slow_journal_commit_is_replaced() {
+    let tracker = FakeTracker::answering(|_| answer("201 Created", &[], b"{}")).await;
+    let journal = TestJournal::blocking();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let sending = spawn_write(&session);
+    journal.requested.acquire().await.unwrap().forget();
+    tokio::time::sleep(Duration::from_millis(1_050)).await; // this wait is what the test is about
+    journal.allowed.add_permits(1);
+    assert_eq!(sending.await.unwrap().unwrap().status, 201);
+    assert_eq!((tracker.connections(), tracker.requests().len()), (2, 1));
+    assert_eq!(journal.marks(), ["marked"]);
+}
+
+/// Waits until everything that is already on its way over loopback has arrived.
+async fn round_trip() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    SessionBuilder::granting(&[&tracker.origin()]).read_session().send(get("/")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_journaled_is_not_sent() {
+    let (tracker, connected, byte) = observed_tracker().await;
+    let journal = TestJournal::allowing();
+    journal.refuses.store(true, Ordering::SeqCst);
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    assert!(is_denied(&session.send(post("/", "{}")).await));
+    connected.acquire().await.unwrap().forget();
+    let (calls, writes) = session.finish().await;
+    assert_eq!(writes[0].answer, WriteAnswer::NotSent);
+    assert!(calls[0].error.as_deref().is_some_and(|why| why.contains("the lease was lost")));
+    round_trip().await;
+    assert!(!byte.load(Ordering::SeqCst) && tracker.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_journaled_write_runs_to_its_end_without_its_guest() {
+    let (release, held) = oneshot::channel::<()>();
+    let held = Arc::new(tokio::sync::Mutex::new(Some(held)));
+    let (arrived, wait) = oneshot::channel();
+    let arrived = Arc::new(Mutex::new(Some(arrived)));
+    let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
+        let (held, arrived) = (Arc::clone(&held), Arc::clone(&arrived));
+        async move {
+            requests.read(&mut stream).await;
+            arrived.lock().unwrap().take().unwrap().send(()).unwrap();
+            held.lock().await.take().unwrap().await.unwrap();
+            stream.write_all(&answer("201 Created", &[], b"{}")).await.unwrap();
+        }
+    })
+    .await;
+    let journal = TestJournal::allowing();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let sending = spawn_write(&session);
+    wait.await.unwrap();
+    sending.abort();
+    assert!(sending.await.unwrap_err().is_cancelled());
+    release.send(()).unwrap();
+    let (calls, writes) = session.finish().await;
+    assert_eq!(writes[0].answer, WriteAnswer::Status(201));
+    assert_eq!((calls[0].status, calls[0].bytes), (Some(201), 2));
+    assert!(is_denied(&session.send(post("/", "{}")).await), "the run has ended");
+}
+
+#[tokio::test]
+async fn writes_run_one_after_another_and_none_begins_after_the_run() {
+    let (release, held) = oneshot::channel::<()>();
+    let held = Arc::new(Mutex::new(Some(held)));
+    let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
+        let held = held.lock().unwrap().take();
+        async move {
+            requests.read(&mut stream).await;
+            held.unwrap().await.unwrap();
+            stream.write_all(&answer("201 Created", &[], b"{}")).await.unwrap();
+        }
+    })
+    .await;
+    let journal = TestJournal::allowing();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let first = spawn_write(&session);
+    journal.requested.acquire().await.unwrap().forget();
+    let second = spawn_write(&session);
+    round_trip().await;
+    let (finished, ()) = tokio::join!(session.finish(), async {
+        round_trip().await;
+        release.send(()).unwrap();
+    });
+    assert_eq!(first.await.unwrap().unwrap().status, 201);
+    assert!(is_denied(&second.await.unwrap()));
+    let recorded: Vec<_> = finished.1.into_iter().map(|write| write.answer).collect();
+    assert_eq!(recorded, [WriteAnswer::Status(201), WriteAnswer::NotSent]);
+    assert_eq!((journal.marks(), tracker.requests().len()), (vec!["marked"], 1));
+}
+
+#[tokio::test]
+async fn a_journal_that_never_commits_lets_nothing_be_sent() {
+    let (tracker, _, byte) = observed_tracker().await;
+    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    builder.run_time = Duration::from_millis(200);
+    let journal = TestJournal::blocking();
+    let session = builder.session(journal.permission());
+    assert!(matches!(session.send(post("/", "{}")).await, Err(HttpError::Unreachable(_))));
+    assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
+    assert_eq!(journal.marks(), ["unmarked"]);
+    assert!(!byte.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_write_that_is_under_way_at_the_deadline_is_in_doubt() {
+    let tracker = FakeTracker::scripted(|_, mut stream, requests| async move {
+        requests.read(&mut stream).await;
+        read_to_end(stream).await;
+    })
+    .await;
+    let mut builder = SessionBuilder::granting(&[&tracker.origin()]);
+    builder.run_time = Duration::from_millis(300);
+    let session = builder.session(TestJournal::allowing().permission());
+    assert!(matches!(session.send(post("/", "{}")).await, Err(HttpError::Interrupted(_))));
+    let (_, writes) = session.finish().await;
+    assert!(matches!(&writes[0].answer, WriteAnswer::Broken(why) if why.contains("limits.run_ms")));
+}
+
+#[tokio::test]
+async fn a_write_on_a_reused_connection_that_was_closed_is_not_sent_again() {
+    // After the first response the connection stays open; the second request is answered by a
+    // reset.
+    let tracker = FakeTracker::scripted(|number, mut stream, requests| async move {
+        requests.read(&mut stream).await;
+        stream.write_all(&answer("200 OK", &[], b"")).await.unwrap();
+        requests.read(&mut stream).await;
+        assert_eq!(number, 0);
+        reset(stream);
+    })
+    .await;
+    let journal = TestJournal::allowing();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    session.send(get("/")).await.unwrap();
+    assert!(session.send(post("/", "{}")).await.is_err());
+    let (_, writes) = session.finish().await;
+    assert!(matches!(writes[0].answer, WriteAnswer::Broken(_)));
+    assert_eq!(tracker.connections(), 1);
+    assert_eq!(journal.marks(), ["marked"]);
+}
+
+#[tokio::test]
+async fn a_write_does_not_use_a_kept_connection_that_was_closed() {
+    let (close, closing) = oneshot::channel::<()>();
+    let closing = Arc::new(Mutex::new(Some(closing)));
+    let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
+        let closing = closing.lock().unwrap().take();
+        async move {
+            requests.read(&mut stream).await;
+            stream.write_all(&answer("200 OK", &[], b"")).await.unwrap();
+            if let Some(closing) = closing {
+                closing.await.unwrap();
+            }
+        }
+    })
+    .await;
+    let session = SessionBuilder::granting(&[&tracker.origin()])
+        .session(TestJournal::allowing().permission());
+    session.send(get("/")).await.unwrap();
+    close.send(()).unwrap();
+    round_trip().await;
+    assert_eq!(session.send(post("/", "{}")).await.unwrap().status, 200);
+    assert_eq!(tracker.connections(), 2);
+}
+
+/// A journal that makes the tracker close the kept connection while a write is being journaled.
+struct ClosingJournal {
+    inner: Arc<TestJournal>,
+    close: Mutex<Option<oneshot::Sender<()>>>,
+    /// How many writes are journaled before that one.
+    earlier_writes: usize,
+}
+
+#[async_trait]
+impl Journal for ClosingJournal {
+    async fn mark_sending(&self) -> Result<(), NotJournaled> {
+        if self.inner.marks().len() == self.earlier_writes {
+            self.close.lock().unwrap().take().unwrap().send(()).unwrap();
+            round_trip().await;
+        }
+        self.inner.mark_sending().await
+    }
+
+    async fn unmark(&self) {
+        self.inner.unmark().await;
+    }
+}
+
+/// Sends `first`, then a write whose connection is closed before a byte is sent. Returns what the
+/// journal and the record say.
+async fn send_then_fail_to_write(
+    first: fn() -> OutboundRequest,
+) -> (Vec<&'static str>, Vec<WriteAnswer>) {
+    let (close, closing) = oneshot::channel::<()>();
+    let closing = Arc::new(Mutex::new(Some(closing)));
+    let tracker = FakeTracker::scripted(move |_, mut stream, requests| {
+        let closing = closing.lock().unwrap().take();
+        async move {
+            requests.read(&mut stream).await;
+            stream.write_all(&answer("200 OK", &[], b"")).await.unwrap();
+            closing.unwrap().await.unwrap();
+        }
+    })
+    .await;
+    let earlier_writes = usize::from(first().method == Method::POST);
+    let journal = TestJournal::allowing();
+    let close = Mutex::new(Some(close));
+    let closing = ClosingJournal { inner: Arc::clone(&journal), close, earlier_writes };
+    let permission = Permission::Writes(Arc::new(closing));
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(permission);
+    session.send(first()).await.unwrap();
+    let error = session.send(post("/", "{}")).await.unwrap_err();
+    assert!(matches!(error, HttpError::Unreachable(_)), "{error}");
+    assert_eq!((tracker.requests().len(), tracker.connections()), (1, 1));
+    (journal.marks(), session.finish().await.1.into_iter().map(|write| write.answer).collect())
+}
+
+#[tokio::test]
+async fn a_write_that_was_provably_not_sent_is_unmarked() {
+    let (marks, writes) = send_then_fail_to_write(|| get("/")).await;
+    assert_eq!((marks, writes), (vec!["marked", "unmarked"], vec![WriteAnswer::NotSent]));
+}
+
+#[tokio::test]
+async fn a_write_that_was_not_sent_does_not_unmark_the_one_before_it() {
+    let (marks, writes) = send_then_fail_to_write(|| post("/", "{}")).await;
+    assert_eq!(marks, ["marked", "marked"]);
+    assert_eq!(writes, [WriteAnswer::Status(200), WriteAnswer::NotSent]);
+}

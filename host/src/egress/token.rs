@@ -1,0 +1,212 @@
+//! OAuth 2.0 client credentials: fetches a connection's access tokens and keeps them until they
+//! expire.
+//!
+//! The guest never sees the token endpoint. It is granted together with the secret, and only the
+//! host sends requests to it. Fetching a token is a request of its own, with its own call in the
+//! record.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+use url::{Url, form_urlencoded};
+
+use crate::domain::{Effect, Limits, Origin, SecretPlace};
+use crate::secret::Secret;
+
+use super::authorize::Outbound;
+use super::exchange::{Answer, ExchangeError, build_request, exchange};
+use super::secrets::basic;
+use super::{ActiveConnection, HttpError, Session};
+
+/// How long a token is kept if the response does not say when it expires.
+const DEFAULT_LIFETIME_S: u64 = 300;
+/// The longest that a token is kept, whatever the response says.
+const LIFETIME_MAX_S: u64 = 24 * 3600;
+/// A token is fetched again this long before it expires.
+const MARGIN: Duration = Duration::from_secs(30);
+/// Longest response of a token endpoint, bytes.
+const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
+/// How many tokens of one secret are searched for in responses: a tracker may still accept, and
+/// echo, an older one.
+const TOKENS_KEPT: usize = 3;
+
+/// Fetched tokens by the name of their client secret, the newest last. Locked while one is
+/// fetched, so that it is fetched once.
+pub(super) type Tokens = Mutex<BTreeMap<String, Vec<Token>>>;
+
+/// An OAuth access token.
+pub(super) struct Token {
+    value: Secret,
+    fetched_at: Instant,
+    /// When to fetch the next one: a margin before it expires.
+    use_until: Instant,
+}
+
+/// The client secret that is granted to an origin.
+struct Client<'a> {
+    secret_name: &'a str,
+    secret: &'a Secret,
+    token_url: &'a Url,
+    client_id: &'a str,
+    scope: Option<&'a str>,
+}
+
+/// The response of a token endpoint.
+#[derive(Deserialize)]
+struct TokenResponse {
+    access_token: String,
+    /// Seconds; some endpoints write the number as a string.
+    expires_in: Option<Value>,
+}
+
+impl TokenResponse {
+    fn lifetime(&self) -> Duration {
+        let seconds = self.expires_in.as_ref().and_then(|value| match value {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_u64(),
+        });
+        Duration::from_secs(seconds.unwrap_or(DEFAULT_LIFETIME_S).min(LIFETIME_MAX_S))
+    }
+}
+
+/// The token for requests to this origin, if a client secret is granted to it.
+pub(super) async fn for_origin(
+    session: &Session,
+    origin: &Origin,
+) -> Result<Option<Secret>, HttpError> {
+    let Some(client) = client_for(&session.active, origin) else { return Ok(None) };
+    let credentials = &session.active.credentials;
+    let mut tokens =
+        timeout_at(session.deadline, credentials.tokens.lock()).await.map_err(|_| too_late())?;
+    let newest = tokens.get(client.secret_name).and_then(|tokens| tokens.last());
+    if let Some(token) = newest.filter(|token| token.use_until > Instant::now()) {
+        return Ok(Some(token.value.clone()));
+    }
+    let token = fetch(session, &client).await?;
+    let value = token.value.clone();
+    let kept = tokens.entry(client.secret_name.to_owned()).or_default();
+    kept.push(token);
+    if kept.len() > TOKENS_KEPT {
+        kept.remove(0);
+    }
+    credentials.redact_tokens(tokens.values().flatten().map(|token| &token.value));
+    Ok(Some(value))
+}
+
+/// After a 401, the next request gets a new token, unless one was fetched since the request was
+/// sent.
+pub(super) async fn expire_if_refused(
+    session: &Session,
+    origin: &Origin,
+    status: u16,
+    sent_at: Instant,
+) {
+    if status != 401 {
+        return;
+    }
+    let Some(client) = client_for(&session.active, origin) else { return };
+    let locking = session.active.credentials.tokens.lock();
+    let Ok(mut tokens) = timeout_at(session.deadline, locking).await else { return };
+    let newest = tokens.get_mut(client.secret_name).and_then(|tokens| tokens.last_mut());
+    if let Some(token) = newest.filter(|token| token.fetched_at <= sent_at) {
+        token.use_until = sent_at;
+    }
+}
+
+fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Client<'a>> {
+    active.connection.grants.secrets.iter().find_map(|(name, grant)| {
+        let SecretPlace::ClientCredentials { token_url, client_id, scope } = &grant.place else {
+            return None;
+        };
+        if grant.origin != *origin {
+            return None;
+        }
+        let secret = active.credentials.secrets.get(name)?;
+        Some(Client { secret_name: name, secret, token_url, client_id, scope: scope.as_deref() })
+    })
+}
+
+async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpError> {
+    let outbound = token_request(client)?;
+    let mut call = session.record.open(&outbound.method, outbound.effect)?;
+    call.record_target(&outbound.origin, &outbound.url, outbound.body.len());
+    let result = send(session, &outbound).await;
+    call.record_result(&result);
+    let answer = result?;
+    let refused = |why: String| {
+        HttpError::Denied(format!(
+            "no OAuth token from {} for the client {}: {why}; check the client id and its secret",
+            outbound.origin, client.client_id
+        ))
+    };
+    if answer.status != 200 {
+        return Err(refused(format!("it answered {}", answer.status)));
+    }
+    let response: TokenResponse = serde_json::from_slice(&answer.body)
+        .map_err(|_| refused("the response has no `access_token`".to_owned()))?;
+    let lifetime = response.lifetime();
+    let value = Secret::new(response.access_token).bounded();
+    let value = value.map_err(|error| refused(format!("the token cannot be used: {error}")))?;
+    let fetched_at = Instant::now();
+    let use_until = fetched_at + lifetime.saturating_sub(MARGIN).max(lifetime / 2);
+    Ok(Token { value, fetched_at, use_until })
+}
+
+/// One exchange on a connection of its own, which is not kept: a token is fetched once in many
+/// minutes.
+async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
+    let limits = Limits { response_body_bytes: RESPONSE_BYTES_MAX, ..session.limits };
+    let active = &session.active.connection;
+    let mut connection =
+        session.egress.dialer.connect(&outbound.origin, active, session.deadline).await?;
+    let request = build_request(outbound, &connection)?;
+    match exchange(&mut connection, request, &limits, session.deadline).await {
+        Err(ExchangeError::DeadlineExceeded) => Err(too_late()),
+        result => Ok(result?),
+    }
+}
+
+fn too_late() -> HttpError {
+    let why =
+        "no OAuth token before the run's deadline (`limits.run_ms`); the request was not sent";
+    HttpError::Unreachable(why.to_owned())
+}
+
+/// The request of RFC 6749, section 4.4.2; client id and secret are encoded as section 2.3.1
+/// says.
+fn token_request(client: &Client<'_>) -> Result<Outbound, HttpError> {
+    let invalid = |why: String| {
+        HttpError::Invalid(format!("the OAuth token URL or client id cannot be used: {why}"))
+    };
+    let origin = Origin::of(client.token_url).map_err(|error| invalid(error.to_string()))?;
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let authorization = basic(Some(&encode(client.client_id)), &encode(client.secret.reveal()));
+    let mut authorization =
+        HeaderValue::from_str(&authorization).map_err(|error| invalid(error.to_string()))?;
+    authorization.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, authorization);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+    headers.insert(CONTENT_TYPE, form);
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    body.append_pair("grant_type", "client_credentials");
+    if let Some(scope) = client.scope {
+        body.append_pair("scope", scope);
+    }
+    Ok(Outbound {
+        method: Method::POST,
+        effect: Effect::Prepare,
+        origin,
+        url: client.token_url.clone(),
+        headers,
+        body: Bytes::from(body.finish()),
+    })
+}

@@ -1,0 +1,83 @@
+//! Every route and method of the server, on one page.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{any, get, post};
+
+use super::admin::{self, connections, connectors, defects, events};
+use super::problem::{self, Problem};
+use super::{AppState, auth, health, webhook};
+
+/// The routes of the main listener, and those of the admin listener where the configuration asks for
+/// one: then the main listener serves only `/hooks`.
+pub fn routers(state: AppState) -> (Router, Option<Router>) {
+    let config = Arc::clone(&state.services.config);
+    let prefix = config.public_url.as_ref().map(|url| url.path().trim_end_matches('/'));
+    let state = Arc::new(state);
+    let hooks = hooks(&state, prefix.unwrap_or_default());
+    let others = others(&state);
+    match config.admin_listen {
+        Some(_) => (with_problems(hooks), Some(with_problems(others))),
+        None => (with_problems(hooks.merge(others)), None),
+    }
+}
+
+/// `/hooks`, also below the prefix of `public_url`: a proxy may pass the prefix on or strip it.
+fn hooks(state: &Arc<AppState>, prefix: &str) -> Router {
+    let hooks = Router::new()
+        .route("/hooks", any(webhook::receive))
+        .route("/hooks/", any(webhook::receive))
+        .route("/hooks/{*below}", any(webhook::receive))
+        .with_state(Arc::clone(state));
+    if prefix.is_empty() { hooks } else { Router::new().nest(prefix, hooks.clone()).merge(hooks) }
+}
+
+fn others(state: &Arc<AppState>) -> Router {
+    Router::new()
+        .route("/", get(health::front_page))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/problems/{code}", get(problem::explain))
+        .nest("/api/v1", admin_api(state))
+        .with_state(Arc::clone(state))
+}
+
+/// Served only with the admin token.
+fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/status", get(admin::status))
+        .route("/connections", get(connections::list).post(connections::create))
+        .route(
+            "/connections/{id}",
+            get(connections::show).patch(connections::edit).delete(connections::delete),
+        )
+        .route("/connections/{id}/rotate-token", post(connections::rotate_token))
+        .route("/connections/{id}/pause", post(connections::pause))
+        .route("/connections/{id}/resume", post(connections::resume))
+        .route("/connections/{id}/try", post(connections::try_connection))
+        .route("/connections/{id}/accept", post(connections::accept))
+        .route("/connections/{id}/hook/{*path}", any(connections::hook))
+        .route("/connectors", get(connectors::list))
+        .route("/connectors/{name}", get(connectors::show))
+        .route("/events", get(events::list))
+        .route("/events/{id}", get(events::show))
+        .route("/defects", get(defects::list))
+        .route("/defects/{id}", get(defects::show))
+        .route("/defects/{id}/resolve", post(defects::resolve))
+        .route("/defects/{id}/release", post(defects::release))
+        .fallback(async || Problem::not_found("path in the admin API"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
+        .layer(from_fn_with_state(Arc::clone(state), auth::require_admin))
+}
+
+/// Turns the framework's own refusals into problems too, and completes every problem.
+fn with_problems(routes: Router) -> Router {
+    routes
+        .fallback(async |_: Request| Problem::not_found("page"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn(problem::add_instance))
+}

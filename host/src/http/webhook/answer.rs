@@ -1,0 +1,180 @@
+//! Answers to webhooks in Test Manager's format, and what their events say of them.
+
+use axum::Json;
+use axum::http::header::AGE;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::config::{DefectIdKind, Webhook};
+use crate::defects::CreateAnswer;
+use crate::domain::{DefectId, EventId, Outcome, OutcomeCode, Refusal};
+use crate::http::problem::Problem;
+use crate::kpis::KpiAnswer;
+
+/// Marks counts that are answered because the tracker is unavailable.
+static STALE: HeaderName = HeaderName::from_static("jackfield-stale");
+
+/// An answer and what its event says of it.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) outcome: Outcome,
+    pub(super) defect: Option<DefectId>,
+}
+
+/// Source: the Create Defect answer in UiPath's Test Manager user guide, page "Webhooks".
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CreatedBody<'a> {
+    id: String,
+    name: &'a str,
+    description: Option<&'a str>,
+    status: Option<&'a str>,
+    priority: Option<&'a str>,
+    link: &'a str,
+    link_label: &'a str,
+}
+
+/// Source: the Defect KPIs answer in UiPath's Test Manager user guide, page "Webhooks".
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KpiBody<'a> {
+    total_defects: i32,
+    critical_defects: i32,
+    moderate_defects: i32,
+    open_defects: i32,
+    closed_defects: i32,
+    critical_defects_link: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AliveBody {
+    status: &'static str,
+}
+
+impl Answer {
+    pub(super) fn alive() -> Self {
+        let response = Json(AliveBody { status: "alive" }).into_response();
+        Self { response, outcome: OutcomeCode::Alive.into(), defect: None }
+    }
+
+    pub(super) fn created(created: &CreateAnswer, id: DefectIdKind) -> Self {
+        let response = Json(created_body(created, id)).into_response();
+        Self { response, outcome: created.how.into(), defect: Some(created.id) }
+    }
+
+    /// # Errors
+    /// A count does not fit Test Manager's int32.
+    pub(super) fn counted(counted: &KpiAnswer, config: &Webhook) -> Result<Self, Refusal> {
+        let mut response = Json(kpi_body(counted, config)?).into_response();
+        let is_fresh = counted.age.is_zero() && !counted.stale;
+        if !is_fresh {
+            response.headers_mut().insert(AGE, counted.age.as_secs().into());
+        }
+        if counted.stale {
+            response.headers_mut().insert(STALE.clone(), HeaderValue::from_static("true"));
+        }
+        let code = if is_fresh { OutcomeCode::Counted } else { OutcomeCode::Cached };
+        Ok(Self { response, outcome: code.into(), defect: None })
+    }
+
+    pub(super) fn problem(id: EventId, problem: &Problem) -> Self {
+        Self { response: problem.respond(&instance(id)), outcome: problem.outcome(), defect: None }
+    }
+
+    pub(super) fn refusal(id: EventId, refusal: &Refusal) -> Self {
+        let defect = match refusal {
+            Refusal::InDoubt { defect, .. } => Some(*defect),
+            _ => None,
+        };
+        Self { defect, ..Self::problem(id, &Problem::from(refusal)) }
+    }
+}
+
+/// What a problem is about.
+pub(super) fn instance(id: EventId) -> String {
+    format!("/api/v1/events/{id}")
+}
+
+fn created_body(created: &CreateAnswer, id: DefectIdKind) -> CreatedBody<'_> {
+    let defect = &created.defect;
+    CreatedBody {
+        id: match id {
+            DefectIdKind::Key => defect.key.clone(),
+            DefectIdKind::Uuid => created.id.to_string(),
+        },
+        name: &defect.title,
+        description: defect.description.as_deref(),
+        status: defect.status.as_deref(),
+        priority: defect.priority.as_deref(),
+        link: &defect.link,
+        link_label: &defect.key,
+    }
+}
+
+fn kpi_body<'a>(counted: &'a KpiAnswer, config: &'a Webhook) -> Result<KpiBody<'a>, Refusal> {
+    let [total, critical, moderate, open, closed] = counted.counts.as_int32()?;
+    let status = config.kpi_status.as_ref().map(|[ok, some_moderate, some_critical]| {
+        match (critical, moderate) {
+            (0, 0) => ok.as_str(),
+            (0, _) => some_moderate,
+            _ => some_critical,
+        }
+    });
+    Ok(KpiBody {
+        total_defects: total,
+        critical_defects: critical,
+        moderate_defects: moderate,
+        open_defects: open,
+        closed_defects: closed,
+        critical_defects_link: counted.counts.critical_link.as_deref(),
+        status,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{json, to_value};
+    use uuid::Uuid;
+
+    use crate::domain::{Counts, Defect};
+
+    use super::*;
+
+    #[test]
+    fn a_created_defect_is_answered_by_key_or_by_uuid() {
+        let defect = Defect {
+            key: "QA-7".to_owned(),
+            title: "It fails".to_owned(),
+            link: "https://t.example/7".to_owned(),
+            status: Some("New".to_owned()),
+            priority: None,
+            description: None,
+        };
+        let id = DefectId(Uuid::from_u128(7));
+        let created = CreateAnswer { defect, id, how: OutcomeCode::Created };
+        let body = to_value(created_body(&created, DefectIdKind::Key)).unwrap();
+        assert_eq!(
+            body,
+            json!({"id": "QA-7", "name": "It fails", "description": null, "status": "New",
+                "priority": null, "link": "https://t.example/7", "linkLabel": "QA-7"})
+        );
+        let body = to_value(created_body(&created, DefectIdKind::Uuid)).unwrap();
+        assert_eq!((&body["id"], &body["linkLabel"]), (&json!(id.to_string()), &json!("QA-7")));
+    }
+
+    #[test]
+    fn counts_have_a_status_only_where_its_words_are_configured() {
+        let counts = Counts { open: 5, closed: 2, critical: 0, moderate: 1, critical_link: None };
+        let counted = KpiAnswer { counts, age: Duration::ZERO, stale: false };
+        let body = to_value(kpi_body(&counted, &Webhook::default()).unwrap()).unwrap();
+        assert_eq!((&body["totalDefects"], body.get("status")), (&json!(7), None));
+        let words = ["fine", "so-so", "bad"].map(str::to_owned);
+        let config = Webhook { kpi_status: Some(words), ..Webhook::default() };
+        assert_eq!(to_value(kpi_body(&counted, &config).unwrap()).unwrap()["status"], "so-so");
+    }
+}

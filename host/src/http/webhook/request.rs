@@ -1,0 +1,230 @@
+//! A webhook request as its event stores it: without its token, with credentials masked.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::domain::{
+    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, Received, milliseconds,
+};
+
+use super::body::ReadBody;
+
+/// One complete request below `/hooks`.
+pub(crate) struct WebhookRequest {
+    pub(super) id: EventId,
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: ReadBody,
+    /// The path segment where a token is expected.
+    pub(super) token: String,
+    /// Path below the token, query excluded.
+    pub(crate) path: String,
+    query: Option<String>,
+    pub(super) received_at: Timestamp,
+    started: Instant,
+}
+
+/// The path segment where a token is expected, and the path below it.
+pub(crate) fn token_and_path(path: &str) -> (String, String) {
+    let below = path.strip_prefix("/hooks").unwrap_or(path);
+    let below = below.strip_prefix('/').unwrap_or(below);
+    let end = below.find('/').unwrap_or(below.len());
+    let (token, path) = below.split_at(end);
+    (token.to_owned(), path.to_owned())
+}
+
+/// Parts of the names of headers that carry credentials.
+const CREDENTIAL_WORDS: [&str; 7] =
+    ["auth", "cookie", "key", "token", "secret", "signature", "password"];
+/// Schemes of HTTP authentication, the registered ones and some that are widely used. Another word in that
+/// place may be the credential itself.
+const SCHEMES: [&str; 18] = [
+    "apikey",
+    "aws4-hmac-sha256",
+    "basic",
+    "bearer",
+    "concealed",
+    "digest",
+    "dpop",
+    "gnap",
+    "hawk",
+    "hmac",
+    "hoba",
+    "mutual",
+    "negotiate",
+    "ntlm",
+    "oauth",
+    "signature",
+    "token",
+    "vapid",
+];
+/// Most headers that the event of an unrecognised request stores.
+const HEADERS_MAX: usize = 64;
+
+impl WebhookRequest {
+    /// Takes a request apart; `received_at` and `started` are when its head was read.
+    pub(crate) fn new(
+        id: EventId,
+        (token, path): (String, String),
+        parts: Parts,
+        body: ReadBody,
+        received_at: Timestamp,
+        started: Instant,
+    ) -> Self {
+        Self {
+            id,
+            token,
+            path,
+            query: parts.uri.query().map(str::to_owned),
+            method: parts.method,
+            headers: parts.headers,
+            body,
+            received_at,
+            started,
+        }
+    }
+
+    /// Its event; `status` is the answer's, absent while it runs.
+    pub(crate) fn event(
+        &self,
+        kind: EventKind,
+        connection: Option<ConnectionId>,
+        status: Option<u16>,
+        outcome: Outcome,
+        defect: Option<DefectId>,
+    ) -> Event {
+        Event {
+            id: self.id,
+            connection,
+            kind,
+            received_at: self.received_at,
+            ms: milliseconds(self.started.elapsed()),
+            status,
+            outcome,
+            request: self.received(kind),
+            defect,
+        }
+    }
+
+    fn received(&self, kind: EventKind) -> Received {
+        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = match kind {
+            // The unknown token may be a valid one that was sent to a wrong path.
+            EventKind::NoConnection => without_tokens(&self.path),
+            _ => self.without_token(&format!("{}{query}", self.path)),
+        };
+        let mut received =
+            Received { method: self.method.to_string(), path, ..Received::default() };
+        if kind == EventKind::Unrecognised {
+            received.headers = self
+                .headers
+                .iter()
+                .take(HEADERS_MAX)
+                .map(|(name, value)| {
+                    let text = String::from_utf8_lossy(value.as_bytes());
+                    (name.as_str().to_owned(), self.without_token(&masked(name, &text)))
+                })
+                .collect();
+            let text = String::from_utf8_lossy(&self.body.bytes);
+            received.body = (!text.is_empty()).then(|| self.without_token(&text));
+        }
+        received
+    }
+
+    /// Proxies repeat the path, and with it the token, in headers of their own.
+    fn without_token(&self, text: &str) -> String {
+        if self.token.is_empty() { text.to_owned() } else { text.replace(&self.token, "…") }
+    }
+}
+
+/// A path without its segments of 20 characters and more, which may be tokens.
+fn without_tokens(path: &str) -> String {
+    let word =
+        |word: &str| if word.chars().count() < 20 { word.to_owned() } else { "…".to_owned() };
+    path.split('/').map(word).collect::<Vec<_>>().join("/")
+}
+
+/// A header's value, or only scheme and length where the name tells that it is a credential.
+fn masked(name: &HeaderName, value: &str) -> String {
+    if !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
+        return value.to_owned();
+    }
+    let is_scheme = |word: &str| SCHEMES.iter().any(|known| word.eq_ignore_ascii_case(known));
+    match value.split_once(' ') {
+        Some((scheme, rest)) if name.as_str().contains("auth") && is_scheme(scheme) => {
+            format!("{scheme} ({} characters)", rest.chars().count())
+        }
+        _ => format!("({} characters)", value.chars().count()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+    use crate::domain::OutcomeCode;
+
+    fn request(uri: &str) -> WebhookRequest {
+        let (parts, ()) = Request::builder()
+            .uri(uri)
+            .header("authorization", "Bearer very-secret")
+            .header("x-api-key", "very-secret")
+            .header("x-original-uri", uri)
+            .header("x-tm", "42")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let id = EventId::fresh();
+        let at = token_and_path(parts.uri.path());
+        WebhookRequest::new(
+            id,
+            at,
+            parts,
+            ReadBody::default(),
+            Timestamp::UNIX_EPOCH,
+            Instant::now(),
+        )
+    }
+
+    #[test]
+    fn a_path_is_split_into_token_and_rest() {
+        for (uri, token, path) in [
+            ("/hooks", "", ""),
+            ("/hooks/", "", ""),
+            ("/hooks/abc", "abc", ""),
+            ("/hooks/abc/", "abc", "/"),
+            ("/hooks/abc/api/defects?x=1", "abc", "/api/defects"),
+        ] {
+            let request = request(uri);
+            assert_eq!((request.token.as_str(), request.path.as_str()), (token, path), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_credential_in_the_place_of_the_scheme_is_masked() {
+        let shown = |value| masked(&http::header::AUTHORIZATION, value);
+        assert_eq!(shown("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
+        assert_eq!(shown("hunter2 a"), "(9 characters)");
+    }
+
+    #[test]
+    fn an_event_stores_neither_token_nor_credentials() {
+        let request = request("/hooks/t0ken/new/way?x=1");
+        let outcome = || Outcome::from(OutcomeCode::NotFound);
+        let event = request.event(EventKind::Unrecognised, None, Some(404), outcome(), None);
+        assert_eq!(event.request.path, "/new/way?x=1");
+        let text = format!("{event:?}");
+        for kept in ["Bearer (11 characters)", "\"(11 characters)\"", "x-tm", "42"] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+        assert!(!text.contains("very-secret") && !text.contains("t0ken"), "{text}");
+        let nobody = request.event(EventKind::NoConnection, None, Some(404), outcome(), None);
+        assert!(nobody.request.headers.is_empty());
+        let lost = self::request("/hooks//AbCdEfGhIjKlMnOpQrStUvWxYz/defects?token=secret");
+        let lost = lost.event(EventKind::NoConnection, None, Some(404), outcome(), None);
+        assert_eq!(lost.request.path, "/…/defects");
+    }
+}

@@ -1,0 +1,230 @@
+//! Defect KPIs: counts from a cache, refreshed in the background, one refresh at a time.
+//!
+//! Never makes a caller wait for a tracker while counts of the last minutes are cached, and never answers
+//! counts older than a day.
+
+mod cache;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::connections::Connections;
+use crate::domain::{Clock, Counts, EventId, Refusal};
+use crate::egress::ActiveConnection;
+use crate::runtime::{Run, Sandbox};
+use crate::store::{CachedCounts, Store};
+
+use cache::{Cache, Refresh};
+
+/// Counts up to this age are answered at once and refreshed in the background.
+const STALE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Counts up to this age are answered while the tracker is unavailable.
+const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What KPIs are made of; cheap to clone.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where the last counts of each project are stored.
+    pub store: Arc<dyn Store>,
+    /// Whose they are.
+    pub connections: Arc<Connections>,
+    /// Runs `count`.
+    pub sandbox: Arc<Sandbox>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Tasks that shutdown waits for.
+    pub tasks: TaskTracker,
+}
+
+/// The counts of all connections; cheap to clone.
+#[derive(Clone)]
+pub struct Kpis {
+    parts: Parts,
+    cache: Arc<Cache>,
+}
+
+/// Counts and how old they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KpiAnswer {
+    /// The counts.
+    pub counts: Counts,
+    /// Time since the tracker gave them; zero for fresh ones.
+    pub age: Duration,
+    /// Whether they are answered because the tracker is unavailable.
+    pub stale: bool,
+}
+
+impl Kpis {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, cache: Arc::default() }
+    }
+
+    /// Answers one Defect KPIs event, from the cache where it is fresh.
+    ///
+    /// # Errors
+    /// Why there are no counts.
+    pub async fn count(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        event: EventId,
+    ) -> Result<KpiAnswer, Refusal> {
+        let connection = &active.connection;
+        let after_ms = self.parts.connections.limits(connection).kpi_answer_ms;
+        let deadline = Instant::now() + Duration::from_millis(after_ms);
+        if connection.paused {
+            return Err(Refusal::Paused);
+        }
+        if connection.project.as_ref().is_some_and(|pin| !pin.eq_ignore_ascii_case(project)) {
+            return Err(Refusal::WrongProject);
+        }
+        if let Some(answer) = self.cached(active, project, event) {
+            return Ok(answer);
+        }
+        let mut refresh = self.refresh(active, project, event);
+        let counted = match timeout_at(deadline, refresh.wait_for(Option::is_some)).await {
+            Ok(Ok(counted)) => counted.clone(),
+            // The deadline passed, or the refresh panicked.
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
+            Ok(counts) => Ok(KpiAnswer { counts, age: Duration::ZERO, stale: false }),
+            Err(refusal) => self.last_known(active, project, refusal).await,
+        };
+        self.parts.connections.record_answer(connection.id, &answer);
+        answer
+    }
+
+    /// What the cache can answer now; stale counts start a refresh in the background.
+    fn cached(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        event: EventId,
+    ) -> Option<KpiAnswer> {
+        let now = self.parts.clock.now();
+        let (cached, failing) =
+            self.cache.with(active, project, now, |entry| (entry.cached.clone(), entry.failing));
+        let cached = cached?;
+        let age = age(&cached, now);
+        if age > STALE_MAX {
+            return None;
+        }
+        let fresh = age < Duration::from_millis(self.parts.config.kpi_fresh_ms);
+        if !fresh {
+            self.refresh(active, project, event);
+        }
+        Some(KpiAnswer { counts: cached.counts, age, stale: failing && !fresh })
+    }
+
+    /// Joins the refresh of this project, or starts it.
+    fn refresh(&self, active: &Arc<ActiveConnection>, project: &str, event: EventId) -> Refresh {
+        self.cache.with(active, project, self.parts.clock.now(), |entry| {
+            // A task that panicked leaves a closed channel behind.
+            if let Some(refresh) = entry.refresh.as_ref().filter(|it| it.has_changed().is_ok()) {
+                return refresh.clone();
+            }
+            let (sender, refresh) = watch::channel(None);
+            entry.refresh = Some(refresh.clone());
+            let (kpis, active, project) = (self.clone(), Arc::clone(active), project.to_owned());
+            self.parts.tasks.spawn(async move {
+                let counted = kpis.ask_tracker(&active, &project, event).await;
+                kpis.remember(&active, &project, &counted);
+                sender.send_replace(Some(counted));
+            });
+            refresh
+        })
+    }
+
+    /// Runs the connector's `count`.
+    async fn ask_tracker(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        event: EventId,
+    ) -> Result<Counts, Refusal> {
+        let (connection, connections) = (&active.connection, &self.parts.connections);
+        let connector = connections.serving(connection)?;
+        if !connector.interfaces().kpis {
+            let why = format!("`{}` does not export `kpis`", connection.connector);
+            return Err(Refusal::Unsupported(why));
+        }
+        connections.admit(connection, &connector)?;
+        let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };
+        let end = self.parts.sandbox.count(run, project).await;
+        connections.record_run(connection.id, &end.outcome);
+        self.parts.store.record_run(event, end.report);
+        let counts = end.outcome?;
+        counts.as_int32()?;
+        Ok(counts)
+    }
+
+    /// Keeps what a refresh came to, unless the connection was edited or deleted meanwhile.
+    fn remember(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        counted: &Result<Counts, Refusal>,
+    ) {
+        if !self.parts.connections.is_current(active) {
+            return;
+        }
+        let now = self.parts.clock.now();
+        let counts = counted.as_ref().ok().cloned();
+        let cached = counts.map(|counts| CachedCounts { counts, counted_at: now });
+        self.cache.with(active, project, now, |entry| {
+            entry.refresh = None;
+            entry.failing = cached.is_none();
+            if cached.is_some() {
+                entry.cached.clone_from(&cached);
+            }
+        });
+        if let Some(cached) = cached {
+            self.parts.store.record_counts(active.connection.id, project, cached);
+        }
+    }
+
+    /// Counts of the last day while the tracker is down; any other refusal is for a person to fix.
+    async fn last_known(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        refusal: Refusal,
+    ) -> Result<KpiAnswer, Refusal> {
+        let tracker_is_down = matches!(
+            refusal,
+            Refusal::TrackerUnavailable(_)
+                | Refusal::TrackerRateLimited(_)
+                | Refusal::DeadlineExceeded { .. }
+        );
+        if !tracker_is_down {
+            return Err(refusal);
+        }
+        let (id, now) = (active.connection.id, self.parts.clock.now());
+        let cached = match self.cache.with(active, project, now, |entry| entry.cached.clone()) {
+            Some(cached) => Some(cached),
+            None => self.parts.store.cached_counts(id, project).await.ok().flatten(),
+        };
+        let Some(cached) = cached.filter(|cached| age(cached, now) <= LAST_KNOWN_MAX) else {
+            return Err(refusal);
+        };
+        let age = age(&cached, now);
+        Ok(KpiAnswer { counts: cached.counts, age, stale: true })
+    }
+}
+
+/// Never negative, whatever the clock did.
+fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(cached.counted_at)).unwrap_or_default()
+}

@@ -1,0 +1,116 @@
+//! The last counts of each project in memory, and the refresh in progress.
+//!
+//! Counts belong to the active connection that they were counted for: after an edit there are none.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::domain::{ConnectionId, Counts, Refusal};
+use crate::egress::ActiveConnection;
+use crate::store::CachedCounts;
+
+/// Projects that are cached of one connection.
+const PROJECTS_MAX: usize = 100;
+
+/// A refresh in progress; its counts once there are some.
+pub(super) type Refresh = watch::Receiver<Option<Result<Counts, Refusal>>>;
+
+/// The counts of all connections.
+#[derive(Default)]
+pub(super) struct Cache {
+    by_connection: Mutex<HashMap<ConnectionId, Connection>>,
+}
+
+/// The projects of one connection.
+struct Connection {
+    active: Weak<ActiveConnection>,
+    projects: HashMap<String, Project>,
+}
+
+/// One project.
+#[derive(Default)]
+pub(super) struct Project {
+    pub(super) cached: Option<CachedCounts>,
+    /// Whether the last refresh failed.
+    pub(super) failing: bool,
+    pub(super) refresh: Option<Refresh>,
+    used_at: Timestamp,
+}
+
+impl Cache {
+    /// Works on one project's entry. A new one replaces the one that was used longest ago.
+    pub(super) fn with<T>(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        now: Timestamp,
+        work: impl FnOnce(&mut Project) -> T,
+    ) -> T {
+        let mut by_connection = self.by_connection.lock();
+        let is_same = |it: &Connection| Weak::as_ptr(&it.active) == Arc::as_ptr(active);
+        if !by_connection.get(&active.connection.id).is_some_and(is_same) {
+            // Also forgets connections that were edited or deleted.
+            by_connection.retain(|_, it| it.active.strong_count() > 0);
+            by_connection.remove(&active.connection.id);
+        }
+        let connection = by_connection.entry(active.connection.id).or_insert_with(|| Connection {
+            active: Arc::downgrade(active),
+            projects: HashMap::new(),
+        });
+        let projects = &mut connection.projects;
+        if projects.len() >= PROJECTS_MAX && !projects.contains_key(project) {
+            let oldest = projects.iter().min_by_key(|(_, project)| project.used_at);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                projects.remove(&oldest);
+            }
+        }
+        let project = projects.entry(project.to_owned()).or_default();
+        project.used_at = now;
+        work(project)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn active() -> Arc<ActiveConnection> {
+        let id = ConnectionId(Uuid::from_u128(1));
+        let connector = "a".parse().unwrap();
+        let connection =
+            crate::domain::Connection::new(id, "a".to_owned(), connector, Timestamp::UNIX_EPOCH);
+        Arc::new(ActiveConnection::new(connection, BTreeMap::new()))
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_connection_has_a_bounded_number_of_projects() {
+        let (cache, active) = (Cache::default(), active());
+        for second in 0..150 {
+            cache.with(&active, &format!("p{second}"), at(second), |entry| entry.failing = true);
+        }
+        let projects = cache.by_connection.lock()[&active.connection.id].projects.len();
+        assert_eq!(projects, PROJECTS_MAX);
+        assert!(cache.with(&active, "p149", at(150), |entry| entry.failing));
+        assert!(!cache.with(&active, "p0", at(151), |entry| entry.failing), "the oldest is gone");
+    }
+
+    #[test]
+    fn an_edited_connection_starts_without_counts() {
+        let cache = Cache::default();
+        let (before, after) = (active(), active());
+        cache.with(&before, "p", at(1), |entry| entry.failing = true);
+        assert!(!cache.with(&after, "p", at(2), |entry| entry.failing));
+    }
+}

@@ -1,0 +1,175 @@
+//! A connector's manifest: its name and version, and a JSON Schema that says which settings,
+//! secrets and origins it needs. Never runs a guest and never stores anything.
+//!
+//! The host must not trust what `describe` returns. So every text has a maximum length, and only the
+//! supported keywords of JSON Schema are accepted, so that no check can become slow.
+
+mod compare;
+mod formats;
+mod grants;
+mod keywords;
+mod place;
+mod rules;
+mod schema;
+mod schema_error;
+mod settings;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::domain::is_web_address;
+
+pub use grants::describe_place;
+pub(crate) use grants::missing_grants;
+pub use schema_error::SchemaError;
+pub use settings::SettingError;
+
+/// Longest settings schema, in bytes.
+const SETTINGS_BYTES_MAX: usize = 64 * 1024;
+/// Longest name and version, in bytes.
+const NAME_BYTES_MAX: usize = 100;
+/// Longest summary and homepage, in bytes.
+const LINE_BYTES_MAX: usize = 500;
+/// Longest index delay of a tracker's search, in seconds.
+const INDEX_DELAY_S_MAX: u32 = 24 * 60 * 60;
+
+/// What `describe` returned, read and checked once.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// A name for people.
+    pub name: String,
+    /// Semantic version.
+    pub version: semver::Version,
+    /// One line that describes the connector.
+    pub summary: String,
+    /// An http or https address with more information.
+    pub homepage: Option<String>,
+    /// The settings schema: JSON Schema 2020-12 of one flat object.
+    pub settings_schema: Value,
+    /// How many seconds after a write the tracker's search is sure to find the defect.
+    pub index_delay_s: u32,
+    /// What `settings_schema` declares.
+    schema: Arc<schema::Schema>,
+}
+
+/// A manifest that the host refuses.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidManifest {
+    /// The name is empty or only spaces.
+    #[error("the manifest's `name` is empty")]
+    EmptyName,
+    /// A text is too long.
+    #[error("the manifest's `{field}` has {bytes} bytes; at most {bytes_max} are allowed")]
+    TooLong {
+        /// Field of the manifest.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// Longest allowed length.
+        bytes_max: usize,
+    },
+    /// A text is not one plain line.
+    #[error("the manifest's `{field}` must not contain control characters")]
+    ControlCharacters {
+        /// Field of the manifest.
+        field: &'static str,
+    },
+    /// The version cannot be compared with others.
+    #[error(
+        "the manifest's `version` {version:?} is not a semantic version such as 1.4.0: {source}"
+    )]
+    Version {
+        /// What the manifest has.
+        version: String,
+        /// What is wrong with it.
+        source: semver::Error,
+    },
+    /// The homepage cannot be a link.
+    #[error("the manifest's `homepage` must be an http or https address")]
+    Homepage,
+    /// The index delay is too long.
+    #[error("the manifest's `index-delay-seconds` is {seconds}; at most {seconds_max} is allowed")]
+    IndexDelay {
+        /// What the manifest has.
+        seconds: u32,
+        /// Longest allowed delay.
+        seconds_max: u32,
+    },
+    /// The settings schema is not JSON.
+    #[error("the manifest's `settings` must be JSON: {0}")]
+    Json(#[source] serde_json::Error),
+    /// The settings schema is not a schema, or uses what the host does not support.
+    #[error("the manifest's `settings` are not a supported JSON Schema: {0}")]
+    Schema(#[from] SchemaError),
+}
+
+/// A manifest as the guest returned it.
+#[derive(Debug, Clone)]
+pub(crate) struct RawManifest {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) summary: String,
+    pub(crate) homepage: Option<String>,
+    pub(crate) settings: String,
+    pub(crate) index_delay_seconds: u32,
+}
+
+impl Manifest {
+    /// Reads and checks what `describe` returned.
+    ///
+    /// # Errors
+    /// The first field that is refused, and what is allowed.
+    pub(crate) fn read(raw: &RawManifest) -> Result<Self, InvalidManifest> {
+        check_line("name", &raw.name, NAME_BYTES_MAX)?;
+        check_line("version", &raw.version, NAME_BYTES_MAX)?;
+        check_line("summary", &raw.summary, LINE_BYTES_MAX)?;
+        if raw.name.trim().is_empty() {
+            return Err(InvalidManifest::EmptyName);
+        }
+        if let Some(homepage) = &raw.homepage {
+            check_line("homepage", homepage, LINE_BYTES_MAX)?;
+            // It becomes a link, so other schemes, such as `javascript`, are refused.
+            if !is_web_address(homepage) {
+                return Err(InvalidManifest::Homepage);
+            }
+        }
+        let version = semver::Version::parse(&raw.version)
+            .map_err(|source| InvalidManifest::Version { version: raw.version.clone(), source })?;
+        let (seconds, seconds_max) = (raw.index_delay_seconds, INDEX_DELAY_S_MAX);
+        if seconds > seconds_max {
+            return Err(InvalidManifest::IndexDelay { seconds, seconds_max });
+        }
+        check_length("settings", &raw.settings, SETTINGS_BYTES_MAX)?;
+        let settings_schema = serde_json::from_str(&raw.settings).map_err(InvalidManifest::Json)?;
+        let schema = Arc::new(schema::Schema::read(&settings_schema)?);
+        Ok(Self {
+            name: raw.name.clone(),
+            version,
+            summary: raw.summary.clone(),
+            homepage: raw.homepage.clone(),
+            settings_schema,
+            index_delay_s: raw.index_delay_seconds,
+            schema,
+        })
+    }
+}
+
+fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {
+    check_length(field, text, bytes_max)?;
+    if text.chars().any(char::is_control) {
+        return Err(InvalidManifest::ControlCharacters { field });
+    }
+    Ok(())
+}
+
+fn check_length(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {
+    let bytes = text.len();
+    if bytes > bytes_max {
+        return Err(InvalidManifest::TooLong { field, bytes, bytes_max });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Reads keywords of one object of a settings schema. Each error names the keyword.
+
+use serde_json::{Map, Value};
+
+use super::SchemaError;
+
+/// Longest part of a connector's text that an error repeats, in characters.
+const QUOTED_CHARS_MAX: usize = 64;
+
+/// Refuses every keyword that is not supported.
+pub(super) fn only(object: &Map<String, Value>, supported: &[&str]) -> Result<(), SchemaError> {
+    match object.keys().find(|keyword| !supported.contains(&keyword.as_str())) {
+        None => Ok(()),
+        Some(keyword) => Err(SchemaError::new(format!(
+            "has the keyword {}, which is not supported here; the supported keywords are {}",
+            quoted(keyword),
+            supported.join(", ")
+        ))),
+    }
+}
+
+/// A keyword that is true or false; false if it is absent.
+pub(super) fn boolean(object: &Map<String, Value>, keyword: &str) -> Result<bool, SchemaError> {
+    match object.get(keyword) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(_) => Err(SchemaError::at(keyword, "must be true or false")),
+    }
+}
+
+/// A keyword that is a string.
+pub(super) fn string<'o>(
+    object: &'o Map<String, Value>,
+    keyword: &str,
+) -> Result<Option<&'o str>, SchemaError> {
+    match object.get(keyword) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(SchemaError::at(keyword, "must be a string")),
+    }
+}
+
+/// A keyword that must be a string of at least one character.
+pub(super) fn required_string<'o>(
+    object: &'o Map<String, Value>,
+    keyword: &str,
+) -> Result<&'o str, SchemaError> {
+    string(object, keyword)?
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| SchemaError::at(keyword, "is required"))
+}
+
+/// A name in quotation marks, with its beginning only if it is long.
+pub(super) fn quoted(name: &str) -> String {
+    let shown: String = name.chars().take(QUOTED_CHARS_MAX).collect();
+    if shown.len() < name.len() { format!("{shown:?}…") } else { format!("{shown:?}") }
+}

@@ -1,0 +1,236 @@
+//! Reads a settings schema: which settings and secrets it declares, with which keywords.
+//!
+//! Never follows a reference and never combines schemas, so that a short schema cannot make the
+//! check of a value slow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::domain::Origin;
+
+use super::SchemaError;
+use super::keywords::{self, quoted};
+use super::place::PlaceTemplate;
+use super::rules::Rules;
+
+/// Most settings and secrets of one connector.
+pub(super) const SETTINGS_MAX: usize = 100;
+/// Longest name of a setting or secret, in bytes.
+pub(super) const SETTING_NAME_BYTES_MAX: usize = 64;
+
+const SCHEMA_KEYWORDS: &[&str] = &[
+    "$schema",
+    "$comment",
+    "type",
+    "title",
+    "description",
+    "properties",
+    "required",
+    "additionalProperties",
+];
+const SETTING_KEYWORDS: &[&str] = &[
+    "type",
+    "title",
+    "description",
+    "default",
+    "enum",
+    "const",
+    "format",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minimum",
+    "maximum",
+    "items",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "examples",
+    "writeOnly",
+    "jackfield:place",
+    "jackfield:origin",
+    "jackfield:lookup",
+];
+/// Keywords that would show a secret's value or let a person choose it from a list.
+const NOT_FOR_SECRETS: &[&str] =
+    &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
+
+/// What a settings schema declares.
+#[derive(Debug, Default)]
+pub(super) struct Schema {
+    /// Settings that are not secrets, by name.
+    pub(super) settings: BTreeMap<String, DeclaredSetting>,
+    /// Secrets, by name.
+    pub(super) secrets: BTreeMap<String, DeclaredSecret>,
+}
+
+/// A setting whose value the connector reads.
+#[derive(Debug)]
+pub(super) struct DeclaredSetting {
+    pub(super) is_required: bool,
+    /// Title and description, for a person who has to enter the value.
+    pub(super) label: String,
+    /// What an entered value must be.
+    pub(super) rules: Rules,
+    /// `jackfield:origin`: the value is a base address.
+    pub(super) is_origin: bool,
+    /// The connector lists the allowed values (`const`, `enum`): a person does not choose freely.
+    pub(super) is_listed: bool,
+    /// The text that the connector uses if none is entered: its `const` or `default`.
+    pub(super) fallback: Option<String>,
+}
+
+/// A setting whose value only the host reads (`writeOnly`).
+#[derive(Debug)]
+pub(super) struct DeclaredSecret {
+    pub(super) is_required: bool,
+    pub(super) place: PlaceTemplate,
+}
+
+impl Schema {
+    /// Reads and checks a settings schema.
+    ///
+    /// # Errors
+    /// The first keyword that is unknown, or whose value is not allowed.
+    pub(super) fn read(schema: &Value) -> Result<Self, SchemaError> {
+        let Value::Object(schema) = schema else {
+            return Err(SchemaError::new("must be an object with \"type\": \"object\""));
+        };
+        keywords::only(schema, SCHEMA_KEYWORDS)?;
+        if schema.get("type").and_then(Value::as_str) != Some("object") {
+            return Err(SchemaError::at("type", "must be \"object\""));
+        }
+        if schema.get("additionalProperties").is_some_and(|value| *value != Value::Bool(false)) {
+            return Err(SchemaError::at("additionalProperties", "must be false"));
+        }
+        let none = Map::new();
+        let properties = match schema.get("properties") {
+            Some(Value::Object(properties)) => properties,
+            None => &none,
+            Some(_) => return Err(SchemaError::at("properties", "must be an object")),
+        };
+        let required = required_names(schema, properties)?;
+        Self::read_properties(properties, &required).map_err(|error| error.under("properties"))
+    }
+
+    fn read_properties(
+        properties: &Map<String, Value>,
+        required: &BTreeSet<&str>,
+    ) -> Result<Self, SchemaError> {
+        let count = properties.len();
+        if count > SETTINGS_MAX {
+            let problem = format!("has {count} settings; at most {SETTINGS_MAX} are allowed");
+            return Err(SchemaError::new(problem));
+        }
+        let mut schema = Self::default();
+        let mut secrets = Vec::new();
+        for (name, property) in properties {
+            check_name(name)?;
+            let property = property.as_object().ok_or("must be an object");
+            let property = property.map_err(|problem| SchemaError::at(name, problem))?;
+            if check_keywords(property).map_err(|error| error.under(name))? {
+                secrets.push((name, property));
+            } else {
+                let is_required = required.contains(name.as_str());
+                let setting = DeclaredSetting::read(property, is_required);
+                let setting = setting.map_err(|error| error.under(name))?;
+                schema.settings.insert(name.clone(), setting);
+            }
+        }
+        // After all settings, because the place of a secret names settings.
+        for (name, property) in secrets {
+            let place = secret_place(property, &schema.settings);
+            let place = place.map_err(|error| error.under(name))?;
+            let is_required = required.contains(name.as_str());
+            schema.secrets.insert(name.clone(), DeclaredSecret { is_required, place });
+        }
+        Ok(schema)
+    }
+}
+
+impl DeclaredSetting {
+    fn read(property: &Map<String, Value>, is_required: bool) -> Result<Self, SchemaError> {
+        if property.contains_key("jackfield:place") {
+            return Err(SchemaError::at("jackfield:place", "requires \"writeOnly\": true"));
+        }
+        let rules = Rules::compile(property)?;
+        let fallback = property.get("const").or_else(|| property.get("default"));
+        let fallback = fallback.and_then(Value::as_str).map(str::to_owned);
+        let is_origin = keywords::boolean(property, "jackfield:origin")?;
+        if is_origin {
+            require_string_type(property, "because it has \"jackfield:origin\"")?;
+            if let Some(Err(error)) = fallback.as_deref().map(str::parse::<Origin>) {
+                let keyword = if property.contains_key("const") { "const" } else { "default" };
+                return Err(SchemaError::at(keyword, format!("is not an origin: {}", error.why)));
+            }
+        }
+        let is_listed = property.contains_key("const") || property.contains_key("enum");
+        Ok(Self { is_required, label: label(property), rules, is_origin, is_listed, fallback })
+    }
+}
+
+fn required_names<'s>(
+    schema: &'s Map<String, Value>,
+    properties: &Map<String, Value>,
+) -> Result<BTreeSet<&'s str>, SchemaError> {
+    let Some(required) = schema.get("required") else { return Ok(BTreeSet::new()) };
+    let names: Option<BTreeSet<&str>> =
+        required.as_array().and_then(|names| names.iter().map(Value::as_str).collect());
+    let error = |problem: String| SchemaError::at("required", problem);
+    let names = names.ok_or_else(|| error("must be an array of strings".to_owned()))?;
+    match names.iter().find(|name| !properties.contains_key(**name)) {
+        None => Ok(names),
+        Some(name) => Err(error(format!("names {}, which is not in \"properties\"", quoted(name)))),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), SchemaError> {
+    let is_valid = (1..=SETTING_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if is_valid {
+        return Ok(());
+    }
+    Err(SchemaError::new(format!(
+        "has the name {}; a name has 1 to {SETTING_NAME_BYTES_MAX} of the characters a-z, 0-9 and -",
+        quoted(name)
+    )))
+}
+
+/// Checks the keywords that settings and secrets have in common. Returns whether it is a secret.
+fn check_keywords(property: &Map<String, Value>) -> Result<bool, SchemaError> {
+    keywords::only(property, SETTING_KEYWORDS)?;
+    for keyword in ["jackfield:origin", "jackfield:lookup", "uniqueItems"] {
+        keywords::boolean(property, keyword)?;
+    }
+    keywords::boolean(property, "writeOnly")
+}
+
+fn secret_place(
+    property: &Map<String, Value>,
+    settings: &BTreeMap<String, DeclaredSetting>,
+) -> Result<PlaceTemplate, SchemaError> {
+    require_string_type(property, "because it is a secret (\"writeOnly\")")?;
+    if let Some(keyword) = NOT_FOR_SECRETS.iter().find(|keyword| property.contains_key(**keyword)) {
+        return Err(SchemaError::at(keyword, "is not allowed for a secret (\"writeOnly\")"));
+    }
+    let place = property.get("jackfield:place").ok_or_else(|| {
+        SchemaError::at("jackfield:place", "is required: where the host puts the secret")
+    })?;
+    PlaceTemplate::read(place, settings).map_err(|error| error.under("jackfield:place"))
+}
+
+fn require_string_type(property: &Map<String, Value>, why: &str) -> Result<(), SchemaError> {
+    match property.get("type").and_then(Value::as_str) {
+        Some("string") => Ok(()),
+        _ => Err(SchemaError::at("type", format!("must be \"string\", {why}"))),
+    }
+}
+
+fn label(property: &Map<String, Value>) -> String {
+    let text = |keyword| property.get(keyword).and_then(Value::as_str);
+    match (text("title"), text("description")) {
+        (Some(title), Some(description)) => format!("{title} ({description})"),
+        (title, description) => title.or(description).unwrap_or_default().to_owned(),
+    }
+}

@@ -1,0 +1,157 @@
+//! The connectors in the plugins folder, and which version of a connector serves a connection.
+//!
+//! One task scans the folder and publishes snapshots; readers take the latest snapshot and never wait. A
+//! snapshot contains only versions that are compiled, linked and described.
+
+mod cache;
+mod catalog;
+mod check;
+mod consent;
+mod error;
+mod folder;
+mod loader;
+mod scanner;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch as watch_channel;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::domain::{Clock, Connection, ConnectorName};
+use crate::runtime::{Connector, Engine, Sandbox};
+
+use catalog::Catalog;
+use loader::VersionLoader;
+use scanner::Scanner;
+
+pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
+pub use check::CheckReport;
+pub(crate) use check::check_file;
+pub use consent::unapproved;
+pub use error::{PluginError, StartError};
+
+/// The connectors of one folder, kept up to date.
+pub struct Plugins {
+    catalog: Arc<Catalog>,
+    loader: Arc<VersionLoader>,
+}
+
+impl Plugins {
+    /// Scans the folder, serves what was compiled before, compiles the rest in the background, and keeps
+    /// scanning until `cancel`.
+    ///
+    /// # Errors
+    /// The plugins folder cannot be read, or the folder of compiled code is not safe; says how to fix it.
+    pub(crate) async fn start(
+        config: Arc<Config>,
+        engine: Arc<Engine>,
+        sandbox: Arc<Sandbox>,
+        clock: Arc<dyn Clock>,
+        cancel: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let folder = config.plugins.clone();
+        if let Err(source) = std::fs::create_dir_all(&folder) {
+            return Err(StartError::CreateFolder { folder, source });
+        }
+        let compiled = config.data_folder().compiled();
+        let loader = VersionLoader::open(config, engine, sandbox, clock, compiled)?;
+        let loader = Arc::new(loader);
+        let catalog = Arc::new(Catalog::default());
+        let mut scanner = Scanner::new(Arc::clone(&catalog), Arc::clone(&loader), folder.clone());
+        if let Err(source) = scanner.scan().await {
+            return Err(StartError::ReadFolder { folder, source });
+        }
+        tokio::spawn(cancel.run_until_cancelled_owned(scanner.run()));
+        Ok(Self { catalog, loader })
+    }
+
+    /// All connectors, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<ConnectorInfo> {
+        self.catalog.list()
+    }
+
+    /// The newest version of a connector that can be used.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn newest(&self, name: &ConnectorName) -> Result<Arc<Connector>, ConnectorUnavailable> {
+        self.catalog.newest(name)
+    }
+
+    /// The version that serves a connection: the newest, or the version that a person accepted if the
+    /// newest needs more than was granted.
+    ///
+    /// # Errors
+    /// Why no version serves it.
+    pub fn serving(&self, connection: &Connection) -> Result<Arc<Connector>, ConnectorUnavailable> {
+        let name = &connection.connector;
+        let unavailable = match self.catalog.newest(name) {
+            Ok(newest) => match unapproved(&newest, connection) {
+                none if none.is_empty() => return Ok(newest),
+                unapproved => ConnectorUnavailable::NeedsConsent {
+                    name: name.clone(),
+                    connection: connection.name.clone(),
+                    unapproved,
+                },
+            },
+            Err(unavailable) => unavailable,
+        };
+        // When a connector's file was removed, no older version serves either.
+        if matches!(unavailable, ConnectorUnavailable::Missing { .. }) {
+            return Err(unavailable);
+        }
+        let accepted = connection.accepted_sha256.as_deref();
+        accepted.and_then(|sha256| self.loader.superseded(name, sha256)).ok_or(unavailable)
+    }
+
+    /// Compiles accepted versions again if they were compiled for another engine, so that they still serve
+    /// after an upgrade of the host.
+    pub async fn restore(&self, accepted: BTreeSet<(ConnectorName, String)>) {
+        // Wait for the scanner: it compiles most of them.
+        let mut changes = self.changes();
+        while self.list().iter().any(|info| info.status == ConnectorStatus::Compiling) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+        for (name, sha256) in accepted {
+            if let Err(error) = self.loader.restore(&name, &sha256).await {
+                let reason = error.to_string();
+                tracing::warn!(connector = %name, sha256, reason, "cannot restore an accepted version");
+            }
+        }
+    }
+
+    /// Deletes compiled code that neither serves nor was accepted, if there is more compiled code than
+    /// `compiled_bytes_max`.
+    pub async fn forget_unused(&self, accepted: BTreeSet<String>) {
+        let mut used = accepted;
+        used.extend(self.list().into_iter().filter_map(|info| info.sha256));
+        let loader = Arc::clone(&self.loader);
+        match spawn_blocking(move || loader.delete_unused(&used)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot delete unused compiled code"),
+            Err(error) => {
+                tracing::error!(%error, "the task that deletes unused compiled code panicked")
+            }
+        }
+    }
+
+    /// Counts the snapshots: changes whenever a connector changes.
+    #[must_use]
+    pub fn changes(&self) -> watch_channel::Receiver<u64> {
+        self.catalog.changes()
+    }
+}
+
+impl fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugins").field("connectors", &self.list()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! Checks one connector file as the server would load it, for `jackfield check`.
+//!
+//! Uses neither the plugins folder nor the compiled code of a server.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::domain::{Clock, ConnectorName, milliseconds};
+use crate::manifest::Manifest;
+use crate::runtime::{Engine, Interfaces, Sandbox};
+
+use super::error::PluginError;
+use super::loader::VersionLoader;
+
+/// A file that the server would load.
+#[derive(Debug, Clone)]
+pub struct CheckReport {
+    /// SHA-256 of the file, hex.
+    pub sha256: String,
+    /// Size of the file, in bytes.
+    pub bytes: u64,
+    /// Time to compile, link and describe it, milliseconds.
+    pub compile_ms: u64,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The interfaces that it exports.
+    pub interfaces: Interfaces,
+    /// The names of its imports.
+    pub imports: Vec<String>,
+    /// The names of its exports.
+    pub exports: Vec<String>,
+}
+
+/// Compiles, links and describes a file.
+///
+/// # Errors
+/// Why the server would not load it.
+pub(crate) async fn check_file(
+    file: &Path,
+    config: Arc<Config>,
+    engine: Arc<Engine>,
+    sandbox: Arc<Sandbox>,
+    clock: Arc<dyn Clock>,
+) -> Result<CheckReport, PluginError> {
+    if file.extension().is_none_or(|extension| extension != "wasm") {
+        return Err(PluginError::Extension);
+    }
+    let name: ConnectorName = file.file_stem().unwrap_or_default().to_string_lossy().parse()?;
+    let limits = config.limits_of(&name);
+    let bytes = tokio::fs::metadata(file).await.map_err(PluginError::Read)?.len();
+    if bytes > limits.component_bytes {
+        return Err(PluginError::TooLarge { bytes, bytes_max: limits.component_bytes });
+    }
+    let wasm = tokio::fs::read(file).await.map_err(PluginError::Read)?;
+    let folder = tempfile::tempdir().map_err(PluginError::Store)?;
+    let compiled = folder.path().join("compiled");
+    let loader = VersionLoader::open(config, engine, sandbox, clock, compiled)?;
+    let started = Instant::now();
+    let version = loader.build(wasm, &limits).await?;
+    let (imports, exports) = version.loaded.imports_and_exports();
+    Ok(CheckReport {
+        sha256: version.sha256.clone(),
+        bytes,
+        compile_ms: milliseconds(started.elapsed()),
+        manifest: version.manifest.clone(),
+        interfaces: version.loaded.interfaces(),
+        imports,
+        exports,
+    })
+}

@@ -1,0 +1,103 @@
+//! Why connectors cannot be served, and why one connector's file cannot be used.
+//!
+//! The texts are made here and in the errors of the rooms below. They appear in the log, the admin API and
+//! `jackfield check`; where one repeats a connector's own text, it is shortened.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::domain::{InvalidName, Refusal};
+use crate::manifest::InvalidManifest;
+use crate::runtime::{CompileError, LoadError, shortened};
+
+/// Why the connectors cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder of connectors or of compiled code cannot be created.
+    #[error("cannot create the folder {}: {source}", .folder.display())]
+    CreateFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder of connectors or of compiled code cannot be read.
+    #[error("cannot read the folder {}: {source}", .folder.display())]
+    ReadFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something else has the name of the folder of compiled code.
+    #[error("{} is not a folder: remove it", .0.display())]
+    NotAFolder(PathBuf),
+    /// Another user owns the folder of compiled code.
+    #[error(
+        "the folder {} belongs to user {owner}, not to user {user}: the server would run code from it; \
+         remove it", .folder.display()
+    )]
+    OtherOwner {
+        /// The folder.
+        folder: PathBuf,
+        /// Who owns it.
+        owner: u32,
+        /// Who runs the server.
+        user: u32,
+    },
+    /// Other users can access the folder of compiled code.
+    #[error(
+        "other users can access the folder {}, from which the server runs code: remove it, or \
+         `chmod 700` it if you trust its content", .0.display()
+    )]
+    OpenToOthers(PathBuf),
+    /// The compiler is this program, and its path is unknown.
+    #[error("cannot find the path of this program, which is also the compiler: {0}")]
+    Compiler(#[source] io::Error),
+}
+
+/// Why the host cannot use a connector's file.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// The file's name is not a connector's.
+    #[error("{0}; rename the file")]
+    Name(#[from] InvalidName),
+    /// The file's name has another ending.
+    #[error("the name of a connector's file must end in .wasm")]
+    Extension,
+    /// The file cannot be read.
+    #[error("cannot read the file: {0}")]
+    Read(#[source] io::Error),
+    /// It is a folder or a device.
+    #[error("not a regular file")]
+    NotAFile,
+    /// It is too large.
+    #[error("the file has {bytes} bytes: over `limits.component_bytes` = {bytes_max}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// It cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It does not describe itself.
+    #[error("its `describe` failed: {}", shortened(&.0.to_string()))]
+    Describe(#[source] Refusal),
+    /// Its manifest is invalid.
+    #[error("{}", shortened(&.0.to_string()))]
+    Manifest(#[from] InvalidManifest),
+    /// Compiled code cannot be stored.
+    #[error("cannot store the compiled code: {0}")]
+    Store(#[source] io::Error),
+    /// The stored file of an accepted version is not the one that was accepted.
+    #[error("{} was changed after it was stored: its SHA-256 differs", .0.display())]
+    SourceChanged(PathBuf),
+    /// The loader does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}

@@ -1,0 +1,30 @@
+//! Notifies the scanner when the plugins folder changes.
+//!
+//! Notifications only trigger a scan. The scan is authoritative and also runs on a timer.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+
+/// Watches a folder until the returned watcher is dropped. All notifications before the next scan count as
+/// one. `None` if the folder cannot be watched; then only the timer triggers scans.
+pub(super) fn watch(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
+    let on_event = move |event: notify::Result<notify::Event>| {
+        // A scan reads the files, which is an event too: to react to it would never end.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            changed.notify_one();
+        }
+    };
+    let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    watcher
+        .inspect_err(|error| {
+            tracing::warn!(%error, folder = %folder.display(),
+                "cannot watch the plugins folder; it is scanned every `rescan_ms` only");
+        })
+        .ok()
+}

@@ -1,0 +1,146 @@
+//! The WIT as Rust: generated bindings, and the conversion of what exports take and return.
+//!
+//! What a guest returned is checked here; no other file sees it unchecked. Each exported interface is
+//! bound separately, so a connector may export either or both.
+
+use crate::domain::{ConnectorFault, Counts, Defect, FailedTest, Refusal, is_web_address};
+use crate::manifest::RawManifest;
+
+use super::error::shortened;
+
+pub(super) use generated::exports::jackfield::connector::{defects, kpis, plugin};
+pub(super) use generated::jackfield::connector::{http, log, model, settings};
+
+#[allow(
+    clippy::all,
+    missing_docs,
+    unsafe_code,
+    unreachable_pub,
+    reason = "generated from the WIT, which is documented"
+)]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "connector",
+        imports: {
+            "jackfield:connector/http.send": async | trappable,
+            default: trappable,
+        },
+        exports: { default: async },
+    });
+}
+
+impl From<&FailedTest> for model::FailedTest {
+    fn from(test: &FailedTest) -> Self {
+        Self {
+            test_execution_id: test.test_execution_id.to_string(),
+            test_case_id: test.test_case_id.to_string(),
+            variation_id: test.variation_id().map(str::to_owned),
+            link: test.link.clone(),
+        }
+    }
+}
+
+/// Longest title, status, priority or link of a defect, in bytes.
+const LINE_BYTES_MAX: usize = 4_096;
+/// Longest description of a defect, in bytes.
+const TEXT_BYTES_MAX: usize = 65_536;
+
+/// Redacts a defect that the guest returned, and checks it against the contract.
+pub(super) fn defect(
+    given: model::Defect,
+    redact: &dyn Fn(String) -> String,
+) -> Result<Defect, Refusal> {
+    let defect = Defect {
+        key: redact(given.key),
+        title: redact(given.title),
+        link: redact(given.link),
+        status: given.status.map(redact),
+        priority: given.priority.map(redact),
+        description: given.description.map(redact),
+    };
+    if defect.key.is_empty() || defect.key.len() > Defect::KEY_BYTES_MAX {
+        let bytes = defect.key.len();
+        return contract(format!(
+            "a defect's key has {bytes} bytes; allowed are 1 to {}",
+            Defect::KEY_BYTES_MAX
+        ));
+    }
+    let lines =
+        [Some(&defect.title), Some(&defect.link), defect.status.as_ref(), defect.priority.as_ref()];
+    if lines.into_iter().flatten().any(|line| line.len() > LINE_BYTES_MAX) {
+        return contract(format!(
+            "a defect's title, link, status or priority is longer than {LINE_BYTES_MAX} bytes"
+        ));
+    }
+    if defect.description.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
+        return contract(format!("a defect's description is longer than {TEXT_BYTES_MAX} bytes"));
+    }
+    if !is_link(&defect.link) {
+        let link = defect.link;
+        return contract(format!(
+            "a defect's link must be an absolute http(s) address, not {link:?}"
+        ));
+    }
+    Ok(defect)
+}
+
+/// Checks counts that the guest returned against the contract, and redacts the link.
+pub(super) fn counts(
+    given: model::Counts,
+    redact: &dyn Fn(String) -> String,
+) -> Result<Counts, Refusal> {
+    let critical_link = given.critical_link.map(redact);
+    if let Some(link) = critical_link.as_ref().filter(|link| !is_link(link)) {
+        let link = shortened(link);
+        return contract(format!(
+            "`critical-link` must be an absolute http(s) address, not {link:?}"
+        ));
+    }
+    Ok(Counts {
+        open: given.open,
+        closed: given.closed,
+        critical: given.critical,
+        moderate: given.moderate,
+        critical_link,
+    })
+}
+
+fn contract<T>(why: String) -> Result<T, Refusal> {
+    Err(Refusal::ConnectorFault(ConnectorFault::Contract(why)))
+}
+
+/// Whether a text is an absolute http or https address that is not too long.
+fn is_link(text: &str) -> bool {
+    text.len() <= LINE_BYTES_MAX && is_web_address(text)
+}
+
+/// Converts an error that the connector returned; its text is redacted and limited in length.
+pub(super) fn refusal(error: model::Error, redact: &dyn Fn(String) -> String) -> Refusal {
+    let clean = |text: String| {
+        let mut text = redact(text);
+        text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
+        text
+    };
+    match error {
+        model::Error::Rejected(text) => Refusal::Rejected(clean(text)),
+        model::Error::Unauthorized(text) => Refusal::CredentialsRefused(clean(text)),
+        model::Error::Unavailable(text) => Refusal::TrackerUnavailable(clean(text)),
+        model::Error::RateLimited(seconds) => Refusal::TrackerRateLimited(seconds),
+        model::Error::Unsupported(text) => Refusal::Unsupported(clean(text)),
+        model::Error::Internal(text) => Refusal::ConnectorError(clean(text)),
+    }
+}
+
+impl From<plugin::Manifest> for RawManifest {
+    fn from(given: plugin::Manifest) -> Self {
+        Self {
+            name: given.name,
+            version: given.version,
+            summary: given.summary,
+            homepage: given.homepage,
+            settings: given.settings,
+            index_delay_seconds: given.index_delay_seconds,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Loaded connectors: a linked component, a version of a connector, and a version under the name of its
+//! file.
+//!
+//! Plain values: they neither load nor run anything.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use wasmtime::component::InstancePre;
+
+use crate::domain::{ConnectorName, Limits};
+use crate::manifest::Manifest;
+
+use super::bindings::{defects, kpis, plugin};
+use super::error::LoadError;
+use super::guest::Guest;
+
+/// The interfaces that a connector exports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    /// Exports `defects`.
+    pub defects: bool,
+    /// Exports `kpis`.
+    pub kpis: bool,
+}
+
+/// A linked component, and the indices of its exports.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(super) pre: InstancePre<Guest>,
+    pub(super) plugin: plugin::GuestIndices,
+    pub(super) defects: Option<defects::GuestIndices>,
+    pub(super) kpis: Option<kpis::GuestIndices>,
+}
+
+/// The loaded content of a connector's file. Files with the same bytes share one.
+pub(crate) struct Version {
+    /// SHA-256 of the file, hex.
+    pub(crate) sha256: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) loaded: Loaded,
+}
+
+/// A version under the name of its file, with the limits of that name.
+pub struct Connector {
+    name: ConnectorName,
+    version: Arc<Version>,
+    limits: Limits,
+    /// One permit for each concurrent run of the connector, whichever version runs.
+    permits: Arc<Semaphore>,
+    loaded_at: Timestamp,
+}
+
+impl Loaded {
+    /// Looks up the exported interfaces.
+    ///
+    /// # Errors
+    /// Which export is missing.
+    pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
+        let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin)?;
+        let defects = defects::GuestIndices::new(&pre).ok();
+        let kpis = kpis::GuestIndices::new(&pre).ok();
+        if defects.is_none() && kpis.is_none() {
+            return Err(LoadError::NoEvents);
+        }
+        Ok(Self { pre, plugin, defects, kpis })
+    }
+
+    /// The interfaces that it exports.
+    pub(crate) fn interfaces(&self) -> Interfaces {
+        Interfaces { defects: self.defects.is_some(), kpis: self.kpis.is_some() }
+    }
+
+    /// The names of its imports and of its exports.
+    pub(crate) fn imports_and_exports(&self) -> (Vec<String>, Vec<String>) {
+        let (engine, kind) = (self.pre.engine(), self.pre.component().component_type());
+        let imports = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        let exports = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        (imports, exports)
+    }
+}
+
+impl Connector {
+    /// Puts a version under a name. All versions of a name share `permits`.
+    pub(crate) fn new(
+        name: ConnectorName,
+        version: Arc<Version>,
+        limits: Limits,
+        permits: Arc<Semaphore>,
+        loaded_at: Timestamp,
+    ) -> Self {
+        Self { name, version, limits, permits, loaded_at }
+    }
+
+    /// The file's stem.
+    #[must_use]
+    pub fn name(&self) -> &ConnectorName {
+        &self.name
+    }
+
+    /// SHA-256 of the file, hex.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.version.sha256
+    }
+
+    /// Its name, its version and the settings that it needs.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.version.manifest
+    }
+
+    /// The interfaces that it exports.
+    #[must_use]
+    pub fn interfaces(&self) -> Interfaces {
+        self.version.loaded.interfaces()
+    }
+
+    /// When this version was loaded.
+    #[must_use]
+    pub fn loaded_at(&self) -> Timestamp {
+        self.loaded_at
+    }
+
+    pub(super) fn loaded(&self) -> &Loaded {
+        &self.version.loaded
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn permits(&self) -> &Semaphore {
+        &self.permits
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Connector");
+        shown.field("name", &self.name).field("sha256", &self.sha256()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,204 @@
+//! The wasmtime engine: one per process, with its settings, its ticker thread and its linker.
+//!
+//! It maps code that the child process compiled. It never compiles in the server and never runs a guest.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::cpu_time::Ticks;
+
+use super::component::Loaded;
+use super::error::{EngineError, LoadError};
+use super::guest::Guest;
+use super::imports;
+use super::limiter::TABLE_ELEMENTS_MAX;
+
+/// The version of wasmtime in this program, from Cargo.lock.
+pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
+
+/// How often a guest that computes yields to others.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Linear memories and tables that may be in use at once, in the whole host.
+const POOL_SLOTS: u32 = 1_000;
+/// Slots that keep their pages for the component that used them last, so that its next run is cheap. A
+/// higher number would keep the memory of versions that were replaced long ago.
+const WARM_SLOTS: u32 = 32;
+/// The size of a guest's stack.
+pub(super) const STACK_BYTES: usize = 512 << 10;
+/// The size of the stack on which guest and host functions run.
+const ASYNC_STACK_BYTES: usize = 2 << 20;
+/// The most that one linear memory can grow to, even if a run's limit is higher.
+const POOL_MEMORY_BYTES: usize = 1 << 30;
+/// Bytes of a memory or table that stay mapped between runs: to clear them is cheaper than to map them again.
+const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+
+/// One engine, its linker, and the fingerprint of its compiled code.
+pub(crate) struct Engine {
+    engine: wasmtime::Engine,
+    linker: Linker<Guest>,
+    fingerprint: String,
+    ticks: Arc<Ticks>,
+}
+
+impl Engine {
+    /// Starts the engine and its ticker thread; the thread ends with the engine.
+    ///
+    /// # Errors
+    /// The machine cannot give the address space, or does not support a setting.
+    pub(crate) fn start() -> Result<Self, EngineError> {
+        let mut config = code_settings();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+        let engine = wasmtime::Engine::new(&config).map_err(EngineError)?;
+        let linker = imports::linker(&engine).map_err(EngineError)?;
+        let ticks = Arc::<Ticks>::default();
+        start_ticker(&engine, Arc::clone(&ticks));
+        let fingerprint = fingerprint(&engine);
+        Ok(Self { engine, linker, fingerprint, ticks })
+    }
+
+    /// An engine for the compiler process: it makes the same code and has no pool.
+    ///
+    /// # Errors
+    /// The machine does not support a setting.
+    pub(super) fn for_compiling() -> Result<wasmtime::Engine, EngineError> {
+        wasmtime::Engine::new(&code_settings()).map_err(EngineError)
+    }
+
+    /// Identifies the engine's version and settings: compiled code with another fingerprint is never loaded.
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The ticks so far.
+    pub(super) fn ticks(&self) -> Arc<Ticks> {
+        Arc::clone(&self.ticks)
+    }
+
+    pub(super) fn inner(&self) -> &wasmtime::Engine {
+        &self.engine
+    }
+
+    /// Maps compiled code from the cache folder and links it.
+    ///
+    /// # Errors
+    /// Why it is not a connector.
+    pub(crate) fn load(&self, compiled: &Path) -> Result<Loaded, LoadError> {
+        #[expect(
+            unsafe_code,
+            reason = "maps code that our own child process compiled; see the cache folder"
+        )]
+        // SAFETY: the file comes from the cache folder. Only this user may write to that folder (checked
+        // when it is opened), and only the output of the compiler process is renamed into it.
+        let component = unsafe { Component::deserialize_file(&self.engine, compiled) }
+            .map_err(LoadError::Map)?;
+        match self.linker.instantiate_pre(&component) {
+            Ok(pre) => Loaded::new(pre),
+            Err(error) => Err(self.link_error(&component, error)),
+        }
+    }
+
+    /// Names the import that cannot be linked, if the engine's error is about one.
+    fn link_error(&self, component: &Component, source: wasmtime::Error) -> LoadError {
+        let (kind, text) = (component.component_type(), source.to_string());
+        let mut imports = kind.imports(&self.engine).map(|(name, _)| name);
+        match imports.find(|name| text.contains(&format!("`{name}`"))) {
+            Some(name) => LoadError::UnknownImport { name: name.to_owned(), source },
+            None => LoadError::Link(source),
+        }
+    }
+}
+
+/// The settings on which compiled code depends: the same in the server and in the compiler process.
+fn code_settings() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .wasm_component_model(true)
+        .wasm_memory64(false)
+        .wasm_relaxed_simd(false)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(ASYNC_STACK_BYTES);
+    config
+}
+
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_memories(POOL_SLOTS)
+        .total_tables(POOL_SLOTS)
+        .total_stacks(POOL_SLOTS)
+        .total_core_instances(POOL_SLOTS * 50)
+        .total_component_instances(POOL_SLOTS)
+        .max_unused_warm_slots(WARM_SLOTS)
+        .max_memory_size(POOL_MEMORY_BYTES)
+        .max_memories_per_module(8)
+        .max_tables_per_module(8)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// Advances the epoch and counts it until the engine is dropped.
+fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
+    let weak = engine.weak();
+    // A thread, not a task: it must run while every worker is busy with a guest.
+    let ticker = std::thread::Builder::new().name("ticker".to_owned());
+    let spawned = ticker.spawn(move || {
+        while let Some(engine) = weak.upgrade() {
+            engine.increment_epoch();
+            ticks.note();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "cannot start the ticker thread: guests that compute are not interrupted");
+    }
+}
+
+fn fingerprint(engine: &wasmtime::Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component that imports one function `f` from an instance of this name.
+    fn importing(name: &str) -> Vec<u8> {
+        let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+        let instance_type = [1, 0x42, 2, 1, 0x40, 0, 1, 0, 4, 0, 1, b'f', 1, 0];
+        let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+        component.extend([7, length(&instance_type)]);
+        component.extend(instance_type);
+        let import = [&[1, 0, length(name.as_bytes())], name.as_bytes(), &[5, 0]].concat();
+        component.extend([10, length(&import)]);
+        component.extend(import);
+        component
+    }
+
+    #[test]
+    fn an_import_that_the_host_does_not_provide_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let compiled = folder.path().join("code.cwasm");
+        let compiler = Engine::for_compiling().unwrap();
+        let engine = Engine::start().unwrap();
+        for name in ["wasi:sockets/tcp@0.3.0", "acme:tools/files@1.0.0"] {
+            let code = compiler.precompile_component(&importing(name)).unwrap();
+            std::fs::write(&compiled, code).unwrap();
+            let error = engine.load(&compiled).err().unwrap().to_string();
+            let text = format!("imports an interface that the host does not provide: {name}");
+            assert!(error.starts_with(&text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Why a file cannot be compiled or loaded, and why the engine does not start.
+//!
+//! The texts are made here only. Where one repeats text from a connector's file, it is shortened.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+/// The longest text that is repeated from a connector's file or from the compiler, in characters.
+const REPEATED_CHARS_MAX: usize = 1_500;
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct EngineError(#[source] pub(super) wasmtime::Error);
+
+/// Why a file is not a component, as far as its first bytes show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WrongFile {
+    /// It has no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// A core module.
+    #[error(
+        "a core module, not a component: build it for wasm32-wasip2 or wrap it with \
+         `wasm-tools component new`"
+    )]
+    CoreModule,
+    /// Something else.
+    #[error("not a WebAssembly file (wrong magic bytes)")]
+    NotWasm,
+}
+
+/// Why a file is not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// It is not a component.
+    #[error(transparent)]
+    WrongFile(#[from] WrongFile),
+    /// The folder in which it is compiled cannot be written.
+    #[error("cannot write the compiler's input: {0}")]
+    Input(#[source] io::Error),
+    /// The compiler process does not start.
+    #[error("cannot start the compiler {}: {source}", .program.display())]
+    Start {
+        /// Its executable.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The compiler process cannot be waited for.
+    #[error("cannot read the compiler's result: {0}")]
+    Wait(#[source] io::Error),
+    /// It takes too long.
+    #[error("the compile time is over `limits.compile_ms` = {0}")]
+    OverTime(u64),
+    /// It takes too much memory.
+    #[error("the compile memory is over `limits.compile_memory_bytes` = {0}")]
+    OverMemory(u64),
+    /// The compiler refused it and said why.
+    #[error("{}", shortened(.0))]
+    Refused(String),
+    /// The compiler process failed and said nothing.
+    #[error("the compiler failed without a message: {0}")]
+    Failed(ExitStatus),
+}
+
+/// Why compiled code is not a connector that this host can run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file of compiled code is unusable.
+    #[error("cannot map the compiled code: {}", shortened(&format!("{:#}", .0)))]
+    Map(#[source] wasmtime::Error),
+    /// It imports what the host does not have.
+    #[error(
+        "imports an interface that the host does not provide: {} ({})",
+        shortened(.name), shortened(&.source.root_cause().to_string())
+    )]
+    UnknownImport {
+        /// The import.
+        name: String,
+        /// What the engine says about it.
+        source: wasmtime::Error,
+    },
+    /// The engine cannot prepare an instance of it.
+    #[error("cannot link the component: {}", shortened(&format!("{:#}", .0)))]
+    Link(#[source] wasmtime::Error),
+    /// It is not built for a connector's world.
+    #[error(
+        "does not export `jackfield:connector/plugin@0.1.0`: build it for a world of \
+         wit/connector.wit"
+    )]
+    NoPlugin,
+    /// It answers no events.
+    #[error("exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`")]
+    NoEvents,
+}
+
+/// The beginning of a text that may have any length.
+pub(crate) fn shortened(text: &str) -> String {
+    text.chars().take(REPEATED_CHARS_MAX).collect()
+}

@@ -1,0 +1,31 @@
+//! Everything that a guest may import: one file per interface of the contract, and WASI.
+//!
+//! An import that is not linked here does not exist for a guest: its component is refused when it is
+//! loaded. No import reaches the tracker except through the run's [`crate::egress::Session`].
+
+mod http;
+mod log;
+mod settings;
+mod wasi;
+
+use wasmtime::component::{HasData, Linker};
+
+use super::bindings;
+use super::guest::Guest;
+
+/// Names [`Guest`] to the generated bindings.
+struct GuestData;
+
+impl HasData for GuestData {
+    type Data<'a> = &'a mut Guest;
+}
+
+/// Links the contract's interfaces, and those of WASI 0.2 that language runtimes need.
+pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
+    let mut linker = Linker::new(engine);
+    bindings::settings::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
+    bindings::http::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
+    bindings::log::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
+    wasi::add_to_linker(&mut linker)?;
+    Ok(linker)
+}

@@ -1,0 +1,23 @@
+//! `jackfield:connector/log`: the guest's log lines, which go into the log of the run.
+
+use crate::domain::LogLevel;
+use crate::runtime::bindings::log;
+use crate::runtime::guest::Guest;
+
+impl log::Host for Guest {
+    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.log.add_line(level.into(), &message);
+        Ok(())
+    }
+}
+
+impl From<log::Level> for LogLevel {
+    fn from(level: log::Level) -> Self {
+        match level {
+            log::Level::Debug => Self::Debug,
+            log::Level::Info => Self::Info,
+            log::Level::Warn => Self::Warn,
+            log::Level::Error => Self::Error,
+        }
+    }
+}

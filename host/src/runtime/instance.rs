@@ -1,0 +1,117 @@
+//! One instance of a component in its own store, and one function for each export that the host calls.
+//!
+//! An instance serves one call: each function takes it, so that the guest's memory is freed when the
+//! call ends or is cancelled.
+
+use std::sync::Arc;
+
+use wasmtime::component::Instance;
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::cpu_time::Meter;
+use crate::domain::Limits;
+use crate::manifest::RawManifest;
+
+use super::bindings::{defects, kpis, model, plugin};
+use super::component::Loaded;
+use super::engine::Engine;
+use super::guest::Guest;
+use super::limiter::LimitHit;
+
+/// Bytes that one host call may copy out of the guest, in addition to a request's body.
+const HOST_CALL_BYTES: usize = 4 << 20;
+
+/// The result of a call: a trap, an error that the connector returned, or what it returned.
+pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
+
+/// A component that is instantiated and was not called yet.
+pub(super) struct GuestInstance {
+    store: Store<Guest>,
+    instance: Instance,
+}
+
+impl GuestInstance {
+    /// Instantiates a component in a new store, which runs the start functions of its modules.
+    pub(super) async fn new(mut store: Store<Guest>, loaded: &Loaded) -> wasmtime::Result<Self> {
+        let instance = loaded.pre.instantiate_async(&mut store).await;
+        store.data_mut().record_handles();
+        Ok(Self { instance: instance?, store })
+    }
+
+    /// Calls `plugin.describe`, which returns no error.
+    pub(super) async fn describe(
+        mut self,
+        export: plugin::GuestIndices,
+    ) -> CallResult<RawManifest> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        let manifest = guest.call_describe(&mut self.store).await?;
+        Ok(Ok(manifest.into()))
+    }
+
+    /// Calls `plugin.check`.
+    pub(super) async fn check(mut self, export: plugin::GuestIndices) -> CallResult<String> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_check(&mut self.store).await
+    }
+
+    /// Calls `defects.create`.
+    pub(super) async fn create(
+        mut self,
+        export: defects::GuestIndices,
+        test: model::FailedTest,
+        marker: String,
+    ) -> CallResult<model::Defect> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_create(&mut self.store, &test, &marker).await
+    }
+
+    /// Calls `defects.find`.
+    pub(super) async fn find(
+        mut self,
+        export: defects::GuestIndices,
+        marker: String,
+    ) -> CallResult<Option<model::Defect>> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_find(&mut self.store, &marker).await
+    }
+
+    /// Calls `kpis.count`.
+    pub(super) async fn count(
+        mut self,
+        export: kpis::GuestIndices,
+        project: String,
+    ) -> CallResult<model::Counts> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_count(&mut self.store, &project).await
+    }
+}
+
+impl Drop for GuestInstance {
+    fn drop(&mut self) {
+        self.store.data_mut().record_handles();
+    }
+}
+
+/// A store with its limits: the guest yields at each tick, and traps when it has spent its CPU time.
+pub(super) fn new_store(
+    engine: &Engine,
+    guest: Guest,
+    limits: &Limits,
+    meter: Arc<Meter>,
+) -> Store<Guest> {
+    let mut store = Store::new(engine.inner(), guest);
+    store.limiter(|guest| &mut guest.limiter);
+    let request = usize::try_from(limits.request_body_bytes).unwrap_or(usize::MAX);
+    store.set_hostcall_fuel(request.saturating_add(HOST_CALL_BYTES));
+    store.set_epoch_deadline(1);
+    let cpu_ms = limits.cpu_ms;
+    store.epoch_deadline_callback(move |mut store| {
+        store.data_mut().record_handles();
+        if meter.spent_ms() >= cpu_ms {
+            return Err(wasmtime::Error::new(LimitHit { name: "cpu_ms", value: cpu_ms }));
+        }
+        meter.note_yield();
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    store
+}

@@ -1,0 +1,139 @@
+//! The memory limit of one run: a sum over all of its memories and tables.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::ResourceLimiter;
+
+use crate::domain::{ConnectorFault, Limits};
+
+/// Size of a table element in the host, in bytes.
+const TABLE_ELEMENT_BYTES: usize = 8;
+/// Most elements of one table; the pool reserves room for them.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Most core instances of one component; language runtimes use a few dozen.
+const INSTANCES_MAX: usize = 256;
+/// Most linear memories of one component.
+const MEMORIES_MAX: usize = 32;
+/// Most tables of one component.
+const TABLES_MAX: usize = 64;
+
+/// Sums the memories and tables of a run against `limits.memory_bytes`.
+pub(super) struct Limiter {
+    limits: Limits,
+    bytes: u64,
+    /// What the current growth added; subtracted again if the growth fails.
+    growing: u64,
+    peak: Arc<AtomicU64>,
+}
+
+/// A limit that ended a run; it is the cause of the trap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("over `limits.{name}` = {value}")]
+pub(super) struct LimitHit {
+    pub(super) name: &'static str,
+    pub(super) value: u64,
+}
+
+impl From<LimitHit> for ConnectorFault {
+    fn from(hit: LimitHit) -> Self {
+        Self::Limit { name: hit.name, value: hit.value }
+    }
+}
+
+impl Limiter {
+    /// `peak` receives the highest number of bytes in use.
+    pub(super) fn new(limits: Limits, peak: Arc<AtomicU64>) -> Self {
+        Self { limits, bytes: 0, growing: 0, peak }
+    }
+
+    pub(super) fn handles_max(&self) -> u64 {
+        self.limits.handles
+    }
+
+    fn grow(&mut self, added: usize) -> wasmtime::Result<bool> {
+        let added = added as u64;
+        let bytes = self.bytes.saturating_add(added);
+        if bytes > self.limits.memory_bytes {
+            let hit = LimitHit { name: "memory_bytes", value: self.limits.memory_bytes };
+            return Err(wasmtime::Error::new(hit));
+        }
+        self.bytes = bytes;
+        self.growing = added;
+        self.peak.fetch_max(bytes, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn undo_growth(&mut self) {
+        self.bytes = self.bytes.saturating_sub(std::mem::take(&mut self.growing));
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(desired.saturating_sub(current))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo_growth();
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS_MAX {
+            let why = format!("a table has at most {TABLE_ELEMENTS_MAX} elements, not {desired}");
+            return Err(wasmtime::Error::msg(why));
+        }
+        self.grow(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo_growth();
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_are_summed_and_a_failed_growth_is_subtracted() {
+        let mut limits = Limits::default();
+        assert_eq!(limits.set("memory_bytes", 1_000), Ok(()));
+        let peak = Arc::new(AtomicU64::new(0));
+        let mut limiter = Limiter::new(limits, peak.clone());
+        assert!(limiter.memory_growing(0, 600, None).is_ok_and(|grows| grows));
+        assert!(limiter.memory_grow_failed(wasmtime::Error::msg("no")).is_ok());
+        assert!(limiter.memory_growing(0, 600, None).is_ok());
+        assert!(limiter.table_growing(0, 50, None).is_ok());
+        let refused = limiter.table_growing(50, 51, None).unwrap_err();
+        assert_eq!(
+            refused.downcast_ref::<LimitHit>(),
+            Some(&LimitHit { name: "memory_bytes", value: 1_000 })
+        );
+        assert_eq!(peak.load(Ordering::Relaxed), 1_000);
+    }
+}

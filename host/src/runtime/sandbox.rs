@@ -1,0 +1,240 @@
+//! Runs connectors: one function for each call into a guest, each in a new instance with its own limits.
+//!
+//! Keeps no state between runs. Knows neither the store nor the wall clock: what must be durable before a
+//! write is sent goes through the [`Journal`] that `create` receives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{
+    Call, Clock, ConnectorFault, Counts, Defect, FailedTest, Journal, Limits, Marker, OutcomeCode,
+    Refusal, RunReport, Usage, WriteRecord,
+};
+use crate::egress::{ActiveConnection, Egress, Permission};
+use crate::manifest::RawManifest;
+
+use super::bindings::{self, model};
+use super::component::{Connector, Loaded};
+use super::engine::Engine;
+use super::execution::{Execution, Finished};
+use super::instance::{CallResult, GuestInstance, new_store};
+
+/// How long a run waits for its permits before it is refused.
+const PERMIT_WAIT: Duration = Duration::from_secs(5);
+
+/// Runs connectors.
+pub struct Sandbox {
+    engine: Arc<Engine>,
+    egress: Arc<Egress>,
+    clock: Arc<dyn Clock>,
+    permits: Semaphore,
+}
+
+/// What a run needs.
+pub struct Run {
+    /// The version that runs.
+    pub connector: Arc<Connector>,
+    /// The connection that it runs for.
+    pub active: Arc<ActiveConnection>,
+    /// Ends the guest early; its writes that are under way still run to their end.
+    pub stop: CancellationToken,
+}
+
+/// The result of a run.
+#[derive(Debug)]
+pub struct RunEnd<T> {
+    /// What the guest returned, or why there is no result.
+    pub outcome: Result<T, Refusal>,
+    /// What the event shows about the run.
+    pub report: RunReport,
+    /// Every write, whatever the guest returned.
+    pub writes: Vec<WriteRecord>,
+}
+
+/// A function that removes secrets from a text.
+type Redact<'a> = &'a dyn Fn(String) -> String;
+
+/// What confines one execution.
+struct Confinement<'a> {
+    loaded: &'a Loaded,
+    limits: Limits,
+    active: Arc<ActiveConnection>,
+    permission: Permission,
+    stop: CancellationToken,
+}
+
+impl Sandbox {
+    /// At most `runs_max` runs at a time in the whole host.
+    #[must_use]
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        egress: Arc<Egress>,
+        clock: Arc<dyn Clock>,
+        runs_max: u32,
+    ) -> Self {
+        let permits = Semaphore::new(usize::try_from(runs_max).unwrap_or(Semaphore::MAX_PERMITS));
+        Self { engine, egress, clock, permits }
+    }
+
+    /// Calls `defects.create`. Each write passes the journal before its first byte is sent.
+    pub async fn create(
+        &self,
+        run: Run,
+        test: &FailedTest,
+        marker: &Marker,
+        journal: Arc<dyn Journal>,
+    ) -> RunEnd<Defect> {
+        let Some(export) = run.connector.loaded().defects.clone() else {
+            return unsupported(&run, Call::Create, "defects");
+        };
+        let (test, marker) = (test.into(), marker.to_string());
+        let call = |guest: GuestInstance| guest.create(export, test, marker);
+        let permission = Permission::Writes(journal);
+        self.run(run, Call::Create, permission, call, bindings::defect).await
+    }
+
+    /// Calls `defects.find`. Writes are refused.
+    pub async fn find(&self, run: Run, marker: &Marker) -> RunEnd<Option<Defect>> {
+        let Some(export) = run.connector.loaded().defects.clone() else {
+            return unsupported(&run, Call::Find, "defects");
+        };
+        let marker = marker.to_string();
+        let call = |guest: GuestInstance| guest.find(export, marker);
+        let convert = |found: Option<model::Defect>, redact: Redact<'_>| {
+            found.map(|given| bindings::defect(given, redact)).transpose()
+        };
+        self.run(run, Call::Find, Permission::Reads, call, convert).await
+    }
+
+    /// Calls `kpis.count`. Writes are refused.
+    pub async fn count(&self, run: Run, project: &str) -> RunEnd<Counts> {
+        let Some(export) = run.connector.loaded().kpis.clone() else {
+            return unsupported(&run, Call::Count, "kpis");
+        };
+        let project = project.to_owned();
+        let call = |guest: GuestInstance| guest.count(export, project);
+        self.run(run, Call::Count, Permission::Reads, call, bindings::counts).await
+    }
+
+    /// Calls `plugin.check`. Writes are refused.
+    pub async fn check(&self, run: Run) -> RunEnd<String> {
+        let export = run.connector.loaded().plugin.clone();
+        let call = |guest: GuestInstance| guest.check(export);
+        let convert = |line: String, redact: Redact<'_>| Ok(redact(line));
+        self.run(run, Call::Check, Permission::Reads, call, convert).await
+    }
+
+    /// Calls `plugin.describe` of a component that has no manifest yet. Every request is refused.
+    pub(crate) async fn describe(
+        &self,
+        loaded: &Loaded,
+        limits: &Limits,
+    ) -> Result<RawManifest, Refusal> {
+        let confinement = Confinement {
+            loaded,
+            limits: *limits,
+            active: Arc::new(ActiveConnection::without_grants()),
+            permission: Permission::Nothing,
+            stop: CancellationToken::new(),
+        };
+        let export = loaded.plugin.clone();
+        let (result, _) = self.execute(confinement, |guest| guest.describe(export)).await;
+        result?.map_err(|_| {
+            let why = "`describe` returned an error, which it has not".to_owned();
+            Refusal::ConnectorFault(ConnectorFault::Contract(why))
+        })
+    }
+
+    /// One run of a connector: permits, execution, conversion of the result, report.
+    async fn run<A, T, F: Future<Output = CallResult<A>>>(
+        &self,
+        run: Run,
+        call: Call,
+        permission: Permission,
+        call_guest: impl FnOnce(GuestInstance) -> F,
+        convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
+    ) -> RunEnd<T> {
+        let Some(_permits) = self.acquire_permits(&run.connector).await else {
+            return not_run(&run, call, Refusal::Overloaded);
+        };
+        let confinement = Confinement {
+            loaded: run.connector.loaded(),
+            limits: *run.connector.limits(),
+            active: Arc::clone(&run.active),
+            permission,
+            stop: run.stop.clone(),
+        };
+        let (result, finished) = self.execute(confinement, call_guest).await;
+        let redact = |text| finished.session.redact(text);
+        let outcome = match result {
+            Ok(Ok(answer)) => convert(answer, &redact),
+            Ok(Err(error)) => Err(bindings::refusal(error, &redact)),
+            Err(refusal) => Err(refusal),
+        };
+        let report = RunReport {
+            log: finished.log,
+            calls: finished.calls,
+            usage: finished.usage,
+            ..empty_report(&run.connector, call, &outcome)
+        };
+        RunEnd { outcome, report, writes: finished.writes }
+    }
+
+    /// The connector's permit first, then the host's: a run that waits for its connector must not keep a
+    /// permit from others.
+    async fn acquire_permits<'a>(
+        &'a self,
+        connector: &'a Connector,
+    ) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
+        let both = async {
+            let own = connector.permits().acquire().await.ok()?;
+            Some((own, self.permits.acquire().await.ok()?))
+        };
+        timeout(PERMIT_WAIT, both).await.ok().flatten()
+    }
+
+    /// One call in a new instance under its limits.
+    async fn execute<A, F: Future<Output = CallResult<A>>>(
+        &self,
+        confinement: Confinement<'_>,
+        call_guest: impl FnOnce(GuestInstance) -> F,
+    ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
+        let Confinement { loaded, limits, active, permission, stop } = confinement;
+        let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
+        let execution = Execution::start(egress, active, permission, limits, clock);
+        let store = new_store(&self.engine, execution.guest(), &limits, execution.meter());
+        let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
+        let result = execution.race(call, self.engine.ticks(), &stop).await;
+        (result, execution.finish().await)
+    }
+}
+
+/// The end of a run of a connector that does not export the interface.
+fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T> {
+    let why = format!("`{}` does not export `{interface}`", run.connector.name());
+    not_run(run, call, Refusal::Unsupported(why))
+}
+
+fn not_run<T>(run: &Run, call: Call, refusal: Refusal) -> RunEnd<T> {
+    let outcome = Err(refusal);
+    let report = empty_report(&run.connector, call, &outcome);
+    RunEnd { outcome, report, writes: Vec::new() }
+}
+
+/// The report of a run without log, calls and usage.
+fn empty_report<T>(connector: &Connector, call: Call, outcome: &Result<T, Refusal>) -> RunReport {
+    RunReport {
+        call,
+        outcome: outcome.as_ref().map_or_else(Refusal::code, |_| OutcomeCode::Ok),
+        detail: outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+        connector_version: connector.manifest().version.to_string(),
+        connector_sha256: connector.sha256().to_owned(),
+        log: Vec::new(),
+        calls: Vec::new(),
+        usage: Usage::default(),
+    }
+}

@@ -1,0 +1,113 @@
+//! The attacks on egress, sent through `wasi:http`: the conversion must not weaken a rule.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Method;
+use http::header::AUTHORIZATION;
+use http_body_util::Empty;
+use hyper::body::{Body, Frame};
+
+use super::*;
+use crate::domain::WriteAnswer;
+use crate::egress::tests::{FakeTracker, SessionBuilder, TestJournal, answer};
+
+fn request(method: Method, uri: &str) -> Request<WasiBody> {
+    let body = Empty::<Bytes>::new().map_err(Error::from).boxed_unsync();
+    Request::builder().method(method).uri(uri).body(body).unwrap()
+}
+
+async fn send(session: &Arc<Session>, request: Request<WasiBody>) -> Result<Exchanged, Error> {
+    let done = Box::new(async { Ok(()) });
+    Pin::from(WasiHttp::new(Arc::clone(session)).send_request(request, None, done)).await
+}
+
+/// A body that never ends.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
+    }
+}
+
+#[tokio::test]
+async fn request_and_response_are_passed_on_complete() {
+    let tracker = FakeTracker::answering(|_| answer("201 Created", &[("x-a", "b")], b"{}")).await;
+    let journal = TestJournal::allowing();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let mut post = request(Method::POST, &tracker.url("/issues.json?a"));
+    *post.body_mut() = Full::from("whole").map_err(Error::from).boxed_unsync();
+    let (answer, _) = send(&session, post).await.unwrap();
+    assert_eq!(answer.status(), 201);
+    assert_eq!(answer.headers().get("x-a").unwrap(), "b");
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "{}");
+    assert!(tracker.requests()[0].starts_with("POST /issues.json?a HTTP/1.1\r\n"));
+    assert!(tracker.requests()[0].ends_with("\r\n\r\nwhole"));
+    assert_eq!(session.finish().await.1[0].answer, WriteAnswer::Status(201));
+    assert_eq!(journal.marks(), ["marked"]);
+}
+
+#[tokio::test]
+async fn the_effect_header_is_not_sent_to_the_tracker() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    let uri = tracker.url("/search");
+    assert!(matches!(
+        send(&session, request(Method::POST, &uri)).await,
+        Err(Error::HttpRequestDenied)
+    ));
+    let mut search = request(Method::POST, &uri);
+    search.headers_mut().insert(EFFECT, HeaderValue::from_static("read"));
+    let _ = send(&session, search).await.unwrap();
+    assert!(!tracker.requests()[0].contains("jackfield-effect"));
+    let mut guess = request(Method::POST, &uri);
+    guess.headers_mut().insert(EFFECT, HeaderValue::from_static("none"));
+    assert!(matches!(send(&session, guess).await, Err(Error::InternalError(Some(_)))));
+}
+
+#[tokio::test]
+async fn an_endless_body_is_refused_at_its_limit() {
+    let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]);
+    builder.limits.request_body_bytes = 10_000;
+    let session = builder.session(TestJournal::allowing().permission());
+    let mut post = request(Method::POST, "http://127.0.0.1:1/");
+    *post.body_mut() = Endless.boxed_unsync();
+    let Err(Error::InternalError(Some(why))) = send(&session, post).await else {
+        panic!("it must be refused")
+    };
+    assert!(why.contains("`limits.request_body_bytes` = 10000"), "{why}");
+}
+
+#[tokio::test]
+async fn the_rules_of_egress_apply() {
+    let session =
+        SessionBuilder::granting(&["http://127.0.0.1:1", "http://tracker.example"]).read_session();
+    for uri in [
+        "http://elsewhere.example/",
+        "http://[::ffff:127.0.0.1]:1/",
+        "http://169.254.169.254/latest",
+        "https://127.0.0.1:1/",
+    ] {
+        let denied = send(&session, request(Method::GET, uri)).await;
+        assert!(matches!(denied, Err(Error::HttpRequestDenied)), "{uri}");
+    }
+    for uri in ["http://user@127.0.0.1:1/", "http://tracker.example./", "gopher://127.0.0.1:1/"] {
+        let invalid = send(&session, request(Method::GET, uri)).await;
+        assert!(matches!(invalid, Err(Error::InternalError(Some(_)))), "{uri}");
+    }
+    let connect = send(&session, request(Method::CONNECT, "http://127.0.0.1:1/")).await;
+    assert!(matches!(connect, Err(Error::HttpRequestDenied)));
+    let mut hooks = WasiHttp::new(session);
+    for name in [AUTHORIZATION, http::header::HOST, http::header::TRANSFER_ENCODING] {
+        assert!(hooks.is_forbidden_header(&name), "{name}");
+    }
+    assert!(!hooks.is_forbidden_header(&http::header::CONTENT_LENGTH));
+    assert!(!hooks.set_host_header());
+}

@@ -1,0 +1,122 @@
+//! Reads connections with their tokens and sealed secrets.
+//!
+//! Never opens a secret: sealed bytes and hashes are read as they were stored.
+
+use std::collections::{BTreeMap, HashMap};
+
+use sqlx::sqlite::SqlitePool;
+
+use super::columns::{from_json, from_row, time, time_opt, uuid};
+use super::errors::Unreadable;
+use super::grants_json::GrantsJson;
+use crate::domain::{Connection, ConnectionId, ConnectionRecord};
+use crate::secret::{Sealed, TokenHash};
+use crate::store::{StoreError, StoredConnection, StoredToken};
+
+/// All connections, by name.
+pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, StoreError> {
+    // One transaction: a connection is always read together with its secrets and tokens.
+    let mut snapshot = pool.begin().await?;
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT * FROM connections ORDER BY name").fetch_all(&mut *snapshot).await?;
+    let mut secrets: HashMap<String, BTreeMap<String, Sealed>> = HashMap::new();
+    let sealed: Vec<(String, String, Vec<u8>)> =
+        sqlx::query_as("SELECT connection_id, name, sealed FROM secrets")
+            .fetch_all(&mut *snapshot)
+            .await?;
+    for (connection, name, bytes) in sealed {
+        secrets.entry(connection).or_default().insert(name, Sealed(bytes));
+    }
+    let mut tokens: HashMap<String, Vec<StoredToken>> = HashMap::new();
+    let hashes: Vec<(String, Vec<u8>, Option<i64>)> =
+        sqlx::query_as("SELECT connection_id, hash, expires_at FROM tokens ORDER BY rowid")
+            .fetch_all(&mut *snapshot)
+            .await?;
+    for (connection, hash, expires_at) in hashes {
+        let hash: [u8; 32] = hash.try_into().map_err(|_| {
+            Unreadable::new("the hash of a token", "its length is not 32 bytes")
+                .in_row("connection", &connection)
+        })?;
+        let hash = TokenHash(hash);
+        let token = StoredToken { hash, expires_at: time_opt(expires_at)? };
+        tokens.entry(connection).or_default().push(token);
+    }
+    snapshot.commit().await?;
+    rows.into_iter()
+        .map(|row| {
+            let secrets = secrets.remove(&row.id).unwrap_or_default();
+            let tokens = tokens.remove(&row.id).unwrap_or_default();
+            row.stored(secrets, tokens)
+        })
+        .collect()
+}
+
+struct Row {
+    id: String,
+    name: String,
+    connector: String,
+    settings: String,
+    grants: String,
+    accepted_sha256: Option<String>,
+    project: Option<String>,
+    allow_private: bool,
+    paused: bool,
+    token_tail: String,
+    created_at: i64,
+    last_success_at: Option<i64>,
+    last_error_at: Option<i64>,
+    last_error: Option<String>,
+}
+
+from_row!(Row {
+    id,
+    name,
+    connector,
+    settings,
+    grants,
+    accepted_sha256,
+    project,
+    allow_private,
+    paused,
+    token_tail,
+    created_at,
+    last_success_at,
+    last_error_at,
+    last_error,
+});
+
+impl Row {
+    fn stored(
+        self,
+        secrets: BTreeMap<String, Sealed>,
+        tokens: Vec<StoredToken>,
+    ) -> Result<StoredConnection, StoreError> {
+        let id = self.id.clone();
+        let record = self.record(&secrets);
+        let record = record.map_err(|unreadable| unreadable.in_row("connection", id))?;
+        Ok(StoredConnection { record, secrets, tokens })
+    }
+
+    fn record(self, secrets: &BTreeMap<String, Sealed>) -> Result<ConnectionRecord, Unreadable> {
+        let connector = self.connector.parse();
+        let connection = Connection {
+            id: ConnectionId(uuid(&self.id)?),
+            name: self.name,
+            connector: connector.map_err(|error| Unreadable::new("its connector", error))?,
+            settings: from_json(&self.settings, "its settings")?,
+            secrets_set: secrets.keys().cloned().collect(),
+            grants: from_json::<GrantsJson>(&self.grants, "its grants")?.try_into()?,
+            accepted_sha256: self.accepted_sha256,
+            project: self.project,
+            allow_private: self.allow_private,
+            paused: self.paused,
+            created_at: time(self.created_at)?,
+        };
+        Ok(ConnectionRecord {
+            connection,
+            token_tail: self.token_tail,
+            last_success_at: time_opt(self.last_success_at)?,
+            last_error: time_opt(self.last_error_at)?.zip(self.last_error),
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! A cache of created defects in memory, so that the answer to a repeat needs no read of the file.
+//!
+//! It is correct because one process writes the file and every change of a created row calls
+//! [`DefectCache::clear`]. Never contains anything that the file does not.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::domain::{ConnectionId, Defect, DefectId, FailedTest};
+
+const DEFECTS_MAX: usize = 4_096;
+
+/// Connection, test execution, test case, variation.
+type Key = (ConnectionId, String, String, String);
+
+/// Created defects by failed test.
+#[derive(Default)]
+pub(super) struct DefectCache {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    defects: HashMap<Key, (DefectId, Defect)>,
+    epoch: Epoch,
+}
+
+/// The time between two clears. What was read from the file in an earlier epoch may be outdated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+impl DefectCache {
+    /// The cached defect of a failed test.
+    pub(super) fn get(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+    ) -> Option<(DefectId, Defect)> {
+        self.state.lock().defects.get(&key(connection, test)).cloned()
+    }
+
+    /// The present epoch; taken before the file is read for [`Self::insert`].
+    pub(super) fn epoch(&self) -> Epoch {
+        self.state.lock().epoch
+    }
+
+    /// Adds a defect that was read in `epoch`. Does nothing if the cache was cleared since.
+    pub(super) fn insert(
+        &self,
+        epoch: Epoch,
+        connection: ConnectionId,
+        test: &FailedTest,
+        created: &(DefectId, Defect),
+    ) {
+        let mut state = self.state.lock();
+        if state.epoch != epoch {
+            return;
+        }
+        if state.defects.len() >= DEFECTS_MAX {
+            state.defects.clear();
+        }
+        state.defects.insert(key(connection, test), created.clone());
+    }
+
+    /// Removes everything and starts an epoch. Called after each commit that may change a created
+    /// row.
+    pub(super) fn clear(&self) {
+        let mut state = self.state.lock();
+        state.epoch = Epoch(state.epoch.0 + 1);
+        state.defects.clear();
+    }
+}
+
+fn key(connection: ConnectionId, test: &FailedTest) -> Key {
+    let (execution, case, variation) = test.key();
+    (connection, execution, case, variation.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_defect_that_was_read_before_a_clear_is_not_inserted_after_it() {
+        let cache = DefectCache::default();
+        let connection = ConnectionId(Uuid::from_u128(1));
+        let test = FailedTest::new(Uuid::from_u128(2), Uuid::from_u128(3), None, None);
+        let defect = Defect {
+            key: "QA-1".to_owned(),
+            title: String::new(),
+            link: "https://t.example/1".to_owned(),
+            status: None,
+            priority: None,
+            description: None,
+        };
+        let created = (DefectId(Uuid::from_u128(4)), defect);
+        assert_eq!(cache.get(connection, &test), None);
+        let before = cache.epoch();
+        cache.clear();
+        cache.insert(before, connection, &test, &created);
+        assert_eq!(cache.get(connection, &test), None);
+        cache.insert(cache.epoch(), connection, &test, &created);
+        assert_eq!(cache.get(connection, &test), Some(created));
+        cache.clear();
+        assert_eq!(cache.get(connection, &test), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! Reads defect rows: the newest generation for a claim, the whole record for people.
+//!
+//! Never moves a row.
+
+use jiff::Timestamp;
+use sqlx::SqliteExecutor;
+use sqlx::sqlite::SqlitePool;
+
+use super::columns::{DefectJson, from_json, from_row, known_word, time, time_opt, uuid};
+use super::errors::Unreadable;
+use crate::domain::{
+    ConnectionId, Defect, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease, Marker,
+    Words as _,
+};
+use crate::store::{DefectFilter, StoreError};
+
+/// One defect as people see it.
+pub(super) async fn get(
+    db: impl SqliteExecutor<'_>,
+    id: DefectId,
+) -> Result<Option<DefectRecord>, StoreError> {
+    let row: Option<Row> = sqlx::query_as("SELECT * FROM defect_records WHERE id = ?")
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    row.map(Row::record).transpose()
+}
+
+/// Defects, newest first.
+pub(super) async fn list(
+    pool: &SqlitePool,
+    filter: &DefectFilter,
+) -> Result<Vec<DefectRecord>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM defect_records
+         WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
+           AND (?3 IS NULL OR id < ?3)
+         ORDER BY id DESC LIMIT ?4",
+    )
+    .bind(filter.state.map(DefectState::as_str))
+    .bind(filter.connection.map(|id| id.to_string()))
+    .bind(filter.before.map(|id| id.to_string()))
+    .bind(filter.limit)
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Row::record).collect()
+}
+
+/// The row of the newest generation of a failed test.
+pub(super) async fn newest(
+    db: impl SqliteExecutor<'_>,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<Row>, StoreError> {
+    let (execution, case, variation) = test.key();
+    let row = sqlx::query_as(
+        "SELECT * FROM defects
+         WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
+           AND variation_id = ?
+         ORDER BY generation DESC LIMIT 1",
+    )
+    .bind(connection.to_string())
+    .bind(execution)
+    .bind(case)
+    .bind(variation)
+    .fetch_optional(db)
+    .await?;
+    Ok(row)
+}
+
+/// A row of `defects` or `defect_records`.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) connection_id: String,
+    pub(super) test_execution_id: String,
+    pub(super) test_case_id: String,
+    pub(super) variation_id: String,
+    pub(super) generation: u32,
+    pub(super) test_link: Option<String>,
+    pub(super) state: String,
+    pub(super) released: bool,
+    pub(super) fence: i64,
+    pub(super) lease_until: Option<i64>,
+    pub(super) retry: bool,
+    pub(super) sent_at: Option<i64>,
+    pub(super) write_ended_at: Option<i64>,
+    pub(super) defect: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) event_id: Option<String>,
+    pub(super) created_at: i64,
+    pub(super) updated_at: i64,
+    pub(super) decisions: Option<String>,
+}
+
+from_row!(Row {
+    id, connection_id, test_execution_id, test_case_id, variation_id, generation, test_link,
+    state, released, fence, lease_until, retry, sent_at, write_ended_at, defect, reason,
+    event_id, created_at, updated_at;
+    optional decisions,
+});
+
+impl Row {
+    pub(super) fn id(&self) -> Result<DefectId, Unreadable> {
+        Ok(DefectId(uuid(&self.id)?))
+    }
+
+    /// The lease of the claim that is now stored: its fence follows the one that was read.
+    pub(super) fn next_lease(&self, until: Timestamp) -> Result<Lease, Unreadable> {
+        Ok(Lease { defect: self.id()?, fence: self.fence.saturating_add(1), until })
+    }
+
+    pub(super) fn test(&self) -> Result<FailedTest, Unreadable> {
+        Ok(FailedTest::new(
+            uuid(&self.test_execution_id)?,
+            uuid(&self.test_case_id)?,
+            Some(self.variation_id.clone()),
+            self.test_link.clone(),
+        ))
+    }
+
+    fn stored_defect(&self) -> Result<Option<Defect>, Unreadable> {
+        self.defect
+            .as_deref()
+            .map(|json| from_json::<DefectJson>(json, "its defect").map(Defect::from))
+            .transpose()
+    }
+
+    /// The defect of a row in `created`.
+    pub(super) fn created(&self) -> Result<(DefectId, Defect), Unreadable> {
+        let defect = self.stored_defect()?;
+        let defect = defect.ok_or_else(|| Unreadable::new("its defect", "it is missing"))?;
+        Ok((self.id()?, defect))
+    }
+
+    pub(super) fn record(self) -> Result<DefectRecord, StoreError> {
+        let id = self.id.clone();
+        self.read_record().map_err(|unreadable| unreadable.in_row("defect", id))
+    }
+
+    fn read_record(self) -> Result<DefectRecord, Unreadable> {
+        let connection = ConnectionId(uuid(&self.connection_id)?);
+        let test = self.test()?;
+        let decisions: Vec<(i64, String, String)> =
+            from_json(self.decisions.as_deref().unwrap_or("[]"), "its decisions")?;
+        let decisions =
+            decisions.into_iter().map(|(at, who, decision)| Ok((time(at)?, who, decision)));
+        Ok(DefectRecord {
+            id: self.id()?,
+            connection,
+            generation: self.generation,
+            state: known_word(&self.state, "its state")?,
+            marker: Marker::derive(connection, &test, self.generation),
+            test,
+            defect: self.stored_defect()?,
+            event: self.event_id.as_deref().map(uuid).transpose()?.map(EventId),
+            sent_at: time_opt(self.sent_at)?,
+            write_ended_at: time_opt(self.write_ended_at)?,
+            created_at: time(self.created_at)?,
+            updated_at: time(self.updated_at)?,
+            leased_until: time_opt(self.lease_until)?,
+            reason: self.reason,
+            retry: self.retry,
+            decisions: decisions.collect::<Result<_, Unreadable>>()?,
+        })
+    }
+}

@@ -1,0 +1,201 @@
+//! A database that the first schema wrote is read by the store of today.
+
+use std::path::PathBuf;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, raw_sql};
+use tempfile::tempdir;
+
+use super::super::file::{migrator, options};
+use super::*;
+use crate::domain::{Call, DefectId, DefectState, OutcomeCode, Words as _};
+use crate::store::EventFilter;
+
+/// The outcome words of the first schema that have changed.
+const CHANGED_WORDS: [(&str, OutcomeCode); 13] = [
+    ("connector-broke", OutcomeCode::ConnectorFault),
+    ("content-type", OutcomeCode::UnsupportedMediaType),
+    ("deadline", OutcomeCode::DeadlineExceeded),
+    ("host-full", OutcomeCode::Overloaded),
+    ("internal", OutcomeCode::InternalError),
+    ("invalid", OutcomeCode::InvalidValues),
+    ("no-connector", OutcomeCode::ConnectorUnavailable),
+    ("other-project", OutcomeCode::WrongProject),
+    ("resting", OutcomeCode::CircuitOpen),
+    ("settling", OutcomeCode::OutcomePending),
+    ("store-down", OutcomeCode::StoreUnavailable),
+    ("too-large", OutcomeCode::PayloadTooLarge),
+    ("tracker-limits", OutcomeCode::TrackerRateLimited),
+];
+
+const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(1));
+const DOUBTFUL: DefectId = DefectId(Uuid::from_u128(2));
+const RELEASED: DefectId = DefectId(Uuid::from_u128(3));
+
+async fn connect(folder: &TempDir) -> (PathBuf, SqliteConnection) {
+    let path = folder.path().join("jackfield.db");
+    let options = options(&path).create_if_missing(true);
+    let connection = SqliteConnection::connect_with(&options).await.unwrap();
+    (path, connection)
+}
+
+/// Creates a file of the first schema with a connection, two defects, a decision, and an event
+/// with a run for each of `outcomes`, in their order.
+async fn old_database(folder: &TempDir, outcomes: &[&str]) {
+    let (_, mut db) = connect(folder).await;
+    migrator().run_to(1, &mut db).await.unwrap();
+    let (test, case) = (failed_test(1).key().0, failed_test(1).key().1);
+    let rows = format!(
+        "INSERT INTO connections (id, name, connector, settings, grants, allow_private, paused,
+             token_tail, created_at, last_error_at, last_error)
+         VALUES ('{CONNECTION}', 'shop', 'redmine', '{{}}', '{{\"origins\":[]}}', 0, 0, 'abcd', 0,
+             1, 'settling');
+         INSERT INTO defects (id, connection_id, test_execution_id, test_case_id, variation_id,
+             generation, marker, state, closed, fence, write_ended_at, looks, next_look_at, defect,
+             created_at, updated_at)
+         VALUES ('{RELEASED}', '{CONNECTION}', '{test}', '{case}', '', 1, 'm', 'created', 1, 3,
+             NULL, 0, NULL, '{{\"key\":\"QA-1\",\"title\":\"t\",\"link\":\"https://t.example\"}}',
+             0, 0),
+             ('{DOUBTFUL}', '{CONNECTION}', '{test}', '{case}', 'v', 1, 'm', 'in-doubt', 0, 1,
+             500, 4, 1000, NULL, 0, 0);
+         INSERT INTO decisions (defect_id, at, who, what)
+         VALUES ('{RELEASED}', 7, 'ann', 'release');"
+    );
+    raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut db).await.unwrap();
+    for (number, outcome) in outcomes.iter().enumerate() {
+        let id = EventId(Uuid::from_u128(number as u128 + 1));
+        sqlx::query(
+            "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
+                 request) VALUES (?, ?, 'create-defect', 0, 1, 503, ?, '',
+                 '{\"method\":\"POST\",\"path\":\"/\"}')",
+        )
+        .bind(id.to_string())
+        .bind(CONNECTION.to_string())
+        .bind(outcome)
+        .execute(&mut db)
+        .await
+        .unwrap();
+        let report = format!(
+            r#"{{"call":"create","outcome":"{outcome}","connector_version":"1.0.0",
+               "connector_sha256":"00","log":[],"calls":[],
+               "usage":{{"memory_bytes":9,"turns":5,"yields":2}}}}"#
+        );
+        sqlx::query("INSERT INTO runs (event_id, seq, report) VALUES (?, 1, ?)")
+            .bind(id.to_string())
+            .bind(report)
+            .execute(&mut db)
+            .await
+            .unwrap();
+    }
+    db.close().await.unwrap();
+}
+
+fn all_events() -> EventFilter {
+    EventFilter { limit: 99, ..EventFilter::default() }
+}
+
+#[tokio::test]
+async fn outcome_words_of_the_first_schema_are_replaced() {
+    let folder = tempdir().unwrap();
+    let unchanged = OutcomeCode::InDoubt;
+    let mut words: Vec<_> = CHANGED_WORDS.iter().map(|(word, _)| *word).collect();
+    words.push(unchanged.as_str());
+    old_database(&folder, &words).await;
+
+    let store = open(&folder).await;
+    let codes = CHANGED_WORDS.iter().map(|(_, code)| *code).chain([unchanged]);
+    let codes: Vec<_> = codes.collect();
+    let events = store.events(&all_events()).await.unwrap();
+    let mut stored: Vec<_> = events.iter().map(|event| event.outcome.code).collect();
+    stored.reverse();
+    assert_eq!(stored, codes);
+    for (event, code) in events.iter().rev().zip(codes) {
+        let (_, runs) = store.event(event.id).await.unwrap().unwrap();
+        let run = &runs[0];
+        assert_eq!((run.call, run.outcome), (Call::Create, code));
+        assert_eq!((run.usage.memory_bytes, run.usage.polls, run.usage.yields), (9, 5, 2));
+    }
+    let record = store.connections().await.unwrap().remove(0).record;
+    assert_eq!(record.last_error.unwrap().1, "outcome-pending");
+}
+
+#[tokio::test]
+async fn renamed_columns_keep_their_values() {
+    let folder = tempdir().unwrap();
+    old_database(&folder, &[]).await;
+    let store = open(&folder).await;
+    let released = store.defect(RELEASED).await.unwrap().unwrap();
+    let decided = Timestamp::from_millisecond(7).unwrap();
+    assert_eq!(released.decisions, [(decided, "ann".to_owned(), "release".to_owned())]);
+    let created = store.created_defect(CONNECTION, &failed_test(1)).await.unwrap();
+    assert_eq!(created, None, "the row is still released");
+
+    let time = |ms| Timestamp::from_millisecond(ms).unwrap();
+    assert_eq!(store.due_doubts(time(999), RUN_MS, 9).await.unwrap(), []);
+    let due = store.due_doubts(time(1_000), RUN_MS, 9).await.unwrap();
+    assert_eq!((due[0].id, due[0].state), (DOUBTFUL, DefectState::InDoubt));
+    let runner = RunnerId(Uuid::from_u128(9));
+    store.claim_doubtful(DOUBTFUL, runner, time(1_000), time(1_001)).await.unwrap().unwrap();
+    // Four searches were made before: the fifth doubles the wait of 15 s four times.
+    let next = 1_000 + 15_000 * 16;
+    assert_eq!(store.due_doubts(time(next - 1), RUN_MS, 9).await.unwrap(), []);
+    assert_eq!(store.due_doubts(time(next), RUN_MS, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn deleting_an_event_still_deletes_its_runs() {
+    let folder = tempdir().unwrap();
+    old_database(&folder, &["created"]).await;
+    let store = open(&folder).await;
+    store.delete_connection(CONNECTION, true).await.unwrap();
+    let runs: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&store.readers).await.unwrap();
+    assert_eq!(runs, 0);
+}
+
+#[tokio::test]
+async fn an_event_with_an_unknown_outcome_is_left_out_of_the_list_and_named_in_its_error() {
+    let folder = tempdir().unwrap();
+    old_database(&folder, &["created", "from-the-future", "cached", "counted"]).await;
+    let store = open(&folder).await;
+    let number = |id: EventId| id.0.as_u128();
+    let listed = |limit| {
+        let store = &store;
+        async move {
+            let filter = EventFilter { limit, ..EventFilter::default() };
+            let events = store.events(&filter).await.unwrap();
+            events.iter().map(|event| number(event.id)).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(listed(9).await, [4, 3, 1]);
+    assert_eq!(listed(3).await, [4, 3, 1], "the page is full in spite of the missing event");
+    assert_eq!(listed(2).await, [4, 3]);
+    let unknown = EventId(Uuid::from_u128(2));
+    let error = store.event(unknown).await.unwrap_err().to_string();
+    for part in ["event", &unknown.to_string(), "from-the-future"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_another_key_is_refused_before_its_schema_changes() {
+    let folder = tempdir().unwrap();
+    old_database(&folder, &[]).await;
+    let other = tempdir().unwrap();
+    let (path, mut db) = connect(&folder).await;
+    let sealed = sealer(folder.path())
+        .seal("key-check", &crate::secret::Secret::new("key-check".to_owned()))
+        .unwrap();
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('key-check', ?)")
+        .bind(sealed.0)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    db.close().await.unwrap();
+    let before = std::fs::read(&path).unwrap();
+
+    let refused = SqliteStore::open(&path, &sealer(other.path())).await.err().unwrap();
+    assert!(refused.to_string().contains("another key"), "{refused}");
+    assert!(std::fs::read(&path).unwrap() == before, "the refused file was changed");
+    assert!(!path.with_extension("db-wal").exists(), "a write-ahead log is beside the file");
+}

@@ -1,0 +1,25 @@
+//! Honest, for a tracker with an index delay: its search finds a new issue after at most five
+//! seconds.
+
+use jackfield_test_guests::*;
+
+struct SlowSearch;
+
+impl Behaviour for SlowSearch {
+    fn describe() -> Manifest {
+        Manifest { index_delay_seconds: 5, ..manifest(Self::SETTINGS.to_owned()) }
+    }
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(failed)?;
+        let id = id_in(&answer.body).ok_or(Error::Unavailable("no id".to_owned()))?;
+        Ok(defect(&id, "created"))
+    }
+
+    fn find(marker: String) -> Result<Option<Defect>, Error> {
+        let answer = send(Method::Get, &format!("/search?{marker}"), None).map_err(failed)?;
+        Ok(id_in(&answer.body).map(|id| defect(&id, "found")))
+    }
+}
+
+guest!(SlowSearch);

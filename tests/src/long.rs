@@ -1,0 +1,21 @@
+//! How long the tests that kill, race and soak run: short by default, long with
+//! `JACKFIELD_LONG=1`.
+
+use std::time::Duration;
+
+fn is_long() -> bool {
+    std::env::var_os("JACKFIELD_LONG").is_some()
+}
+
+/// The number of rounds of a test that kills the server or replaces its connector again and again.
+#[must_use]
+pub fn rounds() -> u32 {
+    if is_long() { 200 } else { 20 }
+}
+
+/// The duration of the soak test: how long it warms up, and how long it measures.
+#[must_use]
+pub fn soak_times() -> (Duration, Duration) {
+    let (warm_up, measured) = if is_long() { (75, 1_800) } else { (20, 40) };
+    (Duration::from_secs(warm_up), Duration::from_secs(measured))
+}

@@ -1,0 +1,104 @@
+//! A network namespace for one test, with a name server whose answers the test sets. The namespace
+//! has only loopback; every address that the test names leads to loopback.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Set in the environment of a test that runs inside the namespace.
+const INSIDE: &str = "JACKFIELD_TEST_INSIDE";
+/// Sets the network up, directs name lookups to loopback, and executes the test.
+const SET_UP_NETWORK: &str = r#"
+ip link set lo up
+for address in $ADDRESSES; do ip address add "$address/32" dev lo; done
+mount --bind "$FOLDER/resolv.conf" /etc/resolv.conf
+mount --bind "$FOLDER/nsswitch.conf" /etc/nsswitch.conf
+exec "$@"
+"#;
+
+/// Runs a test, given by its full name, again in its own network namespace, where these addresses
+/// lead to loopback. Returns true inside the namespace, and false outside once the test has passed
+/// inside.
+///
+/// # Panics
+/// If the test fails inside, or the machine does not allow a network namespace.
+#[must_use]
+pub fn run_in_own_network(test: &str, addresses: &[Ipv4Addr]) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in
+        [("resolv.conf", "nameserver 127.0.0.1\n"), ("nsswitch.conf", "hosts: dns\n")]
+    {
+        std::fs::write(folder.path().join(name), text).expect("a new file");
+    }
+    let addresses: Vec<_> = addresses.iter().map(Ipv4Addr::to_string).collect();
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--net", "--mount", "sh", "-eu", "-c", SET_UP_NETWORK, "sh"]);
+    command.arg(std::env::current_exe().expect("this test's program"));
+    command.args(["--exact", test, "--nocapture"]);
+    command.env(INSIDE, "1").env("FOLDER", folder.path()).env("ADDRESSES", addresses.join(" "));
+    let done = command.output().expect("unshare runs");
+    let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+    println!("{printed}{}", String::from_utf8_lossy(&done.stderr));
+    let signal = done.status.signal();
+    assert!(done.status.success(), "the test failed in its own network ({signal:?}), see above");
+    assert!(printed.contains("1 passed"), "no test has this name: {printed}");
+    false
+}
+
+/// The name server of the namespace: all names have the same addresses.
+pub struct NameServer(Arc<Mutex<Vec<Ipv4Addr>>>);
+
+impl NameServer {
+    /// Listens on port 53.
+    ///
+    /// # Panics
+    /// Outside of the namespace, where this port cannot be used.
+    #[must_use]
+    pub fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");
+        let addresses = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&addresses);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1_500];
+            while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+                let addresses = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(answer) = answer(&bytes[..length], &addresses) {
+                    let _ = socket.send_to(&answer, from);
+                }
+            }
+        });
+        Self(addresses)
+    }
+
+    /// From now on, all names have these addresses.
+    pub fn set_addresses(&self, addresses: &[Ipv4Addr]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses.to_vec();
+    }
+}
+
+/// A DNS answer (RFC 1035, section 4) to a query of one question. Without a DNS library: those turn
+/// on features of dependencies of the host, which would be built again for the tests.
+fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
+    const HEADER_BYTES: usize = 12;
+    let id = query.get(..2)?;
+    let name_length = query.get(HEADER_BYTES..)?.iter().position(|byte| *byte == 0)?;
+    let question = query.get(HEADER_BYTES..HEADER_BYTES + name_length + 5)?;
+    // The end of the name, type A, class IN.
+    let addresses = if question.ends_with(&[0, 0, 1, 0, 1]) { addresses } else { &[] };
+    let count = u8::try_from(addresses.len()).ok()?;
+    // A response without an error: one question, `count` answers.
+    let mut answer = [id, &[0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0], question].concat();
+    for address in addresses {
+        // The name of the question, type A, class IN, TTL 0, four bytes.
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+        answer.extend(address.octets());
+    }
+    Some(answer)
+}

@@ -1,0 +1,189 @@
+//! The server's process: how it is started, what it prints, which resources it uses.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::host::ADMIN_TOKEN;
+use crate::{Client, Setup, binary, wait_for};
+
+/// A running server. It is killed when dropped; if the test failed, its output is printed.
+pub(crate) struct Process {
+    child: Child,
+    url: String,
+    output: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts a server and waits until `/readyz` answers 200.
+    #[track_caller]
+    pub(crate) fn start(setup: &Setup, folder: &Path) -> Self {
+        let mut child = spawn(setup, folder);
+        let output = Arc::new(Mutex::new(String::new()));
+        let (sender, address) = mpsc::channel();
+        collect(child.stdout.take(), &output, Some(sender));
+        collect(child.stderr.take(), &output, None);
+        let mut process = Self { child, url: String::new(), output };
+        match address.recv_timeout(Duration::from_secs(60)) {
+            Ok(url) => process.url = url,
+            Err(_) => panic!("the server does not listen:\n{}", process.output()),
+        }
+        let client = Client::new(&process.url, &[]);
+        wait_for("/readyz to be 200", 60, || (client.get("/readyz").status == 200).then_some(()));
+        process
+    }
+
+    /// Starts a server that must refuse to start, with exit code 1 and one line on stderr. Returns
+    /// the line.
+    #[track_caller]
+    pub(crate) fn refuses_to_start(setup: &Setup, folder: &Path) -> String {
+        let mut child = spawn(setup, folder);
+        let output = Arc::new(Mutex::new(String::new()));
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        collect(out, &output, None);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let ended =
+            wait_for("the server to end", 30, || match child.try_wait().expect("a child") {
+                None if Instant::now() < deadline => None,
+                ended => Some(ended),
+            });
+        let _ = child.kill();
+        let _ = child.wait();
+        let mut error = String::new();
+        err.expect("a pipe").read_to_string(&mut error).expect("text on stderr");
+        let printed = output.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let code = ended.and_then(|end| end.code());
+        assert_eq!(code, Some(1), "ended by {ended:?}, with the output:\n{printed}{error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "one line on stderr: {error}");
+        error
+    }
+
+    /// The server's base URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything that the server printed.
+    pub(crate) fn output(&self) -> String {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn await_end(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        wait_for("the server to end", 60, || child.try_wait().expect("a child to wait for"))
+    }
+
+    /// Waits for the end, which must be by SIGKILL.
+    #[track_caller]
+    pub(crate) fn await_kill(&mut self) {
+        let end = self.await_end();
+        assert_eq!(end.signal(), Some(Signal::KILL.as_raw()), "{end:?}");
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(self.proc("status")).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.expect("VmRSS in kB") * 1024
+    }
+
+    /// Open file descriptors.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).expect("the server runs").count()
+    }
+
+    /// Threads.
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(self.proc("task")).expect("the server runs").count()
+    }
+
+    /// Child processes.
+    pub(crate) fn children(&self) -> usize {
+        let threads = std::fs::read_dir(self.proc("task")).expect("the server runs");
+        let children = |thread: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read_to_string(thread.ok()?.path().join("children")).ok()
+        };
+        threads.filter_map(children).map(|list| list.split_whitespace().count()).sum()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.child.id())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let output = self.output();
+            let from = output.len().saturating_sub(8_000);
+            let from = (from..output.len()).find(|at| output.is_char_boundary(*at)).unwrap_or(0);
+            eprintln!("--- the end of the server's output:\n{}", &output[from..]);
+        }
+    }
+}
+
+/// Spawns `jackfield serve`, with its output in pipes.
+fn spawn(setup: &Setup, folder: &Path) -> Child {
+    let mut words = setup.run_under.iter().map(OsStr::new).chain([binary().as_os_str()]);
+    let mut command = Command::new(words.next().expect("at least the binary"));
+    if !setup.without_admin_token {
+        command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN);
+    }
+    command
+        .args(words)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
+        .args(["--config", "jackfield.toml"])
+        .current_dir(folder)
+        .envs(setup.env.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts")
+}
+
+/// Collects the lines of a pipe, and sends the address that follows `listening on `.
+fn collect(
+    pipe: Option<impl Read + Send + 'static>,
+    output: &Arc<Mutex<String>>,
+    address: Option<mpsc::Sender<String>>,
+) {
+    let output = Arc::clone(output);
+    let lines = BufReader::new(pipe.expect("a pipe")).lines();
+    std::thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if let (Some((_, url)), Some(sender)) = (line.split_once("listening on "), &address) {
+                let _ = sender.send(url.trim().to_owned());
+            }
+            let mut collected = output.lock().unwrap_or_else(PoisonError::into_inner);
+            collected.push_str(&line);
+            collected.push('\n');
+        }
+    });
+}

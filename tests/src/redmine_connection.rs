@@ -1,0 +1,102 @@
+//! A connection to a real Redmine through a proxy that a test can break: most promises about
+//! defects are tested with one.
+
+use serde_json::Value;
+
+use crate::{Answer, Connection, Guest, Project, Redmine, ScriptedServer, Setup, TestHost};
+
+/// A connection to its own project of the shared Redmine, through its own proxy.
+pub struct RedmineConnection {
+    /// The project in Redmine.
+    pub project: Project,
+    /// The proxy in front of Redmine; it forwards everything until a test sets another script.
+    pub proxy: ScriptedServer,
+    /// The connection.
+    pub connection: Connection,
+}
+
+/// A server with one connection to Redmine.
+pub struct RedmineFixture {
+    /// The server.
+    pub host: TestHost,
+    /// The project in Redmine.
+    pub project: Project,
+    /// The proxy in front of Redmine; it forwards everything until a test sets another script.
+    pub proxy: ScriptedServer,
+    /// The connection.
+    pub connection: Connection,
+}
+
+impl TestHost {
+    /// Creates a connection to a new project of the shared Redmine, through a new proxy.
+    ///
+    /// # Panics
+    /// As [`Redmine::shared`] and [`Self::connect`].
+    #[must_use]
+    #[track_caller]
+    pub fn connect_to_redmine(
+        &self,
+        name: &str,
+        connector: &str,
+        settings: Value,
+    ) -> RedmineConnection {
+        let redmine = Redmine::shared();
+        let project = redmine.project();
+        let proxy = ScriptedServer::proxy_to(redmine.address());
+        let settings = merge(project.settings(&proxy.url()), settings);
+        let connection = self.connect(name, connector, settings, redmine.secrets());
+        RedmineConnection { project, proxy, connection }
+    }
+}
+
+impl Setup {
+    /// Starts a server with one connector and a connection `qa` to Redmine.
+    ///
+    /// # Panics
+    /// As [`Self::start`] and [`TestHost::connect_to_redmine`].
+    #[must_use]
+    #[track_caller]
+    pub fn start_with_redmine(
+        self,
+        connector: &str,
+        guest: &Guest,
+        settings: Value,
+    ) -> RedmineFixture {
+        let host = self.plugin(connector, guest).start();
+        let RedmineConnection { project, proxy, connection } =
+            host.connect_to_redmine("qa", connector, settings);
+        RedmineFixture { host, project, proxy, connection }
+    }
+}
+
+impl RedmineFixture {
+    /// Sends a Create Defect.
+    #[must_use]
+    #[track_caller]
+    pub fn create(&self, test: &Value) -> Answer {
+        self.host.create(&self.connection, test)
+    }
+
+    /// Repeats a Create Defect until the answer is final: the defect, or the detail of a 409.
+    ///
+    /// # Errors
+    /// The defect is in doubt.
+    #[track_caller]
+    pub fn create_until_final(&self, test: &Value) -> Result<Value, String> {
+        self.host.create_until_final(&self.connection, test)
+    }
+}
+
+/// The members of `more` over those of `base`.
+///
+/// # Panics
+/// If one of them is not an object.
+#[must_use]
+#[track_caller]
+pub fn merge(mut base: Value, more: Value) -> Value {
+    let (Some(members), Value::Object(more)) = (base.as_object_mut(), more) else {
+        panic!("not two objects: {base}")
+    };
+    members.extend(more);
+    base
+}

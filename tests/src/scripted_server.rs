@@ -1,0 +1,335 @@
+//! An HTTP/1.1 server on loopback whose answers a test scripts. It is a fake tracker, or a proxy
+//! in front of a real tracker that loses, delays or damages what passes through it.
+
+use std::io::{BufReader, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::Gate;
+use crate::wire::{Request, Response};
+
+/// Any free port of loopback.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How a script answers a request.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A complete answer; the connection stays open.
+    Answer(Response),
+    /// These bytes, then the connection is closed.
+    Raw(Vec<u8>),
+    /// These bytes, then the connection is reset.
+    Reset(Vec<u8>),
+    /// These bytes, then blocks of 64 KiB until the client closes the connection.
+    Endless(Vec<u8>),
+}
+
+impl Reply {
+    /// A complete answer with this body.
+    #[must_use]
+    pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
+        Self::Answer(Response::new(status, body))
+    }
+
+    /// A complete answer with this JSON body.
+    #[must_use]
+    pub fn json(status: u16, body: &str) -> Self {
+        Self::Answer(Response::json(status, body))
+    }
+
+    /// The answer of a tracker that created the issue `id`.
+    #[must_use]
+    pub fn created(id: u32) -> Self {
+        Self::json(201, &format!(r#"{{"issue":{{"id":{id}}}}}"#))
+    }
+
+    /// No answer: the connection is reset.
+    #[must_use]
+    pub fn reset() -> Self {
+        Self::Reset(Vec::new())
+    }
+}
+
+/// A request that a script answers.
+pub struct Exchange<'a> {
+    /// The request.
+    pub request: &'a Request,
+    inner: &'a Inner,
+}
+
+impl Exchange<'_> {
+    /// Forwards the request to the upstream server and returns the bytes of its answer.
+    ///
+    /// # Panics
+    /// If this server is not a proxy, or the upstream server does not answer.
+    #[must_use]
+    pub fn forward(&self) -> Vec<u8> {
+        let upstream = self.inner.upstream.as_deref().expect("this server is not a proxy");
+        let answer = self.request.forward(upstream).expect("the upstream server answers");
+        self.inner.lock().forwarded += 1;
+        answer
+    }
+
+    /// Forwards the request and returns the answer; the connection is closed afterwards.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    #[must_use]
+    pub fn pass(&self) -> Reply {
+        Reply::Raw(self.forward())
+    }
+
+    /// Forwards the request and returns the answer; the connection stays open.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    #[must_use]
+    pub fn pass_and_keep_open(&self) -> Reply {
+        Reply::Answer(Response::read(&self.forward()).expect("the upstream server speaks HTTP"))
+    }
+}
+
+/// A script of a proxy that loses each POST: the upstream server never receives it, and the
+/// client's connection is reset. All other requests pass.
+#[must_use]
+pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
+    if exchange.request.is_post() { Reply::reset() } else { exchange.pass() }
+}
+
+type Script = Arc<dyn Fn(&Exchange<'_>) -> Reply + Send + Sync>;
+
+/// The scripted server. It ends when it is dropped; then its port refuses connections.
+pub struct ScriptedServer {
+    address: SocketAddr,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    upstream: Option<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    script: Script,
+    requests: Vec<Request>,
+    forwarded: usize,
+    connections: usize,
+    truncated: usize,
+    closed: bool,
+}
+
+impl ScriptedServer {
+    /// A server that answers each request by `script`.
+    #[must_use]
+    pub fn start(script: impl Fn(&Exchange<'_>) -> Reply + Send + Sync + 'static) -> Self {
+        Self::serve(ANY_PORT, None, Arc::new(script))
+    }
+
+    /// The same at this address.
+    #[must_use]
+    pub fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Exchange<'_>) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(address, None, Arc::new(script))
+    }
+
+    /// A proxy to the server at `upstream` (`host:port`). It forwards every request until a test
+    /// sets another script.
+    #[must_use]
+    pub fn proxy_to(upstream: &str) -> Self {
+        let pass = |exchange: &Exchange<'_>| exchange.pass();
+        Self::serve(ANY_PORT, Some(upstream.to_owned()), Arc::new(pass))
+    }
+
+    fn serve(address: SocketAddr, upstream: Option<String>, script: Script) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
+        let address = listener.local_addr().expect("the listener has an address");
+        let state = State {
+            script,
+            requests: Vec::new(),
+            forwarded: 0,
+            connections: 0,
+            truncated: 0,
+            closed: false,
+        };
+        let inner = Arc::new(Inner { upstream, state: Mutex::new(state) });
+        let shared = Arc::clone(&inner);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if shared.lock().closed {
+                    return;
+                }
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || drop(serve_connection(&shared, stream)));
+            }
+        });
+        Self { address, inner }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Host and port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on, answers each request by `script`.
+    pub fn set_script(&self, script: impl Fn(&Exchange<'_>) -> Reply + Send + Sync + 'static) {
+        self.inner.lock().script = Arc::new(script);
+    }
+
+    /// From now on, forwards every request.
+    pub fn forward_all(&self) {
+        self.set_script(|exchange| exchange.pass());
+    }
+
+    /// From now on, holds each request that `which` selects at the returned gate, before the
+    /// script answers it.
+    #[must_use]
+    pub fn hold_requests(&self, which: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Gate {
+        let (gate, script) = (Gate::default(), Arc::clone(&self.inner.lock().script));
+        let held = gate.clone();
+        self.set_script(move |exchange| {
+            if which(exchange.request) {
+                held.hold();
+            }
+            script(exchange)
+        });
+        gate
+    }
+
+    /// From now on, holds each answer to a request that `which` selects at the returned gate,
+    /// after the script produced it. With a proxy, the upstream server has executed the request by
+    /// then.
+    #[must_use]
+    pub fn hold_answers(&self, which: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Gate {
+        let (gate, script) = (Gate::default(), Arc::clone(&self.inner.lock().script));
+        let held = gate.clone();
+        self.set_script(move |exchange| {
+            let reply = script(exchange);
+            if which(exchange.request) {
+                held.hold();
+            }
+            reply
+        });
+        gate
+    }
+
+    /// All requests so far.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.inner.lock().requests.clone()
+    }
+
+    /// The last request.
+    ///
+    /// # Panics
+    /// If there was none.
+    #[must_use]
+    #[track_caller]
+    pub fn last_request(&self) -> Request {
+        self.inner.lock().requests.last().cloned().expect("the server received a request")
+    }
+
+    /// How many POSTs came so far.
+    #[must_use]
+    pub fn posts(&self) -> usize {
+        self.inner.lock().requests.iter().filter(|request| request.is_post()).count()
+    }
+
+    /// How many requests were forwarded and answered by the upstream server.
+    #[must_use]
+    pub fn forwarded(&self) -> usize {
+        self.inner.lock().forwarded
+    }
+
+    /// How many connections carried a request.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.lock().connections
+    }
+
+    /// How many requests ended before they were complete.
+    #[must_use]
+    pub fn truncated_requests(&self) -> usize {
+        self.inner.lock().truncated
+    }
+}
+
+impl Drop for ScriptedServer {
+    fn drop(&mut self) {
+        self.inner.lock().closed = true;
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serve_connection(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut out = stream.try_clone()?;
+    let mut from = BufReader::new(stream);
+    let mut first = true;
+    loop {
+        let request = match Request::read(&mut from) {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                inner.lock().truncated += usize::from(is_truncated(&error));
+                return Err(error);
+            }
+        };
+        let script = {
+            let mut state = inner.lock();
+            state.connections += usize::from(std::mem::take(&mut first));
+            state.requests.push(request.clone());
+            Arc::clone(&state.script)
+        };
+        match script(&Exchange { request: &request, inner }) {
+            Reply::Answer(response) => {
+                out.write_all(&response.bytes())?;
+                if request.header("connection").is_some_and(|value| value == "close") {
+                    return out.shutdown(Shutdown::Both);
+                }
+            }
+            Reply::Raw(bytes) => {
+                out.write_all(&bytes)?;
+                return out.shutdown(Shutdown::Both);
+            }
+            Reply::Reset(bytes) => {
+                out.write_all(&bytes)?;
+                socket2::SockRef::from(&out).set_linger(Some(Duration::ZERO))?;
+                return Ok(());
+            }
+            Reply::Endless(bytes) => {
+                out.write_all(&bytes)?;
+                loop {
+                    out.write_all(&[b'x'; 65_536])?;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the client closed the connection in the middle of a request.
+fn is_truncated(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
+}
+
+/// An address at which no server listens.
+#[must_use]
+pub fn unreachable_url() -> String {
+    let listener = TcpListener::bind(ANY_PORT).expect("a free port");
+    format!("http://{}", listener.local_addr().expect("the listener has an address"))
+}

@@ -1,0 +1,104 @@
+//! How a test starts a server: configuration, environment, connectors.
+
+use serde_json::Value;
+
+use crate::process::Process;
+use crate::{Connection, Guest, TestHost};
+
+/// A builder of a [`TestHost`].
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    pub(crate) config: String,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) run_under: Vec<String>,
+    pub(crate) without_admin_token: bool,
+    plugins: Vec<(String, Guest)>,
+}
+
+impl Setup {
+    /// A server with the default configuration.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds these lines to `jackfield.toml`.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config += toml;
+        self.config += "\n";
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the server by this command line, which must end in executing it (`strace -D …`).
+    #[must_use]
+    pub fn run_under(mut self, command: &[&str]) -> Self {
+        self.run_under = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Gives the server no admin token, so that it creates one itself.
+    #[must_use]
+    pub fn without_admin_token(mut self) -> Self {
+        self.without_admin_token = true;
+        self
+    }
+
+    /// Puts a connector into the plugins folder. It is `ready` when [`Self::start`] returns.
+    #[must_use]
+    pub fn plugin(mut self, name: &str, guest: &Guest) -> Self {
+        self.plugins.push((name.to_owned(), guest.clone()));
+        self
+    }
+
+    /// Puts test guests into the plugins folder, each under its own name.
+    #[must_use]
+    pub fn guests<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        names.into_iter().fold(self, |setup, name| setup.plugin(name, &Guest::named(name)))
+    }
+
+    /// Starts the server and waits until it and its connectors are ready.
+    ///
+    /// # Panics
+    /// If it does not start; the message is its output.
+    #[track_caller]
+    #[must_use]
+    pub fn start(self) -> TestHost {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in ["data", "plugins"] {
+            std::fs::create_dir(folder.path().join(name)).expect("the folder is created");
+        }
+        std::fs::write(folder.path().join("jackfield.toml"), &self.config)
+            .expect("the configuration is written");
+        for (name, guest) in &self.plugins {
+            let path = folder.path().join("plugins").join(format!("{name}.wasm"));
+            std::fs::write(path, &guest.bytes).expect("the connector is written");
+        }
+        let process = Process::start(&self, folder.path());
+        let plugins = self.plugins.clone();
+        let host = TestHost::new(self, folder, process);
+        for (name, guest) in &plugins {
+            host.await_connector(name, "ready", Some(&guest.sha256()));
+        }
+        host
+    }
+
+    /// Starts a server with one test guest and a connection `qa` to it, without secrets.
+    ///
+    /// # Panics
+    /// As [`Self::start`] and [`TestHost::connect`].
+    #[track_caller]
+    #[must_use]
+    pub fn start_with(self, guest: &str, settings: Value) -> (TestHost, Connection) {
+        let host = self.guests([guest]).start();
+        let connection = host.connect("qa", guest, settings, serde_json::json!({}));
+        (host, connection)
+    }
+}

@@ -1,0 +1,94 @@
+//! Faults at a chosen system call: strace attaches to every thread of a running server, and kills
+//! the process or fails the call at its entry. The server is the unchanged binary.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The system call at which a server is killed.
+#[derive(Debug, Clone)]
+pub struct KillPoint {
+    calls: &'static str,
+    path: Option<PathBuf>,
+    nth: u32,
+}
+
+impl KillPoint {
+    /// The next write to this file.
+    #[must_use]
+    pub fn write_to(path: PathBuf) -> Self {
+        Self { calls: "pwrite64,pwritev,write", path: Some(path), nth: 1 }
+    }
+
+    /// The next outgoing connection.
+    #[must_use]
+    pub fn connect() -> Self {
+        Self { calls: "connect", path: None, nth: 1 }
+    }
+
+    /// The `nth` send of a thread to a socket from now on.
+    #[must_use]
+    pub fn send(nth: u32) -> Self {
+        Self { calls: "sendto,sendmsg,writev", path: None, nth }
+    }
+}
+
+/// An attached strace. It ends with the server, or detaches when this is dropped.
+#[derive(Debug)]
+pub struct Strace(Child);
+
+impl Strace {
+    /// Kills the process at the entry of this call, before the kernel executes any of it.
+    ///
+    /// # Panics
+    /// If strace is missing or may not attach (another user, Yama's `ptrace_scope`).
+    #[must_use]
+    #[track_caller]
+    pub fn kill_at(process: u32, point: &KillPoint) -> Self {
+        let fault = format!("signal=SIGKILL:when={}", point.nth);
+        Self::inject(process, point.calls, &fault, point.path.as_slice())
+    }
+
+    /// Fails each write to these files with EROFS, as a file system that turned read-only does.
+    ///
+    /// # Panics
+    /// As [`Self::kill_at`].
+    #[must_use]
+    #[track_caller]
+    pub fn make_read_only(process: u32, files: &[PathBuf]) -> Self {
+        let writes = "pwrite64,pwritev,write,ftruncate,fallocate,fsync,fdatasync";
+        Self::inject(process, writes, "error=EROFS", files)
+    }
+
+    /// Returns once every thread is traced.
+    #[track_caller]
+    fn inject(process: u32, calls: &str, fault: &str, files: &[PathBuf]) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-o", "/dev/null", "-p", &process.to_string()]);
+        command.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fault}")]);
+        for file in files {
+            command.arg("-P").arg(file);
+        }
+        let spawned = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut strace = spawned.expect("strace starts (apt-get install strace)");
+        let mut lines = BufReader::new(strace.stderr.take().expect("a pipe")).lines();
+        let mut printed = String::new();
+        let attached = lines.by_ref().map_while(Result::ok).any(|line| {
+            printed += &line;
+            line.contains("attached")
+        });
+        assert!(attached, "strace cannot attach to the server: {printed}");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self(strace)
+    }
+}
+
+impl Drop for Strace {
+    /// SIGTERM makes strace detach; the server continues.
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}

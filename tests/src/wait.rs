@@ -1,0 +1,19 @@
+//! The only polling loop of the tests, for conditions that no event announces.
+
+use std::time::{Duration, Instant};
+
+/// Calls `check` every 20 ms until it returns a value.
+///
+/// # Panics
+/// After `seconds` without a value; the message names `what`.
+#[track_caller]
+pub fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        if let Some(found) = check() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "timeout: waited {seconds} s for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,42 @@
+//! Parts of the WebAssembly binary format, for files that no Rust compiler emits.
+
+/// Appends a section with this id to a module or a component.
+///
+/// # Panics
+/// If the payload is 4 GiB or larger.
+pub fn push_section(file: &mut Vec<u8>, id: u8, payload: &[u8]) {
+    file.push(id);
+    file.extend(leb128(u32::try_from(payload.len()).expect("a section below 4 GiB")));
+    file.extend(payload);
+}
+
+/// An unsigned integer in LEB128 encoding.
+#[must_use]
+pub fn leb128(mut value: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push((value & 0x7f) as u8);
+    bytes
+}
+
+/// How many core modules a component itself defines: its top-level sections with the id 1.
+pub(crate) fn core_modules(component: &[u8]) -> u32 {
+    let (mut at, mut count) = (8, 0);
+    while at < component.len() {
+        count += u32::from(component[at] == 1);
+        let (mut size, mut shift) = (0usize, 0);
+        loop {
+            at += 1;
+            size |= usize::from(component[at] & 0x7f) << shift;
+            shift += 7;
+            if component[at] < 0x80 {
+                break;
+            }
+        }
+        at += 1 + size;
+    }
+    count
+}

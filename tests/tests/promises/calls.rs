@@ -1,0 +1,102 @@
+//! The test guest `calls`, which sends the one request that its settings describe, through either
+//! of the two HTTP interfaces of a connector. Used by the tests of egress and secrets; it has no
+//! test of its own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use jackfield_tests::{
+    Answer, Connection, Exchange, Reply, ScriptedServer, Setup, TestHost, failed_test, merge,
+};
+use serde_json::{Value, json};
+
+/// The two interfaces by which a connector sends requests.
+pub(crate) const INTERFACES: [&str; 2] = ["http", "wasi:http"];
+
+/// Creates a connection whose origin is `server`, under a new name. Without another `target`, the
+/// request goes to the path `/x` of the origin.
+#[track_caller]
+pub(crate) fn connect(
+    host: &TestHost,
+    server: &ScriptedServer,
+    settings: Value,
+    secrets: Value,
+) -> Connection {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("calls-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let origin = json!({"url": server.url(), "target": format!("{}/x", server.url())});
+    host.connect(&name, "calls", merge(origin, settings), secrets)
+}
+
+/// What the guest received.
+pub(crate) struct Received {
+    /// The status of the answer, or the kind of error.
+    pub(crate) key: String,
+    /// The headers and the body of the answer, or the reason of the error.
+    pub(crate) text: String,
+    /// The event.
+    pub(crate) event: Value,
+}
+
+impl Received {
+    /// What the answer to a Create Defect says that the guest received.
+    #[track_caller]
+    pub(crate) fn from_answer(host: &TestHost, answer: &Answer) -> Self {
+        let event = host.event_of(answer);
+        let defect = answer.expect(200);
+        let text = |name: &str| defect[name].as_str().unwrap_or_default().to_owned();
+        Self { key: text("id"), text: text("description"), event }
+    }
+
+    /// Whether the host refused to send the request.
+    pub(crate) fn is_refused(&self) -> bool {
+        ["denied", "invalid"].contains(&self.key.as_str())
+    }
+
+    /// Whether the request was answered, with any status.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.key.parse::<u16>().is_ok()
+    }
+}
+
+/// Sends the request of a connection.
+#[track_caller]
+pub(crate) fn call(host: &TestHost, connection: &Connection) -> Received {
+    Received::from_answer(host, &host.create(connection, &failed_test()))
+}
+
+/// A server with the guest `calls`, an origin that its connections grant, and one that they do
+/// not.
+pub(crate) struct TwoOrigins {
+    pub(crate) host: TestHost,
+    pub(crate) granted: ScriptedServer,
+    pub(crate) other: ScriptedServer,
+}
+
+impl TwoOrigins {
+    pub(crate) fn start(setup: Setup) -> Self {
+        let reached = |_: &Exchange<'_>| Reply::new(200, "reached");
+        Self {
+            host: setup.guests(["calls"]).start(),
+            granted: ScriptedServer::start(reached),
+            other: ScriptedServer::start(reached),
+        }
+    }
+
+    /// A new connection with these settings.
+    #[track_caller]
+    pub(crate) fn connect(&self, settings: Value) -> Connection {
+        connect(&self.host, &self.granted, settings, json!({}))
+    }
+
+    /// Sends the request of a new connection with these settings.
+    #[track_caller]
+    pub(crate) fn call(&self, settings: Value) -> Received {
+        call(&self.host, &self.connect(settings))
+    }
+
+    /// The text with the ports of the two origins for `PORT` (granted) and `OTHER`.
+    pub(crate) fn target(&self, text: &str) -> String {
+        let port = |server: &ScriptedServer| server.address().port().to_string();
+        text.replace("PORT", &port(&self.granted)).replace("OTHER", &port(&self.other))
+    }
+}

@@ -1,0 +1,58 @@
+//! Connectors are compiled in a child process with limits on time and memory: a file that exceeds
+//! one is `broken`, the host keeps serving, and no child process remains.
+
+use jackfield_tests::wasm::{leb128, push_section};
+use jackfield_tests::{Guest, Setup};
+
+use crate::good_neighbour::{Good, assert_harmless, with_good};
+
+#[test]
+fn a_file_that_compiles_too_long_is_broken() {
+    exceeds("compile_ms = 300", "compile_ms");
+}
+
+/// The limit is above what a usual connector takes, and below what the bomb takes.
+#[test]
+fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
+    let limit = "compile_memory_bytes = 200_000_000";
+    exceeds(limit, "compile_memory_bytes");
+    let config = format!("[connectors.usual.limits]\n{limit}");
+    for number in 2..6 {
+        let usual = Guest::named("instant").with_build(number);
+        let _ready = Setup::new().config(&config).plugin("usual", &usual).start();
+    }
+}
+
+fn exceeds(limit: &str, name: &str) {
+    let limits = format!("[connectors.bomb.limits]\n{limit}");
+    let host = with_good(Setup::new().config(&limits)).start();
+    let good = Good::connect(&host);
+    let bomb = Guest::named("instant").with_module(&giant_functions(), 0);
+    assert_harmless(&host, &good, name, || {
+        host.install("bomb", &bomb);
+        let connector = host.await_connector("bomb", "broken", None);
+        assert!(connector["error"].as_str().is_some_and(|why| why.contains(name)), "{connector}");
+    });
+    assert_eq!(host.children(), 0);
+}
+
+/// A core module of four functions, each with a hundred locals and a million additions: 7 MB per
+/// function, near the largest body that a valid module may have. Compiling them takes seconds and
+/// 380 to 400 MB.
+fn giant_functions() -> Vec<u8> {
+    let mut body = vec![1, 100, 0x7f];
+    for n in 0..1_000_000_u32 {
+        let local = |n: u32| (n % 100) as u8;
+        let sum = [0x20, local(n * 7), 0x20, local(n * 13 + 1), 0x6a, 0x21, local(n * 31 + 2)];
+        body.extend(sum);
+    }
+    body.push(0x0b);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    push_section(&mut module, 1, &[1, 0x60, 0, 0]);
+    push_section(&mut module, 3, &[4, 0, 0, 0, 0]);
+    let length = u32::try_from(body.len()).expect("a body below 4 GiB");
+    let function = [leb128(length), body].concat();
+    let code = [vec![4], function.repeat(4)].concat();
+    push_section(&mut module, 10, &code);
+    module
+}

@@ -1,0 +1,196 @@
+//! Crashes at each step of a Create Defect: the real binary is killed at the system call that
+//! begins the next step. After the restart a repeated click returns the defect, or 409 if a person
+//! must decide; the person's retry then creates it. Redmine never has two issues.
+
+use jackfield_tests::{
+    Guest, KillPoint, RedmineFixture, Request, Setup, TestHost, defect_states, failed_test,
+    lose_writes,
+};
+use serde_json::{Value, json};
+
+/// What the proxy holds until the server is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// Nothing: the kill point is set before the click.
+    Nothing,
+    /// Redmine's answer to the connector's read.
+    Read,
+    /// The complete write, before Redmine receives it.
+    Write,
+    /// Redmine's answer to the write.
+    Answer,
+}
+
+/// The result of the repeated click after the restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// The connector runs again and creates the defect.
+    Runs,
+    /// 409, until a person requests a retry.
+    NeedsPerson,
+    /// The issue exists; it is found by its marker, or its row is already `created`.
+    Finds,
+}
+
+struct Step {
+    name: &'static str,
+    held: Held,
+    /// Where the server is killed; `None`: from outside, while the write is held.
+    at: fn(&TestHost) -> Option<KillPoint>,
+    /// The state of the row after the kill.
+    row: Option<&'static str>,
+    repeat: Repeat,
+}
+
+const STEPS: [Step; 7] = [
+    Step {
+        name: "before `intent` is committed",
+        held: Held::Nothing,
+        at: commit,
+        row: None,
+        repeat: Repeat::Runs,
+    },
+    Step {
+        name: "after `intent` is committed",
+        held: Held::Nothing,
+        at: |_| Some(KillPoint::connect()),
+        row: Some("intent"),
+        repeat: Repeat::Runs,
+    },
+    Step {
+        name: "connected, before `sent` is committed",
+        held: Held::Read,
+        at: commit,
+        row: Some("intent"),
+        repeat: Repeat::Runs,
+    },
+    Step {
+        name: "after `sent` is committed, before the first byte",
+        held: Held::Read,
+        at: |_| Some(KillPoint::send(1)),
+        row: Some("sent"),
+        repeat: Repeat::NeedsPerson,
+    },
+    Step {
+        name: "after the last byte",
+        held: Held::Write,
+        at: |_| None,
+        row: Some("sent"),
+        repeat: Repeat::NeedsPerson,
+    },
+    Step {
+        name: "answered, before `created` is committed",
+        held: Held::Answer,
+        at: commit,
+        row: Some("sent"),
+        repeat: Repeat::Finds,
+    },
+    Step {
+        name: "after `created` is committed, before the answer",
+        held: Held::Answer,
+        at: |_| Some(KillPoint::send(1)),
+        row: Some("created"),
+        repeat: Repeat::Finds,
+    },
+];
+
+/// The next write to the database's log.
+fn commit(host: &TestHost) -> Option<KillPoint> {
+    Some(KillPoint::write_to(host.data("jackfield.db-wal")))
+}
+
+fn fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
+    Setup::new()
+        .config("sweep_ms = 500\n[limits]\nrun_ms = 4000\ncreate_answer_ms = 4000")
+        .start_with_redmine(connector, guest, settings)
+}
+
+/// Clicks, and kills the server at the point. Returns the state of the row after the kill, and
+/// starts the server again.
+fn crash(
+    fixture: &mut RedmineFixture,
+    test: &Value,
+    held: Held,
+    at: Option<&KillPoint>,
+) -> Option<String> {
+    let RedmineFixture { host, proxy, connection, .. } = fixture;
+    let is_read = |request: &Request| !request.is_post();
+    let gate = match held {
+        Held::Nothing => None,
+        Held::Read => {
+            proxy.set_script(|exchange| exchange.pass_and_keep_open());
+            Some(proxy.hold_answers(is_read))
+        }
+        Held::Write => {
+            proxy.set_script(lose_writes);
+            Some(proxy.hold_requests(Request::is_post))
+        }
+        Held::Answer => Some(proxy.hold_answers(Request::is_post)),
+    };
+    if gate.is_none() {
+        host.kill_at(at.expect("a kill point"));
+    }
+    let click = host.create_in_background(connection, test);
+    if let Some(gate) = gate {
+        gate.await_held(1);
+        match at {
+            Some(point) => host.kill_at(point),
+            None => host.kill(),
+        }
+        gate.open();
+    }
+    if at.is_some() {
+        host.await_kill();
+    }
+    click.assert_unanswered();
+    let id = test["testExecutionId"].as_str().expect("a uuid");
+    let row = defect_states(&host.data_folder()).remove(id);
+    proxy.forward_all();
+    host.restart();
+    row
+}
+
+/// Repeats the click, and does what a person does when the answer is 409.
+fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
+    let issues = || fixture.project.issues_of(test).into_iter().map(|issue| issue.id);
+    let writes = fixture.proxy.posts();
+    let defect = match (repeat, fixture.create_until_final(test)) {
+        (Repeat::Runs | Repeat::Finds, answer) => answer.expect("the defect"),
+        (Repeat::NeedsPerson, Ok(defect)) => panic!("no issue exists: {defect}"),
+        (Repeat::NeedsPerson, Err(detail)) => {
+            assert_eq!(issues().count(), 0, "there is no issue to find");
+            fixture.host.retry_by_cli(&detail);
+            fixture.create_until_final(test).expect("the retry creates the defect")
+        }
+    };
+    let written = fixture.proxy.posts() - writes;
+    assert_eq!(written, usize::from(repeat != Repeat::Finds), "one write, or none");
+    assert_eq!(issues().collect::<Vec<_>>(), [defect["id"].as_str().expect("an id")]);
+    assert_eq!(fixture.create_until_final(test), Ok(defect), "each repeat has the same answer");
+}
+
+#[test]
+fn a_crash_at_any_step_makes_no_second_issue() {
+    let settings = json!({"priority": "High"}); // makes the connector read before it writes
+    let mut fixture = fixture("redmine", &Guest::example("redmine"), settings);
+    for Step { name, held, at, row, repeat } in STEPS {
+        let test = failed_test();
+        let at = at(&fixture.host);
+        let state = crash(&mut fixture, &test, held, at.as_ref());
+        println!("{name}: the row is {state:?}");
+        assert_eq!(state.as_deref(), row, "{name}");
+        assert_one_issue(&fixture, &test, repeat);
+    }
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_write_makes_no_second_issue() {
+    let mut fixture = fixture("large", &Guest::named("large"), json!({}));
+    let test = failed_test();
+    let before = fixture.proxy.posts();
+    let row = crash(&mut fixture, &test, Held::Read, Some(&KillPoint::send(2)));
+    assert_eq!(row.as_deref(), Some("sent"));
+    assert_eq!(fixture.proxy.posts(), before, "the write did not arrive completely");
+    assert_eq!(fixture.proxy.truncated_requests(), 1, "the write was begun");
+    assert_one_issue(&fixture, &test, Repeat::NeedsPerson);
+}

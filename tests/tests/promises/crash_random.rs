@@ -1,0 +1,151 @@
+//! Random crashes: the server is killed again and again under load, with repeated clicks. There is
+//! at most one issue per failed test, and each answer 200 stays the same forever.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use jackfield_tests::{
+    Answer, Gate, Guest, RedmineFixture, Reply, Request, ScriptedServer, Setup, defect_states,
+    failed_test, lose_writes, rounds, wait_for,
+};
+use serde_json::{Value, json};
+
+/// When the server is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    /// While the guest still reads.
+    BeforeWrite,
+    /// After the write left, before the tracker receives it.
+    WriteInFlight,
+    /// After the tracker created the issue, before its answer arrives.
+    AnswerInFlight,
+    /// At any moment.
+    Any,
+}
+
+const MOMENTS: [Moment; 4] =
+    [Moment::BeforeWrite, Moment::WriteInFlight, Moment::AnswerInFlight, Moment::Any];
+
+#[test]
+fn random_crashes_make_no_second_issue() {
+    let rounds = rounds();
+    let mut load = Load::start();
+    let mut tests = Vec::new();
+    let mut crashes: BTreeMap<(Moment, String), u32> = BTreeMap::new();
+    for (round, moment) in (0..rounds).zip(MOMENTS.into_iter().cycle()) {
+        let new: Vec<_> = (0..3).map(|_| failed_test()).collect();
+        for state in load.crash(moment, &new, round) {
+            *crashes.entry((moment, state)).or_default() += 1;
+        }
+        tests.extend(new);
+    }
+    println!("{rounds} crashes; rounds by moment and state of a row: {crashes:?}");
+    for (moment, state) in [
+        (Moment::BeforeWrite, "intent"),
+        (Moment::WriteInFlight, "sent"),
+        (Moment::AnswerInFlight, "sent"),
+    ] {
+        let count = crashes.get(&(moment, state.to_owned())).copied().unwrap_or_default();
+        assert!(count >= rounds / 10, "only {count} crashes at {moment:?} with a row in {state}");
+    }
+    for test in &tests {
+        load.finish(test);
+    }
+    assert_eq!(load.fixture.project.issues().len(), tests.len(), "one issue per failed test");
+    for test in &tests {
+        assert_eq!(load.fixture.project.issues_of(test).len(), 1, "{test}");
+    }
+}
+
+struct Load {
+    fixture: RedmineFixture,
+    /// The first answer to each failed test.
+    answers: HashMap<String, Value>,
+}
+
+impl Load {
+    fn start() -> Self {
+        let settings = json!({"priority": "High"}); // makes the connector read before it writes
+        let fixture = Setup::new()
+            .config(
+                "lease_ms = 1500\nsweep_ms = 300\n[limits]\nrun_ms = 2000\ncreate_answer_ms = 3000",
+            )
+            .start_with_redmine("redmine", &Guest::example("redmine"), settings);
+        Self { fixture, answers: HashMap::new() }
+    }
+
+    /// Clicks each test twice, kills the server and starts it again. Returns the states of the
+    /// tests' rows after the kill.
+    fn crash(&mut self, moment: Moment, tests: &[Value], round: u32) -> BTreeSet<String> {
+        let RedmineFixture { host, proxy, connection, .. } = &mut self.fixture;
+        let gate = hold(proxy, moment);
+        let clicks: Vec<_> = tests
+            .iter()
+            .chain(tests)
+            .map(|test| (test.clone(), host.create_in_background(connection, test)))
+            .collect();
+        match &gate {
+            Some(gate) => gate.await_held(1),
+            // There is no event to wait for: the moment is meant to be arbitrary.
+            None => std::thread::sleep(Duration::from_millis(u64::from(round * 37 % 200))),
+        }
+        host.kill();
+        if let Some(gate) = gate {
+            gate.open();
+        }
+        let answers: Vec<_> =
+            clicks.into_iter().map(|(test, click)| (test, click.finish())).collect();
+        let mut rows = defect_states(&host.data_folder());
+        host.restart();
+        for (test, answer) in answers {
+            answer.iter().for_each(|answer| self.check_same_answer(&test, answer));
+        }
+        let ids = tests.iter().filter_map(|test| test["testExecutionId"].as_str());
+        ids.filter_map(|id| rows.remove(id)).collect()
+    }
+
+    /// Repeats the click, and does what a person does at a 409, until the answer is the defect.
+    fn finish(&mut self, test: &Value) {
+        self.fixture.proxy.forward_all();
+        let answer = wait_for("the defect of the failed test", 90, || {
+            let answer = self.fixture.create(test);
+            match answer.status {
+                200 => Some(answer),
+                409 => {
+                    self.fixture.host.retry_by_cli(&answer.problem(409, "in-doubt"));
+                    None
+                }
+                503 | 504 => None,
+                _ => panic!("{answer:?}"),
+            }
+        });
+        self.check_same_answer(test, &answer);
+    }
+
+    fn check_same_answer(&mut self, test: &Value, answer: &Answer) {
+        if answer.status == 200 {
+            let first = self.answers.entry(test.to_string()).or_insert_with(|| answer.json());
+            assert_eq!(*first, answer.json(), "an answer 200 changed");
+        }
+    }
+}
+
+/// Sets the proxy's script so that requests are held at this moment.
+fn hold(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
+    proxy.forward_all();
+    match moment {
+        Moment::BeforeWrite => {
+            proxy.set_script(|exchange| match exchange.request.is_post() {
+                true => exchange.pass(),
+                false => Reply::reset(),
+            });
+            Some(proxy.hold_requests(|request| !request.is_post()))
+        }
+        Moment::WriteInFlight => {
+            proxy.set_script(lose_writes);
+            Some(proxy.hold_requests(Request::is_post))
+        }
+        Moment::AnswerInFlight => Some(proxy.hold_answers(Request::is_post)),
+        Moment::Any => None,
+    }
+}

@@ -1,0 +1,135 @@
+//! A data folder that is damaged, lacks its key or comes from a later version: the server refuses
+//! to start with one line that says what to do, and changes no file.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use jackfield_tests::{Setup, TestHost, failed_test, with_database};
+use serde_json::json;
+
+/// A stopped server with twenty defects, all in one file.
+fn stopped() -> TestHost {
+    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    for _ in 0..20 {
+        host.create(&connection, &failed_test()).assert_status(200);
+    }
+    assert!(host.stop().success());
+    // Moves everything into jackfield.db, so that damage to it is damage to the defects.
+    with_database(&host.data_folder(), async |database| {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(database).await
+    });
+    host
+}
+
+#[test]
+fn a_clean_stop_leaves_the_whole_database_in_one_file() {
+    let (mut host, connection) = Setup::new().start_with("instant", json!({}));
+    host.create(&connection, &failed_test()).assert_status(200);
+    assert!(host.stop().success());
+    let log = fs::metadata(host.data("jackfield.db-wal")).map_or(0, |file| file.len());
+    assert_eq!(log, 0, "a copy of jackfield.db alone would lose the content of its log");
+}
+
+/// The files of the data folder, without compiled code.
+fn files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(host.data_folder()).expect("the data folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+    paths
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read(&path).expect("a readable file"))
+        })
+        .collect()
+}
+
+/// The server does not start, prints one line with these words, and changes no file.
+#[track_caller]
+fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
+    let before = files(host);
+    let line = host.refuses_to_start();
+    for word in words {
+        assert!(line.contains(word), "no {word:?} in: {line}");
+    }
+    let after = files(host);
+    // SQLite may leave an empty log beside a file that it cannot read completely.
+    let new = after.keys().filter(|name| !before.contains_key(*name));
+    let new: Vec<_> =
+        new.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
+    assert!(new.is_empty(), "new files: {new:?}");
+    for (name, bytes) in before {
+        assert!(after.get(&name) == Some(&bytes), "{name} was changed");
+    }
+}
+
+fn overwrite(path: &Path, from: usize, bytes: usize) {
+    let mut content = fs::read(path).expect("a readable file");
+    assert!(content.len() > from + bytes, "the file is longer than the damaged part");
+    content[from..from + bytes].fill(0xa5);
+    fs::write(path, content).expect("the file is written");
+}
+
+#[test]
+fn a_database_whose_first_pages_are_overwritten_is_refused() {
+    let mut host = stopped();
+    overwrite(&host.data("jackfield.db"), 0, 8_192);
+    assert_refuses_to_start(&mut host, &["jackfield.db", "damaged", "backup"]);
+}
+
+/// The damaged page holds the defects. SQLite opens such a file.
+#[test]
+fn a_database_with_a_damaged_page_in_the_middle_is_refused() {
+    let mut host = stopped();
+    let root = "SELECT rootpage FROM sqlite_master WHERE name = 'defects'";
+    let page: i64 = with_database(&host.data_folder(), async |database| {
+        sqlx::query_scalar(root).fetch_one(database).await
+    });
+    let from = usize::try_from(page - 1).expect("a page") * 4_096;
+    overwrite(&host.data("jackfield.db"), from, 4_096);
+    assert_refuses_to_start(&mut host, &["jackfield.db", "damaged", "backup"]);
+}
+
+#[test]
+fn a_truncated_database_is_refused() {
+    let mut host = stopped();
+    let file = File::options().write(true).open(host.data("jackfield.db")).expect("the database");
+    let half = file.metadata().expect("its size").len() / 2;
+    file.set_len(half).expect("the file is truncated");
+    assert_refuses_to_start(&mut host, &["jackfield.db", "damaged", "backup"]);
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    let mut host = stopped();
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum,
+        execution_time) VALUES (9999, 'later', 1, x'00', 0)";
+    with_database(&host.data_folder(), async |database| sqlx::query(later).execute(database).await);
+    assert_refuses_to_start(&mut host, &["jackfield.db", "9999", "backup"]);
+}
+
+#[test]
+fn a_database_without_its_key_is_refused_and_no_new_key_is_created() {
+    let mut host = stopped();
+    fs::remove_file(host.data("secret-key")).expect("the key is removed");
+    assert_refuses_to_start(&mut host, &["secret-key", "missing"]);
+    assert!(!host.data("secret-key").exists(), "a new key cannot open the secrets");
+}
+
+#[test]
+fn a_database_with_another_key_is_refused() {
+    let mut host = stopped();
+    fs::write(host.data("secret-key"), "17".repeat(32)).expect("the key is replaced");
+    assert_refuses_to_start(&mut host, &["jackfield.db", "key"]);
+}
+
+#[test]
+fn a_refused_database_serves_again_with_its_key() {
+    let mut host = stopped();
+    let (key, moved) = (host.data("secret-key"), host.folder().join("moved-key"));
+    fs::rename(&key, &moved).expect("the key is moved away");
+    assert_refuses_to_start(&mut host, &["secret-key"]);
+    fs::rename(&moved, &key).expect("the key is moved back");
+    host.restart();
+    let defects = host.admin().get("/defects").expect(200);
+    assert_eq!(defects["defects"].as_array().map(Vec::len), Some(20), "{defects}");
+}

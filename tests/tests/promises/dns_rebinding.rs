@@ -1,0 +1,61 @@
+//! A name whose addresses change: every address is checked each time the name is resolved, so a
+//! granted name never leads to a forbidden address.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use jackfield_tests::{
+    Exchange, NameServer, Reply, ScriptedServer, Setup, failed_test, run_in_own_network,
+};
+use serde_json::{Value, json};
+
+use crate::calls::INTERFACES;
+
+/// Addresses of the test's own network, all on loopback. This one stands for any public address.
+const PUBLIC: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
+const FORBIDDEN: [Ipv4Addr; 4] = [
+    Ipv4Addr::LOCALHOST,
+    Ipv4Addr::new(10, 5, 5, 5),
+    Ipv4Addr::new(169, 254, 169, 254),
+    Ipv4Addr::new(192, 168, 5, 5),
+];
+
+/// Closes the connection after the answer, so the next request connects again and resolves the
+/// name.
+fn answer_and_close(_: &Exchange<'_>) -> Reply {
+    Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nreached".to_vec())
+}
+
+#[test]
+fn a_name_that_changes_its_address_reaches_only_allowed_addresses() {
+    let name = "dns_rebinding::a_name_that_changes_its_address_reaches_only_allowed_addresses";
+    if !run_in_own_network(name, &[&[PUBLIC], &FORBIDDEN[1..]].concat()) {
+        return;
+    }
+    let names = NameServer::start();
+    let host = Setup::new().guests(["calls"]).start();
+    let granted = ScriptedServer::start_at(SocketAddr::from((PUBLIC, 0)), answer_and_close);
+    let port = granted.address().port();
+    let forbidden = FORBIDDEN.map(|address| {
+        ScriptedServer::start_at(SocketAddr::from((address, port)), answer_and_close)
+    });
+    for via in INTERFACES {
+        let url = format!("http://tracker.test:{port}");
+        let settings = json!({"url": url, "target": format!("{url}/x"), "via": via});
+        let connection = host.connect(via, "calls", settings, json!({}));
+        let call = |addresses: &[Ipv4Addr]| -> Value {
+            names.set_addresses(addresses);
+            host.create(&connection, &failed_test()).expect(200)
+        };
+        for address in FORBIDDEN {
+            assert_eq!(call(&[PUBLIC])["id"], "200", "{via}");
+            for addresses in [&[address][..], &[PUBLIC, address], &[address, PUBLIC]] {
+                let received = call(addresses);
+                assert_eq!(received["id"], "denied", "{via} {addresses:?}: {received}");
+            }
+        }
+    }
+    assert_eq!(granted.requests().len(), 2 * FORBIDDEN.len());
+    for server in forbidden {
+        assert_eq!(server.connections(), 0, "{}", server.address());
+    }
+}

@@ -1,0 +1,118 @@
+//! The limits on requests and answers, and on the host's CPU time for them, hold through both
+//! interfaces.
+
+use std::io::Write;
+
+use jackfield_tests::{Reply, Response, Setup, failed_test};
+use serde_json::json;
+
+use crate::calls::{INTERFACES, TwoOrigins};
+use crate::good_neighbour::{Good, assert_harmless, with_good};
+
+#[test]
+fn an_endless_answer_and_a_decompression_bomb_hit_the_limit() {
+    let origins = TwoOrigins::start(with_good(Setup::new()));
+    let bomb = gzip_of_zeros(512 << 20);
+    assert!(bomb.len() < 1 << 20);
+    let good = Good::connect(&origins.host);
+    let attack = || endless_answers(&origins, &bomb);
+    for _ in 0..3 {
+        attack(); // each thread's first large bodies map memory that stays mapped
+    }
+    assert_harmless(&origins.host, &good, "endless answers and bombs", attack);
+}
+
+fn endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
+    let endless = |head: &'static str| {
+        origins.granted.set_script(|_| Reply::Endless(head.as_bytes().to_vec()));
+    };
+    for via in INTERFACES {
+        endless("HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n");
+        assert_answer_limited(origins, via, "an endless answer");
+        endless("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
+        assert_answer_limited(origins, via, "an answer without a length");
+        endless("HTTP/1.1 200 OK\r\nx-long: ");
+        let received = origins.call(json!({"via": via}));
+        assert!(!received.is_answered(), "{via}, an endless header: {}", received.key);
+        let packed = Response::new(200, bomb).with_header("content-encoding", "gzip");
+        origins.granted.set_script(move |_| Reply::Answer(packed.clone()));
+        assert_answer_limited(origins, via, "a bomb");
+    }
+}
+
+fn assert_answer_limited(origins: &TwoOrigins, via: &str, what: &str) {
+    let connection = origins.connect(json!({"via": via}));
+    let answer = origins.host.create(&connection, &failed_test());
+    let calls = origins.host.run_of(&answer)["calls"].clone();
+    let why = calls[0]["error"].as_str().unwrap_or_default();
+    assert!(why.contains("limits.response_body_bytes"), "{via}, {what}: {calls}");
+}
+
+fn gzip_of_zeros(length: usize) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let block = vec![0; 1 << 20];
+    for _ in 0..length / block.len() {
+        packer.write_all(&block).expect("in memory");
+    }
+    packer.finish().expect("in memory")
+}
+
+/// The limits are small here, so that a request of usual size exceeds each.
+#[test]
+fn the_limits_of_a_request_hold_through_both_interfaces() {
+    let limits = "[limits]\nrequest_body_bytes = 1000\noutbound_calls = 1";
+    let origins = TwoOrigins::start(Setup::new().config(limits));
+    origins
+        .granted
+        .set_script(|_| Reply::Answer(Response::new(302, "").with_header("location", "/on")));
+    let many: String = (0..100).map(|n| format!("X-Flood-{n}=x\n")).collect();
+    let attacks = [
+        (json!({"method": "POST", "body": "x".repeat(1_001)}), "limits.request_body_bytes", 0),
+        (json!({"headers": many}), "header", 0),
+        (json!({}), "limits.outbound_calls", 1),
+    ];
+    for via in INTERFACES {
+        for (settings, limit, requests) in &attacks {
+            let mut settings = settings.clone();
+            settings["via"] = json!(via);
+            let before = origins.granted.requests().len();
+            let received = origins.call(settings);
+            let report = received.text.clone() + &received.event["runs"][0]["calls"].to_string();
+            assert!(!received.is_answered(), "{via} {limit}: {}", received.key);
+            assert!(report.contains(limit), "{via} {limit}: {report}");
+            assert_eq!(origins.granted.requests().len() - before, *requests, "{via} {limit}");
+        }
+    }
+}
+
+/// The host decompresses an empty stream twenty thousand times; the guest has nothing to do.
+#[test]
+fn host_work_for_a_request_is_charged_through_both_interfaces() {
+    let origins = TwoOrigins::start(Setup::new());
+    answer_with_empty_gzip_streams(&origins, 20_000);
+    for (via, method) in INTERFACES.iter().flat_map(|via| [(via, "GET"), (via, "POST")]) {
+        let received = origins.call(json!({"via": via, "method": method}));
+        assert_eq!(received.key, "200", "{via} {method}: {}", received.text);
+        let usage = &received.event["runs"][0]["usage"];
+        println!("{via} {method}: {usage}");
+        assert!(usage["cpu_ms"].as_u64() > Some(10), "{via} {method}: {usage}");
+    }
+}
+
+/// Too much host work ends a run in the same way as too much work of the guest.
+#[test]
+fn host_work_ends_at_the_cpu_limit_through_both_interfaces() {
+    let origins = TwoOrigins::start(Setup::new().config("[limits]\ncpu_ms = 100"));
+    answer_with_empty_gzip_streams(&origins, 400_000);
+    for via in INTERFACES {
+        let answer = origins.host.create(&origins.connect(json!({"via": via})), &failed_test());
+        let report = answer.body.clone() + &origins.host.event_of(&answer).to_string();
+        assert!(report.contains("limits.cpu_ms"), "{via}: {report}");
+    }
+}
+
+fn answer_with_empty_gzip_streams(origins: &TwoOrigins, count: usize) {
+    let body = gzip_of_zeros(0).repeat(count);
+    let packed = Response::new(200, body).with_header("content-encoding", "gzip");
+    origins.granted.set_script(move |_| Reply::Answer(packed.clone()));
+}

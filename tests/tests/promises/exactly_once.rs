@@ -1,0 +1,156 @@
+//! One failed test, one defect: with a hundred simultaneous clicks, and when the server is killed
+//! while a request is held on either side of the tracker. The issues are counted in Redmine.
+
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use jackfield_tests::{
+    Gate, Guest, RedmineFixture, Reply, Request, Response, ScriptedServer, Setup, failed_test,
+    lose_writes, wait_for,
+};
+use serde_json::{Value, json};
+
+fn fixture(settings: Value) -> RedmineFixture {
+    Setup::new()
+        .config("lease_ms = 3000\nsweep_ms = 500\n[limits]\nrun_ms = 5000")
+        .start_with_redmine("redmine", &Guest::example("redmine"), settings)
+}
+
+#[test]
+fn a_hundred_simultaneous_clicks_are_one_run_one_issue_and_equal_answers() {
+    let fixture = fixture(json!({}));
+    let mut missing = failed_test();
+    missing.as_object_mut().expect("an object").remove("variationId");
+    let (mut null, mut empty, mut upper) = (missing.clone(), missing.clone(), missing.clone());
+    null["variationId"] = Value::Null;
+    empty["variationId"] = json!("");
+    for id in ["testExecutionId", "testCaseId"] {
+        upper[id] = json!(upper[id].as_str().expect("a uuid").to_uppercase());
+    }
+    let spellings = [missing, null, empty, upper];
+    let start = Arc::new(Barrier::new(100));
+    let path = fixture.connection.create_path();
+    let clicks: Vec<_> = (0..100)
+        .map(|n| {
+            let (client, path) = (fixture.host.anonymous(), path.clone());
+            let (test, start) = (spellings[n % spellings.len()].clone(), Arc::clone(&start));
+            std::thread::spawn(move || {
+                start.wait();
+                client.json("POST", &path, &test).expect(200)
+            })
+        })
+        .collect();
+    let answers: Vec<_> =
+        clicks.into_iter().map(|click| click.join().expect("an answer")).collect();
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(answers[0]["id"], fixture.project.only_issue().id);
+    assert_eq!(fixture.proxy.posts(), 1, "one run");
+}
+
+/// Clicks, kills the server while the request is held at the gate, and starts the server again
+/// with a proxy that forwards everything.
+fn kill_while_held(fixture: &mut RedmineFixture, gate: &Gate, test: &Value) {
+    let click = fixture.host.create_in_background(&fixture.connection, test);
+    gate.await_held(1);
+    fixture.host.kill();
+    gate.open();
+    click.assert_unanswered();
+    fixture.proxy.forward_all();
+    fixture.host.restart();
+}
+
+/// The proxy has the complete write; Redmine never receives it.
+#[test]
+fn a_kill_before_the_tracker_has_the_write_leaves_the_defect_in_doubt() {
+    let mut fixture = fixture(json!({}));
+    fixture.proxy.set_script(lose_writes);
+    let gate = fixture.proxy.hold_requests(Request::is_post);
+    let test = failed_test();
+    kill_while_held(&mut fixture, &gate, &test);
+    let detail = fixture.create_until_final(&test).expect_err("the write may have arrived");
+    assert!(detail.contains("resolve"), "the detail names the command: {detail}");
+    assert_eq!(fixture.project.issues().len(), 0);
+    fixture.host.retry_by_api();
+    let defect = fixture.create_until_final(&test).expect("the retry creates the defect");
+    assert_eq!(defect["id"], fixture.project.only_issue().id);
+}
+
+/// Redmine has created the issue; the server never receives the answer.
+#[test]
+fn a_kill_before_the_answer_of_the_tracker_is_followed_by_an_adoption() {
+    let mut fixture = fixture(json!({}));
+    let gate = fixture.proxy.hold_answers(Request::is_post);
+    let test = failed_test();
+    kill_while_held(&mut fixture, &gate, &test);
+    let defect = fixture.create_until_final(&test).expect("the issue is found by its marker");
+    assert_eq!(defect["id"], fixture.project.only_issue().id);
+    assert_eq!(fixture.proxy.posts(), 1);
+}
+
+/// The guest still reads and has sent no write, so the repeated click runs the connector again.
+#[test]
+fn a_kill_before_the_write_is_followed_by_a_new_run() {
+    let mut fixture = fixture(json!({"priority": "High"})); // makes the connector read first
+    fixture.proxy.set_script(|_| Reply::reset());
+    let gate = fixture.proxy.hold_requests(|_| true);
+    let test = failed_test();
+    kill_while_held(&mut fixture, &gate, &test);
+    let defect = fixture.create_until_final(&test).expect("a new run creates the defect");
+    assert_eq!(defect["id"], fixture.project.only_issue().id);
+}
+
+#[test]
+fn a_guest_that_fails_after_its_write_succeeded_makes_no_second_issue() {
+    let host = Setup::new().guests(["after-write"]).start();
+    for then in ["trap", "spin", "reject"] {
+        let tracker = ScriptedServer::start(|exchange| {
+            if exchange.request.is_post() {
+                Reply::created(42)
+            } else {
+                Reply::json(200, r#"{"issues":[{"id":42}]}"#)
+            }
+        });
+        let settings = json!({"url": tracker.url(), "then": then});
+        let connection = host.connect(then, "after-write", settings, json!({}));
+        let test = failed_test();
+        let defect = wait_for(&format!("{then}: the issue to be adopted"), 30, || {
+            let answer = host.create(&connection, &test);
+            (answer.status == 200).then(|| answer.json())
+        });
+        assert_eq!(defect["id"], "42", "{then}");
+        assert_eq!(tracker.posts(), 1, "{then}: never a second create");
+    }
+}
+
+#[test]
+fn a_release_allows_exactly_one_more_issue() {
+    let fixture = fixture(json!({}));
+    let test = failed_test();
+    let first = fixture.create_until_final(&test).expect("created");
+    let listed = fixture.host.admin().get("/defects").expect(200);
+    let id = listed["defects"][0]["id"].as_str().expect("a defect").to_owned();
+    let path = format!("/defects/{id}/release");
+    let released = fixture.host.admin().json("POST", &path, &json!({}));
+    assert!(released.status < 300, "{released:?}");
+    let second = fixture.create_until_final(&test).expect("created again");
+    assert_ne!(first["id"], second["id"]);
+    assert_eq!(fixture.create_until_final(&test).expect("a repeat"), second);
+    assert_eq!(fixture.project.issues().len(), 2);
+}
+
+/// The tracker closes each connection after its answer, so an idle connection is stale.
+#[test]
+fn a_stale_connection_carries_no_write() {
+    let answer = Response::json(201, r#"{"issue":{"id":7}}"#).bytes();
+    let tracker = ScriptedServer::start(move |_| Reply::Raw(answer.clone()));
+    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    for _ in 0..5 {
+        host.create(&connection, &failed_test()).assert_status(200);
+    }
+    tracker.set_script(|_| Reply::created(8));
+    let before = tracker.connections();
+    host.create(&connection, &failed_test()).assert_status(200);
+    std::thread::sleep(Duration::from_millis(1_200)); // the test is about idling for over a second
+    host.create(&connection, &failed_test()).assert_status(200);
+    assert_eq!(tracker.connections() - before, 2, "a write after a second uses a new connection");
+}

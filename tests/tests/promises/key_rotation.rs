@@ -1,0 +1,168 @@
+//! The rotation of the key that encrypts the secrets: by file or by environment, complete or
+//! interrupted at any point, the server opens its secrets with the right key only.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use jackfield_tests::{Connection, Reply, ScriptedServer, Setup, TestHost, failed_test};
+use serde_json::json;
+
+const SECRET: &str = "s3cr3t-of-the-tracker";
+
+/// A server with a connection whose secret the tracker receives.
+struct Keyed {
+    host: TestHost,
+    tracker: ScriptedServer,
+    connection: Connection,
+}
+
+impl Keyed {
+    fn start(setup: Setup) -> Self {
+        let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
+        let host = setup.guests(["calls"]).start();
+        let secrets = json!({"key-header": SECRET});
+        let connection = crate::calls::connect(&host, &tracker, json!({}), secrets);
+        Self { host, tracker, connection }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.host.data(name)
+    }
+
+    fn key(&self) -> String {
+        fs::read_to_string(self.file("secret-key")).expect("a key")
+    }
+
+    /// Runs `jackfield secrets rotate` with these environment variables. Returns whether it
+    /// succeeded, and what it printed.
+    fn rotate(&self, variables: &[(&str, &str)]) -> (bool, String) {
+        let mut command = self.host.cli(&["secrets", "rotate", "--data", "data"]);
+        let output = command.envs(variables.iter().copied()).output().expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    /// Stops the server and rotates its key, which must succeed.
+    #[track_caller]
+    fn stop_and_rotate(&mut self, variables: &[(&str, &str)]) {
+        assert!(self.host.stop().success());
+        let (rotated, printed) = self.rotate(variables);
+        assert!(rotated && printed.contains('1'), "one secret is encrypted again: {printed}");
+        assert!(!printed.contains(SECRET), "{printed}");
+    }
+
+    /// Starts the server; then the tracker receives the secret.
+    #[track_caller]
+    fn assert_works(&mut self) {
+        self.host.restart();
+        self.host.create(&self.connection, &failed_test()).assert_status(200);
+        let request = self.tracker.last_request();
+        assert_eq!(request.header("x-api-key"), Some(format!("Token {SECRET}").as_str()));
+        assert!(!self.file("secret-key.next").exists(), "the rotation is not finished");
+    }
+
+    /// Starts the server, which must refuse its key.
+    #[track_caller]
+    fn assert_refuses_key(&mut self) {
+        let line = self.host.refuses_to_start();
+        assert!(line.contains("jackfield.db") && line.contains("key"), "{line}");
+    }
+}
+
+#[test]
+fn the_key_is_not_rotated_while_a_server_runs() {
+    let keyed = Keyed::start(Setup::new());
+    let before = keyed.key();
+    let (rotated, printed) = keyed.rotate(&[]);
+    assert!(!rotated && printed.contains("stop"), "{printed}");
+    assert_eq!(printed.trim_end().lines().count(), 1, "one line: {printed}");
+    assert_eq!(keyed.key(), before);
+    assert!(!keyed.file("secret-key.next").exists());
+}
+
+#[test]
+fn after_a_rotation_only_the_new_key_opens_the_secrets() {
+    let mut keyed = Keyed::start(Setup::new());
+    let old = keyed.key();
+    keyed.stop_and_rotate(&[]);
+    let new = keyed.key();
+    assert_ne!(new, old);
+    let mode = fs::metadata(keyed.file("secret-key")).expect("a key").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    keyed.assert_works();
+    assert!(keyed.host.stop().success());
+    fs::write(keyed.file("secret-key"), old).expect("the old key");
+    keyed.assert_refuses_key();
+    fs::write(keyed.file("secret-key"), new).expect("the new key");
+    keyed.assert_works();
+}
+
+/// The database is still encrypted with the old key.
+#[test]
+fn a_rotation_interrupted_before_the_database_is_undone() {
+    for next in ["17".repeat(32), "17".repeat(5), String::new()] {
+        let mut keyed = Keyed::start(Setup::new());
+        let old = keyed.key();
+        assert!(keyed.host.stop().success());
+        write_private(&keyed.file("secret-key.next"), &next);
+        keyed.assert_works();
+        assert_eq!(keyed.key(), old, "the old key is in use");
+        keyed.stop_and_rotate(&[]);
+        keyed.assert_works();
+    }
+}
+
+/// The database is encrypted with the new key, and the key file still has the old one.
+#[test]
+fn a_rotation_interrupted_after_the_database_is_finished() {
+    let mut keyed = Keyed::start(Setup::new());
+    let old = keyed.key();
+    keyed.stop_and_rotate(&[]);
+    let new = keyed.key();
+    fs::rename(keyed.file("secret-key"), keyed.file("secret-key.next"))
+        .expect("the key is moved back");
+    write_private(&keyed.file("secret-key"), &old);
+    keyed.assert_works();
+    assert_eq!(keyed.key(), new, "the new key is in use");
+}
+
+#[test]
+fn a_key_in_the_environment_is_rotated_to_another_in_the_environment() {
+    let (old, new) = ("17".repeat(32), "42".repeat(32));
+    let mut keyed = Keyed::start(Setup::new().env("JACKFIELD_SECRET_KEY", &old));
+    assert!(keyed.host.stop().success());
+    let (rotated, printed) = keyed.rotate(&[("JACKFIELD_SECRET_KEY", &old)]);
+    assert!(!rotated && printed.contains("JACKFIELD_NEW_SECRET_KEY"), "{printed}");
+    let (rotated, printed) = keyed.rotate(&[
+        ("JACKFIELD_SECRET_KEY", new.as_str()),
+        ("JACKFIELD_NEW_SECRET_KEY", old.as_str()),
+    ]);
+    assert!(!rotated && printed.contains("key"), "a wrong key rotates nothing: {printed}");
+    keyed.assert_works();
+    keyed.stop_and_rotate(&[
+        ("JACKFIELD_SECRET_KEY", old.as_str()),
+        ("JACKFIELD_NEW_SECRET_KEY", new.as_str()),
+    ]);
+    keyed.assert_refuses_key();
+    keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
+    keyed.assert_works();
+    assert!(!keyed.file("secret-key").exists(), "no key is on the disk");
+}
+
+#[test]
+fn a_rotation_moves_a_key_from_its_file_to_the_environment() {
+    let new = "42".repeat(32);
+    let mut keyed = Keyed::start(Setup::new());
+    keyed.stop_and_rotate(&[("JACKFIELD_NEW_SECRET_KEY", &new)]);
+    assert!(!keyed.file("secret-key").exists(), "the old key is gone");
+    keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
+    keyed.assert_works();
+}
+
+fn write_private(path: &Path, text: &str) {
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.expect("the file is opened").write_all(text.as_bytes()).expect("the file is written");
+}

@@ -1,0 +1,98 @@
+//! The main job on a real Redmine, by connectors in three languages: a failed test becomes one
+//! issue, a repeated click has the same answer, a lost answer is found again, and the counts are
+//! Redmine's.
+
+use jackfield_tests::{Client, Guest, RedmineConnection, Reply, Setup, TestHost, failed_test};
+use serde_json::{Value, json};
+
+const LANGUAGES: [&str; 3] = ["redmine", "javascript", "python"];
+
+/// One server for all three, because compiling the larger connectors takes most of the time.
+#[test]
+fn every_language_does_the_whole_job() {
+    let setup = LANGUAGES
+        .iter()
+        .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));
+    let host = setup.start();
+    for connector in LANGUAGES {
+        println!("--- {connector}");
+        let settings = json!({"priority": "High", "critical-priorities": "Urgent, Immediate",
+            "moderate-priorities": "High"});
+        let redmine = host.connect_to_redmine(connector, connector, settings);
+        one_failed_test_is_one_issue(&host, &redmine);
+        an_issue_whose_answer_was_lost_is_found(&host, &redmine);
+        the_counts_are_those_of_redmine(&host, &redmine);
+    }
+}
+
+fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
+    let mut test = failed_test();
+    test["variationId"] = json!("Zeile \"ä\" & <1>");
+    let answer = host.create(&redmine.connection, &test);
+    let defect = answer.expect(200);
+
+    let issue = redmine.project.only_issue();
+    assert_eq!(defect["id"], issue.id);
+    assert_eq!(defect["name"], issue.subject);
+    assert_eq!(defect["link"], format!("{}/issues/{}", redmine.proxy.url(), issue.id));
+    assert_eq!(defect["priority"], "High");
+    assert_eq!(issue.json["priority"]["name"], "High");
+    assert!(defect["linkLabel"].as_str().is_some_and(|label| label.contains(&issue.id)));
+    for member in ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"] {
+        let text = test[member].as_str().expect("a text");
+        assert!(issue.description.contains(text), "no {member}: {}", issue.description);
+    }
+
+    let before = redmine.proxy.requests().len();
+    assert_eq!(host.create(&redmine.connection, &test).expect(200), defect);
+    assert_eq!(redmine.proxy.requests().len(), before, "a repeat sends no request");
+    assert_eq!(redmine.project.issues().len(), 1);
+
+    let event = host.event_of(&answer);
+    assert_eq!(event["kind"], "create-defect");
+    assert_eq!(event["status"], 200);
+    let calls = event["runs"][0]["calls"].as_array().expect("the outbound calls").clone();
+    let write = calls.iter().find(|call| call["method"] == "POST").expect("the write");
+    assert_eq!((&write["path"], &write["status"]), (&json!("/issues.json"), &json!(201)));
+    assert_eq!(write["origin"], redmine.proxy.url());
+}
+
+fn an_issue_whose_answer_was_lost_is_found(host: &TestHost, redmine: &RedmineConnection) {
+    let before = redmine.project.issues().len();
+    redmine.proxy.set_script(|exchange| {
+        let answer = exchange.pass();
+        if exchange.request.is_post() { Reply::reset() } else { answer }
+    });
+    let test = failed_test();
+    let first = host.create(&redmine.connection, &test);
+    redmine.proxy.forward_all();
+    let defect = match first.status {
+        200 => first.json(),
+        _ => host.create(&redmine.connection, &test).expect(200),
+    };
+    let issues = redmine.project.issues();
+    assert_eq!(issues.len(), before + 1);
+    assert_eq!(defect["id"], issues[before].id);
+}
+
+fn the_counts_are_those_of_redmine(host: &TestHost, redmine: &RedmineConnection) {
+    let created = redmine.project.issues().len() as u64;
+    for priority in [5, 4, 1] {
+        redmine.project.add(priority);
+    }
+    redmine.project.close(redmine.project.add(5));
+    let counts = host.kpis(&redmine.connection, "any%20project").expect(200);
+    let expected = json!({"totalDefects": created + 4, "openDefects": created + 3,
+        "closedDefects": 1, "criticalDefects": 2, "moderateDefects": created});
+    for (name, count) in expected.as_object().expect("an object") {
+        assert_eq!(&counts[name], count, "{name} in {counts}");
+    }
+    assert_eq!(counts.get("status"), None::<&Value>, "its values are not public");
+    let link = counts["criticalDefectsLink"].as_str().expect("a link").to_owned();
+    let (base, path) = link.split_at(redmine.proxy.url().len());
+    assert_eq!(base, redmine.proxy.url());
+    let page = Client::new(base, &[]).get(path);
+    assert_eq!(page.status, 200);
+    let issues = page.body.matches("<tr id=\"issue-").count();
+    assert_eq!(issues, 2, "the page lists two open critical issues");
+}

@@ -1,0 +1,337 @@
+//! The layer rule of `host/src`: a room (a top-level file or folder) imports only rooms of lower
+//! layers, no two rooms import each other, and some foreign crates are allowed in one room only.
+//!
+//! Reads the tokens of every source file, without tests. Never compiles the host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
+/// The rooms, from the lowest layer to the highest. Rooms of one layer may import each other, but
+/// not in a circle.
+const LAYERS: [&[&str]; 11] = [
+    &["domain", "config", "secret"],
+    &["cpu_time"],
+    &["manifest", "egress"],
+    &["runtime", "store"],
+    &["plugins"],
+    &["connections"],
+    &["defects", "kpis"],
+    &["api"],
+    &["http"],
+    &["app", "demo"],
+    &["cli", "main"],
+];
+
+/// Rooms that import less than their layer allows, and what they may import.
+const RESTRICTED: [(&str, &[&str]); 3] = [
+    ("api", &["domain", "secret"]),
+    ("manifest", &["domain", "config", "secret"]),
+    ("egress", &["domain", "config", "secret", "cpu_time"]),
+];
+
+/// The code of the fuzz targets is free of the layer rule.
+const FREE: &str = "fuzz";
+
+/// Foreign crates, and the places (rooms or files) that may use them.
+const CRATES: [(&[&str], &[&str]); 6] = [
+    (&["axum"], &["http", "demo"]),
+    (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"], &["runtime"]),
+    (&["sqlx"], &["store"]),
+    (&["hyper", "hyper_util", "rustls", "tokio_rustls"], &["egress"]),
+    (&["clap"], &["cli"]),
+    (&["ureq"], &["cli"]),
+];
+
+/// The only server outside of egress: it may use these crates, but not their clients.
+const SERVER: (&str, [&str; 2]) = ("http/serve.rs", ["hyper", "hyper_util"]);
+
+/// A path in a source file, such as `crate::domain::Clock`.
+#[derive(Debug, Clone)]
+struct Import {
+    /// Relative to `host/src`.
+    file: String,
+    line: usize,
+    /// `crate`, `self` and `super` are resolved: the path then begins with `crate` and a room.
+    path: Vec<String>,
+}
+
+impl Import {
+    fn room(&self) -> &str {
+        self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
+    }
+
+    /// The room of this crate that is imported.
+    fn imported_room(&self) -> Option<&str> {
+        match self.path.as_slice() {
+            [root, room, ..] if root == "crate" => Some(room),
+            _ => None,
+        }
+    }
+
+    fn violates(&self, rule: &str) -> String {
+        format!("host/src/{}:{}: `{}`: {rule}", self.file, self.line, self.path.join("::"))
+    }
+}
+
+fn layer(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// All violations of the rules by these imports.
+fn violations(imports: &[Import]) -> Vec<String> {
+    let own = imports.iter().filter(|import| import.room() != FREE);
+    let mut found: Vec<_> = own.clone().filter_map(room_violation).collect();
+    found.extend(own.clone().filter_map(crate_violation));
+    found.extend(circles(own));
+    found
+}
+
+fn room_violation(import: &Import) -> Option<String> {
+    let (from, to) = (import.room(), import.imported_room()?);
+    if from == to || from == "lib" {
+        return None;
+    }
+    let (Some(own), Some(imported)) = (layer(from), layer(to)) else {
+        let rule = format!("`{from}` or `{to}` has no layer; add it to LAYERS in layers.rs");
+        return Some(import.violates(&rule));
+    };
+    if imported > own {
+        return Some(import.violates(&format!("`{to}` is in a layer above `{from}`")));
+    }
+    let (_, allowed) = RESTRICTED.iter().find(|(room, _)| *room == from)?;
+    let rule = format!("`{from}` imports only {}", allowed.join(", "));
+    (!allowed.contains(&to)).then(|| import.violates(&rule))
+}
+
+fn crate_violation(import: &Import) -> Option<String> {
+    let name = import.path.first()?.as_str();
+    let (_, places) = CRATES.iter().find(|(crates, _)| crates.contains(&name))?;
+    let is_client = import.path.iter().any(|part| part.to_lowercase().contains("client"));
+    let (server, crates) = SERVER;
+    if import.file == server && crates.contains(&name) && !is_client {
+        return None;
+    }
+    let rule = format!("`{name}` is used in {} only", places.join(" and "));
+    (!places.contains(&import.room())).then(|| import.violates(&rule))
+}
+
+/// One line for each room that imports itself through other rooms.
+fn circles<'i>(imports: impl Iterator<Item = &'i Import>) -> Vec<String> {
+    let mut graph: BTreeMap<&str, BTreeMap<&str, &Import>> = BTreeMap::new();
+    for import in imports {
+        if let Some(to) = import.imported_room().filter(|to| *to != import.room()) {
+            graph.entry(import.room()).or_default().entry(to).or_insert(import);
+        }
+    }
+    let reaches = |from: &str, to: &str| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(room) = open.pop() {
+            if room == to {
+                return true;
+            }
+            let next = graph.get(room.as_str()).into_iter().flat_map(BTreeMap::keys);
+            open.extend(next.filter(|room| seen.insert(**room)).map(|room| (*room).to_owned()));
+        }
+        false
+    };
+    let edges =
+        graph.iter().flat_map(|(from, to)| to.iter().map(move |(to, one)| (*from, *to, one)));
+    let circular = edges.filter(|(from, to, _)| reaches(to, from));
+    circular
+        .map(|(from, to, one)| one.violates(&format!("`{from}` and `{to}` are in a circle")))
+        .collect()
+}
+
+/// The imports of all source files below `host/src`, without tests.
+fn imports_of_the_host(source: &Path) -> Vec<Import> {
+    let mut imports = Vec::new();
+    for path in source_files(source) {
+        let file = path.strip_prefix(source).expect("a file below host/src").display().to_string();
+        let parts: Vec<_> = file.split('/').collect();
+        if parts.iter().any(|part| ["tests", "tests.rs"].contains(part)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a readable file");
+        imports.extend(imports_in(&file, &text));
+    }
+    imports
+}
+
+fn source_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let files = paths.into_iter().flat_map(|path| match path.is_dir() {
+        true => source_files(&path),
+        false => vec![path],
+    });
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// The imports of one source file.
+fn imports_in(file: &str, text: &str) -> Vec<Import> {
+    let tokens: TokenStream = text.parse().unwrap_or_else(|e| panic!("host/src/{file}: {e}"));
+    let module = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    let mut reader = Reader { file, imports: Vec::new() };
+    reader.read(&tokens.into_iter().collect::<Vec<_>>(), &module);
+    reader.imports
+}
+
+struct Reader<'f> {
+    file: &'f str,
+    imports: Vec<Import>,
+}
+
+impl Reader<'_> {
+    /// Reads the tokens of a module: its paths, its inner modules, but nothing after
+    /// `#[cfg(test)]`.
+    fn read(&mut self, tokens: &[TokenTree], module: &Vec<String>) {
+        let mut at = 0;
+        while let Some(token) = tokens.get(at) {
+            if is_cfg_test(&tokens[at..]) {
+                at += end_of_item(&tokens[at..]);
+                continue;
+            }
+            match (token, tokens.get(at + 1), tokens.get(at + 2)) {
+                (
+                    TokenTree::Ident(keyword),
+                    Some(TokenTree::Ident(name)),
+                    Some(TokenTree::Group(body)),
+                ) if keyword == "mod" => {
+                    let inner = [module.as_slice(), &[name.to_string()]].concat();
+                    self.read(&body.stream().into_iter().collect::<Vec<_>>(), &inner);
+                    at += 3;
+                }
+                (TokenTree::Ident(_), ..) => at += self.path(&tokens[at..], module, &[]),
+                (TokenTree::Group(group), ..) => {
+                    self.read(&group.stream().into_iter().collect::<Vec<_>>(), module);
+                    at += 1;
+                }
+                _ => at += 1,
+            }
+        }
+    }
+
+    /// Reads one path, with the braces of a `use`. Returns the number of its tokens.
+    fn path(&mut self, tokens: &[TokenTree], module: &Vec<String>, prefix: &[String]) -> usize {
+        let (mut path, mut at, mut line) = (prefix.to_vec(), 0, 0);
+        loop {
+            match tokens.get(at) {
+                Some(TokenTree::Ident(name)) => {
+                    line = name.span().start().line;
+                    path.push(name.to_string());
+                    at += 1;
+                }
+                Some(TokenTree::Group(group))
+                    if group.delimiter() == Delimiter::Brace && at > 0 =>
+                {
+                    let items = group.stream().into_iter().collect::<Vec<_>>();
+                    for item in items.split(|token| is_punct(Some(token), ',')) {
+                        self.path(item, module, &path);
+                    }
+                    return at + 1;
+                }
+                _ => break,
+            }
+            let (colon, second) = (tokens.get(at), tokens.get(at + 1));
+            if !(is_punct(colon, ':') && is_joint(colon) && is_punct(second, ':')) {
+                break;
+            }
+            at += 2;
+        }
+        if path.len() > 1 {
+            let path = resolve(path, module);
+            self.imports.push(Import { file: self.file.to_owned(), line, path });
+        }
+        at.max(1)
+    }
+}
+
+/// The path with `self`, `super` and, in `main.rs`, the name of the library replaced by the path
+/// from `crate`.
+fn resolve(path: Vec<String>, module: &[String]) -> Vec<String> {
+    let supers = path.iter().take_while(|part| *part == "super").count();
+    let base = match path[0].as_str() {
+        "super" => module.get(..module.len().saturating_sub(supers)).unwrap_or_default(),
+        "self" => module,
+        "jackfield" => &[],
+        _ => return path,
+    };
+    let rest = path.into_iter().skip(supers.max(1));
+    ["crate".to_owned()].into_iter().chain(base.iter().cloned()).chain(rest).collect()
+}
+
+fn is_punct(token: Option<&TokenTree>, char: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == char)
+}
+
+fn is_joint(token: Option<&TokenTree>) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.spacing() == Spacing::Joint)
+}
+
+fn is_cfg_test(tokens: &[TokenTree]) -> bool {
+    match tokens {
+        [hash, TokenTree::Group(attribute), ..] if is_punct(Some(hash), '#') => {
+            let text = attribute.stream().to_string().replace(' ', "");
+            text == "cfg(test)" || text.starts_with("cfg(all(test,")
+        }
+        _ => false,
+    }
+}
+
+/// The number of tokens to the end of an item with its attributes: its braces or its semicolon.
+fn end_of_item(tokens: &[TokenTree]) -> usize {
+    let end = tokens.iter().position(|token| match token {
+        TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
+        other => is_punct(Some(other), ';'),
+    });
+    end.map_or(tokens.len(), |end| end + 1)
+}
+
+#[test]
+fn each_room_imports_lower_layers_only_and_the_crates_that_it_may_use() {
+    let imports = imports_of_the_host(&jackfield_tests::root().join("host/src"));
+    assert!(imports.len() > 1_000, "only {} paths were read", imports.len());
+    let found = violations(&imports);
+    assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
+}
+
+/// Each line of source violates a rule, or none; the message names file, line, import and rule.
+#[test]
+fn the_layer_check_finds_each_kind_of_violation() {
+    for (file, source, expected) in [
+        ("store.rs", "\nuse crate::http::Problem;", "host/src/store.rs:2: `crate::http::Problem`"),
+        (
+            "store.rs",
+            "use super::{domain::Clock, plugins};",
+            "`plugins` is in a layer above `store`",
+        ),
+        ("store/a.rs", "use super::super::plugins::X;", "`plugins` is in a layer above `store`"),
+        ("store/a.rs", "fn f() { crate::plugins::f() }", "`plugins` is in a layer above `store`"),
+        ("store/a.rs", "debug!(\"{}\", crate::plugins::f())", "is in a layer above"),
+        ("store/a.rs", "mod b { use super::super::super::plugins::X; }", "is in a layer above"),
+        ("egress.rs", "use crate::manifest::Schema;", "`egress` imports only domain"),
+        ("api.rs", "use crate::config::Config;", "`api` imports only domain"),
+        ("attic.rs", "use crate::domain::Clock;", "`attic` or `domain` has no layer"),
+        ("defects.rs", "use axum::Router;", "`axum` is used in http and demo only"),
+        ("http/serve.rs", "use hyper_util::client::Client;", "`hyper_util` is used in egress only"),
+        ("http/serve.rs", "use hyper_util::server::conn::auto;", ""),
+        ("http.rs", "use axum::{Router, routing::get};", ""),
+        ("main.rs", "use jackfield::cli::run;", ""),
+        ("store/a.rs", "use super::columns::X; use self::b::Y; use std::fs;", ""),
+        ("store.rs", "#[cfg(test)]\nmod tests { use crate::http::Problem; }", ""),
+        ("fuzz.rs", "use crate::cli::run; use axum::Router;", ""),
+    ] {
+        let found = violations(&imports_in(file, source)).join("\n");
+        let fits = if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
+        assert!(fits, "{source:?} in {file}: {found:?}");
+    }
+    let mut circle = imports_in("defects.rs", "use crate::kpis::A;");
+    assert_eq!(violations(&circle).len(), 0);
+    circle.extend(imports_in("kpis.rs", "use crate::defects::B;"));
+    let found = violations(&circle).join("\n");
+    assert!(found.contains("`defects` and `kpis` are in a circle"), "{found:?}");
+}

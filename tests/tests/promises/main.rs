@@ -1,0 +1,33 @@
+//! The promises, each tested in its own file, on the built binary.
+
+mod admin;
+mod bad_input;
+mod calls;
+mod cli;
+mod compile_limits;
+mod consent;
+mod crash_points;
+mod crash_random;
+mod damaged_database;
+mod demo;
+mod disk;
+mod dns_rebinding;
+mod egress;
+mod egress_limits;
+mod events;
+mod exactly_once;
+mod good_neighbour;
+mod harness;
+mod key_rotation;
+mod languages;
+mod layers;
+mod protocol_model;
+mod reload;
+mod resolve;
+mod sandbox_limits;
+mod search;
+mod secrets;
+mod shutdown;
+mod soak;
+mod sync_order;
+mod tracker_faults;

@@ -1,0 +1,61 @@
+//! What a person decides about a defect in doubt, by API and by command line, is executed, and is
+//! recorded with who decided and when.
+
+use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, lose_writes, wait_for};
+use serde_json::{Value, json};
+
+#[test]
+fn a_lost_write_is_in_doubt_until_a_person_resolves_it() {
+    let fixture = Setup::new()
+        .config("[limits]\nkpi_answer_ms = 2000\ncreate_answer_ms = 4000")
+        .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
+    fixture.proxy.set_script(lose_writes);
+    let test = failed_test();
+    let detail = fixture.create_until_final(&test).expect_err("no issue was created");
+    assert!(detail.contains("resolve"), "the detail names the command: {detail}");
+    assert_eq!(fixture.proxy.posts(), 1, "no second create");
+    fixture.proxy.forward_all();
+    fixture.host.retry_by_api();
+    let defect = fixture.create_until_final(&test).expect("the retry creates the defect");
+    assert_eq!(defect["id"], fixture.project.only_issue().id);
+}
+
+#[test]
+fn a_person_adopts_gives_up_and_releases() {
+    let tracker = ScriptedServer::start(|exchange| {
+        if exchange.request.is_post() { Reply::reset() } else { Reply::json(200, "[]") }
+    });
+    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let in_doubt = |test: &Value| {
+        wait_for("the defect to be in doubt", 30, || {
+            (host.create(&connection, test).status == 409).then_some(())
+        });
+        host.defect_in_doubt().expect("a defect in doubt")
+    };
+    let decide = |id: &str, arguments: &[&str], decision: &str| {
+        let (done, printed) = host.run_cli(&[&["defects"], arguments].concat());
+        assert!(done, "{arguments:?}: {printed}");
+        let defect = host.admin().get(&format!("/defects/{id}")).expect(200);
+        let last = defect["decisions"].as_array().expect("decisions").last().cloned();
+        let last = last.expect("a decision");
+        assert_eq!(last["decision"], decision, "{defect}");
+        assert!(last["by"].is_string() && last["at"].is_string(), "who and when: {last}");
+    };
+
+    let adopted = failed_test();
+    let id = in_doubt(&adopted);
+    decide(&id, &["resolve", &id, "--adopt", "QA-17"], "adopt");
+    assert_eq!(host.create(&connection, &adopted).expect(200)["id"], "QA-17");
+
+    let given_up = failed_test();
+    let id = in_doubt(&given_up);
+    decide(&id, &["resolve", &id, "--give-up"], "give-up");
+    tracker.set_script(|_| Reply::created(9));
+    assert_eq!(host.create(&connection, &given_up).expect(200)["id"], "9", "a click runs again");
+
+    let before = tracker.posts();
+    decide(&id, &["release", &id], "release");
+    host.create(&connection, &given_up).assert_status(200);
+    host.create(&connection, &given_up).assert_status(200);
+    assert_eq!(tracker.posts() - before, 1, "exactly one more");
+}

@@ -1,0 +1,270 @@
+//! The limits of a sandbox: a hostile run ends by a limit that the answer names, the next run is
+//! served, a good connector beside it is not affected, and the host's memory comes back.
+
+use jackfield_tests::{
+    Answer, Click, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for,
+};
+use serde_json::json;
+
+use crate::calls::INTERFACES;
+use crate::good_neighbour::{Good, assert_harmless, waited, with_good};
+
+/// A guest, and the limit that the problem's detail names.
+const RUNS: [(&str, &str); 5] = [
+    ("spin", "limits.cpu_ms"),
+    ("spin-host-call", "limits.cpu_ms"),
+    ("memory-bomb", "limits.memory_bytes"),
+    ("deep-recursion", "stack"),
+    ("handle-flood", "limits.handles"),
+];
+
+/// A guest that is `broken` when it is loaded, and a part of the reason.
+const LOADS: [(&str, &str); 4] = [
+    ("describe-spins", "cpu_ms"),
+    ("describe-huge", "manifest"),
+    ("describe-explodes", "schema"),
+    ("not-a-schema", "schema"),
+];
+
+/// A core module that a good guest instantiates, how often, and a part of the reason why that is
+/// `broken`.
+const STARTS: [(&str, u32, &str); 4] = [
+    ("many-memories", 200, "memory count"),
+    ("table-bomb", 1, "table"),
+    ("start-traps", 1, "trap"),
+    ("start-spins", 1, "cpu_ms"),
+];
+
+fn connect(host: &TestHost, name: &str) -> Connection {
+    host.connect(name, name, json!({}), json!({}))
+}
+
+#[test]
+fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
+    let host = with_good(Setup::new()).guests(RUNS.map(|(name, _)| name)).start();
+    let good = Good::connect(&host);
+    for (name, limit) in RUNS {
+        let connection = connect(&host, name);
+        let attack = || {
+            let answer = host.create(&connection, &failed_test());
+            let detail = answer.problem(502, "connector-fault");
+            assert!(detail.contains(limit), "{name}: {detail}");
+            answer
+        };
+        let usage = host.run_of(&attack())["usage"].clone();
+        assert!(usage["memory_bytes"].as_u64().is_some(), "{name}: {usage}");
+        assert_harmless(&host, &good, name, || {
+            attack();
+            attack();
+        });
+    }
+}
+
+#[test]
+fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
+    let host = with_good(Setup::new()).start();
+    let good = Good::connect(&host);
+    let starts = STARTS.iter().map(|(module, times, why)| {
+        (*module, Guest::named("instant").with_core_module(module, *times), *why)
+    });
+    let loads = LOADS.iter().map(|(name, why)| (*name, Guest::named(name), *why));
+    for (name, guest, why) in loads.chain(starts) {
+        assert_harmless(&host, &good, name, || {
+            host.install(name, &guest);
+            let connector = host.await_connector(name, "broken", None);
+            let reason = connector["error"].as_str().unwrap_or_default().to_lowercase();
+            assert!(reason.contains(why), "{name}: {reason}");
+            assert!(reason.len() < 2_000, "{name}: the reason is too long");
+        });
+    }
+    assert_eq!(host.children(), 0, "no compiling child process remains");
+}
+
+/// The counterpart of the test above: a number of memories within the limit is allowed.
+#[test]
+fn twenty_memories_are_within_the_limit() {
+    let few = Guest::named("instant").with_core_module("many-memories", 20);
+    let host = Setup::new().plugin("few", &few).start();
+    host.create(&connect(&host, "few"), &failed_test()).assert_status(200);
+}
+
+#[test]
+fn floods_are_truncated_and_escaped() {
+    let names = ["log-flood", "stdout-flood"];
+    let host = with_good(Setup::new()).guests(names).start();
+    let good = Good::connect(&host);
+    for name in names {
+        let connection = connect(&host, name);
+        host.create(&connection, &failed_test());
+        let answer =
+            assert_harmless(&host, &good, name, || host.create(&connection, &failed_test()));
+        let run = host.run_of(&answer);
+        let log = run["log"].as_array().expect("a log").clone();
+        let text: String = log.iter().filter_map(|line| line["message"].as_str()).collect();
+        assert!(text.len() > 10_000, "{name}: only {} bytes are stored", text.len());
+        assert!(text.len() <= 80_000, "{name}: {} bytes are stored", text.len());
+        assert!(!text.chars().any(|c| c.is_control() && c != '\t'), "{name}: control characters");
+        assert!(text.contains("limits.log_bytes"), "{name}: the limit is named");
+    }
+    let output = host.output();
+    assert!(
+        !output.contains('\u{1b}') && !output.contains('\u{9b}'),
+        "terminal escapes in the server's log"
+    );
+    assert!(
+        !output.lines().any(|line| line.starts_with("ERROR forged")),
+        "a guest forged a log line"
+    );
+}
+
+/// A guest, a part of the reason why its request is refused, and how many requests reach the
+/// tracker.
+const REFUSED: [(&str, &str, usize); 4] = [
+    ("endless-body", "limits.request_body_bytes", 0),
+    ("many-bodies", "limits.memory_bytes", 0),
+    ("header-flood", "header", 0),
+    ("many-calls", "30 calls, then", 30),
+];
+
+#[test]
+fn endless_and_giant_requests_end() {
+    let names = REFUSED.map(|(name, ..)| name);
+    // A quarter of the default: bodies reach it well before the run reaches its CPU limit.
+    let limits = "[connectors.many-bodies.limits]\nmemory_bytes = 33554432";
+    let setup = with_good(Setup::new().config(limits));
+    let host = setup.guests(names).guests(["giant-random"]).start();
+    let good = Good::connect(&host);
+    for (name, reason, requests) in REFUSED {
+        let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
+        let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
+        host.create(&connection, &failed_test());
+        let before = tracker.requests().len();
+        let answer =
+            assert_harmless(&host, &good, name, || host.create(&connection, &failed_test()));
+        let run = host.run_of(&answer);
+        let calls = run["calls"].as_array().expect("calls");
+        let mut errors = calls.iter().filter_map(|call| call["error"].as_str());
+        let named = answer.body.contains(reason) || errors.any(|error| error.contains(reason));
+        assert!(named, "{name}: {answer:?} {run}");
+        assert_eq!(tracker.requests().len() - before, requests, "{name}");
+    }
+    let connection = connect(&host, "giant-random");
+    let attack = || host.create(&connection, &failed_test());
+    attack();
+    let answer = assert_harmless(&host, &good, "giant-random", attack);
+    let detail = answer.problem(502, "connector-fault");
+    assert!(detail.contains("1048576"), "{detail}");
+}
+
+/// The tracker takes three times the CPU limit to answer; waiting is not charged, so the run
+/// succeeds.
+#[test]
+fn a_run_that_waits_is_charged_no_cpu_time() {
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let gate = tracker.hold_requests(|_| true);
+    let (host, connection) = Setup::new()
+        .config("[limits]\ncpu_ms = 200")
+        .start_with("good", json!({"url": tracker.url()}));
+    let click = host.create_in_background(&connection, &failed_test());
+    gate.await_held(1);
+    std::thread::sleep(std::time::Duration::from_millis(600)); // the test is about this wait
+    gate.open();
+    let answer = click.answer();
+    answer.assert_status(200);
+    let usage = host.run_of(&answer)["usage"].clone();
+    assert!(usage["run_ms"].as_u64() >= Some(600), "{usage}");
+    assert!(usage["cpu_ms"].as_u64() < Some(200), "{usage}");
+}
+
+/// Busy guests share the CPU. The wait is counted in ticks, not in time: each time the good guest
+/// is ready, it runs at most one tick later per busy guest.
+#[test]
+fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
+    const BUSY: u64 = 6;
+    let names: Vec<_> = (0..BUSY).map(|n| format!("busy{n}")).collect();
+    let setup = Setup::new()
+        .config("[connectors.good.limits]\ncpu_ms = 1000\n[limits]\ncpu_ms = 3000")
+        .guests(["good"]);
+    let spin = Guest::named("spin");
+    let host = names.iter().fold(setup, |setup, name| setup.plugin(name, &spin)).start();
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let busy: Vec<_> = names.iter().map(|name| connect(&host, name)).collect();
+    let busy: Vec<_> =
+        busy.iter().map(|one| host.create_in_background(one, &failed_test())).collect();
+    let mut events = Vec::new();
+    while !busy.iter().any(Click::is_finished) {
+        let answer = host.create(&good, &failed_test());
+        answer.assert_status(200);
+        events.push(answer.event());
+    }
+    for click in busy {
+        click.answer().assert_problem(502, "connector-fault");
+    }
+    assert!(events.len() > 10, "only {} events beside {BUSY} busy connectors", events.len());
+    let (waited, polls) = waited(&host, &events);
+    println!("{} events waited {waited} ticks in {polls} polls beside {BUSY}", events.len());
+    assert!(waited > 0, "while all cores are busy, a ready guest waits");
+    assert!(waited <= BUSY * polls, "waited {waited} ticks in {polls} polls beside {BUSY}");
+}
+
+#[test]
+fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
+    let (host, connection) =
+        Setup::new().start_with("traps-on-demand", json!({"url": tracker.url()}));
+    let mut faults = 0;
+    let open: Answer = wait_for("the circuit breaker to open", 60, || {
+        let answer = host.create(&connection, &failed_test());
+        assert!([502, 503].contains(&answer.status), "{answer:?}");
+        faults += u32::from(answer.status == 502);
+        (answer.status == 503).then_some(answer)
+    });
+    assert_eq!(faults, 5, "each of the first runs is answered with its own fault");
+    let detail = open.problem(503, "circuit-open");
+    assert!(detail.contains("unreachable"), "the detail has the last fault, a trap: {detail}");
+    let seconds = open.header("retry-after").and_then(|text| text.parse::<u64>().ok());
+    assert!(seconds.is_some_and(|seconds| (1..=11).contains(&seconds)), "{open:?}");
+    let requests = tracker.requests().len();
+    host.create(&connection, &failed_test()).assert_problem(503, "circuit-open");
+    assert_eq!(tracker.requests().len(), requests, "while the circuit is open, nothing runs");
+    tracker.set_script(|_| Reply::new(200, "good"));
+    wait_for("the circuit breaker to close by itself", 60, || {
+        (host.create(&connection, &failed_test()).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_waiting_run_ends_at_its_maximum() {
+    let host = Setup::new().config("[limits]\nrun_ms = 1000").guests(["calls"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "late"));
+    let gate = tracker.hold_requests(|_| true);
+    for via in INTERFACES {
+        let connection = crate::calls::connect(&host, &tracker, json!({"via": via}), json!({}));
+        let answer = host.create(&connection, &failed_test());
+        let detail = answer.problem(502, "connector-fault");
+        assert!(detail.contains("limits.run_ms") && detail.contains("1000"), "{via}: {detail}");
+    }
+    gate.open();
+}
+
+#[test]
+fn a_connector_has_its_share_of_the_runs_and_no_more() {
+    let host =
+        Setup::new().config("[limits]\nconcurrent_runs = 2").guests(["good", "instant"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let gate = tracker.hold_requests(|_| true);
+    let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
+    let other = connect(&host, "instant");
+    let waiting: Vec<_> =
+        (0..2).map(|_| host.create_in_background(&slow, &failed_test())).collect();
+    gate.await_held(2);
+    let answer = host.create(&slow, &failed_test());
+    answer.assert_problem(503, "overloaded");
+    assert!(answer.header("retry-after").is_some());
+    host.create(&other, &failed_test()).assert_status(200);
+    gate.open();
+    for click in waiting {
+        click.answer().assert_status(200);
+    }
+}

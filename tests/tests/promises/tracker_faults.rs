@@ -1,0 +1,203 @@
+//! A tracker that refuses, fails or is slow, between a real connector and a real Redmine: each
+//! fault has its own problem, and no fault makes a second issue.
+
+use jackfield_tests::{
+    Answer, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer, Setup,
+    TestHost, age_counts, failed_test, unreachable_url, wait_for,
+};
+use serde_json::{Value, json};
+
+fn host() -> TestHost {
+    Setup::new()
+        .config("[limits]\nkpi_answer_ms = 2000\ncreate_answer_ms = 4000")
+        .plugin("redmine", &Guest::example("redmine"))
+        .start()
+}
+
+type Script = fn(&Exchange<'_>) -> Reply;
+
+/// A faulty answer of the tracker, and the problem that it leads to.
+struct Fault {
+    name: &'static str,
+    script: Script,
+    status: u16,
+    code: &'static str,
+    /// A part of the problem's detail.
+    detail: &'static str,
+}
+
+const fn fault(
+    name: &'static str,
+    script: Script,
+    (status, code, detail): (u16, &'static str, &'static str),
+) -> Fault {
+    Fault { name, script, status, code, detail }
+}
+
+/// These faults prove that nothing was created.
+const REFUSALS: [Fault; 5] = [
+    fault("401", |_| Reply::json(401, "{}"), (502, "credentials-refused", "credentials")),
+    fault("403", |_| Reply::json(403, "{}"), (502, "credentials-refused", "credentials")),
+    fault("404", |_| Reply::json(404, "{}"), (422, "rejected", "404")),
+    fault(
+        "422",
+        |_| Reply::json(422, r#"{"errors":["Subject is silly"]}"#),
+        (422, "rejected", "Subject is silly"),
+    ),
+    fault(
+        "429",
+        |_| Reply::Answer(Response::json(429, "{}").with_header("Retry-After", "17")),
+        (503, "tracker-rate-limited", "17"),
+    ),
+];
+
+const FAILURES: [Fault; 3] = [
+    fault("500", |_| Reply::new(500, "internal error"), (503, "tracker-unavailable", "500")),
+    fault(
+        "html",
+        |_| {
+            let page = Response::new(200, "<html>Welcome</html>");
+            Reply::Answer(page.with_header("Content-Type", "text/html"))
+        },
+        (503, "tracker-unavailable", "JSON"),
+    ),
+    fault("reset", |_| Reply::reset(), (503, "tracker-unavailable", "unavailable")),
+];
+
+#[test]
+fn a_count_at_a_faulty_tracker_has_the_problem_of_the_fault() {
+    let host = host();
+    for Fault { name, script, status, code, detail } in REFUSALS.into_iter().chain(FAILURES) {
+        let redmine = host.connect_to_redmine(name, "redmine", json!({}));
+        redmine.proxy.set_script(script);
+        let answer = host.kpis(&redmine.connection, "1");
+        let text = answer.problem(status, code);
+        assert!(text.contains(detail), "{name}: {text}");
+        assert_eq!(host.event_of(&answer)["status"], status);
+        if name == "429" {
+            assert_eq!(answer.header("retry-after"), Some("17"));
+        }
+        redmine.proxy.forward_all();
+        host.kpis(&redmine.connection, "1").assert_status(200);
+    }
+}
+
+#[test]
+fn a_tracker_that_is_down_or_slow_has_its_problem() {
+    let (host, redmine) = (host(), Redmine::shared());
+    let settings = redmine.project().settings(&unreachable_url());
+    let down = host.connect("down", "redmine", settings, redmine.secrets());
+    host.kpis(&down, "1").assert_problem(503, "tracker-unavailable");
+    assert!(host.create(&down, &failed_test()).header("retry-after").is_some());
+
+    let slow = host.connect_to_redmine("slow", "redmine", json!({}));
+    let gate = slow.proxy.hold_requests(|_| true);
+    host.kpis(&slow.connection, "1").assert_problem(504, "deadline-exceeded");
+    let test = failed_test();
+    host.create(&slow.connection, &test).assert_problem(504, "deadline-exceeded");
+    gate.open();
+    let defect = wait_for("the run to finish after the deadline", 20, || {
+        let answer = host.create(&slow.connection, &test);
+        (answer.status == 200).then(|| answer.json())
+    });
+    assert_eq!(defect["id"], slow.project.only_issue().id);
+}
+
+#[test]
+fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
+    let host = host();
+    for Fault { name, script, status, code, detail } in REFUSALS {
+        let redmine = host.connect_to_redmine(name, "redmine", json!({}));
+        redmine.proxy.set_script(script);
+        let test = failed_test();
+        let text = host.create(&redmine.connection, &test).problem(status, code);
+        assert!(text.contains(detail), "{name}: {text}");
+        assert_eq!(redmine.project.issues().len(), 0);
+        redmine.proxy.forward_all();
+        host.create(&redmine.connection, &test).assert_status(200);
+        assert_eq!(redmine.project.issues().len(), 1);
+    }
+}
+
+/// The tracker created the issue, and its answer is lost or damaged in this way.
+const DAMAGED_ANSWERS: [(&str, Script); 8] = [
+    ("reset", |_| Reply::reset()),
+    ("closed", |_| Reply::Raw(Vec::new())),
+    ("truncated", |_| {
+        Reply::Raw(b"HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{\"issue\":".to_vec())
+    }),
+    ("500", |_| Reply::new(500, "internal error")),
+    ("502", |_| Reply::new(502, "<html>Bad Gateway</html>")),
+    ("504", |_| Reply::new(504, "")),
+    ("garbage", |_| Reply::new(201, "\u{1}\u{2}garbage")),
+    ("302", |_| Reply::Answer(Response::new(302, "").with_header("Location", "/issues/1"))),
+];
+
+#[test]
+fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
+    let host = host();
+    for (name, damaged) in DAMAGED_ANSWERS {
+        let RedmineConnection { project, proxy, connection } =
+            host.connect_to_redmine(name, "redmine", json!({}));
+        proxy.set_script(move |exchange| {
+            let answer = exchange.pass();
+            if exchange.request.is_post() { damaged(exchange) } else { answer }
+        });
+        let test = failed_test();
+        let defect = wait_for(&format!("{name}: the issue to be adopted"), 30, || {
+            defect_in(&host.create(&connection, &test))
+        });
+        assert_eq!(defect["id"], project.only_issue().id, "{name}");
+        assert_eq!(proxy.posts(), 1, "{name}: one write, whatever its answer was");
+    }
+}
+
+/// The defect; `None` if the outcome is still unknown.
+fn defect_in(answer: &Answer) -> Option<Value> {
+    if answer.status == 200 {
+        return Some(answer.json());
+    }
+    assert!([409, 503, 504].contains(&answer.status), "{answer:?}");
+    None
+}
+
+#[test]
+fn old_counts_are_answered_with_their_age_and_refreshed_in_the_background() {
+    let fixture = Setup::new().config("kpi_fresh_ms = 1").start_with_redmine(
+        "redmine",
+        &Guest::example("redmine"),
+        json!({}),
+    );
+    let kpis = || fixture.host.kpis(&fixture.connection, "1");
+    fixture.project.add(5);
+    let counts = kpis().expect(200);
+    fixture.proxy.set_script(|_| Reply::reset());
+    let old = kpis();
+    assert_eq!(old.expect(200), counts);
+    assert!(old.header("age").is_some(), "{old:?}");
+    fixture.proxy.forward_all();
+    fixture.project.add(5);
+    wait_for("fresh counts", 20, || (kpis().json()["criticalDefects"] == 2).then_some(()));
+}
+
+/// While the server is stopped, the test makes the stored counts older.
+#[test]
+fn the_last_counts_are_answered_as_stale_while_the_tracker_is_down_for_a_day() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));
+    let (mut host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let counts = host.kpis(&connection, "1").expect(200);
+    assert_eq!(counts["openDefects"], 7);
+    tracker.set_script(|_| Reply::reset());
+    let mut kpis_after = |hours: u64| {
+        assert!(host.stop().success());
+        age_counts(&host.data_folder(), hours * 3_600_000);
+        host.restart();
+        host.kpis(&connection, "1")
+    };
+    let stale = kpis_after(23);
+    assert_eq!(stale.expect(200), counts);
+    assert_eq!(stale.header("jackfield-stale"), Some("true"));
+    let age = stale.header("age").and_then(|text| text.parse::<u64>().ok());
+    assert!(age.is_some_and(|age| (23 * 3_600..24 * 3_600).contains(&age)), "{stale:?}");
+    kpis_after(2).assert_problem(503, "tracker-unavailable");
+}
