@@ -1,6 +1,6 @@
 //! Enums whose variants have one word each, the same in SQL, JSON, WIT, CLI and console.
 
-/// An enum of [`words`].
+/// An enum whose values have words, made by the macro `words!`.
 pub trait Words: Copy + 'static {
     /// Every value.
     const ALL: &'static [Self];
