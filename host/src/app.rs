@@ -46,7 +46,7 @@ pub struct App {
     admin_listener: Option<TcpListener>,
     address: SocketAddr,
     admin_token: Secret,
-    services: Services,
+    services: Arc<Services>,
     /// Ends the background work: folder watch and sweep.
     background: CancellationToken,
     /// Held until the process ends: one server for one data folder.
@@ -98,7 +98,7 @@ impl App {
         };
         let address = listener.local_addr()?;
         let background = CancellationToken::new();
-        let services = services(&config, &background).await?;
+        let services = Arc::new(services(&config, &background).await?);
         Background::of(&services).spawn(&services.tasks, background.clone());
         Ok(Self {
             config,
@@ -124,18 +124,22 @@ impl App {
         &self.admin_token
     }
 
+    /// What the routes need.
+    #[must_use]
+    pub fn state(&self) -> AppState {
+        let base_url = match &self.config.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.address),
+        };
+        AppState::new(Arc::clone(&self.services), self.admin_token.clone(), base_url)
+    }
+
     /// Serves until `shutdown`; then accepts nothing more, finishes what runs, and writes what is queued.
     ///
     /// # Errors
     /// A listener failed.
     pub async fn run_until(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let base_url = match &self.config.public_url {
-            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.address),
-        };
-        let (tasks, store) = (self.services.tasks.clone(), Arc::clone(&self.services.store));
-        let state = AppState::new(self.services, self.admin_token, base_url);
-        let (hooks, admin) = http::routers(state);
+        let (hooks, admin) = http::routers(self.state());
         let drain = self.config.longest_answer() + DRAIN_MARGIN;
         let hooks = http::serve(self.listener, hooks, shutdown.clone(), drain);
         let served = match self.admin_listener.zip(admin) {
@@ -146,9 +150,9 @@ impl App {
             None => hooks.await,
         };
         self.background.cancel();
-        tasks.close();
-        tasks.wait().await;
-        store.close().await;
+        self.services.tasks.close();
+        self.services.tasks.wait().await;
+        self.services.store.close().await;
         served.context("a listener failed")
     }
 }

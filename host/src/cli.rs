@@ -1,8 +1,8 @@
 //! The command line: reads arguments, prints tables or JSON, and ends with an exit code.
 //!
-//! Commands that act on a server use its admin API, as any other program can. None of them opens the store;
-//! `secrets rotate` calls `app`, and only while no server runs. Exit codes: 0 done, 1 refused or failed
-//! (one line on stderr), 2 wrong usage.
+//! Commands that act on a server use its admin API, as any other program can. None of them opens
+//! the store; `secrets rotate` calls `app`, and only while no server runs. Exit codes: 0 done, 1
+//! refused or failed (one line on stderr), 2 wrong usage.
 
 mod check;
 mod client;
@@ -17,6 +17,7 @@ mod key_value;
 mod output;
 mod secrets;
 mod serve;
+mod server;
 mod trigger;
 
 use std::ffi::OsString;
@@ -26,8 +27,8 @@ use clap::{Parser, Subcommand};
 
 use crate::runtime::COMPILE_SUBCOMMAND;
 
-use client::{GLOBAL, Server};
 use output::{Output, print_error};
+use server::{GLOBAL, Server};
 
 #[derive(Parser)]
 #[command(name = "jackfield", version, about, after_help = EXAMPLES, propagate_version = true)]

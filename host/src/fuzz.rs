@@ -1,7 +1,8 @@
-//! Entry points for the fuzz targets of `tests/fuzz`: each passes untrusted input to the private code that
-//! reads it, and returns the result.
+//! Entry points for the fuzz targets of `tests/fuzz`: each passes untrusted input to the private
+//! code that reads it, and returns the result.
 //!
-//! Compiled only by cargo-fuzz (`cfg(fuzzing)`). Never decides anything itself, never connects to anything.
+//! Compiled only by cargo-fuzz (`cfg(fuzzing)`). Never decides anything itself, never connects to
+//! anything.
 
 use axum::body::Body;
 use bytes::Bytes;

@@ -56,7 +56,7 @@ pub struct Services {
 
 /// What every handler may use.
 pub struct AppState {
-    services: Services,
+    services: Arc<Services>,
     /// Opens the admin API.
     admin_token: Secret,
     base_url: String,
@@ -67,7 +67,7 @@ pub struct AppState {
 impl AppState {
     /// `base_url` is what precedes `/hooks` in a webhook URL, without a slash at its end.
     #[must_use]
-    pub fn new(services: Services, admin_token: Secret, base_url: String) -> Self {
+    pub fn new(services: Arc<Services>, admin_token: Secret, base_url: String) -> Self {
         let (health, unmatched_events) = (Health::default(), EventRateLimit::default());
         Self { services, admin_token, base_url, health, unmatched_events }
     }

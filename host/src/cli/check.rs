@@ -1,5 +1,5 @@
-//! `jackfield check`: loads one connector file as the server does, and describes it. Needs no server and no
-//! network. Also the entry of the process that compiles components for the server.
+//! `jackfield check`: loads one connector file as the server does, and describes it. Needs no
+//! server and no network. Also the entry of the process that compiles components for the server.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,20 +1,21 @@
 //! `jackfield connections`: creates, shows, changes, tests and deletes connections.
 
-use std::collections::BTreeMap;
+mod values;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection,
-    EmptyBody, ForceQuery, Grants, RotateToken, SecretText, TryReport, TryStep,
+    EmptyBody, ForceQuery, Grants, RotateToken, TryReport, TryStep,
 };
 use crate::domain::ConnectorName;
 
-use super::client::{Answer, Client, Server, with_query};
+use super::client::{Answer, Client, with_query};
 use super::key_value;
 use super::output::{Column, Output, cells, optional, print, table};
+use super::server::Server;
+use values::{Given, Removed, Values};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -115,57 +116,6 @@ pub(super) struct Accept {
     given: Given,
     #[command(flatten)]
     removed: Removed,
-}
-
-#[derive(Args)]
-struct Removed {
-    /// Remove a setting
-    #[arg(long, value_name = "KEY")]
-    unset: Vec<String>,
-    /// Remove a secret
-    #[arg(long, value_name = "KEY")]
-    unset_secret: Vec<String>,
-    /// Allow a change of the tracker's origin even while creates run or are in doubt
-    #[arg(long)]
-    force: bool,
-}
-
-#[derive(Args)]
-struct Values {
-    #[command(flatten)]
-    given: Given,
-    /// Answer KPI requests only for this Test Manager project
-    #[arg(long, value_name = "ID")]
-    project: Option<String>,
-    /// Allow host names that resolve to private addresses
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
-    allow_private: Option<bool>,
-}
-
-#[derive(Args)]
-struct Given {
-    /// Set a setting; a JSON list, a number, true and false are values of their type, all else is text
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Set a secret: KEY=@FILE from a file, KEY=- from stdin, KEY for a prompt; or a reference that the server
-    /// reads, KEY=file:/PATH or KEY=env:NAME
-    #[arg(long, value_name = "KEY[=@FILE]")]
-    secret: Vec<String>,
-}
-
-impl Given {
-    /// An edit of these values; what is removed has no value.
-    fn edit(&self, removed: &Removed) -> anyhow::Result<EditConnection> {
-        let settings = key_value::settings(&self.set)?.into_iter();
-        let secrets = key_value::secrets(&self.secret)?.into_iter();
-        let mut settings: BTreeMap<String, Option<Value>> =
-            settings.map(|(name, value)| (name, Some(value))).collect();
-        let mut secrets: BTreeMap<String, Option<SecretText>> =
-            secrets.map(|(name, value)| (name, Some(value))).collect();
-        settings.extend(removed.unset.iter().map(|name| (name.clone(), None)));
-        secrets.extend(removed.unset_secret.iter().map(|name| (name.clone(), None)));
-        Ok(EditConnection { settings, secrets, ..EditConnection::default() })
-    }
 }
 
 const CONNECTIONS: [Column<Connection>; 6] = [
@@ -324,32 +274,4 @@ fn rotate_token(admin: &Client, output: Output, name: &str, grace_s: u32) -> any
     );
     output.done(&sentence, answer.json());
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_edit_sends_null_for_what_is_removed() {
-        let given = Given {
-            set: vec!["a=1".to_owned()],
-            secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
-        };
-        let removed = Removed {
-            unset: vec!["b".to_owned()],
-            unset_secret: vec!["l".to_owned()],
-            force: false,
-        };
-        let edit = given.edit(&removed).expect("an edit");
-        assert_eq!(
-            serde_json::to_value(edit).expect("JSON"),
-            json!({
-                "settings": {"a": 1, "b": null},
-                "secrets": {"k": "env:JACKFIELD_SECRET_K", "l": null},
-            })
-        );
-    }
 }

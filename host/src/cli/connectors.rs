@@ -5,8 +5,9 @@ use clap::Subcommand;
 use crate::api::{Connector, ConnectorList};
 use crate::domain::ConnectorName;
 
-use super::client::{Answer, Server};
+use super::client::Answer;
 use super::output::{Column, Output, optional};
+use super::server::Server;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

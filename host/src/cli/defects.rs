@@ -6,9 +6,10 @@ use uuid::Uuid;
 use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, ResolveDefect, Word};
 use crate::domain::DefectState;
 
-use super::client::{Answer, Server, with_query};
+use super::client::{Answer, with_query};
 use super::filter::{Page, word};
 use super::output::{Column, Output, optional};
+use super::server::Server;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

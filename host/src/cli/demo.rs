@@ -1,5 +1,5 @@
-//! `jackfield demo`: runs a server and a sample tracker, sends one Create Defect and one Defect KPIs
-//! request over HTTP, prints each step, and keeps serving.
+//! `jackfield demo`: runs a server and a sample tracker, sends one Create Defect and one Defect
+//! KPIs request over HTTP, prints each step, and keeps serving.
 //!
 //! Reads no configuration, so that it does the same everywhere.
 
@@ -181,8 +181,8 @@ impl Demo {
         Ok(false)
     }
 
-    /// Creates the connection and returns its webhook URL. Replaces one that an earlier demo left in the
-    /// data folder, because the tracker of that one is gone.
+    /// Creates the connection and returns its webhook URL. Replaces one that an earlier demo left
+    /// in the data folder, because the tracker of that one is gone.
     fn connect(&self) -> anyhow::Result<String> {
         if let Ok(path) = self.admin.connection_path(CONNECTION) {
             self.admin.delete(&with_query(&path, &ForceQuery { force: true })?)?;

@@ -13,14 +13,15 @@ use crate::config::{Config, DataFolder};
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::KEY_VARIABLE;
 
-use super::client::{Server, is_healthy};
+use super::client::is_healthy;
 use super::output::{Column, Output, cells, error_line, print, print_json, table};
 use super::serve::read_config;
+use super::server::Server;
 
 /// The oldest version without a published advisory about a part that this host uses.
 const WASMTIME_VERSION_MIN: Version = Version::new(48, 0, 8);
-/// Since this version the kernel can report which pages were written (PAGEMAP_SCAN), which makes the reset
-/// of a guest's memory faster.
+/// Since this version the kernel can report which pages were written (PAGEMAP_SCAN), which makes
+/// the reset of a guest's memory faster.
 const KERNEL_RECOMMENDED: (u32, u32) = (6, 7);
 
 #[derive(Args)]

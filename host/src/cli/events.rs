@@ -11,11 +11,12 @@ use uuid::Uuid;
 use crate::api::{Event, EventList, EventQuery, EventWithRuns, Word};
 use crate::domain::{EventKind, OutcomeCode};
 
-use super::client::{Answer, Client, Server, with_query};
+use super::client::{Answer, Client, with_query};
 use super::filter::{Page, word};
 use super::output::{
     Column, Output, cells, one_line, optional, print, print_error, print_json_line,
 };
+use super::server::Server;
 
 /// How often `tail` asks the server.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);

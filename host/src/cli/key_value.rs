@@ -1,7 +1,7 @@
 //! Reads `--set KEY=VALUE` and `--secret KEY=…` into settings and secrets.
 //!
-//! Never takes a secret's value from the command line, where other users of the machine and the shell's
-//! history would have it; never repeats one in an error.
+//! Never takes a secret's value from the command line, where other users of the machine and the
+//! shell's history would have it; never repeats one in an error.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! What commands print: tables for people, JSON for programs, one line for a failure.
 //!
-//! Never panics when the reader of the output has closed it (`jackfield events list | head`). Never prints a
-//! control character to people: texts come from trackers and connectors.
+//! Never panics when the reader of the output has closed it (`jackfield events list | head`).
+//! Never prints a control character to people: texts come from trackers and connectors.
 
 use std::io::Write;
 
@@ -25,7 +25,8 @@ pub(super) struct Output {
 pub(super) type Column<R> = (&'static str, fn(&R) -> String);
 
 impl Output {
-    /// Prints a list of `what`. `page` takes the rows and the cursor of the next page from the answer.
+    /// Prints a list of `what`. `page` takes the rows and the cursor of the next page from the
+    /// answer.
     pub(super) fn list<T: DeserializeOwned, R>(
         self,
         answer: &Answer<T>,

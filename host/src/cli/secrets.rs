@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::app::rotate_key;
 use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE};
 
-use super::client::Server;
 use super::output::Output;
 use super::serve;
+use super::server::Server;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

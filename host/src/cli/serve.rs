@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 use crate::app::App;
 use crate::config::Config;
 
-use super::client::token_from_environment;
 use super::output::print;
+use super::server::token_from_environment;
 
 /// The configuration file, unless `--config` names another.
 const CONFIG_FILE: &str = "jackfield.toml";

@@ -1,4 +1,5 @@
-//! `jackfield trigger`: sends the requests that Test Manager sends, to test a connection without it.
+//! `jackfield trigger`: sends the requests that Test Manager sends, to test a connection without
+//! it.
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -7,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::client::{Answer, Server, get_webhook, post_webhook};
+use super::client::{Answer, get_webhook, post_webhook};
 use super::output::Output;
+use super::server::Server;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -1,8 +1,9 @@
-//! The sample tracker of `jackfield demo`: the part of Redmine's REST API that the Redmine connector uses,
-//! and a page per issue so that links open. It keeps its issues in memory until the demo ends.
+//! The sample tracker of `jackfield demo`: the part of Redmine's REST API that the Redmine
+//! connector uses, and a page per issue so that links open. It keeps its issues in memory until
+//! the demo ends.
 //!
-//! Never served by a server: the demo gives it its own listener. Never used instead of Redmine in tests,
-//! which use the real one.
+//! Never served by a server: the demo gives it its own listener. Never used instead of Redmine in
+//! tests, which use the real one.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -214,8 +215,9 @@ impl Tracker {
 }
 
 impl Issue {
-    /// Whether Redmine's filters match this issue, as far as the connector uses them. As in Redmine, an
-    /// unknown filter matches every issue, and without `status_id` closed issues do not match.
+    /// Whether Redmine's filters match this issue, as far as the connector uses them. As in
+    /// Redmine, an unknown filter matches every issue, and without `status_id` closed issues do
+    /// not match.
     fn matches(&self, filters: &Filters) -> bool {
         filters.iter().all(|(filter, value)| match filter.as_str() {
             "tracker_id" => is_one_of(self.tracker, value),

@@ -1,5 +1,5 @@
-//! `check` on output of wasm-smith: complete components, and a real connector that instantiates a generated
-//! module before it describes itself.
+//! `check` on output of wasm-smith: complete components, and a real connector that instantiates a
+//! generated module before it describes itself.
 #![no_main]
 
 use arbitrary::{Result, Unstructured};

@@ -1,4 +1,5 @@
-//! The settings schema of a manifest and, after a line `---`, settings that a person entered for it.
+//! The settings schema of a manifest and, after a line `---`, settings that a person entered for
+//! it.
 #![no_main]
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! Any request below `/hooks`: its head and body, read into a failed test and into the event that records
-//! it. No connection is looked up, no guest runs.
+//! Any request below `/hooks`: its head and body, read into a failed test and into the event that
+//! records it. No connection is looked up, no guest runs.
 #![no_main]
 
 use http::Request;

@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use jackfield::api::{Connector, ConnectorStatus};
 use jackfield::app::App;
 use jackfield::config::Config;
-use jackfield::http::{AppState, routers};
+use jackfield::http::routers;
 use jackfield::secret::Secret;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,12 +52,7 @@ impl Admin {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let app = wait(start(folder.path()));
-        let state = AppState::new(
-            app.services().clone(),
-            app.admin_token().clone(),
-            "http://127.0.0.1".to_owned(),
-        );
-        let (routes, _) = routers(state);
+        let (routes, _) = routers(app.state());
         let routes = TowerToHyperService::new(routes);
         let admin = Self { routes, _app: app, _folder: folder };
         while !admin.is_ready() {

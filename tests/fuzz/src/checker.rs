@@ -40,7 +40,8 @@ impl Fixture {
     }
 }
 
-/// Checks a component, and what is true of every result: a report is complete, an error is a short text.
+/// Checks a component, and what is true of every result: a report is complete, an error is a short
+/// text.
 pub fn check(component: &[u8]) -> Checked {
     let fixture = &*FIXTURE;
     // Some file systems flush a file that replaces another; they do not flush a new one.

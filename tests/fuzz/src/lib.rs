@@ -1,5 +1,5 @@
-//! What the fuzz targets share: the format of readable inputs, and the server and engine that are started
-//! once.
+//! What the fuzz targets share: the format of readable inputs, and the server and engine that are
+//! started once.
 //!
 //! Never decides what is right or wrong: what must be true of an input is in its target.
 

@@ -1,0 +1,89 @@
+//! The arguments that set and remove the values of a connection.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::api::{EditConnection, SecretText};
+use crate::cli::key_value;
+
+#[derive(Args)]
+pub(super) struct Removed {
+    /// Remove a setting
+    #[arg(long, value_name = "KEY")]
+    unset: Vec<String>,
+    /// Remove a secret
+    #[arg(long, value_name = "KEY")]
+    unset_secret: Vec<String>,
+    /// Allow a change of the tracker's origin even while creates run or are in doubt
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Values {
+    #[command(flatten)]
+    pub(super) given: Given,
+    /// Answer KPI requests only for this Test Manager project
+    #[arg(long, value_name = "ID")]
+    pub(super) project: Option<String>,
+    /// Allow host names that resolve to private addresses
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub(super) allow_private: Option<bool>,
+}
+
+#[derive(Args)]
+pub(super) struct Given {
+    /// Set a setting; a JSON list, a number, true and false are values of their type, all else is
+    /// text
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Set a secret: KEY=@FILE from a file, KEY=- from stdin, KEY for a prompt; or a reference
+    /// that the server reads, KEY=file:/PATH or KEY=env:NAME
+    #[arg(long, value_name = "KEY[=@FILE]")]
+    pub(super) secret: Vec<String>,
+}
+
+impl Given {
+    /// An edit of these values; what is removed has no value.
+    pub(super) fn edit(&self, removed: &Removed) -> anyhow::Result<EditConnection> {
+        let settings = key_value::settings(&self.set)?.into_iter();
+        let secrets = key_value::secrets(&self.secret)?.into_iter();
+        let mut settings: BTreeMap<String, Option<Value>> =
+            settings.map(|(name, value)| (name, Some(value))).collect();
+        let mut secrets: BTreeMap<String, Option<SecretText>> =
+            secrets.map(|(name, value)| (name, Some(value))).collect();
+        settings.extend(removed.unset.iter().map(|name| (name.clone(), None)));
+        secrets.extend(removed.unset_secret.iter().map(|name| (name.clone(), None)));
+        Ok(EditConnection { settings, secrets, ..EditConnection::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_edit_sends_null_for_what_is_removed() {
+        let given = Given {
+            set: vec!["a=1".to_owned()],
+            secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
+        };
+        let removed = Removed {
+            unset: vec!["b".to_owned()],
+            unset_secret: vec!["l".to_owned()],
+            force: false,
+        };
+        let edit = given.edit(&removed).expect("an edit");
+        assert_eq!(
+            serde_json::to_value(edit).expect("JSON"),
+            json!({
+                "settings": {"a": 1, "b": null},
+                "secrets": {"k": "env:JACKFIELD_SECRET_K", "l": null},
+            })
+        );
+    }
+}
