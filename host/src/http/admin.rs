@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::api::Status;
+use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX, Status};
 use crate::domain::ConnectionId;
 
 use super::AppState;
@@ -36,10 +36,6 @@ use super::problem::Problem;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long it may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Rows of a page where the request does not say.
-const PAGE: u32 = 50;
-/// Most rows of a page.
-const PAGE_MAX: u32 = 200;
 
 /// `GET /status`: for whoever monitors the process.
 pub(super) async fn status() -> Json<Status> {
@@ -151,10 +147,10 @@ fn connection_names(app: &AppState) -> HashMap<ConnectionId, String> {
 /// How many rows a page has.
 fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     match limit {
-        None => Ok(PAGE),
-        Some(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
+        None => Ok(PAGE_ROWS),
+        Some(limit) if (1..=PAGE_ROWS_MAX).contains(&limit) => Ok(limit),
         Some(limit) => {
-            Err(Problem::bad_request(format!("`limit` is 1 to {PAGE_MAX}, found {limit}")))
+            Err(Problem::bad_request(format!("`limit` is 1 to {PAGE_ROWS_MAX}, found {limit}")))
         }
     }
 }
@@ -185,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_size_of_a_page_is_limited() {
-        assert_eq!(page_size(None), Ok(PAGE));
+        assert_eq!(page_size(None), Ok(PAGE_ROWS));
         assert_eq!(page_size(Some(200)), Ok(200));
         assert!(page_size(Some(0)).is_err() && page_size(Some(201)).is_err());
     }
