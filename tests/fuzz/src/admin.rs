@@ -56,7 +56,7 @@ impl Admin {
         let routes = TowerToHyperService::new(routes);
         let admin = Self { routes, _app: app, _folder: folder };
         while !admin.is_ready() {
-            wait(tokio::time::sleep(POLL_PERIOD));
+            wait(async { tokio::time::sleep(POLL_PERIOD).await });
         }
         admin
     }
