@@ -94,10 +94,10 @@ function find(marker) {
   const field = settings()['marker-field'];
   const filter = field ? [`cf_${field}`, marker] : ['description', `~${marker}`];
   const { issues } = get('/issues.json', ['status_id', '*'], ['sort', 'id'], ['limit', 5], filter);
-  if (issues.length === 0) return void currentUser();
+  if (issues.length === 0) currentUser();
   // Redmine ignores a filter that it does not know, and returns all issues.
-  const found = issues.find((issue) => contains(issue, marker, field));
-  return found ? defect(found) : fail('unsupported', `this Redmine cannot search by ${filter[0]}`);
+  if (issues.every((issue) => contains(issue, marker, field))) return issues.map(defect);
+  return fail('unsupported', `this Redmine cannot search by ${filter[0]}`);
 }
 
 function count() {

@@ -97,12 +97,12 @@ class Defects(exports.Defects):
         field = setting("marker-field")
         search = (f"cf_{field}", marker) if field else ("description", f"~{marker}")
         issues = get("/issues.json", ("status_id", "*"), ("sort", "id"), ("limit", 5), search)["issues"]
+        if not issues:
+            user()
         for issue in issues:  # Redmine ignores a filter that it does not know, and returns all issues
-            if marker in json.dumps(issue.get("custom_fields") if field else issue["description"]):
-                return defect(issue)
-        if issues:
-            raise Err(model.Error_Unsupported(f"this Redmine cannot search by {search[0]}"))
-        user()
+            if marker not in json.dumps(issue.get("custom_fields") if field else issue["description"]):
+                raise Err(model.Error_Unsupported(f"this Redmine cannot search by {search[0]}"))
+        return [defect(issue) for issue in issues]
 
 class Kpis(exports.Kpis):
     def count(self, _project):

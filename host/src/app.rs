@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::connections::{self, Connections};
-use crate::defects::{self, Defects};
+use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, RunnerId, SystemClock};
 use crate::egress::Egress;
 use crate::http::{self, AppState, Services};
@@ -194,6 +194,7 @@ async fn services(
         config: Arc::clone(&config),
         tasks: tasks.clone(),
         runner: RunnerId(Uuid::new_v4()),
+        process: ProcessState::default(),
     });
     let kpis = Kpis::new(kpis::Parts {
         store: Arc::clone(&store),

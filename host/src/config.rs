@@ -49,6 +49,9 @@ pub struct Config {
     pub sweep_ms: u64,
     /// Length of a lease on a defect's row, milliseconds; renewed at a third of it.
     pub lease_ms: u64,
+    /// How long the tracker may still act on a create request without an answer, seconds; `None`: for ever,
+    /// so that a person resolves every such defect.
+    pub in_doubt_s: Option<u32>,
     /// How long counts are answered without asking the tracker again, milliseconds.
     pub kpi_fresh_ms: u64,
     /// A PEM file of further trust anchors for trackers.
@@ -112,6 +115,7 @@ impl Default for Config {
             events_max: 1_000_000,
             sweep_ms: 15_000,
             lease_ms: 30_000,
+            in_doubt_s: Some(900),
             kpi_fresh_ms: 30_000,
             extra_ca_file: None,
             secret_file_roots: Vec::new(),
@@ -123,7 +127,7 @@ impl Default for Config {
 
 impl Config {
     /// The defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
-    /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`; lists are separated by commas.
+    /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`; lists are separated by commas.
     /// Other variables are ignored.
     ///
     /// # Errors

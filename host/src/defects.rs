@@ -5,6 +5,8 @@
 
 mod create;
 mod lease;
+mod process;
+mod search;
 mod single_flight;
 mod sweep;
 
@@ -21,6 +23,8 @@ use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
 
 use single_flight::SingleFlight;
+
+pub use process::ProcessState;
 
 /// What defects are made of; cheap to clone.
 #[derive(Clone)]
@@ -39,6 +43,8 @@ pub struct Parts {
     pub tasks: TaskTracker,
     /// This process, as leases name it.
     pub runner: RunnerId,
+    /// What this process knows beside the store.
+    pub process: ProcessState,
 }
 
 /// The defects of all connections.
@@ -61,6 +67,17 @@ pub struct CreateAnswer {
 /// The answer to one Create Defect event.
 pub type Answer = Result<CreateAnswer, Refusal>;
 
+impl Parts {
+    /// Begins all waits again if the wall clock stepped: it cannot say how long they have lasted.
+    async fn restart_waits_after_a_step(&self) -> Result<(), StoreError> {
+        if !self.process.clock_stepped(&*self.clock) {
+            return Ok(());
+        }
+        tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
+        self.store.restart_waits(self.clock.now()).await
+    }
+}
+
 impl Defects {
     /// No create in progress.
     #[must_use]
@@ -71,13 +88,17 @@ impl Defects {
     /// Does what a person decided about a defect.
     ///
     /// # Errors
-    /// `NotFound`, or `Conflict` where its state does not allow it.
+    /// `NotFound`, or `Conflict` where its state does not allow it or a run holds it.
     pub async fn decide(
         &self,
         id: DefectId,
         decision: &Decision,
         by: &str,
     ) -> Result<DefectRecord, StoreError> {
+        if self.parts.process.is_open(id) {
+            let why = "a run holds this defect; try again when it has ended";
+            return Err(StoreError::Conflict(why.to_owned()));
+        }
         self.parts.store.decide(id, decision, by, self.parts.clock.now()).await
     }
 }

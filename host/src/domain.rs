@@ -6,6 +6,7 @@ mod clock;
 mod connection;
 mod counts;
 mod defect;
+mod doubt;
 mod event;
 mod failed_test;
 mod journal;
@@ -24,13 +25,15 @@ pub use connection::{
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
-    Claimed, Decision, Defect, DefectId, DefectRecord, DefectState, Lease, RunnerId, Verdict,
+    Claimed, DecidedDoubt, Decision, Defect, DefectId, DefectRecord, DefectState, DoubtfulDefect,
+    Lease, RunnerId, SearchEnd, SeenByRun, Verdict, WritesLeft,
 };
+pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{
     Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
 };
 pub use failed_test::{FailedTest, Marker};
-pub use journal::{Effect, Journal, NotJournaled, WriteAnswer, WriteRecord, verdict};
+pub use journal::{Effect, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, verdict};
 pub use limits::{Limit, Limits, UnknownLimit};
 pub use nearest::nearest;
 pub use origin::{InvalidOrigin, Origin, is_web_address};

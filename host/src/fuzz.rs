@@ -139,6 +139,6 @@ pub fn manifest(settings: &str) -> Result<Manifest, InvalidManifest> {
         summary: String::new(),
         homepage: None,
         settings: settings.to_owned(),
-        index_delay_seconds: 0,
+        index_delay_seconds: Some(0),
     })
 }

@@ -47,8 +47,9 @@ pub struct Manifest {
     pub homepage: Option<String>,
     /// The settings schema: JSON Schema 2020-12 of one flat object.
     pub settings_schema: Value,
-    /// How many seconds after a write the tracker's search is sure to find the defect.
-    pub index_delay_s: u32,
+    /// How many seconds after a write the tracker's search is sure to find the defect; absent: the
+    /// connector cannot search.
+    pub index_delay_s: Option<u32>,
     /// What `settings_schema` declares.
     schema: Arc<schema::Schema>,
 }
@@ -112,7 +113,7 @@ pub(crate) struct RawManifest {
     pub(crate) summary: String,
     pub(crate) homepage: Option<String>,
     pub(crate) settings: String,
-    pub(crate) index_delay_seconds: u32,
+    pub(crate) index_delay_seconds: Option<u32>,
 }
 
 impl Manifest {
@@ -136,7 +137,8 @@ impl Manifest {
         }
         let version = semver::Version::parse(&raw.version)
             .map_err(|source| InvalidManifest::Version { version: raw.version.clone(), source })?;
-        let (seconds, seconds_max) = (raw.index_delay_seconds, INDEX_DELAY_S_MAX);
+        let (seconds, seconds_max) =
+            (raw.index_delay_seconds.unwrap_or_default(), INDEX_DELAY_S_MAX);
         if seconds > seconds_max {
             return Err(InvalidManifest::IndexDelay { seconds, seconds_max });
         }

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, Counts, Decision, Defect, DefectId, DefectRecord,
-    DefectState, Event, EventId, EventKind, FailedTest, Lease, OutcomeCode, RunReport, RunnerId,
-    Verdict,
+    DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest, Lease, Marker, OutcomeCode,
+    RunReport, RunnerId, SearchEnd, SeenByRun, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -115,6 +115,37 @@ pub struct Claim<'a> {
     pub lease_until: Timestamp,
     /// The run maximum, milliseconds: after a crash, a write counts as ended at `sent` plus this.
     pub run_ms: u64,
+    /// The fence of the run that the claim before this one found: what it came to is the answer.
+    pub waited_for: Option<i64>,
+}
+
+/// A write that is about to be sent.
+#[derive(Debug, Clone)]
+pub struct JournaledWrite {
+    /// Whether the request contains the marker.
+    pub has_marker: bool,
+    /// What its run saw of the connection.
+    pub seen: SeenByRun,
+    /// Until when the lease is renewed.
+    pub lease_until: Timestamp,
+}
+
+/// A row whose next search is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueSearch {
+    /// The row.
+    pub id: DefectId,
+    /// Its connection.
+    pub connection: ConnectionId,
+}
+
+/// A known defect that a search must find if it can see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlDefect {
+    /// What to search for.
+    pub marker: Marker,
+    /// Its key, for people.
+    pub key: String,
 }
 
 /// Which events to list.
@@ -141,6 +172,8 @@ pub struct EventFilter {
 pub struct DefectFilter {
     /// In this state.
     pub state: Option<DefectState>,
+    /// Only those that no rule will resolve.
+    pub needs_person: bool,
     /// Of this connection.
     pub connection: Option<ConnectionId>,
     /// Only rows older than this one: the cursor.
@@ -174,9 +207,14 @@ pub struct CachedCounts {
 pub trait Store: Send + Sync {
     /// Voids the leases of dead processes. Called at start, by the only process that holds the
     /// data folder. A row in `intent` may be claimed at once. A row in `sent` becomes `in-doubt`,
-    /// and its write counts as ended `run_ms` after it was marked. Running events become
-    /// interrupted. Durable.
+    /// and its write counts as ended `run_ms` after it was marked. The waits of all rows in doubt
+    /// begin again. Running events become interrupted. Marks a database that fell behind: from
+    /// then on, a failed test without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
+    /// Since when failed tests without a row count as in doubt: the database had fallen behind.
+    fn restored_at(&self) -> Option<Timestamp>;
+    /// Begins the waits of all rows in doubt again: the clock has stepped. Durable.
+    async fn restart_waits(&self, now: Timestamp) -> Result<(), StoreError>;
 
     /// All connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
@@ -213,39 +251,62 @@ pub trait Store: Send + Sync {
     /// Claims a failed test in one transaction: inserts its row in `intent`, takes over a row
     /// whose lease ended, or returns the state of the row. Durable.
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError>;
-    /// Takes a lease on a defect in doubt, for a search by the sweep. Returns `Claimed::Find`, or
-    /// `None` if the defect is not in doubt any more or another runner holds it. Durable.
-    async fn claim_doubtful(
+    /// Takes a lease on a row that is due for a search, for the sweep. `None` if it is not due any
+    /// more or another runner holds it. Durable.
+    async fn claim_search(
         &self,
         id: DefectId,
         runner: RunnerId,
         now: Timestamp,
         lease_until: Timestamp,
-    ) -> Result<Option<Claimed>, StoreError>;
-    /// Rows in doubt without a lease whose next search is due, the longest overdue first. Rows in
-    /// `sent` whose lease ended are moved to `in-doubt` first. Durable.
-    async fn due_doubts(
+    ) -> Result<Option<DoubtfulDefect>, StoreError>;
+    /// Rows without a lease whose next search is due, the longest overdue first: rows in doubt, and
+    /// created ones that are searched for a second record. Rows in `sent` whose lease ended are
+    /// moved to `in-doubt` first. Rows that this process has open are left alone, whatever the
+    /// clock says about their leases. Durable.
+    async fn due_searches(
         &self,
         now: Timestamp,
         run_ms: u64,
+        open: Vec<DefectId>,
         limit: u32,
-    ) -> Result<Vec<DefectRecord>, StoreError>;
-    /// Moves a row in doubt back to `intent`: a person asked for a retry, and a search after the
-    /// index delay found nothing. Durable. `Fenced` if the lease was lost or no retry was asked.
+    ) -> Result<Vec<DueSearch>, StoreError>;
+    /// The newest defects, at most three, that the same connector made with the same settings, with
+    /// the marker in its write.
+    async fn controls(
+        &self,
+        connection: ConnectionId,
+        seen: &SeenByRun,
+    ) -> Result<Vec<ControlDefect>, StoreError>;
+    /// Moves a row whose doubt has ended back to `intent`. Durable. `Fenced` if the lease was lost.
     async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
     /// Extends a lease. Lazy. `Fenced` if it was lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError>;
-    /// Moves a row to `sent`: a write is about to leave. Durable. `Fenced` if the lease was lost
-    /// or has ended.
-    async fn mark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
+    /// Moves a row to `sent` and renews its lease: a write is about to leave. Durable. `Fenced` if
+    /// the lease was lost or has ended.
+    async fn mark_sending(
+        &self,
+        lease: &Lease,
+        write: JournaledWrite,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
     /// Undoes the last `mark_sending`: no byte of that write left. Lazy.
     async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: moves the row as the verdict says and releases the lease. Durable.
+    /// Ends a run: moves the row as the verdict says and releases the lease. A known defect is
+    /// stored even if the lease was lost, unless another run holds the row. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
         verdict: &Verdict,
         event: EventId,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Ends a search that did not find the defect, and releases the lease. Durable. `Fenced` if it
+    /// was lost.
+    async fn end_search(
+        &self,
+        lease: &Lease,
+        end: SearchEnd,
         now: Timestamp,
     ) -> Result<(), StoreError>;
     /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.

@@ -88,8 +88,8 @@ pub fn create(
     Ok(issue.into_defect(client))
 }
 
-/// Finds the issue that contains the marker, open or closed, in any project.
-pub fn find(client: &Client, settings: &Settings, marker: &str) -> Result<Option<Defect>, Error> {
+/// Finds the issues that contain the marker, open or closed, in any project, the oldest first.
+pub fn find(client: &Client, settings: &Settings, marker: &str) -> Result<Vec<Defect>, Error> {
     #[derive(Deserialize)]
     struct Answer {
         issues: Vec<Issue>,
@@ -104,12 +104,11 @@ pub fn find(client: &Client, settings: &Settings, marker: &str) -> Result<Option
     if issues.is_empty() {
         // With a wrong API key, Redmine answers as if to an anonymous visitor, who may see nothing.
         client.current_user()?;
-        return Ok(None);
+        return Ok(Vec::new());
     }
     // Redmine ignores a filter that it does not know, and returns all issues.
-    match issues.into_iter().find(|issue| issue.contains(marker, field)) {
-        Some(issue) => Ok(Some(issue.into_defect(client))),
-        None => Err(Error::Unsupported(match field {
+    if !issues.iter().all(|issue| issue.contains(marker, field)) {
+        return Err(Error::Unsupported(match field {
             Some(id) => format!(
                 "this Redmine cannot search by the custom field {id} (setting `marker-field`): it \
                  must belong to issues, be visible to the user of the API key, and be marked \
@@ -118,8 +117,9 @@ pub fn find(client: &Client, settings: &Settings, marker: &str) -> Result<Option
             None => "this Redmine cannot search in descriptions; store the marker in a custom \
                      field instead (setting `marker-field`)"
                 .to_owned(),
-        })),
+        }));
     }
+    Ok(issues.into_iter().map(|issue| issue.into_defect(client)).collect())
 }
 
 impl Issue {

@@ -36,7 +36,7 @@ impl plugin::Guest for Redmine {
             homepage: Some("https://www.redmine.org/projects/redmine/wiki/Rest_api".to_owned()),
             settings: include_str!("../settings.schema.json").to_owned(),
             // Redmine searches its database, so a new issue is visible immediately.
-            index_delay_seconds: 0,
+            index_delay_seconds: Some(0),
         }
     }
 
@@ -93,7 +93,7 @@ impl defects::Guest for Redmine {
         issue::create(&Client::new(&settings), &settings, &test, &marker)
     }
 
-    fn find(marker: String) -> Result<Option<Defect>, Error> {
+    fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let settings = Settings::read()?;
         issue::find(&Client::new(&settings), &settings, &marker)
     }

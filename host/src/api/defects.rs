@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{self, DefectState};
+use crate::domain::{self, DecidedDoubt, DefectState, WriteClass};
 
 use super::Word;
 
@@ -15,6 +15,9 @@ pub struct DefectQuery {
     /// Only those in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Word<DefectState>>,
+    /// Only those that no rule will resolve.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_person: bool,
     /// Only those of this connection, by id or name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
@@ -62,8 +65,14 @@ pub struct DefectRecord {
     pub defect: Option<Defect>,
     /// Why it failed or is in doubt.
     pub reason: Option<String>,
-    /// Whether a person asked to create it where the search finds nothing.
-    pub retry: bool,
+    /// How many write requests were sent for it.
+    pub writes: u32,
+    /// What is known of them, of the worst: `refused`, `unclear`, `open` or `acknowledged`.
+    pub class: Option<Word<WriteClass>>,
+    /// Why only a person can resolve it; absent where a rule will.
+    pub needs_person: Option<String>,
+    /// What a person decided for the next click.
+    pub decided: Option<Word<DecidedDoubt>>,
     /// The event that moved it last.
     pub event: Option<Uuid>,
     /// When the last write was sent.
@@ -121,9 +130,9 @@ pub struct ResolveDefect {
     /// The adopted defect's page; absent: the tracker's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// The next click searches again, and creates it where nothing is found.
+    /// The wait is over: the next click searches, and creates it if it finds nothing.
     pub retry: bool,
-    /// The tracker does not have it: the next click creates it without a search.
+    /// The tracker does not have it: the next click creates it, after a last search if one is possible.
     pub give_up: bool,
 }
 
@@ -144,7 +153,10 @@ impl DefectRecord {
             marker: record.marker.to_string(),
             defect: record.defect.as_ref().map(Defect::from),
             reason: record.reason.clone(),
-            retry: record.retry,
+            writes: record.writes,
+            class: record.class.map(Word),
+            needs_person: record.needs_person.clone(),
+            decided: record.decided.map(Word),
             event: record.event.map(|id| id.0),
             sent_at: record.sent_at,
             write_ended_at: record.write_ended_at,

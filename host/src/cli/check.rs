@@ -40,7 +40,7 @@ struct Report<'a> {
     homepage: Option<&'a str>,
     interfaces: Vec<&'static str>,
     settings: &'a Value,
-    index_delay_s: u32,
+    index_delay_s: Option<u32>,
     imports: &'a [String],
     exports: &'a [String],
     sha256: &'a str,

@@ -16,7 +16,7 @@ pub(super) enum Command {
     /// List defects, newest first
     #[command(after_help = "\
 Examples:
-  jackfield defects list --in-doubt
+  jackfield defects list --needs-person
   jackfield defects list --connection qa --state failed")]
     List(Filter),
     /// Show one defect
@@ -32,11 +32,11 @@ Examples:
   jackfield defects resolve ID --adopt QA-17 --link https://tracker.example.com/browse/QA-17
       The tracker has the defect, under this key.
   jackfield defects resolve ID --retry
-      Not sure. The next click searches again and creates the defect if the search finds none after the
-      index delay of the tracker. With a connector that cannot search, the defect stays in doubt: use
-      --give-up then.
+      Do not wait any longer. The next click searches, and creates the defect if it finds none. With a
+      connector that cannot search, the next click creates it.
   jackfield defects resolve ID --give-up
-      The tracker does not have the defect. The next click creates it without a search.")]
+      The tracker does not have the defect. The next click creates it, after a last search if the connector
+      can search, even if that search fails.")]
     Resolve {
         /// The id of the defect
         id: Uuid,
@@ -58,7 +58,10 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Filter {
-    /// Only defects that a person must resolve
+    /// Only defects in doubt that no rule will resolve
+    #[arg(long)]
+    needs_person: bool,
+    /// Only defects in doubt
     #[arg(long, conflicts_with = "state")]
     in_doubt: bool,
     /// Only defects in this state
@@ -76,6 +79,7 @@ impl Filter {
         let state = if self.in_doubt { Some(DefectState::InDoubt) } else { self.state };
         DefectQuery {
             state: state.map(Word),
+            needs_person: self.needs_person,
             connection: self.connection,
             cursor: self.page.cursor,
             limit: Some(self.page.limit),
@@ -89,10 +93,10 @@ pub(super) struct Decision {
     /// The tracker has the defect, under this key
     #[arg(long, value_name = "KEY")]
     adopt: Option<String>,
-    /// The next click searches again, and creates the defect if it finds none
+    /// The wait is over: the next click searches, and creates the defect if it finds none
     #[arg(long)]
     retry: bool,
-    /// The tracker does not have the defect: the next click creates it without a search
+    /// The tracker does not have the defect: the next click creates it after a last search
     #[arg(long)]
     give_up: bool,
 }
@@ -103,7 +107,7 @@ const DEFECTS: [Column<DefectRecord>; 6] = [
     ("CONNECTION", |it| optional(it.connection_name.as_ref())),
     ("KEY", |it| optional(it.defect.as_ref().map(|defect| &defect.key))),
     ("LINK", |it| optional(it.defect.as_ref().map(|defect| &defect.link))),
-    ("ERROR", |it| optional(it.reason.as_ref())),
+    ("ERROR", |it| optional(it.needs_person.as_ref().or(it.reason.as_ref()))),
 ];
 
 impl Command {

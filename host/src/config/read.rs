@@ -33,8 +33,9 @@ const KEYS: [&str; 16] = [
     "secret_env_prefixes",
 ];
 /// The keys of the top level that are tables.
-const TABLES: [&str; 3] = ["webhook", "limits", "connectors"];
+const TABLES: [&str; 4] = ["webhook", "create", "limits", "connectors"];
 const WEBHOOK_KEYS: [&str; 4] = ["create_defect_paths", "kpi_paths", "defect_id", "kpi_status"];
+const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
 const LISTS: [&str; 5] =
     ["secret_file_roots", "secret_env_prefixes", "create_defect_paths", "kpi_paths", "kpi_status"];
 
@@ -48,6 +49,8 @@ const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
 const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
 const LEASE_MS: RangeInclusive<u64> = 1_000..=600_000;
+/// Up to a week. The word "never" stands for no limit.
+const IN_DOUBT_S: RangeInclusive<u64> = 1..=604_800;
 const FRESH_MS: RangeInclusive<u64> = 0..=3_600_000;
 
 /// What is wrong with a key; the caller adds the file.
@@ -92,6 +95,7 @@ impl Config {
         for (key, value) in table {
             match key.as_str() {
                 "webhook" => self.read_webhook(as_table("webhook", value)?)?,
+                "create" => self.read_create(as_table("create", value)?)?,
                 "limits" => read_limits(&mut self.limits, as_table("limits", value)?, "limits")?,
                 _ => self.set(&key, &value)?,
             }
@@ -114,6 +118,12 @@ impl Config {
             let value = variable_value(webhook, text);
             return self
                 .read_webhook([(webhook.to_owned(), value)].into_iter().collect())
+                .map_err(in_env);
+        }
+        if let Some(create) = key.strip_prefix("create_") {
+            let value = variable_value(create, text);
+            return self
+                .read_create([(create.to_owned(), value)].into_iter().collect())
                 .map_err(in_env);
         }
         if KEYS.contains(&key.as_str()) {
@@ -143,6 +153,19 @@ impl Config {
             "secret_file_roots" => self.secret_file_roots = roots(key, value)?,
             "secret_env_prefixes" => self.secret_env_prefixes = prefixes(key, value)?,
             _ => return Err(unknown(key, KEYS.into_iter().chain(TABLES), "")),
+        }
+        Ok(())
+    }
+
+    fn read_create(&mut self, table: Table) -> Result<(), KeyError> {
+        for (key, value) in table {
+            if key != "in_doubt_s" {
+                return Err(unknown(&key, CREATE_KEYS.into_iter(), "create."));
+            }
+            self.in_doubt_s = match value.as_str() {
+                Some("never") => None,
+                _ => Some(number("create.in_doubt_s", &value, IN_DOUBT_S)?),
+            };
         }
         Ok(())
     }
@@ -241,7 +264,11 @@ fn variable_value(key: &str, text: &str) -> Value {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         return Value::Array(items.map(|item| Value::String(item.to_owned())).collect());
     }
-    let number = text.trim().parse().ok().filter(|_| key.ends_with("_ms") || counts(key));
+    let number = text
+        .trim()
+        .parse()
+        .ok()
+        .filter(|_| key.ends_with("_ms") || key.ends_with("_s") || counts(key));
     number.map_or_else(|| Value::String(text.to_owned()), Value::Integer)
 }
 
@@ -363,7 +390,7 @@ mod tests {
     fn the_shipped_file_shows_every_key_with_its_default() {
         assert_eq!(read(SHIPPED, &[]), Ok(Config::default()));
         let limits = Limits::TABLE.iter().map(|limit| limit.name);
-        for key in KEYS.into_iter().chain(WEBHOOK_KEYS).chain(limits) {
+        for key in KEYS.into_iter().chain(WEBHOOK_KEYS).chain(CREATE_KEYS).chain(limits) {
             let shown = |line: &str| {
                 line.trim_start_matches("# ").split(" = ").next().is_some_and(|word| word == key)
             };

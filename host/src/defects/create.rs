@@ -10,14 +10,16 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::domain::{
-    Claimed, Defect, DefectId, Event, EventId, FailedTest, Lease, LogLevel, LogLine, Marker,
-    OutcomeCode, Refusal, Verdict, WriteRecord, after, verdict,
+    Claimed, Defect, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine, Marker,
+    Next, OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord,
+    WritesLeft, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
 use crate::store::{Claim, StoreError};
 
 use super::lease::LeasedDefect;
+use super::search::Searched;
 use super::{Answer, CreateAnswer, Defects, Parts};
 
 /// The first wait before a row is claimed again; doubles.
@@ -90,8 +92,8 @@ impl Defects {
 enum Attempt {
     /// The answer is known.
     Done(Answer),
-    /// Try again; this is the answer if there is no time left.
-    Retry(Refusal),
+    /// Try again, at this instant or after a growing pause; this is the answer if there is no time left.
+    Again { refusal: Refusal, at: Option<Timestamp> },
 }
 
 /// Claims the failed test and runs what its row asks for, again until there is an answer or no time.
@@ -109,22 +111,26 @@ async fn run(
         let why = format!("`{}` does not export `defects`", active.connection.connector);
         return Err(Refusal::Unsupported(why));
     }
-    let run = CreateRun { parts, active, connector, test, event, after_ms };
-    let mut wait = WAIT_MIN;
+    let (waited_for, own_refusal) = (None, None);
+    let mut run =
+        CreateRun { parts, active, connector, test, event, after_ms, waited_for, own_refusal };
+    let mut pause = WAIT_MIN;
     loop {
-        let refusal = match run.attempt().await {
+        let (refusal, at) = match run.attempt().await {
+            Attempt::Done(Err(refusal)) => return Err(run.own_refusal.unwrap_or(refusal)),
             Attempt::Done(answer) => return answer,
-            Attempt::Retry(refusal) => refusal,
+            Attempt::Again { refusal, at } => (refusal, at),
         };
+        let wait = at.map_or(pause, |at| duration_until(at, parts.clock.now()));
         if Instant::now() + wait >= deadline {
-            return Err(refusal);
+            return Err(run.own_refusal.unwrap_or(refusal));
         }
         sleep(wait).await;
-        wait = (wait * 2).min(WAIT_MAX);
+        pause = (pause * 2).min(WAIT_MAX);
     }
 }
 
-/// One failed test on its way to its defect.
+/// One Create Defect event in progress.
 struct CreateRun<'a> {
     parts: &'a Parts,
     active: &'a Arc<ActiveConnection>,
@@ -132,10 +138,17 @@ struct CreateRun<'a> {
     test: &'a FailedTest,
     event: EventId,
     after_ms: u64,
+    /// The fence of another event's run that this one found in progress.
+    waited_for: Option<i64>,
+    /// What the connector refused after a write of this event: it never creates again.
+    own_refusal: Option<Refusal>,
 }
 
 impl CreateRun<'_> {
-    async fn attempt(&self) -> Attempt {
+    async fn attempt(&mut self) -> Attempt {
+        if let Err(error) = self.parts.restart_waits_after_a_step().await {
+            return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
+        }
         let now = self.parts.clock.now();
         let claim = Claim {
             connection: self.active.connection.id,
@@ -145,144 +158,176 @@ impl CreateRun<'_> {
             now,
             lease_until: after(now, self.parts.config.lease_ms),
             run_ms: self.parts.connections.limits(&self.active.connection).run_ms,
+            waited_for: self.waited_for,
         };
         match self.parts.store.claim(claim).await {
             Err(error) => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
             Ok(Claimed::Created { id, defect }) => {
                 Attempt::Done(Ok(CreateAnswer { defect, id, how: OutcomeCode::Repeated }))
             }
-            Ok(Claimed::Busy) => Attempt::Retry(self.deadline_refusal()),
-            Ok(Claimed::Create { lease, marker, .. }) => {
-                self.create(&self.leased(lease), &marker).await
+            Ok(Claimed::Ended { code, detail }) => {
+                Attempt::Done(Err(Refusal::Ended { code, detail }))
             }
-            Ok(Claimed::Find { lease, marker, write_ended_at, retry }) => {
-                self.find(&self.leased(lease), &marker, write_ended_at, retry).await
+            Ok(Claimed::Busy { fence }) => {
+                self.waited_for = Some(fence);
+                Attempt::Again { refusal: self.deadline_refusal(), at: None }
             }
+            Ok(Claimed::Create { lease, marker, .. }) => self.create(lease, &marker).await,
+            Ok(Claimed::Search(doubtful)) => self.search(&doubtful).await,
         }
     }
 
-    /// Runs `create`, then moves the row as the host's own journal of the run says.
-    async fn create(&self, leased: &LeasedDefect<'_>, marker: &Marker) -> Attempt {
-        if let Err(refusal) = leased.admit() {
+    /// Runs `create`, then moves the row as the host's own record of the run's writes says.
+    async fn create(&mut self, lease: Lease, marker: &Marker) -> Attempt {
+        let connector = Arc::clone(&self.connector);
+        let leased = self.leased(lease, &connector);
+        let RunEnd { outcome, mut report, writes } = match leased.create(self.test, marker).await {
+            Ok(end) => end,
             // No run was started, so nothing was sent.
-            return self.store_outcome(leased, Verdict::Failed(refusal)).await;
-        }
-        let RunEnd { outcome, mut report, writes } = leased.create(self.test, marker).await;
-        if outcome.is_ok() && !writes.iter().any(WriteRecord::may_have_acted) {
+            Err(refusal) => return self.fail(&leased, refusal, None).await,
+        };
+        if outcome.is_ok() && !writes.iter().any(WriteRecord::left) {
             report.log.push(write_not_journaled(report.usage.run_ms));
         }
         self.parts.store.record_run(self.event, report);
-        self.store_outcome(leased, verdict(outcome, &writes)).await
+        match verdict(outcome, &writes) {
+            Verdict::NotCreated { refusal, left } => self.fail(&leased, refusal, left).await,
+            known => Self::answer_known(&leased, known, OutcomeCode::Created).await,
+        }
     }
 
-    /// Searches for a defect in doubt. A person's retry creates it only where a search that began after the
-    /// index delay found nothing.
-    async fn find(
-        &self,
+    /// The run created no defect that is known. Where a write left, this event only searches from now on.
+    async fn fail(
+        &mut self,
         leased: &LeasedDefect<'_>,
-        marker: &Marker,
-        write_ended_at: Timestamp,
-        retry: bool,
+        refusal: Refusal,
+        left: Option<WritesLeft>,
     ) -> Attempt {
-        if let Err(refusal) = leased.admit() {
-            leased.release().await;
-            return Attempt::Done(Err(refusal));
-        }
-        let index_delay_ms = u64::from(self.connector.manifest().index_delay_s) * 1_000;
-        let indexed_at = after(write_ended_at, index_delay_ms);
-        let wait_s = seconds_until(indexed_at, self.parts.clock.now());
-        let RunEnd { outcome, report, .. } = leased.find(marker).await;
-        self.parts.store.record_run(self.event, report);
-        let refusal = match outcome {
-            Ok(Some(defect)) => {
-                return self.answer_created(leased, defect, OutcomeCode::Adopted).await;
-            }
-            Ok(None) if retry && wait_s.is_none() => {
-                return match leased.back_to_intent().await {
-                    Ok(()) => self.create(leased, marker).await,
-                    Err(error) => self.not_stored(&error, false),
-                };
-            }
-            Ok(None) => None,
-            Err(refusal) => Some(refusal),
+        let verdict = Verdict::NotCreated { refusal: refusal.clone(), left: left.clone() };
+        let stored = leased.store_outcome(&verdict).await;
+        let Some(left) = left.filter(|left| left.class != WriteClass::Refused) else {
+            return match stored {
+                Ok(()) => Attempt::Done(Err(refusal)),
+                Err(error) => self.not_stored(&error),
+            };
         };
-        leased.release().await;
-        let reason = self.reason(leased.lease.defect).await;
-        match (wait_s, refusal) {
-            (Some(retry_after_s), refusal) if !matches!(refusal, Some(Refusal::Unsupported(_))) => {
-                Attempt::Retry(Refusal::OutcomePending { retry_after_s, reason })
-            }
-            (None, Some(refusal)) if !matches!(refusal, Refusal::Unsupported(_)) => {
-                Attempt::Done(Err(refusal))
-            }
-            // Waiting does not help: the search found nothing, or this connector cannot search.
-            _ => Attempt::Done(Err(Refusal::InDoubt { defect: leased.lease.defect, reason })),
+        let refusal = Refusal::AfterWrite { refusal: Box::new(refusal), write: left.reason };
+        self.own_refusal = Some(refusal.clone());
+        match stored {
+            Ok(()) | Err(StoreError::Fenced) => Attempt::Again { refusal, at: None },
+            Err(_) => Attempt::Done(Err(refusal)),
         }
     }
 
-    /// Stores what a run came to; the answer follows from the same verdict.
-    async fn store_outcome(&self, leased: &LeasedDefect<'_>, verdict: Verdict) -> Attempt {
-        match verdict {
-            Verdict::Created(defect) => {
-                self.answer_created(leased, defect, OutcomeCode::Created).await
-            }
-            Verdict::Failed(refusal) => {
-                match leased.store_outcome(&Verdict::Failed(refusal.clone())).await {
-                    Ok(()) => Attempt::Done(Err(refusal)),
-                    Err(error) => self.not_stored(&error, false),
+    /// Searches for a defect in doubt, and creates it where the rules allow it.
+    async fn search(&mut self, doubtful: &DoubtfulDefect) -> Attempt {
+        let connector = Arc::clone(&self.connector);
+        let leased = self.leased(doubtful.lease.clone(), &connector);
+        let (next, refusal) = match leased.search(doubtful).await {
+            Searched::Found(found) => return Self::adopt(&leased, found).await,
+            Searched::Not(next, refusal) => (next, refusal),
+        };
+        match next {
+            Next::Create | Next::CreateIfSearchSees => match self.own_refusal.clone() {
+                None => match leased.back_to_intent().await {
+                    Ok(()) => self.create(leased.lease, &doubtful.marker).await,
+                    Err(error) => self.not_stored(&error),
+                },
+                Some(refusal) => {
+                    leased.end_search(SearchEnd::Settled).await;
+                    Attempt::Done(Err(refusal))
                 }
-            }
-            Verdict::InDoubt { ref reason, .. } => match leased.store_outcome(&verdict).await {
-                Ok(()) => {
-                    let retry_after_s = self.connector.manifest().index_delay_s.clamp(1, 60);
-                    let reason = reason.clone();
-                    Attempt::Retry(Refusal::OutcomePending { retry_after_s, reason })
-                }
-                Err(error) => self.not_stored(&error, true),
             },
+            Next::SearchAt(at) => {
+                leased.release().await;
+                self.search_again(&leased, doubtful, at)
+            }
+            Next::TryLater => {
+                leased.release().await;
+                Attempt::Done(Err(refusal.unwrap_or_else(|| self.deadline_refusal())))
+            }
+            Next::NeedsPerson(why) => {
+                let reason = doubtful.because(&why);
+                match why {
+                    Unresolvable::SearchFailed(_) => leased.release().await,
+                    _ => leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await,
+                }
+                Attempt::Done(Err(Refusal::InDoubt { defect: leased.lease.defect, reason }))
+            }
         }
     }
 
-    async fn answer_created(
+    /// Until the index delay has passed, each search may find the defect; after it, only one that begins at
+    /// `at` can decide.
+    fn search_again(
         &self,
         leased: &LeasedDefect<'_>,
-        defect: Defect,
+        doubtful: &DoubtfulDefect,
+        at: Timestamp,
+    ) -> Attempt {
+        let now = self.parts.clock.now();
+        let index_delay_ms = leased.waits().map_or(0, |waits| waits.index_delay_ms);
+        let is_indexed = now >= after(doubtful.doubt.wait_from, index_delay_ms);
+        let retry_after_s = seconds_until(at, now).unwrap_or(1);
+        let reason = doubtful.reason.clone();
+        let refusal = Refusal::OutcomePending { retry_after_s, reason };
+        Attempt::Again { refusal, at: is_indexed.then_some(at) }
+    }
+
+    async fn adopt(leased: &LeasedDefect<'_>, found: Vec<Defect>) -> Attempt {
+        let mut found = found.into_iter();
+        let Some(oldest) = found.next() else {
+            return Attempt::Done(Err(Refusal::ConnectorError("`find` found nothing".to_owned())));
+        };
+        let others: Vec<_> = found.map(|defect| defect.key).collect();
+        if !others.is_empty() {
+            tracing::warn!(
+                defect = %leased.lease.defect, adopted = oldest.key, others = others.join(", "),
+                "the tracker has more than one record of a failed test"
+            );
+        }
+        Self::answer_known(leased, Verdict::Found(oldest), OutcomeCode::Adopted).await
+    }
+
+    /// Stores a known defect and answers it.
+    async fn answer_known(
+        leased: &LeasedDefect<'_>,
+        verdict: Verdict,
         how: OutcomeCode,
     ) -> Attempt {
-        match leased.store_outcome(&Verdict::Created(defect.clone())).await {
-            Ok(()) => Attempt::Done(Ok(CreateAnswer { defect, id: leased.lease.defect, how })),
-            Err(error) => self.not_stored(&error, true),
-        }
+        let (Verdict::Created(defect) | Verdict::Found(defect)) = verdict.clone() else {
+            return Attempt::Done(Err(Refusal::ConnectorError("it gave no defect".to_owned())));
+        };
+        leased.store_known(verdict).await;
+        Attempt::Done(Ok(CreateAnswer { defect, id: leased.lease.defect, how }))
     }
 
-    /// The outcome of a run could not be stored. Where the lease was lost, another runner went on: the next
-    /// attempt sees what it came to.
-    fn not_stored(&self, error: &StoreError, may_have_acted: bool) -> Attempt {
+    /// A run or a search that sent nothing could not be stored. Where the lease was lost, another runner
+    /// went on: the next attempt sees what it came to.
+    fn not_stored(&self, error: &StoreError) -> Attempt {
         match error {
-            StoreError::Fenced => Attempt::Retry(self.deadline_refusal()),
-            _ if may_have_acted => Attempt::Done(Err(Refusal::OutcomePending {
-                retry_after_s: 5,
-                reason: format!("its outcome could not be stored: {error}"),
-            })),
+            StoreError::Fenced => Attempt::Again { refusal: self.deadline_refusal(), at: None },
             _ => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
         }
     }
 
-    /// Why the defect is in doubt, for a person.
-    async fn reason(&self, id: DefectId) -> String {
-        let record = self.parts.store.defect(id).await.ok().flatten();
-        let reason = record.and_then(|record| record.reason);
-        reason.unwrap_or_else(|| "the host ended while the request was in progress".to_owned())
-    }
-
-    fn leased(&self, lease: Lease) -> LeasedDefect<'_> {
-        let Self { parts, active, connector, event, .. } = self;
-        LeasedDefect { parts, active, connector, lease, event: *event }
+    fn leased<'c>(&self, lease: Lease, connector: &'c Arc<Connector>) -> LeasedDefect<'c>
+    where
+        Self: 'c,
+    {
+        let Self { parts, active, event, .. } = self;
+        let open = Arc::new(parts.process.open(lease.defect));
+        LeasedDefect { parts, active, connector, lease, event: *event, open }
     }
 
     fn deadline_refusal(&self) -> Refusal {
         Refusal::DeadlineExceeded { after_ms: self.after_ms }
     }
+}
+
+/// The time until then; zero once it has passed.
+fn duration_until(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
 /// Whole seconds until then; `None` once it has passed.

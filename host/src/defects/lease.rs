@@ -8,18 +8,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    Clock, Defect, EventId, FailedTest, Journal, Lease, Marker, NotJournaled, Refusal, Verdict,
-    after,
+    Clock, Defect, EventId, FailedTest, Journal, Lease, Marker, NotJournaled, Refusal, SearchEnd,
+    SeenByRun, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
-use crate::store::{Store, StoreError};
+use crate::store::{JournaledWrite, Store, StoreError};
 
 use super::Parts;
+use super::process::OpenRow;
+
+/// How often storing a known defect is tried again.
+const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// A leased row, and what runs for it.
 pub(super) struct LeasedDefect<'a> {
@@ -28,6 +33,8 @@ pub(super) struct LeasedDefect<'a> {
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
     pub(super) event: EventId,
+    /// Held as long as this process works on the row.
+    pub(super) open: Arc<OpenRow>,
 }
 
 impl LeasedDefect<'_> {
@@ -37,29 +44,41 @@ impl LeasedDefect<'_> {
     }
 
     /// Runs `create`; its writes are journaled under the lease.
-    pub(super) async fn create(&self, test: &FailedTest, marker: &Marker) -> RunEnd<Defect> {
-        let journal = Arc::new(DefectJournal {
-            store: Arc::clone(&self.parts.store),
-            clock: Arc::clone(&self.parts.clock),
-            lease: self.lease.clone(),
-        });
-        let run = self.run();
-        let stop = run.stop.clone();
-        let end = self.renewing(stop, self.parts.sandbox.create(run, test, marker, journal)).await;
+    pub(super) async fn create(
+        &self,
+        test: &FailedTest,
+        marker: &Marker,
+    ) -> Result<RunEnd<Defect>, Refusal> {
+        self.admit()?;
+        let journal = Arc::new(DefectJournal::new(self, marker)?);
+        let run = self.run(self.active);
+        let (stop, writes) = (run.stop.clone(), Arc::clone(&journal) as Arc<dyn Journal>);
+        let run = self.parts.sandbox.create(run, test, marker, writes);
+        let mut end = self.renewing(stop, run).await;
+        if let (Err(_), Some(refusal)) = (&end.outcome, journal.refused.lock().take()) {
+            // The connector reports the host's own refusal; it is not the connector's error.
+            end.outcome = Err(refusal);
+        }
         self.parts.connections.record_run(self.active.connection.id, &end.outcome);
-        end
+        Ok(end)
     }
 
-    /// Runs `find`.
-    pub(super) async fn find(&self, marker: &Marker) -> RunEnd<Option<Defect>> {
-        let run = self.run();
+    /// Runs `find` for a connection that may be the one of an earlier run.
+    pub(super) async fn find(
+        &self,
+        active: &Arc<ActiveConnection>,
+        marker: &Marker,
+    ) -> Result<Vec<Defect>, Refusal> {
+        self.admit()?;
+        let run = self.run(active);
         let stop = run.stop.clone();
         let end = self.renewing(stop, self.parts.sandbox.find(run, marker)).await;
         self.parts.connections.record_run(self.active.connection.id, &end.outcome);
-        end
+        self.parts.store.record_run(self.event, end.report);
+        end.outcome
     }
 
-    /// Moves a row in doubt back to `intent`, as a person asked.
+    /// Moves a row whose doubt has ended back to `intent`.
     pub(super) async fn back_to_intent(&self) -> Result<(), StoreError> {
         self.parts.store.back_to_intent(&self.lease, self.parts.clock.now()).await
     }
@@ -70,15 +89,50 @@ impl LeasedDefect<'_> {
         self.parts.store.store_outcome(&self.lease, verdict, self.event, now).await
     }
 
-    /// Gives the lease back and leaves the row as it is. Where that fails, the lease ends by itself.
+    /// Stores a known defect. Where that fails it is tried again in the background as long as the lease
+    /// lasts: what is known must not be lost.
+    pub(super) async fn store_known(&self, verdict: Verdict) {
+        let Err(error) = self.store_outcome(&verdict).await else { return };
+        tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");
+        let (parts, open) = (self.parts.clone(), Arc::clone(&self.open));
+        let (lease, event) = (self.lease.clone(), self.event);
+        let until = Instant::now() + Duration::from_millis(parts.config.lease_ms);
+        self.parts.tasks.spawn(async move {
+            while Instant::now() < until {
+                sleep(STORE_RETRY).await;
+                let now = parts.clock.now();
+                match parts.store.store_outcome(&lease, &verdict, event, now).await {
+                    Ok(()) => return,
+                    Err(StoreError::Fenced) => break,
+                    Err(_) => {}
+                }
+            }
+            tracing::error!(defect = %lease.defect, "a created defect could not be stored");
+            drop(open);
+        });
+    }
+
+    /// Ends a search that did not find the defect, and gives the lease back.
+    pub(super) async fn end_search(&self, end: SearchEnd) {
+        let ended = self.parts.store.end_search(&self.lease, end, self.parts.clock.now()).await;
+        self.warn_if_kept(ended);
+    }
+
+    /// Gives the lease back and leaves the row as it is.
     pub(super) async fn release(&self) {
-        if let Err(error) = self.parts.store.release(&self.lease).await {
+        let released = self.parts.store.release(&self.lease).await;
+        self.warn_if_kept(released);
+    }
+
+    /// A lease that is not given back ends by itself.
+    fn warn_if_kept(&self, given_back: Result<(), StoreError>) {
+        if let Err(error) = given_back {
             tracing::warn!(defect = %self.lease.defect, %error, "cannot give a lease back");
         }
     }
 
-    fn run(&self) -> Run {
-        let (connector, active) = (Arc::clone(self.connector), Arc::clone(self.active));
+    fn run(&self, active: &Arc<ActiveConnection>) -> Run {
+        let (connector, active) = (Arc::clone(self.connector), Arc::clone(active));
         Run { connector, active, stop: CancellationToken::new() }
     }
 
@@ -96,36 +150,94 @@ impl LeasedDefect<'_> {
 
     /// Returns when the lease is lost or about to end.
     async fn renew_until_lost(&self) {
+        let clock = &self.parts.clock;
         let lease_ms = self.parts.config.lease_ms;
         let third = Duration::from_millis(lease_ms / 3);
-        let left = self.lease.until.duration_since(self.parts.clock.now());
-        let mut until = Instant::now() + Duration::try_from(left).unwrap_or_default();
+        let left = self.lease.until.duration_since(clock.now());
+        let mut until = clock.since_boot() + Duration::try_from(left).unwrap_or_default();
         loop {
             sleep(third).await;
-            let asked_at = Instant::now();
-            let next = after(self.parts.clock.now(), lease_ms);
+            let asked_at = clock.since_boot();
+            let next = after(clock.now(), lease_ms);
             match timeout(third, self.parts.store.renew(&self.lease, next)).await {
                 Ok(Ok(())) => until = asked_at + Duration::from_millis(lease_ms),
                 Ok(Err(StoreError::Fenced | StoreError::NotFound(_))) => return,
-                Ok(Err(_)) | Err(_) if Instant::now() + third >= until => return,
+                Ok(Err(_)) | Err(_) if clock.since_boot() + third >= until => return,
                 Ok(Err(_)) | Err(_) => {}
             }
         }
     }
 }
 
-/// What the writes of one run must pass before their first byte leaves.
+/// The journal of one run: it marks the row before each write is sent.
 struct DefectJournal {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     lease: Lease,
+    lease_ms: u64,
+    marker: Marker,
+    seen: SeenByRun,
+    /// Since boot: when the lease ends that the last mark proved.
+    live_until: Mutex<Duration>,
+    /// Why a write was not journaled.
+    refused: Mutex<Option<Refusal>>,
+}
+
+impl DefectJournal {
+    fn new(leased: &LeasedDefect<'_>, marker: &Marker) -> Result<Self, Refusal> {
+        let connection = &leased.active.connection;
+        let settings = serde_json::to_string(&connection.settings)
+            .map_err(|error| Refusal::StoreUnavailable(error.to_string()))?;
+        let seen = SeenByRun {
+            settings,
+            origins: connection.grants.origins.clone(),
+            connector_sha256: leased.connector.sha256().to_owned(),
+        };
+        Ok(Self {
+            store: Arc::clone(&leased.parts.store),
+            clock: Arc::clone(&leased.parts.clock),
+            lease: leased.lease.clone(),
+            lease_ms: leased.parts.config.lease_ms,
+            marker: marker.clone(),
+            seen,
+            live_until: Mutex::default(),
+            refused: Mutex::default(),
+        })
+    }
 }
 
 #[async_trait]
 impl Journal for DefectJournal {
-    async fn mark_sending(&self) -> Result<(), NotJournaled> {
-        let moved = self.store.mark_sending(&self.lease, self.clock.now()).await;
-        moved.map_err(|error| NotJournaled(error.to_string()))
+    fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
+        let (asked_at, now) = (self.clock.since_boot(), self.clock.now());
+        let lease_until = after(now, self.lease_ms);
+        let write = JournaledWrite { has_marker, seen: self.seen.clone(), lease_until };
+        match self.store.mark_sending(&self.lease, write, now).await {
+            Ok(()) => {
+                *self.live_until.lock() = asked_at + Duration::from_millis(self.lease_ms);
+                Ok(())
+            }
+            Err(error) => {
+                let refusal = match &error {
+                    StoreError::Fenced | StoreError::NotFound(_) => Refusal::RunStopped,
+                    other => Refusal::StoreUnavailable(other.to_string()),
+                };
+                *self.refused.lock() = Some(refusal);
+                Err(NotJournaled(error.to_string()))
+            }
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        let live = self.clock.since_boot() < *self.live_until.lock();
+        if !live {
+            *self.refused.lock() = Some(Refusal::RunStopped);
+        }
+        live
     }
 
     async fn unmark(&self) {

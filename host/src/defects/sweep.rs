@@ -1,47 +1,60 @@
-//! The background search for defects in doubt that nobody clicks again.
+//! The background search for defects in doubt that nobody clicks again, and for second records.
 //!
-//! Only ever runs `find`: it adopts a defect or leaves the row as it is, and never creates.
+//! Only ever runs `find`: it adopts a defect, ends a doubt or leaves the row as it is, and never creates.
+
+use std::collections::HashMap;
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::domain::{
-    Claimed, DefectRecord, Event, EventId, EventKind, Marker, Outcome, OutcomeCode, Received,
-    Refusal, Verdict, after, milliseconds,
+    ConnectionId, DefectId, DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, OutcomeCode,
+    Received, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, after, milliseconds,
 };
+use crate::store::DueSearch;
 
 use super::Defects;
 use super::lease::LeasedDefect;
+use super::search::Searched;
 
+/// Rows that are read in one round.
+const READ_MAX: u32 = 256;
 /// Rows that one round searches for.
-const ROUND_MAX: u32 = 16;
+const ROUND_MAX: usize = 16;
+/// Rows of one connection that one round searches for.
+const CONNECTION_MAX: u32 = 4;
 /// Searches at a time.
 const CONCURRENT_MAX: usize = 4;
 
 impl Defects {
-    /// Searches for the defects in doubt that are due.
+    /// Searches for the defects that are due.
     pub async fn sweep(&self) {
-        let run_ms = self.parts.config.longest_run_ms();
-        match self.parts.store.due_doubts(self.parts.clock.now(), run_ms, ROUND_MAX).await {
+        let parts = &self.parts;
+        if let Err(error) = parts.restart_waits_after_a_step().await {
+            tracing::warn!(%error, "cannot begin the waits of the defects in doubt again");
+            return;
+        }
+        let (now, run_ms) = (parts.clock.now(), parts.config.longest_run_ms());
+        match parts.store.due_searches(now, run_ms, parts.process.open_rows(), READ_MAX).await {
             Ok(due) => {
-                futures_util::stream::iter(due)
-                    .for_each_concurrent(CONCURRENT_MAX, |record| self.search_for(record))
+                futures_util::stream::iter(share(due))
+                    .for_each_concurrent(CONCURRENT_MAX, |due| self.search_for(due))
                     .await;
             }
             Err(error) => tracing::warn!(%error, "cannot read the defects in doubt"),
         }
     }
 
-    async fn search_for(&self, record: DefectRecord) {
-        let Some(active) = self.parts.connections.active(record.connection) else { return };
+    async fn search_for(&self, DueSearch { id, connection }: DueSearch) {
+        let Some(active) = self.parts.connections.active(connection) else { return };
         let now = self.parts.clock.now();
         let until = after(now, self.parts.config.lease_ms);
-        let claimed = self.parts.store.claim_doubtful(record.id, self.parts.runner, now, until);
-        let (lease, marker) = match claimed.await {
-            Ok(Some(Claimed::Find { lease, marker, .. })) => (lease, marker),
-            Ok(_) => return,
+        let claimed = self.parts.store.claim_search(id, self.parts.runner, now, until).await;
+        let doubtful = match claimed {
+            Ok(Some(doubtful)) => doubtful,
+            Ok(None) => return,
             Err(error) => {
-                tracing::warn!(defect = %record.id, %error, "cannot claim a defect in doubt");
+                tracing::warn!(defect = %id, %error, "cannot claim a defect in doubt");
                 return;
             }
         };
@@ -49,45 +62,101 @@ impl Defects {
         // later rows get their turn. Nothing runs for them, so there is no event to show.
         let serving = self.parts.connections.serving(&active.connection);
         let (Ok(connector), false) = (serving, active.connection.paused) else {
-            if let Err(error) = self.parts.store.release(&lease).await {
-                tracing::warn!(defect = %record.id, %error, "cannot give a lease back");
+            if let Err(error) = self.parts.store.release(&doubtful.lease).await {
+                tracing::warn!(defect = %id, %error, "cannot give a lease back");
             }
             return;
         };
         let (parts, event) = (&self.parts, EventId::fresh());
-        let leased = LeasedDefect { parts, active: &active, connector: &connector, lease, event };
-        match leased.admit() {
-            Ok(()) => self.search(&leased, &marker).await,
-            Err(_) => leased.release().await,
-        }
-    }
-
-    async fn search(&self, leased: &LeasedDefect<'_>, marker: &Marker) {
-        let (received_at, started) = (self.parts.clock.now(), Instant::now());
-        let end = leased.find(marker).await;
-        let outcome = match end.outcome {
-            Ok(Some(defect)) => match leased.store_outcome(&Verdict::Created(defect)).await {
-                Ok(()) => Outcome::from(OutcomeCode::Adopted),
-                Err(error) => Outcome::from(&Refusal::StoreUnavailable(error.to_string())),
-            },
-            // Where the tracker cannot search, only a person moves the row on.
-            Ok(None) | Err(Refusal::Unsupported(_)) => return leased.release().await,
-            Err(refusal) => {
-                leased.release().await;
-                Outcome::from(&refusal)
-            }
+        let (lease, open) = (doubtful.lease.clone(), parts.process.open(id).into());
+        let (active, connector) = (&active, &connector);
+        let leased = LeasedDefect { parts, active, connector, lease, event, open };
+        let (received_at, started) = (parts.clock.now(), Instant::now());
+        let outcome = match &doubtful.created {
+            Some(key) => look_for_second_record(&leased, &doubtful, key).await,
+            None => search(&leased, &doubtful).await,
         };
-        self.parts.store.record_event(Event {
-            id: leased.event,
-            connection: Some(leased.active.connection.id),
+        let Some(outcome) = outcome else { return };
+        parts.store.record_event(Event {
+            id: event,
+            connection: Some(connection),
             kind: EventKind::Sweep,
             received_at,
             ms: milliseconds(started.elapsed()),
             status: None,
             outcome,
             request: Received::default(),
-            defect: Some(leased.lease.defect),
+            defect: Some(id),
         });
-        self.parts.store.record_run(leased.event, end.report);
     }
+}
+
+/// At most so many rows of each connection, and of all.
+fn share(due: Vec<DueSearch>) -> impl Iterator<Item = DueSearch> {
+    let mut of_connection: HashMap<ConnectionId, u32> = HashMap::new();
+    let has_room = move |due: &DueSearch| {
+        let count = of_connection.entry(due.connection).or_default();
+        *count += 1;
+        *count <= CONNECTION_MAX
+    };
+    due.into_iter().filter(has_room).take(ROUND_MAX)
+}
+
+/// Searches for a defect in doubt. Returns what the event shows; `None` where nothing has changed.
+async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<Outcome> {
+    let (next, refusal) = match leased.search(doubtful).await {
+        Searched::Found(found) => {
+            let oldest = found.into_iter().next()?;
+            return Some(match leased.store_outcome(&Verdict::Found(oldest)).await {
+                Ok(()) => Outcome::from(OutcomeCode::Adopted),
+                Err(error) => Outcome::from(&Refusal::StoreUnavailable(error.to_string())),
+            });
+        }
+        Searched::Not(next, refusal) => (next, refusal),
+    };
+    let unclear = doubtful.doubt.class == WriteClass::Unclear;
+    match next {
+        Next::Create | Next::CreateIfSearchSees => leased.end_search(SearchEnd::Settled).await,
+        Next::SearchAt(at) if unclear => {
+            leased.end_search(SearchEnd::SearchAt(Some(at))).await;
+        }
+        Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
+        Next::TryLater => leased.release().await,
+        // Unclear rows are searched for once.
+        Next::NeedsPerson(Unresolvable::SearchFailed(_)) if unclear => {
+            leased.end_search(SearchEnd::SearchAt(None)).await;
+        }
+        Next::NeedsPerson(Unresolvable::SearchFailed(_)) => leased.release().await,
+        Next::NeedsPerson(why) => {
+            leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await;
+        }
+    }
+    refusal.map(|refusal| Outcome::from(&refusal))
+}
+
+/// Searches once more after a create that followed a doubt: the first write may have created a record after
+/// all. Only reports it; a person decides which one stays.
+async fn look_for_second_record(
+    leased: &LeasedDefect<'_>,
+    doubtful: &DoubtfulDefect,
+    key: &str,
+) -> Option<Outcome> {
+    let found = match leased.find(leased.active, &doubtful.marker).await {
+        Ok(found) => found,
+        Err(refusal) => {
+            leased.release().await;
+            return Some(Outcome::from(&refusal));
+        }
+    };
+    leased.end_search(SearchEnd::SearchAt(None)).await;
+    let others: Vec<_> =
+        found.into_iter().map(|defect| defect.key).filter(|other| other != key).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let others = others.join(", ");
+    let DefectId(id) = leased.lease.defect;
+    tracing::warn!(defect = %id, key, others, "the tracker has a second record of a failed test");
+    let detail = format!("the tracker has more than one record: {key} and {others}; close one");
+    Some(Outcome { code: OutcomeCode::SecondRecord, detail })
 }

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A source of wall-clock time. Deadlines and back-off use the runtime's monotonic timer instead.
+/// A source of time. Deadlines and back-off use the runtime's monotonic timer instead.
 pub trait Clock: Send + Sync {
-    /// The current instant, UTC.
+    /// The current instant, UTC. It may step in either direction.
     fn now(&self) -> Timestamp;
+
+    /// The time since the machine started. It never steps, and also runs while the process is stopped or the
+    /// machine is suspended.
+    fn since_boot(&self) -> Duration;
 }
 
 /// The system clock.
@@ -18,6 +22,11 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn since_boot(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(time).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,10 @@ use std::fmt;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{ConnectionId, EventId, FailedTest, Marker, Refusal, words};
+use super::{
+    ConnectionId, Doubt, EventId, FailedTest, Marker, Origin, OutcomeCode, Refusal, WriteClass,
+    words,
+};
 
 /// What the connector created in the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +55,20 @@ words! {
         Sent = "sent",
         /// The defect is known.
         Created = "created",
-        /// Provably nothing was created; a repeat runs again.
+        /// There is no defect, as far as is known: a click may create one, after a search if a write left.
         Failed = "failed",
-        /// A write left and its outcome is unknown; only `find` or a person moves the row on.
+        /// A write left and its outcome is unknown: a click may not create one yet.
         InDoubt = "in-doubt",
+    }
+}
+
+words! {
+    /// What a person decided about a defect in doubt, until the next create.
+    pub enum DecidedDoubt {
+        /// The wait is over: create it if a search finds nothing.
+        Retry = "retry",
+        /// Its writes created nothing.
+        GiveUp = "give-up",
     }
 }
 
@@ -73,7 +86,7 @@ pub struct Lease {
 /// What a claim of a failed test came to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
-    /// The caller may run `create`; the row is in `intent` under this lease.
+    /// No write ever left: the caller may run `create`. The row is in `intent` under this lease.
     Create {
         /// The right to move the row.
         lease: Lease,
@@ -82,17 +95,8 @@ pub enum Claimed {
         /// Counts from 1.
         generation: u32,
     },
-    /// The row is in doubt; the caller may run `find` under this lease.
-    Find {
-        /// The right to move the row.
-        lease: Lease,
-        /// What to search for.
-        marker: Marker,
-        /// When the last write ended (after a crash: `sent` plus the run maximum).
-        write_ended_at: Timestamp,
-        /// Whether a person asked to create it where a search after the index delay finds nothing.
-        retry: bool,
-    },
+    /// A write left: the caller runs `find` under this lease, and may create only as its result allows.
+    Search(Box<DoubtfulDefect>),
     /// The defect is known.
     Created {
         /// Its row.
@@ -100,35 +104,106 @@ pub enum Claimed {
         /// The defect.
         defect: Defect,
     },
-    /// Another runner holds the row.
-    Busy,
+    /// Another runner holds the row, with this fence.
+    Busy {
+        /// To be given to the next claim, which then returns what this runner came to.
+        fence: i64,
+    },
+    /// The create that the caller waited for ended without a defect.
+    Ended {
+        /// Its outcome.
+        code: OutcomeCode,
+        /// Its detail.
+        detail: String,
+    },
+}
+
+/// A row of which writes left, leased for a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DoubtfulDefect {
+    /// The right to move the row.
+    pub lease: Lease,
+    /// What to search for.
+    pub marker: Marker,
+    /// What is known of its writes.
+    pub doubt: Doubt,
+    /// What the last run saw; absent in rows of earlier versions and after a restored database.
+    pub seen: Option<SeenByRun>,
+    /// Why the defect is in doubt, for a person.
+    pub reason: String,
+    /// In `created`: the key of the defect. The search only looks for a second record.
+    pub created: Option<String>,
+}
+
+impl DoubtfulDefect {
+    /// Why the defect is in doubt, with what was found out since.
+    #[must_use]
+    pub fn because(&self, why: &impl fmt::Display) -> String {
+        if self.reason.is_empty() { why.to_string() } else { format!("{}; {why}", self.reason) }
+    }
+}
+
+/// What a run of `create` saw of its connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenByRun {
+    /// The settings, as JSON.
+    pub settings: String,
+    /// The granted origins.
+    pub origins: Vec<Origin>,
+    /// The connector's hash.
+    pub connector_sha256: String,
 }
 
 /// How the row of a finished run moves.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The defect is known: created by this run, or found by its marker.
+    /// The defect is known: this run created it.
     Created(Defect),
-    /// Provably nothing was created.
-    Failed(Refusal),
-    /// A write left and its outcome is unknown.
-    InDoubt {
-        /// Why, for a person.
-        reason: String,
-        /// The end of the last write.
-        write_ended_at: Timestamp,
+    /// The defect is known: a search found it by its marker.
+    Found(Defect),
+    /// The run created no defect that is known.
+    NotCreated {
+        /// Why, in the connector's words.
+        refusal: Refusal,
+        /// What is known of its writes; absent if none left.
+        left: Option<WritesLeft>,
     },
+}
+
+/// What the writes of one run leave behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WritesLeft {
+    /// Of the worst.
+    pub class: WriteClass,
+    /// Whether one was answered 403.
+    pub forbidden: bool,
+    /// When the last ended.
+    pub ended_at: Timestamp,
+    /// What the worst was answered, for a person.
+    pub reason: String,
+}
+
+/// What a search that found nothing, or failed, leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SearchEnd {
+    /// It counts: a click may create the defect, after another search.
+    Settled,
+    /// No rule ends this doubt: a person has to resolve it, for this reason.
+    NeedsPerson(String),
+    /// The background search tries again then, or never.
+    SearchAt(Option<Timestamp>),
+    /// The background search tries again then at the latest.
+    SearchBy(Timestamp),
 }
 
 /// What a person decides about a defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// In doubt: this is the defect in the tracker.
+    /// In doubt or failed: this is the defect in the tracker.
     Adopt(Defect),
-    /// In doubt: search again and, where a search after the index delay finds nothing, create it (same
-    /// generation).
+    /// In doubt: the wait is over. The next click searches, and creates it if it finds nothing.
     Retry,
-    /// In doubt: nothing was created; the next click runs again.
+    /// In doubt: nothing was created. The next click searches once more, then creates it.
     GiveUp,
     /// Created or failed: the next click creates another defect, once.
     Release,
@@ -166,8 +241,14 @@ pub struct DefectRecord {
     pub defect: Option<Defect>,
     /// Why it failed or is in doubt.
     pub reason: Option<String>,
-    /// In doubt: whether a person asked to create it where the search finds nothing.
-    pub retry: bool,
+    /// How many writes its generation let out.
+    pub writes: u32,
+    /// The class of the worst of them.
+    pub class: Option<WriteClass>,
+    /// Why only a person can resolve it; absent where a rule will.
+    pub needs_person: Option<String>,
+    /// What a person decided for the next click.
+    pub decided: Option<DecidedDoubt>,
     /// The event that moved it last.
     pub event: Option<EventId>,
     /// When the last write was sent.

@@ -1,9 +1,9 @@
-//! The journal of writes: what a write must pass before it is sent, its record, and what follows from it.
+//! The journal of writes: what a write must pass before it is sent, its record, and what its answer proves.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Defect, Refusal, Verdict, words};
+use super::{ConnectorFault, Defect, Marker, Refusal, Verdict, WritesLeft, words};
 
 words! {
     /// What a request does to the tracker.
@@ -17,15 +17,36 @@ words! {
     }
 }
 
+words! {
+    /// What is known of a write that left, by its answer. Ordered by how much may have happened.
+    pub enum WriteClass {
+        /// The tracker refused it and created nothing.
+        Refused = "refused",
+        /// Its answer says neither that a defect was created nor that none was.
+        Unclear = "unclear",
+        /// It has no answer, or one that says that the tracker may still act.
+        Open = "open",
+        /// The tracker said that it created something.
+        Acknowledged = "acknowledged",
+    }
+}
+
 /// What egress calls once the connection is made and before a write's first byte leaves. Behind it is the
 /// store, which egress does not know.
 #[async_trait]
 pub trait Journal: Send + Sync {
+    /// The marker that a write should contain, so that its defect can be found again.
+    fn marker(&self) -> &Marker;
+
     /// Commits, durably and under the row's fence, that a write is about to be sent.
     ///
     /// # Errors
     /// Nothing may be sent: the lease was lost, the row is gone, or the store cannot be written.
-    async fn mark_sending(&self) -> Result<(), NotJournaled>;
+    async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled>;
+
+    /// Whether the lease that the last mark proved is still live. Asked right before the first byte leaves, by
+    /// a clock that also runs while the process is stopped.
+    fn may_send(&self) -> bool;
 
     /// Undoes the last [`Self::mark_sending`]: provably not one byte of that write left.
     async fn unmark(&self);
@@ -41,7 +62,7 @@ pub struct NotJournaled(pub String);
 pub enum WriteAnswer {
     /// Provably not one byte left.
     NotSent,
-    /// Answered with this status; the answer is complete.
+    /// Answered with this status; the answer is complete, or its head alone says that it is a refusal.
     Status(u16),
     /// It left, and no complete answer came back.
     Broken(String),
@@ -58,41 +79,74 @@ pub struct WriteRecord {
     pub ended_at: Timestamp,
 }
 
-impl WriteRecord {
-    /// Whether the tracker may have acted on it: everything but "not sent" and a 4xx other than 408.
+impl WriteAnswer {
+    /// Whether the head alone of an answer with this status proves that nothing was created.
     #[must_use]
-    pub fn may_have_acted(&self) -> bool {
-        match self.answer {
-            WriteAnswer::NotSent => false,
-            WriteAnswer::Status(status) => !(400..500).contains(&status) || status == 408,
-            WriteAnswer::Broken(_) => true,
-        }
+    pub fn is_refusal(status: u16) -> bool {
+        matches!(status, 400 | 401 | 405 | 407 | 411 | 413 | 414 | 415 | 422 | 429 | 431)
+    }
+
+    /// Whether the tracker answered that it did what was asked.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Status(200..=299))
+    }
+
+    /// What the answer proves, after a run that returned no defect; `None` if nothing left.
+    fn class(&self, guest_broke: bool) -> Option<WriteClass> {
+        Some(match self {
+            Self::NotSent => return None,
+            Self::Status(status) if Self::is_refusal(*status) => WriteClass::Refused,
+            Self::Status(201) => WriteClass::Acknowledged,
+            Self::Status(202 | 408) | Self::Broken(_) => WriteClass::Open,
+            Self::Status(200..=299) if guest_broke => WriteClass::Open,
+            Self::Status(200..=499) => WriteClass::Unclear,
+            Self::Status(_) => WriteClass::Open,
+        })
+    }
+}
+
+impl WriteRecord {
+    /// Whether any byte of it left.
+    #[must_use]
+    pub fn left(&self) -> bool {
+        self.answer != WriteAnswer::NotSent
     }
 }
 
 /// How the row of a finished `create` run moves. The host's own record of writes decides, never the guest's
-/// error alone; only a returned defect is taken from the guest.
+/// word alone: a defect that it returned counts if a write was answered 2xx or 3xx, or none left.
 #[must_use]
 pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verdict {
+    let left: Vec<_> = writes.iter().filter(|write| write.left()).collect();
+    let confirms = |write: &&WriteRecord| matches!(write.answer, WriteAnswer::Status(200..=399));
     let refusal = match outcome {
-        Ok(defect) => return Verdict::Created(defect),
+        Ok(defect) if left.is_empty() || left.iter().any(confirms) => {
+            return Verdict::Created(defect);
+        }
+        Ok(defect) => Refusal::ConnectorFault(ConnectorFault::Contract(format!(
+            "it returned the defect {:?}, and the tracker confirmed no write",
+            defect.key
+        ))),
         Err(refusal) => refusal,
     };
-    let may_have_acted = || writes.iter().filter(|write| write.may_have_acted());
-    let (Some(last), Some(ended_at)) =
-        (may_have_acted().next_back(), may_have_acted().map(|write| write.ended_at).max())
-    else {
-        return Verdict::Failed(refusal);
+    let guest_broke = matches!(refusal, Refusal::ConnectorFault(_) | Refusal::RunStopped);
+    let classed = left.iter().filter_map(|write| Some((write.answer.class(guest_broke)?, *write)));
+    let worst = classed.max_by_key(|(class, _)| *class);
+    let ended_at = left.iter().map(|write| write.ended_at).max();
+    let (Some((class, write)), Some(ended_at)) = (worst, ended_at) else {
+        return Verdict::NotCreated { refusal, left: None };
     };
-    let what = &last.what;
-    let reason = match &last.answer {
-        WriteAnswer::Status(status) => format!("{what} was answered {status}, then {refusal}"),
+    let reason = match &write.answer {
+        WriteAnswer::Status(status) => format!("{} was answered {status}", write.what),
         WriteAnswer::Broken(why) => {
-            format!("{what} was sent and no complete answer came back: {why}")
+            format!("{} was sent and no complete answer came back: {why}", write.what)
         }
-        WriteAnswer::NotSent => refusal.to_string(),
+        WriteAnswer::NotSent => String::new(),
     };
-    Verdict::InDoubt { reason, write_ended_at: ended_at }
+    let forbidden = left.iter().any(|write| write.answer == WriteAnswer::Status(403));
+    let left = Some(WritesLeft { class, forbidden, ended_at, reason });
+    Verdict::NotCreated { refusal, left }
 }
 
 #[cfg(test)]
@@ -104,38 +158,80 @@ mod tests {
         WriteRecord { what: "POST /issues.json".to_owned(), answer, ended_at }
     }
 
-    fn after(writes: &[WriteRecord]) -> &'static str {
-        match verdict(Err(Refusal::Rejected("no".to_owned())), writes) {
-            Verdict::Created(_) => "created",
-            Verdict::Failed(_) => "failed",
-            Verdict::InDoubt { .. } => "in-doubt",
+    fn defect() -> Defect {
+        Defect {
+            key: "1".to_owned(),
+            title: String::new(),
+            link: "https://t.example/1".to_owned(),
+            status: None,
+            priority: None,
+            description: None,
+        }
+    }
+
+    /// What the writes left in doubt, after a run that ended with this.
+    fn left_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<WritesLeft> {
+        match verdict(outcome, writes) {
+            Verdict::NotCreated { left, .. } => left,
+            Verdict::Created(_) | Verdict::Found(_) => panic!("it counts as created"),
+        }
+    }
+
+    fn class_of(answer: WriteAnswer, refusal: Refusal) -> Option<WriteClass> {
+        left_after(Err(refusal), &[write(answer, 1)]).map(|left| left.class)
+    }
+
+    #[test]
+    fn an_answer_has_the_class_of_its_status() {
+        let after =
+            |status| class_of(WriteAnswer::Status(status), Refusal::Rejected(String::new()));
+        for status in [400, 401, 405, 407, 411, 413, 414, 415, 422, 429, 431] {
+            assert_eq!(after(status), Some(WriteClass::Refused), "{status}");
+        }
+        for status in [200, 203, 204, 301, 302, 307, 308, 402, 403, 404, 406, 409, 410, 423, 451] {
+            assert_eq!(after(status), Some(WriteClass::Unclear), "{status}");
+        }
+        for status in [202, 408, 500, 502, 503, 504, 599, 600, 999] {
+            assert_eq!(after(status), Some(WriteClass::Open), "{status}");
+        }
+        assert_eq!(after(201), Some(WriteClass::Acknowledged));
+        let broken = WriteAnswer::Broken("reset".to_owned());
+        assert_eq!(class_of(broken, Refusal::Overloaded), Some(WriteClass::Open));
+        assert_eq!(class_of(WriteAnswer::NotSent, Refusal::Overloaded), None);
+    }
+
+    #[test]
+    fn a_success_after_which_the_guest_broke_is_open() {
+        let trap = || Refusal::ConnectorFault(ConnectorFault::Trap("unreachable".to_owned()));
+        let after = |status| class_of(WriteAnswer::Status(status), trap());
+        assert_eq!(after(200), Some(WriteClass::Open));
+        assert_eq!(after(404), Some(WriteClass::Unclear));
+        assert_eq!(after(201), Some(WriteClass::Acknowledged));
+        assert_eq!(class_of(WriteAnswer::Status(203), Refusal::RunStopped), Some(WriteClass::Open));
+    }
+
+    #[test]
+    fn a_returned_defect_counts_only_if_a_write_was_confirmed_or_none_left() {
+        for confirmed in [200, 201, 203, 302] {
+            let writes = [write(WriteAnswer::Status(confirmed), 1)];
+            assert_eq!(verdict(Ok(defect()), &writes), Verdict::Created(defect()), "{confirmed}");
+        }
+        assert_eq!(verdict(Ok(defect()), &[]), Verdict::Created(defect()));
+        for status in [404, 422, 500] {
+            let left = left_after(Ok(defect()), &[write(WriteAnswer::Status(status), 1)]);
+            assert!(left.is_some(), "{status}");
         }
     }
 
     #[test]
-    fn only_a_write_that_provably_did_nothing_fails_the_row() {
-        assert_eq!(after(&[]), "failed");
-        assert_eq!(after(&[write(WriteAnswer::NotSent, 1)]), "failed");
-        for status in [400, 401, 404, 409, 422, 429] {
-            assert_eq!(after(&[write(WriteAnswer::Status(status), 1)]), "failed", "{status}");
-        }
-        for status in [200, 201, 302, 408, 500, 502, 503, 504] {
-            assert_eq!(after(&[write(WriteAnswer::Status(status), 1)]), "in-doubt", "{status}");
-        }
-        assert_eq!(after(&[write(WriteAnswer::Broken("reset".to_owned()), 1)]), "in-doubt");
-    }
-
-    #[test]
-    fn the_doubt_begins_at_the_end_of_the_last_write_that_may_have_acted() {
+    fn the_worst_write_and_the_latest_end_are_kept() {
         let writes = [
-            write(WriteAnswer::Status(502), 9),
-            write(WriteAnswer::Status(500), 5),
+            write(WriteAnswer::Status(500), 9),
+            write(WriteAnswer::Status(403), 5),
             write(WriteAnswer::Status(422), 20),
         ];
-        let Verdict::InDoubt { write_ended_at, .. } = verdict(Err(Refusal::Overloaded), &writes)
-        else {
-            unreachable!("after a 5xx the defect is in doubt")
-        };
-        assert_eq!(write_ended_at.as_second(), 9);
+        let left = left_after(Err(Refusal::Overloaded), &writes).unwrap();
+        assert_eq!((left.class, left.ended_at.as_second()), (WriteClass::Open, 20));
+        assert!(left.forbidden && left.reason.contains("500"), "{left:?}");
     }
 }

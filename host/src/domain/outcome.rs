@@ -17,6 +17,8 @@ words! {
         Repeated = "repeated",
         /// The defect was found by its marker.
         Adopted = "adopted",
+        /// The tracker has a second record of the failed test.
+        SecondRecord = "second-record",
         /// The tracker gave counts.
         Counted = "counted",
         /// Counts came from the cache.

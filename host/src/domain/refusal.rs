@@ -58,6 +58,24 @@ pub enum Refusal {
     /// The store cannot be written; nothing was done.
     #[error("the host cannot write to its store, nothing was done: {0}")]
     StoreUnavailable(String),
+    /// A create request left, and the connector then gave no defect. The next request searches first.
+    #[error(
+        "{refusal}. A create request was sent ({write}); the next request searches for its defect first"
+    )]
+    AfterWrite {
+        /// Why the connector gave no defect.
+        refusal: Box<Refusal>,
+        /// What its request came to.
+        write: String,
+    },
+    /// The create of another request, which this one waited for, ended without a defect.
+    #[error("{detail}")]
+    Ended {
+        /// Its outcome.
+        code: OutcomeCode,
+        /// Its detail.
+        detail: String,
+    },
     /// A write left and its outcome is not known yet; the tracker's search may still show it.
     #[error(
         "a create request was sent and its outcome is not known yet ({reason}); try again in \
@@ -71,7 +89,7 @@ pub enum Refusal {
     },
     /// A write left, its outcome is unknown, and waiting will not help: a person resolves it.
     #[error(
-        "a create request was sent and its outcome is unknown ({reason}). Search the tracker, then run \
+        "a create request was sent and its outcome is unknown: {reason}. Search the tracker, then run \
          `jackfield defects resolve {defect}` with --adopt KEY, --retry or --give-up"
     )]
     InDoubt {
@@ -129,6 +147,8 @@ impl Refusal {
             Self::Overloaded => OutcomeCode::Overloaded,
             Self::RunStopped => OutcomeCode::RunStopped,
             Self::StoreUnavailable(_) => OutcomeCode::StoreUnavailable,
+            Self::AfterWrite { refusal, .. } => refusal.code(),
+            Self::Ended { code, .. } => *code,
             Self::OutcomePending { .. } => OutcomeCode::OutcomePending,
             Self::InDoubt { .. } => OutcomeCode::InDoubt,
             Self::DeadlineExceeded { .. } => OutcomeCode::DeadlineExceeded,

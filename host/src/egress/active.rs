@@ -2,11 +2,12 @@
 //! connections.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::{Connection, ConnectionId, ConnectorName};
+use crate::domain::{Connection, ConnectionId, ConnectorName, Settings};
 use crate::secret::Secret;
 
 use super::credentials::Credentials;
@@ -19,17 +20,25 @@ pub struct ActiveConnection {
     /// The connection.
     pub connection: Connection,
     /// Its secrets; `file:` and `env:` values are read.
-    pub(super) credentials: Credentials,
+    pub(super) credentials: Arc<Credentials>,
     /// HTTP connections to its tracker; never shared with another connection.
-    pub(super) pool: Pool,
+    pub(super) pool: Arc<Pool>,
 }
 
 impl ActiveConnection {
     /// `secrets` are the values of the connection's secrets, by name.
     #[must_use]
     pub fn new(connection: Connection, secrets: BTreeMap<String, Secret>) -> Self {
-        let credentials = Credentials::new(&connection.grants, secrets);
-        Self { connection, credentials, pool: Pool::default() }
+        let credentials = Arc::new(Credentials::new(&connection.grants, secrets));
+        Self { connection, credentials, pool: Arc::default() }
+    }
+
+    /// The same connection, with the same grants and secrets, as its runs saw it with other settings.
+    #[must_use]
+    pub fn with_settings(&self, settings: Settings) -> Self {
+        let connection = Connection { settings, ..self.connection.clone() };
+        let (credentials, pool) = (Arc::clone(&self.credentials), Arc::clone(&self.pool));
+        Self { connection, credentials, pool }
     }
 
     /// A connection without settings, secrets and grants, for `describe`.

@@ -89,6 +89,11 @@ impl Outbound {
         Ok(Self { method: request.method, effect, origin, url, headers, body: request.body })
     }
 
+    /// Whether its URL, a header value or its body contains a text.
+    pub(super) fn contains(&self, text: &str) -> bool {
+        self.url.as_str().contains(text) || carries(self, text)
+    }
+
     /// The request that follows a redirect, checked like the first.
     pub(crate) fn redirected(
         &self,

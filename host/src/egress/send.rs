@@ -101,6 +101,7 @@ impl Session {
     ) -> Result<PreparedWrite, HttpError> {
         call.open_write(&outbound)?;
         let lock = Arc::clone(&self.write_lock).lock_owned().await;
+        self.record.check_earlier_writes()?;
         let token = token::for_origin(self, &outbound.origin).await?;
         let outbound = with_secrets(outbound, &self.active, token.as_ref(), &self.limits)?;
         let kept = self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
@@ -125,7 +126,8 @@ impl Session {
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
-        match timeout_at(self.deadline, journal.mark_sending()).await {
+        let has_marker = outbound.contains(journal.marker().as_str());
+        match timeout_at(self.deadline, journal.mark_sending(has_marker)).await {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
             Err(_) => {
@@ -145,6 +147,11 @@ impl Session {
                     return Err(error);
                 }
             }
+        }
+        if !journal.may_send() {
+            self.undo_journal(journal).await;
+            let why = "the lease on the defect ended before the write was sent";
+            return Err(HttpError::Unreachable(why.to_owned()));
         }
         call.record_write_under_way();
         let result = exchange(&mut connection, request, &self.limits, self.deadline).await;
@@ -186,13 +193,13 @@ impl Session {
 }
 
 /// What the end of an exchange proves about a write. Only a complete answer, or the head of a
-/// refusal (4xx), proves anything.
+/// refusal, proves anything.
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),
         Err(ExchangeError::NotSent(_)) => WriteAnswer::NotSent,
         Err(ExchangeError::Body { status, source })
-            if source.is_complete() || (400..500).contains(status) =>
+            if source.is_complete() || WriteAnswer::is_refusal(*status) =>
         {
             WriteAnswer::Status(*status)
         }

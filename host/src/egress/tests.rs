@@ -35,8 +35,8 @@ use super::{
     trust,
 };
 use crate::domain::{
-    Connection, ConnectionId, Effect, Grants, Journal, Limits, NotJournaled, SecretGrant,
-    SecretPlace, SystemClock,
+    Connection, ConnectionId, Effect, FailedTest, Grants, Journal, Limits, Marker, NotJournaled,
+    SecretGrant, SecretPlace, SystemClock,
 };
 use crate::secret::Secret;
 

@@ -130,7 +130,11 @@ impl Problem {
 
 impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Self {
-        let retry_after_s = match refusal {
+        let cause = match refusal {
+            Refusal::AfterWrite { refusal, .. } => refusal,
+            other => other,
+        };
+        let retry_after_s = match cause {
             Refusal::TrackerRateLimited(seconds) => Some(*seconds),
             Refusal::CircuitOpen { retry_after_s, .. }
             | Refusal::OutcomePending { retry_after_s, .. } => Some(*retry_after_s),

@@ -12,7 +12,7 @@ fn raw(settings: &Value) -> RawManifest {
         summary: "Issues in Redmine".to_owned(),
         homepage: None,
         settings: settings.to_string(),
-        index_delay_seconds: 0,
+        index_delay_seconds: Some(0),
     }
 }
 
@@ -161,7 +161,7 @@ fn fields_that_are_too_long_or_malformed_are_refused() {
         |raw| raw.homepage = Some("javascript:x".to_owned()),
         |raw| raw.settings = " ".repeat(64 * 1024 + 1),
         |raw| raw.settings = "[".repeat(10_000),
-        |raw| raw.index_delay_seconds = u32::MAX,
+        |raw| raw.index_delay_seconds = Some(u32::MAX),
     ] {
         let mut manifest = raw(&schema);
         change(&mut manifest);

@@ -33,7 +33,7 @@ struct ManifestFile {
     summary: String,
     homepage: Option<String>,
     settings: String,
-    index_delay_seconds: u32,
+    index_delay_seconds: Option<u32>,
 }
 
 impl Cache {
@@ -219,12 +219,12 @@ mod tests {
             summary: String::new(),
             homepage: None,
             settings: "{}".to_owned(),
-            index_delay_seconds: 3,
+            index_delay_seconds: Some(3),
         };
         cache.write_manifest("aa", "f", &raw).unwrap();
         assert!(cache.manifest("aa", "f").is_none());
         fs::write(cache.code("aa", "f"), "x").unwrap();
-        assert_eq!(cache.manifest("aa", "f").unwrap().index_delay_seconds, 3);
+        assert_eq!(cache.manifest("aa", "f").unwrap().index_delay_seconds, Some(3));
         assert!(cache.manifest("aa", "g").is_none());
         cache.delete("aa", "f");
         assert!(cache.manifest("aa", "f").is_none());

@@ -70,7 +70,7 @@ impl GuestInstance {
         mut self,
         export: defects::GuestIndices,
         marker: String,
-    ) -> CallResult<Option<model::Defect>> {
+    ) -> CallResult<Vec<model::Defect>> {
         let guest = export.load(&mut self.store, &self.instance)?;
         guest.call_find(&mut self.store, &marker).await
     }

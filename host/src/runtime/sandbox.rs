@@ -97,15 +97,15 @@ impl Sandbox {
         self.run(run, Call::Create, permission, call, bindings::defect).await
     }
 
-    /// Calls `defects.find`. Writes are refused.
-    pub async fn find(&self, run: Run, marker: &Marker) -> RunEnd<Option<Defect>> {
+    /// Calls `defects.find`, which returns the oldest first. Writes are refused.
+    pub async fn find(&self, run: Run, marker: &Marker) -> RunEnd<Vec<Defect>> {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Find, "defects");
         };
         let marker = marker.to_string();
         let call = |guest: GuestInstance| guest.find(export, marker);
-        let convert = |found: Option<model::Defect>, redact: Redact<'_>| {
-            found.map(|given| bindings::defect(given, redact)).transpose()
+        let convert = |found: Vec<model::Defect>, redact: Redact<'_>| {
+            found.into_iter().map(|given| bindings::defect(given, redact)).collect()
         };
         self.run(run, Call::Find, Permission::Reads, call, convert).await
     }

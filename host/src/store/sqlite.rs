@@ -18,11 +18,13 @@ mod grants_json;
 mod moves;
 mod reseal;
 mod run_json;
+mod starts;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -30,15 +32,16 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqlitePool;
 
 use self::defect_cache::DefectCache;
+use self::starts::StartCounter;
 use self::writer::Durability::{Durable, Lazy};
 use self::writer::Writer;
 use super::{
-    CachedCounts, Claim, DefectFilter, EventFilter, Retention, Store, StoreError, StoredConnection,
-    StoredToken,
+    CachedCounts, Claim, ControlDefect, DefectFilter, DueSearch, EventFilter, JournaledWrite,
+    Retention, Store, StoreError, StoredConnection, StoredToken,
 };
 use crate::domain::{
-    Claimed, ConnectionId, Decision, Defect, DefectId, DefectRecord, Event, EventId, FailedTest,
-    Lease, RunReport, RunnerId, Verdict,
+    Claimed, ConnectionId, Decision, Defect, DefectId, DefectRecord, DoubtfulDefect, Event,
+    EventId, FailedTest, Lease, RunReport, RunnerId, SearchEnd, SeenByRun, Verdict,
 };
 use crate::secret::Sealer;
 
@@ -47,6 +50,9 @@ pub struct SqliteStore {
     writer: Writer,
     readers: SqlitePool,
     cache: DefectCache,
+    starts: StartCounter,
+    /// Set by `recover`.
+    restored_at: OnceLock<Option<Timestamp>>,
 }
 
 impl SqliteStore {
@@ -59,7 +65,8 @@ impl SqliteStore {
         let readers = file::readers(path).await?;
         // A reconnect must not create an empty file if somebody moved the database away.
         let writer = Writer::start(connection, file::options(path).create_if_missing(false));
-        Ok(Self { writer, readers, cache: DefectCache::default() })
+        let (cache, starts) = (DefectCache::default(), StartCounter::beside(path));
+        Ok(Self { writer, readers, cache, starts, restored_at: OnceLock::new() })
     }
 
     /// Seals every secret of a file that no server uses with another key; returns their number.
@@ -89,7 +96,28 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        self.writer.run(Durable, move |db| doubts::recover(db, now, run_ms).boxed()).await
+        let counted = self.starts.read()?;
+        let (starts, restored_at) = self
+            .writer
+            .run(Durable, move |db| {
+                async move {
+                    doubts::recover(db, now, run_ms).await?;
+                    starts::count(db, counted, now).await
+                }
+                .boxed()
+            })
+            .await?;
+        self.starts.write(starts)?;
+        let _ = self.restored_at.set(restored_at);
+        Ok(())
+    }
+
+    fn restored_at(&self) -> Option<Timestamp> {
+        self.restored_at.get().copied().flatten()
+    }
+
+    async fn restart_waits(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.run(Durable, move |db| doubts::restart_waits(db, now).boxed()).await
     }
 
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
@@ -155,41 +183,59 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
-        let test = claim.test.clone();
-        let Claim { connection, event, runner, now, lease_until, run_ms, .. } = claim;
+        let (test, restored_at) = (claim.test.clone(), self.restored_at());
+        let Claim { connection, event, runner, now, lease_until, run_ms, waited_for, .. } = claim;
         self.writer
             .run(Durable, move |db| {
                 async move {
                     let test = &test;
-                    let claim = Claim { connection, test, event, runner, now, lease_until, run_ms };
-                    claims::claim(db, claim).await
+                    let claim = Claim {
+                        connection,
+                        test,
+                        event,
+                        runner,
+                        now,
+                        lease_until,
+                        run_ms,
+                        waited_for,
+                    };
+                    claims::claim(db, claim, restored_at).await
                 }
                 .boxed()
             })
             .await
     }
 
-    async fn claim_doubtful(
+    async fn claim_search(
         &self,
         id: DefectId,
         runner: RunnerId,
         now: Timestamp,
         lease_until: Timestamp,
-    ) -> Result<Option<Claimed>, StoreError> {
+    ) -> Result<Option<DoubtfulDefect>, StoreError> {
         self.writer
-            .run(Durable, move |db| {
-                doubts::claim_doubtful(db, id, runner, now, lease_until).boxed()
-            })
+            .run(Durable, move |db| doubts::claim_search(db, id, runner, now, lease_until).boxed())
             .await
     }
 
-    async fn due_doubts(
+    async fn due_searches(
         &self,
         now: Timestamp,
         run_ms: u64,
+        open: Vec<DefectId>,
         limit: u32,
-    ) -> Result<Vec<DefectRecord>, StoreError> {
-        self.writer.run(Durable, move |db| doubts::due_doubts(db, now, run_ms, limit).boxed()).await
+    ) -> Result<Vec<DueSearch>, StoreError> {
+        self.writer
+            .run(Durable, move |db| doubts::due_searches(db, now, run_ms, open, limit).boxed())
+            .await
+    }
+
+    async fn controls(
+        &self,
+        connection: ConnectionId,
+        seen: &SeenByRun,
+    ) -> Result<Vec<ControlDefect>, StoreError> {
+        doubts::controls(&self.readers, connection, seen).await
     }
 
     async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
@@ -202,9 +248,14 @@ impl Store for SqliteStore {
         self.writer.run(Lazy, move |db| moves::renew(db, lease, until).boxed()).await
     }
 
-    async fn mark_sending(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+    async fn mark_sending(
+        &self,
+        lease: &Lease,
+        write: JournaledWrite,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::mark_sending(db, lease, now).boxed()).await
+        self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now).boxed()).await
     }
 
     async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
@@ -223,6 +274,16 @@ impl Store for SqliteStore {
         self.writer
             .run(Durable, move |db| moves::store_outcome(db, lease, verdict, event, now).boxed())
             .await
+    }
+
+    async fn end_search(
+        &self,
+        lease: &Lease,
+        end: SearchEnd,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now).boxed()).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {

@@ -19,10 +19,10 @@ impl Behaviour for AfterWrite {
         }
     }
 
-    fn find(marker: String) -> Result<Option<Defect>, Error> {
+    fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/issues.json?description=~{marker}");
         let answer = send(Method::Get, &url, None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "found")))
+        Ok(id_in(&answer.body).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }
 

@@ -23,7 +23,7 @@ impl Behaviour for DescribeExplodes {
             summary: String::new(),
             homepage: None,
             settings,
-            index_delay_seconds: 0,
+            index_delay_seconds: Some(0),
         }
     }
 }

@@ -12,7 +12,7 @@ impl Behaviour for DescribeHuge {
             summary: String::new(),
             homepage: None,
             settings: NO_SETTINGS.to_owned(),
-            index_delay_seconds: 0,
+            index_delay_seconds: Some(0),
         }
     }
 }

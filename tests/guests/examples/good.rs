@@ -28,11 +28,11 @@ impl Behaviour for Good {
         }
     }
 
-    fn find(marker: String) -> Result<Option<Defect>, Error> {
+    fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/issues.json?description=~{marker}");
         let answer = send(Method::Get, &url, None).map_err(failed)?;
         match answer.status {
-            200 => Ok(id_in(&answer.body).map(|id| issue(&id))),
+            200 => Ok(id_in(&answer.body).map(|id| issue(&id)).into_iter().collect()),
             status => Err(Error::Unavailable(format!("the tracker answered {status}"))),
         }
     }

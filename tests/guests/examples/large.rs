@@ -31,11 +31,11 @@ impl Behaviour for Large {
         Ok(defect(&id, "large"))
     }
 
-    fn find(marker: String) -> Result<Option<Defect>, Error> {
+    fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let project = setting("project");
         let url = format!("/issues.json?project_id={project}&status_id=*&description=~{marker}");
         let answer = send(Method::Get, &url, None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "large")))
+        Ok(id_in(&answer.body).map(|id| defect(&id, "large")).into_iter().collect())
     }
 }
 

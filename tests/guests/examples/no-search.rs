@@ -1,17 +1,21 @@
-//! Honest, for a tracker that has no search: `find` returns `unsupported`.
+//! Honest, for a tracker that has no search: its manifest has no index delay.
 
 use jackfield_test_guests::*;
 
 struct NoSearch;
 
 impl Behaviour for NoSearch {
+    fn describe() -> Manifest {
+        Manifest { index_delay_seconds: None, ..manifest(Self::SETTINGS.to_owned()) }
+    }
+
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(failed)?;
         let id = id_in(&answer.body).ok_or(Error::Unavailable("no id".to_owned()))?;
         Ok(defect(&id, "created"))
     }
 
-    fn find(_marker: String) -> Result<Option<Defect>, Error> {
+    fn find(_marker: String) -> Result<Vec<Defect>, Error> {
         Err(Error::Unsupported("this tracker has no search".to_owned()))
     }
 }

@@ -7,7 +7,7 @@ struct SlowSearch;
 
 impl Behaviour for SlowSearch {
     fn describe() -> Manifest {
-        Manifest { index_delay_seconds: 5, ..manifest(Self::SETTINGS.to_owned()) }
+        Manifest { index_delay_seconds: Some(5), ..manifest(Self::SETTINGS.to_owned()) }
     }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -16,9 +16,9 @@ impl Behaviour for SlowSearch {
         Ok(defect(&id, "created"))
     }
 
-    fn find(marker: String) -> Result<Option<Defect>, Error> {
+    fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let answer = send(Method::Get, &format!("/search?{marker}"), None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "found")))
+        Ok(id_in(&answer.body).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }
 

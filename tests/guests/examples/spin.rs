@@ -17,7 +17,7 @@ impl Behaviour for Spin {
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
         spin()
     }
-    fn find(_marker: String) -> Result<Option<Defect>, Error> {
+    fn find(_marker: String) -> Result<Vec<Defect>, Error> {
         spin()
     }
     fn count(_project: String) -> Result<Counts, Error> {

@@ -13,11 +13,11 @@ fn try_to_write() -> Error {
 }
 
 impl Behaviour for WriteInFind {
-    fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
-        let _ = send(Method::Post, "/issues.json", Some("{}"));
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let _ = send(Method::Post, "/issues.json", Some(&marker));
         Err(Error::Internal("failed after the write".to_owned()))
     }
-    fn find(_marker: String) -> Result<Option<Defect>, Error> {
+    fn find(_marker: String) -> Result<Vec<Defect>, Error> {
         Err(try_to_write())
     }
     fn count(_project: String) -> Result<Counts, Error> {

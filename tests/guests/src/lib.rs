@@ -58,8 +58,8 @@ pub trait Behaviour {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         Ok(defect(&marker, "created without a tracker"))
     }
-    fn find(_marker: String) -> Result<Option<Defect>, Error> {
-        Ok(None)
+    fn find(_marker: String) -> Result<Vec<Defect>, Error> {
+        Ok(Vec::new())
     }
     fn count(_project: String) -> Result<Counts, Error> {
         Ok(Counts {
@@ -94,7 +94,7 @@ macro_rules! guest {
                 fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
                     <$guest as Behaviour>::create(test, marker)
                 }
-                fn find(marker: String) -> Result<Option<Defect>, Error> {
+                fn find(marker: String) -> Result<Vec<Defect>, Error> {
                     <$guest as Behaviour>::find(marker)
                 }
             }
@@ -116,7 +116,7 @@ pub fn manifest(settings: String) -> Manifest {
         summary: "a connector for the tests".to_owned(),
         homepage: None,
         settings,
-        index_delay_seconds: 0,
+        index_delay_seconds: Some(0),
     }
 }
 

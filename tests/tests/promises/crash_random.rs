@@ -1,12 +1,13 @@
-//! Random crashes: the server is killed again and again under load, with repeated clicks. There is
-//! at most one issue per failed test, and each answer 200 stays the same forever.
+//! Random crashes: the server is killed again and again under load, with repeated clicks, while the
+//! tracker answers its writes with every kind of status. There is one issue per failed test without
+//! the help of a person, and each answer 200 stays the same forever.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jackfield_tests::{
-    Answer, Gate, Guest, RedmineFixture, Reply, Request, ScriptedServer, Setup, defect_states,
-    failed_test, lose_writes, rounds, wait_for,
+    Answer, Exchange, Gate, Guest, RedmineFixture, Reply, Request, Response, ScriptedServer, Setup,
+    defect_states, failed_test, lose_writes, rounds, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -30,7 +31,10 @@ const MOMENTS: [Moment; 4] =
 fn random_crashes_make_no_second_issue() {
     let rounds = rounds();
     let mut load = Load::start();
-    let mut tests = Vec::new();
+    // The first success: later searches are tested with it.
+    let first = failed_test();
+    load.finish(&first);
+    let mut tests = vec![first];
     let mut crashes: BTreeMap<(Moment, String), u32> = BTreeMap::new();
     for (round, moment) in (0..rounds).zip(MOMENTS.into_iter().cycle()) {
         let new: Vec<_> = (0..3).map(|_| failed_test()).collect();
@@ -68,7 +72,8 @@ impl Load {
         let settings = json!({"priority": "High"}); // makes the connector read before it writes
         let fixture = Setup::new()
             .config(
-                "lease_ms = 1500\nsweep_ms = 300\n[limits]\nrun_ms = 2000\ncreate_answer_ms = 3000",
+                "lease_ms = 1500\nsweep_ms = 300\n[create]\nin_doubt_s = 1\n[limits]\nrun_ms = 2000\n\
+                 create_answer_ms = 3000",
             )
             .start_with_redmine("redmine", &Guest::example("redmine"), settings);
         Self { fixture, answers: HashMap::new() }
@@ -104,17 +109,13 @@ impl Load {
         ids.filter_map(|id| rows.remove(id)).collect()
     }
 
-    /// Repeats the click, and does what a person does at a 409, until the answer is the defect.
+    /// Repeats the click until the answer is the defect. No person helps.
     fn finish(&mut self, test: &Value) {
         self.fixture.proxy.forward_all();
         let answer = wait_for("the defect of the failed test", 90, || {
             let answer = self.fixture.create(test);
             match answer.status {
                 200 => Some(answer),
-                409 => {
-                    self.fixture.host.retry_by_cli(&answer.problem(409, "in-doubt"));
-                    None
-                }
                 503 | 504 => None,
                 _ => panic!("{answer:?}"),
             }
@@ -146,6 +147,35 @@ fn hold(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
             Some(proxy.hold_requests(Request::is_post))
         }
         Moment::AnswerInFlight => Some(proxy.hold_answers(Request::is_post)),
-        Moment::Any => None,
+        Moment::Any => {
+            proxy.set_script(answer_oddly);
+            None
+        }
     }
+}
+
+/// Answers of a tracker, a proxy or a sign-in page to a write, and whether the issue was created.
+const ODD_ANSWERS: [(u16, bool); 9] = [
+    (404, true),
+    (404, false),
+    (403, true),
+    (403, false),
+    (307, false),
+    (203, false),
+    (500, true),
+    (504, false),
+    (422, false),
+];
+
+/// Answers every second write in one of the odd ways, chosen by its marker and so at random.
+fn answer_oddly(exchange: &Exchange<'_>) -> Reply {
+    let bytes = exchange.request.body.iter().map(|byte| usize::from(*byte)).sum::<usize>();
+    let odd = ODD_ANSWERS.get(bytes % (2 * ODD_ANSWERS.len()));
+    let Some((status, created)) = odd.filter(|_| exchange.request.is_post()) else {
+        return exchange.pass();
+    };
+    if *created {
+        let _ = exchange.forward();
+    }
+    Reply::Answer(Response::new(*status, "<html>odd</html>").with_header("Location", "/sign-in"))
 }

@@ -5,18 +5,37 @@ use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, lose_wri
 use serde_json::{Value, json};
 
 #[test]
-fn a_lost_write_is_in_doubt_until_a_person_resolves_it() {
+fn a_lost_write_waits_until_a_person_ends_the_wait() {
     let fixture = Setup::new()
         .config("[limits]\nkpi_answer_ms = 2000\ncreate_answer_ms = 4000")
         .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
     fixture.proxy.set_script(lose_writes);
     let test = failed_test();
-    let detail = fixture.create_until_final(&test).expect_err("no issue was created");
-    assert!(detail.contains("resolve"), "the detail names the command: {detail}");
+    let detail = fixture.create(&test).problem(503, "tracker-unavailable");
+    assert!(detail.contains("A create request was sent"), "{detail}");
+    let waiting = fixture.create(&test);
+    waiting.assert_problem(503, "outcome-pending");
+    let seconds = waiting.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+    assert!(seconds.is_some_and(|seconds| (800..=900).contains(&seconds)), "{waiting:?}");
     assert_eq!(fixture.proxy.posts(), 1, "no second create");
     fixture.proxy.forward_all();
+    fixture.create(&test).assert_problem(503, "outcome-pending");
     fixture.host.retry_by_api();
     let defect = fixture.create_until_final(&test).expect("the retry creates the defect");
+    assert_eq!(defect["id"], fixture.project.only_issue().id);
+}
+
+#[test]
+fn a_lost_write_is_created_after_the_wait_without_a_person() {
+    let fixture = Setup::new()
+        .config("[create]\nin_doubt_s = 2\n[limits]\ncreate_answer_ms = 1000")
+        .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
+    fixture.proxy.set_script(lose_writes);
+    let test = failed_test();
+    fixture.create(&test).assert_problem(503, "tracker-unavailable");
+    fixture.proxy.forward_all();
+    fixture.create(&test).assert_problem(503, "outcome-pending");
+    let defect = fixture.create_until_final(&test).expect("it is created after the wait");
     assert_eq!(defect["id"], fixture.project.only_issue().id);
 }
 
@@ -25,7 +44,9 @@ fn a_person_adopts_gives_up_and_releases() {
     let tracker = ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::reset() } else { Reply::json(200, "[]") }
     });
-    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let (host, connection) = Setup::new()
+        .config("[create]\nin_doubt_s = \"never\"")
+        .start_with("good", json!({"url": tracker.url()}));
     let in_doubt = |test: &Value| {
         wait_for("the defect to be in doubt", 30, || {
             (host.create(&connection, test).status == 409).then_some(())
@@ -50,7 +71,9 @@ fn a_person_adopts_gives_up_and_releases() {
     let given_up = failed_test();
     let id = in_doubt(&given_up);
     decide(&id, &["resolve", &id, "--give-up"], "give-up");
-    tracker.set_script(|_| Reply::created(9));
+    tracker.set_script(|exchange| {
+        if exchange.request.is_post() { Reply::created(9) } else { Reply::json(200, "[]") }
+    });
     assert_eq!(host.create(&connection, &given_up).expect(200)["id"], "9", "a click runs again");
 
     let before = tracker.posts();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use jackfield_tests::{
     Reply, Request, ScriptedServer, Setup, failed_test, unreachable_url, wait_for,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A tracker that creates the issue, does not answer, and finds the issue three seconds later.
 fn tracker_with_index_delay() -> ScriptedServer {
@@ -51,24 +51,21 @@ fn a_retry_waits_for_a_search_with_an_index_delay() {
 }
 
 #[test]
-fn without_a_search_a_person_decides_even_after_a_retry() {
+fn without_a_search_a_person_decides_and_their_retry_creates_the_defect() {
     let tracker = ScriptedServer::start(|_| Reply::reset());
     let (host, connection) = Setup::new().start_with("no-search", json!({"url": tracker.url()}));
     let test = failed_test();
-    let answer = host.create(&connection, &test);
-    answer.assert_problem(409, "in-doubt");
-    let runs = host.event_of(&answer)["runs"].to_string();
-    assert!(runs.contains("this tracker has no search"), "the event has the reason: {runs}");
-    let id = host.defect_in_doubt().expect("a defect in doubt");
-    let resolve = |decision: Value| host.resolve(&id, &decision);
-    resolve(json!({"retry": true})).assert_status(200);
-    host.create(&connection, &test).assert_problem(409, "in-doubt");
-    assert_eq!(host.defect_in_doubt(), Some(id.clone()), "it is still in doubt");
+    host.create(&connection, &test).assert_problem(503, "tracker-unavailable");
+    let detail = host.create(&connection, &test).problem(409, "in-doubt");
+    assert!(detail.contains("cannot search"), "{detail}");
+    assert_eq!(tracker.posts(), 1);
+    let listed = host.admin().get("/defects?needs_person=true").expect(200);
+    let id = listed["defects"][0]["id"].as_str().expect("a defect that needs a person").to_owned();
     let other_origin = json!({"settings": {"url": unreachable_url()}});
     let edit = || host.admin().json("PATCH", "/connections/qa", &other_origin);
     assert_eq!(edit().status, 409, "the origin cannot change while a defect is in doubt");
-    resolve(json!({"give_up": true})).assert_status(200);
     tracker.set_script(|_| Reply::created(7));
+    host.resolve(&id, &json!({"retry": true})).assert_status(200);
     assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
     edit().assert_status(200);
 }
@@ -89,7 +86,7 @@ fn the_sweep_adopts_an_issue_without_another_click() {
         });
         let gate = tracker.hold_requests(Request::is_post);
         let (mut host, connection) = Setup::new()
-            .config("sweep_ms = 200\n[limits]\nrun_ms = 1000")
+            .config("sweep_ms = 200\n[limits]\nrun_ms = 1000\ncreate_answer_ms = 2000")
             .start_with("good", json!({"url": tracker.url()}));
         let test = failed_test();
         let click = host.create_in_background(&connection, &test);
@@ -98,7 +95,7 @@ fn the_sweep_adopts_an_issue_without_another_click() {
             host.kill();
         }
         gate.open();
-        assert_eq!(click.finish().map(|answer| answer.status), (!killed).then_some(409));
+        assert_eq!(click.finish().map(|answer| answer.status), (!killed).then_some(503));
         if killed {
             host.restart();
             let events = host.admin().get("/events?kind=create-defect").expect(200);

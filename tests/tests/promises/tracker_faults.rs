@@ -34,7 +34,7 @@ const fn fault(
     Fault { name, script, status, code, detail }
 }
 
-/// These faults prove that nothing was created.
+/// Refusals, by the tracker's status.
 const REFUSALS: [Fault; 5] = [
     fault("401", |_| Reply::json(401, "{}"), (502, "credentials-refused", "credentials")),
     fault("403", |_| Reply::json(403, "{}"), (502, "credentials-refused", "credentials")),
@@ -108,24 +108,100 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     let host = host();
     for Fault { name, script, status, code, detail } in REFUSALS {
         let redmine = host.connect_to_redmine(name, "redmine", json!({}));
+        // The first success: after a 403, a search must show that it sees what the connection made.
+        host.create(&redmine.connection, &failed_test()).assert_status(200);
         redmine.proxy.set_script(script);
         let test = failed_test();
         let text = host.create(&redmine.connection, &test).problem(status, code);
         assert!(text.contains(detail), "{name}: {text}");
-        assert_eq!(redmine.project.issues().len(), 0);
+        assert_eq!(redmine.project.issues().len(), 1);
         redmine.proxy.forward_all();
         host.create(&redmine.connection, &test).assert_status(200);
-        assert_eq!(redmine.project.issues().len(), 1);
+        assert_eq!(redmine.project.issues().len(), 2);
     }
 }
 
+/// The tracker, or something before it, answers a write in this way and creates nothing.
+const NOTHING_CREATED: [(&str, u16); 9] = [
+    ("moved for ever", 308),
+    ("moved", 307),
+    ("login", 302),
+    ("sign-in page", 203),
+    ("sleeping instance", 200),
+    ("not found", 404),
+    ("conflict", 409),
+    ("overloaded", 503),
+    ("gateway timeout", 504),
+];
+
+#[test]
+fn an_answer_that_creates_nothing_needs_no_person() {
+    let host = Setup::new()
+        .config("[create]\nin_doubt_s = 1\n[limits]\ncreate_answer_ms = 3000")
+        .plugin("redmine", &Guest::example("redmine"))
+        .start();
+    for (name, status) in NOTHING_CREATED {
+        let RedmineConnection { project, proxy, connection } =
+            host.connect_to_redmine(name, "redmine", json!({}));
+        proxy.set_script(move |exchange| {
+            if !exchange.request.is_post() {
+                return exchange.pass();
+            }
+            let page = Response::new(status, "<html>Welcome</html>");
+            Reply::Answer(page.with_header("Location", "/login"))
+        });
+        let test = failed_test();
+        let refused = host.create(&connection, &test);
+        assert!([422, 502, 503].contains(&refused.status), "{name}: {refused:?}");
+        assert_eq!(proxy.posts(), 1, "{name}: one create for each click");
+        proxy.forward_all();
+        let defect = wait_for(&format!("{name}: the defect"), 30, || {
+            defect_in(&host.create(&connection, &test))
+        });
+        assert_eq!(defect["id"], project.only_issue().id, "{name}");
+        assert_eq!(proxy.posts(), 2, "{name}");
+    }
+}
+
+/// The API user may create and not read: a search finds nothing, and shows with another defect that it
+/// cannot see.
+#[test]
+fn a_search_that_cannot_see_needs_a_person() {
+    let tracker = ScriptedServer::start(|exchange| {
+        if exchange.request.is_post() { Reply::created(7) } else { Reply::json(200, "[]") }
+    });
+    let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
+    let forbidden = |exchange: &Exchange<'_>| {
+        if exchange.request.is_post() { Reply::json(403, "{}") } else { Reply::json(200, "[]") }
+    };
+    tracker.set_script(forbidden);
+    let first = failed_test();
+    host.create(&connection, &first).assert_problem(502, "credentials-refused");
+    let detail = host.create(&connection, &first).problem(409, "in-doubt");
+    assert!(detail.contains("403"), "{detail}");
+
+    tracker.set_script(|_| Reply::created(7));
+    host.create(&connection, &failed_test()).assert_status(200);
+    tracker.set_script(forbidden);
+    let second = failed_test();
+    host.create(&connection, &second).assert_problem(502, "credentials-refused");
+    let detail = host.create(&connection, &second).problem(409, "in-doubt");
+    assert!(detail.contains("does not find 7"), "{detail}");
+    assert_eq!(tracker.posts(), 3, "no second create");
+}
+
 /// The tracker created the issue, and its answer is lost or damaged in this way.
-const DAMAGED_ANSWERS: [(&str, Script); 8] = [
+const DAMAGED_ANSWERS: [(&str, Script); 13] = [
     ("reset", |_| Reply::reset()),
     ("closed", |_| Reply::Raw(Vec::new())),
     ("truncated", |_| {
         Reply::Raw(b"HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{\"issue\":".to_vec())
     }),
+    ("404", |_| Reply::json(404, "{}")),
+    ("403", |_| Reply::json(403, "{}")),
+    ("307", |_| Reply::Answer(Response::new(307, "").with_header("Location", "/moved"))),
+    ("203", |_| Reply::new(203, "<html>Sign in</html>")),
+    ("408", |_| Reply::new(408, "")),
     ("500", |_| Reply::new(500, "internal error")),
     ("502", |_| Reply::new(502, "<html>Bad Gateway</html>")),
     ("504", |_| Reply::new(504, "")),

@@ -130,6 +130,12 @@ pub(crate) async fn read_to_end(mut stream: impl AsyncRead + AsyncWrite + Unpin)
     rest
 }
 
+/// The marker of the defect that the tests create.
+pub(crate) fn marker() -> Marker {
+    let test = FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None);
+    Marker::derive(ConnectionId(Uuid::from_u128(3)), &test, 1)
+}
+
 /// A journal that commits when the test allows it, and records its calls.
 pub(crate) struct TestJournal {
     /// One permit for each commit that may succeed.
@@ -138,6 +144,9 @@ pub(crate) struct TestJournal {
     pub(crate) requested: Semaphore,
     /// Whether commits are refused.
     pub(crate) refuses: AtomicBool,
+    /// Whether the lease ends before the first byte leaves.
+    pub(crate) expires: AtomicBool,
+    marker: Marker,
     marks: Mutex<Vec<&'static str>>,
 }
 
@@ -155,6 +164,8 @@ impl TestJournal {
             allowed: Semaphore::new(0),
             requested: Semaphore::new(0),
             refuses: AtomicBool::new(false),
+            expires: AtomicBool::new(false),
+            marker: marker(),
             marks: Mutex::default(),
         })
     }
@@ -171,13 +182,21 @@ impl TestJournal {
 
 #[async_trait]
 impl Journal for TestJournal {
-    async fn mark_sending(&self) -> Result<(), NotJournaled> {
+    fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    fn may_send(&self) -> bool {
+        !self.expires.load(Ordering::SeqCst)
+    }
+
+    async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
         self.requested.add_permits(1);
         self.allowed.acquire().await.unwrap().forget();
         if self.refuses.load(Ordering::SeqCst) {
             return Err(NotJournaled("the lease was lost".to_owned()));
         }
-        self.marks.lock().unwrap().push("marked");
+        self.marks.lock().unwrap().push(if has_marker { "marked with marker" } else { "marked" });
         Ok(())
     }
 

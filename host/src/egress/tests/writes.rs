@@ -237,12 +237,20 @@ struct ClosingJournal {
 
 #[async_trait]
 impl Journal for ClosingJournal {
-    async fn mark_sending(&self) -> Result<(), NotJournaled> {
+    fn marker(&self) -> &Marker {
+        self.inner.marker()
+    }
+
+    fn may_send(&self) -> bool {
+        self.inner.may_send()
+    }
+
+    async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
         if self.inner.marks().len() == self.earlier_writes {
             self.close.lock().unwrap().take().unwrap().send(()).unwrap();
             round_trip().await;
         }
-        self.inner.mark_sending().await
+        self.inner.mark_sending(has_marker).await
     }
 
     async fn unmark(&self) {

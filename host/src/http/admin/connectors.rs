@@ -43,7 +43,7 @@ fn connector(info: ConnectorInfo) -> Connector {
         title: manifest.as_ref().map(|manifest| manifest.name.clone()),
         summary: manifest.as_ref().map(|manifest| manifest.summary.clone()),
         homepage: manifest.as_ref().and_then(|manifest| manifest.homepage.clone()),
-        index_delay_s: manifest.as_ref().map(|manifest| manifest.index_delay_s),
+        index_delay_s: manifest.as_ref().and_then(|manifest| manifest.index_delay_s),
         settings_schema: manifest.map(|manifest| manifest.settings_schema),
         error: info.error,
         loaded_at: info.loaded_at,

@@ -27,6 +27,7 @@ pub(in crate::http) async fn list(
     let connection = query.connection.map(|name| connection_id(&app, &name)).transpose()?;
     let filter = DefectFilter {
         state: query.state.map(|state| state.0),
+        needs_person: query.needs_person,
         connection,
         before: query.cursor.map(DefectId),
         limit: size + 1,

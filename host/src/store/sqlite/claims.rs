@@ -2,16 +2,20 @@
 //!
 //! A claim is one transaction. Of several claims at a time, one gets the lease.
 
+use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::columns::{known_word, signed, time};
+use super::columns::known_word;
 use super::defect_records::{Row, newest};
-use super::doubts::RUN_LOST;
+use super::doubts::{self, SEARCH_WAIT_MS};
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, DefectState, FailedTest, Lease, Marker, Words as _,
 };
 use crate::store::{Claim, StoreError};
+
+/// The reason of a doubt about a failed test without a row.
+const RESTORED: &str = "the database was restored, or fell behind, and may have lost this defect";
 
 /// The created and unreleased defect of a failed test.
 pub(super) async fn created_defect(
@@ -26,13 +30,18 @@ pub(super) async fn created_defect(
     Ok(Some(row.created()?))
 }
 
-/// Claims a failed test.
+/// Claims a failed test. In a database that fell behind (`restored_at`), a failed test without a row may have
+/// a defect: it counts as in doubt since then.
 pub(super) async fn claim(
     db: &mut SqliteConnection,
     claim: Claim<'_>,
+    restored_at: Option<Timestamp>,
 ) -> Result<Claimed, StoreError> {
     let Some(row) = newest(&mut *db, claim.connection, claim.test).await? else {
-        return insert_intent(db, claim, 1).await;
+        return match restored_at {
+            None => insert_intent(db, claim, 1).await,
+            Some(since) => insert_in_doubt(db, claim, since).await,
+        };
     };
     if row.released {
         return insert_intent(db, claim, row.generation.saturating_add(1)).await;
@@ -43,11 +52,15 @@ pub(super) async fn claim(
         return Ok(Claimed::Created { id, defect });
     }
     if row.lease_until.is_some_and(|until| until > claim.now.as_millisecond()) {
-        return Ok(Claimed::Busy);
+        return Ok(Claimed::Busy { fence: row.fence });
     }
-    match state {
-        DefectState::Sent | DefectState::InDoubt => lease_for_search(db, &row, &claim).await,
-        _ => lease_for_create(db, &row, &claim).await,
+    if let Some(ended) = row.ended(claim.waited_for)? {
+        return Ok(ended);
+    }
+    if row.writes == 0 {
+        lease_for_create(db, &row, &claim).await
+    } else {
+        lease_for_search(db, &row, &claim).await
     }
 }
 
@@ -57,6 +70,37 @@ async fn insert_intent(
     claim: Claim<'_>,
     generation: u32,
 ) -> Result<Claimed, StoreError> {
+    let lease = insert(db, &claim, generation).await?;
+    let marker = Marker::derive(claim.connection, claim.test, generation);
+    Ok(Claimed::Create { lease, marker, generation })
+}
+
+/// A row as if a write had left at `since` and had no answer.
+async fn insert_in_doubt(
+    db: &mut SqliteConnection,
+    claim: Claim<'_>,
+    since: Timestamp,
+) -> Result<Claimed, StoreError> {
+    let lease = insert(db, &claim, 1).await?;
+    let row: Row = sqlx::query_as(
+        "UPDATE defects SET state = 'in-doubt', class = 'open', writes = 1, wait_from = ?2,
+             next_search_at = ?3, reason = ?4
+         WHERE id = ?1 RETURNING *",
+    )
+    .bind(lease.defect.to_string())
+    .bind(since.as_millisecond())
+    .bind(claim.now.as_millisecond().saturating_add(SEARCH_WAIT_MS))
+    .bind(RESTORED)
+    .fetch_one(db)
+    .await?;
+    Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
+}
+
+async fn insert(
+    db: &mut SqliteConnection,
+    claim: &Claim<'_>,
+    generation: u32,
+) -> Result<Lease, StoreError> {
     let id = DefectId(Uuid::now_v7());
     let marker = Marker::derive(claim.connection, claim.test, generation);
     let (execution, case, variation) = claim.test.key();
@@ -86,10 +130,7 @@ async fn insert_intent(
             Err(StoreError::NotFound("connection"))
         }
         Err(error) => Err(error.into()),
-        Ok(_) => {
-            let lease = Lease { defect: id, fence: 1, until: claim.lease_until };
-            Ok(Claimed::Create { lease, marker, generation })
-        }
+        Ok(_) => Ok(Lease { defect: id, fence: 1, until: claim.lease_until }),
     }
 }
 
@@ -101,8 +142,7 @@ async fn lease_for_create(
 ) -> Result<Claimed, StoreError> {
     sqlx::query(
         "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, runner = ?3,
-             event_id = ?4, test_link = ?5, reason = NULL, writes = 0, sent_at = NULL,
-             write_ended_at = NULL, updated_at = ?6
+             event_id = ?4, test_link = ?5, reason = NULL, updated_at = ?6
          WHERE id = ?1",
     )
     .bind(&row.id)
@@ -120,36 +160,30 @@ async fn lease_for_create(
     })
 }
 
-/// Takes over a row of which a write may have left: `in-doubt`, or `sent` whose lease ended.
+/// Takes over a row of which a write left. A run that did not store an outcome leaves a write without an
+/// answer.
 async fn lease_for_search(
     db: &mut SqliteConnection,
     row: &Row,
     claim: &Claim<'_>,
 ) -> Result<Claimed, StoreError> {
-    let ended = match row.state.as_str() {
-        "sent" => row.sent_at.map(|at| at.saturating_add(signed(claim.run_ms))),
-        _ => row.write_ended_at,
-    };
-    let ended = ended.unwrap_or(row.updated_at);
-    sqlx::query(
-        "UPDATE defects SET state = 'in-doubt', fence = fence + 1, lease_until = ?2, runner = ?3,
-             event_id = ?4, write_ended_at = ?5, reason = COALESCE(reason, ?6),
-             next_search_at = COALESCE(next_search_at, ?7), updated_at = ?7
-         WHERE id = ?1",
+    if row.state == DefectState::Sent.as_str() {
+        doubts::doubt_lost_run(&mut *db, &row.id, claim.now, claim.run_ms).await?;
+    }
+    let row: Row = sqlx::query_as(
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3, event_id = ?4,
+             state = CASE WHEN state = 'failed' OR class = 'refused' THEN 'failed'
+                 ELSE 'in-doubt' END,
+             updated_at = ?5
+         WHERE id = ?1 RETURNING *",
     )
     .bind(&row.id)
     .bind(claim.lease_until.as_millisecond())
     .bind(claim.runner.0.to_string())
     .bind(claim.event.to_string())
-    .bind(ended)
-    .bind(RUN_LOST)
     .bind(claim.now.as_millisecond())
-    .execute(db)
+    .fetch_one(db)
     .await?;
-    Ok(Claimed::Find {
-        lease: row.next_lease(claim.lease_until)?,
-        marker: Marker::derive(claim.connection, claim.test, row.generation),
-        write_ended_at: time(ended)?,
-        retry: row.retry,
-    })
+    let lease = Lease { defect: row.id()?, fence: row.fence, until: claim.lease_until };
+    Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
 }

@@ -146,8 +146,9 @@ async fn refuse_while_unresolved(
 ) -> Result<(), StoreError> {
     let unresolved: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM defects
-         WHERE connection_id = ? AND state IN ('intent', 'sent', 'in-doubt')
-           AND (state <> 'intent' OR lease_until IS NOT NULL)",
+         WHERE connection_id = ?
+           AND (state = 'sent' OR state = 'intent' AND lease_until IS NOT NULL
+                OR state = 'in-doubt' AND class IN ('open', 'acknowledged'))",
     )
     .bind(id.to_string())
     .fetch_one(db)

@@ -48,8 +48,10 @@ fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), S
     }
     // A row in `sent` without a lease is in doubt, even if the sweep has not moved it yet.
     let fits = match decision {
-        Decision::Adopt(_) | Decision::Retry | Decision::GiveUp => {
+        Decision::Adopt(_) => matches!(row.state.as_str(), "in-doubt" | "sent" | "failed"),
+        Decision::Retry | Decision::GiveUp => {
             matches!(row.state.as_str(), "in-doubt" | "sent")
+                || row.state == "failed" && row.needs_person.is_some()
         }
         Decision::Release => matches!(row.state.as_str(), "created" | "failed"),
     };
@@ -57,8 +59,9 @@ fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), S
         return Ok(());
     }
     let needs = match decision {
+        Decision::Adopt(_) => "in doubt or failed",
+        Decision::Retry | Decision::GiveUp => "in doubt",
         Decision::Release => "created or failed: resolve it with adopt, retry or give-up first",
-        _ => "in doubt: only a defect in doubt can be adopted, retried or given up",
     };
     conflict(format!(
         "this defect is {}; `{}` needs one that is {needs}",
@@ -79,22 +82,29 @@ async fn apply(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let query = match decision {
+        // A record that a person found may not contain the marker: no search is tested with it.
         Decision::Adopt(defect) => sqlx::query(
-            "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, retry = 0,
-                 lease_until = NULL, fence = fence + 1, updated_at = ?2 WHERE id = ?1",
+            "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, needs_person = NULL,
+                 decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,
+                 fence = fence + 1, updated_at = ?2
+             WHERE id = ?1",
         )
         .bind(&row.id)
         .bind(now.as_millisecond())
         .bind(to_json(&DefectJson::from(defect.clone()))?),
         Decision::Retry => sqlx::query(
-            "UPDATE defects SET retry = 1, lease_until = NULL, fence = fence + 1, updated_at = ?2
+            "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
+                 fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
         )
         .bind(&row.id)
         .bind(now.as_millisecond()),
         Decision::GiveUp => sqlx::query(
-            "UPDATE defects SET state = 'failed', reason = ?3, retry = 0, writes = 0,
-                 lease_until = NULL, fence = fence + 1, updated_at = ?2 WHERE id = ?1",
+            "UPDATE defects SET state = 'failed', reason = ?3, decided = 'give-up',
+                 needs_person = NULL, next_search_at = NULL, lease_until = NULL, fence = fence + 1,
+                 class = COALESCE(class, 'open'), wait_from = COALESCE(wait_from, updated_at),
+                 updated_at = ?2
+             WHERE id = ?1",
         )
         .bind(&row.id)
         .bind(now.as_millisecond())

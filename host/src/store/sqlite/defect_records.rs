@@ -9,8 +9,8 @@ use sqlx::sqlite::SqlitePool;
 use super::columns::{DefectJson, from_json, from_row, known_word, time, time_opt, uuid};
 use super::errors::Unreadable;
 use crate::domain::{
-    ConnectionId, Defect, DefectId, DefectRecord, DefectState, EventId, FailedTest, Lease, Marker,
-    Words as _,
+    Claimed, ConnectionId, DecidedDoubt, Defect, DefectId, DefectRecord, DefectState, Doubt,
+    DoubtfulDefect, EventId, FailedTest, Lease, Marker, SeenByRun, Words as _, WriteClass,
 };
 use crate::store::{DefectFilter, StoreError};
 
@@ -34,13 +34,14 @@ pub(super) async fn list(
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT * FROM defect_records
          WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
-           AND (?3 IS NULL OR id < ?3)
+           AND (?3 IS NULL OR id < ?3) AND (NOT ?5 OR needs_person IS NOT NULL)
          ORDER BY id DESC LIMIT ?4",
     )
     .bind(filter.state.map(DefectState::as_str))
     .bind(filter.connection.map(|id| id.to_string()))
     .bind(filter.before.map(|id| id.to_string()))
     .bind(filter.limit)
+    .bind(filter.needs_person)
     .fetch_all(pool)
     .await?;
     rows.into_iter().map(Row::record).collect()
@@ -81,7 +82,21 @@ pub(super) struct Row {
     pub(super) released: bool,
     pub(super) fence: i64,
     pub(super) lease_until: Option<i64>,
-    pub(super) retry: bool,
+    pub(super) writes: u32,
+    pub(super) class: Option<String>,
+    pub(super) forbidden: bool,
+    pub(super) marked: bool,
+    pub(super) run_writes: u32,
+    pub(super) run_marked: bool,
+    pub(super) run_settings: Option<String>,
+    pub(super) run_origins: Option<String>,
+    pub(super) run_sha256: Option<String>,
+    pub(super) wait_from: Option<i64>,
+    pub(super) settled: bool,
+    pub(super) needs_person: Option<String>,
+    pub(super) decided: Option<String>,
+    pub(super) ended_fence: Option<i64>,
+    pub(super) ended_code: Option<String>,
     pub(super) sent_at: Option<i64>,
     pub(super) write_ended_at: Option<i64>,
     pub(super) defect: Option<String>,
@@ -94,8 +109,9 @@ pub(super) struct Row {
 
 from_row!(Row {
     id, connection_id, test_execution_id, test_case_id, variation_id, generation, test_link,
-    state, released, fence, lease_until, retry, sent_at, write_ended_at, defect, reason,
-    event_id, created_at, updated_at;
+    state, released, fence, lease_until, writes, class, forbidden, marked, run_writes, run_marked,
+    run_settings, run_origins, run_sha256, wait_from, settled, needs_person, decided, ended_fence,
+    ended_code, sent_at, write_ended_at, defect, reason, event_id, created_at, updated_at;
     optional decisions,
 });
 
@@ -116,6 +132,61 @@ impl Row {
             Some(self.variation_id.clone()),
             self.test_link.clone(),
         ))
+    }
+
+    /// The class of the worst write.
+    pub(super) fn class(&self) -> Result<Option<WriteClass>, Unreadable> {
+        self.class.as_deref().map(|word| known_word(word, "the class of its writes")).transpose()
+    }
+
+    fn decided(&self) -> Result<Option<DecidedDoubt>, Unreadable> {
+        self.decided.as_deref().map(|word| known_word(word, "what was decided")).transpose()
+    }
+
+    /// What the run that a claim waited for came to, if it ended without a defect.
+    pub(super) fn ended(&self, waited_for: Option<i64>) -> Result<Option<Claimed>, Unreadable> {
+        if waited_for.is_none() || self.ended_fence != waited_for {
+            return Ok(None);
+        }
+        let Some(code) = &self.ended_code else { return Ok(None) };
+        let code = known_word(code, "the outcome of its last run")?;
+        Ok(Some(Claimed::Ended { code, detail: self.reason.clone().unwrap_or_default() }))
+    }
+
+    /// The row for a search under this lease.
+    pub(super) fn doubtful(self, lease: Lease) -> Result<DoubtfulDefect, Unreadable> {
+        let connection = ConnectionId(uuid(&self.connection_id)?);
+        let doubt = Doubt {
+            class: self.class()?.unwrap_or(WriteClass::Open),
+            forbidden: self.forbidden,
+            has_marker: self.marked && (self.run_writes == 0 || self.run_marked),
+            wait_from: time(self.wait_from.unwrap_or(self.updated_at))?,
+            decided: self.decided()?,
+            settled: self.settled,
+        };
+        let created = self.stored_defect()?.map(|defect| defect.key);
+        Ok(DoubtfulDefect {
+            marker: Marker::derive(connection, &self.test()?, self.generation),
+            doubt,
+            seen: self.seen()?,
+            reason: self.reason.unwrap_or_default(),
+            created,
+            lease,
+        })
+    }
+
+    fn seen(&self) -> Result<Option<SeenByRun>, Unreadable> {
+        let (Some(settings), Some(origins), Some(connector_sha256)) =
+            (self.run_settings.clone(), &self.run_origins, self.run_sha256.clone())
+        else {
+            return Ok(None);
+        };
+        let origins: Vec<String> = from_json(origins, "the origins of its last run")?;
+        let origin = |text: String| {
+            text.parse().map_err(|error| Unreadable::new("the origins of its last run", error))
+        };
+        let origins = origins.into_iter().map(origin).collect::<Result<_, Unreadable>>()?;
+        Ok(Some(SeenByRun { settings, origins, connector_sha256 }))
     }
 
     fn stored_defect(&self) -> Result<Option<Defect>, Unreadable> {
@@ -158,8 +229,11 @@ impl Row {
             created_at: time(self.created_at)?,
             updated_at: time(self.updated_at)?,
             leased_until: time_opt(self.lease_until)?,
+            writes: self.writes,
+            class: self.class()?,
+            decided: self.decided()?,
             reason: self.reason,
-            retry: self.retry,
+            needs_person: self.needs_person,
             decisions: decisions.collect::<Result<_, Unreadable>>()?,
         })
     }

@@ -1,36 +1,40 @@
-//! Defects in doubt: which are due for a search, and what a start makes of the rows of dead runs.
+//! Defects in doubt: which are due for a search, by which other defects a search is tested, and what a start
+//! makes of the rows of dead runs.
 //!
 //! Never decides that nothing was created: only a search or a person does.
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use super::columns::{signed, time, uuid};
+use super::columns::{signed, to_json, uuid};
 use super::defect_records::Row;
-use crate::domain::{Claimed, ConnectionId, DefectId, DefectRecord, Lease, Marker, RunnerId};
-use crate::store::StoreError;
+use crate::domain::{ConnectionId, DefectId, DoubtfulDefect, Lease, Marker, RunnerId, SeenByRun};
+use crate::store::{ControlDefect, DueSearch, StoreError};
 
 /// The wait before the first search; it doubles with each search, up to the maximum.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
 const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;
+/// How many defects a search is tested with.
+const CONTROLS_MAX: i64 = 3;
 
 /// The reason of a doubt whose run did not store an outcome.
-pub(super) const RUN_LOST: &str = "the run ended without an outcome after a write had left";
+const RUN_LOST: &str = "the run ended without an outcome after a request had been sent";
 const INTERRUPTED: &str =
     "the host ended while the event was in progress; the next request returns its outcome";
 
-/// Takes a lease on a row in doubt for a search by the sweep, and sets the time of the next one.
-pub(super) async fn claim_doubtful(
+/// Takes a lease on a row that is due for a search, and sets the time of the next one.
+pub(super) async fn claim_search(
     db: &mut SqliteConnection,
     id: DefectId,
     runner: RunnerId,
     now: Timestamp,
     lease_until: Timestamp,
-) -> Result<Option<Claimed>, StoreError> {
+) -> Result<Option<DoubtfulDefect>, StoreError> {
     let row: Option<Row> = sqlx::query_as(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3,
              searches = searches + 1, next_search_at = ?4 + MIN(?6, ?5 << MIN(searches, 16))
-         WHERE id = ?1 AND state = 'in-doubt' AND COALESCE(lease_until, 0) <= ?4
+         WHERE id = ?1 AND state IN ('in-doubt', 'created') AND next_search_at <= ?4
+           AND COALESCE(lease_until, 0) <= ?4
          RETURNING *",
     )
     .bind(id.to_string())
@@ -43,34 +47,66 @@ pub(super) async fn claim_doubtful(
     .await?;
     let Some(row) = row else { return Ok(None) };
     let lease = Lease { defect: id, fence: row.fence, until: lease_until };
-    let write_ended_at = time(row.write_ended_at.unwrap_or(row.updated_at))?;
-    let connection = ConnectionId(uuid(&row.connection_id)?);
-    let marker = Marker::derive(connection, &row.test()?, row.generation);
-    Ok(Some(Claimed::Find { lease, marker, write_ended_at, retry: row.retry }))
+    Ok(Some(row.doubtful(lease)?))
 }
 
-/// The rows in doubt whose next search is due. Rows in `sent` whose lease ended are in doubt, too.
-pub(super) async fn due_doubts(
+/// The rows whose next search is due, but for those that this process has open. Rows in `sent` whose lease
+/// ended are in doubt, too.
+pub(super) async fn due_searches(
     db: &mut SqliteConnection,
     now: Timestamp,
     run_ms: u64,
+    open: Vec<DefectId>,
     limit: u32,
-) -> Result<Vec<DefectRecord>, StoreError> {
-    doubt_lost_runs(db, now, run_ms).await?;
-    let rows: Vec<Row> = sqlx::query_as(
-        "SELECT * FROM defect_records
-         WHERE state = 'in-doubt' AND COALESCE(lease_until, 0) <= ?1
-           AND COALESCE(next_search_at, 0) <= ?1
+) -> Result<Vec<DueSearch>, StoreError> {
+    let open: Vec<_> = open.iter().map(ToString::to_string).collect();
+    let open = to_json(&open)?;
+    doubt_lost_runs(db, now, run_ms, &open).await?;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT id, connection_id FROM defects
+         WHERE next_search_at <= ?1 AND state IN ('in-doubt', 'created') AND released = 0
+           AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT value FROM json_each(?3))
          ORDER BY next_search_at LIMIT ?2",
     )
     .bind(now.as_millisecond())
     .bind(limit)
+    .bind(open)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(Row::record).collect()
+    let due = |(id, connection): (String, String)| {
+        let (id, connection) = (DefectId(uuid(&id)?), ConnectionId(uuid(&connection)?));
+        Ok(DueSearch { id, connection })
+    };
+    rows.into_iter().map(due).collect()
 }
 
-/// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt.
+/// The newest defects that the same connector made with the same settings, with the marker in the write.
+pub(super) async fn controls(
+    pool: &SqlitePool,
+    connection: ConnectionId,
+    seen: &SeenByRun,
+) -> Result<Vec<ControlDefect>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT * FROM defects
+         WHERE connection_id = ? AND state = 'created' AND run_sha256 = ? AND run_settings = ?
+           AND marked AND run_marked
+         ORDER BY id DESC LIMIT ?",
+    )
+    .bind(connection.to_string())
+    .bind(&seen.connector_sha256)
+    .bind(&seen.settings)
+    .bind(CONTROLS_MAX)
+    .fetch_all(pool)
+    .await?;
+    let control = |row: Row| {
+        let marker = Marker::derive(connection, &row.test()?, row.generation);
+        Ok(ControlDefect { marker, key: row.created()?.1.key })
+    };
+    rows.into_iter().map(control).collect()
+}
+
+/// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt, and all waits
+/// begin again, since the clock may have been set meanwhile.
 pub(super) async fn recover(
     db: &mut SqliteConnection,
     now: Timestamp,
@@ -90,20 +126,75 @@ pub(super) async fn recover(
     .bind(INTERRUPTED)
     .execute(&mut *db)
     .await?;
-    doubt_lost_runs(db, now, run_ms).await
+    doubt_lost_runs(db, now, run_ms, "[]").await?;
+    sqlx::query(
+        "UPDATE defects SET wait_from = MAX(?1, MIN(wait_from, ?1 + ?2)),
+             next_search_at = MIN(next_search_at, ?1 + ?3)
+         WHERE state = 'in-doubt'",
+    )
+    .bind(now.as_millisecond())
+    .bind(signed(run_ms))
+    .bind(SEARCH_WAIT_MS)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Begins all waits again: the clock has stepped.
+pub(super) async fn restart_waits(
+    db: &mut SqliteConnection,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE defects SET wait_from = ?1, next_search_at = MIN(next_search_at, ?1 + ?2)
+         WHERE state = 'in-doubt'",
+    )
+    .bind(now.as_millisecond())
+    .bind(SEARCH_WAIT_MS)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn doubt_lost_runs(
     db: &mut SqliteConnection,
     now: Timestamp,
     run_ms: u64,
+    open: &str,
+) -> Result<(), StoreError> {
+    let lost: Vec<String> = sqlx::query_scalar(
+        "SELECT id FROM defects
+         WHERE state = 'sent' AND COALESCE(lease_until, 0) <= ?1
+           AND id NOT IN (SELECT value FROM json_each(?2))",
+    )
+    .bind(now.as_millisecond())
+    .bind(open)
+    .fetch_all(&mut *db)
+    .await?;
+    for id in lost {
+        doubt_lost_run(&mut *db, &id, now, run_ms).await?;
+    }
+    Ok(())
+}
+
+/// The run of a row in `sent` did not store an outcome: its write has no answer, and ended at the run's
+/// maximum at the latest.
+pub(super) async fn doubt_lost_run(
+    db: &mut SqliteConnection,
+    id: &str,
+    now: Timestamp,
+    run_ms: u64,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE defects SET state = 'in-doubt', lease_until = NULL, reason = ?3, searches = 0,
-             write_ended_at = COALESCE(sent_at, updated_at) + ?2, next_search_at = ?1,
-             updated_at = ?1
-         WHERE state = 'sent' AND COALESCE(lease_until, 0) <= ?1",
+        "UPDATE defects SET state = 'in-doubt', lease_until = NULL, reason = ?4, searches = 0,
+             class = CASE class WHEN 'acknowledged' THEN class ELSE 'open' END,
+             marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0,
+             write_ended_at = COALESCE(sent_at, updated_at) + ?3,
+             wait_from = MAX(COALESCE(wait_from, 0), COALESCE(sent_at, updated_at) + ?3),
+             settled = 0, needs_person = NULL, next_search_at = ?2, updated_at = ?2
+         WHERE id = ?1",
     )
+    .bind(id)
     .bind(now.as_millisecond())
     .bind(signed(run_ms))
     .bind(RUN_LOST)

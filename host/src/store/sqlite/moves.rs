@@ -7,9 +7,13 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
 use super::columns::{DefectJson, to_json};
+use super::defect_records::Row;
 use super::doubts::SEARCH_WAIT_MS;
-use crate::domain::{DefectState, EventId, Lease, Verdict, Words};
-use crate::store::StoreError;
+use crate::domain::{
+    Defect, DefectState, EventId, Lease, Refusal, SearchEnd, Verdict, Words as _, WriteClass,
+    WritesLeft,
+};
+use crate::store::{JournaledWrite, StoreError};
 
 /// Extends a lease, also one that has ended, unless another runner took it over.
 pub(super) async fn renew(
@@ -29,35 +33,46 @@ pub(super) async fn renew(
     require_one(moved.rows_affected())
 }
 
-/// Moves the row to `sent`. The lease must not have ended, even if no other runner took it.
+/// Moves the row to `sent` and renews the lease. It must not have ended, even if no other runner took it.
 pub(super) async fn mark_sending(
     db: &mut SqliteConnection,
     lease: Lease,
+    write: JournaledWrite,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let JournaledWrite { has_marker, seen, lease_until } = write;
+    let origins: Vec<_> = seen.origins.iter().map(ToString::to_string).collect();
     let moved = sqlx::query(
-        "UPDATE defects SET state = 'sent', writes = writes + 1, sent_at = ?3, updated_at = ?3
+        "UPDATE defects SET state = 'sent', writes = writes + 1, run_writes = run_writes + 1,
+             run_marked = CASE run_writes WHEN 0 THEN ?4 ELSE run_marked END,
+             run_settings = ?5, run_origins = ?6, run_sha256 = ?7, lease_until = ?8,
+             sent_at = ?3, updated_at = ?3
          WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('intent', 'sent')",
     )
     .bind(lease.defect.to_string())
     .bind(lease.fence)
     .bind(now.as_millisecond())
+    .bind(has_marker)
+    .bind(seen.settings)
+    .bind(to_json(&origins)?)
+    .bind(seen.connector_sha256)
+    .bind(lease_until.as_millisecond())
     .execute(db)
     .await?;
     require_one(moved.rows_affected())
 }
 
-/// Undoes one [`mark_sending`]. When none is left, the row is in `intent` again.
+/// Undoes one [`mark_sending`]. When none of the run is left, the row is in `intent` again.
 pub(super) async fn unmark(
     db: &mut SqliteConnection,
     lease: Lease,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let moved = sqlx::query(
-        "UPDATE defects SET writes = writes - 1, updated_at = ?3,
-             state = CASE WHEN writes = 1 THEN 'intent' ELSE 'sent' END,
-             sent_at = CASE WHEN writes = 1 THEN NULL ELSE sent_at END
-         WHERE id = ?1 AND fence = ?2 AND state = 'sent' AND writes > 0",
+        "UPDATE defects SET writes = writes - 1, run_writes = run_writes - 1, updated_at = ?3,
+             state = CASE run_writes WHEN 1 THEN 'intent' ELSE 'sent' END,
+             sent_at = CASE run_writes WHEN 1 THEN NULL ELSE sent_at END
+         WHERE id = ?1 AND fence = ?2 AND state = 'sent' AND run_writes > 0",
     )
     .bind(lease.defect.to_string())
     .bind(lease.fence)
@@ -67,8 +82,7 @@ pub(super) async fn unmark(
     require_one(moved.rows_affected())
 }
 
-/// Ends a run. The lease may have ended, if no other runner moved the row since. A row in doubt
-/// never becomes `failed` here: only a person gives it up.
+/// Ends a run, or a search that found the defect.
 pub(super) async fn store_outcome(
     db: &mut SqliteConnection,
     lease: Lease,
@@ -76,28 +90,91 @@ pub(super) async fn store_outcome(
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (state, defect, reason, ended) = match verdict {
-        Verdict::Created(defect) => (DefectState::Created, Some(defect), None, None),
-        Verdict::Failed(refusal) => (DefectState::Failed, None, Some(refusal.to_string()), None),
-        Verdict::InDoubt { reason, write_ended_at } => {
-            (DefectState::InDoubt, None, Some(reason), Some(write_ended_at))
+    match verdict {
+        Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now).await,
+        Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now).await,
+        Verdict::NotCreated { refusal, left } => {
+            store_failure(db, lease, &refusal, left, event, now).await
         }
-    };
-    let defect = defect.map(|defect| to_json(&DefectJson::from(defect))).transpose()?;
+    }
+}
+
+/// A known defect is stored even if the lease was lost, as long as no other run holds the row. After a create
+/// that followed a doubt, one more search looks for a second record.
+async fn store_defect(
+    db: &mut SqliteConnection,
+    lease: Lease,
+    defect: Defect,
+    by_run: bool,
+    event: EventId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let moved = sqlx::query(
-        "UPDATE defects SET state = ?3, lease_until = NULL, defect = ?4, reason = ?5,
-             write_ended_at = COALESCE(?6, write_ended_at), searches = 0, next_search_at = ?7,
-             retry = 0, event_id = ?8, updated_at = ?9
-         WHERE id = ?1 AND fence = ?2 AND released = 0
-           AND (state IN ('intent', 'sent') OR state = 'in-doubt' AND ?3 <> 'failed')",
+        "UPDATE defects SET state = 'created', defect = ?3, lease_until = NULL, reason = NULL,
+             needs_person = NULL, decided = NULL, searches = 0, event_id = ?4, updated_at = ?5,
+             next_search_at = CASE WHEN ?6 AND class IN ('unclear', 'open') THEN ?7 END
+         WHERE id = ?1 AND released = 0 AND (
+             fence = ?2 AND state IN ('intent', 'sent', 'in-doubt', 'failed')
+             OR fence > ?2 AND state IN ('in-doubt', 'failed') AND lease_until IS NULL)",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .bind(to_json(&DefectJson::from(defect))?)
+    .bind(event.to_string())
+    .bind(now.as_millisecond())
+    .bind(by_run)
+    .bind(now.as_millisecond().saturating_add(SEARCH_WAIT_MS))
+    .execute(db)
+    .await?;
+    require_one(moved.rows_affected())
+}
+
+/// The run created nothing that is known. The row keeps the worst class and the latest end of all writes of
+/// its generation.
+async fn store_failure(
+    db: &mut SqliteConnection,
+    lease: Lease,
+    refusal: &Refusal,
+    left: Option<WritesLeft>,
+    event: EventId,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "SELECT * FROM defects
+         WHERE id = ? AND fence = ? AND released = 0 AND state IN ('intent', 'sent')",
+    )
+    .bind(lease.defect.to_string())
+    .bind(lease.fence)
+    .fetch_optional(&mut *db)
+    .await?;
+    let row = row.ok_or(StoreError::Fenced)?;
+    let class = row.class()?.max(left.as_ref().map(|left| left.class));
+    let in_doubt = left.is_some() && class > Some(WriteClass::Refused);
+    let state = if in_doubt { DefectState::InDoubt } else { DefectState::Failed };
+    let ended_at = left.as_ref().map(|left| left.ended_at.as_millisecond());
+    let reason = match &left {
+        Some(left) => format!("{}, then {refusal}", left.reason),
+        None => refusal.to_string(),
+    };
+    let moved = sqlx::query(
+        "UPDATE defects SET state = ?3, lease_until = NULL, class = ?4, forbidden = forbidden OR ?5,
+             marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0,
+             write_ended_at = MAX(COALESCE(write_ended_at, ?6), COALESCE(?6, write_ended_at)),
+             wait_from = MAX(COALESCE(wait_from, ?6), COALESCE(?6, wait_from)),
+             settled = ?6 IS NULL, needs_person = NULL, searches = 0,
+             next_search_at = CASE ?3 WHEN 'in-doubt' THEN ?7 END,
+             reason = ?8, ended_fence = ?2, ended_code = ?9, event_id = ?10, updated_at = ?11
+         WHERE id = ?1 AND fence = ?2",
     )
     .bind(lease.defect.to_string())
     .bind(lease.fence)
     .bind(state.as_str())
-    .bind(defect)
-    .bind(reason)
-    .bind(ended.map(Timestamp::as_millisecond))
+    .bind(class.map(WriteClass::as_str))
+    .bind(left.as_ref().is_some_and(|left| left.forbidden))
+    .bind(ended_at)
     .bind(now.as_millisecond().saturating_add(SEARCH_WAIT_MS))
+    .bind(reason)
+    .bind(refusal.code().as_str())
     .bind(event.to_string())
     .bind(now.as_millisecond())
     .execute(db)
@@ -105,16 +182,18 @@ pub(super) async fn store_outcome(
     require_one(moved.rows_affected())
 }
 
-/// Moves a row in doubt back to `intent`, if a person asked for a retry.
+/// Moves a row whose doubt has ended back to `intent`, under the lease of the search.
 pub(super) async fn back_to_intent(
     db: &mut SqliteConnection,
     lease: Lease,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let moved = sqlx::query(
-        "UPDATE defects SET state = 'intent', retry = 0, reason = NULL, writes = 0, sent_at = NULL,
-             write_ended_at = NULL, updated_at = ?3
-         WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state = 'in-doubt' AND retry = 1",
+        "UPDATE defects SET state = 'intent', reason = NULL, needs_person = NULL, settled = 1,
+             class = CASE decided WHEN 'give-up' THEN 'refused' ELSE class END, decided = NULL,
+             marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0, sent_at = NULL,
+             next_search_at = NULL, updated_at = ?3
+         WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('in-doubt', 'failed')",
     )
     .bind(lease.defect.to_string())
     .bind(lease.fence)
@@ -124,16 +203,56 @@ pub(super) async fn back_to_intent(
     require_one(moved.rows_affected())
 }
 
+/// Ends a search that did not find the defect, and releases the lease.
+pub(super) async fn end_search(
+    db: &mut SqliteConnection,
+    lease: Lease,
+    end: SearchEnd,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let query = match end {
+        SearchEnd::Settled => sqlx::query(
+            "UPDATE defects SET lease_until = NULL, state = 'failed', settled = 1,
+                 needs_person = NULL, next_search_at = NULL, updated_at = ?3
+             WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
+        )
+        .bind(lease.defect.to_string())
+        .bind(lease.fence)
+        .bind(now.as_millisecond()),
+        SearchEnd::NeedsPerson(why) => sqlx::query(
+            "UPDATE defects SET lease_until = NULL, needs_person = ?4, next_search_at = NULL,
+                 updated_at = ?3
+             WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
+        )
+        .bind(lease.defect.to_string())
+        .bind(lease.fence)
+        .bind(now.as_millisecond())
+        .bind(why),
+        SearchEnd::SearchAt(at) => sqlx::query(
+            "UPDATE defects SET lease_until = NULL, next_search_at = ?3
+             WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed', 'created')",
+        )
+        .bind(lease.defect.to_string())
+        .bind(lease.fence)
+        .bind(at.map(Timestamp::as_millisecond)),
+        SearchEnd::SearchBy(at) => sqlx::query(
+            "UPDATE defects SET lease_until = NULL, next_search_at = MIN(next_search_at, ?3)
+             WHERE id = ?1 AND fence = ?2 AND state = 'in-doubt'",
+        )
+        .bind(lease.defect.to_string())
+        .bind(lease.fence)
+        .bind(at.as_millisecond()),
+    };
+    require_one(query.execute(db).await?.rows_affected())
+}
+
 /// Releases the lease without changing the state.
 pub(super) async fn release(db: &mut SqliteConnection, lease: Lease) -> Result<(), StoreError> {
-    let moved = sqlx::query(
-        "UPDATE defects SET lease_until = NULL
-         WHERE id = ?1 AND fence = ?2 AND state IN ('intent', 'sent', 'in-doubt')",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .execute(db)
-    .await?;
+    let moved = sqlx::query("UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2")
+        .bind(lease.defect.to_string())
+        .bind(lease.fence)
+        .execute(db)
+        .await?;
     require_one(moved.rows_affected())
 }
 

@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use crate::domain::{
-    Claimed, Connection, ConnectionId, ConnectionRecord, Defect, EventId, FailedTest, Grants,
-    Lease, Origin, RunnerId, SecretGrant, SecretPlace,
+    Claimed, Connection, ConnectionId, ConnectionRecord, Defect, Doubt, EventId, FailedTest,
+    Grants, Lease, Origin, Refusal, RunnerId, SecretGrant, SecretPlace, SeenByRun, Verdict,
+    WriteClass, WritesLeft,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
-use crate::store::{Claim, Store as _, StoreError, StoredConnection, StoredToken};
+use crate::store::{Claim, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken};
 
 const RUN_MS: u64 = 120_000;
 const LEASE_MS: i64 = 30_000;
@@ -91,8 +92,16 @@ async fn try_claim(
 ) -> Result<Claimed, StoreError> {
     let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
     let runner = RunnerId(Uuid::from_u128(9));
-    let claim =
-        Claim { connection, test, event: event(), runner, now, lease_until, run_ms: RUN_MS };
+    let claim = Claim {
+        connection,
+        test,
+        event: event(),
+        runner,
+        now,
+        lease_until,
+        run_ms: RUN_MS,
+        waited_for: None,
+    };
     store.claim(claim).await
 }
 
@@ -104,8 +113,42 @@ async fn claim(store: &SqliteStore, connection: ConnectionId, ms: i64) -> Claime
 /// The lease of a claim that granted one.
 fn lease(claimed: &Claimed) -> Lease {
     match claimed {
-        Claimed::Create { lease, .. } | Claimed::Find { lease, .. } => lease.clone(),
+        Claimed::Create { lease, .. } => lease.clone(),
+        Claimed::Search(doubtful) => doubtful.lease.clone(),
         other => panic!("no lease: {other:?}"),
+    }
+}
+
+/// What a claim says of the writes of its row.
+fn doubt(claimed: &Claimed) -> Doubt {
+    match claimed {
+        Claimed::Search(doubtful) => doubtful.doubt.clone(),
+        other => panic!("no write left: {other:?}"),
+    }
+}
+
+/// A write with the marker, marked at this instant.
+fn write(now: Timestamp) -> JournaledWrite {
+    let seen = SeenByRun {
+        settings: "{}".to_owned(),
+        origins: vec!["https://tracker.example".parse().unwrap()],
+        connector_sha256: "00".to_owned(),
+    };
+    let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
+    JournaledWrite { has_marker: true, seen, lease_until }
+}
+
+async fn mark(store: &SqliteStore, lease: &Lease, ms: i64) -> Result<(), StoreError> {
+    store.mark_sending(lease, write(at(ms)), at(ms)).await
+}
+
+/// A run that ended without a defect, after a write of this class that ended at the instant.
+fn left(class: WriteClass, ms: i64) -> Verdict {
+    let reason = "POST / was sent".to_owned();
+    let left = WritesLeft { class, forbidden: false, ended_at: at(ms), reason };
+    Verdict::NotCreated {
+        refusal: Refusal::Rejected("no such project".to_owned()),
+        left: Some(left),
     }
 }
 

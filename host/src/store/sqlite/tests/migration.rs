@@ -8,7 +8,7 @@ use tempfile::tempdir;
 
 use super::super::file::{migrator, options};
 use super::*;
-use crate::domain::{Call, DefectId, DefectState, OutcomeCode, Words as _};
+use crate::domain::{Call, DefectId, OutcomeCode, Words as _};
 use crate::store::EventFilter;
 
 /// The outcome words of the first schema that have changed.
@@ -131,15 +131,16 @@ async fn renamed_columns_keep_their_values() {
     assert_eq!(created, None, "the row is still released");
 
     let time = |ms| Timestamp::from_millisecond(ms).unwrap();
-    assert_eq!(store.due_doubts(time(999), RUN_MS, 9).await.unwrap(), []);
-    let due = store.due_doubts(time(1_000), RUN_MS, 9).await.unwrap();
-    assert_eq!((due[0].id, due[0].state), (DOUBTFUL, DefectState::InDoubt));
+    let due = async |ms| store.due_searches(time(ms), RUN_MS, Vec::new(), 9).await.unwrap();
+    assert_eq!(due(999).await, []);
+    assert_eq!(due(1_000).await[0].id, DOUBTFUL);
     let runner = RunnerId(Uuid::from_u128(9));
-    store.claim_doubtful(DOUBTFUL, runner, time(1_000), time(1_001)).await.unwrap().unwrap();
+    let claimed = store.claim_search(DOUBTFUL, runner, time(1_000), time(1_001)).await.unwrap();
+    assert_eq!(claimed.unwrap().doubt.class, WriteClass::Acknowledged);
     // Four searches were made before: the fifth doubles the wait of 15 s four times.
     let next = 1_000 + 15_000 * 16;
-    assert_eq!(store.due_doubts(time(next - 1), RUN_MS, 9).await.unwrap(), []);
-    assert_eq!(store.due_doubts(time(next), RUN_MS, 9).await.unwrap().len(), 1);
+    assert_eq!(due(next - 1).await, []);
+    assert_eq!(due(next).await.len(), 1);
 }
 
 #[tokio::test]

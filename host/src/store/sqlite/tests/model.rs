@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::domain::{Decision, DefectId, Refusal, Verdict};
+use crate::domain::{Decision, DefectId, Verdict};
 
 /// One step; `host` is 0 or 1, `age` selects one of the leases ever granted, 0 the newest. A lease
 /// that is never used again is a crashed run; a lease that is used too late is a paused one.
@@ -16,8 +16,10 @@ enum Step {
     Wait {
         ms: i64,
     },
+    /// A search that follows may find nothing.
     Claim {
         host: usize,
+        finds_nothing: bool,
     },
     Search {
         host: usize,
@@ -53,7 +55,8 @@ fn step() -> impl Strategy<Value = Step> {
     let age = 0..3_usize;
     prop_oneof![
         2 => (1..LEASE_MS).prop_map(|ms| Step::Wait { ms }),
-        4 => host.clone().prop_map(|host| Step::Claim { host }),
+        4 => (host.clone(), any::<bool>())
+            .prop_map(|(host, finds_nothing)| Step::Claim { host, finds_nothing }),
         1 => host.clone().prop_map(|host| Step::Search { host }),
         4 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::MarkSending { host, age }),
         1 => (host.clone(), age.clone()).prop_map(|(host, age)| Step::Unmark { host, age }),
@@ -136,7 +139,7 @@ impl World {
     async fn run(&mut self, step: Step) {
         match step {
             Step::Wait { ms } => self.model.now += ms,
-            Step::Claim { host } => self.claim(host).await,
+            Step::Claim { host, finds_nothing } => self.claim(host, finds_nothing).await,
             Step::Search { host } => self.search(host).await,
             Step::Decide { host, decision } => self.decide(host, decision).await,
             Step::Restart => self.restart().await,
@@ -151,22 +154,23 @@ impl World {
         }
     }
 
-    async fn claim(&mut self, host: usize) {
+    async fn claim(&mut self, host: usize, finds_nothing: bool) {
         let now = self.clock(host);
         let store = &self.stores[host];
         match try_claim(store, self.connection, &failed_test(1), now).await.unwrap() {
-            Claimed::Create { lease, .. } => self.model.grant(lease, now),
-            Claimed::Find { lease, retry, .. } => {
-                let row = lease.defect;
+            Claimed::Create { lease, .. } => {
+                assert!(!self.model.written.contains_key(&lease.defect), "created unsearched");
+                self.model.grant(lease, now);
+            }
+            Claimed::Search(doubtful) => {
+                let lease = doubtful.lease;
                 self.model.grant(lease.clone(), now);
-                // The search found nothing; a person may have asked for a retry.
-                let moved = store.back_to_intent(&lease, now).await;
-                assert_eq!(moved.is_ok(), retry, "{moved:?}");
-                if retry {
-                    self.model.written.remove(&row);
+                if finds_nothing {
+                    store.back_to_intent(&lease, now).await.unwrap();
+                    self.model.written.remove(&lease.defect);
                 }
             }
-            Claimed::Created { .. } | Claimed::Busy => {}
+            Claimed::Created { .. } | Claimed::Busy { .. } | Claimed::Ended { .. } => {}
         }
     }
 
@@ -185,11 +189,11 @@ impl World {
     async fn search(&mut self, host: usize) {
         let now = self.clock(host);
         let store = &self.stores[host];
-        for record in store.due_doubts(now, RUN_MS, 9).await.unwrap() {
+        for due in store.due_searches(now, RUN_MS, Vec::new(), 9).await.unwrap() {
             let runner = RunnerId(Uuid::from_u128(4));
             let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-            let claimed = store.claim_doubtful(record.id, runner, now, until).await.unwrap();
-            self.model.grant(lease(&claimed.unwrap()), now);
+            let claimed = store.claim_search(due.id, runner, now, until).await.unwrap();
+            self.model.grant(claimed.unwrap().lease, now);
         }
     }
 
@@ -201,14 +205,14 @@ impl World {
         // Without a verdict, the run releases its lease.
         let verdict = match &step {
             Step::StoreOutcome { verdict: 0, .. } => Some(Verdict::Created(defect("1"))),
-            Step::StoreOutcome { verdict: 1, .. } => Some(Verdict::Failed(Refusal::Overloaded)),
-            Step::StoreOutcome { verdict: 2, .. } => {
-                Some(Verdict::InDoubt { reason: "lost".to_owned(), write_ended_at: now })
+            Step::StoreOutcome { verdict: 1, .. } => {
+                Some(left(WriteClass::Refused, self.model.now))
             }
+            Step::StoreOutcome { verdict: 2, .. } => Some(left(WriteClass::Open, self.model.now)),
             _ => None,
         };
         let moved = match step {
-            Step::MarkSending { .. } => store.mark_sending(&lease, now).await,
+            Step::MarkSending { .. } => store.mark_sending(&lease, write(now), now).await,
             Step::Unmark { .. } => store.unmark(&lease, now).await,
             Step::Renew { .. } => store.renew(&lease, until).await,
             _ => match &verdict {
@@ -220,26 +224,27 @@ impl World {
             assert!(matches!(error, StoreError::Fenced), "{error}");
             return;
         }
-        assert_eq!(
-            lease.fence,
-            self.model.newest_fence(lease.defect),
-            "an older lease moved the row"
-        );
+        let newest = self.model.newest_fence(lease.defect);
+        if matches!(verdict, Some(Verdict::Created(_))) && lease.fence < newest {
+            // A known defect is never thrown away, unless another run holds the row.
+            let held = self.model.granted.iter().any(|it| it.lease.fence == newest && !it.over);
+            assert!(!held, "an older lease moved a row that another run holds");
+            return;
+        }
+        assert_eq!(lease.fence, newest, "an older lease moved the row");
         match step {
             Step::MarkSending { .. } => {
                 assert!(
                     self.model.granted[index].lease.until > now,
                     "a write under a lease that ended"
                 );
+                self.model.granted[index].lease.until = until;
                 self.model.mark_sending(&lease);
             }
             Step::Unmark { .. } => self.model.unmark(lease.defect),
             Step::Renew { .. } => self.model.granted[index].lease.until = until,
             _ => {
                 self.model.granted[index].over = true;
-                if matches!(verdict, Some(Verdict::Failed(_))) {
-                    self.model.written.remove(&lease.defect);
-                }
             }
         }
     }
@@ -260,9 +265,6 @@ impl World {
             Ok(_) => {
                 for granted in &mut self.model.granted {
                     granted.over = true;
-                }
-                if matches!(decision, Decision::GiveUp) {
-                    self.model.written.remove(&row);
                 }
             }
         }

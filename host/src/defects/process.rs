@@ -1,0 +1,91 @@
+//! What this process knows beside the store: which rows it has open, and whether the wall clock stepped.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::domain::{Clock, DefectId};
+
+/// A difference between two clocks that is a step and not a correction.
+const STEP_MIN: Duration = Duration::from_secs(2);
+
+/// Shared by all work on defects; cheap to clone.
+#[derive(Clone, Default)]
+pub struct ProcessState {
+    open: Arc<Mutex<HashSet<DefectId>>>,
+    /// What the wall clock showed when the machine started.
+    booted_at: Arc<Mutex<Option<Timestamp>>>,
+}
+
+/// A row on which this process works. Its lease may seem to have ended when the wall clock steps; the work has
+/// not.
+pub(super) struct OpenRow {
+    id: DefectId,
+    process: ProcessState,
+}
+
+impl ProcessState {
+    /// Marks a row as open until the value is dropped.
+    pub(super) fn open(&self, id: DefectId) -> OpenRow {
+        self.open.lock().insert(id);
+        OpenRow { id, process: self.clone() }
+    }
+
+    /// Whether this process works on the row.
+    pub(super) fn is_open(&self, id: DefectId) -> bool {
+        self.open.lock().contains(&id)
+    }
+
+    /// The rows on which this process works.
+    pub(super) fn open_rows(&self) -> Vec<DefectId> {
+        self.open.lock().iter().copied().collect()
+    }
+
+    /// Whether the wall clock stepped since the last call.
+    pub(super) fn clock_stepped(&self, clock: &dyn Clock) -> bool {
+        let booted_at = clock.now().saturating_sub(clock.since_boot()).unwrap_or(Timestamp::MIN);
+        let before = self.booted_at.lock().replace(booted_at);
+        before.is_some_and(|before| before.duration_since(booted_at).unsigned_abs() >= STEP_MIN)
+    }
+}
+
+impl Drop for OpenRow {
+    fn drop(&mut self) {
+        self.process.open.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Clocks(Mutex<(i64, u64)>);
+
+    impl Clock for Clocks {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_second(self.0.lock().0).unwrap()
+        }
+
+        fn since_boot(&self) -> Duration {
+            Duration::from_secs(self.0.lock().1)
+        }
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_is_seen_once() {
+        let (process, clocks) = (ProcessState::default(), Clocks(Mutex::new((1_000, 50))));
+        for (wall, boot, stepped) in [
+            (1_000, 50, false),
+            (1_100, 150, false),
+            (5_000, 151, true),
+            (5_009, 160, false),
+            (900, 161, true),
+        ] {
+            *clocks.0.lock() = (wall, boot);
+            assert_eq!(process.clock_stepped(&clocks), stepped, "{wall}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The search for a defect in doubt: whether it is possible, with which settings it runs, and whether a search
+//! that found nothing shows that it can see.
+//!
+//! Never creates anything, and never moves the row: the caller does.
+
+use std::sync::Arc;
+
+use crate::domain::{
+    Defect, DoubtfulDefect, Next, Refusal, SeenByRun, Settings, Unresolvable, Waits,
+};
+use crate::egress::ActiveConnection;
+
+use super::lease::LeasedDefect;
+
+/// What a search came to.
+pub(super) enum Searched {
+    /// The defects that contain the marker, the oldest first; at least one.
+    Found(Vec<Defect>),
+    /// None: what follows, and the refusal of a search that failed.
+    Not(Next, Option<Refusal>),
+}
+
+impl LeasedDefect<'_> {
+    /// Searches for a defect in doubt and says what follows.
+    pub(super) async fn search(&self, doubtful: &DoubtfulDefect) -> Searched {
+        let doubt = &doubtful.doubt;
+        let Some(waits) = self.waits() else {
+            return Searched::Not(doubt.without_search(Unresolvable::NoSearch), None);
+        };
+        if !doubt.has_marker {
+            return Searched::Not(doubt.without_search(Unresolvable::NoMarker), None);
+        }
+        let active = self.as_seen(doubtful.seen.as_ref());
+        let began_at = self.parts.clock.now();
+        match self.find(&active, &doubtful.marker).await {
+            Ok(found) if !found.is_empty() => Searched::Found(found),
+            Ok(_) => match doubt.after_none(began_at, waits) {
+                Next::CreateIfSearchSees => self.test_search(doubtful, &active).await,
+                next => Searched::Not(next, None),
+            },
+            Err(refusal) => Searched::Not(doubt.after_failed_search(&refusal), Some(refusal)),
+        }
+    }
+
+    /// How long to wait before a search is believed; `None` if the connector cannot search.
+    pub(super) fn waits(&self) -> Option<Waits> {
+        let index_delay_s = self.connector.manifest().index_delay_s?;
+        let in_doubt_ms = self.parts.config.in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
+        Some(Waits { index_delay_ms: u64::from(index_delay_s) * 1_000, in_doubt_ms })
+    }
+
+    /// Searches the same way for the newest defects that the same connector made with the same settings.
+    async fn test_search(
+        &self,
+        doubtful: &DoubtfulDefect,
+        active: &Arc<ActiveConnection>,
+    ) -> Searched {
+        let Some(seen) = &doubtful.seen else {
+            return Searched::Not(doubtful.doubt.after_control(Vec::new()), None);
+        };
+        let id = self.active.connection.id;
+        let controls = match self.parts.store.controls(id, seen).await {
+            Ok(controls) => controls,
+            Err(error) => {
+                let refusal = Refusal::StoreUnavailable(error.to_string());
+                return Searched::Not(Next::TryLater, Some(refusal));
+            }
+        };
+        for control in &controls {
+            match self.find(active, &control.marker).await {
+                Ok(found) if found.is_empty() => {}
+                Ok(_) => return Searched::Not(Next::Create, None),
+                Err(refusal) => {
+                    let next = doubtful.doubt.after_failed_search(&refusal);
+                    return Searched::Not(next, Some(refusal));
+                }
+            }
+        }
+        let keys = controls.into_iter().map(|control| control.key).collect();
+        Searched::Not(doubtful.doubt.after_control(keys), None)
+    }
+
+    /// The connection as the write saw it, with today's secrets; as it is today where an origin of then is not
+    /// granted any more.
+    fn as_seen(&self, seen: Option<&SeenByRun>) -> Arc<ActiveConnection> {
+        let granted = &self.active.connection.grants.origins;
+        let settings = seen
+            .filter(|seen| seen.origins.iter().all(|origin| granted.contains(origin)))
+            .and_then(|seen| serde_json::from_str::<Settings>(&seen.settings).ok())
+            .filter(|settings| *settings != self.active.connection.settings);
+        match settings {
+            Some(settings) => Arc::new(self.active.with_settings(settings)),
+            None => Arc::clone(self.active),
+        }
+    }
+}

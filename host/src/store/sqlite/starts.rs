@@ -1,0 +1,99 @@
+//! Whether the database fell behind: each start is counted in the database and in a file beside it. A database
+//! whose count is the lower one was restored, or lost commits that it had acknowledged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+
+use super::columns::time;
+use crate::store::{DatabaseError, StoreError};
+
+const STARTS: &str = "starts";
+const RESTORED_AT: &str = "restored-at";
+
+/// The count of starts in a file beside the database.
+pub(super) struct StartCounter {
+    path: PathBuf,
+}
+
+impl StartCounter {
+    pub(super) fn beside(database: &Path) -> Self {
+        Self { path: database.with_extension("starts") }
+    }
+
+    /// The count; 0 if there is no file yet.
+    pub(super) fn read(&self) -> Result<i64, StoreError> {
+        match fs::read_to_string(&self.path) {
+            Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(self.failed("read", error)),
+        }
+    }
+
+    /// Replaces the count, durably.
+    pub(super) fn write(&self, starts: i64) -> Result<(), StoreError> {
+        let temporary = self.path.with_extension("starts-new");
+        let written = || {
+            let mut options = OpenOptions::new();
+            let options = options.create(true).write(true).truncate(true).mode(0o600);
+            let mut file = options.open(&temporary)?;
+            file.write_all(format!("{starts}\n").as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&temporary, &self.path)?;
+            self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        };
+        written().map_err(|error| self.failed("written", error))
+    }
+
+    fn failed(&self, what: &str, error: std::io::Error) -> StoreError {
+        let failure = format!("the file {} cannot be {what}", self.path.display());
+        let fix = "check that it belongs to the user that runs Jackfield";
+        DatabaseError::new(failure, error, Some(fix)).into()
+    }
+}
+
+/// Counts a start in the database, and compares with the count in the file. Returns the new count, and since
+/// when the database counts as restored.
+pub(super) async fn count(
+    db: &mut SqliteConnection,
+    counted: i64,
+    now: Timestamp,
+) -> Result<(i64, Option<Timestamp>), StoreError> {
+    let stored = read(db, STARTS).await?.unwrap_or(0);
+    if counted > stored {
+        write(db, RESTORED_AT, now.as_millisecond()).await?;
+        tracing::warn!(
+            "the database has fallen behind: it was restored, or lost what it had stored. Each failed \
+             test without a defect is searched for in the tracker before a defect is created"
+        );
+    }
+    let starts = counted.max(stored).saturating_add(1);
+    write(db, STARTS, starts).await?;
+    let restored_at = read(db, RESTORED_AT).await?.map(time).transpose()?;
+    Ok((starts, restored_at))
+}
+
+async fn read(db: &mut SqliteConnection, name: &str) -> Result<Option<i64>, StoreError> {
+    let value: Option<i64> =
+        sqlx::query_scalar("SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE name = ?")
+            .bind(name)
+            .fetch_optional(db)
+            .await?;
+    Ok(value)
+}
+
+async fn write(db: &mut SqliteConnection, name: &str, value: i64) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = ?2",
+    )
+    .bind(name)
+    .bind(value.to_string().into_bytes())
+    .execute(db)
+    .await?;
+    Ok(())
+}
