@@ -7,6 +7,7 @@ mod background;
 mod checker;
 mod data;
 mod keys;
+mod retention;
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -101,7 +101,7 @@ impl Connections {
     /// The connection of a webhook token. Looked up in memory, not in the store.
     #[must_use]
     pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {
-        self.directory.by_token(token, self.parts.clock.now())
+        self.directory.by_token(token, self.parts.clock.since_boot())
     }
 
     /// The connection of that id, ready for runs.

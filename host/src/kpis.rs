@@ -224,7 +224,24 @@ impl Kpis {
     }
 }
 
-/// Never negative, whatever the clock did.
+/// The age of counts. Those from the future tell that the clock was set back: their age is not known, so the
+/// tracker is asked first, and they are answered only when it does not answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(cached.counted_at)).unwrap_or_default()
+    let unknown = STALE_MAX + Duration::from_secs(1);
+    Duration::try_from(now.duration_since(cached.counted_at)).unwrap_or(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_from_the_future_are_not_fresh() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
+        let cached = CachedCounts { counts, counted_at: at(1_000) };
+        assert_eq!(age(&cached, at(1_007)), Duration::from_secs(7));
+        assert_eq!(age(&cached, at(1_000)), Duration::ZERO);
+        assert!(age(&cached, at(999)) > STALE_MAX);
+    }
 }

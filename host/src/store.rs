@@ -95,7 +95,17 @@ pub struct StoredToken {
     /// Its hash; the token itself is not stored.
     pub hash: TokenHash,
     /// When it expires; absent: never.
-    pub expires_at: Option<Timestamp>,
+    pub expiry: Option<TokenExpiry>,
+}
+
+/// When a token expires that was replaced by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenExpiry {
+    /// By the wall clock.
+    pub at: Timestamp,
+    /// How long it had been valid then since it was replaced, milliseconds: it is never valid for longer,
+    /// whatever the wall clock says.
+    pub grace_ms: u64,
 }
 
 /// A claim of one failed test.
@@ -233,14 +243,17 @@ pub trait Store: Send + Sync {
     /// Deletes a connection with its events, defects and counts. Durable. `Conflict` if creates
     /// run or are in doubt, unless forced.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;
-    /// Adds a token and stores its tail; older tokens expire at `grace_until`. Durable.
+    /// Adds a token and stores its tail; older tokens expire as given, or are deleted if their
+    /// grace is zero. Durable.
     async fn rotate_token(
         &self,
         id: ConnectionId,
         token: &StoredToken,
         tail: &str,
-        grace_until: Timestamp,
+        expiry: TokenExpiry,
     ) -> Result<(), StoreError>;
+    /// Deletes tokens that have expired. Durable.
+    async fn delete_tokens(&self, expired: Vec<TokenHash>) -> Result<(), StoreError>;
 
     /// The created defect of a failed test, if there is one: the answer to a repeat. Only reads.
     async fn created_defect(

@@ -1,5 +1,8 @@
 -- What is known of the writes of each generation, so that a click can decide by a search whether it
--- may create the defect again.
+-- may create the defect again. And for how long a replaced token may be valid at most.
+
+ALTER TABLE tokens ADD COLUMN grace_ms INTEGER;
+UPDATE tokens SET grace_ms = MAX(0, expires_at - unixepoch() * 1000) WHERE expires_at IS NOT NULL;
 
 DROP VIEW defect_records;
 DROP INDEX defects_unresolved;

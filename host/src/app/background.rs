@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +16,9 @@ use crate::defects::Defects;
 use crate::domain::Clock;
 use crate::http::Services;
 use crate::plugins::Plugins;
-use crate::store::{Retention, Store};
+use crate::store::{EventFilter, Retention, Store};
+
+use super::retention::AgeLimit;
 
 /// Requests that matched no connection and are kept: anybody can send those.
 const NO_CONNECTION_MAX: u64 = 1_000;
@@ -28,6 +31,7 @@ pub(super) struct Background {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: Arc<Config>,
+    age_limit: Mutex<AgeLimit>,
 }
 
 impl Background {
@@ -39,6 +43,7 @@ impl Background {
             store: Arc::clone(&services.store),
             clock: Arc::clone(&services.clock),
             config: Arc::clone(&services.config),
+            age_limit: Mutex::default(),
         }
     }
 
@@ -77,8 +82,18 @@ impl Background {
 
     async fn delete_old_events(&self) {
         let kept = Duration::from_secs(u64::from(self.config.events_days) * 24 * 60 * 60);
+        let newest = match self.store.events(&EventFilter { limit: 1, ..Default::default() }).await
+        {
+            Ok(newest) => newest.first().map(|event| event.received_at),
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the newest event");
+                return;
+            }
+        };
+        let (now, since_boot) = (self.clock.now(), self.clock.since_boot());
+        let since = self.age_limit.lock().keep_since(now, since_boot, newest, kept);
         let retention = Retention {
-            events_since: self.clock.now().saturating_sub(kept).unwrap_or(Timestamp::MIN),
+            events_since: since.unwrap_or(Timestamp::MIN),
             events_max: self.config.events_max,
             no_connection_max: NO_CONNECTION_MAX,
         };

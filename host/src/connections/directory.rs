@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -12,10 +13,10 @@ use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
 use crate::config::Config;
-use crate::domain::{ConnectionId, ConnectionRecord, ConnectorName};
+use crate::domain::{Clock, ConnectionId, ConnectionRecord, ConnectorName};
 use crate::egress::ActiveConnection;
 use crate::secret::{Sealed, Sealer, Secret, TokenHash};
-use crate::store::{StoreError, StoredConnection};
+use crate::store::{StoreError, StoredConnection, TokenExpiry};
 
 use super::Parts;
 
@@ -31,7 +32,14 @@ pub(super) struct Directory {
 #[derive(Default)]
 struct Snapshot {
     entries: BTreeMap<ConnectionId, Arc<Entry>>,
-    tokens: HashMap<TokenHash, (ConnectionId, Option<Timestamp>)>,
+    tokens: HashMap<TokenHash, Token>,
+}
+
+/// A webhook token.
+struct Token {
+    connection: ConnectionId,
+    /// When it expires, since boot: no step of the wall clock makes it valid again.
+    expires_at: Option<Duration>,
 }
 
 /// One connection.
@@ -66,11 +74,23 @@ impl Directory {
         for stored in stored {
             let id = stored.record.connection.id;
             for token in &stored.tokens {
-                next.tokens.insert(token.hash, (id, token.expires_at));
+                let before = before.tokens.get(&token.hash).and_then(|token| token.expires_at);
+                let expires_at = token.expiry.map(|expiry| {
+                    let new = expires_at(expiry, &*parts.clock);
+                    before.map_or(new, |before| before.min(new))
+                });
+                next.tokens.insert(token.hash, Token { connection: id, expires_at });
             }
             let now = parts.clock.now();
             let entry = Entry::new(stored, before.entries.get(&id), parts, now);
             next.entries.insert(id, Arc::new(entry));
+        }
+        let since_boot = parts.clock.since_boot();
+        let expired = next.tokens.extract_if(|_, token| token.has_expired(since_boot));
+        let expired: Vec<_> = expired.map(|(hash, _)| hash).collect();
+        if !expired.is_empty() {
+            // Deleted, so that it stays expired after a restart, whatever the clock then says.
+            parts.store.delete_tokens(expired).await?;
         }
         self.recorded.lock().retain(|id, _| next.entries.contains_key(id));
         self.snapshot.store(Arc::new(next));
@@ -81,14 +101,11 @@ impl Directory {
     pub(super) fn by_token(
         &self,
         token: &TokenHash,
-        now: Timestamp,
+        since_boot: Duration,
     ) -> Option<Arc<ActiveConnection>> {
         let snapshot = self.snapshot.load();
-        let (id, expires_at) = snapshot.tokens.get(token)?;
-        if expires_at.is_some_and(|end| end <= now) {
-            return None;
-        }
-        Some(snapshot.entries.get(id)?.active.clone())
+        let token = snapshot.tokens.get(token).filter(|token| !token.has_expired(since_boot))?;
+        Some(snapshot.entries.get(&token.connection)?.active.clone())
     }
 
     /// One connection.
@@ -135,6 +152,18 @@ impl Directory {
         record.last_error = errors.into_iter().max_by_key(|(at, _)| *at);
         record
     }
+}
+
+impl Token {
+    fn has_expired(&self, since_boot: Duration) -> bool {
+        self.expires_at.is_some_and(|end| end <= since_boot)
+    }
+}
+
+/// When a token expires, since boot: never later than its grace allows, whatever the wall clock says.
+fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
+    let left = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();
+    clock.since_boot() + left.min(Duration::from_millis(expiry.grace_ms))
 }
 
 impl Entry {
@@ -190,4 +219,31 @@ fn open(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, parts: &Parts) -> 
         }
     }
     opened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the wall clock shows, and the time since boot, in seconds.
+    struct Clocks(i64, u64);
+
+    impl Clock for Clocks {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_second(self.0).unwrap()
+        }
+
+        fn since_boot(&self) -> Duration {
+            Duration::from_secs(self.1)
+        }
+    }
+
+    #[test]
+    fn a_token_is_valid_no_longer_than_its_grace_whatever_the_clock_says() {
+        let expiry = TokenExpiry { at: Timestamp::from_second(1_060).unwrap(), grace_ms: 60_000 };
+        for (wall, seconds) in [(1_000, 60), (1_050, 10), (1_060, 0), (9_999, 0), (-500, 60)] {
+            let end = expires_at(expiry, &Clocks(wall, 7));
+            assert_eq!(end, Duration::from_secs(7 + seconds), "{wall}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::{Connection, ConnectionId, ConnectionRecord, ConnectorName, Settings, after};
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
-use crate::store::{StoreError, StoredConnection, StoredToken};
+use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 use super::validation::{name_problem, project_problem, validate};
 use super::{ConnectionError, Connections};
@@ -78,7 +78,7 @@ impl Connections {
             last_success_at: None,
             last_error: None,
         };
-        let tokens = vec![StoredToken { hash: TokenHash::of(token.reveal()), expires_at: None }];
+        let tokens = vec![StoredToken { hash: TokenHash::of(token.reveal()), expiry: None }];
         let mut stored = StoredConnection { record, secrets: BTreeMap::new(), tokens };
         let mut errors: Vec<_> = name_problem(&stored.record.connection.name).into_iter().collect();
         errors.extend(project_problem(stored.record.connection.project.as_deref()));
@@ -151,9 +151,10 @@ impl Connections {
         let mut record = self.stored(id).await?.record;
         let token = Secret::fresh_token();
         record.token_tail = token.tail();
-        let stored = StoredToken { hash: TokenHash::of(token.reveal()), expires_at: None };
-        let grace_until = after(self.parts.clock.now(), u64::from(grace_s) * 1_000);
-        self.parts.store.rotate_token(id, &stored, &record.token_tail, grace_until).await?;
+        let stored = StoredToken { hash: TokenHash::of(token.reveal()), expiry: None };
+        let grace_ms = u64::from(grace_s) * 1_000;
+        let expiry = TokenExpiry { at: after(self.parts.clock.now(), grace_ms), grace_ms };
+        self.parts.store.rotate_token(id, &stored, &record.token_tail, expiry).await?;
         self.load().await?;
         Ok(IssuedToken { record, token })
     }

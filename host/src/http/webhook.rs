@@ -88,7 +88,7 @@ async fn answer_and_record(
         None => (EventKind::NoConnection, Answer::problem(request.id, &Problem::no_webhook())),
     };
     let Answer { response, outcome, defect } = answer;
-    if active.is_some() || app.unmatched_events.admits(request.received_at) {
+    if active.is_some() || app.unmatched_events.admits(request.started) {
         let connection = active.map(|active| active.connection.id);
         let status = Some(response.status().as_u16());
         app.services.store.record_event(request.event(kind, connection, status, outcome, defect));

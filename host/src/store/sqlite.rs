@@ -37,13 +37,13 @@ use self::writer::Durability::{Durable, Lazy};
 use self::writer::Writer;
 use super::{
     CachedCounts, Claim, ControlDefect, DefectFilter, DueSearch, EventFilter, JournaledWrite,
-    Retention, Store, StoreError, StoredConnection, StoredToken,
+    Retention, Store, StoreError, StoredConnection, StoredToken, TokenExpiry,
 };
 use crate::domain::{
     Claimed, ConnectionId, Decision, Defect, DefectId, DefectRecord, DoubtfulDefect, Event,
     EventId, FailedTest, Lease, RunReport, RunnerId, SearchEnd, SeenByRun, Verdict,
 };
-use crate::secret::Sealer;
+use crate::secret::{Sealer, TokenHash};
 
 /// The store in one SQLite file.
 pub struct SqliteStore {
@@ -155,14 +155,16 @@ impl Store for SqliteStore {
         id: ConnectionId,
         token: &StoredToken,
         tail: &str,
-        grace_until: Timestamp,
+        expiry: TokenExpiry,
     ) -> Result<(), StoreError> {
         let (token, tail) = (token.clone(), tail.to_owned());
         self.writer
-            .run(Durable, move |db| {
-                connections::rotate_token(db, id, token, tail, grace_until).boxed()
-            })
+            .run(Durable, move |db| connections::rotate_token(db, id, token, tail, expiry).boxed())
             .await
+    }
+
+    async fn delete_tokens(&self, expired: Vec<TokenHash>) -> Result<(), StoreError> {
+        self.writer.run(Durable, move |db| connections::delete_tokens(db, expired).boxed()).await
     }
 
     async fn created_defect(

@@ -1,28 +1,30 @@
 //! Limits how many requests that matched no connection become events: anybody can send those, and each costs
 //! a write.
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::time::{Duration, Instant};
 
 /// Events per second.
 const PER_SECOND: u32 = 50;
 
-/// Counts the events of the current second.
+/// Counts the events of the current second, by a clock that never goes back.
 #[derive(Debug, Default)]
 pub(in crate::http) struct EventRateLimit {
-    second: Mutex<(i64, u32)>,
+    second: Mutex<Option<(Instant, u32)>>,
 }
 
 impl EventRateLimit {
     /// Whether one more becomes an event.
-    pub(super) fn admits(&self, now: Timestamp) -> bool {
+    pub(super) fn admits(&self, now: Instant) -> bool {
         let mut second = self.second.lock();
-        // The counter never goes back to an earlier second: a slow request may carry an older time.
-        if second.0 < now.as_second() {
-            *second = (now.as_second(), 0);
-        }
-        second.1 = second.1.saturating_add(1);
-        second.1 <= PER_SECOND
+        // A slow request may carry an older instant: it counts in the current second.
+        let (began_at, count) = second
+            .filter(|(began_at, _)| {
+                now.saturating_duration_since(*began_at) < Duration::from_secs(1)
+            })
+            .unwrap_or((now, 0));
+        *second = Some((began_at, count.saturating_add(1)));
+        count < PER_SECOND
     }
 }
 
@@ -33,7 +35,8 @@ mod tests {
     #[test]
     fn each_second_has_its_own_limit() {
         let limit = EventRateLimit::default();
-        let at = |second| Timestamp::from_second(second).unwrap();
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
         let kept = (0..100).filter(|_| limit.admits(at(1))).count();
         assert_eq!(kept, 50);
         assert!(limit.admits(at(2)));

@@ -23,7 +23,7 @@ pub(crate) struct WebhookRequest {
     pub(crate) path: String,
     query: Option<String>,
     pub(super) received_at: Timestamp,
-    started: Instant,
+    pub(super) started: Instant,
 }
 
 /// The path segment where a token is expected, and the path below it.

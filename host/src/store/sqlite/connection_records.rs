@@ -11,7 +11,7 @@ use super::errors::Unreadable;
 use super::grants_json::GrantsJson;
 use crate::domain::{Connection, ConnectionId, ConnectionRecord};
 use crate::secret::{Sealed, TokenHash};
-use crate::store::{StoreError, StoredConnection, StoredToken};
+use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 /// All connections, by name.
 pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, StoreError> {
@@ -28,17 +28,20 @@ pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, Sto
         secrets.entry(connection).or_default().insert(name, Sealed(bytes));
     }
     let mut tokens: HashMap<String, Vec<StoredToken>> = HashMap::new();
-    let hashes: Vec<(String, Vec<u8>, Option<i64>)> =
-        sqlx::query_as("SELECT connection_id, hash, expires_at FROM tokens ORDER BY rowid")
-            .fetch_all(&mut *snapshot)
-            .await?;
-    for (connection, hash, expires_at) in hashes {
+    let hashes: Vec<(String, Vec<u8>, Option<i64>, Option<u64>)> = sqlx::query_as(
+        "SELECT connection_id, hash, expires_at, grace_ms FROM tokens ORDER BY rowid",
+    )
+    .fetch_all(&mut *snapshot)
+    .await?;
+    for (connection, hash, expires_at, grace_ms) in hashes {
         let hash: [u8; 32] = hash.try_into().map_err(|_| {
             Unreadable::new("the hash of a token", "its length is not 32 bytes")
                 .in_row("connection", &connection)
         })?;
         let hash = TokenHash(hash);
-        let token = StoredToken { hash, expires_at: time_opt(expires_at)? };
+        let grace_ms = grace_ms.unwrap_or_default();
+        let expiry = time_opt(expires_at)?.map(|at| TokenExpiry { at, grace_ms });
+        let token = StoredToken { hash, expiry };
         tokens.entry(connection).or_default().push(token);
     }
     snapshot.commit().await?;

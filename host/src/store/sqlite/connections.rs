@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::columns::{from_json, to_json};
+use super::columns::{from_json, signed, to_json};
 use super::grants_json::GrantsJson;
 use crate::domain::{ConnectionId, Grants, Origin};
-use crate::secret::Sealed;
-use crate::store::{StoreError, StoredConnection, StoredToken};
+use crate::secret::{Sealed, TokenHash};
+use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 /// Adds a connection with its secrets and tokens.
 pub(super) async fn create(
@@ -163,13 +163,13 @@ async fn refuse_while_unresolved(
     )))
 }
 
-/// Adds a token; older tokens expire at `grace_until` at the latest.
+/// Adds a token. Older tokens expire at the latest as given; without a grace they are deleted.
 pub(super) async fn rotate_token(
     db: &mut SqliteConnection,
     id: ConnectionId,
     token: StoredToken,
     tail: String,
-    grace_until: Timestamp,
+    expiry: TokenExpiry,
 ) -> Result<(), StoreError> {
     let updated = sqlx::query("UPDATE connections SET token_tail = ? WHERE id = ?")
         .bind(tail)
@@ -177,14 +177,36 @@ pub(super) async fn rotate_token(
         .execute(&mut *db)
         .await?;
     require_one(updated.rows_affected())?;
+    sqlx::query("DELETE FROM tokens WHERE connection_id = ?1 AND ?2 = 0")
+        .bind(id.to_string())
+        .bind(signed(expiry.grace_ms))
+        .execute(&mut *db)
+        .await?;
     sqlx::query(
-        "UPDATE tokens SET expires_at = MIN(COALESCE(expires_at, ?2), ?2) WHERE connection_id = ?1",
+        "UPDATE tokens SET expires_at = MIN(COALESCE(expires_at, ?2), ?2),
+             grace_ms = MIN(COALESCE(grace_ms, ?3), ?3)
+         WHERE connection_id = ?1",
     )
     .bind(id.to_string())
-    .bind(grace_until.as_millisecond())
+    .bind(expiry.at.as_millisecond())
+    .bind(signed(expiry.grace_ms))
     .execute(&mut *db)
     .await?;
     insert_token(db, id, &token).await
+}
+
+/// Deletes tokens.
+pub(super) async fn delete_tokens(
+    db: &mut SqliteConnection,
+    expired: Vec<TokenHash>,
+) -> Result<(), StoreError> {
+    for hash in expired {
+        sqlx::query("DELETE FROM tokens WHERE hash = ?")
+            .bind(hash.0.to_vec())
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn insert_token(
@@ -192,12 +214,15 @@ async fn insert_token(
     id: ConnectionId,
     token: &StoredToken,
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO tokens (hash, connection_id, expires_at) VALUES (?, ?, ?)")
-        .bind(token.hash.0.to_vec())
-        .bind(id.to_string())
-        .bind(token.expires_at.map(Timestamp::as_millisecond))
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "INSERT INTO tokens (hash, connection_id, expires_at, grace_ms) VALUES (?, ?, ?, ?)",
+    )
+    .bind(token.hash.0.to_vec())
+    .bind(id.to_string())
+    .bind(token.expiry.map(|expiry| expiry.at.as_millisecond()))
+    .bind(token.expiry.map(|expiry| signed(expiry.grace_ms)))
+    .execute(db)
+    .await?;
     Ok(())
 }
 

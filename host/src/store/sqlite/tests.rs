@@ -68,7 +68,7 @@ fn stored_connection(name: &str) -> StoredConnection {
     StoredConnection {
         record,
         secrets: [("api-key".to_owned(), Sealed(vec![1, 2, 3]))].into(),
-        tokens: vec![StoredToken { hash, expires_at: None }],
+        tokens: vec![StoredToken { hash, expiry: None }],
     }
 }
 

@@ -7,6 +7,7 @@ use tempfile::tempdir;
 use crate::secret::Secret;
 
 use super::*;
+use crate::store::TokenExpiry;
 
 async fn refusal(folder: &TempDir, sealer: &Sealer) -> String {
     match SqliteStore::open(&folder.path().join("jackfield.db"), sealer).await {
@@ -22,8 +23,9 @@ async fn a_stored_connection_is_read_unchanged_after_a_restart() {
     let store = open(&folder).await;
     let mut new = stored_connection("shop");
     store.create_connection(&new).await.unwrap();
-    let fresh = StoredToken { hash: TokenHash([7; 32]), expires_at: None };
-    store.rotate_token(new.record.connection.id, &fresh, "wxyz", at(50)).await.unwrap();
+    let fresh = StoredToken { hash: TokenHash([7; 32]), expiry: None };
+    let expiry = TokenExpiry { at: at(50), grace_ms: 50 };
+    store.rotate_token(new.record.connection.id, &fresh, "wxyz", expiry).await.unwrap();
     new.record.connection.name = "store".to_owned();
     new.record.connection.paused = true;
     new.secrets = [("other".to_owned(), Sealed(vec![4]))].into();
@@ -35,8 +37,8 @@ async fn a_stored_connection_is_read_unchanged_after_a_restart() {
     new.record.connection.secrets_set = vec!["other".to_owned()];
     assert_eq!(kept.record, new.record);
     assert_eq!(kept.secrets, new.secrets);
-    let ends: Vec<_> = kept.tokens.iter().map(|token| token.expires_at).collect();
-    assert_eq!(ends, [Some(at(50)), None]);
+    let ends: Vec<_> = kept.tokens.iter().map(|token| token.expiry).collect();
+    assert_eq!(ends, [Some(expiry), None]);
     let mode = folder.path().join("jackfield.db").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
