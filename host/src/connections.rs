@@ -147,6 +147,12 @@ impl Connections {
         serving.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
+    /// The longest time after a create that a search was seen not to find its record, milliseconds.
+    #[must_use]
+    pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
+        self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
+    }
+
     /// Lets a run start, unless the connection's circuit breaker is open. Each is followed by one
     /// [`Self::record_run`].
     ///

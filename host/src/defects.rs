@@ -4,6 +4,7 @@
 //! Never sees axum, SQL or wasmtime. What it answers is a value or a [`Refusal`].
 
 mod create;
+mod index_lag;
 mod lease;
 mod process;
 mod search;

@@ -32,7 +32,7 @@ const NAME_BYTES_MAX: usize = 100;
 /// Longest summary and homepage, in bytes.
 const LINE_BYTES_MAX: usize = 500;
 /// Longest index delay of a tracker's search, in seconds.
-const INDEX_DELAY_S_MAX: u32 = 24 * 60 * 60;
+pub const INDEX_DELAY_S_MAX: u32 = 24 * 60 * 60;
 
 /// What `describe` returned, read and checked once.
 #[derive(Debug, Clone)]

@@ -240,6 +240,8 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Records the connector version that serves a connection from now on. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
+    /// Records how late a search was seen to find a new record; the longest is kept. Durable.
+    async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
     /// Deletes a connection with its events, defects and counts. Durable. `Conflict` if creates
     /// run or are in doubt, unless forced.
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError>;

@@ -1,5 +1,9 @@
 -- What is known of the writes of each generation, so that a click can decide by a search whether it
--- may create the defect again. And for how long a replaced token may be valid at most.
+-- may create the defect again; how late a tracker's search finds new records; and for how long a
+-- replaced token may be valid at most.
+
+ALTER TABLE connections ADD COLUMN index_delay_s INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE connections ADD COLUMN index_lag_ms INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE tokens ADD COLUMN grace_ms INTEGER;
 UPDATE tokens SET grace_ms = MAX(0, expires_at - unixepoch() * 1000) WHERE expires_at IS NOT NULL;

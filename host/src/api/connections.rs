@@ -59,6 +59,10 @@ pub struct Connection {
     pub project: Option<String>,
     /// Whether names may resolve to private addresses.
     pub allow_private: bool,
+    /// How long the tracker's search may not find a new record at least, seconds.
+    pub index_delay_s: u32,
+    /// The longest time after a create that a search was seen not to find its record, milliseconds.
+    pub index_lag_ms: u64,
     /// Whether an admin paused it.
     pub paused: bool,
     /// Last four characters of the webhook token.
@@ -128,6 +132,9 @@ pub struct CreateConnection {
     /// Whether names may resolve to private addresses.
     #[serde(default)]
     pub allow_private: bool,
+    /// How long the tracker's search may not find a new record at least, seconds; 0: as the connector says.
+    #[serde(default)]
+    pub index_delay_s: u32,
 }
 
 /// `PATCH /connections/{id}` and `POST /connections/{id}/accept`: what is absent stays, `null` removes.
@@ -147,6 +154,9 @@ pub struct EditConnection {
     /// Whether names may resolve to private addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_private: Option<bool>,
+    /// How long the tracker's search may not find a new record at least, seconds; 0: as the connector says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index_delay_s: Option<u32>,
 }
 
 /// Tells `null` from absent.

@@ -75,6 +75,7 @@ impl Background {
         }
         self.connections.follow_versions().await;
         self.defects.sweep().await;
+        self.defects.measure_index_lags().await;
         self.delete_old_events().await;
         let accepted = self.connections.accepted_versions().into_iter();
         self.plugins.forget_unused(accepted.map(|(_, sha256)| sha256).collect()).await;

@@ -167,7 +167,7 @@ impl Command {
 
 impl Create {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private } = self.values;
+        let Values { given, project, allow_private, index_delay_s } = self.values;
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
@@ -175,6 +175,7 @@ impl Create {
             secrets: key_value::secrets(&given.secret)?,
             project,
             allow_private: allow_private.unwrap_or(false),
+            index_delay_s: index_delay_s.unwrap_or(0),
         };
         let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
         let created = answer.decode()?;
@@ -204,10 +205,11 @@ fn describe_grants(grants: &Grants) -> String {
 
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private } = self.values;
+        let Values { given, project, allow_private, index_delay_s } = self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
         let edit = given.edit(&self.removed)?;
-        let body = EditConnection { name: self.rename, project, allow_private, ..edit };
+        let name = self.rename;
+        let body = EditConnection { name, project, allow_private, index_delay_s, ..edit };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&admin.connection_path(&self.name)?, &query)?;
         let answer: Answer<Connection> = admin.patch(&path, &body)?;

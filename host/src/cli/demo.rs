@@ -196,6 +196,7 @@ impl Demo {
             secrets: [("api-key".to_owned(), api_key)].into(),
             project: None,
             allow_private: false,
+            index_delay_s: 0,
         };
         let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;
         Ok(created.decode()?.webhook_url)

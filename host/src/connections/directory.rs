@@ -167,6 +167,10 @@ fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
 }
 
 impl Entry {
+    pub(super) fn index_lag_ms(&self) -> u64 {
+        self.record.index_lag_ms
+    }
+
     fn new(
         stored: StoredConnection,
         before: Option<&Arc<Self>>,

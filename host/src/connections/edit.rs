@@ -10,7 +10,7 @@ use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
-use super::validation::{name_problem, project_problem, validate};
+use super::validation::{index_delay_problem, name_problem, project_problem, validate};
 use super::{ConnectionError, Connections};
 
 /// A connection to create.
@@ -28,6 +28,8 @@ pub struct NewConnection {
     pub project: Option<String>,
     /// Whether names may resolve to private addresses.
     pub allow_private: bool,
+    /// How long the tracker's search may not find a new record at least, seconds.
+    pub index_delay_s: u32,
 }
 
 /// An edit: what is absent stays as it is; a `None` inside removes.
@@ -43,6 +45,8 @@ pub struct ConnectionEdit {
     pub project: Option<Option<String>>,
     /// Whether names may resolve to private addresses.
     pub allow_private: Option<bool>,
+    /// How long the tracker's search may not find a new record at least, seconds.
+    pub index_delay_s: Option<u32>,
     /// Remove a granted origin even while creates run or are in doubt.
     pub force: bool,
 }
@@ -69,6 +73,7 @@ impl Connections {
             settings: new.settings,
             project: new.project,
             allow_private: new.allow_private,
+            index_delay_s: new.index_delay_s,
             accepted_sha256: Some(connector.sha256().to_owned()),
             ..Connection::new(id, new.name, new.connector, now)
         };
@@ -77,11 +82,13 @@ impl Connections {
             token_tail: token.tail(),
             last_success_at: None,
             last_error: None,
+            index_lag_ms: 0,
         };
         let tokens = vec![StoredToken { hash: TokenHash::of(token.reveal()), expiry: None }];
         let mut stored = StoredConnection { record, secrets: BTreeMap::new(), tokens };
         let mut errors: Vec<_> = name_problem(&stored.record.connection.name).into_iter().collect();
         errors.extend(project_problem(stored.record.connection.project.as_deref()));
+        errors.extend(index_delay_problem(new.index_delay_s));
         errors.extend(self.seal(&mut stored, &new.secrets));
         match validate(&stored.record.connection, connector.manifest(), |_| true) {
             Ok(grants) => stored.record.connection.grants = grants,
@@ -197,7 +204,9 @@ impl Connections {
     fn change(&self, edit: ConnectionEdit, stored: &mut StoredConnection) -> Vec<SettingError> {
         let mut errors: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
         errors.extend(edit.project.as_ref().and_then(|it| project_problem(it.as_deref())));
+        errors.extend(edit.index_delay_s.and_then(index_delay_problem));
         let connection = &mut stored.record.connection;
+        connection.index_delay_s = edit.index_delay_s.unwrap_or(connection.index_delay_s);
         connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
         connection.project = edit.project.unwrap_or_else(|| connection.project.clone());
         connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);

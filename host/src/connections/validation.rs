@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{Connection, Grants, PROJECT_CHARS_MAX};
-use crate::manifest::{Manifest, SettingError};
+use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::secret::{Sealer, Secret};
 use crate::store::StoredConnection;
 
@@ -45,6 +45,12 @@ pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
     let why = format!("give 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
     (!(1..=PROJECT_CHARS_MAX).contains(&length))
         .then(|| SettingError { name: "project".to_owned(), why })
+}
+
+/// What is wrong with an index delay.
+pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
+    let why = format!("give 0 to {INDEX_DELAY_S_MAX} seconds; 0 for the connector's own");
+    (seconds > INDEX_DELAY_S_MAX).then(|| SettingError { name: "index_delay_s".to_owned(), why })
 }
 
 impl Connections {

@@ -192,7 +192,13 @@ impl CreateRun<'_> {
         self.parts.store.record_run(self.event, report);
         match verdict(outcome, &writes) {
             Verdict::NotCreated { refusal, left } => self.fail(&leased, refusal, left).await,
-            known => Self::answer_known(&leased, known, OutcomeCode::Created).await,
+            known => {
+                if writes.iter().any(WriteRecord::left) {
+                    let (id, now) = (self.active.connection.id, self.parts.clock.since_boot());
+                    self.parts.process.index_lags.watch(id, marker, now);
+                }
+                Self::answer_known(&leased, known, OutcomeCode::Created).await
+            }
         }
     }
 

@@ -9,12 +9,16 @@ use parking_lot::Mutex;
 
 use crate::domain::{Clock, DefectId};
 
+use super::index_lag::IndexLags;
+
 /// A difference between two clocks that is a step and not a correction.
 const STEP_MIN: Duration = Duration::from_secs(2);
 
 /// Shared by all work on defects; cheap to clone.
 #[derive(Clone, Default)]
 pub struct ProcessState {
+    /// How late searches find new records.
+    pub(super) index_lags: IndexLags,
     open: Arc<Mutex<HashSet<DefectId>>>,
     /// What the wall clock showed when the machine started.
     booted_at: Arc<Mutex<Option<Timestamp>>>,

@@ -42,11 +42,15 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// How long to wait before a search is believed; `None` if the connector cannot search.
+    /// How long to wait before a search is believed: the longest of what the connector and the connection say,
+    /// and twice what was measured; `None` if the connector cannot search.
     pub(super) fn waits(&self) -> Option<Waits> {
-        let index_delay_s = self.connector.manifest().index_delay_s?;
+        let connection = &self.active.connection;
+        let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
+        let measured_ms = self.parts.connections.index_lag_ms(connection.id);
+        let index_delay_ms = (u64::from(declared_s) * 1_000).max(measured_ms.saturating_mul(2));
         let in_doubt_ms = self.parts.config.in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
-        Some(Waits { index_delay_ms: u64::from(index_delay_s) * 1_000, in_doubt_ms })
+        Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
     /// Searches the same way for the newest defects that the same connector made with the same settings.

@@ -82,6 +82,9 @@ pub struct Connection {
     pub project: Option<String>,
     /// Whether names may resolve to private addresses (RFC 1918, ULA).
     pub allow_private: bool,
+    /// How long the tracker's search may not find a new record at least, seconds: a longer index delay than the
+    /// connector's own.
+    pub index_delay_s: u32,
     /// A paused connection answers 503.
     pub paused: bool,
     /// When it was created.
@@ -107,6 +110,7 @@ impl Connection {
             accepted_sha256: None,
             project: None,
             allow_private: false,
+            index_delay_s: 0,
             paused: false,
             created_at,
         }
@@ -124,6 +128,8 @@ pub struct ConnectionRecord {
     pub last_success_at: Option<Timestamp>,
     /// The last refusal: when and its detail.
     pub last_error: Option<(Timestamp, String)>,
+    /// The longest time after a create that a search was seen not to find its record, milliseconds.
+    pub index_lag_ms: u64,
 }
 
 /// What a person agreed to when they created the connection or accepted a newer version.

@@ -143,6 +143,12 @@ impl Store for SqliteStore {
         self.writer.run(Lazy, move |db| connections::accept_version(db, id, sha256).boxed()).await
     }
 
+    async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError> {
+        self.writer
+            .run(Durable, move |db| connections::record_index_lag(db, id, lag_ms).boxed())
+            .await
+    }
+
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
         let deleted =
             self.writer.run(Durable, move |db| connections::delete(db, id, force).boxed()).await;

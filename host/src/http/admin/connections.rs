@@ -44,6 +44,7 @@ pub(in crate::http) async fn create(
         secrets: body.secrets.into_iter().map(|(name, secret)| (name, secret.0)).collect(),
         project: body.project,
         allow_private: body.allow_private,
+        index_delay_s: body.index_delay_s,
     };
     let issued = app.services.connections.create(new).await?;
     Ok((StatusCode::CREATED, Json(with_url(&app, &issued))))
@@ -147,6 +148,7 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
         secrets: secrets.map(|(name, secret)| (name, secret.map(|it| it.0))).collect(),
         project: body.project,
         allow_private: body.allow_private,
+        index_delay_s: body.index_delay_s,
         force,
     }
 }
@@ -181,6 +183,8 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         newest_sha256: newest.map(|newest| newest.sha256().to_owned()),
         project: it.project.clone(),
         allow_private: it.allow_private,
+        index_delay_s: it.index_delay_s,
+        index_lag_ms: record.index_lag_ms,
         paused: it.paused,
         token_tail: record.token_tail.clone(),
         created_at: it.created_at,

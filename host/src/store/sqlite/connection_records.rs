@@ -13,6 +13,9 @@ use crate::domain::{Connection, ConnectionId, ConnectionRecord};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
+/// A token: its connection, its hash, when it expires and its grace.
+type TokenRow = (String, Vec<u8>, Option<i64>, Option<u64>);
+
 /// All connections, by name.
 pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, StoreError> {
     // One transaction: a connection is always read together with its secrets and tokens.
@@ -28,7 +31,7 @@ pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, Sto
         secrets.entry(connection).or_default().insert(name, Sealed(bytes));
     }
     let mut tokens: HashMap<String, Vec<StoredToken>> = HashMap::new();
-    let hashes: Vec<(String, Vec<u8>, Option<i64>, Option<u64>)> = sqlx::query_as(
+    let hashes: Vec<TokenRow> = sqlx::query_as(
         "SELECT connection_id, hash, expires_at, grace_ms FROM tokens ORDER BY rowid",
     )
     .fetch_all(&mut *snapshot)
@@ -63,6 +66,8 @@ struct Row {
     accepted_sha256: Option<String>,
     project: Option<String>,
     allow_private: bool,
+    index_delay_s: u32,
+    index_lag_ms: u64,
     paused: bool,
     token_tail: String,
     created_at: i64,
@@ -80,6 +85,8 @@ from_row!(Row {
     accepted_sha256,
     project,
     allow_private,
+    index_delay_s,
+    index_lag_ms,
     paused,
     token_tail,
     created_at,
@@ -112,6 +119,7 @@ impl Row {
             accepted_sha256: self.accepted_sha256,
             project: self.project,
             allow_private: self.allow_private,
+            index_delay_s: self.index_delay_s,
             paused: self.paused,
             created_at: time(self.created_at)?,
         };
@@ -120,6 +128,7 @@ impl Row {
             token_tail: self.token_tail,
             last_success_at: time_opt(self.last_success_at)?,
             last_error: time_opt(self.last_error_at)?.zip(self.last_error),
+            index_lag_ms: self.index_lag_ms,
         })
     }
 }

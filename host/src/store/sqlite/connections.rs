@@ -21,9 +21,9 @@ pub(super) async fn create(
     let (record, connection) = (&new.record, &new.record.connection);
     sqlx::query(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
-             allow_private, paused, token_tail, created_at, last_success_at, last_error_at,
-             last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             allow_private, index_delay_s, paused, token_tail, created_at, last_success_at,
+             last_error_at, last_error)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(connection.id.to_string())
     .bind(&connection.name)
@@ -33,6 +33,7 @@ pub(super) async fn create(
     .bind(&connection.accepted_sha256)
     .bind(&connection.project)
     .bind(connection.allow_private)
+    .bind(connection.index_delay_s)
     .bind(connection.paused)
     .bind(&record.token_tail)
     .bind(connection.created_at.as_millisecond())
@@ -73,7 +74,8 @@ pub(super) async fn update(
     .await?;
     let updated = sqlx::query(
         "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
-             accepted_sha256 = ?, project = ?, allow_private = ?, paused = ?
+             accepted_sha256 = ?, project = ?, allow_private = ?, index_delay_s = ?,
+             paused = ?
          WHERE id = ?",
     )
     .bind(&connection.name)
@@ -83,6 +85,7 @@ pub(super) async fn update(
     .bind(&connection.accepted_sha256)
     .bind(&connection.project)
     .bind(connection.allow_private)
+    .bind(connection.index_delay_s)
     .bind(connection.paused)
     .bind(connection.id.to_string())
     .execute(&mut *db)
@@ -108,6 +111,20 @@ pub(super) async fn accept_version(
         .execute(db)
         .await?;
     require_one(updated.rows_affected())
+}
+
+/// Records how late a search was seen to find a new record; the longest is kept.
+pub(super) async fn record_index_lag(
+    db: &mut SqliteConnection,
+    id: ConnectionId,
+    lag_ms: u64,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE connections SET index_lag_ms = MAX(index_lag_ms, ?) WHERE id = ?")
+        .bind(signed(lag_ms))
+        .bind(id.to_string())
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 /// Deletes a connection; its tokens, secrets, defects, events and counts go with connection.

@@ -63,6 +63,7 @@ fn stored_connection(name: &str) -> StoredConnection {
         token_tail: "abcd".to_owned(),
         last_success_at: None,
         last_error: None,
+        index_lag_ms: 0,
     };
     let hash = TokenHash(Uuid::new_v4().as_bytes().repeat(2).try_into().unwrap());
     StoredConnection {
