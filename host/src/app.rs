@@ -7,7 +7,6 @@ mod background;
 mod checker;
 mod data;
 mod keys;
-mod retention;
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -195,8 +195,11 @@ pub struct DefectFilter {
 /// How long events are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Events received before this instant are deleted.
+    /// Events received before this instant are deleted, if one was received after it and before
+    /// `confirmed_by`: otherwise the clock may have been set forward, and all would be deleted.
     pub events_since: Timestamp,
+    /// See `events_since`.
+    pub confirmed_by: Timestamp,
     /// Maximum number of events.
     pub events_max: u64,
     /// Maximum number of requests that reached no connection.

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -60,6 +61,17 @@ impl Strace {
     pub fn make_read_only(process: u32, files: &[PathBuf]) -> Self {
         let writes = "pwrite64,pwritev,write,ftruncate,fallocate,fsync,fdatasync";
         Self::inject(process, writes, "error=EROFS", files)
+    }
+
+    /// Delays the end of each sync to the disk.
+    ///
+    /// # Panics
+    /// As [`Self::kill_at`].
+    #[must_use]
+    #[track_caller]
+    pub fn delay_syncs(process: u32, delay: Duration) -> Self {
+        let fault = format!("delay_exit={}", delay.as_micros());
+        Self::inject(process, "fsync,fdatasync", &fault, &[])
     }
 
     /// Returns once every thread is traced.

@@ -7,8 +7,9 @@ use crate::workspace::Workspace;
 use lexopt::{Arg, Parser, ValueExt as _};
 
 /// Redmine as the real tracker, strace to check the order of the host's system calls, iproute2 to give a
-/// test its own network.
-const DEBIAN_PACKAGES: [&str; 5] = ["redmine", "redmine-sqlite", "puma", "strace", "iproute2"];
+/// test its own network, libfaketime to set the clock of one process.
+const DEBIAN_PACKAGES: [&str; 6] =
+    ["redmine", "redmine-sqlite", "puma", "strace", "iproute2", "libfaketime"];
 
 pub(crate) struct Arguments {
     /// Run the long rounds of the tests that kill, race and soak.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,12 +15,13 @@ use crate::defects::Defects;
 use crate::domain::Clock;
 use crate::http::Services;
 use crate::plugins::Plugins;
-use crate::store::{EventFilter, Retention, Store};
-
-use super::retention::AgeLimit;
+use crate::store::{Retention, Store};
 
 /// Requests that matched no connection and are kept: anybody can send those.
 const NO_CONNECTION_MAX: u64 = 1_000;
+
+/// How old an event must be before it confirms the clock by which older ones are deleted.
+const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the background work acts on.
 pub(super) struct Background {
@@ -31,7 +31,6 @@ pub(super) struct Background {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     config: Arc<Config>,
-    age_limit: Mutex<AgeLimit>,
 }
 
 impl Background {
@@ -43,7 +42,6 @@ impl Background {
             store: Arc::clone(&services.store),
             clock: Arc::clone(&services.clock),
             config: Arc::clone(&services.config),
-            age_limit: Mutex::default(),
         }
     }
 
@@ -58,7 +56,11 @@ impl Background {
             let mut next = Instant::now() + pause;
             loop {
                 tokio::select! {
-                    () = cancel.cancelled() => return,
+                    () = cancel.cancelled() => {
+                        // Deletes the tokens that have expired since the last round.
+                        let _ = self.connections.load().await;
+                        return;
+                    }
                     Ok(()) = versions.changed() => self.connections.follow_versions().await,
                     () = sleep_until(next) => {
                         self.round().await;
@@ -83,18 +85,11 @@ impl Background {
 
     async fn delete_old_events(&self) {
         let kept = Duration::from_secs(u64::from(self.config.events_days) * 24 * 60 * 60);
-        let newest = match self.store.events(&EventFilter { limit: 1, ..Default::default() }).await
-        {
-            Ok(newest) => newest.first().map(|event| event.received_at),
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the newest event");
-                return;
-            }
-        };
-        let (now, since_boot) = (self.clock.now(), self.clock.since_boot());
-        let since = self.age_limit.lock().keep_since(now, since_boot, newest, kept);
+        let now = self.clock.now();
+        let since = |age: Duration| now.saturating_sub(age).unwrap_or(Timestamp::MIN);
         let retention = Retention {
-            events_since: since.unwrap_or(Timestamp::MIN),
+            events_since: since(kept),
+            confirmed_by: since(CONFIRMED_AFTER.min(kept / 2)),
             events_max: self.config.events_max,
             no_connection_max: NO_CONNECTION_MAX,
         };

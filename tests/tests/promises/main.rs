@@ -4,6 +4,7 @@ mod admin;
 mod bad_input;
 mod calls;
 mod cli;
+mod clock_steps;
 mod compile_limits;
 mod consent;
 mod crash_points;

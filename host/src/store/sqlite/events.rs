@@ -191,7 +191,15 @@ pub(super) async fn find_excess(
     .bind(signed(retention.no_connection_max))
     .fetch_optional(pool)
     .await?;
-    Ok(Excess { received_before: retention.events_since, up_to, no_connection_up_to })
+    let confirmed: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM events WHERE received_at BETWEEN ? AND ?)",
+    )
+    .bind(retention.events_since.as_millisecond())
+    .bind(retention.confirmed_by.as_millisecond())
+    .fetch_one(pool)
+    .await?;
+    let received_before = if confirmed { retention.events_since } else { Timestamp::MIN };
+    Ok(Excess { received_before, up_to, no_connection_up_to })
 }
 
 /// Deletes some of the excess; false: no event is left to delete.

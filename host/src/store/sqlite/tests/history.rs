@@ -116,7 +116,8 @@ async fn the_retention_keeps_the_newest_events() {
     // A run whose event was not stored.
     store.record_run(EventId(Uuid::nil()), a_run(Call::Check));
     store.flush().await.unwrap();
-    let retention = Retention { events_since: at(2), events_max: 6, no_connection_max: 1 };
+    let (events_since, confirmed_by) = (at(2), at(5));
+    let retention = Retention { events_since, confirmed_by, events_max: 6, no_connection_max: 1 };
     store.prune(retention).await.unwrap();
     let all = EventFilter { limit: 99, ..EventFilter::default() };
     let left = store.events(&all).await.unwrap();
@@ -125,6 +126,26 @@ async fn the_retention_keeps_the_newest_events() {
     let runs: i64 =
         sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&store.readers).await.unwrap();
     assert_eq!(runs, 4);
+}
+
+#[tokio::test]
+async fn a_clock_that_no_event_confirms_deletes_nothing() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for (number, ms) in [(1, 1), (2, 2), (3, 99_000)] {
+        let event = an_event(number, Some(id), OutcomeCode::NotFound, 404);
+        store.record_event(Event { received_at: at(ms), ..event });
+    }
+    store.flush().await.unwrap();
+    let left = async |events_since, confirmed_by| {
+        let (events_max, no_connection_max) = (99, 99);
+        let retention = Retention { events_since, confirmed_by, events_max, no_connection_max };
+        store.prune(retention).await.unwrap();
+        let all = EventFilter { limit: 99, ..EventFilter::default() };
+        store.events(&all).await.unwrap().len()
+    };
+    assert_eq!(left(at(50_000), at(98_000)).await, 3);
+    assert_eq!(left(at(50_000), at(99_000)).await, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,114 @@
+//! How late a tracker's search finds new records, measured on the host's own creates: a connector that understates
+//! its index delay would make a search believed too early.
+//!
+//! Searches in the rounds of the background work, for one create of a connection at a time. A lag is measured
+//! only where a search was seen not to find the record.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{ConnectionId, Marker, milliseconds};
+use crate::runtime::Run;
+
+use super::Defects;
+
+/// A record that is not found for so long will not be found.
+const GIVE_UP: Duration = Duration::from_secs(60 * 60);
+
+/// The creates that are searched for, one of each connection.
+#[derive(Clone, Default)]
+pub(super) struct IndexLags(Arc<Mutex<HashMap<ConnectionId, Created>>>);
+
+/// A create whose record has not been found yet.
+#[derive(Clone)]
+struct Created {
+    marker: Marker,
+    /// Since boot.
+    created_at: Duration,
+    /// Whether a search did not find it.
+    missed: bool,
+}
+
+impl IndexLags {
+    /// Searches for this record in the next round, unless another of the connection is searched for.
+    pub(super) fn watch(&self, connection: ConnectionId, marker: &Marker, created_at: Duration) {
+        let created = Created { marker: marker.clone(), created_at, missed: false };
+        self.0.lock().entry(connection).or_insert(created);
+    }
+
+    fn all(&self) -> Vec<(ConnectionId, Created)> {
+        self.0.lock().iter().map(|(id, created)| (*id, created.clone())).collect()
+    }
+
+    /// Notes what a search that began `age` after the create came to; returns the lag, once it is known.
+    fn searched(&self, id: ConnectionId, found: bool, age: Duration) -> Option<Duration> {
+        let mut all = self.0.lock();
+        let created = all.get_mut(&id)?;
+        if !found && age < GIVE_UP {
+            created.missed = true;
+            return None;
+        }
+        let created = all.remove(&id)?;
+        (found && created.missed).then_some(age)
+    }
+}
+
+impl Defects {
+    /// Searches for the records of the last creates.
+    pub async fn measure_index_lags(&self) {
+        let lags = &self.parts.process.index_lags;
+        for (id, created) in lags.all() {
+            let age = self.parts.clock.since_boot().saturating_sub(created.created_at);
+            let Some(found) = self.is_found(id, &created.marker).await else {
+                lags.searched(id, false, GIVE_UP);
+                continue;
+            };
+            let Some(lag) = lags.searched(id, found, age) else { continue };
+            if let Err(error) = self.parts.store.record_index_lag(id, milliseconds(lag)).await {
+                tracing::warn!(%error, "cannot store how late a search finds new records");
+            }
+        }
+    }
+
+    /// Whether a search finds the record; `None` where no search ran to its end.
+    async fn is_found(&self, id: ConnectionId, marker: &Marker) -> Option<bool> {
+        let connections = &self.parts.connections;
+        let active = connections.active(id).filter(|active| !active.connection.paused)?;
+        let connector = connections.serving(&active.connection).ok()?;
+        connector.manifest().index_delay_s?;
+        let run = Run { connector, active, stop: CancellationToken::new() };
+        let found = self.parts.sandbox.find(run, marker).await.outcome.ok()?;
+        Some(!found.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::FailedTest;
+
+    #[test]
+    fn a_lag_is_measured_only_where_a_search_missed_the_record() {
+        let id = ConnectionId(Uuid::from_u128(1));
+        let test = FailedTest::new(Uuid::from_u128(2), Uuid::from_u128(3), None, None);
+        let marker = Marker::derive(id, &test, 1);
+        let seconds = Duration::from_secs;
+        let lags = IndexLags::default();
+        lags.watch(id, &marker, seconds(100));
+        assert_eq!(lags.searched(id, true, seconds(5)), None, "found by the first search");
+        lags.watch(id, &marker, seconds(100));
+        lags.watch(id, &marker, seconds(999));
+        assert_eq!(lags.all()[0].1.created_at, seconds(100), "one at a time");
+        assert_eq!(lags.searched(id, false, seconds(5)), None);
+        assert_eq!(lags.searched(id, true, seconds(20)), Some(seconds(20)));
+        lags.watch(id, &marker, seconds(100));
+        assert_eq!(lags.searched(id, false, GIVE_UP), None);
+        assert!(lags.all().is_empty(), "it is given up");
+    }
+}

@@ -1,0 +1,61 @@
+//! The wall clock of one server, which a test sets while it runs. Other clocks and other processes are not
+//! changed.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::Setup;
+
+/// Where Debian's package libfaketime puts its library.
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// The wall clock of a server.
+#[derive(Debug)]
+pub struct WallClock(NamedTempFile);
+
+impl WallClock {
+    /// A clock that shows the real time until it is set.
+    ///
+    /// # Panics
+    /// If no file can be created.
+    #[must_use]
+    pub fn new() -> Self {
+        let clock = Self(NamedTempFile::new().expect("a temporary file"));
+        clock.set_ahead(0);
+        clock
+    }
+
+    /// Sets the clock to so many seconds after the real time; negative: before it.
+    ///
+    /// # Panics
+    /// If the file cannot be replaced.
+    pub fn set_ahead(&self, seconds: i64) {
+        // Replaced as a whole: the server must never read half a value.
+        let new = self.path().with_extension("new");
+        std::fs::write(&new, format!("{seconds:+}")).expect("a new file");
+        std::fs::rename(&new, self.path()).expect("the file is replaced");
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+
+    /// Makes a server use this clock.
+    #[must_use]
+    pub fn of(&self, setup: Setup) -> Setup {
+        assert!(Path::new(LIBRARY).exists(), "{LIBRARY} is missing (apt-get install libfaketime)");
+        setup
+            .env("LD_PRELOAD", LIBRARY)
+            .env("FAKETIME_TIMESTAMP_FILE", &self.path().to_string_lossy())
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("FAKETIME_FORCE_MONOTONIC_FIX", "0")
+    }
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
