@@ -70,6 +70,109 @@ fn without_a_search_a_person_decides_and_their_retry_creates_the_defect() {
     edit().assert_status(200);
 }
 
+/// The write went to the project of then; its search does, too, although the setting was edited.
+#[test]
+fn a_search_uses_the_settings_of_the_write() {
+    let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
+        true => Reply::reset(),
+        false => Reply::json(200, "[]"),
+    });
+    let settings = json!({"url": tracker.url(), "project": "old"});
+    let (host, connection) =
+        Setup::new().config("[limits]\ncreate_answer_ms = 1000").start_with("by-project", settings);
+    let test = failed_test();
+    host.create(&connection, &test).assert_problem(503, "tracker-unavailable");
+    let edit = json!({"settings": {"project": "new"}});
+    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    tracker.set_script(|exchange| {
+        let found = exchange.request.target.starts_with("/old/search?");
+        Reply::json(200, if found { r#"[{"id":7}]"# } else { "[]" })
+    });
+    assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
+    let searched = tracker.requests().into_iter().filter(|request| !request.is_post());
+    assert!(searched.into_iter().all(|request| request.target.starts_with("/old/")));
+    host.create(&connection, &failed_test()).assert_status(503);
+    assert!(tracker.requests().iter().any(|request| request.target == "/new/issues"));
+}
+
+/// A tracker that finds an issue so many seconds after it was created, and answers a write as told.
+fn lagging_tracker(lag: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
+    let status = Arc::new(Mutex::new(201));
+    let (answer, created_at) = (Arc::clone(&status), Mutex::new(None::<Instant>));
+    let tracker = ScriptedServer::start(move |exchange| {
+        let mut created_at = created_at.lock().expect("no script panicked");
+        if exchange.request.is_post() {
+            *created_at = Some(Instant::now());
+            return Reply::json(*answer.lock().expect("a status"), r#"{"issue":{"id":42}}"#);
+        }
+        let found = created_at.is_some_and(|at| at.elapsed() >= lag);
+        Reply::json(200, if found { r#"[{"id":42}]"# } else { "[]" })
+    });
+    (tracker, status)
+}
+
+/// The connector says that its search has no delay; the host has seen one on its own create.
+#[test]
+fn an_index_delay_that_the_connector_understates_is_measured_and_waited_for() {
+    let (tracker, status) = lagging_tracker(Duration::from_secs(3));
+    let (host, connection) = Setup::new()
+        .config("sweep_ms = 300\n[limits]\ncreate_answer_ms = 1000")
+        .start_with("good", json!({"url": tracker.url()}));
+    host.create(&connection, &failed_test()).assert_status(200);
+    let lag = || host.admin().get("/connections/qa").expect(200)["index_lag_ms"].as_u64();
+    let lag = wait_for("the lag to be measured", 20, || lag().filter(|lag| *lag > 0));
+    assert!((3_000..6_000).contains(&lag), "{lag}");
+
+    *status.lock().expect("a status") = 404;
+    let test = failed_test();
+    host.create(&connection, &test).assert_problem(422, "rejected");
+    host.create(&connection, &test).assert_problem(503, "outcome-pending");
+    let defect = host.create_until_final(&connection, &test).expect("the issue is found");
+    assert_eq!((defect["id"].as_str(), tracker.posts()), (Some("42"), 2));
+}
+
+#[test]
+fn an_index_delay_of_the_connection_is_waited_for() {
+    let (tracker, status) = lagging_tracker(Duration::from_secs(3));
+    let (host, connection) = Setup::new()
+        .config("[limits]\ncreate_answer_ms = 1000")
+        .start_with("good", json!({"url": tracker.url()}));
+    let edit = json!({"index_delay_s": 5});
+    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    *status.lock().expect("a status") = 404;
+    let test = failed_test();
+    host.create(&connection, &test).assert_problem(422, "rejected");
+    let defect = host.create_until_final(&connection, &test).expect("the issue is found");
+    assert_eq!((defect["id"].as_str(), tracker.posts()), (Some("42"), 1));
+}
+
+/// The first write had an effect after its wait was over.
+#[test]
+fn a_second_record_after_a_doubt_is_reported() {
+    let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
+        true => Reply::reset(),
+        false => Reply::json(200, "[]"),
+    });
+    let (host, connection) = Setup::new()
+        .config("sweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\ncreate_answer_ms = 1000")
+        .start_with("good", json!({"url": tracker.url()}));
+    let test = failed_test();
+    host.create(&connection, &test).assert_problem(503, "tracker-unavailable");
+    tracker.set_script(|exchange| match exchange.request.is_post() {
+        true => Reply::created(2),
+        false => Reply::json(200, "[]"),
+    });
+    let defect = host.create_until_final(&connection, &test).expect("created after the wait");
+    assert_eq!(defect["id"], "2");
+    tracker.set_script(|_| Reply::json(200, r#"[{"id":1}]"#));
+    let event = wait_for("the second record to be reported", 60, || {
+        let swept = host.admin().get("/events?kind=sweep&outcome=second-record").expect(200);
+        swept["events"].as_array().and_then(|events| events.first().cloned())
+    });
+    let detail = event["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("2 and 1"), "{event}");
+}
+
 /// No one clicks again, also not after a crash; the sweep finds the issue, and an event reports
 /// it.
 #[test]

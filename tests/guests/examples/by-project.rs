@@ -1,0 +1,25 @@
+//! Honest, for a tracker whose search is within one project: the setting `project`.
+
+use jackfield_test_guests::*;
+
+struct ByProject;
+
+impl Behaviour for ByProject {
+    const SETTINGS: &'static str = r#"{"type":"object","properties":{"url":{"type":"string","jackfield:origin":true},"project":{"type":"string"}},"required":["url","project"]}"#;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let url = format!("/{}/issues", setting("project"));
+        let answer = send(Method::Post, &url, Some(&marker)).map_err(failed)?;
+        let id = id_in(&answer.body);
+        let id = id.ok_or(Error::Unavailable(format!("answered {}", answer.status)))?;
+        Ok(defect(&id, "created"))
+    }
+
+    fn find(marker: String) -> Result<Vec<Defect>, Error> {
+        let url = format!("/{}/search?{marker}", setting("project"));
+        let answer = send(Method::Get, &url, None).map_err(failed)?;
+        Ok(id_in(&answer.body).map(|id| defect(&id, "found")).into_iter().collect())
+    }
+}
+
+guest!(ByProject);
