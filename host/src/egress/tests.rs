@@ -6,6 +6,7 @@ mod requests;
 mod secrets;
 mod tls;
 mod write_results;
+mod write_rules;
 mod writes;
 
 pub(crate) use fakes::*;

@@ -1,0 +1,68 @@
+//! Which writes may leave: after which others, with what in them, and until when.
+
+use super::*;
+use crate::domain::WriteAnswer;
+
+/// A tracker that answers the requests of each connection with these statuses, in their order.
+async fn tracker_answering(statuses: &'static [&'static str]) -> FakeTracker {
+    FakeTracker::scripted(move |_, mut stream, requests| async move {
+        for status in statuses {
+            requests.read(&mut stream).await;
+            stream.write_all(&answer(status, &[], b"{}")).await.unwrap();
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn after_a_write_that_did_not_succeed_no_other_leaves() {
+    for (first, allowed) in [
+        ("201 Created", true),
+        ("202 Accepted", true),
+        ("404 Not Found", false),
+        ("422 Unprocessable", false),
+        ("302 Found", false),
+        ("500 Error", false),
+    ] {
+        let statuses: &'static [&'static str] = Vec::from([first, "201 Created"]).leak();
+        let tracker = tracker_answering(statuses).await;
+        let journal = TestJournal::allowing();
+        let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+        session.send(post("/first", "{}")).await.unwrap();
+        let second = session.send(post("/second", "{}")).await;
+        assert_eq!(second.is_ok(), allowed, "{first}: {second:?}");
+        assert_eq!(is_denied(&second), !allowed, "{first}");
+        assert_eq!(tracker.requests().len(), if allowed { 2 } else { 1 }, "{first}");
+    }
+}
+
+#[tokio::test]
+async fn the_journal_learns_whether_a_write_contains_the_marker() {
+    let marker = marker();
+    for (request, contains) in [
+        (post("/", format!("{{\"text\":\"{marker}\"}}")), true),
+        (post(format!("/issues/{marker}"), ""), true),
+        (post(format!("/issues?key={marker}"), ""), true),
+        (with(post("/", ""), "x-key", marker.as_str()), true),
+        (post("/", "no marker"), false),
+    ] {
+        let tracker = tracker_answering(&["201 Created"]).await;
+        let journal = TestJournal::allowing();
+        let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+        session.send(request).await.unwrap();
+        let mark = if contains { "marked with marker" } else { "marked" };
+        assert_eq!(journal.marks(), [mark]);
+    }
+}
+
+#[tokio::test]
+async fn nothing_leaves_after_the_lease_has_ended() {
+    let tracker = tracker_answering(&["201 Created"]).await;
+    let journal = TestJournal::allowing();
+    journal.expires.store(true, Ordering::SeqCst);
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    assert!(matches!(session.send(post("/", "{}")).await, Err(HttpError::Unreachable(_))));
+    assert_eq!(session.finish().await.1[0].answer, WriteAnswer::NotSent);
+    assert_eq!(journal.marks(), ["marked", "unmarked"]);
+    assert!(tracker.requests().is_empty());
+}
