@@ -33,7 +33,7 @@ use directory::Directory;
 pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
 pub use try_connection::TryReport;
 
-/// What connections are made of.
+/// What the work on connections needs.
 pub struct Parts {
     /// Where they are stored.
     pub store: Arc<dyn Store>,

@@ -27,12 +27,12 @@ use single_flight::SingleFlight;
 
 pub use process::ProcessState;
 
-/// What defects are made of; cheap to clone.
+/// What the work on defects needs; cheap to clone.
 #[derive(Clone)]
 pub struct Parts {
-    /// Where their rows are.
+    /// Where the rows of defects are stored.
     pub store: Arc<dyn Store>,
-    /// Whose they are.
+    /// The connections that the defects belong to.
     pub connections: Arc<Connections>,
     /// Runs `create` and `find`.
     pub sandbox: Arc<Sandbox>,
@@ -59,7 +59,7 @@ pub struct Defects {
 pub struct CreateAnswer {
     /// The defect.
     pub defect: Defect,
-    /// Its row.
+    /// The id of its row.
     pub id: DefectId,
     /// `created`, `repeated` or `adopted`.
     pub how: OutcomeCode,

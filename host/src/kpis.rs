@@ -28,12 +28,12 @@ const STALE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Counts up to this age are answered while the tracker is unavailable.
 const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What KPIs are made of; cheap to clone.
+/// What counting needs; cheap to clone.
 #[derive(Clone)]
 pub struct Parts {
     /// Where the last counts of each project are stored.
     pub store: Arc<dyn Store>,
-    /// Whose they are.
+    /// The connections that the counts belong to.
     pub connections: Arc<Connections>,
     /// Runs `count`.
     pub sandbox: Arc<Sandbox>,

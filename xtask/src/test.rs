@@ -12,7 +12,7 @@ const DEBIAN_PACKAGES: [&str; 6] =
     ["redmine", "redmine-sqlite", "puma", "strace", "iproute2", "libfaketime"];
 
 pub(crate) struct Arguments {
-    /// Run the long rounds of the tests that kill, race and soak.
+    /// Run the long rounds of the crash, race and load tests.
     long: bool,
     /// Run only tests whose name contains this.
     filter: Option<String>,

@@ -1,7 +1,7 @@
-//! The story of one Create Defect event: one failed test, one defect.
+//! The steps of one Create Defect event: one failed test, one defect.
 //!
 //! The run is a task of its own: neither a client's disconnect nor the answer deadline ends it. The guest's
-//! answer alone never decides: the row moves as the store and the host's own journal of writes allow.
+//! answer alone never decides: the row moves as the store and the host's own record of writes allow.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -261,6 +261,6 @@ pub struct DefectRecord {
     pub updated_at: Timestamp,
     /// Until when a run leases it; absent where none does.
     pub leased_until: Option<Timestamp>,
-    /// What people decided: when, who, what; oldest first.
+    /// The decisions of people: when, who, what; oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One limit of the table.
+/// Name, default and maximum of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// The config key under `[limits]`; the unit ends the name.

@@ -3,7 +3,7 @@
 use super::words;
 
 words! {
-    /// How an event or a run ended, in one word; of an answer that is a problem also the end of its `type`.
+    /// How an event or a run ended, as one code. A problem has it as the last part of its `type`.
     pub enum OutcomeCode {
         /// The event has begun and has no outcome yet.
         Running = "running",

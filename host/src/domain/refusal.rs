@@ -12,7 +12,7 @@ pub enum Refusal {
     /// The tracker refused the connection's credentials or rights; its own words.
     #[error("the tracker refused the connection's credentials: {0}")]
     CredentialsRefused(String),
-    /// The tracker is down, unreachable or out of order.
+    /// The tracker is down, unreachable or not working.
     #[error("the tracker is unavailable: {0}")]
     TrackerUnavailable(String),
     /// The tracker asks to wait so many seconds.
@@ -28,7 +28,7 @@ pub enum Refusal {
     #[error("the connector reports an error: {0}")]
     ConnectorError(String),
     /// The KPI request names another project than the one the connection is pinned to.
-    #[error("this connection answers for another Test Manager project")]
+    #[error("this connection is restricted to another Test Manager project")]
     WrongProject,
     /// A count does not fit Test Manager's int32.
     #[error(transparent)]
@@ -55,8 +55,8 @@ pub enum Refusal {
     /// The lease of the run could not be renewed.
     #[error("the run was stopped because its lease on the defect could not be renewed; try again")]
     RunStopped,
-    /// The store cannot be written; nothing was done.
-    #[error("the host cannot write to its store, nothing was done: {0}")]
+    /// The store cannot be read or written.
+    #[error("the host cannot use its database: {0}")]
     StoreUnavailable(String),
     /// A create request left, and the connector then gave no defect. The next request searches first.
     #[error(

@@ -1,5 +1,5 @@
-//! Defects in doubt: which are due for a search, by which other defects a search is tested, and what a start
-//! makes of the rows of dead runs.
+//! Defects in doubt: which are due for a search, by which other defects a search is tested, and how a start
+//! recovers the rows of runs that did not end.
 //!
 //! Never decides that nothing was created: only a search or a person does.
 
@@ -17,7 +17,7 @@ const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;
 /// How many defects a search is tested with.
 const CONTROLS_MAX: i64 = 3;
 
-/// The reason of a doubt whose run did not store an outcome.
+/// The reason for a doubt whose run stored no outcome.
 const RUN_LOST: &str = "the run ended without an outcome after a request had been sent";
 const INTERRUPTED: &str =
     "the host ended while the event was in progress; the next request returns its outcome";

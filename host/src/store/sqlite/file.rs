@@ -114,8 +114,8 @@ async fn check_key(
     };
     sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).map(drop).map_err(|_| {
         StoreError::Unusable(format!(
-            "the secrets in {} were sealed with another key: give back the key of the last \
-             `secrets rotate`, or the key of the first start if there was no rotation",
+            "the secrets in {} were sealed with another key: restore the key file that the last \
+             `secrets rotate` wrote, or that the first start wrote if there was no rotation",
             path.display()
         ))
     })

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::store::{JournaledWrite, StoreError};
 
-/// Extends a lease, also one that has ended, unless another runner took it over.
+/// Extends a lease, even if it has ended, unless another process took it over.
 pub(super) async fn renew(
     db: &mut SqliteConnection,
     lease: Lease,
