@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -36,19 +37,29 @@ use background::Background;
 pub use checker::Checker;
 pub use keys::{Rotated, rotate_key};
 
-/// What the last answers may take beyond the longest answer deadline.
-const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// What may follow after every guest was stopped: the end of writes that are under way, outcomes, answers.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How the server is asked to end.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    /// Accept nothing more, and finish what runs, for at most `drain_ms`.
+    pub drain: CancellationToken,
+    /// Do not wait any longer: stop the guests.
+    pub hurry: CancellationToken,
+}
 
 /// A server that is ready to serve.
 pub struct App {
     config: Arc<Config>,
-    listener: TcpListener,
-    admin_listener: Option<TcpListener>,
+    /// For hooks, and for the rest if that is served elsewhere; taken when serving begins.
+    listeners: Option<(TcpListener, Option<TcpListener>)>,
     address: SocketAddr,
     admin_token: Secret,
     services: Arc<Services>,
     /// Ends the background work: folder watch and sweep.
     background: CancellationToken,
+    sandbox: Arc<Sandbox>,
     /// Held until the process ends: one server for one data folder.
     _lock: File,
 }
@@ -98,16 +109,18 @@ impl App {
         };
         let address = listener.local_addr()?;
         let background = CancellationToken::new();
-        let services = Arc::new(services(&config, &background).await?);
-        Background::of(&services).spawn(&services.tasks, background.clone());
+        let runner = Runner::start(&config)?;
+        let sandbox = Arc::clone(&runner.sandbox);
+        let services = Arc::new(services(&config, runner, &background).await?);
+        Background::of(&services).spawn(&services.tasks, &background);
         Ok(Self {
             config,
-            listener,
-            admin_listener,
+            listeners: Some((listener, admin_listener)),
             address,
             admin_token,
             services,
             background,
+            sandbox,
             _lock: lock,
         })
     }
@@ -135,16 +148,36 @@ impl App {
     }
 
     /// Serves until `shutdown`; then accepts nothing more, finishes what runs, and writes what is queued.
+    /// What still runs after the drain is stopped, and its outcome is stored like that of any run.
     ///
     /// # Errors
     /// A listener failed.
-    pub async fn run_until(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn run_until(mut self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let listeners = self.listeners.take().context("the server was started twice")?;
+        let served = tokio::select! {
+            served = self.serve(listeners, &shutdown) => served,
+            () = self.stop(&shutdown) => {
+                tracing::warn!("some work did not end in time; what it did is found at the next start");
+                Ok(())
+            }
+        };
+        self.services.store.close().await;
+        served.context("a listener failed")
+    }
+
+    /// Serves; returns when everything that runs has ended.
+    async fn serve(
+        &self,
+        listeners: (TcpListener, Option<TcpListener>),
+        shutdown: &Shutdown,
+    ) -> std::io::Result<()> {
         let (hooks, admin) = http::routers(self.state());
-        let drain = self.config.longest_answer() + DRAIN_MARGIN;
-        let hooks = http::serve(self.listener, hooks, shutdown.clone(), drain);
-        let served = match self.admin_listener.zip(admin) {
+        let drain = Duration::from_millis(self.config.drain_ms) + STOP_MAX;
+        let begin = shutdown.drain.clone();
+        let hooks = http::serve(listeners.0, hooks, begin.clone(), drain);
+        let served = match listeners.1.zip(admin) {
             Some((listener, admin)) => {
-                let admin = http::serve(listener, admin, shutdown, drain);
+                let admin = http::serve(listener, admin, begin, drain);
                 tokio::try_join!(hooks, admin).map(|_| ())
             }
             None => hooks.await,
@@ -152,17 +185,32 @@ impl App {
         self.background.cancel();
         self.services.tasks.close();
         self.services.tasks.wait().await;
-        self.services.store.close().await;
-        served.context("a listener failed")
+        served
+    }
+
+    /// Waits for the shutdown and its drain, then stops every guest. Returns when no more is waited for.
+    async fn stop(&self, shutdown: &Shutdown) {
+        shutdown.drain.cancelled().await;
+        self.background.cancel();
+        let drain = Duration::from_millis(self.config.drain_ms);
+        if shutdown.hurry.run_until_cancelled(sleep(drain)).await.is_some() {
+            tracing::warn!(
+                "runs did not end within `drain_ms` = {}: they are stopped",
+                self.config.drain_ms
+            );
+        }
+        self.sandbox.stop();
+        sleep(STOP_MAX).await;
     }
 }
 
 async fn services(
     config: &Arc<Config>,
+    runner: Runner,
     background: &CancellationToken,
 ) -> anyhow::Result<Services> {
     let config = Arc::clone(config);
-    let Runner { engine, egress, sandbox, clock } = Runner::start(&config)?;
+    let Runner { engine, egress, sandbox, clock } = runner;
     let sealer = keys::sealer(&config.data_folder()).await?;
     let store = SqliteStore::open(&config.data_folder().database(), &sealer).await?;
     store.recover(clock.now(), config.longest_run_ms()).await?;

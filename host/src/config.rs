@@ -9,7 +9,6 @@ mod read;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::domain::{ConnectorName, Limits};
 
@@ -52,6 +51,8 @@ pub struct Config {
     /// How long the tracker may still act on a create request without an answer, seconds; `None`: for ever,
     /// so that a person resolves every such defect.
     pub in_doubt_s: Option<u32>,
+    /// How long running events may go on once the server is asked to end, milliseconds.
+    pub drain_ms: u64,
     /// How long counts are answered without asking the tracker again, milliseconds.
     pub kpi_fresh_ms: u64,
     /// A PEM file of further trust anchors for trackers.
@@ -116,6 +117,7 @@ impl Default for Config {
             sweep_ms: 15_000,
             lease_ms: 30_000,
             in_doubt_s: Some(900),
+            drain_ms: 30_000,
             kpi_fresh_ms: 30_000,
             extra_ca_file: None,
             secret_file_roots: Vec::new(),
@@ -150,14 +152,6 @@ impl Config {
     pub fn longest_run_ms(&self) -> u64 {
         let own = self.connector_limits.values().map(|limits| limits.run_ms);
         own.fold(self.limits.run_ms, u64::max)
-    }
-
-    /// The longest answer deadline of any connector.
-    #[must_use]
-    pub fn longest_answer(&self) -> Duration {
-        let all = self.connector_limits.values().chain([&self.limits]);
-        let longest = all.map(|it| it.create_answer_ms.max(it.kpi_answer_ms)).max();
-        Duration::from_millis(longest.unwrap_or_default())
     }
 
     /// The limits of one connector.

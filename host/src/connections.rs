@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::domain::{
-    Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, Limits, Refusal,
+    Call, Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, Limits, Refusal,
 };
 use crate::egress::{ActiveConnection, Egress};
 use crate::manifest::SettingError;
@@ -30,6 +30,7 @@ use crate::store::{Store, StoreError};
 use breaker::Breakers;
 use directory::Directory;
 
+pub use breaker::Asker;
 pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
 pub use try_connection::TryReport;
 
@@ -153,18 +154,31 @@ impl Connections {
         self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
     }
 
-    /// Lets a run start, unless the connection's circuit breaker is open. Each is followed by one
-    /// [`Self::record_run`].
+    /// Lets a run start, unless the circuit breaker of this call of the connection is open. Each is
+    /// followed by one [`Self::record_run`].
     ///
     /// # Errors
     /// The circuit breaker is open.
-    pub fn admit(&self, connection: &Connection, connector: &Connector) -> Result<(), Refusal> {
-        self.breakers.admit(connection.id, connector.sha256(), Instant::now())
+    pub fn admit(
+        &self,
+        connection: &Connection,
+        connector: &Connector,
+        call: Call,
+        asker: Asker,
+    ) -> Result<(), Refusal> {
+        self.breakers.admit(connection.id, connector.sha256(), call, asker, Instant::now())
     }
 
-    /// Tells the circuit breaker how an admitted run ended.
-    pub fn record_run<T>(&self, id: ConnectionId, outcome: &Result<T, Refusal>) {
-        self.breakers.record(id, outcome.as_ref().err(), Instant::now());
+    /// Tells the circuit breaker how an admitted run ended. `input` is what it was about: a marker or a
+    /// project.
+    pub fn record_run<T>(
+        &self,
+        id: ConnectionId,
+        call: Call,
+        input: &str,
+        outcome: &Result<T, Refusal>,
+    ) {
+        self.breakers.record(id, call, input, outcome.as_ref().err(), Instant::now());
     }
 
     /// Remembers how an event ended, for people who look at the connection before the store is read

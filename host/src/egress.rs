@@ -15,6 +15,7 @@ mod probe;
 mod read;
 mod record;
 mod redact;
+mod resolver;
 mod secrets;
 mod send;
 mod token;
@@ -30,8 +31,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::cpu_time::Meter;
@@ -55,9 +56,14 @@ pub(crate) use secrets::with_secrets;
 /// deadline need a moment to record their result.
 const FINISH_GRACE: Duration = Duration::from_secs(2);
 
+/// How long exchanges may go on after [`Egress::close`].
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
 /// What all runs share: trust anchors, resolver and proxies.
 pub struct Egress {
     dialer: Dialer,
+    /// When exchanges end although their run may go on: the server ends.
+    closed_at: watch::Sender<Option<Instant>>,
 }
 
 /// Which requests a run may send.
@@ -128,7 +134,31 @@ impl Egress {
     /// The file of extra trust anchors cannot be used.
     pub fn new(extra_ca_file: Option<&Path>) -> Result<Self, TrustError> {
         let tls = trust::client_config(extra_ca_file)?;
-        Ok(Self { dialer: Dialer::from_env(tls) })
+        Ok(Self::with(Dialer::from_env(tls)))
+    }
+
+    fn with(dialer: Dialer) -> Self {
+        Self { dialer, closed_at: watch::Sender::new(None) }
+    }
+
+    /// Ends every exchange after a short time; the server ends.
+    pub(crate) fn close(&self) {
+        self.closed_at.send_replace(Some(Instant::now() + CLOSE_GRACE));
+    }
+
+    /// Does `work` until the deadline, or until exchanges end.
+    async fn until<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
+        let mut closed_at = self.closed_at.subscribe();
+        let closing = async move {
+            let closed_at = closed_at.wait_for(Option::is_some).await.ok().and_then(|at| *at);
+            sleep_until(closed_at.unwrap_or(deadline)).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = sleep_until(deadline) => None,
+            () = closing => None,
+        }
     }
 }
 
@@ -139,7 +169,7 @@ impl fmt::Debug for Egress {
 }
 
 impl Session {
-    /// Starts the requests of a run that must end by `deadline`.
+    /// Starts the requests of a run; all of them end by `deadline`.
     pub(crate) fn new(
         egress: Arc<Egress>,
         active: Arc<ActiveConnection>,
@@ -149,7 +179,7 @@ impl Session {
         deadline: Instant,
         meter: Arc<Meter>,
     ) -> Arc<Self> {
-        let record = Record::new(Arc::clone(&active), clock, limits.outbound_calls);
+        let record = Record::new(Arc::clone(&active), clock, limits.outbound_calls, deadline);
         Arc::new(Self {
             egress,
             active,
@@ -176,6 +206,11 @@ impl Session {
         // A write that has not ended after the grace is recorded as "still under way".
         let _ = timeout_at(self.deadline + FINISH_GRACE, self.writes.wait()).await;
         self.record.copy()
+    }
+
+    /// Whether a request of the run was not complete by the deadline.
+    pub(crate) fn tracker_was_late(&self) -> bool {
+        self.record.tracker_was_late()
     }
 
     /// The connection of this run.

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::connections::Connections;
-use crate::domain::{Clock, Counts, EventId, Refusal};
+use crate::connections::{Asker, Connections};
+use crate::domain::{Call, Clock, Counts, EventId, Refusal};
 use crate::egress::ActiveConnection;
 use crate::runtime::{Run, Sandbox};
 use crate::store::{CachedCounts, Store};
@@ -160,10 +160,10 @@ impl Kpis {
             let why = format!("`{}` does not export `kpis`", connection.connector);
             return Err(Refusal::Unsupported(why));
         }
-        connections.admit(connection, &connector)?;
+        connections.admit(connection, &connector, Call::Count, Asker::Event)?;
         let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };
         let end = self.parts.sandbox.count(run, project).await;
-        connections.record_run(connection.id, &end.outcome);
+        connections.record_run(connection.id, Call::Count, project, &end.outcome);
         self.parts.store.record_run(event, end.report);
         let counts = end.outcome?;
         counts.as_int32()?;
@@ -195,20 +195,22 @@ impl Kpis {
         }
     }
 
-    /// Counts of the last day while the tracker is down; any other refusal is for a person to fix.
+    /// Counts of the last day while the tracker is down or the host busy; any other refusal is for a person
+    /// to fix.
     async fn last_known(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
         refusal: Refusal,
     ) -> Result<KpiAnswer, Refusal> {
-        let tracker_is_down = matches!(
+        let passes = matches!(
             refusal,
             Refusal::TrackerUnavailable(_)
                 | Refusal::TrackerRateLimited(_)
                 | Refusal::DeadlineExceeded { .. }
+                | Refusal::Overloaded
         );
-        if !tracker_is_down {
+        if !passes {
             return Err(refusal);
         }
         let (id, now) = (active.connection.id, self.parts.clock.now());

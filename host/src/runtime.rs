@@ -14,9 +14,12 @@ mod guest;
 mod imports;
 mod instance;
 mod limiter;
+mod permits;
+mod pool;
 mod run_log;
 mod sandbox;
 mod stdio;
+mod turns;
 mod wasi_http;
 
 pub(crate) use compile::compile;

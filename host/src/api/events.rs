@@ -173,6 +173,8 @@ pub struct Usage {
     pub polls: u64,
     pub yields: u64,
     pub waited_ticks: u64,
+    pub permit_ms: u64,
+    pub permits_before: u64,
 }
 
 impl Event {
@@ -253,6 +255,8 @@ impl From<domain::Usage> for Usage {
             polls: usage.polls,
             yields: usage.yields,
             waited_ticks: usage.waited_ticks,
+            permit_ms: usage.permit_ms,
+            permits_before: usage.permits_before,
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What the server does without a request, round by round: it searches for defects in doubt, reads the
-//! connections again, and deletes old events and unused compiled code.
+//! What the server does without a request: it searches for defects in doubt, reads the connections again,
+//! follows the versions of connectors, and deletes old events and unused compiled code.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -45,40 +45,68 @@ impl Background {
         }
     }
 
-    /// Works until cancelled. A search in progress is finished.
-    pub(super) fn spawn(self, tasks: &TaskTracker, cancel: CancellationToken) {
-        let (plugins, connections) = (Arc::clone(&self.plugins), Arc::clone(&self.connections));
+    /// Works until cancelled. Each kind of work is a task of its own, so that none holds up another: a
+    /// search waits for trackers, and a file of a secret may be on a disk that does not answer. A search in
+    /// progress is finished.
+    pub(super) fn spawn(self, tasks: &TaskTracker, cancel: &CancellationToken) {
+        let it = Arc::new(self);
+        let (plugins, connections) = (Arc::clone(&it.plugins), Arc::clone(&it.connections));
         let restore = async move { plugins.restore(connections.accepted_versions()).await };
         tasks.spawn(cancel.clone().run_until_cancelled_owned(restore));
-        let mut versions = self.plugins.changes();
-        let pause = Duration::from_millis(self.config.sweep_ms);
+        it.each_round(tasks, cancel, |it| async move { it.defects.sweep().await });
+        it.each_round(tasks, cancel, |it| async move { it.defects.measure_index_lags().await });
+        it.each_round(tasks, cancel, |it| async move { it.load_connections().await });
+        it.each_round(tasks, cancel, |it| async move { it.delete_old_events().await });
+        it.each_round(tasks, cancel, |it| async move { it.delete_unused_code().await });
+        it.follow_versions(tasks, cancel);
+    }
+
+    /// Does the work again and again, with a pause after each time.
+    fn each_round<F: Future<Output = ()> + Send>(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        cancel: &CancellationToken,
+        work: impl Fn(Arc<Self>) -> F + Send + 'static,
+    ) {
+        let (it, cancel) = (Arc::clone(self), cancel.clone());
         tasks.spawn(async move {
-            let mut next = Instant::now() + pause;
-            loop {
-                tokio::select! {
-                    () = cancel.cancelled() => {
-                        // Deletes the tokens that have expired since the last round.
-                        let _ = self.connections.load().await;
-                        return;
-                    }
-                    Ok(()) = versions.changed() => self.connections.follow_versions().await,
-                    () = sleep_until(next) => {
-                        self.round().await;
-                        next = Instant::now() + pause;
-                    }
-                }
+            while cancel.run_until_cancelled(sleep(it.pause())).await.is_some() {
+                work(Arc::clone(&it)).await;
             }
         });
     }
 
-    async fn round(&self) {
+    /// Follows the versions of the connectors: at each change, and regularly.
+    fn follow_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
+        let (it, cancel) = (Arc::clone(self), cancel.clone());
+        let mut versions = self.plugins.changes();
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = cancel.cancelled() => {
+                        // Deletes the tokens that have expired since the last round.
+                        it.load_connections().await;
+                        return;
+                    }
+                    Ok(()) = versions.changed() => {}
+                    () = sleep(it.pause()) => {}
+                }
+                it.connections.follow_versions().await;
+            }
+        });
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_millis(self.config.sweep_ms)
+    }
+
+    async fn load_connections(&self) {
         if let Err(error) = self.connections.load().await {
             tracing::warn!(%error, "cannot read the connections again");
         }
-        self.connections.follow_versions().await;
-        self.defects.sweep().await;
-        self.defects.measure_index_lags().await;
-        self.delete_old_events().await;
+    }
+
+    async fn delete_unused_code(&self) {
         let accepted = self.connections.accepted_versions().into_iter();
         self.plugins.forget_unused(accepted.map(|(_, sha256)| sha256).collect()).await;
     }

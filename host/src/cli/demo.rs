@@ -65,7 +65,7 @@ impl Arguments {
         let (_temporary, data) = data_folder(data)?;
         let config =
             Config { listen: self.listen, plugins: self.plugins, data, ..Config::default() };
-        serve::runtime()?.block_on(demo(config))
+        serve::run(demo(config))
     }
 }
 
@@ -94,7 +94,7 @@ async fn demo(config: Config) -> anyhow::Result<()> {
     let app = App::start(config, None).await?;
     let base = format!("http://{}", app.address());
     let admin = Client::new(&base, app.admin_token().clone());
-    let demo = Demo { admin, base, tracker, data, shutdown: shutdown.clone() };
+    let demo = Demo { admin, base, tracker, data, shutdown: shutdown.drain.clone() };
     let steps = tokio::task::spawn_blocking(move || demo.run());
     let served = app.run_until(shutdown).await;
     tracker_task.abort();

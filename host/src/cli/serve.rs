@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::App;
+use crate::app::{App, Shutdown};
 use crate::config::Config;
 
 use super::output::print;
@@ -49,7 +49,7 @@ impl Arguments {
         config.listen = self.listen.unwrap_or(config.listen);
         config.plugins = self.plugins.unwrap_or(config.plugins);
         config.data = data.unwrap_or(config.data);
-        runtime()?.block_on(serve(config))
+        run(serve(config))
     }
 }
 
@@ -69,26 +69,53 @@ pub(super) fn start_log(json: bool) {
     let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
 }
 
+/// Threads for the host's own work: guests that compute occupy as many threads as there are cores.
+const HOST_THREADS: usize = 2;
+
 /// The async runtime of a server.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores + HOST_THREADS)
         .enable_all()
         .build()
         .context("cannot start the async runtime")
 }
 
-/// A token that SIGTERM or Ctrl-C cancels.
-pub(super) fn shutdown_by_signal() -> anyhow::Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
-    let cancel = shutdown.clone();
+/// The exit code after the third signal: as a shell has it for SIGINT.
+const EXIT_BY_SIGNAL: i32 = 130;
+/// How long the end of the process waits for blocking calls.
+const BLOCKING_MAX: Duration = Duration::from_secs(1);
+
+/// Runs a server to its end.
+pub(super) fn run(server: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(server);
+    runtime.shutdown_timeout(BLOCKING_MAX);
+    ended
+}
+
+/// The shutdown by SIGTERM or Ctrl-C: the first begins the drain, the second ends it, and the third ends the
+/// process at once, which is as safe as a crash.
+pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
+    let shutdown = Shutdown::default();
+    let by_signal = shutdown.clone();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancel.cancel();
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        next().await;
+        by_signal.drain.cancel();
+        next().await;
+        tracing::warn!("a second signal: what runs is stopped");
+        by_signal.hurry.cancel();
+        next().await;
+        std::process::exit(EXIT_BY_SIGNAL);
     });
     Ok(shutdown)
 }

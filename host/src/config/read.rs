@@ -14,7 +14,7 @@ use crate::domain::{ConnectorName, Limits, nearest};
 use super::{Config, ConfigError, DefectIdKind};
 
 /// The keys of the top level that are values.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "listen",
     "data",
     "plugins",
@@ -27,6 +27,7 @@ const KEYS: [&str; 16] = [
     "events_max",
     "sweep_ms",
     "lease_ms",
+    "drain_ms",
     "kpi_fresh_ms",
     "extra_ca_file",
     "secret_file_roots",
@@ -51,6 +52,8 @@ const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 const LEASE_MS: RangeInclusive<u64> = 1_000..=600_000;
 /// Up to a week. The word "never" stands for no limit.
 const IN_DOUBT_S: RangeInclusive<u64> = 1..=604_800;
+/// Service managers kill what has not ended after 90 seconds or so.
+const DRAIN_MS: RangeInclusive<u64> = 0..=600_000;
 const FRESH_MS: RangeInclusive<u64> = 0..=3_600_000;
 
 /// What is wrong with a key; the caller adds the file.
@@ -148,6 +151,7 @@ impl Config {
             "events_max" => self.events_max = number(key, value, EVENTS)?,
             "sweep_ms" => self.sweep_ms = number(key, value, PERIOD_MS)?,
             "lease_ms" => self.lease_ms = number(key, value, LEASE_MS)?,
+            "drain_ms" => self.drain_ms = number(key, value, DRAIN_MS)?,
             "kpi_fresh_ms" => self.kpi_fresh_ms = number(key, value, FRESH_MS)?,
             "extra_ca_file" => self.extra_ca_file = Some(path(key, value)?),
             "secret_file_roots" => self.secret_file_roots = roots(key, value)?,

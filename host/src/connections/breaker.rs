@@ -1,66 +1,92 @@
-//! Circuit breakers: a connection whose connector fails repeatedly is not run for a while, so that it takes
-//! no capacity from others.
+//! Circuit breakers: a call of a connection whose connector fails for one input after the other is not made
+//! for a while, so that it takes no capacity from others.
 //!
 //! Pure: instants are arguments. Counts only failures of the connector, never what a tracker or a person
-//! did.
+//! did, and each input once: a failed test that a connector cannot process stops no other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::domain::{ConnectionId, ConnectorFault, Refusal};
+use crate::domain::{Call, ConnectionId, ConnectorFault, Refusal};
 
-/// Failures in a row that open the breaker.
-const FAILURES_MAX: u32 = 5;
+/// Inputs that fail in a row and open the breaker.
+const FAILURES_MAX: usize = 5;
 /// How long it is open first; each time twice as long.
 const OPEN_MIN: Duration = Duration::from_secs(10);
 /// The longest that it is open.
 const OPEN_MAX: Duration = Duration::from_secs(300);
 
+/// Who asks for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// An event; a person waits for its answer.
+    Event,
+    /// The background search. It never takes the one trial run of an open breaker.
+    Background,
+}
+
 /// The breakers of the connections whose connector ran.
 #[derive(Default)]
 pub(super) struct Breakers {
-    by_connection: Mutex<HashMap<ConnectionId, (String, Breaker)>>,
+    by_connection: Mutex<HashMap<ConnectionId, OfConnection>>,
+}
+
+/// One breaker for each kind of call, of one version of the connector.
+#[derive(Default)]
+struct OfConnection {
+    sha256: String,
+    by_call: HashMap<Call, Breaker>,
 }
 
 impl Breakers {
     /// Lets a run start, or says how long the breaker stays open. Another version of the connector starts
-    /// with a closed breaker.
+    /// with closed breakers.
     pub(super) fn admit(
         &self,
         id: ConnectionId,
         sha256: &str,
+        call: Call,
+        asker: Asker,
         now: Instant,
     ) -> Result<(), Refusal> {
         let mut breakers = self.by_connection.lock();
-        let (version, breaker) = breakers.entry(id).or_default();
-        if version != sha256 {
-            sha256.clone_into(version);
-            *breaker = Breaker::default();
+        let breakers = breakers.entry(id).or_default();
+        if breakers.sha256 != sha256 {
+            *breakers = OfConnection { sha256: sha256.to_owned(), by_call: HashMap::new() };
         }
-        breaker.admit(now)
+        breakers.by_call.entry(call).or_default().admit(asker, now)
     }
 
-    /// Records how an admitted run ended.
-    pub(super) fn record(&self, id: ConnectionId, refusal: Option<&Refusal>, now: Instant) {
-        if let Some((_, breaker)) = self.by_connection.lock().get_mut(&id) {
-            breaker.record(refusal, now);
+    /// Records how an admitted run ended. `input` is what it was about: a marker or a project.
+    pub(super) fn record(
+        &self,
+        id: ConnectionId,
+        call: Call,
+        input: &str,
+        refusal: Option<&Refusal>,
+        now: Instant,
+    ) {
+        let mut breakers = self.by_connection.lock();
+        if let Some(breaker) = breakers.get_mut(&id).and_then(|it| it.by_call.get_mut(&call)) {
+            breaker.record(input, refusal, now);
         }
     }
 
-    /// Closes the breaker of a connection that was edited or deleted.
+    /// Closes the breakers of a connection that was edited or deleted.
     pub(super) fn reset(&self, id: ConnectionId) {
         self.by_connection.lock().remove(&id);
     }
 }
 
-/// The breaker of one connection.
+/// The breaker of one call of one connection.
 #[derive(Debug, Default)]
 struct Breaker {
-    /// In a row.
-    failures: u32,
+    /// Hashes of the inputs that failed since the last success; at most [`FAILURES_MAX`].
+    failed: BTreeSet<u64>,
     /// How often it opened since the last success.
     opened: u32,
     open_until: Option<Instant>,
@@ -71,37 +97,42 @@ struct Breaker {
 }
 
 impl Breaker {
-    fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
+    fn admit(&mut self, asker: Asker, now: Instant) -> Result<(), Refusal> {
         let Some(until) = self.open_until else { return Ok(()) };
         if now < until {
             return Err(self.refusal(until - now));
         }
         // A trial whose end is never recorded must not keep the breaker open for ever.
-        if self.trial.is_some_and(|since| now < since + OPEN_MAX) {
+        let on_trial = self.trial.is_some_and(|since| now < since + OPEN_MAX);
+        if on_trial || asker == Asker::Background {
             return Err(self.refusal(Duration::from_secs(1)));
         }
         self.trial = Some(now);
         Ok(())
     }
 
-    fn record(&mut self, refusal: Option<&Refusal>, now: Instant) {
+    fn record(&mut self, input: &str, refusal: Option<&Refusal>, now: Instant) {
         use ConnectorFault::{Limit, Trap};
         match refusal {
             Some(Refusal::ConnectorFault(fault @ (Trap(_) | Limit { .. }))) => {
                 self.reason = fault.to_string();
-                self.failures = self.failures.saturating_add(1);
+                if self.failed.len() < FAILURES_MAX {
+                    self.failed.insert(hash(input));
+                }
                 // Runs that were in progress when the breaker opened do not extend the pause.
                 if self.trial.take().is_some() || self.open_until.is_none() {
                     self.open(now);
                 }
             }
-            Some(Refusal::Overloaded | Refusal::RunStopped) => self.trial = None,
+            Some(Refusal::Overloaded | Refusal::RunStopped | Refusal::ShuttingDown) => {
+                self.trial = None;
+            }
             _ => *self = Self::default(),
         }
     }
 
     fn open(&mut self, now: Instant) {
-        if self.failures < FAILURES_MAX {
+        if self.failed.len() < FAILURES_MAX {
             return;
         }
         let length = OPEN_MIN.saturating_mul(1 << self.opened.min(8)).min(OPEN_MAX);
@@ -115,6 +146,12 @@ impl Breaker {
     }
 }
 
+fn hash(input: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    input.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,23 +162,58 @@ mod tests {
 
     fn opened_at(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
-        for _ in 0..FAILURES_MAX {
-            assert_eq!(breaker.admit(now), Ok(()));
-            breaker.record(Some(&trap()), now);
+        for input in ["a", "b", "c", "d", "e"] {
+            assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
+            breaker.record(input, Some(&trap()), now);
         }
         breaker
     }
 
     #[test]
-    fn five_failures_in_a_row_open_it_and_one_trial_follows() {
+    fn five_inputs_that_fail_in_a_row_open_it_and_one_trial_follows() {
         let start = Instant::now();
         let mut breaker = opened_at(start);
-        assert!(matches!(breaker.admit(start), Err(Refusal::CircuitOpen { .. })));
+        assert!(matches!(breaker.admit(Asker::Event, start), Err(Refusal::CircuitOpen { .. })));
         let later = start + OPEN_MIN;
-        assert_eq!(breaker.admit(later), Ok(()));
-        assert!(breaker.admit(later).is_err(), "one trial only");
-        breaker.record(None, later);
-        assert_eq!(breaker.admit(later), Ok(()));
+        assert_eq!(breaker.admit(Asker::Event, later), Ok(()));
+        assert!(breaker.admit(Asker::Event, later).is_err(), "one trial only");
+        breaker.record("f", None, later);
+        assert_eq!(breaker.admit(Asker::Event, later), Ok(()));
+    }
+
+    #[test]
+    fn one_input_that_fails_again_and_again_opens_nothing() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..20 {
+            assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
+            breaker.record("poisoned", Some(&trap()), now);
+        }
+        assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
+    }
+
+    #[test]
+    fn the_background_search_never_takes_the_trial() {
+        let start = Instant::now();
+        let mut breaker = opened_at(start);
+        let later = start + OPEN_MIN;
+        assert!(breaker.admit(Asker::Background, later).is_err());
+        assert_eq!(breaker.admit(Asker::Event, later), Ok(()), "the trial is still there");
+    }
+
+    #[test]
+    fn each_call_has_its_own_breaker_and_a_new_version_starts_with_closed_ones() {
+        let (breakers, now) = (Breakers::default(), Instant::now());
+        let id = ConnectionId(uuid::Uuid::nil());
+        let admit = |version, call| breakers.admit(id, version, call, Asker::Event, now);
+        for input in ["a", "b", "c", "d", "e"] {
+            assert_eq!(admit("1", Call::Create), Ok(()));
+            breakers.record(id, Call::Create, input, Some(&trap()), now);
+        }
+        assert!(admit("1", Call::Create).is_err());
+        assert_eq!(admit("1", Call::Count), Ok(()));
+        assert_eq!(admit("1", Call::Find), Ok(()));
+        assert_eq!(admit("2", Call::Create), Ok(()));
     }
 
     #[test]
@@ -150,10 +222,11 @@ mod tests {
         let mut breaker = opened_at(now);
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
             let length = Duration::from_secs(seconds);
-            assert!(breaker.admit(now + length - Duration::from_millis(1)).is_err());
+            let before = now + length - Duration::from_millis(1);
+            assert!(breaker.admit(Asker::Event, before).is_err());
             now += length;
-            assert_eq!(breaker.admit(now), Ok(()), "after {seconds} s");
-            breaker.record(Some(&trap()), now);
+            assert_eq!(breaker.admit(Asker::Event, now), Ok(()), "after {seconds} s");
+            breaker.record("a", Some(&trap()), now);
         }
     }
 
@@ -162,9 +235,9 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for round in 0..20 {
-            assert_eq!(breaker.admit(now), Ok(()));
+            assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
             let refusal = if round % 4 == 3 { Refusal::Rejected("no".to_owned()) } else { trap() };
-            breaker.record(Some(&refusal), now);
+            breaker.record(&round.to_string(), Some(&refusal), now);
         }
     }
 }

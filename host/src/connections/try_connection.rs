@@ -68,7 +68,8 @@ impl Connections {
         let mut steps = Vec::new();
         for origin in &connection.grants.origins {
             let public_only = connection.grants.fixed.contains(origin);
-            let probed = self.parts.egress.probe(origin, connection.allow_private, public_only);
+            let private = connection.allow_private;
+            let probed = self.parts.egress.probe(connection.id, origin, private, public_only);
             steps.extend(probed.await);
             if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
                 break;

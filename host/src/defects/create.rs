@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::connections::Asker;
 use crate::domain::{
     Claimed, Defect, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine, Marker,
     Next, OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord,
@@ -323,7 +324,8 @@ impl CreateRun<'_> {
     {
         let Self { parts, active, event, .. } = self;
         let open = Arc::new(parts.process.open(lease.defect));
-        LeasedDefect { parts, active, connector, lease, event: *event, open }
+        let (event, asker) = (*event, Asker::Event);
+        LeasedDefect { parts, active, connector, lease, event, asker, open }
     }
 
     fn deadline_refusal(&self) -> Refusal {

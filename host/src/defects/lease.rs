@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::Asker;
 use crate::domain::{
-    Clock, Defect, EventId, FailedTest, Journal, Lease, Marker, NotJournaled, Refusal, SearchEnd,
-    SeenByRun, Verdict, after,
+    Call, Clock, Defect, EventId, FailedTest, Journal, Lease, Marker, NotJournaled, Refusal,
+    SearchEnd, SeenByRun, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
@@ -33,14 +34,22 @@ pub(super) struct LeasedDefect<'a> {
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
     pub(super) event: EventId,
+    /// Who asks for its runs.
+    pub(super) asker: Asker,
     /// Held as long as this process works on the row.
     pub(super) open: Arc<OpenRow>,
 }
 
 impl LeasedDefect<'_> {
-    /// Asks the circuit breaker whether a run may start.
-    pub(super) fn admit(&self) -> Result<(), Refusal> {
-        self.parts.connections.admit(&self.active.connection, self.connector)
+    /// Asks the circuit breaker of this call whether a run may start.
+    fn admit(&self, call: Call) -> Result<(), Refusal> {
+        let (connections, connection) = (&self.parts.connections, &self.active.connection);
+        connections.admit(connection, self.connector, call, self.asker)
+    }
+
+    fn record_run<T>(&self, call: Call, marker: &Marker, outcome: &Result<T, Refusal>) {
+        let id = self.active.connection.id;
+        self.parts.connections.record_run(id, call, &marker.to_string(), outcome);
     }
 
     /// Runs `create`; its writes are journaled under the lease.
@@ -49,7 +58,7 @@ impl LeasedDefect<'_> {
         test: &FailedTest,
         marker: &Marker,
     ) -> Result<RunEnd<Defect>, Refusal> {
-        self.admit()?;
+        self.admit(Call::Create)?;
         let journal = Arc::new(DefectJournal::new(self, marker)?);
         let run = self.run(self.active);
         let (stop, writes) = (run.stop.clone(), Arc::clone(&journal) as Arc<dyn Journal>);
@@ -59,7 +68,7 @@ impl LeasedDefect<'_> {
             // The connector reports the host's own refusal; it is not the connector's error.
             end.outcome = Err(refusal);
         }
-        self.parts.connections.record_run(self.active.connection.id, &end.outcome);
+        self.record_run(Call::Create, marker, &end.outcome);
         Ok(end)
     }
 
@@ -69,11 +78,11 @@ impl LeasedDefect<'_> {
         active: &Arc<ActiveConnection>,
         marker: &Marker,
     ) -> Result<Vec<Defect>, Refusal> {
-        self.admit()?;
+        self.admit(Call::Find)?;
         let run = self.run(active);
         let stop = run.stop.clone();
         let end = self.renewing(stop, self.parts.sandbox.find(run, marker)).await;
-        self.parts.connections.record_run(self.active.connection.id, &end.outcome);
+        self.record_run(Call::Find, marker, &end.outcome);
         self.parts.store.record_run(self.event, end.report);
         end.outcome
     }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
+use crate::connections::Asker;
 use crate::domain::{
     ConnectionId, DefectId, DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, OutcomeCode,
     Received, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, after, milliseconds,
@@ -69,8 +70,9 @@ impl Defects {
         };
         let (parts, event) = (&self.parts, EventId::fresh());
         let (lease, open) = (doubtful.lease.clone(), parts.process.open(id).into());
+        let asker = Asker::Background;
         let (active, connector) = (&active, &connector);
-        let leased = LeasedDefect { parts, active, connector, lease, event, open };
+        let leased = LeasedDefect { parts, active, connector, lease, event, asker, open };
         let (received_at, started) = (parts.clock.now(), Instant::now());
         let outcome = match &doubtful.created {
             Some(key) => look_for_second_record(&leased, &doubtful, key).await,

@@ -147,6 +147,10 @@ pub struct Usage {
     pub yields: u64,
     /// Epoch ticks of 10 ms that the guest, woken, waited until it was polled.
     pub waited_ticks: u64,
+    /// Milliseconds that the run waited for its permit.
+    pub permit_ms: u64,
+    /// Permits that other runs got while it waited.
+    pub permits_before: u64,
 }
 
 /// The report of one run. An event may cause several (`find`, then `create`).

@@ -53,6 +53,8 @@ words! {
         Overloaded = "overloaded",
         /// The run was stopped because its lease could not be renewed.
         RunStopped = "run-stopped",
+        /// The run was stopped, or not started, because the server shuts down.
+        ShuttingDown = "shutting-down",
         /// The store cannot be written.
         StoreUnavailable = "store-unavailable",
         /// A write left and its outcome is not known yet.

@@ -55,6 +55,9 @@ pub enum Refusal {
     /// The lease of the run could not be renewed.
     #[error("the run was stopped because its lease on the defect could not be renewed; try again")]
     RunStopped,
+    /// The server shuts down.
+    #[error("the server is shutting down; try again when it runs again")]
+    ShuttingDown,
     /// The store cannot be read or written.
     #[error("the host cannot use its database: {0}")]
     StoreUnavailable(String),
@@ -146,6 +149,7 @@ impl Refusal {
             Self::CircuitOpen { .. } => OutcomeCode::CircuitOpen,
             Self::Overloaded => OutcomeCode::Overloaded,
             Self::RunStopped => OutcomeCode::RunStopped,
+            Self::ShuttingDown => OutcomeCode::ShuttingDown,
             Self::StoreUnavailable(_) => OutcomeCode::StoreUnavailable,
             Self::AfterWrite { refusal, .. } => refusal.code(),
             Self::Ended { code, .. } => *code,

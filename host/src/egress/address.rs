@@ -7,30 +7,14 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use async_trait::async_trait;
 use url::Host;
 
-use crate::domain::Origin;
+use crate::domain::{ConnectionId, Origin};
+
+use super::resolver::Resolver;
 
 /// Most addresses of one name; a name with more is refused.
 const ADDRESSES_MAX: usize = 32;
-
-/// The source of a name's addresses; tests replace it.
-#[async_trait]
-pub(super) trait Resolver: Send + Sync {
-    /// All addresses of a name.
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
-}
-
-/// The resolver of the operating system.
-pub(super) struct SystemResolver;
-
-#[async_trait]
-impl Resolver for SystemResolver {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
-    }
-}
 
 /// Which addresses a connection allows.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +63,7 @@ pub(super) enum ResolveError {
 /// One forbidden address refuses the whole name: which address is used is up to chance.
 pub(super) async fn resolve(
     resolver: &dyn Resolver,
+    connection: ConnectionId,
     origin: &Origin,
     rules: AddressRules,
 ) -> Result<Vec<SocketAddr>, ResolveError> {
@@ -86,7 +71,7 @@ pub(super) async fn resolve(
         Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
         Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
         Host::Domain(name) => resolver
-            .resolve(name)
+            .resolve(connection, name)
             .await
             .map_err(|source| ResolveError::Lookup { name: name.clone(), source })?,
     };

@@ -23,10 +23,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
-use crate::domain::{Connection, Origin, TryStep};
+use crate::domain::{Connection, ConnectionId, Origin, TryStep};
 
 use super::HttpError;
-use super::address::{AddressRules, ResolveError, Resolver, SystemResolver, resolve};
+use super::address::{AddressRules, ResolveError, resolve};
+use super::resolver::{Resolver, SystemResolver};
 
 mod proxy;
 
@@ -133,7 +134,7 @@ pub(super) enum Route {
 impl Dialer {
     /// Reads `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
     pub(super) fn from_env(tls: Arc<ClientConfig>) -> Self {
-        Self { tls, resolver: Box::new(SystemResolver), proxies: Matcher::from_env() }
+        Self { tls, resolver: Box::new(SystemResolver::new()), proxies: Matcher::from_env() }
     }
 
     /// A new connection to an origin under the rules of a connection of the host, made by `until`
@@ -149,8 +150,8 @@ impl Dialer {
             public_only: connection.grants.fixed.contains(origin),
         };
         let until = until.min(Instant::now() + CONNECT_MAX);
-        let route = self.route(origin, rules, until).await?;
-        let stream = self.open_stream(origin, &route, until).await?;
+        let route = self.route(connection.id, origin, rules, until).await?;
+        let stream = self.open_stream(connection.id, origin, &route, until).await?;
         let proxy = match route {
             Route::Proxy(proxy) if !origin.is_https() => {
                 Some(ProxyAuth(proxy.basic_auth().cloned()))
@@ -165,6 +166,7 @@ impl Dialer {
     /// proxy: it would be the proxy's own machine.
     pub(super) async fn route(
         &self,
+        connection: ConnectionId,
         origin: &Origin,
         rules: AddressRules,
         until: Instant,
@@ -174,7 +176,8 @@ impl Dialer {
             Host::Ipv4(ip) => ip.is_loopback(),
             Host::Ipv6(ip) => ip.is_loopback(),
         };
-        let resolving = timeout_at(until, resolve(self.resolver.as_ref(), origin, rules));
+        let resolving =
+            timeout_at(until, resolve(self.resolver.as_ref(), connection, origin, rules));
         let uri = origin.to_string().parse().ok();
         let proxy = uri.filter(|_| !is_loopback).and_then(|uri| self.proxies.intercept(&uri));
         if let Some(proxy) = proxy {
@@ -190,6 +193,7 @@ impl Dialer {
     /// An unencrypted stream to the origin, or to the proxy that forwards to it.
     pub(super) async fn open_stream(
         &self,
+        connection: ConnectionId,
         origin: &Origin,
         route: &Route,
         until: Instant,
@@ -197,9 +201,13 @@ impl Dialer {
         let opening = async {
             match route {
                 Route::Direct(addresses) => connect_to_any(addresses, until).await,
-                Route::Proxy(proxy) => self.via_proxy(origin, proxy).await.map_err(|source| {
-                    ConnectError::Proxy { proxy: proxy.uri().to_string(), source }
-                }),
+                Route::Proxy(proxy) => {
+                    let opened = self.via_proxy(connection, origin, proxy, until).await;
+                    opened.map_err(|source| ConnectError::Proxy {
+                        proxy: proxy.uri().to_string(),
+                        source,
+                    })
+                }
             }
         };
         timeout_at(until, opening).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Connect)))

@@ -61,8 +61,10 @@ pub(super) enum ExchangeError {
          have more than {RESPONSE_HEAD_BYTES_MAX} bytes"
     )]
     HeadTooLarge,
-    /// The run's deadline passed first.
-    #[error("no complete response before the run's deadline (`limits.run_ms`)")]
+    /// The time for the run's requests passed first.
+    #[error(
+        "no complete response in the time of the run (`limits.run_ms`) or before the server ended"
+    )]
     DeadlineExceeded,
     /// A response began, with this status, and its body is incomplete or cannot be used.
     #[error("answered {status}, then: {source}")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::{Origin, TryStep, TryStepResult};
+use crate::domain::{ConnectionId, Origin, TryStep, TryStepResult};
 
 use super::Egress;
 use super::address::AddressRules;
@@ -20,6 +20,7 @@ impl Egress {
     /// Returns the steps in their order; none follows a failed one.
     pub async fn probe(
         &self,
+        connection: ConnectionId,
         origin: &Origin,
         allow_private: bool,
         public_only: bool,
@@ -27,7 +28,7 @@ impl Egress {
         let until = Instant::now() + PROBE_MAX;
         let rules = AddressRules { allow_private, public_only };
         let mut steps = Vec::new();
-        if let Err(error) = self.probe_steps(origin, rules, until, &mut steps).await {
+        if let Err(error) = self.probe_steps(connection, origin, rules, until, &mut steps).await {
             steps.push(step_result(error.step(), origin, Some(error.to_string())));
         }
         steps
@@ -35,14 +36,15 @@ impl Egress {
 
     async fn probe_steps(
         &self,
+        connection: ConnectionId,
         origin: &Origin,
         rules: AddressRules,
         until: Instant,
         steps: &mut Vec<TryStepResult>,
     ) -> Result<(), ConnectError> {
-        let route = self.dialer.route(origin, rules, until).await?;
+        let route = self.dialer.route(connection, origin, rules, until).await?;
         steps.push(step_result(TryStep::Dns, origin, None));
-        let stream = self.dialer.open_stream(origin, &route, until).await?;
+        let stream = self.dialer.open_stream(connection, origin, &route, until).await?;
         steps.push(step_result(TryStep::Connect, origin, None));
         if origin.is_https() {
             self.dialer.handshake(origin, stream, until).await?;

@@ -32,6 +32,8 @@ pub(super) struct Record {
     clock: Arc<dyn Clock>,
     started: Instant,
     calls_max: u64,
+    /// When the requests of the run end.
+    deadline: Instant,
     state: Mutex<State>,
 }
 
@@ -43,6 +45,8 @@ struct State {
     requested: u64,
     request_body_bytes: u64,
     response_body_bytes: u64,
+    /// A request began before the deadline and was not complete then.
+    tracker_late: bool,
     closed: bool,
 }
 
@@ -62,8 +66,10 @@ impl Record {
         active: Arc<ActiveConnection>,
         clock: Arc<dyn Clock>,
         calls_max: u64,
+        deadline: Instant,
     ) -> Self {
-        Self { active, clock, started: Instant::now(), calls_max, state: Mutex::default() }
+        let state = Mutex::default();
+        Self { active, clock, started: Instant::now(), calls_max, deadline, state }
     }
 
     /// Opens a call. Refused calls count too, so that a loop around one ends.
@@ -112,6 +118,10 @@ impl Record {
             "an earlier write of this run did not succeed ({}); the write was not sent",
             write.what
         )))
+    }
+
+    pub(super) fn tracker_was_late(&self) -> bool {
+        self.state().tracker_late
     }
 
     /// Lets no further write in.
@@ -228,7 +238,10 @@ impl Call {
 
     fn end(&mut self, change: impl FnOnce(&mut OutboundCall)) {
         self.ended = true;
-        if let Some(call) = self.record.state().calls.get_mut(self.index) {
+        let deadline = self.record.deadline;
+        let mut state = self.record.state();
+        state.tracker_late |= self.started < deadline && Instant::now() >= deadline;
+        if let Some(call) = state.calls.get_mut(self.index) {
             call.ms = milliseconds(self.started.elapsed());
             change(call);
         }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::cpu_time;
 use crate::domain::{Effect, Journal, WriteAnswer};
@@ -127,13 +127,13 @@ impl Session {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
         }
         let has_marker = outbound.contains(journal.marker().as_str());
-        match timeout_at(self.deadline, journal.mark_sending(has_marker)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
-            Err(_) => {
+        match self.egress.until(self.deadline, journal.mark_sending(has_marker)).await {
+            Some(Ok(())) => {}
+            Some(Err(refused)) => return Err(HttpError::Denied(refused.to_string())),
+            None => {
                 self.undo_journal(journal).await;
-                let why =
-                    "the run's deadline (`limits.run_ms`) passed before the write was journaled";
+                let why = "the time of the run (`limits.run_ms`) passed, or the server ended, before \
+                           the write was journaled";
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
@@ -154,7 +154,9 @@ impl Session {
             return Err(HttpError::Unreachable(why.to_owned()));
         }
         call.record_write_under_way();
-        let result = exchange(&mut connection, request, &self.limits, self.deadline).await;
+        let exchanging = exchange(&mut connection, request, &self.limits, self.deadline);
+        let result = self.egress.until(self.deadline, exchanging).await;
+        let result = result.unwrap_or(Err(ExchangeError::DeadlineExceeded));
         let known = classify_write(&result);
         let not_sent = known == WriteAnswer::NotSent;
         call.record_write(known);
@@ -178,7 +180,9 @@ impl Session {
         &self,
         outbound: &Outbound,
     ) -> Result<(HttpConnection, Request<Full<Bytes>>), HttpError> {
-        let connection = self.connect(outbound).await?;
+        let connecting = self.egress.until(self.deadline, self.connect(outbound));
+        let ended = || HttpError::Unreachable("the server ends; the write was not sent".to_owned());
+        let connection = connecting.await.ok_or_else(ended)??;
         let request = build_request(outbound, &connection)?;
         Ok((connection, request))
     }

@@ -29,8 +29,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::address::Resolver;
 use super::connect::Dialer;
+use super::resolver::Resolver;
 use super::{
     ActiveConnection, Egress, HttpError, OutboundRequest, OutboundResponse, Permission, Session,
     trust,
@@ -108,7 +108,7 @@ impl SessionBuilder {
             resolver: Box::new(FakeResolver(Mutex::new(self.names.clone()))),
             proxies: Matcher::builder().all(self.proxy.clone()).build(),
         };
-        Arc::new(Egress { dialer })
+        Arc::new(Egress::with(dialer))
     }
 
     pub(crate) fn session(&self, permission: Permission) -> Arc<Session> {

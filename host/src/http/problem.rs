@@ -139,7 +139,7 @@ impl From<&Refusal> for Problem {
             Refusal::CircuitOpen { retry_after_s, .. }
             | Refusal::OutcomePending { retry_after_s, .. } => Some(*retry_after_s),
             Refusal::Overloaded => Some(1),
-            Refusal::RunStopped => Some(5),
+            Refusal::RunStopped | Refusal::ShuttingDown => Some(5),
             Refusal::ConnectorUnavailable(_) | Refusal::StoreUnavailable(_) => Some(10),
             Refusal::TrackerUnavailable(_) => Some(30),
             Refusal::Paused => Some(60),
@@ -239,6 +239,7 @@ mod tests {
             (Refusal::CircuitOpen { reason: text(), retry_after_s: 7 }, 503, true),
             (Refusal::Overloaded, 503, true),
             (Refusal::RunStopped, 503, true),
+            (Refusal::ShuttingDown, 503, true),
             (Refusal::StoreUnavailable(text()), 503, true),
             (Refusal::OutcomePending { retry_after_s: 7, reason: text() }, 503, true),
             (Refusal::InDoubt { defect: DefectId(Uuid::nil()), reason: text() }, 409, false),

@@ -43,8 +43,6 @@ pub(super) struct VersionLoader {
     /// Loaded versions by SHA-256.
     versions: Mutex<BTreeMap<String, Weak<Version>>>,
     superseded: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
-    /// The permits of each connector's runs, which all of its versions share.
-    run_permits: Mutex<BTreeMap<ConnectorName, Arc<Semaphore>>>,
 }
 
 impl VersionLoader {
@@ -73,7 +71,6 @@ impl VersionLoader {
             compile_permits: Semaphore::new(COMPILERS_MAX),
             versions: Mutex::default(),
             superseded: Mutex::default(),
-            run_permits: Mutex::default(),
         })
     }
 
@@ -160,11 +157,7 @@ impl VersionLoader {
     /// Puts a version under a connector's name.
     pub(super) fn connector(&self, name: &ConnectorName, version: Arc<Version>) -> Arc<Connector> {
         let limits = self.config.limits_of(name);
-        let runs = usize::try_from(limits.concurrent_runs).unwrap_or(Semaphore::MAX_PERMITS);
-        let mut permits = self.run_permits.lock();
-        let permits = permits.entry(name.clone()).or_insert_with(|| Arc::new(Semaphore::new(runs)));
-        let (name, permits) = (name.clone(), Arc::clone(permits));
-        Arc::new(Connector::new(name, version, limits, permits, self.clock.now()))
+        Arc::new(Connector::new(name.clone(), version, limits, self.clock.now()))
     }
 
     /// A superseded version, if it is still cached.

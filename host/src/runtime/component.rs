@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 use wasmtime::component::InstancePre;
 
 use crate::domain::{ConnectorName, Limits};
@@ -16,6 +15,7 @@ use crate::manifest::Manifest;
 use super::bindings::{defects, kpis, plugin};
 use super::error::LoadError;
 use super::guest::Guest;
+use super::pool;
 
 /// The interfaces that a connector exports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Loaded {
     pub(super) plugin: plugin::GuestIndices,
     pub(super) defects: Option<defects::GuestIndices>,
     pub(super) kpis: Option<kpis::GuestIndices>,
+    /// Slots of the engine's pool that one instance needs.
+    pub(super) slots: u32,
 }
 
 /// The loaded content of a connector's file. Files with the same bytes share one.
@@ -48,16 +50,14 @@ pub struct Connector {
     name: ConnectorName,
     version: Arc<Version>,
     limits: Limits,
-    /// One permit for each concurrent run of the connector, whichever version runs.
-    permits: Arc<Semaphore>,
     loaded_at: Timestamp,
 }
 
 impl Loaded {
-    /// Looks up the exported interfaces.
+    /// Looks up the exported interfaces, and counts the slots that an instance needs.
     ///
     /// # Errors
-    /// Which export is missing.
+    /// Which export is missing, or what there is too much of.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin)?;
         let defects = defects::GuestIndices::new(&pre).ok();
@@ -65,7 +65,8 @@ impl Loaded {
         if defects.is_none() && kpis.is_none() {
             return Err(LoadError::NoEvents);
         }
-        Ok(Self { pre, plugin, defects, kpis })
+        let slots = pool::slots(pre.component())?;
+        Ok(Self { pre, plugin, defects, kpis, slots })
     }
 
     /// The interfaces that it exports.
@@ -83,15 +84,14 @@ impl Loaded {
 }
 
 impl Connector {
-    /// Puts a version under a name. All versions of a name share `permits`.
+    /// Puts a version under a name.
     pub(crate) fn new(
         name: ConnectorName,
         version: Arc<Version>,
         limits: Limits,
-        permits: Arc<Semaphore>,
         loaded_at: Timestamp,
     ) -> Self {
-        Self { name, version, limits, permits, loaded_at }
+        Self { name, version, limits, loaded_at }
     }
 
     /// The file's stem.
@@ -130,10 +130,6 @@ impl Connector {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    pub(super) fn permits(&self) -> &Semaphore {
-        &self.permits
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, InstanceAllocationStrategy};
 
 use crate::cpu_time::Ticks;
 
@@ -16,7 +16,7 @@ use super::component::Loaded;
 use super::error::{EngineError, LoadError};
 use super::guest::Guest;
 use super::imports;
-use super::limiter::TABLE_ELEMENTS_MAX;
+use super::pool;
 
 /// The version of wasmtime in this program, from Cargo.lock.
 pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
@@ -24,20 +24,10 @@ pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
 /// How often a guest that computes yields to others.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Linear memories and tables that may be in use at once, in the whole host.
-const POOL_SLOTS: u32 = 1_000;
-/// Slots that keep their pages for the component that used them last, so that its next run is cheap. A
-/// higher number would keep the memory of versions that were replaced long ago.
-const WARM_SLOTS: u32 = 32;
 /// The size of a guest's stack.
 pub(super) const STACK_BYTES: usize = 512 << 10;
 /// The size of the stack on which guest and host functions run.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
-/// The most that one linear memory can grow to, even if a run's limit is higher.
-const POOL_MEMORY_BYTES: usize = 1 << 30;
-/// Bytes of a memory or table that stay mapped between runs: to clear them is cheaper than to map them again.
-const KEEP_RESIDENT_BYTES: usize = 2 << 20;
-
 /// One engine, its linker, and the fingerprint of its compiled code.
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
@@ -53,7 +43,7 @@ impl Engine {
     /// The machine cannot give the address space, or does not support a setting.
     pub(crate) fn start() -> Result<Self, EngineError> {
         let mut config = code_settings();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config()));
         let engine = wasmtime::Engine::new(&config).map_err(EngineError)?;
         let linker = imports::linker(&engine).map_err(EngineError)?;
         let ticks = Arc::<Ticks>::default();
@@ -126,24 +116,6 @@ fn code_settings() -> Config {
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(ASYNC_STACK_BYTES);
     config
-}
-
-fn pool() -> PoolingAllocationConfig {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_memories(POOL_SLOTS)
-        .total_tables(POOL_SLOTS)
-        .total_stacks(POOL_SLOTS)
-        .total_core_instances(POOL_SLOTS * 50)
-        .total_component_instances(POOL_SLOTS)
-        .max_unused_warm_slots(WARM_SLOTS)
-        .max_memory_size(POOL_MEMORY_BYTES)
-        .max_memories_per_module(8)
-        .max_tables_per_module(8)
-        .table_elements(TABLE_ELEMENTS_MAX)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        .table_keep_resident(KEEP_RESIDENT_BYTES)
-        .pagemap_scan(Enabled::Auto);
-    pool
 }
 
 /// Advances the epoch and counts it until the engine is dropped.

@@ -91,6 +91,19 @@ pub enum LoadError {
          wit/connector.wit"
     )]
     NoPlugin,
+    /// One run of it would take too much of the engine's pool.
+    #[error("its {what} count is {count}, and a component has at most {max}")]
+    TooMany {
+        /// `memory` or `table`.
+        what: &'static str,
+        /// How many it has.
+        count: u32,
+        /// How many it may have.
+        max: u32,
+    },
+    /// It imports a core module, so what it needs is not known.
+    #[error("imports a core module, which the host does not provide")]
+    ImportsModule,
     /// It answers no events.
     #[error("exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`")]
     NoEvents,

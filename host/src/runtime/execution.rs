@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
-use crate::cpu_time::{Meter, Metered, Ticks};
+use crate::cpu_time::Meter;
 use crate::domain::{
-    Clock, ConnectorFault, Limits, LogLine, OutboundCall, Refusal, Usage, WriteRecord, milliseconds,
+    Clock, ConnectorFault, Limits, LogLine, OutboundCall, Refusal, Usage, WriteAnswer, WriteRecord,
+    milliseconds,
 };
 use crate::egress::{ActiveConnection, Egress, Permission, Session};
 
@@ -22,6 +23,9 @@ use super::guest::Guest;
 use super::instance::CallResult;
 use super::limiter::{LimitHit, Limiter};
 use super::run_log::RunLog;
+
+/// What a run keeps for its guest after the last moment for its tracker: a tenth of the run, at most this.
+const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
 
 /// A run that has started.
 pub(super) struct Execution {
@@ -55,10 +59,14 @@ impl Execution {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let started = Instant::now();
-        let deadline = started + Duration::from_millis(limits.run_ms);
+        let run_time = Duration::from_millis(limits.run_ms);
+        let deadline = started + run_time;
+        // Exchanges end before the run does, so that the connector can say that its tracker is late.
+        let tracker_until = deadline - (run_time / 10).min(AFTER_TRACKER_MAX);
         let meter = Arc::<Meter>::default();
+        let charged = Arc::clone(&meter);
         let session =
-            Session::new(egress, active, permission, limits, clock, deadline, Arc::clone(&meter));
+            Session::new(egress, active, permission, limits, clock, tracker_until, charged);
         Self {
             started,
             deadline,
@@ -82,23 +90,22 @@ impl Execution {
         Arc::clone(&self.meter)
     }
 
-    /// Step 2: runs the call to its end, to the deadline, or until `stop`. The guest is dropped when this
-    /// returns.
+    /// Step 2: runs the call to its end, to the deadline, or until it is stopped. The guest is dropped when
+    /// this returns.
     pub(super) async fn race<A>(
         &self,
         call: impl Future<Output = CallResult<A>>,
-        ticks: Arc<Ticks>,
         stop: &CancellationToken,
+        stopping: &CancellationToken,
     ) -> Result<Result<A, model::Error>, Refusal> {
         tokio::select! {
-            result = Metered::new(call, self.meter(), ticks) => {
-                result.map_err(|error| classify_error(&error, &self.limits))
-            }
+            result = call => result.map_err(|error| classify_error(&error, &self.limits)),
             () = sleep_until(self.deadline) => {
                 let hit = LimitHit { name: "run_ms", value: self.limits.run_ms };
                 Err(Refusal::ConnectorFault(hit.into()))
             }
             () = stop.cancelled() => Err(Refusal::RunStopped),
+            () = stopping.cancelled() => Err(Refusal::ShuttingDown),
         }
     }
 
@@ -123,6 +130,27 @@ impl Execution {
         };
         self.session.fill(&mut usage);
         Finished { session: self.session, log, calls, usage, writes }
+    }
+}
+
+impl Finished {
+    /// Whose fault a refusal is: a run that broke after its tracker was late did not break by itself. Where
+    /// a write was answered, the refusal stays: how the guest ended then decides about the row.
+    pub(super) fn blame(&self, refusal: Refusal, limits: &Limits) -> Refusal {
+        let answered = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(_));
+        if !self.session.tracker_was_late() || self.writes.iter().any(answered) {
+            return refusal;
+        }
+        match refusal {
+            Refusal::ConnectorError(_)
+            | Refusal::ConnectorFault(
+                ConnectorFault::Trap(_) | ConnectorFault::Limit { name: "run_ms", .. },
+            ) => Refusal::TrackerUnavailable(format!(
+                "it did not answer in the time of the run (`limits.run_ms` = {}), then {refusal}",
+                limits.run_ms
+            )),
+            _ => refusal,
+        }
     }
 }
 

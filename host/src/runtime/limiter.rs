@@ -12,11 +12,11 @@ const TABLE_ELEMENT_BYTES: usize = 8;
 /// Most elements of one table; the pool reserves room for them.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Most core instances of one component; language runtimes use a few dozen.
-const INSTANCES_MAX: usize = 256;
+pub(super) const INSTANCES_MAX: u32 = 256;
 /// Most linear memories of one component.
-const MEMORIES_MAX: usize = 32;
+pub(super) const MEMORIES_MAX: u32 = 32;
 /// Most tables of one component.
-const TABLES_MAX: usize = 64;
+pub(super) const TABLES_MAX: u32 = 64;
 
 /// Sums the memories and tables of a run against `limits.memory_bytes`.
 pub(super) struct Limiter {
@@ -103,15 +103,15 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        INSTANCES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        TABLES_MAX as usize
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MEMORIES_MAX as usize
     }
 }
 

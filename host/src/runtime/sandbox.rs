@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::cpu_time::Metered;
 use crate::domain::{
     Call, Clock, ConnectorFault, Counts, Defect, FailedTest, Journal, Limits, Marker, OutcomeCode,
-    Refusal, RunReport, Usage, WriteRecord,
+    Refusal, RunReport, Usage, WriteRecord, milliseconds,
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::manifest::RawManifest;
@@ -22,16 +22,27 @@ use super::component::{Connector, Loaded};
 use super::engine::Engine;
 use super::execution::{Execution, Finished};
 use super::instance::{CallResult, GuestInstance, new_store};
+use super::permits::{Asked, Capacity, Lane, Permit, Permits, Request};
+use super::pool;
+use super::turns::{TakesTurns, turns};
 
-/// How long a run waits for its permits before it is refused.
+/// How long a run waits for its permit, where no answer to an event depends on it.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
+/// Runs of one lane that wait for a permit.
+const WAITING_MAX: usize = 256;
+/// The longest `describe`: it holds up the loading of other connectors, and has nothing to wait for.
+const DESCRIBE_MS_MAX: u64 = 10_000;
 
 /// Runs connectors.
 pub struct Sandbox {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
-    permits: Semaphore,
+    permits: Arc<Permits>,
+    /// Whose guest is polled next.
+    turns: Arc<Permits>,
+    /// Cancelled when the server ends: stops every guest.
+    stopping: CancellationToken,
 }
 
 /// What a run needs.
@@ -65,6 +76,7 @@ struct Confinement<'a> {
     active: Arc<ActiveConnection>,
     permission: Permission,
     stop: CancellationToken,
+    lane: Lane,
 }
 
 impl Sandbox {
@@ -76,8 +88,20 @@ impl Sandbox {
         clock: Arc<dyn Clock>,
         runs_max: u32,
     ) -> Self {
-        let permits = Semaphore::new(usize::try_from(runs_max).unwrap_or(Semaphore::MAX_PERMITS));
-        Self { engine, egress, clock, permits }
+        let permits = Permits::new(Capacity {
+            slots: pool::SLOTS,
+            runs: runs_max,
+            waiting: WAITING_MAX,
+            keep_free: true,
+        });
+        let stopping = CancellationToken::new();
+        Self { engine, egress, clock, permits, turns: turns(), stopping }
+    }
+
+    /// Ends every guest, now and from now on. Writes that are under way get a short time to end.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+        self.egress.close();
     }
 
     /// Calls `defects.create`. Each write passes the journal before its first byte is sent.
@@ -134,13 +158,14 @@ impl Sandbox {
         loaded: &Loaded,
         limits: &Limits,
     ) -> Result<RawManifest, Refusal> {
-        let confinement = Confinement {
-            loaded,
-            limits: *limits,
-            active: Arc::new(ActiveConnection::without_grants()),
-            permission: Permission::Nothing,
-            stop: CancellationToken::new(),
-        };
+        let active = Arc::new(ActiveConnection::without_grants());
+        let lane = lane(&active, Call::Describe);
+        let request = Request { lane: lane.clone(), slots: loaded.slots, runs_max: u32::MAX };
+        let stop = CancellationToken::new();
+        let _permit = self.acquire_permit(request, PERMIT_WAIT, &stop).await?;
+        let limits = Limits { run_ms: limits.run_ms.min(DESCRIBE_MS_MAX), ..*limits };
+        let permission = Permission::Nothing;
+        let confinement = Confinement { loaded, limits, active, permission, stop, lane };
         let export = loaded.plugin.clone();
         let (result, _) = self.execute(confinement, |guest| guest.describe(export)).await;
         result?.map_err(|_| {
@@ -149,7 +174,7 @@ impl Sandbox {
         })
     }
 
-    /// One run of a connector: permits, execution, conversion of the result, report.
+    /// One run of a connector: permit, execution, conversion of the result, report.
     async fn run<A, T, F: Future<Output = CallResult<A>>>(
         &self,
         run: Run,
@@ -158,15 +183,27 @@ impl Sandbox {
         call_guest: impl FnOnce(GuestInstance) -> F,
         convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
     ) -> RunEnd<T> {
-        let Some(_permits) = self.acquire_permits(&run.connector).await else {
-            return not_run(&run, call, Refusal::Overloaded);
+        let (connector, limits) = (&run.connector, *run.connector.limits());
+        let lane = lane(&run.active, call);
+        let asked_at = Instant::now();
+        let request = Request {
+            lane: lane.clone(),
+            slots: connector.loaded().slots,
+            runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
         };
+        let permit = self.acquire_permit(request, permit_wait(call, &limits), &run.stop).await;
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(refusal) => return not_run(&run, call, refusal),
+        };
+        let permit_ms = milliseconds(asked_at.elapsed());
         let confinement = Confinement {
-            loaded: run.connector.loaded(),
-            limits: *run.connector.limits(),
+            loaded: connector.loaded(),
+            limits,
             active: Arc::clone(&run.active),
             permission,
             stop: run.stop.clone(),
+            lane,
         };
         let (result, finished) = self.execute(confinement, call_guest).await;
         let redact = |text| finished.session.redact(text);
@@ -175,26 +212,37 @@ impl Sandbox {
             Ok(Err(error)) => Err(bindings::refusal(error, &redact)),
             Err(refusal) => Err(refusal),
         };
+        let outcome = outcome.map_err(|refusal| finished.blame(refusal, &limits));
+        let permits_before = permit.handed_over;
         let report = RunReport {
             log: finished.log,
             calls: finished.calls,
-            usage: finished.usage,
+            usage: Usage { permit_ms, permits_before, ..finished.usage },
             ..empty_report(&run.connector, call, &outcome)
         };
         RunEnd { outcome, report, writes: finished.writes }
     }
 
-    /// The connector's permit first, then the host's: a run that waits for its connector must not keep a
-    /// permit from others.
-    async fn acquire_permits<'a>(
-        &'a self,
-        connector: &'a Connector,
-    ) -> Option<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
-        let both = async {
-            let own = connector.permits().acquire().await.ok()?;
-            Some((own, self.permits.acquire().await.ok()?))
+    /// Waits for a permit: a full host, or a full share of it, is mostly a matter of moments.
+    async fn acquire_permit(
+        &self,
+        request: Request,
+        wait: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Permit, Refusal> {
+        let asked = async {
+            match self.permits.ask(request) {
+                Asked::Granted(permit) => Some(permit),
+                Asked::Waiting(receiver) => timeout(wait, receiver).await.ok()?.ok(),
+                Asked::Full => None,
+            }
         };
-        timeout(PERMIT_WAIT, both).await.ok().flatten()
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => Err(Refusal::ShuttingDown),
+            () = stop.cancelled() => Err(Refusal::RunStopped),
+            permit = asked => permit.ok_or(Refusal::Overloaded),
+        }
     }
 
     /// One call in a new instance under its limits.
@@ -203,13 +251,30 @@ impl Sandbox {
         confinement: Confinement<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let Confinement { loaded, limits, active, permission, stop } = confinement;
+        let Confinement { loaded, limits, active, permission, stop, lane } = confinement;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
         let execution = Execution::start(egress, active, permission, limits, clock);
         let store = new_store(&self.engine, execution.guest(), &limits, execution.meter());
         let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
-        let result = execution.race(call, self.engine.ticks(), &stop).await;
+        let call = Metered::new(call, execution.meter(), self.engine.ticks());
+        let call = TakesTurns::new(call, Arc::clone(&self.turns), lane);
+        let result = execution.race(call, &stop, &self.stopping).await;
         (result, execution.finish().await)
+    }
+}
+
+fn lane(active: &ActiveConnection, call: Call) -> Lane {
+    let connection = &active.connection;
+    Lane { connector: connection.connector.clone(), connection: connection.id, call }
+}
+
+/// How long a call waits for its permit: half of its time to answer, so that the other half is left to run
+/// or to answer that the host is busy.
+fn permit_wait(call: Call, limits: &Limits) -> Duration {
+    match call {
+        Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
+        Call::Count => Duration::from_millis(limits.kpi_answer_ms / 2),
+        Call::Check | Call::Describe => PERMIT_WAIT,
     }
 }
 

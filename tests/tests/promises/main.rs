@@ -17,6 +17,7 @@ mod egress;
 mod egress_limits;
 mod events;
 mod exactly_once;
+mod fairness;
 mod good_neighbour;
 mod harness;
 mod key_rotation;

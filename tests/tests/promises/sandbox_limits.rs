@@ -6,7 +6,6 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-use crate::calls::INTERFACES;
 use crate::good_neighbour::{Good, assert_harmless, waited, with_good};
 
 /// A guest, and the limit that the problem's detail names.
@@ -80,12 +79,22 @@ fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
     assert_eq!(host.children(), 0, "no compiling child process remains");
 }
 
-/// The counterpart of the test above: a number of memories within the limit is allowed.
+/// The counterpart of the test above: a number of memories within the limit is allowed, and so are more runs
+/// at once than the pool has room for: they take turns.
 #[test]
-fn twenty_memories_are_within_the_limit() {
-    let few = Guest::named("instant").with_core_module("many-memories", 20);
-    let host = Setup::new().plugin("few", &few).start();
-    host.create(&connect(&host, "few"), &failed_test()).assert_status(200);
+fn twenty_memories_are_within_the_limit_also_for_many_runs_at_once() {
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let gate = tracker.hold_requests(|_| true);
+    let few = Guest::named("good").with_core_module("many-memories", 20);
+    let host = Setup::new().config("[limits]\nconcurrent_runs = 100").plugin("few", &few).start();
+    let connection = host.connect("few", "few", json!({"url": tracker.url()}), json!({}));
+    let clicks: Vec<_> =
+        (0..60).map(|_| host.create_in_background(&connection, &failed_test())).collect();
+    gate.await_held(20);
+    gate.open();
+    for click in clicks {
+        click.answer().assert_status(200);
+    }
 }
 
 #[test]
@@ -236,22 +245,16 @@ fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
 
 #[test]
 fn a_waiting_run_ends_at_its_maximum() {
-    let host = Setup::new().config("[limits]\nrun_ms = 1000").guests(["calls"]).start();
-    let tracker = ScriptedServer::start(|_| Reply::new(200, "late"));
-    let gate = tracker.hold_requests(|_| true);
-    for via in INTERFACES {
-        let connection = crate::calls::connect(&host, &tracker, json!({"via": via}), json!({}));
-        let answer = host.create(&connection, &failed_test());
-        let detail = answer.problem(502, "connector-fault");
-        assert!(detail.contains("limits.run_ms") && detail.contains("1000"), "{via}: {detail}");
-    }
-    gate.open();
+    let host = Setup::new().config("[limits]\nrun_ms = 1000").guests(["sleeps"]).start();
+    let answer = host.create(&connect(&host, "sleeps"), &failed_test());
+    let detail = answer.problem(502, "connector-fault");
+    assert!(detail.contains("limits.run_ms") && detail.contains("1000"), "{detail}");
 }
 
 #[test]
-fn a_connector_has_its_share_of_the_runs_and_no_more() {
-    let host =
-        Setup::new().config("[limits]\nconcurrent_runs = 2").guests(["good", "instant"]).start();
+fn a_connector_has_its_number_of_runs_and_no_more() {
+    let config = "[limits]\nconcurrent_runs = 2\n[connectors.good.limits]\ncreate_answer_ms = 3000";
+    let host = Setup::new().config(config).guests(["good", "instant"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
     let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
@@ -262,9 +265,11 @@ fn a_connector_has_its_share_of_the_runs_and_no_more() {
     let answer = host.create(&slow, &failed_test());
     answer.assert_problem(503, "overloaded");
     assert!(answer.header("retry-after").is_some());
+    assert_eq!(tracker.requests().len(), 2, "a third run would have reached the tracker");
     host.create(&other, &failed_test()).assert_status(200);
     gate.open();
     for click in waiting {
-        click.answer().assert_status(200);
+        let _ = click.answer();
     }
+    host.create(&slow, &failed_test()).assert_status(200);
 }

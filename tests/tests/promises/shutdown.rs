@@ -5,9 +5,12 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use jackfield_tests::{Client, Reply, ScriptedServer, Setup, failed_test, wait_for};
-use serde_json::json;
+use jackfield_tests::{
+    Client, Reply, Request, ScriptedServer, Setup, TestHost, failed_test, wait_for,
+};
+use serde_json::{Value, json};
 
 #[test]
 fn a_run_in_progress_is_finished_and_answered() {
@@ -35,13 +38,12 @@ fn a_run_in_progress_is_finished_and_answered() {
 fn an_idle_server_stops_at_once_without_child_processes() {
     let mut host = Setup::new().guests(["instant"]).start();
     assert_eq!(host.children(), 0);
-    assert_eq!(host.stop().code(), Some(0));
+    assert_eq!(stop_within(&mut host, 5), Some(0));
 }
 
 #[test]
 fn an_incomplete_request_does_not_keep_the_server_alive() {
-    let mut host =
-        Setup::new().config("[limits]\ncreate_answer_ms = 100\nkpi_answer_ms = 100").start();
+    let mut host = Setup::new().config("drain_ms = 100").start();
     let mut stream =
         TcpStream::connect(host.url().trim_start_matches("http://")).expect("the server listens");
     let head = format!(
@@ -51,7 +53,82 @@ fn an_incomplete_request_does_not_keep_the_server_alive() {
     );
     stream.write_all(head.as_bytes()).expect("the head is sent");
     host.admin().get("/connections").assert_status(200);
-    assert_eq!(host.stop().code(), Some(0));
+    assert_eq!(stop_within(&mut host, 20), Some(0));
+}
+
+/// Sends SIGTERM. The server must end within so many seconds. Returns its exit code.
+#[track_caller]
+fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
+    let started = Instant::now();
+    let code = host.stop().code();
+    let took = started.elapsed();
+    assert!(took <= Duration::from_secs(seconds), "the server took {took:?} to end");
+    code
+}
+
+/// A run that waits for its tracker, one that computes and one that sleeps are stopped after the drain. A
+/// write that was under way is in doubt, and is searched for when it is clicked again.
+#[test]
+fn what_still_runs_after_the_drain_is_stopped_and_its_outcome_stored() {
+    let tracker = ScriptedServer::start(|exchange| {
+        if exchange.request.is_post() {
+            Reply::created(7)
+        } else {
+            Reply::new(200, r#"[{"id":7}]"#)
+        }
+    });
+    let gate = tracker.hold_requests(Request::is_post);
+    let mut host = Setup::new()
+        .config("drain_ms = 500\n[limits]\ncpu_ms = 60000\ncreate_answer_ms = 60000")
+        .guests(["good", "spin", "sleeps"])
+        .start();
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    let test = failed_test();
+    let mut clicks = vec![host.create_in_background(&connection, &test)];
+    for name in ["spin", "sleeps"] {
+        let other = host.connect(name, name, json!({}), json!({}));
+        clicks.push(host.create_in_background(&other, &failed_test()));
+    }
+    gate.await_held(1);
+    assert_eq!(stop_within(&mut host, 30), Some(0));
+    for click in clicks {
+        if let Some(answer) = click.finish() {
+            answer.assert_status(503);
+        }
+    }
+    host.restart();
+    let defects = host.admin().get("/defects").expect(200);
+    let defects = defects["defects"].as_array().expect("defects").clone();
+    let state = |name: &str| {
+        let connection = host.connection(name)["id"].clone();
+        let of = |it: &&Value| it["connection"] == connection || it["connection"] == name;
+        defects.iter().find(of).map(|it| it["state"].clone())
+    };
+    assert_eq!(state("qa"), Some(json!("in-doubt")), "{defects:?}");
+    assert_eq!(state("spin"), Some(json!("failed")), "{defects:?}");
+    gate.open();
+    assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
+    assert_eq!(tracker.posts(), 1);
+}
+
+#[test]
+fn a_second_signal_ends_the_drain() {
+    let mut host = Setup::new().config("drain_ms = 600000").guests(["sleeps"]).start();
+    let connection = host.connect("qa", "sleeps", json!({}), json!({}));
+    let click = host.create_in_background(&connection, &failed_test());
+    wait_for("the run to begin", 20, || {
+        let defects = host.admin().get("/defects").expect(200);
+        (defects["defects"][0]["state"] == "intent").then_some(())
+    });
+    host.terminate();
+    let client = Client::new(host.url(), &[]);
+    wait_for("the server to refuse connections", 20, || {
+        client.attempt("GET", "/healthz", &[], b"").is_none().then_some(())
+    });
+    assert_eq!(stop_within(&mut host, 20), Some(0));
+    if let Some(answer) = click.finish() {
+        answer.assert_problem(503, "shutting-down");
+    }
 }
 
 #[test]

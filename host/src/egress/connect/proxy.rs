@@ -1,6 +1,7 @@
 //! Connections through an HTTP proxy; for https, through a tunnel that the proxy opens (CONNECT).
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
@@ -9,11 +10,12 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::time::Instant;
+use url::Host;
 
-use crate::domain::{InvalidOrigin, Origin};
+use crate::domain::{ConnectionId, InvalidOrigin, Origin};
 
-use super::{ByteStream, Dialer};
+use super::{ByteStream, Dialer, connect_to_any};
 
 /// Why there is no connection through the proxy.
 #[derive(Debug, thiserror::Error)]
@@ -39,17 +41,24 @@ impl Dialer {
     /// A stream to a proxy; for https a tunnel through it to the origin.
     pub(super) async fn via_proxy(
         &self,
+        connection: ConnectionId,
         origin: &Origin,
         proxy: &Intercept,
+        until: Instant,
     ) -> Result<Box<dyn ByteStream>, ProxyError> {
         let address: Origin = proxy.uri().to_string().parse()?;
-        let host = address.host().to_string();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let tcp = TcpStream::connect((host, address.port())).await?;
+        let ips = match address.host() {
+            Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
+            Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
+            Host::Domain(name) => self.resolver.resolve(connection, name).await?,
+        };
+        let ips = ips.into_iter().map(|ip| SocketAddr::new(ip, address.port()));
+        let tcp =
+            connect_to_any(&ips.collect::<Vec<_>>(), until).await.map_err(io::Error::other)?;
         let stream: Box<dyn ByteStream> = if address.is_https() {
-            Box::new(self.tls_handshake(address.host(), Box::new(tcp)).await?)
+            Box::new(self.tls_handshake(address.host(), tcp).await?)
         } else {
-            Box::new(tcp)
+            tcp
         };
         if origin.is_https() { open_tunnel(origin, proxy, stream).await } else { Ok(stream) }
     }

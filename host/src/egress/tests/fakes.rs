@@ -7,7 +7,7 @@ pub(crate) struct FakeResolver(pub(crate) Mutex<HashMap<String, Vec<Vec<IpAddr>>
 
 #[async_trait]
 impl Resolver for FakeResolver {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+    async fn resolve(&self, _: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>> {
         if name == "localhost" {
             return Ok(vec![IpAddr::from([127, 0, 0, 1])]);
         }

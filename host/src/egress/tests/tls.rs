@@ -149,7 +149,9 @@ async fn the_probe_reports_each_step() {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = SessionBuilder::granting(&[]);
     let steps = async |builder: &SessionBuilder, origin: &str| {
-        let steps = builder.egress().probe(&origin.parse().unwrap(), false, false).await;
+        let connection = ConnectionId(uuid::Uuid::nil());
+        let steps =
+            builder.egress().probe(connection, &origin.parse().unwrap(), false, false).await;
         steps.iter().map(|step| (step.step, step.error.is_none())).collect::<Vec<_>>()
     };
     let untrusted = steps(&builder, &origin).await;

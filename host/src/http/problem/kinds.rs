@@ -171,6 +171,12 @@ pub(super) static ALL: &[Kind] = &[
          after Retry-After.",
     ),
     kind(
+        OutcomeCode::ShuttingDown,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "The server is shutting down",
+        "Try again after Retry-After. A defect that may have been created is searched for first.",
+    ),
+    kind(
         OutcomeCode::StoreUnavailable,
         StatusCode::SERVICE_UNAVAILABLE,
         "The store cannot be written",

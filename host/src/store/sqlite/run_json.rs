@@ -46,6 +46,8 @@ struct UsageJson {
     polls: u64,
     yields: u64,
     waited_ticks: u64,
+    permit_ms: u64,
+    permits_before: u64,
 }
 
 impl From<RunReport> for RunJson {
@@ -105,5 +107,5 @@ impl TryFrom<CallJson> for OutboundCall {
 
 same_members!(Usage => UsageJson {
     memory_bytes, cpu_ms, run_ms, outbound_calls, response_body_bytes, request_body_bytes,
-    log_bytes, handles, polls, yields, waited_ticks,
+    log_bytes, handles, polls, yields, waited_ticks, permit_ms, permits_before,
 });

@@ -1,0 +1,57 @@
+//! The engine's pool of memories, tables and stacks, and how many of its slots one instance needs.
+//!
+//! The permits of the runs never allow more slots than the pool has, so an instance never finds it empty.
+
+use wasmtime::component::Component;
+use wasmtime::{Enabled, PoolingAllocationConfig};
+
+use super::error::LoadError;
+use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+
+/// Slots of the pool: each has one linear memory and [`TABLES_PER_SLOT`] tables.
+pub(super) const SLOTS: u32 = 1_000;
+const TABLES_PER_SLOT: u32 = 4;
+/// Slots that keep their pages for the component that used them last, so that its next run is cheap. A
+/// higher number would keep the memory of versions that were replaced long ago.
+const WARM_SLOTS: u32 = 32;
+/// The most that one linear memory can grow to, even if a run's limit is higher.
+const MEMORY_BYTES: usize = 1 << 30;
+/// Bytes of a memory or table that stay mapped between runs: to clear them is cheaper than to map them again.
+const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+
+pub(super) fn config() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_memories(SLOTS)
+        .total_tables(SLOTS * TABLES_PER_SLOT)
+        // A run has at least one slot, one stack and one component instance.
+        .total_stacks(SLOTS)
+        .total_component_instances(SLOTS)
+        // Only a counter: it costs nothing that all runs may have as many as one.
+        .total_core_instances(SLOTS * INSTANCES_MAX)
+        .max_unused_warm_slots(WARM_SLOTS)
+        .max_memory_size(MEMORY_BYTES)
+        .max_memories_per_module(8)
+        .max_tables_per_module(8)
+        .max_core_instances_per_component(INSTANCES_MAX)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// The slots that one instance of a component needs.
+///
+/// # Errors
+/// It has more memories or tables than a run may have.
+pub(super) fn slots(component: &Component) -> Result<u32, LoadError> {
+    let too_many = |what, count, max| Err(LoadError::TooMany { what, count, max });
+    let Some(needed) = component.resources_required() else {
+        return Err(LoadError::ImportsModule);
+    };
+    match (needed.num_memories, needed.num_tables) {
+        (memories, _) if memories > MEMORIES_MAX => too_many("memory", memories, MEMORIES_MAX),
+        (_, tables) if tables > TABLES_MAX => too_many("table", tables, TABLES_MAX),
+        (memories, tables) => Ok(memories.max(tables.div_ceil(TABLES_PER_SLOT)).max(1)),
+    }
+}

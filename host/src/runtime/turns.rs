@@ -1,0 +1,64 @@
+//! Turns on the CPU: at most as many guests are polled at once as there are cores, and the next is chosen
+//! fairly. Without it, hundreds of guests that compute would stand before each task of the host.
+//!
+//! A poll ends after one epoch slice, because a guest that computes yields then.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::oneshot;
+
+use super::permits::{Asked, Capacity, Lane, Permit, Permits, Request};
+
+/// Guests of one lane that wait for the CPU: more than there are runs.
+const WAITING_MAX: usize = 2_000;
+
+/// The turns of all guests.
+pub(super) fn turns() -> Arc<Permits> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+    let capacity = Capacity { slots: cores, runs: cores, waiting: WAITING_MAX, keep_free: false };
+    Permits::new(capacity)
+}
+
+/// A future whose polls take turns with those of others.
+pub(super) struct TakesTurns<F> {
+    future: F,
+    turns: Arc<Permits>,
+    request: Request,
+    waiting: Option<oneshot::Receiver<Permit>>,
+}
+
+impl<F: Future + Unpin> TakesTurns<F> {
+    pub(super) fn new(future: F, turns: Arc<Permits>, lane: Lane) -> Self {
+        let request = Request { lane, slots: 1, runs_max: u32::MAX };
+        Self { future, turns, request, waiting: None }
+    }
+
+    /// `None`: too many wait, so there is nothing to wait for.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
+        if self.waiting.is_none() {
+            match self.turns.ask(self.request.clone()) {
+                Asked::Granted(permit) => return Poll::Ready(Some(permit)),
+                Asked::Full => return Poll::Ready(None),
+                Asked::Waiting(receiver) => self.waiting = Some(receiver),
+            }
+        }
+        let Some(waiting) = &mut self.waiting else { return Poll::Ready(None) };
+        let permit = ready!(Pin::new(waiting).poll(cx)).ok();
+        self.waiting = None;
+        Poll::Ready(permit)
+    }
+}
+
+impl<F: Future + Unpin> Future for TakesTurns<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let permit = ready!(self.poll_turn(cx));
+        let polled = Pin::new(&mut self.future).poll(cx);
+        drop(permit);
+        polled
+    }
+}

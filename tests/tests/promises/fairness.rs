@@ -1,0 +1,269 @@
+//! Fair shares: nothing that a connector or a connection does slows down another. Hung trackers, heavy
+//! components, floods, traps and computing guests run beside a good connection, which is answered.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jackfield_tests::{
+    Click, Connection, Guest, Reply, Request, ScriptedServer, Setup, TestHost, failed_test,
+    run_in_own_network, wait_for,
+};
+use serde_json::{Value, json};
+
+use crate::calls::INTERFACES;
+
+/// The longest that a good event takes, whatever runs beside it.
+const GOOD_MAX: Duration = Duration::from_secs(2);
+
+/// Sends one good event, which must be answered in time. Returns its usage.
+#[track_caller]
+fn good_event(host: &TestHost, good: &Connection) -> Value {
+    let started = Instant::now();
+    let answer = host.create(good, &failed_test());
+    let took = started.elapsed();
+    answer.assert_status(200);
+    assert!(took <= GOOD_MAX, "a good event took {took:?}");
+    let usage = host.run_of(&answer)["usage"].clone();
+    assert!(usage["permits_before"].as_u64() <= Some(1), "{usage}");
+    usage
+}
+
+fn hanging() -> (ScriptedServer, jackfield_tests::Gate) {
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let gate = tracker.hold_requests(|_| true);
+    (tracker, gate)
+}
+
+fn clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<Click> {
+    (0..count).map(|_| host.create_in_background(connection, &failed_test())).collect()
+}
+
+/// Components with many tables or memories, whose tracker hangs, leave slots of the pool to others; runs that
+/// find no slot wait for one.
+#[test]
+fn heavy_components_with_a_hung_tracker_leave_the_pool_to_others() {
+    let (tracker, gate) = hanging();
+    let healthy = ScriptedServer::start(|_| Reply::created(2));
+    let heavy = [("many-tables", 48), ("many-memories", 20)];
+    let setup = Setup::new().guests(["good"]);
+    let host = heavy.iter().fold(setup, |setup, (module, times)| {
+        setup.plugin(module, &Guest::named("good").with_core_module(module, *times))
+    });
+    let host = host.start();
+    let good = host.connect("good", "good", json!({"url": healthy.url()}), json!({}));
+    let mut hung = Vec::new();
+    for (name, _) in heavy {
+        let one = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
+        hung.extend(clicks(&host, &one, 30));
+    }
+    // 20 of the one fit into its share of the slots, and 11 of the other into what is left.
+    gate.await_held(25);
+    for _ in 0..5 {
+        good_event(&host, &good);
+    }
+    gate.open();
+    for click in hung {
+        click.answer().assert_status(200);
+    }
+}
+
+/// One hung tracker: the other connections of the same connector, other connectors, and the counts of the
+/// same connection go on.
+#[test]
+fn a_hung_connection_takes_no_run_from_others_and_its_counts_go_on() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "3"));
+    let gate = tracker.hold_requests(Request::is_post);
+    let healthy = ScriptedServer::start(|_| Reply::created(2));
+    let host = Setup::new().config("concurrent_runs_host = 12\n[limits]\nconcurrent_runs = 4");
+    let host = host.guests(["good", "instant"]).start();
+    let connect = |name, url: String| host.connect(name, "good", json!({"url": url}), json!({}));
+    let (hung, good) = (connect("hung", tracker.url()), connect("good", healthy.url()));
+    let other = host.connect("other", "instant", json!({}), json!({}));
+    let waiting = clicks(&host, &hung, 8);
+    gate.await_held(3);
+    for _ in 0..3 {
+        good_event(&host, &good);
+        good_event(&host, &other);
+        let started = Instant::now();
+        host.kpis(&hung, &failed_test()["testCaseId"].to_string()[1..9]).assert_status(200);
+        assert!(started.elapsed() <= GOOD_MAX);
+    }
+    assert!(tracker.posts() <= 4, "{} creates run at once", tracker.posts());
+    gate.open();
+    for click in waiting {
+        let _ = click.answer();
+    }
+}
+
+/// A connector gets no more than half of the host's runs, so another finds one at once.
+#[test]
+fn a_connector_takes_no_more_than_its_share_of_the_host() {
+    let (tracker, gate) = hanging();
+    let host = Setup::new().config("concurrent_runs_host = 4").guests(["good", "instant"]).start();
+    let slow = host.connect("slow", "good", json!({"url": tracker.url()}), json!({}));
+    let other = host.connect("other", "instant", json!({}), json!({}));
+    let waiting = clicks(&host, &slow, 6);
+    gate.await_held(2);
+    for _ in 0..5 {
+        good_event(&host, &other);
+    }
+    assert_eq!(tracker.requests().len(), 2, "half of the runs of the host");
+    gate.open();
+    for click in waiting {
+        click.answer().assert_status(200);
+    }
+}
+
+/// Hung, trapping, computing and flooding connections, of the same connector and of others, all at once.
+#[test]
+fn a_good_event_is_answered_beside_any_mix_of_hostile_connections() {
+    const BUSY: u64 = 40;
+    let (tracker, gate) = hanging();
+    let bad = ScriptedServer::start(|_| Reply::new(200, "bad"));
+    let healthy = ScriptedServer::start(|_| Reply::created(2));
+    let host = Setup::new()
+        .config("[connectors.spin.limits]\ncpu_ms = 60000\ncreate_answer_ms = 60000")
+        .guests(["good", "instant", "spin", "traps-on-demand"])
+        .start();
+    let connect = |name: &str, connector: &str, url: String| {
+        host.connect(name, connector, json!({"url": url}), json!({}))
+    };
+    let good = connect("good", "good", healthy.url());
+    let mut hostile = Vec::new();
+    for number in 0..4 {
+        let hung = connect(&format!("hung-{number}"), "good", tracker.url());
+        hostile.extend(clicks(&host, &hung, 10));
+        let spin = host.connect(&format!("spin-{number}"), "spin", json!({}), json!({}));
+        hostile.extend(clicks(&host, &spin, 10));
+    }
+    let traps = connect("traps", "traps-on-demand", bad.url());
+    hostile.extend(clicks(&host, &traps, 10));
+    let flood = host.connect("flood", "instant", json!({}), json!({}));
+    gate.await_held(20);
+    let stop = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, path, stop) = (host.anonymous(), flood.create_path(), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    let _ = client.json("POST", &path, &failed_test());
+                }
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        let usage = good_event(&host, &good);
+        let number = |name: &str| usage[name].as_u64().expect("a number");
+        let (waited, polls) = (number("waited_ticks"), number("polls"));
+        println!("waited {waited} ticks in {polls} polls, beside {BUSY}");
+        assert!(waited <= polls * BUSY, "{usage}");
+    }
+    stop.store(true, Ordering::SeqCst);
+    for flood in floods {
+        flood.join().expect("the flood ends");
+    }
+    gate.open();
+    drop(host);
+    for click in hostile {
+        let _ = click.finish();
+    }
+}
+
+/// A failed test that the connector cannot process is clicked again and again: others are served.
+#[test]
+fn one_poisoned_failed_test_stops_no_other() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
+    let (host, connection) =
+        Setup::new().start_with("traps-on-demand", json!({"url": tracker.url()}));
+    let poisoned = failed_test();
+    for _ in 0..8 {
+        host.create(&connection, &poisoned).assert_problem(502, "connector-fault");
+    }
+    tracker.set_script(|_| Reply::new(200, "good"));
+    host.create(&connection, &failed_test()).assert_status(200);
+}
+
+/// A tracker that does not answer is reported as that, opens no circuit breaker, and the last known counts are
+/// answered meanwhile.
+#[test]
+fn a_tracker_that_hangs_is_not_taken_for_a_broken_connector() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));
+    let config = "kpi_fresh_ms = 0\n[limits]\nrun_ms = 1000";
+    let host = Setup::new().config(config).guests(["good", "calls"]).start();
+    let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
+    host.kpis(&connection, "1").assert_status(200);
+    let gate = tracker.hold_requests(|_| true);
+    for via in INTERFACES {
+        let calls =
+            crate::calls::connect(&host, &tracker, json!({"via": via, "method": "GET"}), json!({}));
+        let received = crate::calls::call(&host, &calls);
+        assert_eq!(received.key, "interrupted", "{via}: {}", received.text);
+    }
+    for round in 0..6 {
+        let event = host.kpis(&connection, "1").event();
+        let run = wait_for("the refresh to end", 20, || {
+            let run = host.event(&event)["runs"][0].clone();
+            run.is_object().then_some(run)
+        });
+        assert_eq!(run["outcome"], "tracker-unavailable", "{round}: {run}");
+    }
+    let answer = host.kpis(&connection, "1");
+    assert_eq!(answer.expect(200)["openDefects"], 7);
+    assert_eq!(answer.header("jackfield-stale"), Some("true"));
+    gate.open();
+}
+
+/// A search that hangs holds up nothing else that the server does in the background.
+#[test]
+fn a_hung_search_of_the_sweep_holds_up_no_retention() {
+    let tracker = ScriptedServer::start(|exchange| {
+        if exchange.request.is_post() { Reply::reset() } else { Reply::new(200, "[]") }
+    });
+    let (host, connection) = Setup::new()
+        .config("events_max = 5\nsweep_ms = 100\n[limits]\ncreate_answer_ms = 500")
+        .start_with("good", json!({"url": tracker.url()}));
+    let answer = host.create(&connection, &failed_test());
+    assert!([409, 503, 504].contains(&answer.status), "{answer:?}");
+    let gate = tracker.hold_requests(|_| true);
+    gate.await_held(1);
+    for _ in 0..20 {
+        host.anonymous().get(&connection.webhook_path).assert_status(200);
+    }
+    wait_for("old events to be deleted while the search hangs", 20, || {
+        let events = host.admin().get("/events?limit=100").expect(200);
+        events["events"].as_array().filter(|events| events.len() <= 5).map(|_| ())
+    });
+    gate.open();
+}
+
+/// The name server of one connection never answers: its look-ups hold a few threads, and others go on.
+#[test]
+fn a_silent_name_server_holds_up_one_connection_only() {
+    let name = "fairness::a_silent_name_server_holds_up_one_connection_only";
+    let address = Ipv4Addr::new(5, 5, 5, 5);
+    if !run_in_own_network(name, &[address]) {
+        return;
+    }
+    let _silent = UdpSocket::bind("127.0.0.1:53").expect("the port of name servers");
+    let host = Setup::new().guests(["good", "many-calls"]).start();
+    let tracker = ScriptedServer::start_at(SocketAddr::from((address, 0)), |_| Reply::created(1));
+    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let silent = json!({"url": "http://tracker.test"});
+    let silent = host.connect("silent", "many-calls", silent, json!({}));
+    good_event(&host, &good);
+    let before = host.threads();
+    let hung = clicks(&host, &silent, 22);
+    wait_for("a look-up to begin", 20, || (host.threads() > before).then_some(()));
+    let mut most = 0;
+    for _ in 0..10 {
+        good_event(&host, &good);
+        most = most.max(host.threads());
+    }
+    assert!(most <= before + 6, "{most} threads, {before} before");
+    drop(host);
+    for click in hung {
+        let _ = click.finish();
+    }
+}
