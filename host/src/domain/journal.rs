@@ -130,7 +130,8 @@ pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verd
         ))),
         Err(refusal) => refusal,
     };
-    let guest_broke = matches!(refusal, Refusal::ConnectorFault(_) | Refusal::RunStopped);
+    let guest_broke =
+        matches!(refusal, Refusal::ConnectorFault(_) | Refusal::RunStopped | Refusal::ShuttingDown);
     let classed = left.iter().filter_map(|write| Some((write.answer.class(guest_broke)?, *write)));
     let worst = classed.max_by_key(|(class, _)| *class);
     let ended_at = left.iter().map(|write| write.ended_at).max();
@@ -207,7 +208,9 @@ mod tests {
         assert_eq!(after(200), Some(WriteClass::Open));
         assert_eq!(after(404), Some(WriteClass::Unclear));
         assert_eq!(after(201), Some(WriteClass::Acknowledged));
-        assert_eq!(class_of(WriteAnswer::Status(203), Refusal::RunStopped), Some(WriteClass::Open));
+        for stopped in [Refusal::RunStopped, Refusal::ShuttingDown] {
+            assert_eq!(class_of(WriteAnswer::Status(203), stopped), Some(WriteClass::Open));
+        }
     }
 
     #[test]
