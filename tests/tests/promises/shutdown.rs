@@ -126,9 +126,7 @@ fn a_second_signal_ends_the_drain() {
         client.attempt("GET", "/healthz", &[], b"").is_none().then_some(())
     });
     assert_eq!(stop_within(&mut host, 20), Some(0));
-    if let Some(answer) = click.finish() {
-        answer.assert_problem(503, "shutting-down");
-    }
+    click.answer().assert_problem(503, "shutting-down");
 }
 
 #[test]
