@@ -95,7 +95,9 @@ impl Breaker {
                     self.open(now);
                 }
             }
-            Some(Refusal::Overloaded | Refusal::RunStopped) => self.trial = None,
+            Some(Refusal::Overloaded | Refusal::HostMemoryFull { .. } | Refusal::RunStopped) => {
+                self.trial = None
+            }
             _ => *self = Self::default(),
         }
     }

@@ -16,6 +16,7 @@ use crate::domain::{
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::manifest::RawManifest;
+use crate::memory::{Account, HostMemory, MemoryFull};
 
 use super::bindings::{self, model};
 use super::component::{Connector, Loaded};
@@ -32,6 +33,7 @@ pub struct Sandbox {
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
     permits: Semaphore,
+    memory: Arc<HostMemory>,
 }
 
 /// What a run needs.
@@ -65,19 +67,21 @@ struct Confinement<'a> {
     active: Arc<ActiveConnection>,
     permission: Permission,
     stop: CancellationToken,
+    memory: Arc<Account>,
 }
 
 impl Sandbox {
-    /// At most `runs_max` runs at a time in the whole host.
+    /// At most `runs_max` runs at a time in the whole host, and at most `memory_bytes` for all.
     #[must_use]
     pub(crate) fn new(
         engine: Arc<Engine>,
         egress: Arc<Egress>,
         clock: Arc<dyn Clock>,
         runs_max: u32,
+        memory_bytes: u64,
     ) -> Self {
         let permits = Semaphore::new(usize::try_from(runs_max).unwrap_or(Semaphore::MAX_PERMITS));
-        Self { engine, egress, clock, permits }
+        Self { engine, egress, clock, permits, memory: HostMemory::new(memory_bytes) }
     }
 
     /// Calls `defects.create`. Each write passes the journal before its first byte is sent.
@@ -134,10 +138,12 @@ impl Sandbox {
         loaded: &Loaded,
         limits: &Limits,
     ) -> Result<RawManifest, Refusal> {
+        let active = Arc::new(ActiveConnection::without_grants());
         let confinement = Confinement {
             loaded,
             limits: *limits,
-            active: Arc::new(ActiveConnection::without_grants()),
+            memory: self.open_account(&active, limits)?,
+            active,
             permission: Permission::Nothing,
             stop: CancellationToken::new(),
         };
@@ -161,7 +167,12 @@ impl Sandbox {
         let Some(_permits) = self.acquire_permits(&run.connector).await else {
             return not_run(&run, call, Refusal::Overloaded);
         };
+        let memory = match self.open_account(&run.active, run.connector.limits()) {
+            Ok(memory) => memory,
+            Err(refusal) => return not_run(&run, call, refusal),
+        };
         let confinement = Confinement {
+            memory,
             loaded: run.connector.loaded(),
             limits: *run.connector.limits(),
             active: Arc::clone(&run.active),
@@ -184,6 +195,17 @@ impl Sandbox {
         RunEnd { outcome, report, writes: finished.writes }
     }
 
+    fn open_account(
+        &self,
+        active: &ActiveConnection,
+        limits: &Limits,
+    ) -> Result<Arc<Account>, Refusal> {
+        let account = Account::open(&self.memory, &active.memory, limits.memory_bytes);
+        account.map_err(|(MemoryFull::Run(bytes_max) | MemoryFull::Host(bytes_max))| {
+            Refusal::HostMemoryFull { bytes_max }
+        })
+    }
+
     /// The connector's permit first, then the host's: a run that waits for its connector must not keep a
     /// permit from others.
     async fn acquire_permits<'a>(
@@ -203,9 +225,9 @@ impl Sandbox {
         confinement: Confinement<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let Confinement { loaded, limits, active, permission, stop } = confinement;
+        let Confinement { loaded, limits, active, permission, stop, memory } = confinement;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
-        let execution = Execution::start(egress, active, permission, limits, clock);
+        let execution = Execution::start(egress, active, permission, limits, clock, memory);
         let store = new_store(&self.engine, execution.guest(), &limits, execution.meter());
         let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
         let result = execution.race(call, self.engine.ticks(), &stop).await;
