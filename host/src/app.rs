@@ -27,6 +27,7 @@ use crate::domain::{Clock, RunnerId, SystemClock};
 use crate::egress::Egress;
 use crate::http::{self, AppState, Services};
 use crate::kpis::{self, Kpis};
+use crate::memory::default_bytes_max;
 use crate::plugins::Plugins;
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::Secret;
@@ -81,12 +82,15 @@ impl Runner {
             )
         })?;
         let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
-        let egress = Arc::new(Egress::new(config.extra_ca_file.as_deref())?);
+        let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
+        let egress = Arc::new(Egress::new(config.extra_ca_file.as_deref(), spool, spool_max)?);
+        let memory_bytes = config.memory_bytes_host.unwrap_or_else(default_bytes_max);
         let sandbox = Arc::new(Sandbox::new(
             Arc::clone(&engine),
             Arc::clone(&egress),
             Arc::clone(&clock),
             config.concurrent_runs_host,
+            memory_bytes,
         ));
         Ok(Self { engine, egress, sandbox, clock })
     }
@@ -101,6 +105,7 @@ impl App {
         let config = Arc::new(config);
         let folder = config.data_folder();
         let lock = data::open(&folder)?;
+        data::clear_spool(&folder)?;
         let admin_token = admin_token.map_or_else(|| data::admin_token(&folder), Ok)?;
         let listener = bind(config.listen, "listen").await?;
         let admin_listener = match config.admin_listen {

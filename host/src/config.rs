@@ -36,6 +36,11 @@ pub struct Config {
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
     /// Concurrent runs of the whole host.
     pub concurrent_runs_host: u32,
+    /// What the runs of the whole host may hold in memory, bytes; absent: 60 % of what the machine and
+    /// the control group allow.
+    pub memory_bytes_host: Option<u64>,
+    /// How many bytes of large bodies are kept in temporary files while their runs last.
+    pub spool_bytes_max: u64,
     /// How often the plugins folder is read without a notification, milliseconds.
     pub rescan_ms: u64,
     /// How much compiled code is kept, bytes; what serves or was accepted is always kept.
@@ -110,6 +115,8 @@ impl Default for Config {
             limits: Limits::default(),
             connector_limits: BTreeMap::new(),
             concurrent_runs_host: 256,
+            memory_bytes_host: None,
+            spool_bytes_max: 1 << 30,
             rescan_ms: 2_000,
             compiled_bytes_max: 4 << 30,
             events_days: 90,

@@ -6,9 +6,12 @@
 
 mod active;
 mod address;
+mod answer;
 mod authorize;
+mod body;
 mod connect;
 mod credentials;
+mod decode;
 mod exchange;
 mod pool;
 mod probe;
@@ -18,6 +21,7 @@ mod redact;
 mod resolver;
 mod secrets;
 mod send;
+mod spool;
 mod token;
 mod trust;
 
@@ -25,7 +29,7 @@ mod trust;
 pub(crate) mod tests;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,12 +41,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::cpu_time::Meter;
 use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRecord};
+use crate::memory::{Account, Charge, MemoryFull};
 
 use connect::Dialer;
 use record::Record;
+use spool::{RunSpool, Spool};
 
 pub use active::ActiveConnection;
 pub(crate) use authorize::is_reserved_header;
+pub(crate) use body::Body;
 pub use trust::TrustError;
 
 #[cfg(fuzzing)]
@@ -59,9 +66,10 @@ const FINISH_GRACE: Duration = Duration::from_secs(2);
 /// How long exchanges may go on after [`Egress::close`].
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// What all runs share: trust anchors, resolver and proxies.
+/// What all runs share: trust anchors, resolver, proxies, and the folder for large bodies.
 pub struct Egress {
     dialer: Dialer,
+    spool: Arc<Spool>,
     /// When exchanges end although their run may go on: the server ends.
     closed_at: watch::Sender<Option<Instant>>,
 }
@@ -77,6 +85,13 @@ pub(crate) enum Permission {
     Writes(Arc<dyn Journal>),
 }
 
+/// What the host's work for a run is charged to.
+#[derive(Clone)]
+pub(crate) struct Charged {
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) memory: Arc<Account>,
+}
+
 /// The requests of one run.
 pub(crate) struct Session {
     egress: Arc<Egress>,
@@ -85,6 +100,8 @@ pub(crate) struct Session {
     limits: Limits,
     deadline: Instant,
     meter: Arc<Meter>,
+    memory: Arc<Account>,
+    spool: Arc<RunSpool>,
     record: Arc<Record>,
     /// Held during a write: the journal tracks one write at a time.
     write_lock: Arc<Mutex<()>>,
@@ -105,11 +122,13 @@ pub(crate) struct OutboundRequest {
 }
 
 /// A complete response, decoded and redacted.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct OutboundResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
+    /// What is held of it in memory.
+    pub(crate) held: Charge,
 }
 
 /// Why there is no response; the cases are those of the WIT.
@@ -128,17 +147,22 @@ pub(crate) enum HttpError {
 }
 
 impl Egress {
-    /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once.
+    /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once. Large bodies go
+    /// into `spool_folder` and may together have `spool_bytes_max`.
     ///
     /// # Errors
     /// The file of extra trust anchors cannot be used.
-    pub fn new(extra_ca_file: Option<&Path>) -> Result<Self, TrustError> {
+    pub fn new(
+        extra_ca_file: Option<&Path>,
+        spool_folder: PathBuf,
+        spool_bytes_max: u64,
+    ) -> Result<Self, TrustError> {
         let tls = trust::client_config(extra_ca_file)?;
-        Ok(Self::with(Dialer::from_env(tls)))
+        Ok(Self::with(Dialer::from_env(tls), Spool::new(spool_folder, spool_bytes_max)))
     }
 
-    fn with(dialer: Dialer) -> Self {
-        Self { dialer, closed_at: watch::Sender::new(None) }
+    fn with(dialer: Dialer, spool: Arc<Spool>) -> Self {
+        Self { dialer, spool, closed_at: watch::Sender::new(None) }
     }
 
     /// Ends every exchange after a short time; the server ends.
@@ -162,6 +186,12 @@ impl Egress {
     }
 }
 
+impl From<MemoryFull> for HttpError {
+    fn from(full: MemoryFull) -> Self {
+        Self::Limit(full.to_string())
+    }
+}
+
 impl fmt::Debug for Egress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Egress").finish_non_exhaustive()
@@ -177,8 +207,10 @@ impl Session {
         limits: Limits,
         clock: Arc<dyn Clock>,
         deadline: Instant,
-        meter: Arc<Meter>,
+        charged: Charged,
     ) -> Arc<Self> {
+        let Charged { meter, memory } = charged;
+        let spool = RunSpool::new(&egress.spool);
         let record = Record::new(Arc::clone(&active), clock, limits.outbound_calls, deadline);
         Arc::new(Self {
             egress,
@@ -187,6 +219,8 @@ impl Session {
             limits,
             deadline,
             meter,
+            memory,
+            spool,
             record: Arc::new(record),
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
@@ -221,6 +255,11 @@ impl Session {
     /// The CPU time of this run; the host's work for its requests is charged to it.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    /// The memory of this run.
+    pub(crate) fn memory(&self) -> &Arc<Account> {
+        &self.memory
     }
 
     /// The limits of this run.

@@ -11,6 +11,7 @@ pub mod secret;
 mod cpu_time;
 pub mod egress;
 pub mod manifest;
+mod memory;
 
 pub mod runtime;
 pub mod store;

@@ -317,6 +317,20 @@ impl TestHost {
         self.process.resident_bytes()
     }
 
+    /// How much resident memory rose at most while something happened, in bytes.
+    pub fn rise_of_peak<T>(&self, what: impl FnOnce() -> T) -> (T, u64) {
+        self.process.reset_peak();
+        let before = self.process.resident_bytes();
+        let result = what();
+        (result, self.process.peak_bytes().saturating_sub(before))
+    }
+
+    /// CPU time of the server so far, in milliseconds.
+    #[must_use]
+    pub fn cpu_ms(&self) -> u64 {
+        self.process.cpu_ms()
+    }
+
     /// Open file descriptors of the server.
     #[must_use]
     pub fn open_files(&self) -> usize {

@@ -106,10 +106,33 @@ impl Process {
 
     /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The peak of resident memory since [`Self::reset_peak`], in bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Lets the peak of resident memory begin again.
+    pub(crate) fn reset_peak(&self) {
+        std::fs::write(self.proc("clear_refs"), "5").expect("the kernel resets the peak");
+    }
+
+    /// CPU time so far, in milliseconds.
+    pub(crate) fn cpu_ms(&self) -> u64 {
+        let stat = std::fs::read_to_string(self.proc("stat")).expect("the server runs");
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let times = after_name.split_whitespace().skip(11).take(2);
+        // In hundredths of a second on every Linux.
+        times.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum()
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(self.proc("status")).expect("the server runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kib.expect("VmRSS in kB") * 1024
+        kib.expect("a number of kB") * 1024
     }
 
     /// Open file descriptors.

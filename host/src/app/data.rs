@@ -1,6 +1,7 @@
 //! Opens the data folder: creates it, locks it for this process, and finds the admin token in it.
 
 use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 use anyhow::{Context, bail};
@@ -40,6 +41,16 @@ pub(super) fn open(folder: &DataFolder) -> anyhow::Result<File> {
             data.display()
         ),
         Err(TryLockError::Error(error)) => Err(error).with_context(what),
+    }
+}
+
+/// Deletes the large bodies that a run of an earlier process may have left behind. Call it under the lock.
+pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(folder.spool()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", folder.spool().display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -55,6 +55,12 @@ impl DataFolder {
         self.0.join("secret-key.old")
     }
 
+    /// Temporary files of runs, for large bodies; without a name, so that it looks empty.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.0.join("spool")
+    }
+
     /// Compiled code, and the files that it was compiled from.
     #[must_use]
     pub fn compiled(&self) -> PathBuf {

@@ -14,13 +14,15 @@ use crate::domain::{ConnectorName, Limits, nearest};
 use super::{Config, ConfigError, DefectIdKind};
 
 /// The keys of the top level that are values.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "listen",
     "data",
     "plugins",
     "public_url",
     "admin_listen",
     "concurrent_runs_host",
+    "memory_bytes_host",
+    "spool_bytes_max",
     "rescan_ms",
     "compiled_bytes_max",
     "events_days",
@@ -44,6 +46,10 @@ const LISTS: [&str; 5] =
 const RUNS: RangeInclusive<u64> = 1..=1_000;
 /// From a few connectors of the largest kind to a terabyte.
 const COMPILED_BYTES: RangeInclusive<u64> = 256 << 20..=1 << 40;
+/// From a few small runs to a terabyte.
+const HOST_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
+/// From one large body for each of a few runs to a terabyte.
+const SPOOL_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 40;
 const DAYS: RangeInclusive<u64> = 1..=3_650;
 const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
 /// From 50 ms to an hour.
@@ -143,6 +149,8 @@ impl Config {
             "public_url" => self.public_url = Some(public_url(value)?),
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS)?,
+            "memory_bytes_host" => self.memory_bytes_host = Some(number(key, value, HOST_BYTES)?),
+            "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES)?,
             "rescan_ms" => self.rescan_ms = number(key, value, PERIOD_MS)?,
             "compiled_bytes_max" => {
                 self.compiled_bytes_max = number(key, value, COMPILED_BYTES)?;
@@ -277,7 +285,15 @@ fn variable_value(key: &str, text: &str) -> Value {
 }
 
 fn counts(key: &str) -> bool {
-    matches!(key, "concurrent_runs_host" | "compiled_bytes_max" | "events_days" | "events_max")
+    matches!(
+        key,
+        "concurrent_runs_host"
+            | "memory_bytes_host"
+            | "spool_bytes_max"
+            | "compiled_bytes_max"
+            | "events_days"
+            | "events_max"
+    )
 }
 
 fn number<T: TryFrom<u64>>(

@@ -124,7 +124,12 @@ impl Breaker {
                     self.open(now);
                 }
             }
-            Some(Refusal::Overloaded | Refusal::RunStopped | Refusal::ShuttingDown) => {
+            Some(
+                Refusal::Overloaded
+                | Refusal::HostMemoryFull { .. }
+                | Refusal::RunStopped
+                | Refusal::ShuttingDown,
+            ) => {
                 self.trial = None;
             }
             _ => *self = Self::default(),

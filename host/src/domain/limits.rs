@@ -60,7 +60,7 @@ macro_rules! limits {
 const MIB: u64 = 1024 * 1024;
 
 limits! {
-    /// All linear memories and tables of a run together.
+    /// All linear memories and tables of a run, and the bodies that the host holds for it, together.
     memory_bytes = 128 * MIB, up to 1024 * MIB, "memory and tables of one run";
     /// Time spent polling the guest; waiting for the tracker is free.
     cpu_ms = 1_000, up to 60_000, "computing time of one run";

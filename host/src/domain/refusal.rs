@@ -52,6 +52,12 @@ pub enum Refusal {
     /// Too many runs at once.
     #[error("too many runs at once; try again")]
     Overloaded,
+    /// All runs together, or those of one connection, hold as much memory as they may.
+    #[error("the runs use all of `memory_bytes_host` = {bytes_max}; try again")]
+    HostMemoryFull {
+        /// The limit.
+        bytes_max: u64,
+    },
     /// The lease of the run could not be renewed.
     #[error("the run was stopped because its lease on the defect could not be renewed; try again")]
     RunStopped,
@@ -147,7 +153,7 @@ impl Refusal {
             Self::Paused => OutcomeCode::Paused,
             Self::ConnectorUnavailable(_) => OutcomeCode::ConnectorUnavailable,
             Self::CircuitOpen { .. } => OutcomeCode::CircuitOpen,
-            Self::Overloaded => OutcomeCode::Overloaded,
+            Self::Overloaded | Self::HostMemoryFull { .. } => OutcomeCode::Overloaded,
             Self::RunStopped => OutcomeCode::RunStopped,
             Self::ShuttingDown => OutcomeCode::ShuttingDown,
             Self::StoreUnavailable(_) => OutcomeCode::StoreUnavailable,

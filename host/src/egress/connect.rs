@@ -40,6 +40,12 @@ pub(super) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Status line and headers of a response together, bytes.
 pub(super) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
+/// What is read ahead of an HTTP/1.1 answer, or written ahead of a request, bytes. An exchange is
+/// charged for it.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+/// What an HTTP/2 server may send ahead, bytes.
+const WINDOW_BYTES: u32 = 256 * 1024;
+
 /// Makes connections with the trust anchors, resolver and proxies that all runs share.
 pub(super) struct Dialer {
     pub(super) tls: Arc<ClientConfig>,
@@ -277,6 +283,7 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
     let (sender, connection) = http1::Builder::new()
         .max_headers(RESPONSE_HEADERS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX as usize)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await?;
     tokio::spawn(connection);
@@ -286,6 +293,9 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
 async fn start_http2(stream: impl ByteStream + 'static) -> hyper::Result<Sender> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .max_header_list_size(RESPONSE_HEAD_BYTES_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_send_buf_size(BUFFER_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await?;
     tokio::spawn(connection);

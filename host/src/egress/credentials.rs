@@ -49,7 +49,7 @@ impl Credentials {
                 _ => {}
             }
         }
-        let redactor = redactor(&secrets, basic_pairs.iter());
+        let redactor = Redactor::new(secrets.values().chain(&basic_pairs));
         Self {
             secrets,
             basic_pairs,
@@ -69,16 +69,9 @@ impl Credentials {
 
     /// Searches for these fetched tokens too, from now on.
     pub(super) fn redact_tokens<'a>(&'a self, tokens: impl Iterator<Item = &'a Secret>) {
-        let redactor = redactor(&self.secrets, tokens.chain(&self.basic_pairs));
+        let redactor = Redactor::new(self.secrets.values().chain(&self.basic_pairs).chain(tokens));
         self.redactor.store(Arc::new(redactor));
     }
-}
-
-fn redactor<'a>(
-    secrets: &'a BTreeMap<String, Secret>,
-    others: impl Iterator<Item = &'a Secret>,
-) -> Redactor {
-    Redactor::new(secrets.values().map(Secret::reveal), others.map(Secret::reveal))
 }
 
 impl fmt::Debug for Credentials {

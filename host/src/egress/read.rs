@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use crate::domain::{Effect, Origin};
 
+use super::answer::{Answer, AnswerRoom};
 use super::authorize::{Outbound, check_placeholders};
 use super::connect::HttpConnection;
-use super::exchange::{Answer, ExchangeError, build_request, exchange};
+use super::exchange::{ExchangeError, build_request, exchange};
 use super::record::Call;
-use super::secrets::with_secrets;
 use super::{HttpError, OutboundResponse, Session, token};
 
 /// Redirects that one read follows.
@@ -79,12 +79,12 @@ fn follow(
 /// to be closed is sent once more, on a new one.
 async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
     let token = token::for_origin(session, &outbound.origin).await?;
-    let outbound =
-        with_secrets(outbound.clone(), &session.active, token.as_ref(), &session.limits)?;
+    let outbound = session.insert_secrets(outbound.clone(), token.as_ref())?;
+    let room = || AnswerRoom::take(session, session.limits.response_body_bytes);
     let kept = session.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
     if let Some(kept) = kept {
         let request = build_request(&outbound, &kept)?;
-        match exchange_and_keep(session, kept, request, &outbound.origin).await {
+        match exchange_and_keep(session, kept, request, room()?, &outbound.origin).await {
             Err(ExchangeError::NotSent(_)) => {}
             Err(ExchangeError::Dropped(_)) if outbound.effect == Effect::Read => {}
             result => return Ok(result?),
@@ -93,7 +93,7 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
     let connection = &session.active.connection;
     let new = session.egress.dialer.connect(&outbound.origin, connection, session.deadline).await?;
     let request = build_request(&outbound, &new)?;
-    Ok(exchange_and_keep(session, new, request, &outbound.origin).await?)
+    Ok(exchange_and_keep(session, new, request, room()?, &outbound.origin).await?)
 }
 
 /// One exchange on one connection, which is kept if the answer was complete.
@@ -101,10 +101,11 @@ async fn exchange_and_keep(
     session: &Session,
     mut connection: HttpConnection,
     request: Request<Full<Bytes>>,
+    room: AnswerRoom,
     origin: &Origin,
 ) -> Result<Answer, ExchangeError> {
     let sent_at = Instant::now();
-    let answer = exchange(&mut connection, request, &session.limits, session.deadline).await?;
+    let answer = exchange(&mut connection, request, room, session.deadline).await?;
     session.active.pool.put_back(origin, connection).await;
     token::expire_if_refused(session, origin, answer.status, sent_at).await;
     Ok(answer)

@@ -14,8 +14,8 @@ use crate::domain::{
     Clock, Effect, Origin, OutboundCall, Usage, WriteAnswer, WriteRecord, milliseconds,
 };
 
+use super::answer::Answer;
 use super::authorize::Outbound;
-use super::exchange::Answer;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
 /// Longest path and longest error in the record, characters: a guest chooses both.
@@ -209,7 +209,7 @@ impl Call {
     pub(super) fn record_result(&mut self, result: &Result<Answer, HttpError>) {
         match result {
             Ok(answer) => {
-                let bytes = u64::try_from(answer.body.len()).unwrap_or(u64::MAX);
+                let bytes = answer.body.len();
                 self.end(|call| {
                     (call.status, call.bytes, call.error) = (Some(answer.status), bytes, None)
                 });

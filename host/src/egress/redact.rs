@@ -1,35 +1,35 @@
 //! Finds secrets in texts and replaces them, in every form in which a tracker may echo them: raw,
-//! percent-, JSON- and HTML-escaped, base64 and hex.
+//! percent-, JSON- and HTML-escaped in every mixture, base64 and hex.
 //!
-//! Secrets that people gave are found with each character escaped on its own, so that every
-//! mixture is found. Tokens, and secrets joined with a setting, are found escaped as a whole.
+//! Compares in place and builds no automaton: a search costs no memory beside the secrets, and
+//! another token costs nothing. A text that would take too long to search counts as a secret.
 //! Protects against echoes, not against a tracker that conspires with a connector: that can write
 //! a secret in a form that nothing here searches for.
 
+mod escapes;
 mod forms;
 
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::cmp::Reverse;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bytes::Bytes;
-use regex::bytes::{NoExpand, Regex, RegexBuilder};
 
-use super::exchange::Answer;
+use crate::secret::Secret;
+
+use super::answer::Answer;
+use super::body::Body;
 use super::{HttpError, OutboundResponse};
 
-use forms::{patterns, whole_forms};
+use forms::{Form, Found, Window};
 
 /// Replaces each secret.
-const MASK: &str = "[secret]";
+pub(super) const MASK: &str = "[secret]";
 
-/// The limit of the compiled search; what the secrets of one connection can need is far below.
-const PROGRAM_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// The limit of the cache that makes the search fast.
-const DFA_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How many bytes of secrets may be compared for each byte of a text. An ordinary text takes less than
+/// one, and more only if it consists of beginnings of a secret.
+const STEPS_PER_BYTE: usize = 8;
 
 /// Headers of a response that concern its connection only; the guest does not get them.
 const HOP_BY_HOP: [&str; 7] = [
@@ -44,54 +44,44 @@ const HOP_BY_HOP: [&str; 7] = [
 
 /// Searches for a set of secrets at once.
 pub(super) struct Redactor {
-    secrets: Secrets,
-    /// Searches for the forms of texts that a tracker or a setting chose, at least in part.
-    /// Whoever chose them may also choose the text that is searched, so the time must be linear
-    /// in it.
-    others: Option<AhoCorasick>,
+    secrets: Vec<Secret>,
+    /// For each byte: which secrets, in which form, may begin with it.
+    begins: Vec<Vec<(usize, Form)>>,
 }
 
-enum Secrets {
-    /// There are none.
-    Nothing,
-    /// Every form of every secret.
-    Forms(Regex),
-    /// The search cannot be built: every text counts as a secret.
-    Everything,
+/// A secret in a text, or where it cannot be said yet.
+enum Search {
+    None,
+    At(usize, usize),
+    /// From here on, the text is too short.
+    UnknownFrom(usize),
+    TooMuch,
 }
 
 impl Redactor {
-    /// Searches for `secrets` that people gave, in every mixture of forms, and for `others`:
-    /// tokens that a tracker gave, secrets joined with a setting.
-    pub(super) fn new<'a>(
-        secrets: impl IntoIterator<Item = &'a str>,
-        others: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        Self::with_limit(secrets, others, PROGRAM_BYTES_MAX)
-    }
-
-    fn with_limit<'a>(
-        secrets: impl IntoIterator<Item = &'a str>,
-        others: impl IntoIterator<Item = &'a str>,
-        program_bytes_max: usize,
-    ) -> Self {
-        let forms: Vec<_> = others.into_iter().flat_map(whole_forms).collect();
-        let mut search = AhoCorasick::builder();
-        search.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::ContiguousNFA));
-        // The prefilter compares whole texts at each likely place, which is not linear.
-        search.prefilter(false);
-        match search.build(&forms) {
-            Ok(search) => {
-                let secrets = Secrets::new(secrets, program_bytes_max);
-                Self { secrets, others: (!forms.is_empty()).then_some(search) }
-            }
-            Err(_) => Self { secrets: Secrets::Everything, others: None },
+    /// Searches for these secrets.
+    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        let secrets: Vec<Secret> = secrets.into_iter().cloned().collect();
+        if secrets.is_empty() {
+            return Self { secrets, begins: Vec::new() };
         }
+        let begins = (0..=u8::MAX).map(|byte| {
+            let of = |(index, secret): (usize, &Secret)| {
+                let secret = secret.reveal().as_bytes().to_owned();
+                let forms = Form::ALL.into_iter();
+                forms
+                    .filter(move |form| form.may_begin_with(&secret, byte))
+                    .map(move |form| (index, form))
+            };
+            secrets.iter().enumerate().flat_map(of).collect()
+        });
+        Self { begins: begins.collect(), secrets }
     }
 
     /// Whether a text contains a secret.
     pub(super) fn finds(&self, text: &[u8]) -> bool {
-        self.others.as_ref().is_some_and(|others| others.is_match(text)) || self.secrets.finds(text)
+        let mut steps = budget(text);
+        !matches!(self.search(Window { text, is_last: true }, 0, &mut steps), Search::None)
     }
 
     /// The text without secrets.
@@ -110,24 +100,48 @@ impl Redactor {
         }
     }
 
+    /// Redacts the next part of a long text into `out`. Returns how many bytes of it are done: the
+    /// rest must come again with what follows, unless this was the last part. `None`: the whole text
+    /// counts as a secret.
+    pub(super) fn part(&self, text: &[u8], is_last: bool, out: &mut Vec<u8>) -> Option<usize> {
+        let (mut steps, mut done) = (budget(text), 0);
+        loop {
+            let (start, end) = match self.search(Window { text, is_last }, done, &mut steps) {
+                Search::TooMuch => return None,
+                Search::None => (text.len(), text.len()),
+                Search::UnknownFrom(start) => (start, start),
+                Search::At(start, end) => (start, end),
+            };
+            out.extend_from_slice(text.get(done..start).unwrap_or_default());
+            if start == end {
+                return Some(start);
+            }
+            out.extend_from_slice(MASK.as_bytes());
+            done = end;
+        }
+    }
+
     /// The response that the guest gets: without secrets and without the headers of the
-    /// connection.
+    /// connection. A body in a file was redacted on its way there.
     pub(super) fn response(&self, answer: Answer) -> OutboundResponse {
-        let body = self.bytes(answer.body);
+        let body = match answer.body {
+            Body::Memory(bytes) => Body::Memory(self.bytes(bytes)),
+            spooled @ Body::Spooled(_) => spooled,
+        };
         let mut headers = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
             let name = name.as_str();
             if self.finds(name.as_bytes()) || HOP_BY_HOP.contains(&name) {
                 continue;
             }
-            let value = if name == "content-length" && !body.is_empty() {
+            let value = if name == "content-length" && body.len() > 0 {
                 body.len().to_string()
             } else {
                 self.text(String::from_utf8_lossy(value.as_bytes()).into_owned())
             };
             headers.push((name.to_owned(), value));
         }
-        OutboundResponse { status: answer.status, headers, body }
+        OutboundResponse { status: answer.status, headers, body, held: answer.held }
     }
 
     /// The error that the guest gets: without secrets.
@@ -143,55 +157,46 @@ impl Redactor {
 
     /// Borrowed if there is no secret in the text.
     fn redacted<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
-        let text = match &self.others {
-            Some(others) if others.is_match(text) => {
-                let mut redacted = Vec::with_capacity(text.len());
-                others.replace_all_with_bytes(text, &mut redacted, |_, _, redacted| {
-                    redacted.extend_from_slice(MASK.as_bytes());
-                    true
-                });
-                Cow::Owned(redacted)
-            }
-            _ => Cow::Borrowed(text),
-        };
-        match self.secrets.redacted(&text) {
-            Some(redacted) => Cow::Owned(redacted),
-            None => text,
+        let mut steps = budget(text);
+        match self.search(Window { text, is_last: true }, 0, &mut steps) {
+            Search::None => return Cow::Borrowed(text),
+            Search::TooMuch => return Cow::Owned(MASK.into()),
+            Search::At(..) | Search::UnknownFrom(_) => {}
         }
+        let mut redacted = Vec::with_capacity(text.len());
+        match self.part(text, true, &mut redacted) {
+            Some(_) => Cow::Owned(redacted),
+            None => Cow::Owned(MASK.into()),
+        }
+    }
+
+    /// The first secret from `from` on; of those that begin at one place, the longest.
+    fn search(&self, window: Window<'_>, from: usize, steps: &mut usize) -> Search {
+        if self.secrets.is_empty() {
+            return Search::None;
+        }
+        let text = window.text.iter().enumerate().skip(from);
+        for (at, byte) in text {
+            let Some(begins) = self.begins.get(usize::from(*byte)) else { continue };
+            let mut longest = None;
+            for (secret, form) in begins {
+                let Some(secret) = self.secrets.get(*secret) else { continue };
+                match form.compare(secret.reveal().as_bytes(), window, at, steps) {
+                    Found::No => {}
+                    Found::Unknown => return Search::UnknownFrom(at),
+                    Found::To(end) => longest = longest.max(Some(end)),
+                    Found::TooMuch => return Search::TooMuch,
+                }
+            }
+            if let Some(end) = longest {
+                return Search::At(at, end);
+            }
+        }
+        Search::None
     }
 }
 
-impl Secrets {
-    fn new<'a>(secrets: impl IntoIterator<Item = &'a str>, program_bytes_max: usize) -> Self {
-        let mut secrets: Vec<&str> = secrets.into_iter().collect();
-        // The first pattern that matches is used: a secret that contains another must come first.
-        secrets.sort_unstable_by_key(|secret| Reverse(secret.len()));
-        let patterns: Vec<String> = secrets.into_iter().flat_map(patterns).collect();
-        if patterns.is_empty() {
-            return Self::Nothing;
-        }
-        let mut search = RegexBuilder::new(&patterns.join("|"));
-        search.unicode(false).size_limit(program_bytes_max).dfa_size_limit(DFA_BYTES_MAX);
-        search.build().map_or(Self::Everything, Self::Forms)
-    }
-
-    fn finds(&self, text: &[u8]) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Forms(search) => search.is_match(text),
-            Self::Everything => !text.is_empty(),
-        }
-    }
-
-    /// `None` if there is no secret in the text.
-    fn redacted(&self, text: &[u8]) -> Option<Vec<u8>> {
-        if !self.finds(text) {
-            return None;
-        }
-        let mask = MASK.as_bytes();
-        Some(match self {
-            Self::Forms(search) => search.replace_all(text, NoExpand(mask)).into_owned(),
-            Self::Nothing | Self::Everything => mask.to_vec(),
-        })
-    }
+/// How many comparisons a search in this text may take.
+fn budget(text: &[u8]) -> usize {
+    text.len().saturating_mul(STEPS_PER_BYTE).saturating_add(1 << 16)
 }

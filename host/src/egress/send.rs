@@ -15,15 +15,20 @@ use tokio::time::Instant;
 
 use crate::cpu_time;
 use crate::domain::{Effect, Journal, WriteAnswer};
+use crate::secret::Secret;
 
+use super::answer::{Answer, AnswerRoom};
 use super::authorize::{self, Outbound};
 use super::connect::HttpConnection;
-use super::exchange::{Answer, ExchangeError, build_request, exchange};
+use super::exchange::{ExchangeError, build_request, exchange};
 use super::pool::IDLE_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
 use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
 use super::{read, token};
+
+/// What replacing placeholders may add to a body before more is charged: a few long secrets.
+const REPLACED_BYTES: u64 = 256 << 10;
 
 /// A write that is ready to be journaled: everything that can fail without harm has succeeded.
 struct PreparedWrite {
@@ -103,13 +108,30 @@ impl Session {
         let lock = Arc::clone(&self.write_lock).lock_owned().await;
         self.record.check_earlier_writes()?;
         let token = token::for_origin(self, &outbound.origin).await?;
-        let outbound = with_secrets(outbound, &self.active, token.as_ref(), &self.limits)?;
+        let outbound = self.insert_secrets(outbound, token.as_ref())?;
         let kept = self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
         let connection = match kept {
             Some(connection) => connection,
             None => self.connect(&outbound).await?,
         };
         Ok(PreparedWrite { outbound, connection, lock })
+    }
+
+    /// The request with its secrets. A body in which a placeholder is replaced is a second copy, which
+    /// is charged before it is made.
+    pub(super) fn insert_secrets(
+        &self,
+        outbound: Outbound,
+        token: Option<&Secret>,
+    ) -> Result<Outbound, HttpError> {
+        if outbound.body.is_empty() || self.active.credentials.placeholders.is_empty() {
+            return with_secrets(outbound, &self.active, token, &self.limits);
+        }
+        let mut charge = self.memory.charge(outbound.body.len() as u64 + REPLACED_BYTES)?;
+        let mut outbound = with_secrets(outbound, &self.active, token, &self.limits)?;
+        charge.set(outbound.body.len() as u64)?;
+        outbound.body = charge.hold(outbound.body);
+        Ok(outbound)
     }
 
     /// Commits the write to the journal and sends it. From the commit on, the record says at
@@ -122,6 +144,7 @@ impl Session {
         journal: &dyn Journal,
     ) -> Result<Answer, HttpError> {
         let mut request = build_request(outbound, &connection)?;
+        let room = AnswerRoom::take(self, self.limits.response_body_bytes)?;
         let connected_at = Instant::now();
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
@@ -154,7 +177,7 @@ impl Session {
             return Err(HttpError::Unreachable(why.to_owned()));
         }
         call.record_write_under_way();
-        let exchanging = exchange(&mut connection, request, &self.limits, self.deadline);
+        let exchanging = exchange(&mut connection, request, room, self.deadline);
         let result = self.egress.until(self.deadline, exchanging).await;
         let result = result.unwrap_or(Err(ExchangeError::DeadlineExceeded));
         let known = classify_write(&result);

@@ -1,6 +1,7 @@
 //! Tests of egress, and their helpers: a builder of sessions, and requests.
 
 mod fakes;
+mod large_bodies;
 mod reads;
 mod requests;
 mod secrets;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,14 +33,16 @@ use uuid::Uuid;
 
 use super::connect::Dialer;
 use super::resolver::Resolver;
+use super::spool::Spool;
 use super::{
-    ActiveConnection, Egress, HttpError, OutboundRequest, OutboundResponse, Permission, Session,
-    trust,
+    ActiveConnection, Body, Charged, Egress, HttpError, OutboundRequest, OutboundResponse,
+    Permission, Session, trust,
 };
 use crate::domain::{
     Connection, ConnectionId, Effect, FailedTest, Grants, Journal, Limits, Marker, NotJournaled,
     SecretGrant, SecretPlace, SystemClock,
 };
+use crate::memory::Account;
 use crate::secret::Secret;
 
 /// Builds the session of a run.
@@ -51,8 +55,10 @@ pub(crate) struct SessionBuilder {
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
     /// Empty: no proxy.
     pub(crate) proxy: String,
-    pub(crate) extra_ca: Option<std::path::PathBuf>,
+    pub(crate) extra_ca: Option<PathBuf>,
     pub(crate) run_time: Duration,
+    pub(crate) spool: PathBuf,
+    pub(crate) spool_bytes_max: u64,
 }
 
 impl SessionBuilder {
@@ -68,6 +74,8 @@ impl SessionBuilder {
             proxy: String::new(),
             extra_ca: None,
             run_time: Duration::from_secs(60),
+            spool: std::env::temp_dir(),
+            spool_bytes_max: 1 << 30,
         }
     }
 
@@ -108,7 +116,8 @@ impl SessionBuilder {
             resolver: Box::new(FakeResolver(Mutex::new(self.names.clone()))),
             proxies: Matcher::builder().all(self.proxy.clone()).build(),
         };
-        Arc::new(Egress::with(dialer))
+        let spool = Spool::new(self.spool.clone(), self.spool_bytes_max);
+        Arc::new(Egress::with(dialer, spool))
     }
 
     pub(crate) fn session(&self, permission: Permission) -> Arc<Session> {
@@ -123,8 +132,10 @@ impl SessionBuilder {
     ) -> Arc<Session> {
         let deadline = Instant::now() + self.run_time;
         let clock = Arc::new(SystemClock);
-        let (egress, active, meter) = (self.egress(), Arc::clone(active), Arc::default());
-        Session::new(egress, active, permission, self.limits, clock, deadline, meter)
+        let (egress, active) = (self.egress(), Arc::clone(active));
+        let memory = Account::for_test(self.limits.memory_bytes);
+        let charged = Charged { meter: Arc::default(), memory };
+        Session::new(egress, active, permission, self.limits, clock, deadline, charged)
     }
 
     /// The session of a run that may read.
@@ -158,6 +169,12 @@ pub(crate) fn marked(request: OutboundRequest, effect: Effect) -> OutboundReques
 
 pub(crate) fn header<'a>(answer: &'a OutboundResponse, name: &str) -> Option<&'a str> {
     answer.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+}
+
+impl<T: AsRef<[u8]>> PartialEq<T> for Body {
+    fn eq(&self, other: &T) -> bool {
+        self.in_memory() == other.as_ref()
+    }
 }
 
 pub(crate) fn is_denied(result: &Result<OutboundResponse, HttpError>) -> bool {

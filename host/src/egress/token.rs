@@ -17,11 +17,12 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 use url::{Url, form_urlencoded};
 
-use crate::domain::{Effect, Limits, Origin, SecretPlace};
+use crate::domain::{Effect, Origin, SecretPlace};
 use crate::secret::Secret;
 
+use super::answer::{Answer, AnswerRoom};
 use super::authorize::Outbound;
-use super::exchange::{Answer, ExchangeError, build_request, exchange};
+use super::exchange::{ExchangeError, build_request, exchange};
 use super::secrets::basic;
 use super::{ActiveConnection, HttpError, Session};
 
@@ -149,7 +150,7 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpErro
     if answer.status != 200 {
         return Err(refused(format!("it answered {}", answer.status)));
     }
-    let response: TokenResponse = serde_json::from_slice(&answer.body)
+    let response: TokenResponse = serde_json::from_slice(answer.body.in_memory())
         .map_err(|_| refused("the response has no `access_token`".to_owned()))?;
     let lifetime = response.lifetime();
     let value = Secret::new(response.access_token).bounded();
@@ -162,12 +163,12 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpErro
 /// One exchange on a connection of its own, which is not kept: a token is fetched once in many
 /// minutes.
 async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
-    let limits = Limits { response_body_bytes: RESPONSE_BYTES_MAX, ..session.limits };
+    let room = AnswerRoom::take(session, RESPONSE_BYTES_MAX)?;
     let active = &session.active.connection;
     let mut connection =
         session.egress.dialer.connect(&outbound.origin, active, session.deadline).await?;
     let request = build_request(outbound, &connection)?;
-    match exchange(&mut connection, request, &limits, session.deadline).await {
+    match exchange(&mut connection, request, room, session.deadline).await {
         Err(ExchangeError::DeadlineExceeded) => Err(too_late()),
         result => Ok(result?),
     }

@@ -138,7 +138,7 @@ impl From<&Refusal> for Problem {
             Refusal::TrackerRateLimited(seconds) => Some(*seconds),
             Refusal::CircuitOpen { retry_after_s, .. }
             | Refusal::OutcomePending { retry_after_s, .. } => Some(*retry_after_s),
-            Refusal::Overloaded => Some(1),
+            Refusal::Overloaded | Refusal::HostMemoryFull { .. } => Some(1),
             Refusal::RunStopped | Refusal::ShuttingDown => Some(5),
             Refusal::ConnectorUnavailable(_) | Refusal::StoreUnavailable(_) => Some(10),
             Refusal::TrackerUnavailable(_) => Some(30),
@@ -238,6 +238,7 @@ mod tests {
             (Refusal::ConnectorUnavailable(text()), 503, true),
             (Refusal::CircuitOpen { reason: text(), retry_after_s: 7 }, 503, true),
             (Refusal::Overloaded, 503, true),
+            (Refusal::HostMemoryFull { bytes_max: 1 }, 503, true),
             (Refusal::RunStopped, 503, true),
             (Refusal::ShuttingDown, 503, true),
             (Refusal::StoreUnavailable(text()), 503, true),

@@ -15,7 +15,8 @@ use crate::domain::{
     Clock, ConnectorFault, Limits, LogLine, OutboundCall, Refusal, Usage, WriteAnswer, WriteRecord,
     milliseconds,
 };
-use crate::egress::{ActiveConnection, Egress, Permission, Session};
+use crate::egress::{ActiveConnection, Charged, Egress, Permission, Session};
+use crate::memory::{Account, MemoryFull};
 
 use super::bindings::model;
 use super::engine::STACK_BYTES;
@@ -33,7 +34,7 @@ pub(super) struct Execution {
     deadline: Instant,
     limits: Limits,
     meter: Arc<Meter>,
-    memory_peak: Arc<AtomicU64>,
+    memory: Arc<Account>,
     handles_peak: Arc<AtomicU64>,
     log: Arc<RunLog>,
     session: Arc<Session>,
@@ -57,6 +58,7 @@ impl Execution {
         permission: Permission,
         limits: Limits,
         clock: Arc<dyn Clock>,
+        memory: Arc<Account>,
     ) -> Self {
         let started = Instant::now();
         let run_time = Duration::from_millis(limits.run_ms);
@@ -64,7 +66,7 @@ impl Execution {
         // Exchanges end before the run does, so that the connector can say that its tracker is late.
         let tracker_until = deadline - (run_time / 10).min(AFTER_TRACKER_MAX);
         let meter = Arc::<Meter>::default();
-        let charged = Arc::clone(&meter);
+        let charged = Charged { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
         let session =
             Session::new(egress, active, permission, limits, clock, tracker_until, charged);
         Self {
@@ -72,7 +74,7 @@ impl Execution {
             deadline,
             limits,
             meter,
-            memory_peak: Arc::default(),
+            memory,
             handles_peak: Arc::default(),
             log: Arc::new(RunLog::new(started, limits.log_bytes)),
             session,
@@ -81,9 +83,9 @@ impl Execution {
 
     /// The data of the run's store.
     pub(super) fn guest(&self) -> Guest {
-        let limiter = Limiter::new(self.limits, Arc::clone(&self.memory_peak));
+        let limiter = Limiter::new(self.limits, self.memory.nothing());
         let (session, log) = (Arc::clone(&self.session), Arc::clone(&self.log));
-        Guest::new(session, log, limiter, Arc::clone(&self.handles_peak))
+        Guest::new(session, log, limiter, self.memory.nothing(), Arc::clone(&self.handles_peak))
     }
 
     pub(super) fn meter(&self) -> Arc<Meter> {
@@ -118,7 +120,7 @@ impl Execution {
             line.message = self.session.redact(std::mem::take(&mut line.message));
         }
         let mut usage = Usage {
-            memory_bytes: self.memory_peak.load(Ordering::Relaxed),
+            memory_bytes: self.memory.peak(),
             cpu_ms: self.meter.spent_ms(),
             run_ms: milliseconds(self.started.elapsed()),
             log_bytes,
@@ -158,6 +160,9 @@ impl Finished {
 fn classify_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
     if let Some(hit) = error.downcast_ref::<LimitHit>() {
         return Refusal::ConnectorFault((*hit).into());
+    }
+    if let Some(MemoryFull::Host(bytes_max)) = error.downcast_ref::<MemoryFull>() {
+        return Refusal::HostMemoryFull { bytes_max: *bytes_max };
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Refusal::Overloaded;

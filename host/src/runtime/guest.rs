@@ -8,17 +8,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::WasiHttpCtx;
+use wasmtime_wasi_http::p2::bindings::http::types::Method;
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 
-use crate::domain::LogLevel;
 use crate::egress::Session;
+use crate::memory::Charge;
 
-use super::limiter::Limiter;
-use super::run_log::RunLog;
+use super::limiter::{Limiter, no_room};
+use super::run_log::{RunLog, STDERR, STDOUT};
 use super::stdio::LogStream;
 use super::wasi_http::WasiHttp;
 
 /// Most random bytes that a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// What one call may copy out of the guest in addition to a request's body, bytes.
+const CALL_BYTES: u64 = 4 << 20;
+/// All header lists of `wasi:http` that a guest may hold, bytes.
+const FIELDS_BYTES: u64 = 16 << 20;
+
+/// The size of one header list, so that as many as there are handles remain below [`FIELDS_BYTES`].
+fn field_bytes_max(handles: u64) -> usize {
+    usize::try_from(FIELDS_BYTES / handles.max(1)).unwrap_or(usize::MAX).clamp(1 << 10, 32 << 10)
+}
+
+/// The texts of a request that the guest prepares; its headers have their own limit.
+fn request_bytes(request: &HostOutgoingRequest) -> u64 {
+    let method = match &request.method {
+        Method::Other(method) => method.len(),
+        _ => 0,
+    };
+    let texts = [&request.path_with_query, &request.authority].into_iter().flatten();
+    (method + texts.map(String::len).sum::<usize>()) as u64
+}
 
 /// The data of a run's store.
 pub(super) struct Guest {
@@ -31,6 +53,10 @@ pub(super) struct Guest {
     pub(super) wasi: WasiCtx,
     pub(super) wasi_http: WasiHttpCtx,
     pub(super) wasi_http_hooks: WasiHttp,
+    /// Charges the texts of the guest's unsent `wasi:http` requests.
+    requests: Charge,
+    /// Charges the body that the current call of `http` returns, until it is in the guest's memory.
+    pub(super) returned: Option<Charge>,
 }
 
 impl Guest {
@@ -39,18 +65,21 @@ impl Guest {
         session: Arc<Session>,
         log: Arc<RunLog>,
         limiter: Limiter,
+        requests: Charge,
         handles_peak: Arc<AtomicU64>,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));
         let stream = |level| LogStream { log: Arc::clone(&log), level };
         let wasi = WasiCtx::builder()
-            .stdout(stream(LogLevel::Info))
-            .stderr(stream(LogLevel::Warn))
+            .stdout(stream(STDOUT))
+            .stderr(stream(STDERR))
             .max_random_size(RANDOM_BYTES_MAX)
             .allow_tcp(false)
             .allow_udp(false)
             .build();
+        let mut wasi_http = WasiHttpCtx::new();
+        wasi_http.set_field_size_limit(field_bytes_max(limiter.handles_max()));
         Self {
             wasi_http_hooks: WasiHttp::new(Arc::clone(&session)),
             session,
@@ -59,8 +88,30 @@ impl Guest {
             handles_peak,
             table,
             wasi,
-            wasi_http: WasiHttpCtx::new(),
+            wasi_http,
+            requests,
+            returned: None,
         }
+    }
+
+    /// How many bytes of its texts and lists the host may copy in one call: a request's body, as far
+    /// as the run's memory allows, and the other arguments.
+    pub(super) fn call_bytes_max(&self) -> usize {
+        let request = self.session.limits().request_body_bytes;
+        let room = request.min(self.session.memory().room());
+        usize::try_from(room.saturating_add(CALL_BYTES)).unwrap_or(usize::MAX)
+    }
+
+    /// After a call of the host: what it returned is in the guest's memory, and what it made the host
+    /// keep is charged.
+    ///
+    /// # Errors
+    /// The run's memory does not suffice.
+    pub(super) fn count_kept(&mut self) -> wasmtime::Result<()> {
+        self.returned = None;
+        let requests = self.table.iter_mut().filter_map(|entry| entry.downcast_ref());
+        let kept = requests.map(request_bytes).sum();
+        self.requests.set(kept).map_err(no_room)
     }
 
     /// Counts the handles that the guest has now.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use wasmtime::component::Instance;
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{CallHook, Store, UpdateDeadline};
 
 use crate::cpu_time::Meter;
 use crate::domain::Limits;
@@ -17,9 +17,6 @@ use super::component::Loaded;
 use super::engine::Engine;
 use super::guest::Guest;
 use super::limiter::LimitHit;
-
-/// Bytes that one host call may copy out of the guest, in addition to a request's body.
-const HOST_CALL_BYTES: usize = 4 << 20;
 
 /// The result of a call: a trap, an error that the connector returned, or what it returned.
 pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
@@ -101,8 +98,16 @@ pub(super) fn new_store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine.inner(), guest);
     store.limiter(|guest| &mut guest.limiter);
-    let request = usize::try_from(limits.request_body_bytes).unwrap_or(usize::MAX);
-    store.set_hostcall_fuel(request.saturating_add(HOST_CALL_BYTES));
+    // Before each copy out of the guest: as much as its run may hold. After each call: what it kept.
+    store.call_hook(|mut store, hook| match hook {
+        CallHook::CallingHost | CallHook::ReturningFromWasm => {
+            let bytes = store.data().call_bytes_max();
+            store.set_hostcall_fuel(bytes);
+            Ok(())
+        }
+        CallHook::ReturningFromHost => store.data_mut().count_kept(),
+        CallHook::CallingWasm => Ok(()),
+    });
     store.set_epoch_deadline(1);
     let cpu_ms = limits.cpu_ms;
     store.epoch_deadline_callback(move |mut store| {

@@ -1,11 +1,9 @@
-//! The memory limit of one run: a sum over all of its memories and tables.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! The limits of one run's instance: its memories and tables are charged to the run's account.
 
 use wasmtime::ResourceLimiter;
 
 use crate::domain::{ConnectorFault, Limits};
+use crate::memory::{Charge, MemoryFull};
 
 /// Size of a table element in the host, in bytes.
 const TABLE_ELEMENT_BYTES: usize = 8;
@@ -18,13 +16,12 @@ pub(super) const MEMORIES_MAX: u32 = 32;
 /// Most tables of one component.
 pub(super) const TABLES_MAX: u32 = 64;
 
-/// Sums the memories and tables of a run against `limits.memory_bytes`.
+/// Charges the memories and tables of a run to its account.
 pub(super) struct Limiter {
     limits: Limits,
-    bytes: u64,
+    charge: Charge,
     /// What the current growth added; subtracted again if the growth fails.
     growing: u64,
-    peak: Arc<AtomicU64>,
 }
 
 /// A limit that ended a run; it is the cause of the trap.
@@ -42,9 +39,9 @@ impl From<LimitHit> for ConnectorFault {
 }
 
 impl Limiter {
-    /// `peak` receives the highest number of bytes in use.
-    pub(super) fn new(limits: Limits, peak: Arc<AtomicU64>) -> Self {
-        Self { limits, bytes: 0, growing: 0, peak }
+    /// `charge` is what the run's memories and tables have; at first nothing.
+    pub(super) fn new(limits: Limits, charge: Charge) -> Self {
+        Self { limits, charge, growing: 0 }
     }
 
     pub(super) fn handles_max(&self) -> u64 {
@@ -52,20 +49,22 @@ impl Limiter {
     }
 
     fn grow(&mut self, added: usize) -> wasmtime::Result<bool> {
-        let added = added as u64;
-        let bytes = self.bytes.saturating_add(added);
-        if bytes > self.limits.memory_bytes {
-            let hit = LimitHit { name: "memory_bytes", value: self.limits.memory_bytes };
-            return Err(wasmtime::Error::new(hit));
-        }
-        self.bytes = bytes;
-        self.growing = added;
-        self.peak.fetch_max(bytes, Ordering::Relaxed);
+        self.growing = 0;
+        self.charge.grow(added as u64).map_err(no_room)?;
+        self.growing = added as u64;
         Ok(true)
     }
 
     fn undo_growth(&mut self) {
-        self.bytes = self.bytes.saturating_sub(std::mem::take(&mut self.growing));
+        self.charge.shrink(std::mem::take(&mut self.growing));
+    }
+}
+
+/// The cause of the trap when memory is refused.
+pub(super) fn no_room(full: MemoryFull) -> wasmtime::Error {
+    match full {
+        MemoryFull::Run(value) => wasmtime::Error::new(LimitHit { name: "memory_bytes", value }),
+        MemoryFull::Host(_) => wasmtime::Error::new(full),
     }
 }
 
@@ -118,13 +117,14 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Account;
 
     #[test]
     fn memories_and_tables_are_summed_and_a_failed_growth_is_subtracted() {
         let mut limits = Limits::default();
         assert_eq!(limits.set("memory_bytes", 1_000), Ok(()));
-        let peak = Arc::new(AtomicU64::new(0));
-        let mut limiter = Limiter::new(limits, peak.clone());
+        let account = Account::for_test(limits.memory_bytes);
+        let mut limiter = Limiter::new(limits, account.nothing());
         assert!(limiter.memory_growing(0, 600, None).is_ok_and(|grows| grows));
         assert!(limiter.memory_grow_failed(wasmtime::Error::msg("no")).is_ok());
         assert!(limiter.memory_growing(0, 600, None).is_ok());
@@ -134,6 +134,6 @@ mod tests {
             refused.downcast_ref::<LimitHit>(),
             Some(&LimitHit { name: "memory_bytes", value: 1_000 })
         );
-        assert_eq!(peak.load(Ordering::Relaxed), 1_000);
+        assert_eq!((account.peak(), account.room()), (1_000, 0));
     }
 }

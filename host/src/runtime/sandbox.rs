@@ -16,6 +16,7 @@ use crate::domain::{
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::manifest::RawManifest;
+use crate::memory::{Account, HostMemory, MemoryFull};
 
 use super::bindings::{self, model};
 use super::component::{Connector, Loaded};
@@ -43,6 +44,7 @@ pub struct Sandbox {
     turns: Arc<Permits>,
     /// Cancelled when the server ends: stops every guest.
     stopping: CancellationToken,
+    memory: Arc<HostMemory>,
 }
 
 /// What a run needs.
@@ -77,16 +79,18 @@ struct Confinement<'a> {
     permission: Permission,
     stop: CancellationToken,
     lane: Lane,
+    memory: Arc<Account>,
 }
 
 impl Sandbox {
-    /// At most `runs_max` runs at a time in the whole host.
+    /// At most `runs_max` runs at a time in the whole host, and at most `memory_bytes` for all.
     #[must_use]
     pub(crate) fn new(
         engine: Arc<Engine>,
         egress: Arc<Egress>,
         clock: Arc<dyn Clock>,
         runs_max: u32,
+        memory_bytes: u64,
     ) -> Self {
         let permits = Permits::new(Capacity {
             slots: pool::SLOTS,
@@ -95,7 +99,8 @@ impl Sandbox {
             keep_free: true,
         });
         let stopping = CancellationToken::new();
-        Self { engine, egress, clock, permits, turns: turns(), stopping }
+        let memory = HostMemory::new(memory_bytes);
+        Self { engine, egress, clock, permits, turns: turns(), stopping, memory }
     }
 
     /// Ends every guest, now and from now on. Writes that are under way get a short time to end.
@@ -165,7 +170,8 @@ impl Sandbox {
         let _permit = self.acquire_permit(request, PERMIT_WAIT, &stop).await?;
         let limits = Limits { run_ms: limits.run_ms.min(DESCRIBE_MS_MAX), ..*limits };
         let permission = Permission::Nothing;
-        let confinement = Confinement { loaded, limits, active, permission, stop, lane };
+        let memory = self.open_account(&active, &limits)?;
+        let confinement = Confinement { loaded, limits, active, permission, stop, lane, memory };
         let export = loaded.plugin.clone();
         let (result, _) = self.execute(confinement, |guest| guest.describe(export)).await;
         result?.map_err(|_| {
@@ -197,7 +203,12 @@ impl Sandbox {
             Err(refusal) => return not_run(&run, call, refusal),
         };
         let permit_ms = milliseconds(asked_at.elapsed());
+        let memory = match self.open_account(&run.active, &limits) {
+            Ok(memory) => memory,
+            Err(refusal) => return not_run(&run, call, refusal),
+        };
         let confinement = Confinement {
+            memory,
             loaded: connector.loaded(),
             limits,
             active: Arc::clone(&run.active),
@@ -221,6 +232,17 @@ impl Sandbox {
             ..empty_report(&run.connector, call, &outcome)
         };
         RunEnd { outcome, report, writes: finished.writes }
+    }
+
+    fn open_account(
+        &self,
+        active: &ActiveConnection,
+        limits: &Limits,
+    ) -> Result<Arc<Account>, Refusal> {
+        let account = Account::open(&self.memory, &active.memory, limits.memory_bytes);
+        account.map_err(|(MemoryFull::Run(bytes_max) | MemoryFull::Host(bytes_max))| {
+            Refusal::HostMemoryFull { bytes_max }
+        })
     }
 
     /// Waits for a permit: a full host, or a full share of it, is mostly a matter of moments.
@@ -251,9 +273,9 @@ impl Sandbox {
         confinement: Confinement<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let Confinement { loaded, limits, active, permission, stop, lane } = confinement;
+        let Confinement { loaded, limits, active, permission, stop, lane, memory } = confinement;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
-        let execution = Execution::start(egress, active, permission, limits, clock);
+        let execution = Execution::start(egress, active, permission, limits, clock, memory);
         let store = new_store(&self.engine, execution.guest(), &limits, execution.meter());
         let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
         let call = Metered::new(call, execution.meter(), self.engine.ticks());

@@ -1,16 +1,21 @@
 //! A guest's stdout and stderr, which go into the log of its run line by line.
+//!
+//! They are written in the guest's own call, so that the work is charged to its run.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError};
 
 use crate::domain::LogLevel;
 
 use super::run_log::RunLog;
+
+/// Most bytes of one write.
+const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// One of the two streams.
 #[derive(Clone)]
@@ -26,26 +31,32 @@ impl IsTerminal for LogStream {
 }
 
 impl StdoutStream for LogStream {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
         Box::new(self.clone())
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // For WASI 0.3, which guests do not get.
+        Box::new(tokio::io::sink())
     }
 }
 
-impl AsyncWrite for LogStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.log.add_output(self.level, bytes);
-        Poll::Ready(Ok(bytes.len()))
+#[async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        self.log.add_output(self.level, &bytes);
+        Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(())
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn check_write(&mut self) -> Result<usize, StreamError> {
+        Ok(WRITE_BYTES_MAX)
     }
 }

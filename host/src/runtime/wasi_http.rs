@@ -1,14 +1,13 @@
 //! `wasi:http` for guests whose language uses it: requests are converted and sent by the same [`Session`] as
 //! those of `jackfield:connector/http`, under the same rules.
 //!
-//! Its only own rule limits the bodies that the host stores for a guest. The effect of a request is in a
-//! `jackfield-effect` header. Timeouts that a guest sets are ignored: the run's own limits apply.
+//! Requests that the guest still writes, and responses that it has not read, are charged to the run's
+//! memory. The effect of a request is in a `jackfield-effect` header. Timeouts that a guest sets are ignored: the run's own limits apply.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -16,76 +15,27 @@ use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody,
 
 use crate::cpu_time::{CpuCharged, CpuExhausted};
 use crate::domain::{Effect, Words};
-use crate::egress::{HttpError, OutboundRequest, OutboundResponse, Session, is_reserved_header};
+use crate::egress::{
+    Body, HttpError, OutboundRequest, OutboundResponse, Session, is_reserved_header,
+};
+use crate::memory::{Charge, MemoryFull};
 
 /// The header in which a guest declares the effect of a request.
 const EFFECT: HeaderName = HeaderName::from_static("jackfield-effect");
 
+/// What one write to a request's body may have, bytes; each unfinished body holds one.
+const CHUNK_BYTES: usize = 16 << 10;
+
 /// Passes a run's `wasi:http` requests to its session.
 pub(super) struct WasiHttp {
     session: Arc<Session>,
-    stored_bodies: StoredBodies,
-}
-
-/// The size of all bodies that the host stores for a run: requests that the guest still writes, and
-/// responses that it has not read. Limited by the guest's memory limit.
-#[derive(Clone)]
-struct StoredBodies {
-    bytes: Arc<AtomicU64>,
-    bytes_max: u64,
-}
-
-/// The part of one body; subtracted again when dropped.
-struct StoredBody {
-    all: StoredBodies,
-    bytes: u64,
-}
-
-impl StoredBodies {
-    fn empty_body(&self) -> StoredBody {
-        StoredBody { all: self.clone(), bytes: 0 }
-    }
-}
-
-impl StoredBody {
-    fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let before = self.all.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        let max = self.all.bytes_max;
-        if before.saturating_add(bytes) <= max {
-            return Ok(());
-        }
-        Err(internal_error(format!(
-            "over `limits.memory_bytes` = {max}: bodies that the host stores for this run"
-        )))
-    }
-}
-
-impl Drop for StoredBody {
-    fn drop(&mut self) {
-        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// A response's body, which is counted until it is dropped.
-struct CountedBody {
-    body: Bytes,
-    _counted: StoredBody,
-}
-
-impl AsRef<[u8]> for CountedBody {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
 }
 
 type Exchanged = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl WasiHttp {
     pub(super) fn new(session: Arc<Session>) -> Self {
-        let bytes_max = session.limits().memory_bytes;
-        Self { session, stored_bodies: StoredBodies { bytes: Arc::default(), bytes_max } }
+        Self { session }
     }
 }
 
@@ -104,26 +54,28 @@ impl WasiHttpHooks for WasiHttp {
         false
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK_BYTES
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
         _: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Exchanged, Error>> + Send> {
-        let (session, stored) = (Arc::clone(&self.session), self.stored_bodies.clone());
+        let session = Arc::clone(&self.session);
+        let head_charge = session.memory().charge(head_bytes(&request));
         let sending = async move {
+            let head_charge = head_charge.map_err(no_room)?;
             let (head, body) = request.into_parts();
             let headers = header_pairs(&head.headers)?;
             let effect = effect(&head.headers)?;
-            let (mut request_body, mut response_body) = (stored.empty_body(), stored.empty_body());
-            let bytes_max = session.limits().request_body_bytes;
-            let body = collect(body, bytes_max, &mut request_body).await?;
+            let body = collect(body, &session).await?;
             let (method, url) = (head.method, head.uri.to_string());
             let request = OutboundRequest { method, effect, url, headers, body };
             let answer = session.send(request).await.map_err(wasi_error)?;
-            drop(request_body);
-            response_body.grow(answer.body.len())?;
-            Ok((response(answer, response_body)?, no_further_io()))
+            Ok((response(answer, head_charge)?, no_further_io()))
         };
         let cpu_ms = self.session.limits().cpu_ms;
         let charged = CpuCharged::within(sending, Arc::clone(self.session.meter()), cpu_ms);
@@ -135,21 +87,33 @@ impl WasiHttpHooks for WasiHttp {
     }
 }
 
-/// Reads the whole body. Stops above `bytes_max`; the session then refuses the body for its length.
-async fn collect(
-    mut body: WasiBody,
-    bytes_max: u64,
-    stored: &mut StoredBody,
-) -> Result<Bytes, Error> {
-    let mut whole = BytesMut::new();
-    while u64::try_from(whole.len()).is_ok_and(|bytes| bytes <= bytes_max) {
+/// What the head of a request has: the guest may start many requests and finish none.
+fn head_bytes(request: &Request<WasiBody>) -> u64 {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let uri = request.uri();
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    (request.method().as_str().len() + authority + path + headers.sum::<usize>()) as u64
+}
+
+/// Reads the whole body, charged as it grows, old and new buffer while it is moved. Stops above the
+/// limit of a body; the session then refuses it for its length.
+async fn collect(mut body: WasiBody, session: &Session) -> Result<Bytes, Error> {
+    let bytes_max = session.limits().request_body_bytes;
+    let (mut whole, mut charge) = (Vec::new(), session.memory().nothing());
+    while whole.len() as u64 <= bytes_max {
         let Some(frame) = body.frame().await else { break };
-        if let Ok(data) = frame?.into_data() {
-            stored.grow(data.len())?;
-            whole.extend_from_slice(&data);
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.capacity() - whole.len() < data.len() {
+            let capacity = (whole.len() + data.len()).max(2 * whole.capacity());
+            let larger_charge = session.memory().charge(capacity as u64).map_err(no_room)?;
+            let mut larger = Vec::with_capacity(capacity);
+            larger.extend_from_slice(&whole);
+            (whole, charge) = (larger, larger_charge);
         }
+        whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
+    Ok(charge.hold(whole.into()))
 }
 
 fn effect(headers: &HeaderMap) -> Result<Option<Effect>, Error> {
@@ -168,10 +132,22 @@ fn header_pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
     headers.iter().map(pair).collect()
 }
 
-fn response(answer: OutboundResponse, counted: StoredBody) -> Result<Response<WasiBody>, Error> {
-    let body = Bytes::from_owner(CountedBody { body: answer.body, _counted: counted });
-    let body = Full::new(body).map_err(Error::from).boxed_unsync();
-    let mut response = Response::new(body);
+/// The response; its body is charged until the guest has read or dropped it, its headers with it.
+fn response(answer: OutboundResponse, head: Charge) -> Result<Response<WasiBody>, Error> {
+    let mut held = head;
+    let headers = answer.headers.iter().map(|(name, value)| name.len() + value.len());
+    held.set(headers.sum::<usize>() as u64).map_err(no_room)?;
+    let body = match answer.body {
+        Body::Memory(bytes) => {
+            Full::new(answer.held.hold(bytes)).map_err(Error::from).boxed_unsync()
+        }
+        Body::Spooled(body) => body.into_stream().map_err(not_read).boxed_unsync(),
+    };
+    let body = body.map_frame(move |frame| {
+        let _counted_with_the_body = &held;
+        frame
+    });
+    let mut response = Response::new(body.boxed_unsync());
     *response.status_mut() =
         StatusCode::from_u16(answer.status).map_err(|error| internal_error(error.to_string()))?;
     for (name, value) in answer.headers {
@@ -192,6 +168,14 @@ fn wasi_error(error: HttpError) -> Error {
         HttpError::Unreachable(_) => Error::DestinationUnavailable,
         HttpError::Interrupted(_) => Error::HttpResponseIncomplete,
     }
+}
+
+fn not_read(error: std::io::Error) -> Error {
+    internal_error(format!("cannot read the body again from the data folder: {error}"))
+}
+
+fn no_room(full: MemoryFull) -> Error {
+    internal_error(full.to_string())
 }
 
 fn internal_error(why: String) -> Error {

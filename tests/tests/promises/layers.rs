@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 /// not in a circle.
 const LAYERS: [&[&str]; 11] = [
     &["domain", "config", "secret"],
-    &["cpu_time"],
+    &["cpu_time", "memory"],
     &["manifest", "egress"],
     &["runtime", "store"],
     &["plugins"],
@@ -29,7 +29,7 @@ const LAYERS: [&[&str]; 11] = [
 const RESTRICTED: [(&str, &[&str]); 3] = [
     ("api", &["domain", "secret"]),
     ("manifest", &["domain", "config", "secret"]),
-    ("egress", &["domain", "config", "secret", "cpu_time"]),
+    ("egress", &["domain", "config", "secret", "cpu_time", "memory"]),
 ];
 
 /// The code of the fuzz targets is free of the layer rule.

@@ -1,5 +1,6 @@
 //! The promises, each tested in its own file, on the built binary.
 
+mod accounts;
 mod admin;
 mod bad_input;
 mod calls;

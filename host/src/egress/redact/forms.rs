@@ -1,148 +1,156 @@
-//! The forms in which a tracker may echo a secret. Longer forms come first.
+//! The forms in which a tracker may echo a secret, each compared with a text in place: nothing is
+//! built and nothing is stored for them, however long the secret is.
 
-use std::fmt::Write as _;
+use super::escapes::escaped;
 
-use data_encoding::{BASE64, BASE64URL, HEXLOWER};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use url::form_urlencoded;
+/// What comparing a secret with a text at one place found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    No,
+    /// The text ends before that can be said.
+    Unknown,
+    /// The secret ends here.
+    To(usize),
+    /// Comparing takes too long.
+    TooMuch,
+}
 
-/// Shorter pieces of base64, bytes, are not searched for: they would be found in every text.
-const BASE64_LENGTH_MIN: usize = 4;
-/// Of longer secrets, bytes, only the literal forms are searched for: the others would need
-/// megabytes.
-const ESCAPED_LENGTH_MAX: usize = 4 * 1024;
+/// A form of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Each byte raw, or escaped as percent, JSON or HTML: every mixture.
+    Escaped,
+    Hex,
+    /// Base64 of a text in which the secret begins this many bytes into a group of three.
+    Base64(usize),
+}
 
-/// A text as a whole in each form that common encoders produce.
-pub(super) fn whole_forms(text: &str) -> Vec<Vec<u8>> {
-    let percent = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
-    let json = serde_json::Value::from(text).to_string();
-    let json = json.get(1..json.len() - 1).unwrap_or_default().to_owned();
-    let hex = HEXLOWER.encode(text.as_bytes());
-    let mut forms = vec![
-        text.to_owned(),
-        lower_escapes(&percent),
-        percent,
-        lower_escapes(&form),
-        form,
-        json.replace('/', "\\/"),
-        json,
-        hex.to_ascii_uppercase(),
-        hex,
-    ];
-    // Some encoders escape what is special in HTML only, some everything but letters and digits.
-    let is_escaped: [fn(char) -> bool; 2] = [is_special_in_html, |c| !c.is_ascii_alphanumeric()];
-    let escape: [fn(char) -> String; 5] = [
-        |c| utf16_units(c, |unit| format!(r"\u{unit:04x}")),
-        |c| utf16_units(c, |unit| format!(r"\u{unit:04X}")),
-        |c| format!("&#{};", u32::from(c)),
-        |c| format!("&#x{:x};", u32::from(c)),
-        |c| format!("&#x{:X};", u32::from(c)),
-    ];
-    for is_escaped in is_escaped {
-        for escape in escape {
-            let form = |c| if is_escaped(c) { escape(c) } else { c.to_string() };
-            forms.push(text.chars().map(form).collect());
+/// A text in which secrets are searched. More may follow unless it is the last part.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'t> {
+    pub(super) text: &'t [u8],
+    pub(super) is_last: bool,
+}
+
+impl Form {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Escaped, Self::Hex, Self::Base64(0), Self::Base64(1), Self::Base64(2)];
+
+    /// Whether a text with this form can begin with this byte.
+    pub(super) fn may_begin_with(self, secret: &[u8], byte: u8) -> bool {
+        let first = secret.first().copied().unwrap_or_default();
+        match self {
+            Self::Escaped => {
+                byte == first
+                    || matches!(byte, b'%' | b'\\' | b'&')
+                    || (byte == b'+' && first == b' ')
+            }
+            Self::Hex => hex_digit(byte) == Some(first >> 4),
+            Self::Base64(offset) => {
+                base64_digit(byte) == Some(sextet(secret, offset, base64_start(offset)))
+            }
         }
     }
-    forms.extend(base64_forms(text.as_bytes()));
-    forms.into_iter().map(String::into_bytes).collect()
-}
 
-fn is_special_in_html(c: char) -> bool {
-    matches!(c, '+' | '<' | '>' | '&' | '\'' | '"' | '\\' | '`')
-}
-
-/// The UTF-16 units of a character, each written with `write`.
-fn utf16_units(c: char, write: fn(u16) -> String) -> String {
-    c.encode_utf16(&mut [0; 2]).iter().map(|unit| write(*unit)).collect()
-}
-
-/// The text with its percent escapes in lower case.
-pub(super) fn lower_escapes(percent: &str) -> String {
-    let mut parts = percent.split('%');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
-        let (digits, rest) = part.split_at(part.len().min(2));
-        text + "%" + &digits.to_ascii_lowercase() + rest
-    })
-}
-
-/// Every form of one secret, as regular expressions; each comes before those that match its
-/// beginning.
-pub(super) fn patterns(secret: &str) -> Vec<String> {
-    let bytes = secret.as_bytes();
-    let mut patterns = Vec::new();
-    if bytes.len() <= ESCAPED_LENGTH_MAX {
-        patterns.push(secret.chars().map(char_pattern).collect());
-    } else {
-        patterns.push(literal(bytes));
+    /// Compares the secret with the text from `at` on. Takes from `steps` what it costs.
+    pub(super) fn compare(
+        self,
+        secret: &[u8],
+        window: Window<'_>,
+        at: usize,
+        steps: &mut usize,
+    ) -> Found {
+        match self {
+            Self::Escaped => escaped(secret, window, at, steps),
+            Self::Hex => {
+                let digits = secret.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+                digits_at(digits, hex_digit, window, at, steps)
+            }
+            Self::Base64(offset) => base64(secret, offset, window, at, steps),
+        }
     }
-    patterns.push(format!("(?i:{})", HEXLOWER.encode(bytes)));
-    patterns.extend(base64_forms(bytes).map(|form| literal(form.as_bytes())));
-    patterns
 }
 
-/// One character in every form. A backslash may be escaped itself, any number of times.
-fn char_pattern(c: char) -> String {
-    let raw = literal(c.encode_utf8(&mut [0; 4]).as_bytes());
-    let mut percent = String::new();
-    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-        // Writing to a String cannot fail.
-        let _ = write!(percent, "%{byte:02x}");
+impl Window<'_> {
+    pub(super) fn byte(&self, at: usize) -> Option<u8> {
+        self.text.get(at).copied()
     }
-    let mut json = String::new();
-    for unit in c.encode_utf16(&mut [0; 2]) {
-        let _ = write!(json, r"\\+u{unit:04x}");
+
+    /// What to say at the end of the text.
+    fn at_end(&self) -> Found {
+        if self.is_last { Found::No } else { Found::Unknown }
     }
-    let code = u32::from(c);
-    let html = format!("&#0*{code};|&#x0*{code:x};");
-    let special = match c {
-        '"' => r#"|\\+"|&quot;"#,
-        '\\' => r"|\\+",
-        '/' => r"|\\+/",
-        ' ' => r"|\+",
-        '&' => "|&amp;",
-        '<' => "|&lt;",
-        '>' => "|&gt;",
-        '\'' => "|&apos;",
-        '\n' => r"|\\+n",
-        '\r' => r"|\\+r",
-        '\t' => r"|\\+t",
-        '\u{8}' => r"|\\+b",
-        '\u{c}' => r"|\\+f",
-        _ => "",
+}
+
+/// The values of digits, one after the other.
+fn digits_at(
+    digits: impl Iterator<Item = u8>,
+    value: fn(u8) -> Option<u8>,
+    window: Window<'_>,
+    mut at: usize,
+    steps: &mut usize,
+) -> Found {
+    for digit in digits {
+        let Some(byte) = window.byte(at) else { return window.at_end() };
+        if value(byte) != Some(digit) {
+            return Found::No;
+        }
+        if *steps == 0 {
+            return Found::TooMuch;
+        }
+        *steps -= 1;
+        at += 1;
+    }
+    Found::To(at)
+}
+
+pub(super) fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// The value of a digit in either alphabet.
+fn base64_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+/// The first digit that does not depend on what is before the secret.
+fn base64_start(offset: usize) -> usize {
+    (offset * 8).div_ceil(6)
+}
+
+/// Six bits of a secret that begins `offset` bytes into the encoded text; zeros follow it.
+fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
+    let bit = (digit * 6).saturating_sub(offset * 8);
+    let byte = |at: usize| u16::from(secret.get(at).copied().unwrap_or_default());
+    let pair = (byte(bit / 8) << 8) | byte(bit / 8 + 1);
+    u8::try_from((pair >> (10 - bit % 8)) & 63).unwrap_or_default()
+}
+
+/// The digits that do not depend on what surrounds the secret; then, if the encoded text ends with
+/// it, the last digit and the padding.
+fn base64(secret: &[u8], offset: usize, window: Window<'_>, at: usize, steps: &mut usize) -> Found {
+    let (start, bits) = (base64_start(offset), (offset + secret.len()) * 8);
+    let digits = (start..bits / 6).map(|digit| sextet(secret, offset, digit));
+    let mut end = match digits_at(digits, base64_digit, window, at, steps) {
+        Found::To(end) => end,
+        other => return other,
     };
-    format!("(?:(?i:{percent}|{json}|{html}){special}|{raw})")
-}
-
-/// A pattern for exactly these bytes.
-fn literal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut pattern, byte| {
-        let _ = write!(pattern, r"\x{byte:02x}");
-        pattern
-    })
-}
-
-/// What base64 makes of a secret at each offset within a group of three bytes.
-fn base64_forms(secret: &[u8]) -> impl Iterator<Item = String> {
-    (0..3)
-        .flat_map(move |offset| base64_at(secret, offset))
-        .filter(|form| form.len() >= BASE64_LENGTH_MIN)
-}
-
-/// What base64 makes, in both alphabets, of a secret that begins at an offset within a group of
-/// three bytes: with padding and without, for a secret at the end of the encoded text, then the
-/// part that does not depend on what follows.
-fn base64_at(secret: &[u8], offset: usize) -> impl Iterator<Item = String> {
-    let mut padded = vec![0; offset];
-    padded.extend_from_slice(secret);
-    let start = (offset * 8).div_ceil(6);
-    let independent = padded.len() * 8 / 6;
-    [BASE64, BASE64URL].into_iter().flat_map(move |alphabet| {
-        let text = alphabet.encode(&padded);
-        let unpadded = text.trim_end_matches('=').len();
-        [text.len(), unpadded, independent]
-            .map(|end| text.get(start..end).unwrap_or_default().to_owned())
-    })
+    if end + 3 > window.text.len() && !window.is_last {
+        return Found::Unknown;
+    }
+    if bits % 6 != 0 {
+        let last = window.byte(end).and_then(base64_digit);
+        end += usize::from(last == Some(sextet(secret, offset, bits / 6)));
+    }
+    while window.byte(end) == Some(b'=') && end < at + bits / 6 + 4 {
+        end += 1;
+    }
+    Found::To(end)
 }

@@ -1,16 +1,30 @@
 //! Each form of an echo is found, quickly, and nothing else.
 
-use super::forms::lower_escapes;
 use super::*;
 use data_encoding::HEXLOWER;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 
+/// The text with its percent escapes in lower case.
+fn lower_escapes(percent: &str) -> String {
+    let mut parts = percent.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (digits, rest) = part.split_at(part.len().min(2));
+        text + "%" + &digits.to_ascii_lowercase() + rest
+    })
+}
+
+fn searching(secrets: &[&str]) -> Redactor {
+    let secrets: Vec<_> = secrets.iter().map(|text| Secret::new((*text).to_owned())).collect();
+    Redactor::new(&secrets)
+}
+
 const SECRET: &str = "p/ä\"s+s w&rd~1";
 
 #[test]
 fn an_echo_is_found_in_every_form() {
-    let redactor = Redactor::new([SECRET], []);
+    let redactor = searching(&[SECRET]);
     let standard = data_encoding::BASE64.encode(SECRET.as_bytes());
     let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
     for echo in [
@@ -39,7 +53,7 @@ fn an_echo_is_found_in_every_form() {
 
 #[test]
 fn base64_is_found_inside_longer_texts_at_any_offset() {
-    let redactor = Redactor::new(["s3cr3t-t0ken"], []);
+    let redactor = searching(&["s3cr3t-t0ken"]);
     for user in ["", "u", "us", "usr", "user"] {
         let text = data_encoding::BASE64.encode(format!("{user}:s3cr3t-t0ken:x").as_bytes());
         let redacted = redactor.text(text.clone());
@@ -49,15 +63,15 @@ fn base64_is_found_inside_longer_texts_at_any_offset() {
 
 #[test]
 fn a_text_without_a_secret_is_not_changed() {
-    let redactor = Redactor::new(["s3cr3t-t0ken"], []);
+    let redactor = searching(&["s3cr3t-t0ken"]);
     assert_eq!(redactor.text("abc s3cr3t".to_owned()), "abc s3cr3t");
     assert!(!redactor.finds(b"abc"));
-    assert_eq!(Redactor::new([], []).bytes(Bytes::from_static(b"x")), "x");
+    assert_eq!(searching(&[]).bytes(Bytes::from_static(b"x")), "x");
 }
 
 #[test]
 fn a_token_is_found_as_a_whole_in_each_form() {
-    let redactor = Redactor::new([SECRET], ["AbC+dEf/GhI==-x.Y_z~Q"]);
+    let redactor = searching(&[SECRET, "AbC+dEf/GhI==-x.Y_z~Q"]);
     for form in [
         "AbC+dEf/GhI==-x.Y_z~Q",
         "AbC%2BdEf%2FGhI%3D%3D-x.Y_z%7EQ",
@@ -81,21 +95,63 @@ fn a_token_is_found_as_a_whole_in_each_form() {
 }
 
 /// A tracker chooses the token and the text. Here the token nearly matches at each letter of the
-/// text: a search that started again at each letter would take half a minute.
+/// text: a search without a limit would take half a minute. The text then counts as a secret.
 #[test]
 fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let (token, pair) = ("a".repeat(4_000), "a".repeat(4_000) + ":s3cr3t/+");
-    let redactor = Redactor::new([], [token.as_str(), pair.as_str()]);
-    let near = ("a".repeat(3_999) + "b").repeat(2_000);
-    assert_eq!(redactor.text(near.clone()), near);
+    let near = ("a".repeat(3_999) + "b").repeat(100);
+    let began = std::time::Instant::now();
+    let is_masked = |secret: &str, text: &str| searching(&[secret]).text(text.to_owned()) == MASK;
+    assert!(is_masked(&token, &near) && is_masked(&pair, &near));
+    // Two readings of each escape: as many paths as there are texts of two letters.
+    let (two, readings) = ("%41A".repeat(1_000) + "!", "%41".repeat(100_000));
+    assert!(is_masked(&two, &readings));
+    // Long runs of what may begin an escape.
+    for run in ["\\", "%", "&", "&#0", "+", "\\u00"] {
+        let text = run.repeat(100_000);
+        let redacted = searching(&[SECRET, "\\\\ s", "%%25"]).text(text.clone());
+        assert!(redacted == text || redacted == MASK, "a run of {run}");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// What a search holds: the secrets, and nothing that grows with their forms.
+#[test]
+fn a_long_secret_is_found_in_every_form_and_costs_its_own_length() {
+    let long: String = (0..4_096).map(|n| format!("{n:03x}/")).collect();
+    let secrets: Vec<_> = (0..100).map(|n| Secret::new(format!("{n}{long}"))).collect();
+    let redactor = Redactor::new(&secrets);
+    let lists: usize = redactor.begins.iter().map(Vec::len).sum();
+    assert!(lists < 10_000, "{lists} entries");
+    let json = long.replace('/', "\\u002f");
+    let html = long.replace('0', "&#x30;");
+    let percent = utf8_percent_encode(&long, NON_ALPHANUMERIC).to_string();
+    for echo in [long.clone(), json, html, percent] {
+        assert_eq!(redactor.text(format!("before 7{echo} after")), "before [secret] after");
+    }
+    let pair = data_encoding::BASE64.encode(format!("user:7{long}").as_bytes());
+    assert!(redactor.finds(pair.as_bytes()));
 }
 
 #[test]
-fn if_the_search_cannot_be_built_every_text_is_redacted() {
-    let redactor = Redactor::with_limit([SECRET], [], 10);
-    assert!(redactor.finds(b"a"));
-    assert_eq!(redactor.text("a".to_owned()), MASK);
-    assert_eq!(redactor.bytes(Bytes::from_static(b"a")), MASK);
+fn a_secret_is_found_wherever_a_text_is_divided() {
+    let redactor = searching(&[SECRET, "w&rd~1, longer than that"]);
+    let json = serde_json::to_string(SECRET).unwrap();
+    let base64 = data_encoding::BASE64.encode(SECRET.as_bytes());
+    let pair = data_encoding::BASE64.encode(format!("u:{SECRET}").as_bytes());
+    let percent = utf8_percent_encode(SECRET, NON_ALPHANUMERIC).to_string();
+    for echo in [SECRET.to_owned(), json, percent, base64, pair, "&#112;&#x2F;ä\"s".to_owned()] {
+        let text = format!("before {echo} after \\ & %");
+        let whole = redactor.text(text.clone());
+        for cut in 0..text.len() {
+            let mut redacted = Vec::new();
+            let done = redactor.part(&text.as_bytes()[..cut], false, &mut redacted).unwrap();
+            assert!(done <= cut && cut - done < 200, "{done} of {cut}");
+            let last = redactor.part(&text.as_bytes()[done..], true, &mut redacted);
+            assert_eq!(last, Some(text.len() - done));
+            assert_eq!(String::from_utf8_lossy(&redacted), whole, "cut at {cut}");
+        }
+    }
 }
 
 proptest! {
@@ -105,7 +161,7 @@ proptest! {
         before in "[a-z:]{0,5}",
         after in "[a-z:]{0,5}",
     ) {
-        let redactor = Redactor::new([secret.as_str()], []);
+        let redactor = searching(&[secret.as_str()]);
         let json = serde_json::to_string(&secret).unwrap();
         let json = json[1..json.len() - 1].to_owned();
         let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();

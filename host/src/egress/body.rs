@@ -1,0 +1,171 @@
+//! The body of an answer: in memory, or, above 1 MiB, in the temporary file of its run.
+//!
+//! A body in the file is redacted before it is written. One in memory is not yet.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::StreamBody;
+use hyper::body::{Body as HttpBody, Frame};
+
+use crate::memory::{Account, Charge};
+
+use super::HttpError;
+use super::redact::{MASK, Redactor};
+use super::spool::{Block, RunSpool, SpoolError};
+
+/// The largest body in memory.
+pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
+/// What is read from the file at once.
+const PART_BYTES: usize = 64 << 10;
+
+/// A complete body.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// In memory.
+    Memory(Bytes),
+    /// In the file of its run.
+    Spooled(SpooledBody),
+}
+
+/// A body in the file of its run, redacted.
+#[derive(Debug, Clone)]
+pub(crate) struct SpooledBody {
+    run: Arc<RunSpool>,
+    blocks: Vec<Block>,
+    bytes: u64,
+}
+
+/// Collects a body while it arrives.
+pub(super) struct BodyWriter {
+    run: Arc<RunSpool>,
+    redactor: Arc<Redactor>,
+    /// What is not in the file yet, not redacted.
+    rest: Vec<u8>,
+    blocks: Vec<Block>,
+    /// The whole text counts as a secret.
+    is_secret: bool,
+}
+
+impl BodyWriter {
+    pub(super) fn new(run: Arc<RunSpool>, redactor: Arc<Redactor>) -> Self {
+        Self { run, redactor, rest: Vec::new(), blocks: Vec::new(), is_secret: false }
+    }
+
+    /// Adds what arrived.
+    pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), SpoolError> {
+        while !data.is_empty() && !self.is_secret {
+            if self.rest.len() >= MEMORY_BYTES_MAX {
+                self.spool(false).await?;
+            }
+            let room = MEMORY_BYTES_MAX.saturating_sub(self.rest.len()).min(data.len());
+            let (now, later) = data.split_at(room);
+            self.rest.extend_from_slice(now);
+            data = later;
+        }
+        Ok(())
+    }
+
+    /// The complete body.
+    pub(super) async fn finish(mut self) -> Result<Body, SpoolError> {
+        if !self.blocks.is_empty() && !self.is_secret {
+            self.spool(true).await?;
+        }
+        if self.is_secret {
+            return Ok(Body::Memory(Bytes::from_static(MASK.as_bytes())));
+        }
+        if self.blocks.is_empty() {
+            self.rest.shrink_to_fit();
+            return Ok(Body::Memory(self.rest.into()));
+        }
+        let bytes = self.blocks.iter().map(|block| block.bytes as u64).sum();
+        Ok(Body::Spooled(SpooledBody { run: self.run, blocks: self.blocks, bytes }))
+    }
+
+    /// Redacts what is in memory and moves it into the file, except for the beginning of what may be
+    /// a secret.
+    async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
+        let mut redacted = Vec::with_capacity(self.rest.len());
+        match self.redactor.part(&self.rest, is_last, &mut redacted) {
+            // No secret is so long in any form: a text that looks like one does so on purpose.
+            Some(0) if !self.rest.is_empty() => self.is_secret = true,
+            None => self.is_secret = true,
+            Some(done) => {
+                self.rest.drain(..done);
+                self.blocks.push(self.run.append(redacted).await?);
+            }
+        }
+        if self.is_secret {
+            self.rest = Vec::new();
+        }
+        Ok(())
+    }
+}
+
+impl Body {
+    /// Its length, in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::Spooled(body) => body.bytes,
+        }
+    }
+
+    /// The whole body in memory, and its charge to the run.
+    ///
+    /// # Errors
+    /// The run's memory does not suffice, or the file cannot be read.
+    pub(crate) async fn into_memory(
+        self,
+        memory: &Arc<Account>,
+    ) -> Result<(Vec<u8>, Charge), HttpError> {
+        let charge = memory.charge(self.len()).map_err(HttpError::from)?;
+        let body = match self {
+            Self::Memory(bytes) => bytes.into(),
+            Self::Spooled(mut body) => {
+                let mut whole = Vec::with_capacity(usize::try_from(body.bytes).unwrap_or(0));
+                while let Some(part) = body.next_part().await.map_err(not_read)? {
+                    whole.extend_from_slice(&part);
+                }
+                whole
+            }
+        };
+        Ok((body, charge))
+    }
+
+    /// A body that is surely in memory: one with a small limit.
+    pub(super) fn in_memory(&self) -> &[u8] {
+        match self {
+            Self::Memory(bytes) => bytes,
+            Self::Spooled(_) => &[],
+        }
+    }
+}
+
+impl SpooledBody {
+    /// The body, read from the file as it is taken.
+    pub(crate) fn into_stream(self) -> impl HttpBody<Data = Bytes, Error = io::Error> + Send {
+        StreamBody::new(stream::try_unfold(self, |mut body| async move {
+            let part = body.next_part().await?;
+            Ok(part.map(|part| (Frame::data(Bytes::from(part)), body)))
+        }))
+    }
+
+    /// The next part; it is then no longer a part of this body.
+    async fn next_part(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let Some(block) = self.blocks.first_mut() else { return Ok(None) };
+        let part = self.run.read(*block, PART_BYTES).await?;
+        block.at += part.len() as u64;
+        block.bytes = block.bytes.saturating_sub(part.len());
+        if block.bytes == 0 {
+            self.blocks.remove(0);
+        }
+        Ok(Some(part))
+    }
+}
+
+fn not_read(error: io::Error) -> HttpError {
+    HttpError::Interrupted(format!("cannot read the body again from the data folder: {error}"))
+}

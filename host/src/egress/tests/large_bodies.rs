@@ -1,0 +1,63 @@
+//! Bodies above 1 MiB: in a file, redacted on the way there, and given back as they were.
+
+use super::*;
+
+const SECRET: &str = "s3cr3t/k\"y";
+
+/// A body in which a secret is at every place where a part may end.
+fn echoing(bytes: usize) -> String {
+    let unit = format!("{}{SECRET}-{}", "x".repeat(997), SECRET.replace('/', "\\/"));
+    unit.repeat(bytes / unit.len())
+}
+
+async fn exchange(
+    body: &str,
+    spool_bytes_max: u64,
+) -> (Result<OutboundResponse, HttpError>, Arc<Session>) {
+    let bytes = body.as_bytes().to_vec();
+    let tracker = FakeTracker::answering(move |_| answer("200 OK", &[], &bytes)).await;
+    let origin = tracker.origin();
+    let mut builder =
+        SessionBuilder::granting(&[&origin]).secret("key", SECRET, &origin, SecretPlace::Bearer);
+    builder.spool_bytes_max = spool_bytes_max;
+    let session = builder.read_session();
+    (session.send(get("/")).await, session)
+}
+
+#[tokio::test]
+async fn a_large_body_is_redacted_in_its_file_and_charged_only_in_memory() {
+    let body = echoing(5 << 20);
+    let (answer, session) = exchange(&body, 64 << 20).await;
+    let answer = answer.unwrap();
+    assert!(matches!(answer.body, Body::Spooled(_)));
+    let limit = Limits::default().memory_bytes;
+    assert_eq!(session.memory().room(), limit, "nothing is held in memory");
+    let OutboundResponse { body: redacted, .. } = answer;
+    let (redacted, charge) = redacted.into_memory(session.memory()).await.unwrap();
+    let expected =
+        body.replace(SECRET, "[secret]").replace(&SECRET.replace('/', "\\/"), "[secret]");
+    assert!(redacted == expected.as_bytes(), "{} bytes, not {}", redacted.len(), expected.len());
+    assert_eq!(session.memory().room(), limit - expected.len() as u64);
+    drop(charge);
+    assert_eq!(session.memory().room(), limit);
+}
+
+#[tokio::test]
+async fn a_body_for_which_there_is_no_room_is_a_limit_that_is_named() {
+    let (answer, _) = exchange(&echoing(5 << 20), 16 << 20).await;
+    let Err(HttpError::Limit(why)) = answer else { panic!("it must be refused") };
+    assert!(why.contains("`spool_bytes_max` = 16777216"), "{why}");
+}
+
+#[tokio::test]
+async fn a_write_is_not_sent_if_its_answer_has_no_room() {
+    let tracker = FakeTracker::answering(|_| answer("201 Created", &[], b"{}")).await;
+    let journal = TestJournal::allowing();
+    let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());
+    let charge = session.memory().charge(session.memory().room() - (1 << 20)).unwrap();
+    let refused = session.send(post("/", "{}")).await.unwrap_err();
+    assert!(matches!(&refused, HttpError::Limit(why) if why.contains("`limits.memory_bytes`")));
+    assert_eq!((journal.marks().len(), tracker.requests().len()), (0, 0));
+    drop(charge);
+    assert_eq!(session.send(post("/", "{}")).await.unwrap().status, 201);
+}

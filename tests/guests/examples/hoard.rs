@@ -1,0 +1,143 @@
+//! Fills its memory up to a size, then makes the host hold as much as it can, in the way that its
+//! setting `what` names, and keeps all of it.
+
+use jackfield_test_guests::*;
+use wasip2::http::outgoing_handler::handle;
+use wasip2::http::types::{Fields, Method as WasiMethod, OutgoingBody, OutgoingRequest, Scheme};
+
+const SETTINGS: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri","jackfield:origin":true},"what":{"type":"string"},"fill":{"type":"string"},"key":{"type":"string","writeOnly":true,"jackfield:place":{"in":"header","name":"X-Api-Key"}}},"required":["url"],"additionalProperties":false}"#;
+
+struct Hoard;
+
+impl Behaviour for Hoard {
+    const SETTINGS: &'static str = SETTINGS;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let bytes: usize = setting("fill").parse().unwrap_or(0);
+        let filled = std::hint::black_box(vec![1_u8; bytes]);
+        let done = match setting("what").as_str() {
+            "answers" => answers(),
+            "request" => request(&filled),
+            "log" => log(&filled),
+            "unsent bodies" => unsent_bodies(),
+            "fields" => fields(),
+            "methods" => methods(),
+            "prints" => prints(),
+            other => format!("{other}?"),
+        };
+        std::hint::black_box(filled);
+        Ok(Defect { description: Some(done), ..defect(&marker, "hoarded") })
+    }
+}
+
+/// Thirty answers at once, none of them read before all have come.
+fn answers() -> String {
+    let url = setting("url");
+    let pending: Vec<_> = (0..30)
+        .map(|n| {
+            let request = outgoing(&url);
+            request.set_path_with_query(Some(&format!("/{n}"))).unwrap();
+            OutgoingBody::finish(request.body().unwrap(), None).unwrap();
+            handle(request, None).unwrap()
+        })
+        .collect();
+    let mut came = Vec::new();
+    for answer in &pending {
+        answer.subscribe().block();
+        match answer.get().unwrap().unwrap() {
+            Ok(answer) => came.push(answer),
+            Err(why) => log::log(log::Level::Warn, &format!("{why:?}")),
+        }
+    }
+    let mut read = 0;
+    for answer in &came {
+        let body = answer.consume().unwrap();
+        let stream = body.stream().unwrap();
+        while let Ok(part) = stream.blocking_read(1 << 16) {
+            read += part.len();
+        }
+    }
+    format!("{} answers, {read} bytes", came.len())
+}
+
+fn outgoing(url: &str) -> OutgoingRequest {
+    let request = OutgoingRequest::new(Fields::new());
+    request.set_scheme(Some(&Scheme::Http)).unwrap();
+    request.set_authority(Some(url.trim_start_matches("http://").trim_end_matches('/'))).unwrap();
+    request
+}
+
+/// One request whose body is all that was filled, at most 32 MiB.
+fn request(filled: &[u8]) -> String {
+    let text = &filled[..filled.len().min(32 << 20)];
+    let answer = http::send(&Request {
+        method: Method::Post,
+        effect: Some(Effect::Read),
+        url: "/".to_owned(),
+        headers: Vec::new(),
+        body: Some(text.to_vec()),
+    });
+    match answer {
+        Ok(answer) => format!("{} with {} bytes", answer.status, answer.body.len()),
+        Err(why) => format!("{why:?}"),
+    }
+}
+
+/// Longer and longer lines.
+fn log(filled: &[u8]) -> String {
+    for mib in [4, 20, 36] {
+        log::log(log::Level::Info, std::str::from_utf8(&filled[..mib << 20]).unwrap());
+    }
+    "logged".to_owned()
+}
+
+/// Bodies of requests that are never sent.
+fn unsent_bodies() -> String {
+    let mut kept = Vec::new();
+    for _ in 0..300 {
+        let request = outgoing("http://127.0.0.1:1");
+        let body = request.body().unwrap();
+        let stream = body.write().unwrap();
+        while let Ok(bytes @ 1..) = stream.check_write() {
+            if stream.write(&vec![b'x'; bytes as usize]).is_err() {
+                break;
+            }
+        }
+        kept.push((stream, body, request));
+    }
+    format!("{} bodies", kept.len())
+}
+
+/// Lists of headers, each nearly as large as it may be.
+fn fields() -> String {
+    let (mut kept, value) = (Vec::new(), vec![b'x'; 1_000]);
+    for _ in 0..950 {
+        let fields = Fields::new();
+        (0..15).for_each(|_| fields.append("x-flood", &value).unwrap());
+        kept.push(fields);
+    }
+    format!("{} lists", kept.len())
+}
+
+/// Requests with a very long method.
+fn methods() -> String {
+    let (mut kept, name) = (Vec::new(), "X".repeat(3 << 20));
+    for _ in 0..400 {
+        let request = outgoing("http://127.0.0.1:1");
+        request.set_method(&WasiMethod::Other(name.clone())).unwrap();
+        kept.push(request);
+    }
+    format!("{} requests", kept.len())
+}
+
+/// A megabyte on stdout, byte by byte, in one line.
+fn prints() -> String {
+    let stdout = wasip2::cli::stdout::get_stdout();
+    let mut written = 0;
+    for _ in 0..1 << 20 {
+        written += u32::from(stdout.blocking_write_and_flush(b"x").is_ok());
+    }
+    format!("{written} bytes")
+}
+
+guest!(Hoard);

@@ -1,0 +1,189 @@
+//! What a run makes the host hold is counted while it grows: the peak of the server's memory stays
+//! within the run's limit, and all runs together within the host's.
+
+use jackfield_tests::{
+    Answer, Connection, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,
+};
+use serde_json::{Value, json};
+
+const MIB: u64 = 1 << 20;
+/// The default of `limits.memory_bytes`.
+const LIMIT: u64 = 128 * MIB;
+/// What a run may use beside its limit.
+const BESIDE: u64 = 32 * MIB;
+
+/// The tests are about memory, not about time.
+const LONG: &str = "[limits]\ncpu_ms = 60000\n";
+
+/// What the guest does, and how many MiB of its own memory it fills before.
+const HOARDS: [(&str, u64); 10] = [
+    ("answers", 0),
+    ("answers", 70),
+    ("request", 32),
+    ("request", 60),
+    ("request", 100),
+    ("log", 110),
+    ("unsent bodies", 100),
+    ("fields", 100),
+    ("methods", 60),
+    ("prints", 120),
+];
+
+fn hoard(
+    host: &TestHost,
+    tracker: &ScriptedServer,
+    what: &str,
+    fill: u64,
+    secrets: Value,
+) -> Connection {
+    let name = format!("{what} {fill} {}", secrets.as_object().map_or(0, |all| all.len()));
+    let fill = (fill * MIB).to_string();
+    host.connect(&name, "hoard", json!({"url": tracker.url(), "what": what, "fill": fill}), secrets)
+}
+
+fn large(bytes: u64, pattern: &str) -> Vec<u8> {
+    pattern.bytes().cycle().take(bytes as usize).collect()
+}
+
+#[test]
+fn a_single_run_stays_within_its_limit_whatever_it_makes_the_host_hold() {
+    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::new(200, large(8 * MIB - 10, "some text, ")));
+    host.create(&hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
+    for (what, fill) in HOARDS {
+        let connection = hoard(&host, &tracker, what, fill, json!({}));
+        let attack = || host.create(&connection, &failed_test());
+        let (answer, rise) = host.rise_of_peak(attack);
+        println!(
+            "{what}, {fill} MiB filled: {} MiB, {} {}",
+            rise / MIB,
+            answer.status,
+            answer.body
+        );
+        assert!([200, 502].contains(&answer.status), "{what}: {answer:?}");
+        assert!(rise <= LIMIT + BESIDE, "{what}, {fill} MiB filled: {} MiB", rise / MIB);
+        wait_for("the memory to come back", 30, || (host.resident_bytes() < LIMIT).then_some(()));
+    }
+}
+
+/// Each answer of a tracker is compressed, and echoes the connection's long secret all over.
+#[test]
+fn thirty_large_answers_are_complete_and_redacted_within_the_limit() {
+    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+    let secret: String = (0..1_000).map(|n| format!("{n:04}")).collect();
+    let echo = format!("{} {secret} ", "x".repeat(100_000));
+    let body = large(8 * MIB - 10, &echo);
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packer, &body).expect("in memory");
+    let packed = packer.finish().expect("in memory");
+    let packed = Response::new(200, packed).with_header("content-encoding", "gzip");
+    let tracker = ScriptedServer::start(move |_| Reply::Answer(packed.clone()));
+    host.create(&hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
+    let connection = hoard(&host, &tracker, "answers", 0, json!({"key": secret}));
+    let (answer, rise) = host.rise_of_peak(|| host.create(&connection, &failed_test()));
+    println!("{} MiB, {}", rise / MIB, answer.body);
+    let redacted = String::from_utf8_lossy(&body).replace(&secret, "[secret]");
+    let expected = format!("30 answers, {} bytes", 30 * redacted.len());
+    assert!(answer.expect(200)["description"] == expected.as_str(), "{}", answer.body);
+    assert!(rise <= LIMIT + BESIDE, "{} MiB", rise / MIB);
+    let files = std::fs::read_dir(host.data("spool")).expect("large bodies were spooled").count();
+    assert_eq!(files, 0, "the files have no names");
+}
+
+#[test]
+fn spooled_bodies_have_a_limit_that_is_named() {
+    let host = Setup::new().config("spool_bytes_max = 67108864").config(LONG);
+    let mut host = host.guests(["hoard"]).start();
+    std::fs::create_dir_all(host.data("spool")).expect("a folder");
+    std::fs::write(host.data("spool/left-by-a-crash"), "x").expect("a file");
+    host.restart();
+    assert!(!host.data("spool/left-by-a-crash").exists(), "deleted at start");
+    host.await_connector("hoard", "ready", None);
+    let tracker = ScriptedServer::start(|_| Reply::new(200, large(8 * MIB - 10, "some text, ")));
+    let connection = hoard(&host, &tracker, "answers", 0, json!({}));
+    let done = |answer: &Answer| answer.expect(200)["description"].to_string();
+    for _ in 0..2 {
+        // A quarter of the limit for one run: two answers, if they come one after the other.
+        let answer = host.create(&connection, &failed_test());
+        assert!(["\"0 a", "\"1 a", "\"2 a"].contains(&&done(&answer)[..4]), "{}", done(&answer));
+        let log = host.run_of(&answer)["log"].to_string();
+        assert!(log.contains("`spool_bytes_max` = 67108864"), "{log}");
+    }
+    tracker.set_script(|_| Reply::new(200, large(MIB, "in memory, ")));
+    let answer = host.create(&connection, &failed_test());
+    assert!(done(&answer).starts_with("\"30 answers"), "{}", done(&answer));
+}
+
+/// Many runs at once, each within its own limit: together they would need far more than the host has.
+#[test]
+fn all_runs_together_stay_within_the_hosts_memory_and_others_get_503() {
+    const HOST: u64 = 256 * MIB;
+    let setup = Setup::new().config(&format!("memory_bytes_host = {HOST}")).config(LONG);
+    let host = setup.guests(["hoard", "good"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let hoards: Vec<_> =
+        (0..3).map(|n| hoard(&host, &tracker, "request", 100 + n, json!({}))).collect();
+    host.create(&good, &failed_test()).assert_status(200);
+    host.create(&hoards[0], &failed_test());
+    let gate = tracker.hold_requests(|request| request.body.len() > 1_000);
+    let (answers, rise) = host.rise_of_peak(|| {
+        let clicks: Vec<_> = hoards
+            .iter()
+            .flat_map(|one| (0..3).map(move |_| one))
+            .map(|one| host.create_in_background(one, &failed_test()))
+            .collect();
+        wait_for("the first to be refused", 60, || {
+            clicks.iter().any(jackfield_tests::Click::is_finished).then_some(())
+        });
+        gate.open();
+        clicks.into_iter().map(jackfield_tests::Click::answer).collect::<Vec<Answer>>()
+    });
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    println!("{} MiB, {} of {} refused", rise / MIB, refused.len(), answers.len());
+    for answer in &refused {
+        let detail = answer.problem(503, "overloaded");
+        assert!(detail.contains("memory_bytes_host"), "{detail}");
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert!(!refused.is_empty() && refused.len() < answers.len());
+    assert!(rise <= HOST + BESIDE, "{} MiB", rise / MIB);
+    host.create(&good, &failed_test()).assert_status(200);
+}
+
+/// Each secret is searched for in every answer, in many forms, and so is each token.
+#[test]
+fn long_secrets_and_tokens_cost_hardly_more_than_their_length() {
+    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
+    let secret = |n: u32| (n * 10_000..n * 10_000 + 900).map(|n| format!("{n:04}")).collect();
+    host.create(&hoard(&host, &tracker, "request", 1, json!({})), &failed_test());
+    let ((), rise) = host.rise_of_peak(|| {
+        for n in 1..6 {
+            let secret: String = secret(n);
+            let connection =
+                hoard(&host, &tracker, "request", u64::from(n), json!({"key": secret}));
+            host.create(&connection, &failed_test()).assert_status(200);
+        }
+    });
+    println!("{} MiB for 5 long secrets", rise / MIB);
+    assert!(rise <= BESIDE, "{} MiB for 5 long secrets", rise / MIB);
+}
+
+/// A guest that writes single bytes: the work is its own, and what is too long is cut.
+#[test]
+fn output_in_single_bytes_is_charged_to_its_run_and_cut() {
+    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let connection = hoard(&host, &tracker, "prints", 0, json!({}));
+    let (before, answer) = (host.cpu_ms(), host.create(&connection, &failed_test()));
+    let spent = host.cpu_ms() - before;
+    answer.assert_status(200);
+    let run = host.run_of(&answer);
+    let charged = run["usage"]["cpu_ms"].as_u64().expect("a number");
+    println!("{spent} ms of CPU, {charged} ms charged");
+    assert!(charged * 10 >= spent * 7, "{spent} ms of CPU, {charged} ms charged");
+    let first = run["log"][0]["message"].as_str().expect("a line").len();
+    assert!((65_000..=65_536).contains(&first), "{first} bytes of the line are kept");
+    assert!(run["log"][1]["message"].as_str().expect("a line").contains("limits.log_bytes"));
+}
