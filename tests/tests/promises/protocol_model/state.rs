@@ -1,0 +1,195 @@
+//! What the model knows: the row, two runners, the tracker, and what may still go wrong.
+//!
+//! Time is in units. The run maximum, the index delay and `in_doubt_s` are one unit each. Something that
+//! may take up to one unit is over at the latest when a second unit begins.
+
+/// The wait after which every "none" counts.
+pub(super) const WAIT_MAX: i8 = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum RowState {
+    Absent,
+    Intent,
+    Sent,
+    InDoubt,
+    Failed,
+    Created,
+}
+
+/// What is known of a write by its answer; ordered by how much may have happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Class {
+    Refused,
+    Unclear,
+    Open,
+    Acknowledged,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Decided {
+    Retry,
+    GiveUp,
+}
+
+/// The row of the failed test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Row {
+    pub(super) state: RowState,
+    pub(super) fence: u8,
+    pub(super) leased: bool,
+    /// Whether a write left in an earlier run or in this one.
+    pub(super) wrote: bool,
+    pub(super) class: Option<Class>,
+    pub(super) forbidden: bool,
+    pub(super) marked: bool,
+    /// The settings that the last run saw.
+    pub(super) seen: u8,
+    /// Units since the waits began, by the database's clock.
+    pub(super) waited: i8,
+    /// Units since `sent` was committed, by the database's clock.
+    pub(super) sent_age: i8,
+    pub(super) settled: bool,
+    pub(super) decided: Option<Decided>,
+}
+
+/// What the writes of a run came to so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Run {
+    pub(super) fence: u8,
+    /// Of the worst write, and of the last one.
+    pub(super) class: Option<Class>,
+    pub(super) last: Option<Class>,
+    pub(super) forbidden: bool,
+    pub(super) writes: u8,
+    pub(super) marked: bool,
+    pub(super) settings: u8,
+}
+
+/// What a runner does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Runner {
+    Idle,
+    /// Its click has written: it claims the row again, only to search. (The sweep does the same.)
+    Again,
+    /// Searches under this fence; `own`: its click has written.
+    Searching {
+        fence: u8,
+        own: bool,
+    },
+    /// The guest runs, and has no write under way.
+    Running(Run),
+    /// `sent` is committed. Whether the lease that the commit proved is live.
+    Marked {
+        run: Run,
+        live: bool,
+    },
+    /// The write has left. Units since then.
+    Waiting {
+        run: Run,
+        age: u8,
+    },
+}
+
+/// A record in the tracker, or one that it will still create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Record {
+    pub(super) settings: u8,
+    pub(super) marked: bool,
+    /// The tracker never shows it.
+    pub(super) hidden: bool,
+    /// For a record: whether a search may not see it yet. For an effect: whether a unit has passed.
+    pub(super) flag: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct State {
+    pub(super) row: Row,
+    pub(super) runners: [Runner; 2],
+    pub(super) records: Vec<Record>,
+    /// Writes that have no answer and on which the tracker may still act.
+    pub(super) delayed: Vec<Record>,
+    /// Whether there is another defect to test a search with.
+    pub(super) control: bool,
+    /// Whether the tracker hides all records from the search.
+    pub(super) blind: bool,
+    /// The settings of today.
+    pub(super) settings: u8,
+    /// The clock stepped, and nobody has looked since.
+    pub(super) stepped: bool,
+    /// A click let writes out in two runs.
+    pub(super) wrote_twice: bool,
+    pub(super) clicks: u8,
+    /// How many crashes, lost leases, clock steps, edits, decisions and blindings may still come.
+    pub(super) troubles: u8,
+}
+
+impl State {
+    pub(super) fn first(control: bool, clicks: u8, troubles: u8) -> Self {
+        Self {
+            row: Row {
+                state: RowState::Absent,
+                fence: 0,
+                leased: false,
+                wrote: false,
+                class: None,
+                forbidden: false,
+                marked: true,
+                seen: 0,
+                waited: 0,
+                sent_age: 0,
+                settled: false,
+                decided: None,
+            },
+            runners: [Runner::Idle; 2],
+            records: Vec::new(),
+            delayed: Vec::new(),
+            control,
+            blind: false,
+            settings: 0,
+            stepped: false,
+            wrote_twice: false,
+            clicks,
+            troubles,
+        }
+    }
+
+    /// A fence only matters as equal to the row's or not: without this, states would never end.
+    pub(super) fn normalise_fences(&mut self) {
+        let current = std::mem::replace(&mut self.row.fence, 1);
+        for runner in &mut self.runners {
+            if let Runner::Searching { fence, .. }
+            | Runner::Running(Run { fence, .. })
+            | Runner::Marked { run: Run { fence, .. }, .. }
+            | Runner::Waiting { run: Run { fence, .. }, .. } = runner
+            {
+                *fence = u8::from(*fence == current);
+            }
+        }
+        self.records.sort_unstable();
+        self.delayed.sort_unstable();
+    }
+
+    /// Whether some runner works on the row.
+    pub(super) fn is_open(&self) -> bool {
+        self.runners.iter().any(|it| !matches!(it, Runner::Idle | Runner::Again))
+    }
+
+    /// Whether a search with these settings may see, and may miss, a record of the failed test.
+    pub(super) fn search(&self, settings: u8) -> (bool, bool) {
+        let mut may_see = false;
+        let mut sees = false;
+        for record in &self.records {
+            if !self.blind && record.marked && !record.hidden && record.settings == settings {
+                may_see = true;
+                sees |= !record.flag;
+            }
+        }
+        (may_see, !sees)
+    }
+
+    /// Whether time may pass: what may take up to one unit has not taken longer.
+    pub(super) fn may_tick(&self) -> bool {
+        let late = |runner: &Runner| matches!(runner, Runner::Waiting { age: 1.., .. });
+        !self.runners.iter().any(late) && !self.delayed.iter().any(|effect| effect.flag)
+    }
+}
