@@ -69,13 +69,14 @@ pub struct CreateAnswer {
 pub type Answer = Result<CreateAnswer, Refusal>;
 
 impl Parts {
-    /// Begins all waits again if the wall clock stepped: it cannot say how long they have lasted.
-    async fn restart_waits_after_a_step(&self) -> Result<(), StoreError> {
-        if !self.process.clock_stepped(&*self.clock) {
-            return Ok(());
-        }
-        tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
-        self.store.restart_waits(self.clock.now()).await
+    /// Begins all waits again if the wall clock stepped: it cannot say how long they have lasted. Returns
+    /// whether it did.
+    async fn restart_waits_after_a_step(&self) -> Result<bool, StoreError> {
+        let restart = async || {
+            tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
+            self.store.restart_waits(self.clock.now(), self.config.longest_run_ms()).await
+        };
+        self.process.check_clock(&*self.clock, restart).await
     }
 }
 
@@ -100,6 +101,7 @@ impl Defects {
             let why = "a run holds this defect; try again when it has ended";
             return Err(StoreError::Conflict(why.to_owned()));
         }
-        self.parts.store.decide(id, decision, by, self.parts.clock.now()).await
+        let run_ms = self.parts.config.longest_run_ms();
+        self.parts.store.decide(id, decision, by, self.parts.clock.now(), run_ms).await
     }
 }

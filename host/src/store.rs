@@ -226,8 +226,9 @@ pub trait Store: Send + Sync {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
     /// Since when failed tests without a row count as in doubt: the database had fallen behind.
     fn restored_at(&self) -> Option<Timestamp>;
-    /// Begins the waits of all rows in doubt again: the clock has stepped. Durable.
-    async fn restart_waits(&self, now: Timestamp) -> Result<(), StoreError>;
+    /// Begins the waits of all rows again whose defect is not known: the clock has stepped. A write in
+    /// progress counts as ended `run_ms` from now. Durable.
+    async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
     /// All connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
@@ -337,6 +338,7 @@ pub trait Store: Send + Sync {
         decision: &Decision,
         by: &str,
         now: Timestamp,
+        run_ms: u64,
     ) -> Result<DefectRecord, StoreError>;
     /// One defect.
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError>;

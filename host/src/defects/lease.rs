@@ -112,7 +112,7 @@ impl LeasedDefect<'_> {
                 let now = parts.clock.now();
                 match parts.store.store_outcome(&lease, &verdict, event, now).await {
                     Ok(()) => return,
-                    Err(StoreError::Fenced) => break,
+                    // Where another run holds the row, it may only search: the row is free again soon.
                     Err(_) => {}
                 }
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
 
 use crate::domain::{Clock, DefectId};
 
@@ -21,7 +22,7 @@ pub struct ProcessState {
     pub(super) index_lags: IndexLags,
     open: Arc<Mutex<HashSet<DefectId>>>,
     /// What the wall clock showed when the machine started.
-    booted_at: Arc<Mutex<Option<Timestamp>>>,
+    booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
 }
 
 /// A row on which this process works. Its lease may seem to have ended when the wall clock steps; the work has
@@ -48,11 +49,22 @@ impl ProcessState {
         self.open.lock().iter().copied().collect()
     }
 
-    /// Whether the wall clock stepped since the last call.
-    pub(super) fn clock_stepped(&self, clock: &dyn Clock) -> bool {
+    /// Calls `on_step` if the wall clock stepped since the last call that succeeded. One call at a time: no work
+    /// goes on by the new clock before `on_step` has ended. Returns whether it stepped.
+    pub(super) async fn check_clock<E>(
+        &self,
+        clock: &dyn Clock,
+        on_step: impl AsyncFnOnce() -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let mut last = self.booted_at.lock().await;
         let booted_at = clock.now().saturating_sub(clock.since_boot()).unwrap_or(Timestamp::MIN);
-        let before = self.booted_at.lock().replace(booted_at);
-        before.is_some_and(|before| before.duration_since(booted_at).unsigned_abs() >= STEP_MIN)
+        let stepped =
+            last.is_some_and(|last| last.duration_since(booted_at).unsigned_abs() >= STEP_MIN);
+        if stepped {
+            on_step().await?;
+        }
+        *last = Some(booted_at);
+        Ok(stepped)
     }
 }
 
@@ -78,8 +90,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_step_of_the_wall_clock_is_seen_once() {
+    #[tokio::test]
+    async fn a_step_of_the_wall_clock_is_seen_until_it_was_dealt_with() {
         let (process, clocks) = (ProcessState::default(), Clocks(Mutex::new((1_000, 50))));
         for (wall, boot, stepped) in [
             (1_000, 50, false),
@@ -89,7 +101,12 @@ mod tests {
             (900, 161, true),
         ] {
             *clocks.0.lock() = (wall, boot);
-            assert_eq!(process.clock_stepped(&clocks), stepped, "{wall}");
+            if stepped {
+                let failed = process.check_clock(&clocks, async || Err("the disk is full")).await;
+                assert!(failed.is_err(), "{wall}");
+            }
+            let checked = process.check_clock(&clocks, async || Ok::<_, ()>(())).await;
+            assert_eq!(checked, Ok(stepped), "{wall}");
         }
     }
 }

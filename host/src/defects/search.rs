@@ -34,9 +34,17 @@ impl LeasedDefect<'_> {
         let began_at = self.parts.clock.now();
         match self.find(&active, &doubtful.marker).await {
             Ok(found) if !found.is_empty() => Searched::Found(found),
-            Ok(_) => match doubt.after_none(began_at, waits) {
-                Next::CreateIfSearchSees => self.test_search(doubtful, &active).await,
-                next => Searched::Not(next, None),
+            Ok(_) => match self.parts.restart_waits_after_a_step().await {
+                // The clock stepped during the search: its begin cannot be compared with the wait.
+                Ok(true) => Searched::Not(Next::SearchAt(self.parts.clock.now()), None),
+                Ok(false) => match doubt.after_none(began_at, waits) {
+                    Next::CreateIfSearchSees => self.test_search(doubtful, &active).await,
+                    next => Searched::Not(next, None),
+                },
+                Err(error) => {
+                    let refusal = Refusal::StoreUnavailable(error.to_string());
+                    Searched::Not(Next::TryLater, Some(refusal))
+                }
             },
             Err(refusal) => Searched::Not(doubt.after_failed_search(&refusal), Some(refusal)),
         }

@@ -22,7 +22,7 @@ pub struct Doubt {
     pub wait_from: Timestamp,
     /// What a person decided.
     pub decided: Option<DecidedDoubt>,
-    /// Whether a search that counts has found nothing since the last write.
+    /// Whether a search that counts, or a person, has ended the doubt since the last write.
     pub settled: bool,
 }
 
@@ -74,7 +74,7 @@ impl Doubt {
     /// A search is not possible: the connector has none, or the marker was not in the write.
     #[must_use]
     pub fn without_search(&self, why: Unresolvable) -> Next {
-        if self.class == WriteClass::Refused || self.decided.is_some() {
+        if self.class == WriteClass::Refused || self.decided.is_some() || self.settled {
             return Next::Create;
         }
         Next::NeedsPerson(why)
@@ -207,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn a_doubt_that_was_settled_waits_for_the_index_only_and_a_refused_one_for_nothing() {
+        let settled = |class| Doubt { settled: true, ..doubt(class) };
+        for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
+            assert_eq!(settled(class).after_none(at(9), WAITS), Next::SearchAt(at(10)));
+            assert_eq!(settled(class).after_none(at(10), WAITS), Next::Create);
+            assert_eq!(settled(class).without_search(Unresolvable::NoSearch), Next::Create);
+        }
+        assert_eq!(settled(WriteClass::Refused).after_none(at(0), WAITS), Next::Create);
+    }
+
+    #[test]
     fn with_never_only_a_person_ends_a_doubt() {
         let waits = Waits { in_doubt_ms: None, ..WAITS };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
@@ -244,7 +255,11 @@ mod tests {
         assert_eq!(open.after_failed_search(&unavailable), Next::TryLater);
         assert!(matches!(open.after_failed_search(&unsupported), Next::NeedsPerson(_)));
         let refused = doubt(WriteClass::Refused);
-        assert_eq!(refused.after_failed_search(&unsupported), Next::Create);
+        let given_up = Doubt { decided: Some(DecidedDoubt::GiveUp), ..open };
+        for refused in [refused, given_up] {
+            assert_eq!(refused.after_failed_search(&unsupported), Next::Create);
+            assert_eq!(refused.after_failed_search(&unavailable), Next::TryLater);
+        }
     }
 
     #[test]

@@ -116,8 +116,8 @@ impl Store for SqliteStore {
         self.restored_at.get().copied().flatten()
     }
 
-    async fn restart_waits(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.run(Durable, move |db| doubts::restart_waits(db, now).boxed()).await
+    async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
+        self.writer.run(Durable, move |db| doubts::restart_waits(db, now, run_ms).boxed()).await
     }
 
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
@@ -305,11 +305,12 @@ impl Store for SqliteStore {
         decision: &Decision,
         by: &str,
         now: Timestamp,
+        run_ms: u64,
     ) -> Result<DefectRecord, StoreError> {
         let (decision, by) = (decision.clone(), by.to_owned());
         let decided = self
             .writer
-            .run(Durable, move |db| decisions::decide(db, id, decision, by, now).boxed())
+            .run(Durable, move |db| decisions::decide(db, id, decision, by, now, run_ms).boxed())
             .await;
         self.cache.clear();
         decided

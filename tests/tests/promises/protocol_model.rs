@@ -6,8 +6,6 @@
 //! `crash_random.rs` kill the real binary. Without any one of its rules, the checker finds a second
 //! record, or a click that creates twice: this shows that each rule is needed and that the model sees it.
 //!
-//! Four rules are stricter than the host is today; `Rule` says so at each of them.
-//!
 //! What the model assumes, as operators are told: an effect comes within `in_doubt_s` after its exchange
 //! ended, and nothing repeats a request; a search sees a record within the index delay (but for one that the
 //! row keeps as acknowledged, which may disappear); without another defect to test a search with, its user

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::columns::{DefectJson, time, to_json};
 use super::defect_records::{self, Row};
+use super::doubts;
 use crate::domain::{Decision, DefectId, DefectRecord};
 use crate::store::StoreError;
 
@@ -18,6 +19,7 @@ pub(super) async fn decide(
     decision: Decision,
     by: String,
     now: Timestamp,
+    run_ms: u64,
 ) -> Result<DefectRecord, StoreError> {
     let row: Option<Row> = sqlx::query_as("SELECT * FROM defects WHERE id = ?")
         .bind(id.to_string())
@@ -25,6 +27,9 @@ pub(super) async fn decide(
         .await?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     check_allowed(&row, &decision, now)?;
+    if row.state == "sent" {
+        doubts::doubt_lost_run(&mut *db, &row.id, now, run_ms).await?;
+    }
     apply(db, &row, &decision, &by, now).await?;
     sqlx::query("INSERT INTO decisions (defect_id, at, who, decision) VALUES (?, ?, ?, ?)")
         .bind(&row.id)
@@ -92,9 +97,10 @@ async fn apply(
         .bind(&row.id)
         .bind(now.as_millisecond())
         .bind(to_json(&DefectJson::from(defect.clone()))?),
+        // The index delay counts from the decision: an effect may have come late, and be indexed later.
         Decision::Retry => sqlx::query(
             "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
-                 fence = fence + 1, updated_at = ?2
+                 wait_from = MAX(COALESCE(wait_from, ?2), ?2), fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
         )
         .bind(&row.id)
@@ -102,7 +108,7 @@ async fn apply(
         Decision::GiveUp => sqlx::query(
             "UPDATE defects SET state = 'failed', reason = ?3, decided = 'give-up',
                  needs_person = NULL, next_search_at = NULL, lease_until = NULL, fence = fence + 1,
-                 class = COALESCE(class, 'open'), wait_from = COALESCE(wait_from, updated_at),
+                 class = COALESCE(class, 'open'), wait_from = MAX(COALESCE(wait_from, ?2), ?2),
                  updated_at = ?2
              WHERE id = ?1",
         )

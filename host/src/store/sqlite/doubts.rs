@@ -128,9 +128,9 @@ pub(super) async fn recover(
     .await?;
     doubt_lost_runs(db, now, run_ms, "[]").await?;
     sqlx::query(
-        "UPDATE defects SET wait_from = MAX(?1, MIN(wait_from, ?1 + ?2)),
+        "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
              next_search_at = MIN(next_search_at, ?1 + ?3)
-         WHERE state = 'in-doubt'",
+         WHERE state = 'in-doubt' OR state = 'failed' AND writes > 0 AND settled = 0",
     )
     .bind(now.as_millisecond())
     .bind(signed(run_ms))
@@ -140,17 +140,20 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Begins all waits again: the clock has stepped.
+/// Begins all waits again: the clock has stepped. The write of a row in `sent` may go on until the run's maximum.
 pub(super) async fn restart_waits(
     db: &mut SqliteConnection,
     now: Timestamp,
+    run_ms: u64,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE defects SET wait_from = ?1, next_search_at = MIN(next_search_at, ?1 + ?2)
-         WHERE state = 'in-doubt'",
+        "UPDATE defects SET wait_from = CASE state WHEN 'sent' THEN ?1 + ?3 ELSE ?1 END,
+             next_search_at = MIN(next_search_at, ?1 + ?2)
+         WHERE state IN ('sent', 'in-doubt') OR state = 'failed' AND writes > 0 AND settled = 0",
     )
     .bind(now.as_millisecond())
     .bind(SEARCH_WAIT_MS)
+    .bind(signed(run_ms))
     .execute(db)
     .await?;
     Ok(())

@@ -39,17 +39,17 @@ pub(super) enum Rule {
     WaitsBeginAtStart,
     /// The waits of rows in doubt begin again when the clock steps.
     WaitsBeginAfterStep,
-    /// So do those of rows in `sent`. (Not in the host yet.)
+    /// So do those of rows in `sent`.
     StepRestartsSent,
-    /// So do those of rows that a person gave up. (Not in the host yet, at a start neither.)
+    /// So do those of rows that a person gave up.
     StepRestartsGivenUp,
-    /// Whether the clock stepped is asked again before a "none" counts. (Not in the host yet.)
+    /// Whether the clock stepped is asked again before a "none" counts.
     StepBeforeNone,
     /// Also after a person's decision, a create begins with a search.
     DecisionSearches,
     /// Also after a person's decision, a "none" must have begun after the index delay.
     DecisionWaitsForIndex,
-    /// That delay begins with the decision: the record may have come just before it. (Not in the host yet.)
+    /// That delay begins with the decision: the record may have come just before it.
     DelayFromDecision,
     /// A person cannot decide about a row on which this process still works.
     OpenWorkIsLeftAlone,

@@ -29,7 +29,7 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
         assert_eq!(known, Some((granted.defect, defect("7"))));
     }
     assert_eq!(store.commits(), commits, "a repeat only reads");
-    store.decide(granted.defect, &Decision::Release, "me", at(5)).await.unwrap();
+    store.decide(granted.defect, &Decision::Release, "me", at(5), RUN_MS).await.unwrap();
     let known = store.created_defect(id, &failed_test(1)).await.unwrap();
     assert_eq!(known, None, "a released defect is not in the cache");
 }
@@ -254,8 +254,10 @@ async fn a_search_is_tested_with_the_newest_defects_that_were_made_the_same_way(
         let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
         let mut write = write(at(1));
         write.has_marker = number != 4;
-        if number == 1 {
-            "other".clone_into(&mut write.seen.settings);
+        match number {
+            3 => "other".clone_into(&mut write.seen.settings),
+            2 => "11".clone_into(&mut write.seen.connector_sha256),
+            _ => {}
         }
         store.mark_sending(&granted, write, at(1)).await.unwrap();
         let created = Verdict::Created(defect(&number.to_string()));
@@ -263,7 +265,7 @@ async fn a_search_is_tested_with_the_newest_defects_that_were_made_the_same_way(
     }
     let controls = store.controls(id, &write(at(1)).seen).await.unwrap();
     let keys: Vec<_> = controls.iter().map(|control| control.key.as_str()).collect();
-    assert_eq!(keys, ["5", "3", "2"]);
+    assert_eq!(keys, ["5", "1"]);
     assert_eq!(controls[0].marker, Marker::derive(id, &failed_test(5), 1));
 }
 
@@ -289,9 +291,68 @@ async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again()
         let claimed = try_claim(&store, id, &failed_test(number), at(now)).await.unwrap();
         assert_eq!(doubt(&claimed).wait_from, at(now), "the clock may have been set meanwhile");
     }
-    store.restart_waits(at(now + 7)).await.unwrap();
+    store.restart_waits(at(now + 7), RUN_MS).await.unwrap();
     let claimed = try_claim(&store, id, &failed_test(3), at(now + LEASE_MS)).await.unwrap();
     assert_eq!(doubt(&claimed).wait_from, at(now + 7));
+}
+
+#[tokio::test]
+async fn a_step_of_the_clock_begins_the_waits_again_also_of_writes_in_progress_and_given_up_rows() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let sent = lease(&claim(&store, id, 0).await);
+    mark(&store, &sent, 1).await.unwrap();
+    let given_up = lease(&try_claim(&store, id, &failed_test(2), at(0)).await.unwrap());
+    mark(&store, &given_up, 1).await.unwrap();
+    store.store_outcome(&given_up, &left(WriteClass::Unclear, 2), event(), at(2)).await.unwrap();
+    store.decide(given_up.defect, &Decision::GiveUp, "ann", at(3), RUN_MS).await.unwrap();
+
+    let now = 9_000_000;
+    store.restart_waits(at(now), RUN_MS).await.unwrap();
+    let claimed = try_claim(&store, id, &failed_test(2), at(now)).await.unwrap();
+    assert_eq!(doubt(&claimed).wait_from, at(now));
+    let claimed = claim(&store, id, now).await;
+    assert_eq!(doubt(&claimed).wait_from, at(now + 120_000));
+}
+
+#[tokio::test]
+async fn a_lost_run_does_not_make_an_acknowledged_write_an_open_one() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    store
+        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), event(), at(2))
+        .await
+        .unwrap();
+    let retried = lease(&claim(&store, id, 3).await);
+    store.back_to_intent(&retried, at(3)).await.unwrap();
+    mark(&store, &retried, 4).await.unwrap();
+    let lost = claim(&store, id, 4 * LEASE_MS).await;
+    assert_eq!(doubt(&lost).class, WriteClass::Acknowledged);
+}
+
+#[tokio::test]
+async fn the_index_delay_counts_from_a_decision() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for (number, decision) in [(1, Decision::Retry), (2, Decision::GiveUp)] {
+        let test = failed_test(number);
+        let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
+        mark(&store, &granted, 1).await.unwrap();
+        // The run stored nothing: its write may go on until the run's maximum.
+        let decided = store.decide(granted.defect, &decision, "ann", at(LEASE_MS + 1), RUN_MS);
+        decided.await.unwrap();
+        let claimed = try_claim(&store, id, &test, at(LEASE_MS + 2)).await.unwrap();
+        assert_eq!(doubt(&claimed).wait_from, at(1 + 120_000), "{decision:?}");
+        store.release(&lease(&claimed)).await.unwrap();
+        let late = 10 * LEASE_MS;
+        if decision == Decision::Retry {
+            store.decide(granted.defect, &decision, "ann", at(late), RUN_MS).await.unwrap();
+            let claimed = try_claim(&store, id, &test, at(late + 1)).await.unwrap();
+            assert_eq!(doubt(&claimed).wait_from, at(late));
+        }
+    }
 }
 
 #[tokio::test]
@@ -327,15 +388,15 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     let row = granted.defect;
-    let busy = store.decide(row, &Decision::Retry, "ann", at(2)).await;
+    let busy = store.decide(row, &Decision::Retry, "ann", at(2), RUN_MS).await;
     assert!(
         matches!(busy, Err(StoreError::Conflict(text)) if text.contains("a run holds this defect"))
     );
     store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
-    let early = store.decide(row, &Decision::Release, "ann", at(3)).await;
+    let early = store.decide(row, &Decision::Release, "ann", at(3), RUN_MS).await;
     assert!(matches!(early, Err(StoreError::Conflict(_))));
 
-    store.decide(row, &Decision::Retry, "ann", at(3)).await.unwrap();
+    store.decide(row, &Decision::Retry, "ann", at(3), RUN_MS).await.unwrap();
     let retried = claim(&store, id, 4).await;
     assert_eq!(doubt(&retried).decided, Some(DecidedDoubt::Retry));
     let retried = lease(&retried);
@@ -346,16 +407,16 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     store.store_outcome(&retried, &left(WriteClass::Open, 6), event(), at(6)).await.unwrap();
     assert_eq!(doubt(&claim(&store, id, 6).await).decided, None);
     store.recover(at(6), RUN_MS).await.unwrap();
-    store.decide(row, &Decision::Adopt(defect("7")), "bob", at(7)).await.unwrap();
+    store.decide(row, &Decision::Adopt(defect("7")), "bob", at(7), RUN_MS).await.unwrap();
     assert!(matches!(claim(&store, id, 8).await, Claimed::Created { .. }));
-    let released = store.decide(row, &Decision::Release, "bob", at(9)).await.unwrap();
+    let released = store.decide(row, &Decision::Release, "bob", at(9), RUN_MS).await.unwrap();
     let decided: Vec<_> = released
         .decisions
         .iter()
         .map(|(_, who, decision)| (who.as_str(), decision.as_str()))
         .collect();
     assert_eq!(decided, [("ann", "retry"), ("bob", "adopt"), ("bob", "release")]);
-    assert!(store.decide(row, &Decision::Release, "bob", at(9)).await.is_err());
+    assert!(store.decide(row, &Decision::Release, "bob", at(9), RUN_MS).await.is_err());
 
     let next = claim(&store, id, 10).await;
     assert!(matches!(next, Claimed::Create { generation: 2, .. }));
@@ -372,7 +433,8 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
         .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), event(), at(2))
         .await
         .unwrap();
-    let record = store.decide(granted.defect, &Decision::GiveUp, "ann", at(3)).await.unwrap();
+    let record =
+        store.decide(granted.defect, &Decision::GiveUp, "ann", at(3), RUN_MS).await.unwrap();
     assert_eq!(record.state, DefectState::Failed);
     let claimed = claim(&store, id, 4).await;
     assert_eq!(doubt(&claimed).decided, Some(DecidedDoubt::GiveUp));
@@ -394,7 +456,10 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store.store_outcome(&granted, &left(WriteClass::Refused, 2), event(), at(2)).await.unwrap();
-    store.decide(granted.defect, &Decision::Adopt(defect("7")), "ann", at(3)).await.unwrap();
+    store
+        .decide(granted.defect, &Decision::Adopt(defect("7")), "ann", at(3), RUN_MS)
+        .await
+        .unwrap();
     assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));
     let controls = store.controls(id, &write(at(1)).seen).await.unwrap();
     assert_eq!(controls, [], "its record may not contain the marker");
