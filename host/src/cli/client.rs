@@ -1,7 +1,8 @@
 //! The client of the admin API: sends typed requests, and turns each failure into one line that
 //! says what to do.
 //!
-//! Never prints a token, never follows a redirect.
+//! Never prints a token, never follows a redirect, never uses a proxy: it would see the token of a
+//! server without TLS, and a loopback address would be its own machine.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -156,6 +157,7 @@ fn agent(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
+        .proxy(None)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(timeout))
         .build()

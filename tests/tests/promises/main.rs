@@ -24,6 +24,7 @@ mod key_rotation;
 mod languages;
 mod layers;
 mod protocol_model;
+mod proxy;
 mod reload;
 mod resolve;
 mod sandbox_limits;
