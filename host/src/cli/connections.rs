@@ -9,7 +9,7 @@ use crate::api::{
     AcceptQuery, Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection,
     EmptyBody, ForceQuery, Grants, RotateToken, TryReport, TryStep,
 };
-use crate::domain::ConnectorName;
+use crate::domain::{ConnectorName, printable};
 
 use super::client::{Answer, Client, with_query};
 use super::key_value;
@@ -200,7 +200,8 @@ fn describe_grants(grants: &Grants) -> String {
         .secrets
         .iter()
         .map(|(name, grant)| format!("; {name} goes to {} {}", grant.origin, grant.place));
-    format!("Its connector may reach {}{}.", origins.join(" and "), secrets.collect::<String>())
+    let secrets = printable(&secrets.collect::<String>());
+    format!("Its connector may reach {}{secrets}.", origins.join(" and "))
 }
 
 impl Edit {
@@ -257,7 +258,7 @@ fn try_connection(admin: &Client, output: Output, name: &str) -> anyhow::Result<
             let rows = report.steps.iter().map(|step| cells(&STEPS, step)).collect();
             print(&table(Vec::new(), rows));
         }
-        report.reached.iter().for_each(|line| print(line));
+        report.reached.iter().for_each(|line| print(&printable(line)));
     }
     match report.steps.iter().find(|step| step.error.is_some()) {
         Some(step) => bail!("{name} cannot be used: the step {:?} failed", step.name.to_string()),

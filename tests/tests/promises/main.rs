@@ -33,4 +33,5 @@ mod secrets;
 mod shutdown;
 mod soak;
 mod sync_order;
+mod terminal;
 mod tracker_faults;
