@@ -7,6 +7,7 @@
 mod active;
 mod address;
 mod authorize;
+mod body_place;
 mod connect;
 mod credentials;
 mod exchange;

@@ -254,7 +254,7 @@ mod tests {
         let Value::Object(members) = json!({"\u{1b}[A": [{"\u{9b}": 1}]}) else {
             panic!("members")
         };
-        assert_eq!(members_table(&members), "\\u{1b}[A  \\u{9b}\n        1");
+        assert_eq!(members_table(&members), "\\u{1b}[A  \\u{9b}\n          1");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::domain::{ConnectorName, Limits, nearest, printable};
+use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 
 use super::{Config, ConfigError, DefectIdKind};
 
@@ -243,7 +243,10 @@ fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resul
 
 /// Keys and values are repeated as they were written, in one line.
 fn error_at(place: &str, why: &str) -> ConfigError {
-    ConfigError { place: printable(place), why: printable(why) }
+    let shown =
+        |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().to_string() };
+    let line = |text: &str| text.chars().map(shown).collect();
+    ConfigError { place: line(place), why: line(why) }
 }
 
 fn unknown(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> KeyError {

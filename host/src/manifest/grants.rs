@@ -81,7 +81,8 @@ pub fn describe_place(place: &SecretPlace) -> String {
         }
         SecretPlace::Basic { user: None } => "as the user name of basic authentication".to_owned(),
         SecretPlace::Query { name } => format!("in the query parameter {name:?}"),
-        SecretPlace::Placeholder => "wherever the connector writes its placeholder".to_owned(),
+        SecretPlace::Json { pointer } => format!("at {pointer:?} in a JSON body"),
+        SecretPlace::Form { name } => format!("in the form field {name:?}"),
         SecretPlace::ClientCredentials { token_url, client_id, scope } => {
             let scope = scope.as_deref().map(|scope| format!(" and scope {scope:?}"));
             let scope = scope.unwrap_or_default();

@@ -9,7 +9,7 @@ impl Behaviour for ReadsSecrets {
     const SETTINGS: &'static str = r#"{"type":"object","properties":{
         "url":{"type":"string","format":"uri","jackfield:origin":true},
         "header":{"type":"string","writeOnly":true,"jackfield:place":{"in":"header","name":"X-Key"}},
-        "hidden":{"type":"string","writeOnly":true,"jackfield:place":{"in":"placeholder"}}},
+        "hidden":{"type":"string","writeOnly":true,"jackfield:place":{"in":"json","pointer":"/p"}}},
         "required":["url"],"additionalProperties":false}"#;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
