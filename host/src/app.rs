@@ -220,6 +220,7 @@ async fn services(
         engine,
         Arc::clone(&sandbox),
         Arc::clone(&clock),
+        sealer.clone(),
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);

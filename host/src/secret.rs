@@ -226,6 +226,12 @@ impl Sealer {
         }
     }
 
+    /// A sealer with a new key, which nobody keeps.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self { cipher: XChaCha20Poly1305::new(&Key::<XChaCha20Poly1305>::generate()) }
+    }
+
     /// Takes the key from a text; `from` names it in the error.
     ///
     /// # Errors
