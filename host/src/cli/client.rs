@@ -226,7 +226,7 @@ fn problem_line(response: &Response) -> String {
 mod tests {
     use serde_json::json;
 
-    use crate::api::{AcceptQuery, ConnectionList, EventQuery, Word};
+    use crate::api::{ConnectionList, EventQuery, ForceQuery, Word};
     use crate::domain::EventKind;
 
     use super::*;
@@ -241,7 +241,7 @@ mod tests {
         };
         let path = with_query("/events", &query).expect("a path");
         assert_eq!(path, "/events?connection=a+b%26c&kind=kpis&limit=7");
-        let path = with_query("/x", &AcceptQuery { force: true, sha256: None }).expect("a path");
+        let path = with_query("/x", &ForceQuery { force: true }).expect("a path");
         assert_eq!(path, "/x?force=true");
     }
 

@@ -13,7 +13,7 @@ use crate::domain::{ConnectorName, printable};
 
 use super::client::{Answer, Client, with_query};
 use super::key_value;
-use super::output::{Column, Output, cells, optional, print, table};
+use super::output::{Column, Output, cells, eprint, optional, print, table};
 use super::server::Server;
 use values::{Given, Removed, Values};
 
@@ -64,9 +64,9 @@ Examples:
     /// Accept what a newer version of the connector asks for, and set what it needs
     #[command(after_help = "\
 Examples:
-  jackfield connections show qa                        # the member needs_consent lists what is new
-  jackfield connections accept qa
-  jackfield connections accept qa --set team=blue      # for a version that has a new required setting")]
+  jackfield connections accept qa                      # prints what is new, and asks
+  jackfield connections accept qa --set team=blue      # for a version that has a new required setting
+  jackfield connections accept qa --yes --sha256 HASH  # the newest_sha256 that `connections show` printed")]
     Accept(Accept),
     /// Delete a connection with its events and defects
     Delete {
@@ -112,6 +112,9 @@ pub(super) struct Accept {
     /// Accept only this version: the `newest_sha256` that `connections show` prints
     #[arg(long, value_name = "HASH")]
     sha256: Option<String>,
+    /// Do not ask
+    #[arg(long, requires = "sha256")]
+    yes: bool,
     #[command(flatten)]
     given: Given,
     #[command(flatten)]
@@ -213,8 +216,15 @@ impl Edit {
         let body = EditConnection { name, project, allow_private, index_delay_s, ..edit };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&admin.connection_path(&self.name)?, &query)?;
+        let before = admin.connection(&self.name)?.decode()?.grants;
         let answer: Answer<Connection> = admin.patch(&path, &body)?;
-        output.done(&format!("{} is changed", self.name), answer.json());
+        let granted = answer.decode()?.grants;
+        let sentence = if describe_grants(&granted) == describe_grants(&before) {
+            format!("{} is changed", self.name)
+        } else {
+            format!("{} is changed. From now on: {}", self.name, describe_grants(&granted))
+        };
+        output.done(&sentence, answer.json());
         Ok(())
     }
 }
@@ -223,8 +233,20 @@ impl Accept {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
         let shown = admin.connection(&self.name)?.decode()?;
         let body = self.given.edit(&self.removed)?;
-        // With the hash, a newer file that arrives meanwhile is not accepted in place of this one.
-        let sha256 = self.sha256.or(shown.newest_sha256);
+        let Some(newest) = shown.newest_sha256.clone() else {
+            bail!("no version of the connector {} can be used", shown.connector)
+        };
+        let sha256 = self.sha256.unwrap_or_else(|| newest.clone());
+        if !self.yes {
+            if sha256 != newest {
+                bail!(
+                    "the newest version is {newest}: run `jackfield connections show {}`",
+                    self.name
+                );
+            }
+            ask(&shown, &newest)?;
+        }
+        // A newer file that arrived meanwhile is not accepted in place of this one.
         let query = AcceptQuery { force: self.removed.force, sha256 };
         let path = with_query(&format!("/connections/{}/accept", shown.id), &query)?;
         let answer: Answer<Connection> = admin.post(&path, &body)?;
@@ -238,6 +260,27 @@ impl Accept {
         output.done(&sentence, answer.json());
         Ok(())
     }
+}
+
+/// Shows what a version asks for, and fails unless a person agrees.
+fn ask(connection: &Connection, newest: &str) -> anyhow::Result<()> {
+    let name = &connection.name;
+    let news = connection.needs_consent.iter().flatten();
+    let news: String = news.map(|new| format!("\n  {}", printable(new))).collect();
+    eprint(&format!(
+        "The newest version of {} for {name} is {newest}. New in it:{}\nAccept it? [y/N]",
+        connection.connector,
+        if news.is_empty() { " nothing" } else { &news }
+    ));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        return Ok(());
+    }
+    bail!(
+        "nothing is accepted: answer y, or give --yes --sha256 {newest} once you have seen what this \
+         version asks for"
+    )
 }
 
 fn act(admin: &Client, output: Output, name: &str, verb: &str, done: &str) -> anyhow::Result<()> {

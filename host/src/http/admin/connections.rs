@@ -122,7 +122,7 @@ pub(in crate::http) async fn accept(
 ) -> Answer<Connection> {
     let id = connection_id(&app, &id)?;
     let edit = connection_edit(body, force);
-    let accepted = app.services.connections.accept(id, edit, sha256.as_deref()).await?;
+    let accepted = app.services.connections.accept(id, edit, &sha256).await?;
     Ok(Json(connection(&app, &accepted)))
 }
 
