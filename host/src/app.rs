@@ -101,7 +101,10 @@ impl App {
         let config = Arc::new(config);
         let folder = config.data_folder();
         let lock = data::open(&folder)?;
-        let admin_token = admin_token.map_or_else(|| data::admin_token(&folder), Ok)?;
+        let admin_token = match admin_token {
+            Some(token) => data::long_enough(token)?,
+            None => data::admin_token(&folder)?,
+        };
         let listener = bind(config.listen, "listen").await?;
         let admin_listener = match config.admin_listen {
             Some(address) => Some(bind(address, "admin_listen").await?),
@@ -220,7 +223,6 @@ async fn services(
         engine,
         Arc::clone(&sandbox),
         Arc::clone(&clock),
-        sealer.clone(),
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);

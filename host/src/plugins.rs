@@ -54,14 +54,14 @@ impl Plugins {
         engine: Arc<Engine>,
         sandbox: Arc<Sandbox>,
         clock: Arc<dyn Clock>,
-        sealer: Sealer,
         cancel: CancellationToken,
     ) -> Result<Self, StartError> {
         let folder = config.plugins.clone();
         if let Err(source) = std::fs::create_dir_all(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
-        let cache = Cache::open(config.data_folder().compiled(), sealer)?;
+        let data = config.data_folder();
+        let cache = Cache::open(data.compiled(), Sealer::open(None, &data.compiled_key())?)?;
         let loader = VersionLoader::open(config, engine, sandbox, clock, cache)?;
         let loader = Arc::new(loader);
         let catalog = Arc::new(Catalog::default());

@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -17,6 +17,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::config::check_folder;
 use crate::manifest::RawManifest;
 use crate::runtime::CompiledFiles;
 use crate::secret::{Sealed, Sealer, Secret};
@@ -28,10 +29,10 @@ const TEMPORARY_PREFIX: &str = ".temporary-";
 /// How much of a file is read at once for its digest.
 const DIGEST_PART_BYTES: usize = 64 * 1024;
 
-/// The folder of compiled code. Only this user has access to it.
+/// The folder of compiled code. Who has access to the data folder may have access to it.
 pub(super) struct Cache {
     folder: PathBuf,
-    /// Makes digests that only a holder of the data folder's key can make.
+    /// Makes digests that only a holder of the folder's key can make.
     sealer: Sealer,
 }
 
@@ -57,26 +58,13 @@ impl Cache {
     /// Opens the folder; creates it with access for this user only.
     ///
     /// # Errors
-    /// It cannot be created or read, or other users have access to it.
+    /// It cannot be created or read, or is not safe to use.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
         let mut builder = DirBuilder::new();
         if let Err(source) = builder.recursive(true).mode(0o700).create(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
-        let metadata = match fs::symlink_metadata(&folder) {
-            Ok(metadata) => metadata,
-            Err(source) => return Err(StartError::ReadFolder { folder, source }),
-        };
-        if !metadata.is_dir() {
-            return Err(StartError::NotAFolder(folder));
-        }
-        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-        if owner != user {
-            return Err(StartError::OtherOwner { folder, owner, user });
-        }
-        if metadata.mode() & 0o077 != 0 {
-            return Err(StartError::OpenToOthers(folder));
-        }
+        check_folder(&folder)?;
         if let Err(source) = delete_temporary(&folder) {
             return Err(StartError::ReadFolder { folder, source });
         }
@@ -271,9 +259,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("cache");
         Cache::open(folder.clone(), sealer()).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o705)).unwrap();
         let error = Cache::open(folder, sealer()).err().unwrap();
-        assert!(error.to_string().contains("chmod 700"), "{error}");
+        assert!(error.to_string().contains("chmod o-rwx"), "{error}");
     }
 
     fn sealer() -> Sealer {

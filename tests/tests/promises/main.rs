@@ -10,6 +10,7 @@ mod consent;
 mod crash_points;
 mod crash_random;
 mod damaged_database;
+mod data_folder;
 mod demo;
 mod disk;
 mod dns_rebinding;
