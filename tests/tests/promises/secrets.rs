@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use data_encoding::BASE64;
 use jackfield_tests::{
-    Exchange, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, unreachable_url,
-    wait_for,
+    Exchange, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,
 };
 use serde_json::json;
 
@@ -139,14 +138,17 @@ fn a_guest_can_read_no_secret_and_no_data_of_the_machine() {
         .env("JACKFIELD_SECRET_OF_THE_HOST", "s3cr3t-of-the-host")
         .guests(["reads-secrets"])
         .start();
+    let server = ScriptedServer::start(reached);
     let secrets = json!({"header": "s3cr3t-header", "hidden": "s3cr3t-hidden"});
-    let settings = json!({"url": unreachable_url()});
+    let settings = json!({"url": server.url()});
     let connection = host.connect("qa", "reads-secrets", settings, secrets);
     let defect = host.create(&connection, &failed_test()).expect(200);
     let found = defect["description"].as_str().expect("the guest's findings");
     assert!(!found.contains("s3cr3t"), "{found}");
     assert!(found.contains("header=None hidden=jackfield-secret-"), "{found}");
-    assert!(found.ends_with("environment=[] arguments=[] files=[]"), "{found}");
+    let nothing = "environment=[] arguments=[] files=[] written=[] sockets=[]";
+    assert!(found.ends_with(nothing), "{found}");
+    assert_eq!(server.connections(), 0, "also its granted origin is reached by requests only");
 }
 
 /// OAuth 2.0: the host fetches a token, caches it, redacts it, and fetches another one when it is
