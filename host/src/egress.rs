@@ -47,7 +47,9 @@ pub(crate) use authorize::is_reserved_header;
 pub use trust::TrustError;
 
 #[cfg(fuzzing)]
-pub(crate) use authorize::{Outbound, check_placeholders, target};
+pub(crate) use authorize::{Outbound, target};
+#[cfg(fuzzing)]
+pub(crate) use body_place::check_placeholders;
 #[cfg(fuzzing)]
 pub(crate) use exchange::path_and_query;
 #[cfg(fuzzing)]

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
 
-use super::body_place::{self, BODY_BYTES_MAX};
+use super::body_place::check_placeholders;
 use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
 
 /// Longest URL, bytes.
@@ -212,47 +212,8 @@ fn check_permission(permission: &Permission, effect: Effect) -> Result<(), HttpE
     }
 }
 
-/// Refuses a request that carries a placeholder where the host would not replace it.
-pub(crate) fn check_placeholders(
-    outbound: &Outbound,
-    active: &ActiveConnection,
-) -> Result<(), HttpError> {
-    for (name, placeholder) in &active.credentials.placeholders {
-        if !outbound.contains(placeholder) {
-            continue;
-        }
-        let Some(grant) = active.connection.grants.secrets.get(name) else { continue };
-        if grant.origin != outbound.origin {
-            return Err(HttpError::Denied(format!(
-                "the secret `{name}` is not granted to {}; its placeholder was not sent",
-                outbound.origin
-            )));
-        }
-        let in_head = outbound.url.as_str().contains(placeholder)
-            || outbound.headers.values().any(|value| occurs(placeholder, value.as_bytes()));
-        if in_head || body_place::find(outbound, &grant.place, placeholder).is_none() {
-            return Err(HttpError::Denied(format!(
-                "the placeholder of the secret `{name}` may be only {}, once and as the whole text; \
-                 it was not sent",
-                describe(&grant.place)
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn describe(place: &SecretPlace) -> String {
-    let (at, of) = match place {
-        SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
-        SecretPlace::Form { name } => {
-            (format!("in the field {name:?}"), "application/x-www-form-urlencoded")
-        }
-        _ => return "in no request".to_owned(),
-    };
-    format!("{at} of a body of type {of} with at most {BODY_BYTES_MAX} bytes")
-}
-
-fn occurs(text: &str, bytes: &[u8]) -> bool {
+/// Whether bytes contain a text.
+pub(super) fn occurs(text: &str, bytes: &[u8]) -> bool {
     AhoCorasick::new([text]).is_ok_and(|search| search.is_match(bytes))
 }
 

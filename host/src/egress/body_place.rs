@@ -14,10 +14,51 @@ use serde_json::Value;
 
 use crate::domain::SecretPlace;
 
-use super::authorize::Outbound;
+use super::authorize::{Outbound, occurs};
+use super::{ActiveConnection, HttpError};
 
 /// Longest body with a placeholder, in bytes: it is read several times, and held as values meanwhile.
-pub(super) const BODY_BYTES_MAX: usize = 256 * 1024;
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Refuses a request that carries a placeholder where the host would not replace it.
+pub(crate) fn check_placeholders(
+    outbound: &Outbound,
+    active: &ActiveConnection,
+) -> Result<(), HttpError> {
+    for (name, placeholder) in &active.credentials.placeholders {
+        if !outbound.contains(placeholder) {
+            continue;
+        }
+        let Some(grant) = active.connection.grants.secrets.get(name) else { continue };
+        if grant.origin != outbound.origin {
+            return Err(HttpError::Denied(format!(
+                "the secret `{name}` is not granted to {}; its placeholder was not sent",
+                outbound.origin
+            )));
+        }
+        let in_head = outbound.url.as_str().contains(placeholder)
+            || outbound.headers.values().any(|value| occurs(placeholder, value.as_bytes()));
+        if in_head || find(outbound, &grant.place, placeholder).is_none() {
+            return Err(HttpError::Denied(format!(
+                "the placeholder of the secret `{name}` may be only {}, once and as the whole text; \
+                 it was not sent",
+                describe(&grant.place)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn describe(place: &SecretPlace) -> String {
+    let (at, of) = match place {
+        SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
+        SecretPlace::Form { name } => {
+            (format!("in the field {name:?}"), "application/x-www-form-urlencoded")
+        }
+        _ => return "in no request".to_owned(),
+    };
+    format!("{at} of a body of type {of} with at most {BODY_BYTES_MAX} bytes")
+}
 
 /// Where the body has the placeholder; `None` if that is not exactly its place.
 pub(super) fn find(

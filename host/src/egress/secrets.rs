@@ -100,7 +100,7 @@ fn set_query(url: &mut Url, name: &str, secret: &str) {
     url.query_pairs_mut().append_pair(name, secret);
 }
 
-/// Replaces the placeholders in the body; [`super::authorize::check_placeholders`] has found each at its
+/// Replaces the placeholders in the body; [`body_place::check_placeholders`] has found each at its
 /// place.
 fn replace_placeholders(
     outbound: &mut Outbound,

@@ -56,17 +56,16 @@ async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
     assert_eq!(line, "GET /?x=y&key=s3cr3t%2Fk%22y HTTP/1.1");
 }
 
-/// `{}` is the placeholder. Only a whole text at the granted place of a body of the right type.
-#[tokio::test]
-async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
-    const JSON: &str = "application/json";
-    const FORM: &str = "application/x-www-form-urlencoded";
-    let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The granted place, and a body with its content type and with what is sent of it, if it is.
+type Row = (SecretPlace, &'static str, &'static str, Option<&'static str>);
+
+fn bodies() -> Vec<Row> {
     let json = || SecretPlace::Json { pointer: "/user/p".to_owned() };
     let form = || SecretPlace::Form { name: "p".to_owned() };
-    let escaped = "jackfield-secret-";
-    for (place, kind, body, sent) in [
+    vec![
         (json(), JSON, r#"{"user":{"p":"{}"},"n":1e400}"#, None),
         (
             json(),
@@ -97,7 +96,16 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
         (form(), FORM, "q={}&p=ESCAPED", None),
         (form(), "multipart/form-data; boundary=p", "p={}", None),
         (form(), JSON, r#"{"user":{"p":"{}"}}"#, None),
-    ] {
+    ]
+}
+
+/// `{}` is the placeholder. Only a whole text at the granted place of a body of the right type.
+#[tokio::test]
+async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
+    let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let escaped = "jackfield-secret-";
+    for (place, kind, body, sent) in bodies() {
         let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
             "password",
             SECRET,
