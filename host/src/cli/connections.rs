@@ -16,7 +16,7 @@ use super::client::{Answer, Client, with_query};
 use super::key_value;
 use super::output::{Column, Output, cells, optional, print, table};
 use super::server::Server;
-use values::{Given, Removed, Values};
+use values::{Removed, Values};
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -226,7 +226,9 @@ fn a_restart_compiles_nothing_again() {
 #[test]
 fn compiled_code_that_was_changed_is_compiled_again() {
     let (mut host, connection) = host();
-    for damage in [zero_the_middle as fn(&mut Vec<u8>), flip_one_bit, Vec::clear] {
+    let damages: [fn(&mut Vec<u8>); 3] =
+        [|code| zero_the_middle(code), |code| flip_one_bit(code), Vec::clear];
+    for damage in damages {
         assert!(host.stop().success());
         let mut damaged = 0;
         for entry in fs::read_dir(host.data("compiled")).expect("the folder of compiled code") {
@@ -246,12 +248,12 @@ fn compiled_code_that_was_changed_is_compiled_again() {
     }
 }
 
-fn zero_the_middle(code: &mut Vec<u8>) {
+fn zero_the_middle(code: &mut [u8]) {
     let (from, to) = (code.len() / 4, code.len() * 3 / 4);
     code[from..to].fill(0);
 }
 
-fn flip_one_bit(code: &mut Vec<u8>) {
+fn flip_one_bit(code: &mut [u8]) {
     let middle = code.len() / 2;
     code[middle] ^= 1;
 }
