@@ -106,7 +106,10 @@ impl App {
         let folder = config.data_folder();
         let lock = data::open(&folder)?;
         data::clear_spool(&folder)?;
-        let admin_token = admin_token.map_or_else(|| data::admin_token(&folder), Ok)?;
+        let admin_token = match admin_token {
+            Some(token) => data::long_enough(token)?,
+            None => data::admin_token(&folder)?,
+        };
         let listener = bind(config.listen, "listen").await?;
         let admin_listener = match config.admin_listen {
             Some(address) => Some(bind(address, "admin_listen").await?),

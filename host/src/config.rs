@@ -3,6 +3,7 @@
 //! Never guesses: an unknown key or a value out of range is an error that names the file, the key and what
 //! is allowed.
 
+mod access;
 mod data_folder;
 mod read;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::{ConnectorName, Limits};
 
+pub use access::{AccessError, check_folder, read_private};
 pub use data_folder::DataFolder;
 
 /// Everything an operator may set, with its default where nothing is set.

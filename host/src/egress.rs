@@ -9,6 +9,7 @@ mod address;
 mod answer;
 mod authorize;
 mod body;
+mod body_place;
 mod connect;
 mod credentials;
 mod decode;
@@ -53,7 +54,9 @@ pub(crate) use body::Body;
 pub use trust::TrustError;
 
 #[cfg(fuzzing)]
-pub(crate) use authorize::{Outbound, check_placeholders, target};
+pub(crate) use authorize::{Outbound, target};
+#[cfg(fuzzing)]
+pub(crate) use body_place::check_placeholders;
 #[cfg(fuzzing)]
 pub(crate) use exchange::path_and_query;
 #[cfg(fuzzing)]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::domain::is_web_address;
+use crate::domain::{is_printable, is_web_address};
 
 pub use grants::describe_place;
 pub(crate) use grants::missing_grants;
@@ -71,8 +71,8 @@ pub enum InvalidManifest {
         bytes_max: usize,
     },
     /// A text is not one plain line.
-    #[error("the manifest's `{field}` must not contain control characters")]
-    ControlCharacters {
+    #[error("the manifest's `{field}` must not contain control or format characters")]
+    NotPrintable {
         /// Field of the manifest.
         field: &'static str,
     },
@@ -144,6 +144,9 @@ impl Manifest {
         }
         check_length("settings", &raw.settings, SETTINGS_BYTES_MAX)?;
         let settings_schema = serde_json::from_str(&raw.settings).map_err(InvalidManifest::Json)?;
+        if !is_printable_schema(&settings_schema, false) {
+            return Err(InvalidManifest::NotPrintable { field: "settings" });
+        }
         let schema = Arc::new(schema::Schema::read(&settings_schema)?);
         Ok(Self {
             name: raw.name.clone(),
@@ -159,10 +162,27 @@ impl Manifest {
 
 fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {
     check_length(field, text, bytes_max)?;
-    if text.chars().any(char::is_control) {
-        return Err(InvalidManifest::ControlCharacters { field });
+    if !text.chars().all(is_printable) {
+        return Err(InvalidManifest::NotPrintable { field });
     }
     Ok(())
+}
+
+/// Whether no text in a settings schema steers what people see of it. Only a value that a person may
+/// edit, and a description, may have several lines.
+fn is_printable_schema(schema: &Value, several_lines: bool) -> bool {
+    let is_text = |text: &str, several_lines| {
+        text.chars().all(|c| is_printable(c) || (several_lines && matches!(c, '\n' | '\t')))
+    };
+    match schema {
+        Value::String(text) => is_text(text, several_lines),
+        Value::Array(items) => items.iter().all(|item| is_printable_schema(item, several_lines)),
+        Value::Object(members) => members.iter().all(|(name, value)| {
+            let several_lines = ["default", "description", "examples"].contains(&name.as_str());
+            is_text(name, false) && is_printable_schema(value, several_lines)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 fn check_length(field: &'static str, text: &str, bytes_max: usize) -> Result<(), InvalidManifest> {

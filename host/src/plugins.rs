@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::domain::{Clock, Connection, ConnectorName};
 use crate::runtime::{Connector, Engine, Sandbox};
+use crate::secret::Sealer;
 
+use cache::Cache;
 use catalog::Catalog;
 use loader::VersionLoader;
 use scanner::Scanner;
@@ -58,8 +60,9 @@ impl Plugins {
         if let Err(source) = std::fs::create_dir_all(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
-        let compiled = config.data_folder().compiled();
-        let loader = VersionLoader::open(config, engine, sandbox, clock, compiled)?;
+        let data = config.data_folder();
+        let cache = Cache::open(data.compiled(), Sealer::open(None, &data.compiled_key())?)?;
+        let loader = VersionLoader::open(config, engine, sandbox, clock, cache)?;
         let loader = Arc::new(loader);
         let catalog = Arc::new(Catalog::default());
         let mut scanner = Scanner::new(Arc::clone(&catalog), Arc::clone(&loader), folder.clone());

@@ -22,7 +22,7 @@ mod stdio;
 mod turns;
 mod wasi_http;
 
-pub(crate) use compile::compile;
+pub(crate) use compile::{CompiledFiles, compile};
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_component_child};
 pub(crate) use component::Version;
 pub use component::{Connector, Interfaces};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chacha20poly1305::aead::{Aead, Generate, Key, KeyInit, Payload};
@@ -15,6 +15,8 @@ use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::config::{AccessError, read_private};
 
 /// The variable of the sealing key, 32 bytes as hex or base64.
 pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
@@ -35,11 +37,11 @@ pub enum SecretError {
     /// The key's text is not 32 bytes of hex or base64.
     #[error("{0} is not a key: give 32 bytes as 64 hex digits or as base64")]
     NotAKey(String),
-    /// Others may read the key.
+    /// Others may read the key, or have planted it.
     #[error(
-        "other users can read {0} (mode {1:o}): run `chmod 600 {0}`, then `jackfield secrets rotate`"
+        "the key is not safe: {0}; then run `jackfield secrets rotate` if it is the key of secrets"
     )]
-    KeyOpen(PathBuf, u32),
+    Key(#[source] AccessError),
     /// The key file or a secret's file failed.
     #[error("{0}: {1}")]
     File(PathBuf, std::io::Error),
@@ -209,21 +211,22 @@ impl Sealer {
             return Self::from_text(text, KEY_VARIABLE);
         }
         let failed = |error| SecretError::File(file.to_owned(), error);
-        match std::fs::read_to_string(file) {
-            Ok(text) => {
-                let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-                if mode & 0o077 != 0 {
-                    return Err(SecretError::KeyOpen(file.to_owned(), mode));
-                }
-                Self::from_text(&Zeroizing::new(text), &file.display().to_string())
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        match read_private(file) {
+            Ok(text) => Self::from_text(&text, &file.display().to_string()),
+            Err(AccessError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 let text = Zeroizing::new(HEXLOWER_PERMISSIVE.encode(&<[u8; 32]>::generate()));
                 write_private(file, text.as_bytes()).map_err(failed)?;
                 Self::from_text(&text, &file.display().to_string())
             }
-            Err(error) => Err(failed(error)),
+            Err(AccessError::Io { source, .. }) => Err(failed(source)),
+            Err(error) => Err(SecretError::Key(error)),
         }
+    }
+
+    /// A sealer with a new key, which nobody keeps.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self { cipher: XChaCha20Poly1305::new(&Key::<XChaCha20Poly1305>::generate()) }
     }
 
     /// Takes the key from a text; `from` names it in the error.
@@ -314,6 +317,8 @@ impl TokenHash {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -338,7 +343,7 @@ mod tests {
         let file = folder.path().join("secret-key");
         Sealer::open(None, &file).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Sealer::open(None, &file), Err(SecretError::KeyOpen(_, 0o644))));
+        assert!(matches!(Sealer::open(None, &file), Err(SecretError::Key(_))));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How a test starts a server: configuration, environment, connectors.
 
+use std::os::unix::fs::DirBuilderExt as _;
+
 use serde_json::Value;
 
 use crate::process::Process;
@@ -73,7 +75,8 @@ impl Setup {
     pub fn start(self) -> TestHost {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["data", "plugins"] {
-            std::fs::create_dir(folder.path().join(name)).expect("the folder is created");
+            let mut builder = std::fs::DirBuilder::new();
+            builder.mode(0o700).create(folder.path().join(name)).expect("the folder is created");
         }
         std::fs::write(folder.path().join("jackfield.toml"), &self.config)
             .expect("the configuration is written");

@@ -173,14 +173,14 @@ pub struct ForceQuery {
 }
 
 /// The query of `POST /connections/{id}/accept`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AcceptQuery {
     /// Also while creates run or are in doubt.
+    #[serde(default)]
     pub force: bool,
     /// The version that the person looked at: another one is not accepted instead.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    pub sha256: String,
 }
 
 /// `POST /connections/{id}/rotate-token`.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{self, DecidedDoubt, DefectState, WriteClass};
+use crate::domain::{self, DecidedDoubt, DefectState, WriteClass, printable};
 
 use super::Word;
 
@@ -152,10 +152,10 @@ impl DefectRecord {
             state: Word(record.state),
             marker: record.marker.to_string(),
             defect: record.defect.as_ref().map(Defect::from),
-            reason: record.reason.clone(),
+            reason: record.reason.as_deref().map(printable),
             writes: record.writes,
             class: record.class.map(Word),
-            needs_person: record.needs_person.clone(),
+            needs_person: record.needs_person.as_deref().map(printable),
             decided: record.decided.map(Word),
             event: record.event.map(|id| id.0),
             sent_at: record.sent_at,

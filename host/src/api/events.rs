@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode};
+use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode, printable};
 
 use super::Word;
 
@@ -192,7 +192,7 @@ impl Event {
             ms: event.ms,
             status: event.status,
             outcome: Word(event.outcome.code),
-            detail: event.outcome.detail.clone(),
+            detail: printable(&event.outcome.detail),
             defect: event.defect.map(|id| id.0),
             request: Request {
                 method: request.method.clone(),
@@ -209,7 +209,7 @@ impl From<domain::RunReport> for Run {
         Self {
             call: Word(run.call),
             outcome: Word(run.outcome),
-            detail: run.detail,
+            detail: printable(&run.detail),
             connector_version: run.connector_version,
             connector_sha256: run.connector_sha256,
             log: run.log.into_iter().map(LogLine::from).collect(),

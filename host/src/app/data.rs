@@ -1,18 +1,19 @@
 //! Opens the data folder: creates it, locks it for this process, and finds the admin token in it.
 
-use std::fs::{DirBuilder, File, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 
 use anyhow::{Context, bail};
 
-use crate::config::DataFolder;
+use crate::config::{DataFolder, check_folder, read_private};
 use crate::secret::{Secret, write_private};
 
 /// Shortest admin token, bytes.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// Creates the data folder (0700) where it is missing, and locks it for this process.
+/// Creates the data folder (0700) where it is missing, checks who else has access, and locks it for this
+/// process.
 pub(super) fn open(folder: &DataFolder) -> anyhow::Result<File> {
     let data = folder.path();
     let what = || {
@@ -22,11 +23,7 @@ pub(super) fn open(folder: &DataFolder) -> anyhow::Result<File> {
         )
     };
     DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(what)?;
-    let mode = data.metadata().with_context(what)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        std::fs::set_permissions(data, Permissions::from_mode(0o700)).with_context(what)?;
-        tracing::warn!(data = %data.display(), "other users had access to the data folder; removed");
-    }
+    check_folder(data).context("cannot use the data folder")?;
     let lock = File::options()
         .create(true)
         .truncate(false)
@@ -61,7 +58,7 @@ pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
     if !file.exists() {
         write_private(&file, Secret::fresh_token().reveal().as_bytes()).with_context(what)?;
     }
-    let text = std::fs::read_to_string(&file).with_context(what)?;
+    let text = read_private(&file).context("cannot use the admin token")?;
     if text.trim().len() < TOKEN_BYTES_MIN {
         bail!(
             "{} has no token of {TOKEN_BYTES_MIN} characters or more: remove the file, and the next \
@@ -70,4 +67,15 @@ pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
         );
     }
     Ok(Secret::new(text.trim().to_owned()))
+}
+
+/// An admin token from the environment, if it is long enough.
+pub(super) fn long_enough(token: Secret) -> anyhow::Result<Secret> {
+    if token.reveal().len() < TOKEN_BYTES_MIN {
+        bail!(
+            "the admin token in the environment is too short to resist guessing: give at least \
+             {TOKEN_BYTES_MIN} characters, such as those of `openssl rand -hex 32`"
+        );
+    }
+    Ok(token)
 }

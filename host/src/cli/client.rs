@@ -1,7 +1,8 @@
 //! The client of the admin API: sends typed requests, and turns each failure into one line that
 //! says what to do.
 //!
-//! Never prints a token, never follows a redirect.
+//! Never prints a token, never follows a redirect, never uses a proxy: it would see the token of a
+//! server without TLS, and a loopback address would be its own machine.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -156,6 +157,7 @@ fn agent(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
+        .proxy(None)
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(timeout))
         .build()
@@ -224,7 +226,7 @@ fn problem_line(response: &Response) -> String {
 mod tests {
     use serde_json::json;
 
-    use crate::api::{AcceptQuery, ConnectionList, EventQuery, Word};
+    use crate::api::{ConnectionList, EventQuery, ForceQuery, Word};
     use crate::domain::EventKind;
 
     use super::*;
@@ -239,7 +241,7 @@ mod tests {
         };
         let path = with_query("/events", &query).expect("a path");
         assert_eq!(path, "/events?connection=a+b%26c&kind=kpis&limit=7");
-        let path = with_query("/x", &AcceptQuery { force: true, sha256: None }).expect("a path");
+        let path = with_query("/x", &ForceQuery { force: true }).expect("a path");
         assert_eq!(path, "/x?force=true");
     }
 

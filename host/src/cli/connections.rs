@@ -1,21 +1,22 @@
 //! `jackfield connections`: creates, shows, changes, tests and deletes connections.
 
+mod accept;
 mod values;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use crate::api::{
-    AcceptQuery, Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection,
-    EmptyBody, ForceQuery, Grants, RotateToken, TryReport, TryStep,
+    Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection, EmptyBody,
+    ForceQuery, Grants, RotateToken, TryReport, TryStep,
 };
-use crate::domain::ConnectorName;
+use crate::domain::{ConnectorName, printable};
 
 use super::client::{Answer, Client, with_query};
 use super::key_value;
 use super::output::{Column, Output, cells, optional, print, table};
 use super::server::Server;
-use values::{Given, Removed, Values};
+use values::{Removed, Values};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -64,10 +65,10 @@ Examples:
     /// Accept what a newer version of the connector asks for, and set what it needs
     #[command(after_help = "\
 Examples:
-  jackfield connections show qa                        # the member needs_consent lists what is new
-  jackfield connections accept qa
-  jackfield connections accept qa --set team=blue      # for a version that has a new required setting")]
-    Accept(Accept),
+  jackfield connections accept qa                      # prints what is new, and asks
+  jackfield connections accept qa --set team=blue      # for a version that has a new required setting
+  jackfield connections accept qa --yes --sha256 HASH  # the newest_sha256 that `connections show` printed")]
+    Accept(accept::Accept),
     /// Delete a connection with its events and defects
     Delete {
         /// The name or id of the connection
@@ -101,19 +102,6 @@ pub(super) struct Edit {
     any_project: bool,
     #[command(flatten)]
     values: Values,
-    #[command(flatten)]
-    removed: Removed,
-}
-
-#[derive(Args)]
-pub(super) struct Accept {
-    /// The name or id of the connection
-    name: String,
-    /// Accept only this version: the `newest_sha256` that `connections show` prints
-    #[arg(long, value_name = "HASH")]
-    sha256: Option<String>,
-    #[command(flatten)]
-    given: Given,
     #[command(flatten)]
     removed: Removed,
 }
@@ -200,7 +188,8 @@ fn describe_grants(grants: &Grants) -> String {
         .secrets
         .iter()
         .map(|(name, grant)| format!("; {name} goes to {} {}", grant.origin, grant.place));
-    format!("Its connector may reach {}{}.", origins.join(" and "), secrets.collect::<String>())
+    let secrets = printable(&secrets.collect::<String>());
+    format!("Its connector may reach {}{secrets}.", origins.join(" and "))
 }
 
 impl Edit {
@@ -212,28 +201,14 @@ impl Edit {
         let body = EditConnection { name, project, allow_private, index_delay_s, ..edit };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&admin.connection_path(&self.name)?, &query)?;
+        let before = admin.connection(&self.name)?.decode()?.grants;
         let answer: Answer<Connection> = admin.patch(&path, &body)?;
-        output.done(&format!("{} is changed", self.name), answer.json());
-        Ok(())
-    }
-}
-
-impl Accept {
-    fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let shown = admin.connection(&self.name)?.decode()?;
-        let body = self.given.edit(&self.removed)?;
-        // With the hash, a newer file that arrives meanwhile is not accepted in place of this one.
-        let sha256 = self.sha256.or(shown.newest_sha256);
-        let query = AcceptQuery { force: self.removed.force, sha256 };
-        let path = with_query(&format!("/connections/{}/accept", shown.id), &query)?;
-        let answer: Answer<Connection> = admin.post(&path, &body)?;
-        let accepted = answer.decode()?;
-        let sentence = format!(
-            "{} accepts version {}. {}",
-            accepted.name,
-            accepted.accepted_sha256.unwrap_or_default(),
-            describe_grants(&accepted.grants)
-        );
+        let granted = answer.decode()?.grants;
+        let sentence = if describe_grants(&granted) == describe_grants(&before) {
+            format!("{} is changed", self.name)
+        } else {
+            format!("{} is changed. From now on: {}", self.name, describe_grants(&granted))
+        };
         output.done(&sentence, answer.json());
         Ok(())
     }
@@ -257,7 +232,7 @@ fn try_connection(admin: &Client, output: Output, name: &str) -> anyhow::Result<
             let rows = report.steps.iter().map(|step| cells(&STEPS, step)).collect();
             print(&table(Vec::new(), rows));
         }
-        report.reached.iter().for_each(|line| print(line));
+        report.reached.iter().for_each(|line| print(&printable(line)));
     }
     match report.steps.iter().find(|step| step.error.is_some()) {
         Some(step) => bail!("{name} cannot be used: the step {:?} failed", step.name.to_string()),

@@ -21,6 +21,7 @@ use crate::api::{
 use crate::app::App;
 use crate::config::Config;
 use crate::demo::tracker;
+use crate::domain::printable;
 use crate::secret::Secret;
 
 use super::client::{Answer, Client, with_query};
@@ -142,8 +143,9 @@ impl Demo {
             link_to_test_case_log: Some("https://cloud.uipath.com/a/log".to_owned()),
         };
         let defect = trigger::create_defect(&webhook, &test)?.decode()?;
-        print(&format!("4. Create Defect created {} \"{}\"", defect.link_label, defect.name));
-        print(&format!("     {}", defect.link));
+        let (label, name) = (printable(&defect.link_label), printable(&defect.name));
+        print(&format!("4. Create Defect created {label} \"{name}\""));
+        print(&format!("     {}", printable(&defect.link)));
         if trigger::create_defect(&webhook, &test)?.decode()?.id == defect.id {
             print("   A second click on the same failed test returned the same defect.");
         }

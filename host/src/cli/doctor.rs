@@ -9,7 +9,7 @@ use clap::Args;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
-use crate::config::{Config, DataFolder};
+use crate::config::{Config, DataFolder, check_folder, read_private};
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::KEY_VARIABLE;
 
@@ -141,15 +141,15 @@ fn configuration(file: Option<&Path>) -> (Config, Finding) {
 fn data_folder(data: &Path) -> Finding {
     const CHECK: &str = "data folder";
     let shown = data.display();
-    let Ok(metadata) = std::fs::metadata(data) else {
+    if !data.exists() {
         return warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it");
-    };
-    if !metadata.is_dir() {
-        return fail(CHECK, format!("{shown} is not a folder"), "set `data` or --data to a folder");
     }
-    if metadata.permissions().mode() & 0o007 != 0 {
-        let fix = format!("run `chmod o-rwx {shown}`");
-        return warn(CHECK, format!("other users have access to {shown}"), fix);
+    if let Err(error) = check_folder(data) {
+        return fail(
+            CHECK,
+            error.to_string(),
+            "run the command that is named, once you know that the folder is the right one",
+        );
     }
     match tempfile::tempfile_in(data) {
         Ok(_) => ok(CHECK, shown.to_string()),
@@ -164,11 +164,17 @@ fn secret_key(folder: &DataFolder) -> Finding {
     }
     let file = folder.secret_key();
     let shown = file.display();
+    if let Err(error) = read_private(&file)
+        && file.exists()
+    {
+        let fix = format!("run `chmod 600 {shown}`, then `jackfield secrets rotate`");
+        return fail(CHECK, error.to_string(), fix);
+    }
     match std::fs::metadata(&file) {
-        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => fail(
+        Ok(metadata) if metadata.permissions().mode() & 0o070 != 0 => warn(
             CHECK,
-            format!("other users have access to {shown}"),
-            format!("run `chmod 600 {shown}`, then `jackfield secrets rotate`"),
+            format!("the group of {shown} has access to it"),
+            format!("run `chmod 600 {shown}`"),
         ),
         Ok(_) => ok(CHECK, shown.to_string()),
         Err(_) if folder.database().exists() => fail(

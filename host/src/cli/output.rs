@@ -1,7 +1,8 @@
 //! What commands print: tables for people, JSON for programs, one line for a failure.
 //!
 //! Never panics when the reader of the output has closed it (`jackfield events list | head`).
-//! Never prints a control character to people: texts come from trackers and connectors.
+//! Never prints a control or format character: texts come from trackers, connectors and strangers.
+//! JSON has them escaped, so that programs read the exact texts.
 
 use std::io::Write;
 
@@ -9,6 +10,8 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
+
+use crate::domain::{is_printable, printable};
 
 use super::client::Answer;
 
@@ -70,7 +73,7 @@ impl Output {
 
 /// The cells of one row.
 pub(super) fn cells<R>(columns: &[Column<R>], row: &R) -> Vec<String> {
-    columns.iter().map(|(_, cell)| cell(row)).collect()
+    columns.iter().map(|(_, cell)| printable(&cell(row))).collect()
 }
 
 /// A cell that may be empty.
@@ -92,14 +95,15 @@ pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Prints lines to stdout.
+/// Prints lines to stdout. A text that was not written here must be [`printable`] before it becomes a
+/// part of them: its line breaks would begin lines of their own.
 pub(super) fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", printable(text));
+    let _ = writeln!(std::io::stdout(), "{}", printable_lines(text));
 }
 
 /// Prints lines to stderr, apart from what programs read on stdout.
 pub(super) fn eprint(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(text));
+    let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }
 
 /// Prints the one line of a failure.
@@ -107,14 +111,14 @@ pub(super) fn print_error(error: &anyhow::Error) {
     eprint(&format!("error: {}", error_line(error)));
 }
 
-/// Prints JSON as it is: programs need the exact texts.
+/// Prints JSON with the exact texts.
 pub(super) fn print_json(value: &Value) {
-    let _ = writeln!(std::io::stdout(), "{value:#}");
+    let _ = writeln!(std::io::stdout(), "{}", printable_json(&format!("{value:#}")));
 }
 
 /// Prints JSON in one line, for programs that read line by line.
 pub(super) fn print_json_line(value: &Value) {
-    let _ = writeln!(std::io::stdout(), "{value}");
+    let _ = writeln!(std::io::stdout(), "{}", printable_json(&value.to_string()));
 }
 
 /// An error and its causes in one line. An error may already contain the text of its cause.
@@ -135,9 +139,23 @@ pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A text whose control characters are replaced: they could steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON whose characters that are not printable are escaped; they are inside of its strings only.
+pub(super) fn printable_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_printable(c) || c == '\n' {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
 }
 
 /// Two columns: the name of each member, indented by its depth, and its value.
@@ -154,7 +172,7 @@ fn add_members(members: &Map<String, Value>, depth: usize, rows: &mut Vec<Vec<St
 }
 
 fn add_member(name: &str, value: &Value, depth: usize, rows: &mut Vec<Vec<String>>) {
-    let heading = format!("{}{name}", "  ".repeat(depth));
+    let heading = format!("{}{}", "  ".repeat(depth), printable(name));
     match value {
         Value::Object(members) if !members.is_empty() => {
             rows.push(vec![heading, String::new()]);
@@ -189,7 +207,7 @@ fn records_table(items: &[Value]) -> Option<String> {
         headings.iter().map(|name| record.get(name).map(cell).unwrap_or_default()).collect()
     };
     let rows = records.iter().map(row).collect();
-    Some(table(headings.clone(), rows))
+    Some(table(headings.iter().map(|name| printable(name)).collect(), rows))
 }
 
 fn is_scalar(value: &Value) -> bool {
@@ -209,7 +227,7 @@ fn cell(value: &Value) -> String {
         Value::String(text) => printable(text),
         Value::Array(items) => list_cell(items),
         Value::Object(members) if members.is_empty() => String::new(),
-        Value::Object(_) => value.to_string(),
+        Value::Object(_) => printable(&value.to_string()),
         Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         Value::Number(number) => number.to_string(),
     }
@@ -226,10 +244,25 @@ mod tests {
         assert_eq!(cell(&json!(["a", "b"])), "a, b");
         let long = "x".repeat(LIST_LINE_CHARS_MAX);
         assert_eq!(cell(&json!([long, "b"])), format!("{long}\nb"));
-        assert_eq!(cell(&json!("\u{1b}[2Jx")), "\u{fffd}[2Jx");
+        assert_eq!(cell(&json!("\u{1b}[2J\nx")), "\\u{1b}[2J x");
+        assert_eq!(cell(&json!([{"\u{9b}": "\u{202e}"}])), "{\"\\u{9b}\":\"\\u{202e}\"}");
         assert_eq!(cell(&json!(null)), "");
         assert_eq!(one_line("a\n  b"), "a b");
-        assert_eq!(printable("\u{1b}[2J\n\u{9b}x"), "\u{fffd}[2J\n\u{fffd}x");
+        assert_eq!(printable_lines("\u{1b}[2J\n\u{9b}x"), "\\u{1b}[2J\n\\u{9b}x");
+        let row = cells(&[("A", |text: &String| text.clone())], &"a\nb\u{1b}".to_owned());
+        assert_eq!(row, ["a b\\u{1b}"]);
+        let Value::Object(members) = json!({"\u{1b}[A": [{"\u{9b}": 1}]}) else {
+            panic!("members")
+        };
+        assert_eq!(members_table(&members), "\\u{1b}[A  \\u{9b}\n          1");
+    }
+
+    #[test]
+    fn json_has_the_exact_texts_and_cannot_steer_a_terminal() {
+        let value = json!({"\u{9b}k": "\u{1b}[2J\u{7f}\u{202e}\u{e0041}\n ä🙂"});
+        let printed = printable_json(&format!("{value:#}"));
+        assert!(printed.chars().all(|c| is_printable(c) || c == '\n'), "{printed}");
+        assert_eq!(serde_json::from_str::<Value>(&printed).expect("JSON"), value);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `jackfield serve`: reads the configuration, starts the server, and ends it on SIGTERM or Ctrl-C.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,8 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::app::{App, Shutdown};
 use crate::config::Config;
+use crate::domain::printable;
 
-use super::output::print;
+use super::output::{print, printable_json};
 use super::server::token_from_environment;
 
 /// The configuration file, unless `--config` names another.
@@ -65,8 +67,29 @@ pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<Config> {
 /// Logs to stderr; stdout is for what programs read.
 pub(super) fn start_log(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let log = log.with_writer(move || LogLines { json });
     let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
+}
+
+/// Writes the log to stderr. Each event is one write and becomes one line: it may repeat the words of a
+/// tracker, of a connector or of a stranger.
+struct LogLines {
+    json: bool,
+}
+
+impl Write for LogLines {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.trim_end_matches('\n');
+        let line = if self.json { printable_json(text) } else { printable(text) };
+        io::stderr().write_all(format!("{line}\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Threads for the host's own work: guests that compute occupy as many threads as there are cores.

@@ -61,6 +61,12 @@ impl DataFolder {
         self.0.join("spool")
     }
 
+    /// The key that seals the digests of compiled code. If it is lost, everything is compiled again.
+    #[must_use]
+    pub fn compiled_key(&self) -> PathBuf {
+        self.0.join("compiled-key")
+    }
+
     /// Compiled code, and the files that it was compiled from.
     #[must_use]
     pub fn compiled(&self) -> PathBuf {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::domain::{ConnectorName, Limits, nearest};
+use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 
 use super::{Config, ConfigError, DefectIdKind};
 
@@ -249,11 +249,10 @@ fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resul
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
 }
 
-/// Keys and values are repeated as they were written; control characters are escaped, so that the error
-/// stays one line.
+/// Keys and values are repeated as they were written, in one line.
 fn error_at(place: &str, why: &str) -> ConfigError {
     let shown =
-        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().to_string() };
     let line = |text: &str| text.chars().map(shown).collect();
     ConfigError { place: line(place), why: line(why) }
 }

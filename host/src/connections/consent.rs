@@ -53,10 +53,10 @@ impl Connections {
         &self,
         connection: &mut Connection,
         set: &BTreeSet<String>,
-        sha256: Option<&str>,
+        sha256: &str,
     ) -> Result<(), ConnectionError> {
         let newest = self.parts.plugins.newest(&connection.connector)?;
-        if sha256.is_some_and(|seen| seen != newest.sha256()) {
+        if sha256 != newest.sha256() {
             return Err(ConnectionError::Consent(format!(
                 "the newest version of `{}` has changed to {}: run `jackfield connections show` again \
                  to see what it asks for",
@@ -77,6 +77,8 @@ impl Connections {
     /// Stores for each connection the newest version that serves it, so that a later version that asks for
     /// more does not move the connection back to an older one.
     pub async fn follow_versions(&self) {
+        // An edit that runs meanwhile was validated against the version that serves now.
+        let _edit = self.edit_lock.lock().await;
         let mut moved = false;
         for ConnectionRecord { connection, .. } in self.list() {
             let Ok(newest) = self.parts.plugins.newest(&connection.connector) else { continue };

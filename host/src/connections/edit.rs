@@ -115,8 +115,8 @@ impl Connections {
         self.apply_edit(id, edit, |connection, set| self.grant(connection, set)).await
     }
 
-    /// Accepts what the newest version of the connector asks for, with what the edit gives it; where
-    /// `sha256` is given, only that version.
+    /// Accepts what the newest version of the connector asks for, with what the edit gives it, if that is
+    /// the version that the person looked at.
     ///
     /// # Errors
     /// As [`Self::edit`]; `Consent` where there is nothing to accept, or another version is the
@@ -125,7 +125,7 @@ impl Connections {
         &self,
         id: ConnectionId,
         edit: ConnectionEdit,
-        sha256: Option<&str>,
+        sha256: &str,
     ) -> Result<ConnectionRecord, ConnectionError> {
         self.apply_edit(id, edit, |connection, set| self.accept_newest(connection, set, sha256))
             .await

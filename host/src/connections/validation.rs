@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Connection, Grants, PROJECT_CHARS_MAX};
+use crate::domain::{Connection, Grants, PROJECT_CHARS_MAX, is_printable};
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::secret::{Sealer, Secret};
 use crate::store::StoredConnection;
@@ -29,8 +29,8 @@ pub(super) fn name_problem(name: &str) -> Option<SettingError> {
         "give 1 to 100 characters, no space at either end"
     } else if name.chars().count() > NAME_MAX {
         "it has more than 100 characters"
-    } else if name.chars().any(char::is_control) {
-        "it has control characters"
+    } else if !name.chars().all(is_printable) {
+        "it has control or format characters"
     } else if name.parse::<uuid::Uuid>().is_ok() {
         "it looks like the id of a connection; choose another name"
     } else {

@@ -174,8 +174,18 @@ pub enum SecretPlace {
         /// The parameter's name.
         name: String,
     },
-    /// The guest sees an opaque text, which is replaced in the header values and bodies that it sends.
-    Placeholder,
+    /// The guest sees a placeholder, which is replaced where it is the whole text at this place of a
+    /// JSON body.
+    Json {
+        /// A JSON pointer (RFC 6901).
+        pointer: String,
+    },
+    /// The guest sees a placeholder, which is replaced where it is the whole value of this field of a
+    /// form body.
+    Form {
+        /// The field's name.
+        name: String,
+    },
     /// OAuth 2.0 client credentials: the host fetches a token and sends it as bearer.
     ClientCredentials {
         /// Where the token comes from.

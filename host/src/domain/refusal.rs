@@ -1,7 +1,7 @@
 //! Why an event was not answered with a defect or counts. Plain reasons: only the `http` room turns them
 //! into status codes.
 
-use super::{CountTooLarge, DefectId, Outcome, OutcomeCode};
+use super::{CountTooLarge, DefectId, Outcome, OutcomeCode, printable};
 
 /// Every reason why an event has no defect or counts.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -168,6 +168,6 @@ impl Refusal {
 
 impl From<&Refusal> for Outcome {
     fn from(refusal: &Refusal) -> Self {
-        Self { code: refusal.code(), detail: refusal.to_string() }
+        Self { code: refusal.code(), detail: printable(&refusal.to_string()) }
     }
 }

@@ -57,9 +57,8 @@ impl ActiveConnection {
         self.credentials.has_secrets(secrets)
     }
 
-    /// The text that the guest gets instead of a secret with the place `placeholder`. It is
-    /// random and changes when the connection is loaded again. `None` for other places and
-    /// without a value.
+    /// The text that the guest gets instead of a secret whose place is in a body. It is random and
+    /// changes when the connection is loaded again. `None` for other places and without a value.
     pub(crate) fn placeholder(&self, name: &str) -> Option<&str> {
         self.credentials.placeholders.get(name).map(String::as_str)
     }

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
 
+use super::body_place::check_placeholders;
 use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
 
 /// Longest URL, bytes.
@@ -34,6 +35,10 @@ const RESERVED_HEADERS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Headers that ask for a part of an answer: a secret that the tracker stored could be read piece by
+/// piece, and no piece would be redacted.
+const PART_HEADERS: [&str; 2] = ["range", "if-range"];
 
 /// Headers that the host writes itself; what a guest's HTTP library sets is dropped.
 const REPLACED_HEADERS: [&str; 2] = ["accept-encoding", "content-length"];
@@ -91,7 +96,9 @@ impl Outbound {
 
     /// Whether its URL, a header value or its body contains a text.
     pub(super) fn contains(&self, text: &str) -> bool {
-        self.url.as_str().contains(text) || carries(self, text)
+        self.url.as_str().contains(text)
+            || self.headers.values().any(|value| occurs(text, value.as_bytes()))
+            || occurs(text, &self.body)
     }
 
     /// The request that follows a redirect, checked like the first.
@@ -161,9 +168,11 @@ fn host_ends_in_dot(text: &str) -> bool {
 
 /// Whether only the host may set this header.
 pub(crate) fn is_reserved_header(name: &str, connection: &Connection) -> bool {
+    let grants = &connection.grants;
     RESERVED_HEADERS.contains(&name)
+        || (PART_HEADERS.contains(&name) && !grants.secrets.is_empty())
         || name.starts_with("proxy-")
-        || connection.grants.secrets.values().any(|grant| match &grant.place {
+        || grants.secrets.values().any(|grant| match &grant.place {
             SecretPlace::Header { name: header, .. } => header.eq_ignore_ascii_case(name),
             _ => false,
         })
@@ -203,34 +212,9 @@ fn check_permission(permission: &Permission, effect: Effect) -> Result<(), HttpE
     }
 }
 
-/// Refuses a request that carries a placeholder where the host would not replace it.
-pub(crate) fn check_placeholders(
-    outbound: &Outbound,
-    active: &ActiveConnection,
-) -> Result<(), HttpError> {
-    for (name, placeholder) in &active.credentials.placeholders {
-        if outbound.url.as_str().contains(placeholder) {
-            return Err(HttpError::Denied(format!(
-                "the URL contains the placeholder of the secret `{name}`; placeholders are \
-                 replaced in header values and bodies only"
-            )));
-        }
-        let granted = active.connection.grants.secrets.get(name).map(|grant| &grant.origin);
-        if granted != Some(&outbound.origin) && carries(outbound, placeholder) {
-            return Err(HttpError::Denied(format!(
-                "the secret `{name}` is not granted to {}; its placeholder was not sent",
-                outbound.origin
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a header value or the body contains a text.
-fn carries(outbound: &Outbound, text: &str) -> bool {
-    let Ok(search) = AhoCorasick::new([text]) else { return true };
-    outbound.headers.values().any(|value| search.is_match(value.as_bytes()))
-        || search.is_match(outbound.body.as_ref())
+/// Whether bytes contain a text.
+pub(super) fn occurs(text: &str, bytes: &[u8]) -> bool {
+    AhoCorasick::new([text]).is_ok_and(|search| search.is_match(bytes))
 }
 
 /// The origin of a URL, if the connection grants it.

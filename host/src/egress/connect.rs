@@ -138,9 +138,21 @@ pub(super) enum Route {
 }
 
 impl Dialer {
-    /// Reads `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    /// Reads `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, also in lower case. `ALL_PROXY` is ignored: many
+    /// shells have it, and a proxy takes the choice of addresses away from the host.
     pub(super) fn from_env(tls: Arc<ClientConfig>) -> Self {
-        Self { tls, resolver: Box::new(SystemResolver::new()), proxies: Matcher::from_env() }
+        let first = |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok());
+        let proxy = |names| first(names).unwrap_or_default();
+        let (http, https) =
+            (proxy(["HTTP_PROXY", "http_proxy"]), proxy(["HTTPS_PROXY", "https_proxy"]));
+        if first(["ALL_PROXY", "all_proxy"]).is_some() {
+            tracing::warn!(
+                "ALL_PROXY is ignored: set HTTP_PROXY and HTTPS_PROXY to reach trackers through a proxy"
+            );
+        }
+        let no = proxy(["NO_PROXY", "no_proxy"]);
+        let proxies = Matcher::builder().http(http).https(https).no(no).build();
+        Self { tls, resolver: Box::new(SystemResolver::new()), proxies }
     }
 
     /// A new connection to an origin under the rules of a connection of the host, made by `until`

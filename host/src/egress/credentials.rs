@@ -25,7 +25,7 @@ pub(super) struct Credentials {
     /// User and password as `Authorization: Basic` joins them, so that an echo is found as a
     /// whole.
     basic_pairs: Vec<Secret>,
-    /// The text that the guest gets instead of each secret with the place `placeholder`, by name.
+    /// The text that the guest gets instead of each secret whose place is in a body, by name.
     pub(super) placeholders: BTreeMap<String, String>,
     pub(super) tokens: Tokens,
     /// The current search; replaced when a token is fetched.
@@ -39,7 +39,7 @@ impl Credentials {
         for (name, grant) in &grants.secrets {
             let Some(secret) = secrets.get(name) else { continue };
             match &grant.place {
-                SecretPlace::Placeholder => {
+                SecretPlace::Json { .. } | SecretPlace::Form { .. } => {
                     let text = format!("jackfield-secret-{}", Uuid::new_v4().simple());
                     placeholders.insert(name.clone(), text);
                 }

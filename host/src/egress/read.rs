@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use crate::domain::{Effect, Origin};
 
 use super::answer::{Answer, AnswerRoom};
-use super::authorize::{Outbound, check_placeholders};
+use super::authorize::Outbound;
+use super::body_place::check_placeholders;
 use super::connect::HttpConnection;
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::record::Call;

@@ -2,18 +2,15 @@
 //!
 //! Only here and in `token.rs` does a secret's value enter a request. Never logs a secret.
 
-use aho_corasick::AhoCorasick;
-use bytes::Bytes;
 use data_encoding::BASE64;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::domain::{Limits, SecretPlace};
 use crate::secret::Secret;
 
 use super::authorize::{Outbound, body_too_large};
-use super::{ActiveConnection, HttpError};
+use super::{ActiveConnection, HttpError, body_place};
 
 /// The request with every secret that its origin is granted. `token` is a fetched OAuth token.
 ///
@@ -50,7 +47,7 @@ pub(crate) fn with_secrets(
                 set_header(headers, name, AUTHORIZATION, &basic(user.as_deref(), secret))?;
             }
             SecretPlace::Query { name } => set_query(&mut outbound.url, name, secret),
-            SecretPlace::Placeholder => {}
+            SecretPlace::Json { .. } | SecretPlace::Form { .. } => {}
             SecretPlace::ClientCredentials { .. } => {
                 let Some(token) = token else { continue };
                 set_header(headers, name, AUTHORIZATION, &format!("Bearer {}", token.reveal()))?;
@@ -103,92 +100,25 @@ fn set_query(url: &mut Url, name: &str, secret: &str) {
     url.query_pairs_mut().append_pair(name, secret);
 }
 
-/// A placeholder that may be replaced in this request.
-struct Replacement<'a> {
-    name: &'a str,
-    placeholder: &'a str,
-    secret: &'a str,
-}
-
-/// Replaces the placeholders whose secrets this origin is granted. In a JSON or form body the
-/// secret is escaped as that format needs, so that a quote in a password breaks nothing.
+/// Replaces the placeholders in the body; [`body_place::check_placeholders`] has found each at its
+/// place.
 fn replace_placeholders(
     outbound: &mut Outbound,
     active: &ActiveConnection,
     limits: &Limits,
 ) -> Result<(), HttpError> {
-    let mut replacements = Vec::new();
     for (name, placeholder) in &active.credentials.placeholders {
         let grant = active.connection.grants.secrets.get(name);
         let secret = active.credentials.secrets.get(name);
         if let (Some(grant), Some(secret)) = (grant, secret)
             && grant.origin == outbound.origin
+            && let Some(at) = body_place::find(outbound, &grant.place, placeholder)
         {
-            replacements.push(Replacement { name, placeholder, secret: secret.reveal() });
-        }
-    }
-    for Replacement { name, placeholder, secret } in &replacements {
-        for value in outbound.headers.values_mut() {
-            let Ok(text) = std::str::from_utf8(value.as_bytes()) else { continue };
-            if !text.contains(placeholder) {
-                continue;
+            outbound.body = body_place::replaced(&outbound.body, at, &grant.place, secret.reveal());
+            if outbound.body.len() as u64 > limits.request_body_bytes {
+                return Err(body_too_large(limits));
             }
-            let replaced = text.replace(placeholder, secret);
-            *value = HeaderValue::from_bytes(replaced.as_bytes())
-                .map_err(|_| not_a_header_value(name))?;
-            value.set_sensitive(true);
         }
-    }
-    if !replacements.is_empty() && !outbound.body.is_empty() {
-        let content_type = outbound.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let content_type = content_type.unwrap_or_default();
-        outbound.body = replaced_body(&outbound.body, &replacements, content_type, limits)?;
     }
     Ok(())
-}
-
-/// A body with its placeholders replaced. The new size is computed before a byte is copied: many
-/// placeholders and a long secret would make a small body huge.
-fn replaced_body(
-    body: &Bytes,
-    replacements: &[Replacement<'_>],
-    content_type: &str,
-    limits: &Limits,
-) -> Result<Bytes, HttpError> {
-    let Ok(search) = AhoCorasick::new(replacements.iter().map(|it| it.placeholder)) else {
-        return Ok(body.clone());
-    };
-    let secrets: Vec<String> =
-        replacements.iter().map(|it| escaped(it.secret, content_type)).collect();
-    let (mut removed, mut added) = (0_usize, 0_usize);
-    for found in search.find_iter(body.as_ref()) {
-        removed += found.len();
-        let secret = secrets.get(found.pattern().as_usize());
-        added = added.saturating_add(secret.map_or(0, String::len));
-    }
-    if removed == 0 {
-        return Ok(body.clone());
-    }
-    let size = (body.len() - removed).saturating_add(added);
-    if size as u64 > limits.request_body_bytes {
-        return Err(body_too_large(limits));
-    }
-    let mut whole = Vec::with_capacity(size);
-    search.replace_all_with_bytes(body, &mut whole, |found, _, whole| {
-        let secret = secrets.get(found.pattern().as_usize()).map_or("", String::as_str);
-        whole.extend_from_slice(secret.as_bytes());
-        true
-    });
-    Ok(Bytes::from(whole))
-}
-
-fn escaped(secret: &str, content_type: &str) -> String {
-    if content_type.contains("json") {
-        let quoted = serde_json::Value::from(secret).to_string();
-        quoted.strip_prefix('"').and_then(|q| q.strip_suffix('"')).unwrap_or_default().to_owned()
-    } else if content_type.starts_with("application/x-www-form-urlencoded") {
-        utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string()
-    } else {
-        secret.to_owned()
-    }
 }

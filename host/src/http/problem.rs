@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api;
 use crate::connections::ConnectionError;
-use crate::domain::{Outcome, OutcomeCode, Refusal, Words};
+use crate::domain::{Outcome, OutcomeCode, Refusal, Words, printable};
 use crate::manifest::SettingError;
 use crate::store::StoreError;
 
@@ -32,7 +32,9 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(code: OutcomeCode, detail: impl Into<String>) -> Self {
         let kind = kinds::of(code);
-        Self { kind, detail: detail.into(), retry_after_s: None, errors: Vec::new() }
+        // It may repeat the words of a tracker, of a connector or of a stranger.
+        let detail = printable(&detail.into());
+        Self { kind, detail, retry_after_s: None, errors: Vec::new() }
     }
 
     /// The request is not valid; says why.
@@ -105,14 +107,16 @@ impl Problem {
 
     /// The answer, about the event or request at `instance`.
     pub(super) fn respond(&self, instance: &str) -> Response {
-        let errors = self.errors.iter().cloned();
+        let errors = self.errors.iter();
         let body = api::Problem {
             kind: format!("/problems/{}", self.kind.code),
             title: self.kind.title.to_owned(),
             status: self.kind.status.as_u16(),
             detail: self.detail.clone(),
             instance: instance.to_owned(),
-            errors: errors.map(|it| api::SettingError { name: it.name, why: it.why }).collect(),
+            errors: errors
+                .map(|it| api::SettingError { name: printable(&it.name), why: printable(&it.why) })
+                .collect(),
         };
         let mut response = (self.kind.status, Json(body)).into_response();
         let headers = response.headers_mut();

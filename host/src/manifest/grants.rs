@@ -66,7 +66,8 @@ pub(crate) fn missing_grants(granted: &Grants, demanded: &Grants) -> Vec<String>
     origins.chain(secrets).collect()
 }
 
-/// A place as a phrase. It contains every part, so that different places read differently.
+/// A place as a phrase. It contains every part, so that different places read differently; what the
+/// connector chose freely is quoted, so that it cannot look like a part of the phrase.
 #[must_use]
 pub fn describe_place(place: &SecretPlace) -> String {
     match place {
@@ -76,15 +77,16 @@ pub fn describe_place(place: &SecretPlace) -> String {
         }
         SecretPlace::Header { name, prefix } => format!("in the header {name} after {prefix:?}"),
         SecretPlace::Basic { user: Some(user) } => {
-            format!("as the password of {user} (basic authentication)")
+            format!("as the password of {user:?} (basic authentication)")
         }
         SecretPlace::Basic { user: None } => "as the user name of basic authentication".to_owned(),
-        SecretPlace::Query { name } => format!("in the query parameter {name}"),
-        SecretPlace::Placeholder => "wherever the connector writes its placeholder".to_owned(),
+        SecretPlace::Query { name } => format!("in the query parameter {name:?}"),
+        SecretPlace::Json { pointer } => format!("at {pointer:?} in a JSON body"),
+        SecretPlace::Form { name } => format!("in the form field {name:?}"),
         SecretPlace::ClientCredentials { token_url, client_id, scope } => {
             let scope = scope.as_deref().map(|scope| format!(" and scope {scope:?}"));
             let scope = scope.unwrap_or_default();
-            format!("as a token from {token_url} for client id {client_id}{scope}")
+            format!("as a token from {token_url} for client id {client_id:?}{scope}")
         }
     }
 }

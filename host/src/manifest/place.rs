@@ -84,9 +84,14 @@ impl PlaceKind {
                 let name = required_string(place, "name")?.to_owned();
                 Self::Fixed(SecretPlace::Query { name })
             }
-            Some("placeholder") => {
-                only(place, &["in", "origin"])?;
-                Self::Fixed(SecretPlace::Placeholder)
+            Some("json") => {
+                only(place, &["in", "origin", "pointer"])?;
+                Self::Fixed(SecretPlace::Json { pointer: pointer(place)? })
+            }
+            Some("form") => {
+                only(place, &["in", "origin", "name"])?;
+                let name = required_string(place, "name")?.to_owned();
+                Self::Fixed(SecretPlace::Form { name })
             }
             Some("client-credentials") => {
                 only(place, &["in", "origin", "tokenUrl", "clientId", "scope"])?;
@@ -99,11 +104,21 @@ impl PlaceKind {
             _ => {
                 return Err(SchemaError::at(
                     "in",
-                    "must be one of bearer, header, basic, query, placeholder, client-credentials",
+                    "must be one of bearer, header, basic, query, json, form, client-credentials",
                 ));
             }
         })
     }
+}
+
+/// A JSON pointer to a member of the body, such as `/user/password`.
+fn pointer(place: &Map<String, Value>) -> Result<String, SchemaError> {
+    let pointer = required_string(place, "pointer")?;
+    let is_escaped = pointer.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+    if !pointer.starts_with('/') || !is_escaped {
+        return Err(SchemaError::at("pointer", "must be a JSON pointer such as \"/password\""));
+    }
+    Ok(pointer.to_owned())
 }
 
 fn header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {

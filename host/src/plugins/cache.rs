@@ -2,32 +2,50 @@
 //! version starts without compiling it and without calling `describe`. Also the component itself, to compile
 //! it again for another engine.
 //!
-//! The server runs this code unchecked, so no other user may write to the folder.
+//! The server runs this code unchecked. So no other user may write to the folder, and a version is used
+//! only if its code and manifest are, byte for byte, what this server stored: a power cut may leave zeros
+//! in a file, and a backup may bring back files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::config::check_folder;
 use crate::manifest::RawManifest;
+use crate::runtime::CompiledFiles;
+use crate::secret::{Sealed, Sealer, Secret};
 
 use super::error::StartError;
 
 /// The names of temporary files and folders begin with it.
 const TEMPORARY_PREFIX: &str = ".temporary-";
+/// How much of a file is read at once for its digest.
+const DIGEST_PART_BYTES: usize = 64 * 1024;
 
-/// The folder of compiled code. Only this user has access to it.
+/// The folder of compiled code. Who has access to the data folder may have access to it.
 pub(super) struct Cache {
     folder: PathBuf,
+    /// Makes digests that only a holder of the folder's key can make.
+    sealer: Sealer,
 }
 
 /// The file of a manifest.
 #[derive(Serialize, Deserialize)]
 struct ManifestFile {
+    /// The sealed digest of the code and of `manifest`.
+    digest: String,
+    manifest: ManifestJson,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ManifestJson {
     name: String,
     version: String,
     summary: String,
@@ -40,30 +58,17 @@ impl Cache {
     /// Opens the folder; creates it with access for this user only.
     ///
     /// # Errors
-    /// It cannot be created or read, or other users have access to it.
-    pub(super) fn open(folder: PathBuf) -> Result<Self, StartError> {
+    /// It cannot be created or read, or is not safe to use.
+    pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
         let mut builder = DirBuilder::new();
         if let Err(source) = builder.recursive(true).mode(0o700).create(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
-        let metadata = match fs::symlink_metadata(&folder) {
-            Ok(metadata) => metadata,
-            Err(source) => return Err(StartError::ReadFolder { folder, source }),
-        };
-        if !metadata.is_dir() {
-            return Err(StartError::NotAFolder(folder));
-        }
-        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-        if owner != user {
-            return Err(StartError::OtherOwner { folder, owner, user });
-        }
-        if metadata.mode() & 0o077 != 0 {
-            return Err(StartError::OpenToOthers(folder));
-        }
+        check_folder(&folder)?;
         if let Err(source) = delete_temporary(&folder) {
             return Err(StartError::ReadFolder { folder, source });
         }
-        Ok(Self { folder })
+        Ok(Self { folder, sealer })
     }
 
     /// A folder to compile in; deleted when dropped.
@@ -85,28 +90,50 @@ impl Cache {
         self.folder.join(format!("{sha256}-{fingerprint}.json"))
     }
 
-    /// The manifest of a version that was compiled and described before.
+    /// The manifest of a version that was compiled and described before, if neither its code nor its
+    /// manifest has changed since.
     pub(super) fn manifest(&self, sha256: &str, fingerprint: &str) -> Option<RawManifest> {
         let text = fs::read(self.manifest_path(sha256, fingerprint)).ok()?;
         let file: ManifestFile = serde_json::from_slice(&text).ok()?;
-        self.code(sha256, fingerprint).is_file().then_some(RawManifest {
-            name: file.name,
-            version: file.version,
-            summary: file.summary,
-            homepage: file.homepage,
-            settings: file.settings,
-            index_delay_seconds: file.index_delay_seconds,
+        let digest = self.digest(sha256, fingerprint, &file.manifest).ok()?;
+        let sealed = Sealed(BASE64.decode(file.digest.as_bytes()).ok()?);
+        let place = place(sha256, fingerprint);
+        self.sealer.open_sealed(&place, &sealed).ok().filter(|it| it.matches(&digest))?;
+        let it = file.manifest;
+        Some(RawManifest {
+            name: it.name,
+            version: it.version,
+            summary: it.summary,
+            homepage: it.homepage,
+            settings: it.settings,
+            index_delay_seconds: it.index_delay_seconds,
         })
     }
 
-    /// Writes a version's manifest. Call it last: a version that has a manifest is complete.
+    /// Moves what was compiled into the folder: the component and its code, durably.
+    pub(super) async fn store(
+        &self,
+        sha256: &str,
+        fingerprint: &str,
+        files: &CompiledFiles,
+    ) -> io::Result<()> {
+        for (from, to) in
+            [(&files.source, self.source(sha256)), (&files.code, self.code(sha256, fingerprint))]
+        {
+            tokio::fs::File::open(from).await?.sync_all().await?;
+            tokio::fs::rename(from, to).await?;
+        }
+        tokio::fs::File::open(&self.folder).await?.sync_all().await
+    }
+
+    /// Writes a version's manifest, durably. Call it last: a version that has a manifest is complete.
     pub(super) fn write_manifest(
         &self,
         sha256: &str,
         fingerprint: &str,
         manifest: &RawManifest,
     ) -> io::Result<()> {
-        let content = ManifestFile {
+        let manifest = ManifestJson {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             summary: manifest.summary.clone(),
@@ -114,11 +141,34 @@ impl Cache {
             settings: manifest.settings.clone(),
             index_delay_seconds: manifest.index_delay_seconds,
         };
+        let digest = Secret::new(self.digest(sha256, fingerprint, &manifest)?);
+        let sealed = self.sealer.seal(&place(sha256, fingerprint), &digest);
+        let digest = BASE64.encode(&sealed.map_err(io::Error::other)?.0);
         let mut file =
             tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(&self.folder)?;
-        serde_json::to_writer(&mut file, &content)?;
+        serde_json::to_writer(&mut file, &ManifestFile { digest, manifest })?;
+        file.as_file().sync_all()?;
         file.persist(self.manifest_path(sha256, fingerprint)).map_err(|error| error.error)?;
-        Ok(())
+        fs::File::open(&self.folder)?.sync_all()
+    }
+
+    /// SHA-256 of a version's code and manifest.
+    fn digest(
+        &self,
+        sha256: &str,
+        fingerprint: &str,
+        manifest: &ManifestJson,
+    ) -> io::Result<String> {
+        let mut code = fs::File::open(self.code(sha256, fingerprint))?;
+        let (mut hash, mut part) = (Sha256::new(), vec![0; DIGEST_PART_BYTES]);
+        loop {
+            match code.read(&mut part)? {
+                0 => break,
+                length => hash.update(part.get(..length).unwrap_or_default()),
+            }
+        }
+        let manifest = Sha256::digest(serde_json::to_vec(manifest)?);
+        Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
     }
 
     /// Deletes the oldest files until at most `bytes_max` are left. Never deletes what a version in `kept`
@@ -165,6 +215,11 @@ impl Cache {
     }
 }
 
+/// What a digest is sealed for, so that it fits no other version.
+fn place(sha256: &str, fingerprint: &str) -> String {
+    format!("compiled/{sha256}-{fingerprint}")
+}
+
 /// Deletes what was left by a process that was killed while it compiled.
 fn delete_temporary(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
@@ -194,97 +249,4 @@ fn ignore_missing(error: io::Error) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn a_folder_that_other_users_can_access_is_refused() {
-        let home = tempfile::tempdir().unwrap();
-        let folder = home.path().join("cache");
-        Cache::open(folder.clone()).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).unwrap();
-        let error = Cache::open(folder).err().unwrap();
-        assert!(error.to_string().contains("chmod 700"), "{error}");
-    }
-
-    #[test]
-    fn a_version_exists_when_it_has_code_and_manifest() {
-        let home = tempfile::tempdir().unwrap();
-        let cache = Cache::open(home.path().join("cache")).unwrap();
-        let raw = RawManifest {
-            name: "A".to_owned(),
-            version: "1.0.0".to_owned(),
-            summary: String::new(),
-            homepage: None,
-            settings: "{}".to_owned(),
-            index_delay_seconds: Some(3),
-        };
-        cache.write_manifest("aa", "f", &raw).unwrap();
-        assert!(cache.manifest("aa", "f").is_none());
-        fs::write(cache.code("aa", "f"), "x").unwrap();
-        assert_eq!(cache.manifest("aa", "f").unwrap().index_delay_seconds, Some(3));
-        assert!(cache.manifest("aa", "g").is_none());
-        cache.delete("aa", "f");
-        assert!(cache.manifest("aa", "f").is_none());
-    }
-
-    #[test]
-    fn the_oldest_code_is_deleted_first_and_code_that_serves_is_kept() {
-        let home = tempfile::tempdir().unwrap();
-        let cache = Cache::open(home.path().join("cache")).unwrap();
-        let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        for (sha256, seconds) in [("aa", 1), ("bb", 2), ("cc", 3), ("dd", 90)] {
-            let code = cache.code(sha256, "f");
-            fs::write(&code, [0; 10]).unwrap();
-            fs::write(cache.manifest_path(sha256, "f"), "{}").unwrap();
-            fs::File::options()
-                .append(true)
-                .open(&code)
-                .unwrap()
-                .set_modified(at(seconds))
-                .unwrap();
-        }
-        let kept = BTreeSet::from(["aa".to_owned()]);
-        let left = || -> Vec<&str> {
-            let there = |sha256: &&str| {
-                assert_eq!(
-                    cache.code(sha256, "f").exists(),
-                    cache.manifest_path(sha256, "f").exists()
-                );
-                cache.code(sha256, "f").exists()
-            };
-            ["aa", "bb", "cc", "dd"].into_iter().filter(there).collect()
-        };
-        cache.prune(30, "f", &kept, at(50)).unwrap();
-        assert_eq!(left(), ["aa", "cc", "dd"]);
-        cache.prune(0, "f", &kept, at(50)).unwrap();
-        assert_eq!(left(), ["aa", "dd"]);
-        cache.prune(0, "g", &kept, at(50)).unwrap();
-        assert_eq!(left(), ["dd"], "no connector uses the code of another engine");
-    }
-
-    #[test]
-    fn the_component_of_an_accepted_version_is_kept() {
-        let home = tempfile::tempdir().unwrap();
-        let cache = Cache::open(home.path().join("cache")).unwrap();
-        for sha256 in ["aa", "bb"] {
-            fs::write(cache.source(sha256), "wasm").unwrap();
-        }
-        let later = fs::metadata(cache.source("bb")).unwrap().modified().unwrap()
-            + std::time::Duration::from_secs(60);
-        cache.prune(0, "g", &BTreeSet::from(["aa".to_owned()]), later).unwrap();
-        assert!(cache.source("aa").exists() && !cache.source("bb").exists());
-    }
-
-    #[test]
-    fn temporary_folders_of_a_killed_process_are_deleted() {
-        let home = tempfile::tempdir().unwrap();
-        let cache = Cache::open(home.path().join("cache")).unwrap();
-        let left = cache.temporary_folder().unwrap().keep();
-        fs::write(left.join("in.wasm"), "wasm").unwrap();
-        Cache::open(home.path().join("cache")).unwrap();
-        assert!(!left.exists());
-    }
-}
+mod tests;

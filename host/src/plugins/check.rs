@@ -10,7 +10,9 @@ use crate::config::Config;
 use crate::domain::{Clock, ConnectorName, milliseconds};
 use crate::manifest::Manifest;
 use crate::runtime::{Engine, Interfaces, Sandbox};
+use crate::secret::Sealer;
 
+use super::cache::Cache;
 use super::error::PluginError;
 use super::loader::VersionLoader;
 
@@ -55,8 +57,8 @@ pub(crate) async fn check_file(
     }
     let wasm = tokio::fs::read(file).await.map_err(PluginError::Read)?;
     let folder = tempfile::tempdir().map_err(PluginError::Store)?;
-    let compiled = folder.path().join("compiled");
-    let loader = VersionLoader::open(config, engine, sandbox, clock, compiled)?;
+    let cache = Cache::open(folder.path().join("compiled"), Sealer::fresh())?;
+    let loader = VersionLoader::open(config, engine, sandbox, clock, cache)?;
     let started = Instant::now();
     let version = loader.build(wasm, &limits).await?;
     let (imports, exports) = version.loaded.imports_and_exports();

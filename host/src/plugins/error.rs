@@ -6,9 +6,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::config::AccessError;
 use crate::domain::{InvalidName, Refusal};
 use crate::manifest::InvalidManifest;
 use crate::runtime::{CompileError, LoadError, shortened};
+use crate::secret::SecretError;
 
 /// Why the connectors cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -29,28 +31,12 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// Something else has the name of the folder of compiled code.
-    #[error("{} is not a folder: remove it", .0.display())]
-    NotAFolder(PathBuf),
-    /// Another user owns the folder of compiled code.
-    #[error(
-        "the folder {} belongs to user {owner}, not to user {user}: the server would run code from it; \
-         remove it", .folder.display()
-    )]
-    OtherOwner {
-        /// The folder.
-        folder: PathBuf,
-        /// Who owns it.
-        owner: u32,
-        /// Who runs the server.
-        user: u32,
-    },
-    /// Other users can access the folder of compiled code.
-    #[error(
-        "other users can access the folder {}, from which the server runs code: remove it, or \
-         `chmod 700` it if you trust its content", .0.display()
-    )]
-    OpenToOthers(PathBuf),
+    /// The folder of compiled code is not safe.
+    #[error("the server would run code from this folder: {0}")]
+    Access(#[from] AccessError),
+    /// The key of the digests of compiled code cannot be used.
+    #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
+    Key(#[from] SecretError),
     /// The compiler is this program, and its path is unknown.
     #[error("cannot find the path of this program, which is also the compiler: {0}")]
     Compiler(#[source] io::Error),

@@ -46,16 +46,14 @@ pub(super) struct VersionLoader {
 }
 
 impl VersionLoader {
-    /// Opens the folder of compiled code.
-    ///
     /// # Errors
-    /// The folder is not safe to use; says how to fix it.
+    /// The path of the compiler is unknown.
     pub(super) fn open(
         config: Arc<Config>,
         engine: Arc<Engine>,
         sandbox: Arc<Sandbox>,
         clock: Arc<dyn Clock>,
-        compiled: PathBuf,
+        cache: Cache,
     ) -> Result<Self, StartError> {
         let compiler = match &config.compiler {
             Some(path) => path.clone(),
@@ -66,7 +64,7 @@ impl VersionLoader {
             clock,
             engine,
             sandbox,
-            cache: Cache::open(compiled)?,
+            cache,
             compiler,
             compile_permits: Semaphore::new(COMPILERS_MAX),
             versions: Mutex::default(),
@@ -121,16 +119,12 @@ impl VersionLoader {
         Ok(version)
     }
 
-    /// Compiles in a temporary folder and renames the result into the cache.
+    /// Compiles in a temporary folder and moves the result into the cache.
     async fn compile(&self, wasm: &[u8], sha256: &str, limits: &Limits) -> Result<(), PluginError> {
         let folder = self.cache.temporary_folder().map_err(PluginError::Store)?;
         let files = compile(&self.compiler, wasm, folder.path(), limits).await?;
-        let code = self.cache.code(sha256, self.engine.fingerprint());
-        let renamed = async {
-            fs::rename(&files.source, self.cache.source(sha256)).await?;
-            fs::rename(&files.code, code).await
-        };
-        renamed.await.map_err(PluginError::Store)
+        let stored = self.cache.store(sha256, self.engine.fingerprint(), &files);
+        stored.await.map_err(PluginError::Store)
     }
 
     /// Compiles a superseded version again, if it was compiled for another engine.

@@ -84,7 +84,8 @@ impl Engine {
             reason = "maps code that our own child process compiled; see the cache folder"
         )]
         // SAFETY: the file comes from the cache folder. Only this user may write to that folder (checked
-        // when it is opened), and only the output of the compiler process is renamed into it.
+        // when it is opened), only the output of the compiler process is renamed into it, and a version is
+        // used again only if the digest of its file is the one that was sealed when it was stored.
         let component = unsafe { Component::deserialize_file(&self.engine, compiled) }
             .map_err(LoadError::Map)?;
         match self.linker.instantiate_pre(&component) {

@@ -5,7 +5,7 @@
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::domain::{LogLevel, LogLine, milliseconds};
+use crate::domain::{LogLevel, LogLine, milliseconds, printable};
 
 /// The level of lines on stdout.
 pub(super) const STDOUT: LogLevel = LogLevel::Info;
@@ -114,25 +114,6 @@ impl Content {
             self.lines.push(LogLine { at_ms, level: LogLevel::Warn, message });
         }
     }
-}
-
-/// Replaces control characters, terminal escapes and direction marks by visible escapes.
-fn printable(text: &str) -> String {
-    let is_harmless = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if text.chars().all(is_harmless) {
-        return text.to_owned();
-    }
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match c {
-            '\n' | '\t' => out.push(' '),
-            c if is_harmless(c) => out.push(c),
-            c => out.extend(c.escape_unicode()),
-        }
-        out
-    })
 }
 
 #[cfg(test)]

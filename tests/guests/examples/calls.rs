@@ -7,7 +7,7 @@ mod request;
 mod wasi;
 
 use jackfield_test_guests::*;
-use request::{effect, empty_test, headers, method, outcome};
+use request::{effect, empty_test, headers, method, outcome, with_placeholder};
 
 struct Calls;
 
@@ -22,9 +22,9 @@ impl Behaviour for Calls {
         let request = Request {
             method: method(&setting("method")),
             effect: effect(&setting("effect")),
-            url: setting("target"),
+            url: with_placeholder(&setting("target")),
             headers: headers(&setting("headers")),
-            body: settings::get("body").map(String::into_bytes),
+            body: settings::get("body").map(|text| with_placeholder(&text).into_bytes()),
         };
         let via_wasi = setting("via") == "wasi:http";
         let result = if via_wasi { wasi::send(&request) } else { http::send(&request) };

@@ -1,5 +1,7 @@
-//! Searches for its secrets in settings, environment, arguments and files, and returns what it
-//! found.
+//! Searches for its secrets in settings, environment, arguments and files, tries to write files and
+//! to use sockets, and returns what it found and could do.
+
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
 use jackfield_test_guests::*;
 
@@ -9,7 +11,7 @@ impl Behaviour for ReadsSecrets {
     const SETTINGS: &'static str = r#"{"type":"object","properties":{
         "url":{"type":"string","format":"uri","jackfield:origin":true},
         "header":{"type":"string","writeOnly":true,"jackfield:place":{"in":"header","name":"X-Key"}},
-        "hidden":{"type":"string","writeOnly":true,"jackfield:place":{"in":"placeholder"}}},
+        "hidden":{"type":"string","writeOnly":true,"jackfield:place":{"in":"json","pointer":"/p"}}},
         "required":["url"],"additionalProperties":false}"#;
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
@@ -19,14 +21,35 @@ impl Behaviour for ReadsSecrets {
             .into_iter()
             .filter(|path| std::fs::metadata(path).is_ok() || std::fs::read(path).is_ok())
             .collect();
+        let written: Vec<_> = ["/tmp/x", "x", "/x"]
+            .into_iter()
+            .filter(|path| std::fs::write(path, "x").is_ok() || std::fs::create_dir(path).is_ok())
+            .collect();
+        let sockets = sockets();
         let found = format!(
-            "header={:?} hidden={} all={} environment={environment:?} arguments={arguments:?} files={files:?}",
+            "header={:?} hidden={} all={} environment={environment:?} arguments={arguments:?} \
+             files={files:?} written={written:?} sockets={sockets:?}",
             settings::get("header"),
             setting("hidden"),
             settings::all()
         );
         Ok(Defect { description: Some(found), ..defect(&marker, "findings") })
     }
+}
+
+/// What it can do with sockets, towards the server that a setting names.
+fn sockets() -> Vec<&'static str> {
+    let url = setting("url");
+    let server = url.trim_start_matches("http://").trim_end_matches('/');
+    let udp = UdpSocket::bind("0.0.0.0:0");
+    let can = [
+        ("connect", TcpStream::connect(server).is_ok()),
+        ("listen", TcpListener::bind("127.0.0.1:0").is_ok()),
+        ("bind UDP", udp.is_ok()),
+        ("send UDP", udp.is_ok_and(|socket| socket.send_to(b"x", server).is_ok())),
+        ("resolve", ("localhost", 80).to_socket_addrs().is_ok()),
+    ];
+    can.into_iter().filter(|(_, can)| *can).map(|(what, _)| what).collect()
 }
 
 guest!(ReadsSecrets);

@@ -2,6 +2,9 @@
 //! folder: it serves new connections and those that accepted it; the others stay on the version
 //! that they had.
 
+use std::io::{Read, Write};
+use std::process::Stdio;
+
 use jackfield_tests::{
     Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, merge, wait_for,
 };
@@ -63,8 +66,16 @@ impl Upgrade {
 
     #[track_caller]
     fn accept(&self) {
-        let (accepted, printed) = self.host.run_cli(&["connections", "accept", "old"]);
+        let (accepted, printed) = self.try_accept(&[]);
         assert!(accepted, "{printed}");
+    }
+
+    /// Accepts the newest version, as a script does that has shown it to a person.
+    fn try_accept(&self, more: &[&str]) -> (bool, String) {
+        let sha256 = self.host.connection("old")["newest_sha256"].clone();
+        let sha256 = sha256.as_str().expect("a hash");
+        let words = ["connections", "accept", "old", "--yes", "--sha256", sha256];
+        self.host.run_cli(&[&words, more].concat())
     }
 }
 
@@ -106,7 +117,7 @@ fn a_new_required_setting_is_set_before_the_version_serves() {
     let upgrade = Upgrade::start();
     upgrade.install(build);
     assert_eq!(upgrade.serving(&upgrade.old), 1);
-    let (accepted, printed) = upgrade.host.run_cli(&["connections", "accept", "old"]);
+    let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(!accepted && printed.contains(name), "the missing setting is named: {printed}");
     assert_eq!(upgrade.serving(&upgrade.old), 1, "a refused consent changes nothing");
     assert_eq!(upgrade.serving(&upgrade.connect(json!({"team": "blue"}))), build);
@@ -126,13 +137,12 @@ fn a_set_value_is_not_a_consent_to_another_origin() {
         upgrade.host.run_cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(!edited && printed.contains(origin) && printed.contains("accept"), "{printed}");
     assert_eq!(upgrade.serving(&upgrade.old), 1);
-    let (accepted, printed) = upgrade.host.run_cli(&["connections", "accept", "old"]);
+    let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(!accepted && printed.contains(setting), "the missing setting is named: {printed}");
     assert_eq!(upgrade.serving(&upgrade.old), 1);
     let grants = upgrade.host.connection("old")["grants"].to_string();
     assert!(!grants.contains(origin), "{grants}");
-    let (accepted, printed) =
-        upgrade.host.run_cli(&["connections", "accept", "old", "--set", "team=blue"]);
+    let (accepted, printed) = upgrade.try_accept(&["--set", "team=blue"]);
     assert!(accepted, "{printed}");
     assert_eq!(upgrade.serving(&upgrade.old), build);
 }
@@ -149,12 +159,64 @@ fn only_the_version_that_a_person_looked_at_is_accepted() {
     let answer = upgrade.host.admin().json("POST", &path, &json!({}));
     answer.assert_problem(409, "conflict");
     assert_eq!(upgrade.serving(&upgrade.old), 1);
-    let (accepted, printed) = upgrade.host.run_cli(&["connections", "accept", "old"]);
+    let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(
         accepted && printed.contains(ANOTHER_ORIGIN.1),
         "the command prints what it grants: {printed}"
     );
     assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_ORIGIN.0);
+}
+
+/// The command shows what is new and asks; the answer is to what it showed.
+#[test]
+fn a_consent_is_to_what_the_command_showed() {
+    let upgrade = Upgrade::start();
+    upgrade.install(ANOTHER_PLACE.0);
+    let sha256 = upgrade.host.connection("old")["newest_sha256"].clone();
+    let sha256 = sha256.as_str().expect("a hash");
+    let ask = |meanwhile: &dyn Fn(), answer: &str| {
+        let mut command = upgrade.host.cli(&["connections", "accept", "old"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut asking = command.spawn().expect("the binary starts");
+        let (mut shown, mut byte) = (Vec::new(), [0]);
+        let stderr = asking.stderr.as_mut().expect("stderr");
+        while !shown.ends_with(b"[y/N]") && stderr.read(&mut byte).expect("a question") > 0 {
+            shown.push(byte[0]);
+        }
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        assert!(shown.contains(ANOTHER_PLACE.1) && shown.contains(sha256), "{shown}");
+        meanwhile();
+        asking.stdin.take().expect("stdin").write_all(answer.as_bytes()).expect("answered");
+        let done = asking.wait_with_output().expect("it ends");
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    for answer in ["", "\n", "n\n", "nothing else matters\n"] {
+        let (accepted, error) = ask(&|| (), answer);
+        assert!(!accepted && error.contains("--yes --sha256"), "{answer:?}: {error}");
+    }
+    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    let (accepted, error) = ask(&|| upgrade.install(ANOTHER_ORIGIN.0), "y\n");
+    assert!(!accepted && error.contains("has changed"), "{error}");
+    assert_eq!(upgrade.serving(&upgrade.old), 1, "another version than the one that was shown");
+    upgrade.install(ANOTHER_PLACE.0);
+    assert!(ask(&|| (), "y\n").0);
+    assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_PLACE.0);
+
+    let answer = upgrade.host.admin().json("POST", "/connections/old/accept", &json!({}));
+    assert!(answer.status == 400 && answer.body.contains("sha256"), "{answer:?}");
+}
+
+#[test]
+fn an_edit_says_where_secrets_go_from_now_on() {
+    let upgrade = Upgrade::start();
+    let edit = |set: &str| upgrade.host.run_cli(&["connections", "edit", "old", "--set", set]);
+    let (edited, printed) = edit("url=http://127.0.0.1:9");
+    assert!(edited, "{printed}");
+    for word in ["From now on", "key goes to http://127.0.0.1:9", "x-key"] {
+        assert!(printed.contains(word), "no {word} in: {printed}");
+    }
+    let (_, printed) = edit("url=http://127.0.0.1:9/");
+    assert!(!printed.contains("From now on"), "the same origin: {printed}");
 }
 
 /// The secret that the version no longer has does not prevent the edit.

@@ -18,7 +18,7 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn start(guest: &str) -> Self {
-        let mount = r#"mount -t tmpfs -o size=24m tmpfs data && exec "$0" "$@""#;
+        let mount = r#"mount -t tmpfs -o size=24m,mode=700 tmpfs data && exec "$0" "$@""#;
         let host = Setup::new()
             .config("lease_ms = 3000\nsweep_ms = 500")
             .run_under(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount])

@@ -1,10 +1,12 @@
 //! A connector reaches only the origins that its connection grants, however an address is spelled
 //! and by whichever of the two interfaces the request is sent.
 
+use std::net::SocketAddr;
+
 use jackfield_tests::{Reply, Response, ScriptedServer, Setup, failed_test};
 use serde_json::{Value, json};
 
-use crate::calls::{INTERFACES, TwoOrigins};
+use crate::calls::{INTERFACES, TwoOrigins, call};
 
 #[test]
 fn the_granted_origin_is_reached_by_each_spelling_of_it() {
@@ -71,6 +73,43 @@ fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
     let calls = &received.event["runs"][0]["calls"];
     assert!(calls[0]["error"].as_str().is_some_and(|why| !why.is_empty()), "{calls}");
     assert_eq!(calls[0]["status"], Value::Null);
+}
+
+/// Granted by a person, so only the rules for addresses refuse them. Without these rules, those with
+/// `PORT` reach a server of this machine.
+#[test]
+fn a_granted_origin_at_a_forbidden_address_is_refused() {
+    let everywhere = ScriptedServer::start_at(SocketAddr::from(([0, 0, 0, 0], 0)), |_| {
+        Reply::new(200, "reached")
+    });
+    let port = everywhere.address().port().to_string();
+    let host = Setup::new().guests(["calls"]).start();
+    for (n, origin) in [
+        "http://0.0.0.0:PORT",
+        "http://[::]:PORT",
+        "http://[::ffff:0.0.0.0]:PORT",
+        "http://[::ffff:0:0]:PORT",
+        "http://169.254.169.254",
+        "http://[::ffff:169.254.169.254]",
+        "http://[64:ff9b::a9fe:a9fe]",
+        "http://[fe80::1]",
+        "http://224.0.0.1",
+        "http://255.255.255.255",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let origin = origin.replace("PORT", &port);
+        for via in INTERFACES {
+            let settings = json!({"url": origin, "target": format!("{origin}/x"), "via": via});
+            let connection = host.connect(&format!("{via} {n}"), "calls", settings, json!({}));
+            let received = call(&host, &connection);
+            assert_eq!(received.key, "denied", "{via} {origin}: {}", received.text);
+            let why = received.event["runs"][0]["calls"][0]["error"].to_string();
+            assert!(why.contains("which is not allowed"), "{via} {origin}: {why}");
+        }
+    }
+    assert_eq!(everywhere.connections(), 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use jackfield_tests::{Client, Gate, Guest, Redmine, Reply, ScriptedServer, root};
+use proc_macro2::{TokenStream, TokenTree};
 
 #[test]
 fn redmine_is_real_and_its_projects_are_separate() {
@@ -62,14 +63,72 @@ fn each_test_in_the_table_of_attacks_exists() {
         let mut words = tests.split('`').skip(1).step_by(2).peekable();
         while let Some(file) = words.next_if(|word| word.ends_with(".rs")) {
             let source = source(&root, file).unwrap_or_else(|| panic!("no file {file}: {row}"));
+            let tests = tests_in(&source);
             while let Some(test) = words.next_if(|word| !word.ends_with(".rs")) {
-                let begins = format!("fn {}", test.trim_end_matches('…'));
-                assert!(source.contains(&begins), "no test {test} in {file}: {row}");
+                let is_named = |name: &String| match test.strip_suffix('…') {
+                    Some(begin) => name.starts_with(begin),
+                    None => name == test,
+                };
+                assert!(tests.iter().any(is_named), "no test {test} in {file}: {row}");
                 count += 1;
             }
         }
     }
     assert!(count > 20, "the table names only {count} tests");
+}
+
+/// The functions that run as tests: with the attribute `test`, neither ignored nor commented out.
+fn tests_in(source: &str) -> Vec<String> {
+    fn add(tokens: TokenStream, tests: &mut Vec<String>) {
+        let (mut is_test, mut is_off) = (false, false);
+        let mut tokens = tokens.into_iter().peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                TokenTree::Punct(punct) if punct.as_char() == '#' => {
+                    let Some(TokenTree::Group(attribute)) = tokens.next() else { continue };
+                    let text = attribute.stream().to_string();
+                    let name = text.split(['(', '=']).next().unwrap_or_default().trim().to_owned();
+                    is_off |= name == "ignore" || (name == "cfg" && !text.contains("test"));
+                    is_test |= name == "test" || name.ends_with(":: test");
+                }
+                TokenTree::Ident(word) if word == "fn" => {
+                    if let Some(TokenTree::Ident(name)) = tokens.peek()
+                        && is_test
+                        && !is_off
+                    {
+                        tests.push(name.to_string());
+                    }
+                    (is_test, is_off) = (false, false);
+                }
+                TokenTree::Group(group) => add(group.stream(), tests),
+                _ => {}
+            }
+        }
+    }
+    let mut tests = Vec::new();
+    add(source.parse().expect("Rust"), &mut tests);
+    tests
+}
+
+#[test]
+fn only_what_runs_as_a_test_counts_as_one() {
+    let source = r##"
+        // #[test] fn commented() {}
+        /* #[test] fn commented_too() {} */
+        const TEXT: &str = r#"#[test] fn in_a_text() {}"#;
+        fn helper() {}
+        #[test] #[ignore = "slow"] fn ignored() {}
+        #[ignore] #[tokio::test] async fn ignored_too() {}
+        #[cfg(test)] mod tests {
+            fn helper_too() {}
+            #[test]
+            #[should_panic]
+            fn runs() {}
+            #[tokio::test(start_paused = true)]
+            async fn runs_too() {}
+        }
+    "##;
+    assert_eq!(tests_in(source), ["runs", "runs_too"]);
 }
 
 fn source(root: &Path, file: &str) -> Option<String> {

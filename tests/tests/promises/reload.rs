@@ -221,3 +221,39 @@ fn a_restart_compiles_nothing_again() {
     assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
     assert_eq!(compiled(&host), before, "nothing was compiled again");
 }
+
+/// A power cut may leave zeros in a file that was renamed into place; a restart must not run them.
+#[test]
+fn compiled_code_that_was_changed_is_compiled_again() {
+    let (mut host, connection) = host();
+    let damages: [fn(&mut Vec<u8>); 3] =
+        [|code| zero_the_middle(code), |code| flip_one_bit(code), Vec::clear];
+    for damage in damages {
+        assert!(host.stop().success());
+        let mut damaged = 0;
+        for entry in fs::read_dir(host.data("compiled")).expect("the folder of compiled code") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|kind| kind == "cwasm") {
+                let mut code = fs::read(&path).expect("compiled code");
+                damage(&mut code);
+                fs::write(&path, code).expect("the code is damaged");
+                damaged += 1;
+            }
+        }
+        assert_eq!(damaged, 1);
+        host.restart();
+        host.await_connector("c", "ready", Some(&build(1).sha256()));
+        let defect = host.create(&connection, &failed_test()).expect(200);
+        assert_eq!(number_in(&defect), 1);
+    }
+}
+
+fn zero_the_middle(code: &mut [u8]) {
+    let (from, to) = (code.len() / 4, code.len() * 3 / 4);
+    code[from..to].fill(0);
+}
+
+fn flip_one_bit(code: &mut [u8]) {
+    let middle = code.len() / 2;
+    code[middle] ^= 1;
+}

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use data_encoding::BASE64;
 use jackfield_tests::{
-    Exchange, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, unreachable_url,
-    wait_for,
+    Exchange, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,
 };
 use serde_json::json;
 
@@ -17,6 +16,10 @@ use crate::calls::{INTERFACES, Received, call, connect};
 
 /// Its characters make each form in which it can be echoed different.
 const SECRET: &str = "s3cr3t/\"quoted\" & +plus%";
+
+/// A request that has a placeholder at its place.
+const JSON: &str = "Content-Type=application/json";
+const LOGIN: &str = r#"{"user": {"password": "{secret}"}}"#;
 
 fn host() -> TestHost {
     Setup::new().guests(["calls"]).start()
@@ -31,12 +34,10 @@ fn the_host_puts_a_secret_into_its_place() {
     let (host, tracker) = (host(), ScriptedServer::start(reached));
     let basic = format!("Basic {}", BASE64.encode(format!("bot:{SECRET}").as_bytes()));
     let bearer = "Bearer s3cr3t-token".to_owned();
-    let signed = json!({"headers": "X-Signed=a {secret} b"});
     let places = [
         ("key-bearer", json!({}), "authorization", bearer, "s3cr3t-token"),
         ("key-header", json!({}), "x-api-key", format!("Token {SECRET}"), SECRET),
         ("key-basic", json!({"user": "bot"}), "authorization", basic, SECRET),
-        ("key-placeholder", signed, "x-signed", format!("a {SECRET} b"), SECRET),
     ];
     for via in INTERFACES {
         for (name, settings, header, expected, secret) in &places {
@@ -52,6 +53,13 @@ fn the_host_puts_a_secret_into_its_place() {
         host.create(&connection, &failed_test()).assert_status(200);
         let target = tracker.last_request().target;
         assert!(target.starts_with("/x?key=s3cr3t") && !target.contains('"'), "{target}");
+
+        let body = json!({"user": {"name": "bot", "password": SECRET}}).to_string();
+        let settings = json!({"via": via, "method": "POST", "headers": JSON,
+            "body": body.replace(&json!(SECRET).to_string(), "\"{secret}\"")});
+        let connection = connect(&host, &tracker, settings, json!({"key-json": SECRET}));
+        assert_eq!(call(&host, &connection).key, "200", "{via}");
+        assert_eq!(tracker.last_request().text(), body);
     }
 }
 
@@ -60,12 +68,12 @@ fn a_secret_goes_to_its_own_origin_only() {
     let (host, tracker, other) =
         (host(), ScriptedServer::start(reached), ScriptedServer::start(reached));
     for via in INTERFACES {
-        for name in ["key-bearer", "key-header", "key-query", "key-placeholder"] {
+        for name in ["key-bearer", "key-header", "key-query", "key-json"] {
             let settings = json!({"other": other.url(), "target": format!("{}/x", other.url()),
-                "via": via, "headers": "X-Signed={secret}", "body": "{secret}"});
+                "via": via, "headers": JSON, "body": LOGIN});
             let connection = connect(&host, &tracker, settings, json!({name: "s3cr3t-token"}));
             let received = call(&host, &connection);
-            let expected = if name == "key-placeholder" { "denied" } else { "200" };
+            let expected = if name == "key-json" { "denied" } else { "200" };
             assert_eq!(received.key, expected, "{name} {via}: {}", received.text);
         }
     }
@@ -74,6 +82,40 @@ fn a_secret_goes_to_its_own_origin_only() {
         assert!(!format!("{request:?}{}", request.text()).contains("s3cr3t-token"), "{request:?}");
         assert_eq!(request.header("authorization"), None);
     }
+}
+
+/// The attack: store the secret in the tracker, then read it back in pieces that are not redacted.
+#[test]
+fn a_secret_is_neither_stored_elsewhere_nor_read_in_pieces() {
+    let (host, tracker) = (host(), ScriptedServer::start(reached));
+    for via in INTERFACES {
+        for (headers, body, target) in [
+            ("Content-Type=application/octet-stream", "{secret}", "/uploads"),
+            ("Content-Type=application/octet-stream", LOGIN, "/uploads"),
+            (JSON, r#"{"issue": {"description": "{secret}"}}"#, "/issues"),
+            (JSON, r#"{"user": {"password": "{secret}"}, "description": "{secret}"}"#, "/issues"),
+            ("X-Signed={secret}", "{}", "/issues"),
+            (JSON, "{}", "/issues?q={secret}"),
+            (JSON, "password={secret}", "/issues"),
+        ] {
+            let settings = json!({"via": via, "method": "POST", "headers": headers, "body": body,
+                "target": tracker.url() + target});
+            for name in ["key-json", "key-form"] {
+                let connection = connect(&host, &tracker, settings.clone(), json!({name: SECRET}));
+                let received = call(&host, &connection);
+                assert_eq!(received.key, "denied", "{via} {name} {headers} {body} {target}");
+            }
+        }
+        for name in ["key-json", "key-header", "key-client"] {
+            for header in ["Range=bytes=0-2", "If-Range=\"tag\""] {
+                let settings = json!({"via": via, "headers": header, "client-id": "bot",
+                    "token-url": tracker.url() + "/token"});
+                let connection = connect(&host, &tracker, settings, json!({name: SECRET}));
+                assert_eq!(call(&host, &connection).key, "denied", "{via} {name} {header}");
+            }
+        }
+    }
+    assert_eq!(tracker.requests().len(), 0, "no request was sent");
 }
 
 #[test]
@@ -96,14 +138,17 @@ fn a_guest_can_read_no_secret_and_no_data_of_the_machine() {
         .env("JACKFIELD_SECRET_OF_THE_HOST", "s3cr3t-of-the-host")
         .guests(["reads-secrets"])
         .start();
+    let server = ScriptedServer::start(reached);
     let secrets = json!({"header": "s3cr3t-header", "hidden": "s3cr3t-hidden"});
-    let settings = json!({"url": unreachable_url()});
+    let settings = json!({"url": server.url()});
     let connection = host.connect("qa", "reads-secrets", settings, secrets);
     let defect = host.create(&connection, &failed_test()).expect(200);
     let found = defect["description"].as_str().expect("the guest's findings");
     assert!(!found.contains("s3cr3t"), "{found}");
     assert!(found.contains("header=None hidden=jackfield-secret-"), "{found}");
-    assert!(found.ends_with("environment=[] arguments=[] files=[]"), "{found}");
+    let nothing = "environment=[] arguments=[] files=[] written=[] sockets=[]";
+    assert!(found.ends_with(nothing), "{found}");
+    assert_eq!(server.connections(), 0, "also its granted origin is reached by requests only");
 }
 
 /// OAuth 2.0: the host fetches a token, caches it, redacts it, and fetches another one when it is

@@ -56,55 +56,124 @@ async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
     assert_eq!(line, "GET /?x=y&key=s3cr3t%2Fk%22y HTTP/1.1");
 }
 
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The granted place, and a body with its content type and with what is sent of it, if it is.
+type Row = (SecretPlace, &'static str, &'static str, Option<&'static str>);
+
+fn bodies() -> Vec<Row> {
+    let json = || SecretPlace::Json { pointer: "/user/p".to_owned() };
+    let form = || SecretPlace::Form { name: "p".to_owned() };
+    vec![
+        (json(), JSON, r#"{"user":{"p":"{}"},"n":1e400}"#, None),
+        (
+            json(),
+            JSON,
+            r#"{"a":1.0,"user":{"p":"{}"}}"#,
+            Some(r#"{"a":1.0,"user":{"p":"s3cr3t/k\"y"}}"#),
+        ),
+        (
+            json(),
+            "Application/JSON; charset=utf-8",
+            r#"{"user":{"p":"{}"}}"#,
+            Some(r#"{"user":{"p":"s3cr3t/k\"y"}}"#),
+        ),
+        (json(), JSON, r#"{"user":{"p":" {}"}}"#, None),
+        (json(), JSON, r#"{"p":"{}"}"#, None),
+        (json(), JSON, r#"{"description":"{}","user":{"p":"x"}}"#, None),
+        (json(), JSON, r#"{"user":{"p":"{}"},"description":"{}"}"#, None),
+        (json(), JSON, r#"{"description":"{}","user":{"p":"ESCAPED"}}"#, None),
+        (json(), JSON, r#"{"{}":1,"user":{"p":"ESCAPED"}}"#, None),
+        (json(), JSON, r#"{"user":{"p":"{}","p":"x"}}"#, None),
+        (json(), "application/octet-stream", r#"{"user":{"p":"{}"}}"#, None),
+        (json(), "text/plain", "{}", None),
+        (json(), FORM, "p={}", None),
+        (form(), FORM, "a=1&p={}&q", Some("a=1&p=s3cr3t%2Fk%22y&q")),
+        (form(), FORM, "p=x{}", None),
+        (form(), FORM, "p=1&p={}", None),
+        (form(), FORM, "q={}", None),
+        (form(), FORM, "q={}&p=ESCAPED", None),
+        (form(), "multipart/form-data; boundary=p", "p={}", None),
+        (form(), JSON, r#"{"user":{"p":"{}"}}"#, None),
+    ]
+}
+
+/// `{}` is the placeholder. Only a whole text at the granted place of a body of the right type.
 #[tokio::test]
-async fn a_placeholder_is_replaced_on_its_origin_and_refused_elsewhere() {
+async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
     let granted = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
     let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
-    let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
-        "password",
-        SECRET,
-        &granted.origin(),
-        SecretPlace::Placeholder,
-    );
-    let active = builder.active();
-    let session = builder.session_for(&active, Permission::Reads);
-    let text = active.placeholder("password").unwrap();
-    assert!(active.placeholder("other").is_none() && !text.contains("s3cr3t"));
-
-    for (kind, body, sent) in [
-        ("application/json", format!("{{\"p\":\"{text}\"}}"), r#"{"p":"s3cr3t/k\"y"}"#),
-        ("application/x-www-form-urlencoded", format!("p={text}&q"), "p=s3cr3t%2Fk%22y&q"),
-        ("text/plain", format!("{text}{text}"), "s3cr3t/k\"ys3cr3t/k\"y"),
-    ] {
+    let escaped = "jackfield-secret-";
+    for (place, kind, body, sent) in bodies() {
+        let builder = SessionBuilder::granting(&[&granted.origin(), &other.origin()]).secret(
+            "password",
+            SECRET,
+            &granted.origin(),
+            place.clone(),
+        );
+        let active = builder.active();
+        let session = builder.session_for(&active, Permission::Reads);
+        let text = active.placeholder("password").unwrap().to_owned();
+        assert!(active.placeholder("other").is_none() && !text.contains("s3cr3t"));
+        let start = if kind == FORM { "%6aackfield-secret-" } else { "\\u006aackfield-secret-" };
+        let spelled = text.replace(escaped, start);
+        let body = body.replace("{}", &text).replace("ESCAPED", &spelled);
         let request =
-            with(marked(post(granted.url("/"), body), Effect::Prepare), "content-type", kind);
-        session.send(with(request, "x-pass", &format!("<{text}>"))).await.unwrap();
-        let seen = granted.requests().pop().unwrap();
-        assert!(seen.ends_with(&format!("\r\n\r\n{sent}")), "{seen}");
-        assert!(seen.contains(&format!("x-pass: <{SECRET}>\r\n")), "{seen}");
+            |url| with(marked(post(url, body.clone()), Effect::Read), "content-type", kind);
+        let answer = session.send(request(granted.url("/"))).await;
+        match sent {
+            Some(sent) => {
+                answer.unwrap();
+                let seen = granted.requests().pop().unwrap();
+                assert!(seen.ends_with(&format!("\r\n\r\n{sent}")), "{seen}");
+            }
+            None => assert!(is_denied(&answer), "{kind} {body}"),
+        }
+        assert!(is_denied(&session.send(request(other.url("/"))).await));
+        assert!(is_denied(&session.send(with(get(granted.url("/")), "x", &text)).await));
+        assert!(is_denied(&session.send(get(granted.url(&format!("/?{text}")))).await));
     }
-    let body = marked(post(other.url("/"), text.to_owned()), Effect::Read);
-    assert!(is_denied(&session.send(body).await));
-    assert!(is_denied(&session.send(with(get(other.url("/")), "x", text)).await));
-    assert!(is_denied(&session.send(get(granted.url(&format!("/?{text}")))).await));
     assert!(other.requests().is_empty());
+    assert!(granted.requests().iter().all(|seen| seen.matches("s3cr3t").count() == 1));
 }
 
 #[tokio::test]
-async fn placeholders_cannot_make_a_body_larger_than_its_limit() {
+async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
     let long = "s".repeat(4000);
     let mut builder = SessionBuilder::granting(&["http://127.0.0.1:1"]).secret(
         "password",
         &long,
         "http://127.0.0.1:1",
-        SecretPlace::Placeholder,
+        SecretPlace::Form { name: "p".to_owned() },
     );
     builder.limits.request_body_bytes = 10_000;
     let active = builder.active();
     let session = builder.session_for(&active, Permission::Reads);
-    let body = active.placeholder("password").unwrap().repeat(100);
-    let error = session.send(marked(post("/", body), Effect::Read)).await.unwrap_err();
-    assert!(matches!(error, HttpError::Limit(_)));
+    let body = format!("p={}&q={}", active.placeholder("password").unwrap(), "q".repeat(9_000));
+    let request = marked(post("/", body), Effect::Read);
+    let request = with(request, "content-type", "application/x-www-form-urlencoded");
+    let error = session.send(request).await.unwrap_err();
+    assert!(matches!(error, HttpError::Limit(_)), "{error:?}");
+}
+
+/// A part of a stored secret is not redacted, so no part is asked for.
+#[tokio::test]
+async fn a_part_of_an_answer_is_denied_where_the_connection_has_secrets() {
+    let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let without = SessionBuilder::granting(&[&tracker.origin()]);
+    without.read_session().send(with(get("/"), "range", "bytes=0-2")).await.unwrap();
+    let with_secret = SessionBuilder::granting(&[&tracker.origin()]).secret(
+        "key",
+        SECRET,
+        &tracker.origin(),
+        SecretPlace::Bearer,
+    );
+    let session = with_secret.read_session();
+    for (name, value) in [("Range", "bytes=0-2"), ("range", "x"), ("If-Range", "\"a\"")] {
+        assert!(is_denied(&session.send(with(get("/"), name, value)).await), "{name}");
+    }
+    assert_eq!(tracker.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::api::{
     TryStep, Word,
 };
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection};
-use crate::domain::{self, ConnectionRecord, ConnectorName};
+use crate::domain::{self, ConnectionRecord, ConnectorName, printable};
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 use crate::manifest::describe_place;
@@ -107,9 +107,10 @@ pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answ
     let steps = report.steps.into_iter().map(|it| TryStep {
         name: Word(it.step),
         origin: it.origin.map(Text),
-        error: it.error,
+        error: it.error.as_deref().map(printable),
     });
-    Ok(Json(TryReport { steps: steps.collect(), reached: report.reached }))
+    let reached = report.reached.as_deref().map(printable);
+    Ok(Json(TryReport { steps: steps.collect(), reached }))
 }
 
 /// Takes what an edit takes: the version may need a setting too.
@@ -121,7 +122,7 @@ pub(in crate::http) async fn accept(
 ) -> Answer<Connection> {
     let id = connection_id(&app, &id)?;
     let edit = connection_edit(body, force);
-    let accepted = app.services.connections.accept(id, edit, sha256.as_deref()).await?;
+    let accepted = app.services.connections.accept(id, edit, &sha256).await?;
     Ok(Json(connection(&app, &accepted)))
 }
 
@@ -189,7 +190,7 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         token_tail: record.token_tail.clone(),
         created_at: it.created_at,
         last_success_at: record.last_success_at,
-        last_error: last_error.map(|(at, detail)| LastError { at, detail }),
+        last_error: last_error.map(|(at, detail)| LastError { at, detail: printable(&detail) }),
     }
 }
 

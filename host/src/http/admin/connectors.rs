@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 
 use crate::api::{Connector, ConnectorList, ConnectorStatus, Word};
+use crate::domain::printable;
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::plugins::{self, ConnectorInfo};
@@ -45,7 +46,7 @@ fn connector(info: ConnectorInfo) -> Connector {
         homepage: manifest.as_ref().and_then(|manifest| manifest.homepage.clone()),
         index_delay_s: manifest.as_ref().and_then(|manifest| manifest.index_delay_s),
         settings_schema: manifest.map(|manifest| manifest.settings_schema),
-        error: info.error,
+        error: info.error.as_deref().map(printable),
         loaded_at: info.loaded_at,
     }
 }

@@ -4,7 +4,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::SecretPlace;
 use crate::runtime::bindings::settings;
 use crate::runtime::guest::Guest;
 
@@ -28,11 +27,8 @@ impl settings::Host for Guest {
 /// A setting's value. Of a secret: its placeholder, or `None` where the host places it elsewhere.
 fn visible_value(guest: &Guest, key: &str) -> Option<Value> {
     let active = guest.session.active();
-    if let Some(grant) = active.connection.grants.secrets.get(key) {
-        return match grant.place {
-            SecretPlace::Placeholder => active.placeholder(key).map(Into::into),
-            _ => None,
-        };
+    if active.connection.grants.secrets.contains_key(key) {
+        return active.placeholder(key).map(Into::into);
     }
     active.connection.settings.get(key).cloned()
 }

@@ -28,11 +28,29 @@ struct SecretGrantJson {
 #[serde(rename_all = "kebab-case")]
 enum PlaceJson {
     Bearer,
-    Header { name: String, prefix: String },
-    Basic { user: Option<String> },
-    Query { name: String },
+    Header {
+        name: String,
+        prefix: String,
+    },
+    Basic {
+        user: Option<String>,
+    },
+    Query {
+        name: String,
+    },
+    Json {
+        pointer: String,
+    },
+    Form {
+        name: String,
+    },
+    /// Of older databases: wherever the guest wrote it. Granted no more; a person consents to a place.
     Placeholder,
-    ClientCredentials { token_url: String, client_id: String, scope: Option<String> },
+    ClientCredentials {
+        token_url: String,
+        client_id: String,
+        scope: Option<String>,
+    },
 }
 
 impl From<&Grants> for GrantsJson {
@@ -60,7 +78,9 @@ impl TryFrom<GrantsJson> for Grants {
         let mut secrets = BTreeMap::new();
         for (name, grant) in json.secrets {
             let origin = origin(&grant.origin)?;
-            secrets.insert(name, SecretGrant { origin, place: grant.place.try_into()? });
+            if let Some(place) = grant.place.read()? {
+                secrets.insert(name, SecretGrant { origin, place });
+            }
         }
         Ok(Self {
             origins: json.origins.iter().map(origin).collect::<Result<_, _>>()?,
@@ -77,7 +97,8 @@ impl From<&SecretPlace> for PlaceJson {
             SecretPlace::Header { name, prefix } => Self::Header { name, prefix },
             SecretPlace::Basic { user } => Self::Basic { user },
             SecretPlace::Query { name } => Self::Query { name },
-            SecretPlace::Placeholder => Self::Placeholder,
+            SecretPlace::Json { pointer } => Self::Json { pointer },
+            SecretPlace::Form { name } => Self::Form { name },
             SecretPlace::ClientCredentials { token_url, client_id, scope } => {
                 Self::ClientCredentials { token_url: token_url.into(), client_id, scope }
             }
@@ -85,22 +106,22 @@ impl From<&SecretPlace> for PlaceJson {
     }
 }
 
-impl TryFrom<PlaceJson> for SecretPlace {
-    type Error = Unreadable;
-
-    fn try_from(json: PlaceJson) -> Result<Self, Unreadable> {
-        Ok(match json {
-            PlaceJson::Bearer => Self::Bearer,
-            PlaceJson::Header { name, prefix } => Self::Header { name, prefix },
-            PlaceJson::Basic { user } => Self::Basic { user },
-            PlaceJson::Query { name } => Self::Query { name },
-            PlaceJson::Placeholder => Self::Placeholder,
-            PlaceJson::ClientCredentials { token_url, client_id, scope } => {
+impl PlaceJson {
+    fn read(self) -> Result<Option<SecretPlace>, Unreadable> {
+        Ok(Some(match self {
+            Self::Bearer => SecretPlace::Bearer,
+            Self::Header { name, prefix } => SecretPlace::Header { name, prefix },
+            Self::Basic { user } => SecretPlace::Basic { user },
+            Self::Query { name } => SecretPlace::Query { name },
+            Self::Json { pointer } => SecretPlace::Json { pointer },
+            Self::Form { name } => SecretPlace::Form { name },
+            Self::Placeholder => return Ok(None),
+            Self::ClientCredentials { token_url, client_id, scope } => {
                 let token_url = token_url
                     .parse()
                     .map_err(|error: url::ParseError| Unreadable::new("a token URL", error))?;
-                Self::ClientCredentials { token_url, client_id, scope }
+                SecretPlace::ClientCredentials { token_url, client_id, scope }
             }
-        })
+        }))
     }
 }

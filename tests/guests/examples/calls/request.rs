@@ -23,11 +23,16 @@ pub fn effect(word: &str) -> Option<Effect> {
     }
 }
 
-/// Parses one header per line, `name=value`. `{secret}` is replaced by the secret's placeholder,
-/// and the four characters `\r\n` by a line break.
+/// Replaces `{secret}` by the placeholder of the secret that has one.
+pub fn with_placeholder(text: &str) -> String {
+    let secret = settings::get("key-json").or_else(|| settings::get("key-form"));
+    text.replace("{secret}", &secret.unwrap_or_default())
+}
+
+/// Parses one header per line, `name=value`, with placeholders. The four characters `\r\n` are
+/// replaced by a line break.
 pub fn headers(text: &str) -> Vec<(String, String)> {
-    let secret = setting("key-placeholder");
-    let unescaped = |value: &str| value.replace("{secret}", &secret).replace("\\r\\n", "\r\n");
+    let unescaped = |value: &str| with_placeholder(value).replace("\\r\\n", "\r\n");
     let pair =
         |line: &str| line.split_once('=').map(|(name, value)| (unescaped(name), unescaped(value)));
     text.lines().filter_map(pair).collect()

@@ -1,0 +1,82 @@
+//! `jackfield connections accept`: shows what a newer version asks for, and asks a person.
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::api::{AcceptQuery, Connection};
+use crate::cli::client::{Answer, Client, with_query};
+use crate::cli::output::{Output, eprint};
+use crate::domain::printable;
+
+use super::describe_grants;
+use super::values::{Given, Removed};
+
+#[derive(Args)]
+pub(in crate::cli) struct Accept {
+    /// The name or id of the connection
+    name: String,
+    /// Accept only this version: the `newest_sha256` that `connections show` prints
+    #[arg(long, value_name = "HASH")]
+    sha256: Option<String>,
+    /// Do not ask
+    #[arg(long, requires = "sha256")]
+    yes: bool,
+    #[command(flatten)]
+    given: Given,
+    #[command(flatten)]
+    removed: Removed,
+}
+
+impl Accept {
+    pub(super) fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
+        let shown = admin.connection(&self.name)?.decode()?;
+        let body = self.given.edit(&self.removed)?;
+        let Some(newest) = shown.newest_sha256.clone() else {
+            bail!("no version of the connector {} can be used", shown.connector)
+        };
+        let sha256 = self.sha256.unwrap_or_else(|| newest.clone());
+        if !self.yes {
+            if sha256 != newest {
+                bail!(
+                    "the newest version is {newest}: run `jackfield connections show {}`",
+                    self.name
+                );
+            }
+            ask(&shown, &newest)?;
+        }
+        // A newer file that arrived meanwhile is not accepted in place of this one.
+        let query = AcceptQuery { force: self.removed.force, sha256 };
+        let path = with_query(&format!("/connections/{}/accept", shown.id), &query)?;
+        let answer: Answer<Connection> = admin.post(&path, &body)?;
+        let accepted = answer.decode()?;
+        let sentence = format!(
+            "{} accepts version {}. {}",
+            accepted.name,
+            accepted.accepted_sha256.unwrap_or_default(),
+            describe_grants(&accepted.grants)
+        );
+        output.done(&sentence, answer.json());
+        Ok(())
+    }
+}
+
+/// Shows what a version asks for, and fails unless a person agrees.
+fn ask(connection: &Connection, newest: &str) -> anyhow::Result<()> {
+    let name = &connection.name;
+    let news = connection.needs_consent.iter().flatten();
+    let news: String = news.map(|new| format!("\n  {}", printable(new))).collect();
+    eprint(&format!(
+        "The newest version of {} for {name} is {newest}. New in it:{}\nAccept it? [y/N]",
+        connection.connector,
+        if news.is_empty() { " nothing" } else { &news }
+    ));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        return Ok(());
+    }
+    bail!(
+        "nothing is accepted: answer y, or give --yes --sha256 {newest} once you have seen what this \
+         version asks for"
+    )
+}

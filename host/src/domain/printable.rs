@@ -1,0 +1,71 @@
+//! The one form in which a text that was not written here is shown: on a terminal, in a log, in a
+//! problem. No character in it moves the cursor, hides, or changes the direction of its neighbours.
+
+/// Characters of the categories Cf, Zl and Zp of Unicode 17: they format what surrounds them.
+const FORMAT: [(char, char); 22] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{fff9}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0001}', '\u{e0001}'),
+    ('\u{e0020}', '\u{e007f}'),
+    // Not of these categories, but as invisible: the fillers of Hangul.
+    ('\u{115f}', '\u{1160}'),
+    ('\u{3164}', '\u{3164}'),
+];
+
+/// Whether a character is shown as itself: no control character (C0, DEL, C1) and no format
+/// character.
+#[must_use]
+pub fn is_printable(c: char) -> bool {
+    !c.is_control() && !FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
+}
+
+/// A text as one line: line breaks and tabs become spaces, and what is not printable is escaped.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.replace("\r\n", "\n").chars() {
+        match c {
+            '\n' | '\t' => line.push(' '),
+            c if is_printable(c) => line.push(c),
+            c => line.extend(c.escape_unicode()),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_or_hides_is_escaped() {
+        for (text, shown) in [
+            ("\u{1b}[2Jx", "\\u{1b}[2Jx"),
+            ("\u{9b}31m\u{85}", "\\u{9b}31m\\u{85}"),
+            ("a\rb\u{7f}", "a\\u{d}b\\u{7f}"),
+            ("a\nb\tc\r\nd", "a b c d"),
+            ("\u{202e}moc.live\u{2066}", "\\u{202e}moc.live\\u{2066}"),
+            ("a\u{200b}b\u{feff}\u{2028}", "a\\u{200b}b\\u{feff}\\u{2028}"),
+            ("\u{e0041}\u{ad}", "\\u{e0041}\\u{ad}"),
+            ("Grüße, 你好, שלום, 🙂", "Grüße, 你好, שלום, 🙂"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+    }
+}

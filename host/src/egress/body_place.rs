@@ -1,0 +1,124 @@
+//! The place of a secret in a body: one text of a JSON body, or one field of a form.
+//!
+//! A placeholder is found only where it is that whole text, and nowhere else in the body. So a
+//! connector cannot have the secret put into a description, an attachment or another place that
+//! its tracker shows again.
+
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::domain::SecretPlace;
+
+use super::authorize::{Outbound, occurs};
+use super::{ActiveConnection, HttpError};
+
+/// Longest body with a placeholder, in bytes: it is read several times, and held as values meanwhile.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Refuses a request that carries a placeholder where the host would not replace it.
+pub(crate) fn check_placeholders(
+    outbound: &Outbound,
+    active: &ActiveConnection,
+) -> Result<(), HttpError> {
+    for (name, placeholder) in &active.credentials.placeholders {
+        if !outbound.contains(placeholder) {
+            continue;
+        }
+        let Some(grant) = active.connection.grants.secrets.get(name) else { continue };
+        if grant.origin != outbound.origin {
+            return Err(HttpError::Denied(format!(
+                "the secret `{name}` is not granted to {}; its placeholder was not sent",
+                outbound.origin
+            )));
+        }
+        let in_head = outbound.url.as_str().contains(placeholder)
+            || outbound.headers.values().any(|value| occurs(placeholder, value.as_bytes()));
+        if in_head || find(outbound, &grant.place, placeholder).is_none() {
+            return Err(HttpError::Denied(format!(
+                "the placeholder of the secret `{name}` may be only {}, once and as the whole text; \
+                 it was not sent",
+                describe(&grant.place)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn describe(place: &SecretPlace) -> String {
+    let (at, of) = match place {
+        SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
+        SecretPlace::Form { name } => {
+            (format!("in the field {name:?}"), "application/x-www-form-urlencoded")
+        }
+        _ => return "in no request".to_owned(),
+    };
+    format!("{at} of a body of type {of} with at most {BODY_BYTES_MAX} bytes")
+}
+
+/// Where the body has the placeholder; `None` if that is not exactly its place.
+pub(super) fn find(
+    outbound: &Outbound,
+    place: &SecretPlace,
+    placeholder: &str,
+) -> Option<Range<usize>> {
+    let body = &outbound.body;
+    if body.len() > BODY_BYTES_MAX {
+        return None;
+    }
+    let search = AhoCorasick::new([placeholder]).ok()?;
+    let mut found = search.find_iter(body.as_ref());
+    let at = found.next()?.range();
+    let content_type = outbound.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let essence = content_type.split(';').next()?.trim().to_ascii_lowercase();
+    let is_of_type = match place {
+        SecretPlace::Json { .. } => essence == "application/json" || essence.ends_with("+json"),
+        SecretPlace::Form { .. } => essence == "application/x-www-form-urlencoded",
+        _ => false,
+    };
+    // The place may have the placeholder in another spelling (an escape), while the bytes that were
+    // found are elsewhere. Then other bytes there do not show at the place.
+    let other = format!("other{placeholder}");
+    let is_at_place = || {
+        text_at(body, place).as_deref() == Some(placeholder)
+            && text_at(&with(body, at.clone(), &other), place) == Some(other.clone())
+    };
+    (is_of_type && found.next().is_none() && is_at_place()).then_some(at)
+}
+
+/// The body with the secret, written as the format needs it: a quote in a password breaks nothing.
+pub(super) fn replaced(body: &Bytes, at: Range<usize>, place: &SecretPlace, secret: &str) -> Bytes {
+    let text = match place {
+        SecretPlace::Form { .. } => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+        _ => {
+            let quoted = Value::from(secret).to_string();
+            let inside = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            inside.unwrap_or_default().to_owned()
+        }
+    };
+    with(body, at, &text)
+}
+
+fn with(body: &Bytes, at: Range<usize>, text: &str) -> Bytes {
+    let (before, after) = (body.get(..at.start), body.get(at.end..));
+    [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()].concat().into()
+}
+
+/// The text at a place of a body; `None` if there is none, or more than one.
+fn text_at(body: &[u8], place: &SecretPlace) -> Option<String> {
+    match place {
+        SecretPlace::Json { pointer } => {
+            let body: Value = serde_json::from_slice(body).ok()?;
+            body.pointer(pointer)?.as_str().map(str::to_owned)
+        }
+        SecretPlace::Form { name } => {
+            let mut fields = url::form_urlencoded::parse(body).filter(|(field, _)| field == name);
+            fields.next().map(|(_, value)| value.into_owned()).filter(|_| fields.next().is_none())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,44 @@
+//! Says everything in escape sequences: what `check` reached, why `create` failed, the defect, its
+//! log and its stdout. Build 2 names a query parameter so.
+
+use jackfield_test_guests::*;
+
+struct SpeaksEscapes;
+
+/// ESC, CR, a line that looks like another, C1, a change of direction, an invisible space, DEL.
+const ESCAPES: &str =
+    "\u{1b}[2K\u{1b}]0;owned\u{7}\r\nforged line\u{9b}31m\u{85}\u{202e}\u{200b}\u{7f}\u{2028}";
+
+impl Behaviour for SpeaksEscapes {
+    fn describe() -> Manifest {
+        let name = if build() == 2 { r"x\u001b[1A\u009b2K" } else { "key" };
+        manifest(format!(
+            r#"{{"type":"object","properties":{{
+            "url":{{"type":"string","format":"uri","jackfield:origin":true}},
+            "succeeds":{{"type":"boolean"}},
+            "user":{{"type":"string"}},
+            "key":{{"type":"string","writeOnly":true,"jackfield:place":{{"in":"query","name":"{name}"}}}},
+            "password":{{"type":"string","writeOnly":true,"jackfield:place":{{"in":"basic","user":"user"}}}}}},
+            "required":["url"],"additionalProperties":false}}"#
+        ))
+    }
+
+    fn check() -> Result<String, Error> {
+        let said = format!("reached {ESCAPES}");
+        if setting("succeeds") == "true" { Ok(said) } else { Err(Error::Rejected(said)) }
+    }
+
+    fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
+        log::log(log::Level::Info, ESCAPES);
+        println!("{ESCAPES}");
+        eprintln!("{ESCAPES}");
+        if setting("succeeds") != "true" {
+            return Err(Error::Rejected(ESCAPES.to_owned()));
+        }
+        let text = Some(ESCAPES.to_owned());
+        let (status, priority, description) = (text.clone(), text.clone(), text);
+        Ok(Defect { status, priority, description, ..defect("K-1", ESCAPES) })
+    }
+}
+
+guest!(SpeaksEscapes);

@@ -1,0 +1,90 @@
+//! What a connector, a tracker or a stranger says never steers the operator's terminal: no command,
+//! no problem and no log line has a control or format character in it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use jackfield_tests::{Guest, ScriptedServer, Setup, TestHost, failed_test};
+use serde_json::{Value, json};
+
+/// The texts of the guest `speaks-escapes` end with it, escaped.
+const LAST: &str = "\\u{2028}";
+
+/// The first character that is not a line break and would steer a terminal.
+fn steering(text: &str) -> Option<char> {
+    text.chars().find(|c| {
+        (c.is_control() && *c != '\n')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    })
+}
+
+/// Runs a command as a table and as JSON; returns the table.
+#[track_caller]
+fn shown(host: &TestHost, words: &[&str]) -> String {
+    let (_, json) = host.run_cli(&[words, &["--json"]].concat());
+    let (_, table) = host.run_cli(words);
+    for text in [&table, &json] {
+        assert_eq!(steering(text), None, "{words:?}: {text:?}");
+        let forged = text.lines().any(|line| line.starts_with("forged line"));
+        assert!(!forged, "{words:?}: {text}");
+    }
+    table
+}
+
+#[test]
+fn no_command_and_no_problem_repeats_an_escape_sequence() {
+    let host = Setup::new().guests(["speaks-escapes"]).start();
+    let tracker = ScriptedServer::start(|_| jackfield_tests::Reply::new(200, "ok"));
+    let user = "bot\u{1b}[1A\u{9b}2K\nforged line";
+    let mut ids = Vec::new();
+    for (name, succeeds) in [("good", true), ("bad", false)] {
+        let settings = json!({"url": tracker.url(), "succeeds": succeeds, "user": user});
+        let secrets = json!({"key": "k3y-of-qa", "password": "p4ss-of-qa"});
+        let connection = host.connect(name, "speaks-escapes", settings, secrets);
+        let answer = host.create(&connection, &failed_test());
+        ids.push(answer.event());
+        if !succeeds {
+            let problem: Value = serde_json::from_str(&answer.body).expect("a problem");
+            let detail = problem["detail"].as_str().expect("a detail");
+            assert_eq!(steering(detail), None, "{detail:?}");
+            assert!(detail.contains(LAST), "{detail}");
+        }
+        let tried = shown(&host, &["connections", "try", name]);
+        assert!(tried.contains(LAST), "{tried}");
+        let connection = shown(&host, &["connections", "show", name]);
+        assert!(connection.contains("\\u{1b}[1A"), "the place of the password: {connection}");
+    }
+    ids.push(strangers_event(&host));
+    for id in &ids {
+        let event = shown(&host, &["events", "show", id]);
+        assert!(event.contains("\\u{"), "{event}");
+    }
+    for list in ["connections", "events", "defects", "connectors"] {
+        shown(&host, &[list, "list"]);
+    }
+    shown(&host, &["connectors", "show", "speaks-escapes"]);
+    shown(&host, &["connections", "show", "\u{1b}[2J\u{9b}"]);
+    assert_eq!(steering(&host.output()), None, "the log: {:?}", host.output());
+}
+
+/// A request of somebody without a token, in whose path and headers are escape sequences.
+fn strangers_event(host: &TestHost) -> String {
+    let mut stream =
+        TcpStream::connect(host.url().trim_start_matches("http://")).expect("a connection");
+    let request = "POST /hooks/unknown/\u{9b}2J\u{202e}x HTTP/1.1\r\nhost: x\r\nuser-agent: \u{9b}2J\u{202e}\r\n\
+                   content-length: 0\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (_, id) = answer.split_once("/api/v1/events/").expect("the id of the event");
+    id.chars().take_while(|c| *c != '"').collect()
+}
+
+#[test]
+fn a_manifest_with_escape_sequences_is_refused() {
+    let host = Setup::new().start();
+    host.install("c", &Guest::named("speaks-escapes").with_build(2));
+    let connector = host.await_connector("c", "broken", None);
+    let error = connector["error"].as_str().expect("an error");
+    assert!(error.contains("control or format characters"), "{error}");
+}
