@@ -32,5 +32,6 @@ mod search;
 mod secrets;
 mod shutdown;
 mod soak;
+mod strangers;
 mod sync_order;
 mod tracker_faults;
