@@ -16,6 +16,7 @@ mod network;
 mod origin;
 mod outcome;
 mod refusal;
+mod short_text;
 mod try_step;
 mod words;
 
@@ -41,6 +42,7 @@ pub use network::{InvalidNetwork, Network};
 pub use origin::{InvalidOrigin, Origin, is_web_address};
 pub use outcome::{Outcome, OutcomeCode};
 pub use refusal::{ConnectorFault, Refusal};
+pub use short_text::shortened;
 pub use try_step::{TryStep, TryStepResult};
 pub use words::Words;
 pub(crate) use words::words;

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api;
 use crate::connections::ConnectionError;
-use crate::domain::{Outcome, OutcomeCode, Refusal, Words};
+use crate::domain::{Outcome, OutcomeCode, Refusal, Words, shortened};
 use crate::manifest::SettingError;
 use crate::store::StoreError;
 
@@ -49,7 +49,7 @@ impl Problem {
 
     /// The body has another content type.
     pub(super) fn unsupported_media_type(found: &str) -> Self {
-        let why = format!("send application/json, not {found:?}");
+        let why = format!("send application/json, not {:?}", shortened(found, 100));
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 

@@ -176,7 +176,9 @@ fn an_unrecognised_request_is_recorded_with_masked_credentials() {
     let event = host.event_of(&answer);
     assert_eq!(event["kind"], "unrecognised");
     let text = event.to_string();
-    for recorded in ["PUT", "/something/new?x=1", "what is this?", "text/weird", "x-tm", "Bearer"] {
+    for recorded in
+        ["PUT", "/something/new?x=(1 characters)", "what is this?", "text/weird", "x-tm", "Bearer"]
+    {
         assert!(text.contains(recorded), "no {recorded} in: {text}");
     }
     assert!(!text.contains("very-secret-token"), "{text}");
