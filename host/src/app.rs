@@ -6,6 +6,7 @@
 mod background;
 mod checker;
 mod data;
+mod descriptors;
 mod keys;
 
 use std::fs::File;
@@ -25,7 +26,7 @@ use crate::connections::{self, Connections};
 use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, RunnerId, SystemClock};
 use crate::egress::Egress;
-use crate::http::{self, AppState, Services};
+use crate::http::{self, AppState, ClientLimits, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
 use crate::plugins::Plugins;
@@ -36,6 +37,7 @@ use crate::store::{SqliteStore, Store};
 use background::Background;
 
 pub use checker::Checker;
+pub use descriptors::Descriptors;
 pub use keys::{Rotated, rotate_key};
 
 /// What may follow after every guest was stopped: the end of writes that are under way, outcomes, answers.
@@ -182,10 +184,14 @@ impl App {
         let (hooks, admin) = http::routers(self.state());
         let drain = Duration::from_millis(self.config.drain_ms) + STOP_MAX;
         let begin = shutdown.drain.clone();
-        let hooks = http::serve(listeners.0, hooks, begin.clone(), drain);
+        let descriptors = Descriptors::raise(&self.config);
+        let proxies = || self.config.trusted_proxies.clone();
+        let limits = ClientLimits::new(descriptors.client_connections_max, proxies());
+        let hooks = http::serve(listeners.0, hooks, limits, begin.clone(), drain);
         let served = match listeners.1.zip(admin) {
             Some((listener, admin)) => {
-                let admin = http::serve(listener, admin, begin, drain);
+                let limits = ClientLimits::new(descriptors.admin_connections_max, proxies());
+                let admin = http::serve(listener, admin, limits, begin, drain);
                 tokio::try_join!(hooks, admin).map(|_| ())
             }
             None => hooks.await,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{ConnectorName, Limits};
+use crate::domain::{ConnectorName, Limits, Network};
 
 pub use access::{AccessError, check_folder, read_private};
 pub use data_folder::DataFolder;
@@ -30,6 +30,8 @@ pub struct Config {
     pub public_url: Option<url::Url>,
     /// A second listener, to which everything but `/hooks` moves.
     pub admin_listen: Option<SocketAddr>,
+    /// The proxies whose word for a client's address is taken.
+    pub trusted_proxies: Vec<Network>,
     /// What Test Manager's requests look like.
     pub webhook: Webhook,
     /// The limits of every connector.
@@ -51,6 +53,8 @@ pub struct Config {
     pub events_days: u32,
     /// How many events are kept.
     pub events_max: u64,
+    /// How many bytes of events are kept.
+    pub events_bytes_max: u64,
     /// How often the sweep searches for defects in doubt, milliseconds.
     pub sweep_ms: u64,
     /// Length of a lease on a defect's row, milliseconds; renewed at a third of it.
@@ -73,8 +77,12 @@ pub struct Config {
 }
 
 /// What Test Manager's requests and answers look like, where it is not public.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
+    /// Requests per second that a connection answers: those for Create Defect, and as many others.
+    pub requests_per_s: u32,
+    /// Requests that it answers at once beyond that rate.
+    pub requests_burst: u32,
     /// More paths below the token that mean Create Defect.
     pub create_defect_paths: Vec<String>,
     /// More paths below the token that mean Defect KPIs; `{projectId}` is the project.
@@ -105,6 +113,19 @@ pub struct ConfigError {
     pub why: String,
 }
 
+impl Default for Webhook {
+    fn default() -> Self {
+        Self {
+            requests_per_s: 20,
+            requests_burst: 200,
+            create_defect_paths: Vec::new(),
+            kpi_paths: Vec::new(),
+            defect_id: DefectIdKind::default(),
+            kpi_status: None,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -113,6 +134,7 @@ impl Default for Config {
             plugins: PathBuf::from("plugins"),
             public_url: None,
             admin_listen: None,
+            trusted_proxies: Vec::new(),
             webhook: Webhook::default(),
             limits: Limits::default(),
             connector_limits: BTreeMap::new(),
@@ -123,6 +145,7 @@ impl Default for Config {
             compiled_bytes_max: 4 << 30,
             events_days: 90,
             events_max: 1_000_000,
+            events_bytes_max: 1 << 30,
             sweep_ms: 15_000,
             lease_ms: 30_000,
             in_doubt_s: Some(900),

@@ -6,8 +6,12 @@
 
 mod admin;
 mod auth;
+mod client_address;
+mod clients;
 mod health;
 mod problem;
+mod rate;
+mod rations;
 mod routes;
 mod serve;
 mod webhook;
@@ -26,8 +30,9 @@ use crate::secret::Secret;
 use crate::store::Store;
 
 use health::Health;
-use webhook::EventRateLimit;
+use rations::Rations;
 
+pub use clients::ClientLimits;
 pub use routes::routers;
 pub use serve::serve;
 
@@ -61,14 +66,14 @@ pub struct AppState {
     admin_token: Secret,
     base_url: String,
     health: Health,
-    unmatched_events: EventRateLimit,
+    rations: Rations,
 }
 
 impl AppState {
     /// `base_url` is what precedes `/hooks` in a webhook URL, without a slash at its end.
     #[must_use]
     pub fn new(services: Arc<Services>, admin_token: Secret, base_url: String) -> Self {
-        let (health, unmatched_events) = (Health::default(), EventRateLimit::default());
-        Self { services, admin_token, base_url, health, unmatched_events }
+        let (health, rations) = (Health::default(), Rations::new(&services.config.webhook));
+        Self { services, admin_token, base_url, health, rations }
     }
 }

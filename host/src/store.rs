@@ -204,6 +204,8 @@ pub struct Retention {
     pub events_max: u64,
     /// Maximum number of requests that reached no connection.
     pub no_connection_max: u64,
+    /// Bytes of events and their runs.
+    pub events_bytes_max: u64,
 }
 
 /// The last counts of a project that the tracker returned.
@@ -356,7 +358,8 @@ pub trait Store: Send + Sync {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// One event with its runs, in their order.
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
-    /// Deletes the events that the retention does not keep. Lazy.
+    /// Deletes the events that the retention does not keep, and what is left of deleted connections, in
+    /// steps. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 
     /// Stores the counts of a project. Lazy, as `record_event`.

@@ -120,6 +120,7 @@ impl Background {
             confirmed_by: since(CONFIRMED_AFTER.min(kept / 2)),
             events_max: self.config.events_max,
             no_connection_max: NO_CONNECTION_MAX,
+            events_bytes_max: self.config.events_bytes_max,
         };
         if let Err(error) = self.store.prune(retention).await {
             tracing::warn!(%error, "cannot delete old events");

@@ -9,6 +9,7 @@ use clap::Args;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
+use crate::app::Descriptors;
 use crate::config::{Config, DataFolder, check_folder, read_private};
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::KEY_VARIABLE;
@@ -112,6 +113,7 @@ impl Arguments {
             secret_key(&config.data_folder()),
             plugins_folder(&config.plugins),
             port(server, &config),
+            descriptors(&config),
             kernel(),
             wasmtime(),
         ];
@@ -219,6 +221,20 @@ fn port(server: &Server, config: &Config) -> Finding {
             "set `listen` or --listen to another port",
         ),
     }
+}
+
+/// What a server that is started here would have; it raises the soft limit itself.
+fn descriptors(config: &Config) -> Finding {
+    const CHECK: &str = "file descriptors";
+    let it = Descriptors::raise(config);
+    let found =
+        format!("{}, of them {} for client connections", it.limit, it.client_connections_max);
+    if !it.scarce {
+        return ok(CHECK, found);
+    }
+    let fix = "raise the hard limit (`ulimit -Hn`, LimitNOFILE=) to 4096 or more, or lower \
+               `concurrent_runs_host`";
+    warn(CHECK, found, fix)
 }
 
 fn kernel() -> Finding {

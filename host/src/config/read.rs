@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use crate::domain::{ConnectorName, Limits, is_printable, nearest};
+use crate::domain::{ConnectorName, Limits, Network, is_printable, nearest};
 
 use super::{Config, ConfigError, DefectIdKind};
 
 /// The keys of the top level that are values.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
     "listen",
     "data",
     "plugins",
     "public_url",
     "admin_listen",
+    "trusted_proxies",
     "concurrent_runs_host",
     "memory_bytes_host",
     "spool_bytes_max",
@@ -27,6 +28,7 @@ const KEYS: [&str; 19] = [
     "compiled_bytes_max",
     "events_days",
     "events_max",
+    "events_bytes_max",
     "sweep_ms",
     "lease_ms",
     "drain_ms",
@@ -37,10 +39,23 @@ const KEYS: [&str; 19] = [
 ];
 /// The keys of the top level that are tables.
 const TABLES: [&str; 4] = ["webhook", "create", "limits", "connectors"];
-const WEBHOOK_KEYS: [&str; 4] = ["create_defect_paths", "kpi_paths", "defect_id", "kpi_status"];
+const WEBHOOK_KEYS: [&str; 6] = [
+    "requests_per_s",
+    "requests_burst",
+    "create_defect_paths",
+    "kpi_paths",
+    "defect_id",
+    "kpi_status",
+];
 const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
-const LISTS: [&str; 5] =
-    ["secret_file_roots", "secret_env_prefixes", "create_defect_paths", "kpi_paths", "kpi_status"];
+const LISTS: [&str; 6] = [
+    "trusted_proxies",
+    "secret_file_roots",
+    "secret_env_prefixes",
+    "create_defect_paths",
+    "kpi_paths",
+    "kpi_status",
+];
 
 /// Concurrent runs: the engine's pool has no more slots.
 const RUNS: RangeInclusive<u64> = 1..=1_000;
@@ -52,6 +67,9 @@ const HOST_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
 const SPOOL_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 40;
 const DAYS: RangeInclusive<u64> = 1..=3_650;
 const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
+/// From a few events of the largest kind to a terabyte.
+const EVENTS_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
+const REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
 /// From 50 ms to an hour.
 const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
@@ -148,6 +166,7 @@ impl Config {
             "plugins" => self.plugins = path(key, value)?,
             "public_url" => self.public_url = Some(public_url(value)?),
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
+            "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS)?,
             "memory_bytes_host" => self.memory_bytes_host = Some(number(key, value, HOST_BYTES)?),
             "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES)?,
@@ -157,6 +176,7 @@ impl Config {
             }
             "events_days" => self.events_days = number(key, value, DAYS)?,
             "events_max" => self.events_max = number(key, value, EVENTS)?,
+            "events_bytes_max" => self.events_bytes_max = number(key, value, EVENTS_BYTES)?,
             "sweep_ms" => self.sweep_ms = number(key, value, PERIOD_MS)?,
             "lease_ms" => self.lease_ms = number(key, value, LEASE_MS)?,
             "drain_ms" => self.drain_ms = number(key, value, DRAIN_MS)?,
@@ -187,6 +207,8 @@ impl Config {
         for (key, value) in table {
             let full = format!("webhook.{key}");
             match key.as_str() {
+                "requests_per_s" => webhook.requests_per_s = number(&full, &value, REQUESTS)?,
+                "requests_burst" => webhook.requests_burst = number(&full, &value, REQUESTS)?,
                 "create_defect_paths" => webhook.create_defect_paths = paths(&full, &value)?,
                 "kpi_paths" => webhook.kpi_paths = paths(&full, &value)?,
                 "defect_id" => webhook.defect_id = defect_id(&full, &value)?,
@@ -284,15 +306,11 @@ fn variable_value(key: &str, text: &str) -> Value {
 }
 
 fn counts(key: &str) -> bool {
-    matches!(
-        key,
-        "concurrent_runs_host"
-            | "memory_bytes_host"
-            | "spool_bytes_max"
-            | "compiled_bytes_max"
-            | "events_days"
-            | "events_max"
-    )
+    key.ends_with("_max")
+        || matches!(
+            key,
+            "concurrent_runs_host" | "memory_bytes_host" | "events_days" | "requests_burst"
+        )
 }
 
 fn number<T: TryFrom<u64>>(
@@ -333,6 +351,11 @@ fn address(key: &str, value: &Value) -> Result<SocketAddr, KeyError> {
             "`{key}` = {text:?} is not an address: write an IP address and a port, like 127.0.0.1:8080"
         )
     })
+}
+
+fn networks(key: &str, value: &Value) -> Result<Vec<Network>, KeyError> {
+    let networks = texts(key, value)?;
+    networks.iter().map(|text| text.parse().map_err(|why| format!("`{key}`: {why}"))).collect()
 }
 
 fn path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
@@ -474,6 +497,7 @@ mod tests {
             ("public_url = \"http://a/:b\"", ["public_url", "prefix"]),
             ("webhook = 1", ["webhook", "table"]),
             ("\"a\\nb\" = 1", ["a\\nb", "nearest"]),
+            ("trusted_proxies = [\"10.0.0.0/33\"]", ["trusted_proxies", "10.0.0.0/8"]),
             ("events_max = \"\\r\"", ["events_max", "\\r"]),
             ("[connectors.\"a\\nb\"]", ["connectors.a\\nb", "a-z"]),
         ] {

@@ -71,6 +71,8 @@ words! {
         UnsupportedMediaType = "unsupported-media-type",
         /// The admin token is missing or wrong.
         Unauthorized = "unauthorized",
+        /// The sender is over its rate.
+        RateLimited = "rate-limited",
         /// No such thing.
         NotFound = "not-found",
         /// The path does not support the method.

@@ -1,6 +1,7 @@
 //! Authentication of the admin API: the admin token as bearer.
 //!
-//! Never says what is wrong with a token; compares in constant time.
+//! Never says what is wrong with a token; compares in constant time. Failed logins are logged, and slowed for
+//! each client address.
 
 use std::sync::Arc;
 
@@ -9,35 +10,48 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-
-use crate::secret::Secret;
+use tokio::time::Instant;
 
 use super::AppState;
+use super::client_address::{client_of, holder};
 use super::problem::Problem;
 
-/// Passes on only requests with the admin token.
+const TOO_MANY: &str = "too many logins from this address failed";
+
+/// Passes on only requests with the admin token. An address from which many logins failed has to wait, also
+/// with the right token: otherwise guessing would not be slower.
 pub(super) async fn require_admin(
     State(state): State<Arc<AppState>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if is_admin(request.headers(), &state.admin_token) {
-        next.run(request).await
-    } else {
-        Problem::unauthorized().into_response()
+    let Some(given) = bearer(request.headers()) else {
+        return Problem::unauthorized().into_response();
+    };
+    let (client, now) = (client_of(&request), Instant::now());
+    if let Err(wait) = state.rations.logins.check(&holder(client), now) {
+        return Problem::rate_limited(TOO_MANY, wait).into_response();
     }
+    if state.admin_token.matches(given) {
+        return next.run(request).await;
+    }
+    let _ = state.rations.logins.take(&holder(client), now);
+    if state.rations.login_lines.take(&(), now).is_ok() {
+        tracing::warn!(%client, "a login failed: the admin token is wrong");
+    }
+    Problem::unauthorized().into_response()
 }
 
-fn is_admin(headers: &HeaderMap, token: &Secret) -> bool {
-    let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
-    let Some((scheme, given)) = value.split_once(' ') else { return false };
-    scheme.eq_ignore_ascii_case("bearer") && token.matches(given.trim())
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, given) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| given.trim())
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::secret::Secret;
+
     use super::*;
 
     #[test]
@@ -45,13 +59,13 @@ mod tests {
         let token = Secret::new("a-token-of-the-admin".to_owned());
         let opens = |value: &'static str| {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
-            is_admin(&headers, &token)
+            bearer(&headers).is_some_and(|given| token.matches(given))
         };
         assert!(opens("Bearer a-token-of-the-admin"));
         assert!(opens("bearer a-token-of-the-admin"));
         for wrong in ["", "Bearer", "Bearer ", "Bearer a-token", "Basic a-token-of-the-admin"] {
             assert!(!opens(wrong), "{wrong}");
         }
-        assert!(!is_admin(&HeaderMap::new(), &token));
+        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 }

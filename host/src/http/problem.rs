@@ -4,6 +4,8 @@
 
 mod kinds;
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api;
 use crate::connections::ConnectionError;
-use crate::domain::{Outcome, OutcomeCode, Refusal, Words, printable};
+use crate::domain::{Outcome, OutcomeCode, Refusal, Words, printable, shortened};
 use crate::manifest::SettingError;
 use crate::store::StoreError;
 
@@ -49,7 +51,7 @@ impl Problem {
 
     /// The body has another content type.
     pub(super) fn unsupported_media_type(found: &str) -> Self {
-        let why = format!("send application/json, not {found:?}");
+        let why = format!("send application/json, not {:?}", shortened(found, 100));
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
@@ -67,6 +69,12 @@ impl Problem {
     pub(super) fn no_webhook() -> Self {
         let why = "no webhook has this address: check its token and its path";
         Self::new(OutcomeCode::NotFound, why)
+    }
+
+    /// The sender is over its rate.
+    pub(super) fn rate_limited(why: &str, wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        Self { retry_after_s: Some(seconds), ..Self::new(OutcomeCode::RateLimited, why) }
     }
 
     /// The path does not support the method.
@@ -192,11 +200,15 @@ impl IntoResponse for Problem {
 
 /// Completes problems that handlers returned, with the request's path as `instance`.
 pub(super) async fn add_instance(request: Request, next: Next) -> Response {
-    let path = without_hook(request.uri().path());
-    let mut response = next.run(request).await;
+    let path = request.uri().path().to_owned();
+    complete(next.run(request).await, &path)
+}
+
+/// Completes a problem that answers a request for this path.
+pub(super) fn complete(mut response: Response, path: &str) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
-    let mut completed = problem.respond(&path);
+    let mut completed = problem.respond(&without_hook(path));
     if let Some(allow) = response.headers_mut().remove(axum::http::header::ALLOW) {
         completed.headers_mut().insert(axum::http::header::ALLOW, allow);
     }

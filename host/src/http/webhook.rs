@@ -1,36 +1,39 @@
 //! Webhooks: what Test Manager sends, handed to the room that serves it and answered in Test Manager's
 //! format.
 //!
-//! Every request becomes an event, also one that matched no connection (of a flood of those, some). Every
-//! answer names its event.
+//! Every request becomes an event; of those that match no connection, are not recognised or are over a rate,
+//! some. Every answer names its event.
 
 mod answer;
 mod body;
 mod classify;
-mod event_rate_limit;
 mod request;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use tokio::time::Instant;
 
-use crate::domain::{EventId, EventKind, OutcomeCode, PROJECT_CHARS_MAX};
+use crate::domain::{ConnectionId, EventId, EventKind, OutcomeCode, PROJECT_CHARS_MAX};
 use crate::egress::ActiveConnection;
 use crate::secret::TokenHash;
 
 use super::AppState;
+use super::client_address::client_of;
 use super::problem::Problem;
 use answer::{Answer, instance};
+use body::ReadBody;
 use request::token_and_path as split_path;
 
-pub(super) use event_rate_limit::EventRateLimit;
 pub(crate) use {classify::WebhookKind, request::WebhookRequest};
 
 #[cfg(fuzzing)]
 pub(crate) use self::{body::read, classify::classify, request::token_and_path};
+
+const OVER_RATE: &str = "the connection receives too many requests";
 
 /// Names the event in every answer.
 static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
@@ -39,7 +42,13 @@ static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
 pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Response {
     let (token, path) = split_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
-    handle(app, active, token, path, request).await
+    let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
+    let is_click = matches!(kind, WebhookKind::CreateOrProbe | WebhookKind::Create);
+    let rated = active.as_ref().map_or(Ok(()), |active| {
+        app.rations.request(active.connection.id, is_click, Instant::now())
+    });
+    let addressed = Addressed { active, token, path, kind };
+    handle(app, addressed, rated.err(), request).await
 }
 
 /// The same for an admin, who names the connection and needs no token.
@@ -49,25 +58,49 @@ pub(super) async fn receive_for(
     path: String,
     request: Request,
 ) -> Response {
-    handle(app, Some(active), String::new(), path, request).await
+    let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
+    let addressed = Addressed { active: Some(active), token: String::new(), path, kind };
+    handle(app, addressed, None, request).await
 }
 
-/// Reads the request, then answers it in a task of its own, so that a client's disconnect does not keep its
-/// event from being stored.
-async fn handle(
-    app: Arc<AppState>,
+/// What the address of a request means.
+struct Addressed {
     active: Option<Arc<ActiveConnection>>,
     token: String,
     path: String,
+    kind: WebhookKind,
+}
+
+/// Reads the request, then answers it in a task of its own, so that a client's disconnect does not keep its
+/// event from being stored. A request that has to `wait` is not read.
+async fn handle(
+    app: Arc<AppState>,
+    addressed: Addressed,
+    wait: Option<Duration>,
     request: Request,
 ) -> Response {
     let (id, started) = (EventId::fresh(), Instant::now());
     let received_at = app.services.clock.now();
+    let Addressed { active, token, path, kind } = addressed;
+    let client = client_of(&request);
     let (parts, body) = request.into_parts();
-    let body = body::read(body).await;
+    let body = if wait.is_none() { body::read(body).await } else { ReadBody::default() };
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
     let tasks = app.services.tasks.clone();
-    let answered = tasks.spawn(async move { answer_and_record(&app, active, &request).await });
+    let answered = tasks.spawn(async move {
+        let (kind, answer) = match (&active, wait) {
+            (Some(_), Some(wait)) => {
+                let problem = Problem::rate_limited(OVER_RATE, wait);
+                (event_kind(&kind), Answer::problem(id, &problem))
+            }
+            (Some(active), None) => answer(&app, active, kind, &request).await,
+            (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
+        };
+        let connection = active.map(|active| active.connection.id);
+        let is_odd = wait.is_some() || kind == EventKind::Unrecognised;
+        let stores = app.rations.stores_event(connection, client, is_odd, started);
+        record(&app, &request, stores.then_some((kind, connection)), answer)
+    });
     let mut response = answered.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler panicked");
         Problem::internal().respond(&instance(id))
@@ -78,30 +111,37 @@ async fn handle(
     response
 }
 
-async fn answer_and_record(
+/// Stores the event of an answer.
+fn record(
     app: &AppState,
-    active: Option<Arc<ActiveConnection>>,
     request: &WebhookRequest,
+    event: Option<(EventKind, Option<ConnectionId>)>,
+    answer: Answer,
 ) -> Response {
-    let (kind, answer) = match &active {
-        Some(active) => answer(app, active, request).await,
-        None => (EventKind::NoConnection, Answer::problem(request.id, &Problem::no_webhook())),
-    };
     let Answer { response, outcome, defect } = answer;
-    if active.is_some() || app.unmatched_events.admits(request.started) {
-        let connection = active.map(|active| active.connection.id);
+    if let Some((kind, connection)) = event {
         let status = Some(response.status().as_u16());
         app.services.store.record_event(request.event(kind, connection, status, outcome, defect));
     }
     response
 }
 
+fn event_kind(kind: &WebhookKind) -> EventKind {
+    match kind {
+        WebhookKind::CreateOrProbe | WebhookKind::Create => EventKind::CreateDefect,
+        WebhookKind::Kpis(_) => EventKind::Kpis,
+        WebhookKind::Probe => EventKind::Probe,
+        WebhookKind::Unrecognised => EventKind::Unrecognised,
+    }
+}
+
 async fn answer(
     app: &AppState,
     active: &Arc<ActiveConnection>,
+    kind: WebhookKind,
     request: &WebhookRequest,
 ) -> (EventKind, Answer) {
-    match classify::classify(&request.method, &request.path, &app.services.config.webhook) {
+    match kind {
         WebhookKind::Probe => (EventKind::Probe, Answer::alive()),
         WebhookKind::CreateOrProbe if request.body.is_empty() => {
             (EventKind::Probe, Answer::alive())

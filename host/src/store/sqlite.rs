@@ -350,9 +350,11 @@ impl Store for SqliteStore {
             let excess = excess.clone();
             let delete = self.writer.run(Lazy, move |db| events::delete_some(db, excess).boxed());
             if !delete.await? {
-                return Ok(());
+                break;
             }
         }
+        while self.writer.run(Lazy, |db| connections::delete_some(db).boxed()).await? {}
+        Ok(())
     }
 
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts) {

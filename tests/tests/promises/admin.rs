@@ -15,18 +15,63 @@ fn redmine_settings() -> Value {
     json!({"url": "http://127.0.0.1:9", "project": "qa"})
 }
 
-#[test]
-fn the_admin_api_is_not_served_without_its_token() {
-    let host = host();
-    for path in ["/connections", "/connectors", "/events", "/defects", "/connections/x", "/nothing"]
-    {
-        for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
-            let path = format!("/api/v1{path}");
-            let answer = host.anonymous().send("GET", &path, &[("authorization", token)], b"");
-            assert_eq!(answer.status, 401, "{path} with {token:?}: {answer:?}");
+/// The methods and paths of the admin API, as the server's own source has them.
+fn routes() -> Vec<(String, String)> {
+    let path = jackfield_tests::root().join("host/src/http/routes.rs");
+    let source = std::fs::read_to_string(path).expect("the routes");
+    let (_, admin) = source.split_once("fn admin_api").expect("the admin API's routes");
+    let admin = admin.split("\n}").next().expect("the end of the function");
+    let mut routes = Vec::new();
+    for route in admin.split(".route(").skip(1) {
+        let path = route.split('"').nth(1).expect("a path").replace(['{', '}', '*'], "");
+        for method in ["get", "post", "put", "patch", "delete", "any"] {
+            if route.contains(&format!("{method}(")) {
+                let method = if method == "any" { "POST" } else { method };
+                routes.push((method.to_uppercase(), format!("/api/v1{path}")));
+            }
         }
     }
+    routes
+}
+
+#[test]
+fn no_route_of_the_admin_api_is_served_without_its_token() {
+    let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let routes = routes();
+    assert!(routes.len() > 18 && routes.iter().any(|(method, _)| method == "DELETE"), "{routes:?}");
+    let nowhere = [("GET".to_owned(), "/api/v1/nothing".to_owned())];
+    for (number, (method, path)) in routes.iter().chain(&nowhere).enumerate() {
+        let path = path.replace("/id", &format!("/{}", connection.id));
+        for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
+            // Of one address, too many wrong tokens would be refused before they are read.
+            let client = format!("203.0.113.{number}");
+            let headers = [("authorization", token), ("x-forwarded-for", client.as_str())];
+            let answer = host.anonymous().send(method, &path, &headers, b"{}");
+            answer.assert_problem(401, "unauthorized");
+        }
+    }
+    assert_eq!(host.connection("qa")["paused"], false, "nothing was done");
     assert_eq!(host.anonymous().get("/healthz").status, 200);
+}
+
+#[test]
+fn failed_logins_are_logged_and_slowed_for_their_address() {
+    let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").start();
+    let login = |client: &str, token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("x-forwarded-for", client)];
+        host.anonymous().send("GET", "/api/v1/connections", &headers, b"")
+    };
+    let guesses: Vec<_> = (0..40).map(|n| login("203.0.113.9", &format!("guess-{n}"))).collect();
+    assert!(guesses[..20].iter().all(|answer| answer.status == 401), "{guesses:?}");
+    let refused = guesses.last().expect("an answer");
+    refused.assert_problem(429, "rate-limited");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(login("203.0.113.9", host.admin_token()).status, 429, "it is not even read");
+    assert_eq!(login("203.0.113.10", host.admin_token()).status, 200);
+    assert!(host.output().contains("203.0.113.9"), "{}", host.output());
+    assert!(!host.output().contains("guess-"), "{}", host.output());
 }
 
 #[test]
@@ -163,6 +208,12 @@ fn a_token_is_rotated_with_a_grace_period() {
     assert_ne!(second.webhook_path, connection.webhook_path);
     host.create(&connection, &failed_test()).assert_status(200);
     host.create(&second, &failed_test()).assert_status(200);
+    let third = rotate(1);
+    host.create(&second, &failed_test()).assert_status(200);
+    wait_for("the grace to end", 10, || {
+        (host.create(&second, &failed_test()).status == 404).then_some(())
+    });
+    let second = third;
     let third = rotate(0);
     wait_for("the old token to expire", 10, || {
         (host.create(&second, &failed_test()).status == 404).then_some(())

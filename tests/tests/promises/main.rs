@@ -34,6 +34,7 @@ mod search;
 mod secrets;
 mod shutdown;
 mod soak;
+mod strangers;
 mod sync_order;
 mod terminal;
 mod tracker_faults;

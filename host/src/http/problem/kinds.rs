@@ -57,6 +57,13 @@ pub(super) static ALL: &[Kind] = &[
          folder, unless JACKFIELD_ADMIN_TOKEN sets it.",
     ),
     kind(
+        OutcomeCode::RateLimited,
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many requests",
+        "Nothing was done. Wait as long as Retry-After says. The keys requests_per_s and requests_burst of \
+         the configuration's part [webhook] set the rate of each connection.",
+    ),
+    kind(
         OutcomeCode::NotFound,
         StatusCode::NOT_FOUND,
         "Not found",

@@ -20,6 +20,9 @@ use crate::http::problem::Problem;
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes of a variation's id, and of a link.
+const VARIATION_BYTES_MAX: usize = 1024;
+const LINK_BYTES_MAX: usize = 4 * 1024;
 /// Characters of a wrong value that an error repeats.
 const FOUND_MAX: usize = 60;
 
@@ -40,13 +43,16 @@ enum Truncation {
 
 /// Reads up to the limit; never fails, so that an incomplete body can be recorded.
 pub(crate) async fn read(body: Body) -> ReadBody {
+    read_within(body, BODY_TIMEOUT).await
+}
+
+async fn read_within(body: Body, timeout: Duration) -> ReadBody {
     let mut bytes = BytesMut::new();
-    let truncation = match tokio::time::timeout(BODY_TIMEOUT, collect(body, &mut bytes)).await {
+    let truncation = match tokio::time::timeout(timeout, collect(body, &mut bytes)).await {
         Ok(truncation) => truncation,
-        Err(_) => Some(Truncation::Broken(format!(
-            "it was not complete after {} s",
-            BODY_TIMEOUT.as_secs()
-        ))),
+        Err(_) => {
+            Some(Truncation::Broken(format!("it was not complete after {} s", timeout.as_secs())))
+        }
     };
     ReadBody { bytes: bytes.freeze(), truncation }
 }
@@ -117,8 +123,8 @@ fn failed_test(bytes: &[u8]) -> Result<FailedTest, String> {
     Ok(FailedTest::new(
         uuid(&members, "testExecutionId")?,
         uuid(&members, "testCaseId")?,
-        text(&members, "variationId")?,
-        text(&members, "linkToTestCaseLog")?,
+        text(&members, "variationId", VARIATION_BYTES_MAX)?,
+        text(&members, "linkToTestCaseLog", LINK_BYTES_MAX)?,
     ))
 }
 
@@ -128,9 +134,17 @@ fn uuid(members: &Map<String, Value>, name: &str) -> Result<Uuid, String> {
     parsed.ok_or_else(|| format!("`{name}` must be a uuid, found {}", found(value)))
 }
 
-fn text(members: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+/// A text that a defect's row keeps for ever.
+fn text(
+    members: &Map<String, Value>,
+    name: &str,
+    bytes_max: usize,
+) -> Result<Option<String>, String> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.len() > bytes_max => {
+            Err(format!("`{name}` has {} bytes; at most {bytes_max} are allowed", text.len()))
+        }
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(value) => Err(format!("`{name}` must be a text or null, found {}", found(value))),
     }
@@ -186,6 +200,8 @@ mod tests {
             ("testCaseId", json!("no uuid"), "no uuid"),
             ("variationId", json!(["a"]), "an array"),
             ("linkToTestCaseLog", json!({"a": 1}), "an object"),
+            ("linkToTestCaseLog", json!("x".repeat(5_000)), "4096"),
+            ("variationId", json!("x".repeat(1_025)), "1024"),
         ] {
             let why = parsed(|b| b[name] = value).unwrap_err();
             assert!(why.contains(name) && why.contains(words), "{why}");
@@ -209,6 +225,18 @@ mod tests {
         for kind in ["text/plain", "application/xml", "multipart/form-data; boundary=x"] {
             assert!(other(kind), "{kind}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_in_time_is_incomplete() {
+        let (_sender, receiver) = tokio::io::duplex(1);
+        let endless = futures_util::stream::unfold(receiver, async |mut receiver| {
+            let read = tokio::io::AsyncReadExt::read_u8(&mut receiver).await;
+            read.ok().map(|byte| (Ok::<_, std::io::Error>(vec![byte]), receiver))
+        });
+        let body = read_within(Body::from_stream(endless), Duration::from_millis(50)).await;
+        let why = body.failed_test(&HeaderMap::new()).unwrap_err().outcome().detail;
+        assert!(why.contains("not complete"), "{why}");
     }
 
     #[tokio::test]

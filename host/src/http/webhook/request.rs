@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::domain::{
-    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, Received, milliseconds,
+    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, Received, milliseconds, shortened,
 };
 
 use super::body::ReadBody;
@@ -61,7 +61,13 @@ const SCHEMES: [&str; 18] = [
     "vapid",
 ];
 /// Most headers that the event of an unrecognised request stores.
-const HEADERS_MAX: usize = 64;
+const HEADERS_MAX: usize = 32;
+/// Most bytes that an event stores: of a method, a path, a header's name, its value, a body.
+const METHOD_BYTES_MAX: usize = 32;
+const PATH_BYTES_MAX: usize = 1024;
+const NAME_BYTES_MAX: usize = 64;
+const VALUE_BYTES_MAX: usize = 256;
+const BODY_BYTES_MAX: usize = 4 * 1024;
 
 impl WebhookRequest {
     /// Takes a request apart; `received_at` and `started` are when its head was read.
@@ -109,14 +115,17 @@ impl WebhookRequest {
     }
 
     fn received(&self, kind: EventKind) -> Received {
-        let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        let query = self.query.as_deref().map(masked_query).unwrap_or_default();
         let path = match kind {
             // The unknown token may be a valid one that was sent to a wrong path.
             EventKind::NoConnection => without_tokens(&self.path),
             _ => self.without_token(&format!("{}{query}", self.path)),
         };
-        let mut received =
-            Received { method: self.method.to_string(), path, ..Received::default() };
+        let mut received = Received {
+            method: shortened(self.method.as_str(), METHOD_BYTES_MAX),
+            path: shortened(&path, PATH_BYTES_MAX),
+            ..Received::default()
+        };
         if kind == EventKind::Unrecognised {
             received.headers = self
                 .headers
@@ -124,11 +133,14 @@ impl WebhookRequest {
                 .take(HEADERS_MAX)
                 .map(|(name, value)| {
                     let text = String::from_utf8_lossy(value.as_bytes());
-                    (name.as_str().to_owned(), self.without_token(&masked(name, &text)))
+                    let value = self.without_token(&masked(name, &text));
+                    let name = self.without_token(name.as_str());
+                    (shortened(&name, NAME_BYTES_MAX), shortened(&value, VALUE_BYTES_MAX))
                 })
                 .collect();
             let text = String::from_utf8_lossy(&self.body.bytes);
-            received.body = (!text.is_empty()).then(|| self.without_token(&text));
+            let body = || shortened(&self.without_token(&text), BODY_BYTES_MAX);
+            received.body = (!text.is_empty()).then(body);
         }
         received
     }
@@ -144,6 +156,16 @@ fn without_tokens(path: &str) -> String {
     let word =
         |word: &str| if word.chars().count() < 20 { word.to_owned() } else { "…".to_owned() };
     path.split('/').map(word).collect::<Vec<_>>().join("/")
+}
+
+/// A query with the lengths of its values: each may be a credential. So may a name without a value.
+fn masked_query(query: &str) -> String {
+    let count = |text: &str| format!("({} characters)", text.chars().count());
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if name.chars().count() < 20 => format!("{name}={}", count(value)),
+        _ => count(pair),
+    });
+    format!("?{}", masked.collect::<Vec<_>>().join("&"))
 }
 
 /// A header's value, or only scheme and length where the name tells that it is a credential.
@@ -204,6 +226,33 @@ mod tests {
     }
 
     #[test]
+    fn a_query_keeps_only_its_names() {
+        assert_eq!(
+            masked_query("code=s3cret&a=&s3cret"),
+            "?code=(6 characters)&a=(0 characters)&(6 characters)"
+        );
+    }
+
+    #[test]
+    fn an_event_stores_the_beginnings_of_long_texts() {
+        let mut request = request(&format!("/hooks/t0ken/{}", "p".repeat(60_000)));
+        for n in 0..99 {
+            let name: HeaderName = format!("x-{}{n}", "n".repeat(9_000)).parse().unwrap();
+            request.headers.insert(name, "v".repeat(9_000).parse().unwrap());
+        }
+        request.body.bytes = vec![0; 64 * 1024].into();
+        let event = request.event(
+            EventKind::Unrecognised,
+            None,
+            Some(404),
+            OutcomeCode::NotFound.into(),
+            None,
+        );
+        let text = format!("{:?}", event.request);
+        assert!(text.len() < 40_000 && text.contains("65536 bytes"), "{}", text.len());
+    }
+
+    #[test]
     fn a_credential_in_the_place_of_the_scheme_is_masked() {
         let shown = |value| masked(&http::header::AUTHORIZATION, value);
         assert_eq!(shown("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
@@ -215,7 +264,7 @@ mod tests {
         let request = request("/hooks/t0ken/new/way?x=1");
         let outcome = || Outcome::from(OutcomeCode::NotFound);
         let event = request.event(EventKind::Unrecognised, None, Some(404), outcome(), None);
-        assert_eq!(event.request.path, "/new/way?x=1");
+        assert_eq!(event.request.path, "/new/way?x=(1 characters)");
         let text = format!("{event:?}");
         for kept in ["Bearer (11 characters)", "\"(11 characters)\"", "x-tm", "42"] {
             assert!(text.contains(kept), "{kept}: {text}");

@@ -37,6 +37,13 @@ pub(super) async fn claim(
     claim: Claim<'_>,
     restored_at: Option<Timestamp>,
 ) -> Result<Claimed, StoreError> {
+    let deleted: Option<bool> = sqlx::query_scalar("SELECT deleted FROM connections WHERE id = ?")
+        .bind(claim.connection.to_string())
+        .fetch_optional(&mut *db)
+        .await?;
+    if deleted != Some(false) {
+        return Err(StoreError::NotFound("connection"));
+    }
     let Some(row) = newest(&mut *db, claim.connection, claim.test).await? else {
         return match restored_at {
             None => insert_intent(db, claim, 1).await,

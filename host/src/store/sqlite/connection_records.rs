@@ -21,7 +21,9 @@ pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, Sto
     // One transaction: a connection is always read together with its secrets and tokens.
     let mut snapshot = pool.begin().await?;
     let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM connections ORDER BY name").fetch_all(&mut *snapshot).await?;
+        sqlx::query_as("SELECT * FROM connections WHERE deleted = 0 ORDER BY name")
+            .fetch_all(&mut *snapshot)
+            .await?;
     let mut secrets: HashMap<String, BTreeMap<String, Sealed>> = HashMap::new();
     let sealed: Vec<(String, String, Vec<u8>)> =
         sqlx::query_as("SELECT connection_id, name, sealed FROM secrets")

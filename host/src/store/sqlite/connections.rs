@@ -76,7 +76,7 @@ pub(super) async fn update(
         "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, index_delay_s = ?,
              paused = ?
-         WHERE id = ?",
+         WHERE id = ? AND deleted = 0",
     )
     .bind(&connection.name)
     .bind(connection.connector.as_str())
@@ -105,11 +105,12 @@ pub(super) async fn accept_version(
     id: ConnectionId,
     sha256: String,
 ) -> Result<(), StoreError> {
-    let updated = sqlx::query("UPDATE connections SET accepted_sha256 = ? WHERE id = ?")
-        .bind(sha256)
-        .bind(id.to_string())
-        .execute(db)
-        .await?;
+    let updated =
+        sqlx::query("UPDATE connections SET accepted_sha256 = ? WHERE id = ? AND deleted = 0")
+            .bind(sha256)
+            .bind(id.to_string())
+            .execute(db)
+            .await?;
     require_one(updated.rows_affected())
 }
 
@@ -127,7 +128,10 @@ pub(super) async fn record_index_lag(
     Ok(())
 }
 
-/// Deletes a connection; its tokens, secrets, defects, events and counts go with connection.
+/// Rows that one operation deletes, so that no write waits for long.
+const DELETES_MAX: u32 = 500;
+
+/// Hides a connection and deletes its tokens, secrets and counts. [`delete_some`] deletes the rest in steps.
 pub(super) async fn delete(
     db: &mut SqliteConnection,
     id: ConnectionId,
@@ -136,21 +140,54 @@ pub(super) async fn delete(
     if !force {
         refuse_while_unresolved(db, id, "deleting it").await?;
     }
-    let deleted = sqlx::query("DELETE FROM connections WHERE id = ?")
-        .bind(id.to_string())
-        .execute(db)
-        .await?;
-    require_one(deleted.rows_affected())
+    let hidden = sqlx::query(
+        "UPDATE connections SET deleted = 1, name = 'deleted ' || id WHERE id = ? AND deleted = 0",
+    )
+    .bind(id.to_string())
+    .execute(&mut *db)
+    .await?;
+    require_one(hidden.rows_affected())?;
+    for statement in [
+        "DELETE FROM tokens WHERE connection_id = ?",
+        "DELETE FROM secrets WHERE connection_id = ?",
+        "DELETE FROM counts WHERE connection_id = ?",
+        // Runs in progress lose their leases: no further write leaves.
+        "UPDATE defects SET fence = fence + 1, lease_until = NULL, next_search_at = NULL
+         WHERE state IN ('intent', 'sent', 'in-doubt') AND connection_id = ?",
+    ] {
+        sqlx::query(statement).bind(id.to_string()).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Deletes some events or defects of hidden connections, at last the connections; false: nothing is left.
+pub(super) async fn delete_some(db: &mut SqliteConnection) -> Result<bool, StoreError> {
+    for statement in [
+        "DELETE FROM events WHERE id IN (
+             SELECT id FROM events
+             WHERE connection_id IN (SELECT id FROM connections WHERE deleted = 1) LIMIT ?)",
+        "DELETE FROM defects WHERE id IN (
+             SELECT id FROM defects
+             WHERE connection_id IN (SELECT id FROM connections WHERE deleted = 1) LIMIT ?)",
+    ] {
+        let deleted = sqlx::query(statement).bind(DELETES_MAX).execute(&mut *db).await?;
+        if deleted.rows_affected() > 0 {
+            return Ok(true);
+        }
+    }
+    sqlx::query("DELETE FROM connections WHERE deleted = 1").execute(db).await?;
+    Ok(false)
 }
 
 async fn granted_origins(
     db: &mut SqliteConnection,
     id: ConnectionId,
 ) -> Result<Vec<Origin>, StoreError> {
-    let grants: Option<String> = sqlx::query_scalar("SELECT grants FROM connections WHERE id = ?")
-        .bind(id.to_string())
-        .fetch_optional(db)
-        .await?;
+    let grants: Option<String> =
+        sqlx::query_scalar("SELECT grants FROM connections WHERE id = ? AND deleted = 0")
+            .bind(id.to_string())
+            .fetch_optional(db)
+            .await?;
     let grants = grants.ok_or(StoreError::NotFound("connection"))?;
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
@@ -188,7 +225,7 @@ pub(super) async fn rotate_token(
     tail: String,
     expiry: TokenExpiry,
 ) -> Result<(), StoreError> {
-    let updated = sqlx::query("UPDATE connections SET token_tail = ? WHERE id = ?")
+    let updated = sqlx::query("UPDATE connections SET token_tail = ? WHERE id = ? AND deleted = 0")
         .bind(tail)
         .bind(id.to_string())
         .execute(&mut *db)

@@ -10,14 +10,19 @@ use super::errors::Unreadable;
 use super::run_json::RunJson;
 use crate::domain::{
     ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport, Words as _,
+    shortened,
 };
 use crate::store::{EventFilter, Retention, StoreError};
 
 /// Maximum number of events that one operation deletes, so that no request waits for long.
 const DELETES_MAX: u32 = 500;
 
+/// Most bytes of a detail.
+const DETAIL_BYTES_MAX: usize = 4 * 1024;
+
 /// Stores an event, or the newer state of a stored one.
-pub(super) async fn record(db: &mut SqliteConnection, event: Event) -> Result<(), StoreError> {
+pub(super) async fn record(db: &mut SqliteConnection, mut event: Event) -> Result<(), StoreError> {
+    event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
     update_connection(db, &event).await?;
     sqlx::query(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
@@ -80,8 +85,9 @@ async fn update_connection(db: &mut SqliteConnection, event: &Event) -> Result<(
 pub(super) async fn record_run(
     db: &mut SqliteConnection,
     event: EventId,
-    run: RunReport,
+    mut run: RunReport,
 ) -> Result<(), StoreError> {
+    run.detail = shortened(&run.detail, DETAIL_BYTES_MAX);
     sqlx::query(
         "INSERT INTO runs (event_id, seq, report)
          SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2 FROM runs WHERE event_id = ?1",
@@ -130,6 +136,7 @@ async fn page(
          WHERE (?1 IS NULL OR received_at >= ?1) AND (?2 IS NULL OR received_at < ?2)
            AND (?3 IS NULL OR connection_id = ?3) AND (?4 IS NULL OR kind = ?4)
            AND (?5 IS NULL OR outcome = ?5) AND (?6 IS NULL OR id < ?6)
+           AND COALESCE(connection_id, '') NOT IN (SELECT id FROM connections WHERE deleted = 1)
          ORDER BY id DESC LIMIT ?7",
     )
     .bind(filter.since.map(Timestamp::as_millisecond))
@@ -173,6 +180,7 @@ pub(super) struct Excess {
     up_to: Option<String>,
     /// Of the requests that reached no connection, this one and all older ones.
     no_connection_up_to: Option<String>,
+    events_bytes_max: u64,
 }
 
 /// Finds what the retention deletes. It only reads: counting a long history delays no write.
@@ -199,7 +207,8 @@ pub(super) async fn find_excess(
     .fetch_one(pool)
     .await?;
     let received_before = if confirmed { retention.events_since } else { Timestamp::MIN };
-    Ok(Excess { received_before, up_to, no_connection_up_to })
+    let events_bytes_max = retention.events_bytes_max;
+    Ok(Excess { received_before, up_to, no_connection_up_to, events_bytes_max })
 }
 
 /// Deletes some of the excess; false: no event is left to delete.
@@ -213,6 +222,14 @@ pub(super) async fn delete_some(
              SELECT id FROM events WHERE received_at < ?1
              UNION ALL SELECT id FROM events WHERE id <= ?2
              UNION ALL SELECT id FROM events WHERE kind = ?4 AND id <= ?3
+             UNION ALL SELECT id FROM (
+                 SELECT id, SUM(bytes) OVER (ORDER BY id) - bytes AS older_bytes
+                 FROM (
+                     SELECT id, 500 + length(CAST(request AS BLOB)) + length(CAST(detail AS BLOB))
+                         + COALESCE((SELECT SUM(100 + length(CAST(report AS BLOB))) FROM runs
+                             WHERE event_id = events.id), 0) AS bytes
+                     FROM events ORDER BY id LIMIT ?5))
+             WHERE older_bytes < (SELECT bytes FROM history_size) - ?6
              LIMIT ?5)",
     )
     .bind(received_before)
@@ -220,6 +237,7 @@ pub(super) async fn delete_some(
     .bind(excess.no_connection_up_to)
     .bind(EventKind::NoConnection.as_str())
     .bind(DELETES_MAX)
+    .bind(signed(excess.events_bytes_max))
     .execute(&mut *db)
     .await?;
     // Runs whose event was dropped: ids grow with time, so older than every event is old enough.

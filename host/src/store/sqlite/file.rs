@@ -19,7 +19,7 @@ use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::{DatabaseError, StoreError};
 
 /// Number, name and SQL of each change of the schema. One that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "start", include_str!("../../../migrations/sqlite/0001_start.sql")),
     (
         2,
@@ -27,6 +27,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
     ),
     (3, "classes of writes", include_str!("../../../migrations/sqlite/0003_classes_of_writes.sql")),
+    (
+        4,
+        "bytes of events and deleted connections",
+        include_str!("../../../migrations/sqlite/0004_bytes_of_events_and_deleted_connections.sql"),
+    ),
 ];
 /// How long a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

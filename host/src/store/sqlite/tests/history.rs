@@ -1,7 +1,10 @@
 //! Events, runs and counts.
 
+use futures_util::FutureExt as _;
 use tempfile::tempdir;
 
+use super::super::connections;
+use super::super::writer::Durability::Lazy;
 use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, OutcomeCode,
@@ -117,7 +120,13 @@ async fn the_retention_keeps_the_newest_events() {
     store.record_run(EventId(Uuid::nil()), a_run(Call::Check));
     store.flush().await.unwrap();
     let (events_since, confirmed_by) = (at(2), at(5));
-    let retention = Retention { events_since, confirmed_by, events_max: 6, no_connection_max: 1 };
+    let retention = Retention {
+        events_since,
+        confirmed_by,
+        events_max: 6,
+        no_connection_max: 1,
+        events_bytes_max: u64::MAX,
+    };
     store.prune(retention).await.unwrap();
     let all = EventFilter { limit: 99, ..EventFilter::default() };
     let left = store.events(&all).await.unwrap();
@@ -126,6 +135,65 @@ async fn the_retention_keeps_the_newest_events() {
     let runs: i64 =
         sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&store.readers).await.unwrap();
     assert_eq!(runs, 4);
+}
+
+#[tokio::test]
+async fn the_newest_events_within_the_bytes_are_kept() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for number in 1..=20 {
+        let mut event = an_event(number, Some(id), OutcomeCode::NotFound, 404);
+        event.outcome.detail = "x".repeat(100_000);
+        store.record_event(event);
+        store.record_run(EventId(Uuid::from_u128(number)), a_run(Call::Create));
+    }
+    store.flush().await.unwrap();
+    let bytes = async || -> i64 {
+        let size = sqlx::query_scalar("SELECT bytes FROM history_size");
+        size.fetch_one(&store.readers).await.unwrap()
+    };
+    let each = bytes().await / 20;
+    assert!(each > 4_000 && each < 6_000, "a detail is shortened: {each}");
+    let retention = |events_bytes_max| Retention {
+        events_since: at(0),
+        confirmed_by: at(0),
+        events_max: 99,
+        no_connection_max: 99,
+        events_bytes_max,
+    };
+    store.prune(retention(u64::try_from(each * 5).unwrap())).await.unwrap();
+    let all = EventFilter { limit: 99, ..EventFilter::default() };
+    let left = store.events(&all).await.unwrap();
+    let left: Vec<_> = left.iter().map(|event| event.id.0.as_u128()).collect();
+    assert_eq!(left, [20, 19, 18, 17, 16]);
+    store.prune(retention(0)).await.unwrap();
+    assert_eq!((store.events(&all).await.unwrap().len(), bytes().await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_deleted_connection_is_hidden_at_once_and_deleted_in_steps() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for number in 1..=3_000 {
+        store.record_event(an_event(number, Some(id), OutcomeCode::NotFound, 404));
+    }
+    store.flush().await.unwrap();
+    let count = async || -> i64 {
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM events");
+        count.fetch_one(&store.readers).await.unwrap()
+    };
+    store.delete_connection(id, false).await.unwrap();
+    assert_eq!(count().await, 3_000, "deleting them is not a part of the answer");
+    let all = EventFilter { limit: 99, ..EventFilter::default() };
+    assert!(store.events(&all).await.unwrap().is_empty());
+    assert!(store.connections().await.unwrap().is_empty());
+    assert!(matches!(store.delete_connection(id, false).await, Err(StoreError::NotFound(_))));
+    store.create_connection(&stored_connection("shop")).await.unwrap();
+    let steps = async || store.writer.run(Lazy, |db| connections::delete_some(db).boxed()).await;
+    assert!(steps().await.unwrap());
+    assert_eq!(count().await, 2_500);
+    while steps().await.unwrap() {}
+    assert_eq!((count().await, store.connections().await.unwrap().len()), (0, 1));
 }
 
 #[tokio::test]
@@ -139,7 +207,13 @@ async fn a_clock_that_no_event_confirms_deletes_nothing() {
     store.flush().await.unwrap();
     let left = async |events_since, confirmed_by| {
         let (events_max, no_connection_max) = (99, 99);
-        let retention = Retention { events_since, confirmed_by, events_max, no_connection_max };
+        let retention = Retention {
+            events_since,
+            confirmed_by,
+            events_max,
+            no_connection_max,
+            events_bytes_max: u64::MAX,
+        };
         store.prune(retention).await.unwrap();
         let all = EventFilter { limit: 99, ..EventFilter::default() };
         store.events(&all).await.unwrap().len()

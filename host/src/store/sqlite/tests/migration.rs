@@ -9,7 +9,7 @@ use tempfile::tempdir;
 use super::super::file::{migrator, options};
 use super::*;
 use crate::domain::{Call, DefectId, OutcomeCode, Words as _};
-use crate::store::EventFilter;
+use crate::store::{EventFilter, Retention};
 
 /// The outcome words of the first schema that have changed.
 const CHANGED_WORDS: [(&str, OutcomeCode); 13] = [
@@ -149,6 +149,15 @@ async fn deleting_an_event_still_deletes_its_runs() {
     old_database(&folder, &["created"]).await;
     let store = open(&folder).await;
     store.delete_connection(CONNECTION, true).await.unwrap();
+    let (events_since, confirmed_by) = (at(0), at(0));
+    let retention = Retention {
+        events_since,
+        confirmed_by,
+        events_max: 9,
+        no_connection_max: 9,
+        events_bytes_max: u64::MAX,
+    };
+    store.prune(retention).await.unwrap();
     let runs: i64 =
         sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&store.readers).await.unwrap();
     assert_eq!(runs, 0);

@@ -1,0 +1,23 @@
+//! Texts of others, cut to a length.
+
+/// The text, or its beginning and a mark that says how long it was.
+#[must_use]
+pub fn shortened(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_marked() {
+        assert_eq!(shortened("abc", 3), "abc");
+        assert_eq!(shortened("aéé", 2), "a… (5 bytes)");
+        assert_eq!(shortened("é", 0), "… (2 bytes)");
+    }
+}

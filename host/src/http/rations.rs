@@ -1,0 +1,104 @@
+//! How much of what strangers and senders cause is answered, stored and logged.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::Webhook;
+use crate::domain::ConnectionId;
+
+use super::rate::Rate;
+
+/// The rations of everybody who sends requests.
+#[derive(Debug)]
+pub(super) struct Rations {
+    clicks: Rate<ConnectionId>,
+    /// Other requests of a connection: none of them costs a click.
+    others: Rate<ConnectionId>,
+    /// Events of refused requests and of unrecognised ones, which store the request.
+    odd_events: Rate<ConnectionId>,
+    no_connection_of_client: Rate<IpAddr>,
+    no_connection: Rate<()>,
+    /// Failed logins.
+    pub(super) logins: Rate<IpAddr>,
+    /// Lines in the log about failed logins.
+    pub(super) login_lines: Rate<()>,
+}
+
+impl Rations {
+    pub(super) fn new(config: &Webhook) -> Self {
+        let requests = || Rate::new(config.requests_per_s.into(), config.requests_burst);
+        Self {
+            clicks: requests(),
+            others: requests(),
+            odd_events: Rate::new(1.0, 30),
+            no_connection_of_client: Rate::new(0.5, 20),
+            no_connection: Rate::new(5.0, 50),
+            logins: Rate::new(0.5, 20),
+            login_lines: Rate::new(2.0, 20),
+        }
+    }
+
+    /// Takes a request of a connection.
+    ///
+    /// # Errors
+    /// How long the sender has to wait.
+    pub(super) fn request(
+        &self,
+        connection: ConnectionId,
+        is_click: bool,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let rate = if is_click { &self.clicks } else { &self.others };
+        rate.take(&connection, now)
+    }
+
+    /// Whether a request becomes an event.
+    pub(super) fn stores_event(
+        &self,
+        connection: Option<ConnectionId>,
+        client: IpAddr,
+        is_odd: bool,
+        now: Instant,
+    ) -> bool {
+        match connection {
+            Some(connection) => !is_odd || self.odd_events.take(&connection, now).is_ok(),
+            None => {
+                self.no_connection_of_client.take(&client, now).is_ok()
+                    && self.no_connection.take(&(), now).is_ok()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn other_requests_cost_no_click() {
+        let (rations, now) = (Rations::new(&Webhook::default()), Instant::now());
+        let id = ConnectionId(Uuid::nil());
+        assert_eq!((0..999).filter(|_| rations.request(id, false, now).is_ok()).count(), 200);
+        assert_eq!((0..999).filter(|_| rations.request(id, true, now).is_ok()).count(), 200);
+    }
+
+    #[test]
+    fn odd_requests_are_rationed_for_each_sender_and_in_all() {
+        let (rations, now) = (Rations::new(&Webhook::default()), Instant::now());
+        let id = Some(ConnectionId(Uuid::nil()));
+        let stored = |connection, client, is_odd| {
+            (0..999).filter(|_| rations.stores_event(connection, client, is_odd, now)).count()
+        };
+        assert_eq!(stored(id, HERE, false), 999, "their own rate limits them");
+        assert_eq!(stored(id, HERE, true), 30);
+        assert_eq!(stored(None, HERE, true), 20);
+        let others: usize = (0..99).map(|n| stored(None, IpAddr::from([10, 0, 0, n]), true)).sum();
+        assert_eq!(others, 30, "50 in all");
+    }
+}

@@ -1,0 +1,157 @@
+//! Real sockets against a router of two routes: what closes a connection, and what does not.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::routing::post;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(200);
+
+/// A server that ends with the test.
+struct Served {
+    address: SocketAddr,
+    /// A request for `/held` is answered when it has a permit.
+    held: Arc<Semaphore>,
+}
+
+fn limits(connections_max: usize) -> ClientLimits {
+    let limits = ClientLimits::new(connections_max, Vec::new());
+    ClientLimits { first_byte: LONG, head: LONG, ..limits }
+}
+
+async fn served(limits: ClientLimits) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let held = Arc::new(Semaphore::new(0));
+    let wait = Arc::clone(&held);
+    let router = Router::new()
+        .route("/", post(async |body: axum::body::Bytes| body))
+        .route("/held", post(async move || wait.acquire().await.unwrap().forget()));
+    tokio::spawn(serve(listener, router, limits, CancellationToken::new(), SHORT));
+    Served { address, held }
+}
+
+impl Served {
+    async fn connect(&self, sent: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        stream
+    }
+}
+
+fn request(path: &str, headers: &str, body: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n{body}")
+}
+
+fn whole(path: &str) -> String {
+    request(path, "content-length: 2\r\n", "ab")
+}
+
+/// The status of the next answer; `None`: the connection was closed without one.
+async fn status(stream: &mut TcpStream) -> Option<u16> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let byte = tokio::time::timeout(LONG, stream.read_u8()).await.expect("an answer or an end");
+        head.push(byte.ok()?);
+    }
+    std::str::from_utf8(&head).unwrap().split(' ').nth(1)?.parse().ok()
+}
+
+#[tokio::test]
+async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
+    let first = served(ClientLimits { first_byte: SHORT, ..limits(9) }).await;
+    let head = served(ClientLimits { head: SHORT, ..limits(9) }).await;
+    for (server, sent) in [(&first, ""), (&head, "POST / HTTP/1.1\r\nhost: x\r\n")] {
+        let (began, mut stream) = (Instant::now(), server.connect(sent).await);
+        assert_ne!(status(&mut stream).await, Some(200));
+        assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    }
+    let mut slow = first.connect(&whole("/")[..20]).await;
+    tokio::time::sleep(2 * SHORT).await;
+    slow.write_all(&whole("/").as_bytes()[20..]).await.unwrap();
+    assert_eq!(status(&mut slow).await, Some(200), "only the first byte has to come soon");
+}
+
+#[tokio::test]
+async fn a_full_server_closes_the_connection_that_was_idle_longest() {
+    let server = served(limits(3)).await;
+    let mut oldest = server.connect("").await;
+    let mut half = server.connect(&request("/", "content-length: 9\r\n", "half")).await;
+    let mut idle = server.connect(&whole("/")).await;
+    assert_eq!(status(&mut idle).await, Some(200));
+    let mut open = Vec::new();
+    for closed in [&mut oldest, &mut half] {
+        let mut new = server.connect(&whole("/")).await;
+        assert_eq!(status(&mut new).await, Some(200));
+        assert_eq!(status(closed).await, None);
+        open.push(new);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_being_answered_is_never_closed_for_another() {
+    let server = served(limits(2)).await;
+    let mut clicks = [server.connect(&whole("/held")).await, server.connect(&whole("/held")).await];
+    let mut waiting = server.connect(&whole("/")).await;
+    server.held.add_permits(2);
+    for click in &mut clicks {
+        assert_eq!(status(click).await, Some(200));
+    }
+    assert_eq!(status(&mut waiting).await, Some(200), "it came in when a click was answered");
+}
+
+#[tokio::test]
+async fn an_address_has_few_idle_connections_and_any_number_that_work() {
+    let server = served(ClientLimits { idle_per_address_max: 2, ..limits(9) }).await;
+    let mut clicks = Vec::new();
+    for _ in 0..4 {
+        clicks.push(server.connect(&whole("/held")).await);
+    }
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut stream = server.connect(&whole("/")).await;
+        assert_eq!(status(&mut stream).await, Some(200));
+        idle.push(stream);
+    }
+    assert_eq!(status(&mut idle[0]).await, None, "the oldest idle one was closed");
+    server.held.add_permits(4);
+    for click in &mut clicks {
+        assert_eq!(status(click).await, Some(200));
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_is_exempt_and_its_clients_are_counted() {
+    let proxies = vec!["127.0.0.1".parse().unwrap()];
+    let limits = ClientLimits { idle_per_address_max: 2, trusted_proxies: proxies, ..limits(99) };
+    let server = served(limits).await;
+    let arriving = |client: &str| {
+        request("/", &format!("x-forwarded-for: {client}\r\ncontent-length: 4\r\n"), "ab")
+    };
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        slow.push(server.connect(&arriving("203.0.113.9")).await);
+    }
+    let mut refused = server.connect(&arriving("1.1.1.1, 203.0.113.9")).await;
+    // The order in which connections are served is not the order in which they are made.
+    let mut refusals = usize::from(status_now(&mut refused).await == Some(429));
+    slow.push(refused);
+    for stream in &mut slow {
+        if refusals == 0 {
+            refusals += usize::from(status_now(stream).await == Some(429));
+        }
+    }
+    assert_eq!(refusals, 1, "one of three is over the cap");
+    let mut other = server.connect(&(arriving("203.0.113.10") + "cd")).await;
+    assert_eq!(status(&mut other).await, Some(200));
+}
+
+/// As [`status`], if it comes soon.
+async fn status_now(stream: &mut TcpStream) -> Option<u16> {
+    tokio::time::timeout(SHORT, status(stream)).await.ok().flatten()
+}

@@ -1,0 +1,107 @@
+//! What people without a token, or with one webhook token, can occupy: file descriptors, client
+//! connections, a connection's rate, the disk. None of it costs a click of somebody else.
+
+use std::net::SocketAddr;
+
+use jackfield_tests::{Guest, Setup, TestHost, failed_test, wait_for, with_database};
+use serde_json::json;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// Opens idle connections, 50 from each of several loopback addresses.
+async fn idle_connections(server: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut open = Vec::new();
+    for number in 0..count {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let last = u8::try_from(number / 50 + 2).expect("a few addresses");
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).expect("a loopback address");
+        open.push(socket.connect(server).await.expect("a connection"));
+    }
+    open
+}
+
+#[test]
+fn idle_connections_of_strangers_stop_neither_clicks_nor_logins_nor_reloads() {
+    let few = "ulimit -n 256; exec \"$0\" \"$@\"";
+    let (host, connection) =
+        Setup::new().run_under(&["sh", "-c", few]).start_with("instant", json!({}));
+    let address = host.url().trim_start_matches("http://").parse().expect("an address");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let open = runtime.block_on(idle_connections(address, 600));
+    host.create(&connection, &failed_test()).assert_status(200);
+    host.admin().get("/connections").assert_status(200);
+    host.replace("instant", &Guest::named("instant").with_build(1));
+    host.create(&connection, &failed_test()).assert_status(200);
+    assert!(host.open_files() < 200, "{} files are open", host.open_files());
+    drop(open);
+}
+
+#[test]
+fn a_connection_over_its_rate_is_refused_and_no_click_pays_for_other_requests() {
+    let host = Setup::new()
+        .env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1")
+        .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "5")
+        .guests(["instant"])
+        .start();
+    let flooded = host.connect("flooded", "instant", json!({}), json!({}));
+    let other = host.connect("other", "instant", json!({}), json!({}));
+    let probe = || host.anonymous().get(&flooded.webhook_path);
+    let answers: Vec<_> = (0..30).map(|_| probe()).collect();
+    assert!(answers[..5].iter().all(|answer| answer.status == 200), "{answers:?}");
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("a refusal");
+    refused.assert_problem(429, "rate-limited");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(host.event_of(refused)["outcome"], "rate-limited");
+    host.create(&flooded, &failed_test()).assert_status(200);
+    let clicks: Vec<_> = (0..30).map(|_| host.create(&flooded, &failed_test()).status).collect();
+    assert!(clicks.contains(&429), "{clicks:?}");
+    host.create(&other, &failed_test()).assert_status(200);
+}
+
+#[test]
+fn long_and_many_requests_take_little_of_the_disk() {
+    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    let database = || {
+        let size = |name| std::fs::metadata(host.data(name)).map_or(0, |file| file.len());
+        size("jackfield.db") + size("jackfield.db-wal")
+    };
+    let before = database();
+    let long = "p".repeat(50_000);
+    let body = vec![0; 60_000];
+    let client = host.anonymous();
+    for _ in 0..300 {
+        let unknown = format!("/hooks/unknown/{long}");
+        client.send("GET", &unknown, &[], b"").assert_problem(404, "not-found");
+        let unrecognised = format!("{}/{long}", connection.webhook_path);
+        client.send("PUT", &unrecognised, &[], &body).assert_problem(404, "not-found");
+    }
+    // What was sent before it is stored with it.
+    let _ = host.event_of(&host.create(&connection, &failed_test()));
+    let used = database() - before;
+    assert!(used < 4 << 20, "60 MB were sent, and {used} bytes stored");
+}
+
+#[test]
+fn events_are_deleted_by_their_bytes_and_their_age() {
+    let (mut host, connection) = Setup::new()
+        .config("events_bytes_max = 1048576\nevents_days = 5\nsweep_ms = 200")
+        .start_with("log-flood", json!({}));
+    let clicks: Vec<_> =
+        (0..40).map(|_| host.create(&connection, &failed_test()).event()).collect();
+    let _ = host.event(&clicks[39]);
+    let gone = |host: &TestHost, id: &str| host.admin().get(&format!("/events/{id}")).status == 404;
+    wait_for("the oldest event to be deleted by bytes", 20, || {
+        gone(&host, &clicks[0]).then_some(())
+    });
+    assert!(!gone(&host, &clicks[39]), "the newest is kept");
+    host.kill();
+    with_database(&host.data_folder(), async |database| {
+        // One more than a day old, without which a clock that jumped would delete all.
+        let days = "UPDATE events SET received_at = received_at - 86400000 *
+             CASE WHEN id = ? THEN 6 WHEN id = ? THEN 2 ELSE 0 END";
+        sqlx::query(days).bind(&clicks[39]).bind(&clicks[38]).execute(database).await
+    });
+    host.restart();
+    wait_for("the event to be deleted by age", 20, || gone(&host, &clicks[39]).then_some(()));
+    assert!(!gone(&host, &clicks[38]), "it is two days old");
+}
