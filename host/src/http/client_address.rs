@@ -51,7 +51,8 @@ pub(super) fn forwarded_client(
 }
 
 fn texts(headers: &HeaderMap, name: &HeaderName) -> String {
-    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    // A line with other bytes still ends in what the proxy appended.
+    let lines = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     lines.collect::<Vec<_>>().join(",")
 }
 
@@ -82,6 +83,8 @@ fn parse(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn seen(headers: &[(&'static str, &'static str)]) -> Option<String> {
@@ -117,6 +120,15 @@ mod tests {
         ] {
             assert_eq!(seen(&headers).as_deref(), client, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_what_the_proxy_appended() {
+        let mut map = HeaderMap::new();
+        let line = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
+        map.append("x-forwarded-for", line);
+        let client = forwarded_client(&map, IpAddr::from([10, 0, 0, 1]), &[]);
+        assert_eq!(client, Some(IpAddr::from([203, 0, 113, 9])));
     }
 
     #[test]

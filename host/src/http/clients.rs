@@ -205,7 +205,12 @@ impl Client {
     /// A request has arrived.
     pub(super) fn work(&self) {
         if let Some(place) = self.idle.lock().take() {
-            self.clients.state.lock().remove_idle(place);
+            let mut state = self.clients.state.lock();
+            if state.remove_idle(place).is_none() {
+                state.closing = state.closing.saturating_sub(1);
+                drop(state);
+                self.clients.changed.notify_one();
+            }
         }
     }
 
@@ -218,6 +223,7 @@ impl Client {
         let close = self.close.clone();
         // A connection that is closing gets a place where nobody looks for it.
         *idle = Some(if close.is_cancelled() {
+            self.clients.state.lock().closing += 1;
             u64::MAX
         } else {
             self.clients.state.lock().add_idle(Idle { holder: self.holder, close })
@@ -243,7 +249,7 @@ impl Drop for Client {
         if let Some(place) = place {
             state.remove_idle(place);
         }
-        if self.close.is_cancelled() {
+        if place.is_some() && self.close.is_cancelled() {
             state.closing = state.closing.saturating_sub(1);
         }
         state.open = state.open.saturating_sub(1);
@@ -255,5 +261,30 @@ impl Drop for Client {
 impl Drop for Arriving {
     fn drop(&mut self) {
         decrement(&mut self.clients.state.lock().arriving_of, self.holder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_starts_to_work_when_it_is_told_to_close_keeps_nobody_out() {
+        let local = IpAddr::from([127, 0, 0, 1]);
+        let clients = Arc::new(Clients::new(ClientLimits::new(3, Vec::new())));
+        let working = clients.admit(local).await;
+        for _ in 0..2 {
+            let idle = clients.admit(local).await;
+            tokio::spawn(async move { idle.told_to_close().await });
+        }
+        let admitting = Arc::clone(&clients);
+        let new = tokio::spawn(async move { admitting.admit(local).await });
+        // The oldest is told to close, and at that moment its request is complete.
+        working.told_to_close().await;
+        working.work();
+        let admitted = tokio::time::timeout(Duration::from_secs(10), new).await;
+        assert!(admitted.is_ok(), "two others are idle");
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::config::Webhook;
 use crate::domain::ConnectionId;
 
+use super::client_address::holder;
 use super::rate::Rate;
 
 /// The rations of everybody who sends requests.
@@ -65,7 +66,7 @@ impl Rations {
         match connection {
             Some(connection) => !is_odd || self.odd_events.take(&connection, now).is_ok(),
             None => {
-                self.no_connection_of_client.take(&client, now).is_ok()
+                self.no_connection_of_client.take(&holder(client), now).is_ok()
                     && self.no_connection.take(&(), now).is_ok()
             }
         }

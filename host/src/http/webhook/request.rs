@@ -168,10 +168,15 @@ fn masked_query(query: &str) -> String {
     format!("?{}", masked.collect::<Vec<_>>().join("&"))
 }
 
-/// A header's value, or only scheme and length where the name tells that it is a credential.
+/// A header's value with masked queries, or only scheme and length where the name tells that it is a
+/// credential.
 fn masked(name: &HeaderName, value: &str) -> String {
     if !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
-        return value.to_owned();
+        // Proxies repeat the request's address in headers of their own.
+        return match value.split_once('?') {
+            Some((path, query)) => format!("{path}{}", masked_query(query)),
+            None => value.to_owned(),
+        };
     }
     let is_scheme = |word: &str| SCHEMES.iter().any(|known| word.eq_ignore_ascii_case(known));
     match value.split_once(' ') {
