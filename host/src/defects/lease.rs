@@ -110,10 +110,9 @@ impl LeasedDefect<'_> {
             while Instant::now() < until {
                 sleep(STORE_RETRY).await;
                 let now = parts.clock.now();
-                match parts.store.store_outcome(&lease, &verdict, event, now).await {
-                    Ok(()) => return,
-                    // Where another run holds the row, it may only search: the row is free again soon.
-                    Err(_) => {}
+                // Also tried again if another run holds the row: it may only search, and ends soon.
+                if parts.store.store_outcome(&lease, &verdict, event, now).await.is_ok() {
+                    return;
                 }
             }
             tracing::error!(defect = %lease.defect, "a created defect could not be stored");
