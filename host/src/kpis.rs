@@ -209,6 +209,7 @@ impl Kpis {
                 | Refusal::TrackerRateLimited(_)
                 | Refusal::DeadlineExceeded { .. }
                 | Refusal::Overloaded
+                | Refusal::HostMemoryFull { .. }
         );
         if !passes {
             return Err(refusal);

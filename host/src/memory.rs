@@ -1,43 +1,61 @@
 //! What runs make the host hold in memory, counted while it grows: one account for each run, a share
-//! for each connection, and one sum for the whole host.
+//! for each connection and connector, and one sum for the whole host.
 //!
 //! Everything whose size a guest or its tracker chooses is charged before it is allocated: linear
 //! memories and tables, request and response bodies, buffers of HTTP connections.
 
 mod machine;
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::domain::{ConnectionId, ConnectorName};
 
 pub(crate) use machine::default_bytes_max;
 
 /// What each run may use beside its own account: stacks, log, record, headers and the texts of one
 /// host call. The host's sum is charged for it when the run begins.
 pub(crate) const RUN_BYTES: u64 = 8 << 20;
-/// The runs of one connection together use at most the host's memory divided by this.
-const SHARES: u64 = 2;
+/// The runs of one connection hold at most what they leave free, those of one connector at most this many
+/// times as much: whatever they do, others find room.
+const CONNECTOR_SHARE: u64 = 3;
 
 /// The sum over all runs.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
-    used: AtomicU64,
     bytes_max: u64,
+    sums: Mutex<Sums>,
 }
 
-/// The sum over the runs of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct ConnectionMemory(AtomicU64);
+struct Sums {
+    used: u64,
+    connectors: HashMap<ConnectorName, u64>,
+    connections: HashMap<ConnectionId, u64>,
+}
+
+/// Whose runs share a part of the host's memory.
+#[derive(Debug, Clone)]
+pub(crate) struct MemoryOwner {
+    pub(crate) connector: ConnectorName,
+    pub(crate) connection: ConnectionId,
+}
 
 /// The memory of one run.
 #[derive(Debug)]
 pub(crate) struct Account {
     host: Arc<HostMemory>,
-    connection: Arc<ConnectionMemory>,
+    owner: MemoryOwner,
     used: AtomicU64,
     peak: AtomicU64,
     bytes_max: u64,
+    /// Whether the host's memory, and not the run's own limit, refused something.
+    host_was_full: AtomicBool,
 }
 
 /// A part of an account; given back when dropped.
@@ -55,14 +73,49 @@ pub(crate) enum MemoryFull {
         "`limits.memory_bytes` = {0}: the run's memory and the bodies that the host holds for it"
     )]
     Run(u64),
-    /// All runs together have used theirs, or those of one connection their share of it.
+    /// All runs together have used theirs, or those of one connection or connector their share of it.
     #[error("`memory_bytes_host` = {0}: the memory of all runs is in use; try again")]
     Host(u64),
 }
 
 impl HostMemory {
     pub(crate) fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self { used: AtomicU64::new(0), bytes_max })
+        Arc::new(Self { bytes_max, sums: Mutex::default() })
+    }
+
+    fn add(&self, owner: &MemoryOwner, bytes: u64) -> Result<(), MemoryFull> {
+        let mut sums = self.sums.lock();
+        let of_connector = sums.connectors.get(&owner.connector).copied().unwrap_or_default();
+        let of_connection = sums.connections.get(&owner.connection).copied().unwrap_or_default();
+        let left = self.bytes_max.saturating_sub(sums.used);
+        let fits = left.checked_sub(bytes).is_some_and(|left| {
+            of_connector.saturating_add(bytes) <= left.saturating_mul(CONNECTOR_SHARE)
+                && of_connection.saturating_add(bytes) <= left
+        });
+        if !fits {
+            return Err(MemoryFull::Host(self.bytes_max));
+        }
+        sums.used += bytes;
+        sums.connectors.insert(owner.connector.clone(), of_connector + bytes);
+        sums.connections.insert(owner.connection, of_connection + bytes);
+        Ok(())
+    }
+
+    fn give_back(&self, owner: &MemoryOwner, bytes: u64) {
+        let mut sums = self.sums.lock();
+        sums.used = sums.used.saturating_sub(bytes);
+        subtract(&mut sums.connectors, &owner.connector, bytes);
+        subtract(&mut sums.connections, &owner.connection, bytes);
+    }
+}
+
+/// Subtracts from a sum; one that is zero is forgotten.
+fn subtract<K: Hash + Eq>(sums: &mut HashMap<K, u64>, key: &K, bytes: u64) {
+    if let Some(sum) = sums.get_mut(key) {
+        *sum = sum.saturating_sub(bytes);
+        if *sum == 0 {
+            sums.remove(key);
+        }
     }
 }
 
@@ -73,20 +126,28 @@ impl Account {
     /// The host's memory does not suffice for one more run.
     pub(crate) fn open(
         host: &Arc<HostMemory>,
-        connection: &Arc<ConnectionMemory>,
+        owner: MemoryOwner,
         bytes_max: u64,
     ) -> Result<Arc<Self>, MemoryFull> {
-        let (host, connection) = (Arc::clone(host), Arc::clone(connection));
-        let (used, peak) = (AtomicU64::new(0), AtomicU64::new(0));
-        add_shared(&host, &connection, RUN_BYTES)?;
-        Ok(Arc::new(Self { host, connection, used, peak, bytes_max }))
+        host.add(&owner, RUN_BYTES)?;
+        Ok(Arc::new(Self {
+            host: Arc::clone(host),
+            owner,
+            used: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            bytes_max,
+            host_was_full: AtomicBool::new(false),
+        }))
     }
 
     /// An account beside which the host has much room.
     #[cfg(test)]
     pub(crate) fn for_test(bytes_max: u64) -> Arc<Self> {
-        let host = HostMemory::new(u64::MAX);
-        Self::open(&host, &Arc::default(), bytes_max).unwrap()
+        let owner = MemoryOwner {
+            connector: ConnectorName::unnamed(),
+            connection: ConnectionId(uuid::Uuid::nil()),
+        };
+        Self::open(&HostMemory::new(u64::MAX), owner, bytes_max).unwrap()
     }
 
     /// Charges this many bytes.
@@ -118,6 +179,11 @@ impl Account {
         self.bytes_max.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
+    /// The limit of the host's memory, if it refused something to this run.
+    pub(crate) fn refused_by_host(&self) -> Option<u64> {
+        self.host_was_full.load(Ordering::Relaxed).then_some(self.host.bytes_max)
+    }
+
     /// The most that was in use at once.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
@@ -126,7 +192,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        give_back_shared(&self.host, &self.connection, RUN_BYTES);
+        self.host.give_back(&self.owner, RUN_BYTES);
     }
 }
 
@@ -136,9 +202,10 @@ impl Charge {
     /// # Errors
     /// As [`Account::charge`]; then nothing is added.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), MemoryFull> {
-        let Account { host, connection, used, peak, bytes_max } = &*self.account;
+        let Account { host, owner, used, peak, bytes_max, host_was_full } = &*self.account;
         let used_now = add(used, bytes, *bytes_max).ok_or(MemoryFull::Run(*bytes_max))?;
-        if let Err(full) = add_shared(host, connection, bytes) {
+        if let Err(full) = host.add(owner, bytes) {
+            host_was_full.store(true, Ordering::Relaxed);
             used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(full);
         }
@@ -164,7 +231,7 @@ impl Charge {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
         self.account.used.fetch_sub(bytes, Ordering::Relaxed);
-        give_back_shared(&self.account.host, &self.account.connection, bytes);
+        self.account.host.give_back(&self.account.owner, bytes);
     }
 
     /// The body, charged for as long as any part of it is held.
@@ -190,26 +257,6 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// Adds to the sums that runs share.
-fn add_shared(
-    host: &HostMemory,
-    connection: &ConnectionMemory,
-    bytes: u64,
-) -> Result<(), MemoryFull> {
-    let full = MemoryFull::Host(host.bytes_max);
-    add(&connection.0, bytes, host.bytes_max / SHARES).ok_or(full)?;
-    if add(&host.used, bytes, host.bytes_max).is_none() {
-        connection.0.fetch_sub(bytes, Ordering::Relaxed);
-        return Err(full);
-    }
-    Ok(())
-}
-
-fn give_back_shared(host: &HostMemory, connection: &ConnectionMemory, bytes: u64) {
-    connection.0.fetch_sub(bytes, Ordering::Relaxed);
-    host.used.fetch_sub(bytes, Ordering::Relaxed);
-}
-
 /// Adds and returns the sum, unless it would exceed the maximum.
 fn add(sum: &AtomicU64, bytes: u64, max: u64) -> Option<u64> {
     let within = |now: u64| now.checked_add(bytes).filter(|sum| *sum <= max);
@@ -218,33 +265,52 @@ fn add(sum: &AtomicU64, bytes: u64, max: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const MIB: u64 = 1 << 20;
 
+    fn owner(connector: &str, connection: u128) -> MemoryOwner {
+        let connection = ConnectionId(Uuid::from_u128(connection));
+        MemoryOwner { connector: connector.parse().unwrap(), connection }
+    }
+
     #[test]
-    fn a_charge_counts_for_run_connection_and_host_until_it_is_dropped() {
+    fn a_charge_counts_for_run_and_host_until_it_is_dropped() {
         let host = HostMemory::new(100 * MIB);
-        let (one, other) = (Arc::<ConnectionMemory>::default(), Arc::<ConnectionMemory>::default());
-        let run = Account::open(&host, &one, 30 * MIB).unwrap();
+        let run = Account::open(&host, owner("a", 1), 30 * MIB).unwrap();
         let body = run.hold(vec![0; 20 << 20]).unwrap();
         let part = body.slice(..1);
         drop(body);
         assert_eq!(run.charge(11 * MIB).unwrap_err(), MemoryFull::Run(30 * MIB));
         let mut charge = run.charge(10 * MIB).unwrap();
-        assert_eq!(run.room(), 0);
-        // 46 of the connection's 50 MiB with a second run: a third does not begin.
-        let full = MemoryFull::Host(100 * MIB);
-        let second = Account::open(&host, &one, MIB).unwrap();
-        assert_eq!(Account::open(&host, &one, MIB).unwrap_err(), full);
-        let beside = Account::open(&host, &other, 90 * MIB).unwrap();
-        assert_eq!(beside.charge(43 * MIB).unwrap_err(), full);
-        assert!(beside.charge(42 * MIB).is_ok());
+        assert_eq!((run.room(), run.refused_by_host()), (0, None));
         charge.set(2 * MIB).unwrap();
         drop(part);
         assert_eq!((run.room(), run.peak()), (28 * MIB, 30 * MIB));
-        drop((charge, run, second, beside));
-        let all = [&host.used, &one.0, &other.0].map(|sum| sum.load(Ordering::Relaxed));
-        assert_eq!(all, [0; 3]);
+        drop((charge, run));
+        let sums = host.sums.lock();
+        assert_eq!((sums.used, sums.connectors.len(), sums.connections.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn whatever_a_connection_or_a_connector_holds_others_find_room() {
+        let host = HostMemory::new(100 * MIB);
+        let hoard = |owner: &MemoryOwner| {
+            let run = Account::open(&host, owner.clone(), 100 * MIB).unwrap();
+            let mut charges = Vec::new();
+            while let Ok(charge) = run.charge(MIB) {
+                charges.push(charge);
+            }
+            assert_eq!(run.refused_by_host(), Some(100 * MIB));
+            (charges.len() as u64 * MIB + RUN_BYTES, charges)
+        };
+        let (one, _one) = hoard(&owner("a", 1));
+        assert_eq!(one, 50 * MIB, "as much as it leaves free");
+        let (other, _other) = hoard(&owner("a", 2));
+        assert_eq!(other, 25 * MIB);
+        assert!(Account::open(&host, owner("a", 3), MIB).is_err(), "its connector has its share");
+        assert!(Account::open(&host, owner("b", 4), MIB).is_ok());
     }
 }

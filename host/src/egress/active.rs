@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::{Connection, ConnectionId, ConnectorName, Settings};
-use crate::memory::ConnectionMemory;
 use crate::secret::Secret;
 
 use super::credentials::Credentials;
@@ -24,8 +23,6 @@ pub struct ActiveConnection {
     pub(super) credentials: Arc<Credentials>,
     /// HTTP connections to its tracker; never shared with another connection.
     pub(super) pool: Arc<Pool>,
-    /// What its runs hold in memory.
-    pub(crate) memory: Arc<ConnectionMemory>,
 }
 
 impl ActiveConnection {
@@ -33,7 +30,7 @@ impl ActiveConnection {
     #[must_use]
     pub fn new(connection: Connection, secrets: BTreeMap<String, Secret>) -> Self {
         let credentials = Arc::new(Credentials::new(&connection.grants, secrets));
-        Self { connection, credentials, pool: Arc::default(), memory: Arc::default() }
+        Self { connection, credentials, pool: Arc::default() }
     }
 
     /// The same connection, with the same grants and secrets, as its runs saw it with other settings.
@@ -41,7 +38,7 @@ impl ActiveConnection {
     pub fn with_settings(&self, settings: Settings) -> Self {
         let connection = Connection { settings, ..self.connection.clone() };
         let (credentials, pool) = (Arc::clone(&self.credentials), Arc::clone(&self.pool));
-        Self { connection, credentials, pool, memory: Arc::clone(&self.memory) }
+        Self { connection, credentials, pool }
     }
 
     /// A connection without settings, secrets and grants, for `describe`.

@@ -48,6 +48,8 @@ pub(super) struct Finished {
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
     pub(super) writes: Vec<WriteRecord>,
+    /// The limit of the host's memory, if it refused something to the run.
+    pub(super) host_memory: Option<u64>,
 }
 
 impl Execution {
@@ -131,16 +133,28 @@ impl Execution {
             ..Usage::default()
         };
         self.session.fill(&mut usage);
-        Finished { session: self.session, log, calls, usage, writes }
+        let host_memory = self.memory.refused_by_host();
+        Finished { session: self.session, log, calls, usage, writes, host_memory }
     }
 }
 
 impl Finished {
-    /// Whose fault a refusal is: a run that broke after its tracker was late did not break by itself. Where
+    /// Whose fault a refusal is: a run that broke after its tracker was late, or after the host had no memory for
+    /// it, did not break by itself. Where
     /// a write was answered, the refusal stays: how the guest ended then decides about the row.
     pub(super) fn blame(&self, refusal: Refusal, limits: &Limits) -> Refusal {
         let answered = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(_));
-        if !self.session.tracker_was_late() || self.writes.iter().any(answered) {
+        if self.writes.iter().any(answered) {
+            return refusal;
+        }
+        if let (
+            Some(bytes_max),
+            Refusal::ConnectorError(_) | Refusal::ConnectorFault(ConnectorFault::Trap(_)),
+        ) = (self.host_memory, &refusal)
+        {
+            return Refusal::HostMemoryFull { bytes_max };
+        }
+        if !self.session.tracker_was_late() {
             return refusal;
         }
         match refusal {

@@ -146,10 +146,15 @@ impl Permits {
         Permit { permits: Arc::clone(self), lane, slots, handed_over }
     }
 
-    /// Gives a permit back and hands over what is free.
+    /// Gives a permit back.
     fn give_back(self: &Arc<Self>, lane: &Lane, slots: u32) {
+        self.state.lock().release(lane, slots);
+        self.hand_over();
+    }
+
+    /// Hands over what is free. Also called when a request gave up: those behind it may fit.
+    pub(super) fn hand_over(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        state.release(lane, slots);
         let mut granted = Vec::new();
         while let Some(Waiter { request, sender, handed_over, .. }) = state.next(self.capacity) {
             state.take(&request);

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cpu_time::Metered;
 use crate::domain::{
-    Call, Clock, ConnectorFault, Counts, Defect, FailedTest, Journal, Limits, Marker, OutcomeCode,
-    Refusal, RunReport, Usage, WriteRecord, milliseconds,
+    Call, Clock, Connection, ConnectorFault, Counts, Defect, FailedTest, Journal, Limits, Marker,
+    OutcomeCode, Refusal, RunReport, Usage, WriteRecord, milliseconds,
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::manifest::RawManifest;
-use crate::memory::{Account, HostMemory, MemoryFull};
+use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
 
 use super::bindings::{self, model};
 use super::component::{Connector, Loaded};
@@ -239,7 +239,9 @@ impl Sandbox {
         active: &ActiveConnection,
         limits: &Limits,
     ) -> Result<Arc<Account>, Refusal> {
-        let account = Account::open(&self.memory, &active.memory, limits.memory_bytes);
+        let Connection { connector, id: connection, .. } = active.connection.clone();
+        let owner = MemoryOwner { connector, connection };
+        let account = Account::open(&self.memory, owner, limits.memory_bytes);
         account.map_err(|(MemoryFull::Run(bytes_max) | MemoryFull::Host(bytes_max))| {
             Refusal::HostMemoryFull { bytes_max }
         })
@@ -255,7 +257,14 @@ impl Sandbox {
         let asked = async {
             match self.permits.ask(request) {
                 Asked::Granted(permit) => Some(permit),
-                Asked::Waiting(receiver) => timeout(wait, receiver).await.ok()?.ok(),
+                Asked::Waiting(receiver) => match timeout(wait, receiver).await {
+                    Ok(permit) => permit.ok(),
+                    Err(_) => {
+                        // The next in the queue may need less.
+                        self.permits.hand_over();
+                        None
+                    }
+                },
                 Asked::Full => None,
             }
         };

@@ -67,6 +67,9 @@ fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
         (*module, Guest::named("instant").with_core_module(module, *times), *why)
     });
     let loads = LOADS.iter().map(|(name, why)| (*name, Guest::named(name), *why));
+    // What the first load of a broken file maps stays mapped.
+    host.install("warm-up", &Guest::named(LOADS[0].0));
+    host.await_connector("warm-up", "broken", None);
     for (name, guest, why) in loads.chain(starts) {
         assert_harmless(&host, &good, name, || {
             host.install(name, &guest);

@@ -128,9 +128,10 @@ fn mixed_load(
     stop.store(true, Ordering::SeqCst);
     let answered = honest.join().expect("every good event was answered 200");
     assert!(u64::from(answered) > time.as_secs(), "{answered} good events in {time:?}");
-    for attack in attacks {
+    for (attack, name) in attacks.into_iter().zip(HOSTILE) {
         let ran = attack.join().expect("every hostile event was answered with its problem");
-        assert!(u64::from(ran) > time.as_secs() / 4, "only {ran} hostile runs in {time:?}");
+        // Runs that compute to their limit share two cores with all others.
+        assert!(u64::from(ran) > time.as_secs() / 10, "{name}: only {ran} runs in {time:?}");
     }
 }
 
