@@ -284,20 +284,21 @@ pub trait Store: Send + Sync {
     /// Rows without a lease whose next search is due, the longest overdue first: rows in doubt, and
     /// created ones that are searched for a second record. Rows in `sent` whose lease ended are
     /// moved to `in-doubt` first. Rows that this process has open are left alone, whatever the
-    /// clock says about their leases. Durable.
+    /// clock says about their leases. `limits`: of all, and of one connection. Durable.
     async fn due_searches(
         &self,
         now: Timestamp,
         run_ms: u64,
         open: Vec<DefectId>,
-        limit: u32,
+        limits: (u32, u32),
     ) -> Result<Vec<DueSearch>, StoreError>;
     /// The newest defects, at most three, that the same connector made with the same settings, with
-    /// the marker in its write.
+    /// the marker in its write, and that were stored by this instant.
     async fn controls(
         &self,
         connection: ConnectionId,
         seen: &SeenByRun,
+        stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
     /// Moves a row whose doubt has ended back to `intent`. Durable. `Fenced` if the lease was lost.
     async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;

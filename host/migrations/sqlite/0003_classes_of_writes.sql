@@ -36,7 +36,9 @@ UPDATE defects SET decided = 'retry' WHERE retry = 1 AND state = 'in-doubt';
 ALTER TABLE defects DROP COLUMN retry;
 
 -- Earlier versions took every 4xx for a proof that nothing was created; it is not.
-UPDATE defects SET class = 'unclear', wait_from = updated_at WHERE state = 'failed' AND writes > 0;
+-- Whether it was a 403 is not known any more, so a search must show that it can see.
+UPDATE defects SET class = 'unclear', forbidden = 1, wait_from = updated_at
+WHERE state = 'failed' AND writes > 0;
 UPDATE defects SET class = 'acknowledged', wait_from = COALESCE(write_ended_at, updated_at),
     writes = MAX(writes, 1)
 WHERE state = 'in-doubt';

@@ -212,10 +212,14 @@ impl CreateRun<'_> {
     ) -> Attempt {
         let verdict = Verdict::NotCreated { refusal: refusal.clone(), left: left.clone() };
         let stored = leased.store_outcome(&verdict).await;
+        let wrote = left.is_some();
         let Some(left) = left.filter(|left| left.class != WriteClass::Refused) else {
             return match stored {
                 Ok(()) => Attempt::Done(Err(refusal)),
-                Err(error) => self.not_stored(&error),
+                Err(error) => {
+                    self.own_refusal = wrote.then_some(refusal);
+                    self.not_stored(&error)
+                }
             };
         };
         let refusal = Refusal::AfterWrite { refusal: Box::new(refusal), write: left.reason };

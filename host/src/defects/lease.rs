@@ -64,7 +64,10 @@ impl LeasedDefect<'_> {
         let (stop, writes) = (run.stop.clone(), Arc::clone(&journal) as Arc<dyn Journal>);
         let run = self.parts.sandbox.create(run, test, marker, writes);
         let mut end = self.renewing(stop, run).await;
-        if let (Err(_), Some(refusal)) = (&end.outcome, journal.refused.lock().take()) {
+        let refused = journal.refused.lock().take();
+        if let (Some(refusal), Err(reported)) = (refused, &end.outcome)
+            && !matches!(reported, Refusal::ConnectorFault(_))
+        {
             // The connector reports the host's own refusal; it is not the connector's error.
             end.outcome = Err(refusal);
         }
@@ -78,6 +81,13 @@ impl LeasedDefect<'_> {
         active: &Arc<ActiveConnection>,
         marker: &Marker,
     ) -> Result<Vec<Defect>, Refusal> {
+        // Several short searches follow each other under one lease.
+        let until = after(self.parts.clock.now(), self.parts.config.lease_ms);
+        match self.parts.store.renew(&self.lease, until).await {
+            Ok(()) => {}
+            Err(StoreError::Fenced | StoreError::NotFound(_)) => return Err(Refusal::RunStopped),
+            Err(error) => return Err(Refusal::StoreUnavailable(error.to_string())),
+        }
         self.admit(Call::Find)?;
         let run = self.run(active);
         let stop = run.stop.clone();
@@ -85,6 +95,18 @@ impl LeasedDefect<'_> {
         self.record_run(Call::Find, marker, &end.outcome);
         self.parts.store.record_run(self.event, end.report);
         end.outcome
+    }
+
+    /// What a run sees of the connection today.
+    pub(super) fn seen_now(&self) -> Result<SeenByRun, Refusal> {
+        let connection = &self.active.connection;
+        let settings = serde_json::to_string(&connection.settings)
+            .map_err(|error| Refusal::StoreUnavailable(error.to_string()))?;
+        Ok(SeenByRun {
+            settings,
+            origins: connection.grants.origins.clone(),
+            connector_sha256: self.connector.sha256().to_owned(),
+        })
     }
 
     /// Moves a row whose doubt has ended back to `intent`.
@@ -193,14 +215,7 @@ struct DefectJournal {
 
 impl DefectJournal {
     fn new(leased: &LeasedDefect<'_>, marker: &Marker) -> Result<Self, Refusal> {
-        let connection = &leased.active.connection;
-        let settings = serde_json::to_string(&connection.settings)
-            .map_err(|error| Refusal::StoreUnavailable(error.to_string()))?;
-        let seen = SeenByRun {
-            settings,
-            origins: connection.grants.origins.clone(),
-            connector_sha256: leased.connector.sha256().to_owned(),
-        };
+        let seen = leased.seen_now()?;
         Ok(Self {
             store: Arc::clone(&leased.parts.store),
             clock: Arc::clone(&leased.parts.clock),
@@ -226,6 +241,7 @@ impl Journal for DefectJournal {
         let write = JournaledWrite { has_marker, seen: self.seen.clone(), lease_until };
         match self.store.mark_sending(&self.lease, write, now).await {
             Ok(()) => {
+                *self.refused.lock() = None;
                 *self.live_until.lock() = asked_at + Duration::from_millis(self.lease_ms);
                 Ok(())
             }

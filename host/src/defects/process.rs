@@ -1,6 +1,6 @@
 //! What this process knows beside the store: which rows it has open, and whether the wall clock stepped.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ const STEP_MIN: Duration = Duration::from_secs(2);
 pub struct ProcessState {
     /// How late searches find new records.
     pub(super) index_lags: IndexLags,
-    open: Arc<Mutex<HashSet<DefectId>>>,
+    /// How often each row is open.
+    open: Arc<Mutex<HashMap<DefectId, u32>>>,
     /// What the wall clock showed when the machine started.
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
 }
@@ -35,18 +36,18 @@ pub(super) struct OpenRow {
 impl ProcessState {
     /// Marks a row as open until the value is dropped.
     pub(super) fn open(&self, id: DefectId) -> OpenRow {
-        self.open.lock().insert(id);
+        *self.open.lock().entry(id).or_default() += 1;
         OpenRow { id, process: self.clone() }
     }
 
     /// Whether this process works on the row.
     pub(super) fn is_open(&self, id: DefectId) -> bool {
-        self.open.lock().contains(&id)
+        self.open.lock().contains_key(&id)
     }
 
     /// The rows on which this process works.
     pub(super) fn open_rows(&self) -> Vec<DefectId> {
-        self.open.lock().iter().copied().collect()
+        self.open.lock().keys().copied().collect()
     }
 
     /// Calls `on_step` if the wall clock stepped since the last call that succeeded. One call at a time: no work
@@ -70,7 +71,13 @@ impl ProcessState {
 
 impl Drop for OpenRow {
     fn drop(&mut self) {
-        self.process.open.lock().remove(&self.id);
+        let mut open = self.process.open.lock();
+        match open.get_mut(&self.id) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                open.remove(&self.id);
+            }
+        }
     }
 }
 

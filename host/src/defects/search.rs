@@ -4,6 +4,9 @@
 //! Never creates anything, and never moves the row: the caller does.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::domain::{
     Defect, DoubtfulDefect, Next, Refusal, SeenByRun, Settings, Unresolvable, Waits,
@@ -38,7 +41,10 @@ impl LeasedDefect<'_> {
                 // The clock stepped during the search: its begin cannot be compared with the wait.
                 Ok(true) => Searched::Not(Next::SearchAt(self.parts.clock.now()), None),
                 Ok(false) => match doubt.after_none(began_at, waits) {
-                    Next::CreateIfSearchSees => self.test_search(doubtful, &active).await,
+                    Next::CreateIfSearchSees => {
+                        let indexed_by = before(began_at, waits.index_delay_ms);
+                        self.test_search(doubtful, &active, indexed_by).await
+                    }
                     next => Searched::Not(next, None),
                 },
                 Err(error) => {
@@ -61,17 +67,21 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Searches the same way for the newest defects that the same connector made with the same settings.
+    /// Searches the same way for the newest defects that the same connector made with the same settings, and
+    /// that the tracker's search must find: those that were stored by `indexed_by`.
     async fn test_search(
         &self,
         doubtful: &DoubtfulDefect,
         active: &Arc<ActiveConnection>,
+        indexed_by: Timestamp,
     ) -> Searched {
-        let Some(seen) = &doubtful.seen else {
-            return Searched::Not(doubtful.doubt.after_control(Vec::new()), None);
+        // A row of an earlier version, or of a restored database, does not say what its write saw.
+        let seen = match doubtful.seen.clone().map_or_else(|| self.seen_now(), Ok) {
+            Ok(seen) => seen,
+            Err(refusal) => return Searched::Not(Next::TryLater, Some(refusal)),
         };
         let id = self.active.connection.id;
-        let controls = match self.parts.store.controls(id, seen).await {
+        let controls = match self.parts.store.controls(id, &seen, indexed_by).await {
             Ok(controls) => controls,
             Err(error) => {
                 let refusal = Refusal::StoreUnavailable(error.to_string());
@@ -94,7 +104,7 @@ impl LeasedDefect<'_> {
 
     /// The connection as the write saw it, with today's secrets; as it is today where an origin of then is not
     /// granted any more.
-    fn as_seen(&self, seen: Option<&SeenByRun>) -> Arc<ActiveConnection> {
+    pub(super) fn as_seen(&self, seen: Option<&SeenByRun>) -> Arc<ActiveConnection> {
         let granted = &self.active.connection.grants.origins;
         let settings = seen
             .filter(|seen| seen.origins.iter().all(|origin| granted.contains(origin)))
@@ -105,4 +115,9 @@ impl LeasedDefect<'_> {
             None => Arc::clone(self.active),
         }
     }
+}
+
+/// The instant so many milliseconds earlier.
+fn before(now: Timestamp, ms: u64) -> Timestamp {
+    now.saturating_sub(Duration::from_millis(ms)).unwrap_or(Timestamp::MIN)
 }

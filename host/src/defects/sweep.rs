@@ -2,15 +2,13 @@
 //!
 //! Only ever runs `find`: it adopts a defect, ends a doubt or leaves the row as it is, and never creates.
 
-use std::collections::HashMap;
-
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::connections::Asker;
 use crate::domain::{
-    ConnectionId, DefectId, DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, OutcomeCode,
-    Received, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, after, milliseconds,
+    Defect, DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, OutcomeCode, Received,
+    Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, after, milliseconds,
 };
 use crate::store::DueSearch;
 
@@ -18,12 +16,12 @@ use super::Defects;
 use super::lease::LeasedDefect;
 use super::search::Searched;
 
-/// Rows that are read in one round.
-const READ_MAX: u32 = 256;
 /// Rows that one round searches for.
-const ROUND_MAX: usize = 16;
+const ROUND_MAX: u32 = 16;
 /// Rows of one connection that one round searches for.
 const CONNECTION_MAX: u32 = 4;
+/// Searches for a second record, while the first is not found yet.
+const SECOND_SEARCHES_MAX: u32 = 8;
 /// Searches at a time.
 const CONCURRENT_MAX: usize = 4;
 
@@ -36,9 +34,10 @@ impl Defects {
             return;
         }
         let (now, run_ms) = (parts.clock.now(), parts.config.longest_run_ms());
-        match parts.store.due_searches(now, run_ms, parts.process.open_rows(), READ_MAX).await {
+        let (open, limits) = (parts.process.open_rows(), (ROUND_MAX, CONNECTION_MAX));
+        match parts.store.due_searches(now, run_ms, open, limits).await {
             Ok(due) => {
-                futures_util::stream::iter(share(due))
+                futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.search_for(due))
                     .await;
             }
@@ -93,24 +92,16 @@ impl Defects {
     }
 }
 
-/// At most so many rows of each connection, and of all.
-fn share(due: Vec<DueSearch>) -> impl Iterator<Item = DueSearch> {
-    let mut of_connection: HashMap<ConnectionId, u32> = HashMap::new();
-    let has_room = move |due: &DueSearch| {
-        let count = of_connection.entry(due.connection).or_default();
-        *count += 1;
-        *count <= CONNECTION_MAX
-    };
-    due.into_iter().filter(has_room).take(ROUND_MAX)
-}
-
 /// Searches for a defect in doubt. Returns what the event shows; `None` where nothing has changed.
 async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<Outcome> {
     let (next, refusal) = match leased.search(doubtful).await {
         Searched::Found(found) => {
+            let others = keys(found.get(1..).unwrap_or_default());
             let oldest = found.into_iter().next()?;
+            let key = oldest.key.clone();
             return Some(match leased.store_outcome(&Verdict::Found(oldest)).await {
-                Ok(()) => Outcome::from(OutcomeCode::Adopted),
+                Ok(()) if others.is_empty() => Outcome::from(OutcomeCode::Adopted),
+                Ok(()) => second_record(&key, &others),
                 Err(error) => Outcome::from(&Refusal::StoreUnavailable(error.to_string())),
             });
         }
@@ -124,11 +115,8 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
         }
         Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
         Next::TryLater => leased.release().await,
-        // Unclear rows are searched for once.
-        Next::NeedsPerson(Unresolvable::SearchFailed(_)) if unclear => {
-            leased.end_search(SearchEnd::SearchAt(None)).await;
-        }
-        Next::NeedsPerson(Unresolvable::SearchFailed(_)) => leased.release().await,
+        // Unclear rows are searched for once; the others again.
+        Next::NeedsPerson(Unresolvable::SearchFailed(_)) if !unclear => leased.release().await,
         Next::NeedsPerson(why) => {
             leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await;
         }
@@ -143,22 +131,30 @@ async fn look_for_second_record(
     doubtful: &DoubtfulDefect,
     key: &str,
 ) -> Option<Outcome> {
-    let found = match leased.find(leased.active, &doubtful.marker).await {
+    let active = leased.as_seen(doubtful.seen.as_ref());
+    let found = match leased.find(&active, &doubtful.marker).await {
         Ok(found) => found,
         Err(refusal) => {
             leased.release().await;
             return Some(Outcome::from(&refusal));
         }
     };
-    leased.end_search(SearchEnd::SearchAt(None)).await;
-    let others: Vec<_> =
-        found.into_iter().map(|defect| defect.key).filter(|other| other != key).collect();
-    if others.is_empty() {
-        return None;
+    let is_indexed = found.iter().any(|defect| defect.key == key);
+    if !is_indexed && doubtful.searches < SECOND_SEARCHES_MAX {
+        leased.release().await;
+    } else {
+        leased.end_search(SearchEnd::SearchAt(None)).await;
     }
-    let others = others.join(", ");
-    let DefectId(id) = leased.lease.defect;
-    tracing::warn!(defect = %id, key, others, "the tracker has a second record of a failed test");
+    let others: Vec<_> = found.into_iter().filter(|defect| defect.key != key).collect();
+    (!others.is_empty()).then(|| second_record(key, &keys(&others)))
+}
+
+fn keys(defects: &[Defect]) -> String {
+    defects.iter().map(|defect| defect.key.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn second_record(key: &str, others: &str) -> Outcome {
+    tracing::warn!(key, others, "the tracker has more than one record of a failed test");
     let detail = format!("the tracker has more than one record: {key} and {others}; close one");
-    Some(Outcome { code: OutcomeCode::SecondRecord, detail })
+    Outcome { code: OutcomeCode::SecondRecord, detail }
 }

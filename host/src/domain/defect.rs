@@ -133,6 +133,8 @@ pub struct DoubtfulDefect {
     pub reason: String,
     /// In `created`: the key of the defect. The search only looks for a second record.
     pub created: Option<String>,
+    /// Searches in the background so far.
+    pub searches: u32,
 }
 
 impl DoubtfulDefect {

@@ -117,6 +117,9 @@ impl Doubt {
             | R::RunStopped
             | R::CircuitOpen { .. }
             | R::ConnectorUnavailable(_)
+            | R::HostMemoryFull { .. }
+            | R::ShuttingDown
+            | R::Paused
             | R::StoreUnavailable(_) => Next::TryLater,
             _ if self.counts_as_refused() => Next::Create,
             other => Next::NeedsPerson(Unresolvable::SearchFailed(other.to_string())),

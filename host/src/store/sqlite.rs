@@ -231,10 +231,10 @@ impl Store for SqliteStore {
         now: Timestamp,
         run_ms: u64,
         open: Vec<DefectId>,
-        limit: u32,
+        limits: (u32, u32),
     ) -> Result<Vec<DueSearch>, StoreError> {
         self.writer
-            .run(Durable, move |db| doubts::due_searches(db, now, run_ms, open, limit).boxed())
+            .run(Durable, move |db| doubts::due_searches(db, now, run_ms, open, limits).boxed())
             .await
     }
 
@@ -242,8 +242,9 @@ impl Store for SqliteStore {
         &self,
         connection: ConnectionId,
         seen: &SeenByRun,
+        stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError> {
-        doubts::controls(&self.readers, connection, seen).await
+        doubts::controls(&self.readers, connection, seen, stored_by).await
     }
 
     async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {

@@ -15,7 +15,8 @@ use crate::domain::{
 use crate::store::{Claim, StoreError};
 
 /// The reason of a doubt about a failed test without a row.
-const RESTORED: &str = "the database was restored, or fell behind, and may have lost this defect";
+pub(super) const RESTORED: &str =
+    "the database was restored, or fell behind, and may have lost this defect";
 
 /// The created and unreleased defect of a failed test.
 pub(super) async fn created_defect(
@@ -47,11 +48,16 @@ pub(super) async fn claim(
     let Some(row) = newest(&mut *db, claim.connection, claim.test).await? else {
         return match restored_at {
             None => insert_intent(db, claim, 1).await,
-            Some(since) => insert_in_doubt(db, claim, since).await,
+            Some(since) => insert_in_doubt(db, claim, 1, since).await,
         };
     };
     if row.released {
-        return insert_intent(db, claim, row.generation.saturating_add(1)).await;
+        let generation = row.generation.saturating_add(1);
+        let outdated = restored_at.filter(|at| row.updated_at < at.as_millisecond());
+        return match outdated {
+            None => insert_intent(db, claim, generation).await,
+            Some(since) => insert_in_doubt(db, claim, generation, since).await,
+        };
     }
     let state = known_word::<DefectState>(&row.state, "its state")?;
     if state == DefectState::Created {
@@ -86,9 +92,10 @@ async fn insert_intent(
 async fn insert_in_doubt(
     db: &mut SqliteConnection,
     claim: Claim<'_>,
+    generation: u32,
     since: Timestamp,
 ) -> Result<Claimed, StoreError> {
-    let lease = insert(db, &claim, 1).await?;
+    let lease = insert(db, &claim, generation).await?;
     let row: Row = sqlx::query_as(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = 1, wait_from = ?2,
              next_search_at = ?3, reason = ?4
@@ -181,6 +188,8 @@ async fn lease_for_search(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3, event_id = ?4,
              state = CASE WHEN state = 'failed' OR class = 'refused' THEN 'failed'
                  ELSE 'in-doubt' END,
+             next_search_at = CASE WHEN state = 'failed' OR class = 'refused' THEN next_search_at
+                 ELSE COALESCE(next_search_at, ?5) END,
              updated_at = ?5
          WHERE id = ?1 RETURNING *",
     )

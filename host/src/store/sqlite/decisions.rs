@@ -100,6 +100,7 @@ async fn apply(
         // The index delay counts from the decision: an effect may have come late, and be indexed later.
         Decision::Retry => sqlx::query(
             "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
+                 next_search_at = COALESCE(next_search_at, ?2),
                  wait_from = MAX(COALESCE(wait_from, ?2), ?2), fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
         )

@@ -93,6 +93,7 @@ pub(super) struct Row {
     pub(super) run_sha256: Option<String>,
     pub(super) wait_from: Option<i64>,
     pub(super) settled: bool,
+    pub(super) searches: u32,
     pub(super) needs_person: Option<String>,
     pub(super) decided: Option<String>,
     pub(super) ended_fence: Option<i64>,
@@ -110,7 +111,7 @@ pub(super) struct Row {
 from_row!(Row {
     id, connection_id, test_execution_id, test_case_id, variation_id, generation, test_link,
     state, released, fence, lease_until, writes, class, forbidden, marked, run_writes, run_marked,
-    run_settings, run_origins, run_sha256, wait_from, settled, needs_person, decided, ended_fence,
+    run_settings, run_origins, run_sha256, wait_from, settled, searches, needs_person, decided, ended_fence,
     ended_code, sent_at, write_ended_at, defect, reason, event_id, created_at, updated_at;
     optional decisions,
 });
@@ -170,6 +171,7 @@ impl Row {
             doubt,
             seen: self.seen()?,
             reason: self.reason.unwrap_or_default(),
+            searches: self.searches,
             created,
             lease,
         })

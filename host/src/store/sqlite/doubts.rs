@@ -57,20 +57,25 @@ pub(super) async fn due_searches(
     now: Timestamp,
     run_ms: u64,
     open: Vec<DefectId>,
-    limit: u32,
+    (limit, of_connection): (u32, u32),
 ) -> Result<Vec<DueSearch>, StoreError> {
     let open: Vec<_> = open.iter().map(ToString::to_string).collect();
     let open = to_json(&open)?;
     doubt_lost_runs(db, now, run_ms, &open).await?;
     let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT id, connection_id FROM defects
-         WHERE next_search_at <= ?1 AND state IN ('in-doubt', 'created') AND released = 0
-           AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT value FROM json_each(?3))
-         ORDER BY next_search_at LIMIT ?2",
+        "SELECT id, connection_id FROM (
+             SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
+                 PARTITION BY connection_id ORDER BY next_search_at) AS place
+             FROM defects
+             WHERE next_search_at <= ?1 AND state IN ('in-doubt', 'created') AND released = 0
+               AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT value FROM json_each(?3))
+               AND connection_id IN (SELECT id FROM connections WHERE deleted = 0))
+         WHERE place <= ?4 ORDER BY next_search_at LIMIT ?2",
     )
     .bind(now.as_millisecond())
     .bind(limit)
     .bind(open)
+    .bind(of_connection)
     .fetch_all(db)
     .await?;
     let due = |(id, connection): (String, String)| {
@@ -85,16 +90,18 @@ pub(super) async fn controls(
     pool: &SqlitePool,
     connection: ConnectionId,
     seen: &SeenByRun,
+    stored_by: Timestamp,
 ) -> Result<Vec<ControlDefect>, StoreError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT * FROM defects
          WHERE connection_id = ? AND state = 'created' AND run_sha256 = ? AND run_settings = ?
-           AND marked AND run_marked
+           AND marked AND run_marked AND updated_at <= ?
          ORDER BY id DESC LIMIT ?",
     )
     .bind(connection.to_string())
     .bind(&seen.connector_sha256)
     .bind(&seen.settings)
+    .bind(stored_by.as_millisecond())
     .bind(CONTROLS_MAX)
     .fetch_all(pool)
     .await?;
@@ -129,8 +136,9 @@ pub(super) async fn recover(
     doubt_lost_runs(db, now, run_ms, "[]").await?;
     sqlx::query(
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
-             next_search_at = MIN(next_search_at, ?1 + ?3)
-         WHERE state = 'in-doubt' OR state = 'failed' AND writes > 0 AND settled = 0",
+             next_search_at = CASE WHEN state = 'in-doubt' AND needs_person IS NULL
+                 THEN MIN(COALESCE(next_search_at, ?1 + ?3), ?1 + ?3) END
+         WHERE state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0",
     )
     .bind(now.as_millisecond())
     .bind(signed(run_ms))
@@ -149,7 +157,7 @@ pub(super) async fn restart_waits(
     sqlx::query(
         "UPDATE defects SET wait_from = CASE state WHEN 'sent' THEN ?1 + ?3 ELSE ?1 END,
              next_search_at = MIN(next_search_at, ?1 + ?2)
-         WHERE state IN ('sent', 'in-doubt') OR state = 'failed' AND writes > 0 AND settled = 0",
+         WHERE state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0",
     )
     .bind(now.as_millisecond())
     .bind(SEARCH_WAIT_MS)

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
+use super::claims::RESTORED;
 use super::columns::time;
 use crate::store::{DatabaseError, StoreError};
 
@@ -66,6 +67,7 @@ pub(super) async fn count(
     let stored = read(db, STARTS).await?.unwrap_or(0);
     if counted > stored {
         write(db, RESTORED_AT, now.as_millisecond()).await?;
+        doubt_outdated_rows(db, now).await?;
         tracing::warn!(
             "the database has fallen behind: it was restored, or lost what it had stored. Each failed \
              test without a defect is searched for in the tracker before a defect is created"
@@ -75,6 +77,20 @@ pub(super) async fn count(
     write(db, STARTS, starts).await?;
     let restored_at = read(db, RESTORED_AT).await?.map(time).transpose()?;
     Ok((starts, restored_at))
+}
+
+/// Rows that say that nothing was created may be outdated: since they were stored, a write may have left.
+async fn doubt_outdated_rows(db: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),
+             settled = 0, decided = NULL, wait_from = ?1, next_search_at = ?1, reason = ?2
+         WHERE state IN ('intent', 'failed') AND released = 0",
+    )
+    .bind(now.as_millisecond())
+    .bind(RESTORED)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn read(db: &mut SqliteConnection, name: &str) -> Result<Option<i64>, StoreError> {

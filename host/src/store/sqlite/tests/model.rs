@@ -189,7 +189,7 @@ impl World {
     async fn search(&mut self, host: usize) {
         let now = self.clock(host);
         let store = &self.stores[host];
-        for due in store.due_searches(now, RUN_MS, Vec::new(), 9).await.unwrap() {
+        for due in store.due_searches(now, RUN_MS, Vec::new(), (9, 9)).await.unwrap() {
             let runner = RunnerId(Uuid::from_u128(4));
             let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
             let claimed = store.claim_search(due.id, runner, now, until).await.unwrap();

@@ -183,7 +183,7 @@ async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
     mark(&store, &granted, 1).await.unwrap();
     store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
     let runner = RunnerId(Uuid::from_u128(3));
-    let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, 9).await.unwrap();
+    let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, (9, 9)).await.unwrap();
     let mut now = 2;
     for wait in [15_000, 15_000, 30_000, 60_000] {
         assert_eq!(due(now + wait - 1, Vec::new()).await, []);
@@ -213,7 +213,7 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
     store.end_search(&search, person, at(4)).await.unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!(record.needs_person.as_deref(), Some("no search finds it"));
-    assert_eq!(store.due_searches(at(99_999), RUN_MS, Vec::new(), 9).await.unwrap(), []);
+    assert_eq!(store.due_searches(at(99_999), RUN_MS, Vec::new(), (9, 9)).await.unwrap(), []);
 
     let search = lease(&claim(&store, id, 5).await);
     store.end_search(&search, SearchEnd::Settled, at(6)).await.unwrap();
@@ -234,14 +234,14 @@ async fn after_a_create_that_followed_a_doubt_a_second_record_is_searched_for_on
     store.back_to_intent(&search, at(3)).await.unwrap();
     mark(&store, &search, 4).await.unwrap();
     store.store_outcome(&search, &Verdict::Created(defect("7")), event(), at(5)).await.unwrap();
-    let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), 9).await.unwrap();
+    let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), (9, 9)).await.unwrap();
     assert_eq!(due.len(), 1);
     let runner = RunnerId(Uuid::from_u128(3));
     let found = store.claim_search(due[0].id, runner, at(20_000), at(20_010)).await.unwrap();
     let found = found.unwrap();
     assert_eq!(found.created.as_deref(), Some("7"));
     store.end_search(&found.lease, SearchEnd::SearchAt(None), at(20_001)).await.unwrap();
-    assert_eq!(store.due_searches(at(9_999_999), RUN_MS, Vec::new(), 9).await.unwrap(), []);
+    assert_eq!(store.due_searches(at(9_999_999), RUN_MS, Vec::new(), (9, 9)).await.unwrap(), []);
     assert!(matches!(claim(&store, id, 20_002).await, Claimed::Created { .. }));
 }
 
@@ -263,7 +263,7 @@ async fn a_search_is_tested_with_the_newest_defects_that_were_made_the_same_way(
         let created = Verdict::Created(defect(&number.to_string()));
         store.store_outcome(&granted, &created, event(), at(2)).await.unwrap();
     }
-    let controls = store.controls(id, &write(at(1)).seen).await.unwrap();
+    let controls = store.controls(id, &write(at(1)).seen, at(2)).await.unwrap();
     let keys: Vec<_> = controls.iter().map(|control| control.key.as_str()).collect();
     assert_eq!(keys, ["5", "1"]);
     assert_eq!(controls[0].marker, Marker::derive(id, &failed_test(5), 1));
@@ -286,7 +286,7 @@ async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again()
     store.recover(at(now), RUN_MS).await.unwrap();
     assert!(matches!(claim(&store, id, now).await, Claimed::Create { .. }));
     assert!(matches!(mark(&store, &intent, now).await, Err(StoreError::Fenced)));
-    assert_eq!(store.due_searches(at(now), RUN_MS, Vec::new(), 9).await.unwrap().len(), 2);
+    assert_eq!(store.due_searches(at(now), RUN_MS, Vec::new(), (9, 9)).await.unwrap().len(), 2);
     for number in [2, 3] {
         let claimed = try_claim(&store, id, &failed_test(number), at(now)).await.unwrap();
         assert_eq!(doubt(&claimed).wait_from, at(now), "the clock may have been set meanwhile");
@@ -461,7 +461,7 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
         .await
         .unwrap();
     assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));
-    let controls = store.controls(id, &write(at(1)).seen).await.unwrap();
+    let controls = store.controls(id, &write(at(1)).seen, at(2)).await.unwrap();
     assert_eq!(controls, [], "its record may not contain the marker");
 }
 
