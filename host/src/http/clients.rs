@@ -18,7 +18,7 @@ use crate::domain::Network;
 use super::client_address::{forwarded_client, holder};
 
 /// Idle connections, and forwarded requests that arrive, of one client address.
-const IDLE_PER_ADDRESS_MAX: usize = 64;
+const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// From the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte of a connection, or the end of its last answer, until a request's head is complete.

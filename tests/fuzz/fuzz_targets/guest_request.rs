@@ -50,7 +50,12 @@ static CASES: LazyLock<[Case; 3]> = LazyLock::new(|| {
             vec![
                 ("b", "value-as-a-bearer-2", TRACKER, SecretPlace::Bearer),
                 ("q", "value-in-a-query-3", LOCAL, query),
-                ("p", "value-of-a-placeholder-4", TRACKER, SecretPlace::Json { pointer: "/p".to_owned() }),
+                (
+                    "p",
+                    "value-of-a-placeholder-4",
+                    TRACKER,
+                    SecretPlace::Json { pointer: "/p".to_owned() },
+                ),
             ],
         ),
         case(
