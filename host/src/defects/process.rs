@@ -97,6 +97,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_row_is_open_until_the_last_work_on_it_has_ended() {
+        let process = ProcessState::default();
+        let id = DefectId(uuid::Uuid::from_u128(1));
+        let (first, second) = (process.open(id), process.open(id));
+        drop(first);
+        assert!(process.is_open(id));
+        drop(second);
+        assert!(!process.is_open(id) && process.open_rows().is_empty());
+    }
+
     #[tokio::test]
     async fn a_step_of_the_wall_clock_is_seen_until_it_was_dealt_with() {
         let (process, clocks) = (ProcessState::default(), Clocks(Mutex::new((1_000, 50))));

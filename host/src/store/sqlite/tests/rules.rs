@@ -263,6 +263,8 @@ async fn a_search_is_tested_with_the_newest_defects_that_were_made_the_same_way(
         let created = Verdict::Created(defect(&number.to_string()));
         store.store_outcome(&granted, &created, event(), at(2)).await.unwrap();
     }
+    let too_new = store.controls(id, &write(at(1)).seen, at(1)).await.unwrap();
+    assert_eq!(too_new, [], "the tracker's search may not find them yet");
     let controls = store.controls(id, &write(at(1)).seen, at(2)).await.unwrap();
     let keys: Vec<_> = controls.iter().map(|control| control.key.as_str()).collect();
     assert_eq!(keys, ["5", "1"]);
@@ -379,6 +381,34 @@ async fn a_restored_database_puts_unknown_failed_tests_in_doubt() {
     let store = open(&folder).await;
     store.recover(at(40), RUN_MS).await.unwrap();
     assert_eq!(store.restored_at(), Some(at(20)), "the mark stays");
+}
+
+#[tokio::test]
+async fn a_restored_database_puts_rows_without_a_defect_in_doubt() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    store.recover(at(0), RUN_MS).await.unwrap();
+    let intent = lease(&claim(&store, id, 1).await);
+    store.release(&intent).await.unwrap();
+    let created = lease(&try_claim(&store, id, &failed_test(2), at(1)).await.unwrap());
+    mark(&store, &created, 2).await.unwrap();
+    store.store_outcome(&created, &Verdict::Created(defect("7")), event(), at(3)).await.unwrap();
+    store.decide(created.defect, &Decision::Release, "ann", at(4), RUN_MS).await.unwrap();
+    store.close().await;
+    let database = folder.path().join("jackfield.db");
+    let backup = std::fs::read(&database).unwrap();
+    let store = open(&folder).await;
+    store.recover(at(10), RUN_MS).await.unwrap();
+    store.close().await;
+    std::fs::write(&database, backup).unwrap();
+
+    let store = open(&folder).await;
+    store.recover(at(20), RUN_MS).await.unwrap();
+    for number in [1, 2] {
+        let claimed = try_claim(&store, id, &failed_test(number), at(30)).await.unwrap();
+        assert_eq!(doubt(&claimed).class, WriteClass::Open, "{number}");
+        assert_eq!(doubt(&claimed).wait_from, at(20), "{number}");
+    }
 }
 
 #[tokio::test]
