@@ -6,6 +6,7 @@
 mod access;
 mod data_folder;
 mod read;
+mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -59,7 +60,7 @@ pub struct Config {
     pub sweep_ms: u64,
     /// Length of a lease on a defect's row, milliseconds; renewed at a third of it.
     pub lease_ms: u64,
-    /// How long the tracker may still act on a create request without an answer, seconds; `None`: for ever,
+    /// How long the tracker may still act on a create request without an answer, seconds; `None`: without limit,
     /// so that a person resolves every such defect.
     pub in_doubt_s: Option<u32>,
     /// How long running events may go on once the server is asked to end, milliseconds.

@@ -3,15 +3,17 @@
 //! Never guesses: what is not understood is an error.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::domain::{ConnectorName, Limits, Network, is_printable, nearest};
+use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 
-use super::{Config, ConfigError, DefectIdKind};
+use super::values::{
+    KeyError, address, defect_id, networks, number, path, paths, prefixes, public_url, roots, texts,
+};
+use super::{Config, ConfigError};
 
 /// The keys of the top level that are values.
 const KEYS: [&str; 21] = [
@@ -74,14 +76,11 @@ const REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
 const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
 const LEASE_MS: RangeInclusive<u64> = 1_000..=600_000;
-/// Up to a week. The word "never" stands for no limit.
+/// Up to a week. The word "never" removes the limit.
 const IN_DOUBT_S: RangeInclusive<u64> = 1..=604_800;
 /// Service managers kill what has not ended after 90 seconds or so.
 const DRAIN_MS: RangeInclusive<u64> = 0..=600_000;
 const FRESH_MS: RangeInclusive<u64> = 0..=3_600_000;
-
-/// What is wrong with a key; the caller adds the file.
-type KeyError = String;
 
 pub(super) fn load(
     file: Option<&Path>,
@@ -313,201 +312,5 @@ fn counts(key: &str) -> bool {
         )
 }
 
-fn number<T: TryFrom<u64>>(
-    key: &str,
-    value: &Value,
-    allowed: RangeInclusive<u64>,
-) -> Result<T, KeyError> {
-    value
-        .as_integer()
-        .and_then(|number| u64::try_from(number).ok())
-        .filter(|number| allowed.contains(number))
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| {
-            format!(
-                "`{key}` must be a whole number from {} to {}, not {value}",
-                allowed.start(),
-                allowed.end()
-            )
-        })
-}
-
-fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, KeyError> {
-    value
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| format!("`{key}` must be a non-empty text"))
-}
-
-fn texts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
-    let items = value.as_array().ok_or_else(|| format!("`{key}` must be a list of texts"))?;
-    items.iter().map(|item| text(key, item).map(str::to_owned)).collect()
-}
-
-fn address(key: &str, value: &Value) -> Result<SocketAddr, KeyError> {
-    let text = text(key, value)?;
-    text.parse().map_err(|_| {
-        format!(
-            "`{key}` = {text:?} is not an address: write an IP address and a port, like 127.0.0.1:8080"
-        )
-    })
-}
-
-fn networks(key: &str, value: &Value) -> Result<Vec<Network>, KeyError> {
-    let networks = texts(key, value)?;
-    networks.iter().map(|text| text.parse().map_err(|why| format!("`{key}`: {why}"))).collect()
-}
-
-fn path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
-    text(key, value).map(PathBuf::from)
-}
-
-fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
-    let roots: Vec<PathBuf> = texts(key, value)?.into_iter().map(PathBuf::from).collect();
-    match roots.iter().find(|root| !root.is_absolute()) {
-        Some(root) => Err(format!("`{key}`: {} must begin with /", root.display())),
-        None => Ok(roots),
-    }
-}
-
-fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
-    let prefixes = texts(key, value)?;
-    let plain = |text: &&String| !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    match prefixes.iter().find(plain) {
-        Some(odd) => Err(format!("`{key}`: {odd:?} must be letters, digits and _")),
-        None => Ok(prefixes),
-    }
-}
-
-fn paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
-    let paths = texts(key, value)?;
-    let odd = |path: &&String| !path.starts_with('/') || path.contains(['?', '#', ' ']);
-    match paths.iter().find(odd) {
-        Some(odd) => Err(format!("`{key}`: {odd:?} must be a path that begins with /")),
-        None => Ok(paths),
-    }
-}
-
-fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, KeyError> {
-    match text(key, value)? {
-        "key" => Ok(DefectIdKind::Key),
-        "uuid" => Ok(DefectIdKind::Uuid),
-        other => Err(format!("`{key}` must be \"key\" or \"uuid\", not {other:?}")),
-    }
-}
-
-fn public_url(value: &Value) -> Result<url::Url, KeyError> {
-    let text = text("public_url", value)?;
-    let plain = |url: &url::Url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.path().bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b))
-    };
-    text.parse().ok().filter(plain).ok_or_else(|| {
-        "`public_url` must be http:// or https:// with a host and at most a path prefix (letters, \
-         digits, - . _ ~), without user, query or fragment"
-            .to_owned()
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHIPPED: &str = include_str!("../../../jackfield.toml");
-
-    fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("c.toml");
-        std::fs::write(&path, text).expect("a new file");
-        let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-        load(Some(&path), env).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn the_shipped_file_shows_every_key_with_its_default() {
-        assert_eq!(read(SHIPPED, &[]), Ok(Config::default()));
-        let limits = Limits::TABLE.iter().map(|limit| limit.name);
-        for key in KEYS.into_iter().chain(WEBHOOK_KEYS).chain(CREATE_KEYS).chain(limits) {
-            let shown = |line: &str| {
-                line.trim_start_matches("# ").split(" = ").next().is_some_and(|word| word == key)
-            };
-            assert!(SHIPPED.lines().any(shown), "`{key}` is not in jackfield.toml");
-        }
-    }
-
-    #[test]
-    fn settings_that_are_commented_out_are_valid_too() {
-        let opened: Vec<&str> = SHIPPED
-            .lines()
-            .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
-            .collect();
-        let config = read(&opened.join("\n"), &[]).expect("a valid file");
-        assert!(config.public_url.is_some() && config.webhook.kpi_status.is_some());
-        assert_eq!(config.connector_limits.len(), 1);
-    }
-
-    fn is_setting(line: &str) -> bool {
-        line.starts_with('[')
-            || line
-                .split_once(" = ")
-                .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
-    }
-
-    #[test]
-    fn the_environment_overrides_and_other_variables_are_ignored() {
-        let env = [
-            ("JACKFIELD_LISTEN", "127.0.0.1:1"),
-            ("JACKFIELD_LIMITS_CPU_MS", "7"),
-            ("JACKFIELD_SECRET_FILE_ROOTS", "/a, /b"),
-            ("JACKFIELD_WEBHOOK_DEFECT_ID", "uuid"),
-            ("JACKFIELD_WEBHOOK_CREATE_DEFECT_PATHS", "/a,/b"),
-            ("JACKFIELD_URL", "x"),
-            ("JACKFIELD_SECRET_X", "y"),
-            ("PATH", "z"),
-        ];
-        let text = "listen = \"127.0.0.1:2\"\n[connectors.a.limits]\nhandles = 3\n";
-        let config = read(text, &env).expect("a valid configuration");
-        assert_eq!(config.listen.port(), 1);
-        assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
-        assert_eq!(config.webhook.create_defect_paths, ["/a", "/b"]);
-        assert_eq!(config.secret_file_roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
-        let one = config.limits_of(&"a".parse().expect("a name"));
-        assert_eq!((one.cpu_ms, one.handles), (7, 3), "a connector's limits begin at the host's");
-    }
-
-    #[test]
-    fn an_error_is_one_line_that_names_the_key() {
-        for (text, words) in [
-            ("publik_url = 1", ["publik_url", "public_url"]),
-            ("[limits]\ncpu = 5", ["limits.cpu", "cpu_ms"]),
-            ("[limits]\ncpu_ms = 0", ["cpu_ms", "1 to"]),
-            ("[limits]\ncpu_ms = \"a\"", ["cpu_ms", "number"]),
-            ("[connectors.A.limits]", ["connectors.A", "a-z"]),
-            ("[connectors.a]\nlimit = 1", ["connectors.a.limit", "limits"]),
-            ("\n\nlisten = ", ["line 3", "c.toml"]),
-            ("listen = \"here\"", ["listen", "127.0.0.1:8080"]),
-            ("lease_ms = 1", ["lease_ms", "1000"]),
-            ("[webhook]\ndefect_id = \"x\"", ["webhook.defect_id", "uuid"]),
-            ("public_url = \"ftp://a\"", ["public_url", "http"]),
-            ("public_url = \"http://a/:b\"", ["public_url", "prefix"]),
-            ("webhook = 1", ["webhook", "table"]),
-            ("\"a\\nb\" = 1", ["a\\nb", "nearest"]),
-            ("trusted_proxies = [\"10.0.0.0/33\"]", ["trusted_proxies", "10.0.0.0/8"]),
-            ("events_max = \"\\r\"", ["events_max", "\\r"]),
-            ("[connectors.\"a\\nb\"]", ["connectors.a\\nb", "a-z"]),
-        ] {
-            let error = read(text, &[]).expect_err(text);
-            assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
-            assert!(!error.contains('\n') && error.contains("c.toml"), "{error}");
-        }
-        let error = read("", &[("JACKFIELD_SWEEP_MS", "soon")]).expect_err("no number");
-        let unknown = read("", &[("JACKFIELD_WEBHOOK_PATHS", "/a")]).expect_err("no such key");
-        assert!(unknown.contains("`webhook.paths`"), "{unknown}");
-        assert!(error.contains("JACKFIELD_SWEEP_MS") && error.contains("sweep_ms"), "{error}");
-    }
-}
+mod tests;

@@ -1,0 +1,99 @@
+//! Which files and variables are read, and what is said of those that are not.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::DefectIdKind;
+
+const SHIPPED: &str = include_str!("../../../../jackfield.toml");
+
+fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, text).expect("a new file");
+    let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    load(Some(&path), env).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_shipped_file_shows_every_key_with_its_default() {
+    assert_eq!(read(SHIPPED, &[]), Ok(Config::default()));
+    let limits = Limits::TABLE.iter().map(|limit| limit.name);
+    for key in KEYS.into_iter().chain(WEBHOOK_KEYS).chain(CREATE_KEYS).chain(limits) {
+        let shown = |line: &str| {
+            line.trim_start_matches("# ").split(" = ").next().is_some_and(|word| word == key)
+        };
+        assert!(SHIPPED.lines().any(shown), "`{key}` is not in jackfield.toml");
+    }
+}
+
+#[test]
+fn settings_that_are_commented_out_are_valid_too() {
+    let opened: Vec<&str> = SHIPPED
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
+        .collect();
+    let config = read(&opened.join("\n"), &[]).expect("a valid file");
+    assert!(config.public_url.is_some() && config.webhook.kpi_status.is_some());
+    assert_eq!(config.connector_limits.len(), 1);
+}
+
+fn is_setting(line: &str) -> bool {
+    line.starts_with('[')
+        || line
+            .split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+}
+
+#[test]
+fn the_environment_overrides_and_other_variables_are_ignored() {
+    let env = [
+        ("JACKFIELD_LISTEN", "127.0.0.1:1"),
+        ("JACKFIELD_LIMITS_CPU_MS", "7"),
+        ("JACKFIELD_SECRET_FILE_ROOTS", "/a, /b"),
+        ("JACKFIELD_WEBHOOK_DEFECT_ID", "uuid"),
+        ("JACKFIELD_WEBHOOK_CREATE_DEFECT_PATHS", "/a,/b"),
+        ("JACKFIELD_URL", "x"),
+        ("JACKFIELD_SECRET_X", "y"),
+        ("PATH", "z"),
+    ];
+    let text = "listen = \"127.0.0.1:2\"\n[connectors.a.limits]\nhandles = 3\n";
+    let config = read(text, &env).expect("a valid configuration");
+    assert_eq!(config.listen.port(), 1);
+    assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
+    assert_eq!(config.webhook.create_defect_paths, ["/a", "/b"]);
+    assert_eq!(config.secret_file_roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
+    let one = config.limits_of(&"a".parse().expect("a name"));
+    assert_eq!((one.cpu_ms, one.handles), (7, 3), "a connector's limits begin at the host's");
+}
+
+#[test]
+fn an_error_is_one_line_that_names_the_key() {
+    for (text, words) in [
+        ("publik_url = 1", ["publik_url", "public_url"]),
+        ("[limits]\ncpu = 5", ["limits.cpu", "cpu_ms"]),
+        ("[limits]\ncpu_ms = 0", ["cpu_ms", "1 to"]),
+        ("[limits]\ncpu_ms = \"a\"", ["cpu_ms", "number"]),
+        ("[connectors.A.limits]", ["connectors.A", "a-z"]),
+        ("[connectors.a]\nlimit = 1", ["connectors.a.limit", "limits"]),
+        ("\n\nlisten = ", ["line 3", "c.toml"]),
+        ("listen = \"here\"", ["listen", "127.0.0.1:8080"]),
+        ("lease_ms = 1", ["lease_ms", "1000"]),
+        ("[webhook]\ndefect_id = \"x\"", ["webhook.defect_id", "uuid"]),
+        ("public_url = \"ftp://a\"", ["public_url", "http"]),
+        ("public_url = \"http://a/:b\"", ["public_url", "prefix"]),
+        ("webhook = 1", ["webhook", "table"]),
+        ("\"a\\nb\" = 1", ["a\\nb", "nearest"]),
+        ("trusted_proxies = [\"10.0.0.0/33\"]", ["trusted_proxies", "10.0.0.0/8"]),
+        ("events_max = \"\\r\"", ["events_max", "\\r"]),
+        ("[connectors.\"a\\nb\"]", ["connectors.a\\nb", "a-z"]),
+    ] {
+        let error = read(text, &[]).expect_err(text);
+        assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+        assert!(!error.contains('\n') && error.contains("c.toml"), "{error}");
+    }
+    let error = read("", &[("JACKFIELD_SWEEP_MS", "soon")]).expect_err("no number");
+    let unknown = read("", &[("JACKFIELD_WEBHOOK_PATHS", "/a")]).expect_err("no such key");
+    assert!(unknown.contains("`webhook.paths`"), "{unknown}");
+    assert!(error.contains("JACKFIELD_SWEEP_MS") && error.contains("sweep_ms"), "{error}");
+}

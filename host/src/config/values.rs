@@ -1,0 +1,115 @@
+//! The values of configuration keys: each function checks one kind of value, and says what is allowed.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use toml::Value;
+
+use crate::domain::Network;
+
+use super::DefectIdKind;
+
+/// What is wrong with a key; the caller adds the file.
+pub(super) type KeyError = String;
+
+pub(super) fn number<T: TryFrom<u64>>(
+    key: &str,
+    value: &Value,
+    allowed: RangeInclusive<u64>,
+) -> Result<T, KeyError> {
+    value
+        .as_integer()
+        .and_then(|number| u64::try_from(number).ok())
+        .filter(|number| allowed.contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| {
+            format!(
+                "`{key}` must be a whole number from {} to {}, not {value}",
+                allowed.start(),
+                allowed.end()
+            )
+        })
+}
+
+pub(super) fn text<'a>(key: &str, value: &'a Value) -> Result<&'a str, KeyError> {
+    value
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| format!("`{key}` must be a non-empty text"))
+}
+
+pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+    let items = value.as_array().ok_or_else(|| format!("`{key}` must be a list of texts"))?;
+    items.iter().map(|item| text(key, item).map(str::to_owned)).collect()
+}
+
+pub(super) fn address(key: &str, value: &Value) -> Result<SocketAddr, KeyError> {
+    let text = text(key, value)?;
+    text.parse().map_err(|_| {
+        format!(
+            "`{key}` = {text:?} is not an address: write an IP address and a port, like 127.0.0.1:8080"
+        )
+    })
+}
+
+pub(super) fn networks(key: &str, value: &Value) -> Result<Vec<Network>, KeyError> {
+    let networks = texts(key, value)?;
+    networks.iter().map(|text| text.parse().map_err(|why| format!("`{key}`: {why}"))).collect()
+}
+
+pub(super) fn path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
+    text(key, value).map(PathBuf::from)
+}
+
+pub(super) fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> {
+    let roots: Vec<PathBuf> = texts(key, value)?.into_iter().map(PathBuf::from).collect();
+    match roots.iter().find(|root| !root.is_absolute()) {
+        Some(root) => Err(format!("`{key}`: {} must begin with /", root.display())),
+        None => Ok(roots),
+    }
+}
+
+pub(super) fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+    let prefixes = texts(key, value)?;
+    let plain = |text: &&String| !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    match prefixes.iter().find(plain) {
+        Some(odd) => Err(format!("`{key}`: {odd:?} must be letters, digits and _")),
+        None => Ok(prefixes),
+    }
+}
+
+pub(super) fn paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+    let paths = texts(key, value)?;
+    let odd = |path: &&String| !path.starts_with('/') || path.contains(['?', '#', ' ']);
+    match paths.iter().find(odd) {
+        Some(odd) => Err(format!("`{key}`: {odd:?} must be a path that begins with /")),
+        None => Ok(paths),
+    }
+}
+
+pub(super) fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, KeyError> {
+    match text(key, value)? {
+        "key" => Ok(DefectIdKind::Key),
+        "uuid" => Ok(DefectIdKind::Uuid),
+        other => Err(format!("`{key}` must be \"key\" or \"uuid\", not {other:?}")),
+    }
+}
+
+pub(super) fn public_url(value: &Value) -> Result<url::Url, KeyError> {
+    let text = text("public_url", value)?;
+    let plain = |url: &url::Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.path().bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b))
+    };
+    text.parse().ok().filter(plain).ok_or_else(|| {
+        "`public_url` must be http:// or https:// with a host and at most a path prefix (letters, \
+         digits, - . _ ~), without user, query or fragment"
+            .to_owned()
+    })
+}
