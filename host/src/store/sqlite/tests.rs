@@ -1,9 +1,12 @@
 //! Tests of the SQLite store. Each test has its own file and passes every instant itself.
 
+mod decisions;
+mod doubts;
 mod file;
 mod history;
 mod migration;
 mod model;
+mod recovery;
 mod rules;
 mod writer;
 

@@ -1,0 +1,148 @@
+//! What people decide about a defect, and which changes of a connection its defects forbid.
+
+use tempfile::tempdir;
+
+use super::*;
+use crate::domain::{DecidedDoubt, Decision, DefectState};
+
+#[tokio::test]
+async fn the_index_delay_counts_from_a_decision() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    for (number, decision) in [(1, Decision::Retry), (2, Decision::GiveUp)] {
+        let test = failed_test(number);
+        let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
+        mark(&store, &granted, 1).await.unwrap();
+        // The run stored nothing: its write may go on until the run's maximum.
+        let decided = store.decide(granted.defect, &decision, "ann", at(LEASE_MS + 1), RUN_MS);
+        decided.await.unwrap();
+        let claimed = try_claim(&store, id, &test, at(LEASE_MS + 2)).await.unwrap();
+        assert_eq!(doubt(&claimed).wait_from, at(1 + 120_000), "{decision:?}");
+        store.release(&lease(&claimed)).await.unwrap();
+        let late = 10 * LEASE_MS;
+        if decision == Decision::Retry {
+            store.decide(granted.defect, &decision, "ann", at(late), RUN_MS).await.unwrap();
+            let claimed = try_claim(&store, id, &test, at(late + 1)).await.unwrap();
+            assert_eq!(doubt(&claimed).wait_from, at(late));
+        }
+    }
+}
+
+#[tokio::test]
+async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    let row = granted.defect;
+    let busy = store.decide(row, &Decision::Retry, "ann", at(2), RUN_MS).await;
+    assert!(
+        matches!(busy, Err(StoreError::Conflict(text)) if text.contains("a run holds this defect"))
+    );
+    store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
+    let early = store.decide(row, &Decision::Release, "ann", at(3), RUN_MS).await;
+    assert!(matches!(early, Err(StoreError::Conflict(_))));
+
+    store.decide(row, &Decision::Retry, "ann", at(3), RUN_MS).await.unwrap();
+    let retried = claim(&store, id, 4).await;
+    assert_eq!(doubt(&retried).decided, Some(DecidedDoubt::Retry));
+    let retried = lease(&retried);
+    store.back_to_intent(&retried, at(4)).await.unwrap();
+    let again = store.back_to_intent(&retried, at(4)).await;
+    assert!(matches!(again, Err(StoreError::Fenced)), "once for each retry");
+    mark(&store, &retried, 5).await.unwrap();
+    store.store_outcome(&retried, &left(WriteClass::Open, 6), event(), at(6)).await.unwrap();
+    assert_eq!(doubt(&claim(&store, id, 6).await).decided, None);
+    store.recover(at(6), RUN_MS).await.unwrap();
+    store.decide(row, &Decision::Adopt(defect("7")), "bob", at(7), RUN_MS).await.unwrap();
+    assert!(matches!(claim(&store, id, 8).await, Claimed::Created { .. }));
+    let released = store.decide(row, &Decision::Release, "bob", at(9), RUN_MS).await.unwrap();
+    let decided: Vec<_> = released
+        .decisions
+        .iter()
+        .map(|(_, who, decision)| (who.as_str(), decision.as_str()))
+        .collect();
+    assert_eq!(decided, [("ann", "retry"), ("bob", "adopt"), ("bob", "release")]);
+    assert!(store.decide(row, &Decision::Release, "bob", at(9), RUN_MS).await.is_err());
+
+    let next = claim(&store, id, 10).await;
+    assert!(matches!(next, Claimed::Create { generation: 2, .. }));
+    assert_ne!(lease(&next).defect, row);
+}
+
+#[tokio::test]
+async fn after_a_give_up_the_next_claim_searches_once_more() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    store
+        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), event(), at(2))
+        .await
+        .unwrap();
+    let record =
+        store.decide(granted.defect, &Decision::GiveUp, "ann", at(3), RUN_MS).await.unwrap();
+    assert_eq!(record.state, DefectState::Failed);
+    let claimed = claim(&store, id, 4).await;
+    assert_eq!(doubt(&claimed).decided, Some(DecidedDoubt::GiveUp));
+    store.back_to_intent(&lease(&claimed), at(4)).await.unwrap();
+    mark(&store, &lease(&claimed), 5).await.unwrap();
+    let refused = left(WriteClass::Refused, 6);
+    store.store_outcome(&lease(&claimed), &refused, event(), at(6)).await.unwrap();
+    assert_eq!(
+        doubt(&claim(&store, id, 7).await).class,
+        WriteClass::Refused,
+        "it counts as refused"
+    );
+}
+
+#[tokio::test]
+async fn a_person_adopts_a_defect_for_a_failed_row() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Refused, 2), event(), at(2)).await.unwrap();
+    store
+        .decide(granted.defect, &Decision::Adopt(defect("7")), "ann", at(3), RUN_MS)
+        .await
+        .unwrap();
+    assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));
+    let controls = store.controls(id, &write(at(1)).seen, at(2)).await.unwrap();
+    assert_eq!(controls, [], "its record may not contain the marker");
+}
+
+#[tokio::test]
+async fn a_connection_with_unresolved_creates_is_moved_or_deleted_only_by_force() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    let mut edited = store.connections().await.unwrap().remove(0);
+    edited.record.connection.grants.origins.push("https://mirror.example".parse().unwrap());
+    store.update_connection(&edited, false).await.unwrap();
+    edited.record.connection.grants.origins.remove(0);
+    let moved = store.update_connection(&edited, false).await;
+    assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
+    mark(&store, &granted, 1).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
+    let moved = store.update_connection(&edited, false).await;
+    assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
+    store.update_connection(&edited, true).await.unwrap();
+    assert!(matches!(store.delete_connection(id, false).await, Err(StoreError::Conflict(_))));
+    store.delete_connection(id, true).await.unwrap();
+    assert!(matches!(mark(&store, &granted, 1).await, Err(StoreError::Fenced)));
+    let unknown = try_claim(&store, id, &failed_test(1), at(2)).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound("connection"))));
+}
+
+#[tokio::test]
+async fn an_unclear_write_does_not_keep_an_origin_from_being_changed() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Unclear, 2), event(), at(2)).await.unwrap();
+    let mut edited = store.connections().await.unwrap().remove(0);
+    edited.record.connection.grants.origins.clear();
+    store.update_connection(&edited, false).await.unwrap();
+}

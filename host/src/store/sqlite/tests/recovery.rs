@@ -1,0 +1,123 @@
+//! What a start, a step of the clock and a restored database make of the rows.
+
+use tempfile::tempdir;
+
+use super::*;
+use crate::domain::Decision;
+
+#[tokio::test]
+async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let intent = lease(&claim(&store, id, 0).await);
+    let written = try_claim(&store, id, &failed_test(2), at(0)).await.unwrap();
+    mark(&store, &lease(&written), 5).await.unwrap();
+    let answered = lease(&try_claim(&store, id, &failed_test(3), at(0)).await.unwrap());
+    mark(&store, &answered, 5).await.unwrap();
+    store.store_outcome(&answered, &left(WriteClass::Open, 6), event(), at(6)).await.unwrap();
+    store.close().await;
+
+    let store = open(&folder).await;
+    let now = 900_000;
+    store.recover(at(now), RUN_MS).await.unwrap();
+    assert!(matches!(claim(&store, id, now).await, Claimed::Create { .. }));
+    assert!(matches!(mark(&store, &intent, now).await, Err(StoreError::Fenced)));
+    assert_eq!(store.due_searches(at(now), RUN_MS, Vec::new(), (9, 9)).await.unwrap().len(), 2);
+    for number in [2, 3] {
+        let claimed = try_claim(&store, id, &failed_test(number), at(now)).await.unwrap();
+        assert_eq!(doubt(&claimed).wait_from, at(now), "the clock may have been set meanwhile");
+    }
+    store.restart_waits(at(now + 7), RUN_MS).await.unwrap();
+    let claimed = try_claim(&store, id, &failed_test(3), at(now + LEASE_MS)).await.unwrap();
+    assert_eq!(doubt(&claimed).wait_from, at(now + 7));
+}
+
+#[tokio::test]
+async fn a_step_of_the_clock_begins_the_waits_again_also_of_writes_in_progress_and_given_up_rows() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let sent = lease(&claim(&store, id, 0).await);
+    mark(&store, &sent, 1).await.unwrap();
+    let given_up = lease(&try_claim(&store, id, &failed_test(2), at(0)).await.unwrap());
+    mark(&store, &given_up, 1).await.unwrap();
+    store.store_outcome(&given_up, &left(WriteClass::Unclear, 2), event(), at(2)).await.unwrap();
+    store.decide(given_up.defect, &Decision::GiveUp, "ann", at(3), RUN_MS).await.unwrap();
+
+    let now = 9_000_000;
+    store.restart_waits(at(now), RUN_MS).await.unwrap();
+    let claimed = try_claim(&store, id, &failed_test(2), at(now)).await.unwrap();
+    assert_eq!(doubt(&claimed).wait_from, at(now));
+    let claimed = claim(&store, id, now).await;
+    assert_eq!(doubt(&claimed).wait_from, at(now + 120_000));
+}
+
+#[tokio::test]
+async fn a_lost_run_does_not_make_an_acknowledged_write_an_open_one() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let granted = lease(&claim(&store, id, 0).await);
+    mark(&store, &granted, 1).await.unwrap();
+    store
+        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), event(), at(2))
+        .await
+        .unwrap();
+    let retried = lease(&claim(&store, id, 3).await);
+    store.back_to_intent(&retried, at(3)).await.unwrap();
+    mark(&store, &retried, 4).await.unwrap();
+    let lost = claim(&store, id, 4 * LEASE_MS).await;
+    assert_eq!(doubt(&lost).class, WriteClass::Acknowledged);
+}
+
+#[tokio::test]
+async fn a_restored_database_puts_unknown_failed_tests_in_doubt() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    store.recover(at(0), RUN_MS).await.unwrap();
+    assert_eq!(store.restored_at(), None);
+    store.close().await;
+    let database = folder.path().join("jackfield.db");
+    let backup = std::fs::read(&database).unwrap();
+    let store = open(&folder).await;
+    store.recover(at(10), RUN_MS).await.unwrap();
+    assert_eq!(store.restored_at(), None, "a start like any other");
+    store.close().await;
+
+    std::fs::write(&database, backup).unwrap();
+    let store = open(&folder).await;
+    store.recover(at(20), RUN_MS).await.unwrap();
+    assert_eq!(store.restored_at(), Some(at(20)));
+    let claimed = claim(&store, id, 30).await;
+    assert_eq!((doubt(&claimed).class, doubt(&claimed).wait_from), (WriteClass::Open, at(20)));
+    store.close().await;
+    let store = open(&folder).await;
+    store.recover(at(40), RUN_MS).await.unwrap();
+    assert_eq!(store.restored_at(), Some(at(20)), "the mark stays");
+}
+
+#[tokio::test]
+async fn a_restored_database_puts_rows_without_a_defect_in_doubt() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    store.recover(at(0), RUN_MS).await.unwrap();
+    let intent = lease(&claim(&store, id, 1).await);
+    store.release(&intent).await.unwrap();
+    let created = lease(&try_claim(&store, id, &failed_test(2), at(1)).await.unwrap());
+    mark(&store, &created, 2).await.unwrap();
+    store.store_outcome(&created, &Verdict::Created(defect("7")), event(), at(3)).await.unwrap();
+    store.decide(created.defect, &Decision::Release, "ann", at(4), RUN_MS).await.unwrap();
+    store.close().await;
+    let database = folder.path().join("jackfield.db");
+    let backup = std::fs::read(&database).unwrap();
+    let store = open(&folder).await;
+    store.recover(at(10), RUN_MS).await.unwrap();
+    store.close().await;
+    std::fs::write(&database, backup).unwrap();
+
+    let store = open(&folder).await;
+    store.recover(at(20), RUN_MS).await.unwrap();
+    for number in [1, 2] {
+        let claimed = try_claim(&store, id, &failed_test(number), at(30)).await.unwrap();
+        assert_eq!(doubt(&claimed).class, WriteClass::Open, "{number}");
+        assert_eq!(doubt(&claimed).wait_from, at(20), "{number}");
+    }
+}
