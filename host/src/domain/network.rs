@@ -1,14 +1,13 @@
-//! A network of IP addresses: `10.0.0.0/8`, or one address.
+//! A network of IP addresses, as people write it: `10.0.0.0/8`, or one address.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// A network of IP addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix_bits: u8,
-}
+pub struct Network(IpNet);
 
 /// A text is not a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,17 +18,7 @@ impl Network {
     /// Whether an address is in it. An IPv4 address in IPv6 form counts as the IPv4 address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let shift = 32_u32.saturating_sub(self.prefix_bits.into());
-                (own.to_bits() ^ other.to_bits()).checked_shr(shift).unwrap_or_default() == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let shift = 128_u32.saturating_sub(self.prefix_bits.into());
-                (own.to_bits() ^ other.to_bits()).checked_shr(shift).unwrap_or_default() == 0
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -37,16 +26,9 @@ impl FromStr for Network {
     type Err = InvalidNetwork;
 
     fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
-        let invalid = || InvalidNetwork(text.to_owned());
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| invalid())?;
-        let address = if prefix.is_none() { address.to_canonical() } else { address };
-        let all = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = prefix.map_or(Ok(all), |text| text.parse().map_err(|_| invalid()))?;
-        if prefix_bits > all { Err(invalid()) } else { Ok(Self { address, prefix_bits }) }
+        let network = text.parse::<IpNet>().ok();
+        let address = || text.parse::<IpAddr>().ok().map(|one| IpNet::from(one.to_canonical()));
+        network.or_else(address).map(Self).ok_or_else(|| InvalidNetwork(text.to_owned()))
     }
 }
 
