@@ -125,7 +125,7 @@ async fn read_body(
     limit: u64,
 ) -> Result<Body, BodyError> {
     let mut decoding = Decoder::of(headers)
-        .map_err(BodyError::UnsupportedEncoding)
+        .map_err(|unsupported| BodyError::UnsupportedEncoding(unsupported.0))
         .map(|decoder| Decoding { decoder, writer, decoded: 0, limit });
     let mut received = 0;
     while let Some(frame) = body.frame().await {

@@ -18,7 +18,7 @@ use super::authorize::{Outbound, occurs};
 use super::{ActiveConnection, HttpError};
 
 /// Longest body with a placeholder, in bytes: it is read several times, and held as values meanwhile.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Refuses a request that carries a placeholder where the host would not replace it.
 pub(crate) fn check_placeholders(

@@ -10,6 +10,9 @@ const PIECE_BYTES: usize = 256;
 /// Pieces that are decompressed before other tasks get a turn.
 const YIELD_PIECES: usize = 64;
 
+/// The name of a content encoding that is not supported.
+pub(super) struct UnsupportedEncoding(pub(super) String);
+
 /// The content encoding of one answer.
 pub(super) enum Decoder {
     Identity,
@@ -21,15 +24,18 @@ pub(super) enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder for these headers; `Err` has the name of an encoding that is not supported.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, String> {
+    /// The decoder for these headers.
+    ///
+    /// # Errors
+    /// The encoding is not supported.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, UnsupportedEncoding> {
         let encoding =
             headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
         match encoding.as_deref().unwrap_or_default().trim_ascii() {
             b"" | b"identity" => Ok(Self::Identity),
             b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))),
             b"deflate" => Ok(Self::Deflate(Vec::new())),
-            other => Err(String::from_utf8_lossy(other).into_owned()),
+            other => Err(UnsupportedEncoding(String::from_utf8_lossy(other).into_owned())),
         }
     }
 

@@ -67,7 +67,9 @@ impl SystemResolver {
             return Ok(Some(answer.clone()));
         }
         let own = by_name.keys().filter(|(whose, _)| *whose == connection).count();
-        if own >= OF_CONNECTION_MAX || by_name.len() >= LOOKUPS_MAX {
+        // Half of the places are kept for connections that have no look-up in progress.
+        let own_max = if by_name.len() < LOOKUPS_MAX / 2 { OF_CONNECTION_MAX } else { 1 };
+        if own >= own_max || by_name.len() >= LOOKUPS_MAX {
             return Ok(None);
         }
         let (sender, answer) = watch::channel(None);
