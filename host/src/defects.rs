@@ -1,5 +1,5 @@
-//! Defects: one failed test, one defect. `create` is the story of a Create Defect event; the sweep searches
-//! for defects in doubt that nobody clicks again.
+//! Defects: one failed test, one defect. `create` has the steps of a Create Defect event; the sweep searches
+//! for defects in doubt in the background.
 //!
 //! Never sees axum, SQL or wasmtime. What it answers is a value or a [`Refusal`].
 
@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::domain::{
-    Clock, Decision, Defect, DefectId, DefectRecord, OutcomeCode, Refusal, RunnerId,
+    Clock, Decision, Defect, DefectId, DefectRecord, Outcome, OutcomeCode, Refusal, RunnerId,
 };
 use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
@@ -61,8 +61,35 @@ pub struct CreateAnswer {
     pub defect: Defect,
     /// The id of its row.
     pub id: DefectId,
-    /// `created`, `repeated` or `adopted`.
+    /// `created`, `repeated`, `adopted` or `second-record`.
     pub how: OutcomeCode,
+    /// What the event says beside that.
+    pub detail: String,
+}
+
+impl CreateAnswer {
+    pub(crate) fn new(id: DefectId, defect: Defect, how: OutcomeCode) -> Self {
+        Self { defect, id, how, detail: String::new() }
+    }
+
+    /// A search found the defect, and perhaps other records of the failed test.
+    fn adopted(id: DefectId, defect: Defect, others: Vec<String>) -> Self {
+        let Outcome { code, detail } = adoption(&defect.key, &others);
+        Self { defect, id, how: code, detail }
+    }
+}
+
+/// What an event says of an adopted defect. Where the tracker has other records of the failed test, a person
+/// decides which one stays.
+fn adoption(key: &str, others: &[String]) -> Outcome {
+    if others.is_empty() { OutcomeCode::Adopted.into() } else { second_record(key, others) }
+}
+
+fn second_record(key: &str, others: &[String]) -> Outcome {
+    let others = others.join(", ");
+    tracing::warn!(key, others, "the tracker has more than one record of a failed test");
+    let detail = format!("the tracker has more than one record: {key} and {others}; close one");
+    Outcome { code: OutcomeCode::SecondRecord, detail }
 }
 
 /// The answer to one Create Defect event.

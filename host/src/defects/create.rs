@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connections::Asker;
 use crate::domain::{
-    Claimed, Defect, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine, Marker,
-    Next, OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord,
-    WritesLeft, after, verdict,
+    Claimed, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine, Marker, Next,
+    OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord, WritesLeft,
+    after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -49,9 +49,7 @@ impl Defects {
         } else {
             match self.parts.store.created_defect(connection.id, &test).await {
                 Err(error) => Err(Refusal::StoreUnavailable(error.to_string())),
-                Ok(Some((id, defect))) => {
-                    Ok(CreateAnswer { defect, id, how: OutcomeCode::Repeated })
-                }
+                Ok(Some((id, defect))) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
                 Ok(None) => self.join_or_run(active, test, running, deadline, after_ms).await,
             }
         };
@@ -93,7 +91,7 @@ impl Defects {
 enum Attempt {
     /// The answer is known.
     Done(Answer),
-    /// Try again, at this instant or after a growing pause; this is the answer if there is no time left.
+    /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the answer.
     Again { refusal: Refusal, at: Option<Timestamp> },
 }
 
@@ -164,7 +162,7 @@ impl CreateRun<'_> {
         match self.parts.store.claim(claim).await {
             Err(error) => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
             Ok(Claimed::Created { id, defect }) => {
-                Attempt::Done(Ok(CreateAnswer { defect, id, how: OutcomeCode::Repeated }))
+                Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)))
             }
             Ok(Claimed::Ended { code, detail }) => {
                 Attempt::Done(Err(Refusal::Ended { code, detail }))
@@ -193,12 +191,14 @@ impl CreateRun<'_> {
         self.parts.store.record_run(self.event, report);
         match verdict(outcome, &writes) {
             Verdict::NotCreated { refusal, left } => self.fail(&leased, refusal, left).await,
-            known => {
+            Verdict::Created(defect) | Verdict::Found(defect) => {
                 if writes.iter().any(WriteRecord::left) {
                     let (id, now) = (self.active.connection.id, self.parts.clock.since_boot());
                     self.parts.process.index_lags.watch(id, marker, now);
                 }
-                Self::answer_known(&leased, known, OutcomeCode::Created).await
+                leased.store_known(Verdict::Created(defect.clone())).await;
+                let id = leased.lease.defect;
+                Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Created)))
             }
         }
     }
@@ -235,7 +235,11 @@ impl CreateRun<'_> {
         let connector = Arc::clone(&self.connector);
         let leased = self.leased(doubtful.lease.clone(), &connector);
         let (next, refusal) = match leased.search(doubtful).await {
-            Searched::Found(found) => return Self::adopt(&leased, found).await,
+            Searched::Found(oldest, others) => {
+                leased.store_known(Verdict::Found(oldest.clone())).await;
+                let id = leased.lease.defect;
+                return Attempt::Done(Ok(CreateAnswer::adopted(id, oldest, others)));
+            }
             Searched::Not(next, refusal) => (next, refusal),
         };
         match next {
@@ -283,34 +287,6 @@ impl CreateRun<'_> {
         let reason = doubtful.reason.clone();
         let refusal = Refusal::OutcomePending { retry_after_s, reason };
         Attempt::Again { refusal, at: is_indexed.then_some(at) }
-    }
-
-    async fn adopt(leased: &LeasedDefect<'_>, found: Vec<Defect>) -> Attempt {
-        let mut found = found.into_iter();
-        let Some(oldest) = found.next() else {
-            return Attempt::Done(Err(Refusal::ConnectorError("`find` found nothing".to_owned())));
-        };
-        let others: Vec<_> = found.map(|defect| defect.key).collect();
-        if !others.is_empty() {
-            tracing::warn!(
-                defect = %leased.lease.defect, adopted = oldest.key, others = others.join(", "),
-                "the tracker has more than one record of a failed test"
-            );
-        }
-        Self::answer_known(leased, Verdict::Found(oldest), OutcomeCode::Adopted).await
-    }
-
-    /// Stores a known defect and answers it.
-    async fn answer_known(
-        leased: &LeasedDefect<'_>,
-        verdict: Verdict,
-        how: OutcomeCode,
-    ) -> Attempt {
-        let (Verdict::Created(defect) | Verdict::Found(defect)) = verdict.clone() else {
-            return Attempt::Done(Err(Refusal::ConnectorError("it gave no defect".to_owned())));
-        };
-        leased.store_known(verdict).await;
-        Attempt::Done(Ok(CreateAnswer { defect, id: leased.lease.defect, how }))
     }
 
     /// A run or a search that sent nothing could not be stored. Where the lease was lost, another runner

@@ -1,5 +1,5 @@
-//! How late a tracker's search finds new records, measured on the host's own creates: a connector that understates
-//! its index delay would make a search believed too early.
+//! How late a tracker's search finds new records, measured on the host's own creates. Otherwise a connector
+//! that understates its index delay would make the host believe a search too early.
 //!
 //! Searches in the rounds of the background work, for one create of a connection at a time. A lag is measured
 //! only where a search was seen not to find the record.
@@ -11,7 +11,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{ConnectionId, Marker, milliseconds};
+use crate::connections::Asker;
+use crate::domain::{Call, ConnectionId, Marker, milliseconds};
 use crate::runtime::Run;
 
 use super::Defects;
@@ -29,14 +30,21 @@ struct Created {
     marker: Marker,
     /// Since boot.
     created_at: Duration,
-    /// Whether a search did not find it.
-    missed: bool,
+    /// Its age when a search last did not find it; zero if none did.
+    missed_at: Duration,
+}
+
+impl Created {
+    /// Searches become rarer with its age: the lag is measured to half of it.
+    fn is_due(&self, age: Duration) -> bool {
+        age >= self.missed_at + self.missed_at / 2
+    }
 }
 
 impl IndexLags {
     /// Searches for this record in the next round, unless another of the connection is searched for.
     pub(super) fn watch(&self, connection: ConnectionId, marker: &Marker, created_at: Duration) {
-        let created = Created { marker: marker.clone(), created_at, missed: false };
+        let created = Created { marker: marker.clone(), created_at, missed_at: Duration::ZERO };
         self.0.lock().entry(connection).or_insert(created);
     }
 
@@ -49,11 +57,11 @@ impl IndexLags {
         let mut all = self.0.lock();
         let created = all.get_mut(&id)?;
         if !found && age < GIVE_UP {
-            created.missed = true;
+            created.missed_at = age;
             return None;
         }
         let created = all.remove(&id)?;
-        (found && created.missed).then_some(age)
+        (found && !created.missed_at.is_zero()).then_some(age)
     }
 }
 
@@ -63,6 +71,9 @@ impl Defects {
         let lags = &self.parts.process.index_lags;
         for (id, created) in lags.all() {
             let age = self.parts.clock.since_boot().saturating_sub(created.created_at);
+            if !created.is_due(age) {
+                continue;
+            }
             let Some(found) = self.is_found(id, &created.marker).await else {
                 lags.searched(id, false, GIVE_UP);
                 continue;
@@ -80,9 +91,11 @@ impl Defects {
         let active = connections.active(id).filter(|active| !active.connection.paused)?;
         let connector = connections.serving(&active.connection).ok()?;
         connector.manifest().index_delay_s?;
+        connections.admit(&active.connection, &connector, Call::Find, Asker::Background).ok()?;
         let run = Run { connector, active, stop: CancellationToken::new() };
-        let found = self.parts.sandbox.find(run, marker).await.outcome.ok()?;
-        Some(!found.is_empty())
+        let outcome = self.parts.sandbox.find(run, marker).await.outcome;
+        connections.record_run(id, Call::Find, marker.as_str(), &outcome);
+        Some(!outcome.ok()?.is_empty())
     }
 }
 
@@ -106,6 +119,7 @@ mod tests {
         lags.watch(id, &marker, seconds(999));
         assert_eq!(lags.all()[0].1.created_at, seconds(100), "one at a time");
         assert_eq!(lags.searched(id, false, seconds(5)), None);
+        assert!(!lags.all()[0].1.is_due(seconds(7)) && lags.all()[0].1.is_due(seconds(8)));
         assert_eq!(lags.searched(id, true, seconds(20)), Some(seconds(20)));
         lags.watch(id, &marker, seconds(100));
         assert_eq!(lags.searched(id, false, GIVE_UP), None);

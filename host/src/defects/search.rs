@@ -12,13 +12,14 @@ use crate::domain::{
     Defect, DoubtfulDefect, Next, Refusal, SeenByRun, Settings, Unresolvable, Waits,
 };
 use crate::egress::ActiveConnection;
+use crate::store::StoreError;
 
 use super::lease::LeasedDefect;
 
 /// What a search came to.
 pub(super) enum Searched {
-    /// The defects that contain the marker, the oldest first; at least one.
-    Found(Vec<Defect>),
+    /// The oldest defect that contains the marker, and the keys of the others.
+    Found(Defect, Vec<String>),
     /// None: what follows, and the refusal of a search that failed.
     Not(Next, Option<Refusal>),
 }
@@ -35,24 +36,27 @@ impl LeasedDefect<'_> {
         }
         let active = self.as_seen(doubtful.seen.as_ref());
         let began_at = self.parts.clock.now();
-        match self.find(&active, &doubtful.marker).await {
-            Ok(found) if !found.is_empty() => Searched::Found(found),
-            Ok(_) => match self.parts.restart_waits_after_a_step().await {
-                // The clock stepped during the search: its begin cannot be compared with the wait.
-                Ok(true) => Searched::Not(Next::SearchAt(self.parts.clock.now()), None),
-                Ok(false) => match doubt.after_none(began_at, waits) {
-                    Next::CreateIfSearchSees => {
-                        let indexed_by = before(began_at, waits.index_delay_ms);
-                        self.test_search(doubtful, &active, indexed_by).await
-                    }
-                    next => Searched::Not(next, None),
-                },
-                Err(error) => {
-                    let refusal = Refusal::StoreUnavailable(error.to_string());
-                    Searched::Not(Next::TryLater, Some(refusal))
-                }
-            },
-            Err(refusal) => Searched::Not(doubt.after_failed_search(&refusal), Some(refusal)),
+        let mut found = match self.find(&active, &doubtful.marker).await {
+            Ok(found) => found.into_iter(),
+            Err(refusal) => {
+                return Searched::Not(doubt.after_failed_search(&refusal), Some(refusal));
+            }
+        };
+        if let Some(oldest) = found.next() {
+            return Searched::Found(oldest, found.map(|defect| defect.key).collect());
+        }
+        match self.parts.restart_waits_after_a_step().await {
+            Ok(false) => {}
+            // The begin of the search cannot be compared with the wait.
+            Ok(true) => return Searched::Not(Next::SearchAt(self.parts.clock.now()), None),
+            Err(error) => return try_later(&error),
+        }
+        match doubt.after_none(began_at, waits) {
+            Next::CreateIfSearchSees => {
+                let indexed_by = before(began_at, waits.index_delay_ms);
+                self.test_search(doubtful, &active, indexed_by).await
+            }
+            next => Searched::Not(next, None),
         }
     }
 
@@ -83,10 +87,7 @@ impl LeasedDefect<'_> {
         let id = self.active.connection.id;
         let controls = match self.parts.store.controls(id, &seen, indexed_by).await {
             Ok(controls) => controls,
-            Err(error) => {
-                let refusal = Refusal::StoreUnavailable(error.to_string());
-                return Searched::Not(Next::TryLater, Some(refusal));
-            }
+            Err(error) => return try_later(&error),
         };
         for control in &controls {
             match self.find(active, &control.marker).await {
@@ -115,6 +116,11 @@ impl LeasedDefect<'_> {
             None => Arc::clone(self.active),
         }
     }
+}
+
+/// The store failed: the search is not believed.
+fn try_later(error: &StoreError) -> Searched {
+    Searched::Not(Next::TryLater, Some(Refusal::StoreUnavailable(error.to_string())))
 }
 
 /// The instant so many milliseconds earlier.

@@ -1,4 +1,4 @@
-//! The background search for defects in doubt that nobody clicks again, and for second records.
+//! The background search for defects in doubt, and for second records.
 //!
 //! Only ever runs `find`: it adopts a defect, ends a doubt or leaves the row as it is, and never creates.
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Defect, DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, OutcomeCode, Received,
-    Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, after, milliseconds,
+    DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, Received, Refusal, SearchEnd,
+    Unresolvable, Verdict, WriteClass, after, milliseconds,
 };
 use crate::store::DueSearch;
 
-use super::Defects;
 use super::lease::LeasedDefect;
 use super::search::Searched;
+use super::{Defects, adoption, second_record};
 
 /// Rows that one round searches for.
 const ROUND_MAX: u32 = 16;
@@ -95,13 +95,10 @@ impl Defects {
 /// Searches for a defect in doubt. Returns what the event shows; `None` where nothing has changed.
 async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<Outcome> {
     let (next, refusal) = match leased.search(doubtful).await {
-        Searched::Found(found) => {
-            let others = keys(found.get(1..).unwrap_or_default());
-            let oldest = found.into_iter().next()?;
-            let key = oldest.key.clone();
+        Searched::Found(oldest, others) => {
+            let adopted = adoption(&oldest.key, &others);
             return Some(match leased.store_outcome(&Verdict::Found(oldest)).await {
-                Ok(()) if others.is_empty() => Outcome::from(OutcomeCode::Adopted),
-                Ok(()) => second_record(&key, &others),
+                Ok(()) => adopted,
                 Err(error) => Outcome::from(&Refusal::StoreUnavailable(error.to_string())),
             });
         }
@@ -145,16 +142,7 @@ async fn look_for_second_record(
     } else {
         leased.end_search(SearchEnd::SearchAt(None)).await;
     }
-    let others: Vec<_> = found.into_iter().filter(|defect| defect.key != key).collect();
-    (!others.is_empty()).then(|| second_record(key, &keys(&others)))
-}
-
-fn keys(defects: &[Defect]) -> String {
-    defects.iter().map(|defect| defect.key.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-fn second_record(key: &str, others: &str) -> Outcome {
-    tracing::warn!(key, others, "the tracker has more than one record of a failed test");
-    let detail = format!("the tracker has more than one record: {key} and {others}; close one");
-    Outcome { code: OutcomeCode::SecondRecord, detail }
+    let others = found.into_iter().map(|defect| defect.key).filter(|other| other != key);
+    let others: Vec<_> = others.collect();
+    (!others.is_empty()).then(|| second_record(key, &others))
 }

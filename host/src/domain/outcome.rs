@@ -92,7 +92,12 @@ impl OutcomeCode {
     pub fn is_success(self) -> bool {
         matches!(
             self,
-            Self::Created | Self::Repeated | Self::Adopted | Self::Counted | Self::Cached
+            Self::Created
+                | Self::Repeated
+                | Self::Adopted
+                | Self::SecondRecord
+                | Self::Counted
+                | Self::Cached
         )
     }
 }

@@ -62,7 +62,8 @@ impl Answer {
 
     pub(super) fn created(created: &CreateAnswer, id: DefectIdKind) -> Self {
         let response = Json(created_body(created, id)).into_response();
-        Self { response, outcome: created.how.into(), defect: Some(created.id) }
+        let outcome = Outcome { code: created.how, detail: created.detail.clone() };
+        Self { response, outcome, defect: Some(created.id) }
     }
 
     /// # Errors
@@ -156,7 +157,7 @@ mod tests {
             description: None,
         };
         let id = DefectId(Uuid::from_u128(7));
-        let created = CreateAnswer { defect, id, how: OutcomeCode::Created };
+        let created = CreateAnswer::new(id, defect, OutcomeCode::Created);
         let body = to_value(created_body(&created, DefectIdKind::Key)).unwrap();
         assert_eq!(
             body,
