@@ -223,7 +223,7 @@ impl Sealer {
         }
     }
 
-    /// A sealer with a new key, which nobody keeps.
+    /// A sealer with a new key, which is not stored.
     #[must_use]
     pub fn fresh() -> Self {
         Self { cipher: XChaCha20Poly1305::new(&Key::<XChaCha20Poly1305>::generate()) }

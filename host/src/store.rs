@@ -125,7 +125,7 @@ pub struct Claim<'a> {
     pub lease_until: Timestamp,
     /// The run maximum, milliseconds: after a crash, a write counts as ended at `sent` plus this.
     pub run_ms: u64,
-    /// The fence of the run that the claim before this one found: what it came to is the answer.
+    /// The fence of the run that the claim before this one found: its result is the answer.
     pub waited_for: Option<i64>,
 }
 

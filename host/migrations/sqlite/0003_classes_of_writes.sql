@@ -28,7 +28,7 @@ ALTER TABLE defects ADD COLUMN wait_from INTEGER;
 ALTER TABLE defects ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE defects ADD COLUMN needs_person TEXT;
 ALTER TABLE defects ADD COLUMN decided TEXT CHECK (decided IN ('retry', 'give-up'));
--- What the last run came to, and its fence: the answer to those who waited for it.
+-- The outcome of the last run, and its fence: the answer to requests that waited for it.
 ALTER TABLE defects ADD COLUMN ended_fence INTEGER;
 ALTER TABLE defects ADD COLUMN ended_code TEXT;
 

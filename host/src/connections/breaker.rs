@@ -102,7 +102,7 @@ impl Breaker {
         if now < until {
             return Err(self.refusal(until - now));
         }
-        // A trial whose end is never recorded must not keep the breaker open for ever.
+        // A trial whose end is never recorded must not keep the breaker open for good.
         let on_trial = self.trial.is_some_and(|since| now < since + OPEN_MAX);
         if on_trial || asker == Asker::Background {
             return Err(self.refusal(Duration::from_secs(1)));

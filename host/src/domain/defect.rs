@@ -55,7 +55,7 @@ words! {
         Sent = "sent",
         /// The defect is known.
         Created = "created",
-        /// There is no defect, as far as is known: a click may create one, after a search if a write left.
+        /// No defect is known: a click may create one. If a write left, it searches first.
         Failed = "failed",
         /// A write left and its outcome is unknown: a click may not create one yet.
         InDoubt = "in-doubt",
@@ -106,7 +106,7 @@ pub enum Claimed {
     },
     /// Another runner holds the row, with this fence.
     Busy {
-        /// To be given to the next claim, which then returns what this runner came to.
+        /// Give it to the next claim, which then returns the result of this runner.
         fence: i64,
     },
     /// The create that the caller waited for ended without a defect.

@@ -31,7 +31,7 @@ pub struct Doubt {
 pub struct Waits {
     /// The index delay: how long the tracker's search may not see a new record, milliseconds.
     pub index_delay_ms: u64,
-    /// How long the tracker may still act on a request, milliseconds; `None`: for ever.
+    /// How long the tracker may still act on a request, milliseconds; `None`: without limit.
     pub in_doubt_ms: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ pub enum Unresolvable {
     Acknowledged,
     /// `create.in_doubt_s` is "never".
     Never,
-    /// The tracker answered 403, and there is no other defect to test the search with.
+    /// The tracker answered 403, and the connection has no other defect to test the search with.
     Forbidden,
     /// The search finds none of these defects, which were made the same way.
     Blind(Vec<String>),

@@ -1,4 +1,4 @@
-//! Texts of others, cut to a length.
+//! Texts that were not written here and may have any length, cut.
 
 /// The text, or its beginning and a mark that says how long it was.
 #[must_use]
@@ -6,8 +6,8 @@ pub fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.to_owned();
     }
-    let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    format!("{}… ({} bytes)", text.get(..end).unwrap_or_default(), text.len())
+    let begin = text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default();
+    format!("{begin}… ({} bytes)", text.len())
 }
 
 #[cfg(test)]

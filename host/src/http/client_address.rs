@@ -29,7 +29,7 @@ pub(super) fn holder(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client that a trusted proxy at `peer` forwards for: the right-most address that is no proxy. `None`
+/// The client that a trusted proxy at `peer` forwards for: the right-most address that is not a proxy. `None`
 /// without such a header. Where the two headers differ, one of them passed the proxy unread, and the client
 /// counts as the proxy.
 pub(super) fn forwarded_client(
@@ -56,7 +56,7 @@ fn texts(headers: &HeaderMap, name: &HeaderName) -> String {
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// `None` without entries; `Some(None)` if the right-most entry that is no proxy has no address.
+/// `None` without entries; `Some(None)` if the right-most entry that is not a proxy has no address.
 fn client(
     list: String,
     trusted: &[Network],

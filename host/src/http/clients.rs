@@ -221,7 +221,7 @@ impl Client {
             return;
         }
         let close = self.close.clone();
-        // A connection that is closing gets a place where nobody looks for it.
+        // A connection that is closing gets a place that is never searched.
         *idle = Some(if close.is_cancelled() {
             self.clients.state.lock().closing += 1;
             u64::MAX
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_client_that_starts_to_work_when_it_is_told_to_close_keeps_nobody_out() {
+    async fn a_client_that_works_although_it_is_told_to_close_does_not_block_new_ones() {
         let local = IpAddr::from([127, 0, 0, 1]);
         let clients = Arc::new(Clients::new(ClientLimits::new(3, Vec::new())));
         let working = clients.admit(local).await;

@@ -10,7 +10,7 @@
 //! ended, and nothing repeats a request; a search sees a record within the index delay (but for one that the
 //! row keeps as acknowledged, which may disappear); without another defect to test a search with, its user
 //! lacks the permission to read only where the tracker answered 403; a status of the class "refused"
-//! creates nothing; nobody removes or copies a marker; a person who decides has looked, and no write is in
+//! creates nothing; no marker is removed or copied; a person who decides has looked, and no write is in
 //! flight; a guest creates no second record after a success, and marks its requests truthfully; no
 //! acknowledged commit is lost. Other defects of the connection, routing and recurrence are left out.
 
@@ -300,7 +300,7 @@ fn is_quiet(state: &State) -> bool {
 }
 
 /// One more click, with a tracker that works and a search that sees, gives the one defect. Only a person
-/// decides after a 201 that nobody can find, without the marker, and after a 403 without a control.
+/// decides after a 201 that no search finds, without the marker, and after a 403 without a control.
 fn ends_well(protocol: &Protocol, state: &State) -> bool {
     if state.is_open() || !state.delayed.is_empty() || !is_quiet(state) || state.row.leased {
         return true;

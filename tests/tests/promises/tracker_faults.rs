@@ -123,7 +123,7 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
 
 /// The tracker, or something before it, answers a write in this way and creates nothing.
 const NOTHING_CREATED: [(&str, u16); 9] = [
-    ("moved for ever", 308),
+    ("moved permanently", 308),
     ("moved", 307),
     ("login", 302),
     ("sign-in page", 203),

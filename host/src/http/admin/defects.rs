@@ -166,6 +166,6 @@ mod tests {
         };
         assert_eq!(defect.link, "https://t.example/7");
         let nowhere = decision(serde_json::from_str(r#"{"adopt":"7"}"#).unwrap(), None);
-        assert!(nowhere.is_err(), "a defect without a link answers nobody");
+        assert!(nowhere.is_err(), "a defect needs a link");
     }
 }

@@ -134,7 +134,7 @@ fn uuid(members: &Map<String, Value>, name: &str) -> Result<Uuid, String> {
     parsed.ok_or_else(|| format!("`{name}` must be a uuid, found {}", found(value)))
 }
 
-/// A text that a defect's row keeps for ever.
+/// A text that is stored in a defect's row and never deleted.
 fn text(
     members: &Map<String, Value>,
     name: &str,

@@ -144,7 +144,7 @@ impl Row {
         self.decided.as_deref().map(|word| known_word(word, "what was decided")).transpose()
     }
 
-    /// What the run that a claim waited for came to, if it ended without a defect.
+    /// The result of the run that a claim waited for, if it ended without a defect.
     pub(super) fn ended(&self, waited_for: Option<i64>) -> Result<Option<Claimed>, Unreadable> {
         if waited_for.is_none() || self.ended_fence != waited_for {
             return Ok(None);

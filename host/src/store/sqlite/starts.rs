@@ -26,7 +26,7 @@ impl StartCounter {
         Self { path: database.with_extension("starts") }
     }
 
-    /// The count; 0 if there is no file yet.
+    /// The count; 0 if the file does not exist yet.
     pub(super) fn read(&self) -> Result<i64, StoreError> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(text.trim().parse().unwrap_or(0)),

@@ -114,7 +114,7 @@ pub(super) struct State {
     pub(super) blind: bool,
     /// The settings of today.
     pub(super) settings: u8,
-    /// The clock stepped, and nobody has looked since.
+    /// The clock stepped, and no runner has checked since.
     pub(super) stepped: bool,
     /// A click let writes out in two runs.
     pub(super) wrote_twice: bool,
