@@ -8,7 +8,9 @@ use tempfile::NamedTempFile;
 use crate::Setup;
 
 /// Where Debian's package libfaketime puts its library.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+fn library() -> String {
+    format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
+}
 
 /// The wall clock of a server.
 #[derive(Debug)]
@@ -44,9 +46,10 @@ impl WallClock {
     /// Makes a server use this clock.
     #[must_use]
     pub fn of(&self, setup: Setup) -> Setup {
-        assert!(Path::new(LIBRARY).exists(), "{LIBRARY} is missing (apt-get install libfaketime)");
+        let library = library();
+        assert!(Path::new(&library).exists(), "{library} is missing (apt-get install libfaketime)");
         setup
-            .env("LD_PRELOAD", LIBRARY)
+            .env("LD_PRELOAD", &library)
             .env("FAKETIME_TIMESTAMP_FILE", &self.path().to_string_lossy())
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
