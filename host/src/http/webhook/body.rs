@@ -12,8 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::domain::FailedTest;
-
+use crate::domain::{FailedTest, printable};
 use crate::http::problem::Problem;
 
 /// Most bytes of a webhook's body.
@@ -159,7 +158,8 @@ fn found(value: &Value) -> String {
         Value::Array(_) => return "an array".to_owned(),
         Value::Object(_) => return "an object".to_owned(),
     };
-    let text = value.to_string();
+    // Escaped first: the limit is that of the characters that are shown.
+    let text = printable(&value.to_string());
     let shown: String = text.chars().take(FOUND_MAX).collect();
     let rest = if shown.len() < text.len() { "…" } else { "" };
     format!("{kind}{shown}{rest}")
@@ -206,6 +206,9 @@ mod tests {
             let why = parsed(|b| b[name] = value).unwrap_err();
             assert!(why.contains(name) && why.contains(words), "{why}");
         }
+        let hidden = "\u{e0041}".repeat(60);
+        let why = parsed(|b| b["testCaseId"] = json!(hidden)).unwrap_err();
+        assert!(why.len() < 120 && why.contains("\\u{e0041}"), "{why}");
         for body in ["", "{", "[]", "null", "{}{}", &"[".repeat(20_000)] {
             assert!(failed_test(body.as_bytes()).is_err(), "{body:.20}");
         }
