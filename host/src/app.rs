@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::connections::{self, Connections};
 use crate::defects::{self, Defects, ProcessState};
-use crate::domain::{Clock, RunnerId, SystemClock};
+use crate::domain::{Clock, HolderId, SystemClock};
 use crate::egress::Egress;
 use crate::http::{self, AppState, ClientLimits, Services};
 use crate::kpis::{self, Kpis};
@@ -237,7 +237,7 @@ async fn services(
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);
-    let connections = Arc::new(Connections::new(connections::Parts {
+    let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
         plugins: Arc::clone(&plugins),
         sandbox: Arc::clone(&sandbox),
@@ -248,17 +248,17 @@ async fn services(
     }));
     connections.load().await?;
     let tasks = TaskTracker::new();
-    let defects = Defects::new(defects::Parts {
+    let defects = Defects::new(defects::Dependencies {
         store: Arc::clone(&store),
         connections: Arc::clone(&connections),
         sandbox: Arc::clone(&sandbox),
         clock: Arc::clone(&clock),
         config: Arc::clone(&config),
         tasks: tasks.clone(),
-        runner: RunnerId(Uuid::new_v4()),
+        holder: HolderId(Uuid::new_v4()),
         process: ProcessState::default(),
     });
-    let kpis = Kpis::new(kpis::Parts {
+    let kpis = Kpis::new(kpis::Dependencies {
         store: Arc::clone(&store),
         connections: Arc::clone(&connections),
         sandbox,

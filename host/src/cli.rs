@@ -126,7 +126,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
 mod tests {
     use clap::CommandFactory;
 
-    use crate::domain::{EventKind, Words};
+    use crate::domain::{EventKind, StringEnum};
 
     use super::*;
 

@@ -35,7 +35,7 @@ pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
 pub use try_connection::TryReport;
 
 /// What the work on connections needs.
-pub struct Parts {
+pub struct Dependencies {
     /// Where they are stored.
     pub store: Arc<dyn Store>,
     /// The connectors there are.
@@ -54,7 +54,7 @@ pub struct Parts {
 
 /// All connections.
 pub struct Connections {
-    parts: Parts,
+    deps: Dependencies,
     directory: Directory,
     breakers: Breakers,
     /// Held by the edit in progress: each reads the whole connection and writes it back.
@@ -81,9 +81,9 @@ pub enum ConnectionError {
 impl Connections {
     /// No connections until [`Self::load`] has read them.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(deps: Dependencies) -> Self {
         Self {
-            parts,
+            deps,
             directory: Directory::default(),
             breakers: Breakers::default(),
             edit_lock: Mutex::default(),
@@ -96,13 +96,13 @@ impl Connections {
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
     pub async fn load(&self) -> Result<(), StoreError> {
-        self.directory.load(&self.parts).await
+        self.directory.load(&self.deps).await
     }
 
     /// The connection of a webhook token. Looked up in memory, not in the store.
     #[must_use]
     pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {
-        self.directory.by_token(token, self.parts.clock.since_boot())
+        self.directory.by_token(token, self.deps.clock.since_boot())
     }
 
     /// The connection of that id, ready for runs.
@@ -144,7 +144,7 @@ impl Connections {
     /// # Errors
     /// Why none does.
     pub fn serving(&self, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
-        let serving = self.parts.plugins.serving(connection);
+        let serving = self.deps.plugins.serving(connection);
         serving.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
@@ -155,23 +155,23 @@ impl Connections {
     }
 
     /// Lets a run start, unless the circuit breaker of this call of the connection is open. Each is
-    /// followed by one [`Self::record_run`].
+    /// followed by one [`Self::record_outcome`].
     ///
     /// # Errors
     /// The circuit breaker is open.
-    pub fn admit(
+    pub fn allow_run(
         &self,
         connection: &Connection,
         connector: &Connector,
         call: Call,
         asker: Asker,
     ) -> Result<(), Refusal> {
-        self.breakers.admit(connection.id, connector.sha256(), call, asker, Instant::now())
+        self.breakers.allow(connection.id, connector.sha256(), call, asker, Instant::now())
     }
 
     /// Tells the circuit breaker how an admitted run ended. `input` is what it was about: a marker or a
     /// project.
-    pub fn record_run<T>(
+    pub fn record_outcome<T>(
         &self,
         id: ConnectionId,
         call: Call,
@@ -185,12 +185,12 @@ impl Connections {
     /// again.
     pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
         let error = answer.as_ref().err().map(ToString::to_string);
-        self.directory.record_answer(id, error, self.parts.clock.now());
+        self.directory.record_answer(id, error, self.deps.clock.now());
     }
 
     /// The limits of a connection's connector.
     #[must_use]
     pub fn limits(&self, connection: &Connection) -> Limits {
-        self.parts.config.limits_of(&connection.connector)
+        self.deps.config.limits_of(&connection.connector)
     }
 }

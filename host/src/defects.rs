@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::domain::{
-    Clock, Decision, Defect, DefectId, DefectRecord, Outcome, OutcomeCode, Refusal, RunnerId,
+    Clock, Decision, Defect, DefectId, DefectRecord, HolderId, Outcome, OutcomeCode, Refusal,
 };
 use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
@@ -29,7 +29,7 @@ pub use process::ProcessState;
 
 /// What the work on defects needs; cheap to clone.
 #[derive(Clone)]
-pub struct Parts {
+pub struct Dependencies {
     /// Where the rows of defects are stored.
     pub store: Arc<dyn Store>,
     /// The connections that the defects belong to.
@@ -43,14 +43,14 @@ pub struct Parts {
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
     /// This process, as leases name it.
-    pub runner: RunnerId,
+    pub holder: HolderId,
     /// What this process knows beside the store.
     pub process: ProcessState,
 }
 
 /// The defects of all connections.
 pub struct Defects {
-    parts: Parts,
+    deps: Dependencies,
     in_flight: SingleFlight,
 }
 
@@ -95,7 +95,7 @@ fn second_record(key: &str, others: &[String]) -> Outcome {
 /// The answer to one Create Defect event.
 pub type Answer = Result<CreateAnswer, Refusal>;
 
-impl Parts {
+impl Dependencies {
     /// Begins all waits again if the wall clock stepped: it cannot say how long they have lasted. Returns
     /// whether it did.
     async fn restart_waits_after_a_step(&self) -> Result<bool, StoreError> {
@@ -110,8 +110,8 @@ impl Parts {
 impl Defects {
     /// No create in progress.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        Self { parts, in_flight: SingleFlight::default() }
+    pub fn new(deps: Dependencies) -> Self {
+        Self { deps, in_flight: SingleFlight::default() }
     }
 
     /// Does what a person decided about a defect.
@@ -124,11 +124,11 @@ impl Defects {
         decision: &Decision,
         by: &str,
     ) -> Result<DefectRecord, StoreError> {
-        if self.parts.process.is_open(id) {
+        if self.deps.process.is_open(id) {
             let why = "a run holds this defect; try again when it has ended";
             return Err(StoreError::Conflict(why.to_owned()));
         }
-        let run_ms = self.parts.config.longest_run_ms();
-        self.parts.store.decide(id, decision, by, self.parts.clock.now(), run_ms).await
+        let run_ms = self.deps.config.longest_run_ms();
+        self.deps.store.decide(id, decision, by, self.deps.clock.now(), run_ms).await
     }
 }

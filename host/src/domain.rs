@@ -18,8 +18,8 @@ mod outcome;
 mod printable;
 mod refusal;
 mod short_text;
+mod string_enum;
 mod try_step;
-mod words;
 
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
@@ -29,7 +29,7 @@ pub use connection::{
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
     Claimed, DecidedDoubt, Decision, Defect, DefectId, DefectRecord, DefectState, DoubtfulDefect,
-    Lease, RunnerId, SearchEnd, SeenByRun, Verdict, WritesLeft,
+    HolderId, Lease, SearchEnd, SeenByRun, Verdict, WritesLeft,
 };
 pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{
@@ -45,6 +45,6 @@ pub use outcome::{Outcome, OutcomeCode};
 pub use printable::{is_printable, printable};
 pub use refusal::{ConnectorFault, Refusal};
 pub use short_text::shortened;
+pub use string_enum::StringEnum;
+pub(crate) use string_enum::string_enum;
 pub use try_step::{TryStep, TryStepResult};
-pub use words::Words;
-pub(crate) use words::words;

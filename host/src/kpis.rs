@@ -30,7 +30,7 @@ const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What counting needs; cheap to clone.
 #[derive(Clone)]
-pub struct Parts {
+pub struct Dependencies {
     /// Where the last counts of each project are stored.
     pub store: Arc<dyn Store>,
     /// The connections that the counts belong to.
@@ -48,7 +48,7 @@ pub struct Parts {
 /// The counts of all connections; cheap to clone.
 #[derive(Clone)]
 pub struct Kpis {
-    parts: Parts,
+    deps: Dependencies,
     cache: Arc<Cache>,
 }
 
@@ -66,8 +66,8 @@ pub struct KpiAnswer {
 impl Kpis {
     /// An empty cache.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        Self { parts, cache: Arc::default() }
+    pub fn new(deps: Dependencies) -> Self {
+        Self { deps, cache: Arc::default() }
     }
 
     /// Answers one Defect KPIs event, from the cache where it is fresh.
@@ -81,7 +81,7 @@ impl Kpis {
         event: EventId,
     ) -> Result<KpiAnswer, Refusal> {
         let connection = &active.connection;
-        let after_ms = self.parts.connections.limits(connection).kpi_answer_ms;
+        let after_ms = self.deps.connections.limits(connection).kpi_answer_ms;
         let deadline = Instant::now() + Duration::from_millis(after_ms);
         if connection.paused {
             return Err(Refusal::Paused);
@@ -102,7 +102,7 @@ impl Kpis {
             Ok(counts) => Ok(KpiAnswer { counts, age: Duration::ZERO, stale: false }),
             Err(refusal) => self.last_known(active, project, refusal).await,
         };
-        self.parts.connections.record_answer(connection.id, &answer);
+        self.deps.connections.record_answer(connection.id, &answer);
         answer
     }
 
@@ -113,7 +113,7 @@ impl Kpis {
         project: &str,
         event: EventId,
     ) -> Option<KpiAnswer> {
-        let now = self.parts.clock.now();
+        let now = self.deps.clock.now();
         let (cached, failing) =
             self.cache.with(active, project, now, |entry| (entry.cached.clone(), entry.failing));
         let cached = cached?;
@@ -121,7 +121,7 @@ impl Kpis {
         if age > STALE_MAX {
             return None;
         }
-        let fresh = age < Duration::from_millis(self.parts.config.kpi_fresh_ms);
+        let fresh = age < Duration::from_millis(self.deps.config.kpi_fresh_ms);
         if !fresh {
             self.refresh(active, project, event);
         }
@@ -130,7 +130,7 @@ impl Kpis {
 
     /// Joins the refresh of this project, or starts it.
     fn refresh(&self, active: &Arc<ActiveConnection>, project: &str, event: EventId) -> Refresh {
-        self.cache.with(active, project, self.parts.clock.now(), |entry| {
+        self.cache.with(active, project, self.deps.clock.now(), |entry| {
             // A task that panicked leaves a closed channel behind.
             if let Some(refresh) = entry.refresh.as_ref().filter(|it| it.has_changed().is_ok()) {
                 return refresh.clone();
@@ -138,7 +138,7 @@ impl Kpis {
             let (sender, refresh) = watch::channel(None);
             entry.refresh = Some(refresh.clone());
             let (kpis, active, project) = (self.clone(), Arc::clone(active), project.to_owned());
-            self.parts.tasks.spawn(async move {
+            self.deps.tasks.spawn(async move {
                 let counted = kpis.ask_tracker(&active, &project, event).await;
                 kpis.remember(&active, &project, &counted);
                 sender.send_replace(Some(counted));
@@ -154,17 +154,17 @@ impl Kpis {
         project: &str,
         event: EventId,
     ) -> Result<Counts, Refusal> {
-        let (connection, connections) = (&active.connection, &self.parts.connections);
+        let (connection, connections) = (&active.connection, &self.deps.connections);
         let connector = connections.serving(connection)?;
         if !connector.interfaces().kpis {
             let why = format!("`{}` does not export `kpis`", connection.connector);
             return Err(Refusal::Unsupported(why));
         }
-        connections.admit(connection, &connector, Call::Count, Asker::Event)?;
+        connections.allow_run(connection, &connector, Call::Count, Asker::Event)?;
         let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };
-        let end = self.parts.sandbox.count(run, project).await;
-        connections.record_run(connection.id, Call::Count, project, &end.outcome);
-        self.parts.store.record_run(event, end.report);
+        let end = self.deps.sandbox.count(run, project).await;
+        connections.record_outcome(connection.id, Call::Count, project, &end.outcome);
+        self.deps.store.record_run(event, end.report);
         let counts = end.outcome?;
         counts.as_int32()?;
         Ok(counts)
@@ -177,10 +177,10 @@ impl Kpis {
         project: &str,
         counted: &Result<Counts, Refusal>,
     ) {
-        if !self.parts.connections.is_current(active) {
+        if !self.deps.connections.is_current(active) {
             return;
         }
-        let now = self.parts.clock.now();
+        let now = self.deps.clock.now();
         let counts = counted.as_ref().ok().cloned();
         let cached = counts.map(|counts| CachedCounts { counts, counted_at: now });
         self.cache.with(active, project, now, |entry| {
@@ -191,7 +191,7 @@ impl Kpis {
             }
         });
         if let Some(cached) = cached {
-            self.parts.store.record_counts(active.connection.id, project, cached);
+            self.deps.store.record_counts(active.connection.id, project, cached);
         }
     }
 
@@ -214,10 +214,10 @@ impl Kpis {
         if !passes {
             return Err(refusal);
         }
-        let (id, now) = (active.connection.id, self.parts.clock.now());
+        let (id, now) = (active.connection.id, self.deps.clock.now());
         let cached = match self.cache.with(active, project, now, |entry| entry.cached.clone()) {
             Some(cached) => Some(cached),
-            None => self.parts.store.cached_counts(id, project).await.ok().flatten(),
+            None => self.deps.store.cached_counts(id, project).await.ok().flatten(),
         };
         let Some(cached) = cached.filter(|cached| age(cached, now) <= LAST_KNOWN_MAX) else {
             return Err(refusal);

@@ -3,10 +3,10 @@
 //! One task scans the folder and publishes snapshots; readers take the latest snapshot and never wait. A
 //! snapshot contains only versions that are compiled, linked and described.
 
+mod approval;
 mod cache;
 mod catalog;
 mod check;
-mod consent;
 mod error;
 mod folder;
 mod loader;
@@ -31,10 +31,10 @@ use catalog::Catalog;
 use loader::VersionLoader;
 use scanner::Scanner;
 
+pub use approval::unapproved;
 pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
 pub use check::CheckReport;
 pub(crate) use check::check_file;
-pub use consent::unapproved;
 pub use error::{PluginError, StartError};
 
 /// The connectors of one folder, kept up to date.

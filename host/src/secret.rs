@@ -29,7 +29,7 @@ pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 pub const SECRET_BYTES_MIN: usize = 4;
 /// How many proper suffixes of a secret may also be prefixes of it. A text of one repeated letter has as many as
 /// letters; a search for it would take the length of the text times that number.
-const BORDERS_MAX: usize = 16;
+const OVERLAPS_MAX: usize = 16;
 
 /// Why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +113,7 @@ impl Secret {
         file_roots: &[PathBuf],
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
-        self.dereference(file_roots, env_prefixes)?.bounded()
+        self.dereference(file_roots, env_prefixes)?.checked()
     }
 
     /// Whether the text is a reference; the value it refers to may change.
@@ -126,10 +126,12 @@ impl Secret {
     ///
     /// # Errors
     /// It is too short, too long, or repeats itself too often.
-    pub fn bounded(self) -> Result<Self, SecretError> {
+    pub fn checked(self) -> Result<Self, SecretError> {
         match self.0.len() {
             ..SECRET_BYTES_MIN => Err(SecretError::TooShort),
-            SECRET_BYTES_MIN..=SECRET_BYTES_MAX if borders(self.0.as_bytes()) > BORDERS_MAX => {
+            SECRET_BYTES_MIN..=SECRET_BYTES_MAX
+                if overlap_count(self.0.as_bytes()) > OVERLAPS_MAX =>
+            {
                 Err(SecretError::Repetitive)
             }
             SECRET_BYTES_MIN..=SECRET_BYTES_MAX => Ok(self),
@@ -155,10 +157,10 @@ impl Secret {
     }
 }
 
-/// The most proper suffixes that are also prefixes, over all prefixes of a text.
+/// How often a text overlaps itself: the most borders that one of its prefixes has.
 #[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
-fn borders(text: &[u8]) -> usize {
-    // For each prefix: its longest border, and how many borders it has.
+fn overlap_count(text: &[u8]) -> usize {
+    // For each prefix: its longest border (a proper suffix that is also a prefix), and how many it has.
     let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
     let (mut border, mut most) = (0, 0);
     for end in 1..text.len() {
@@ -375,9 +377,9 @@ mod tests {
         for (text, count) in
             [("abcd", 0), ("aaaa", 3), ("abab", 1), ("abcabcabc", 2), ("aabaab", 2)]
         {
-            assert_eq!(borders(text.as_bytes()), count, "{text}");
+            assert_eq!(overlap_count(text.as_bytes()), count, "{text}");
         }
-        let bounded = |text: String| Secret::new(text).bounded();
+        let bounded = |text: String| Secret::new(text).checked();
         assert!(bounded("0".repeat(17)).is_ok());
         assert!(matches!(bounded("0".repeat(18)), Err(SecretError::Repetitive)));
         let late = format!("{}b", "a".repeat(4_000));

@@ -16,8 +16,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, Counts, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest, Lease, Marker, OutcomeCode,
-    RunReport, RunnerId, SearchEnd, SeenByRun, Verdict,
+    DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest, HolderId, Lease, Marker,
+    OutcomeCode, RunReport, SearchEnd, SeenByRun, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -32,7 +32,7 @@ pub enum StoreError {
     /// The change conflicts with something that exists; says with what, and what to do.
     #[error("{0}")]
     Conflict(String),
-    /// The lease was lost: another runner claimed the row, or the row was deleted.
+    /// The lease was lost: another holder claimed the row, or the row was deleted.
     #[error("the lease on this defect was lost; repeat the request to see its present state")]
     Fenced,
     /// The database cannot be used in its present state; says why, and what to do.
@@ -118,7 +118,7 @@ pub struct Claim<'a> {
     /// The event that claims it.
     pub event: EventId,
     /// The process that claims it.
-    pub runner: RunnerId,
+    pub holder: HolderId,
     /// The time of the claim.
     pub now: Timestamp,
     /// When a granted lease ends.
@@ -273,11 +273,11 @@ pub trait Store: Send + Sync {
     /// whose lease ended, or returns the state of the row. Durable.
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError>;
     /// Takes a lease on a row that is due for a search, for the sweep. `None` if it is not due any
-    /// more or another runner holds it. Durable.
+    /// more or another holder holds it. Durable.
     async fn claim_search(
         &self,
         id: DefectId,
-        runner: RunnerId,
+        holder: HolderId,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError>;
@@ -332,7 +332,7 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<(), StoreError>;
     /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.
-    async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+    async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
     /// Carries out a person's decision and records who decided and when. Durable. `Conflict` if
     /// the row's state does not allow the decision.
     async fn decide(

@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{self, Origin, Settings, words};
+use crate::domain::{self, Origin, Settings, string_enum};
 
-use super::{SecretText, Text, Word};
+use super::{EnumString, SecretText, Text};
 
 /// `GET /connections`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct ConnectionList {
     pub connections: Vec<Connection>,
 }
 
-words! {
+string_enum! {
     /// Whether a connection's webhooks are answered.
     pub enum ConnectionStatus {
         /// They are.
@@ -42,7 +42,7 @@ pub struct Connection {
     /// The stem of the connector's file.
     pub connector: String,
     /// Whether its webhooks are answered.
-    pub status: Word<ConnectionStatus>,
+    pub status: EnumString<ConnectionStatus>,
     /// Values of the settings that are not secrets.
     pub settings: Settings,
     /// Names of the secrets that have a value.
@@ -204,7 +204,7 @@ pub struct TryReport {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TryStep {
     /// The step.
-    pub name: Word<domain::TryStep>,
+    pub name: EnumString<domain::TryStep>,
     /// Towards which origin, of the steps before the connector runs.
     pub origin: Option<Text<Origin>>,
     /// What went wrong; absent: it succeeded.

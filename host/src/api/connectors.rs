@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::words;
+use crate::domain::string_enum;
 
-use super::Word;
+use super::EnumString;
 
 /// `GET /connectors`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct ConnectorList {
     pub connectors: Vec<Connector>,
 }
 
-words! {
+string_enum! {
     /// The status of a connector.
     pub enum ConnectorStatus {
         /// It serves.
@@ -33,7 +33,7 @@ pub struct Connector {
     /// The file's stem.
     pub name: String,
     /// Its status.
-    pub status: Word<ConnectorStatus>,
+    pub status: EnumString<ConnectorStatus>,
     /// SHA-256 of the file that serves.
     pub sha256: Option<String>,
     /// Version, from the manifest.

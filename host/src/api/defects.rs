@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::{self, DecidedDoubt, DefectState, WriteClass, printable};
 
-use super::Word;
+use super::EnumString;
 
 /// The query of `GET /defects`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ use super::Word;
 pub struct DefectQuery {
     /// Only those in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<Word<DefectState>>,
+    pub state: Option<EnumString<DefectState>>,
     /// Only those that no rule will resolve.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_person: bool,
@@ -58,7 +58,7 @@ pub struct DefectRecord {
     /// Counts from 1.
     pub generation: u32,
     /// The state of the row.
-    pub state: Word<DefectState>,
+    pub state: EnumString<DefectState>,
     /// What the connector stored in the tracker.
     pub marker: String,
     /// The defect, once known.
@@ -68,11 +68,11 @@ pub struct DefectRecord {
     /// How many write requests were sent for it.
     pub writes: u32,
     /// What is known of them, of the worst: `refused`, `unclear`, `open` or `acknowledged`.
-    pub class: Option<Word<WriteClass>>,
+    pub class: Option<EnumString<WriteClass>>,
     /// Why only a person can resolve it; absent where a rule will.
     pub needs_person: Option<String>,
     /// What a person decided for the next click.
-    pub decided: Option<Word<DecidedDoubt>>,
+    pub decided: Option<EnumString<DecidedDoubt>>,
     /// The event that moved it last.
     pub event: Option<Uuid>,
     /// When the last write was sent.
@@ -149,14 +149,14 @@ impl DefectRecord {
             variation_id: record.test.variation_id().map(str::to_owned),
             link_to_test_case_log: record.test.link.clone(),
             generation: record.generation,
-            state: Word(record.state),
+            state: EnumString(record.state),
             marker: record.marker.to_string(),
             defect: record.defect.as_ref().map(Defect::from),
             reason: record.reason.as_deref().map(printable),
             writes: record.writes,
-            class: record.class.map(Word),
+            class: record.class.map(EnumString),
             needs_person: record.needs_person.as_deref().map(printable),
-            decided: record.decided.map(Word),
+            decided: record.decided.map(EnumString),
             event: record.event.map(|id| id.0),
             sent_at: record.sent_at,
             write_ended_at: record.write_ended_at,

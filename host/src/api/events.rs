@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode, printable};
 
-use super::Word;
+use super::EnumString;
 
 /// The query of `GET /events`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -23,10 +23,10 @@ pub struct EventQuery {
     pub connection: Option<String>,
     /// Only those of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Word<EventKind>>,
+    pub kind: Option<EnumString<EventKind>>,
     /// Only those with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Word<OutcomeCode>>,
+    pub outcome: Option<EnumString<OutcomeCode>>,
     /// `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
@@ -64,7 +64,7 @@ pub struct Event {
     /// The connection's name.
     pub connection_name: Option<String>,
     /// What it is about.
-    pub kind: Word<EventKind>,
+    pub kind: EnumString<EventKind>,
     /// When the request arrived.
     pub received_at: Timestamp,
     /// Milliseconds until the answer.
@@ -72,7 +72,7 @@ pub struct Event {
     /// The answer's status; absent where nothing was answered.
     pub status: Option<u16>,
     /// How it ended.
-    pub outcome: Word<OutcomeCode>,
+    pub outcome: EnumString<OutcomeCode>,
     /// One line for a person; empty where the outcome says it all.
     pub detail: String,
     /// The defect that it is about.
@@ -107,9 +107,9 @@ pub struct Header {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     /// The export that was called.
-    pub call: Word<Call>,
+    pub call: EnumString<Call>,
     /// How it ended.
-    pub outcome: Word<OutcomeCode>,
+    pub outcome: EnumString<OutcomeCode>,
     /// What went wrong; empty where nothing did.
     pub detail: String,
     /// The connector's version.
@@ -130,7 +130,7 @@ pub struct LogLine {
     /// Milliseconds since the run began.
     pub at_ms: u64,
     /// Its level.
-    pub level: Word<LogLevel>,
+    pub level: EnumString<LogLevel>,
     /// The text.
     pub message: String,
 }
@@ -147,7 +147,7 @@ pub struct OutboundCall {
     /// Path without its query.
     pub path: String,
     /// What it does to the tracker.
-    pub effect: Word<Effect>,
+    pub effect: EnumString<Effect>,
     /// The answer's status; absent when none came.
     pub status: Option<u16>,
     /// Milliseconds from connect to the last byte of the answer.
@@ -187,11 +187,11 @@ impl Event {
             id: event.id.0,
             connection: event.connection.map(|id| id.0),
             connection_name,
-            kind: Word(event.kind),
+            kind: EnumString(event.kind),
             received_at: event.received_at,
             ms: event.ms,
             status: event.status,
-            outcome: Word(event.outcome.code),
+            outcome: EnumString(event.outcome.code),
             detail: printable(&event.outcome.detail),
             defect: event.defect.map(|id| id.0),
             request: Request {
@@ -207,8 +207,8 @@ impl Event {
 impl From<domain::RunReport> for Run {
     fn from(run: domain::RunReport) -> Self {
         Self {
-            call: Word(run.call),
-            outcome: Word(run.outcome),
+            call: EnumString(run.call),
+            outcome: EnumString(run.outcome),
             detail: printable(&run.detail),
             connector_version: run.connector_version,
             connector_sha256: run.connector_sha256,
@@ -221,7 +221,7 @@ impl From<domain::RunReport> for Run {
 
 impl From<domain::LogLine> for LogLine {
     fn from(line: domain::LogLine) -> Self {
-        Self { at_ms: line.at_ms, level: Word(line.level), message: line.message }
+        Self { at_ms: line.at_ms, level: EnumString(line.level), message: line.message }
     }
 }
 
@@ -232,7 +232,7 @@ impl From<domain::OutboundCall> for OutboundCall {
             method: call.method,
             origin: call.origin,
             path: call.path,
-            effect: Word(call.effect),
+            effect: EnumString(call.effect),
             status: call.status,
             ms: call.ms,
             bytes: call.bytes,

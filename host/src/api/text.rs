@@ -6,40 +6,40 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::domain::Words;
+use crate::domain::StringEnum;
 use crate::secret::Secret;
 
 /// A value of an enum of words, as its word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Word<T>(pub T);
+pub struct EnumString<T>(pub T);
 
-impl<T: Words> Serialize for Word<T> {
+impl<T: StringEnum> Serialize for EnumString<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.0.as_str())
     }
 }
 
-impl<'de, T: Words> Deserialize<'de> for Word<T> {
+impl<'de, T: StringEnum> Deserialize<'de> for EnumString<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        T::from_word(&word).map(Self).ok_or_else(|| {
+        T::parse(&word).map(Self).ok_or_else(|| {
             let known: Vec<_> = T::ALL.iter().map(|value| value.as_str()).collect();
             D::Error::custom(format!("unknown word {word:?}; one of {}", known.join(", ")))
         })
     }
 }
 
-impl<T: Words> fmt::Display for Word<T> {
+impl<T: StringEnum> fmt::Display for EnumString<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())
     }
 }
 
-impl<T: Words> FromStr for Word<T> {
+impl<T: StringEnum> FromStr for EnumString<T> {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        T::from_word(word).map(Self).ok_or_else(|| {
+        T::parse(word).map(Self).ok_or_else(|| {
             let known: Vec<_> = T::ALL.iter().map(|value| value.as_str()).collect();
             format!("one of {}", known.join(", "))
         })

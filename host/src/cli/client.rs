@@ -226,7 +226,7 @@ fn problem_line(response: &Response) -> String {
 mod tests {
     use serde_json::json;
 
-    use crate::api::{ConnectionList, EventQuery, ForceQuery, Word};
+    use crate::api::{ConnectionList, EnumString, EventQuery, ForceQuery};
     use crate::domain::EventKind;
 
     use super::*;
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_query_has_only_the_parameters_that_are_set() {
         let query = EventQuery {
-            kind: Some(Word(EventKind::Kpis)),
+            kind: Some(EnumString(EventKind::Kpis)),
             connection: Some("a b&c".to_owned()),
             limit: Some(7),
             ..EventQuery::default()

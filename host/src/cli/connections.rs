@@ -16,7 +16,7 @@ use super::client::{Answer, Client, with_query};
 use super::key_value;
 use super::output::{Column, Output, cells, optional, print, table};
 use super::server::Server;
-use values::{Removed, Values};
+use values::{UnsetValues, Values};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -103,7 +103,7 @@ pub(super) struct Edit {
     #[command(flatten)]
     values: Values,
     #[command(flatten)]
-    removed: Removed,
+    removed: UnsetValues,
 }
 
 const CONNECTIONS: [Column<Connection>; 6] = [

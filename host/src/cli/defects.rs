@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use uuid::Uuid;
 
-use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, ResolveDefect, Word};
+use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, EnumString, ResolveDefect};
 use crate::domain::DefectState;
 
 use super::client::{Answer, with_query};
@@ -78,7 +78,7 @@ impl Filter {
     fn query(self) -> DefectQuery {
         let state = if self.in_doubt { Some(DefectState::InDoubt) } else { self.state };
         DefectQuery {
-            state: state.map(Word),
+            state: state.map(EnumString),
             needs_person: self.needs_person,
             connection: self.connection,
             cursor: self.page.cursor,

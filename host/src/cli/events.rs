@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::{Event, EventList, EventQuery, EventWithRuns, Word};
+use crate::api::{EnumString, Event, EventList, EventQuery, EventWithRuns};
 use crate::domain::{EventKind, OutcomeCode};
 
 use super::client::{Answer, Client, with_query};
@@ -73,8 +73,8 @@ impl Filter {
             since: self.since,
             until: self.until,
             connection: self.connection,
-            kind: self.kind.map(Word),
-            outcome: self.outcome.map(Word),
+            kind: self.kind.map(EnumString),
+            outcome: self.outcome.map(EnumString),
             cursor,
             limit: Some(limit),
         }

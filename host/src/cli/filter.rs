@@ -5,12 +5,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use uuid::Uuid;
 
 use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX};
-use crate::domain::Words;
+use crate::domain::StringEnum;
 
 /// Reads a word of an enum; `--help` lists all of them.
-pub(super) fn word<T: Words + Send + Sync>() -> impl TypedValueParser<Value = T> {
+pub(super) fn word<T: StringEnum + Send + Sync>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::ALL.iter().map(|value| value.as_str()))
-        .try_map(|word: String| T::from_word(&word).ok_or("unknown word"))
+        .try_map(|word: String| T::parse(&word).ok_or("unknown word"))
 }
 
 /// Which part of a list.

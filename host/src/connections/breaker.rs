@@ -45,7 +45,7 @@ struct OfConnection {
 impl Breakers {
     /// Lets a run start, or says how long the breaker stays open. Another version of the connector starts
     /// with closed breakers.
-    pub(super) fn admit(
+    pub(super) fn allow(
         &self,
         id: ConnectionId,
         sha256: &str,
@@ -58,7 +58,7 @@ impl Breakers {
         if breakers.sha256 != sha256 {
             *breakers = OfConnection { sha256: sha256.to_owned(), by_call: HashMap::new() };
         }
-        breakers.by_call.entry(call).or_default().admit(asker, now)
+        breakers.by_call.entry(call).or_default().allow(asker, now)
     }
 
     /// Records how an admitted run ended. `input` is what it was about: a marker or a project.
@@ -97,7 +97,7 @@ struct Breaker {
 }
 
 impl Breaker {
-    fn admit(&mut self, asker: Asker, now: Instant) -> Result<(), Refusal> {
+    fn allow(&mut self, asker: Asker, now: Instant) -> Result<(), Refusal> {
         let Some(until) = self.open_until else { return Ok(()) };
         if now < until {
             return Err(self.refusal(until - now));
@@ -168,7 +168,7 @@ mod tests {
     fn opened_at(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         for input in ["a", "b", "c", "d", "e"] {
-            assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
+            assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
             breaker.record(input, Some(&trap()), now);
         }
         breaker
@@ -178,12 +178,12 @@ mod tests {
     fn five_inputs_that_fail_in_a_row_open_it_and_one_trial_follows() {
         let start = Instant::now();
         let mut breaker = opened_at(start);
-        assert!(matches!(breaker.admit(Asker::Event, start), Err(Refusal::CircuitOpen { .. })));
+        assert!(matches!(breaker.allow(Asker::Event, start), Err(Refusal::CircuitOpen { .. })));
         let later = start + OPEN_MIN;
-        assert_eq!(breaker.admit(Asker::Event, later), Ok(()));
-        assert!(breaker.admit(Asker::Event, later).is_err(), "one trial only");
+        assert_eq!(breaker.allow(Asker::Event, later), Ok(()));
+        assert!(breaker.allow(Asker::Event, later).is_err(), "one trial only");
         breaker.record("f", None, later);
-        assert_eq!(breaker.admit(Asker::Event, later), Ok(()));
+        assert_eq!(breaker.allow(Asker::Event, later), Ok(()));
     }
 
     #[test]
@@ -191,10 +191,10 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for _ in 0..20 {
-            assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
+            assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
             breaker.record("poisoned", Some(&trap()), now);
         }
-        assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
+        assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
     }
 
     #[test]
@@ -202,15 +202,15 @@ mod tests {
         let start = Instant::now();
         let mut breaker = opened_at(start);
         let later = start + OPEN_MIN;
-        assert!(breaker.admit(Asker::Background, later).is_err());
-        assert_eq!(breaker.admit(Asker::Event, later), Ok(()), "the trial is still there");
+        assert!(breaker.allow(Asker::Background, later).is_err());
+        assert_eq!(breaker.allow(Asker::Event, later), Ok(()), "the trial is still there");
     }
 
     #[test]
     fn each_call_has_its_own_breaker_and_a_new_version_starts_with_closed_ones() {
         let (breakers, now) = (Breakers::default(), Instant::now());
         let id = ConnectionId(uuid::Uuid::nil());
-        let admit = |version, call| breakers.admit(id, version, call, Asker::Event, now);
+        let admit = |version, call| breakers.allow(id, version, call, Asker::Event, now);
         for input in ["a", "b", "c", "d", "e"] {
             assert_eq!(admit("1", Call::Create), Ok(()));
             breakers.record(id, Call::Create, input, Some(&trap()), now);
@@ -228,9 +228,9 @@ mod tests {
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
             let length = Duration::from_secs(seconds);
             let before = now + length - Duration::from_millis(1);
-            assert!(breaker.admit(Asker::Event, before).is_err());
+            assert!(breaker.allow(Asker::Event, before).is_err());
             now += length;
-            assert_eq!(breaker.admit(Asker::Event, now), Ok(()), "after {seconds} s");
+            assert_eq!(breaker.allow(Asker::Event, now), Ok(()), "after {seconds} s");
             breaker.record("a", Some(&trap()), now);
         }
     }
@@ -240,7 +240,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for round in 0..20 {
-            assert_eq!(breaker.admit(Asker::Event, now), Ok(()));
+            assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
             let refusal = if round % 4 == 3 { Refusal::Rejected("no".to_owned()) } else { trap() };
             breaker.record(&round.to_string(), Some(&refusal), now);
         }

@@ -25,9 +25,9 @@ impl Connections {
     ) -> Result<(), ConnectionError> {
         let entry = self.directory.by_id(connection.id);
         let serving =
-            entry.and_then(|entry| self.parts.plugins.serving(&entry.active.connection).ok());
+            entry.and_then(|entry| self.deps.plugins.serving(&entry.active.connection).ok());
         let Some(serving) = serving else {
-            let newest = self.parts.plugins.newest(&connection.connector)?;
+            let newest = self.deps.plugins.newest(&connection.connector)?;
             let granted = connection.grants.clone();
             let wanted = validate_for(connection, &newest, set)?;
             return move_to(connection, &newest, &granted, wanted);
@@ -39,12 +39,12 @@ impl Connections {
             }
             Err(unfit) => unfit,
         };
-        let newest = self.parts.plugins.newest(&connection.connector).ok();
+        let newest = self.deps.plugins.newest(&connection.connector).ok();
         let fits =
             newest.and_then(|newest| Some((validate_for(connection, &newest, set).ok()?, newest)));
         let Some((wanted, newest)) = fits else { return Err(unfit) };
         // The edit grants the origins that it writes itself.
-        let granted = serving.manifest().demands(&connection.settings).unwrap_or_default();
+        let granted = serving.manifest().required_grants(&connection.settings).unwrap_or_default();
         move_to(connection, &newest, &granted, wanted)
     }
 
@@ -55,7 +55,7 @@ impl Connections {
         set: &BTreeSet<String>,
         sha256: &str,
     ) -> Result<(), ConnectionError> {
-        let newest = self.parts.plugins.newest(&connection.connector)?;
+        let newest = self.deps.plugins.newest(&connection.connector)?;
         if sha256 != newest.sha256() {
             return Err(ConnectionError::Consent(format!(
                 "the newest version of `{}` has changed to {}: run `jackfield connections show` again \
@@ -81,12 +81,12 @@ impl Connections {
         let _edit = self.edit_lock.lock().await;
         let mut moved = false;
         for ConnectionRecord { connection, .. } in self.list() {
-            let Ok(newest) = self.parts.plugins.newest(&connection.connector) else { continue };
+            let Ok(newest) = self.deps.plugins.newest(&connection.connector) else { continue };
             let accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
             if accepted || !unapproved(&newest, &connection).is_empty() {
                 continue;
             }
-            match self.parts.store.accept_version(connection.id, newest.sha256()).await {
+            match self.deps.store.accept_version(connection.id, newest.sha256()).await {
                 Ok(()) => moved = true,
                 Err(error) => {
                     tracing::warn!(%error, "cannot store which version serves a connection");

@@ -18,7 +18,7 @@ use crate::egress::ActiveConnection;
 use crate::secret::{Sealed, Sealer, Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, TokenExpiry};
 
-use super::Parts;
+use super::Dependencies;
 
 /// All connections.
 #[derive(Default)]
@@ -66,9 +66,9 @@ struct LastAnswers {
 
 impl Directory {
     /// Reads the connections from the store.
-    pub(super) async fn load(&self, parts: &Parts) -> Result<(), StoreError> {
+    pub(super) async fn load(&self, deps: &Dependencies) -> Result<(), StoreError> {
         let _load = self.loading.lock().await;
-        let stored = parts.store.connections().await?;
+        let stored = deps.store.connections().await?;
         let before = self.snapshot.load_full();
         let mut next = Snapshot::default();
         for stored in stored {
@@ -76,21 +76,21 @@ impl Directory {
             for token in &stored.tokens {
                 let before = before.tokens.get(&token.hash).and_then(|token| token.expires_at);
                 let expires_at = token.expiry.map(|expiry| {
-                    let new = expires_at(expiry, &*parts.clock);
+                    let new = expires_at(expiry, &*deps.clock);
                     before.map_or(new, |before| before.min(new))
                 });
                 next.tokens.insert(token.hash, Token { connection: id, expires_at });
             }
-            let now = parts.clock.now();
-            let entry = Entry::new(stored, before.entries.get(&id), parts, now);
+            let now = deps.clock.now();
+            let entry = Entry::new(stored, before.entries.get(&id), deps, now);
             next.entries.insert(id, Arc::new(entry));
         }
-        let since_boot = parts.clock.since_boot();
+        let since_boot = deps.clock.since_boot();
         let expired = next.tokens.extract_if(|_, token| token.has_expired(since_boot));
         let expired: Vec<_> = expired.map(|(hash, _)| hash).collect();
         if !expired.is_empty() {
             // Deleted, so that it stays expired after a restart, whatever the clock then says.
-            parts.store.delete_tokens(expired).await?;
+            deps.store.delete_tokens(expired).await?;
         }
         self.recorded.lock().retain(|id, _| next.entries.contains_key(id));
         self.snapshot.store(Arc::new(next));
@@ -174,7 +174,7 @@ impl Entry {
     fn new(
         stored: StoredConnection,
         before: Option<&Arc<Self>>,
-        parts: &Parts,
+        deps: &Dependencies,
         loaded_at: Timestamp,
     ) -> Self {
         let StoredConnection { record, secrets, .. } = stored;
@@ -188,8 +188,8 @@ impl Entry {
             let (has_references, problems) = (false, Vec::new());
             return Self { active, record, secrets, has_references, problems, loaded_at };
         }
-        let Opened { values, has_references, problems } =
-            open(record.connection.id, &secrets, parts);
+        let Unsealed { values, has_references, problems } =
+            unseal(record.connection.id, &secrets, deps);
         let active = match unchanged.filter(|before| before.active.has_secrets(&values)) {
             Some(before) => Arc::clone(&before.active),
             None => Arc::new(ActiveConnection::new(record.connection.clone(), values)),
@@ -200,29 +200,29 @@ impl Entry {
 
 /// The secrets of one connection as its runs use them.
 #[derive(Default)]
-struct Opened {
+struct Unsealed {
     values: BTreeMap<String, Secret>,
     has_references: bool,
     problems: Vec<String>,
 }
 
-fn open(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, parts: &Parts) -> Opened {
-    let Config { secret_file_roots: roots, secret_env_prefixes: prefixes, .. } = &*parts.config;
-    let mut opened = Opened::default();
+fn unseal(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, deps: &Dependencies) -> Unsealed {
+    let Config { secret_file_roots: roots, secret_env_prefixes: prefixes, .. } = &*deps.config;
+    let mut unsealed = Unsealed::default();
     for (name, sealed) in secrets {
         let place = Sealer::place(&id.to_string(), name);
-        let value = parts.sealer.open_sealed(&place, sealed).and_then(|secret| {
-            opened.has_references |= secret.is_reference();
+        let value = deps.sealer.open_sealed(&place, sealed).and_then(|secret| {
+            unsealed.has_references |= secret.is_reference();
             secret.resolve(roots, prefixes)
         });
         match value {
             Ok(value) => {
-                opened.values.insert(name.clone(), value);
+                unsealed.values.insert(name.clone(), value);
             }
-            Err(why) => opened.problems.push(format!("secret `{name}`: {why}")),
+            Err(why) => unsealed.problems.push(format!("secret `{name}`: {why}")),
         }
     }
-    opened
+    unsealed
 }
 
 #[cfg(test)]

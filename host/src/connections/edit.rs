@@ -66,8 +66,8 @@ impl Connections {
     /// # Errors
     /// Names every setting and secret that does not fit.
     pub async fn create(&self, new: NewConnection) -> Result<IssuedToken, ConnectionError> {
-        let connector = self.parts.plugins.newest(&new.connector)?;
-        let (id, now) = (ConnectionId(Uuid::new_v4()), self.parts.clock.now());
+        let connector = self.deps.plugins.newest(&new.connector)?;
+        let (id, now) = (ConnectionId(Uuid::new_v4()), self.deps.clock.now());
         let token = Secret::fresh_token();
         let connection = Connection {
             settings: new.settings,
@@ -97,7 +97,7 @@ impl Connections {
         if !errors.is_empty() {
             return Err(ConnectionError::Invalid(errors));
         }
-        self.parts.store.create_connection(&stored).await?;
+        self.deps.store.create_connection(&stored).await?;
         self.load().await?;
         Ok(IssuedToken { record: stored.record, token })
     }
@@ -160,8 +160,8 @@ impl Connections {
         record.token_tail = token.tail();
         let stored = StoredToken { hash: TokenHash::of(token.reveal()), expiry: None };
         let grace_ms = u64::from(grace_s) * 1_000;
-        let expiry = TokenExpiry { at: after(self.parts.clock.now(), grace_ms), grace_ms };
-        self.parts.store.rotate_token(id, &stored, &record.token_tail, expiry).await?;
+        let expiry = TokenExpiry { at: after(self.deps.clock.now(), grace_ms), grace_ms };
+        self.deps.store.rotate_token(id, &stored, &record.token_tail, expiry).await?;
         self.load().await?;
         Ok(IssuedToken { record, token })
     }
@@ -171,7 +171,7 @@ impl Connections {
     /// # Errors
     /// `Conflict` while creates run or are in doubt, unless forced.
     pub async fn delete(&self, id: ConnectionId, force: bool) -> Result<(), ConnectionError> {
-        self.parts.store.delete_connection(id, force).await?;
+        self.deps.store.delete_connection(id, force).await?;
         self.load().await?;
         self.breakers.reset(id);
         Ok(())
@@ -233,7 +233,7 @@ impl Connections {
 
     /// The connection as it is stored now, with its secrets.
     async fn stored(&self, id: ConnectionId) -> Result<StoredConnection, ConnectionError> {
-        let all = self.parts.store.connections().await?;
+        let all = self.deps.store.connections().await?;
         let found = all.into_iter().find(|stored| stored.record.connection.id == id);
         found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
     }
@@ -243,7 +243,7 @@ impl Connections {
         stored: &StoredConnection,
         force: bool,
     ) -> Result<ConnectionRecord, ConnectionError> {
-        self.parts.store.update_connection(stored, force).await?;
+        self.deps.store.update_connection(stored, force).await?;
         self.load().await?;
         self.breakers.reset(stored.record.connection.id);
         Ok(stored.record.clone())

@@ -69,7 +69,7 @@ impl Connections {
         for origin in &connection.grants.origins {
             let public_only = connection.grants.fixed.contains(origin);
             let private = connection.allow_private;
-            let probed = self.parts.egress.probe(connection.id, origin, private, public_only);
+            let probed = self.deps.egress.probe(connection.id, origin, private, public_only);
             steps.extend(probed.await);
             if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
                 break;
@@ -83,16 +83,16 @@ impl Connections {
         &self,
         active: &Arc<ActiveConnection>,
     ) -> Result<Result<String, Refusal>, ConnectionError> {
-        let connector = self.parts.plugins.serving(&active.connection)?;
-        let (id, received_at) = (EventId::fresh(), self.parts.clock.now());
+        let connector = self.deps.plugins.serving(&active.connection)?;
+        let (id, received_at) = (EventId::fresh(), self.deps.clock.now());
         let started = Instant::now();
         let run = Run { connector, active: active.clone(), stop: CancellationToken::new() };
-        let end = self.parts.sandbox.check(run).await;
+        let end = self.deps.sandbox.check(run).await;
         let outcome = match &end.outcome {
             Ok(line) => Outcome { code: OutcomeCode::Alive, detail: line.clone() },
             Err(refusal) => Outcome::from(refusal),
         };
-        self.parts.store.record_event(Event {
+        self.deps.store.record_event(Event {
             id,
             connection: Some(active.connection.id),
             kind: EventKind::Check,
@@ -103,7 +103,7 @@ impl Connections {
             request: Received::default(),
             defect: None,
         });
-        self.parts.store.record_run(id, end.report);
+        self.deps.store.record_run(id, end.report);
         Ok(end.outcome)
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn validate(
     concerns: impl Fn(&str) -> bool,
 ) -> Result<Grants, Vec<SettingError>> {
     manifest.validate(&connection.settings, &connection.secrets_set, concerns)?;
-    manifest.demands(&connection.settings)
+    manifest.required_grants(&connection.settings)
 }
 
 /// What is wrong with a connection's name.
@@ -60,13 +60,13 @@ impl Connections {
         stored: &mut StoredConnection,
         secrets: &BTreeMap<String, Secret>,
     ) -> Vec<SettingError> {
-        let config = &self.parts.config;
+        let config = &self.deps.config;
         let id = stored.record.connection.id.to_string();
         let mut errors = Vec::new();
         for (name, secret) in secrets {
             let sealed = secret
                 .resolve(&config.secret_file_roots, &config.secret_env_prefixes)
-                .and_then(|_| self.parts.sealer.seal(&Sealer::place(&id, name), secret));
+                .and_then(|_| self.deps.sealer.seal(&Sealer::place(&id, name), secret));
             match sealed {
                 Ok(sealed) => {
                     stored.secrets.insert(name.clone(), sealed);

@@ -21,7 +21,7 @@ use crate::store::{Claim, StoreError};
 
 use super::lease::LeasedDefect;
 use super::search::Searched;
-use super::{Answer, CreateAnswer, Defects, Parts};
+use super::{Answer, CreateAnswer, Defects, Dependencies};
 
 /// The first wait before a row is claimed again; doubles.
 const WAIT_MIN: Duration = Duration::from_millis(200);
@@ -30,7 +30,7 @@ const WAIT_MAX: Duration = Duration::from_secs(3);
 
 impl Defects {
     /// Answers one Create Defect event: with the defect, or with the reason why there is none. Answers within
-    /// the answer deadline; the run goes on after it. `running` is the event as it begins; it is stored
+    /// the answer deadline; the run goes on after it. `event` is the event as it begins; it is stored
     /// unless the answer is already known, so that an event that a crash cuts off can be found.
     ///
     /// # Errors
@@ -39,41 +39,41 @@ impl Defects {
         &self,
         active: &Arc<ActiveConnection>,
         test: FailedTest,
-        running: Event,
+        event: Event,
     ) -> Answer {
         let connection = &active.connection;
-        let after_ms = self.parts.connections.limits(connection).create_answer_ms;
+        let after_ms = self.deps.connections.limits(connection).create_answer_ms;
         let deadline = Instant::now() + Duration::from_millis(after_ms);
         let answer = if connection.paused {
             Err(Refusal::Paused)
         } else {
-            match self.parts.store.created_defect(connection.id, &test).await {
+            match self.deps.store.created_defect(connection.id, &test).await {
                 Err(error) => Err(Refusal::StoreUnavailable(error.to_string())),
                 Ok(Some((id, defect))) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
-                Ok(None) => self.join_or_run(active, test, running, deadline, after_ms).await,
+                Ok(None) => self.join_or_start(active, test, event, deadline, after_ms).await,
             }
         };
-        self.parts.connections.record_answer(connection.id, &answer);
+        self.deps.connections.record_answer(connection.id, &answer);
         answer
     }
 
     /// Waits for the create of this failed test, which is started unless it is in progress.
-    async fn join_or_run(
+    async fn join_or_start(
         &self,
         active: &Arc<ActiveConnection>,
         test: FailedTest,
-        running: Event,
+        event: Event,
         deadline: Instant,
         after_ms: u64,
     ) -> Answer {
-        let event = running.id;
-        self.parts.store.record_event(running);
+        let id = event.id;
+        self.deps.store.record_event(event);
         let start = || {
-            let (parts, active, test) = (self.parts.clone(), Arc::clone(active), test.clone());
-            async move { run(&parts, &active, &test, event, deadline, after_ms).await }
+            let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
+            async move { run(&deps, &active, &test, id, deadline, after_ms).await }
         };
         let (mut in_flight, joined) =
-            self.in_flight.join_or_start(active.connection.id, &test, &self.parts.tasks, start);
+            self.in_flight.join_or_start(active.connection.id, &test, &self.deps.tasks, start);
         let answer = match timeout_at(deadline, in_flight.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => answer.clone(),
             // The deadline passed, or the run panicked.
@@ -97,7 +97,7 @@ enum Attempt {
 
 /// Claims the failed test and runs what its row asks for, again until there is an answer or no time.
 async fn run(
-    parts: &Parts,
+    deps: &Dependencies,
     active: &Arc<ActiveConnection>,
     test: &FailedTest,
     event: EventId,
@@ -105,14 +105,14 @@ async fn run(
     after_ms: u64,
 ) -> Answer {
     // Resolved once: the whole event is served by one version.
-    let connector = parts.connections.serving(&active.connection)?;
+    let connector = deps.connections.serving(&active.connection)?;
     if !connector.interfaces().defects {
         let why = format!("`{}` does not export `defects`", active.connection.connector);
         return Err(Refusal::Unsupported(why));
     }
     let (waited_for, own_refusal) = (None, None);
     let mut run =
-        CreateRun { parts, active, connector, test, event, after_ms, waited_for, own_refusal };
+        CreateRun { deps, active, connector, test, event, after_ms, waited_for, own_refusal };
     let mut pause = WAIT_MIN;
     loop {
         let (refusal, at) = match run.attempt().await {
@@ -120,7 +120,7 @@ async fn run(
             Attempt::Done(answer) => return answer,
             Attempt::Again { refusal, at } => (refusal, at),
         };
-        let wait = at.map_or(pause, |at| duration_until(at, parts.clock.now()));
+        let wait = at.map_or(pause, |at| duration_until(at, deps.clock.now()));
         if Instant::now() + wait >= deadline {
             return Err(run.own_refusal.unwrap_or(refusal));
         }
@@ -131,7 +131,7 @@ async fn run(
 
 /// One Create Defect event in progress.
 struct CreateRun<'a> {
-    parts: &'a Parts,
+    deps: &'a Dependencies,
     active: &'a Arc<ActiveConnection>,
     connector: Arc<Connector>,
     test: &'a FailedTest,
@@ -145,21 +145,21 @@ struct CreateRun<'a> {
 
 impl CreateRun<'_> {
     async fn attempt(&mut self) -> Attempt {
-        if let Err(error) = self.parts.restart_waits_after_a_step().await {
+        if let Err(error) = self.deps.restart_waits_after_a_step().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
         }
-        let now = self.parts.clock.now();
+        let now = self.deps.clock.now();
         let claim = Claim {
             connection: self.active.connection.id,
             test: self.test,
             event: self.event,
-            runner: self.parts.runner,
+            holder: self.deps.holder,
             now,
-            lease_until: after(now, self.parts.config.lease_ms),
-            run_ms: self.parts.connections.limits(&self.active.connection).run_ms,
+            lease_until: after(now, self.deps.config.lease_ms),
+            run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             waited_for: self.waited_for,
         };
-        match self.parts.store.claim(claim).await {
+        match self.deps.store.claim(claim).await {
             Err(error) => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
             Ok(Claimed::Created { id, defect }) => {
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)))
@@ -171,30 +171,31 @@ impl CreateRun<'_> {
                 self.waited_for = Some(fence);
                 Attempt::Again { refusal: self.deadline_refusal(), at: None }
             }
-            Ok(Claimed::Create { lease, marker, .. }) => self.create(lease, &marker).await,
+            Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
             Ok(Claimed::Search(doubtful)) => self.search(&doubtful).await,
         }
     }
 
     /// Runs `create`, then moves the row as the host's own record of the run's writes says.
-    async fn create(&mut self, lease: Lease, marker: &Marker) -> Attempt {
+    async fn create_once(&mut self, lease: Lease, marker: &Marker) -> Attempt {
         let connector = Arc::clone(&self.connector);
         let leased = self.leased(lease, &connector);
-        let RunEnd { outcome, mut report, writes } = match leased.create(self.test, marker).await {
-            Ok(end) => end,
-            // No run was started, so nothing was sent.
-            Err(refusal) => return self.fail(&leased, refusal, None).await,
-        };
+        let RunEnd { outcome, mut report, writes } =
+            match leased.run_create(self.test, marker).await {
+                Ok(end) => end,
+                // No run was started, so nothing was sent.
+                Err(refusal) => return self.fail(&leased, refusal, None).await,
+            };
         if outcome.is_ok() && !writes.iter().any(WriteRecord::left) {
             report.log.push(write_not_journaled(report.usage.run_ms));
         }
-        self.parts.store.record_run(self.event, report);
+        self.deps.store.record_run(self.event, report);
         match verdict(outcome, &writes) {
             Verdict::NotCreated { refusal, left } => self.fail(&leased, refusal, left).await,
             Verdict::Created(defect) | Verdict::Found(defect) => {
                 if writes.iter().any(WriteRecord::left) {
-                    let (id, now) = (self.active.connection.id, self.parts.clock.since_boot());
-                    self.parts.process.index_lags.watch(id, marker, now);
+                    let (id, now) = (self.active.connection.id, self.deps.clock.since_boot());
+                    self.deps.process.index_lags.watch(id, marker, now);
                 }
                 leased.store_known(Verdict::Created(defect.clone())).await;
                 let id = leased.lease.defect;
@@ -245,7 +246,7 @@ impl CreateRun<'_> {
         match next {
             Next::Create | Next::CreateIfSearchSees => match self.own_refusal.clone() {
                 None => match leased.back_to_intent().await {
-                    Ok(()) => self.create(leased.lease, &doubtful.marker).await,
+                    Ok(()) => self.create_once(leased.lease, &doubtful.marker).await,
                     Err(error) => self.not_stored(&error),
                 },
                 Some(refusal) => {
@@ -254,17 +255,17 @@ impl CreateRun<'_> {
                 }
             },
             Next::SearchAt(at) => {
-                leased.release().await;
+                leased.give_back().await;
                 self.search_again(&leased, doubtful, at)
             }
             Next::TryLater => {
-                leased.release().await;
+                leased.give_back().await;
                 Attempt::Done(Err(refusal.unwrap_or_else(|| self.deadline_refusal())))
             }
             Next::NeedsPerson(why) => {
                 let reason = doubtful.because(&why);
                 match why {
-                    Unresolvable::SearchFailed(_) => leased.release().await,
+                    Unresolvable::SearchFailed(_) => leased.give_back().await,
                     _ => leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await,
                 }
                 Attempt::Done(Err(Refusal::InDoubt { defect: leased.lease.defect, reason }))
@@ -280,7 +281,7 @@ impl CreateRun<'_> {
         doubtful: &DoubtfulDefect,
         at: Timestamp,
     ) -> Attempt {
-        let now = self.parts.clock.now();
+        let now = self.deps.clock.now();
         let index_delay_ms = leased.waits().map_or(0, |waits| waits.index_delay_ms);
         let is_indexed = now >= after(doubtful.doubt.wait_from, index_delay_ms);
         let retry_after_s = seconds_until(at, now).unwrap_or(1);
@@ -289,7 +290,7 @@ impl CreateRun<'_> {
         Attempt::Again { refusal, at: is_indexed.then_some(at) }
     }
 
-    /// A run or a search that sent nothing could not be stored. Where the lease was lost, another runner
+    /// A run or a search that sent nothing could not be stored. Where the lease was lost, another holder
     /// went on: the next attempt sees what it came to.
     fn not_stored(&self, error: &StoreError) -> Attempt {
         match error {
@@ -302,10 +303,10 @@ impl CreateRun<'_> {
     where
         Self: 'c,
     {
-        let Self { parts, active, event, .. } = self;
-        let open = Arc::new(parts.process.open(lease.defect));
+        let Self { deps, active, event, .. } = self;
+        let open = Arc::new(deps.process.open(lease.defect));
         let (event, asker) = (*event, Asker::Event);
-        LeasedDefect { parts, active, connector, lease, event, asker, open }
+        LeasedDefect { deps, active, connector, lease, event, asker, open }
     }
 
     fn deadline_refusal(&self) -> Refusal {

@@ -68,9 +68,9 @@ impl IndexLags {
 impl Defects {
     /// Searches for the records of the last creates.
     pub async fn measure_index_lags(&self) {
-        let lags = &self.parts.process.index_lags;
+        let lags = &self.deps.process.index_lags;
         for (id, created) in lags.all() {
-            let age = self.parts.clock.since_boot().saturating_sub(created.created_at);
+            let age = self.deps.clock.since_boot().saturating_sub(created.created_at);
             if !created.is_due(age) {
                 continue;
             }
@@ -79,7 +79,7 @@ impl Defects {
                 continue;
             };
             let Some(lag) = lags.searched(id, found, age) else { continue };
-            if let Err(error) = self.parts.store.record_index_lag(id, milliseconds(lag)).await {
+            if let Err(error) = self.deps.store.record_index_lag(id, milliseconds(lag)).await {
                 tracing::warn!(%error, "cannot store how late a search finds new records");
             }
         }
@@ -87,14 +87,16 @@ impl Defects {
 
     /// Whether a search finds the record; `None` where no search ran to its end.
     async fn is_found(&self, id: ConnectionId, marker: &Marker) -> Option<bool> {
-        let connections = &self.parts.connections;
+        let connections = &self.deps.connections;
         let active = connections.active(id).filter(|active| !active.connection.paused)?;
         let connector = connections.serving(&active.connection).ok()?;
         connector.manifest().index_delay_s?;
-        connections.admit(&active.connection, &connector, Call::Find, Asker::Background).ok()?;
+        connections
+            .allow_run(&active.connection, &connector, Call::Find, Asker::Background)
+            .ok()?;
         let run = Run { connector, active, stop: CancellationToken::new() };
-        let outcome = self.parts.sandbox.find(run, marker).await.outcome;
-        connections.record_run(id, Call::Find, marker.as_str(), &outcome);
+        let outcome = self.deps.sandbox.find(run, marker).await.outcome;
+        connections.record_outcome(id, Call::Find, marker.as_str(), &outcome);
         Some(!outcome.ok()?.is_empty())
     }
 }

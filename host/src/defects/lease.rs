@@ -21,7 +21,7 @@ use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
 use crate::store::{JournaledWrite, Store, StoreError};
 
-use super::Parts;
+use super::Dependencies;
 use super::process::OpenRow;
 
 /// How often storing a known defect is tried again.
@@ -29,7 +29,7 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 
 /// A leased row, and what runs for it.
 pub(super) struct LeasedDefect<'a> {
-    pub(super) parts: &'a Parts,
+    pub(super) deps: &'a Dependencies,
     pub(super) active: &'a Arc<ActiveConnection>,
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
@@ -42,27 +42,27 @@ pub(super) struct LeasedDefect<'a> {
 
 impl LeasedDefect<'_> {
     /// Asks the circuit breaker of this call whether a run may start.
-    fn admit(&self, call: Call) -> Result<(), Refusal> {
-        let (connections, connection) = (&self.parts.connections, &self.active.connection);
-        connections.admit(connection, self.connector, call, self.asker)
+    fn allow(&self, call: Call) -> Result<(), Refusal> {
+        let (connections, connection) = (&self.deps.connections, &self.active.connection);
+        connections.allow_run(connection, self.connector, call, self.asker)
     }
 
-    fn record_run<T>(&self, call: Call, marker: &Marker, outcome: &Result<T, Refusal>) {
+    fn record_outcome<T>(&self, call: Call, marker: &Marker, outcome: &Result<T, Refusal>) {
         let id = self.active.connection.id;
-        self.parts.connections.record_run(id, call, &marker.to_string(), outcome);
+        self.deps.connections.record_outcome(id, call, &marker.to_string(), outcome);
     }
 
     /// Runs `create`; its writes are journaled under the lease.
-    pub(super) async fn create(
+    pub(super) async fn run_create(
         &self,
         test: &FailedTest,
         marker: &Marker,
     ) -> Result<RunEnd<Defect>, Refusal> {
-        self.admit(Call::Create)?;
+        self.allow(Call::Create)?;
         let journal = Arc::new(DefectJournal::new(self, marker)?);
         let run = self.run(self.active);
         let (stop, writes) = (run.stop.clone(), Arc::clone(&journal) as Arc<dyn Journal>);
-        let run = self.parts.sandbox.create(run, test, marker, writes);
+        let run = self.deps.sandbox.create(run, test, marker, writes);
         let mut end = self.renewing(stop, run).await;
         let refused = journal.refused.lock().take();
         if let (Some(refusal), Err(reported)) = (refused, &end.outcome)
@@ -71,29 +71,29 @@ impl LeasedDefect<'_> {
             // The connector reports the host's own refusal; it is not the connector's error.
             end.outcome = Err(refusal);
         }
-        self.record_run(Call::Create, marker, &end.outcome);
+        self.record_outcome(Call::Create, marker, &end.outcome);
         Ok(end)
     }
 
     /// Runs `find` for a connection that may be the one of an earlier run.
-    pub(super) async fn find(
+    pub(super) async fn run_find(
         &self,
         active: &Arc<ActiveConnection>,
         marker: &Marker,
     ) -> Result<Vec<Defect>, Refusal> {
         // Several short searches follow each other under one lease.
-        let until = after(self.parts.clock.now(), self.parts.config.lease_ms);
-        match self.parts.store.renew(&self.lease, until).await {
+        let until = after(self.deps.clock.now(), self.deps.config.lease_ms);
+        match self.deps.store.renew(&self.lease, until).await {
             Ok(()) => {}
             Err(StoreError::Fenced | StoreError::NotFound(_)) => return Err(Refusal::RunStopped),
             Err(error) => return Err(Refusal::StoreUnavailable(error.to_string())),
         }
-        self.admit(Call::Find)?;
+        self.allow(Call::Find)?;
         let run = self.run(active);
         let stop = run.stop.clone();
-        let end = self.renewing(stop, self.parts.sandbox.find(run, marker)).await;
-        self.record_run(Call::Find, marker, &end.outcome);
-        self.parts.store.record_run(self.event, end.report);
+        let end = self.renewing(stop, self.deps.sandbox.find(run, marker)).await;
+        self.record_outcome(Call::Find, marker, &end.outcome);
+        self.deps.store.record_run(self.event, end.report);
         end.outcome
     }
 
@@ -111,13 +111,13 @@ impl LeasedDefect<'_> {
 
     /// Moves a row whose doubt has ended back to `intent`.
     pub(super) async fn back_to_intent(&self) -> Result<(), StoreError> {
-        self.parts.store.back_to_intent(&self.lease, self.parts.clock.now()).await
+        self.deps.store.back_to_intent(&self.lease, self.deps.clock.now()).await
     }
 
     /// Moves the row as the verdict says and gives the lease back.
     pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
-        let now = self.parts.clock.now();
-        self.parts.store.store_outcome(&self.lease, verdict, self.event, now).await
+        let now = self.deps.clock.now();
+        self.deps.store.store_outcome(&self.lease, verdict, self.event, now).await
     }
 
     /// Stores a known defect. Where that fails it is tried again in the background as long as the lease
@@ -125,15 +125,15 @@ impl LeasedDefect<'_> {
     pub(super) async fn store_known(&self, verdict: Verdict) {
         let Err(error) = self.store_outcome(&verdict).await else { return };
         tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");
-        let (parts, open) = (self.parts.clone(), Arc::clone(&self.open));
+        let (deps, open) = (self.deps.clone(), Arc::clone(&self.open));
         let (lease, event) = (self.lease.clone(), self.event);
-        let until = Instant::now() + Duration::from_millis(parts.config.lease_ms);
-        self.parts.tasks.spawn(async move {
+        let until = Instant::now() + Duration::from_millis(deps.config.lease_ms);
+        self.deps.tasks.spawn(async move {
             while Instant::now() < until {
                 sleep(STORE_RETRY).await;
-                let now = parts.clock.now();
+                let now = deps.clock.now();
                 // Also tried again if another run holds the row: it may only search, and ends soon.
-                if parts.store.store_outcome(&lease, &verdict, event, now).await.is_ok() {
+                if deps.store.store_outcome(&lease, &verdict, event, now).await.is_ok() {
                     return;
                 }
             }
@@ -144,13 +144,13 @@ impl LeasedDefect<'_> {
 
     /// Ends a search that did not find the defect, and gives the lease back.
     pub(super) async fn end_search(&self, end: SearchEnd) {
-        let ended = self.parts.store.end_search(&self.lease, end, self.parts.clock.now()).await;
+        let ended = self.deps.store.end_search(&self.lease, end, self.deps.clock.now()).await;
         self.warn_if_kept(ended);
     }
 
     /// Gives the lease back and leaves the row as it is.
-    pub(super) async fn release(&self) {
-        let released = self.parts.store.release(&self.lease).await;
+    pub(super) async fn give_back(&self) {
+        let released = self.deps.store.give_back(&self.lease).await;
         self.warn_if_kept(released);
     }
 
@@ -180,8 +180,8 @@ impl LeasedDefect<'_> {
 
     /// Returns when the lease is lost or about to end.
     async fn renew_until_lost(&self) {
-        let clock = &self.parts.clock;
-        let lease_ms = self.parts.config.lease_ms;
+        let clock = &self.deps.clock;
+        let lease_ms = self.deps.config.lease_ms;
         let third = Duration::from_millis(lease_ms / 3);
         let left = self.lease.until.duration_since(clock.now());
         let mut until = clock.since_boot() + Duration::try_from(left).unwrap_or_default();
@@ -189,7 +189,7 @@ impl LeasedDefect<'_> {
             sleep(third).await;
             let asked_at = clock.since_boot();
             let next = after(clock.now(), lease_ms);
-            match timeout(third, self.parts.store.renew(&self.lease, next)).await {
+            match timeout(third, self.deps.store.renew(&self.lease, next)).await {
                 Ok(Ok(())) => until = asked_at + Duration::from_millis(lease_ms),
                 Ok(Err(StoreError::Fenced | StoreError::NotFound(_))) => return,
                 Ok(Err(_)) | Err(_) if clock.since_boot() + third >= until => return,
@@ -217,10 +217,10 @@ impl DefectJournal {
     fn new(leased: &LeasedDefect<'_>, marker: &Marker) -> Result<Self, Refusal> {
         let seen = leased.seen_now()?;
         Ok(Self {
-            store: Arc::clone(&leased.parts.store),
-            clock: Arc::clone(&leased.parts.clock),
+            store: Arc::clone(&leased.deps.store),
+            clock: Arc::clone(&leased.deps.clock),
             lease: leased.lease.clone(),
-            lease_ms: leased.parts.config.lease_ms,
+            lease_ms: leased.deps.config.lease_ms,
             marker: marker.clone(),
             seen,
             live_until: Mutex::default(),

@@ -35,8 +35,8 @@ impl LeasedDefect<'_> {
             return Searched::Not(doubt.without_search(Unresolvable::NoMarker), None);
         }
         let active = self.as_seen(doubtful.seen.as_ref());
-        let began_at = self.parts.clock.now();
-        let mut found = match self.find(&active, &doubtful.marker).await {
+        let began_at = self.deps.clock.now();
+        let mut found = match self.run_find(&active, &doubtful.marker).await {
             Ok(found) => found.into_iter(),
             Err(refusal) => {
                 return Searched::Not(doubt.after_failed_search(&refusal), Some(refusal));
@@ -45,10 +45,10 @@ impl LeasedDefect<'_> {
         if let Some(oldest) = found.next() {
             return Searched::Found(oldest, found.map(|defect| defect.key).collect());
         }
-        match self.parts.restart_waits_after_a_step().await {
+        match self.deps.restart_waits_after_a_step().await {
             Ok(false) => {}
             // The begin of the search cannot be compared with the wait.
-            Ok(true) => return Searched::Not(Next::SearchAt(self.parts.clock.now()), None),
+            Ok(true) => return Searched::Not(Next::SearchAt(self.deps.clock.now()), None),
             Err(error) => return try_later(&error),
         }
         match doubt.after_none(began_at, waits) {
@@ -65,9 +65,9 @@ impl LeasedDefect<'_> {
     pub(super) fn waits(&self) -> Option<Waits> {
         let connection = &self.active.connection;
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
-        let measured_ms = self.parts.connections.index_lag_ms(connection.id);
+        let measured_ms = self.deps.connections.index_lag_ms(connection.id);
         let index_delay_ms = (u64::from(declared_s) * 1_000).max(measured_ms.saturating_mul(2));
-        let in_doubt_ms = self.parts.config.in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
+        let in_doubt_ms = self.deps.config.in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
@@ -85,12 +85,12 @@ impl LeasedDefect<'_> {
             Err(refusal) => return Searched::Not(Next::TryLater, Some(refusal)),
         };
         let id = self.active.connection.id;
-        let controls = match self.parts.store.controls(id, &seen, indexed_by).await {
+        let controls = match self.deps.store.controls(id, &seen, indexed_by).await {
             Ok(controls) => controls,
             Err(error) => return try_later(&error),
         };
         for control in &controls {
-            match self.find(active, &control.marker).await {
+            match self.run_find(active, &control.marker).await {
                 Ok(found) if found.is_empty() => {}
                 Ok(_) => return Searched::Not(Next::Create, None),
                 Err(refusal) => {

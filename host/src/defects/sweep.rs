@@ -28,14 +28,14 @@ const CONCURRENT_MAX: usize = 4;
 impl Defects {
     /// Searches for the defects that are due.
     pub async fn sweep(&self) {
-        let parts = &self.parts;
-        if let Err(error) = parts.restart_waits_after_a_step().await {
+        let deps = &self.deps;
+        if let Err(error) = deps.restart_waits_after_a_step().await {
             tracing::warn!(%error, "cannot begin the waits of the defects in doubt again");
             return;
         }
-        let (now, run_ms) = (parts.clock.now(), parts.config.longest_run_ms());
-        let (open, limits) = (parts.process.open_rows(), (ROUND_MAX, CONNECTION_MAX));
-        match parts.store.due_searches(now, run_ms, open, limits).await {
+        let (now, run_ms) = (deps.clock.now(), deps.config.longest_run_ms());
+        let (open, limits) = (deps.process.open_rows(), (ROUND_MAX, CONNECTION_MAX));
+        match deps.store.due_searches(now, run_ms, open, limits).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.search_for(due))
@@ -46,10 +46,10 @@ impl Defects {
     }
 
     async fn search_for(&self, DueSearch { id, connection }: DueSearch) {
-        let Some(active) = self.parts.connections.active(connection) else { return };
-        let now = self.parts.clock.now();
-        let until = after(now, self.parts.config.lease_ms);
-        let claimed = self.parts.store.claim_search(id, self.parts.runner, now, until).await;
+        let Some(active) = self.deps.connections.active(connection) else { return };
+        let now = self.deps.clock.now();
+        let until = after(now, self.deps.config.lease_ms);
+        let claimed = self.deps.store.claim_search(id, self.deps.holder, now, until).await;
         let doubtful = match claimed {
             Ok(Some(doubtful)) => doubtful,
             Ok(None) => return,
@@ -60,25 +60,25 @@ impl Defects {
         };
         // Rows of paused and unavailable connections are claimed too, so that their back-off advances and
         // later rows get their turn. Nothing runs for them, so there is no event to show.
-        let serving = self.parts.connections.serving(&active.connection);
+        let serving = self.deps.connections.serving(&active.connection);
         let (Ok(connector), false) = (serving, active.connection.paused) else {
-            if let Err(error) = self.parts.store.release(&doubtful.lease).await {
+            if let Err(error) = self.deps.store.give_back(&doubtful.lease).await {
                 tracing::warn!(defect = %id, %error, "cannot give a lease back");
             }
             return;
         };
-        let (parts, event) = (&self.parts, EventId::fresh());
-        let (lease, open) = (doubtful.lease.clone(), parts.process.open(id).into());
+        let (deps, event) = (&self.deps, EventId::fresh());
+        let (lease, open) = (doubtful.lease.clone(), deps.process.open(id).into());
         let asker = Asker::Background;
         let (active, connector) = (&active, &connector);
-        let leased = LeasedDefect { parts, active, connector, lease, event, asker, open };
-        let (received_at, started) = (parts.clock.now(), Instant::now());
+        let leased = LeasedDefect { deps, active, connector, lease, event, asker, open };
+        let (received_at, started) = (deps.clock.now(), Instant::now());
         let outcome = match &doubtful.created {
             Some(key) => look_for_second_record(&leased, &doubtful, key).await,
             None => search(&leased, &doubtful).await,
         };
         let Some(outcome) = outcome else { return };
-        parts.store.record_event(Event {
+        deps.store.record_event(Event {
             id: event,
             connection: Some(connection),
             kind: EventKind::Sweep,
@@ -111,9 +111,9 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
             leased.end_search(SearchEnd::SearchAt(Some(at))).await;
         }
         Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
-        Next::TryLater => leased.release().await,
+        Next::TryLater => leased.give_back().await,
         // Unclear rows are searched for once; the others again.
-        Next::NeedsPerson(Unresolvable::SearchFailed(_)) if !unclear => leased.release().await,
+        Next::NeedsPerson(Unresolvable::SearchFailed(_)) if !unclear => leased.give_back().await,
         Next::NeedsPerson(why) => {
             leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await;
         }
@@ -129,16 +129,16 @@ async fn look_for_second_record(
     key: &str,
 ) -> Option<Outcome> {
     let active = leased.as_seen(doubtful.seen.as_ref());
-    let found = match leased.find(&active, &doubtful.marker).await {
+    let found = match leased.run_find(&active, &doubtful.marker).await {
         Ok(found) => found,
         Err(refusal) => {
-            leased.release().await;
+            leased.give_back().await;
             return Some(Outcome::from(&refusal));
         }
     };
     let is_indexed = found.iter().any(|defect| defect.key == key);
     if !is_indexed && doubtful.searches < SECOND_SEARCHES_MAX {
-        leased.release().await;
+        leased.give_back().await;
     } else {
         leased.end_search(SearchEnd::SearchAt(None)).await;
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     ConnectionId, Doubt, EventId, FailedTest, Marker, Origin, OutcomeCode, Refusal, WriteClass,
-    words,
+    string_enum,
 };
 
 /// What the connector created in the tracker.
@@ -44,9 +44,9 @@ impl fmt::Display for DefectId {
 
 /// The id of a process of the host; a lease names its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunnerId(pub Uuid);
+pub struct HolderId(pub Uuid);
 
-words! {
+string_enum! {
     /// The state of a defect's row. `intent → sent → created`, or to `failed` or `in-doubt`.
     pub enum DefectState {
         /// A run is about to start or has not written yet; running again is harmless.
@@ -62,7 +62,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// What a person decided about a defect in doubt, until the next create.
     pub enum DecidedDoubt {
         /// The wait is over: create it if a search finds nothing.
@@ -104,9 +104,9 @@ pub enum Claimed {
         /// The defect.
         defect: Defect,
     },
-    /// Another runner holds the row, with this fence.
+    /// Another holder holds the row, with this fence.
     Busy {
-        /// Give it to the next claim, which then returns the result of this runner.
+        /// Give it to the next claim, which then returns the result of this holder.
         fence: i64,
     },
     /// The create that the caller waited for ended without a defect.

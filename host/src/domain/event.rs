@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, words};
+use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, string_enum};
 
 /// The id of an event in logs, answers and the store; ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ impl fmt::Display for EventId {
     }
 }
 
-words! {
+string_enum! {
     /// What an event is about.
     pub enum EventKind {
         /// Create Defect.
@@ -45,7 +45,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// An export of a connector that a run calls.
     pub enum Call {
         /// `plugin.describe`.
@@ -61,7 +61,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// The level of a log line.
     pub enum LogLevel {
         /// For the connector's author.

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{ConnectorFault, Defect, Marker, Refusal, Verdict, WritesLeft, words};
+use super::{ConnectorFault, Defect, Marker, Refusal, Verdict, WritesLeft, string_enum};
 
-words! {
+string_enum! {
     /// What a request does to the tracker.
     pub enum Effect {
         /// Nothing.
@@ -17,7 +17,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// What is known of a write that left, by its answer. Ordered by how much may have happened.
     pub enum WriteClass {
         /// The tracker refused it and created nothing.

@@ -1,8 +1,8 @@
 //! How an event or a run ended.
 
-use super::words;
+use super::string_enum;
 
-words! {
+string_enum! {
     /// How an event or a run ended, as one code. A problem has it as the last part of its `type`.
     pub enum OutcomeCode {
         /// The event has begun and has no outcome yet.

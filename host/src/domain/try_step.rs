@@ -1,8 +1,8 @@
 //! The steps of a connection's `try`, from the name lookup to the connector's `check`.
 
-use super::{Origin, words};
+use super::{Origin, string_enum};
 
-words! {
+string_enum! {
     /// A step towards a tracker.
     pub enum TryStep {
         /// The name is resolved and its addresses are checked.

@@ -153,7 +153,7 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpErro
     let response: TokenResponse = serde_json::from_slice(answer.body.in_memory())
         .map_err(|_| refused("the response has no `access_token`".to_owned()))?;
     let lifetime = response.lifetime();
-    let value = Secret::new(response.access_token).bounded();
+    let value = Secret::new(response.access_token).checked();
     let value = value.map_err(|error| refused(format!("the token cannot be used: {error}")))?;
     let fetched_at = Instant::now();
     let use_until = fetched_at + lifetime.saturating_sub(MARGIN).max(lifetime / 2);

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api;
 use crate::connections::ConnectionError;
-use crate::domain::{Outcome, OutcomeCode, Refusal, Words, printable, shortened};
+use crate::domain::{Outcome, OutcomeCode, Refusal, StringEnum, printable, shortened};
 use crate::manifest::SettingError;
 use crate::store::StoreError;
 
@@ -57,7 +57,7 @@ impl Problem {
 
     /// The admin token is missing or wrong.
     pub(super) fn unauthorized() -> Self {
-        Self::with_remedy(OutcomeCode::Unauthorized)
+        Self::of_code(OutcomeCode::Unauthorized)
     }
 
     /// No such thing.
@@ -79,7 +79,7 @@ impl Problem {
 
     /// The path does not support the method.
     pub(super) fn method_not_allowed() -> Self {
-        Self::with_remedy(OutcomeCode::MethodNotAllowed)
+        Self::of_code(OutcomeCode::MethodNotAllowed)
     }
 
     /// The store cannot be written.
@@ -99,7 +99,7 @@ impl Problem {
         Self::new(OutcomeCode::InternalError, why)
     }
 
-    fn with_remedy(code: OutcomeCode) -> Self {
+    fn of_code(code: OutcomeCode) -> Self {
         Self::new(code, kinds::of(code).remedy)
     }
 

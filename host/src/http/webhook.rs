@@ -147,10 +147,10 @@ async fn answer(
             (EventKind::Probe, Answer::alive())
         }
         WebhookKind::CreateOrProbe | WebhookKind::Create => {
-            (EventKind::CreateDefect, create(app, active, request).await)
+            (EventKind::CreateDefect, create_defect(app, active, request).await)
         }
         WebhookKind::Kpis(project) => {
-            (EventKind::Kpis, kpis(app, active, &project, request.id).await)
+            (EventKind::Kpis, count_defects(app, active, &project, request.id).await)
         }
         WebhookKind::Unrecognised => {
             (EventKind::Unrecognised, Answer::problem(request.id, &Problem::no_webhook()))
@@ -158,7 +158,7 @@ async fn answer(
     }
 }
 
-async fn create(
+async fn create_defect(
     app: &AppState,
     active: &Arc<ActiveConnection>,
     request: &WebhookRequest,
@@ -176,7 +176,7 @@ async fn create(
     }
 }
 
-async fn kpis(
+async fn count_defects(
     app: &AppState,
     active: &Arc<ActiveConnection>,
     project: &str,

@@ -17,7 +17,7 @@ impl Manifest {
     ///
     /// # Errors
     /// The settings that are not a URL or origin although they must be one.
-    pub fn demands(&self, settings: &Settings) -> Result<Grants, Vec<SettingError>> {
+    pub fn required_grants(&self, settings: &Settings) -> Result<Grants, Vec<SettingError>> {
         let mut grants = Grants::default();
         let mut errors = Vec::new();
         let mut origins = BTreeMap::new();

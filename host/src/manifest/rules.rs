@@ -65,7 +65,7 @@ impl Rules {
             return Err(SchemaError::new("must have the keyword \"type\", \"enum\" or \"const\""));
         }
         let compile = |(keyword, value): (&String, &Value)| {
-            Rule::compile(keyword, value).map_err(|error| error.under(keyword)).transpose()
+            Rule::compile(keyword, value).map_err(|error| error.within(keyword)).transpose()
         };
         schema.iter().filter_map(compile).collect::<Result<_, _>>().map(Self)
     }

@@ -111,7 +111,7 @@ impl Schema {
             Some(_) => return Err(SchemaError::at("properties", "must be an object")),
         };
         let required = required_names(schema, properties)?;
-        Self::read_properties(properties, &required).map_err(|error| error.under("properties"))
+        Self::read_properties(properties, &required).map_err(|error| error.within("properties"))
     }
 
     fn read_properties(
@@ -129,19 +129,19 @@ impl Schema {
             check_name(name)?;
             let property = property.as_object().ok_or("must be an object");
             let property = property.map_err(|problem| SchemaError::at(name, problem))?;
-            if check_keywords(property).map_err(|error| error.under(name))? {
+            if check_keywords(property).map_err(|error| error.within(name))? {
                 secrets.push((name, property));
             } else {
                 let is_required = required.contains(name.as_str());
                 let setting = DeclaredSetting::read(property, is_required);
-                let setting = setting.map_err(|error| error.under(name))?;
+                let setting = setting.map_err(|error| error.within(name))?;
                 schema.settings.insert(name.clone(), setting);
             }
         }
         // After all settings, because the place of a secret names settings.
         for (name, property) in secrets {
             let place = secret_place(property, &schema.settings);
-            let place = place.map_err(|error| error.under(name))?;
+            let place = place.map_err(|error| error.within(name))?;
             let is_required = required.contains(name.as_str());
             schema.secrets.insert(name.clone(), DeclaredSecret { is_required, place });
         }
@@ -217,7 +217,7 @@ fn secret_place(
     let place = property.get("jackfield:place").ok_or_else(|| {
         SchemaError::at("jackfield:place", "is required: where the host puts the secret")
     })?;
-    PlaceTemplate::read(place, settings).map_err(|error| error.under("jackfield:place"))
+    PlaceTemplate::read(place, settings).map_err(|error| error.within("jackfield:place"))
 }
 
 fn require_string_type(property: &Map<String, Value>, why: &str) -> Result<(), SchemaError> {

@@ -19,11 +19,11 @@ impl SchemaError {
 
     /// A problem of one keyword of the object that is being read.
     pub(super) fn at(keyword: &str, problem: impl Into<String>) -> Self {
-        Self::new(problem).under(keyword)
+        Self::new(problem).within(keyword)
     }
 
     /// The same problem, seen from the object that contains this one under `name`.
-    pub(super) fn under(self, name: &str) -> Self {
+    pub(super) fn within(self, name: &str) -> Self {
         Self { place: format!("/{name}{}", self.place), problem: self.problem }
     }
 }

@@ -56,7 +56,7 @@ impl Manifest {
             .filter(|error| concerns(&error.name))
             .take(ERRORS_MAX)
             .collect();
-        let grant_errors = match self.demands(settings) {
+        let grant_errors = match self.required_grants(settings) {
             Ok(grants) => self.secrets_without_place(secrets_set, &grants),
             Err(errors) => errors,
         };

@@ -40,7 +40,7 @@ fn valid_settings_are_accepted_and_say_what_they_demand() {
     let manifest = Manifest::read(&raw(&redmine())).unwrap();
     let given = settings(json!({ "url": "https://r.example/x", "project": "web" }));
     assert_eq!(manifest.validate(&given, &["api-key".to_owned()], |_| true), Ok(()));
-    let grants = manifest.demands(&given).unwrap();
+    let grants = manifest.required_grants(&given).unwrap();
     assert_eq!(grants.origins, ["https://r.example".parse().unwrap()]);
     assert!(grants.fixed.is_empty());
     let place = &grants.secrets["api-key"].place;
@@ -71,7 +71,7 @@ fn each_wrong_setting_is_named() {
 fn an_origin_with_a_const_is_fixed() {
     let schema = json!({ "type": "object", "properties": {
         "api": { "type": "string", "const": "https://api.example", "jackfield:origin": true } } });
-    let grants = Manifest::read(&raw(&schema)).unwrap().demands(&Settings::new()).unwrap();
+    let grants = Manifest::read(&raw(&schema)).unwrap().required_grants(&Settings::new()).unwrap();
     assert_eq!(grants.fixed, grants.origins);
     assert_eq!(grants.fixed.len(), 1);
 }
@@ -91,7 +91,7 @@ fn an_origin_that_the_connector_lists_is_fixed_also_if_a_person_enters_it() {
         let mut settings: Settings = ["api", "token", "id"].map(given).into_iter().collect();
         settings.insert("url".to_owned(), "https://t.example".into());
         let fixed = |schema: &Value| {
-            let grants = Manifest::read(&raw(schema)).unwrap().demands(&settings).unwrap();
+            let grants = Manifest::read(&raw(schema)).unwrap().required_grants(&settings).unwrap();
             grants.fixed.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert!(fixed(&schema).is_empty(), "a person chose this address");

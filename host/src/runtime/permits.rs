@@ -148,7 +148,7 @@ impl Permits {
 
     /// Gives a permit back.
     fn give_back(self: &Arc<Self>, lane: &Lane, slots: u32) {
-        self.state.lock().release(lane, slots);
+        self.state.lock().return_slots(lane, slots);
         self.hand_over();
     }
 
@@ -230,7 +230,7 @@ impl State {
         }
     }
 
-    fn release(&mut self, lane: &Lane, slots: u32) {
+    fn return_slots(&mut self, lane: &Lane, slots: u32) {
         let subtract = |held: &mut Held| {
             held.slots = held.slots.saturating_sub(slots);
             held.runs = held.runs.saturating_sub(1);

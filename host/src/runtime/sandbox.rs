@@ -72,7 +72,7 @@ pub struct RunEnd<T> {
 type Redact<'a> = &'a dyn Fn(String) -> String;
 
 /// What confines one execution.
-struct Confinement<'a> {
+struct RunRequest<'a> {
     loaded: &'a Loaded,
     limits: Limits,
     active: Arc<ActiveConnection>,
@@ -171,9 +171,9 @@ impl Sandbox {
         let limits = Limits { run_ms: limits.run_ms.min(DESCRIBE_MS_MAX), ..*limits };
         let permission = Permission::Nothing;
         let memory = self.open_account(&active, &limits)?;
-        let confinement = Confinement { loaded, limits, active, permission, stop, lane, memory };
+        let request = RunRequest { loaded, limits, active, permission, stop, lane, memory };
         let export = loaded.plugin.clone();
-        let (result, _) = self.execute(confinement, |guest| guest.describe(export)).await;
+        let (result, _) = self.execute(request, |guest| guest.describe(export)).await;
         result?.map_err(|_| {
             let why = "`describe` returned an error, which it has not".to_owned();
             Refusal::ConnectorFault(ConnectorFault::Contract(why))
@@ -207,7 +207,7 @@ impl Sandbox {
             Ok(memory) => memory,
             Err(refusal) => return not_run(&run, call, refusal),
         };
-        let confinement = Confinement {
+        let request = RunRequest {
             memory,
             loaded: connector.loaded(),
             limits,
@@ -216,7 +216,7 @@ impl Sandbox {
             stop: run.stop.clone(),
             lane,
         };
-        let (result, finished) = self.execute(confinement, call_guest).await;
+        let (result, finished) = self.execute(request, call_guest).await;
         let redact = |text| finished.session.redact(text);
         let outcome = match result {
             Ok(Ok(answer)) => convert(answer, &redact),
@@ -279,10 +279,10 @@ impl Sandbox {
     /// One call in a new instance under its limits.
     async fn execute<A, F: Future<Output = CallResult<A>>>(
         &self,
-        confinement: Confinement<'_>,
+        request: RunRequest<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let Confinement { loaded, limits, active, permission, stop, lane, memory } = confinement;
+        let RunRequest { loaded, limits, active, permission, stop, lane, memory } = request;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
         let execution = Execution::start(egress, active, permission, limits, clock, memory);
         let store = new_store(&self.engine, execution.guest(), &limits, execution.meter());

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::cpu_time::{CpuCharged, CpuExhausted};
-use crate::domain::{Effect, Words};
+use crate::domain::{Effect, StringEnum};
 use crate::egress::{
     Body, HttpError, OutboundRequest, OutboundResponse, Session, is_reserved_header,
 };
@@ -118,9 +118,9 @@ async fn collect(mut body: WasiBody, session: &Session) -> Result<Bytes, Error> 
 
 fn effect(headers: &HeaderMap) -> Result<Option<Effect>, Error> {
     let Some(word) = headers.get(EFFECT) else { return Ok(None) };
-    std::str::from_utf8(word.as_bytes()).ok().and_then(Effect::from_word).map(Some).ok_or_else(
-        || internal_error("`jackfield-effect` must be read, prepare or write".to_owned()),
-    )
+    std::str::from_utf8(word.as_bytes()).ok().and_then(Effect::parse).map(Some).ok_or_else(|| {
+        internal_error("`jackfield-effect` must be read, prepare or write".to_owned())
+    })
 }
 
 fn header_pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {

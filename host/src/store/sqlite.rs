@@ -41,7 +41,7 @@ use super::{
 };
 use crate::domain::{
     Claimed, ConnectionId, Decision, Defect, DefectId, DefectRecord, DoubtfulDefect, Event,
-    EventId, FailedTest, Lease, RunReport, RunnerId, SearchEnd, SeenByRun, Verdict,
+    EventId, FailedTest, HolderId, Lease, RunReport, SearchEnd, SeenByRun, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -192,7 +192,7 @@ impl Store for SqliteStore {
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
-        let Claim { connection, event, runner, now, lease_until, run_ms, waited_for, .. } = claim;
+        let Claim { connection, event, holder, now, lease_until, run_ms, waited_for, .. } = claim;
         self.writer
             .run(Durable, move |db| {
                 async move {
@@ -201,7 +201,7 @@ impl Store for SqliteStore {
                         connection,
                         test,
                         event,
-                        runner,
+                        holder,
                         now,
                         lease_until,
                         run_ms,
@@ -217,12 +217,12 @@ impl Store for SqliteStore {
     async fn claim_search(
         &self,
         id: DefectId,
-        runner: RunnerId,
+        holder: HolderId,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError> {
         self.writer
-            .run(Durable, move |db| doubts::claim_search(db, id, runner, now, lease_until).boxed())
+            .run(Durable, move |db| doubts::claim_search(db, id, holder, now, lease_until).boxed())
             .await
     }
 
@@ -295,9 +295,9 @@ impl Store for SqliteStore {
         self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now).boxed()).await
     }
 
-    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+    async fn give_back(&self, lease: &Lease) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::release(db, lease).boxed()).await
+        self.writer.run(Durable, move |db| moves::give_back(db, lease).boxed()).await
     }
 
     async fn decide(
@@ -372,7 +372,7 @@ impl Store for SqliteStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.writer.run(Durable, |db| file::test_write(db).boxed()).await
+        self.writer.run(Durable, |db| file::check_writable(db).boxed()).await
     }
 
     async fn close(&self) {

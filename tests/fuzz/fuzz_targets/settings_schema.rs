@@ -67,7 +67,7 @@ fn check_settings(manifest: &Manifest, settings: &Settings, secrets: &[String]) 
 }
 
 fn check_grants(manifest: &Manifest, settings: &Settings, secrets: &[String]) {
-    let grants = manifest.demands(settings).expect("valid settings determine the grants");
+    let grants = manifest.required_grants(settings).expect("valid settings determine the grants");
     let origins: BTreeSet<_> = grants.origins.iter().collect();
     assert_eq!(origins.len(), grants.origins.len(), "an origin is granted twice");
     assert!(grants.fixed.iter().all(|origin| origins.contains(origin)));

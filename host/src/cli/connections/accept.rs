@@ -9,7 +9,7 @@ use crate::cli::output::{Output, eprint};
 use crate::domain::printable;
 
 use super::describe_grants;
-use super::values::{Given, Removed};
+use super::values::{SetValues, UnsetValues};
 
 #[derive(Args)]
 pub(in crate::cli) struct Accept {
@@ -22,9 +22,9 @@ pub(in crate::cli) struct Accept {
     #[arg(long, requires = "sha256")]
     yes: bool,
     #[command(flatten)]
-    given: Given,
+    given: SetValues,
     #[command(flatten)]
-    removed: Removed,
+    removed: UnsetValues,
 }
 
 impl Accept {

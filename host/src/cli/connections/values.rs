@@ -9,7 +9,7 @@ use crate::api::{EditConnection, SecretText};
 use crate::cli::key_value;
 
 #[derive(Args)]
-pub(super) struct Removed {
+pub(super) struct UnsetValues {
     /// Remove a setting
     #[arg(long, value_name = "KEY")]
     unset: Vec<String>,
@@ -24,7 +24,7 @@ pub(super) struct Removed {
 #[derive(Args)]
 pub(super) struct Values {
     #[command(flatten)]
-    pub(super) given: Given,
+    pub(super) given: SetValues,
     /// Answer KPI requests only for this Test Manager project
     #[arg(long, value_name = "ID")]
     pub(super) project: Option<String>,
@@ -38,7 +38,7 @@ pub(super) struct Values {
 }
 
 #[derive(Args)]
-pub(super) struct Given {
+pub(super) struct SetValues {
     /// Set a setting; a JSON list, a number, true and false are values of their type, all else is
     /// text
     #[arg(long, value_name = "KEY=VALUE")]
@@ -49,9 +49,9 @@ pub(super) struct Given {
     pub(super) secret: Vec<String>,
 }
 
-impl Given {
+impl SetValues {
     /// An edit of these values; what is removed has no value.
-    pub(super) fn edit(&self, removed: &Removed) -> anyhow::Result<EditConnection> {
+    pub(super) fn edit(&self, removed: &UnsetValues) -> anyhow::Result<EditConnection> {
         let settings = key_value::settings(&self.set)?.into_iter();
         let secrets = key_value::secrets(&self.secret)?.into_iter();
         let mut settings: BTreeMap<String, Option<Value>> =
@@ -72,11 +72,11 @@ mod tests {
 
     #[test]
     fn an_edit_sends_null_for_what_is_removed() {
-        let given = Given {
+        let given = SetValues {
             set: vec!["a=1".to_owned()],
             secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
         };
-        let removed = Removed {
+        let removed = UnsetValues {
             unset: vec!["b".to_owned()],
             unset_secret: vec!["l".to_owned()],
             force: false,

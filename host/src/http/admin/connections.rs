@@ -9,8 +9,8 @@ use axum::response::Response;
 
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
-    EditConnection, ForceQuery, Grants, LastError, RotateToken, SecretGrant, Text, TryReport,
-    TryStep, Word,
+    EditConnection, EnumString, ForceQuery, Grants, LastError, RotateToken, SecretGrant, Text,
+    TryReport, TryStep,
 };
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection};
 use crate::domain::{self, ConnectionRecord, ConnectorName, printable};
@@ -105,7 +105,7 @@ pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answ
     let id = connection_id(&app, &id)?;
     let report = app.services.connections.try_connection(id).await?;
     let steps = report.steps.into_iter().map(|it| TryStep {
-        name: Word(it.step),
+        name: EnumString(it.step),
         origin: it.origin.map(Text),
         error: it.error.as_deref().map(printable),
     });
@@ -175,7 +175,7 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         id: it.id.0,
         name: it.name.clone(),
         connector: it.connector.to_string(),
-        status: Word(status),
+        status: EnumString(status),
         settings: it.settings.clone(),
         secrets_set: it.secrets_set.clone(),
         grants: grants(&it.grants),

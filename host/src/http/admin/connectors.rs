@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::api::{Connector, ConnectorList, ConnectorStatus, Word};
+use crate::api::{Connector, ConnectorList, ConnectorStatus, EnumString};
 use crate::domain::printable;
 use crate::http::AppState;
 use crate::http::problem::Problem;
@@ -33,7 +33,7 @@ fn connector(info: ConnectorInfo) -> Connector {
     let interfaces = exported.into_iter().filter(|(_, is_exported)| *is_exported);
     Connector {
         name: info.name,
-        status: Word(match info.status {
+        status: EnumString(match info.status {
             plugins::ConnectorStatus::Ready => ConnectorStatus::Ready,
             plugins::ConnectorStatus::Compiling => ConnectorStatus::Compiling,
             plugins::ConnectorStatus::Broken => ConnectorStatus::Broken,

@@ -10,7 +10,8 @@ use super::columns::known_word;
 use super::defect_records::{Row, newest};
 use super::doubts::{self, SEARCH_WAIT_MS};
 use crate::domain::{
-    Claimed, ConnectionId, Defect, DefectId, DefectState, FailedTest, Lease, Marker, Words as _,
+    Claimed, ConnectionId, Defect, DefectId, DefectState, FailedTest, Lease, Marker,
+    StringEnum as _,
 };
 use crate::store::{Claim, StoreError};
 
@@ -133,7 +134,7 @@ async fn insert(
     .bind(claim.test.link.as_deref())
     .bind(marker.as_str())
     .bind(claim.lease_until.as_millisecond())
-    .bind(claim.runner.0.to_string())
+    .bind(claim.holder.0.to_string())
     .bind(claim.event.to_string())
     .bind(claim.now.as_millisecond())
     .bind(claim.now.as_millisecond())
@@ -161,7 +162,7 @@ async fn lease_for_create(
     )
     .bind(&row.id)
     .bind(claim.lease_until.as_millisecond())
-    .bind(claim.runner.0.to_string())
+    .bind(claim.holder.0.to_string())
     .bind(claim.event.to_string())
     .bind(claim.test.link.as_deref())
     .bind(claim.now.as_millisecond())
@@ -195,7 +196,7 @@ async fn lease_for_search(
     )
     .bind(&row.id)
     .bind(claim.lease_until.as_millisecond())
-    .bind(claim.runner.0.to_string())
+    .bind(claim.holder.0.to_string())
     .bind(claim.event.to_string())
     .bind(claim.now.as_millisecond())
     .fetch_one(db)

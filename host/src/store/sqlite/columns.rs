@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::errors::Unreadable;
-use crate::domain::{Counts, Defect, Received, Words};
+use crate::domain::{Counts, Defect, Received, StringEnum};
 use crate::store::{DatabaseError, StoreError};
 
 /// Reads the columns of a row into a struct with fields of the same names; columns after `optional` may be
@@ -46,8 +46,8 @@ pub(super) fn uuid(text: &str) -> Result<Uuid, Unreadable> {
 }
 
 /// The value of a word. A later version may have written words that this one does not know.
-pub(super) fn known_word<T: Words>(word: &str, what: &'static str) -> Result<T, Unreadable> {
-    T::from_word(word)
+pub(super) fn known_word<T: StringEnum>(word: &str, what: &'static str) -> Result<T, Unreadable> {
+    T::parse(word)
         .ok_or_else(|| Unreadable::new(what, format!("this version does not know `{word}`")))
 }
 
@@ -63,8 +63,8 @@ pub(super) fn from_json<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| Unreadable::new(what, error))
 }
 
-/// A value for SQLite's signed column. No real duration or size is larger.
-pub(super) fn signed(value: u64) -> i64 {
+/// A value for SQLite's to_i64 column. No real duration or size is larger.
+pub(super) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
-use super::columns::{from_json, signed, to_json};
+use super::columns::{from_json, to_i64, to_json};
 use super::grants_json::GrantsJson;
 use crate::domain::{ConnectionId, Grants, Origin};
 use crate::secret::{Sealed, TokenHash};
@@ -121,7 +121,7 @@ pub(super) async fn record_index_lag(
     lag_ms: u64,
 ) -> Result<(), StoreError> {
     sqlx::query("UPDATE connections SET index_lag_ms = MAX(index_lag_ms, ?) WHERE id = ?")
-        .bind(signed(lag_ms))
+        .bind(to_i64(lag_ms))
         .bind(id.to_string())
         .execute(db)
         .await?;
@@ -233,7 +233,7 @@ pub(super) async fn rotate_token(
     require_one(updated.rows_affected())?;
     sqlx::query("DELETE FROM tokens WHERE connection_id = ?1 AND ?2 = 0")
         .bind(id.to_string())
-        .bind(signed(expiry.grace_ms))
+        .bind(to_i64(expiry.grace_ms))
         .execute(&mut *db)
         .await?;
     sqlx::query(
@@ -243,7 +243,7 @@ pub(super) async fn rotate_token(
     )
     .bind(id.to_string())
     .bind(expiry.at.as_millisecond())
-    .bind(signed(expiry.grace_ms))
+    .bind(to_i64(expiry.grace_ms))
     .execute(&mut *db)
     .await?;
     insert_token(db, id, &token).await
@@ -274,7 +274,7 @@ async fn insert_token(
     .bind(token.hash.0.to_vec())
     .bind(id.to_string())
     .bind(token.expiry.map(|expiry| expiry.at.as_millisecond()))
-    .bind(token.expiry.map(|expiry| signed(expiry.grace_ms)))
+    .bind(token.expiry.map(|expiry| to_i64(expiry.grace_ms)))
     .execute(db)
     .await?;
     Ok(())

@@ -10,7 +10,7 @@ use super::columns::{DefectJson, from_json, from_row, known_word, time, time_opt
 use super::errors::Unreadable;
 use crate::domain::{
     Claimed, ConnectionId, DecidedDoubt, Defect, DefectId, DefectRecord, DefectState, Doubt,
-    DoubtfulDefect, EventId, FailedTest, Lease, Marker, SeenByRun, Words as _, WriteClass,
+    DoubtfulDefect, EventId, FailedTest, Lease, Marker, SeenByRun, StringEnum as _, WriteClass,
 };
 use crate::store::{DefectFilter, StoreError};
 

@@ -6,9 +6,9 @@
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use super::columns::{signed, to_json, uuid};
+use super::columns::{to_i64, to_json, uuid};
 use super::defect_records::Row;
-use crate::domain::{ConnectionId, DefectId, DoubtfulDefect, Lease, Marker, RunnerId, SeenByRun};
+use crate::domain::{ConnectionId, DefectId, DoubtfulDefect, HolderId, Lease, Marker, SeenByRun};
 use crate::store::{ControlDefect, DueSearch, StoreError};
 
 /// The wait before the first search; it doubles with each search, up to the maximum.
@@ -26,7 +26,7 @@ const INTERRUPTED: &str =
 pub(super) async fn claim_search(
     db: &mut SqliteConnection,
     id: DefectId,
-    runner: RunnerId,
+    holder: HolderId,
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Option<DoubtfulDefect>, StoreError> {
@@ -39,7 +39,7 @@ pub(super) async fn claim_search(
     )
     .bind(id.to_string())
     .bind(lease_until.as_millisecond())
-    .bind(runner.0.to_string())
+    .bind(holder.0.to_string())
     .bind(now.as_millisecond())
     .bind(SEARCH_WAIT_MS)
     .bind(SEARCH_WAIT_MS_MAX)
@@ -141,7 +141,7 @@ pub(super) async fn recover(
          WHERE state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0",
     )
     .bind(now.as_millisecond())
-    .bind(signed(run_ms))
+    .bind(to_i64(run_ms))
     .bind(SEARCH_WAIT_MS)
     .execute(db)
     .await?;
@@ -161,7 +161,7 @@ pub(super) async fn restart_waits(
     )
     .bind(now.as_millisecond())
     .bind(SEARCH_WAIT_MS)
-    .bind(signed(run_ms))
+    .bind(to_i64(run_ms))
     .execute(db)
     .await?;
     Ok(())
@@ -207,7 +207,7 @@ pub(super) async fn doubt_lost_run(
     )
     .bind(id)
     .bind(now.as_millisecond())
-    .bind(signed(run_ms))
+    .bind(to_i64(run_ms))
     .bind(RUN_LOST)
     .execute(db)
     .await?;

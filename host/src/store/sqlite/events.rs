@@ -5,12 +5,12 @@
 use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
-use super::columns::{ReceivedJson, from_json, from_row, known_word, signed, time, to_json, uuid};
+use super::columns::{ReceivedJson, from_json, from_row, known_word, time, to_i64, to_json, uuid};
 use super::errors::Unreadable;
 use super::run_json::RunJson;
 use crate::domain::{
-    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport, Words as _,
-    shortened,
+    ConnectionId, DefectId, Event, EventId, EventKind, Outcome, OutcomeCode, RunReport,
+    StringEnum as _, shortened,
 };
 use crate::store::{EventFilter, Retention, StoreError};
 
@@ -37,7 +37,7 @@ pub(super) async fn record(db: &mut SqliteConnection, mut event: Event) -> Resul
     .bind(event.connection.map(|id| id.to_string()))
     .bind(event.kind.as_str())
     .bind(event.received_at.as_millisecond())
-    .bind(signed(event.ms))
+    .bind(to_i64(event.ms))
     .bind(event.status)
     .bind(event.outcome.code.as_str())
     .bind(event.outcome.detail)
@@ -189,14 +189,14 @@ pub(super) async fn find_excess(
     retention: Retention,
 ) -> Result<Excess, StoreError> {
     let up_to = sqlx::query_scalar("SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?")
-        .bind(signed(retention.events_max))
+        .bind(to_i64(retention.events_max))
         .fetch_optional(pool)
         .await?;
     let no_connection_up_to = sqlx::query_scalar(
         "SELECT id FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
     )
     .bind(EventKind::NoConnection.as_str())
-    .bind(signed(retention.no_connection_max))
+    .bind(to_i64(retention.no_connection_max))
     .fetch_optional(pool)
     .await?;
     let confirmed: bool = sqlx::query_scalar(
@@ -237,7 +237,7 @@ pub(super) async fn delete_some(
     .bind(excess.no_connection_up_to)
     .bind(EventKind::NoConnection.as_str())
     .bind(DELETES_MAX)
-    .bind(signed(excess.events_bytes_max))
+    .bind(to_i64(excess.events_bytes_max))
     .execute(&mut *db)
     .await?;
     // Runs whose event was dropped: ids grow with time, so older than every event is old enough.

@@ -184,7 +184,7 @@ pub(super) async fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, Sto
 }
 
 /// The smallest write, which shows whether a write succeeds.
-pub(super) async fn test_write(db: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(super) async fn check_writable(db: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO meta (name, value) VALUES ('ready', x'00')
          ON CONFLICT (name) DO UPDATE SET value = CASE value WHEN x'00' THEN x'01' ELSE x'00' END",

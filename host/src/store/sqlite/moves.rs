@@ -10,7 +10,7 @@ use super::columns::{DefectJson, to_json};
 use super::defect_records::Row;
 use super::doubts::SEARCH_WAIT_MS;
 use crate::domain::{
-    Defect, DefectState, EventId, Lease, Refusal, SearchEnd, Verdict, Words as _, WriteClass,
+    Defect, DefectState, EventId, Lease, Refusal, SearchEnd, StringEnum as _, Verdict, WriteClass,
     WritesLeft,
 };
 use crate::store::{JournaledWrite, StoreError};
@@ -33,7 +33,7 @@ pub(super) async fn renew(
     require_one(moved.rows_affected())
 }
 
-/// Moves the row to `sent` and renews the lease. It must not have ended, even if no other runner took it.
+/// Moves the row to `sent` and renews the lease. It must not have ended, even if no other holder took it.
 pub(super) async fn mark_sending(
     db: &mut SqliteConnection,
     lease: Lease,
@@ -247,7 +247,7 @@ pub(super) async fn end_search(
 }
 
 /// Releases the lease without changing the state.
-pub(super) async fn release(db: &mut SqliteConnection, lease: Lease) -> Result<(), StoreError> {
+pub(super) async fn give_back(db: &mut SqliteConnection, lease: Lease) -> Result<(), StoreError> {
     let moved = sqlx::query("UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2")
         .bind(lease.defect.to_string())
         .bind(lease.fence)

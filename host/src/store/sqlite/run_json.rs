@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{known_word, same_members};
 use super::errors::Unreadable;
-use crate::domain::{LogLine, OutboundCall, RunReport, Usage, Words as _};
+use crate::domain::{LogLine, OutboundCall, RunReport, StringEnum as _, Usage};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct RunJson {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::SqliteStore;
 use crate::domain::{
     Claimed, Connection, ConnectionId, ConnectionRecord, Defect, Doubt, EventId, FailedTest,
-    Grants, Lease, Origin, Refusal, RunnerId, SecretGrant, SecretPlace, SeenByRun, Verdict,
+    Grants, HolderId, Lease, Origin, Refusal, SecretGrant, SecretPlace, SeenByRun, Verdict,
     WriteClass, WritesLeft,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
@@ -95,12 +95,12 @@ async fn try_claim(
     now: Timestamp,
 ) -> Result<Claimed, StoreError> {
     let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-    let runner = RunnerId(Uuid::from_u128(9));
+    let holder = HolderId(Uuid::from_u128(9));
     let claim = Claim {
         connection,
         test,
         event: event(),
-        runner,
+        holder,
         now,
         lease_until,
         run_ms: RUN_MS,

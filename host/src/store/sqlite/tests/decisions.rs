@@ -18,7 +18,7 @@ async fn the_index_delay_counts_from_a_decision() {
         decided.await.unwrap();
         let claimed = try_claim(&store, id, &test, at(LEASE_MS + 2)).await.unwrap();
         assert_eq!(doubt(&claimed).wait_from, at(1 + 120_000), "{decision:?}");
-        store.release(&lease(&claimed)).await.unwrap();
+        store.give_back(&lease(&claimed)).await.unwrap();
         let late = 10 * LEASE_MS;
         if decision == Decision::Retry {
             store.decide(granted.defect, &decision, "ann", at(late), RUN_MS).await.unwrap();

@@ -8,7 +8,7 @@ use tempfile::tempdir;
 
 use super::super::file::{migrator, options};
 use super::*;
-use crate::domain::{Call, DefectId, OutcomeCode, Words as _};
+use crate::domain::{Call, DefectId, OutcomeCode, StringEnum as _};
 use crate::store::{EventFilter, Retention};
 
 /// The outcome words of the first schema that have changed.
@@ -134,8 +134,8 @@ async fn renamed_columns_keep_their_values() {
     let due = async |ms| store.due_searches(time(ms), RUN_MS, Vec::new(), (9, 9)).await.unwrap();
     assert_eq!(due(999).await, []);
     assert_eq!(due(1_000).await[0].id, DOUBTFUL);
-    let runner = RunnerId(Uuid::from_u128(9));
-    let claimed = store.claim_search(DOUBTFUL, runner, time(1_000), time(1_001)).await.unwrap();
+    let holder = HolderId(Uuid::from_u128(9));
+    let claimed = store.claim_search(DOUBTFUL, holder, time(1_000), time(1_001)).await.unwrap();
     assert_eq!(claimed.unwrap().doubt.class, WriteClass::Acknowledged);
     // Four searches were made before: the fifth doubles the wait of 15 s four times.
     let next = 1_000 + 15_000 * 16;

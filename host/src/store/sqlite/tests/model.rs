@@ -190,9 +190,9 @@ impl World {
         let now = self.clock(host);
         let store = &self.stores[host];
         for due in store.due_searches(now, RUN_MS, Vec::new(), (9, 9)).await.unwrap() {
-            let runner = RunnerId(Uuid::from_u128(4));
+            let holder = HolderId(Uuid::from_u128(4));
             let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-            let claimed = store.claim_search(due.id, runner, now, until).await.unwrap();
+            let claimed = store.claim_search(due.id, holder, now, until).await.unwrap();
             self.model.grant(claimed.unwrap().lease, now);
         }
     }
@@ -217,7 +217,7 @@ impl World {
             Step::Renew { .. } => store.renew(&lease, until).await,
             _ => match &verdict {
                 Some(verdict) => store.store_outcome(&lease, verdict, event(), now).await,
-                None => store.release(&lease).await,
+                None => store.give_back(&lease).await,
             },
         };
         if let Err(error) = moved {

@@ -100,7 +100,7 @@ async fn a_restored_database_puts_rows_without_a_defect_in_doubt() {
     let (store, id) = store_with_connection(&folder).await;
     store.recover(at(0), RUN_MS).await.unwrap();
     let intent = lease(&claim(&store, id, 1).await);
-    store.release(&intent).await.unwrap();
+    store.give_back(&intent).await.unwrap();
     let created = lease(&try_claim(&store, id, &failed_test(2), at(1)).await.unwrap());
     mark(&store, &created, 2).await.unwrap();
     store.store_outcome(&created, &Verdict::Created(defect("7")), event(), at(3)).await.unwrap();

@@ -75,7 +75,7 @@ async fn the_row_keeps_the_worst_class_the_latest_end_and_the_number_of_writes()
     }
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.writes, record.state), (3, DefectState::Intent));
-    store.release(&granted).await.unwrap();
+    store.give_back(&granted).await.unwrap();
     let after_a_crash = claim(&store, id, 40).await;
     assert_eq!(doubt(&after_a_crash).class, WriteClass::Open, "an intent after writes is searched");
 }
@@ -105,7 +105,7 @@ async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
         connection: id,
         test: &test,
         event: event(),
-        runner: RunnerId(Uuid::from_u128(9)),
+        holder: HolderId(Uuid::from_u128(9)),
         now: at(4),
         lease_until: at(5),
         run_ms: RUN_MS,
@@ -145,7 +145,7 @@ async fn after_a_crash_intent_may_create_again_and_sent_is_searched_for() {
     let known = Verdict::Created(defect("1"));
     let stored = store.store_outcome(&second, &known, event(), at(100_000)).await;
     assert!(matches!(stored, Err(StoreError::Fenced)), "another run holds the row");
-    store.release(&third).await.unwrap();
+    store.give_back(&third).await.unwrap();
     store.store_outcome(&second, &known, event(), at(100_001)).await.unwrap();
     assert!(matches!(claim(&store, id, 100_002).await, Claimed::Created { .. }));
 }

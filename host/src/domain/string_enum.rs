@@ -1,7 +1,7 @@
 //! Enums whose variants have one word each, the same in SQL, JSON, WIT, CLI and console.
 
-/// An enum whose values have words, made by the macro `words!`.
-pub trait Words: Copy + 'static {
+/// An enum whose values have words, made by the macro `string_enum!`.
+pub trait StringEnum: Copy + 'static {
     /// Every value.
     const ALL: &'static [Self];
 
@@ -10,13 +10,13 @@ pub trait Words: Copy + 'static {
 
     /// The value of a word.
     #[must_use]
-    fn from_word(word: &str) -> Option<Self> {
+    fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|value| value.as_str() == word)
     }
 }
 
 /// Declares an enum and the word of each of its values.
-macro_rules! words {
+macro_rules! string_enum {
     ($(#[$enum_doc:meta])* pub enum $name:ident {
         $($(#[$doc:meta])* $variant:ident = $word:literal,)+
     }) => {
@@ -24,7 +24,7 @@ macro_rules! words {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
-        impl $crate::domain::Words for $name {
+        impl $crate::domain::StringEnum for $name {
             const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             fn as_str(self) -> &'static str {
@@ -34,10 +34,10 @@ macro_rules! words {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str($crate::domain::Words::as_str(*self))
+                f.write_str($crate::domain::StringEnum::as_str(*self))
             }
         }
     };
 }
 
-pub(crate) use words;
+pub(crate) use string_enum;

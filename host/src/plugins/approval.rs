@@ -15,6 +15,6 @@ pub fn unapproved(connector: &Connector, connection: &Connection) -> Vec<String>
     let concerns = |name: &str| manifest.knows(name);
     let valid = manifest.validate(&connection.settings, &connection.secrets_set, concerns);
     let invalid = valid.err().into_iter().flatten().map(|error| error.to_string());
-    let demanded = manifest.demands(&connection.settings).unwrap_or_default();
+    let demanded = manifest.required_grants(&connection.settings).unwrap_or_default();
     invalid.chain(missing_grants(&connection.grants, &demanded)).collect()
 }
