@@ -4,6 +4,7 @@ mod certificates;
 mod client_certificates;
 mod fakes;
 mod large_bodies;
+mod networks;
 mod reads;
 mod requests;
 mod secrets;
