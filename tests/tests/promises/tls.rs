@@ -97,7 +97,7 @@ fn a_self_signed_certificate_in_the_extra_ca_file_is_trusted_for_its_own_name() 
     for (name, extra) in [("localhost", "-addext subjectAltName=DNS:localhost"), ("other", "")] {
         authority.openssl(&[
             "req -x509 -newkey rsa:2048 -nodes -days 30",
-            &format!("-subj /CN={name} -keyout self.key -out self.pem {extra}").trim_end(),
+            format!("-subj /CN={name} -keyout self.key -out self.pem {extra}").trim_end(),
         ]);
         let server = Server::start(authority.0.path(), "-cert self.pem -key self.key");
         let host = host(&authority.file("self.pem"));
