@@ -43,12 +43,14 @@ async fn a_dead_first_address_of_tracker_or_proxy_costs_a_moment_once() {
             builder = builder.name("tracker.example", &[&addresses]);
         }
         let session = builder.read_session();
-        for (number, most) in [(1, Duration::from_secs(4)), (2, Duration::from_millis(240))] {
-            let started = Instant::now();
+        let started = Instant::now();
+        // Each would take a quarter of a second if what worked were forgotten.
+        for _ in 0..25 {
             assert_eq!(session.send(get("/")).await.unwrap().status, 200);
-            assert!(started.elapsed() < most, "{through_proxy} {number}: {:?}", started.elapsed());
         }
-        assert_eq!(good.connections(), 2);
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(6), "through proxy: {through_proxy}: {took:?}");
+        assert_eq!(good.connections(), 25);
     }
 }
 

@@ -43,13 +43,13 @@ async fn silent_addresses_cost_a_head_start_once() {
     let until = Instant::now() + Duration::from_secs(60);
     let origin: Origin = "http://tracker.example".parse().unwrap();
     let reached = Reached::default();
-    for most in [20, 3] {
-        let started = Instant::now();
-        // More of them than are tried at once would be, one after the other.
+    let started = Instant::now();
+    for _ in 0..10 {
         let stream = reached.connect(&origin, &[dead, dead, dead, good], until).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
-        assert!(started.elapsed() < HEAD_START * most, "{:?}", started.elapsed());
     }
+    // Three head starts, where each connection would otherwise cost as many.
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
