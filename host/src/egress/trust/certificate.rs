@@ -1,6 +1,6 @@
 //! What people and rules need to know of a certificate: whose it is, who issued it, when it is valid.
 //!
-//! Never decides about trust.
+//! Never decides about trust. x509-cert reads it: rustls keeps what it parses to itself.
 
 use std::time::Duration;
 
