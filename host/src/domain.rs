@@ -23,8 +23,8 @@ mod try_step;
 
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
-    Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants, InvalidName, SecretGrant,
-    SecretPlace, Settings,
+    CLIENT_CERT, CLIENT_KEY, Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants,
+    InvalidName, SecretGrant, SecretPlace, Settings, is_client_identity,
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{

@@ -14,8 +14,10 @@ mod connect;
 mod credentials;
 mod decode;
 mod exchange;
+mod identity;
 mod pool;
 mod probe;
+mod proxies;
 mod read;
 mod record;
 mod redact;
@@ -51,7 +53,9 @@ use spool::{RunSpool, Spool};
 pub use active::ActiveConnection;
 pub(crate) use authorize::is_reserved_header;
 pub(crate) use body::Body;
+pub use identity::{ClientIdentity, IdentityError};
 pub use trust::TrustError;
+pub(crate) use trust::crypto;
 
 #[cfg(fuzzing)]
 pub(crate) use authorize::{Outbound, target};

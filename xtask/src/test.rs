@@ -7,9 +7,10 @@ use crate::workspace::Workspace;
 use lexopt::{Arg, Parser, ValueExt as _};
 
 /// Redmine as the real tracker, strace to check the order of the host's system calls, iproute2 to give a
-/// test its own network, libfaketime to set the clock of one process.
-const DEBIAN_PACKAGES: [&str; 6] =
-    ["redmine", "redmine-sqlite", "puma", "strace", "iproute2", "libfaketime"];
+/// test its own network, libfaketime to set the clock of one process, openssl as a server with the
+/// certificates of companies.
+const DEBIAN_PACKAGES: [&str; 7] =
+    ["redmine", "redmine-sqlite", "puma", "strace", "iproute2", "libfaketime", "openssl"];
 
 pub(crate) struct Arguments {
     /// Run the long rounds of the crash, race and load tests.

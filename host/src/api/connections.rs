@@ -47,6 +47,9 @@ pub struct Connection {
     pub settings: Settings,
     /// Names of the secrets that have a value.
     pub secrets_set: Vec<String>,
+    /// Whether it has a client certificate.
+    #[serde(default)]
+    pub has_client_cert: bool,
     /// What its connector may reach.
     pub grants: Grants,
     /// SHA-256 of the version that was accepted last.
@@ -126,6 +129,12 @@ pub struct CreateConnection {
     /// Values of secrets; `file:/path` and `env:NAME` are references.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretText>,
+    /// The client certificate that the tracker asks for, as PEM, or a reference like a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<SecretText>,
+    /// Its key, as PEM without a password, or a reference like a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<SecretText>,
     /// The Test Manager project that KPIs are pinned to.
     #[serde(default)]
     pub project: Option<String>,
@@ -148,6 +157,12 @@ pub struct EditConnection {
     pub settings: BTreeMap<String, Option<Value>>,
     /// Secrets to set or remove.
     pub secrets: BTreeMap<String, Option<SecretText>>,
+    /// The client certificate; `null` removes it.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<Option<SecretText>>,
+    /// Its key; `null` removes it.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<Option<SecretText>>,
     /// A project to pin; `null` unpins.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub project: Option<Option<String>>,
@@ -160,7 +175,11 @@ pub struct EditConnection {
 }
 
 /// Tells `null` from absent.
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
     Option::deserialize(value).map(Some)
 }
 
@@ -209,6 +228,9 @@ pub struct TryStep {
     pub origin: Option<Text<Origin>>,
     /// What went wrong; absent: it succeeded.
     pub error: Option<String>,
+    /// What a person should know about how it succeeded: through which proxy, with which certificate.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 #[cfg(test)]

@@ -13,8 +13,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use ureq::tls::TlsConfig;
 
 use crate::api::{Connection, Problem};
+use crate::egress::crypto;
 use crate::secret::Secret;
 
 use super::output::one_line;
@@ -158,6 +160,7 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
+        .tls_config(TlsConfig::builder().unversioned_rustls_crypto_provider(crypto()).build())
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(timeout))
         .build()

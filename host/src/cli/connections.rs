@@ -37,7 +37,8 @@ Example:
     #[command(after_help = "\
 Examples:
   jackfield connections edit qa --set project=qa2
-  jackfield connections edit qa --secret api-key=@new-key-file")]
+  jackfield connections edit qa --secret api-key=@new-key-file
+  jackfield connections edit qa --client-cert client.pem --client-key client.key")]
     Edit(Edit),
     /// Answer its webhooks with 503 until it is resumed
     Pause {
@@ -118,9 +119,12 @@ const CONNECTIONS: [Column<Connection>; 6] = [
 const STEPS: [Column<TryStep>; 3] = [
     ("STEP", |it| it.name.to_string()),
     ("ORIGIN", |it| optional(it.origin.as_ref())),
-    ("RESULT", |it| match &it.error {
+    ("RESULT", |step| match &step.error {
         Some(error) => format!("failed: {error}"),
-        None => "ok".to_owned(),
+        None => match &step.note {
+            Some(note) => format!("ok: {note}"),
+            None => "ok".to_owned(),
+        },
     }),
 ];
 
@@ -161,6 +165,8 @@ impl Create {
             connector: self.connector.to_string(),
             settings: key_value::settings(&given.set)?,
             secrets: key_value::secrets(&given.secret)?,
+            client_cert: given.client_cert()?,
+            client_key: given.client_key()?,
             project,
             allow_private: allow_private.unwrap_or(false),
             index_delay_s: index_delay_s.unwrap_or(0),

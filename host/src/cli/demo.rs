@@ -196,6 +196,8 @@ impl Demo {
             connector: CONNECTOR.to_owned(),
             settings: serde_json::from_value(settings)?,
             secrets: [("api-key".to_owned(), api_key)].into(),
+            client_cert: None,
+            client_key: None,
             project: None,
             allow_private: false,
             index_delay_s: 0,

@@ -53,6 +53,13 @@ pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, S
         .collect()
 }
 
+/// A secret that is always a file of this machine, or a reference.
+pub(super) fn file(name: &str, source: &str) -> anyhow::Result<SecretText> {
+    let is_reference = source.starts_with("file:/") || source.starts_with("env:");
+    let file = format!("@{}", source.strip_prefix('@').unwrap_or(source));
+    Ok(SecretText(secret(name, Some(if is_reference { source } else { &file }))?))
+}
+
 fn secret(name: &str, source: Option<&str>) -> anyhow::Result<Secret> {
     let text = match source {
         None => rpassword::prompt_password(format!("{name}: ")).with_context(|| {

@@ -188,12 +188,13 @@ impl Entry {
             let (has_references, problems) = (false, Vec::new());
             return Self { active, record, secrets, has_references, problems, loaded_at };
         }
-        let Unsealed { values, has_references, problems } =
+        let Unsealed { values, has_references, mut problems } =
             unseal(record.connection.id, &secrets, deps);
         let active = match unchanged.filter(|before| before.active.has_secrets(&values)) {
             Some(before) => Arc::clone(&before.active),
             None => Arc::new(ActiveConnection::new(record.connection.clone(), values)),
         };
+        problems.extend(active.identity_problem().map(ToString::to_string));
         Self { active, record, secrets, has_references, problems, loaded_at }
     }
 }

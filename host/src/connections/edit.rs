@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::domain::{Connection, ConnectionId, ConnectionRecord, ConnectorName, Settings, after};
+use crate::domain::{
+    Connection, ConnectionId, ConnectionRecord, ConnectorName, Settings, after, is_client_identity,
+};
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
@@ -22,7 +24,7 @@ pub struct NewConnection {
     pub connector: ConnectorName,
     /// Values of settings.
     pub settings: Settings,
-    /// Values of secrets; `file:/path` and `env:NAME` are references.
+    /// Values of secrets, the client certificate's too; `file:/path` and `env:NAME` are references.
     pub secrets: BTreeMap<String, Secret>,
     /// Test Manager project that KPIs are pinned to.
     pub project: Option<String>,
@@ -187,7 +189,8 @@ impl Connections {
         let _edit = self.edit_lock.lock().await;
         let mut stored = self.stored(id).await?;
         let force = edit.force;
-        let set = edit.settings.keys().chain(edit.secrets.keys()).cloned().collect();
+        let secrets = edit.secrets.keys().filter(|name| !is_client_identity(name));
+        let set = edit.settings.keys().chain(secrets).cloned().collect();
         let mut errors = self.change(edit, &mut stored);
         match consent(&mut stored.record.connection, &set) {
             Err(ConnectionError::Invalid(unfit)) => errors.extend(unfit),

@@ -37,7 +37,7 @@ impl Connections {
             return Ok(TryReport { steps, reached: None });
         }
         let mut add = |step, error: Option<String>| {
-            steps.push(TryStepResult { step, origin: None, error });
+            steps.push(TryStepResult { step, origin: None, error, note: None });
         };
         if !entry.problems.is_empty() {
             add(TryStep::Credentials, Some(entry.problems.join("; ")));
@@ -64,13 +64,9 @@ impl Connections {
 
     /// The steps towards every granted origin, up to the first that fails.
     async fn probe(&self, active: &ActiveConnection) -> Vec<TryStepResult> {
-        let connection = &active.connection;
         let mut steps = Vec::new();
-        for origin in &connection.grants.origins {
-            let public_only = connection.grants.fixed.contains(origin);
-            let private = connection.allow_private;
-            let probed = self.deps.egress.probe(connection.id, origin, private, public_only);
-            steps.extend(probed.await);
+        for origin in &active.connection.grants.origins {
+            steps.extend(self.deps.egress.probe(active, origin).await);
             if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
                 break;
             }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Connection, Grants, PROJECT_CHARS_MAX, is_printable};
+use crate::domain::{
+    CLIENT_CERT, Connection, Grants, PROJECT_CHARS_MAX, is_client_identity, is_printable,
+};
+use crate::egress::ClientIdentity;
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
-use crate::secret::{Sealer, Secret};
+use crate::secret::{Sealer, Secret, SecretError};
 use crate::store::StoredConnection;
 
 use super::Connections;
@@ -19,7 +22,9 @@ pub(super) fn validate(
     manifest: &Manifest,
     concerns: impl Fn(&str) -> bool,
 ) -> Result<Grants, Vec<SettingError>> {
-    manifest.validate(&connection.settings, &connection.secrets_set, concerns)?;
+    let secrets = connection.secrets_set.iter().filter(|name| !is_client_identity(name));
+    let secrets: Vec<_> = secrets.cloned().collect();
+    manifest.validate(&connection.settings, &secrets, concerns)?;
     manifest.required_grants(&connection.settings)
 }
 
@@ -80,7 +85,27 @@ impl Connections {
         let given = secrets.keys().chain(stored.secrets.keys()).cloned();
         stored.record.connection.secrets_set =
             given.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        if errors.is_empty() {
+            errors.extend(self.identity_problem(stored));
+        }
         errors
+    }
+
+    /// What is wrong with the client certificate of a connection.
+    fn identity_problem(&self, stored: &StoredConnection) -> Option<SettingError> {
+        let config = &self.deps.config;
+        let id = stored.record.connection.id.to_string();
+        let sealed = stored.secrets.iter().filter(|(name, _)| is_client_identity(name));
+        let opened = sealed.map(|(name, sealed)| {
+            let secret = self.deps.sealer.open_sealed(&Sealer::place(&id, name), sealed)?;
+            let value = secret.resolve(&config.secret_file_roots, &config.secret_env_prefixes)?;
+            Ok((name.clone(), value))
+        });
+        let why = match opened.collect::<Result<BTreeMap<_, _>, SecretError>>() {
+            Ok(mut secrets) => ClientIdentity::take(&mut secrets).err()?.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Some(SettingError { name: CLIENT_CERT.to_owned(), why })
     }
 }
 

@@ -58,6 +58,17 @@ impl FromStr for ConnectorName {
     }
 }
 
+/// The secret that holds a connection's client certificate. No setting of a connector has a colon.
+pub const CLIENT_CERT: &str = "tls:client-cert";
+/// The secret that holds the key of the client certificate.
+pub const CLIENT_KEY: &str = "tls:client-key";
+
+/// Whether a secret is the host's own business, and no setting of a connector.
+#[must_use]
+pub fn is_client_identity(secret: &str) -> bool {
+    [CLIENT_CERT, CLIENT_KEY].contains(&secret)
+}
+
 /// The values of a connection's settings, by name; secrets are kept apart.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
 

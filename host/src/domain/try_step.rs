@@ -29,4 +29,6 @@ pub struct TryStepResult {
     pub origin: Option<Origin>,
     /// What went wrong; absent: it succeeded.
     pub error: Option<String>,
+    /// What a person should know about how it succeeded.
+    pub note: Option<String>,
 }

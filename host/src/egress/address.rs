@@ -19,7 +19,7 @@ const ADDRESSES_MAX: usize = 32;
 /// Which addresses a connection allows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AddressRules {
-    /// Names may resolve to RFC 1918, ULA and shared (100.64/10) addresses.
+    /// Names may resolve to RFC 1918, ULA, shared (100.64/10) and loopback addresses.
     pub(super) allow_private: bool,
     /// The connector fixed this origin itself: public addresses only, whatever else is allowed.
     pub(super) public_only: bool,
@@ -67,6 +67,26 @@ pub(super) async fn resolve(
     origin: &Origin,
     rules: AddressRules,
 ) -> Result<Vec<SocketAddr>, ResolveError> {
+    let addresses = socket_addresses(resolver, connection, origin).await?;
+    for address in &addresses {
+        check_address(origin, address.ip(), rules).map_err(|reason| ResolveError::Forbidden {
+            origin: origin.clone(),
+            ip: address.ip(),
+            reason,
+        })?;
+    }
+    Ok(addresses)
+}
+
+/// The addresses of an origin that no rule concerns: of a proxy, which the operator chose.
+///
+/// # Errors
+/// It has no address or too many.
+pub(super) async fn socket_addresses(
+    resolver: &dyn Resolver,
+    connection: ConnectionId,
+    origin: &Origin,
+) -> Result<Vec<SocketAddr>, ResolveError> {
     let addresses = match origin.host() {
         Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
         Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
@@ -78,13 +98,6 @@ pub(super) async fn resolve(
     if addresses.is_empty() || addresses.len() > ADDRESSES_MAX {
         let (origin, count) = (origin.clone(), addresses.len());
         return Err(ResolveError::AddressCount { origin, count });
-    }
-    for ip in &addresses {
-        check_address(origin, *ip, rules).map_err(|reason| ResolveError::Forbidden {
-            origin: origin.clone(),
-            ip: *ip,
-            reason,
-        })?;
     }
     Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, origin.port())).collect())
 }
@@ -101,13 +114,14 @@ fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(),
         // A person who grants an IP address means that address.
         AddressClass::Loopback | AddressClass::Private if !is_name => Ok(()),
         AddressClass::Loopback if *origin.host() == Host::Domain("localhost".to_owned()) => Ok(()),
-        AddressClass::Loopback => {
-            Err("it is this machine; grant `localhost` or the address itself instead of the name")
-        }
-        AddressClass::Private if rules.allow_private => Ok(()),
-        AddressClass::Private => {
-            Err("it is a private address; set `allow_private` on the connection to allow it")
-        }
+        AddressClass::Loopback | AddressClass::Private if rules.allow_private => Ok(()),
+        AddressClass::Loopback => Err(
+            "it is this machine itself; allow it with `jackfield connections edit NAME --allow-private true`, \
+             or use `localhost` in the settings",
+        ),
+        AddressClass::Private => Err(
+            "it is a private address; allow it with `jackfield connections edit NAME --allow-private true`",
+        ),
     }
 }
 
@@ -268,10 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_reached_by_its_address_or_as_localhost() {
+    fn loopback_is_reached_by_its_address_as_localhost_or_with_allow_private() {
         for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-            assert!(!allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
-            assert!(!allowed("http://x.localhost", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(!allowed("http://tracker.example", ip, PUBLIC_NAMES_ONLY), "{ip}");
+            assert!(allowed("http://tracker.example", ip, PRIVATE_ALLOWED), "{ip}");
+            assert!(!allowed("http://x.localhost", ip, PUBLIC_NAMES_ONLY), "{ip}");
             assert!(allowed("http://localhost", ip, PUBLIC_NAMES_ONLY), "{ip}");
             assert!(
                 !allowed(

@@ -3,7 +3,10 @@
 //! Sends no byte of a request. Where a proxy is configured, the proxy resolves names, and the
 //! address rules are applied to IP addresses only.
 
-use std::io;
+mod proxy;
+mod race;
+mod tls;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,26 +15,24 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use url::Host;
+use tokio::time::{Instant, timeout_at};
 
-use crate::domain::{Connection, ConnectionId, Origin, TryStep};
+use crate::domain::{Origin, TryStep};
 
-use super::HttpError;
 use super::address::{AddressRules, ResolveError, resolve};
+use super::identity::IdentityError;
+use super::proxies::{InvalidProxy, Proxies, Proxy};
 use super::resolver::{Resolver, SystemResolver};
-
-mod proxy;
+use super::{ActiveConnection, HttpError};
 
 use proxy::ProxyError;
+use race::NotReached;
+use tls::TlsError;
+
+pub(super) use race::Reached;
 
 /// Longest time to make a connection, name resolution and TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ const WINDOW_BYTES: u32 = 256 * 1024;
 pub(super) struct Dialer {
     pub(super) tls: Arc<ClientConfig>,
     pub(super) resolver: Box<dyn Resolver>,
-    pub(super) proxies: Matcher,
+    pub(super) proxies: Proxies,
 }
 
 /// A connection that is ready for a request.
@@ -63,6 +64,14 @@ pub(super) struct HttpConnection {
 /// The `Proxy-Authorization` for a proxy that forwards plain HTTP, if it needs one.
 #[derive(Clone)]
 pub(super) struct ProxyAuth(pub(super) Option<HeaderValue>);
+
+impl ProxyAuth {
+    /// Why an answer is not the tracker's: the proxy refused to forward the request.
+    pub(super) fn refusal(&self, status: u16) -> Option<HttpError> {
+        let why = ProxyError::Authentication(self.0.is_some());
+        (status == 407).then(|| HttpError::Unreachable(format!("the proxy of HTTP_PROXY: {why}")))
+    }
+}
 
 /// The negotiated protocol.
 pub(super) enum Sender {
@@ -77,24 +86,25 @@ pub(super) enum ConnectError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// No TCP connection to the tracker.
-    #[error("{address}: {source}")]
-    Tcp {
-        /// The last address that was tried.
-        address: SocketAddr,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    #[error("{0}")]
+    Tcp(#[from] NotReached),
+    /// The variable of the proxy cannot be used.
+    #[error(transparent)]
+    ProxyVariable(#[from] InvalidProxy),
     /// No connection through the proxy.
     #[error("the proxy {proxy}: {source}")]
     Proxy {
-        /// Its URL, without credentials.
+        /// Its URL, without credentials, and its variable.
         proxy: String,
         /// What went wrong.
         source: ProxyError,
     },
+    /// The connection's client certificate cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The TLS handshake failed.
     #[error("{0}")]
-    Tls(#[source] io::Error),
+    Tls(#[from] TlsError),
     /// HTTP could not be started on the connection.
     #[error("{0}")]
     Http(#[source] hyper::Error),
@@ -108,8 +118,8 @@ impl ConnectError {
     pub(super) fn step(&self) -> TryStep {
         match self {
             Self::Resolve(_) => TryStep::Dns,
-            Self::Tcp { .. } | Self::Proxy { .. } => TryStep::Connect,
-            Self::Tls(_) | Self::Http(_) => TryStep::Tls,
+            Self::Tcp(_) | Self::ProxyVariable(_) | Self::Proxy { .. } => TryStep::Connect,
+            Self::Identity(_) | Self::Tls(_) | Self::Http(_) => TryStep::Tls,
             Self::TimedOut(step) => *step,
         }
     }
@@ -134,25 +144,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 pub(super) enum Route {
     /// One of these checked addresses of the tracker.
     Direct(Vec<SocketAddr>),
-    Proxy(Box<Intercept>),
+    Proxy(Arc<Proxy>),
+}
+
+/// A connection on which HTTP was negotiated.
+pub(super) struct Negotiated {
+    pub(super) sender: Sender,
+    /// Whether the server asked for a client certificate.
+    pub(super) asked_for_certificate: bool,
 }
 
 impl Dialer {
-    /// Reads `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, also in lower case. `ALL_PROXY` is ignored: many
-    /// shells have it, and a proxy takes the choice of addresses away from the host.
+    /// With the resolver of the operating system, and the proxies of the environment.
     pub(super) fn from_env(tls: Arc<ClientConfig>) -> Self {
-        let first = |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok());
-        let proxy = |names| first(names).unwrap_or_default();
-        let (http, https) =
-            (proxy(["HTTP_PROXY", "http_proxy"]), proxy(["HTTPS_PROXY", "https_proxy"]));
-        if first(["ALL_PROXY", "all_proxy"]).is_some() {
-            tracing::warn!(
-                "ALL_PROXY is ignored: set HTTP_PROXY and HTTPS_PROXY to reach trackers through a proxy"
-            );
-        }
-        let no = proxy(["NO_PROXY", "no_proxy"]);
-        let proxies = Matcher::builder().http(http).https(https).no(no).build();
-        Self { tls, resolver: Box::new(SystemResolver::new()), proxies }
+        Self { tls, resolver: Box::new(SystemResolver::new()), proxies: Proxies::from_env() }
     }
 
     /// A new connection to an origin under the rules of a connection of the host, made by `until`
@@ -160,49 +165,42 @@ impl Dialer {
     pub(super) async fn connect(
         &self,
         origin: &Origin,
-        connection: &Connection,
+        active: &ActiveConnection,
         until: Instant,
     ) -> Result<HttpConnection, ConnectError> {
+        let until = until.min(Instant::now() + CONNECT_MAX);
+        let route = self.route(active, origin, until).await?;
+        let stream = self.open_stream(active, origin, &route, until).await?;
+        let proxy = match route {
+            Route::Proxy(proxy) if !origin.is_https() => {
+                Some(ProxyAuth(proxy.authorization.clone()))
+            }
+            _ => None,
+        };
+        let sender = self.negotiate(active, origin, stream, until).await?.sender;
+        Ok(HttpConnection { sender, proxy })
+    }
+
+    /// Chooses the proxy, or resolves the name.
+    pub(super) async fn route(
+        &self,
+        active: &ActiveConnection,
+        origin: &Origin,
+        until: Instant,
+    ) -> Result<Route, ConnectError> {
+        let connection = &active.connection;
         let rules = AddressRules {
             allow_private: connection.allow_private,
             public_only: connection.grants.fixed.contains(origin),
         };
-        let until = until.min(Instant::now() + CONNECT_MAX);
-        let route = self.route(connection.id, origin, rules, until).await?;
-        let stream = self.open_stream(connection.id, origin, &route, until).await?;
-        let proxy = match route {
-            Route::Proxy(proxy) if !origin.is_https() => {
-                Some(ProxyAuth(proxy.basic_auth().cloned()))
-            }
-            _ => None,
-        };
-        let sender = self.handshake(origin, stream, until).await?;
-        Ok(HttpConnection { sender, proxy })
-    }
-
-    /// Chooses the proxy, or resolves the name. A loopback address is never reached through a
-    /// proxy: it would be the proxy's own machine.
-    pub(super) async fn route(
-        &self,
-        connection: ConnectionId,
-        origin: &Origin,
-        rules: AddressRules,
-        until: Instant,
-    ) -> Result<Route, ConnectError> {
-        let is_loopback = match origin.host() {
-            Host::Domain(name) => name == "localhost",
-            Host::Ipv4(ip) => ip.is_loopback(),
-            Host::Ipv6(ip) => ip.is_loopback(),
-        };
         let resolving =
-            timeout_at(until, resolve(self.resolver.as_ref(), connection, origin, rules));
-        let uri = origin.to_string().parse().ok();
-        let proxy = uri.filter(|_| !is_loopback).and_then(|uri| self.proxies.intercept(&uri));
+            timeout_at(until, resolve(self.resolver.as_ref(), connection.id, origin, rules));
+        let proxy = self.proxies.to(origin).transpose()?;
         if let Some(proxy) = proxy {
             if origin.ip().is_some() {
                 resolving.await.map_err(|_| ConnectError::TimedOut(TryStep::Dns))??;
             }
-            return Ok(Route::Proxy(Box::new(proxy)));
+            return Ok(Route::Proxy(proxy));
         }
         let addresses = resolving.await.map_err(|_| ConnectError::TimedOut(TryStep::Dns))??;
         Ok(Route::Direct(addresses))
@@ -211,20 +209,21 @@ impl Dialer {
     /// An unencrypted stream to the origin, or to the proxy that forwards to it.
     pub(super) async fn open_stream(
         &self,
-        connection: ConnectionId,
+        active: &ActiveConnection,
         origin: &Origin,
         route: &Route,
         until: Instant,
     ) -> Result<Box<dyn ByteStream>, ConnectError> {
         let opening = async {
             match route {
-                Route::Direct(addresses) => connect_to_any(addresses, until).await,
+                Route::Direct(addresses) => {
+                    let stream = active.reached.connect(origin, addresses, until).await?;
+                    Ok(Box::new(stream) as Box<dyn ByteStream>)
+                }
                 Route::Proxy(proxy) => {
-                    let opened = self.via_proxy(connection, origin, proxy, until).await;
-                    opened.map_err(|source| ConnectError::Proxy {
-                        proxy: proxy.uri().to_string(),
-                        source,
-                    })
+                    let opened = self.via_proxy(active, origin, proxy, until).await;
+                    opened
+                        .map_err(|source| ConnectError::Proxy { proxy: proxy.to_string(), source })
                 }
             }
         };
@@ -232,63 +231,31 @@ impl Dialer {
     }
 
     /// TLS for an https origin, then HTTP/2 or HTTP/1.1.
-    pub(super) async fn handshake(
+    pub(super) async fn negotiate(
         &self,
+        active: &ActiveConnection,
         origin: &Origin,
         stream: Box<dyn ByteStream>,
         until: Instant,
-    ) -> Result<Sender, ConnectError> {
-        let handshake = async {
+    ) -> Result<Negotiated, ConnectError> {
+        let negotiating = async {
             if !origin.is_https() {
-                return start_http1(stream).await.map_err(ConnectError::Http);
+                let sender = start_http1(stream).await.map_err(ConnectError::Http)?;
+                return Ok(Negotiated { sender, asked_for_certificate: false });
             }
-            let tls = self.tls_handshake(origin.host(), stream).await.map_err(ConnectError::Tls)?;
-            let started = if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-                start_http2(tls).await
+            let identity = active.identity_for(origin)?;
+            let tls::Encrypted { stream, asked } =
+                tls::handshake(&self.tls, origin.host(), identity, stream).await?;
+            let started = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                start_http2(stream).await
             } else {
-                start_http1(tls).await
+                start_http1(stream).await
             };
-            started.map_err(ConnectError::Http)
+            let sender = started.map_err(ConnectError::Http)?;
+            Ok(Negotiated { sender, asked_for_certificate: asked })
         };
-        timeout_at(until, handshake).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Tls)))
+        timeout_at(until, negotiating).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Tls)))
     }
-
-    async fn tls_handshake(
-        &self,
-        host: &Host,
-        stream: Box<dyn ByteStream>,
-    ) -> io::Result<TlsStream<Box<dyn ByteStream>>> {
-        let name = match host {
-            Host::Domain(name) => ServerName::try_from(name.clone())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-            Host::Ipv4(ip) => ServerName::from(std::net::IpAddr::V4(*ip)),
-            Host::Ipv6(ip) => ServerName::from(std::net::IpAddr::V6(*ip)),
-        };
-        TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await
-    }
-}
-
-/// A connection to the first address that accepts one; each address gets its share of the time
-/// left.
-async fn connect_to_any(
-    addresses: &[SocketAddr],
-    until: Instant,
-) -> Result<Box<dyn ByteStream>, ConnectError> {
-    let mut failed = ConnectError::TimedOut(TryStep::Connect);
-    for (tried, address) in addresses.iter().enumerate() {
-        let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let share = until.saturating_duration_since(Instant::now()) / left;
-        let connected = timeout(share, TcpStream::connect(address)).await;
-        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(stream) => {
-                // Requests are written as a whole, so waiting for more data only adds latency.
-                let _ = stream.set_nodelay(true);
-                return Ok(Box::new(stream));
-            }
-            Err(source) => failed = ConnectError::Tcp { address: *address, source },
-        }
-    }
-    Err(failed)
 }
 
 async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender> {

@@ -59,14 +59,6 @@ impl Credentials {
         }
     }
 
-    /// Whether the secrets have exactly these values.
-    pub(super) fn has_secrets(&self, secrets: &BTreeMap<String, Secret>) -> bool {
-        let same = |(name, value): (&String, &Secret)| {
-            secrets.get(name).is_some_and(|other| other.matches(value.reveal()))
-        };
-        self.secrets.len() == secrets.len() && self.secrets.iter().all(same)
-    }
-
     /// Searches for these fetched tokens too, from now on.
     pub(super) fn redact_tokens<'a>(&'a self, tokens: impl Iterator<Item = &'a Secret>) {
         let redactor = Redactor::new(self.secrets.values().chain(&self.basic_pairs).chain(tokens));

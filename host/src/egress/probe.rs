@@ -6,54 +6,59 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::{ConnectionId, Origin, TryStep, TryStepResult};
+use crate::domain::{Origin, TryStep, TryStepResult};
 
-use super::Egress;
-use super::address::AddressRules;
-use super::connect::ConnectError;
+use super::connect::{ConnectError, Route};
+use super::{ActiveConnection, Egress};
 
 /// Longest time of all steps together.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {
-    /// Resolves, connects and, for https, does the TLS handshake, under the rules of a run.
+    /// Resolves, connects and, for https, does the TLS handshake, as a run of this connection would.
     /// Returns the steps in their order; none follows a failed one.
-    pub async fn probe(
-        &self,
-        connection: ConnectionId,
-        origin: &Origin,
-        allow_private: bool,
-        public_only: bool,
-    ) -> Vec<TryStepResult> {
-        let until = Instant::now() + PROBE_MAX;
-        let rules = AddressRules { allow_private, public_only };
+    pub async fn probe(&self, active: &ActiveConnection, origin: &Origin) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
-        if let Err(error) = self.probe_steps(connection, origin, rules, until, &mut steps).await {
-            steps.push(step_result(error.step(), origin, Some(error.to_string())));
+        if let Err(error) = self.probe_steps(active, origin, &mut steps).await {
+            let (step, error) = (error.step(), Some(error.to_string()));
+            steps.push(TryStepResult { step, origin: Some(origin.clone()), error, note: None });
         }
         steps
     }
 
     async fn probe_steps(
         &self,
-        connection: ConnectionId,
+        active: &ActiveConnection,
         origin: &Origin,
-        rules: AddressRules,
-        until: Instant,
         steps: &mut Vec<TryStepResult>,
     ) -> Result<(), ConnectError> {
-        let route = self.dialer.route(connection, origin, rules, until).await?;
-        steps.push(step_result(TryStep::Dns, origin, None));
-        let stream = self.dialer.open_stream(connection, origin, &route, until).await?;
-        steps.push(step_result(TryStep::Connect, origin, None));
+        let until = Instant::now() + PROBE_MAX;
+        let mut succeeded = |step, note| {
+            steps.push(TryStepResult { step, origin: Some(origin.clone()), error: None, note });
+        };
+        let route = self.dialer.route(active, origin, until).await?;
+        let proxy = match &route {
+            Route::Direct(_) => None,
+            Route::Proxy(proxy) => Some(proxy),
+        };
+        succeeded(TryStep::Dns, proxy.map(|_| "left to the proxy".to_owned()));
+        let stream = self.dialer.open_stream(active, origin, &route, until).await?;
+        succeeded(TryStep::Connect, proxy.map(|proxy| format!("through the proxy {proxy}")));
         if origin.is_https() {
-            self.dialer.handshake(origin, stream, until).await?;
-            steps.push(step_result(TryStep::Tls, origin, None));
+            let negotiated = self.dialer.negotiate(active, origin, stream, until).await?;
+            let has_one = active.identity_for(origin)?.is_some();
+            let note = match (negotiated.asked_for_certificate, has_one) {
+                (true, true) => Some("with the client certificate"),
+                (true, false) => Some(
+                    "the server asks for a client certificate, and goes on without; if it then refuses \
+                     requests, set one with `jackfield connections edit NAME --client-cert FILE \
+                     --client-key FILE`",
+                ),
+                (false, true) => Some("the server did not ask for the client certificate"),
+                (false, false) => None,
+            };
+            succeeded(TryStep::Tls, note.map(str::to_owned));
         }
         Ok(())
     }
-}
-
-fn step_result(step: TryStep, origin: &Origin, error: Option<String>) -> TryStepResult {
-    TryStepResult { step, origin: Some(origin.clone()), error }
 }

@@ -12,7 +12,7 @@ use crate::domain::{Effect, Origin};
 use super::answer::{Answer, AnswerRoom};
 use super::authorize::Outbound;
 use super::body_place::check_placeholders;
-use super::connect::HttpConnection;
+use super::connect::{HttpConnection, ProxyAuth};
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::record::Call;
 use super::{HttpError, OutboundResponse, Session, token};
@@ -85,16 +85,24 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
     let kept = session.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
     if let Some(kept) = kept {
         let request = build_request(&outbound, &kept)?;
+        let proxy = kept.proxy.clone();
         match exchange_and_keep(session, kept, request, room()?, &outbound.origin).await {
             Err(ExchangeError::NotSent(_)) => {}
             Err(ExchangeError::Dropped(_)) if outbound.effect == Effect::Read => {}
-            result => return Ok(result?),
+            result => return of_tracker(result?, proxy.as_ref()),
         }
     }
-    let connection = &session.active.connection;
-    let new = session.egress.dialer.connect(&outbound.origin, connection, session.deadline).await?;
+    let active = &session.active;
+    let new = session.egress.dialer.connect(&outbound.origin, active, session.deadline).await?;
     let request = build_request(&outbound, &new)?;
-    Ok(exchange_and_keep(session, new, request, room()?, &outbound.origin).await?)
+    let proxy = new.proxy.clone();
+    let answer = exchange_and_keep(session, new, request, room()?, &outbound.origin).await?;
+    of_tracker(answer, proxy.as_ref())
+}
+
+/// The answer, unless the proxy gave it.
+fn of_tracker(answer: Answer, proxy: Option<&ProxyAuth>) -> Result<Answer, HttpError> {
+    proxy.and_then(|proxy| proxy.refusal(answer.status)).map_or(Ok(answer), Err)
 }
 
 /// One exchange on one connection, which is kept if the answer was complete.

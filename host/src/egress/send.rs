@@ -187,6 +187,9 @@ impl Session {
             self.undo_journal(journal).await;
         }
         let answer = result?;
+        if let Some(refused) = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status)) {
+            return Err(refused);
+        }
         self.active.pool.put_back(&outbound.origin, connection).await;
         token::expire_if_refused(self, &outbound.origin, answer.status, connected_at).await;
         Ok(answer)
@@ -194,8 +197,7 @@ impl Session {
 
     /// A new connection to the origin of the request.
     async fn connect(&self, outbound: &Outbound) -> Result<HttpConnection, HttpError> {
-        let connection = &self.active.connection;
-        Ok(self.egress.dialer.connect(&outbound.origin, connection, self.deadline).await?)
+        Ok(self.egress.dialer.connect(&outbound.origin, &self.active, self.deadline).await?)
     }
 
     /// A new connection, and the request in the form that this connection needs.

@@ -1,11 +1,15 @@
 //! Tests of egress, and their helpers: a builder of sessions, and requests.
 
+mod certificates;
+mod client_certificates;
 mod fakes;
 mod large_bodies;
+mod networks;
 mod reads;
 mod requests;
 mod secrets;
 mod tls;
+mod trust;
 mod write_results;
 mod write_rules;
 mod writes;
@@ -24,7 +28,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
-use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -32,11 +35,12 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::connect::Dialer;
+use super::proxies::Proxies;
 use super::resolver::Resolver;
 use super::spool::Spool;
 use super::{
     ActiveConnection, Body, Charged, Egress, HttpError, OutboundRequest, OutboundResponse,
-    Permission, Session, trust,
+    Permission, Session,
 };
 use crate::domain::{
     Connection, ConnectionId, Effect, FailedTest, Grants, Journal, Limits, Marker, NotJournaled,
@@ -112,9 +116,9 @@ impl SessionBuilder {
 
     pub(crate) fn egress(&self) -> Arc<Egress> {
         let dialer = Dialer {
-            tls: trust::client_config(self.extra_ca.as_deref()).unwrap(),
+            tls: super::trust::client_config(self.extra_ca.as_deref()).unwrap(),
             resolver: Box::new(FakeResolver(Mutex::new(self.names.clone()))),
-            proxies: Matcher::builder().all(self.proxy.clone()).build(),
+            proxies: Proxies::new(&self.proxy, &self.proxy, ""),
         };
         let spool = Spool::new(self.spool.clone(), self.spool_bytes_max);
         Arc::new(Egress::with(dialer, spool))

@@ -164,9 +164,8 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpErro
 /// minutes.
 async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
     let room = AnswerRoom::take(session, RESPONSE_BYTES_MAX)?;
-    let active = &session.active.connection;
     let mut connection =
-        session.egress.dialer.connect(&outbound.origin, active, session.deadline).await?;
+        session.egress.dialer.connect(&outbound.origin, &session.active, session.deadline).await?;
     let request = build_request(outbound, &connection)?;
     match exchange(&mut connection, request, room, session.deadline).await {
         Err(ExchangeError::DeadlineExceeded) => Err(too_late()),

@@ -1,14 +1,25 @@
-//! The trust anchors of TLS: the system's store and, if the config names one, a file of extra
-//! ones.
+//! Which servers are trusted: those that the system's store vouches for, those that an authority in
+//! `extra_ca_file` vouches for, and, for their own names, the certificates in that file.
 //!
 //! Never turns a check of certificates off.
+
+mod certificate;
+mod explain;
+mod verifier;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
+
+use certificate::Certificate;
+use verifier::Verifier;
+
+pub(super) use explain::explain;
 
 /// Why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +34,22 @@ pub enum TrustError {
     },
     /// The file has no usable certificate.
     #[error(
-        "`extra_ca_file` = {0:?} contains no certificate that can be a trust anchor; use the \
-         certificate of the certificate authority (CA)"
+        "`extra_ca_file` = {0:?} contains no certificate that can be trusted; give it as PEM \
+         (-----BEGIN CERTIFICATE-----)"
     )]
     NoAnchor(PathBuf),
     /// The TLS library refused the configuration.
     #[error("cannot configure TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// The system's store and the file together have no certificate.
+    #[error("cannot configure TLS: {0}")]
+    Verifier(#[from] rustls::client::VerifierBuilderError),
+}
+
+/// The cryptography of TLS towards trackers: aws-lc-rs, because ring cannot check signatures of P-521 keys
+/// and of ECDSA with SHA-512, which the authorities of companies use.
+pub(crate) fn crypto() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// TLS for trackers: HTTP/2 or HTTP/1.1, the system's anchors and the extra ones. Without a
@@ -41,22 +61,43 @@ pub(super) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, T
         tracing::warn!(%error, "cannot read a part of the system's trust store");
     }
     roots.add_parsable_certificates(system.certs);
-    if let Some(path) = extra {
-        add_file(&mut roots, path)?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let listed = extra.map(|path| add_file(&mut roots, path)).transpose()?.unwrap_or_default();
+    let provider = crypto();
+    let chains = (!roots.is_empty())
+        .then(|| {
+            WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build()
+        })
+        .transpose()?;
+    let verifier =
+        Verifier::new(chains, listed, provider.signature_verification_algorithms, extra.is_some());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // A resumed session would carry the client certificate of the connection that began it.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), TrustError> {
+/// Adds the authorities of a file to the anchors; returns all its certificates. The certificate of a
+/// server vouches for no other: webpki would let it.
+fn add_file(
+    roots: &mut RootCertStore,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let unusable = |source| TrustError::ExtraCa { path: path.to_owned(), source };
-    let certificates: Vec<CertificateDer<'static>> =
+    let mut listed: Vec<CertificateDer<'static>> =
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unusable)?;
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    if added == 0 { Err(TrustError::NoAnchor(path.to_owned())) } else { Ok(()) }
+    let is_authority =
+        |der: &CertificateDer<'_>| Certificate::parse(der).is_none_or(|it| it.may_issue());
+    let authorities: Vec<_> = listed.iter().filter(|der| is_authority(der)).cloned().collect();
+    let (added, _) = roots.add_parsable_certificates(authorities);
+    listed.retain(|der| Certificate::parse(der).is_some());
+    if added == 0 && listed.is_empty() {
+        Err(TrustError::NoAnchor(path.to_owned()))
+    } else {
+        Ok(listed)
+    }
 }

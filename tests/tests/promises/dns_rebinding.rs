@@ -59,3 +59,33 @@ fn a_name_that_changes_its_address_reaches_only_allowed_addresses() {
         assert_eq!(server.connections(), 0, "{}", server.address());
     }
 }
+
+/// The address that Debian gives to the machine's own name.
+const OWN_NAME: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
+
+#[test]
+fn a_name_of_this_machine_is_reached_with_allow_private_only() {
+    let name = "dns_rebinding::a_name_of_this_machine_is_reached_with_allow_private_only";
+    if !run_in_own_network(name, &[]) {
+        return;
+    }
+    let names = NameServer::start();
+    names.set_addresses(&[OWN_NAME]);
+    let host = Setup::new().guests(["calls"]).start();
+    let tracker = ScriptedServer::start_at(SocketAddr::from((OWN_NAME, 0)), answer_and_close);
+    let url = format!("http://tracker.test:{}", tracker.address().port());
+    for via in INTERFACES {
+        let settings = json!({"url": url, "target": format!("{url}/x"), "via": via});
+        let connection = host.connect(via, "calls", settings, json!({}));
+        let received = host.create(&connection, &failed_test()).expect(200);
+        assert_eq!(received["id"], "denied", "{via}: {received}");
+        let (_, printed) = host.run_cli(&["connections", "try", via, "--json"]);
+        assert!(printed.contains("--allow-private true"), "{printed}");
+        let (done, printed) =
+            host.run_cli(&["connections", "edit", via, "--allow-private", "true"]);
+        assert!(done, "{printed}");
+        let received = host.create(&connection, &failed_test()).expect(200);
+        assert_eq!(received["id"], "200", "{via}: {received}");
+    }
+    assert_eq!(tracker.requests().len(), INTERFACES.len());
+}

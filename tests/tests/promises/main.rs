@@ -38,4 +38,5 @@ mod soak;
 mod strangers;
 mod sync_order;
 mod terminal;
+mod tls;
 mod tracker_faults;

@@ -69,3 +69,37 @@ fn only_http_proxy_and_https_proxy_are_for_trackers() {
         assert_eq!(host.output().contains("ALL_PROXY is ignored"), !is_used, "{variable}");
     }
 }
+
+#[test]
+fn a_proxy_gets_its_user_and_password_and_try_says_that_it_was_used() {
+    let proxy = proxy();
+    let url = format!("http://DOM%5Cuser:p%40ss%23word@{}", proxy.address());
+    let settings = json!({"url": "http://tracker.invalid", "target": "http://tracker.invalid/x"});
+    let (host, connection) = Setup::new().env("HTTP_PROXY", &url).start_with("calls", settings);
+    assert_eq!(host.create(&connection, &failed_test()).expect(200)["id"], "200");
+    let sent = proxy.last_request();
+    let expected = data_encoding::BASE64.encode(b"DOM\\user:p@ss#word");
+    assert_eq!(sent.header("proxy-authorization"), Some(format!("Basic {expected}").as_str()));
+    let (_, printed) = host.run_cli(&["connections", "try", "qa", "--json"]);
+    let used = format!("through the proxy http://{} (HTTP_PROXY)", proxy.address());
+    assert!(printed.contains(&used) && !printed.contains("word"), "{printed}");
+    // A proxy that refuses them is named, and no tracker is blamed.
+    proxy.set_script(|_| Reply::json(407, "{}"));
+    let defect = host.create(&connection, &failed_test()).expect(200);
+    assert_eq!(defect["id"], "unreachable", "{defect}");
+    let refused = host.event_of(&host.create(&connection, &failed_test())).to_string();
+    assert!(refused.contains("refused the user and password of its variable"), "{refused}");
+}
+
+#[test]
+fn no_proxy_excepts_hosts_as_curl_does() {
+    for (no_proxy, is_used) in [("*.corp.invalid", false), ("corp.invalid:81", true)] {
+        let proxy = proxy();
+        let url = "http://tracker.corp.invalid";
+        let settings = json!({"url": url, "target": format!("{url}/x")});
+        let setup = Setup::new().env("HTTP_PROXY", &proxy.url()).env("NO_PROXY", no_proxy);
+        let (host, connection) = setup.start_with("calls", settings);
+        let defect = host.create(&connection, &failed_test()).expect(200);
+        assert_eq!(defect["id"] == "200", is_used, "{no_proxy}: {defect}");
+    }
+}

@@ -16,6 +16,9 @@ pub(super) struct UnsetValues {
     /// Remove a secret
     #[arg(long, value_name = "KEY")]
     unset_secret: Vec<String>,
+    /// Remove the client certificate and its key
+    #[arg(long, conflicts_with_all = ["client_cert", "client_key"])]
+    no_client_cert: bool,
     /// Allow a change of the tracker's origin even while creates run or are in doubt
     #[arg(long)]
     pub(super) force: bool,
@@ -47,9 +50,26 @@ pub(super) struct SetValues {
     /// that the server reads, KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     pub(super) secret: Vec<String>,
+    /// The client certificate that the tracker asks for, with its chain, a file in PEM; or a
+    /// reference that the server reads, file:/PATH or env:NAME
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<String>,
+    /// The key of the client certificate, a file in PEM without a password; or a reference
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<String>,
 }
 
 impl SetValues {
+    pub(super) fn client_cert(&self) -> anyhow::Result<Option<SecretText>> {
+        let source = self.client_cert.as_deref();
+        source.map(|source| key_value::file("client-cert", source)).transpose()
+    }
+
+    pub(super) fn client_key(&self) -> anyhow::Result<Option<SecretText>> {
+        let source = self.client_key.as_deref();
+        source.map(|source| key_value::file("client-key", source)).transpose()
+    }
+
     /// An edit of these values; what is removed has no value.
     pub(super) fn edit(&self, removed: &UnsetValues) -> anyhow::Result<EditConnection> {
         let settings = key_value::settings(&self.set)?.into_iter();
@@ -60,7 +80,19 @@ impl SetValues {
             secrets.map(|(name, value)| (name, Some(value))).collect();
         settings.extend(removed.unset.iter().map(|name| (name.clone(), None)));
         secrets.extend(removed.unset_secret.iter().map(|name| (name.clone(), None)));
-        Ok(EditConnection { settings, secrets, ..EditConnection::default() })
+        let identity = if removed.no_client_cert {
+            [Some(None), Some(None)]
+        } else {
+            [self.client_cert()?.map(Some), self.client_key()?.map(Some)]
+        };
+        let [client_cert, client_key] = identity;
+        Ok(EditConnection {
+            settings,
+            secrets,
+            client_cert,
+            client_key,
+            ..EditConnection::default()
+        })
     }
 }
 
@@ -75,10 +107,13 @@ mod tests {
         let given = SetValues {
             set: vec!["a=1".to_owned()],
             secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
+            client_cert: None,
+            client_key: None,
         };
         let removed = UnsetValues {
             unset: vec!["b".to_owned()],
             unset_secret: vec!["l".to_owned()],
+            no_client_cert: true,
             force: false,
         };
         let edit = given.edit(&removed).expect("an edit");
@@ -87,6 +122,8 @@ mod tests {
             json!({
                 "settings": {"a": 1, "b": null},
                 "secrets": {"k": "env:JACKFIELD_SECRET_K", "l": null},
+                "client_cert": null,
+                "client_key": null,
             })
         );
     }

@@ -1,64 +1,82 @@
 //! Connections through an HTTP proxy; for https, through a tunnel that the proxy opens (CONNECT).
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
-use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
-use url::Host;
 
-use crate::domain::{ConnectionId, InvalidOrigin, Origin};
+use crate::domain::Origin;
+use crate::egress::ActiveConnection;
+use crate::egress::address::{ResolveError, socket_addresses};
+use crate::egress::proxies::{InvalidProxy, Proxy};
 
-use super::{ByteStream, Dialer, connect_to_any};
+use super::race::NotReached;
+use super::tls::{TlsError, handshake};
+use super::{ByteStream, Dialer};
 
 /// Why there is no connection through the proxy.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::egress) enum ProxyError {
     /// Its URL cannot be used.
-    #[error("{}; set HTTP_PROXY or HTTPS_PROXY to a URL like http://proxy.example:3128", .0.why)]
-    Url(#[from] InvalidOrigin),
-    /// No TCP connection to it, or its TLS handshake failed.
+    #[error(transparent)]
+    Url(#[from] InvalidProxy),
+    /// Its name has no address.
     #[error("{0}")]
-    Io(#[from] io::Error),
+    Resolve(#[from] ResolveError),
+    /// No TCP connection to it.
+    #[error("{0}")]
+    Tcp(#[from] NotReached),
+    /// Its TLS handshake failed.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// It does not speak HTTP as expected.
-    #[error("{0}")]
+    #[error("{0}; is it an HTTP proxy?")]
     Http(#[from] hyper::Error),
     /// The CONNECT request cannot be built.
     #[error("{0}")]
     Request(#[from] http::Error),
+    /// It wants to know who asks.
+    #[error("{}", ask_for_user(*.0))]
+    Authentication(bool),
     /// It opened no tunnel.
-    #[error("CONNECT was answered with {0}")]
+    #[error("CONNECT was answered with {0}; does the proxy allow this host and port?")]
     Refused(StatusCode),
 }
 
+/// What to do about a 407.
+fn ask_for_user(has_user: bool) -> &'static str {
+    if has_user {
+        "it refused the user and password of its variable (407); correct them, with special characters \
+         percent-encoded (# as %23)"
+    } else {
+        "it requires a user and password (407); write its variable like \
+         http://USER:PASSWORD@proxy.example:3128; only Basic authentication is supported"
+    }
+}
+
 impl Dialer {
-    /// A stream to a proxy; for https a tunnel through it to the origin.
+    /// A stream to a proxy; for https a tunnel through it to the origin. The proxy gets no client certificate.
     pub(super) async fn via_proxy(
         &self,
-        connection: ConnectionId,
+        active: &ActiveConnection,
         origin: &Origin,
-        proxy: &Intercept,
+        proxy: &Proxy,
         until: Instant,
     ) -> Result<Box<dyn ByteStream>, ProxyError> {
-        let address: Origin = proxy.uri().to_string().parse()?;
-        let ips = match address.host() {
-            Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
-            Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
-            Host::Domain(name) => self.resolver.resolve(connection, name).await?,
-        };
-        let ips = ips.into_iter().map(|ip| SocketAddr::new(ip, address.port()));
-        let tcp =
-            connect_to_any(&ips.collect::<Vec<_>>(), until).await.map_err(io::Error::other)?;
-        let stream: Box<dyn ByteStream> = if address.is_https() {
-            Box::new(self.tls_handshake(address.host(), tcp).await?)
+        let addresses =
+            socket_addresses(self.resolver.as_ref(), active.connection.id, &proxy.origin).await?;
+        let tcp = active.reached.connect(&proxy.origin, &addresses, until).await?;
+        let stream: Box<dyn ByteStream> = if proxy.origin.is_https() {
+            let mut config = (*self.tls).clone();
+            // Only HTTP/1.1 is spoken with a proxy.
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            let host = proxy.origin.host();
+            Box::new(handshake(&config, host, None, Box::new(tcp)).await?.stream)
         } else {
-            tcp
+            Box::new(tcp)
         };
         if origin.is_https() { open_tunnel(origin, proxy, stream).await } else { Ok(stream) }
     }
@@ -66,7 +84,7 @@ impl Dialer {
 
 async fn open_tunnel(
     origin: &Origin,
-    proxy: &Intercept,
+    proxy: &Proxy,
     stream: Box<dyn ByteStream>,
 ) -> Result<Box<dyn ByteStream>, ProxyError> {
     let authority = format!("{}:{}", origin.host(), origin.port());
@@ -75,14 +93,18 @@ async fn open_tunnel(
         .uri(&authority)
         .header(HOST, &authority)
         .body(Empty::<Bytes>::new())?;
-    if let Some(value) = proxy.basic_auth() {
+    if let Some(value) = &proxy.authorization {
         request.headers_mut().insert(PROXY_AUTHORIZATION, value.clone());
     }
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await?;
-    if !response.status().is_success() {
-        return Err(ProxyError::Refused(response.status()));
+    match response.status() {
+        status if status.is_success() => {}
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            return Err(ProxyError::Authentication(proxy.authorization.is_some()));
+        }
+        status => return Err(ProxyError::Refused(status)),
     }
     let upgraded = hyper::upgrade::on(response).await?;
     Ok(Box::new(TokioIo::new(upgraded)))

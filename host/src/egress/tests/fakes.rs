@@ -37,7 +37,16 @@ impl FakeTracker {
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::scripted_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
+    }
+
+    /// The same, at this address.
+    pub(crate) async fn scripted_at<F, Fut>(address: SocketAddr, script: F) -> Self
+    where
+        F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, requests) = (Arc::<AtomicUsize>::default(), RequestLog::default());
         let (counted, kept) = (Arc::clone(&connections), requests.clone());

@@ -1,12 +1,12 @@
 //! TLS: certificates, both protocols, the probe, a tunnel through a proxy.
 
+use super::certificates::{Issuer, named, pem_file};
 use super::*;
 use crate::domain::{TryStep, WriteAnswer};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
 struct Authority {
@@ -16,39 +16,14 @@ struct Authority {
 
 /// A certificate authority and its server certificate for `localhost`.
 fn authority(protocols: &[&[u8]]) -> Authority {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca = parameters.self_signed(&key).unwrap();
-    let issuer = rcgen::Issuer::from_params(&parameters, &key);
-    let server_key = rcgen::KeyPair::generate().unwrap();
-    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let server = server.signed_by(&server_key, &issuer).unwrap();
-    let mut pem = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut pem, encode(ca.der()).as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![server.der().clone()],
-            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der())),
-        )
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Authority { pem, acceptor: TlsAcceptor::from(Arc::new(config)) }
-}
-
-fn encode(der: &CertificateDer<'_>) -> String {
-    let text = data_encoding::BASE64.encode(der);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    let authority = Issuer::root("test");
+    let server = authority.issue(named("localhost"));
+    let pem = pem_file(&[&authority.der]);
+    Authority { pem, acceptor: server.acceptor(&[], protocols) }
 }
 
 /// A tracker that answers each request with the protocol version.
-async fn tracker(acceptor: TlsAcceptor) -> FakeTracker {
+pub(super) async fn tracker(acceptor: TlsAcceptor) -> FakeTracker {
     FakeTracker::scripted(move |_, stream, requests| {
         let acceptor = acceptor.clone();
         async move {
@@ -149,9 +124,7 @@ async fn the_probe_reports_each_step() {
     let origin = format!("https://localhost:{}", tracker.address.port());
     let mut builder = SessionBuilder::granting(&[]);
     let steps = async |builder: &SessionBuilder, origin: &str| {
-        let connection = ConnectionId(uuid::Uuid::nil());
-        let steps =
-            builder.egress().probe(connection, &origin.parse().unwrap(), false, false).await;
+        let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
         steps.iter().map(|step| (step.step, step.error.is_none())).collect::<Vec<_>>()
     };
     let untrusted = steps(&builder, &origin).await;

@@ -13,7 +13,9 @@ use crate::api::{
     TryReport, TryStep,
 };
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection};
-use crate::domain::{self, ConnectionRecord, ConnectorName, printable};
+use crate::domain::{
+    self, CLIENT_CERT, CLIENT_KEY, ConnectionRecord, ConnectorName, is_client_identity, printable,
+};
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 use crate::manifest::describe_place;
@@ -37,11 +39,15 @@ pub(in crate::http) async fn create(
         .connector
         .parse::<ConnectorName>()
         .map_err(|error| Problem::invalid_value("connector", error.to_string()))?;
+    let secrets = body.secrets.into_iter();
+    let identity = [(CLIENT_CERT, body.client_cert), (CLIENT_KEY, body.client_key)];
+    let identity =
+        identity.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)));
     let new = NewConnection {
         name: body.name,
         connector,
         settings: body.settings,
-        secrets: body.secrets.into_iter().map(|(name, secret)| (name, secret.0)).collect(),
+        secrets: secrets.chain(identity).map(|(name, secret)| (name, secret.0)).collect(),
         project: body.project,
         allow_private: body.allow_private,
         index_delay_s: body.index_delay_s,
@@ -108,6 +114,7 @@ pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answ
         name: EnumString(it.step),
         origin: it.origin.map(Text),
         error: it.error.as_deref().map(printable),
+        note: it.note.as_deref().map(printable),
     });
     let reached = report.reached.as_deref().map(printable);
     Ok(Json(TryReport { steps: steps.collect(), reached }))
@@ -143,6 +150,10 @@ pub(in crate::http) async fn hook(
 
 fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
     let secrets = body.secrets.into_iter();
+    let identity = [(CLIENT_CERT, body.client_cert), (CLIENT_KEY, body.client_key)];
+    let identity =
+        identity.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)));
+    let secrets = secrets.chain(identity);
     ConnectionEdit {
         name: body.name,
         settings: body.settings,
@@ -171,13 +182,15 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         (false, Some(_), None) => ConnectionStatus::Active,
     };
     let last_error = record.last_error.clone();
+    let secrets_set = it.secrets_set.iter().filter(|name| !is_client_identity(name)).cloned();
     Connection {
         id: it.id.0,
         name: it.name.clone(),
         connector: it.connector.to_string(),
         status: EnumString(status),
         settings: it.settings.clone(),
-        secrets_set: it.secrets_set.clone(),
+        secrets_set: secrets_set.collect(),
+        has_client_cert: it.secrets_set.iter().any(|name| name == CLIENT_CERT),
         grants: grants(&it.grants),
         accepted_sha256: it.accepted_sha256.clone(),
         needs_consent,

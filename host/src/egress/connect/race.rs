@@ -1,0 +1,122 @@
+//! A TCP connection to one of several addresses (RFC 8305): an address that does not answer holds up the next
+//! one for a quarter of a second only, and the one that worked is tried first the next time.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::domain::Origin;
+
+/// How long an attempt has a head start.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Attempts at a time: a name may have many addresses that do not answer.
+const AT_ONCE_MAX: usize = 4;
+/// Failed addresses that an error names.
+const SHOWN_MAX: usize = 4;
+
+/// The addresses that worked last, of one connection of the host. It has as many as the connection has
+/// granted origins, and the proxies.
+#[derive(Debug, Default)]
+pub(in crate::egress) struct Reached(Mutex<HashMap<Origin, IpAddr>>);
+
+/// No address accepted a connection.
+#[derive(Debug)]
+pub(in crate::egress) struct NotReached(Vec<(SocketAddr, io::Error)>);
+
+impl fmt::Display for NotReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (address, error)) in self.0.iter().take(SHOWN_MAX).enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            write!(f, "{separator}{address}: {error}")?;
+        }
+        match self.0.len().saturating_sub(SHOWN_MAX) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for NotReached {}
+
+impl Reached {
+    /// Connects to the first address of `origin` that accepts.
+    pub(super) async fn connect(
+        &self,
+        origin: &Origin,
+        addresses: &[SocketAddr],
+        until: Instant,
+    ) -> Result<TcpStream, NotReached> {
+        let last = self.0.lock().get(origin).copied();
+        let stream = race(order(addresses, last), until).await?;
+        if let Ok(address) = stream.peer_addr() {
+            self.0.lock().insert(origin.clone(), address.ip());
+        }
+        // Requests are written as a whole, so waiting for more data only adds latency.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+/// The address that worked last, then one of each family in turn, beginning with the family that the
+/// resolver prefers.
+fn order(addresses: &[SocketAddr], last: Option<IpAddr>) -> Vec<SocketAddr> {
+    let (worked, others): (Vec<_>, Vec<_>) =
+        addresses.iter().copied().partition(|address| Some(address.ip()) == last);
+    let prefers_v6 = match worked.first() {
+        Some(worked) => !worked.is_ipv6(),
+        None => addresses.first().is_some_and(SocketAddr::is_ipv6),
+    };
+    let (first, second): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|address| address.is_ipv6() == prefers_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut ordered = worked;
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair == [None, None] {
+            return ordered;
+        }
+        ordered.extend(pair.into_iter().flatten());
+    }
+}
+
+async fn race(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream, NotReached> {
+    // Of more addresses than are tried at once, none may use up the time of the others.
+    let rounds = u32::try_from(addresses.len().div_ceil(AT_ONCE_MAX)).unwrap_or(u32::MAX).max(1);
+    let share = until.saturating_duration_since(Instant::now()) / rounds;
+    let attempt = |address: SocketAddr| async move {
+        let connected = timeout(share, TcpStream::connect(address)).await;
+        connected
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|error| (address, error))
+    };
+    let mut waiting = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failed = Vec::new();
+    loop {
+        if attempts.len() < AT_ONCE_MAX {
+            attempts.extend(waiting.next().map(attempt));
+        }
+        let may_start = waiting.len() > 0 && attempts.len() < AT_ONCE_MAX;
+        let ended = if may_start {
+            timeout(HEAD_START, attempts.next()).await
+        } else {
+            Ok(attempts.next().await)
+        };
+        match ended {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(failure))) => failed.push(failure),
+            Ok(None) => return Err(NotReached(failed)),
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! Which address is tried when.
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::*;
+
+fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// An address of loopback that does not answer: its queue of connections is full. Keep what is returned.
+async fn silent() -> (SocketAddr, impl Sized) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        queued.push(stream.unwrap());
+    }
+    (address, (listener, queued))
+}
+
+#[test]
+fn families_take_turns_and_what_worked_is_first() {
+    let all =
+        ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "192.0.2.1:1", "192.0.2.2:1"];
+    let all = addresses(&all);
+    let expected =
+        ["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "192.0.2.2:1", "[2001:db8::3]:1"];
+    assert_eq!(order(&all, None), addresses(&expected));
+    let expected =
+        ["192.0.2.2:1", "[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "[2001:db8::3]:1"];
+    assert_eq!(order(&all, Some("192.0.2.2".parse().unwrap())), addresses(&expected));
+    assert_eq!(order(&all[3..], Some("192.0.2.9".parse().unwrap())), all[3..]);
+}
+
+#[tokio::test]
+async fn silent_addresses_cost_a_head_start_once() {
+    let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let good = listener.local_addr().unwrap();
+    let (dead, _queue) = silent().await;
+    let until = Instant::now() + Duration::from_secs(60);
+    let origin: Origin = "http://tracker.example".parse().unwrap();
+    let reached = Reached::default();
+    let started = Instant::now();
+    for _ in 0..10 {
+        let stream = reached.connect(&origin, &[dead, dead, dead, good], until).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good);
+    }
+    // Three head starts, where each connection would otherwise cost as many.
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_costs_no_head_start_and_all_are_named() {
+    let closed =
+        addresses(&["127.0.0.1:1", "[::1]:1", "127.0.0.2:1", "127.0.0.3:1", "127.0.0.4:1"]);
+    let until = Instant::now() + Duration::from_secs(60);
+    let started = Instant::now();
+    let origin: Origin = "http://tracker.example".parse().unwrap();
+    let failed = Reached::default().connect(&origin, &closed, until).await.unwrap_err().to_string();
+    assert!(started.elapsed() < HEAD_START * 4, "{:?}", started.elapsed());
+    assert!(failed.contains("127.0.0.1:1: ") && failed.ends_with("; and 1 more"), "{failed}");
+}
+
+#[tokio::test]
+async fn many_silent_addresses_end_in_time() {
+    let (dead, _queue) = silent().await;
+    let until = Instant::now() + Duration::from_secs(1);
+    let origin: Origin = "http://tracker.example".parse().unwrap();
+    let failed = Reached::default().connect(&origin, &[dead; 12], until).await.unwrap_err();
+    assert_eq!(failed.0.len(), 12);
+    assert!(Instant::now() < until + Duration::from_secs(5));
+}

@@ -1,0 +1,82 @@
+//! TLS on a stream: one handshake, with or without the connection's client certificate.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ProtocolVersion};
+use tokio::io::AsyncBufRead as _;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::Host;
+
+use super::ByteStream;
+use crate::egress::identity::{ClientIdentity, Presented};
+use crate::egress::trust::explain;
+
+/// How long a server may take to refuse a client certificate under TLS 1.3. Servers that accept one send a
+/// session ticket or the first HTTP/2 frame at once; the others cost this time for each new connection.
+const VERDICT_MAX: Duration = Duration::from_secs(1);
+
+/// An encrypted stream.
+pub(super) struct Encrypted {
+    pub(super) stream: TlsStream<Box<dyn ByteStream>>,
+    /// Whether the server asked for a client certificate.
+    pub(super) asked: bool,
+}
+
+/// Why there is none, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(in crate::egress) struct TlsError(String);
+
+/// A handshake with a host. After it, the server has accepted the client certificate, or its absence, also
+/// under TLS 1.3, where it decides after the client's last message: a request on a connection that is
+/// about to be refused would be in doubt.
+pub(super) async fn handshake(
+    config: &ClientConfig,
+    host: &Host,
+    identity: Option<&ClientIdentity>,
+    stream: Box<dyn ByteStream>,
+) -> Result<Encrypted, TlsError> {
+    let name = match host {
+        Host::Domain(name) => {
+            ServerName::try_from(name.clone()).map_err(|error| TlsError(error.to_string()))?
+        }
+        Host::Ipv4(ip) => ServerName::from(IpAddr::V4(*ip)),
+        Host::Ipv6(ip) => ServerName::from(IpAddr::V6(*ip)),
+    };
+    let presented = Arc::new(Presented::new(identity));
+    let mut config = config.clone();
+    config.client_auth_cert_resolver = Arc::clone(&presented) as _;
+    let failed =
+        |error: io::Error| TlsError(explain(&error, presented.was_asked(), presented.has_one()));
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let mut stream = connecting.await.map_err(failed)?;
+    let asked = presented.was_asked();
+    if asked && stream.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
+        verdict(&mut stream).await.map_err(failed)?;
+    }
+    Ok(Encrypted { stream, asked })
+}
+
+/// Waits until the server has said something after the handshake; consumes nothing.
+async fn verdict(stream: &mut TlsStream<Box<dyn ByteStream>>) -> io::Result<()> {
+    let said = poll_fn(|context| {
+        let read = match Pin::new(&mut *stream).poll_fill_buf(context) {
+            Poll::Ready(Ok([])) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        let has_ticket = stream.get_ref().1.tls13_tickets_received() > 0;
+        if read.is_pending() && has_ticket { Poll::Ready(Ok(())) } else { read }
+    });
+    timeout(VERDICT_MAX, said).await.unwrap_or(Ok(()))
+}

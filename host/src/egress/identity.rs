@@ -1,0 +1,129 @@
+//! The client certificate of a connection: the two secrets that hold it, and what is presented to a tracker
+//! that asks for one.
+//!
+//! Its key is never sent, so it is not searched for in answers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use crate::domain::{CLIENT_CERT, CLIENT_KEY};
+use crate::secret::Secret;
+
+use super::trust::crypto;
+
+/// A client certificate with its key.
+#[derive(Clone)]
+pub struct ClientIdentity(Arc<CertifiedKey>);
+
+/// Why a client certificate cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// Only one of the two secrets has a value.
+    #[error("a client certificate needs both `client_cert` and `client_key`")]
+    Half,
+    /// No certificate.
+    #[error("`client_cert` contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)")]
+    NoCertificate,
+    /// The key is protected by a password.
+    #[error(
+        "`client_key` is encrypted; remove its password with `openssl pkey -in FILE -out NEW_FILE`, \
+         it is sealed here"
+    )]
+    Encrypted,
+    /// No key.
+    #[error(
+        "`client_key` contains no private key; give it as PEM (-----BEGIN PRIVATE KEY-----), and \
+         convert a PKCS#12 file with `openssl pkcs12 -nodes`"
+    )]
+    NoKey,
+    /// The key is not that of the certificate.
+    #[error("`client_key` is not the key of the first certificate in `client_cert`")]
+    Mismatch,
+    /// The library cannot use it.
+    #[error("the client certificate cannot be used: {0}; use an RSA, ECDSA or Ed25519 key")]
+    Unusable(String),
+}
+
+impl ClientIdentity {
+    /// Takes the client certificate out of a connection's secrets, if it has one.
+    ///
+    /// # Errors
+    /// Certificate and key are not both there, cannot be read, or do not fit.
+    pub fn take(secrets: &mut BTreeMap<String, Secret>) -> Result<Option<Self>, IdentityError> {
+        match (secrets.remove(CLIENT_CERT), secrets.remove(CLIENT_KEY)) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Self::read(&certificate, &key).map(Some),
+            _ => Err(IdentityError::Half),
+        }
+    }
+
+    fn read(certificate: &Secret, key: &Secret) -> Result<Self, IdentityError> {
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(certificate.reveal().as_bytes())
+                .collect::<Result<_, _>>()
+                .map_err(|_| IdentityError::NoCertificate)?;
+        if chain.is_empty() {
+            return Err(IdentityError::NoCertificate);
+        }
+        let is_encrypted = key.reveal().contains("ENCRYPTED");
+        let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
+        let key = match key {
+            _ if is_encrypted => return Err(IdentityError::Encrypted),
+            Ok(key) => key,
+            Err(_) => return Err(IdentityError::NoKey),
+        };
+        match CertifiedKey::from_der(chain, key, &crypto()) {
+            Ok(key) => Ok(Self(Arc::new(key))),
+            Err(rustls::Error::InconsistentKeys(_)) => Err(IdentityError::Mismatch),
+            Err(error) => Err(IdentityError::Unusable(error.to_string())),
+        }
+    }
+}
+
+impl fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientIdentity(…)")
+    }
+}
+
+/// What one handshake presents, and whether it was asked to.
+#[derive(Debug, Default)]
+pub(super) struct Presented {
+    identity: Option<ClientIdentity>,
+    asked: AtomicBool,
+}
+
+impl Presented {
+    pub(super) fn new(identity: Option<&ClientIdentity>) -> Self {
+        Self { identity: identity.cloned(), asked: AtomicBool::new(false) }
+    }
+
+    /// Whether the server asked for a client certificate.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is one to present.
+    pub(super) fn has_one(&self) -> bool {
+        self.identity.is_some()
+    }
+}
+
+impl ResolvesClientCert for Presented {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.store(true, Ordering::Relaxed);
+        self.identity.as_ref().map(|identity| Arc::clone(&identity.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}

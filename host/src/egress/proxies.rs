@@ -1,0 +1,295 @@
+//! Which proxy leads to a tracker: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl reads them.
+//!
+//! Beyond curl, an entry of `NO_PROXY` may begin with `*.` and may have a port.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use crate::domain::Origin;
+
+use super::secrets::basic;
+
+/// A proxy of one of the variables.
+pub(super) struct Proxy {
+    /// Where it is.
+    pub(super) origin: Origin,
+    /// `Proxy-Authorization`, if it has a user.
+    pub(super) authorization: Option<HeaderValue>,
+    variable: &'static str,
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.origin, self.variable)
+    }
+}
+
+/// A variable whose value names no proxy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{variable} is not the URL of an HTTP proxy ({why}); write it like http://proxy.example:3128 or \
+     http://USER:PASSWORD@proxy.example:3128, with special characters of user and password \
+     percent-encoded (# as %23)"
+)]
+pub(super) struct InvalidProxy {
+    variable: &'static str,
+    why: &'static str,
+}
+
+type Chosen = Option<Result<Arc<Proxy>, InvalidProxy>>;
+
+/// The proxies of the server.
+#[derive(Default)]
+pub(super) struct Proxies {
+    http: Chosen,
+    https: Chosen,
+    exceptions: Vec<Exception>,
+}
+
+impl Proxies {
+    /// Reads the variables; lower case wins, as with curl, and an empty one is unset. `ALL_PROXY` is
+    /// ignored: many shells have it, and a proxy takes the choice of addresses away from the host.
+    pub(super) fn from_env() -> Self {
+        let read = |names: [&str; 2]| {
+            let values = names.iter().filter_map(|name| std::env::var(name).ok());
+            values.map(|value| value.trim().to_owned()).find(|value| !value.is_empty())
+        };
+        if read(["all_proxy", "ALL_PROXY"]).is_some() {
+            tracing::warn!(
+                "ALL_PROXY is ignored: set HTTP_PROXY and HTTPS_PROXY to reach trackers through a proxy"
+            );
+        }
+        let proxies = Self::new(
+            &read(["http_proxy", "HTTP_PROXY"]).unwrap_or_default(),
+            &read(["https_proxy", "HTTPS_PROXY"]).unwrap_or_default(),
+            &read(["no_proxy", "NO_PROXY"]).unwrap_or_default(),
+        );
+        for error in
+            [&proxies.http, &proxies.https].into_iter().flatten().filter_map(|it| it.as_ref().err())
+        {
+            tracing::warn!("no tracker can be reached this way: {error}");
+        }
+        proxies
+    }
+
+    pub(super) fn new(http: &str, https: &str, no: &str) -> Self {
+        let entries = no.split(|c: char| c == ',' || c.is_whitespace()).filter(|it| !it.is_empty());
+        let exceptions = entries.filter_map(|entry| {
+            let exception = Exception::parse(entry);
+            if exception.is_none() {
+                tracing::warn!(entry, "NO_PROXY has an entry that is not understood");
+            }
+            exception
+        });
+        Self {
+            http: parse_proxy("HTTP_PROXY", http),
+            https: parse_proxy("HTTPS_PROXY", https),
+            exceptions: exceptions.collect(),
+        }
+    }
+
+    /// The proxy to an origin. A loopback address is never reached through one: it would be the proxy's own
+    /// machine.
+    pub(super) fn to(&self, origin: &Origin) -> Chosen {
+        let is_loopback = match origin.host() {
+            Host::Domain(name) => name == "localhost",
+            Host::Ipv4(ip) => ip.is_loopback(),
+            Host::Ipv6(ip) => ip.is_loopback(),
+        };
+        if is_loopback || self.exceptions.iter().any(|exception| exception.matches(origin)) {
+            return None;
+        }
+        if origin.is_https() { self.https.clone() } else { self.http.clone() }
+    }
+}
+
+fn parse_proxy(variable: &'static str, text: &str) -> Chosen {
+    if text.is_empty() {
+        return None;
+    }
+    let invalid = |why| InvalidProxy { variable, why };
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let parse = || {
+        let mut url = Url::parse(&with_scheme).map_err(|_| invalid("it cannot be read"))?;
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let (user, password) = (decoded(url.username()), url.password().map(decoded));
+        let has_user = !user.is_empty() || password.is_some();
+        // Only a URL without a host refuses this.
+        let _ = (url.set_username(""), url.set_password(None));
+        let origin = Origin::of(&url).map_err(|error| invalid(error.why))?;
+        let authorization = has_user
+            .then(|| HeaderValue::from_str(&basic(Some(&user), &password.unwrap_or_default())))
+            .transpose()
+            .map_err(|_| invalid("its user and password cannot be sent"))?;
+        let authorization = authorization.map(|mut value| {
+            value.set_sensitive(true);
+            value
+        });
+        Ok(Arc::new(Proxy { origin, authorization, variable }))
+    };
+    Some(parse())
+}
+
+/// What `NO_PROXY` excepts.
+#[derive(Debug, PartialEq, Eq)]
+struct Exception {
+    hosts: Hosts,
+    /// Absent: every port.
+    port: Option<u16>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Hosts {
+    All,
+    Network(IpNet),
+    /// This name and every name below it.
+    Name(String),
+}
+
+impl Exception {
+    fn parse(entry: &str) -> Option<Self> {
+        if let Some(hosts) = Hosts::parse(entry) {
+            return Some(Self { hosts, port: None });
+        }
+        let (host, port) = entry.rsplit_once(':')?;
+        Some(Self { hosts: Hosts::parse(host)?, port: Some(port.parse().ok()?) })
+    }
+
+    fn matches(&self, origin: &Origin) -> bool {
+        if self.port.is_some_and(|port| port != origin.port()) {
+            return false;
+        }
+        match (&self.hosts, origin.host()) {
+            (Hosts::All, _) => true,
+            (Hosts::Network(network), Host::Ipv4(ip)) => network.contains(&IpAddr::V4(*ip)),
+            (Hosts::Network(network), Host::Ipv6(ip)) => {
+                network.contains(&IpAddr::V6(*ip)) || network.contains(&ip.to_canonical())
+            }
+            (Hosts::Name(suffix), Host::Domain(name)) => {
+                name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Hosts {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::All);
+        }
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        if let Ok(network) = bare.parse::<IpNet>() {
+            return Some(Self::Network(network));
+        }
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return Some(Self::Network(IpNet::from(ip)));
+        }
+        let name = text.strip_prefix("*.").or_else(|| text.strip_prefix('.')).unwrap_or(text);
+        match Host::parse(name.strip_suffix('.').unwrap_or(name)).ok()? {
+            Host::Domain(name) if !name.contains('*') => Some(Self::Name(name)),
+            Host::Domain(_) => None,
+            Host::Ipv4(ip) => Some(Self::Network(IpNet::from(IpAddr::V4(ip)))),
+            Host::Ipv6(ip) => Some(Self::Network(IpNet::from(IpAddr::V6(ip)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(text: &str) -> Result<Arc<Proxy>, InvalidProxy> {
+        parse_proxy("HTTPS_PROXY", text).unwrap()
+    }
+
+    #[test]
+    fn no_proxy_is_read_as_curl_does_and_knows_stars_ports_and_networks() {
+        for (no, origin, is_excepted) in [
+            ("tracker.example", "https://tracker.example", true),
+            ("tracker.example", "https://a.tracker.example", true),
+            ("tracker.example", "https://atracker.example", false),
+            (".example", "https://tracker.example", true),
+            (".tracker.example", "https://tracker.example", true),
+            ("*.corp.example", "https://tracker.corp.example", true),
+            ("*.corp.example", "https://corp.example", true),
+            ("*.corp.example", "https://xcorp.example", false),
+            ("TRACKER.example.", "https://tracker.example", true),
+            ("m\u{fc}nchen.example", "https://xn--mnchen-3ya.example", true),
+            ("tracker.example:8443", "https://tracker.example:8443", true),
+            ("tracker.example:8443", "https://tracker.example", false),
+            ("*.example:443", "https://tracker.example", true),
+            ("10.0.0.0/8", "https://10.1.2.3", true),
+            ("10.0.0.0/8", "https://11.1.2.3", false),
+            ("10.0.0.0/8", "https://[::ffff:10.1.2.3]", true),
+            ("10.1.2.3:8080", "http://10.1.2.3:8080", true),
+            ("10.1.2.3:8080", "http://10.1.2.3", false),
+            ("fd00::/8", "http://[fd12::1]", true),
+            ("[fd12::1]:8080", "http://[fd12::1]:8080", true),
+            ("fd12::1", "http://[fd12::1]", true),
+            ("[fd12::1]", "http://[fd12::1]:8080", true),
+            ("[fd00::/8]", "http://[fd12::1]:8080", true),
+            ("a.example b.example\tc.example", "http://c.example", true),
+            ("a.example ,, b.example", "http://b.example", true),
+            ("*", "http://any.example", true),
+            ("*x.example", "http://ax.example", false),
+            ("", "http://any.example", false),
+        ] {
+            let proxies = Proxies::new("http://p:1", "http://p:1", no);
+            let chosen = proxies.to(&origin.parse().unwrap());
+            assert_eq!(chosen.is_none(), is_excepted, "NO_PROXY={no}: {origin}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_may_have_a_user_and_a_password_with_any_character() {
+        for (text, origin, pair) in [
+            ("http://proxy:3128", "http://proxy:3128", None),
+            ("proxy:3128/", "http://proxy:3128", None),
+            ("http://u:p@proxy:3128", "http://proxy:3128", Some("u:p")),
+            ("http://u:p@ss@proxy", "http://proxy", Some("u:p@ss")),
+            ("https://DOM%5Cu:a%23b%3A%2Fc@proxy", "https://proxy", Some("DOM\\u:a#b:/c")),
+            ("http://u@proxy", "http://proxy", Some("u:")),
+        ] {
+            let proxy = proxy(text).unwrap();
+            assert_eq!(proxy.origin, origin.parse().unwrap(), "{text}");
+            let expected =
+                pair.map(|it| format!("Basic {}", data_encoding::BASE64.encode(it.as_bytes())));
+            let sent = proxy.authorization.as_ref().map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(sent, expected, "{text}");
+            assert!(!proxy.to_string().contains('@'));
+        }
+    }
+
+    #[test]
+    fn a_value_that_names_no_proxy_is_an_error_and_never_ignored() {
+        for text in [
+            "socks5://u:s3cret@proxy",
+            "http://u:s3#cret@proxy:1",
+            "http://",
+            "http://u:s3cret@a b",
+        ] {
+            let error = proxy(text).err().unwrap().to_string();
+            assert!(
+                error.starts_with("HTTPS_PROXY is not the URL") && !error.contains("s3"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn loopback_and_the_other_scheme_need_no_proxy() {
+        let proxies = Proxies::new("", "http://p:1", "");
+        for origin in
+            ["https://localhost", "https://127.0.0.2", "https://[::1]", "http://a.example"]
+        {
+            assert!(proxies.to(&origin.parse().unwrap()).is_none(), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Certificates that tests make, and servers that present them.
+
+use std::io::Write as _;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair,
+    PKCS_ECDSA_P256_SHA256, SignatureAlgorithm,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio_rustls::TlsAcceptor;
+
+use super::super::trust::crypto;
+use super::*;
+
+/// A certificate with its key.
+pub(super) struct Issuer {
+    parameters: CertificateParams,
+    key: KeyPair,
+    pub(super) der: CertificateDer<'static>,
+}
+
+impl Issuer {
+    pub(super) fn root(name: &str) -> Self {
+        Self::root_with(name, &PKCS_ECDSA_P256_SHA256)
+    }
+
+    pub(super) fn root_with(name: &str, algorithm: &'static SignatureAlgorithm) -> Self {
+        Self::self_signed_with(authority(name), algorithm)
+    }
+
+    pub(super) fn self_signed(parameters: CertificateParams) -> Self {
+        Self::self_signed_with(parameters, &PKCS_ECDSA_P256_SHA256)
+    }
+
+    fn self_signed_with(
+        parameters: CertificateParams,
+        algorithm: &'static SignatureAlgorithm,
+    ) -> Self {
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let der = parameters.self_signed(&key).unwrap().der().clone();
+        Self { parameters, key, der }
+    }
+
+    /// A certificate that this one signs, with a key of the same kind.
+    pub(super) fn issue(&self, parameters: CertificateParams) -> Self {
+        let key = KeyPair::generate_for(self.key.algorithm()).unwrap();
+        let issuer = rcgen::Issuer::from_params(&self.parameters, &self.key);
+        let der = parameters.signed_by(&key, &issuer).unwrap().der().clone();
+        Self { parameters, key, der }
+    }
+
+    pub(super) fn key_pem(&self) -> String {
+        encode("PRIVATE KEY", &self.key.serialize_der())
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
+    }
+
+    /// A server that presents it, followed by `intermediates`.
+    pub(super) fn acceptor(&self, intermediates: &[&Self], protocols: &[&[u8]]) -> TlsAcceptor {
+        let config = ServerConfig::builder_with_provider(crypto());
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let mut chain = vec![self.der.clone()];
+        chain.extend(intermediates.iter().map(|it| it.der.clone()));
+        let mut config = config.with_single_cert(chain, self.private_key()).unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// A server that presents it, and demands a certificate that `clients` issued.
+    pub(super) fn demanding(
+        &self,
+        clients: &Self,
+        version: &'static SupportedProtocolVersion,
+        protocols: &[&[u8]],
+    ) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.der.clone()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crypto()).build().unwrap();
+        let config = ServerConfig::builder_with_provider(crypto());
+        let config = config.with_protocol_versions(&[version]).unwrap();
+        let config = config.with_client_cert_verifier(verifier);
+        let mut config =
+            config.with_single_cert(vec![self.der.clone()], self.private_key()).unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+/// A certificate for these hosts, which is also its common name.
+pub(super) fn named(host: &str) -> CertificateParams {
+    let mut parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
+    parameters.distinguished_name = common_name(host);
+    parameters
+}
+
+/// An authority.
+pub(super) fn authority(name: &str) -> CertificateParams {
+    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+    parameters.distinguished_name = common_name(name);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters
+}
+
+pub(super) fn common_name(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
+}
+
+pub(super) fn pem(der: &CertificateDer<'_>) -> String {
+    encode("CERTIFICATE", der)
+}
+
+fn encode(label: &str, der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// An `extra_ca_file`.
+pub(super) fn pem_file(certificates: &[&CertificateDer<'_>]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for der in certificates {
+        file.write_all(pem(der).as_bytes()).unwrap();
+    }
+    file
+}

@@ -1,0 +1,93 @@
+//! Networks in which an address does not answer, and proxies that are reached through names.
+
+use super::*;
+use crate::domain::TryStep;
+
+/// An address of loopback that does not answer, and a tracker at another address with the same port. Keep
+/// what is returned.
+async fn dead_and_good() -> (IpAddr, FakeTracker, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let dead = full.local_addr().unwrap();
+    let mut queued = Vec::new();
+    let connect = || tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(dead));
+    while let Ok(stream) = connect().await {
+        queued.push(stream.unwrap());
+    }
+    let good = SocketAddr::from(([127, 0, 0, 2], dead.port()));
+    let good = FakeTracker::scripted_at(good, |_, mut stream, requests| async move {
+        while requests.read(&mut stream).await.is_some() {
+            let reply = answer("200 OK", &[("connection", "close")], b"");
+            stream.write_all(&reply).await.unwrap();
+        }
+    })
+    .await;
+    (dead.ip(), good, (full, queued))
+}
+
+#[tokio::test]
+async fn a_dead_first_address_of_tracker_or_proxy_costs_a_moment_once() {
+    for through_proxy in [false, true] {
+        let (dead, good, _queue) = dead_and_good().await;
+        let port = good.address.port();
+        let addresses = [dead.to_string(), good.address.ip().to_string()];
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let origin = format!("http://tracker.example:{port}");
+        let mut builder = SessionBuilder::granting(&[&origin]);
+        builder.allow_private = true;
+        if through_proxy {
+            builder = builder.name("proxy.example", &[&addresses]);
+            builder.proxy = format!("http://proxy.example:{port}");
+        } else {
+            builder = builder.name("tracker.example", &[&addresses]);
+        }
+        let session = builder.read_session();
+        let started = Instant::now();
+        // Each would take a quarter of a second if what worked were forgotten.
+        for _ in 0..25 {
+            assert_eq!(session.send(get("/")).await.unwrap().status, 200);
+        }
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(6), "through proxy: {through_proxy}: {took:?}");
+        assert_eq!(good.connections(), 25);
+    }
+}
+
+#[tokio::test]
+async fn the_probe_says_that_a_proxy_was_used_and_what_is_wrong_with_it() {
+    let proxy = FakeTracker::answering(|request| {
+        let authorized = request.to_lowercase().contains("proxy-authorization: basic dtpw\r\n");
+        answer(if authorized { "403 Forbidden" } else { "407 Who" }, &[], b"")
+    })
+    .await;
+    let origin = "https://tracker.example";
+    for (user, says) in [
+        ("", "requires a user and password (407)"),
+        ("u:q@", "refused the user and password of its variable (407)"),
+        ("u:p@", "CONNECT was answered with 403"),
+    ] {
+        let mut builder = SessionBuilder::granting(&[origin]);
+        builder.proxy = format!("http://{user}{}", proxy.address);
+        let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
+        assert_eq!(steps[0].note.as_deref(), Some("left to the proxy"));
+        let error = steps[1].error.as_deref().unwrap();
+        assert_eq!(steps[1].step, TryStep::Connect);
+        let begin = format!("the proxy http://{} (HTTPS_PROXY): ", proxy.address);
+        assert!(error.starts_with(&begin) && error.contains(says), "{error}");
+        // Of plain HTTP, the answer is the proxy's own.
+        let mut builder = SessionBuilder::granting(&["http://tracker.example"]);
+        builder.proxy = format!("http://{user}{}", proxy.address);
+        let journal = TestJournal::allowing();
+        let sent = builder.session(journal.permission()).send(post("/", "{}")).await;
+        match sent {
+            Ok(answer) => assert_eq!((answer.status, user), (403, "u:p@")),
+            Err(error) => assert!(error.to_string().contains(says), "{error}"),
+        }
+    }
+    let mut builder = SessionBuilder::granting(&[origin]);
+    builder.proxy = "socks5://proxy.example:1080".to_owned();
+    let steps = builder.egress().probe(&builder.active(), &origin.parse().unwrap()).await;
+    let error = steps.last().unwrap().error.as_deref().unwrap();
+    assert!(error.starts_with("HTTPS_PROXY is not the URL of an HTTP proxy"), "{error}");
+}

@@ -1,0 +1,104 @@
+//! Decides whether a server's certificate is trusted, and says in an admin's words why not.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+
+use super::certificate::Certificate;
+use super::explain::Untrusted;
+
+/// Chains to an anchor, and the listed certificates themselves.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    /// Absent: there is no anchor.
+    chains: Option<Arc<WebPkiServerVerifier>>,
+    listed: Vec<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+    has_extra_file: bool,
+}
+
+impl Verifier {
+    pub(super) fn new(
+        chains: Option<Arc<WebPkiServerVerifier>>,
+        listed: Vec<CertificateDer<'static>>,
+        algorithms: WebPkiSupportedAlgorithms,
+        has_extra_file: bool,
+    ) -> Self {
+        Self { chains, listed, algorithms, has_extra_file }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let by_chain = match &self.chains {
+            Some(chains) => chains.verify_server_cert(end_entity, intermediates, name, ocsp, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        let is_listed = self.listed.iter().any(|listed| listed == end_entity);
+        let verified = match by_chain {
+            Err(_) if is_listed => verify_listed(end_entity, name, now),
+            by_chain => by_chain,
+        };
+        verified.map_err(|error| {
+            let chain = std::iter::once(end_entity).chain(intermediates);
+            let sent: Vec<_> = chain.map(Certificate::parse).collect();
+            let untrusted = Untrusted::new(error, &sent, name, now, self.has_extra_file);
+            CertificateError::Other(OtherError(Arc::new(untrusted))).into()
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// A certificate that a person listed, byte by byte: trusted for its own name while it is valid. A common
+/// name counts where it has no other, as it was made by hand.
+fn verify_listed(
+    der: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let certificate = Certificate::parse(der).ok_or(CertificateError::BadEncoding)?;
+    let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
+    }
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
+    }
+    if !certificate.has_common_name(name) {
+        verify_server_name(&ParsedCertificate::try_from(der)?, name)?;
+    }
+    Ok(ServerCertVerified::assertion())
+}
