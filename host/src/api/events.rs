@@ -88,9 +88,9 @@ pub struct Request {
     pub method: String,
     /// Path below the token.
     pub path: String,
-    /// Headers, of unrecognised requests only.
+    /// Headers, of unrecognised requests and of refused creates only.
     pub headers: Vec<Header>,
-    /// Body, of unrecognised requests only.
+    /// Body as text, of unrecognised requests and of refused creates only.
     pub body: Option<String>,
 }
 

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api;
 use crate::connections::ConnectionError;
-use crate::domain::{Outcome, OutcomeCode, Refusal, StringEnum, printable, shortened};
+use crate::domain::{Outcome, OutcomeCode, Refusal, StringEnum, printable};
 use crate::manifest::SettingError;
 use crate::store::StoreError;
 
@@ -49,9 +49,8 @@ impl Problem {
         Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))
     }
 
-    /// The body has another content type.
-    pub(super) fn unsupported_media_type(found: &str) -> Self {
-        let why = format!("send application/json, not {:?}", shortened(found, 100));
+    /// The body has a content type or a content encoding that is not supported; says what to send.
+    pub(super) fn unsupported_media_type(why: String) -> Self {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
