@@ -33,6 +33,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// The proxies whose word for a client's address is taken.
     pub trusted_proxies: Vec<Network>,
+    /// How long a client connection may stay open without a request, seconds.
+    pub keep_alive_s: u32,
     /// What Test Manager's requests look like.
     pub webhook: Webhook,
     /// The limits of every connector.
@@ -136,6 +138,7 @@ impl Default for Config {
             public_url: None,
             admin_listen: None,
             trusted_proxies: Vec::new(),
+            keep_alive_s: 120,
             webhook: Webhook::default(),
             limits: Limits::default(),
             connector_limits: BTreeMap::new(),

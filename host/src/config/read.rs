@@ -16,13 +16,14 @@ use super::values::{
 use super::{Config, ConfigError};
 
 /// The keys of the top level that are values.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "listen",
     "data",
     "plugins",
     "public_url",
     "admin_listen",
     "trusted_proxies",
+    "keep_alive_s",
     "concurrent_runs_host",
     "memory_bytes_host",
     "spool_bytes_max",
@@ -72,6 +73,8 @@ const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
 /// From a few events of the largest kind to a terabyte.
 const EVENTS_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
 const REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
+/// Up to an hour: some load balancers keep connections for ten minutes.
+const KEEP_ALIVE_S: RangeInclusive<u64> = 1..=3_600;
 /// From 50 ms to an hour.
 const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
@@ -166,6 +169,7 @@ impl Config {
             "public_url" => self.public_url = Some(public_url(value)?),
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
             "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
+            "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S)?,
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS)?,
             "memory_bytes_host" => self.memory_bytes_host = Some(number(key, value, HOST_BYTES)?),
             "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES)?,

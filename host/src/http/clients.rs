@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Network;
@@ -21,7 +22,7 @@ use super::client_address::{forwarded_client, holder};
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// From the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the first byte of a connection, or the end of its last answer, until a request's head is complete.
+/// From the first byte of a request until its head is complete.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What clients may occupy.
@@ -33,8 +34,10 @@ pub struct ClientLimits {
     pub idle_per_address_max: usize,
     /// Until the first byte of a connection.
     pub first_byte: Duration,
-    /// Until a request's head is complete.
+    /// From the first byte of a request until its head is complete.
     pub head: Duration,
+    /// From the end of an answer until the first byte of the next request.
+    pub keep_alive: Duration,
     /// Proxies: exempt, and believed about their clients.
     pub trusted_proxies: Vec<Network>,
 }
@@ -42,12 +45,17 @@ pub struct ClientLimits {
 impl ClientLimits {
     /// The limits of a listener with this number of connections.
     #[must_use]
-    pub fn new(connections_max: usize, trusted_proxies: Vec<Network>) -> Self {
+    pub fn new(
+        connections_max: usize,
+        keep_alive: Duration,
+        trusted_proxies: Vec<Network>,
+    ) -> Self {
         Self {
             connections_max,
             idle_per_address_max: IDLE_PER_ADDRESS_MAX,
             first_byte: FIRST_BYTE_TIMEOUT,
             head: HEAD_TIMEOUT,
+            keep_alive,
             trusted_proxies,
         }
     }
@@ -90,6 +98,18 @@ pub(super) struct Client {
     idle: Mutex<Option<u64>>,
     close: CancellationToken,
     rested: Notify,
+    awaited: watch::Sender<Awaited>,
+}
+
+/// What has to come next on a connection, and until when.
+#[derive(Debug, Clone, Copy)]
+enum Awaited {
+    /// The first byte of another request.
+    Request(Instant),
+    /// The rest of a request's head.
+    Head(Instant),
+    /// Nothing: its head is here, and it is not answered yet.
+    Nothing,
 }
 
 /// A forwarded request that arrives. It counts until it is dropped.
@@ -112,7 +132,8 @@ impl Clients {
         loop {
             if let Some(place) = self.try_admit(holder, &close) {
                 let (idle, rested) = (Mutex::new(Some(place)), Notify::new());
-                return Client { clients: Arc::clone(self), peer, holder, idle, close, rested };
+                let (clients, awaited) = (Arc::clone(self), watch::Sender::new(Awaited::Nothing));
+                return Client { clients, peer, holder, idle, close, rested, awaited };
             }
             self.changed.notified().await;
         }
@@ -202,6 +223,44 @@ impl Client {
         Some(Arriving { clients: Arc::clone(&self.clients), holder })
     }
 
+    /// Bytes have arrived. The first ones of a request begin the time for its head.
+    pub(super) fn received(&self) {
+        if matches!(*self.awaited.borrow(), Awaited::Request(_)) {
+            self.await_head();
+        }
+    }
+
+    /// A request has begun.
+    pub(super) fn await_head(&self) {
+        self.awaited.send_replace(Awaited::Head(Instant::now() + self.limits().head));
+    }
+
+    /// The head of a request is complete.
+    pub(super) fn head_complete(&self) {
+        self.awaited.send_replace(Awaited::Nothing);
+    }
+
+    /// Returns when what has to come next did not come in time.
+    pub(super) async fn overdue(&self) {
+        let mut awaited = self.awaited.subscribe();
+        loop {
+            let until = match *awaited.borrow_and_update() {
+                Awaited::Request(until) | Awaited::Head(until) => Some(until),
+                Awaited::Nothing => None,
+            };
+            let expired = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = expired => return,
+                _ = awaited.changed() => {}
+            }
+        }
+    }
+
     /// A request has arrived.
     pub(super) fn work(&self) {
         if let Some(place) = self.idle.lock().take() {
@@ -216,6 +275,7 @@ impl Client {
 
     /// Its answer was sent.
     pub(super) fn rest(&self) {
+        self.awaited.send_replace(Awaited::Request(Instant::now() + self.limits().keep_alive));
         let mut idle = self.idle.lock();
         if idle.is_some() {
             return;
@@ -273,7 +333,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_works_although_it_is_told_to_close_does_not_block_new_ones() {
         let local = IpAddr::from([127, 0, 0, 1]);
-        let clients = Arc::new(Clients::new(ClientLimits::new(3, Vec::new())));
+        let clients =
+            Arc::new(Clients::new(ClientLimits::new(3, Duration::from_secs(9), Vec::new())));
         let working = clients.admit(local).await;
         for _ in 0..2 {
             let idle = clients.admit(local).await;
