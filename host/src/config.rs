@@ -5,6 +5,7 @@
 
 mod access;
 mod data_folder;
+mod environment;
 mod read;
 mod values;
 
@@ -166,7 +167,7 @@ impl Default for Config {
 impl Config {
     /// The defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
     /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`; lists are separated by commas.
-    /// Other variables are ignored.
+    /// An empty variable is not set; other variables are ignored.
     ///
     /// # Errors
     /// The file cannot be read or is not TOML, a key is unknown, or a value is not allowed.
@@ -175,6 +176,13 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         read::load(file, env)
+    }
+
+    /// Says of each variable `JACKFIELD_…` that sets nothing, which name is nearest. Empty ones, and those
+    /// that Kubernetes makes for services, are left out.
+    #[must_use]
+    pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
+        environment::unknown(env, &self.secret_env_prefixes)
     }
 
     /// The files of the data folder.

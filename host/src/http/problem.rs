@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api;
 use crate::connections::ConnectionError;
-use crate::domain::{Outcome, OutcomeCode, Refusal, StringEnum, printable};
+use crate::domain::{Outcome, OutcomeCode, Refusal, StringEnum, printable, shortened};
 use crate::manifest::SettingError;
 use crate::store::StoreError;
 
@@ -62,6 +62,12 @@ impl Problem {
     /// No such thing.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
+    }
+
+    /// Nothing of this kind has this name or id.
+    pub(super) fn no_such(kind: &str, name: &str) -> Self {
+        let why = format!("there is no {kind} {:?}", shortened(name, 100));
+        Self::new(OutcomeCode::NotFound, why)
     }
 
     /// Unknown token and unknown path alike.
@@ -225,7 +231,7 @@ fn without_hook(path: &str) -> String {
 /// `GET /problems/{code}`: what a problem's `type` leads to.
 pub(super) async fn explain(Id(code): Id) -> Result<String, Problem> {
     let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
-    let kind = kind.ok_or_else(|| Problem::not_found("problem"))?;
+    let kind = kind.ok_or_else(|| Problem::no_such("problem", &code))?;
     Ok(format!("{} ({})\n\n{}\n", kind.title, kind.status.as_u16(), kind.remedy))
 }
 
