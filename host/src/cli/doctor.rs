@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::app::Descriptors;
 use crate::config::{Config, DataFolder, check_folder, read_private};
+use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::{KEY_VARIABLE, Secret};
 
@@ -114,6 +115,7 @@ impl Arguments {
             plugins_folder(&config.plugins),
             port(server, &config),
             descriptors(&config),
+            memory(&config),
             kernel(),
             wasmtime(),
         ];
@@ -241,6 +243,15 @@ fn descriptors(config: &Config) -> Finding {
     let fix = "raise the hard limit (`ulimit -Hn`, LimitNOFILE=) to 4096 or more, or lower \
                `concurrent_runs_host`";
     warn(CHECK, found, fix)
+}
+
+/// What the runs of all connectors may use together.
+fn memory(config: &Config) -> Finding {
+    let (bytes, source) = match config.memory_bytes_host {
+        Some(bytes) => (bytes, "`memory_bytes_host`".to_owned()),
+        None => describe_default(),
+    };
+    ok("memory for runs", format!("{} MiB, {source}", bytes >> 20))
 }
 
 fn kernel() -> Finding {
