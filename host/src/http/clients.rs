@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Network;
 
 use super::client_address::{forwarded_client, holder};
+use super::timing::Timing;
 
 /// Idle connections, and forwarded requests that arrive, of one client address.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
@@ -98,18 +98,7 @@ pub(super) struct Client {
     idle: Mutex<Option<u64>>,
     close: CancellationToken,
     rested: Notify,
-    awaited: watch::Sender<Awaited>,
-}
-
-/// What has to come next on a connection, and until when.
-#[derive(Debug, Clone, Copy)]
-enum Awaited {
-    /// The first byte of another request.
-    Request(Instant),
-    /// The rest of a request's head.
-    Head(Instant),
-    /// Nothing: its head is here, and it is not answered yet.
-    Nothing,
+    pub(super) timing: Timing,
 }
 
 /// A forwarded request that arrives. It counts until it is dropped.
@@ -132,8 +121,9 @@ impl Clients {
         loop {
             if let Some(place) = self.try_admit(holder, &close) {
                 let (idle, rested) = (Mutex::new(Some(place)), Notify::new());
-                let (clients, awaited) = (Arc::clone(self), watch::Sender::new(Awaited::Nothing));
-                return Client { clients, peer, holder, idle, close, rested, awaited };
+                let timing = Timing::new(self.limits.head, self.limits.keep_alive);
+                let clients = Arc::clone(self);
+                return Client { clients, peer, holder, idle, close, rested, timing };
             }
             self.changed.notified().await;
         }
@@ -223,44 +213,6 @@ impl Client {
         Some(Arriving { clients: Arc::clone(&self.clients), holder })
     }
 
-    /// Bytes have arrived. The first ones of a request begin the time for its head.
-    pub(super) fn received(&self) {
-        if matches!(*self.awaited.borrow(), Awaited::Request(_)) {
-            self.await_head();
-        }
-    }
-
-    /// A request has begun.
-    pub(super) fn await_head(&self) {
-        self.awaited.send_replace(Awaited::Head(Instant::now() + self.limits().head));
-    }
-
-    /// The head of a request is complete.
-    pub(super) fn head_complete(&self) {
-        self.awaited.send_replace(Awaited::Nothing);
-    }
-
-    /// Returns when what has to come next did not come in time.
-    pub(super) async fn overdue(&self) {
-        let mut awaited = self.awaited.subscribe();
-        loop {
-            let until = match *awaited.borrow_and_update() {
-                Awaited::Request(until) | Awaited::Head(until) => Some(until),
-                Awaited::Nothing => None,
-            };
-            let expired = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = expired => return,
-                _ = awaited.changed() => {}
-            }
-        }
-    }
-
     /// A request has arrived.
     pub(super) fn work(&self) {
         if let Some(place) = self.idle.lock().take() {
@@ -275,7 +227,7 @@ impl Client {
 
     /// Its answer was sent.
     pub(super) fn rest(&self) {
-        self.awaited.send_replace(Awaited::Request(Instant::now() + self.limits().keep_alive));
+        self.timing.await_request();
         let mut idle = self.idle.lock();
         if idle.is_some() {
             return;

@@ -92,9 +92,9 @@ async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, wa
     let service =
         service_fn(move |request| answer(Arc::clone(&answering), router.clone(), request));
     // The first byte is here already.
-    client.await_head();
+    client.timing.await_head();
     let receiving = Arc::clone(&client);
-    let stream = InspectReader::new(stream, move |_| receiving.received());
+    let stream = InspectReader::new(stream, move |_| receiving.timing.received());
     // hyper has one time-out for the pause between requests and for the head together.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
@@ -105,7 +105,7 @@ async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, wa
         // Client disconnects are expected; ignore.
         _ = watcher.watch(connection) => {}
         () = client.told_to_close() => {}
-        () = client.overdue() => {}
+        () = client.timing.overdue() => {}
     }
 }
 
@@ -115,7 +115,7 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    client.head_complete();
+    client.timing.head_complete();
     let forwarded = client.forwards(request.headers());
     let arriving = forwarded.map(|address| client.arriving(address));
     let response = if matches!(arriving, Some(None)) {

@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod classify;
 mod decode;
+mod parse;
 mod request;
 
 use std::sync::Arc;
