@@ -3,14 +3,18 @@
 //! Every error names the member and what was found; nothing is guessed.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::domain::{FailedTest, printable};
 
+const MEMBERS: [&str; 4] = ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
 /// Most bytes of a variation's id, and of a link.
 const VARIATION_BYTES_MAX: usize = 1024;
 const LINK_BYTES_MAX: usize = 4 * 1024;
@@ -22,11 +26,14 @@ const FOUND_MAX: usize = 60;
 /// # Errors
 /// What is wrong with it.
 pub(super) fn failed_test(json: &str) -> Result<FailedTest, String> {
-    let body: Value = serde_json::from_str(&without_lone_surrogates(json))
-        .map_err(|error| format!("the body is not JSON: {error}"))?;
-    let Value::Object(members) = body else {
-        return Err(format!("the body must be a JSON object, found {}", found(&body)));
-    };
+    let Members(members) =
+        serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
+            if error.is_data() {
+                "the body must be a JSON object".to_owned()
+            } else {
+                format!("the body is not JSON: {error}")
+            }
+        })?;
     let variation = text(&members, "variationId", VARIATION_BYTES_MAX)?;
     Ok(FailedTest::new(
         uuid(&members, "testExecutionId")?,
@@ -34,6 +41,37 @@ pub(super) fn failed_test(json: &str) -> Result<FailedTest, String> {
         variation.filter(|id| !is_all_zero(id)),
         text(&members, "linkToTestCaseLog", LINK_BYTES_MAX)?,
     ))
+}
+
+/// The members of the body that are read. Others may be anything, also deeper and larger than what is read.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if MEMBERS.contains(&name.as_str()) {
+                members.insert(name, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Members(members))
+    }
 }
 
 /// A surrogate pair, one surrogate alone (group 1), any other escape.
@@ -167,6 +205,17 @@ mod tests {
             assert_eq!(test.variation_id(), Some(read), "{json}");
         }
         assert!(failed_test(r#"{"a":"\ud8"}"#).is_err());
+    }
+
+    #[test]
+    fn an_unknown_member_may_be_anything() {
+        let deep = "[".repeat(1_000) + &"]".repeat(1_000);
+        let body = format!(
+            r#"{{"n":-1e999,"deep":{deep},"testExecutionId":"{EXECUTION}","testCaseId":"{CASE}"}}"#
+        );
+        assert_eq!(failed_test(&body).unwrap(), parsed(|_| {}).unwrap());
+        let why = failed_test(&json!("x".repeat(9_000)).to_string()).unwrap_err();
+        assert_eq!(why, "the body must be a JSON object");
     }
 
     #[test]
