@@ -20,7 +20,7 @@ pub(super) const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
 
 /// Which server to use, and with which token.
 #[derive(Args)]
-pub(super) struct Server {
+pub(super) struct ServerArgs {
     /// The address of the server [default: http://127.0.0.1:8080]
     #[arg(
         long = "server",
@@ -47,7 +47,7 @@ pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
     Ok(Secret::from_variable(ADMIN_TOKEN_VARIABLE)?.map(Secret::trimmed))
 }
 
-impl Server {
+impl ServerArgs {
     /// A client with the admin token.
     pub(super) fn admin(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
