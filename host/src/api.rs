@@ -22,7 +22,7 @@ pub use events::{
     Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run, Usage,
 };
 pub use problem::{Problem, SettingError};
-pub use text::{EnumString, SecretText, Text};
+pub use text::{EnumString, SecretText, Text, Time};
 
 /// Rows of a page where the request does not say.
 pub const PAGE_ROWS: u32 = 50;

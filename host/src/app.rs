@@ -185,13 +185,16 @@ impl App {
         let drain = Duration::from_millis(self.config.drain_ms) + STOP_MAX;
         let begin = shutdown.drain.clone();
         let descriptors = Descriptors::raise(&self.config);
-        let proxies = || self.config.trusted_proxies.clone();
-        let limits = ClientLimits::new(descriptors.client_connections_max, proxies());
-        let hooks = http::serve(listeners.0, hooks, limits, begin.clone(), drain);
+        let keep_alive = Duration::from_secs(self.config.keep_alive_s.into());
+        let limits = |connections_max| {
+            ClientLimits::new(connections_max, keep_alive, self.config.trusted_proxies.clone())
+        };
+        let clients = limits(descriptors.client_connections_max);
+        let hooks = http::serve(listeners.0, hooks, clients, begin.clone(), drain);
         let served = match listeners.1.zip(admin) {
             Some((listener, admin)) => {
-                let limits = ClientLimits::new(descriptors.admin_connections_max, proxies());
-                let admin = http::serve(listener, admin, limits, begin, drain);
+                let clients = limits(descriptors.admin_connections_max);
+                let admin = http::serve(listener, admin, clients, begin, drain);
                 tokio::try_join!(hooks, admin).map(|_| ())
             }
             None => hooks.await,

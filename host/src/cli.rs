@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod filter;
 mod key_value;
+mod ordered;
 mod output;
 mod secrets;
 mod serve;

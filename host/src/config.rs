@@ -5,6 +5,7 @@
 
 mod access;
 mod data_folder;
+mod environment;
 mod read;
 mod values;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// The proxies whose word for a client's address is taken.
     pub trusted_proxies: Vec<Network>,
+    /// How long a client connection may stay open without a request, seconds.
+    pub keep_alive_s: u32,
     /// What Test Manager's requests look like.
     pub webhook: Webhook,
     /// The limits of every connector.
@@ -136,6 +139,7 @@ impl Default for Config {
             public_url: None,
             admin_listen: None,
             trusted_proxies: Vec::new(),
+            keep_alive_s: 120,
             webhook: Webhook::default(),
             limits: Limits::default(),
             connector_limits: BTreeMap::new(),
@@ -163,7 +167,7 @@ impl Default for Config {
 impl Config {
     /// The defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
     /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`; lists are separated by commas.
-    /// Other variables are ignored.
+    /// An empty variable is not set; other variables are ignored.
     ///
     /// # Errors
     /// The file cannot be read or is not TOML, a key is unknown, or a value is not allowed.
@@ -172,6 +176,13 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         read::load(file, env)
+    }
+
+    /// Says of each variable `JACKFIELD_…` that sets nothing, which name is nearest. Empty ones, and those
+    /// that Kubernetes makes for services, are left out.
+    #[must_use]
+    pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
+        environment::unknown(env, &self.secret_env_prefixes)
     }
 
     /// The files of the data folder.

@@ -41,7 +41,7 @@ pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook
         WebhookKind::Kpis(project) => Some(project),
         _ => None,
     };
-    let body = read(Body::from(body)).await;
+    let body = read(&parts.headers, Body::from(body)).await;
     let (id, token_and_path) = (EventId::fresh(), (token.clone(), path));
     let (received_at, started) = (Timestamp::UNIX_EPOCH, Instant::now());
     let request = WebhookRequest::new(id, token_and_path, parts, body, received_at, started);
@@ -49,6 +49,7 @@ pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook
     let test = test.map_err(|problem| (problem.status().as_u16(), problem.outcome().detail));
     let outcome = OutcomeCode::NotFound.into();
     let event = request.event(EventKind::Unrecognised, None, None, outcome, None);
+    let event = request.with_headers_and_body(event);
     ReadWebhook { token, project, test, event }
 }
 

@@ -14,6 +14,7 @@ mod rate;
 mod rations;
 mod routes;
 mod serve;
+mod timing;
 mod webhook;
 
 use std::sync::Arc;

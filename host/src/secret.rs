@@ -3,6 +3,7 @@
 //! Never logs, never serialises. A value is only read through [`Secret::reveal`], which is easy to search
 //! for.
 
+use std::env::VarError;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -63,9 +64,12 @@ pub enum SecretError {
     /// Too repetitive to search for.
     #[error("it repeats itself too often to be redacted from logs")]
     Repetitive,
-    /// A variable that is not set.
-    #[error("the variable {0} is not set in the server's environment")]
+    /// A variable that is not set, or empty.
+    #[error("the variable {0} is not set in the server's environment, or is empty")]
     EnvMissing(String),
+    /// A variable whose value is not a text.
+    #[error("the value of the variable {0} is not UTF-8")]
+    EnvNotText(String),
 }
 
 /// A secret text; wiped from memory when dropped, never printed.
@@ -77,6 +81,31 @@ impl Secret {
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
+    }
+
+    /// The value of an environment variable; an empty one is not set.
+    ///
+    /// # Errors
+    /// The value is not a text.
+    pub fn from_variable(name: &str) -> Result<Option<Self>, SecretError> {
+        let secret = match std::env::var(name) {
+            Ok(text) => Self::new(text).without_line_end(),
+            Err(VarError::NotPresent) => return Ok(None),
+            Err(VarError::NotUnicode(_)) => return Err(SecretError::EnvNotText(name.to_owned())),
+        };
+        Ok(Some(secret).filter(|secret| !secret.reveal().trim().is_empty()))
+    }
+
+    /// Without the line end that editors and `echo` add.
+    #[must_use]
+    pub fn without_line_end(self) -> Self {
+        Self::new(self.0.trim_end_matches(['\r', '\n']).to_owned())
+    }
+
+    /// Without white space around it: no token has any.
+    #[must_use]
+    pub fn trimmed(self) -> Self {
+        Self::new(self.0.trim().to_owned())
     }
 
     /// 256 random bits, as 43 characters that fit into a URL.
@@ -113,7 +142,8 @@ impl Secret {
         file_roots: &[PathBuf],
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
-        self.dereference(file_roots, env_prefixes)?.checked()
+        let given = self.clone().without_line_end();
+        given.dereference(file_roots, env_prefixes)?.without_line_end().checked()
     }
 
     /// Whether the text is a reference; the value it refers to may change.
@@ -153,7 +183,7 @@ impl Secret {
         if is_key || !env_prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
             return Err(SecretError::EnvNotAllowed(name.to_owned()));
         }
-        std::env::var(name).map(Self::new).map_err(|_| SecretError::EnvMissing(name.to_owned()))
+        Self::from_variable(name)?.ok_or_else(|| SecretError::EnvMissing(name.to_owned()))
     }
 }
 
@@ -183,8 +213,7 @@ fn read_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
     if !is_allowed {
         return Err(SecretError::FileNotAllowed(path.to_owned()));
     }
-    let text = Zeroizing::new(std::fs::read_to_string(&real).map_err(failed)?);
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Secret::new(std::fs::read_to_string(&real).map_err(failed)?))
 }
 
 impl fmt::Debug for Secret {
@@ -365,7 +394,7 @@ mod tests {
             let refused = get(format!("env:{variable}"));
             assert!(matches!(refused, Err(SecretError::EnvNotAllowed(_))), "{variable}");
         }
-        assert_eq!(get("plain".to_owned()).unwrap().reveal(), "plain");
+        assert_eq!(get("plain\r\n".to_owned()).unwrap().reveal(), "plain");
         let long: String = (0..SECRET_BYTES_MAX / 4).map(|n| format!("{n:04x}")).collect();
         assert!(get(long.clone()).is_ok());
         assert!(matches!(get(long + "x"), Err(SecretError::TooLong)));

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::{self, Origin, Settings, string_enum};
 
-use super::{EnumString, SecretText, Text};
+use super::{EnumString, SecretText, Text, Time};
 
 /// `GET /connections`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,9 +70,9 @@ pub struct Connection {
     /// Last four characters of the webhook token.
     pub token_tail: String,
     /// When it was created.
-    pub created_at: Timestamp,
+    pub created_at: Time,
     /// The last event that was answered with a defect or counts.
-    pub last_success_at: Option<Timestamp>,
+    pub last_success_at: Option<Time>,
     /// The last refusal.
     pub last_error: Option<LastError>,
 }
@@ -82,7 +81,7 @@ pub struct Connection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LastError {
     /// When.
-    pub at: Timestamp,
+    pub at: Time,
     /// Why.
     pub detail: String,
 }

@@ -1,12 +1,11 @@
 //! `/connectors`.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::string_enum;
 
-use super::EnumString;
+use super::{EnumString, Time};
 
 /// `GET /connectors`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,5 +52,5 @@ pub struct Connector {
     /// Why the newest file cannot be used.
     pub error: Option<String>,
     /// Since when it serves.
-    pub loaded_at: Option<Timestamp>,
+    pub loaded_at: Option<Time>,
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::{self, DecidedDoubt, DefectState, WriteClass, printable};
 
-use super::EnumString;
+use super::{EnumString, Time};
 
 /// The query of `GET /defects`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -76,15 +76,15 @@ pub struct DefectRecord {
     /// The event that moved it last.
     pub event: Option<Uuid>,
     /// When the last write was sent.
-    pub sent_at: Option<Timestamp>,
+    pub sent_at: Option<Time>,
     /// When the last write ended.
-    pub write_ended_at: Option<Timestamp>,
+    pub write_ended_at: Option<Time>,
     /// When it was claimed first.
-    pub created_at: Timestamp,
+    pub created_at: Time,
     /// When it moved last.
-    pub updated_at: Timestamp,
+    pub updated_at: Time,
     /// Until when a run leases it.
-    pub leased_until: Option<Timestamp>,
+    pub leased_until: Option<Time>,
     /// What people decided, oldest first.
     pub decisions: Vec<Decision>,
 }
@@ -93,7 +93,7 @@ pub struct DefectRecord {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
     /// When.
-    pub at: Timestamp,
+    pub at: Time,
     /// Who.
     pub by: String,
     /// `adopt`, `retry`, `give-up` or `release`.
@@ -158,11 +158,11 @@ impl DefectRecord {
             needs_person: record.needs_person.as_deref().map(printable),
             decided: record.decided.map(EnumString),
             event: record.event.map(|id| id.0),
-            sent_at: record.sent_at,
-            write_ended_at: record.write_ended_at,
-            created_at: record.created_at,
-            updated_at: record.updated_at,
-            leased_until: record.leased_until,
+            sent_at: record.sent_at.map(Time),
+            write_ended_at: record.write_ended_at.map(Time),
+            created_at: Time(record.created_at),
+            updated_at: Time(record.updated_at),
+            leased_until: record.leased_until.map(Time),
             decisions: record.decisions.iter().cloned().map(Decision::from).collect(),
         }
     }
@@ -170,7 +170,7 @@ impl DefectRecord {
 
 impl From<(Timestamp, String, String)> for Decision {
     fn from((at, by, decision): (Timestamp, String, String)) -> Self {
-        Self { at, by, decision }
+        Self { at: Time(at), by, decision }
     }
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode, printable};
 
-use super::EnumString;
+use super::{EnumString, Time};
 
 /// The query of `GET /events`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub struct Event {
     /// What it is about.
     pub kind: EnumString<EventKind>,
     /// When the request arrived.
-    pub received_at: Timestamp,
+    pub received_at: Time,
     /// Milliseconds until the answer.
     pub ms: u64,
     /// The answer's status; absent where nothing was answered.
@@ -88,9 +88,9 @@ pub struct Request {
     pub method: String,
     /// Path below the token.
     pub path: String,
-    /// Headers, of unrecognised requests only.
+    /// Headers, of unrecognised requests and of refused creates only.
     pub headers: Vec<Header>,
-    /// Body, of unrecognised requests only.
+    /// Body as text, of unrecognised requests and of refused creates only.
     pub body: Option<String>,
 }
 
@@ -188,7 +188,7 @@ impl Event {
             connection: event.connection.map(|id| id.0),
             connection_name,
             kind: EnumString(event.kind),
-            received_at: event.received_at,
+            received_at: Time(event.received_at),
             ms: event.ms,
             status: event.status,
             outcome: EnumString(event.outcome.code),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -69,6 +70,28 @@ impl<T: fmt::Display> fmt::Display for Text<T> {
     }
 }
 
+/// An instant, in UTC and always with three digits of a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Timestamp);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Timestamp::deserialize(deserializer).map(Self)
+    }
+}
+
 /// A secret on its way into the server; only requests have one, and it cannot be printed.
 #[derive(Debug, Clone)]
 pub struct SecretText(pub Secret);
@@ -82,5 +105,23 @@ impl Serialize for SecretText {
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_time_has_milliseconds() {
+        for (nanoseconds, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_500_000_000, "1970-01-01T00:00:01.500Z"),
+            (1_999_999_999, "1970-01-01T00:00:01.999Z"),
+        ] {
+            let time = Time(Timestamp::from_nanosecond(nanoseconds).unwrap());
+            assert_eq!(serde_json::to_value(time).unwrap(), text);
+            assert_eq!(time.to_string(), text);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use crate::config::DataFolder;
-use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE, Sealer, SecretError};
+use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE, Sealer, Secret, SecretError};
 use crate::store::SqliteStore;
 
 /// What a rotation did.
@@ -37,8 +37,8 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     let _lock = super::data::open(&folder)?;
     let old = sealer(&folder).await?;
     let (file, next) = (folder.secret_key(), folder.next_secret_key());
-    if let Ok(text) = std::env::var(NEW_KEY_VARIABLE) {
-        let new = Sealer::from_text(&text, NEW_KEY_VARIABLE)?;
+    if let Some(key) = Secret::from_variable(NEW_KEY_VARIABLE)? {
+        let new = Sealer::from_text(key.reveal(), NEW_KEY_VARIABLE)?;
         let secrets = SqliteStore::reseal(&database, &old, &new)?;
         // The operator keeps the new key; the old one is needed only for backups.
         if file.exists() {
@@ -47,7 +47,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
         }
         return Ok(Rotated { secrets, file: None });
     }
-    if std::env::var_os(KEY_VARIABLE).is_some() {
+    if Secret::from_variable(KEY_VARIABLE)?.is_some() {
         bail!("the key comes from {KEY_VARIABLE}: set the new one in {NEW_KEY_VARIABLE}");
     }
     let new = Sealer::open(None, &next)?;
@@ -58,7 +58,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
 
 /// The key of a data folder, created where there is neither key nor database.
 pub(super) async fn sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
-    let variable = std::env::var(KEY_VARIABLE).ok();
+    let variable = Secret::from_variable(KEY_VARIABLE)?;
     let (file, database) = (folder.secret_key(), folder.database());
     finish_rotation(folder).await?;
     if variable.is_none() && database.exists() && !file.exists() {
@@ -69,7 +69,7 @@ pub(super) async fn sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
             database.display()
         );
     }
-    Ok(Sealer::open(variable.as_deref(), &file)?)
+    Ok(Sealer::open(variable.as_ref().map(Secret::reveal), &file)?)
 }
 
 /// Finishes or undoes an interrupted rotation: the database shows which key it is sealed with.

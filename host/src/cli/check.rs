@@ -50,9 +50,9 @@ struct Report<'a> {
 
 impl Arguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
-        let config = read_config(self.config.as_deref())?;
+        let (config, _) = read_config(self.config.as_deref())?;
         let report = runtime()?.block_on(check(&self.file, config))?;
-        output.one(&serde_json::to_value(Report::of(&report))?);
+        output.one(&Report::of(&report));
         Ok(())
     }
 }

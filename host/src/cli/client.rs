@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::tls::TlsConfig;
 
@@ -19,6 +19,7 @@ use crate::api::{Connection, Problem};
 use crate::egress::crypto;
 use crate::secret::Secret;
 
+use super::ordered::Json;
 use super::output::one_line;
 use super::server::ADMIN_TOKEN_VARIABLE;
 
@@ -32,19 +33,20 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// An answer: the JSON as the server sent it, for `--json`, and its type, for people.
 pub(super) struct Answer<T> {
-    json: Value,
+    text: String,
+    json: Json,
     decoded: PhantomData<fn() -> T>,
 }
 
 impl<T: DeserializeOwned> Answer<T> {
     /// The answer as the server sent it.
-    pub(super) fn json(&self) -> &Value {
+    pub(super) fn json(&self) -> &Json {
         &self.json
     }
 
     /// The answer as a value of its type.
     pub(super) fn decode(&self) -> anyhow::Result<T> {
-        T::deserialize(&self.json).context(
+        serde_json::from_str(&self.text).context(
             "cannot read the server's answer: use the same version of jackfield as the server, or \
              --json",
         )
@@ -91,10 +93,15 @@ impl Client {
 
     /// The connection of this name or id.
     pub(super) fn connection(&self, name: &str) -> anyhow::Result<Answer<Connection>> {
-        let path = format!("/connections/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
+        self.named("connection", name)
+    }
+
+    /// The thing of this kind with this name or id.
+    pub(super) fn named<T>(&self, kind: &str, name: &str) -> anyhow::Result<Answer<T>> {
+        let path = format!("/{kind}s/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
         let response = self.send(Method::GET, &path, None)?;
-        if response.status == 404 && Problem::deserialize(&response.body).is_ok() {
-            bail!("there is no connection {name:?}: run `jackfield connections list` to see all");
+        if response.status == 404 && response.problem().is_some() {
+            bail!("there is no {kind} {name:?}: run `jackfield {kind}s list` to see all");
         }
         success(response)
     }
@@ -167,10 +174,17 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .new_agent()
 }
 
-/// Status and body of any answer; the body is null if it is not JSON.
+/// Status and body of any answer.
 struct Response {
     status: u16,
-    body: Value,
+    text: String,
+}
+
+impl Response {
+    /// Why the request failed, if the server says so.
+    fn problem(&self) -> Option<Problem> {
+        serde_json::from_str(&self.text).ok()
+    }
 }
 
 fn exchange(
@@ -190,12 +204,13 @@ fn exchange(
     };
     let status = response.status().as_u16();
     let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
-    Ok(Response { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+    Ok(Response { status, text })
 }
 
 fn success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     if (200..300).contains(&response.status) {
-        return Ok(Answer { json: response.body, decoded: PhantomData });
+        let json = Json::read(&response.text);
+        return Ok(Answer { text: response.text, json, decoded: PhantomData });
     }
     bail!("{}", problem_line(&response))
 }
@@ -213,7 +228,7 @@ fn no_answer(url: &str, error: &ureq::Error) -> anyhow::Error {
 /// A problem in one line, with the values that it names.
 fn problem_line(response: &Response) -> String {
     let status = response.status;
-    let Ok(problem) = serde_json::from_value::<Problem>(response.body.clone()) else {
+    let Some(problem) = response.problem() else {
         return format!("the server answered HTTP {status} and gave no reason");
     };
     let reason = [problem.detail, problem.title].into_iter().find(|text| !text.is_empty());
@@ -256,17 +271,18 @@ mod tests {
             "errors": [{"name": "url", "why": "is missing"}, {"name": "n", "why": "too large"}],
             "later": true,
         });
-        let line = problem_line(&Response { status: 422, body });
+        let line = problem_line(&Response { status: 422, text: body.to_string() });
         assert_eq!(line, "2 values are not valid: `url` is missing (HTTP 422); n: too large");
-        let line = problem_line(&Response { status: 502, body: Value::Null });
+        let line = problem_line(&Response { status: 502, text: String::new() });
         assert_eq!(line, "the server answered HTTP 502 and gave no reason");
     }
 
     #[test]
     fn an_answer_keeps_members_that_its_type_does_not_have() {
-        let response = Response { status: 200, body: json!({"connections": [], "later": 1}) };
+        let text = r#"{"later":1,"connections":[]}"#;
+        let response = Response { status: 200, text: text.to_owned() };
         let answer = success::<ConnectionList>(response).expect("a success");
-        assert_eq!(answer.json()["later"], 1);
+        assert_eq!(serde_json::to_string(answer.json()).expect("JSON"), text);
         assert!(answer.decode().expect("a list").connections.is_empty());
     }
 }

@@ -37,7 +37,7 @@ impl Command {
                 output.list(&all, "connectors", &CONNECTORS, |list| (list.connectors, None))
             }
             Self::Show { name } => {
-                let connector: Answer<Connector> = admin.get(&format!("/connectors/{name}"))?;
+                let connector: Answer<Connector> = admin.named("connector", name.as_str())?;
                 output.one(connector.json());
                 Ok(())
             }

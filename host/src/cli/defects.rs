@@ -120,7 +120,7 @@ impl Command {
                 return output.list(&list, "defects", &DEFECTS, |it| (it.defects, it.next));
             }
             Self::Show { id } => {
-                let defect: Answer<DefectRecord> = admin.get(&format!("/defects/{id}"))?;
+                let defect: Answer<DefectRecord> = admin.named("defect", &id.to_string())?;
                 output.one(defect.json());
             }
             Self::Resolve { id, decision, link, title } => {

@@ -25,7 +25,7 @@ use crate::domain::printable;
 use crate::secret::Secret;
 
 use super::client::{Answer, Client, with_query};
-use super::output::{eprint, print};
+use super::output::{eprint, print, print_json};
 use super::serve;
 use super::trigger::{self, FailedTest};
 
@@ -60,7 +60,7 @@ impl Arguments {
             );
         }
         // The server's log would hide what the demo prints.
-        if std::env::var_os("RUST_LOG").is_some() {
+        if serve::log_filter().is_some() {
             serve::start_log(false);
         }
         let (_temporary, data) = data_folder(data)?;
@@ -151,7 +151,7 @@ impl Demo {
         }
         let counts = trigger::counts(&webhook, &Uuid::new_v4().to_string())?;
         print("5. Defect KPIs returned:");
-        print(&format!("{:#}", counts.json()));
+        print_json(counts.json());
         print(&next_steps(&self.base, &webhook, &self.data));
         Ok(())
     }

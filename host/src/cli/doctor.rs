@@ -11,8 +11,9 @@ use serde::{Serialize, Serializer};
 
 use crate::app::Descriptors;
 use crate::config::{Config, DataFolder, check_folder, read_private};
+use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
-use crate::secret::KEY_VARIABLE;
+use crate::secret::{KEY_VARIABLE, Secret};
 
 use super::client::is_healthy;
 use super::output::{Column, Output, cells, error_line, print, print_json, table};
@@ -114,12 +115,13 @@ impl Arguments {
             plugins_folder(&config.plugins),
             port(server, &config),
             descriptors(&config),
+            memory(&config),
             kernel(),
             wasmtime(),
         ];
         let failed = findings.iter().any(|finding| finding.status == Status::Fail);
         if output.json {
-            print_json(&serde_json::to_value(Report { findings })?);
+            print_json(&Report { findings });
         } else {
             let headings = FINDINGS.iter().map(|(heading, _)| (*heading).to_owned()).collect();
             print(&table(headings, findings.iter().map(|it| cells(&FINDINGS, it)).collect()));
@@ -132,7 +134,11 @@ impl Arguments {
 fn configuration(file: Option<&Path>) -> (Config, Finding) {
     const CHECK: &str = "configuration";
     match read_config(file) {
-        Ok(config) => (config, ok(CHECK, "valid")),
+        Ok((config, unknown)) if unknown.is_empty() => (config, ok(CHECK, "valid")),
+        Ok((config, unknown)) => {
+            let fix = "rename the variable, or unset it if it is for something else";
+            (config, warn(CHECK, unknown.join("; "), fix))
+        }
         Err(error) => {
             let finding = fail(CHECK, error_line(&error), "correct the key that is named");
             (Config::default(), finding)
@@ -161,8 +167,10 @@ fn data_folder(data: &Path) -> Finding {
 
 fn secret_key(folder: &DataFolder) -> Finding {
     const CHECK: &str = "key of the secrets";
-    if std::env::var_os(KEY_VARIABLE).is_some() {
-        return ok(CHECK, KEY_VARIABLE);
+    match Secret::from_variable(KEY_VARIABLE) {
+        Ok(Some(_)) => return ok(CHECK, KEY_VARIABLE),
+        Ok(None) => {}
+        Err(error) => return fail(CHECK, error.to_string(), "set it again, or unset it"),
     }
     let file = folder.secret_key();
     let shown = file.display();
@@ -209,10 +217,10 @@ fn plugins_folder(folder: &Path) -> Finding {
 
 fn port(server: &ServerArgs, config: &Config) -> Finding {
     const CHECK: &str = "server";
-    if is_healthy(&server.base) {
-        return ok(CHECK, format!("a server answers at {}", server.base));
+    if is_healthy(server.base()) {
+        return ok(CHECK, format!("a server answers at {}", server.base()));
     }
-    let none = format!("no server answers at {}", server.base);
+    let none = format!("no server answers at {}", server.base());
     match TcpListener::bind(config.listen) {
         Ok(_) => ok(CHECK, format!("{none}; {} is free", config.listen)),
         Err(error) => fail(
@@ -235,6 +243,15 @@ fn descriptors(config: &Config) -> Finding {
     let fix = "raise the hard limit (`ulimit -Hn`, LimitNOFILE=) to 4096 or more, or lower \
                `concurrent_runs_host`";
     warn(CHECK, found, fix)
+}
+
+/// What the runs of all connectors may use together.
+fn memory(config: &Config) -> Finding {
+    let (bytes, source) = match config.memory_bytes_host {
+        Some(bytes) => (bytes, "`memory_bytes_host`".to_owned()),
+        None => describe_default(),
+    };
+    ok("memory for runs", format!("{} MiB, {source}", bytes >> 20))
 }
 
 fn kernel() -> Finding {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::{EnumString, Event, EventList, EventQuery, EventWithRuns};
@@ -13,6 +12,7 @@ use crate::domain::{EventKind, OutcomeCode};
 
 use super::client::{Answer, Client, with_query};
 use super::filter::{Page, word};
+use super::ordered::Json;
 use super::output::{
     Column, Output, cells, one_line, optional, print, print_error, print_json_line,
 };
@@ -103,7 +103,7 @@ impl Command {
                 output.list(&list, "events", &EVENTS, |it| (it.events, it.next))
             }
             Self::Show { id } => {
-                let event: Answer<EventWithRuns> = admin.get(&format!("/events/{id}"))?;
+                let event: Answer<EventWithRuns> = admin.named("event", &id.to_string())?;
                 output.one(event.json());
                 Ok(())
             }
@@ -121,9 +121,7 @@ fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
             Ok(answer) => {
                 let events = answer.decode()?.events;
                 let key = |event: &Event| (event.id, event.outcome.0);
-                let json = answer.json().get("events").and_then(Value::as_array);
-                let json = json.map(Vec::as_slice).unwrap_or_default();
-                for (event, json) in events.iter().zip(json).rev() {
+                for (event, json) in events.iter().zip(answer.json().list("events")).rev() {
                     if printed.as_ref().is_some_and(|printed| !printed.contains(&key(event))) {
                         print_event(event, json, output);
                     }
@@ -138,7 +136,7 @@ fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
     }
 }
 
-fn print_event(event: &Event, json: &Value, output: Output) {
+fn print_event(event: &Event, json: &Json, output: Output) {
     if output.json {
         return print_json_line(json);
     }

@@ -82,11 +82,11 @@ fn secret(name: &str, source: Option<&str>) -> anyhow::Result<Secret> {
             ),
         },
     };
-    let text = text.trim_end_matches(['\n', '\r']);
-    if text.is_empty() {
+    let secret = Secret::new(text).without_line_end();
+    if secret.reveal().is_empty() {
         bail!("the secret {name} is empty");
     }
-    Ok(Secret::new(text.to_owned()))
+    Ok(secret)
 }
 
 #[cfg(test)]

@@ -7,13 +7,15 @@
 use std::io::Write;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::{is_printable, printable};
 
 use super::client::Answer;
+use super::ordered::Json;
 
 /// Longest list that is printed in one line.
 const LIST_LINE_CHARS_MAX: usize = 80;
@@ -55,18 +57,18 @@ impl Output {
     }
 
     /// Prints one thing, with all its members.
-    pub(super) fn one(self, thing: &Value) {
+    pub(super) fn one(self, thing: &impl Serialize) {
         if self.json {
             return print_json(thing);
         }
-        match thing {
-            Value::Object(members) => print(&members_table(members)),
-            _ => print(&cell(thing)),
+        match Json::of(thing) {
+            Json::Members(members) => print(&members_table(&members)),
+            other => print(&cell(&other)),
         }
     }
 
     /// Prints a sentence for people, the answer for programs.
-    pub(super) fn done(self, sentence: &str, answer: &Value) {
+    pub(super) fn done(self, sentence: &str, answer: &impl Serialize) {
         if self.json { print_json(answer) } else { print(sentence) }
     }
 }
@@ -112,13 +114,18 @@ pub(super) fn print_error(error: &anyhow::Error) {
 }
 
 /// Prints JSON with the exact texts.
-pub(super) fn print_json(value: &Value) {
-    let _ = writeln!(std::io::stdout(), "{}", printable_json(&format!("{value:#}")));
+pub(super) fn print_json(value: &impl Serialize) {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    let _ = writeln!(std::io::stdout(), "{}", printable_json(&text));
 }
 
 /// Prints JSON in one line, for programs that read line by line.
-pub(super) fn print_json_line(value: &Value) {
-    let _ = writeln!(std::io::stdout(), "{}", printable_json(&value.to_string()));
+pub(super) fn print_json_line(value: &Json) {
+    let _ = writeln!(std::io::stdout(), "{}", printable_json(&json_text(value)));
+}
+
+fn json_text(value: &Json) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// An error and its causes in one line. An error may already contain the text of its cause.
@@ -159,27 +166,27 @@ pub(super) fn printable_json(json: &str) -> String {
 }
 
 /// Two columns: the name of each member, indented by its depth, and its value.
-fn members_table(members: &Map<String, Value>) -> String {
+fn members_table(members: &[(String, Json)]) -> String {
     let mut rows = Vec::new();
     add_members(members, 0, &mut rows);
     table(Vec::new(), rows)
 }
 
-fn add_members(members: &Map<String, Value>, depth: usize, rows: &mut Vec<Vec<String>>) {
+fn add_members(members: &[(String, Json)], depth: usize, rows: &mut Vec<Vec<String>>) {
     for (name, value) in members {
         add_member(name, value, depth, rows);
     }
 }
 
-fn add_member(name: &str, value: &Value, depth: usize, rows: &mut Vec<Vec<String>>) {
+fn add_member(name: &str, value: &Json, depth: usize, rows: &mut Vec<Vec<String>>) {
     let heading = format!("{}{}", "  ".repeat(depth), printable(name));
     match value {
-        Value::Object(members) if !members.is_empty() => {
+        Json::Members(members) if !members.is_empty() => {
             rows.push(vec![heading, String::new()]);
             add_members(members, depth + 1, rows);
         }
-        Value::Array(items) if items.iter().all(is_scalar) => rows.push(vec![heading, cell(value)]),
-        Value::Array(items) => match records_table(items) {
+        Json::List(items) if items.iter().all(is_scalar) => rows.push(vec![heading, cell(value)]),
+        Json::List(items) => match records_table(items) {
             Some(table) => rows.push(vec![heading, table]),
             None => {
                 for (item, number) in items.iter().zip(1..) {
@@ -192,44 +199,52 @@ fn add_member(name: &str, value: &Value, depth: usize, rows: &mut Vec<Vec<String
 }
 
 /// A table of records that hold only scalars; `None` if one holds more.
-fn records_table(items: &[Value]) -> Option<String> {
-    let records: Vec<_> = items.iter().map(Value::as_object).collect::<Option<_>>()?;
-    if !records.iter().all(|record| record.values().all(is_scalar)) {
-        return None;
+fn records_table(items: &[Json]) -> Option<String> {
+    let mut records = Vec::new();
+    for item in items {
+        let Json::Members(members) = item else { return None };
+        records.push(members);
     }
-    let mut headings: Vec<String> = Vec::new();
-    for name in records.iter().flat_map(|record| record.keys()) {
-        if !headings.contains(name) {
-            headings.push(name.clone());
+    let mut headings: Vec<&String> = Vec::new();
+    for (name, value) in records.iter().copied().flatten() {
+        if !is_scalar(value) {
+            return None;
+        }
+        if !headings.contains(&name) {
+            headings.push(name);
         }
     }
-    let row = |record: &&Map<String, Value>| {
-        headings.iter().map(|name| record.get(name).map(cell).unwrap_or_default()).collect()
+    let value = |record: &[(String, Json)], heading: &String| {
+        let member = record.iter().find(|(name, _)| name == heading);
+        member.map(|(_, value)| cell(value)).unwrap_or_default()
+    };
+    let row = |record: &&Vec<(String, Json)>| {
+        headings.iter().map(|heading| value(record, heading)).collect()
     };
     let rows = records.iter().map(row).collect();
     Some(table(headings.iter().map(|name| printable(name)).collect(), rows))
 }
 
-fn is_scalar(value: &Value) -> bool {
-    !value.is_object() && !value.is_array()
+fn is_scalar(value: &Json) -> bool {
+    matches!(value, Json::Scalar(_))
 }
 
 /// A short list in one line; a long one in a line per item.
-fn list_cell(items: &[Value]) -> String {
+fn list_cell(items: &[Json]) -> String {
     let items: Vec<_> = items.iter().map(cell).collect();
     let line = items.join(", ");
     if line.chars().count() > LIST_LINE_CHARS_MAX { items.join("\n") } else { line }
 }
 
-fn cell(value: &Value) -> String {
+fn cell(value: &Json) -> String {
     match value {
-        Value::Null => String::new(),
-        Value::String(text) => printable(text),
-        Value::Array(items) => list_cell(items),
-        Value::Object(members) if members.is_empty() => String::new(),
-        Value::Object(_) => printable(&value.to_string()),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
-        Value::Number(number) => number.to_string(),
+        Json::Scalar(Value::Null) => String::new(),
+        Json::Scalar(Value::String(text)) => printable(text),
+        Json::Scalar(Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        Json::Scalar(other) => other.to_string(),
+        Json::List(items) => list_cell(items),
+        Json::Members(members) if members.is_empty() => String::new(),
+        Json::Members(_) => printable(&json_text(value)),
     }
 }
 
@@ -238,6 +253,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn cell(value: &Value) -> String {
+        super::cell(&Json::of(value))
+    }
+
+    fn members_table(thing: &str) -> String {
+        let Json::Members(members) = Json::read(thing) else { panic!("members") };
+        super::members_table(&members)
+    }
 
     #[test]
     fn cells_are_for_people_and_cannot_steer_a_terminal() {
@@ -251,10 +275,8 @@ mod tests {
         assert_eq!(printable_lines("\u{1b}[2J\n\u{9b}x"), "\\u{1b}[2J\n\\u{9b}x");
         let row = cells(&[("A", |text: &String| text.clone())], &"a\nb\u{1b}".to_owned());
         assert_eq!(row, ["a b\\u{1b}"]);
-        let Value::Object(members) = json!({"\u{1b}[A": [{"\u{9b}": 1}]}) else {
-            panic!("members")
-        };
-        assert_eq!(members_table(&members), "\\u{1b}[A  \\u{9b}\n          1");
+        let odd = json!({"\u{1b}[A": [{"\u{9b}": 1}]}).to_string();
+        assert_eq!(members_table(&odd), "\\u{1b}[A  \\u{9b}\n          1");
     }
 
     #[test]
@@ -273,29 +295,28 @@ mod tests {
     }
 
     #[test]
-    fn every_member_of_a_thing_is_printed() {
-        let thing = json!({
+    fn every_member_of_a_thing_is_printed_in_its_order() {
+        let thing = r#"{
             "id": 7,
-            "request": {"headers": [], "path": "/defects"},
+            "request": {"path": "/defects", "headers": []},
             "runs": [
-                {"call": "find", "log": [{"at_ms": 1, "message": "searched"}], "usage": {"cpu_ms": 2}},
-                {"call": "create", "log": [], "usage": {"cpu_ms": 3}},
-            ],
-        });
-        let Value::Object(members) = &thing else { panic!("an object") };
-        let text = members_table(members);
+                {"call": "find", "log": [{"message": "searched", "at_ms": 1}], "usage": {"cpu_ms": 2}},
+                {"call": "create", "log": [], "usage": {"cpu_ms": 3}}
+            ]
+        }"#;
+        let text = members_table(thing);
         let lines: Vec<_> = text.lines().map(one_line).collect();
         assert_eq!(
             lines,
             [
                 "id 7",
                 "request",
-                "headers",
                 "path /defects",
+                "headers",
                 "runs 1",
                 "call find",
-                "log at_ms message",
-                "1 searched",
+                "log message at_ms",
+                "searched 1",
                 "usage",
                 "cpu_ms 2",
                 "runs 2",

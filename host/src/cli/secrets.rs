@@ -51,7 +51,7 @@ impl Command {
             "Secrets encrypted with the new key: {}. {key} Keep the old key for older backups.",
             report.secrets
         );
-        output.done(&sentence, &serde_json::to_value(report)?);
+        output.done(&sentence, &report);
         Ok(())
     }
 }

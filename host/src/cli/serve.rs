@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,29 +47,43 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, data: Option<PathBuf>) -> anyhow::Result<()> {
         start_log(self.log_json);
-        let mut config = read_config(self.config.as_deref())?;
+        let (mut config, unknown_variables) = read_config(self.config.as_deref())?;
         config.listen = self.listen.unwrap_or(config.listen);
         config.plugins = self.plugins.unwrap_or(config.plugins);
         config.data = data.unwrap_or(config.data);
-        run(serve(config))
+        run(serve(config, unknown_variables))
     }
 }
 
-/// The configuration as `serve` reads it.
-pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<Config> {
+/// The configuration as `serve` reads it, and what there is to say of variables that set nothing.
+pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<String>)> {
     let default = Path::new(CONFIG_FILE);
     let file = file.or_else(|| default.exists().then_some(default));
-    let env = std::env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    Ok(Config::load(file, env)?)
+    let mut env = Vec::new();
+    for (name, text) in std::env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("JACKFIELD_")) else {
+            continue;
+        };
+        let text = text.into_string().map_err(|_| anyhow!("${name}: the value is not UTF-8"))?;
+        env.push((name.to_owned(), text));
+    }
+    let config = Config::load(file, env.iter().cloned())?;
+    let unknown_variables = config.unknown_variables(env.into_iter());
+    Ok((config, unknown_variables))
 }
 
 /// Logs to stderr; stdout is for what programs read.
 pub(super) fn start_log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+    let given = log_filter().and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = given.unwrap_or_else(|| EnvFilter::new(LOG_FILTER));
     let log = tracing_subscriber::fmt().with_env_filter(filter);
     let log = log.with_writer(move || LogLines { json });
     let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
+}
+
+/// RUST_LOG, unless it is empty.
+pub(super) fn log_filter() -> Option<String> {
+    std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty())
 }
 
 /// Writes the log to stderr. Each event is one write and becomes one line: it may repeat the words of a
@@ -143,12 +157,14 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
     Ok(shutdown)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, unknown_variables: Vec<String>) -> anyhow::Result<()> {
     let shutdown = shutdown_by_signal()?;
     let token_file = config.data_folder().admin_token();
-    let token = token_from_environment();
+    let token = token_from_environment()?;
     let is_in_file = token.is_none();
     let app = App::start(config, token).await?;
+    // Only now: the reason why a server does not start is one line.
+    unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
     print(&format!("listening on http://{}", app.address()));
     if is_in_file {
         print(&format!("the admin token is in {}", token_file.display()));

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::config::DataFolder;
@@ -21,16 +21,15 @@ pub(super) const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
 /// Which server to use, and with which token.
 #[derive(Args)]
 pub(super) struct ServerArgs {
-    /// The address of the server
+    /// The address of the server [default: http://127.0.0.1:8080]
     #[arg(
         long = "server",
         global = true,
         help_heading = GLOBAL,
         env = "JACKFIELD_URL",
-        default_value = "http://127.0.0.1:8080",
         value_name = "URL"
     )]
-    pub(super) base: String,
+    base: Option<String>,
     /// Read the admin token from this file [default: $JACKFIELD_ADMIN_TOKEN, then the file
     /// admin-token of the data folder]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
@@ -40,9 +39,12 @@ pub(super) struct ServerArgs {
     pub(super) data: Option<PathBuf>,
 }
 
+/// The server's address where none is given.
+const SERVER: &str = "http://127.0.0.1:8080";
+
 /// The admin token in the environment, if any.
-pub(super) fn token_from_environment() -> Option<Secret> {
-    std::env::var(ADMIN_TOKEN_VARIABLE).ok().filter(|text| !text.is_empty()).map(Secret::new)
+pub(super) fn token_from_environment() -> anyhow::Result<Option<Secret>> {
+    Ok(Secret::from_variable(ADMIN_TOKEN_VARIABLE)?.map(Secret::trimmed))
 }
 
 impl ServerArgs {
@@ -50,18 +52,27 @@ impl ServerArgs {
     pub(super) fn admin(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {
             Some(file) => read_token(file)?,
-            None => match token_from_environment() {
+            None => match token_from_environment()? {
                 Some(token) => token,
                 None => read_token(&DataFolder::at(&self.data_folder()).admin_token())?,
             },
         };
-        Ok(Client::new(&self.base, token))
+        Ok(Client::new(self.base(), token))
+    }
+
+    /// The address of the server. An empty variable is not set.
+    pub(super) fn base(&self) -> &str {
+        self.base.as_deref().map(str::trim).filter(|base| !base.is_empty()).unwrap_or(SERVER)
     }
 
     /// The data folder that the arguments and the environment name.
     pub(super) fn data_folder(&self) -> PathBuf {
-        let variable = || std::env::var_os("JACKFIELD_DATA").filter(|text| !text.is_empty());
-        let given = self.data.clone().or_else(|| variable().map(PathBuf::from));
+        let variable = || {
+            let text = std::env::var("JACKFIELD_DATA").ok()?;
+            let text = text.trim_end_matches(['\r', '\n']);
+            (!text.trim().is_empty()).then(|| PathBuf::from(text))
+        };
+        let given = self.data.clone().or_else(variable);
         given.unwrap_or_else(|| PathBuf::from("data"))
     }
 }
@@ -74,5 +85,9 @@ fn read_token(file: &Path) -> anyhow::Result<Secret> {
             file.display()
         )
     })?;
-    Ok(Secret::new(text.trim().to_owned()))
+    let token = Secret::new(text).trimmed();
+    if token.reveal().is_empty() {
+        bail!("there is no admin token in {}: the file is empty", file.display());
+    }
+    Ok(token)
 }

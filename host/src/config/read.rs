@@ -10,19 +10,21 @@ use toml::{Table, Value};
 
 use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 
+use super::environment::key_of;
 use super::values::{
     KeyError, address, defect_id, networks, number, path, paths, prefixes, public_url, roots, texts,
 };
 use super::{Config, ConfigError};
 
 /// The keys of the top level that are values.
-const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 22] = [
     "listen",
     "data",
     "plugins",
     "public_url",
     "admin_listen",
     "trusted_proxies",
+    "keep_alive_s",
     "concurrent_runs_host",
     "memory_bytes_host",
     "spool_bytes_max",
@@ -41,7 +43,7 @@ const KEYS: [&str; 21] = [
 ];
 /// The keys of the top level that are tables.
 const TABLES: [&str; 4] = ["webhook", "create", "limits", "connectors"];
-const WEBHOOK_KEYS: [&str; 6] = [
+pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "requests_per_s",
     "requests_burst",
     "create_defect_paths",
@@ -49,7 +51,7 @@ const WEBHOOK_KEYS: [&str; 6] = [
     "defect_id",
     "kpi_status",
 ];
-const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
+pub(super) const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
 const LISTS: [&str; 6] = [
     "trusted_proxies",
     "secret_file_roots",
@@ -72,6 +74,8 @@ const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
 /// From a few events of the largest kind to a terabyte.
 const EVENTS_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
 const REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
+/// Up to an hour: some load balancers keep connections for ten minutes.
+const KEEP_ALIVE_S: RangeInclusive<u64> = 1..=3_600;
 /// From 50 ms to an hour.
 const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
@@ -129,33 +133,22 @@ impl Config {
         Ok(())
     }
 
+    /// An empty variable counts as not set. Files of variables may end each line with CR LF.
     fn read_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
-        let Some(key) = name.strip_prefix("JACKFIELD_") else { return Ok(()) };
-        let key = key.to_ascii_lowercase();
-        let in_env = |why: KeyError| error_at(&format!("${name}"), &why);
-        if let Some(limit) = key.strip_prefix("limits_") {
-            let value = text
-                .trim()
-                .parse()
-                .map_err(|_| in_env(format!("`limits.{limit}` must be a whole number")))?;
-            return set_limit(&mut self.limits, limit, value, "limits").map_err(in_env);
+        let Some((table, key)) = key_of(name) else { return Ok(()) };
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.trim().is_empty() {
+            return Ok(());
         }
-        if let Some(webhook) = key.strip_prefix("webhook_") {
-            let value = variable_value(webhook, text);
-            return self
-                .read_webhook([(webhook.to_owned(), value)].into_iter().collect())
-                .map_err(in_env);
-        }
-        if let Some(create) = key.strip_prefix("create_") {
-            let value = variable_value(create, text);
-            return self
-                .read_create([(create.to_owned(), value)].into_iter().collect())
-                .map_err(in_env);
-        }
-        if KEYS.contains(&key.as_str()) {
-            self.set(&key, &variable_value(&key, text)).map_err(in_env)?;
-        }
-        Ok(())
+        let value = variable_value(key, text);
+        let one = |value| Table::from_iter([(key.to_owned(), value)]);
+        let read = match table {
+            "webhook" => self.read_webhook(one(value)),
+            "create" => self.read_create(one(value)),
+            "limits" => read_limits(&mut self.limits, one(value), table),
+            _ => self.set(key, &value),
+        };
+        read.map_err(|why| error_at(&format!("${name}"), &why))
     }
 
     fn set(&mut self, key: &str, value: &Value) -> Result<(), KeyError> {
@@ -166,6 +159,7 @@ impl Config {
             "public_url" => self.public_url = Some(public_url(value)?),
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
             "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
+            "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S)?,
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS)?,
             "memory_bytes_host" => self.memory_bytes_host = Some(number(key, value, HOST_BYTES)?),
             "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES)?,
@@ -306,6 +300,7 @@ fn variable_value(key: &str, text: &str) -> Value {
 
 fn counts(key: &str) -> bool {
     key.ends_with("_max")
+        || Limits::TABLE.iter().any(|limit| limit.name == key)
         || matches!(
             key,
             "concurrent_runs_host" | "memory_bytes_host" | "events_days" | "requests_burst"

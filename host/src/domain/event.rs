@@ -82,9 +82,9 @@ pub struct Received {
     pub method: String,
     /// Path below the token (the token itself is never recorded), query included.
     pub path: String,
-    /// Headers, for unrecognised requests only.
+    /// Headers, of unrecognised requests and of refused creates only.
     pub headers: Vec<(String, String)>,
-    /// Body, for unrecognised requests only; at most 64 KiB.
+    /// Body as text, of unrecognised requests and of refused creates only; its first 4 KiB.
     pub body: Option<String>,
 }
 

@@ -135,7 +135,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 /// The connection that a path or a query names, by id or by name.
 fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Problem> {
     let found = app.services.connections.find(id_or_name);
-    Ok(found.ok_or_else(|| Problem::not_found("connection"))?.connection.id)
+    Ok(found.ok_or_else(|| Problem::no_such("connection", id_or_name))?.connection.id)
 }
 
 /// The names of all connections.

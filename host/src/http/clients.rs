@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::Network;
 
 use super::client_address::{forwarded_client, holder};
+use super::timing::Timing;
 
 /// Idle connections, and forwarded requests that arrive, of one client address.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// From the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the first byte of a connection, or the end of its last answer, until a request's head is complete.
+/// From the first byte of a request until its head is complete.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What clients may occupy.
@@ -33,8 +34,10 @@ pub struct ClientLimits {
     pub idle_per_address_max: usize,
     /// Until the first byte of a connection.
     pub first_byte: Duration,
-    /// Until a request's head is complete.
+    /// From the first byte of a request until its head is complete.
     pub head: Duration,
+    /// From the end of an answer until the first byte of the next request.
+    pub keep_alive: Duration,
     /// Proxies: exempt, and believed about their clients.
     pub trusted_proxies: Vec<Network>,
 }
@@ -42,12 +45,17 @@ pub struct ClientLimits {
 impl ClientLimits {
     /// The limits of a listener with this number of connections.
     #[must_use]
-    pub fn new(connections_max: usize, trusted_proxies: Vec<Network>) -> Self {
+    pub fn new(
+        connections_max: usize,
+        keep_alive: Duration,
+        trusted_proxies: Vec<Network>,
+    ) -> Self {
         Self {
             connections_max,
             idle_per_address_max: IDLE_PER_ADDRESS_MAX,
             first_byte: FIRST_BYTE_TIMEOUT,
             head: HEAD_TIMEOUT,
+            keep_alive,
             trusted_proxies,
         }
     }
@@ -90,6 +98,7 @@ pub(super) struct Client {
     idle: Mutex<Option<u64>>,
     close: CancellationToken,
     rested: Notify,
+    pub(super) timing: Timing,
 }
 
 /// A forwarded request that arrives. It counts until it is dropped.
@@ -112,7 +121,9 @@ impl Clients {
         loop {
             if let Some(place) = self.try_admit(holder, &close) {
                 let (idle, rested) = (Mutex::new(Some(place)), Notify::new());
-                return Client { clients: Arc::clone(self), peer, holder, idle, close, rested };
+                let timing = Timing::new(self.limits.head, self.limits.keep_alive);
+                let clients = Arc::clone(self);
+                return Client { clients, peer, holder, idle, close, rested, timing };
             }
             self.changed.notified().await;
         }
@@ -216,6 +227,7 @@ impl Client {
 
     /// Its answer was sent.
     pub(super) fn rest(&self) {
+        self.timing.await_request();
         let mut idle = self.idle.lock();
         if idle.is_some() {
             return;
@@ -273,7 +285,8 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_works_although_it_is_told_to_close_does_not_block_new_ones() {
         let local = IpAddr::from([127, 0, 0, 1]);
-        let clients = Arc::new(Clients::new(ClientLimits::new(3, Vec::new())));
+        let clients =
+            Arc::new(Clients::new(ClientLimits::new(3, Duration::from_secs(9), Vec::new())));
         let working = clients.admit(local).await;
         for _ in 0..2 {
             let idle = clients.admit(local).await;

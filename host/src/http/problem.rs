@@ -49,9 +49,8 @@ impl Problem {
         Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))
     }
 
-    /// The body has another content type.
-    pub(super) fn unsupported_media_type(found: &str) -> Self {
-        let why = format!("send application/json, not {:?}", shortened(found, 100));
+    /// The body has a content type or a content encoding that is not supported; says what to send.
+    pub(super) fn unsupported_media_type(why: String) -> Self {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
@@ -63,6 +62,12 @@ impl Problem {
     /// No such thing.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
+    }
+
+    /// Nothing of this kind has this name or id.
+    pub(super) fn no_such(kind: &str, name: &str) -> Self {
+        let why = format!("there is no {kind} {:?}", shortened(name, 100));
+        Self::new(OutcomeCode::NotFound, why)
     }
 
     /// Unknown token and unknown path alike.
@@ -226,7 +231,7 @@ fn without_hook(path: &str) -> String {
 /// `GET /problems/{code}`: what a problem's `type` leads to.
 pub(super) async fn explain(Id(code): Id) -> Result<String, Problem> {
     let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
-    let kind = kind.ok_or_else(|| Problem::not_found("problem"))?;
+    let kind = kind.ok_or_else(|| Problem::no_such("problem", &code))?;
     Ok(format!("{} ({})\n\n{}\n", kind.title, kind.status.as_u16(), kind.remedy))
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Rations {
     clicks: Rate<ConnectionId>,
     /// Other requests of a connection: none of them costs a click.
     others: Rate<ConnectionId>,
-    /// Events of refused requests and of unrecognised ones, which store the request.
+    /// Events of requests over the rate, and of those that keep the whole request.
     odd_events: Rate<ConnectionId>,
     no_connection_of_client: Rate<IpAddr>,
     no_connection: Rate<()>,
@@ -71,6 +71,11 @@ impl Rations {
             }
         }
     }
+
+    /// Whether the event of a refused create keeps the request's headers and body.
+    pub(super) fn keeps_request(&self, connection: Option<ConnectionId>, now: Instant) -> bool {
+        connection.is_some_and(|connection| self.odd_events.take(&connection, now).is_ok())
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +103,7 @@ mod tests {
         };
         assert_eq!(stored(id, HERE, false), 999, "their own rate limits them");
         assert_eq!(stored(id, HERE, true), 30);
+        assert!(!rations.keeps_request(id, now), "unrecognised requests have used it up");
         assert_eq!(stored(None, HERE, true), 20);
         let others: usize = (0..99).map(|n| stored(None, IpAddr::from([10, 0, 0, n]), true)).sum();
         assert_eq!(others, 30, "50 in all");

@@ -1,7 +1,7 @@
 //! Accepts client connections and serves a router on them, HTTP/1.1, until shutdown.
 //!
-//! Limits what clients without credentials can occupy: the number of connections, the time for a first byte
-//! and for a request's head, and the time for the last answers after shutdown began.
+//! Limits what clients without credentials can occupy: the number of connections, the time for a first byte,
+//! for a request's head and between two requests, and the time for the last answers after shutdown began.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,10 +16,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 
 use super::client_address::ClientAddress;
@@ -90,9 +91,13 @@ async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, wa
     let answering = Arc::clone(&client);
     let service =
         service_fn(move |request| answer(Arc::clone(&answering), router.clone(), request));
+    // The first byte is here already.
+    client.timing.await_head();
+    let receiving = Arc::clone(&client);
+    let stream = InspectReader::new(stream, move |_| receiving.timing.received());
+    // hyper has one time-out for the pause between requests and for the head together.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(client.limits().head)
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
@@ -100,6 +105,7 @@ async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, wa
         // Client disconnects are expected; ignore.
         _ = watcher.watch(connection) => {}
         () = client.told_to_close() => {}
+        () = client.timing.overdue() => {}
     }
 }
 
@@ -109,6 +115,7 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
+    client.timing.head_complete();
     let forwarded = client.forwards(request.headers());
     let arriving = forwarded.map(|address| client.arriving(address));
     let response = if matches!(arriving, Some(None)) {

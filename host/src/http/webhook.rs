@@ -7,6 +7,8 @@
 mod answer;
 mod body;
 mod classify;
+mod decode;
+mod parse;
 mod request;
 
 use std::sync::Arc;
@@ -84,7 +86,8 @@ async fn handle(
     let Addressed { active, token, path, kind } = addressed;
     let client = client_of(&request);
     let (parts, body) = request.into_parts();
-    let body = if wait.is_none() { body::read(body).await } else { ReadBody::default() };
+    let body =
+        if wait.is_none() { body::read(&parts.headers, body).await } else { ReadBody::default() };
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
     let tasks = app.services.tasks.clone();
     let answered = tasks.spawn(async move {
@@ -98,8 +101,12 @@ async fn handle(
         };
         let connection = active.map(|active| active.connection.id);
         let is_odd = wait.is_some() || kind == EventKind::Unrecognised;
-        let stores = app.rations.stores_event(connection, client, is_odd, started);
-        record(&app, &request, stores.then_some((kind, connection)), answer)
+        if !app.rations.stores_event(connection, client, is_odd, started) {
+            return answer.response;
+        }
+        let keeps_request = kind == EventKind::Unrecognised
+            || answer.refuses_create(kind) && app.rations.keeps_request(connection, started);
+        record(&app, &request, (kind, connection), keeps_request, answer)
     });
     let mut response = answered.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler panicked");
@@ -111,18 +118,19 @@ async fn handle(
     response
 }
 
-/// Stores the event of an answer.
+/// Stores the event of an answer, with the headers and the body of the request where it keeps them.
 fn record(
     app: &AppState,
     request: &WebhookRequest,
-    event: Option<(EventKind, Option<ConnectionId>)>,
+    (kind, connection): (EventKind, Option<ConnectionId>),
+    keeps_request: bool,
     answer: Answer,
 ) -> Response {
     let Answer { response, outcome, defect } = answer;
-    if let Some((kind, connection)) = event {
-        let status = Some(response.status().as_u16());
-        app.services.store.record_event(request.event(kind, connection, status, outcome, defect));
-    }
+    let status = Some(response.status().as_u16());
+    let event = request.event(kind, connection, status, outcome, defect);
+    let event = if keeps_request { request.with_headers_and_body(event) } else { event };
+    app.services.store.record_event(event);
     response
 }
 

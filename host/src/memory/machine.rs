@@ -1,6 +1,6 @@
 //! How much memory the machine and the process's control group allow.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The share of that memory which runs may use, in percent: the rest is for the server itself, its
 /// database, the compiler process and the system.
@@ -10,16 +10,30 @@ const UNKNOWN_BYTES: u64 = 2 << 30;
 
 /// What the runs of the whole host may use where the configuration does not say.
 pub(crate) fn default_bytes_max() -> u64 {
-    let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let group = group_bytes(&group, Path::new("/sys/fs/cgroup"));
-    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_bytes(&text));
-    let known = group.into_iter().chain(total).min().unwrap_or(UNKNOWN_BYTES);
-    known / 100 * RUNS_PERCENT
+    allowed().0 / 100 * RUNS_PERCENT
 }
 
-/// The lowest limit of the process's control groups and of those above them, version 1 and 2. `list`
-/// is `/proc/self/cgroup`. In a container, only the topmost folder may be visible.
-fn group_bytes(list: &str, root: &Path) -> Option<u64> {
+/// [`default_bytes_max`], and what it was derived from.
+pub(crate) fn describe_default() -> (u64, String) {
+    let (bytes, source) = allowed();
+    (default_bytes_max(), format!("{RUNS_PERCENT} % of {} MiB ({source})", bytes >> 20))
+}
+
+/// The memory that the machine and the control groups allow, and which of them does.
+fn allowed() -> (u64, String) {
+    let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = group_bytes(&group, Path::new("/sys/fs/cgroup"));
+    let group = group.map(|(bytes, file)| (bytes, format!("the limit in {}", file.display())));
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_bytes(&text));
+    let total = total.map(|bytes| (bytes, "the machine's memory".to_owned()));
+    let known = group.into_iter().chain(total).min_by_key(|(bytes, _)| *bytes);
+    known
+        .unwrap_or_else(|| (UNKNOWN_BYTES, "a guess: neither limit nor memory is known".to_owned()))
+}
+
+/// The lowest limit of the process's control groups and of those above them, version 1 and 2, and its
+/// file. `list` is `/proc/self/cgroup`. In a container, only the topmost folder may be visible.
+fn group_bytes(list: &str, root: &Path) -> Option<(u64, PathBuf)> {
     let limits = list.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
@@ -32,7 +46,8 @@ fn group_bytes(list: &str, root: &Path) -> Option<u64> {
         };
         let group = base.join(path.trim_start_matches('/'));
         let groups = group.ancestors().take_while(|folder| folder.starts_with(&base));
-        groups.filter_map(|folder| read_number(&folder.join(file))).min()
+        let files = groups.map(|folder| folder.join(file));
+        files.filter_map(|file| Some((read_number(&file)?, file))).min()
     });
     limits.min()
 }
@@ -61,6 +76,12 @@ mod tests {
     fn the_lowest_limit_of_the_groups_above_the_process_counts() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
+        let group_bytes = |list: &str, root: &Path| {
+            group_bytes(list, root).map(|(bytes, file)| {
+                assert_eq!(read_number(&file), Some(bytes));
+                bytes
+            })
+        };
         write(root, "a/b/memory.max", "max\n");
         write(root, "a/memory.max", "3000\n");
         write(root, "memory.max", "4000\n");

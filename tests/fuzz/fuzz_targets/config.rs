@@ -67,6 +67,7 @@ fn write(config: &Config) -> String {
     set("events_max", number(config.events_max));
     set("sweep_ms", number(config.sweep_ms));
     set("lease_ms", number(config.lease_ms));
+    set("keep_alive_s", config.keep_alive_s.into());
     set("kpi_fresh_ms", number(config.kpi_fresh_ms));
     set("secret_file_roots", paths(&config.secret_file_roots).into());
     set("secret_env_prefixes", config.secret_env_prefixes.clone().into());

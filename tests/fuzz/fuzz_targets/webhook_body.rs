@@ -42,6 +42,11 @@ fn check_accepted(test: &FailedTest) {
         assert_eq!(Uuid::parse_str(id).map(|id| id.to_string()).as_ref(), Ok(id));
         assert_eq!(id.len(), 36);
         assert!(!id.bytes().any(|byte| byte.is_ascii_uppercase()));
+        assert!(Uuid::parse_str(id).is_ok_and(|id| !id.is_nil()), "an id that is not set");
+    }
+    assert!(!Uuid::parse_str(variation).is_ok_and(|id| id.is_nil()), "not set");
+    for text in [Some(variation), test.link.as_deref()].into_iter().flatten() {
+        assert!(!text.contains(|c: char| c.is_control() && !"\t\n\r".contains(c)), "{text:?}");
     }
     let body = json!({
         "testExecutionId": execution.to_uppercase(),

@@ -77,6 +77,63 @@ fn a_connection_is_created_used_and_deleted_by_commands() {
     assert_refused(&mut host.cli(&["connections", "show", "qa"]), &["qa"]);
 }
 
+/// The names in the first column of a table, of members that are not indented.
+fn names(table: &str) -> Vec<&str> {
+    let lines = table.lines().filter(|line| !line.starts_with(' '));
+    lines.filter_map(|line| line.split_whitespace().next()).collect()
+}
+
+#[test]
+fn one_thing_is_shown_in_the_order_of_the_api_and_its_times_have_one_form() {
+    let host = host();
+    let created = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
+    let url = created["webhook_url"].as_str().expect("a webhook_url").to_owned();
+    ok(&host, &["trigger", "create-defect", "--url", &url]);
+    let events = ok_json(&host, &["events", "list"]);
+    let event = events["events"][0]["id"].as_str().expect("an id").to_owned();
+    let defects = ok_json(&host, &["defects", "list"]);
+    let defect = defects["defects"][0]["id"].as_str().expect("an id").to_owned();
+    for (words, first) in [
+        (["connections", "show", "qa"], ["id", "name", "connector", "status"]),
+        (["connectors", "show", "instant"], ["name", "status", "sha256", "version"]),
+        (["events", "show", &event], ["id", "connection", "connection_name", "kind"]),
+        (
+            ["defects", "show", &defect],
+            ["id", "connection", "connection_name", "test_execution_id"],
+        ),
+    ] {
+        let shown = ok(&host, &words);
+        assert_eq!(names(&shown)[..4], first, "{shown}");
+        let json = ok(&host, &[&words[..], &["--json"]].concat());
+        let places: Vec<_> = first
+            .iter()
+            .map(|name| json.find(&format!("\"{name}\":")).expect("a member"))
+            .collect();
+        assert!(places.is_sorted(), "{json}");
+        let times =
+            shown.split_whitespace().filter(|word| word.contains("T") && word.ends_with('Z'));
+        let times: Vec<_> = times.collect();
+        assert!(!times.is_empty(), "{shown}");
+        for time in times {
+            assert_eq!(time.len(), "2026-01-31T08:00:00.000Z".len(), "{time}");
+        }
+    }
+    let checked = ok(&host, &["check", &host.plugin("instant").display().to_string()]);
+    assert_eq!(names(&checked)[..3], ["name", "version", "summary"], "{checked}");
+    let unknown = "0198c0de-0000-7000-8000-000000000000";
+    for (what, name) in [
+        ("connections", "no-such"),
+        ("connectors", "no-such"),
+        ("events", unknown),
+        ("defects", unknown),
+    ] {
+        let list = format!("{what} list");
+        assert_refused(&mut host.cli(&[what, "show", name]), &[name, &list]);
+        let answer = host.admin().get(&format!("/{what}/{name}"));
+        assert!(answer.problem(404, "not-found").contains(name), "{answer:?}");
+    }
+}
+
 #[test]
 fn check_prints_what_a_file_is_or_why_it_is_refused() {
     let host = host();
@@ -162,6 +219,9 @@ fn doctor_reports_each_problem_and_its_fix() {
     };
     let (code, failed): (_, Vec<String>) = findings("fail");
     assert_eq!((code, failed), (Some(0), Vec::new()), "a good installation");
+    let memory = ok(&host, &words);
+    let memory = memory.lines().find(|line| line.contains("memory for runs")).expect("a line");
+    assert!(memory.contains("MiB, 60 % of ") && memory.contains('('), "{memory}");
     let key = host.data("secret-key");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644))
         .expect("the mode is set");

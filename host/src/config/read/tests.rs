@@ -68,6 +68,29 @@ fn the_environment_overrides_and_other_variables_are_ignored() {
 }
 
 #[test]
+fn an_empty_variable_is_not_set_and_a_line_end_is_not_part_of_a_value() {
+    let env = [
+        ("JACKFIELD_PUBLIC_URL", ""),
+        ("JACKFIELD_LIMITS_CPU_MS", " "),
+        ("JACKFIELD_CREATE_IN_DOUBT_S", "\r\n"),
+        ("JACKFIELD_TRUSTED_PROXIES", ""),
+        ("JACKFIELD_WEBHOOK_DEFECT_ID", "uuid\r"),
+        ("JACKFIELD_LISTEN", "127.0.0.1:1\n"),
+        ("JACKFIELD_LEASE_MS", "7000\r\n"),
+        ("JACKFIELD_WEBHOOK_SERVICE_HOST", "10.0.0.1"),
+        ("JACKFIELD_WEBHOOK_PORT", "tcp://10.0.0.1:80"),
+        ("JACKFIELD_LIMITS_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("JACKFIELD_PORT", "tcp://10.0.0.1:80"),
+    ];
+    let text = "trusted_proxies = [\"10.0.0.1\"]\npublic_url = \"http://a\"";
+    let config = read(text, &env).expect("a valid configuration");
+    assert_eq!((config.trusted_proxies.len(), config.public_url.is_some()), (1, true));
+    assert_eq!((config.limits.cpu_ms, config.in_doubt_s), (1_000, Some(900)));
+    assert_eq!((config.listen.port(), config.lease_ms), (1, 7_000));
+    assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
+}
+
+#[test]
 fn an_error_is_one_line_that_names_the_key() {
     for (text, words) in [
         ("publik_url = 1", ["publik_url", "public_url"]),
@@ -93,7 +116,7 @@ fn an_error_is_one_line_that_names_the_key() {
         assert!(!error.contains('\n') && error.contains("c.toml"), "{error}");
     }
     let error = read("", &[("JACKFIELD_SWEEP_MS", "soon")]).expect_err("no number");
-    let unknown = read("", &[("JACKFIELD_WEBHOOK_PATHS", "/a")]).expect_err("no such key");
-    assert!(unknown.contains("`webhook.paths`"), "{unknown}");
+    let limit = read("", &[("JACKFIELD_LIMITS_CPU_MS", "much")]).expect_err("no number");
+    assert!(limit.contains("`limits.cpu_ms` must be"), "{limit}");
     assert!(error.contains("JACKFIELD_SWEEP_MS") && error.contains("sweep_ms"), "{error}");
 }

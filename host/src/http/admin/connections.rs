@@ -10,7 +10,7 @@ use axum::response::Response;
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
     EditConnection, EnumString, ForceQuery, Grants, LastError, RotateToken, SecretGrant, Text,
-    TryReport, TryStep,
+    Time, TryReport, TryStep,
 };
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection};
 use crate::domain::{
@@ -58,7 +58,7 @@ pub(in crate::http) async fn create(
 
 pub(in crate::http) async fn show(State(app): App, Id(id): Id) -> Answer<Connection> {
     let found = app.services.connections.find(&id);
-    let found = found.ok_or_else(|| Problem::not_found("connection"))?;
+    let found = found.ok_or_else(|| Problem::no_such("connection", &id))?;
     Ok(Json(connection(&app, &found)))
 }
 
@@ -141,7 +141,7 @@ pub(in crate::http) async fn hook(
     request: Request,
 ) -> Result<Response, Problem> {
     let active = app.services.connections.active(connection_id(&app, &id)?);
-    let active = active.ok_or_else(|| Problem::not_found("connection"))?;
+    let active = active.ok_or_else(|| Problem::no_such("connection", &id))?;
     // Taken from the address itself, so that a percent-encoded id in the path stays encoded.
     let path = request.uri().path().splitn(5, '/').nth(4).unwrap_or_default();
     let path = format!("/{path}");
@@ -201,9 +201,10 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         index_lag_ms: record.index_lag_ms,
         paused: it.paused,
         token_tail: record.token_tail.clone(),
-        created_at: it.created_at,
-        last_success_at: record.last_success_at,
-        last_error: last_error.map(|(at, detail)| LastError { at, detail: printable(&detail) }),
+        created_at: Time(it.created_at),
+        last_success_at: record.last_success_at.map(Time),
+        last_error: last_error
+            .map(|(at, detail)| LastError { at: Time(at), detail: printable(&detail) }),
     }
 }
 

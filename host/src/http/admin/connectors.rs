@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use crate::api::{Connector, ConnectorList, ConnectorStatus, EnumString};
+use crate::api::{Connector, ConnectorList, ConnectorStatus, EnumString, Time};
 use crate::domain::printable;
 use crate::http::AppState;
 use crate::http::problem::Problem;
@@ -24,7 +24,7 @@ pub(in crate::http) async fn show(
 ) -> Result<Json<Connector>, Problem> {
     let all = app.services.plugins.list();
     let found = all.into_iter().find(|connector| connector.name == name);
-    found.map(connector).map(Json).ok_or_else(|| Problem::not_found("connector"))
+    found.map(connector).map(Json).ok_or_else(|| Problem::no_such("connector", &name))
 }
 
 fn connector(info: ConnectorInfo) -> Connector {
@@ -47,6 +47,6 @@ fn connector(info: ConnectorInfo) -> Connector {
         index_delay_s: manifest.as_ref().and_then(|manifest| manifest.index_delay_s),
         settings_schema: manifest.map(|manifest| manifest.settings_schema),
         error: info.error.as_deref().map(printable),
-        loaded_at: info.loaded_at,
+        loaded_at: info.loaded_at.map(Time),
     }
 }

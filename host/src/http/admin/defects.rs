@@ -78,9 +78,9 @@ async fn decide(
 }
 
 async fn record(app: &AppState, id: &str) -> Result<domain::DefectRecord, Problem> {
-    let missing = || Problem::not_found("defect");
-    let id = DefectId(Uuid::parse_str(id).map_err(|_| missing())?);
-    app.services.store.defect(id).await?.ok_or_else(missing)
+    let missing = || Problem::no_such("defect", id);
+    let defect = DefectId(Uuid::parse_str(id).map_err(|_| missing())?);
+    app.services.store.defect(defect).await?.ok_or_else(missing)
 }
 
 fn answer(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {

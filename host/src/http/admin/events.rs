@@ -42,10 +42,10 @@ pub(in crate::http) async fn show(
     State(app): State<Arc<AppState>>,
     Id(id): Id,
 ) -> Result<Json<EventWithRuns>, Problem> {
-    let missing = || Problem::not_found("event");
-    let id = EventId(Uuid::parse_str(&id).map_err(|_| missing())?);
+    let missing = || Problem::no_such("event", &id);
+    let event = EventId(Uuid::parse_str(&id).map_err(|_| missing())?);
     app.services.store.flush().await?;
-    let (event, runs) = app.services.store.event(id).await?.ok_or_else(missing)?;
+    let (event, runs) = app.services.store.event(event).await?.ok_or_else(missing)?;
     let name = event.connection.and_then(|id| connection_names(&app).remove(&id));
     let runs = runs.into_iter().map(Run::from).collect();
     Ok(Json(EventWithRuns { event: Event::new(&event, name), runs }))

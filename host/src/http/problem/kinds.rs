@@ -47,7 +47,8 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::UnsupportedMediaType,
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "Unsupported media type",
-        "Send application/json, or no content type at all. Nothing was done.",
+        "Send JSON as application/json, text/plain or without a content type; plain, or with the content \
+         encoding gzip or deflate. Nothing was done.",
     ),
     kind(
         OutcomeCode::Unauthorized,

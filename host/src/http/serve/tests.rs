@@ -20,7 +20,7 @@ struct Served {
 }
 
 fn limits(connections_max: usize) -> ClientLimits {
-    let limits = ClientLimits::new(connections_max, Vec::new());
+    let limits = ClientLimits::new(connections_max, LONG, Vec::new());
     ClientLimits { first_byte: LONG, head: LONG, ..limits }
 }
 
@@ -75,6 +75,40 @@ async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
     tokio::time::sleep(2 * SHORT).await;
     slow.write_all(&whole("/").as_bytes()[20..]).await.unwrap();
     assert_eq!(status(&mut slow).await, Some(200), "only the first byte has to come soon");
+}
+
+#[tokio::test]
+async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
+    let server = served(ClientLimits { head: SHORT, ..limits(9) }).await;
+    let mut stream = server.connect(&whole("/")).await;
+    assert_eq!(status(&mut stream).await, Some(200));
+    assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
+    tokio::time::sleep(3 * SHORT).await;
+    stream.write_all(whole("/held").as_bytes()).await.unwrap();
+    tokio::time::sleep(2 * SHORT).await;
+    server.held.add_permits(1);
+    assert_eq!(status(&mut stream).await, Some(200), "an answer has time, too");
+    // Now the head of a request begins and does not end: one byte does not prolong its time.
+    let began = Instant::now();
+    for byte in whole("/").as_bytes() {
+        tokio::time::sleep(SHORT / 4).await;
+        if stream.write_all(&[*byte]).await.is_err() || began.elapsed() > LONG / 2 {
+            break;
+        }
+    }
+    assert_ne!(status(&mut stream).await, Some(200));
+    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_connection_without_another_request_is_closed_in_time() {
+    let server = served(ClientLimits { keep_alive: 2 * SHORT, head: LONG, ..limits(9) }).await;
+    let mut stream = server.connect(&whole("/")).await;
+    assert_eq!(status(&mut stream).await, Some(200));
+    let began = Instant::now();
+    assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
+    assert_eq!(status(&mut stream).await, None);
+    assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::{DefectIdKind, Webhook};
 use crate::defects::CreateAnswer;
-use crate::domain::{DefectId, EventId, Outcome, OutcomeCode, Refusal};
+use crate::domain::{DefectId, EventId, EventKind, Outcome, OutcomeCode, Refusal};
 use crate::http::problem::Problem;
 use crate::kpis::KpiAnswer;
 
@@ -91,6 +91,13 @@ impl Answer {
             _ => None,
         };
         Self { defect, ..Self::problem(id, &Problem::from(refusal)) }
+    }
+
+    /// Whether it refuses a Create Defect because of what was sent.
+    pub(super) fn refuses_create(&self, kind: EventKind) -> bool {
+        use OutcomeCode::{BadRequest, PayloadTooLarge, UnsupportedMediaType};
+        let refused = [BadRequest, PayloadTooLarge, UnsupportedMediaType];
+        kind == EventKind::CreateDefect && refused.contains(&self.outcome.code)
     }
 }
 

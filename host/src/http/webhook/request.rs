@@ -60,7 +60,7 @@ const SCHEMES: [&str; 18] = [
     "token",
     "vapid",
 ];
-/// Most headers that the event of an unrecognised request stores.
+/// Most headers that an event stores.
 const HEADERS_MAX: usize = 32;
 /// Most bytes that an event stores: of a method, a path, a header's name, its value, a body.
 const METHOD_BYTES_MAX: usize = 32;
@@ -92,7 +92,7 @@ impl WebhookRequest {
         }
     }
 
-    /// Its event; `status` is the answer's, absent while it runs.
+    /// Its event, without headers and body; `status` is the answer's, absent while it runs.
     pub(crate) fn event(
         &self,
         kind: EventKind,
@@ -121,28 +121,26 @@ impl WebhookRequest {
             EventKind::NoConnection => without_tokens(&self.path),
             _ => self.without_token(&format!("{}{query}", self.path)),
         };
-        let mut received = Received {
+        Received {
             method: shortened(self.method.as_str(), METHOD_BYTES_MAX),
             path: shortened(&path, PATH_BYTES_MAX),
             ..Received::default()
-        };
-        if kind == EventKind::Unrecognised {
-            received.headers = self
-                .headers
-                .iter()
-                .take(HEADERS_MAX)
-                .map(|(name, value)| {
-                    let text = String::from_utf8_lossy(value.as_bytes());
-                    let value = self.without_token(&masked(name, &text));
-                    let name = self.without_token(name.as_str());
-                    (shortened(&name, NAME_BYTES_MAX), shortened(&value, VALUE_BYTES_MAX))
-                })
-                .collect();
-            let text = String::from_utf8_lossy(&self.body.bytes);
-            let body = || shortened(&self.without_token(&text), BODY_BYTES_MAX);
-            received.body = (!text.is_empty()).then(body);
         }
-        received
+    }
+
+    /// Its event with its headers and its body, so that a person sees what was sent.
+    pub(crate) fn with_headers_and_body(&self, mut event: Event) -> Event {
+        let headers = self.headers.iter().take(HEADERS_MAX).map(|(name, value)| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            let value = self.without_token(&masked(name, &text));
+            let name = self.without_token(name.as_str());
+            (shortened(&name, NAME_BYTES_MAX), shortened(&value, VALUE_BYTES_MAX))
+        });
+        event.request.headers = headers.collect();
+        let text = &self.body.text;
+        let body = || shortened(&self.without_token(text), BODY_BYTES_MAX);
+        event.request.body = (!text.is_empty()).then(body);
+        event
     }
 
     /// Proxies repeat the path, and with it the token, in headers of their own.
@@ -245,14 +243,10 @@ mod tests {
             let name: HeaderName = format!("x-{}{n}", "n".repeat(9_000)).parse().unwrap();
             request.headers.insert(name, "v".repeat(9_000).parse().unwrap());
         }
-        request.body.bytes = vec![0; 64 * 1024].into();
-        let event = request.event(
-            EventKind::Unrecognised,
-            None,
-            Some(404),
-            OutcomeCode::NotFound.into(),
-            None,
-        );
+        request.body.text = "\0".repeat(64 * 1024);
+        let outcome = OutcomeCode::NotFound.into();
+        let event = request.event(EventKind::Unrecognised, None, Some(404), outcome, None);
+        let event = request.with_headers_and_body(event);
         let text = format!("{:?}", event.request);
         assert!(text.len() < 40_000 && text.contains("65536 bytes"), "{}", text.len());
     }
@@ -269,6 +263,7 @@ mod tests {
         let request = request("/hooks/t0ken/new/way?x=1");
         let outcome = || Outcome::from(OutcomeCode::NotFound);
         let event = request.event(EventKind::Unrecognised, None, Some(404), outcome(), None);
+        let event = request.with_headers_and_body(event);
         assert_eq!(event.request.path, "/new/way?x=(1 characters)");
         let text = format!("{event:?}");
         for kept in ["Bearer (11 characters)", "\"(11 characters)\"", "x-tm", "42"] {

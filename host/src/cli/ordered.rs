@@ -1,0 +1,121 @@
+//! JSON whose members keep their order: that of the API's types, which put what matters first. The maps of
+//! serde_json sort them by name.
+
+use std::fmt;
+
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Json {
+    /// Null, a boolean, a number or a text.
+    Scalar(Value),
+    List(Vec<Json>),
+    Members(Vec<(String, Json)>),
+}
+
+impl Json {
+    /// Anything as JSON; null if it has no JSON form.
+    pub(super) fn of(thing: &impl Serialize) -> Self {
+        serde_json::to_string(thing).map_or(Self::Scalar(Value::Null), |text| Self::read(&text))
+    }
+
+    /// The JSON of a text; null if it is not JSON.
+    pub(super) fn read(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or(Self::Scalar(Value::Null))
+    }
+
+    /// The items of the list with this name.
+    pub(super) fn list(&self, name: &str) -> &[Self] {
+        let Self::Members(members) = self else { return &[] };
+        match members.iter().find(|(member, _)| member == name) {
+            Some((_, Self::List(items))) => items,
+            _ => &[],
+        }
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Scalar(value) => value.serialize(serializer),
+            Self::List(items) => serializer.collect_seq(items),
+            Self::Members(members) => {
+                serializer.collect_map(members.iter().map(|(name, value)| (name, value)))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Scalar(Value::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Scalar(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::Scalar(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        Ok(Json::Scalar(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::Scalar(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Json::Members(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_order_and_values_their_kind() {
+        let text = r#"{"z":1,"a":[null,true,-7,2.5,18446744073709551615,"ä"],"m":{"y":{},"b":[]}}"#;
+        let json = Json::read(text);
+        assert_eq!(serde_json::to_string(&json).expect("JSON"), text);
+        assert_eq!(json.list("a").len(), 6);
+        assert_eq!((json.list("m"), json.list("x")), (&[][..], &[][..]));
+        assert_eq!(Json::read("no JSON"), Json::Scalar(Value::Null));
+    }
+}

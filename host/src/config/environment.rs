@@ -1,0 +1,137 @@
+//! Environment variables: which of them set a key of the configuration, and which ones look as if they did.
+//!
+//! A variable that is not known never stops a start: platforms, images and scripts put variables there that
+//! no person meant for the server. It is reported instead.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::domain::{Limits, nearest, printable};
+
+use super::read::{CREATE_KEYS, KEYS, WEBHOOK_KEYS};
+
+const PREFIX: &str = "JACKFIELD_";
+/// Variables that are not keys of the configuration.
+const OTHERS: [&str; 4] =
+    ["JACKFIELD_ADMIN_TOKEN", "JACKFIELD_NEW_SECRET_KEY", "JACKFIELD_SECRET_KEY", "JACKFIELD_URL"];
+
+/// A table of the configuration ("" for the top level) and a key in it.
+type TableAndKey = (&'static str, &'static str);
+
+/// The key that a variable sets.
+pub(super) fn key_of(name: &str) -> Option<TableAndKey> {
+    keys().find(|key| variable_of(*key).eq_ignore_ascii_case(name))
+}
+
+/// Every key that a variable can set.
+fn keys() -> impl Iterator<Item = TableAndKey> {
+    let table = |table| move |key| (table, key);
+    KEYS.into_iter()
+        .map(table(""))
+        .chain(WEBHOOK_KEYS.into_iter().map(table("webhook")))
+        .chain(CREATE_KEYS.into_iter().map(table("create")))
+        .chain(Limits::TABLE.iter().map(|limit| limit.name).map(table("limits")))
+}
+
+fn variable_of((table, key): TableAndKey) -> String {
+    let separator = if table.is_empty() { "" } else { "_" };
+    format!("{PREFIX}{table}{separator}{key}").to_ascii_uppercase()
+}
+
+/// Says of each variable that looks like a setting and is none, which one is nearest. Variables with one of
+/// these prefixes are secrets.
+pub(super) fn unknown(
+    env: impl Iterator<Item = (String, String)>,
+    secret_prefixes: &[String],
+) -> Vec<String> {
+    let is_secret = |name: &str| secret_prefixes.iter().any(|prefix| name.starts_with(prefix));
+    let is_unknown = |(name, text): &(String, String)| {
+        name.starts_with(PREFIX)
+            && !text.trim().is_empty()
+            && key_of(name).is_none()
+            && !OTHERS.contains(&name.as_str())
+            && !is_secret(name)
+            && !is_of_a_service(name, text)
+    };
+    let known: Vec<String> = keys().map(variable_of).chain(OTHERS.map(str::to_owned)).collect();
+    let report = |(name, _): (String, String)| {
+        let nearest = nearest(&name, known.iter().map(String::as_str));
+        let nearest = nearest.map_or("", |(nearest, _)| nearest);
+        format!("{} is not a setting and is ignored; the nearest is {nearest}", printable(&name))
+    };
+    let mut reports: Vec<String> = env.filter(is_unknown).map(report).collect();
+    reports.sort_unstable();
+    reports
+}
+
+/// Whether a container platform made this variable for a service whose name begins with `jackfield`.
+fn is_of_a_service(name: &str, text: &str) -> bool {
+    SERVICE.is_match(name) || name.ends_with("_PORT") && text.contains("://")
+}
+
+/// Source: the page "Service" of the Kubernetes documentation, "Environment variables".
+#[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
+static SERVICE: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern =
+        r"_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$";
+    Regex::new(pattern).expect("a valid pattern")
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reports(env: &[(&str, &str)]) -> Vec<String> {
+        let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        unknown(env, &["JACKFIELD_SECRET_".to_owned(), "JACKFIELD_TRACKER_".to_owned()])
+    }
+
+    #[test]
+    fn a_variable_that_is_no_key_is_reported_with_the_nearest_one() {
+        for (name, nearest) in [
+            ("JACKFIELD_LISTENS", "JACKFIELD_LISTEN"),
+            ("JACKFIELD_LIMITS_CPU", "JACKFIELD_LIMITS_CPU_MS"),
+            ("JACKFIELD_IN_DOUBT_S", "JACKFIELD_CREATE_IN_DOUBT_S"),
+            ("JACKFIELD_WEBHOOK_PATHS", "JACKFIELD_WEBHOOK_KPI_PATHS"),
+            ("JACKFIELD_ADMINTOKEN", "JACKFIELD_ADMIN_TOKEN"),
+            ("JACKFIELD_STORE", "JACKFIELD_"),
+            ("JACKFIELD_PORT", "JACKFIELD_"),
+        ] {
+            let report = reports(&[(name, "7"), ("PATH", "/")]).concat();
+            assert!(report.starts_with(&format!("{name} is not")), "{report}");
+            assert!(report.contains(&format!("nearest is {nearest}")), "{report}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_empty_or_of_a_service_is_not_reported() {
+        let known = [
+            ("JACKFIELD_LISTEN", "127.0.0.1:1"),
+            ("JACKFIELD_LIMITS_CPU_MS", "7"),
+            ("JACKFIELD_ADMIN_TOKEN", "x"),
+            ("JACKFIELD_SECRET_KEY", "x"),
+            ("JACKFIELD_SECRET_OF_QA", "x"),
+            ("JACKFIELD_TRACKER_KEY", "x"),
+            ("JACKFIELD_EMPTY", " "),
+        ];
+        assert_eq!(reports(&known), [""; 0]);
+        for service in ["JACKFIELD", "JACKFIELD_WEBHOOK", "JACKFIELD_LIMITS", "JACKFIELD_A_PORT"] {
+            for (end, text) in [
+                ("SERVICE_HOST", "10.0.0.1"),
+                ("SERVICE_PORT", "80"),
+                ("SERVICE_PORT_HTTP", "80"),
+                ("PORT", "tcp://10.0.0.1:80"),
+                ("PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+                ("PORT_8080_TCP_PROTO", "tcp"),
+                ("PORT_8080_TCP_PORT", "8080"),
+                ("PORT_8080_TCP_ADDR", "10.0.0.1"),
+                ("PORT_53_UDP_ADDR", "10.0.0.1"),
+            ] {
+                let name = format!("{service}_{end}");
+                assert_eq!(reports(&[(&name, text)]), [""; 0], "{name}");
+                assert_eq!(key_of(&name), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The time-outs of one client connection: for the head of a request, and for the pause before it.
+//!
+//! A request that arrives or is answered has none here: the handlers limit the time for its body.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// What has to come next, and until when.
+#[derive(Debug, Clone, Copy)]
+enum Awaited {
+    /// The first byte of another request.
+    Request(Instant),
+    /// The rest of a request's head.
+    Head(Instant),
+    /// Nothing: a head is complete, and its request is not answered yet.
+    Nothing,
+}
+
+/// The time-outs of one connection.
+pub(super) struct Timing {
+    head: Duration,
+    keep_alive: Duration,
+    awaited: watch::Sender<Awaited>,
+}
+
+impl Timing {
+    pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
+        Self { head, keep_alive, awaited: watch::Sender::new(Awaited::Nothing) }
+    }
+
+    /// A request has begun.
+    pub(super) fn await_head(&self) {
+        self.awaited.send_replace(Awaited::Head(Instant::now() + self.head));
+    }
+
+    /// The head of a request is complete.
+    pub(super) fn head_complete(&self) {
+        self.awaited.send_replace(Awaited::Nothing);
+    }
+
+    /// An answer was sent.
+    pub(super) fn await_request(&self) {
+        self.awaited.send_replace(Awaited::Request(Instant::now() + self.keep_alive));
+    }
+
+    /// Bytes have arrived. Only the first ones of a request begin the time for its head.
+    pub(super) fn received(&self) {
+        let begins = matches!(*self.awaited.borrow(), Awaited::Request(_));
+        if begins {
+            self.await_head();
+        }
+    }
+
+    /// Returns when what has to come next did not come in time.
+    pub(super) async fn overdue(&self) {
+        let mut awaited = self.awaited.subscribe();
+        loop {
+            let now_awaited = *awaited.borrow_and_update();
+            let expired = async {
+                match now_awaited {
+                    Awaited::Request(until) | Awaited::Head(until) => sleep_until(until).await,
+                    Awaited::Nothing => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = expired => return,
+                _ = awaited.changed() => {}
+            }
+        }
+    }
+}

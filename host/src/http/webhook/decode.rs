@@ -1,0 +1,205 @@
+//! A webhook's body as text: decompressed, and converted from the sender's character set.
+//!
+//! Never makes more of it than the limit of a body.
+
+use std::io::{self, Read};
+
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use flate2::{bufread::GzDecoder, read::DeflateDecoder, read::ZlibDecoder};
+
+use super::body::BODY_BYTES_MAX;
+
+/// Why a body is not a complete text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It has more bytes than the limit, as it was sent or decompressed.
+    TooLarge,
+    /// What is wrong with it.
+    Broken(String),
+    /// The name of a content encoding that is not supported.
+    UnknownEncoding(String),
+}
+
+/// The text of a body; where there is a fault, what can be shown of it.
+pub(super) fn text(headers: &HeaderMap, body: &[u8]) -> (String, Option<Fault>) {
+    match decompress(headers, body) {
+        Ok(None) => decode(headers, body),
+        Ok(Some(bytes)) => decode(headers, &bytes),
+        Err(fault) => (decode(headers, body).0, Some(fault)),
+    }
+}
+
+/// The decompressed body; `None`: it is not compressed.
+fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    let coding = coding(headers);
+    if body.is_empty() || coding.is_empty() {
+        return Ok(None);
+    }
+    let decompressed = match coding.as_str() {
+        "gzip" | "x-gzip" => gunzip(body),
+        "deflate" if has_zlib_header(body) => read(ZlibDecoder::new(body)),
+        "deflate" => read(DeflateDecoder::new(body)),
+        _ => return Err(Fault::UnknownEncoding(coding)),
+    };
+    match decompressed {
+        Ok(text) if text.len() > BODY_BYTES_MAX => Err(Fault::TooLarge),
+        Ok(text) => Ok(Some(text)),
+        Err(error) => Err(Fault::Broken(format!("the body is not complete {coding}: {error}"))),
+    }
+}
+
+/// The content encoding, in lower case; empty where there is none. Some senders put the character set here.
+fn coding(headers: &HeaderMap) -> String {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let lists = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let codings: Vec<String> = lists
+        .flat_map(|list| list.split(',').map(|one| one.trim().to_owned()).collect::<Vec<_>>())
+        .filter(|one| !["", "identity", "utf-8", "utf8"].contains(&one.as_str()))
+        .collect();
+    codings.join(", ")
+}
+
+/// All members of a gzip file. Zeros after the last one are padding.
+fn gunzip(mut body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        text.extend(read(GzDecoder::new(&mut body))?);
+        if text.len() > BODY_BYTES_MAX || body.iter().all(|byte| *byte == 0) {
+            return Ok(text);
+        }
+    }
+}
+
+/// What a decoder makes, up to one byte more than the limit.
+fn read(decoder: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let most = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
+    decoder.take(most).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Some senders use `deflate` without the zlib header that the standard demands.
+fn has_zlib_header(bytes: &[u8]) -> bool {
+    matches!(bytes, [first, second, ..]
+        if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0)
+}
+
+/// Converts a body. A byte order mark counts first, then the character set of the content type. An unknown
+/// one is ignored: JSON is UTF-8 (RFC 8259).
+fn decode(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<Fault>) {
+    let encoding = charset(headers).unwrap_or_else(|| unicode(bytes));
+    let (text, encoding, is_damaged) = encoding.decode(bytes);
+    let fault = || Fault::Broken(format!("the body is not {}", encoding.name()));
+    (text.into_owned(), is_damaged.then(fault))
+}
+
+fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
+    let kind = headers.get(CONTENT_TYPE)?.as_bytes().to_ascii_lowercase();
+    let kind = String::from_utf8_lossy(&kind).into_owned();
+    let mut parameters = kind.split(';').skip(1).filter_map(|one| one.split_once('='));
+    let (_, name) = parameters.find(|(name, _)| name.trim() == "charset")?;
+    Encoding::for_label(name.trim().trim_matches(['"', '\'']).as_bytes())
+}
+
+/// JSON begins with ASCII, so a zero among its first two bytes tells UTF-16 (RFC 4627, section 3).
+fn unicode(bytes: &[u8]) -> &'static Encoding {
+    match bytes {
+        [0, second, ..] if *second != 0 => UTF_16BE,
+        [first, 0, ..] if *first != 0 => UTF_16LE,
+        _ => UTF_8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use axum::http::HeaderName;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn encoded(coding: &str, body: &[u8]) -> (String, Option<Fault>) {
+        text(&headers(&[(CONTENT_ENCODING, coding)]), body)
+    }
+
+    #[test]
+    fn a_compressed_body_is_decompressed() {
+        let text = "{\"a\": 1}";
+        let mut raw = DeflateEncoder::new(Vec::new(), Compression::fast());
+        raw.write_all(text.as_bytes()).unwrap();
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
+        zlib.write_all(text.as_bytes()).unwrap();
+        let (first, second) = text.split_at(3);
+        let members = [gzip(first.as_bytes()), gzip(second.as_bytes())].concat();
+        for (coding, body) in [
+            ("gzip", gzip(text.as_bytes())),
+            ("GZip", members),
+            ("x-gzip", [gzip(text.as_bytes()), vec![0; 9]].concat()),
+            ("deflate", raw.finish().unwrap()),
+            ("identity, deflate", zlib.finish().unwrap()),
+            ("identity", text.as_bytes().to_vec()),
+            ("", text.as_bytes().to_vec()),
+            ("utf-8", text.as_bytes().to_vec()),
+        ] {
+            assert_eq!(encoded(coding, &body), (text.to_owned(), None), "{coding}");
+        }
+        assert_eq!(encoded("br", b""), (String::new(), None), "a probe");
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_decompressed_is_a_fault() {
+        let whole = gzip(&[b' '; 100]);
+        for cut in [&whole[..whole.len() - 1], &whole[..12], b"{}"] {
+            assert!(matches!(encoded("gzip", cut).1, Some(Fault::Broken(_))), "{cut:?}");
+        }
+        assert_eq!(encoded("gzip", &gzip(&[b' '; BODY_BYTES_MAX])).1, None);
+        let bomb = gzip(&vec![b' '; 60 << 20]);
+        assert!(bomb.len() < BODY_BYTES_MAX);
+        assert_eq!(encoded("gzip", &bomb).1, Some(Fault::TooLarge));
+        let many = gzip(&[b' '; BODY_BYTES_MAX / 4]).repeat(5);
+        assert_eq!(encoded("gzip", &many).1, Some(Fault::TooLarge));
+        for coding in ["br", "zstd", "gzip, gzip"] {
+            let unknown = Some(Fault::UnknownEncoding(coding.to_owned()));
+            assert_eq!(encoded(coding, b"{}"), ("{}".to_owned(), unknown), "{coding}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_in_the_character_set_of_its_sender() {
+        let kind = |kind: &str, bytes: &[u8]| text(&headers(&[(CONTENT_TYPE, kind)]), bytes);
+        let little: Vec<u8> = "{\"ä\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = "{\"ä\"}".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let marked = [b"\xff\xfe", &little[..]].concat();
+        for (content_type, bytes) in [
+            ("application/json", "{\"ä\"}".as_bytes()),
+            ("application/json; charset=utf-8", "\u{feff}{\"ä\"}".as_bytes()),
+            ("text/plain; charset=\"UTF-8\"", "{\"ä\"}".as_bytes()),
+            ("text/plain; charset=unknown", "{\"ä\"}".as_bytes()),
+            ("text/plain;charset=iso-8859-1", b"{\"\xe4\"}"),
+            ("text/plain; charset=utf-16", &little),
+            ("text/plain; charset=utf-16BE", &big),
+            ("text/plain; charset=utf-8", &marked),
+            ("text/plain", &little),
+            ("text/plain", &big),
+        ] {
+            assert_eq!(kind(content_type, bytes), ("{\"ä\"}".to_owned(), None), "{content_type}");
+        }
+        let (shown, fault) = kind("application/json", b"{\"a\":\"\xff\"}");
+        assert_eq!(shown, "{\"a\":\"\u{fffd}\"}");
+        assert_eq!(fault, Some(Fault::Broken("the body is not UTF-8".to_owned())));
+    }
+}

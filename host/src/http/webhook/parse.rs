@@ -1,0 +1,249 @@
+//! Create Defect's JSON, parsed into a failed test.
+//!
+//! Every error names the member and what was found; nothing is guessed.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::domain::{FailedTest, printable};
+
+const MEMBERS: [&str; 4] = ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
+/// Most bytes of a variation's id, and of a link.
+const VARIATION_BYTES_MAX: usize = 1024;
+const LINK_BYTES_MAX: usize = 4 * 1024;
+/// Characters of a wrong value that an error repeats.
+const FOUND_MAX: usize = 60;
+
+/// The failed test of a text.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn failed_test(json: &str) -> Result<FailedTest, String> {
+    let Members(members) =
+        serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
+            if error.is_data() {
+                "the body must be a JSON object".to_owned()
+            } else {
+                format!("the body is not JSON: {error}")
+            }
+        })?;
+    let variation = text(&members, "variationId", VARIATION_BYTES_MAX)?;
+    Ok(FailedTest::new(
+        uuid(&members, "testExecutionId")?,
+        uuid(&members, "testCaseId")?,
+        variation.filter(|id| !is_all_zero(id)),
+        text(&members, "linkToTestCaseLog", LINK_BYTES_MAX)?,
+    ))
+}
+
+/// The members of the body that are read. Others may be anything, also deeper and larger than what is read.
+struct Members(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if MEMBERS.contains(&name.as_str()) {
+                members.insert(name, map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Members(members))
+    }
+}
+
+/// A surrogate pair, one surrogate alone (group 1), any other escape.
+#[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
+static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"(?xs) \\u[dD][89abAB][[:xdigit:]]{2} \\u[dD][c-fC-F][[:xdigit:]]{2}
+        | (\\u[dD][89a-fA-F][[:xdigit:]]{2}) | \\.";
+    Regex::new(pattern).expect("a valid pattern")
+});
+
+/// JSON with U+FFFD in place of each escape of half a surrogate pair. Senders that work with UTF-16 cut long
+/// texts between the halves.
+fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
+    ESCAPE.replace_all(json, |escape: &Captures<'_>| match escape.get(1) {
+        Some(_) => r"\ufffd".to_owned(),
+        None => escape.get(0).map_or_else(String::new, |whole| whole.as_str().to_owned()),
+    })
+}
+
+fn uuid(members: &Map<String, Value>, name: &str) -> Result<Uuid, String> {
+    let Some(value) = members.get(name) else { return Err(format!("`{name}` is missing")) };
+    match value.as_str().and_then(|text| Uuid::parse_str(text.trim()).ok()) {
+        Some(id) if id.is_nil() => Err(format!(
+            "`{name}` is the all-zero uuid, which stands for a value that is not set: it names no \
+             failed test"
+        )),
+        Some(id) => Ok(id),
+        None => Err(format!("`{name}` must be a uuid, found {}", found(value))),
+    }
+}
+
+/// .NET sends an id that is not set as `Guid.Empty`.
+fn is_all_zero(id: &str) -> bool {
+    Uuid::parse_str(id.trim()).is_ok_and(|id| id.is_nil())
+}
+
+/// A text that is stored in a defect's row and never deleted. Control characters become U+FFFD: many
+/// trackers and databases refuse them, and the create would fail there.
+fn text(
+    members: &Map<String, Value>,
+    name: &str,
+    bytes_max: usize,
+) -> Result<Option<String>, String> {
+    let text = match members.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(value) => {
+            return Err(format!("`{name}` must be a text or null, found {}", found(value)));
+        }
+    };
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    let text = text.replace(is_odd, "\u{fffd}");
+    if text.len() > bytes_max {
+        return Err(format!("`{name}` has {} bytes; at most {bytes_max} are allowed", text.len()));
+    }
+    Ok(Some(text))
+}
+
+fn found(value: &Value) -> String {
+    let kind = match value {
+        Value::Null => return "null".to_owned(),
+        Value::Bool(_) => "the boolean ",
+        Value::Number(_) => "the number ",
+        Value::String(_) => "the text ",
+        Value::Array(_) => return "an array".to_owned(),
+        Value::Object(_) => return "an object".to_owned(),
+    };
+    // Escaped first: the limit is that of the characters that are shown.
+    let text = printable(&value.to_string());
+    let shown: String = text.chars().take(FOUND_MAX).collect();
+    let rest = if shown.len() < text.len() { "…" } else { "" };
+    format!("{kind}{shown}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const EXECUTION: &str = "550e8400-e29b-41d4-a716-446655440000";
+    const CASE: &str = "6BA7B810-9DAD-11D1-80B4-00C04FD430C8";
+
+    fn parsed(change: impl FnOnce(&mut Value)) -> Result<FailedTest, String> {
+        let mut body = json!({"testExecutionId": EXECUTION, "testCaseId": CASE});
+        change(&mut body);
+        failed_test(&body.to_string())
+    }
+
+    #[test]
+    fn a_missing_null_or_empty_variation_is_the_same_failed_test() {
+        let plain = parsed(|_| {}).unwrap();
+        assert_eq!(parsed(|b| b["variationId"] = Value::Null).unwrap(), plain);
+        assert_eq!(parsed(|b| b["variationId"] = json!("")).unwrap(), plain);
+        assert_eq!(parsed(|b| b["new"] = json!([1])).unwrap(), plain);
+        assert_eq!(parsed(|b| b["testCaseId"] = json!(CASE.to_lowercase())).unwrap(), plain);
+        let empty_guid = json!("{00000000-0000-0000-0000-000000000000}");
+        assert_eq!(parsed(|b| b["variationId"] = empty_guid).unwrap(), plain);
+    }
+
+    #[test]
+    fn an_all_zero_id_names_no_failed_test() {
+        for name in ["testExecutionId", "testCaseId"] {
+            for zero in [
+                "00000000-0000-0000-0000-000000000000",
+                " 00000000000000000000000000000000 ",
+                "{00000000-0000-0000-0000-000000000000}",
+                "urn:uuid:00000000-0000-0000-0000-000000000000",
+            ] {
+                let why = parsed(|b| b[name] = json!(zero)).unwrap_err();
+                assert!(why.contains(name) && why.contains("all-zero"), "{why}");
+            }
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_becomes_a_replacement_character() {
+        for (json, read) in [
+            (r#"row \ud83d"#, "row \u{fffd}"),
+            (r#"\uDE00 row"#, "\u{fffd} row"),
+            (r#"\ud83d\ud83d\ude00"#, "\u{fffd}\u{1f600}"),
+            (r#"\ude00\ud83d"#, "\u{fffd}\u{fffd}"),
+            (r#"\\ud83d \" \\\ud83dx"#, "\\ud83d \" \\\u{fffd}x"),
+            (r#"a\u0000b\u001b\u0085\t\n"#, "a\u{fffd}b\u{fffd}\u{fffd}\t\n"),
+        ] {
+            let body = format!(
+                r#"{{"new\ud800":["\udfff"],"testExecutionId":"{EXECUTION}","testCaseId":"{CASE}",
+                    "variationId":"{json}"}}"#
+            );
+            let test = failed_test(&body).unwrap();
+            assert_eq!(test.variation_id(), Some(read), "{json}");
+        }
+        assert!(failed_test(r#"{"a":"\ud8"}"#).is_err());
+    }
+
+    #[test]
+    fn an_unknown_member_may_be_anything() {
+        let deep = "[".repeat(1_000) + &"]".repeat(1_000);
+        let body = format!(
+            r#"{{"n":-1e999,"deep":{deep},"testExecutionId":"{EXECUTION}","testCaseId":"{CASE}"}}"#
+        );
+        assert_eq!(failed_test(&body).unwrap(), parsed(|_| {}).unwrap());
+        let why = failed_test(&json!("x".repeat(9_000)).to_string()).unwrap_err();
+        assert_eq!(why, "the body must be a JSON object");
+    }
+
+    #[test]
+    fn of_equal_members_the_last_one_counts() {
+        let body =
+            format!(r#"{{"testCaseId":7,"testExecutionId":"{EXECUTION}","testCaseId":"{CASE}"}}"#);
+        assert_eq!(failed_test(&body).unwrap(), parsed(|_| {}).unwrap());
+    }
+
+    #[test]
+    fn an_error_names_the_member_and_what_was_found() {
+        for (name, value, words) in [
+            ("testExecutionId", json!(7), "the number 7"),
+            ("testExecutionId", Value::Null, "null"),
+            ("testCaseId", json!("no uuid"), "no uuid"),
+            ("variationId", json!(["a"]), "an array"),
+            ("linkToTestCaseLog", json!({"a": 1}), "an object"),
+            ("linkToTestCaseLog", json!("x".repeat(5_000)), "4096"),
+            ("variationId", json!("x".repeat(1_025)), "1024"),
+        ] {
+            let why = parsed(|b| b[name] = value).unwrap_err();
+            assert!(why.contains(name) && why.contains(words), "{why}");
+        }
+        let hidden = "\u{e0041}".repeat(60);
+        let why = parsed(|b| b["testCaseId"] = json!(hidden)).unwrap_err();
+        assert!(why.len() < 120 && why.contains("\\u{e0041}"), "{why}");
+        for body in ["", "{", "[]", "null", "{}{}", &"[".repeat(20_000)] {
+            assert!(failed_test(body).is_err(), "{body:.20}");
+        }
+    }
+}

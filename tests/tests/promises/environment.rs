@@ -1,0 +1,136 @@
+//! Environment variables as shells, files and platforms make them: with a line end, empty, or for
+//! another purpose.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::{Command, Stdio};
+
+use jackfield_tests::{Reply, ScriptedServer, Setup, TestHost, binary};
+use serde_json::{Value, json};
+
+use crate::calls::{call, connect};
+
+/// Standard output and error of a command of this server, with other variables.
+fn cli(host: &TestHost, env: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
+    let mut command = host.cli(arguments);
+    let output = command.envs(env.iter().copied()).stdin(Stdio::null()).output();
+    let output = output.expect("the binary starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn a_line_end_is_not_part_of_a_token_or_a_secret() {
+    let token = "another-token-0123456789abcdef";
+    let host = Setup::new()
+        .env("JACKFIELD_SECRET_OF_QA", "s3cr3t-of-qa\n")
+        .env("JACKFIELD_ADMIN_TOKEN", "test-admin-token-0123456789abcdef\r\n")
+        .guests(["calls"])
+        .start();
+    host.admin().get("/connections").assert_status(200);
+    let right = [("JACKFIELD_ADMIN_TOKEN", "test-admin-token-0123456789abcdef\n")];
+    let (done, printed) = cli(&host, &right, &["connections", "list"]);
+    assert!(done, "{printed}");
+    let (done, printed) = cli(&host, &[("JACKFIELD_ADMIN_TOKEN", token)], &["connections", "list"]);
+    assert!(!done && printed.contains("token"), "{printed}");
+
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
+    for secret in ["env:JACKFIELD_SECRET_OF_QA", "s3cr3t-of-qa\r\n", "env:JACKFIELD_SECRET_OF_QA\n"]
+    {
+        let connection = connect(&host, &tracker, json!({}), json!({"key-bearer": secret}));
+        assert_eq!(call(&host, &connection).key, "200", "{secret:?}");
+        let sent = tracker.last_request();
+        assert_eq!(sent.header("authorization"), Some("Bearer s3cr3t-of-qa"), "{secret:?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let host = Setup::new()
+        .config("public_url = \"http://files.example\"")
+        .env("JACKFIELD_PUBLIC_URL", "")
+        .env("JACKFIELD_LIMITS_CPU_MS", "")
+        .env("JACKFIELD_CREATE_IN_DOUBT_S", " ")
+        .env("JACKFIELD_SECRET_KEY", "\n")
+        .env("JACKFIELD_SECRET_OF_QA", "\n")
+        .guests(["instant"])
+        .start();
+    let body = json!({"name": "qa", "connector": "instant"});
+    let created = host.admin().json("POST", "/connections", &body).expect(201);
+    let url = created["webhook_url"].as_str().expect("a webhook_url");
+    assert!(url.starts_with("http://files.example/"), "{url}");
+    assert!(host.data("secret-key").exists(), "the key is the folder's own");
+    let empty = [("JACKFIELD_URL", "")];
+    let (_, printed) = cli(&host, &empty, &["connections", "show", "no-such-connection"]);
+    assert!(!printed.contains("no server answers at  ("), "{printed}");
+    let empty = [("JACKFIELD_ADMIN_TOKEN", "\r\n")];
+    let (done, printed) = cli(&host, &empty, &["connections", "list"]);
+    assert!(
+        !done && printed.contains("admin-token"),
+        "the token is read from the folder: {printed}"
+    );
+}
+
+#[test]
+fn variables_of_a_service_are_ignored_and_others_are_reported() {
+    let service = [
+        ("JACKFIELD_SERVICE_HOST", "10.0.0.1"),
+        ("JACKFIELD_SERVICE_PORT_HTTP", "8080"),
+        ("JACKFIELD_PORT", "tcp://10.0.0.1:8080"),
+        ("JACKFIELD_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("JACKFIELD_WEBHOOK_SERVICE_HOST", "10.0.0.2"),
+        ("JACKFIELD_WEBHOOK_SERVICE_PORT", "80"),
+        ("JACKFIELD_WEBHOOK_PORT", "tcp://10.0.0.2:80"),
+        ("JACKFIELD_WEBHOOK_PORT_80_TCP", "tcp://10.0.0.2:80"),
+        ("JACKFIELD_WEBHOOK_PORT_80_TCP_PROTO", "tcp"),
+        ("JACKFIELD_LIMITS_PORT_80_TCP_PORT", "80"),
+        ("JACKFIELD_CREATE_PORT", "tcp://10.0.0.3:80"),
+    ];
+    let odd = [
+        ("JACKFIELD_STORE", "postgres://a", "JACKFIELD_"),
+        ("JACKFIELD_LIMITS_CPU", "7", "JACKFIELD_LIMITS_CPU_MS"),
+        ("JACKFIELD_LISTENS", "x", "JACKFIELD_LISTEN"),
+    ];
+    let mut setup = Setup::new();
+    for (name, value) in service.into_iter().chain(odd.map(|(name, value, _)| (name, value))) {
+        setup = setup.env(name, value);
+    }
+    let host = setup.start();
+    let env: Vec<_> = odd.iter().map(|(name, value, _)| (*name, *value)).chain(service).collect();
+    let (_, report) = cli(&host, &env, &["doctor", "--data", "data", "--json"]);
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let findings = report["findings"].as_array().expect("findings").iter();
+    let finding = findings.into_iter().find(|it| it["check"] == "configuration").expect("one");
+    assert_eq!(finding["status"], "warn", "{finding}");
+    let (logged, found) = (host.output(), finding["found"].as_str().expect("a text").to_owned());
+    for text in [logged, found] {
+        for (name, _, nearest) in odd {
+            let report =
+                format!("{name} is not a setting and is ignored; the nearest is {nearest}");
+            assert!(text.contains(&report), "no {report:?} in: {text}");
+        }
+        for (name, _) in service {
+            assert!(!text.contains(&format!("{name} ")), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_is_not_a_text_stops_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(binary());
+    command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(&folder);
+    command.env("JACKFIELD_SECRET_KEY", OsStr::from_bytes(b"\xff\xfe"));
+    let mut server =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a start");
+    // The end of its output, or the address of a server that runs.
+    let mut printed = String::new();
+    let stdout = BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut printed);
+    stdout.expect("text");
+    let _ = server.kill();
+    let output = server.wait_with_output().expect("the server ends");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(printed, "", "it does not run");
+    assert!(error.contains("JACKFIELD_SECRET_KEY") && error.contains("UTF-8"), "{error}");
+}
