@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, Shutdown};
+use crate::app::{App, DataLock, Shutdown};
 use crate::config::Config;
 use crate::domain::printable;
 
@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// Write the log as JSON, one object per line
     #[arg(long)]
     log_json: bool,
+    /// Wait so long for the end of another server with the same data folder [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    wait_for_lock: Option<u32>,
 }
 
 impl Arguments {
@@ -51,7 +54,8 @@ impl Arguments {
         config.listen = self.listen.unwrap_or(config.listen);
         config.plugins = self.plugins.unwrap_or(config.plugins);
         config.data = data.unwrap_or(config.data);
-        run(serve(config))
+        let wait = Duration::from_secs(self.wait_for_lock.unwrap_or(0).into());
+        run(serve(config, wait))
     }
 }
 
@@ -143,12 +147,15 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
     Ok(shutdown)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, wait_for_lock: Duration) -> anyhow::Result<()> {
     let shutdown = shutdown_by_signal()?;
-    let token_file = config.data_folder().admin_token();
+    let folder = config.data_folder();
+    let lock = DataLock::acquire(&folder, wait_for_lock);
+    let Some(lock) = shutdown.drain.run_until_cancelled(lock).await else { return Ok(()) };
+    let token_file = folder.admin_token();
     let token = token_from_environment();
     let is_in_file = token.is_none();
-    let app = App::start(config, token).await?;
+    let app = App::start(config, lock?, token).await?;
     print(&format!("listening on http://{}", app.address()));
     if is_in_file {
         print(&format!("the admin token is in {}", token_file.display()));
