@@ -42,8 +42,8 @@ pub use descriptors::Descriptors;
 pub use keys::{Rotated, rotate_key};
 pub use lock::DataLock;
 pub use platform::{
-    Lack, address_space, given_up, little_memory, replaced_program, runs_code, shared_access,
-    small_address_space, unsuitable_disk,
+    Lack, address_space, few_threads, given_up, little_memory, replaced_program, runs_code,
+    shared_access, small_address_space, unsuitable_disk,
 };
 
 /// What may follow after every guest was stopped: the end of writes that are under way, outcomes, answers.

@@ -5,6 +5,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use parking_lot::Mutex;
 
 use crate::config::{
     AccessError, AccessWarning, Config, DataFolder, judge_folder, judge_private,
@@ -56,6 +60,31 @@ pub fn small_address_space(space: AddressSpace) -> Option<Lack> {
         fix: "give the process 5 TB of address space: `ulimit -v unlimited`, LimitAS=infinity; 39-bit \
               kernels and some sandboxes cannot"
             .to_owned(),
+    })
+}
+
+/// Whether the process may not have so many threads at a time. Starts them, and ends them.
+#[must_use]
+pub fn few_threads(count: usize) -> Option<Lack> {
+    let (release, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let mut started = Vec::new();
+    for _ in 0..count {
+        let wait = Arc::clone(&wait);
+        let thread = thread::Builder::new().spawn(move || wait.lock().recv().is_err());
+        match thread {
+            Ok(thread) => started.push(thread),
+            Err(_) => break,
+        }
+    }
+    drop(release);
+    let possible = started.len();
+    for thread in started {
+        let _ = thread.join();
+    }
+    (possible < count).then(|| Lack {
+        found: format!("the process may start only {possible} threads more, and needs {count}"),
+        fix: "raise the limit on processes: `ulimit -u`, TasksMax=, pids.max".to_owned(),
     })
 }
 
@@ -147,4 +176,26 @@ pub(super) fn log_lacks(config: &Config, space: AddressSpace) {
     let lacks =
         [small_address_space(space), unsuitable_disk(&config.data), little_memory(&config.limits)];
     lacks.iter().flatten().for_each(Lack::log);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lack_says_what_to_do() {
+        let space = |slots, layout| small_address_space(AddressSpace { slots, layout });
+        assert_eq!(space(1_000, MemoryLayout::Reserved), None);
+        let small = space(250, MemoryLayout::Reserved).unwrap();
+        assert!(small.found.contains("smaller pool") && small.fix.contains("ulimit -v"));
+        let none = space(1_000, MemoryLayout::OnDemand).unwrap();
+        assert!(none.found.contains("without a pool"), "{none:?}");
+        let limits = Limits { compile_memory_bytes: 1 << 20, ..Limits::default() };
+        assert_eq!(little_memory(&limits), None, "the key asks for no more");
+        assert_eq!(few_threads(4), None);
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(unsuitable_disk(home.path()), None);
+        assert_eq!(replaced_program(&DataFolder::at(home.path())), None);
+        assert!(runs_code(&DataFolder::at(home.path())).is_ok());
+    }
 }

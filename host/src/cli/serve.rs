@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, DataLock, Shutdown};
+use crate::app::{App, DataLock, Shutdown, few_threads};
 use crate::config::Config;
 use crate::domain::printable;
 
@@ -99,9 +99,16 @@ impl Write for LogLines {
 /// Threads for the host's own work: guests that compute occupy as many threads as there are cores.
 const HOST_THREADS: usize = 2;
 
+/// Further threads that a start needs: the ticker, the database, the first blocking calls.
+const OTHER_THREADS: usize = 8;
+
 /// The async runtime of a server.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Where there are too few, the runtime panics.
+    if let Some(lack) = few_threads(cores + HOST_THREADS + OTHER_THREADS) {
+        bail!("{}: {}", lack.found, lack.fix);
+    }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores + HOST_THREADS)
         .enable_all()

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -19,6 +20,8 @@ use super::error::PluginError;
 const FILES_MAX: usize = 1_000;
 /// How long a file system may take; some wait for a server without end.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// Threads that read the folder; those that wait without end count, too.
+static READERS: Semaphore = Semaphore::const_new(4);
 
 /// What is compared to see whether a file may have changed. Only a hint: some file systems change the device,
 /// the inode or a time of the same file, some have times of whole seconds. The content decides.
@@ -139,10 +142,16 @@ pub(super) async fn read(path: PathBuf, bytes_max: u64) -> Result<Option<Vec<u8>
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    match timeout(ANSWER_MAX, spawn_blocking(work)).await {
-        Ok(done) => done.map_err(io::Error::other)?,
-        Err(_) => Err(io::Error::other("the file system does not answer")),
-    }
+    let reading = async {
+        let reader = READERS.acquire().await.map_err(io::Error::other)?;
+        let work = move || {
+            let _reader = reader;
+            work()
+        };
+        spawn_blocking(work).await.map_err(io::Error::other)?
+    };
+    let silent = || Err(io::Error::other("the file system does not answer"));
+    timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| silent())
 }
 
 /// The stem of a file that may be a connector. Another case of the ending is no stem: the whole name is

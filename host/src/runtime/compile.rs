@@ -85,8 +85,10 @@ impl Compiler {
             return Ok(files);
         }
         let child = self.command(&files, limits).spawn();
-        let child = child
-            .map_err(|source| CompileError::Start { program: self.program.clone(), source })?;
+        let child = child.map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => CompileError::NoThread,
+            _ => CompileError::Start { program: self.program.clone(), source },
+        })?;
         match timeout(Duration::from_millis(limits.time_ms), child.wait_with_output()).await {
             Err(_) => Err(CompileError::OverTime(limits.time_ms)),
             Ok(Err(error)) => Err(CompileError::Wait(error)),

@@ -87,8 +87,8 @@ pub enum CompileError {
     },
     /// It needs threads.
     #[error(
-        "the compiler could start no thread: raise the limit on processes (`ulimit -u`, `TasksMax=`, \
-         pids.max), or `limits.compile_memory_bytes`"
+        "no process or thread could be started for the compiler: raise the limit on processes (`ulimit -u`, \
+         `TasksMax=`, pids.max), or `limits.compile_memory_bytes`"
     )]
     NoThread,
     /// Its output cannot be written.

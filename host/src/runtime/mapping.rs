@@ -16,7 +16,8 @@ pub enum CannotRun {
     /// The file system refuses it.
     #[error(
         "{} is on a file system that is mounted `noexec`, and compiled connectors run from there: mount \
-         it with `exec`, or move the data folder to another file system", .0.display()
+         it with `exec`, or move the data folder (for `check` and `demo`: TMPDIR) to another file system",
+        .0.display()
     )]
     NoExec(PathBuf),
     /// The process may run no new code at all.

@@ -126,6 +126,58 @@ fn attempts(host: &TestHost) -> usize {
     entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "attempt")).count()
 }
 
+/// What lies in the state of the machine passes, and the file is tried again without a person.
+#[test]
+fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
+    let mount = "mount -t tmpfs -o mode=700,size=24m tmpfs data && exec \"$@\"";
+    let mut setup = Setup::new();
+    setup = setup.run_under(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-euc",
+        mount,
+        "sh",
+    ]);
+    let host = setup.start();
+    // Inside of the server's mount namespace.
+    let data = std::path::PathBuf::from(format!("/proc/{}/cwd/data", host.process_id()));
+    let ballast = data.join("ballast");
+    let full = std::fs::write(&ballast, vec![1; 24 << 20]).expect_err("the disk is full");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    host.install("instant", &Guest::named("instant"));
+    let connector = host.await_connector("instant", "broken", None);
+    let error = connector["error"].as_str().unwrap_or_default();
+    assert!(error.contains("No space left on device"), "{error}");
+    std::fs::remove_file(&ballast).expect("removed");
+    host.await_connector("instant", "ready", None);
+}
+
+/// As a container with a low `pids.max`; root has no limit of its own on processes.
+#[test]
+fn too_few_threads_are_named_at_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("jackfield");
+    std::fs::copy(binary(), &program).expect("a copy");
+    let prepare =
+        "chmod a+rwx . && exec prlimit --nproc=5 setpriv --reuid 54321 --clear-groups \"$@\"";
+    let serve = |words: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.args(["60", "sh", "-euc", prepare, "sh", "./jackfield"]).args(words);
+        command.current_dir(folder.path()).output().expect("the binary starts")
+    };
+    let output = serve(&["serve", "--listen", "127.0.0.1:0"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+    assert!(error.contains("threads") && error.contains("TasksMax"), "{error}");
+    let doctor = serve(&["doctor"]);
+    let report = String::from_utf8_lossy(&doctor.stdout);
+    assert!(report.contains("TasksMax"), "{report}");
+}
+
 /// The child process itself, under limits that a service may have; the server tells them apart.
 #[test]
 fn a_compiler_ends_by_the_limit_that_it_exceeds() {

@@ -9,11 +9,15 @@ use crate::domain::ConnectorName;
 
 use super::{Finding, fail, ok, warn};
 
+/// For a busy server: its own, those of name look-ups and of a compiler.
+const THREADS_RECOMMENDED: usize = 128;
+
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
     let folder = config.data_folder();
     vec![
         address_space(),
         memory(config),
+        lack("threads", app::few_threads(THREADS_RECOMMENDED), "enough"),
         compiled_code(&folder),
         database_disk(&config.data),
         program(&folder),
