@@ -34,7 +34,7 @@ struct Group {
 
 /// The names of a group's files, and of lines in its statistics.
 struct Files {
-    limit: &'static str,
+    limits: &'static [&'static str],
     used: &'static str,
     /// File pages that nobody used lately: the kernel drops them before it kills a process. Of the group
     /// and those below it.
@@ -42,12 +42,16 @@ struct Files {
 }
 
 const VERSION_1: Files = Files {
-    limit: "memory.limit_in_bytes",
+    limits: &["memory.limit_in_bytes"],
     used: "memory.usage_in_bytes",
     reclaimable: "total_inactive_file",
 };
-const VERSION_2: Files =
-    Files { limit: "memory.max", used: "memory.current", reclaimable: "inactive_file" };
+/// Above `memory.high`, processes are slowed down until they hardly run.
+const VERSION_2: Files = Files {
+    limits: &["memory.max", "memory.high"],
+    used: "memory.current",
+    reclaimable: "inactive_file",
+};
 
 impl Groups {
     fn of_this_process() -> Self {
@@ -88,7 +92,8 @@ impl Groups {
 
 impl Group {
     fn limit(&self) -> Option<u64> {
-        read_number(&self.folder.join(self.files.limit))
+        let limits = self.files.limits.iter();
+        limits.filter_map(|file| read_number(&self.folder.join(file))).min()
     }
 
     fn free(&self) -> Option<u64> {
@@ -158,6 +163,8 @@ mod tests {
         write(root, "pod/container/memory.max", "max\n");
         write(root, "pod/container/memory.current", "436870912\n");
         assert_eq!(free("0::/pod/container\n"), Some(400_000_000));
+        write(root, "pod/container/memory.high", "236870912\n");
+        assert_eq!(free("0::/pod/container\n"), Some(100_000_000));
         write(root, "memory/c/memory.limit_in_bytes", "300000000\n");
         write(root, "memory/c/memory.usage_in_bytes", "250000000\n");
         write(root, "memory/c/memory.stat", "inactive_file 1\ntotal_inactive_file 50000000\n");

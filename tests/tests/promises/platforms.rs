@@ -56,15 +56,31 @@ fn refusal(wrapper: &[&str], folder: &Path) -> String {
     error.lines().last().expect("a line").to_owned()
 }
 
+/// Executes a copy of the binary in the server's folder as another user, of the group 2000. Only root can.
+const AS_OTHER_USER: &str = "chmod a+rwx . plugins && chmod a+r jackfield.toml && cp \"$1\" program && shift && \
+                             exec setpriv --reuid 1000 --regid 1000 --groups 2000 ./program \"$@\"";
+const AS_THIS_USER: &str = "cp \"$1\" program && shift && exec ./program \"$@\"";
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A server that is started by a script, and if possible as another user.
+fn as_other_user(script: &str, script_of_root: &str) -> Setup {
+    let script = match is_root() {
+        true => format!("{script_of_root}; {script}; {AS_OTHER_USER}"),
+        false => format!("{script}; {AS_THIS_USER}"),
+    };
+    Setup::new().run_under(&["sh", "-euc", &script, "sh"])
+}
+
 /// A volume as Kubernetes makes it: root's, of the group 2000, mode 2770; before each start, the group gets
 /// access to everything. The server is another user, in that group.
 #[test]
 fn a_volume_with_an_fs_group_serves_again_after_each_start() {
-    let volume = "chown root:2000 data && chmod 2770 data && chgrp -R 2000 data && \
-                  chmod -R ug+rwX data && chmod a+rwx plugins . && chmod -R a+r plugins jackfield.toml && cp \"$1\" program && \
-                  shift && exec setpriv --reuid 1000 --regid 1000 --groups 2000 ./program \"$@\"";
-    let setup = Setup::new().run_under(&["sh", "-euc", volume, "sh"]).without_admin_token();
-    let mut host = setup.start();
+    let volume = "chmod 2770 data; chmod -R ug+rwX data";
+    let setup = as_other_user(volume, "chown root:2000 data; chgrp -R 2000 data");
+    let mut host = setup.without_admin_token().start();
     for start in 0..2 {
         if start > 0 {
             host.restart();
@@ -78,9 +94,10 @@ fn a_volume_with_an_fs_group_serves_again_after_each_start() {
         let warned = host.output().contains("the group of");
         assert_eq!(warned, start > 0, "{}", host.output());
     }
-    let arguments = ["--reuid", "1000", "--regid", "1000", "--groups", "2000", "./program"];
-    let mut command = Command::new("setpriv");
-    command.args(arguments).args(DOCTOR).current_dir(host.folder());
+    let words = ["setpriv", "--reuid", "1000", "--regid", "1000", "--groups", "2000"];
+    let words = if is_root() { &words[..] } else { &["env"] };
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg("./program").args(DOCTOR).current_dir(host.folder());
     let (status, found, fix) = doctor(&mut command, "access");
     assert_eq!(status, "warn");
     assert!(found.contains("secret-key") && found.contains("admin-token"), "{found}");
@@ -90,15 +107,13 @@ fn a_volume_with_an_fs_group_serves_again_after_each_start() {
 /// A database that another user made, as a restored backup may be, is used and not changed.
 #[test]
 fn a_database_of_another_owner_is_used_and_its_mode_is_left() {
-    let as_user = "chmod a+rx . && chmod a+r jackfield.toml && chmod a+rx plugins && cp \"$1\" program && \
-                   shift && exec setpriv --reuid 1000 --regid 2000 --clear-groups ./program \"$@\"";
-    let prepare = "chown 1000:2000 data";
-    let script = format!("[ -e data/lock ] || {prepare}; {as_user}");
-    let mut host = Setup::new().run_under(&["sh", "-euc", &script, "sh"]).start();
+    let mut host = as_other_user("true", "[ -e data/lock ] || chown 1000:2000 data").start();
     assert!(host.stop().success());
     let database = host.data("jackfield.db");
-    chown(&database, Some(0), Some(2_000)).expect("the tests run as root");
-    for mode in [0o660, 0o664] {
+    let modes = if is_root() { [0o660, 0o664] } else { [0o660, 0o600] };
+    let is_given = chown(&database, Some(0), Some(2_000)).is_ok();
+    assert_eq!(is_given, is_root());
+    for mode in modes {
         fs::set_permissions(&database, fs::Permissions::from_mode(mode)).expect("the mode is set");
         host.restart();
         assert_eq!(database.metadata().expect("it exists").permissions().mode() & 0o777, mode);

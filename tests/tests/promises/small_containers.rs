@@ -24,25 +24,29 @@ fn bomb() -> Guest {
     Guest::named("instant").with_module(&giant_functions(), 0)
 }
 
-/// Many runs that hold memory, in a group of 512 MiB, with the default share of it for runs.
+/// Many runs that hold memory, in small groups, with the default share of them for runs.
 #[test]
 fn the_server_refuses_before_the_kernel_kills_it() {
-    let group = MemoryGroup::with_limit(512 * MIB);
+    for limit in [512, 256] {
+        fill_memory(&MemoryGroup::with_limit(limit * MIB));
+    }
+}
+
+fn fill_memory(group: &MemoryGroup) {
     let config = "[limits]\ncpu_ms = 60000\n";
-    let host = in_group(&group).config(config).guests(["hoard", "good"]).start();
+    let host = in_group(group).config(config).guests(["hoard", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
-    let hoards = ["request", "answers", "fields", "log"].map(|what| {
-        let fill = (90 * MIB).to_string();
-        let settings = json!({"url": tracker.url(), "what": what, "fill": fill});
-        host.connect(what, "hoard", settings, json!({}))
+    let hoards = [16, 20, 24, 28].map(|fill| {
+        let settings =
+            json!({"url": tracker.url(), "what": "request", "fill": (fill * MIB).to_string()});
+        host.connect(&format!("hoard {fill}"), "hoard", settings, json!({}))
     });
-    let gate = tracker.hold_requests(|request| request.body.len() > 1_000);
-    let mut refused = 0;
+    let (mut served, mut refused) = (0, 0);
     for _ in 0..3 {
-        let clicks: Vec<_> = hoards
-            .iter()
-            .flat_map(|one| (0..6).map(move |_| one))
+        let gate = tracker.hold_requests(|request| request.body.len() > 1_000);
+        let clicks: Vec<_> = (0..8)
+            .flat_map(|_| &hoards)
             .map(|one| host.create_in_background(one, &failed_test()))
             .collect();
         wait_for("the first to be refused", 60, || {
@@ -51,9 +55,10 @@ fn the_server_refuses_before_the_kernel_kills_it() {
         gate.open();
         let answers: Vec<Answer> = clicks.into_iter().map(Click::answer).collect();
         refused += answers.iter().filter(|answer| answer.status == 503).count();
+        served += answers.iter().filter(|answer| answer.status == 200).count();
     }
-    println!("{refused} refused, {} MiB", host.resident_bytes() / MIB);
-    assert!(refused > 0);
+    println!("{served} served, {refused} refused, {} MiB", host.resident_bytes() / MIB);
+    assert!(served > 0 && refused > 0);
     assert_eq!(group.kills(), 0, "the kernel killed a process");
     host.create(&good, &failed_test()).assert_status(200);
 }
@@ -155,14 +160,16 @@ fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
     host.await_connector("instant", "ready", None);
 }
 
-/// As a container with a low `pids.max`; root has no limit of its own on processes.
+/// As a container with a low `pids.max`. Root has no such limit, and another user has more processes already.
 #[test]
 fn too_few_threads_are_named_at_the_start() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = folder.path().join("jackfield");
     std::fs::copy(binary(), &program).expect("a copy");
-    let prepare =
-        "chmod a+rwx . && exec prlimit --nproc=5 setpriv --reuid 54321 --clear-groups \"$@\"";
+    let limited = "chmod a+rwx . && exec prlimit --nproc=5";
+    let is_root = rustix::process::geteuid().is_root();
+    let user = if is_root { "setpriv --reuid 54321 --clear-groups" } else { "" };
+    let prepare = &format!("{limited} {user} \"$@\"");
     let serve = |words: &[&str]| {
         let mut command = Command::new("timeout");
         command.args(["60", "sh", "-euc", prepare, "sh", "./jackfield"]).args(words);
@@ -171,7 +178,9 @@ fn too_few_threads_are_named_at_the_start() {
     let output = serve(&["serve", "--listen", "127.0.0.1:0"]);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+    // The allocator may report once that it has no thread of its own.
+    assert!(error.trim_end().lines().count() <= 2, "{error}");
+    let error = error.lines().last().expect("a line");
     assert!(error.contains("threads") && error.contains("TasksMax"), "{error}");
     let doctor = serve(&["doctor"]);
     let report = String::from_utf8_lossy(&doctor.stdout);
