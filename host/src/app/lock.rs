@@ -13,6 +13,8 @@ use crate::config::{DataFolder, check_folder};
 
 /// How often a lock that another process holds is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// The shortest wait: a compiler process that a killed server was just starting has the lock for a moment.
+const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Held until the process ends.
 #[derive(Debug)]
@@ -53,15 +55,15 @@ async fn take(file: &File, data: &Path, wait: Duration) -> anyhow::Result<()> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if start.elapsed() < wait => {
-                if !std::mem::replace(&mut is_announced, true) {
+            Err(TryLockError::WouldBlock) if start.elapsed() < wait.max(WAIT_MIN) => {
+                if wait > WAIT_MIN && !std::mem::replace(&mut is_announced, true) {
                     let seconds = wait.as_secs();
                     tracing::info!(
                         seconds,
                         "another jackfield serves {shown}: waiting for its end"
                     );
                 }
-                sleep(TRY_AGAIN.min(wait)).await;
+                sleep(TRY_AGAIN).await;
             }
             Err(TryLockError::WouldBlock) => bail!(
                 "another jackfield serves the data folder {shown}: stop it first, give this one a \
