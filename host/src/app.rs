@@ -231,7 +231,7 @@ async fn services(
     let config = Arc::clone(config);
     let Runner { engine, egress, sandbox, clock } = runner;
     let sealer = keys::sealer(&config.data_folder()).await?;
-    let store = SqliteStore::open(&config.data_folder().database(), &sealer).await?;
+    let store = SqliteStore::open(&config.data_folder().database(), &sealer)?;
     store.recover(clock.now(), config.longest_run_ms()).await?;
     let store: Arc<dyn Store> = Arc::new(store);
     let plugins = Plugins::start(

@@ -28,13 +28,13 @@ use clap::{Parser, Subcommand};
 use crate::runtime::COMPILE_SUBCOMMAND;
 
 use output::{Output, print_error};
-use server::{GLOBAL, Server};
+use server::{GLOBAL, ServerArgs};
 
 #[derive(Parser)]
 #[command(name = "jackfield", version, about, after_help = EXAMPLES, propagate_version = true)]
 struct Arguments {
     #[command(flatten)]
-    server: Server,
+    server: ServerArgs,
     /// Print JSON instead of tables
     #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,

@@ -82,7 +82,7 @@ pub struct Egress {
 pub(crate) enum Permission {
     /// None (`describe`).
     Nothing,
-    /// Reads and preparations (`find`, `count`, `check`, `choices`).
+    /// Reads and preparations (`find`, `count`, `check`).
     Reads,
     /// Writes too; each is committed to this journal before it is sent (`create`).
     Writes(Arc<dyn Journal>),

@@ -270,7 +270,8 @@ pub trait Store: Send + Sync {
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError>;
     /// Claims a failed test in one transaction: inserts its row in `intent`, takes over a row
-    /// whose lease ended, or returns the state of the row. Durable.
+    /// whose lease ended, or returns the state of the row. Lazy: a power cut that loses it loses a
+    /// run that had sent nothing, since the next durable change makes it durable, too.
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError>;
     /// Takes a lease on a row that is due for a search, for the sweep. `None` if it is not due any
     /// more or another holder holds it. Durable.

@@ -74,7 +74,8 @@ impl Strace {
         Self::inject(process, "fsync,fdatasync", &fault, &[])
     }
 
-    /// Returns once every thread is traced.
+    /// Attaches strace with this fault, in its syntax, at these calls and files; returns once every
+    /// thread is traced.
     #[track_caller]
     fn inject(process: u32, calls: &str, fault: &str, files: &[PathBuf]) -> Self {
         let mut command = Command::new("strace");

@@ -120,7 +120,7 @@ pub struct Run {
     pub log: Vec<LogLine>,
     /// Requests that were sent or refused.
     pub calls: Vec<OutboundCall>,
-    /// What was used of the limits.
+    /// How much of each limit the run used.
     pub usage: Usage,
 }
 

@@ -42,7 +42,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     let (file, next) = (folder.secret_key(), folder.next_secret_key());
     if let Ok(text) = std::env::var(NEW_KEY_VARIABLE) {
         let new = Sealer::from_text(&text, NEW_KEY_VARIABLE)?;
-        let secrets = SqliteStore::reseal(&database, &old, &new).await?;
+        let secrets = SqliteStore::reseal(&database, &old, &new)?;
         // The operator keeps the new key; the old one is needed only for backups.
         if file.exists() {
             let old = folder.old_secret_key();
@@ -54,7 +54,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
         bail!("the key comes from {KEY_VARIABLE}: set the new one in {NEW_KEY_VARIABLE}");
     }
     let new = Sealer::open(None, &next)?;
-    let secrets = SqliteStore::reseal(&database, &old, &new).await?;
+    let secrets = SqliteStore::reseal(&database, &old, &new)?;
     replace_key(&next, &file)?;
     Ok(Rotated { secrets, file: Some(file) })
 }
@@ -82,7 +82,7 @@ async fn finish_rotation(folder: &DataFolder) -> anyhow::Result<()> {
         return Ok(());
     }
     let is_rotated = match Sealer::open(None, &next) {
-        Ok(sealer) => SqliteStore::opens_with(&folder.database(), &sealer).await?,
+        Ok(sealer) => SqliteStore::opens_with(&folder.database(), &sealer)?,
         // The crash came while the file was written, so the database is not sealed with it.
         Err(SecretError::NotAKey(_)) => false,
         Err(error) => return Err(error.into()),

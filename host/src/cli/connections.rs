@@ -15,7 +15,7 @@ use crate::domain::{ConnectorName, printable};
 use super::client::{Answer, Client, with_query};
 use super::key_value;
 use super::output::{Column, Output, cells, optional, print, table};
-use super::server::Server;
+use super::server::ServerArgs;
 use values::{UnsetValues, Values};
 
 #[derive(Subcommand)]
@@ -73,7 +73,7 @@ Examples:
     Delete {
         /// The name or id of the connection
         name: String,
-        /// Delete it even while creates run or are in doubt
+        /// Delete it even while its creates are in progress or its defects are in doubt
         #[arg(long)]
         force: bool,
     },
@@ -125,7 +125,7 @@ const STEPS: [Column<TryStep>; 3] = [
 ];
 
 impl Command {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
             Self::Create(create) => create.run(&admin, output),

@@ -7,7 +7,7 @@ use crate::domain::ConnectorName;
 
 use super::client::Answer;
 use super::output::{Column, Output, optional};
-use super::server::Server;
+use super::server::ServerArgs;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -29,7 +29,7 @@ const CONNECTORS: [Column<Connector>; 5] = [
 ];
 
 impl Command {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
             Self::List => {

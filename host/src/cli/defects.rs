@@ -9,7 +9,7 @@ use crate::domain::DefectState;
 use super::client::{Answer, with_query};
 use super::filter::{Page, word};
 use super::output::{Column, Output, optional};
-use super::server::Server;
+use super::server::ServerArgs;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -111,7 +111,7 @@ const DEFECTS: [Column<DefectRecord>; 6] = [
 ];
 
 impl Command {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
             Self::List(filter) => {

@@ -18,7 +18,7 @@ use crate::secret::KEY_VARIABLE;
 use super::client::is_healthy;
 use super::output::{Column, Output, cells, error_line, print, print_json, table};
 use super::serve::read_config;
-use super::server::Server;
+use super::server::ServerArgs;
 
 /// The oldest version without a published advisory about a part that this host uses.
 const WASMTIME_VERSION_MIN: Version = Version::new(48, 0, 8);
@@ -101,7 +101,7 @@ const FINDINGS: [Column<Finding>; 4] = [
 ];
 
 impl Arguments {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let (config, configuration) = configuration(self.config.as_deref());
         let config = Config {
             data: server.data.clone().unwrap_or(config.data),
@@ -210,7 +210,7 @@ fn plugins_folder(folder: &Path) -> Finding {
     }
 }
 
-fn port(server: &Server, config: &Config) -> Finding {
+fn port(server: &ServerArgs, config: &Config) -> Finding {
     const CHECK: &str = "server";
     if is_healthy(&server.base) {
         return ok(CHECK, format!("a server answers at {}", server.base));

@@ -16,7 +16,7 @@ use super::filter::{Page, word};
 use super::output::{
     Column, Output, cells, one_line, optional, print, print_error, print_json_line,
 };
-use super::server::Server;
+use super::server::ServerArgs;
 
 /// How often `tail` asks the server.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ const EVENTS: [Column<Event>; 6] = [
 ];
 
 impl Command {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let admin = server.admin()?;
         match self {
             Self::List { filter, page } => {

@@ -10,7 +10,7 @@ use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE};
 
 use super::output::Output;
 use super::serve;
-use super::server::Server;
+use super::server::ServerArgs;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -35,7 +35,7 @@ struct Report {
 }
 
 impl Command {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         let Self::Rotate = self;
         let rotated = serve::runtime()?.block_on(rotate_key(&server.data_folder()))?;
         let key_file = rotated.file.map(|file| file.display().to_string());

@@ -21,7 +21,7 @@ use super::server::token_from_environment;
 /// The configuration file, unless `--config` names another.
 const CONFIG_FILE: &str = "jackfield.toml";
 /// The log filter, unless RUST_LOG sets another; libraries log too much at info.
-const LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,rustls=warn,sqlx=warn";
+const LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,rustls=warn";
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -20,7 +20,7 @@ pub(super) const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
 
 /// Which server to use, and with which token.
 #[derive(Args)]
-pub(super) struct Server {
+pub(super) struct ServerArgs {
     /// The address of the server
     #[arg(
         long = "server",
@@ -45,7 +45,7 @@ pub(super) fn token_from_environment() -> Option<Secret> {
     std::env::var(ADMIN_TOKEN_VARIABLE).ok().filter(|text| !text.is_empty()).map(Secret::new)
 }
 
-impl Server {
+impl ServerArgs {
     /// A client with the admin token.
     pub(super) fn admin(&self) -> anyhow::Result<Client> {
         let token = match &self.token_file {

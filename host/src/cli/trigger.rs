@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::client::{Answer, get_webhook, post_webhook};
 use super::output::Output;
-use super::server::Server;
+use super::server::ServerArgs;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -87,7 +87,7 @@ pub(super) struct CreatedDefect {
 }
 
 impl Command {
-    pub(super) fn run(self, server: &Server, output: Output) -> anyhow::Result<()> {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         match self {
             Self::CreateDefect(create) => output.one(create.send(server)?.json()),
             Self::Kpis(kpis) => output.one(kpis.send(server)?.json()),
@@ -97,7 +97,7 @@ impl Command {
 }
 
 impl CreateDefect {
-    fn send(self, server: &Server) -> anyhow::Result<Answer<CreatedDefect>> {
+    fn send(self, server: &ServerArgs) -> anyhow::Result<Answer<CreatedDefect>> {
         let test = FailedTest {
             test_execution_id: self.execution.unwrap_or_else(Uuid::new_v4),
             test_case_id: self.case.unwrap_or_else(Uuid::new_v4),
@@ -115,7 +115,7 @@ impl CreateDefect {
 }
 
 impl Kpis {
-    fn send(self, server: &Server) -> anyhow::Result<Answer<Value>> {
+    fn send(self, server: &ServerArgs) -> anyhow::Result<Answer<Value>> {
         let project = self.project.unwrap_or_else(|| Uuid::new_v4().to_string());
         match &self.target.connection {
             Some(name) => {

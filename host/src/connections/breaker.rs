@@ -29,7 +29,7 @@ pub enum Asker {
     Background,
 }
 
-/// The breakers of the connections whose connector ran.
+/// The breakers of every connection that has had a run.
 #[derive(Default)]
 pub(super) struct Breakers {
     by_connection: Mutex<HashMap<ConnectionId, OfConnection>>,

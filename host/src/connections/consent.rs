@@ -15,8 +15,8 @@ use super::validation::validate;
 use super::{ConnectionError, Connections};
 
 impl Connections {
-    /// Grants what the serving version asks for under the edited settings. Where they fit only the newest
-    /// version, the connection moves to that one, unless it asks for more than settings. `set` has the
+    /// Grants what the serving version asks for under the edited settings. If only the newest
+    /// version accepts them, the connection moves to it, unless it also needs grants beyond them. `set` has the
     /// names that the edit sets; other settings may belong to a version that does not exist any more.
     pub(super) fn grant(
         &self,

@@ -112,7 +112,7 @@ async fn run(
     }
     let (waited_for, own_refusal) = (None, None);
     let mut run =
-        CreateRun { deps, active, connector, test, event, after_ms, waited_for, own_refusal };
+        CreateEvent { deps, active, connector, test, event, after_ms, waited_for, own_refusal };
     let mut pause = WAIT_MIN;
     loop {
         let (refusal, at) = match run.attempt().await {
@@ -130,7 +130,7 @@ async fn run(
 }
 
 /// One Create Defect event in progress.
-struct CreateRun<'a> {
+struct CreateEvent<'a> {
     deps: &'a Dependencies,
     active: &'a Arc<ActiveConnection>,
     connector: Arc<Connector>,
@@ -143,7 +143,7 @@ struct CreateRun<'a> {
     own_refusal: Option<Refusal>,
 }
 
-impl CreateRun<'_> {
+impl CreateEvent<'_> {
     async fn attempt(&mut self) -> Attempt {
         if let Err(error) = self.deps.restart_waits_after_a_step().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));

@@ -1,7 +1,7 @@
 //! When a defect in doubt may be created after all: the rules, as a pure function of what is known.
 //!
 //! Time alone decides nothing: each way to a second create leads through a search that found nothing, unless
-//! the tracker refused every write. A search that failed, was stopped or did not run is not such a search.
+//! the tracker refused every write, or a person decided. A search that failed, was stopped or did not run is not such a search.
 
 use std::fmt;
 

@@ -53,7 +53,10 @@ pub enum Refusal {
     #[error("too many runs at once; try again")]
     Overloaded,
     /// All runs together, or those of one connection, hold as much memory as they may.
-    #[error("the runs use all of `memory_bytes_host` = {bytes_max}; try again")]
+    #[error(
+        "this run would exceed `memory_bytes_host` = {bytes_max}, or the share of it that its \
+         connection or connector may have; try again"
+    )]
     HostMemoryFull {
         /// The limit.
         bytes_max: u64,

@@ -70,7 +70,7 @@ impl RunSpool {
         let bytes = data.len();
         let at = self.reserve(bytes as u64)?;
         let run = Arc::clone(self);
-        blocking(move || run.file()?.write_all_at(&data, at)).await?;
+        blocking(move || run.open_file()?.write_all_at(&data, at)).await?;
         Ok(Block { at, bytes })
     }
 
@@ -83,7 +83,7 @@ impl RunSpool {
         let run = Arc::clone(self);
         blocking(move || {
             let mut data = vec![0; block.bytes.min(bytes_max)];
-            run.file()?.read_exact_at(&mut data, block.at)?;
+            run.open_file()?.read_exact_at(&mut data, block.at)?;
             Ok(data)
         })
         .await
@@ -102,7 +102,8 @@ impl RunSpool {
         Ok(std::mem::replace(&mut *own, sum))
     }
 
-    fn file(&self) -> io::Result<&File> {
+    /// Creates it at the first call.
+    fn open_file(&self) -> io::Result<&File> {
         if let Some(file) = self.file.get() {
             return Ok(file);
         }

@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use super::admin::Id;
 use kinds::Kind;
 
-/// Why a request is not answered with a success.
+/// The error answer to a request (RFC 9457).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
     kind: &'static Kind,

@@ -139,9 +139,9 @@ impl Execution {
 }
 
 impl Finished {
-    /// Whose fault a refusal is: a run that broke after its tracker was late, or after the host had no memory for
-    /// it, did not break by itself. Where
-    /// a write was answered, the refusal stays: how the guest ended then decides about the row.
+    /// Whose fault a refusal is: a run that broke after its tracker was late, or after
+    /// the host had no memory for it, did not break by itself. Where a write was answered, the
+    /// refusal stays: how the guest ended then decides about the row.
     pub(super) fn blame(&self, refusal: Refusal, limits: &Limits) -> Refusal {
         let answered = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(_));
         if self.writes.iter().any(answered) {

@@ -64,7 +64,7 @@ pub(super) struct Permit {
     lane: Lane,
     slots: u32,
     /// Permits that went to others while this request waited.
-    pub(super) handed_over: u64,
+    pub(super) passed_over: u64,
 }
 
 /// All permits of one kind.
@@ -107,7 +107,7 @@ struct Waiter {
     sender: oneshot::Sender<Permit>,
     asked_at: u64,
     /// [`State::handed_over`] when it began to wait.
-    handed_over: u64,
+    handed_over_at_start: u64,
 }
 
 /// The order in which waiting lanes are served: connector, connection, call, each by what it holds and when
@@ -135,15 +135,15 @@ impl Permits {
         }
         let (sender, receiver) = oneshot::channel();
         state.asked += 1;
-        let (asked_at, handed_over) = (state.asked, state.handed_over);
-        let waiter = Waiter { request, sender, asked_at, handed_over };
+        let (asked_at, handed_over_at_start) = (state.asked, state.handed_over);
+        let waiter = Waiter { request, sender, asked_at, handed_over_at_start };
         state.waiting.entry(waiter.request.lane.clone()).or_default().push_back(waiter);
         Asked::Waiting(receiver)
     }
 
-    fn permit(self: &Arc<Self>, request: Request, handed_over: u64) -> Permit {
+    fn permit(self: &Arc<Self>, request: Request, passed_over: u64) -> Permit {
         let Request { lane, slots, .. } = request;
-        Permit { permits: Arc::clone(self), lane, slots, handed_over }
+        Permit { permits: Arc::clone(self), lane, slots, passed_over }
     }
 
     /// Gives a permit back.
@@ -156,9 +156,11 @@ impl Permits {
     pub(super) fn hand_over(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let mut granted = Vec::new();
-        while let Some(Waiter { request, sender, handed_over, .. }) = state.next(self.capacity) {
+        while let Some(Waiter { request, sender, handed_over_at_start, .. }) =
+            state.next(self.capacity)
+        {
             state.take(&request);
-            let before = state.handed_over - handed_over;
+            let before = state.handed_over - handed_over_at_start;
             state.handed_over += 1;
             granted.push((sender, self.permit(request, before)));
         }

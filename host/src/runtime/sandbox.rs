@@ -223,7 +223,7 @@ impl Sandbox {
             Err(refusal) => Err(refusal),
         };
         let outcome = outcome.map_err(|refusal| finished.blame(refusal, &limits));
-        let permits_before = permit.handed_over;
+        let permits_before = permit.passed_over;
         let report = RunReport {
             log: finished.log,
             calls: finished.calls,

@@ -1,5 +1,5 @@
 //! Turns on the CPU: at most as many guests are polled at once as there are cores, and the next is chosen
-//! fairly. Without it, hundreds of guests that compute would stand before each task of the host.
+//! fairly. Without it, each task of the host would wait behind hundreds of guests that compute.
 //!
 //! A poll ends after one epoch slice, because a guest that computes yields then.
 

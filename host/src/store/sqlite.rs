@@ -1,4 +1,4 @@
-//! The store in one SQLite file: one task writes, a few connections read.
+//! The store in one SQLite file: one thread writes, a few read.
 //!
 //! Every write goes through [`writer`]; [`claims`], [`moves`] and [`doubts`] move a defect's row.
 
@@ -15,23 +15,28 @@ mod errors;
 mod events;
 mod file;
 mod grants_json;
+mod history;
 mod moves;
+mod queue;
+mod readers;
 mod reseal;
 mod run_json;
 mod starts;
+mod statements;
 #[cfg(test)]
 mod tests;
+mod wal;
 mod writer;
 
 use std::path::Path;
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use sqlx::sqlite::SqlitePool;
 
 use self::defect_cache::DefectCache;
+use self::history::Record;
+use self::readers::Readers;
 use self::starts::StartCounter;
 use self::writer::Durability::{Durable, Lazy};
 use self::writer::Writer;
@@ -48,7 +53,7 @@ use crate::secret::{Sealer, TokenHash};
 /// The store in one SQLite file.
 pub struct SqliteStore {
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
     cache: DefectCache,
     starts: StartCounter,
     /// Set by `recover`.
@@ -60,11 +65,10 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The file cannot be used; the error says why, and what to do.
-    pub async fn open(path: &Path, sealer: &Sealer) -> Result<Self, StoreError> {
-        let connection = file::open(path, sealer).await?;
-        let readers = file::readers(path).await?;
-        // A reconnect must not create an empty file if somebody moved the database away.
-        let writer = Writer::start(connection, file::options(path).create_if_missing(false));
+    pub fn open(path: &Path, sealer: &Sealer) -> Result<Self, StoreError> {
+        let connection = file::open(path, sealer)?;
+        let readers = Readers::start(path)?;
+        let writer = Writer::start(connection, path.to_owned())?;
         let (cache, starts) = (DefectCache::default(), StartCounter::beside(path));
         Ok(Self { writer, readers, cache, starts, restored_at: OnceLock::new() })
     }
@@ -73,17 +77,16 @@ impl SqliteStore {
     ///
     /// # Errors
     /// As [`Self::open`], or a secret cannot be opened. Nothing is changed then.
-    pub async fn reseal(path: &Path, old: &Sealer, new: &Sealer) -> Result<usize, StoreError> {
-        let connection = file::open(path, old).await?;
-        reseal::reseal(connection, old, new).await
+    pub fn reseal(path: &Path, old: &Sealer, new: &Sealer) -> Result<usize, StoreError> {
+        reseal::reseal(file::open(path, old)?, old, new)
     }
 
     /// Whether the secrets of a file were sealed with this key.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
-        file::opens_with(path, sealer).await
+    pub fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
+        file::opens_with(path, sealer)
     }
 
     /// The number of commits since it was opened.
@@ -100,11 +103,8 @@ impl Store for SqliteStore {
         let (starts, restored_at) = self
             .writer
             .run(Durable, move |db| {
-                async move {
-                    doubts::recover(db, now, run_ms).await?;
-                    starts::count(db, counted, now).await
-                }
-                .boxed()
+                doubts::recover(db, now, run_ms)?;
+                starts::count(db, counted, now)
             })
             .await?;
         self.starts.write(starts)?;
@@ -117,16 +117,16 @@ impl Store for SqliteStore {
     }
 
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
-        self.writer.run(Durable, move |db| doubts::restart_waits(db, now, run_ms).boxed()).await
+        self.writer.run(Durable, move |db| doubts::restart_waits(db, now, run_ms)).await
     }
 
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
-        connection_records::list(&self.readers).await
+        self.readers.run(connection_records::list).await
     }
 
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError> {
         let new = new.clone();
-        self.writer.run(Durable, move |db| connections::create(db, new).boxed()).await
+        self.writer.run(Durable, move |db| connections::create(db, new)).await
     }
 
     async fn update_connection(
@@ -135,23 +135,22 @@ impl Store for SqliteStore {
         force: bool,
     ) -> Result<(), StoreError> {
         let edited = edited.clone();
-        self.writer.run(Durable, move |db| connections::update(db, edited, force).boxed()).await
+        // Counts that are still queued are those of the old settings.
+        self.writer.hurry_history();
+        self.writer.run(Durable, move |db| connections::update(db, edited, force)).await
     }
 
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError> {
         let sha256 = sha256.to_owned();
-        self.writer.run(Lazy, move |db| connections::accept_version(db, id, sha256).boxed()).await
+        self.writer.run(Lazy, move |db| connections::accept_version(db, id, sha256)).await
     }
 
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError> {
-        self.writer
-            .run(Durable, move |db| connections::record_index_lag(db, id, lag_ms).boxed())
-            .await
+        self.writer.run(Durable, move |db| connections::record_index_lag(db, id, lag_ms)).await
     }
 
     async fn delete_connection(&self, id: ConnectionId, force: bool) -> Result<(), StoreError> {
-        let deleted =
-            self.writer.run(Durable, move |db| connections::delete(db, id, force).boxed()).await;
+        let deleted = self.writer.run(Durable, move |db| connections::delete(db, id, force)).await;
         self.cache.clear();
         deleted
     }
@@ -165,12 +164,12 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (token, tail) = (token.clone(), tail.to_owned());
         self.writer
-            .run(Durable, move |db| connections::rotate_token(db, id, token, tail, expiry).boxed())
+            .run(Durable, move |db| connections::rotate_token(db, id, token, tail, expiry))
             .await
     }
 
     async fn delete_tokens(&self, expired: Vec<TokenHash>) -> Result<(), StoreError> {
-        self.writer.run(Durable, move |db| connections::delete_tokens(db, expired).boxed()).await
+        self.writer.run(Durable, move |db| connections::delete_tokens(db, expired)).await
     }
 
     async fn created_defect(
@@ -183,7 +182,9 @@ impl Store for SqliteStore {
         }
         // Taken before the read: a change during the read then prevents the insert.
         let epoch = self.cache.epoch();
-        let created = claims::created_defect(&self.readers, connection, test).await?;
+        let sought = test.clone();
+        let read = move |db: &_| claims::created_defect(db, connection, &sought);
+        let created = self.readers.run(read).await?;
         if let Some(created) = &created {
             self.cache.insert(epoch, connection, test, created);
         }
@@ -194,22 +195,11 @@ impl Store for SqliteStore {
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
         let Claim { connection, event, holder, now, lease_until, run_ms, waited_for, .. } = claim;
         self.writer
-            .run(Durable, move |db| {
-                async move {
-                    let test = &test;
-                    let claim = Claim {
-                        connection,
-                        test,
-                        event,
-                        holder,
-                        now,
-                        lease_until,
-                        run_ms,
-                        waited_for,
-                    };
-                    claims::claim(db, claim, restored_at).await
-                }
-                .boxed()
+            .run(Lazy, move |db| {
+                let test = &test;
+                let claim =
+                    Claim { connection, test, event, holder, now, lease_until, run_ms, waited_for };
+                claims::claim(db, claim, restored_at)
             })
             .await
     }
@@ -222,7 +212,7 @@ impl Store for SqliteStore {
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError> {
         self.writer
-            .run(Durable, move |db| doubts::claim_search(db, id, holder, now, lease_until).boxed())
+            .run(Durable, move |db| doubts::claim_search(db, id, holder, now, lease_until))
             .await
     }
 
@@ -234,7 +224,7 @@ impl Store for SqliteStore {
         limits: (u32, u32),
     ) -> Result<Vec<DueSearch>, StoreError> {
         self.writer
-            .run(Durable, move |db| doubts::due_searches(db, now, run_ms, open, limits).boxed())
+            .run(Durable, move |db| doubts::due_searches(db, now, run_ms, open, limits))
             .await
     }
 
@@ -244,17 +234,18 @@ impl Store for SqliteStore {
         seen: &SeenByRun,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError> {
-        doubts::controls(&self.readers, connection, seen, stored_by).await
+        let seen = seen.clone();
+        self.readers.run(move |db| doubts::controls(db, connection, &seen, stored_by)).await
     }
 
     async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::back_to_intent(db, lease, now).boxed()).await
+        self.writer.run(Durable, move |db| moves::back_to_intent(db, lease, now)).await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Lazy, move |db| moves::renew(db, lease, until).boxed()).await
+        self.writer.run(Lazy, move |db| moves::renew(db, lease, until)).await
     }
 
     async fn mark_sending(
@@ -264,12 +255,14 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now).boxed()).await
+        // A crash must not lose the event of a write.
+        self.writer.hurry_history();
+        self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now)).await
     }
 
     async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Lazy, move |db| moves::unmark(db, lease, now).boxed()).await
+        self.writer.run(Lazy, move |db| moves::unmark(db, lease, now)).await
     }
 
     async fn store_outcome(
@@ -281,7 +274,7 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (lease, verdict) = (lease.clone(), verdict.clone());
         self.writer
-            .run(Durable, move |db| moves::store_outcome(db, lease, verdict, event, now).boxed())
+            .run(Durable, move |db| moves::store_outcome(db, lease, verdict, event, now))
             .await
     }
 
@@ -292,12 +285,12 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now).boxed()).await
+        self.writer.run(Durable, move |db| moves::end_search(db, lease, end, now)).await
     }
 
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::give_back(db, lease).boxed()).await
+        self.writer.run(Durable, move |db| moves::give_back(db, lease)).await
     }
 
     async fn decide(
@@ -311,56 +304,57 @@ impl Store for SqliteStore {
         let (decision, by) = (decision.clone(), by.to_owned());
         let decided = self
             .writer
-            .run(Durable, move |db| decisions::decide(db, id, decision, by, now, run_ms).boxed())
+            .run(Durable, move |db| decisions::decide(db, id, decision, by, now, run_ms))
             .await;
         self.cache.clear();
         decided
     }
 
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
-        defect_records::get(&self.readers, id).await
+        self.readers.run(move |db| defect_records::get(db, id)).await
     }
 
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError> {
-        defect_records::list(&self.readers, filter).await
+        let filter = filter.clone();
+        self.readers.run(move |db| defect_records::list(db, &filter)).await
     }
 
     fn record_event(&self, event: Event) {
-        self.writer.post(move |db| events::record(db, event).boxed());
+        self.writer.record(Record::Event(event));
     }
 
     fn record_run(&self, event: EventId, run: RunReport) {
-        self.writer.post(move |db| events::record_run(db, event, run).boxed());
+        self.writer.record(Record::Run(event, run));
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.writer.run(Lazy, |_| async { Ok(()) }.boxed()).await
+        self.writer.flush().await
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
-        events::list(&self.readers, filter).await
+        let filter = filter.clone();
+        self.readers.run(move |db| events::list(db, &filter)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
-        events::get(&self.readers, id).await
+        self.readers.run(move |db| events::get(db, id)).await
     }
 
     async fn prune(&self, retention: Retention) -> Result<(), StoreError> {
-        let excess = events::find_excess(&self.readers, retention).await?;
+        let excess = self.readers.run(move |db| events::find_excess(db, retention)).await?;
         loop {
             let excess = excess.clone();
-            let delete = self.writer.run(Lazy, move |db| events::delete_some(db, excess).boxed());
+            let delete = self.writer.run(Lazy, move |db| events::delete_some(db, excess));
             if !delete.await? {
                 break;
             }
         }
-        while self.writer.run(Lazy, |db| connections::delete_some(db).boxed()).await? {}
+        while self.writer.run(Lazy, connections::delete_some).await? {}
         Ok(())
     }
 
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts) {
-        let project = project.to_owned();
-        self.writer.post(move |db| counts::record(db, id, project, counts).boxed());
+        self.writer.record(Record::Counts(id, project.to_owned(), counts));
     }
 
     async fn cached_counts(
@@ -368,11 +362,12 @@ impl Store for SqliteStore {
         id: ConnectionId,
         project: &str,
     ) -> Result<Option<CachedCounts>, StoreError> {
-        counts::get(&self.readers, id, project).await
+        let project = project.to_owned();
+        self.readers.run(move |db| counts::get(db, id, &project)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.writer.run(Durable, |db| file::check_writable(db).boxed()).await
+        self.writer.run(Durable, file::check_writable).await
     }
 
     async fn close(&self) {

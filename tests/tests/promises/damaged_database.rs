@@ -16,8 +16,8 @@ fn stopped() -> TestHost {
     }
     assert!(host.stop().success());
     // Moves everything into jackfield.db, so that damage to it is damage to the defects.
-    with_database(&host.data_folder(), async |database| {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(database).await
+    with_database(&host.data_folder(), |database| {
+        database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     });
     host
 }
@@ -81,8 +81,8 @@ fn a_database_whose_first_pages_are_overwritten_is_refused() {
 fn a_database_with_a_damaged_page_in_the_middle_is_refused() {
     let mut host = stopped();
     let root = "SELECT rootpage FROM sqlite_master WHERE name = 'defects'";
-    let page: i64 = with_database(&host.data_folder(), async |database| {
-        sqlx::query_scalar(root).fetch_one(database).await
+    let page: i64 = with_database(&host.data_folder(), |database| {
+        database.query_row(root, [], |row| row.get(0))
     });
     let from = usize::try_from(page - 1).expect("a page") * 4_096;
     overwrite(&host.data("jackfield.db"), from, 4_096);
@@ -101,9 +101,7 @@ fn a_truncated_database_is_refused() {
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
     let mut host = stopped();
-    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum,
-        execution_time) VALUES (9999, 'later', 1, x'00', 0)";
-    with_database(&host.data_folder(), async |database| sqlx::query(later).execute(database).await);
+    with_database(&host.data_folder(), |db| db.pragma_update(None, "user_version", 9999));
     assert_refuses_to_start(&mut host, &["jackfield.db", "9999", "backup"]);
 }
 

@@ -39,7 +39,7 @@ const FREE: &str = "fuzz";
 const CRATES: [(&[&str], &[&str]); 6] = [
     (&["axum"], &["http", "demo"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"], &["runtime"]),
-    (&["sqlx"], &["store"]),
+    (&["rusqlite"], &["store"]),
     (&["hyper", "hyper_util", "rustls", "tokio_rustls"], &["egress"]),
     (&["clap"], &["cli"]),
     (&["ureq"], &["cli"]),

@@ -8,6 +8,7 @@ mod cli;
 mod clock_steps;
 mod compile_limits;
 mod consent;
+mod costs;
 mod crash_points;
 mod crash_random;
 mod damaged_database;

@@ -95,7 +95,7 @@ fn one_request(client: &Client, path: &str, ready: &AtomicU32, served: &Mutex<BT
 }
 
 #[test]
-fn each_of_many_builds_serves_under_two_hundred_requests_a_second() {
+fn each_of_many_builds_serves_at_a_load_of_two_hundred_requests_a_second() {
     let (host, connection) = host();
     let load = Load::start(&host, &connection, 200, 1);
     load.await_served(1);

@@ -75,7 +75,7 @@ fn long_and_many_requests_take_little_of_the_disk() {
         let unrecognised = format!("{}/{long}", connection.webhook_path);
         client.send("PUT", &unrecognised, &[], &body).assert_problem(404, "not-found");
     }
-    // What was sent before it is stored with it.
+    // Events are stored in order: when this one is readable, the earlier ones are stored.
     let _ = host.event_of(&host.create(&connection, &failed_test()));
     let used = database() - before;
     assert!(used < 4 << 20, "60 MB were sent, and {used} bytes stored");
@@ -95,13 +95,13 @@ fn events_are_deleted_by_their_bytes_and_their_age() {
     });
     assert!(!gone(&host, &clicks[39]), "the newest is kept");
     host.kill();
-    with_database(&host.data_folder(), async |database| {
+    with_database(&host.data_folder(), |database| {
         // One more than a day old, without which a clock that jumped would delete all.
         let days = "UPDATE events SET received_at = received_at - 86400000 *
              CASE WHEN id = ? THEN 6 WHEN id = ? THEN 2 ELSE 0 END";
-        sqlx::query(days).bind(&clicks[39]).bind(&clicks[38]).execute(database).await
+        database.execute(days, [&clicks[39], &clicks[38]])
     });
     host.restart();
     wait_for("the event to be deleted by age", 20, || gone(&host, &clicks[39]).then_some(()));
-    assert!(!gone(&host, &clicks[38]), "it is two days old");
+    assert!(!gone(&host, &clicks[38]), "an event that is two days old is kept");
 }

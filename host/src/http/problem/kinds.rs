@@ -194,8 +194,8 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::OutcomePending,
         StatusCode::SERVICE_UNAVAILABLE,
         "The outcome is not known yet",
-        "A create request was sent, and the tracker's search may still show its defect. Repeat after \
-         Retry-After.",
+        "A create request was sent, and the tracker's search may not show its defect yet. Repeat \
+         after Retry-After.",
     ),
     kind(
         OutcomeCode::InDoubt,

@@ -94,7 +94,7 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_being_answered_is_never_closed_for_another() {
+async fn a_client_with_a_request_in_progress_is_never_closed_for_another() {
     let server = served(limits(2)).await;
     let mut clicks = [server.connect(&whole("/held")).await, server.connect(&whole("/held")).await];
     let mut waiting = server.connect(&whole("/")).await;
@@ -151,7 +151,7 @@ async fn a_proxy_is_exempt_and_its_clients_are_counted() {
     assert_eq!(status(&mut other).await, Some(200));
 }
 
-/// As [`status`], if it comes soon.
+/// Like [`status`], but `None` if no answer arrives within [`SHORT`].
 async fn status_now(stream: &mut TcpStream) -> Option<u16> {
     tokio::time::timeout(SHORT, status(stream)).await.ok().flatten()
 }

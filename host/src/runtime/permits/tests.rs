@@ -110,7 +110,7 @@ fn a_good_request_waits_for_at_most_one_hand_over_beside_floods() {
         let mut good = waiting(ask("good", 20));
         running.remove(0);
         let permit = good.try_recv().expect("the good request is next");
-        assert_eq!(permit.handed_over, 0);
+        assert_eq!(permit.passed_over, 0);
         drop(permit);
         running.push(next(&mut floods));
     }

@@ -3,12 +3,14 @@
 //! A claim is one transaction. Of several claims at a time, one gets the lease.
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
+
+use rusqlite::{Connection, params};
 
 use super::columns::known_word;
 use super::defect_records::{Row, newest};
 use super::doubts::{self, SEARCH_WAIT_MS};
+use super::statements::Statements as _;
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, DefectState, FailedTest, Lease, Marker,
     StringEnum as _,
@@ -20,12 +22,12 @@ pub(super) const RESTORED: &str =
     "the database was restored, or fell behind, and may have lost this defect";
 
 /// The created and unreleased defect of a failed test.
-pub(super) async fn created_defect(
-    pool: &SqlitePool,
+pub(super) fn created_defect(
+    db: &Connection,
     connection: ConnectionId,
     test: &FailedTest,
 ) -> Result<Option<(DefectId, Defect)>, StoreError> {
-    let Some(row) = newest(pool, connection, test).await? else { return Ok(None) };
+    let Some(row) = newest(db, connection, test)? else { return Ok(None) };
     if row.released || row.state != DefectState::Created.as_str() {
         return Ok(None);
     }
@@ -34,30 +36,26 @@ pub(super) async fn created_defect(
 
 /// Claims a failed test. In a database that fell behind (`restored_at`), a failed test without a row may have
 /// a defect: it counts as in doubt since then.
-pub(super) async fn claim(
-    db: &mut SqliteConnection,
+pub(super) fn claim(
+    db: &Connection,
     claim: Claim<'_>,
     restored_at: Option<Timestamp>,
 ) -> Result<Claimed, StoreError> {
-    let deleted: Option<bool> = sqlx::query_scalar("SELECT deleted FROM connections WHERE id = ?")
-        .bind(claim.connection.to_string())
-        .fetch_optional(&mut *db)
-        .await?;
-    if deleted != Some(false) {
-        return Err(StoreError::NotFound("connection"));
-    }
-    let Some(row) = newest(&mut *db, claim.connection, claim.test).await? else {
+    let Some(row) = newest(db, claim.connection, claim.test)? else {
         return match restored_at {
-            None => insert_intent(db, claim, 1).await,
-            Some(since) => insert_in_doubt(db, claim, 1, since).await,
+            None => insert_intent(db, claim, 1),
+            Some(since) => insert_in_doubt(db, claim, 1, since),
         };
     };
+    if !is_present(db, claim.connection)? {
+        return Err(StoreError::NotFound("connection"));
+    }
     if row.released {
         let generation = row.generation.saturating_add(1);
         let outdated = restored_at.filter(|at| row.updated_at < at.as_millisecond());
         return match outdated {
-            None => insert_intent(db, claim, generation).await,
-            Some(since) => insert_in_doubt(db, claim, generation, since).await,
+            None => insert_intent(db, claim, generation),
+            Some(since) => insert_in_doubt(db, claim, generation, since),
         };
     }
     let state = known_word::<DefectState>(&row.state, "its state")?;
@@ -72,102 +70,97 @@ pub(super) async fn claim(
         return Ok(ended);
     }
     if row.writes == 0 {
-        lease_for_create(db, &row, &claim).await
+        lease_for_create(db, &row, &claim)
     } else {
-        lease_for_search(db, &row, &claim).await
+        lease_for_search(db, &row, &claim)
     }
 }
 
 /// The first claim of a generation inserts the row in `intent`.
-async fn insert_intent(
-    db: &mut SqliteConnection,
+fn insert_intent(
+    db: &Connection,
     claim: Claim<'_>,
     generation: u32,
 ) -> Result<Claimed, StoreError> {
-    let lease = insert(db, &claim, generation).await?;
+    let lease = insert(db, &claim, generation)?;
     let marker = Marker::derive(claim.connection, claim.test, generation);
     Ok(Claimed::Create { lease, marker, generation })
 }
 
 /// A row as if a write had left at `since` and had no answer.
-async fn insert_in_doubt(
-    db: &mut SqliteConnection,
+fn insert_in_doubt(
+    db: &Connection,
     claim: Claim<'_>,
     generation: u32,
     since: Timestamp,
 ) -> Result<Claimed, StoreError> {
-    let lease = insert(db, &claim, generation).await?;
-    let row: Row = sqlx::query_as(
+    let lease = insert(db, &claim, generation)?;
+    let row: Row = db.only(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = 1, wait_from = ?2,
              next_search_at = ?3, reason = ?4
          WHERE id = ?1 RETURNING *",
-    )
-    .bind(lease.defect.to_string())
-    .bind(since.as_millisecond())
-    .bind(claim.now.as_millisecond().saturating_add(SEARCH_WAIT_MS))
-    .bind(RESTORED)
-    .fetch_one(db)
-    .await?;
+        params![
+            lease.defect.to_string(),
+            since.as_millisecond(),
+            claim.now.as_millisecond().saturating_add(SEARCH_WAIT_MS),
+            RESTORED
+        ],
+    )?;
     Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
 }
 
-async fn insert(
-    db: &mut SqliteConnection,
-    claim: &Claim<'_>,
-    generation: u32,
-) -> Result<Lease, StoreError> {
+fn insert(db: &Connection, claim: &Claim<'_>, generation: u32) -> Result<Lease, StoreError> {
     let id = DefectId(Uuid::now_v7());
     let marker = Marker::derive(claim.connection, claim.test, generation);
     let (execution, case, variation) = claim.test.key();
-    let inserted = sqlx::query(
+    let inserted = db.change(
         "INSERT INTO defects (id, connection_id, test_execution_id, test_case_id, variation_id,
              generation, test_link, marker, state, fence, lease_until, runner, event_id,
              created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'intent', 1, ?, ?, ?, ?, ?)",
-    )
-    .bind(id.to_string())
-    .bind(claim.connection.to_string())
-    .bind(execution)
-    .bind(case)
-    .bind(variation)
-    .bind(generation)
-    .bind(claim.test.link.as_deref())
-    .bind(marker.as_str())
-    .bind(claim.lease_until.as_millisecond())
-    .bind(claim.holder.0.to_string())
-    .bind(claim.event.to_string())
-    .bind(claim.now.as_millisecond())
-    .bind(claim.now.as_millisecond())
-    .execute(db)
-    .await;
-    match inserted {
-        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
-            Err(StoreError::NotFound("connection"))
-        }
-        Err(error) => Err(error.into()),
-        Ok(_) => Ok(Lease { defect: id, fence: 1, until: claim.lease_until }),
+         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8, 'intent', 1, ?9, ?10, ?11, ?12, ?12
+         FROM connections WHERE id = ?2 AND deleted = 0",
+        params![
+            id.to_string(),
+            claim.connection.to_string(),
+            execution,
+            case,
+            variation,
+            generation,
+            claim.test.link,
+            marker.as_str(),
+            claim.lease_until.as_millisecond(),
+            claim.holder.0.to_string(),
+            claim.event.to_string(),
+            claim.now.as_millisecond(),
+        ],
+    )?;
+    if inserted == 0 {
+        return Err(StoreError::NotFound("connection"));
     }
+    Ok(Lease { defect: id, fence: 1, until: claim.lease_until })
+}
+
+/// Whether a connection exists and is not being deleted.
+fn is_present(db: &Connection, id: ConnectionId) -> Result<bool, StoreError> {
+    let found = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND deleted = 0)";
+    Ok(db.only(found, [id.to_string()])?)
 }
 
 /// Takes over a row of which no write left: `failed`, or `intent` whose lease ended.
-async fn lease_for_create(
-    db: &mut SqliteConnection,
-    row: &Row,
-    claim: &Claim<'_>,
-) -> Result<Claimed, StoreError> {
-    sqlx::query(
+fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
+    db.change(
         "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, runner = ?3,
              event_id = ?4, test_link = ?5, reason = NULL, updated_at = ?6
          WHERE id = ?1",
-    )
-    .bind(&row.id)
-    .bind(claim.lease_until.as_millisecond())
-    .bind(claim.holder.0.to_string())
-    .bind(claim.event.to_string())
-    .bind(claim.test.link.as_deref())
-    .bind(claim.now.as_millisecond())
-    .execute(db)
-    .await?;
+        params![
+            &row.id,
+            claim.lease_until.as_millisecond(),
+            claim.holder.0.to_string(),
+            claim.event.to_string(),
+            claim.test.link.as_deref(),
+            claim.now.as_millisecond()
+        ],
+    )?;
     Ok(Claimed::Create {
         lease: row.next_lease(claim.lease_until)?,
         marker: Marker::derive(claim.connection, claim.test, row.generation),
@@ -177,15 +170,11 @@ async fn lease_for_create(
 
 /// Takes over a row of which a write left. A run that did not store an outcome leaves a write without an
 /// answer.
-async fn lease_for_search(
-    db: &mut SqliteConnection,
-    row: &Row,
-    claim: &Claim<'_>,
-) -> Result<Claimed, StoreError> {
+fn lease_for_search(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     if row.state == DefectState::Sent.as_str() {
-        doubts::doubt_lost_run(&mut *db, &row.id, claim.now, claim.run_ms).await?;
+        doubts::doubt_lost_run(db, &row.id, claim.now, claim.run_ms)?;
     }
-    let row: Row = sqlx::query_as(
+    let row: Row = db.only(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3, event_id = ?4,
              state = CASE WHEN state = 'failed' OR class = 'refused' THEN 'failed'
                  ELSE 'in-doubt' END,
@@ -193,14 +182,14 @@ async fn lease_for_search(
                  ELSE COALESCE(next_search_at, ?5) END,
              updated_at = ?5
          WHERE id = ?1 RETURNING *",
-    )
-    .bind(&row.id)
-    .bind(claim.lease_until.as_millisecond())
-    .bind(claim.holder.0.to_string())
-    .bind(claim.event.to_string())
-    .bind(claim.now.as_millisecond())
-    .fetch_one(db)
-    .await?;
+        params![
+            &row.id,
+            claim.lease_until.as_millisecond(),
+            claim.holder.0.to_string(),
+            claim.event.to_string(),
+            claim.now.as_millisecond()
+        ],
+    )?;
     let lease = Lease { defect: row.id()?, fence: row.fence, until: claim.lease_until };
     Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
 }

@@ -12,27 +12,6 @@ use super::errors::Unreadable;
 use crate::domain::{Counts, Defect, Received, StringEnum};
 use crate::store::{DatabaseError, StoreError};
 
-/// Reads the columns of a row into a struct with fields of the same names; columns after `optional` may be
-/// missing in the row. (sqlx's derive would build SQLite a second time, for the compiler.)
-macro_rules! from_row {
-    ($row:ident { $($column:ident),+ $(; optional $($optional:ident),+)? $(,)? }) => {
-        impl sqlx::FromRow<'_, sqlx::sqlite::SqliteRow> for $row {
-            fn from_row(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Self> {
-                use sqlx::Row as _;
-                Ok(Self {
-                    $($column: row.try_get(stringify!($column))?,)+
-                    $($($optional: match row.try_get(stringify!($optional)) {
-                        Err(sqlx::Error::ColumnNotFound(_)) => None,
-                        read => read?,
-                    },)+)?
-                })
-            }
-        }
-    };
-}
-
-pub(super) use from_row;
-
 pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
     Timestamp::from_millisecond(ms).map_err(|error| Unreadable::new("a time", error))
 }
@@ -63,7 +42,7 @@ pub(super) fn from_json<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| Unreadable::new(what, error))
 }
 
-/// A value for SQLite's to_i64 column. No real duration or size is larger.
+/// A value for SQLite's INTEGER column. No real duration or size is larger.
 pub(super) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sqlx::sqlite::SqlitePool;
+use rusqlite::Connection as Database;
 
-use super::columns::{from_json, from_row, time, time_opt, uuid};
+use super::columns::{from_json, time, time_opt, uuid};
 use super::errors::Unreadable;
 use super::grants_json::GrantsJson;
+use super::statements::{Statements as _, from_row};
 use crate::domain::{Connection, ConnectionId, ConnectionRecord};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
@@ -17,27 +18,19 @@ use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 type TokenRow = (String, Vec<u8>, Option<i64>, Option<u64>);
 
 /// All connections, by name.
-pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, StoreError> {
+pub(super) fn list(db: &Database) -> Result<Vec<StoredConnection>, StoreError> {
     // One transaction: a connection is always read together with its secrets and tokens.
-    let mut snapshot = pool.begin().await?;
-    let rows: Vec<Row> =
-        sqlx::query_as("SELECT * FROM connections WHERE deleted = 0 ORDER BY name")
-            .fetch_all(&mut *snapshot)
-            .await?;
+    let snapshot = db.unchecked_transaction()?;
+    let rows: Vec<Row> = db.all("SELECT * FROM connections WHERE deleted = 0 ORDER BY name", [])?;
     let mut secrets: HashMap<String, BTreeMap<String, Sealed>> = HashMap::new();
     let sealed: Vec<(String, String, Vec<u8>)> =
-        sqlx::query_as("SELECT connection_id, name, sealed FROM secrets")
-            .fetch_all(&mut *snapshot)
-            .await?;
+        db.all("SELECT connection_id, name, sealed FROM secrets", [])?;
     for (connection, name, bytes) in sealed {
         secrets.entry(connection).or_default().insert(name, Sealed(bytes));
     }
     let mut tokens: HashMap<String, Vec<StoredToken>> = HashMap::new();
-    let hashes: Vec<TokenRow> = sqlx::query_as(
-        "SELECT connection_id, hash, expires_at, grace_ms FROM tokens ORDER BY rowid",
-    )
-    .fetch_all(&mut *snapshot)
-    .await?;
+    let hashes: Vec<TokenRow> =
+        db.all("SELECT connection_id, hash, expires_at, grace_ms FROM tokens ORDER BY rowid", [])?;
     for (connection, hash, expires_at, grace_ms) in hashes {
         let hash: [u8; 32] = hash.try_into().map_err(|_| {
             Unreadable::new("the hash of a token", "its length is not 32 bytes")
@@ -49,7 +42,7 @@ pub(super) async fn list(pool: &SqlitePool) -> Result<Vec<StoredConnection>, Sto
         let token = StoredToken { hash, expiry };
         tokens.entry(connection).or_default().push(token);
     }
-    snapshot.commit().await?;
+    drop(snapshot);
     rows.into_iter()
         .map(|row| {
             let secrets = secrets.remove(&row.id).unwrap_or_default();

@@ -5,126 +5,116 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
+
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::columns::{from_json, to_i64, to_json};
 use super::grants_json::GrantsJson;
+use super::statements::Statements as _;
 use crate::domain::{ConnectionId, Grants, Origin};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 /// Adds a connection with its secrets and tokens.
-pub(super) async fn create(
-    db: &mut SqliteConnection,
-    new: StoredConnection,
-) -> Result<(), StoreError> {
+pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), StoreError> {
     let (record, connection) = (&new.record, &new.record.connection);
-    sqlx::query(
+    db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
              allow_private, index_delay_s, paused, token_tail, created_at, last_success_at,
              last_error_at, last_error)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            connection.id.to_string(),
+            &connection.name,
+            connection.connector.as_str(),
+            to_json(&connection.settings)?,
+            to_json(&GrantsJson::from(&connection.grants))?,
+            &connection.accepted_sha256,
+            &connection.project,
+            connection.allow_private,
+            connection.index_delay_s,
+            connection.paused,
+            &record.token_tail,
+            connection.created_at.as_millisecond(),
+            record.last_success_at.map(Timestamp::as_millisecond),
+            record.last_error.as_ref().map(|(at, _)| at.as_millisecond()),
+            record.last_error.as_ref().map(|(_, detail)| detail)
+        ],
     )
-    .bind(connection.id.to_string())
-    .bind(&connection.name)
-    .bind(connection.connector.as_str())
-    .bind(to_json(&connection.settings)?)
-    .bind(to_json(&GrantsJson::from(&connection.grants))?)
-    .bind(&connection.accepted_sha256)
-    .bind(&connection.project)
-    .bind(connection.allow_private)
-    .bind(connection.index_delay_s)
-    .bind(connection.paused)
-    .bind(&record.token_tail)
-    .bind(connection.created_at.as_millisecond())
-    .bind(record.last_success_at.map(Timestamp::as_millisecond))
-    .bind(record.last_error.as_ref().map(|(at, _)| at.as_millisecond()))
-    .bind(record.last_error.as_ref().map(|(_, detail)| detail))
-    .execute(&mut *db)
-    .await
     .map_err(|error| name_taken(error, &connection.name))?;
-    insert_secrets(db, connection.id, &new.secrets).await?;
+    insert_secrets(db, connection.id, &new.secrets)?;
     for token in &new.tokens {
-        insert_token(db, connection.id, token).await?;
+        insert_token(db, connection.id, token)?;
     }
     Ok(())
 }
 
 /// Replaces the columns that people edit, and the secrets.
-pub(super) async fn update(
-    db: &mut SqliteConnection,
+pub(super) fn update(
+    db: &Connection,
     edited: StoredConnection,
     force: bool,
 ) -> Result<(), StoreError> {
     let connection = &edited.record.connection;
     let is_kept = |origin: &Origin| connection.grants.origins.contains(origin);
-    if !force && !granted_origins(db, connection.id).await?.iter().all(is_kept) {
-        refuse_while_unresolved(db, connection.id, "changing its origin").await?;
+    if !force && !granted_origins(db, connection.id)?.iter().all(is_kept) {
+        refuse_while_unresolved(db, connection.id, "changing its origin")?;
     }
     let settings = to_json(&connection.settings)?;
     // With other settings, the counts may be those of another tracker.
-    sqlx::query(
+    db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND NOT EXISTS (
              SELECT 1 FROM connections WHERE id = ?1 AND connector = ?2 AND settings = ?3)",
-    )
-    .bind(connection.id.to_string())
-    .bind(connection.connector.as_str())
-    .bind(&settings)
-    .execute(&mut *db)
-    .await?;
-    let updated = sqlx::query(
-        "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
+        params![connection.id.to_string(), connection.connector.as_str(), &settings],
+    )?;
+    let updated = db
+        .change(
+            "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, index_delay_s = ?,
              paused = ?
          WHERE id = ? AND deleted = 0",
-    )
-    .bind(&connection.name)
-    .bind(connection.connector.as_str())
-    .bind(&settings)
-    .bind(to_json(&GrantsJson::from(&connection.grants))?)
-    .bind(&connection.accepted_sha256)
-    .bind(&connection.project)
-    .bind(connection.allow_private)
-    .bind(connection.index_delay_s)
-    .bind(connection.paused)
-    .bind(connection.id.to_string())
-    .execute(&mut *db)
-    .await
-    .map_err(|error| name_taken(error, &connection.name))?;
-    require_one(updated.rows_affected())?;
-    sqlx::query("DELETE FROM secrets WHERE connection_id = ?")
-        .bind(connection.id.to_string())
-        .execute(&mut *db)
-        .await?;
-    insert_secrets(db, connection.id, &edited.secrets).await
+            params![
+                &connection.name,
+                connection.connector.as_str(),
+                &settings,
+                to_json(&GrantsJson::from(&connection.grants))?,
+                &connection.accepted_sha256,
+                &connection.project,
+                connection.allow_private,
+                connection.index_delay_s,
+                connection.paused,
+                connection.id.to_string()
+            ],
+        )
+        .map_err(|error| name_taken(error, &connection.name))?;
+    require_one(updated)?;
+    db.change("DELETE FROM secrets WHERE connection_id = ?", params![connection.id.to_string()])?;
+    insert_secrets(db, connection.id, &edited.secrets)
 }
 
 /// Records the version that serves a connection.
-pub(super) async fn accept_version(
-    db: &mut SqliteConnection,
+pub(super) fn accept_version(
+    db: &Connection,
     id: ConnectionId,
     sha256: String,
 ) -> Result<(), StoreError> {
-    let updated =
-        sqlx::query("UPDATE connections SET accepted_sha256 = ? WHERE id = ? AND deleted = 0")
-            .bind(sha256)
-            .bind(id.to_string())
-            .execute(db)
-            .await?;
-    require_one(updated.rows_affected())
+    let updated = db.change(
+        "UPDATE connections SET accepted_sha256 = ? WHERE id = ? AND deleted = 0",
+        params![sha256, id.to_string()],
+    )?;
+    require_one(updated)
 }
 
 /// Records how late a search was seen to find a new record; the longest is kept.
-pub(super) async fn record_index_lag(
-    db: &mut SqliteConnection,
+pub(super) fn record_index_lag(
+    db: &Connection,
     id: ConnectionId,
     lag_ms: u64,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE connections SET index_lag_ms = MAX(index_lag_ms, ?) WHERE id = ?")
-        .bind(to_i64(lag_ms))
-        .bind(id.to_string())
-        .execute(db)
-        .await?;
+    db.change(
+        "UPDATE connections SET index_lag_ms = MAX(index_lag_ms, ?) WHERE id = ?",
+        params![to_i64(lag_ms), id.to_string()],
+    )?;
     Ok(())
 }
 
@@ -132,21 +122,15 @@ pub(super) async fn record_index_lag(
 const DELETES_MAX: u32 = 500;
 
 /// Hides a connection and deletes its tokens, secrets and counts. [`delete_some`] deletes the rest in steps.
-pub(super) async fn delete(
-    db: &mut SqliteConnection,
-    id: ConnectionId,
-    force: bool,
-) -> Result<(), StoreError> {
+pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(), StoreError> {
     if !force {
-        refuse_while_unresolved(db, id, "deleting it").await?;
+        refuse_while_unresolved(db, id, "deleting it")?;
     }
-    let hidden = sqlx::query(
+    let hidden = db.change(
         "UPDATE connections SET deleted = 1, name = 'deleted ' || id WHERE id = ? AND deleted = 0",
-    )
-    .bind(id.to_string())
-    .execute(&mut *db)
-    .await?;
-    require_one(hidden.rows_affected())?;
+        params![id.to_string()],
+    )?;
+    require_one(hidden)?;
     for statement in [
         "DELETE FROM tokens WHERE connection_id = ?",
         "DELETE FROM secrets WHERE connection_id = ?",
@@ -155,13 +139,13 @@ pub(super) async fn delete(
         "UPDATE defects SET fence = fence + 1, lease_until = NULL, next_search_at = NULL
          WHERE state IN ('intent', 'sent', 'in-doubt') AND connection_id = ?",
     ] {
-        sqlx::query(statement).bind(id.to_string()).execute(&mut *db).await?;
+        db.change(statement, params![id.to_string()])?;
     }
     Ok(())
 }
 
 /// Deletes some events or defects of hidden connections, at last the connections; false: nothing is left.
-pub(super) async fn delete_some(db: &mut SqliteConnection) -> Result<bool, StoreError> {
+pub(super) fn delete_some(db: &Connection) -> Result<bool, StoreError> {
     for statement in [
         "DELETE FROM events WHERE id IN (
              SELECT id FROM events
@@ -170,43 +154,37 @@ pub(super) async fn delete_some(db: &mut SqliteConnection) -> Result<bool, Store
              SELECT id FROM defects
              WHERE connection_id IN (SELECT id FROM connections WHERE deleted = 1) LIMIT ?)",
     ] {
-        let deleted = sqlx::query(statement).bind(DELETES_MAX).execute(&mut *db).await?;
-        if deleted.rows_affected() > 0 {
+        let deleted = db.change(statement, params![DELETES_MAX])?;
+        if deleted > 0 {
             return Ok(true);
         }
     }
-    sqlx::query("DELETE FROM connections WHERE deleted = 1").execute(db).await?;
+    db.change("DELETE FROM connections WHERE deleted = 1", [])?;
     Ok(false)
 }
 
-async fn granted_origins(
-    db: &mut SqliteConnection,
-    id: ConnectionId,
-) -> Result<Vec<Origin>, StoreError> {
-    let grants: Option<String> =
-        sqlx::query_scalar("SELECT grants FROM connections WHERE id = ? AND deleted = 0")
-            .bind(id.to_string())
-            .fetch_optional(db)
-            .await?;
+fn granted_origins(db: &Connection, id: ConnectionId) -> Result<Vec<Origin>, StoreError> {
+    let grants: Option<String> = db.one(
+        "SELECT grants FROM connections WHERE id = ? AND deleted = 0",
+        params![id.to_string()],
+    )?;
     let grants = grants.ok_or(StoreError::NotFound("connection"))?;
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
 
 /// Refuses a change that would lose creates that run or are in doubt.
-async fn refuse_while_unresolved(
-    db: &mut SqliteConnection,
+fn refuse_while_unresolved(
+    db: &Connection,
     id: ConnectionId,
     change: &str,
 ) -> Result<(), StoreError> {
-    let unresolved: i64 = sqlx::query_scalar(
+    let unresolved: i64 = db.only(
         "SELECT COUNT(*) FROM defects
          WHERE connection_id = ?
            AND (state = 'sent' OR state = 'intent' AND lease_until IS NOT NULL
                 OR state = 'in-doubt' AND class IN ('open', 'acknowledged'))",
-    )
-    .bind(id.to_string())
-    .fetch_one(db)
-    .await?;
+        params![id.to_string()],
+    )?;
     if unresolved == 0 {
         return Ok(());
     }
@@ -218,93 +196,75 @@ async fn refuse_while_unresolved(
 }
 
 /// Adds a token. Older tokens expire at the latest as given; without a grace they are deleted.
-pub(super) async fn rotate_token(
-    db: &mut SqliteConnection,
+pub(super) fn rotate_token(
+    db: &Connection,
     id: ConnectionId,
     token: StoredToken,
     tail: String,
     expiry: TokenExpiry,
 ) -> Result<(), StoreError> {
-    let updated = sqlx::query("UPDATE connections SET token_tail = ? WHERE id = ? AND deleted = 0")
-        .bind(tail)
-        .bind(id.to_string())
-        .execute(&mut *db)
-        .await?;
-    require_one(updated.rows_affected())?;
-    sqlx::query("DELETE FROM tokens WHERE connection_id = ?1 AND ?2 = 0")
-        .bind(id.to_string())
-        .bind(to_i64(expiry.grace_ms))
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(
+    let updated = db.change(
+        "UPDATE connections SET token_tail = ? WHERE id = ? AND deleted = 0",
+        params![tail, id.to_string()],
+    )?;
+    require_one(updated)?;
+    db.change(
+        "DELETE FROM tokens WHERE connection_id = ?1 AND ?2 = 0",
+        params![id.to_string(), to_i64(expiry.grace_ms)],
+    )?;
+    db.change(
         "UPDATE tokens SET expires_at = MIN(COALESCE(expires_at, ?2), ?2),
              grace_ms = MIN(COALESCE(grace_ms, ?3), ?3)
          WHERE connection_id = ?1",
-    )
-    .bind(id.to_string())
-    .bind(expiry.at.as_millisecond())
-    .bind(to_i64(expiry.grace_ms))
-    .execute(&mut *db)
-    .await?;
-    insert_token(db, id, &token).await
+        params![id.to_string(), expiry.at.as_millisecond(), to_i64(expiry.grace_ms)],
+    )?;
+    insert_token(db, id, &token)
 }
 
 /// Deletes tokens.
-pub(super) async fn delete_tokens(
-    db: &mut SqliteConnection,
-    expired: Vec<TokenHash>,
-) -> Result<(), StoreError> {
+pub(super) fn delete_tokens(db: &Connection, expired: Vec<TokenHash>) -> Result<(), StoreError> {
     for hash in expired {
-        sqlx::query("DELETE FROM tokens WHERE hash = ?")
-            .bind(hash.0.to_vec())
-            .execute(&mut *db)
-            .await?;
+        db.change("DELETE FROM tokens WHERE hash = ?", params![hash.0.to_vec()])?;
     }
     Ok(())
 }
 
-async fn insert_token(
-    db: &mut SqliteConnection,
-    id: ConnectionId,
-    token: &StoredToken,
-) -> Result<(), StoreError> {
-    sqlx::query(
+fn insert_token(db: &Connection, id: ConnectionId, token: &StoredToken) -> Result<(), StoreError> {
+    db.change(
         "INSERT INTO tokens (hash, connection_id, expires_at, grace_ms) VALUES (?, ?, ?, ?)",
-    )
-    .bind(token.hash.0.to_vec())
-    .bind(id.to_string())
-    .bind(token.expiry.map(|expiry| expiry.at.as_millisecond()))
-    .bind(token.expiry.map(|expiry| to_i64(expiry.grace_ms)))
-    .execute(db)
-    .await?;
+        params![
+            token.hash.0.to_vec(),
+            id.to_string(),
+            token.expiry.map(|expiry| expiry.at.as_millisecond()),
+            token.expiry.map(|expiry| to_i64(expiry.grace_ms))
+        ],
+    )?;
     Ok(())
 }
 
-async fn insert_secrets(
-    db: &mut SqliteConnection,
+fn insert_secrets(
+    db: &Connection,
     id: ConnectionId,
     secrets: &BTreeMap<String, Sealed>,
 ) -> Result<(), StoreError> {
     for (name, sealed) in secrets {
-        sqlx::query("INSERT INTO secrets (connection_id, name, sealed) VALUES (?, ?, ?)")
-            .bind(id.to_string())
-            .bind(name)
-            .bind(&sealed.0)
-            .execute(&mut *db)
-            .await?;
+        db.change(
+            "INSERT INTO secrets (connection_id, name, sealed) VALUES (?, ?, ?)",
+            params![id.to_string(), name, &sealed.0],
+        )?;
     }
     Ok(())
 }
 
-fn require_one(rows: u64) -> Result<(), StoreError> {
+fn require_one(rows: usize) -> Result<(), StoreError> {
     if rows == 0 { Err(StoreError::NotFound("connection")) } else { Ok(()) }
 }
 
-fn name_taken(error: sqlx::Error, name: &str) -> StoreError {
-    match &error {
-        sqlx::Error::Database(cause) if cause.is_unique_violation() => StoreError::Conflict(
-            format!("a connection named `{name}` exists already; choose another name"),
-        ),
+fn name_taken(error: rusqlite::Error, name: &str) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => StoreError::Conflict(format!(
+            "a connection named `{name}` exists already; choose another name"
+        )),
         _ => error.into(),
     }
 }

@@ -4,41 +4,37 @@
 //! the row afterwards.
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
+
+use rusqlite::{Connection, params};
 
 use super::columns::{DefectJson, time, to_json};
 use super::defect_records::{self, Row};
 use super::doubts;
+use super::statements::Statements as _;
 use crate::domain::{Decision, DefectId, DefectRecord};
 use crate::store::StoreError;
 
 /// Carries out a decision, records it, and returns the row.
-pub(super) async fn decide(
-    db: &mut SqliteConnection,
+pub(super) fn decide(
+    db: &Connection,
     id: DefectId,
     decision: Decision,
     by: String,
     now: Timestamp,
     run_ms: u64,
 ) -> Result<DefectRecord, StoreError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM defects WHERE id = ?")
-        .bind(id.to_string())
-        .fetch_optional(&mut *db)
-        .await?;
+    let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![id.to_string()])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     check_allowed(&row, &decision, now)?;
     if row.state == "sent" {
-        doubts::doubt_lost_run(&mut *db, &row.id, now, run_ms).await?;
+        doubts::doubt_lost_run(db, &row.id, now, run_ms)?;
     }
-    apply(db, &row, &decision, &by, now).await?;
-    sqlx::query("INSERT INTO decisions (defect_id, at, who, decision) VALUES (?, ?, ?, ?)")
-        .bind(&row.id)
-        .bind(now.as_millisecond())
-        .bind(by)
-        .bind(decision.as_str())
-        .execute(&mut *db)
-        .await?;
-    defect_records::get(db, id).await?.ok_or(StoreError::NotFound("defect"))
+    apply(db, &row, &decision, &by, now)?;
+    db.change(
+        "INSERT INTO decisions (defect_id, at, who, decision) VALUES (?, ?, ?, ?)",
+        params![&row.id, now.as_millisecond(), by, decision.as_str()],
+    )?;
+    defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
 }
 
 fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {
@@ -79,50 +75,39 @@ fn conflict(text: String) -> Result<(), StoreError> {
     Err(StoreError::Conflict(text))
 }
 
-async fn apply(
-    db: &mut SqliteConnection,
+fn apply(
+    db: &Connection,
     row: &Row,
     decision: &Decision,
     by: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let query = match decision {
+    match decision {
         // A record that a person found may not contain the marker: no search is tested with it.
-        Decision::Adopt(defect) => sqlx::query(
+        Decision::Adopt(defect) => db.change(
             "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, needs_person = NULL,
                  decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,
                  fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
-        )
-        .bind(&row.id)
-        .bind(now.as_millisecond())
-        .bind(to_json(&DefectJson::from(defect.clone()))?),
-        // The index delay counts from the decision: an effect may have come late, and be indexed later.
-        Decision::Retry => sqlx::query(
+params![&row.id, now.as_millisecond(), to_json(&DefectJson::from(defect.clone()))?])?,
+        // The index delay counts from here: an effect may have come late.
+        Decision::Retry => db.change(
             "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
                  next_search_at = COALESCE(next_search_at, ?2),
                  wait_from = MAX(COALESCE(wait_from, ?2), ?2), fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
-        )
-        .bind(&row.id)
-        .bind(now.as_millisecond()),
-        Decision::GiveUp => sqlx::query(
+params![&row.id, now.as_millisecond()])?,
+        Decision::GiveUp => db.change(
             "UPDATE defects SET state = 'failed', reason = ?3, decided = 'give-up',
                  needs_person = NULL, next_search_at = NULL, lease_until = NULL, fence = fence + 1,
                  class = COALESCE(class, 'open'), wait_from = MAX(COALESCE(wait_from, ?2), ?2),
                  updated_at = ?2
              WHERE id = ?1",
-        )
-        .bind(&row.id)
-        .bind(now.as_millisecond())
-        .bind(format!("given up by {by}")),
-        Decision::Release => sqlx::query(
+params![&row.id, now.as_millisecond(), format!("given up by {by}")])?,
+        Decision::Release => db.change(
             "UPDATE defects SET released = 1, lease_until = NULL, fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
-        )
-        .bind(&row.id)
-        .bind(now.as_millisecond()),
+params![&row.id, now.as_millisecond()])?,
     };
-    query.execute(db).await?;
     Ok(())
 }

@@ -3,11 +3,12 @@
 //! Never moves a row.
 
 use jiff::Timestamp;
-use sqlx::SqliteExecutor;
-use sqlx::sqlite::SqlitePool;
 
-use super::columns::{DefectJson, from_json, from_row, known_word, time, time_opt, uuid};
+use rusqlite::{Connection, params};
+
+use super::columns::{DefectJson, from_json, known_word, time, time_opt, uuid};
 use super::errors::Unreadable;
+use super::statements::{Statements as _, from_row};
 use crate::domain::{
     Claimed, ConnectionId, DecidedDoubt, Defect, DefectId, DefectRecord, DefectState, Doubt,
     DoubtfulDefect, EventId, FailedTest, Lease, Marker, SeenByRun, StringEnum as _, WriteClass,
@@ -15,57 +16,47 @@ use crate::domain::{
 use crate::store::{DefectFilter, StoreError};
 
 /// One defect as people see it.
-pub(super) async fn get(
-    db: impl SqliteExecutor<'_>,
-    id: DefectId,
-) -> Result<Option<DefectRecord>, StoreError> {
-    let row: Option<Row> = sqlx::query_as("SELECT * FROM defect_records WHERE id = ?")
-        .bind(id.to_string())
-        .fetch_optional(db)
-        .await?;
+pub(super) fn get(db: &Connection, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
+    let row: Option<Row> =
+        db.one("SELECT * FROM defect_records WHERE id = ?", params![id.to_string()])?;
     row.map(Row::record).transpose()
 }
 
 /// Defects, newest first.
-pub(super) async fn list(
-    pool: &SqlitePool,
+pub(super) fn list(
+    db: &Connection,
     filter: &DefectFilter,
 ) -> Result<Vec<DefectRecord>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = db.all(
         "SELECT * FROM defect_records
          WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
            AND (?3 IS NULL OR id < ?3) AND (NOT ?5 OR needs_person IS NOT NULL)
          ORDER BY id DESC LIMIT ?4",
-    )
-    .bind(filter.state.map(DefectState::as_str))
-    .bind(filter.connection.map(|id| id.to_string()))
-    .bind(filter.before.map(|id| id.to_string()))
-    .bind(filter.limit)
-    .bind(filter.needs_person)
-    .fetch_all(pool)
-    .await?;
+        params![
+            filter.state.map(DefectState::as_str),
+            filter.connection.map(|id| id.to_string()),
+            filter.before.map(|id| id.to_string()),
+            filter.limit,
+            filter.needs_person
+        ],
+    )?;
     rows.into_iter().map(Row::record).collect()
 }
 
 /// The row of the newest generation of a failed test.
-pub(super) async fn newest(
-    db: impl SqliteExecutor<'_>,
+pub(super) fn newest(
+    db: &Connection,
     connection: ConnectionId,
     test: &FailedTest,
 ) -> Result<Option<Row>, StoreError> {
     let (execution, case, variation) = test.key();
-    let row = sqlx::query_as(
+    let row = db.one(
         "SELECT * FROM defects
          WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
            AND variation_id = ?
          ORDER BY generation DESC LIMIT 1",
-    )
-    .bind(connection.to_string())
-    .bind(execution)
-    .bind(case)
-    .bind(variation)
-    .fetch_optional(db)
-    .await?;
+        params![connection.to_string(), execution, case, variation],
+    )?;
     Ok(row)
 }
 

@@ -4,10 +4,12 @@
 //! Never decides that nothing was created: only a search or a person does.
 
 use jiff::Timestamp;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+
+use rusqlite::{Connection, params};
 
 use super::columns::{to_i64, to_json, uuid};
 use super::defect_records::Row;
+use super::statements::Statements as _;
 use crate::domain::{ConnectionId, DefectId, DoubtfulDefect, HolderId, Lease, Marker, SeenByRun};
 use crate::store::{ControlDefect, DueSearch, StoreError};
 
@@ -23,28 +25,28 @@ const INTERRUPTED: &str =
     "the host ended while the event was in progress; the next request returns its outcome";
 
 /// Takes a lease on a row that is due for a search, and sets the time of the next one.
-pub(super) async fn claim_search(
-    db: &mut SqliteConnection,
+pub(super) fn claim_search(
+    db: &Connection,
     id: DefectId,
     holder: HolderId,
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Option<DoubtfulDefect>, StoreError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = db.one(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3,
              searches = searches + 1, next_search_at = ?4 + MIN(?6, ?5 << MIN(searches, 16))
          WHERE id = ?1 AND state IN ('in-doubt', 'created') AND next_search_at <= ?4
            AND COALESCE(lease_until, 0) <= ?4
          RETURNING *",
-    )
-    .bind(id.to_string())
-    .bind(lease_until.as_millisecond())
-    .bind(holder.0.to_string())
-    .bind(now.as_millisecond())
-    .bind(SEARCH_WAIT_MS)
-    .bind(SEARCH_WAIT_MS_MAX)
-    .fetch_optional(db)
-    .await?;
+        params![
+            id.to_string(),
+            lease_until.as_millisecond(),
+            holder.0.to_string(),
+            now.as_millisecond(),
+            SEARCH_WAIT_MS,
+            SEARCH_WAIT_MS_MAX
+        ],
+    )?;
     let Some(row) = row else { return Ok(None) };
     let lease = Lease { defect: id, fence: row.fence, until: lease_until };
     Ok(Some(row.doubtful(lease)?))
@@ -52,8 +54,8 @@ pub(super) async fn claim_search(
 
 /// The rows whose next search is due, but for those that this process has open. Rows in `sent` whose lease
 /// ended are in doubt, too.
-pub(super) async fn due_searches(
-    db: &mut SqliteConnection,
+pub(super) fn due_searches(
+    db: &Connection,
     now: Timestamp,
     run_ms: u64,
     open: Vec<DefectId>,
@@ -61,8 +63,8 @@ pub(super) async fn due_searches(
 ) -> Result<Vec<DueSearch>, StoreError> {
     let open: Vec<_> = open.iter().map(ToString::to_string).collect();
     let open = to_json(&open)?;
-    doubt_lost_runs(db, now, run_ms, &open).await?;
-    let rows: Vec<(String, String)> = sqlx::query_as(
+    doubt_lost_runs(db, now, run_ms, &open)?;
+    let rows: Vec<(String, String)> = db.all(
         "SELECT id, connection_id FROM (
              SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
                  PARTITION BY connection_id ORDER BY next_search_at) AS place
@@ -71,13 +73,8 @@ pub(super) async fn due_searches(
                AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT value FROM json_each(?3))
                AND connection_id IN (SELECT id FROM connections WHERE deleted = 0))
          WHERE place <= ?4 ORDER BY next_search_at LIMIT ?2",
-    )
-    .bind(now.as_millisecond())
-    .bind(limit)
-    .bind(open)
-    .bind(of_connection)
-    .fetch_all(db)
-    .await?;
+        params![now.as_millisecond(), limit, open, of_connection],
+    )?;
     let due = |(id, connection): (String, String)| {
         let (id, connection) = (DefectId(uuid(&id)?), ConnectionId(uuid(&connection)?));
         Ok(DueSearch { id, connection })
@@ -86,25 +83,25 @@ pub(super) async fn due_searches(
 }
 
 /// The newest defects that the same connector made with the same settings, with the marker in the write.
-pub(super) async fn controls(
-    pool: &SqlitePool,
+pub(super) fn controls(
+    db: &Connection,
     connection: ConnectionId,
     seen: &SeenByRun,
     stored_by: Timestamp,
 ) -> Result<Vec<ControlDefect>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = db.all(
         "SELECT * FROM defects
          WHERE connection_id = ? AND state = 'created' AND run_sha256 = ? AND run_settings = ?
            AND marked AND run_marked AND updated_at <= ?
          ORDER BY id DESC LIMIT ?",
-    )
-    .bind(connection.to_string())
-    .bind(&seen.connector_sha256)
-    .bind(&seen.settings)
-    .bind(stored_by.as_millisecond())
-    .bind(CONTROLS_MAX)
-    .fetch_all(pool)
-    .await?;
+        params![
+            connection.to_string(),
+            &seen.connector_sha256,
+            &seen.settings,
+            stored_by.as_millisecond(),
+            CONTROLS_MAX
+        ],
+    )?;
     let control = |row: Row| {
         let marker = Marker::derive(connection, &row.test()?, row.generation);
         Ok(ControlDefect { marker, key: row.created()?.1.key })
@@ -114,89 +111,71 @@ pub(super) async fn controls(
 
 /// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt, and all waits
 /// begin again, since the clock may have been set meanwhile.
-pub(super) async fn recover(
-    db: &mut SqliteConnection,
-    now: Timestamp,
-    run_ms: u64,
-) -> Result<(), StoreError> {
-    sqlx::query(
+pub(super) fn recover(db: &Connection, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
+    db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
-    )
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(
+        [],
+    )?;
+    db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
              SELECT id FROM defects
              WHERE event_id = events.id AND state IN ('intent', 'sent', 'in-doubt')))
          WHERE outcome = 'running'",
-    )
-    .bind(INTERRUPTED)
-    .execute(&mut *db)
-    .await?;
-    doubt_lost_runs(db, now, run_ms, "[]").await?;
-    sqlx::query(
+        params![INTERRUPTED],
+    )?;
+    doubt_lost_runs(db, now, run_ms, "[]")?;
+    db.change(
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
              next_search_at = CASE WHEN state = 'in-doubt' AND needs_person IS NULL
                  THEN MIN(COALESCE(next_search_at, ?1 + ?3), ?1 + ?3) END
          WHERE state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0",
-    )
-    .bind(now.as_millisecond())
-    .bind(to_i64(run_ms))
-    .bind(SEARCH_WAIT_MS)
-    .execute(db)
-    .await?;
+        params![now.as_millisecond(), to_i64(run_ms), SEARCH_WAIT_MS],
+    )?;
     Ok(())
 }
 
 /// Begins all waits again: the clock has stepped. The write of a row in `sent` may go on until the run's maximum.
-pub(super) async fn restart_waits(
-    db: &mut SqliteConnection,
+pub(super) fn restart_waits(
+    db: &Connection,
     now: Timestamp,
     run_ms: u64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    db.change(
         "UPDATE defects SET wait_from = CASE state WHEN 'sent' THEN ?1 + ?3 ELSE ?1 END,
              next_search_at = MIN(next_search_at, ?1 + ?2)
          WHERE state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0",
-    )
-    .bind(now.as_millisecond())
-    .bind(SEARCH_WAIT_MS)
-    .bind(to_i64(run_ms))
-    .execute(db)
-    .await?;
+        params![now.as_millisecond(), SEARCH_WAIT_MS, to_i64(run_ms)],
+    )?;
     Ok(())
 }
 
-async fn doubt_lost_runs(
-    db: &mut SqliteConnection,
+fn doubt_lost_runs(
+    db: &Connection,
     now: Timestamp,
     run_ms: u64,
     open: &str,
 ) -> Result<(), StoreError> {
-    let lost: Vec<String> = sqlx::query_scalar(
+    let lost: Vec<String> = db.all(
         "SELECT id FROM defects
          WHERE state = 'sent' AND COALESCE(lease_until, 0) <= ?1
            AND id NOT IN (SELECT value FROM json_each(?2))",
-    )
-    .bind(now.as_millisecond())
-    .bind(open)
-    .fetch_all(&mut *db)
-    .await?;
+        params![now.as_millisecond(), open],
+    )?;
     for id in lost {
-        doubt_lost_run(&mut *db, &id, now, run_ms).await?;
+        doubt_lost_run(db, &id, now, run_ms)?;
     }
     Ok(())
 }
 
 /// The run of a row in `sent` did not store an outcome: its write has no answer, and ended at the run's
 /// maximum at the latest.
-pub(super) async fn doubt_lost_run(
-    db: &mut SqliteConnection,
+pub(super) fn doubt_lost_run(
+    db: &Connection,
     id: &str,
     now: Timestamp,
     run_ms: u64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    db.change(
         "UPDATE defects SET state = 'in-doubt', lease_until = NULL, reason = ?4, searches = 0,
              class = CASE class WHEN 'acknowledged' THEN class ELSE 'open' END,
              marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0,
@@ -204,12 +183,7 @@ pub(super) async fn doubt_lost_run(
              wait_from = MAX(COALESCE(wait_from, 0), COALESCE(sent_at, updated_at) + ?3),
              settled = 0, needs_person = NULL, next_search_at = ?2, updated_at = ?2
          WHERE id = ?1",
-    )
-    .bind(id)
-    .bind(now.as_millisecond())
-    .bind(to_i64(run_ms))
-    .bind(RUN_LOST)
-    .execute(db)
-    .await?;
+        params![id, now.as_millisecond(), to_i64(run_ms), RUN_LOST],
+    )?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Turns errors of SQLite, of its migrations and of stored values into errors of the store.
+//! Turns errors of SQLite and of stored values into errors of the store.
 //!
 //! Never shows an error of the engine outside this folder: the store's errors carry it as a cause.
 
@@ -6,7 +6,9 @@ use std::error::Error;
 use std::fmt::Display;
 use std::path::Path;
 
-use sqlx::migrate::MigrateError;
+use rusqlite::ErrorCode::{
+    CannotOpen, DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly, SystemIoFailure,
+};
 
 use crate::store::{DatabaseError, StoreError};
 
@@ -16,73 +18,48 @@ const RESTORE: &str = "restore the data folder from a backup";
 const UPDATE_OR_RESTORE: &str =
     "run a newer Jackfield if that wrote it, otherwise restore the data folder from a backup";
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
         describe_error(error).into()
     }
 }
 
 /// An error of the open database.
-pub(super) fn describe_error(error: sqlx::Error) -> DatabaseError {
-    let (failure, fix) = match primary_code(&error) {
-        Some(8 | 10 | 13 | 14) => (
+pub(super) fn describe_error(error: rusqlite::Error) -> DatabaseError {
+    let (failure, fix) = match error.sqlite_error_code() {
+        Some(ReadOnly | SystemIoFailure | DiskFull | CannotOpen) => (
             "the database cannot be read or written",
             Some("check the free space and the permissions of the data folder"),
         ),
-        Some(11 | 26) => ("the database is damaged", Some(RESTORE)),
+        Some(DatabaseCorrupt | NotADatabase) => ("the database is damaged", Some(RESTORE)),
         _ => ("the database failed", None),
     };
     DatabaseError::new(failure, cause(error), fix)
 }
 
 /// An error while the file is opened.
-pub(super) fn cannot_open(path: &Path, error: sqlx::Error) -> StoreError {
-    let (failure, fix) = match primary_code(&error) {
-        Some(5) => ("is locked by another process", Some("stop that process")),
-        Some(8 | 10 | 13 | 14) => (
+pub(super) fn cannot_open(path: &Path, error: rusqlite::Error) -> StoreError {
+    let (failure, fix) = match error.sqlite_error_code() {
+        Some(DatabaseBusy) => ("is locked by another process", Some("stop that process")),
+        Some(ReadOnly | SystemIoFailure | DiskFull | CannotOpen) => (
             "cannot be read or written",
             Some("check the free space and the permissions of its folder"),
         ),
-        Some(11 | 26) => ("is damaged or is not a SQLite database", Some(RESTORE)),
+        Some(DatabaseCorrupt | NotADatabase) => {
+            ("is damaged or is not a SQLite database", Some(RESTORE))
+        }
         _ => ("cannot be opened", None),
     };
     let failure = format!("the database {} {failure}", path.display());
     DatabaseError::new(failure, cause(error), fix).into()
 }
 
-/// The schema cannot be brought up to date.
-pub(super) fn cannot_migrate(path: &Path, error: MigrateError) -> StoreError {
-    let shown = path.display();
+/// SQLite's own text, without the number that its source adds.
+fn cause(error: rusqlite::Error) -> Box<dyn Error + Send + Sync> {
     match error {
-        MigrateError::VersionMissing(version) => StoreError::Unusable(format!(
-            "the database {shown} was written by a newer Jackfield (its schema is {version}); run \
-             that version, or restore a backup that is older than the update"
-        )),
-        MigrateError::VersionMismatch(version) => StoreError::Unusable(format!(
-            "the database {shown} has another schema {version} than this Jackfield; {RESTORE}"
-        )),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-            cannot_open(path, error)
-        }
-        other => {
-            DatabaseError::new(format!("the database {shown} cannot be migrated"), other, None)
-                .into()
-        }
-    }
-}
-
-/// The engine's own error, without what sqlx adds to its text.
-fn cause(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
-    match error {
-        sqlx::Error::Database(error) => error.into_error(),
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text.into(),
         other => other.into(),
     }
-}
-
-/// SQLite's primary result code: the low byte.
-fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let sqlx::Error::Database(error) = error else { return None };
-    Some(error.code()?.parse::<u32>().ok()? & 0xff)
 }
 
 /// A stored value that cannot be read. Its text contains the cause, so it has no `source`.

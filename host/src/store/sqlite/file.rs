@@ -8,70 +8,48 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-};
-use sqlx::{ConnectOptions as _, Connection as _, SqlSafeStr as _};
+use rusqlite::{Connection, OpenFlags, params};
 
-use super::errors::{cannot_migrate, cannot_open};
+use super::errors::cannot_open;
+use super::statements::Statements as _;
+use super::wal;
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::{DatabaseError, StoreError};
 
-/// Number, name and SQL of each change of the schema. One that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
-    (1, "start", include_str!("../../../migrations/sqlite/0001_start.sql")),
-    (
-        2,
-        "rename columns and outcomes",
-        include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
-    ),
-    (3, "classes of writes", include_str!("../../../migrations/sqlite/0003_classes_of_writes.sql")),
-    (
-        4,
-        "bytes of events and deleted connections",
-        include_str!("../../../migrations/sqlite/0004_bytes_of_events_and_deleted_connections.sql"),
-    ),
+/// The changes of the schema, in their order. One that was released never changes.
+pub(super) const MIGRATIONS: [&str; 4] = [
+    include_str!("../../../migrations/sqlite/0001_start.sql"),
+    include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
+    include_str!("../../../migrations/sqlite/0003_classes_of_writes.sql"),
+    include_str!("../../../migrations/sqlite/0004_bytes_of_events_and_deleted_connections.sql"),
 ];
 /// How long a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-const READERS_MAX: u32 = 4;
+/// Statements that each connection keeps prepared.
+const STATEMENTS_MAX: usize = 128;
 /// Names a text that is sealed beside the secrets. Whether it opens shows whether a key is right.
 pub(super) const KEY_CHECK: &str = "key-check";
 
-/// The options of every connection that writes to the file.
-pub(super) fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .pragma("wal_autocheckpoint", "1000")
-        .pragma("journal_size_limit", "67108864")
-        .disable_statement_logging()
+/// Opens an existing file for writing. Never creates one: somebody may have moved the database away.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 67_108_864, |_| Ok(()))?;
+    wal::count_pages(&connection);
+    Ok(connection)
 }
 
 /// Opens the file, or creates it, for writing; brings its schema up to date and checks its key.
-pub(super) async fn open(path: &Path, sealer: &Sealer) -> Result<SqliteConnection, StoreError> {
+pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreError> {
     make_private(path)?;
-    let failed = |error| cannot_open(path, error);
-    let mut connection = options(path).connect().await.map_err(failed)?;
-    match prepare(path, &mut connection, sealer).await {
-        Ok(()) => Ok(connection),
-        Err(error) => {
-            // Removes the write-ahead log, so that no new file stays beside a refused one.
-            let _ = connection.close().await;
-            Err(error)
-        }
-    }
-}
-
-/// The changes of the schema. Not by sqlx's macro, which builds SQLite a second time, for the compiler.
-pub(super) fn migrator() -> Migrator {
-    let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
+    let mut connection = connect(path).map_err(|error| cannot_open(path, error))?;
+    // A refused file is closed, which removes the write-ahead log that is beside it.
+    prepare(path, &mut connection, sealer)?;
+    Ok(connection)
 }
 
 /// Closes the file to others than its group, if it is this user's. Another owner decides for themselves: the
@@ -94,37 +72,52 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
 }
 
 /// One transaction: the migrations are kept only if the file passes every check.
-async fn prepare(
-    path: &Path,
-    connection: &mut SqliteConnection,
-    sealer: &Sealer,
-) -> Result<(), StoreError> {
+fn prepare(path: &Path, connection: &mut Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let failed = |error| cannot_open(path, error);
-    let mut transaction = connection.begin().await.map_err(failed)?;
-    migrator().run(&mut *transaction).await.map_err(|error| cannot_migrate(path, error))?;
-    check_key(path, &mut transaction, sealer).await?;
-    check_pages(path, &mut transaction).await?;
-    transaction.commit().await.map_err(failed)
+    let transaction = connection.transaction().map_err(failed)?;
+    migrate(path, &transaction)?;
+    check_key(path, &transaction, sealer)?;
+    check_pages(path, &transaction)?;
+    transaction.commit().map_err(failed)
+}
+
+fn migrate(path: &Path, db: &Connection) -> Result<(), StoreError> {
+    let failed = |error| cannot_open(path, error);
+    let version = schema_version(db).map_err(failed)?;
+    let Some(missing) = MIGRATIONS.get(version..) else {
+        return Err(StoreError::Unusable(format!(
+            "the database {} was written by a newer Jackfield (its schema is {version}); run that \
+             version, or restore a backup that is older than the update",
+            path.display()
+        )));
+    };
+    for sql in missing {
+        db.execute_batch(sql).map_err(failed)?;
+    }
+    db.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(failed)
+}
+
+/// How many migrations the file has. Early versions counted them in a table.
+fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
+    let has_table: bool =
+        db.only("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')", [])?;
+    if !has_table {
+        return db.pragma_query_value(None, "user_version", |row| row.get(0));
+    }
+    let version = db.only("SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations", [])?;
+    db.execute_batch("DROP TABLE _sqlx_migrations")?;
+    Ok(version)
 }
 
 /// The first start seals a text; every later start must be able to open it.
-async fn check_key(
-    path: &Path,
-    connection: &mut SqliteConnection,
-    sealer: &Sealer,
-) -> Result<(), StoreError> {
+fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let failed = |error| cannot_open(path, error);
-    let Some(sealed) = read_key_check(connection).await.map_err(failed)? else {
+    let Some(sealed) = read_key_check(db).map_err(failed)? else {
         let sealed = sealer
             .seal(KEY_CHECK, &Secret::new(KEY_CHECK.to_owned()))
             .map_err(|error| DatabaseError::new("the key cannot seal the secrets", error, None))?;
-        sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?)")
-            .bind(KEY_CHECK)
-            .bind(sealed.0)
-            .execute(connection)
-            .await
-            .map_err(failed)?;
-        return Ok(());
+        let insert = "INSERT INTO meta (name, value) VALUES (?, ?)";
+        return db.change(insert, params![KEY_CHECK, sealed.0]).map(drop).map_err(failed);
     };
     sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).map(drop).map_err(|_| {
         StoreError::Unusable(format!(
@@ -135,20 +128,15 @@ async fn check_key(
     })
 }
 
-async fn read_key_check(connection: &mut SqliteConnection) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
-        .bind(KEY_CHECK)
-        .fetch_optional(connection)
-        .await
+fn read_key_check(db: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
+    db.one("SELECT value FROM meta WHERE name = ?", [KEY_CHECK])
 }
 
 /// Checks the tables that decide about defects. The history may be large and is not checked.
-async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+fn check_pages(path: &Path, db: &Connection) -> Result<(), StoreError> {
     for table in ["connections", "tokens", "secrets", "defects", "decisions"] {
-        let found: String = sqlx::query_scalar("SELECT quick_check FROM pragma_quick_check(?)")
-            .bind(table)
-            .fetch_one(&mut *connection)
-            .await
+        let found: String = db
+            .only("SELECT quick_check FROM pragma_quick_check(?)", [table])
             .map_err(|error| cannot_open(path, error))?;
         if found != "ok" {
             return Err(StoreError::Unusable(format!(
@@ -162,43 +150,33 @@ async fn check_pages(path: &Path, connection: &mut SqliteConnection) -> Result<(
     Ok(())
 }
 
-/// A few connections that can only read.
-pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
-    SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        // A connection to a file does not break while it is idle.
-        .test_before_acquire(false)
-        .connect_with(
-            SqliteConnectOptions::new()
-                .filename(path)
-                .read_only(true)
-                .busy_timeout(BUSY_TIMEOUT)
-                // Readers look up single rows: 512 KiB of pages is enough.
-                .pragma("cache_size", "-512")
-                .disable_statement_logging(),
-        )
-        .await
-        .map_err(|error| cannot_open(path, error))
+/// Opens a connection that can only read.
+pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    let connect = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // Readers look up single rows: 512 KiB of pages is enough.
+        connection.pragma_update(None, "cache_size", -512)?;
+        Ok(connection)
+    };
+    connect().map_err(|error| cannot_open(path, error))
 }
 
 /// Whether this is the key of an existing file.
-pub(super) async fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
-    let failed = |error| cannot_open(path, error);
-    let mut connection = options(path).connect().await.map_err(failed)?;
-    let sealed = read_key_check(&mut connection).await;
-    let _ = connection.close().await;
-    Ok(sealed
-        .map_err(failed)?
-        .is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
+pub(super) fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
+    let sealed = connect(path).and_then(|connection| read_key_check(&connection));
+    let sealed = sealed.map_err(|error| cannot_open(path, error))?;
+    Ok(sealed.is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
 }
 
 /// The smallest write, which shows whether a write succeeds.
-pub(super) async fn check_writable(db: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query(
+pub(super) fn check_writable(db: &Connection) -> Result<(), StoreError> {
+    db.change(
         "INSERT INTO meta (name, value) VALUES ('ready', x'00')
          ON CONFLICT (name) DO UPDATE SET value = CASE value WHEN x'00' THEN x'01' ELSE x'00' END",
-    )
-    .execute(db)
-    .await?;
+        [],
+    )?;
     Ok(())
 }

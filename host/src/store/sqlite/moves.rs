@@ -4,11 +4,13 @@
 //! lost its lease can never move the row again.
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
+
+use rusqlite::{Connection, params};
 
 use super::columns::{DefectJson, to_json};
 use super::defect_records::Row;
 use super::doubts::SEARCH_WAIT_MS;
+use super::statements::Statements as _;
 use crate::domain::{
     Defect, DefectState, EventId, Lease, Refusal, SearchEnd, StringEnum as _, Verdict, WriteClass,
     WritesLeft,
@@ -16,137 +18,119 @@ use crate::domain::{
 use crate::store::{JournaledWrite, StoreError};
 
 /// Extends a lease, even if it has ended, unless another process took it over.
-pub(super) async fn renew(
-    db: &mut SqliteConnection,
-    lease: Lease,
-    until: Timestamp,
-) -> Result<(), StoreError> {
-    let moved = sqlx::query(
+pub(super) fn renew(db: &Connection, lease: Lease, until: Timestamp) -> Result<(), StoreError> {
+    let moved = db.change(
         "UPDATE defects SET lease_until = ?3
          WHERE id = ?1 AND fence = ?2 AND lease_until IS NOT NULL",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .bind(until.as_millisecond())
-    .execute(db)
-    .await?;
-    require_one(moved.rows_affected())
+        params![lease.defect.to_string(), lease.fence, until.as_millisecond()],
+    )?;
+    require_one(moved)
 }
 
 /// Moves the row to `sent` and renews the lease. It must not have ended, even if no other holder took it.
-pub(super) async fn mark_sending(
-    db: &mut SqliteConnection,
+pub(super) fn mark_sending(
+    db: &Connection,
     lease: Lease,
     write: JournaledWrite,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let JournaledWrite { has_marker, seen, lease_until } = write;
     let origins: Vec<_> = seen.origins.iter().map(ToString::to_string).collect();
-    let moved = sqlx::query(
+    let moved = db.change(
         "UPDATE defects SET state = 'sent', writes = writes + 1, run_writes = run_writes + 1,
              run_marked = CASE run_writes WHEN 0 THEN ?4 ELSE run_marked END,
              run_settings = ?5, run_origins = ?6, run_sha256 = ?7, lease_until = ?8,
              sent_at = ?3, updated_at = ?3
          WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('intent', 'sent')",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .bind(now.as_millisecond())
-    .bind(has_marker)
-    .bind(seen.settings)
-    .bind(to_json(&origins)?)
-    .bind(seen.connector_sha256)
-    .bind(lease_until.as_millisecond())
-    .execute(db)
-    .await?;
-    require_one(moved.rows_affected())
+        params![
+            lease.defect.to_string(),
+            lease.fence,
+            now.as_millisecond(),
+            has_marker,
+            seen.settings,
+            to_json(&origins)?,
+            seen.connector_sha256,
+            lease_until.as_millisecond()
+        ],
+    )?;
+    require_one(moved)
 }
 
 /// Undoes one [`mark_sending`]. When none of the run is left, the row is in `intent` again.
-pub(super) async fn unmark(
-    db: &mut SqliteConnection,
-    lease: Lease,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let moved = sqlx::query(
+pub(super) fn unmark(db: &Connection, lease: Lease, now: Timestamp) -> Result<(), StoreError> {
+    let moved = db.change(
         "UPDATE defects SET writes = writes - 1, run_writes = run_writes - 1, updated_at = ?3,
              state = CASE run_writes WHEN 1 THEN 'intent' ELSE 'sent' END,
              sent_at = CASE run_writes WHEN 1 THEN NULL ELSE sent_at END
          WHERE id = ?1 AND fence = ?2 AND state = 'sent' AND run_writes > 0",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .bind(now.as_millisecond())
-    .execute(db)
-    .await?;
-    require_one(moved.rows_affected())
+        params![lease.defect.to_string(), lease.fence, now.as_millisecond()],
+    )?;
+    require_one(moved)
 }
 
-/// Ends a run, or a search that found the defect.
-pub(super) async fn store_outcome(
-    db: &mut SqliteConnection,
+/// Stores the outcome of a run, or of a search that found the defect, and releases the lease.
+pub(super) fn store_outcome(
+    db: &Connection,
     lease: Lease,
     verdict: Verdict,
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match verdict {
-        Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now).await,
-        Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now).await,
+        Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now),
+        Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now),
         Verdict::NotCreated { refusal, left } => {
-            store_failure(db, lease, &refusal, left, event, now).await
+            store_failure(db, lease, &refusal, left, event, now)
         }
     }
 }
 
 /// A known defect is stored even if the lease was lost, as long as no other run holds the row. After a create
 /// that followed a doubt, one more search looks for a second record.
-async fn store_defect(
-    db: &mut SqliteConnection,
+fn store_defect(
+    db: &Connection,
     lease: Lease,
     defect: Defect,
     by_run: bool,
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let moved = sqlx::query(
+    let moved = db.change(
         "UPDATE defects SET state = 'created', defect = ?3, lease_until = NULL, reason = NULL,
              needs_person = NULL, decided = NULL, searches = 0, event_id = ?4, updated_at = ?5,
-             next_search_at = CASE WHEN ?6 AND class IN ('unclear', 'open', 'acknowledged') THEN ?7 END
+             next_search_at =
+                 CASE WHEN ?6 AND class IN ('unclear', 'open', 'acknowledged') THEN ?7 END
          WHERE id = ?1 AND released = 0 AND (
              fence = ?2 AND state IN ('intent', 'sent', 'in-doubt', 'failed')
              OR fence > ?2 AND state IN ('in-doubt', 'failed') AND lease_until IS NULL)",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .bind(to_json(&DefectJson::from(defect))?)
-    .bind(event.to_string())
-    .bind(now.as_millisecond())
-    .bind(by_run)
-    .bind(now.as_millisecond().saturating_add(SEARCH_WAIT_MS))
-    .execute(db)
-    .await?;
-    require_one(moved.rows_affected())
+        params![
+            lease.defect.to_string(),
+            lease.fence,
+            to_json(&DefectJson::from(defect))?,
+            event.to_string(),
+            now.as_millisecond(),
+            by_run,
+            now.as_millisecond().saturating_add(SEARCH_WAIT_MS)
+        ],
+    )?;
+    require_one(moved)
 }
 
 /// The run created nothing that is known. The row keeps the worst class and the latest end of all writes of
 /// its generation.
-async fn store_failure(
-    db: &mut SqliteConnection,
+fn store_failure(
+    db: &Connection,
     lease: Lease,
     refusal: &Refusal,
     left: Option<WritesLeft>,
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let row: Option<Row> = sqlx::query_as(
+    let row: Option<Row> = db.one(
         "SELECT * FROM defects
          WHERE id = ? AND fence = ? AND released = 0 AND state IN ('intent', 'sent')",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .fetch_optional(&mut *db)
-    .await?;
+        params![lease.defect.to_string(), lease.fence],
+    )?;
     let row = row.ok_or(StoreError::Fenced)?;
     let class = row.class()?.max(left.as_ref().map(|left| left.class));
     let in_doubt = left.is_some() && class > Some(WriteClass::Refused);
@@ -156,107 +140,80 @@ async fn store_failure(
         Some(left) => format!("{}, then {refusal}", left.reason),
         None => refusal.to_string(),
     };
-    let moved = sqlx::query(
-        "UPDATE defects SET state = ?3, lease_until = NULL, class = ?4, forbidden = forbidden OR ?5,
-             marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0,
+    let moved = db.change(
+        "UPDATE defects SET state = ?3, lease_until = NULL, class = ?4,
+             forbidden = forbidden OR ?5, marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0,
              write_ended_at = MAX(COALESCE(write_ended_at, ?6), COALESCE(?6, write_ended_at)),
              wait_from = MAX(COALESCE(wait_from, ?6), COALESCE(?6, wait_from)),
              settled = ?6 IS NULL, needs_person = NULL, searches = 0,
              next_search_at = CASE ?3 WHEN 'in-doubt' THEN ?7 END,
              reason = ?8, ended_fence = ?2, ended_code = ?9, event_id = ?10, updated_at = ?11
          WHERE id = ?1 AND fence = ?2",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .bind(state.as_str())
-    .bind(class.map(WriteClass::as_str))
-    .bind(left.as_ref().is_some_and(|left| left.forbidden))
-    .bind(ended_at)
-    .bind(now.as_millisecond().saturating_add(SEARCH_WAIT_MS))
-    .bind(reason)
-    .bind(refusal.code().as_str())
-    .bind(event.to_string())
-    .bind(now.as_millisecond())
-    .execute(db)
-    .await?;
-    require_one(moved.rows_affected())
+params![lease.defect.to_string(), lease.fence, state.as_str(), class.map(WriteClass::as_str), left.as_ref().is_some_and(|left| left.forbidden), ended_at, now.as_millisecond().saturating_add(SEARCH_WAIT_MS), reason, refusal.code().as_str(), event.to_string(), now.as_millisecond()])?;
+    require_one(moved)
 }
 
 /// Moves a row whose doubt has ended back to `intent`, under the lease of the search.
-pub(super) async fn back_to_intent(
-    db: &mut SqliteConnection,
+pub(super) fn back_to_intent(
+    db: &Connection,
     lease: Lease,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let moved = sqlx::query(
+    let moved = db.change(
         "UPDATE defects SET state = 'intent', reason = NULL, needs_person = NULL, settled = 1,
              class = CASE decided WHEN 'give-up' THEN 'refused' ELSE class END, decided = NULL,
              marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0, sent_at = NULL,
              next_search_at = NULL, updated_at = ?3
          WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('in-doubt', 'failed')",
-    )
-    .bind(lease.defect.to_string())
-    .bind(lease.fence)
-    .bind(now.as_millisecond())
-    .execute(db)
-    .await?;
-    require_one(moved.rows_affected())
+        params![lease.defect.to_string(), lease.fence, now.as_millisecond()],
+    )?;
+    require_one(moved)
 }
 
 /// Ends a search that did not find the defect, and releases the lease.
-pub(super) async fn end_search(
-    db: &mut SqliteConnection,
+pub(super) fn end_search(
+    db: &Connection,
     lease: Lease,
     end: SearchEnd,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let query = match end {
-        SearchEnd::Settled => sqlx::query(
+    let moved = match end {
+        SearchEnd::Settled => db.change(
             "UPDATE defects SET lease_until = NULL, state = 'failed', settled = 1,
                  needs_person = NULL, next_search_at = NULL, updated_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
-        )
-        .bind(lease.defect.to_string())
-        .bind(lease.fence)
-        .bind(now.as_millisecond()),
-        SearchEnd::NeedsPerson(why) => sqlx::query(
+            params![lease.defect.to_string(), lease.fence, now.as_millisecond()],
+        )?,
+        SearchEnd::NeedsPerson(why) => db.change(
             "UPDATE defects SET lease_until = NULL, needs_person = ?4, next_search_at = NULL,
                  updated_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
-        )
-        .bind(lease.defect.to_string())
-        .bind(lease.fence)
-        .bind(now.as_millisecond())
-        .bind(why),
-        SearchEnd::SearchAt(at) => sqlx::query(
+            params![lease.defect.to_string(), lease.fence, now.as_millisecond(), why],
+        )?,
+        SearchEnd::SearchAt(at) => db.change(
             "UPDATE defects SET lease_until = NULL, next_search_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed', 'created')",
-        )
-        .bind(lease.defect.to_string())
-        .bind(lease.fence)
-        .bind(at.map(Timestamp::as_millisecond)),
-        SearchEnd::SearchBy(at) => sqlx::query(
+            params![lease.defect.to_string(), lease.fence, at.map(Timestamp::as_millisecond)],
+        )?,
+        SearchEnd::SearchBy(at) => db.change(
             "UPDATE defects SET lease_until = NULL, next_search_at = MIN(next_search_at, ?3)
              WHERE id = ?1 AND fence = ?2 AND state = 'in-doubt'",
-        )
-        .bind(lease.defect.to_string())
-        .bind(lease.fence)
-        .bind(at.as_millisecond()),
+            params![lease.defect.to_string(), lease.fence, at.as_millisecond()],
+        )?,
     };
-    require_one(query.execute(db).await?.rows_affected())
+    require_one(moved)
 }
 
 /// Releases the lease without changing the state.
-pub(super) async fn give_back(db: &mut SqliteConnection, lease: Lease) -> Result<(), StoreError> {
-    let moved = sqlx::query("UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2")
-        .bind(lease.defect.to_string())
-        .bind(lease.fence)
-        .execute(db)
-        .await?;
-    require_one(moved.rows_affected())
+pub(super) fn give_back(db: &Connection, lease: Lease) -> Result<(), StoreError> {
+    let moved = db.change(
+        "UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2",
+        params![lease.defect.to_string(), lease.fence],
+    )?;
+    require_one(moved)
 }
 
 /// The row was not moved if its fence is newer, its state does not fit, or it was deleted.
-fn require_one(moved: u64) -> Result<(), StoreError> {
+fn require_one(moved: usize) -> Result<(), StoreError> {
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

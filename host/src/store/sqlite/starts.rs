@@ -7,10 +7,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
+
+use rusqlite::{Connection, params};
 
 use super::claims::RESTORED;
 use super::columns::time;
+use super::statements::Statements as _;
 use crate::store::{DatabaseError, StoreError};
 
 const STARTS: &str = "starts";
@@ -59,57 +61,50 @@ impl StartCounter {
 
 /// Counts a start in the database, and compares with the count in the file. Returns the new count, and since
 /// when the database counts as restored.
-pub(super) async fn count(
-    db: &mut SqliteConnection,
+pub(super) fn count(
+    db: &Connection,
     counted: i64,
     now: Timestamp,
 ) -> Result<(i64, Option<Timestamp>), StoreError> {
-    let stored = read(db, STARTS).await?.unwrap_or(0);
+    let stored = read(db, STARTS)?.unwrap_or(0);
     if counted > stored {
-        write(db, RESTORED_AT, now.as_millisecond()).await?;
-        doubt_outdated_rows(db, now).await?;
+        write(db, RESTORED_AT, now.as_millisecond())?;
+        doubt_outdated_rows(db, now)?;
         tracing::warn!(
             "the database has fallen behind: it was restored, or lost what it had stored. Each failed \
              test without a defect is searched for in the tracker before a defect is created"
         );
     }
     let starts = counted.max(stored).saturating_add(1);
-    write(db, STARTS, starts).await?;
-    let restored_at = read(db, RESTORED_AT).await?.map(time).transpose()?;
+    write(db, STARTS, starts)?;
+    let restored_at = read(db, RESTORED_AT)?.map(time).transpose()?;
     Ok((starts, restored_at))
 }
 
 /// Rows that say that nothing was created may be outdated: since they were stored, a write may have left.
-async fn doubt_outdated_rows(db: &mut SqliteConnection, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query(
+fn doubt_outdated_rows(db: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),
              settled = 0, decided = NULL, wait_from = ?1, next_search_at = ?1, reason = ?2
          WHERE state IN ('intent', 'failed') AND released = 0",
-    )
-    .bind(now.as_millisecond())
-    .bind(RESTORED)
-    .execute(db)
-    .await?;
+        params![now.as_millisecond(), RESTORED],
+    )?;
     Ok(())
 }
 
-async fn read(db: &mut SqliteConnection, name: &str) -> Result<Option<i64>, StoreError> {
-    let value: Option<i64> =
-        sqlx::query_scalar("SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE name = ?")
-            .bind(name)
-            .fetch_optional(db)
-            .await?;
+fn read(db: &Connection, name: &str) -> Result<Option<i64>, StoreError> {
+    let value: Option<i64> = db.one(
+        "SELECT CAST(CAST(value AS TEXT) AS INTEGER) FROM meta WHERE name = ?",
+        params![name],
+    )?;
     Ok(value)
 }
 
-async fn write(db: &mut SqliteConnection, name: &str, value: i64) -> Result<(), StoreError> {
-    sqlx::query(
+fn write(db: &Connection, name: &str, value: i64) -> Result<(), StoreError> {
+    db.change(
         "INSERT INTO meta (name, value) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET value = ?2",
-    )
-    .bind(name)
-    .bind(value.to_string().into_bytes())
-    .execute(db)
-    .await?;
+        params![name, value.to_string().into_bytes()],
+    )?;
     Ok(())
 }

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::statements::Statements as _;
 use crate::domain::{
     Claimed, Connection, ConnectionId, ConnectionRecord, Defect, Doubt, EventId, FailedTest,
     Grants, HolderId, Lease, Origin, Refusal, SecretGrant, SecretPlace, SeenByRun, Verdict,
@@ -42,7 +43,12 @@ fn sealer(folder: &Path) -> Sealer {
 
 async fn open(folder: &TempDir) -> SqliteStore {
     let path = folder.path();
-    SqliteStore::open(&path.join("jackfield.db"), &sealer(path)).await.unwrap()
+    SqliteStore::open(&path.join("jackfield.db"), &sealer(path)).unwrap()
+}
+
+/// The number that a query of the file returns.
+async fn number(store: &SqliteStore, sql: &'static str) -> i64 {
+    store.readers.run(move |db| Ok(db.only(sql, [])?)).await.unwrap()
 }
 
 fn stored_connection(name: &str) -> StoredConnection {

@@ -1,30 +1,25 @@
-//! The task that writes: it takes the queued operations as one batch, runs them in one
-//! transaction, commits once, and answers their callers afterwards.
+//! The thread that writes: it takes what is queued as one batch, runs it in one transaction, commits
+//! once, and answers the callers afterwards.
 //!
 //! Never answers before the commit. A failed operation does not affect the others of its batch. A
-//! failed commit does not end the task: the callers get the error, and the next batch tries again.
+//! failed commit does not end the thread: the callers get the error, and the next batch tries again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection as _};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
 
 use super::errors::describe_error;
+use super::file;
+use super::history::Record;
+use super::queue::{Batch, Queue};
+use super::statements::Statements as _;
+use super::wal::Log;
 use crate::store::{DatabaseError, StoreError};
-
-/// Operations in the queue. If it is full, `run` waits for room and `post` drops its operation.
-const QUEUE_MAX: usize = 4096;
-/// Operations that share one commit.
-const BATCH_MAX: usize = 512;
-/// A batch of this size does not wait for more operations.
-const GATHER_MAX: usize = 32;
 
 /// Whether an answered operation survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,47 +30,40 @@ pub(super) enum Durability {
     Durable,
 }
 
-/// An operation of the queue: runs in the batch's transaction and reports whether it succeeded.
-/// The changes of a failed operation are undone.
-type Operation = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, bool> + Send>;
-
-/// An operation with what the task needs to know of it.
-struct Job {
-    operation: Operation,
-    durability: Durability,
-    /// Receives the result of the batch's commit.
-    committed: oneshot::Sender<Result<(), DatabaseError>>,
+/// A queued operation, and its caller.
+pub(super) trait Operation: Send {
+    /// Runs in the batch's transaction; returns whether it succeeded. The changes of a failed
+    /// operation are undone.
+    fn run(&mut self, db: &Connection) -> bool;
+    /// Passes the result to the caller, after the batch's commit.
+    fn answer(self: Box<Self>, committed: Result<(), DatabaseError>);
 }
 
-/// Passes operations to the writing task.
+/// Passes operations to the writing thread.
 pub(super) struct Writer {
-    queue: mpsc::Sender<Job>,
+    queue: Arc<Queue>,
     commits: Arc<AtomicU64>,
-    warned_of_drops: AtomicBool,
-    closing: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Writer {
-    /// Starts the task with an open connection; `options` opens another one after a failure.
-    pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Self {
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
-        let commits = Arc::new(AtomicU64::new(0));
-        let closing = CancellationToken::new();
-        let task = WriterTask {
+    /// Starts the thread with an open connection; `path` opens another one after a failure.
+    pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, StoreError> {
+        let (queue, commits) = (Arc::new(Queue::default()), Arc::new(AtomicU64::new(0)));
+        let writing = Writing {
             connection: Some(connection),
-            options,
+            path,
             durability: None,
             commits: Arc::clone(&commits),
         };
-        let task = tokio::spawn(task.run(jobs, closing.clone()));
-        Self {
-            queue,
-            commits,
-            warned_of_drops: AtomicBool::new(false),
-            closing,
-            task: Mutex::new(Some(task)),
-        }
+        let (end, ended) = oneshot::channel();
+        let jobs = Arc::clone(&queue);
+        let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+            writing.run(&jobs);
+            let _ = end.send(());
+        });
+        thread.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
+        Ok(Self { queue, commits, ended: Mutex::new(Some(ended)) })
     }
 
     /// Runs an operation and returns its value after the commit.
@@ -86,55 +74,29 @@ impl Writer {
     ) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>
-            + Send
-            + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        let (send_result, mut result) = oneshot::channel();
-        let operation: Operation = Box::new(move |db| {
-            async move {
-                let result = operation(db).await;
-                let succeeded = result.is_ok();
-                // The caller may have gone; the operation counts all the same.
-                let _ = send_result.send(result);
-                succeeded
-            }
-            .boxed()
-        });
-        let (committed, commit) = oneshot::channel();
-        self.queue.send(Job { operation, durability, committed }).await.map_err(|_| closed())?;
-        let commit = commit.await.map_err(|_| closed())?;
-        match result.try_recv() {
-            Ok(Ok(value)) => commit.map(|()| value).map_err(StoreError::from),
-            Ok(Err(error)) => Err(error),
-            // It did not run, because the batch failed before it.
-            Err(_) => Err(commit.map_or_else(StoreError::from, |()| closed())),
-        }
+        let (caller, answer) = oneshot::channel();
+        let call = Call { operation: Some(operation), result: None, caller };
+        self.queue.push(Box::new(call), durability)?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Queues an operation without a caller that waits. Drops it if the queue is full.
-    pub(super) fn post<F>(&self, operation: F)
-    where
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), StoreError>>
-            + Send
-            + 'static,
-    {
-        let operation: Operation = Box::new(move |db| {
-            async move {
-                let result = operation(db).await;
-                if let Err(error) = &result {
-                    tracing::debug!(%error, "a part of the history was not stored");
-                }
-                result.is_ok()
-            }
-            .boxed()
-        });
-        let (committed, _) = oneshot::channel();
-        let job = Job { operation, durability: Durability::Lazy, committed };
-        if self.queue.try_send(job).is_err() && !self.warned_of_drops.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!("the store's queue is full: events are dropped from the history");
-        }
+    /// Queues a part of the history. Drops it if too much is queued.
+    pub(super) fn record(&self, record: Record) {
+        self.queue.record(record);
+    }
+
+    /// Returns when everything that was queued before is committed, also the history.
+    pub(super) async fn flush(&self) -> Result<(), StoreError> {
+        self.queue.hurry_history();
+        self.run(Durability::Lazy, |_| Ok(())).await
+    }
+
+    /// Writes what is queued of the history with the next batch: before a write leaves, its event is
+    /// stored.
+    pub(super) fn hurry_history(&self) {
+        self.queue.hurry_history();
     }
 
     /// The number of commits since the start.
@@ -142,128 +104,148 @@ impl Writer {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Writes what is queued, then ends the task.
+    /// Writes what is queued, then ends the thread.
     pub(super) async fn close(&self) {
-        self.closing.cancel();
-        let task = self.task.lock().take();
-        if let Some(task) = task
-            && let Err(error) = task.await
+        self.queue.close();
+        let ended = self.ended.lock().take();
+        if let Some(ended) = ended
+            && ended.await.is_err()
         {
-            tracing::error!(%error, "the store's writing task failed");
+            tracing::error!("the store's writing thread failed");
         }
     }
 }
 
-fn closed() -> StoreError {
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+pub(super) fn closed() -> StoreError {
     StoreError::Unusable("the store is closed: the server is shutting down".to_owned())
 }
 
-/// The state of the writing task.
-struct WriterTask {
+struct Call<T, F> {
+    operation: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Operation for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, db: &Connection) -> bool {
+        let Some(operation) = self.operation.take() else { return false };
+        let result = self.result.insert(operation(db));
+        result.is_ok()
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), DatabaseError>) {
+        let answer = match (self.result, committed) {
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(_)) | None, Err(error)) => Err(error.into()),
+            (None, Ok(())) => Err(closed()),
+        };
+        // A caller that has gone needs no answer; the operation counts all the same.
+        let _ = self.caller.send(answer);
+    }
+}
+
+/// The state of the writing thread.
+struct Writing {
     /// `None` after a failure, until the next batch connects.
-    connection: Option<SqliteConnection>,
-    options: SqliteConnectOptions,
+    connection: Option<Connection>,
+    path: PathBuf,
     /// The durability that the connection is set to.
     durability: Option<Durability>,
     commits: Arc<AtomicU64>,
 }
 
-impl WriterTask {
-    async fn run(mut self, mut jobs: mpsc::Receiver<Job>, closing: CancellationToken) {
-        let mut open = true;
-        loop {
-            let mut batch = Vec::new();
-            tokio::select! {
-                biased;
-                () = closing.cancelled(), if open => {
-                    jobs.close();
-                    open = false;
-                    continue;
-                }
-                received = jobs.recv_many(&mut batch, BATCH_MAX) => if received == 0 { break },
-            }
-            gather(&mut jobs, &mut batch).await;
-            self.write(batch).await;
+impl Writing {
+    fn run(mut self, queue: &Queue) {
+        let mut log = Log::default();
+        while let Some(batch) = queue.next(|| log.shorten(self.connection.as_ref())) {
+            self.write(batch);
+            log.limit(self.connection.as_ref());
         }
         if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
+            && let Err((_, error)) = connection.close()
         {
             tracing::warn!(%error, "the database was not closed cleanly");
         }
     }
 
     /// Commits a batch, then answers the callers of its operations.
-    async fn write(&mut self, batch: Vec<Job>) {
-        let durable = batch.iter().any(|job| job.durability == Durability::Durable);
-        let durability = if durable { Durability::Durable } else { Durability::Lazy };
-        let (operations, callers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|job| (job.operation, job.committed)).unzip();
-        let committed = self.commit(operations, durability).await.map_err(describe_error);
+    fn write(&mut self, batch: Batch) {
+        let Batch { mut operations, history, durability } = batch;
+        let committed = self.commit(&mut operations, history, durability).map_err(describe_error);
         if let Err(error) = &committed {
             tracing::debug!(%error, "a batch was not committed");
-            self.roll_back().await;
+            self.roll_back();
         }
-        for caller in callers {
-            // A caller that has gone needs no answer.
-            let _ = caller.send(committed.clone());
+        for operation in operations {
+            operation.answer(committed.clone());
         }
     }
 
     /// Runs the operations in one transaction, each in a savepoint of its own.
-    async fn commit(
+    fn commit(
         &mut self,
-        operations: Vec<Operation>,
+        operations: &mut [Box<dyn Operation>],
+        history: Vec<Record>,
         durability: Durability,
-    ) -> Result<(), sqlx::Error> {
+    ) -> rusqlite::Result<()> {
         if self.connection.is_none() {
             self.durability = None;
         }
-        let connection = match &mut self.connection {
+        let db = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(self.options.connect().await?),
+            none => none.insert(file::connect(&self.path)?),
         };
         if self.durability != Some(durability) {
-            execute(connection, durability.pragma()).await?;
+            db.change(durability.pragma(), [])?;
             self.durability = Some(durability);
         }
-        execute(connection, "BEGIN IMMEDIATE").await?;
-        for operation in operations {
-            execute(connection, "SAVEPOINT operation").await?;
-            if !operation(connection).await {
-                execute(connection, "ROLLBACK TO operation").await?;
-            }
-            execute(connection, "RELEASE operation").await?;
+        db.change("BEGIN IMMEDIATE", [])?;
+        // The history first: an operation may delete what it says.
+        for record in Record::merge(history) {
+            in_savepoint(db, |db| {
+                let stored = record.store(db);
+                if let Err(error) = &stored {
+                    tracing::debug!(%error, "a part of the history was not stored");
+                }
+                stored.is_ok()
+            })?;
         }
-        execute(connection, "COMMIT").await?;
+        for operation in operations {
+            in_savepoint(db, |db| operation.run(db))?;
+        }
+        db.change("COMMIT", [])?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Ends the transaction of a failed batch, or drops the connection.
-    async fn roll_back(&mut self) {
-        let Some(connection) = &mut self.connection else { return };
+    fn roll_back(&mut self) {
+        let Some(connection) = &self.connection else { return };
         // The rollback fails if SQLite itself ended the transaction. Then the next batch connects.
-        if execute(connection, "ROLLBACK").await.is_err() {
+        if connection.change("ROLLBACK", []).is_err() {
             self.connection = None;
         }
     }
 }
 
-/// Lets other tasks run, so that they can add operations to the batch. Returns as soon as a yield
-/// to the scheduler adds none, so a lone operation is not delayed.
-async fn gather(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<Job>) {
-    while batch.len() < GATHER_MAX {
-        let before = batch.len();
-        tokio::task::yield_now().await;
-        while batch.len() < BATCH_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            batch.push(job);
-        }
-        if batch.len() == before {
-            return;
-        }
+fn in_savepoint(db: &Connection, work: impl FnOnce(&Connection) -> bool) -> rusqlite::Result<()> {
+    db.change("SAVEPOINT operation", [])?;
+    if !work(db) {
+        db.change("ROLLBACK TO operation", [])?;
     }
+    db.change("RELEASE operation", [])?;
+    Ok(())
 }
 
 impl Durability {
@@ -273,8 +255,4 @@ impl Durability {
             Self::Durable => "PRAGMA synchronous = FULL",
         }
     }
-}
-
-async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {
-    sqlx::query(sql).execute(connection).await.map(drop)
 }

@@ -1,6 +1,5 @@
 //! Events, runs and counts.
 
-use futures_util::FutureExt as _;
 use tempfile::tempdir;
 
 use super::super::connections;
@@ -67,6 +66,7 @@ async fn an_event_is_stored_with_its_runs_and_its_newest_state() {
     let running = an_event(1, Some(id), OutcomeCode::Running, 504);
     store.record_run(running.id, a_run(Call::Find));
     store.record_event(running.clone());
+    store.flush().await.unwrap();
     store.record_run(running.id, a_run(Call::Create));
     let done = an_event(1, Some(id), OutcomeCode::Created, 200);
     store.record_event(done.clone());
@@ -132,9 +132,7 @@ async fn the_retention_keeps_the_newest_events() {
     let left = store.events(&all).await.unwrap();
     let left: Vec<_> = left.iter().map(|event| event.id.0.as_u128()).collect();
     assert_eq!(left, [8, 7, 6, 4]);
-    let runs: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&store.readers).await.unwrap();
-    assert_eq!(runs, 4);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM runs").await, 4);
 }
 
 #[tokio::test]
@@ -148,10 +146,7 @@ async fn the_newest_events_within_the_bytes_are_kept() {
         store.record_run(EventId(Uuid::from_u128(number)), a_run(Call::Create));
     }
     store.flush().await.unwrap();
-    let bytes = async || -> i64 {
-        let size = sqlx::query_scalar("SELECT bytes FROM history_size");
-        size.fetch_one(&store.readers).await.unwrap()
-    };
+    let bytes = async || number(&store, "SELECT bytes FROM history_size").await;
     let each = bytes().await / 20;
     assert!(each > 4_000 && each < 6_000, "a detail is shortened: {each}");
     let retention = |events_bytes_max| Retention {
@@ -178,10 +173,7 @@ async fn a_deleted_connection_is_hidden_at_once_and_deleted_in_steps() {
         store.record_event(an_event(number, Some(id), OutcomeCode::NotFound, 404));
     }
     store.flush().await.unwrap();
-    let count = async || -> i64 {
-        let count = sqlx::query_scalar("SELECT COUNT(*) FROM events");
-        count.fetch_one(&store.readers).await.unwrap()
-    };
+    let count = async || number(&store, "SELECT COUNT(*) FROM events").await;
     store.delete_connection(id, false).await.unwrap();
     assert_eq!(count().await, 3_000, "deleting them is not a part of the answer");
     let all = EventFilter { limit: 99, ..EventFilter::default() };
@@ -189,7 +181,7 @@ async fn a_deleted_connection_is_hidden_at_once_and_deleted_in_steps() {
     assert!(store.connections().await.unwrap().is_empty());
     assert!(matches!(store.delete_connection(id, false).await, Err(StoreError::NotFound(_))));
     store.create_connection(&stored_connection("shop")).await.unwrap();
-    let steps = async || store.writer.run(Lazy, |db| connections::delete_some(db).boxed()).await;
+    let steps = async || store.writer.run(Lazy, connections::delete_some).await;
     assert!(steps().await.unwrap());
     assert_eq!(count().await, 2_500);
     while steps().await.unwrap() {}

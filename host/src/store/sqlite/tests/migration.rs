@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, raw_sql};
+use rusqlite::{Connection as Database, params};
 use tempfile::tempdir;
 
-use super::super::file::{migrator, options};
+use super::super::file::MIGRATIONS;
+use super::super::statements::Statements as _;
 use super::*;
 use crate::domain::{Call, DefectId, OutcomeCode, StringEnum as _};
 use crate::store::{EventFilter, Retention};
@@ -32,18 +32,22 @@ const CONNECTION: ConnectionId = ConnectionId(Uuid::from_u128(1));
 const DOUBTFUL: DefectId = DefectId(Uuid::from_u128(2));
 const RELEASED: DefectId = DefectId(Uuid::from_u128(3));
 
-async fn connect(folder: &TempDir) -> (PathBuf, SqliteConnection) {
+fn connect(folder: &TempDir) -> (PathBuf, Database) {
     let path = folder.path().join("jackfield.db");
-    let options = options(&path).create_if_missing(true);
-    let connection = SqliteConnection::connect_with(&options).await.unwrap();
-    (path, connection)
+    let database = Database::open(&path).unwrap();
+    database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
+    (path, database)
 }
 
 /// Creates a file of the first schema with a connection, two defects, a decision, and an event
 /// with a run for each of `outcomes`, in their order.
-async fn old_database(folder: &TempDir, outcomes: &[&str]) {
-    let (_, mut db) = connect(folder).await;
-    migrator().run_to(1, &mut db).await.unwrap();
+fn old_database(folder: &TempDir, outcomes: &[&str]) {
+    let (_, db) = connect(folder);
+    db.execute_batch(MIGRATIONS[0]).unwrap();
+    // How the first versions counted their migrations.
+    let counted = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY);
+                   INSERT INTO _sqlx_migrations VALUES (1);";
+    db.execute_batch(counted).unwrap();
     let (test, case) = (failed_test(1).key().0, failed_test(1).key().1);
     let rows = format!(
         "INSERT INTO connections (id, name, connector, settings, grants, allow_private, paused,
@@ -61,33 +65,28 @@ async fn old_database(folder: &TempDir, outcomes: &[&str]) {
          INSERT INTO decisions (defect_id, at, who, what)
          VALUES ('{RELEASED}', 7, 'ann', 'release');"
     );
-    raw_sql(sqlx::AssertSqlSafe(rows)).execute(&mut db).await.unwrap();
+    db.execute_batch(&rows).unwrap();
     for (number, outcome) in outcomes.iter().enumerate() {
         let id = EventId(Uuid::from_u128(number as u128 + 1));
-        sqlx::query(
+        db.change(
             "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
                  request) VALUES (?, ?, 'create-defect', 0, 1, 503, ?, '',
                  '{\"method\":\"POST\",\"path\":\"/\"}')",
+            params![id.to_string(), CONNECTION.to_string(), outcome],
         )
-        .bind(id.to_string())
-        .bind(CONNECTION.to_string())
-        .bind(outcome)
-        .execute(&mut db)
-        .await
         .unwrap();
         let report = format!(
             r#"{{"call":"create","outcome":"{outcome}","connector_version":"1.0.0",
                "connector_sha256":"00","log":[],"calls":[],
                "usage":{{"memory_bytes":9,"turns":5,"yields":2}}}}"#
         );
-        sqlx::query("INSERT INTO runs (event_id, seq, report) VALUES (?, 1, ?)")
-            .bind(id.to_string())
-            .bind(report)
-            .execute(&mut db)
-            .await
-            .unwrap();
+        db.change(
+            "INSERT INTO runs (event_id, seq, report) VALUES (?, 1, ?)",
+            params![id.to_string(), report],
+        )
+        .unwrap();
     }
-    db.close().await.unwrap();
+    db.close().unwrap();
 }
 
 fn all_events() -> EventFilter {
@@ -100,7 +99,7 @@ async fn outcome_words_of_the_first_schema_are_replaced() {
     let unchanged = OutcomeCode::InDoubt;
     let mut words: Vec<_> = CHANGED_WORDS.iter().map(|(word, _)| *word).collect();
     words.push(unchanged.as_str());
-    old_database(&folder, &words).await;
+    old_database(&folder, &words);
 
     let store = open(&folder).await;
     let codes = CHANGED_WORDS.iter().map(|(_, code)| *code).chain([unchanged]);
@@ -122,7 +121,7 @@ async fn outcome_words_of_the_first_schema_are_replaced() {
 #[tokio::test]
 async fn renamed_columns_keep_their_values() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &[]).await;
+    old_database(&folder, &[]);
     let store = open(&folder).await;
     let released = store.defect(RELEASED).await.unwrap().unwrap();
     let decided = Timestamp::from_millisecond(7).unwrap();
@@ -146,7 +145,7 @@ async fn renamed_columns_keep_their_values() {
 #[tokio::test]
 async fn deleting_an_event_still_deletes_its_runs() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &["created"]).await;
+    old_database(&folder, &["created"]);
     let store = open(&folder).await;
     store.delete_connection(CONNECTION, true).await.unwrap();
     let (events_since, confirmed_by) = (at(0), at(0));
@@ -158,23 +157,21 @@ async fn deleting_an_event_still_deletes_its_runs() {
         events_bytes_max: u64::MAX,
     };
     store.prune(retention).await.unwrap();
-    let runs: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM runs").fetch_one(&store.readers).await.unwrap();
-    assert_eq!(runs, 0);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM runs").await, 0);
 }
 
 #[tokio::test]
 async fn an_event_with_an_unknown_outcome_is_left_out_of_the_list_and_named_in_its_error() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &["created", "from-the-future", "cached", "counted"]).await;
+    old_database(&folder, &["created", "from-the-future", "cached", "counted"]);
     let store = open(&folder).await;
-    let number = |id: EventId| id.0.as_u128();
+    let number_of = |id: EventId| id.0.as_u128();
     let listed = |limit| {
         let store = &store;
         async move {
             let filter = EventFilter { limit, ..EventFilter::default() };
             let events = store.events(&filter).await.unwrap();
-            events.iter().map(|event| number(event.id)).collect::<Vec<_>>()
+            events.iter().map(|event| number_of(event.id)).collect::<Vec<_>>()
         }
     };
     assert_eq!(listed(9).await, [4, 3, 1]);
@@ -190,21 +187,17 @@ async fn an_event_with_an_unknown_outcome_is_left_out_of_the_list_and_named_in_i
 #[tokio::test]
 async fn a_file_with_another_key_is_refused_before_its_schema_changes() {
     let folder = tempdir().unwrap();
-    old_database(&folder, &[]).await;
+    old_database(&folder, &[]);
     let other = tempdir().unwrap();
-    let (path, mut db) = connect(&folder).await;
+    let (path, db) = connect(&folder);
     let sealed = sealer(folder.path())
         .seal("key-check", &crate::secret::Secret::new("key-check".to_owned()))
         .unwrap();
-    sqlx::query("INSERT INTO meta (name, value) VALUES ('key-check', ?)")
-        .bind(sealed.0)
-        .execute(&mut db)
-        .await
-        .unwrap();
-    db.close().await.unwrap();
+    db.change("INSERT INTO meta (name, value) VALUES ('key-check', ?)", params![sealed.0]).unwrap();
+    db.close().unwrap();
     let before = std::fs::read(&path).unwrap();
 
-    let refused = SqliteStore::open(&path, &sealer(other.path())).await.err().unwrap();
+    let refused = SqliteStore::open(&path, &sealer(other.path())).err().unwrap();
     assert!(refused.to_string().contains("another key"), "{refused}");
     assert!(std::fs::read(&path).unwrap() == before, "the refused file was changed");
     assert!(!path.with_extension("db-wal").exists(), "a write-ahead log is beside the file");

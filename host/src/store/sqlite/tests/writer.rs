@@ -51,12 +51,7 @@ async fn a_failed_commit_is_an_error_for_its_callers_and_the_next_batch_is_writt
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     // SQLite ends a transaction by itself, for example when the disk is full.
-    let broken = store.writer.run(Durability::Durable, |db| {
-        Box::pin(async move {
-            sqlx::query("ROLLBACK").execute(db).await?;
-            Ok(())
-        })
-    });
+    let broken = store.writer.run(Durability::Durable, |db| Ok(db.execute_batch("ROLLBACK")?));
     let lost = failed_test(1);
     let (broken, lost) = tokio::join!(broken, try_claim(&store, id, &lost, at(0)));
     assert!(matches!(broken, Err(StoreError::Database(_))), "{broken:?}");

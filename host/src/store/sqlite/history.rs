@@ -1,0 +1,139 @@
+//! The part of the history that waits to be written: events, their runs, counts.
+//!
+//! An event that ends while it waits replaces its own beginning: nothing is written twice. Never
+//! holds more than [`RECORDS_MAX`] parts.
+
+use std::collections::HashMap;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::{counts, events};
+use crate::domain::{ConnectionId, Event, EventId, RunReport};
+use crate::store::{CachedCounts, StoreError};
+
+const RECORDS_MAX: usize = 4_096;
+
+/// A part of the history.
+pub(super) enum Record {
+    Event(Event),
+    Run(EventId, RunReport),
+    Counts(ConnectionId, String, CachedCounts),
+    /// What the events of one batch say of their connection.
+    Health(ConnectionId, events::Health),
+}
+
+impl Record {
+    /// Adds one record for each connection of the events: its last success and last error.
+    pub(super) fn merge(mut history: Vec<Self>) -> Vec<Self> {
+        let mut connections: HashMap<ConnectionId, events::Health> = HashMap::new();
+        for record in &history {
+            if let Self::Event(event) = record
+                && let Some(connection) = event.connection
+            {
+                connections.entry(connection).or_default().add(event);
+            }
+        }
+        history.extend(connections.into_iter().map(|(id, health)| Self::Health(id, health)));
+        history
+    }
+
+    /// Stores it.
+    pub(super) fn store(self, db: &Connection) -> Result<(), StoreError> {
+        match self {
+            Self::Event(event) => events::record(db, event),
+            Self::Run(event, run) => events::record_run(db, event, run),
+            Self::Counts(id, project, counts) => counts::record(db, id, &project, counts),
+            Self::Health(id, health) => health.store(db, id),
+        }
+    }
+}
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct History {
+    records: Vec<Record>,
+    /// The places of the events.
+    events: HashMap<EventId, usize>,
+    /// When the first record was added.
+    since: Option<Instant>,
+}
+
+impl History {
+    /// Adds a record, or replaces the earlier state of its event; false if there is no room.
+    pub(super) fn add(&mut self, record: Record, now: Instant) -> bool {
+        if let Record::Event(event) = &record {
+            let place = self.events.get(&event.id).and_then(|place| self.records.get_mut(*place));
+            if let Some(earlier) = place {
+                *earlier = record;
+                return true;
+            }
+        }
+        if self.records.len() >= RECORDS_MAX {
+            return false;
+        }
+        if let Record::Event(event) = &record {
+            self.events.insert(event.id, self.records.len());
+        }
+        self.records.push(record);
+        self.since.get_or_insert(now);
+        true
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// When the records are to be written; `None` if there are none. At once if there are enough, or
+    /// `now` says so.
+    pub(super) fn due(&self, wait: Duration, enough: usize, now: bool) -> Option<Instant> {
+        let since = self.since?;
+        if now || self.records.len() >= enough { Some(since) } else { since.checked_add(wait) }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Record> {
+        self.events.clear();
+        self.since = None;
+        mem::take(&mut self.records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::{EventKind, OutcomeCode, Received};
+
+    fn event(ms: u64) -> Record {
+        Record::Event(Event {
+            id: EventId(Uuid::from_u128(1)),
+            connection: None,
+            kind: EventKind::Probe,
+            received_at: Timestamp::UNIX_EPOCH,
+            ms,
+            status: None,
+            outcome: OutcomeCode::Alive.into(),
+            request: Received::default(),
+            defect: None,
+        })
+    }
+
+    #[test]
+    fn an_event_that_ends_while_it_waits_is_written_once() {
+        let mut history = History::default();
+        let (start, wait) = (Instant::now(), Duration::from_millis(20));
+        assert!(history.add(event(0), start));
+        assert!(history.add(event(7), start + Duration::from_millis(9)));
+        assert_eq!(history.due(wait, 512, false), Some(start + wait));
+        assert_eq!(history.due(wait, 512, true), Some(start));
+        assert!(matches!(&history.take()[..], [Record::Event(event)] if event.ms == 7));
+        assert!(history.is_empty() && history.due(wait, 1, true).is_none());
+    }
+}

@@ -1,0 +1,161 @@
+//! What waits to be written: operations whose callers wait, and the history, which can wait.
+//!
+//! An operation wakes the writing thread. A part of the history does not: it goes with the next batch
+//! that asks for it, or after [`HISTORY_WAIT`]. Never holds its lock while something is written.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::history::{History, Record};
+use super::writer::{Durability, Operation, closed};
+use crate::store::StoreError;
+
+/// Operations that wait. Each has a caller, so there are hardly more than events in progress.
+const OPERATIONS_MAX: usize = 4_096;
+/// Operations that share one commit.
+const BATCH_MAX: usize = 512;
+/// How long the history may wait to be written.
+const HISTORY_WAIT: Duration = Duration::from_millis(20);
+/// Parts of the history that are written without waiting longer.
+const HISTORY_ENOUGH: usize = 512;
+/// How long nothing must be queued before the write-ahead log is shortened.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// What the writing thread writes in one transaction.
+pub(super) struct Batch {
+    pub(super) operations: Vec<Box<dyn Operation>>,
+    pub(super) history: Vec<Record>,
+    pub(super) durability: Durability,
+}
+
+/// The queue of the writing thread.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    warned_of_drops: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    operations: VecDeque<(Box<dyn Operation>, Durability)>,
+    history: History,
+    /// The next batch writes the history.
+    hurry: bool,
+    closed: bool,
+}
+
+impl Queue {
+    /// Queues an operation.
+    pub(super) fn push(
+        &self,
+        operation: Box<dyn Operation>,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        if state.operations.len() >= OPERATIONS_MAX {
+            let why = "too many changes wait to be stored; try again in a moment";
+            return Err(StoreError::Unusable(why.to_owned()));
+        }
+        state.operations.push_back((operation, durability));
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Queues a part of the history. Drops it if too much of it waits.
+    pub(super) fn record(&self, record: Record) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        if !state.history.add(record, Instant::now()) {
+            drop(state);
+            if !self.warned_of_drops.swap(true, Ordering::Relaxed) {
+                tracing::warn!("the store's queue is full: events are dropped from the history");
+            }
+            return;
+        }
+        // The first part starts the wait; enough parts end it.
+        if matches!(state.history.len(), 1 | HISTORY_ENOUGH) {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// The next batch writes the history that is queued now.
+    pub(super) fn hurry_history(&self) {
+        let mut state = self.state.lock();
+        state.hurry = !state.history.is_empty();
+    }
+
+    /// Takes nothing more; what is queued is still written.
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next batch; `None`: closed, and everything was taken. Calls `idle` once when
+    /// nothing was queued for a while.
+    pub(super) fn next(&self, idle: impl FnOnce()) -> Option<Batch> {
+        let mut idle = Some(idle);
+        let mut state = self.state.lock();
+        loop {
+            let due = state.history.due(HISTORY_WAIT, HISTORY_ENOUGH, state.closed);
+            let is_due = due.is_some_and(|due| due <= Instant::now());
+            if !state.operations.is_empty() || is_due {
+                break;
+            }
+            if state.closed {
+                return None;
+            }
+            if let Some(due) = due {
+                self.changed.wait_until(&mut state, due);
+            } else if idle.is_none() {
+                self.changed.wait(&mut state);
+            } else if self.changed.wait_for(&mut state, IDLE).timed_out()
+                && let Some(idle) = idle.take()
+            {
+                drop(state);
+                idle();
+                state = self.state.lock();
+            }
+        }
+        drop(state);
+        Some(self.gather())
+    }
+
+    /// Lets other threads run, so that they can add operations to the batch. Returns as soon as a
+    /// yield adds none, so a lone operation is not delayed.
+    fn gather(&self) -> Batch {
+        let mut before = 0;
+        loop {
+            thread::yield_now();
+            let mut state = self.state.lock();
+            let waiting = state.operations.len();
+            if waiting > before && waiting < BATCH_MAX {
+                before = waiting;
+                continue;
+            }
+            let due = state.history.due(HISTORY_WAIT, HISTORY_ENOUGH, state.closed);
+            let with_history =
+                mem::take(&mut state.hurry) || due.is_some_and(|due| due <= Instant::now());
+            let history = if with_history { state.history.take() } else { Vec::new() };
+            let taken = waiting.min(BATCH_MAX);
+            let taken: Vec<_> = state.operations.drain(..taken).collect();
+            drop(state);
+            let durable = taken.iter().any(|(_, durability)| *durability == Durability::Durable);
+            let durability = if durable { Durability::Durable } else { Durability::Lazy };
+            let operations = taken.into_iter().map(|(operation, _)| operation).collect();
+            return Batch { operations, history, durability };
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A few threads that read, each with a connection of its own, so that no request waits for the disk
+//! in the threads that serve requests.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::file;
+use super::writer::closed;
+use crate::store::{DatabaseError, StoreError};
+
+/// Threads that read.
+const READERS: usize = 4;
+/// Reads that wait for a thread.
+const READS_MAX: usize = 4_096;
+
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Passes reads to the reading threads.
+pub(super) struct Readers {
+    queue: Arc<Queue>,
+    ended: Mutex<Vec<oneshot::Receiver<()>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    reads: VecDeque<Read>,
+    closed: bool,
+}
+
+impl Readers {
+    /// Opens the connections and starts the threads.
+    pub(super) fn start(path: &Path) -> Result<Self, StoreError> {
+        let readers = Self { queue: Arc::default(), ended: Mutex::default() };
+        for _ in 0..READERS {
+            let connection = file::connect_for_reading(path)?;
+            let (end, ended) = oneshot::channel();
+            let queue = Arc::clone(&readers.queue);
+            let thread = thread::Builder::new().name("store-reader".to_owned()).spawn(move || {
+                while let Some(read) = queue.next() {
+                    read(&connection);
+                }
+                drop(connection);
+                let _ = end.send(());
+            });
+            thread.map_err(|error| DatabaseError::new("the store cannot start", error, None))?;
+            readers.ended.lock().push(ended);
+        }
+        Ok(readers)
+    }
+
+    /// Runs a read and returns its value.
+    pub(super) async fn run<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        self.queue.push(Box::new(move |db| {
+            // A caller that has gone needs no answer.
+            let _ = caller.send(read(db));
+        }))?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Ends the threads after the reads that wait.
+    pub(super) async fn close(&self) {
+        self.queue.close();
+        let ended = std::mem::take(&mut *self.ended.lock());
+        for ended in ended {
+            let _ = ended.await;
+        }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl Queue {
+    fn push(&self, read: Read) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        if state.reads.len() >= READS_MAX {
+            let why = "too many requests wait to be read; try again in a moment";
+            return Err(StoreError::Unusable(why.to_owned()));
+        }
+        state.reads.push_back(read);
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Read> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(read) = state.reads.pop_front() {
+                return Some(read);
+            }
+            if state.closed {
+                return None;
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
