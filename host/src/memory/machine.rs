@@ -164,6 +164,7 @@ mod tests {
         write(root, "pod/container/memory.current", "436870912\n");
         assert_eq!(free("0::/pod/container\n"), Some(400_000_000));
         write(root, "pod/container/memory.high", "236870912\n");
+        write(root, "pod/container/memory.stat", "inactive_file 300000000\n");
         assert_eq!(free("0::/pod/container\n"), Some(100_000_000));
         write(root, "memory/c/memory.limit_in_bytes", "300000000\n");
         write(root, "memory/c/memory.usage_in_bytes", "250000000\n");
