@@ -8,8 +8,9 @@ mod checker;
 mod data;
 mod descriptors;
 mod keys;
+mod lock;
+mod platform;
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,11 @@ use background::Background;
 pub use checker::Checker;
 pub use descriptors::Descriptors;
 pub use keys::{Rotated, rotate_key};
+pub use lock::DataLock;
+pub use platform::{
+    Lack, address_space, few_threads, given_up, little_memory, replaced_program, runs_code,
+    shared_access, small_address_space, unsuitable_disk,
+};
 
 /// What may follow after every guest was stopped: the end of writes that are under way, outcomes, answers.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -64,7 +70,7 @@ pub struct App {
     background: CancellationToken,
     sandbox: Arc<Sandbox>,
     /// Held until the process ends: one server for one data folder.
-    _lock: File,
+    _lock: DataLock,
 }
 
 /// What runs guests: one of each per process.
@@ -77,12 +83,7 @@ struct Runner {
 
 impl Runner {
     fn start(config: &Config) -> anyhow::Result<Self> {
-        let engine = Engine::start().map_err(|error| {
-            anyhow::anyhow!(
-                "cannot start the WebAssembly engine: {error:#}; does a limit on the address space \
-                 (ulimit -v) apply to the process?"
-            )
-        })?;
+        let engine = Engine::start().context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
         let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
         let egress = Arc::new(Egress::new(config.extra_ca_file.as_deref(), spool, spool_max)?);
@@ -99,14 +100,17 @@ impl Runner {
 }
 
 impl App {
-    /// Opens everything that serving needs; nothing is served yet.
+    /// Opens everything that serving needs, in the data folder that `lock` is of; nothing is served yet.
     ///
     /// # Errors
     /// One line that says what cannot be opened and how to fix it.
-    pub async fn start(config: Config, admin_token: Option<Secret>) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: Config,
+        lock: DataLock,
+        admin_token: Option<Secret>,
+    ) -> anyhow::Result<Self> {
         let config = Arc::new(config);
         let folder = config.data_folder();
-        let lock = data::open(&folder)?;
         data::clear_spool(&folder)?;
         let admin_token = match admin_token {
             Some(token) => data::long_enough(token)?,
@@ -120,6 +124,7 @@ impl App {
         let address = listener.local_addr()?;
         let background = CancellationToken::new();
         let runner = Runner::start(&config)?;
+        platform::log_lacks(&config, runner.engine.address_space());
         let sandbox = Arc::clone(&runner.sandbox);
         let services = Arc::new(services(&config, runner, &background).await?);
         Background::of(&services).spawn(&services.tasks, &background);

@@ -6,6 +6,7 @@
 mod access;
 mod data_folder;
 mod environment;
+mod file_system;
 mod read;
 mod values;
 
@@ -15,8 +16,11 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::{ConnectorName, Limits, Network};
 
-pub use access::{AccessError, check_folder, read_private};
+pub use access::{
+    AccessError, AccessWarning, check_folder, judge_folder, judge_private, read_private,
+};
 pub use data_folder::DataFolder;
+pub use file_system::unsuitable_file_system;
 
 /// Everything an operator may set, with its default where nothing is set.
 #[derive(Debug, Clone, PartialEq)]

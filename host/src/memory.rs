@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::domain::{ConnectionId, ConnectorName};
 
-pub(crate) use machine::{default_bytes_max, describe_default};
+pub(crate) use machine::{default_bytes_max, describe_default, free_bytes, group_limit_bytes};
 
 /// What each run may use beside its own account: stacks, log, record, headers and the texts of one
 /// host call. The host's sum is charged for it when the run begins.

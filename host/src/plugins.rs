@@ -4,6 +4,7 @@
 //! snapshot contains only versions that are compiled, linked and described.
 
 mod approval;
+mod attempts;
 mod cache;
 mod catalog;
 mod check;
@@ -11,6 +12,7 @@ mod error;
 mod folder;
 mod loader;
 mod scanner;
+mod tracked;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -32,6 +34,7 @@ use loader::VersionLoader;
 use scanner::Scanner;
 
 pub use approval::unapproved;
+pub(crate) use attempts::given_up;
 pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
 pub use check::CheckReport;
 pub(crate) use check::check_file;

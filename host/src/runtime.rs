@@ -4,6 +4,7 @@
 //! The only room with wasmtime. It never uses the store: what must be durable before a write is sent
 //! goes through [`crate::domain::Journal`].
 
+mod address_space;
 mod bindings;
 mod compile;
 mod component;
@@ -14,6 +15,7 @@ mod guest;
 mod imports;
 mod instance;
 mod limiter;
+mod mapping;
 mod permits;
 mod pool;
 mod run_log;
@@ -22,12 +24,14 @@ mod stdio;
 mod turns;
 mod wasi_http;
 
-pub(crate) use compile::{CompiledFiles, compile};
+pub use address_space::{AddressSpace, MemoryLayout};
+pub(crate) use compile::{CompileLimits, CompiledFiles, Compiler, check_magic_bytes};
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_component_child};
 pub(crate) use component::Version;
 pub use component::{Connector, Interfaces};
 pub(crate) use engine::Engine;
 pub use engine::WASMTIME_VERSION;
 pub(crate) use error::shortened;
-pub use error::{CompileError, EngineError, LoadError, WrongFile};
+pub use error::{CompileError, EngineError, LoadError, MemoryBound, WrongFile};
+pub(crate) use mapping::{CannotRun, check_executable};
 pub use sandbox::{Run, RunEnd, Sandbox};

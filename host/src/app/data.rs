@@ -1,45 +1,14 @@
-//! Opens the data folder: creates it, locks it for this process, and finds the admin token in it.
+//! What a start does in the data folder, under its lock: clears it, and finds the admin token in it.
 
-use std::fs::{DirBuilder, File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 
 use anyhow::{Context, bail};
 
-use crate::config::{DataFolder, check_folder, read_private};
+use crate::config::{DataFolder, read_private};
 use crate::secret::{Secret, write_private};
 
 /// Shortest admin token, bytes.
 const TOKEN_BYTES_MIN: usize = 16;
-
-/// Creates the data folder (0700) where it is missing, checks who else has access, and locks it for this
-/// process.
-pub(super) fn open(folder: &DataFolder) -> anyhow::Result<File> {
-    let data = folder.path();
-    let what = || {
-        format!(
-            "cannot use the data folder {}: it must be a folder that this user may write",
-            data.display()
-        )
-    };
-    DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(what)?;
-    check_folder(data).context("cannot use the data folder")?;
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.lock())
-        .with_context(what)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another jackfield serves the data folder {}: stop it first, or give this one a --data \
-             of its own",
-            data.display()
-        ),
-        Err(TryLockError::Error(error)) => Err(error).with_context(what),
-    }
-}
 
 /// Deletes the large bodies that a run of an earlier process may have left behind. Call it under the lock.
 pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {

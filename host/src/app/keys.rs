@@ -6,12 +6,15 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 
 use crate::config::DataFolder;
 use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE, Sealer, Secret, SecretError};
 use crate::store::SqliteStore;
+
+use super::lock::DataLock;
 
 /// What a rotation did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     if !database.exists() {
         bail!("{} does not exist: name the server's data folder by --data", database.display());
     }
-    let _lock = super::data::open(&folder)?;
+    let _lock = DataLock::acquire(&folder, Duration::ZERO).await?;
     let old = sealer(&folder).await?;
     let (file, next) = (folder.secret_key(), folder.next_secret_key());
     if let Some(key) = Secret::from_variable(NEW_KEY_VARIABLE)? {

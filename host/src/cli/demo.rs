@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::api::{
     Connector, ConnectorStatus, CreateConnection, CreatedConnection, ForceQuery, SecretText,
 };
-use crate::app::App;
+use crate::app::{App, DataLock};
 use crate::config::Config;
 use crate::demo::tracker;
 use crate::domain::printable;
@@ -92,7 +92,8 @@ async fn demo(config: Config) -> anyhow::Result<()> {
     let tracker_task = tokio::spawn(async move { tracker::serve(listener, &key).await });
 
     let data = config.data.clone();
-    let app = App::start(config, None).await?;
+    let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await?;
+    let app = App::start(config, lock, None).await?;
     let base = format!("http://{}", app.address());
     let admin = Client::new(&base, app.admin_token().clone());
     let demo = Demo { admin, base, tracker, data, shutdown: shutdown.drain.clone() };

@@ -1,7 +1,8 @@
 //! `jackfield doctor`: diagnoses the installation and suggests fixes. Changes nothing.
 
+mod platform;
+
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use semver::Version;
 use serde::{Serialize, Serializer};
 
 use crate::app::Descriptors;
-use crate::config::{Config, DataFolder, check_folder, read_private};
+use crate::config::{Config, DataFolder, judge_folder, judge_private};
 use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::{KEY_VARIABLE, Secret};
@@ -108,7 +109,7 @@ impl Arguments {
             plugins: self.plugins.unwrap_or(config.plugins),
             ..config
         };
-        let findings = vec![
+        let mut findings = vec![
             configuration,
             data_folder(&config.data),
             secret_key(&config.data_folder()),
@@ -119,6 +120,10 @@ impl Arguments {
             kernel(),
             wasmtime(),
         ];
+        if config.data.exists() {
+            findings.push(platform::access(&config.data_folder()));
+        }
+        findings.extend(platform::findings(&config));
         let failed = findings.iter().any(|finding| finding.status == Status::Fail);
         if output.json {
             print_json(&Report { findings });
@@ -152,7 +157,7 @@ fn data_folder(data: &Path) -> Finding {
     if !data.exists() {
         return warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it");
     }
-    if let Err(error) = check_folder(data) {
+    if let Err(error) = judge_folder(data) {
         return fail(
             CHECK,
             error.to_string(),
@@ -174,19 +179,12 @@ fn secret_key(folder: &DataFolder) -> Finding {
     }
     let file = folder.secret_key();
     let shown = file.display();
-    if let Err(error) = read_private(&file)
-        && file.exists()
-    {
-        let fix = format!("run `chmod 600 {shown}`, then `jackfield secrets rotate`");
-        return fail(CHECK, error.to_string(), fix);
-    }
-    match std::fs::metadata(&file) {
-        Ok(metadata) if metadata.permissions().mode() & 0o070 != 0 => warn(
-            CHECK,
-            format!("the group of {shown} has access to it"),
-            format!("run `chmod 600 {shown}`"),
-        ),
+    match judge_private(&file) {
         Ok(_) => ok(CHECK, shown.to_string()),
+        Err(error) if file.exists() => {
+            let fix = format!("run `chmod 600 {shown}`, then `jackfield secrets rotate`");
+            fail(CHECK, error.to_string(), fix)
+        }
         Err(_) if folder.database().exists() => fail(
             CHECK,
             format!("{shown} is missing, but its database exists"),
@@ -206,10 +204,15 @@ fn plugins_folder(folder: &Path) -> Finding {
             return fail(CHECK, format!("{shown}: {error}"), fix);
         }
     };
+    let entries: Vec<_> = entries.filter_map(Result::ok).collect();
+    let problems: Vec<_> = entries.iter().filter_map(platform::problem).collect();
+    if !problems.is_empty() {
+        return warn(CHECK, problems.join("; "), "correct what is named, or move the file away");
+    }
     let is_component = |entry: &std::fs::DirEntry| {
         entry.path().extension().is_some_and(|extension| extension == "wasm")
     };
-    match entries.filter_map(Result::ok).filter(is_component).count() {
+    match entries.into_iter().filter(is_component).count() {
         0 => warn(CHECK, format!("{shown} has no .wasm file"), "copy a connector into it"),
         count => ok(CHECK, format!("{shown}, connector files: {count}")),
     }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, Shutdown};
+use crate::app::{App, DataLock, Shutdown, few_threads};
 use crate::config::Config;
 use crate::domain::printable;
 
@@ -42,6 +42,9 @@ pub(super) struct Arguments {
     /// Write the log as JSON, one object per line
     #[arg(long)]
     log_json: bool,
+    /// Wait so long for the end of another server with the same data folder [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    wait_for_lock: Option<u32>,
 }
 
 impl Arguments {
@@ -51,7 +54,8 @@ impl Arguments {
         config.listen = self.listen.unwrap_or(config.listen);
         config.plugins = self.plugins.unwrap_or(config.plugins);
         config.data = data.unwrap_or(config.data);
-        run(serve(config, unknown_variables))
+        let wait = Duration::from_secs(self.wait_for_lock.unwrap_or(0).into());
+        run(serve(config, wait, unknown_variables))
     }
 }
 
@@ -109,9 +113,16 @@ impl Write for LogLines {
 /// Threads for the host's own work: guests that compute occupy as many threads as there are cores.
 const HOST_THREADS: usize = 2;
 
+/// Further threads that a start needs: the ticker, the database, the first blocking calls.
+const OTHER_THREADS: usize = 8;
+
 /// The async runtime of a server.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Where there are too few, the runtime panics.
+    if let Some(lack) = few_threads(cores + HOST_THREADS + OTHER_THREADS) {
+        bail!("{}: {}", lack.found, lack.fix);
+    }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores + HOST_THREADS)
         .enable_all()
@@ -157,12 +168,19 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
     Ok(shutdown)
 }
 
-async fn serve(config: Config, unknown_variables: Vec<String>) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    wait_for_lock: Duration,
+    unknown_variables: Vec<String>,
+) -> anyhow::Result<()> {
     let shutdown = shutdown_by_signal()?;
-    let token_file = config.data_folder().admin_token();
+    let folder = config.data_folder();
+    let lock = DataLock::acquire(&folder, wait_for_lock);
+    let Some(lock) = shutdown.drain.run_until_cancelled(lock).await else { return Ok(()) };
+    let token_file = folder.admin_token();
     let token = token_from_environment()?;
     let is_in_file = token.is_none();
-    let app = App::start(config, token).await?;
+    let app = App::start(config, lock?, token).await?;
     // Only now: the reason why a server does not start is one line.
     unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
     print(&format!("listening on http://{}", app.address()));

@@ -52,11 +52,53 @@ pub enum AccessError {
     },
 }
 
+/// What is not safe without being refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccessWarning {
+    /// The group of a file with a key or a token has access to it.
+    #[error("the group of {} has access to it", .0.display())]
+    Group(PathBuf),
+    /// Owners and modes mean nothing there.
+    #[error(
+        "the file system of {} has no modes or owners, so that Jackfield cannot see who has access",
+        .0.display()
+    )]
+    NoModes(PathBuf),
+}
+
+impl AccessWarning {
+    /// What to do.
+    #[must_use]
+    pub fn fix(&self) -> String {
+        match self {
+            Self::Group(file) => format!(
+                "if nobody else is in the group, nothing; else run `chmod 600 {}`",
+                file.display()
+            ),
+            Self::NoModes(_) => {
+                "let only this user mount or reach it, or move the data folder".to_owned()
+            }
+        }
+    }
+
+    fn log(&self) {
+        tracing::warn!(fix = self.fix(), "{self}");
+    }
+}
+
 /// Checks a folder: of this user or root, and closed to others. Its group may write to it.
 ///
 /// # Errors
 /// Why it is not safe to use, and how to fix it.
 pub fn check_folder(path: &Path) -> Result<(), AccessError> {
+    judge_folder(path).map(|warning| warning.iter().for_each(AccessWarning::log))
+}
+
+/// What [`check_folder`] logs, without logging it.
+///
+/// # Errors
+/// As [`check_folder`].
+pub fn judge_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
     // The folder itself may be named by a link; what is behind it counts.
     let metadata = if metadata.is_symlink() { fs::metadata(path) } else { Ok(metadata) };
@@ -64,10 +106,11 @@ pub fn check_folder(path: &Path) -> Result<(), AccessError> {
     if !metadata.is_dir() {
         return Err(AccessError::NotAFolder(path.to_owned()));
     }
-    if metadata.uid() != 0 {
-        check_owner(path, &metadata)?;
+    let by_root = metadata.uid() == 0;
+    match check_owner(path, &metadata) {
+        Err(error) if !by_root => unless_without_modes(path, error),
+        _ => check_others(path, path, &metadata, "chmod o-rwx"),
     }
-    check_others(path, path, &metadata, "chmod o-rwx")
 }
 
 /// Reads a file with a key or a token: of this user, and closed to others. What its group can read is a
@@ -76,17 +119,32 @@ pub fn check_folder(path: &Path) -> Result<(), AccessError> {
 /// # Errors
 /// Why it is not safe to use, and how to fix it; or it cannot be read.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
-    let failed = |source| io_error(path, source);
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    check_owner(path, &metadata)?;
-    check_others(path, path.parent().unwrap_or(path), &metadata, "chmod 600")?;
-    if metadata.mode() & 0o070 != 0 {
-        tracing::warn!(file = %path.display(), "the group of this file has access to it");
-    }
+    let (mut file, warning) = open_private(path)?;
+    warning.iter().for_each(AccessWarning::log);
     let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(failed)?;
+    file.read_to_string(&mut text).map_err(|source| io_error(path, source))?;
     Ok(text)
+}
+
+/// What [`read_private`] logs, without logging it.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn judge_private(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
+    open_private(path).map(|(_, warning)| warning)
+}
+
+fn open_private(path: &Path) -> Result<(File, Option<AccessWarning>), AccessError> {
+    let failed = |source| io_error(path, source);
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let folder = path.parent().unwrap_or(path);
+    let warning = match check_owner(path, &metadata) {
+        Err(error) => unless_without_modes(folder, error)?,
+        Ok(()) => check_others(path, folder, &metadata, "chmod 600")?,
+    };
+    let is_shared = metadata.mode() & 0o070 != 0;
+    Ok((file, warning.or_else(|| is_shared.then(|| AccessWarning::Group(path.to_owned())))))
 }
 
 fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
@@ -103,24 +161,38 @@ fn check_others(
     folder: &Path,
     metadata: &Metadata,
     fix: &'static str,
-) -> Result<(), AccessError> {
+) -> Result<Option<AccessWarning>, AccessError> {
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o007 == 0 {
-        return Ok(());
+    match mode & 0o007 {
+        0 => Ok(None),
+        _ => unless_without_modes(folder, AccessError::Others { path: path.to_owned(), mode, fix }),
     }
-    if modes_have_no_effect(folder) {
-        tracing::warn!(path = %path.display(), "this file system has no modes: protect it otherwise");
-        return Ok(());
-    }
-    Err(AccessError::Others { path: path.to_owned(), mode, fix })
 }
 
-/// Whether a new file that is closed to others still reads as open: some file systems, such as those of
-/// Windows, have one mode for everything.
-fn modes_have_no_effect(folder: &Path) -> bool {
+/// An error becomes a warning where it says nothing, and nothing can be done about it.
+fn unless_without_modes(
+    folder: &Path,
+    error: AccessError,
+) -> Result<Option<AccessWarning>, AccessError> {
+    let user = rustix::process::geteuid().as_raw();
     let file = tempfile::NamedTempFile::new_in(folder);
     let file = file.and_then(|file| file.as_file().metadata());
-    file.is_ok_and(|metadata| metadata.mode() & 0o007 != 0)
+    match file {
+        Ok(new) if says_nothing(&error, new.uid(), new.mode(), user) => {
+            Ok(Some(AccessWarning::NoModes(folder.to_owned())))
+        }
+        _ => Err(error),
+    }
+}
+
+/// Whether a new file, which this user made and closed to others, has the same fault: some file systems, such
+/// as those of Windows, have one owner and one mode for everything.
+fn says_nothing(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
+    match error {
+        AccessError::OtherOwner { owner: other, .. } => owner == *other && owner != user,
+        AccessError::Others { .. } => mode & 0o007 != 0,
+        AccessError::NotAFolder(_) | AccessError::Io { .. } => false,
+    }
 }
 
 fn io_error(path: &Path, source: io::Error) -> AccessError {
@@ -174,6 +246,21 @@ mod tests {
         {
             set_mode(&file, mode);
             assert_eq!(read_private(&file).is_ok(), is_safe, "{mode:o}");
+        }
+    }
+
+    /// Recorded on CIFS, mounted with `uid=0,gid=2000,file_mode=0660` and with `file_mode=0777`.
+    #[test]
+    fn where_everything_has_one_owner_and_mode_neither_is_a_reason() {
+        let path = || PathBuf::from("/data/secret-key");
+        let other = AccessError::OtherOwner { path: path(), owner: 0, user: 1_000 };
+        let open = AccessError::Others { path: path(), mode: 0o777, fix: "chmod 600" };
+        assert!(says_nothing(&other, 0, 0o660, 1_000), "a new file is root's, too");
+        assert!(!says_nothing(&other, 1_000, 0o600, 1_000), "root or somebody else made that one");
+        assert!(says_nothing(&open, 1_000, 0o777, 1_000));
+        assert!(!says_nothing(&open, 1_000, 0o600, 1_000));
+        for warning in [AccessWarning::NoModes(path()), AccessWarning::Group(path())] {
+            assert!(warning.to_string().contains("access") && !warning.fix().is_empty());
         }
     }
 

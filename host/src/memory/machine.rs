@@ -20,36 +20,106 @@ pub(crate) fn describe_default() -> (u64, String) {
 }
 
 /// The memory that the machine and the control groups allow, and which of them does.
-fn allowed() -> (u64, String) {
-    let group = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let group = group_bytes(&group, Path::new("/sys/fs/cgroup"));
-    let group = group.map(|(bytes, file)| (bytes, format!("the limit in {}", file.display())));
-    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_bytes(&text));
-    let total = total.map(|bytes| (bytes, "the machine's memory".to_owned()));
+fn allowed() -> (u64, &'static str) {
+    let group = Groups::of_this_process().limit();
+    let group = group.map(|bytes| (bytes, "the limit of the control group"));
+    let total = meminfo("MemTotal:").map(|bytes| (bytes, "the machine's memory"));
     let known = group.into_iter().chain(total).min_by_key(|(bytes, _)| *bytes);
-    known
-        .unwrap_or_else(|| (UNKNOWN_BYTES, "a guess: neither limit nor memory is known".to_owned()))
+    known.unwrap_or((UNKNOWN_BYTES, "a guess: neither limit nor memory is known"))
 }
 
-/// The lowest limit of the process's control groups and of those above them, version 1 and 2, and its
-/// file. `list` is `/proc/self/cgroup`. In a container, only the topmost folder may be visible.
-fn group_bytes(list: &str, root: &Path) -> Option<(u64, PathBuf)> {
-    let limits = list.lines().filter_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?);
-        let (base, file) = match controllers {
-            "" => (root.to_owned(), "memory.max"),
-            _ if controllers.split(',').any(|name| name == "memory") => {
-                (root.join("memory"), "memory.limit_in_bytes")
-            }
-            _ => return None,
-        };
-        let group = base.join(path.trim_start_matches('/'));
-        let groups = group.ancestors().take_while(|folder| folder.starts_with(&base));
-        let files = groups.map(|folder| folder.join(file));
-        files.filter_map(|file| Some((read_number(&file)?, file))).min()
-    });
-    limits.min()
+/// What the machine and the process's control groups have left now; `None` if that is not known.
+pub(crate) fn free_bytes() -> Option<u64> {
+    Groups::of_this_process().free().into_iter().chain(meminfo("MemAvailable:")).min()
+}
+
+/// The lowest memory limit of the process's control groups; `None` without one.
+pub(crate) fn group_limit_bytes() -> Option<u64> {
+    Groups::of_this_process().limit()
+}
+
+/// Where the process's control groups for memory are, version 1 and 2, and the groups above them.
+struct Groups(Vec<Group>);
+
+struct Group {
+    folder: PathBuf,
+    files: &'static Files,
+}
+
+/// The names of a group's files, and of lines in its statistics.
+struct Files {
+    limits: &'static [&'static str],
+    used: &'static str,
+    /// File pages that nobody used lately: the kernel drops them before it kills a process. Of the group
+    /// and those below it.
+    reclaimable: &'static str,
+}
+
+const VERSION_1: Files = Files {
+    limits: &["memory.limit_in_bytes"],
+    used: "memory.usage_in_bytes",
+    reclaimable: "total_inactive_file",
+};
+/// Above `memory.high`, processes are slowed down until they hardly run.
+const VERSION_2: Files = Files {
+    limits: &["memory.max", "memory.high"],
+    used: "memory.current",
+    reclaimable: "inactive_file",
+};
+
+impl Groups {
+    fn of_this_process() -> Self {
+        let list = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        Self::listed(&list, Path::new("/sys/fs/cgroup"))
+    }
+
+    /// `list` is `/proc/self/cgroup`. In a container, only the topmost folder may be visible.
+    fn listed(list: &str, root: &Path) -> Self {
+        let groups = list.lines().filter_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?);
+            let (base, files) = match controllers {
+                "" => (root.to_owned(), &VERSION_2),
+                _ if controllers.split(',').any(|name| name == "memory") => {
+                    (root.join("memory"), &VERSION_1)
+                }
+                _ => return None,
+            };
+            let group = base.join(path.trim_start_matches('/'));
+            let folders = group.ancestors().take_while(|folder| folder.starts_with(&base));
+            let at = |folder: &Path| Group { folder: folder.to_owned(), files };
+            Some(folders.map(at).collect::<Vec<_>>())
+        });
+        Self(groups.flatten().collect())
+    }
+
+    /// The lowest limit.
+    fn limit(&self) -> Option<u64> {
+        self.0.iter().filter_map(Group::limit).min()
+    }
+
+    /// What is left in the group that has least left.
+    fn free(&self) -> Option<u64> {
+        self.0.iter().filter_map(Group::free).min()
+    }
+}
+
+impl Group {
+    fn limit(&self) -> Option<u64> {
+        let limits = self.files.limits.iter();
+        limits.filter_map(|file| read_number(&self.folder.join(file))).min()
+    }
+
+    fn free(&self) -> Option<u64> {
+        let used = read_number(&self.folder.join(self.files.used))?;
+        let statistics = std::fs::read_to_string(self.folder.join("memory.stat"));
+        let statistics = statistics.unwrap_or_default();
+        let mut lines = statistics.lines().filter_map(|line| line.split_once(' '));
+        let reclaimable = lines.find(|(name, _)| *name == self.files.reclaimable);
+        let reclaimable = reclaimable.and_then(|(_, bytes)| bytes.trim().parse().ok());
+        let used = used.saturating_sub(reclaimable.unwrap_or(0));
+        Some(self.limit()?.saturating_sub(used))
+    }
 }
 
 /// The number in a file; `None` for `max`.
@@ -57,8 +127,12 @@ fn read_number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-fn total_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+fn meminfo(name: &str) -> Option<u64> {
+    kib_after(name, &std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn kib_after(name: &str, meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
@@ -76,15 +150,10 @@ mod tests {
     fn the_lowest_limit_of_the_groups_above_the_process_counts() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        let group_bytes = |list: &str, root: &Path| {
-            group_bytes(list, root).map(|(bytes, file)| {
-                assert_eq!(read_number(&file), Some(bytes));
-                bytes
-            })
-        };
         write(root, "a/b/memory.max", "max\n");
         write(root, "a/memory.max", "3000\n");
         write(root, "memory.max", "4000\n");
+        let group_bytes = |list: &str, root: &Path| Groups::listed(list, root).limit();
         assert_eq!(group_bytes("0::/a/b\n", root), Some(3_000));
         assert_eq!(group_bytes("0::/\n", root), Some(4_000));
         assert_eq!(group_bytes("0::/not/visible/here\n", root), Some(4_000));
@@ -96,10 +165,36 @@ mod tests {
         assert_eq!(group_bytes("nonsense", root), None);
     }
 
+    /// Recorded in a container of 512 MiB, version 2, and in a group of version 1.
+    #[test]
+    fn what_is_left_does_not_count_file_pages_that_can_be_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let free = |list: &str| Groups::listed(list, root).free();
+        write(root, "pod/memory.max", "536870912\n");
+        write(root, "pod/memory.current", "436870912\n");
+        write(root, "pod/memory.stat", "anon 90000000\nfile 330000000\ninactive_file 300000000\n");
+        write(root, "pod/container/memory.max", "max\n");
+        write(root, "pod/container/memory.current", "436870912\n");
+        assert_eq!(free("0::/pod/container\n"), Some(400_000_000));
+        write(root, "pod/container/memory.high", "236870912\n");
+        write(root, "pod/container/memory.stat", "inactive_file 300000000\n");
+        assert_eq!(free("0::/pod/container\n"), Some(100_000_000));
+        write(root, "memory/c/memory.limit_in_bytes", "300000000\n");
+        write(root, "memory/c/memory.usage_in_bytes", "250000000\n");
+        write(root, "memory/c/memory.stat", "inactive_file 1\ntotal_inactive_file 50000000\n");
+        assert_eq!(free("4:memory:/c\n0::/\n"), Some(100_000_000));
+        write(root, "memory/c/memory.usage_in_bytes", "400000000\n");
+        assert_eq!(free("4:memory:/c\n"), Some(0));
+        assert_eq!(free("0::/\n"), None);
+    }
+
     #[test]
     fn the_total_is_read_in_kib() {
-        assert_eq!(total_bytes("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16_384));
-        assert_eq!(total_bytes("MemTotal: much"), None);
+        let total = |text| kib_after("MemTotal:", text);
+        assert_eq!(total("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16_384));
+        assert_eq!(total("MemTotal: much"), None);
         assert!(default_bytes_max() > 1 << 20);
+        assert!(free_bytes().is_some_and(|bytes| bytes > 1 << 20));
     }
 }

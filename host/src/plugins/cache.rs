@@ -71,6 +71,11 @@ impl Cache {
         Ok(Self { folder, sealer })
     }
 
+    /// The folder itself.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A folder to compile in; deleted when dropped.
     pub(super) fn temporary_folder(&self) -> io::Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(&self.folder)
@@ -144,8 +149,7 @@ impl Cache {
         let digest = Secret::new(self.digest(sha256, fingerprint, &manifest)?);
         let sealed = self.sealer.seal(&place(sha256, fingerprint), &digest);
         let digest = BASE64.encode(&sealed.map_err(io::Error::other)?.0);
-        let mut file =
-            tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(&self.folder)?;
+        let mut file = temporary_file(&self.folder)?;
         serde_json::to_writer(&mut file, &ManifestFile { digest, manifest })?;
         file.as_file().sync_all()?;
         file.persist(self.manifest_path(sha256, fingerprint)).map_err(|error| error.error)?;
@@ -213,6 +217,11 @@ impl Cache {
             }
         }
     }
+}
+
+/// A file that the next start deletes, unless it gets another name.
+pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)
 }
 
 /// What a digest is sealed for, so that it fits no other version.

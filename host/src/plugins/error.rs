@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::config::AccessError;
 use crate::domain::{InvalidName, Refusal};
 use crate::manifest::InvalidManifest;
-use crate::runtime::{CompileError, LoadError, shortened};
+use crate::runtime::{CannotRun, CompileError, LoadError, shortened};
 use crate::secret::SecretError;
 
 /// Why the connectors cannot be served.
@@ -38,8 +38,11 @@ pub enum StartError {
     #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
     Key(#[from] SecretError),
     /// The compiler is this program, and its path is unknown.
-    #[error("cannot find the path of this program, which is also the compiler: {0}")]
+    #[error("cannot open /proc/self/exe, this program, which is also the compiler: {0}")]
     Compiler(#[source] io::Error),
+    /// Compiled code cannot be run.
+    #[error(transparent)]
+    CannotRun(#[from] CannotRun),
 }
 
 /// Why the host cannot use a connector's file.
@@ -68,6 +71,35 @@ pub enum PluginError {
     /// It cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
+    /// Its compiler died before.
+    #[error(
+        "{reason}; it is compiled again once it has more time or half as much memory again, or after \
+         {} was deleted", .file.display()
+    )]
+    DiedBefore {
+        /// Why.
+        reason: String,
+        /// The record of it.
+        file: PathBuf,
+    },
+    /// The server was killed while it was compiled.
+    #[error(
+        "the server was killed {times} times while this file was compiled, as the kernel does when memory \
+         runs out: give the machine or the container more memory, or delete {} to try it again",
+        .file.display()
+    )]
+    EndedBefore {
+        /// How often.
+        times: u32,
+        /// The record of it.
+        file: PathBuf,
+    },
+    /// It is written again and again.
+    #[error("the file keeps changing: copy it under another name, then rename it")]
+    KeepsChanging,
+    /// The task that loads it ended early, or does not end.
+    #[error("loading it {0}; it is tried again")]
+    Unfinished(&'static str),
     /// It cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -86,4 +118,20 @@ pub enum PluginError {
     /// The loader does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+}
+
+impl PluginError {
+    /// Whether it lies in the state of the machine, which may change while the file does not.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Read(_)
+            | Self::Store(_)
+            | Self::KeepsChanging
+            | Self::DiedBefore { .. }
+            | Self::EndedBefore { .. }
+            | Self::Unfinished(_) => true,
+            Self::Compile(error) => error.may_pass(),
+            _ => false,
+        }
+    }
 }

@@ -8,15 +8,23 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::error::PluginError;
 
 /// Most files of the folder that are read.
 const FILES_MAX: usize = 1_000;
+/// How long a file system may take; some wait for a server without end.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// Threads that read the folder; those that wait without end count, too.
+static READERS: Semaphore = Semaphore::const_new(4);
 
-/// What is compared to see whether a file changed: different after every change of its content.
+/// What is compared to see whether a file may have changed. Only a hint: some file systems change the device,
+/// the inode or a time of the same file, some have times of whole seconds. The content decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
     len: u64,
@@ -72,6 +80,11 @@ impl FoundFile {
 }
 
 impl FileStamp {
+    #[cfg(test)]
+    pub(super) fn of_inode(inode: u64) -> Self {
+        Self { inode, ..Self::default() }
+    }
+
     fn new(metadata: &Metadata) -> Self {
         Self {
             len: metadata.len(),
@@ -86,7 +99,7 @@ impl FileStamp {
 
 /// All `*.wasm` of a folder by stem. Symbolic links are followed.
 pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFile>> {
-    let listing = spawn_blocking(move || {
+    blocking(move || {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
@@ -102,36 +115,54 @@ pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFi
             found.insert(stem.to_owned(), FoundFile::at(&entry.path()));
         }
         Ok(found)
-    });
-    listing.await.map_err(io::Error::other)?
+    })
+    .await
 }
 
-/// Reads a whole file; `None` if it is gone or changed since `stamp`.
-pub(super) async fn read_unchanged(
-    path: PathBuf,
-    stamp: FileStamp,
-) -> Result<Option<Vec<u8>>, PluginError> {
-    let reading = spawn_blocking(move || match read_if_unchanged(&path, &stamp) {
+/// Reads a whole file; `None` if it is gone.
+pub(super) async fn read(path: PathBuf, bytes_max: u64) -> Result<Option<Vec<u8>>, PluginError> {
+    let reading = blocking(move || match fs::File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => read,
+        Err(error) => Err(error),
+        Ok(file) => {
+            let mut bytes = Vec::new();
+            // What the file system says about the size is not always true.
+            file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        }
     });
-    reading.await.map_err(io::Error::other).flatten().map_err(PluginError::Read)
-}
-
-fn read_if_unchanged(path: &Path, stamp: &FileStamp) -> io::Result<Option<Vec<u8>>> {
-    let file = fs::File::open(path)?;
-    if FileStamp::new(&file.metadata()?) != *stamp {
-        return Ok(None);
+    match reading.await.map_err(PluginError::Read)? {
+        Some(bytes) if bytes.len() as u64 > bytes_max => {
+            Err(PluginError::TooLarge { bytes: bytes.len() as u64, bytes_max })
+        }
+        read => Ok(read),
     }
-    let mut bytes = Vec::new();
-    // A file that grows while it is read must not be read without limit.
-    (&file).take(stamp.len).read_to_end(&mut bytes)?;
-    Ok((FileStamp::new(&file.metadata()?) == *stamp).then_some(bytes))
 }
 
-/// The stem of a file that may be a connector.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let reading = async {
+        let reader = READERS.acquire().await.map_err(io::Error::other)?;
+        let work = move || {
+            let _reader = reader;
+            work()
+        };
+        spawn_blocking(work).await.map_err(io::Error::other)?
+    };
+    let silent = || Err(io::Error::other("the file system does not answer"));
+    timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| silent())
+}
+
+/// The stem of a file that may be a connector. Another case of the ending is no stem: the whole name is
+/// returned, which is none of a connector, so that a person is told.
 fn stem(file: &str) -> Option<&str> {
-    if file.starts_with('.') { None } else { file.strip_suffix(".wasm") }
+    if file.starts_with('.') {
+        return None;
+    }
+    let is_other_case =
+        || Path::new(file).extension()?.eq_ignore_ascii_case("wasm").then_some(file);
+    file.strip_suffix(".wasm").or_else(is_other_case)
 }
 
 #[cfg(test)]
@@ -146,26 +177,32 @@ mod tests {
     fn only_wasm_files_count() {
         assert_eq!(stem("redmine.wasm"), Some("redmine"));
         assert_eq!(stem("Red Mine.wasm"), Some("Red Mine"));
+        assert_eq!(stem("REDMINE.WASM"), Some("REDMINE.WASM"), "reported, not ignored");
         for other in [".redmine.wasm", "redmine.wasm.unfinished", "redmine.txt", "wasm"] {
             assert_eq!(stem(other), None);
         }
     }
 
     #[tokio::test]
-    async fn a_file_that_changed_is_not_read() {
+    async fn only_files_of_an_allowed_size_are_read() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("a.wasm");
         fs::write(&path, "one").unwrap();
-        let file = found(home.path()).await;
-        let read = || read_unchanged(path.clone(), file.stamp());
-        assert_eq!(read().await.unwrap(), Some(b"one".to_vec()));
-        fs::write(&path, "longer").unwrap();
-        assert_eq!(read().await.unwrap(), None);
-        let too_large = file.check(2).unwrap_err();
-        assert!(too_large.to_string().contains("limits.component_bytes"), "{too_large}");
+        assert_eq!(read(path.clone(), 3).await.unwrap(), Some(b"one".to_vec()));
+        for too_large in
+            [found(home.path()).await.check(2).err(), read(path.clone(), 2).await.err()]
+        {
+            let text = too_large.unwrap().to_string();
+            assert!(text.contains("limits.component_bytes"), "{text}");
+        }
         fs::remove_file(&path).unwrap();
+        assert_eq!(read(path.clone(), 3).await.unwrap(), None);
         fs::create_dir(&path).unwrap();
         let folder = found(home.path()).await;
         assert!(matches!(folder.check(9_999_999), Err(PluginError::NotAFile)));
+        assert!(matches!(read(path.clone(), 3).await, Err(PluginError::Read(_))));
+        // Its size reads as 0, as in some file systems that are made by programs.
+        let unsized_file = read(PathBuf::from("/proc/self/stat"), 9_999).await.unwrap().unwrap();
+        assert!(!unsized_file.is_empty());
     }
 }

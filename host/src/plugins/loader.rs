@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -12,20 +11,24 @@ use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::fs;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::Config;
 use crate::domain::{Clock, ConnectorName, Limits};
 use crate::manifest::Manifest;
-use crate::runtime::{Connector, Engine, Sandbox, Version, compile};
+use crate::runtime::{
+    CompileError, CompileLimits, Compiler, Connector, Engine, Sandbox, Version, check_executable,
+    check_magic_bytes,
+};
 
+use super::attempts::Attempts;
 use super::cache::Cache;
 use super::error::{PluginError, StartError};
 
 /// Superseded versions that stay loaded for connections that have not accepted the newest.
 const SUPERSEDED_MAX: usize = 100;
 /// Compiler processes at a time.
-const COMPILERS_MAX: usize = 2;
+const COMPILERS_MAX: u32 = 2;
 /// Younger compiled code is not deleted: it may serve soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
@@ -36,10 +39,9 @@ pub(super) struct VersionLoader {
     engine: Arc<Engine>,
     sandbox: Arc<Sandbox>,
     cache: Cache,
-    /// The executable that compiles.
-    compiler: PathBuf,
-    /// Acquire one before [`VersionLoader::build`].
-    pub(super) compile_permits: Semaphore,
+    compiler: Compiler,
+    attempts: Attempts,
+    compile_permits: Semaphore,
     /// Loaded versions by SHA-256.
     versions: Mutex<BTreeMap<String, Weak<Version>>>,
     superseded: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
@@ -47,7 +49,7 @@ pub(super) struct VersionLoader {
 
 impl VersionLoader {
     /// # Errors
-    /// The path of the compiler is unknown.
+    /// The compiler cannot be found, or the system does not run what it compiles.
     pub(super) fn open(
         config: Arc<Config>,
         engine: Arc<Engine>,
@@ -55,18 +57,18 @@ impl VersionLoader {
         clock: Arc<dyn Clock>,
         cache: Cache,
     ) -> Result<Self, StartError> {
-        let compiler = match &config.compiler {
-            Some(path) => path.clone(),
-            None => std::env::current_exe().map_err(StartError::Compiler)?,
-        };
+        check_executable(cache.folder())?;
+        let compiler = Compiler::for_engine(&engine, config.compiler.as_deref());
+        let attempts = Attempts::in_folder(cache.folder());
         Ok(Self {
             config,
             clock,
             engine,
             sandbox,
             cache,
-            compiler,
-            compile_permits: Semaphore::new(COMPILERS_MAX),
+            compiler: compiler.map_err(StartError::Compiler)?,
+            attempts,
+            compile_permits: Semaphore::new(COMPILERS_MAX as usize),
             versions: Mutex::default(),
             superseded: Mutex::default(),
         })
@@ -90,6 +92,13 @@ impl VersionLoader {
         let version = Arc::new(Version { sha256: sha256.to_owned(), manifest, loaded });
         versions.insert(sha256.to_owned(), Arc::downgrade(&version));
         Some(version)
+    }
+
+    /// Wait for it before [`VersionLoader::build`], and before the file is read, so that few are in memory at
+    /// a time. Where memory is short, a compiler runs alone.
+    pub(super) async fn compile_permit(&self, limits: &Limits) -> Option<SemaphorePermit<'_>> {
+        let is_short = CompileLimits::now(limits).memory_bytes < limits.compile_memory_bytes;
+        self.compile_permits.acquire_many(if is_short { COMPILERS_MAX } else { 1 }).await.ok()
     }
 
     /// Compiles a file's content, loads it and calls its `describe`.
@@ -121,10 +130,13 @@ impl VersionLoader {
 
     /// Compiles in a temporary folder and moves the result into the cache.
     async fn compile(&self, wasm: &[u8], sha256: &str, limits: &Limits) -> Result<(), PluginError> {
+        check_magic_bytes(wasm).map_err(CompileError::from)?;
+        let (limits, fingerprint) = (CompileLimits::now(limits), self.engine.fingerprint());
         let folder = self.cache.temporary_folder().map_err(PluginError::Store)?;
-        let files = compile(&self.compiler, wasm, folder.path(), limits).await?;
-        let stored = self.cache.store(sha256, self.engine.fingerprint(), &files);
-        stored.await.map_err(PluginError::Store)
+        let attempt = self.attempts.begin(sha256, fingerprint, &limits)?;
+        let compiled = self.compiler.compile(wasm, folder.path(), &limits).await;
+        attempt.end(&compiled);
+        self.cache.store(sha256, fingerprint, &compiled?).await.map_err(PluginError::Store)
     }
 
     /// Compiles a superseded version again, if it was compiled for another engine.
@@ -136,7 +148,8 @@ impl VersionLoader {
         name: &ConnectorName,
         sha256: &str,
     ) -> Result<(), PluginError> {
-        let _permit = self.compile_permits.acquire().await;
+        let limits = self.config.limits_of(name);
+        let _permit = self.compile_permit(&limits).await;
         if self.cached(sha256).is_some() {
             return Ok(());
         }
@@ -145,7 +158,7 @@ impl VersionLoader {
         if sha256_of(&wasm) != sha256 {
             return Err(PluginError::SourceChanged(source));
         }
-        self.build(wasm, &self.config.limits_of(name)).await.map(|_| ())
+        self.build(wasm, &limits).await.map(|_| ())
     }
 
     /// Puts a version under a connector's name.

@@ -3,7 +3,7 @@
 //!
 //! Nothing else changes the snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::io;
 use std::path::PathBuf;
@@ -11,58 +11,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{Id, JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::domain::ConnectorName;
 use crate::runtime::Version;
 
 use super::catalog::{Catalog, Entry, Snapshot};
 use super::error::PluginError;
-use super::folder::{FileStamp, FoundFile, list, read_unchanged};
+use super::folder::{FoundFile, list, read};
 use super::loader::{VersionLoader, sha256_of};
+use super::tracked::{Due, TrackedFile};
 use super::watch::watch;
 
-/// A file with new content is complete when it has not changed for this time.
-const UNCHANGED_FOR: Duration = Duration::from_millis(100);
 /// The shortest time between two scans after notifications.
 const SCAN_GAP: Duration = Duration::from_millis(10);
+/// The longest job beside its compiler: reading, `describe`, storing.
+const JOB_MAX: Duration = Duration::from_secs(120);
 
 /// Scans the folder.
 pub(super) struct Scanner {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
     folder: PathBuf,
-    files: BTreeMap<String, File>,
+    files: BTreeMap<String, TrackedFile>,
     snapshot: Snapshot,
     snapshot_changed: bool,
-    jobs: JoinSet<CompileJob>,
+    jobs: JoinSet<JobResult>,
+    /// Which file's content each job loads.
+    job_files: HashMap<Id, Content>,
 }
 
-/// A `*.wasm` of the folder.
-struct File {
-    stamp: FileStamp,
-    state: FileState,
-}
-
-/// What the scanner does about a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileState {
-    /// Its content is new and may be incomplete; when it was first seen like this.
-    New(Instant),
-    /// A job compiles it.
-    Compiling,
-    /// It serves or is broken, until it changes.
-    Processed,
-}
-
-/// A compile job that has ended.
-struct CompileJob {
+/// A file's name and the SHA-256 of its content.
+struct Content {
     name: String,
-    stamp: FileStamp,
-    /// `None`: the file changed before it was read.
-    result: Result<Option<Arc<Version>>, PluginError>,
+    sha256: String,
 }
+
+/// `None`: the file changed before it was read.
+type JobResult = Result<Option<Arc<Version>>, PluginError>;
 
 impl Scanner {
     pub(super) fn new(catalog: Arc<Catalog>, loader: Arc<VersionLoader>, folder: PathBuf) -> Self {
@@ -74,6 +61,7 @@ impl Scanner {
             snapshot: Snapshot::new(),
             snapshot_changed: false,
             jobs: JoinSet::new(),
+            job_files: HashMap::new(),
         }
     }
 
@@ -84,11 +72,11 @@ impl Scanner {
         let interval = Duration::from_millis(self.loader.config.rescan_ms);
         loop {
             let next = Instant::now() + interval;
-            let next = self.next_complete().map_or(next, |complete| complete.min(next));
+            let next = self.next_due().map_or(next, |due| due.min(next));
             tokio::select! {
                 () = changed.notified() => tokio::time::sleep(SCAN_GAP).await,
                 () = sleep_until(next) => {}
-                job = next_ended(&mut self.jobs) => self.apply(job),
+                (job, result) = next_ended(&mut self.jobs) => self.apply(job, result),
             }
             if let Err(error) = self.scan().await {
                 let folder = self.folder.display();
@@ -114,94 +102,122 @@ impl Scanner {
         Ok(())
     }
 
-    /// When the next new file is complete, if it does not change.
-    fn next_complete(&self) -> Option<Instant> {
-        let complete_at = |file: &File| match file.state {
-            FileState::New(since) => Some(since + UNCHANGED_FOR),
-            _ => None,
-        };
-        self.files.values().filter_map(complete_at).min()
+    /// When the next file is due although the folder does not change.
+    fn next_due(&self) -> Option<Instant> {
+        self.files.values().filter_map(TrackedFile::due_at).min()
     }
 
-    /// Processes a file if it changed, and compiles it when it is complete.
+    /// Reads a file if it may have changed, and loads its content when that is complete.
     async fn update_file(&mut self, name: String, found: FoundFile) {
+        let due = self.files.get(&name).map(|file| file.due(&found.stamp(), Instant::now()));
+        match due {
+            Some(Due::Nothing) => {}
+            Some(Due::Load) => self.start_job(&name),
+            Some(Due::Read) | None => self.read_file(&name, found).await,
+        }
+    }
+
+    async fn read_file(&mut self, name: &str, found: FoundFile) {
         let stamp = found.stamp();
-        match self.files.get(&name).filter(|file| file.stamp == stamp).map(|file| file.state) {
-            Some(FileState::Processed | FileState::Compiling) => {}
-            Some(FileState::New(since)) => {
-                if since.elapsed() >= UNCHANGED_FOR {
-                    self.start_compile_job(name, stamp);
-                }
-            }
+        let (sha256, failed) = match self.content(name, found).await {
+            Ok(Some(sha256)) => (Some(sha256), None),
+            Ok(None) => return, // It is gone: the next scan sees that.
+            Err(error) => (None, Some(error)),
+        };
+        let now = Instant::now();
+        let is_new = match self.files.get_mut(name) {
+            Some(file) => file.read(stamp, sha256.clone(), now),
             None => {
-                let state = self.process_change(&name, found).await;
-                self.files.insert(name, File { stamp, state });
+                let file = TrackedFile::new(stamp, sha256.clone(), now);
+                self.files.insert(name.to_owned(), file);
+                true
             }
-        }
-    }
-
-    /// Serves a changed file at once if its content was compiled before.
-    async fn process_change(&mut self, name: &str, found: FoundFile) -> FileState {
-        match self.cached_version(name, found).await {
-            Ok(Some(version)) => self.serve(name, version),
-            Err(error) => self.mark_broken(name, &error),
-            Ok(None) => {
-                if !self.snapshot.contains_key(name) {
-                    self.snapshot.insert(name.to_owned(), Entry::default());
-                    self.snapshot_changed = true;
-                }
-                return FileState::New(Instant::now());
+        };
+        match (failed, sha256) {
+            (Some(error), _) => self.fail(name, &error),
+            (None, Some(sha256)) if is_new => self.begin(name, sha256).await,
+            _ if self.files.get(name).is_some_and(|file| file.is_complete(now)) => {
+                self.start_job(name);
             }
+            _ => {}
         }
-        FileState::Processed
     }
 
-    /// The version with the file's content, if that was compiled before. `None` also while the file is
-    /// being written.
-    async fn cached_version(
-        &self,
-        name: &str,
-        found: FoundFile,
-    ) -> Result<Option<Arc<Version>>, PluginError> {
-        let stamp = found.stamp();
-        found.check(self.loader.config.limits_of(&name.parse()?).component_bytes)?;
-        let Some(wasm) = read_unchanged(self.path(name), stamp).await? else { return Ok(None) };
-        let loader = Arc::clone(&self.loader);
-        let lookup = spawn_blocking(move || loader.cached(&sha256_of(&wasm)));
-        lookup.await.map_err(|error| PluginError::Read(io::Error::other(error)))
+    /// The SHA-256 of a file's content; `None` if it is gone.
+    async fn content(&self, name: &str, found: FoundFile) -> Result<Option<String>, PluginError> {
+        let bytes_max = self.loader.config.limits_of(&name.parse()?).component_bytes;
+        found.check(bytes_max)?;
+        let Some(wasm) = read(self.path(name), bytes_max).await? else { return Ok(None) };
+        let hashing = spawn_blocking(move || sha256_of(&wasm));
+        hashing.await.map(Some).map_err(|error| PluginError::Read(io::Error::other(error)))
     }
 
-    fn start_compile_job(&mut self, name: String, stamp: FileStamp) {
-        let Ok(connector) = name.parse::<ConnectorName>() else { return };
+    /// Serves new content at once if it was compiled before.
+    async fn begin(&mut self, name: &str, sha256: String) {
         let loader = Arc::clone(&self.loader);
-        let path = self.path(&name);
-        if let Some(file) = self.files.get_mut(&name) {
-            file.state = FileState::Compiling;
+        let cached = spawn_blocking(move || loader.cached(&sha256)).await;
+        let Some(file) = self.files.get_mut(name) else { return };
+        if let Ok(Some(version)) = cached {
+            file.set_processed();
+            self.serve(name, version);
+        } else if file.keeps_changing(Instant::now()) {
+            self.mark_broken(name, &PluginError::KeepsChanging);
+        } else if !self.snapshot.contains_key(name) {
+            self.snapshot.insert(name.to_owned(), Entry::default());
+            self.snapshot_changed = true;
         }
-        self.jobs.spawn(async move {
-            // Before the file is read, so that few files are in memory at a time.
-            let _permit = loader.compile_permits.acquire().await;
+    }
+
+    fn start_job(&mut self, name: &str) {
+        let (Ok(connector), Some(file)) = (name.parse::<ConnectorName>(), self.files.get_mut(name))
+        else {
+            return;
+        };
+        let Some(sha256) = file.sha256().map(str::to_owned) else { return };
+        file.set_loading();
+        let (loader, path) = (Arc::clone(&self.loader), self.path(name));
+        let content = Content { name: name.to_owned(), sha256: sha256.clone() };
+        let job = self.jobs.spawn(async move {
             let limits = loader.config.limits_of(&connector);
-            let result = match read_unchanged(path, stamp.clone()).await {
-                Ok(Some(wasm)) => loader.build(wasm, &limits).await.map(Some),
-                Ok(None) => Ok(None),
-                Err(error) => Err(error),
+            let _permit = loader.compile_permit(&limits).await;
+            let load = async {
+                match read(path, limits.component_bytes).await? {
+                    Some(wasm) if sha256_of(&wasm) == sha256 => {
+                        loader.build(wasm, &limits).await.map(Some)
+                    }
+                    _ => Ok(None),
+                }
             };
-            CompileJob { name, stamp, result }
+            let longest = Duration::from_millis(limits.compile_ms) + JOB_MAX;
+            timeout(longest, load).await.unwrap_or(Err(PluginError::Unfinished("does not end")))
         });
+        self.job_files.insert(job.id(), content);
     }
 
-    /// Applies the result of a job, unless the file changed since.
-    fn apply(&mut self, job: CompileJob) {
-        let Some(file) = self.files.get_mut(&job.name) else { return };
-        if file.stamp != job.stamp {
+    /// Applies the result of a job, unless the file's content changed since.
+    fn apply(&mut self, job: Id, result: JobResult) {
+        let Some(Content { name, sha256 }) = self.job_files.remove(&job) else { return };
+        let Some(file) = self.files.get_mut(&name) else { return };
+        if !file.is_loading(&sha256) {
             return;
         }
-        file.state = FileState::Processed;
-        match job.result {
-            Ok(Some(version)) => self.serve(&job.name, version),
-            Err(error) => self.mark_broken(&job.name, &error),
-            Ok(None) => file.state = FileState::New(Instant::now()),
+        match result {
+            Ok(Some(version)) => {
+                file.set_processed();
+                self.serve(&name, version);
+            }
+            Ok(None) => file.set_changed(Instant::now()),
+            Err(error) => self.fail(&name, &error),
+        }
+    }
+
+    /// Reports a failure; one that may pass is tried again later.
+    fn fail(&mut self, name: &str, error: &PluginError) {
+        self.mark_broken(name, error);
+        match self.files.get_mut(name) {
+            Some(file) if error.may_pass() => file.set_failed(Instant::now()),
+            Some(file) => file.set_processed(),
+            None => {}
         }
     }
 
@@ -223,9 +239,12 @@ impl Scanner {
     fn mark_broken(&mut self, name: &str, error: &PluginError) {
         // Logged as a string, whose control characters the log escapes: the text may be a stranger's.
         let reason = error.to_string();
-        tracing::warn!(connector = name, reason, "cannot use a connector's file");
-        self.snapshot.entry(name.to_owned()).or_default().error = Some(reason);
-        self.snapshot_changed = true;
+        let entry = self.snapshot.entry(name.to_owned()).or_default();
+        if entry.error.as_ref() != Some(&reason) {
+            tracing::warn!(connector = name, reason, "cannot use a connector's file");
+            entry.error = Some(reason);
+            self.snapshot_changed = true;
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -233,13 +252,14 @@ impl Scanner {
     }
 }
 
-/// The next job that ends; waits forever if there is none.
-async fn next_ended(jobs: &mut JoinSet<CompileJob>) -> CompileJob {
-    loop {
-        match jobs.join_next().await {
-            Some(Ok(job)) => return job,
-            Some(Err(error)) => tracing::error!(%error, "a compile job panicked"),
-            None => return pending().await,
+/// The next job that ends, and its result; waits forever if there is none.
+async fn next_ended(jobs: &mut JoinSet<JobResult>) -> (Id, JobResult) {
+    match jobs.join_next_with_id().await {
+        Some(Ok(ended)) => ended,
+        Some(Err(error)) => {
+            tracing::error!(%error, "a compile job panicked");
+            (error.id(), Err(PluginError::Unfinished("failed")))
         }
+        None => pending().await,
     }
 }

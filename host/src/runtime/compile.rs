@@ -3,27 +3,34 @@
 //!
 //! The child reads one file and writes one file. It never runs a guest.
 
+mod exit;
+mod limits;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::domain::Limits;
+use crate::domain::StringEnum;
 
+use super::address_space::MemoryLayout;
 use super::engine::Engine;
-use super::error::{CompileError, EngineError, WrongFile, shortened};
+use super::error::{CompileError, EngineError, WrongFile};
+
+use exit::{Failure, classify};
+use limits::limit_this_process;
+
+pub(crate) use limits::CompileLimits;
 
 /// The hidden subcommand of the child process; [`compile_component_child`] takes its arguments.
 pub const SUBCOMMAND: &str = "compile-component";
 
-/// The largest compiled file, in bytes.
-const OUTPUT_BYTES_MAX: u64 = 2 << 30;
+/// This program, also when its file was replaced or removed since it started: a package upgrade does.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The child's allocator settings (a variable of jemalloc): one arena that returns memory at once, so that
 /// the limit on the address space is a limit on the memory in use.
@@ -38,41 +45,84 @@ pub(crate) struct CompiledFiles {
     pub(crate) code: PathBuf,
 }
 
-/// Compiles a component into `folder` with `compiler`, a Jackfield executable.
-///
-/// # Errors
-/// Why not; a limit that was hit is named with its key and value.
-pub(crate) async fn compile(
-    compiler: &Path,
-    wasm: &[u8],
-    folder: &Path,
-    limits: &Limits,
-) -> Result<CompiledFiles, CompileError> {
-    check_magic_bytes(wasm)?;
-    let files = CompiledFiles { source: folder.join("in.wasm"), code: folder.join("out.cwasm") };
-    tokio::fs::write(&files.source, wasm).await.map_err(CompileError::Input)?;
-    // A fuzzer sees only the branches of its own process, and must not start a child for each input.
-    if cfg!(fuzzing) {
-        let compiled = compile_file(&files.source, &files.code);
-        compiled.map_err(|error| CompileError::Refused(error.to_string()))?;
-        return Ok(files);
+/// Starts the child processes.
+pub(crate) struct Compiler {
+    /// A Jackfield executable.
+    program: PathBuf,
+    layout: MemoryLayout,
+}
+
+impl Compiler {
+    /// Compiles for an engine, by this program or another one.
+    ///
+    /// # Errors
+    /// This program's file cannot be found.
+    pub(crate) fn for_engine(engine: &Engine, program: Option<&Path>) -> io::Result<Self> {
+        let program = match program {
+            Some(path) => path.to_owned(),
+            None => std::fs::metadata(THIS_PROGRAM).map(|_| PathBuf::from(THIS_PROGRAM))?,
+        };
+        Ok(Self { program, layout: engine.address_space().layout })
     }
-    let mut child = child_command(compiler, &files, limits);
-    let child = child
-        .spawn()
-        .map_err(|source| CompileError::Start { program: compiler.to_owned(), source })?;
-    match timeout(Duration::from_millis(limits.compile_ms), child.wait_with_output()).await {
-        Err(_) => Err(CompileError::OverTime(limits.compile_ms)),
-        Ok(Err(error)) => Err(CompileError::Wait(error)),
-        Ok(Ok(done)) => {
-            classify_exit(done.status, &String::from_utf8_lossy(&done.stderr), limits)?;
-            Ok(files)
+
+    /// Compiles a component into `folder`.
+    ///
+    /// # Errors
+    /// Why not; a limit that was hit is named with its key and value.
+    pub(crate) async fn compile(
+        &self,
+        wasm: &[u8],
+        folder: &Path,
+        limits: &CompileLimits,
+    ) -> Result<CompiledFiles, CompileError> {
+        let files =
+            CompiledFiles { source: folder.join("in.wasm"), code: folder.join("out.cwasm") };
+        tokio::fs::write(&files.source, wasm).await.map_err(CompileError::Input)?;
+        // A fuzzer sees only the branches of its own process, and must not start a child for each input.
+        if cfg!(fuzzing) {
+            let compiled = compile_file(&files.source, &files.code, self.layout);
+            compiled.map_err(|error| CompileError::Refused(error.to_string()))?;
+            return Ok(files);
         }
+        let child = self.command(&files, limits).spawn();
+        let child = child.map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => CompileError::NoThread,
+            _ => CompileError::Start { program: self.program.clone(), source },
+        })?;
+        match timeout(Duration::from_millis(limits.time_ms), child.wait_with_output()).await {
+            Err(_) => Err(CompileError::OverTime(limits.time_ms)),
+            Ok(Err(error)) => Err(CompileError::Wait(error)),
+            Ok(Ok(done)) => {
+                classify(done.status, &String::from_utf8_lossy(&done.stderr), limits)?;
+                Ok(files)
+            }
+        }
+    }
+
+    fn command(&self, files: &CompiledFiles, limits: &CompileLimits) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg0("jackfield")
+            .arg(SUBCOMMAND)
+            .args([&files.source, &files.code])
+            .arg(limits.memory_bytes.to_string())
+            .arg(limits.time_ms.to_string())
+            .arg(self.layout.as_str())
+            .env_clear()
+            .env(ALLOCATOR.0, ALLOCATOR.1)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
     }
 }
 
 /// Names the common mistakes, for which no compiler is needed.
-fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
+///
+/// # Errors
+/// The file is none that could be compiled.
+pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     match wasm.get(..8) {
         _ if wasm.is_empty() => Err(WrongFile::Empty),
         Some([0, b'a', b's', b'm', 0x01, 0, 0, 0]) => Err(WrongFile::CoreModule),
@@ -81,45 +131,9 @@ fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     }
 }
 
-fn child_command(compiler: &Path, files: &CompiledFiles, limits: &Limits) -> Command {
-    let mut command = Command::new(compiler);
-    command
-        .arg(SUBCOMMAND)
-        .args([&files.source, &files.code])
-        .arg(limits.compile_memory_bytes.to_string())
-        .arg(limits.compile_ms.to_string())
-        .env_clear()
-        .env(ALLOCATOR.0, ALLOCATOR.1)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-/// Why the child failed, from its exit status and its stderr.
-fn classify_exit(status: ExitStatus, stderr: &str, limits: &Limits) -> Result<(), CompileError> {
-    if status.success() {
-        return Ok(());
-    }
-    let signal = status.signal().and_then(Signal::from_named_raw);
-    if signal == Some(Signal::XCPU) {
-        return Err(CompileError::OverTime(limits.compile_ms));
-    }
-    let out_of_memory = ["memory allocation of", "Cannot allocate memory", "out of memory"];
-    let aborted = matches!(signal, Some(Signal::ABORT | Signal::KILL));
-    if aborted || out_of_memory.iter().any(|text| stderr.contains(text)) {
-        return Err(CompileError::OverMemory(limits.compile_memory_bytes));
-    }
-    match stderr.trim() {
-        "" => Err(CompileError::Failed(status)),
-        message => Err(CompileError::Refused(shortened(message))),
-    }
-}
-
 /// The whole work of the child process: sets its own limits, compiles, and reports by exit code and
 /// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes, time in
-/// milliseconds.
+/// milliseconds, layout of memories.
 #[must_use]
 pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run_child(args) {
@@ -127,7 +141,7 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
         Err(error) => {
             // It fails if the parent has closed the pipe; then no process reads it.
             let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::FAILURE
+            Failure::of(&error).into()
         }
     }
 }
@@ -135,7 +149,7 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
 /// Why the child process cannot compile; the parent reads only the text.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
-    #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS")]
+    #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT")]
     Arguments,
     #[error("cannot set the compiler's limits: {0}")]
     Limits(#[from] rustix::io::Errno),
@@ -151,38 +165,25 @@ enum ChildError {
 
 fn run_child(args: impl IntoIterator<Item = OsString>) -> Result<(), ChildError> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let [input, output, memory_bytes, time_ms] = args.as_slice() else {
+    let [input, output, memory_bytes, time_ms, layout] = args.as_slice() else {
         return Err(ChildError::Arguments);
     };
     let number = |arg: &OsString| arg.to_str().and_then(|text| text.parse::<u64>().ok());
-    let (Some(memory_bytes), Some(time_ms)) = (number(memory_bytes), number(time_ms)) else {
+    let layout = layout.to_str().and_then(MemoryLayout::parse);
+    let (Some(memory_bytes), Some(time_ms), Some(layout)) =
+        (number(memory_bytes), number(time_ms), layout)
+    else {
         return Err(ChildError::Arguments);
     };
     limit_this_process(memory_bytes, time_ms)?;
-    compile_file(Path::new(input), Path::new(output))
+    compile_file(Path::new(input), Path::new(output), layout)
 }
 
-fn compile_file(input: &Path, output: &Path) -> Result<(), ChildError> {
+fn compile_file(input: &Path, output: &Path, layout: MemoryLayout) -> Result<(), ChildError> {
     let wasm = std::fs::read(input).map_err(ChildError::Read)?;
-    let engine = Engine::for_compiling()?;
+    let engine = Engine::for_compiling(layout)?;
     let compiled = engine.precompile_component(&wasm).map_err(ChildError::Invalid)?;
     std::fs::write(output, compiled).map_err(ChildError::Write)
-}
-
-fn limit_this_process(memory_bytes: u64, time_ms: u64) -> rustix::io::Result<()> {
-    // The parent limits the wall time. The limit on CPU time ends the child where the parent cannot; it
-    // allows for a thread on each core.
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let cpu_s = time_ms.div_ceil(1_000).saturating_mul(cores);
-    for (resource, most) in [
-        (Resource::As, memory_bytes),
-        (Resource::Cpu, cpu_s),
-        (Resource::Core, 0),
-        (Resource::Fsize, OUTPUT_BYTES_MAX),
-    ] {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
-    }
-    set_parent_process_death_signal(Some(Signal::KILL))
 }
 
 #[cfg(test)]
@@ -197,18 +198,5 @@ mod tests {
         assert_eq!(check_magic_bytes(b"\0as"), Err(WrongFile::NotWasm));
         assert_eq!(check_magic_bytes(b"\0asm\x0d\0\x01\0"), Ok(()));
         assert!(WrongFile::CoreModule.to_string().contains("core module"));
-    }
-
-    #[test]
-    fn the_childs_exit_names_the_limit() {
-        let limits = Limits::default();
-        let exit = |wait, stderr| classify_exit(ExitStatus::from_raw(wait), stderr, &limits);
-        let text = |wait, stderr| exit(wait, stderr).unwrap_err().to_string();
-        assert!(exit(0, "").is_ok());
-        assert!(text(6, "memory allocation of 9 bytes failed").contains("compile_memory_bytes"));
-        assert!(text(24, "").contains("compile_ms"));
-        assert_eq!(text(1 << 8, "why\n"), "why");
-        assert!(text(1 << 8, "").contains("exit status"));
-        assert!(text(1 << 8, &"ä".repeat(100_000)).chars().count() < 2_000);
     }
 }

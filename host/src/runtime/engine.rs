@@ -12,6 +12,7 @@ use wasmtime::{Config, InstanceAllocationStrategy};
 
 use crate::cpu_time::Ticks;
 
+use super::address_space::{self, AddressSpace, MemoryLayout};
 use super::component::Loaded;
 use super::error::{EngineError, LoadError};
 use super::guest::Guest;
@@ -31,6 +32,7 @@ const ASYNC_STACK_BYTES: usize = 2 << 20;
 /// One engine, its linker, and the fingerprint of its compiled code.
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
+    space: AddressSpace,
     linker: Linker<Guest>,
     fingerprint: String,
     ticks: Arc<Ticks>,
@@ -40,24 +42,27 @@ impl Engine {
     /// Starts the engine and its ticker thread; the thread ends with the engine.
     ///
     /// # Errors
-    /// The machine cannot give the address space, or does not support a setting.
+    /// The machine does not support a setting.
     pub(crate) fn start() -> Result<Self, EngineError> {
-        let mut config = code_settings();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config()));
-        let engine = wasmtime::Engine::new(&config).map_err(EngineError)?;
+        let (engine, space) = start_where_it_fits()?;
         let linker = imports::linker(&engine).map_err(EngineError)?;
         let ticks = Arc::<Ticks>::default();
         start_ticker(&engine, Arc::clone(&ticks));
         let fingerprint = fingerprint(&engine);
-        Ok(Self { engine, linker, fingerprint, ticks })
+        Ok(Self { engine, space, linker, fingerprint, ticks })
     }
 
     /// An engine for the compiler process: it makes the same code and has no pool.
     ///
     /// # Errors
     /// The machine does not support a setting.
-    pub(super) fn for_compiling() -> Result<wasmtime::Engine, EngineError> {
-        wasmtime::Engine::new(&code_settings()).map_err(EngineError)
+    pub(super) fn for_compiling(layout: MemoryLayout) -> Result<wasmtime::Engine, EngineError> {
+        wasmtime::Engine::new(&code_settings(layout)).map_err(EngineError)
+    }
+
+    /// What the machine's address space allows.
+    pub(crate) fn address_space(&self) -> AddressSpace {
+        self.space
     }
 
     /// Identifies the engine's version and settings: compiled code with another fingerprint is never loaded.
@@ -105,8 +110,24 @@ impl Engine {
     }
 }
 
+/// The engine with the largest pool that fits, else without one.
+fn start_where_it_fits() -> Result<(wasmtime::Engine, AddressSpace), EngineError> {
+    for slots in pool::SIZES {
+        let mut config = code_settings(MemoryLayout::Reserved);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config(slots)));
+        // It fails only for want of address space: the settings are the same in each round and below.
+        if let Ok(engine) = wasmtime::Engine::new(&config)
+            && address_space::has_room(0)
+        {
+            return Ok((engine, AddressSpace { slots, layout: MemoryLayout::Reserved }));
+        }
+    }
+    let engine = Engine::for_compiling(MemoryLayout::OnDemand)?;
+    Ok((engine, AddressSpace::on_demand(pool::SIZES[0])))
+}
+
 /// The settings on which compiled code depends: the same in the server and in the compiler process.
-fn code_settings() -> Config {
+fn code_settings(layout: MemoryLayout) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -116,6 +137,13 @@ fn code_settings() -> Config {
         .wasm_relaxed_simd(false)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(ASYNC_STACK_BYTES);
+    if layout == MemoryLayout::OnDemand {
+        // A memory that grows beyond this is moved.
+        config.memory_reservation(address_space::ON_DEMAND_BYTES).memory_guard_size(0);
+        config
+            .memory_reservation_for_growth(address_space::GROWTH_BYTES)
+            .guard_before_linear_memory(false);
+    }
     config
 }
 
@@ -164,8 +192,8 @@ mod tests {
     fn an_import_that_the_host_does_not_provide_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let compiled = folder.path().join("code.cwasm");
-        let compiler = Engine::for_compiling().unwrap();
         let engine = Engine::start().unwrap();
+        let compiler = Engine::for_compiling(engine.space.layout).unwrap();
         for name in ["wasi:sockets/tcp@0.3.0", "acme:tools/files@1.0.0"] {
             let code = compiler.precompile_component(&importing(name)).unwrap();
             std::fs::write(&compiled, code).unwrap();

@@ -55,14 +55,120 @@ pub enum CompileError {
     #[error("the compile time is over `limits.compile_ms` = {0}")]
     OverTime(u64),
     /// It takes too much memory.
-    #[error("the compile memory is over `limits.compile_memory_bytes` = {0}")]
-    OverMemory(u64),
+    #[error("the compile memory is over {}", .by.describe(*.bytes))]
+    OverMemory {
+        /// The limit.
+        bytes: u64,
+        /// What set it.
+        by: MemoryBound,
+    },
+    /// The kernel killed it, which it does where memory is short.
+    #[error(
+        "the compiler was killed, as the kernel does when memory runs out; its limit was {bytes} bytes: \
+         give the machine or the container more memory, or lower `limits.compile_memory_bytes`"
+    )]
+    Killed {
+        /// Its limit.
+        bytes: u64,
+    },
+    /// The limit on the CPU time of the server's processes is the lower one.
+    #[error(
+        "the compiler is over the CPU time that a process of this service may have (`ulimit -t`)"
+    )]
+    OverCpuTime,
+    /// It wrote too much.
+    #[error(
+        "the compiled code is larger than {bytes_max} bytes, the most for a file (2 GiB, or \
+         `ulimit -f` of the service)"
+    )]
+    OverFileSize {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// It needs threads.
+    #[error(
+        "no process or thread could be started for the compiler: raise the limit on processes (`ulimit -u`, \
+         `TasksMax=`, pids.max), or `limits.compile_memory_bytes`"
+    )]
+    NoThread,
+    /// Its output cannot be written.
+    #[error("{}; is the disk of the data folder full?", shortened(.0))]
+    Output(String),
+    /// A signal ended it.
+    #[error("the compiler died on this file: {0}")]
+    Died(ExitStatus),
     /// The compiler refused it and said why.
     #[error("{}", shortened(.0))]
     Refused(String),
     /// The compiler process failed and said nothing.
     #[error("the compiler failed without a message: {0}")]
     Failed(ExitStatus),
+}
+
+/// What sets the limit on a compiler's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryBound {
+    /// The configuration.
+    Key,
+    /// What the machine and the control group have left.
+    Left,
+    /// The limit on the address space of the server's processes.
+    Process,
+}
+
+impl MemoryBound {
+    fn describe(self, bytes: u64) -> String {
+        match self {
+            Self::Key => format!("`limits.compile_memory_bytes` = {bytes}"),
+            Self::Left => format!(
+                "{bytes} bytes, three quarters of what the machine or its control group has left: give \
+                 the container more memory"
+            ),
+            Self::Process => {
+                format!(
+                    "{bytes} bytes, the limit on the address space of the service (`ulimit -v`)"
+                )
+            }
+        }
+    }
+}
+
+impl CompileError {
+    /// Whether the file made the compiler use up a limit or die: to try it again would do the same.
+    #[must_use]
+    pub fn compiler_died(&self) -> bool {
+        match self {
+            Self::OverTime(_)
+            | Self::OverMemory { .. }
+            | Self::Killed { .. }
+            | Self::OverCpuTime
+            | Self::OverFileSize { .. }
+            | Self::Died(_) => true,
+            Self::WrongFile(_)
+            | Self::Input(_)
+            | Self::Start { .. }
+            | Self::Wait(_)
+            | Self::NoThread
+            | Self::Output(_)
+            | Self::Refused(_)
+            | Self::Failed(_) => false,
+        }
+    }
+
+    /// Whether it lies in the state of the machine, which may change while the file does not.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Input(_)
+            | Self::Start { .. }
+            | Self::Wait(_)
+            | Self::NoThread
+            | Self::Output(_)
+            | Self::Killed { .. } => true,
+            Self::OverMemory { by, .. } => *by == MemoryBound::Left,
+            _ => false,
+        }
+    }
 }
 
 /// Why compiled code is not a connector that this host can run.

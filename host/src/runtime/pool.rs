@@ -1,6 +1,7 @@
 //! The engine's pool of memories, tables and stacks, and how many of its slots one instance needs.
 //!
 //! The permits of the runs never allow more slots than the pool has, so an instance never finds it empty.
+//! Where the address space is too small for any pool, memories are mapped on demand.
 
 use wasmtime::component::Component;
 use wasmtime::{Enabled, PoolingAllocationConfig};
@@ -8,8 +9,9 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use super::error::LoadError;
 use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// Slots of the pool: each has one linear memory and [`TABLES_PER_SLOT`] tables.
-pub(super) const SLOTS: u32 = 1_000;
+/// Slots of the pools that are tried, the largest first; a slot takes 4 GiB of address space. Each has one
+/// linear memory and [`TABLES_PER_SLOT`] tables. The smallest has room for any one component.
+pub(super) const SIZES: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
 const TABLES_PER_SLOT: u32 = 4;
 /// Slots that keep their pages for the component that used them last, so that its next run is cheap. A
 /// higher number would keep the memory of versions that were replaced long ago.
@@ -19,15 +21,15 @@ const MEMORY_BYTES: usize = 1 << 30;
 /// Bytes of a memory or table that stay mapped between runs: to clear them is cheaper than to map them again.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
-pub(super) fn config() -> PoolingAllocationConfig {
+pub(super) fn config(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_memories(SLOTS)
-        .total_tables(SLOTS * TABLES_PER_SLOT)
+    pool.total_memories(slots)
+        .total_tables(slots * TABLES_PER_SLOT)
         // A run has at least one slot, one stack and one component instance.
-        .total_stacks(SLOTS)
-        .total_component_instances(SLOTS)
+        .total_stacks(slots)
+        .total_component_instances(slots)
         // Only a counter: it costs nothing that all runs may have as many as one.
-        .total_core_instances(SLOTS * INSTANCES_MAX)
+        .total_core_instances(slots * INSTANCES_MAX)
         .max_unused_warm_slots(WARM_SLOTS)
         .max_memory_size(MEMORY_BYTES)
         .max_memories_per_module(8)

@@ -24,7 +24,6 @@ use super::engine::Engine;
 use super::execution::{Execution, Finished};
 use super::instance::{CallResult, GuestInstance, new_store};
 use super::permits::{Asked, Capacity, Lane, Permit, Permits, Request};
-use super::pool;
 use super::turns::{TakesTurns, turns};
 
 /// How long a run waits for its permit, where no answer to an event depends on it.
@@ -93,7 +92,7 @@ impl Sandbox {
         memory_bytes: u64,
     ) -> Self {
         let permits = Permits::new(Capacity {
-            slots: pool::SLOTS,
+            slots: engine.address_space().slots,
             runs: runs_max,
             waiting: WAITING_MAX,
             keep_free: true,
@@ -165,7 +164,7 @@ impl Sandbox {
     ) -> Result<RawManifest, Refusal> {
         let active = Arc::new(ActiveConnection::without_grants());
         let lane = lane(&active, Call::Describe);
-        let request = Request { lane: lane.clone(), slots: loaded.slots, runs_max: u32::MAX };
+        let request = Request { lane: lane.clone(), slots: self.slots(loaded), runs_max: u32::MAX };
         let stop = CancellationToken::new();
         let _permit = self.acquire_permit(request, PERMIT_WAIT, &stop).await?;
         let limits = Limits { run_ms: limits.run_ms.min(DESCRIBE_MS_MAX), ..*limits };
@@ -194,7 +193,7 @@ impl Sandbox {
         let asked_at = Instant::now();
         let request = Request {
             lane: lane.clone(),
-            slots: connector.loaded().slots,
+            slots: self.slots(connector.loaded()),
             runs_max: u32::try_from(limits.concurrent_runs).unwrap_or(u32::MAX),
         };
         let permit = self.acquire_permit(request, permit_wait(call, &limits), &run.stop).await;
@@ -232,6 +231,11 @@ impl Sandbox {
             ..empty_report(&run.connector, call, &outcome)
         };
         RunEnd { outcome, report, writes: finished.writes }
+    }
+
+    /// What a run of a component takes of the engine. Where there are fewer slots, it runs alone.
+    fn slots(&self, loaded: &Loaded) -> u32 {
+        loaded.slots.min(self.engine.address_space().slots)
     }
 
     fn open_account(

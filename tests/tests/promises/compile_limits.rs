@@ -39,7 +39,7 @@ fn exceeds(limit: &str, name: &str) {
 /// A core module of four functions, each with a hundred locals and a million additions: 7 MB per
 /// function, near the largest body that a valid module may have. Compiling them takes seconds and
 /// 380 to 400 MB.
-fn giant_functions() -> Vec<u8> {
+pub(crate) fn giant_functions() -> Vec<u8> {
     let mut body = vec![1, 100, 0x7f];
     for n in 0..1_000_000_u32 {
         let local = |n: u32| (n % 100) as u8;

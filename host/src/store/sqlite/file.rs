@@ -4,7 +4,7 @@
 //! secrets were sealed with another key.
 
 use std::fs::{OpenOptions, Permissions};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,10 +52,19 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreErro
     Ok(connection)
 }
 
-/// Only the owner may read the file. SQLite gives the files beside it the same permissions.
+/// Closes the file to others than its group, if it is this user's. Another owner decides for themselves: the
+/// data folder is closed to others. SQLite gives the files beside it the same permissions.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    opened.and_then(|file| file.set_permissions(Permissions::from_mode(0o600))).map_err(|error| {
+    let closed = opened.and_then(|file| {
+        let metadata = file.metadata()?;
+        let is_open = metadata.mode() & 0o007 != 0;
+        if is_open && metadata.uid() == rustix::process::geteuid().as_raw() {
+            file.set_permissions(Permissions::from_mode(metadata.mode() & 0o770))?;
+        }
+        Ok(())
+    });
+    closed.map_err(|error| {
         let failure = format!("the database {} cannot be written", path.display());
         let fix = "check that its folder exists and belongs to the user that runs Jackfield";
         DatabaseError::new(failure, error, Some(fix)).into()

@@ -1,0 +1,201 @@
+//! What the machine, its file systems and the container lack, in an operator's words. The start logs it, and
+//! `jackfield doctor` prints the same.
+//!
+//! What makes serving impossible is an error where it is needed, not a lack.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use parking_lot::Mutex;
+
+use crate::config::{
+    AccessError, AccessWarning, Config, DataFolder, judge_folder, judge_private,
+    unsuitable_file_system,
+};
+use crate::domain::Limits;
+use crate::memory::{free_bytes, group_limit_bytes};
+use crate::plugins;
+use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_executable};
+
+/// Something that works, but not as it should, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What is the case.
+    pub found: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl Lack {
+    pub(super) fn log(&self) {
+        tracing::warn!(fix = self.fix, "{}", self.found);
+    }
+}
+
+/// Less memory than this for a compiler is reported: usual connectors in JavaScript or Python need it.
+const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
+
+/// The address space that an engine which starts now finds.
+///
+/// # Errors
+/// No engine starts.
+pub fn address_space() -> Result<AddressSpace, EngineError> {
+    Engine::start().map(|engine| engine.address_space())
+}
+
+/// Whether the address space is small.
+#[must_use]
+pub fn small_address_space(space: AddressSpace) -> Option<Lack> {
+    let how = match space.layout {
+        MemoryLayout::Reserved => "in a smaller pool",
+        MemoryLayout::OnDemand => "without a pool, which is slower",
+    };
+    space.is_small().then(|| Lack {
+        found: format!(
+            "the address space is small: connectors run {how}, at most {} guest memories at a time",
+            space.slots
+        ),
+        fix: "give the process 5 TB of address space: `ulimit -v unlimited`, LimitAS=infinity; 39-bit \
+              kernels and some sandboxes cannot"
+            .to_owned(),
+    })
+}
+
+/// Whether the process may not have so many threads at a time. Starts them, and ends them.
+#[must_use]
+pub fn few_threads(count: usize) -> Option<Lack> {
+    let (release, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let mut started = Vec::new();
+    for _ in 0..count {
+        let wait = Arc::clone(&wait);
+        let thread = thread::Builder::new().spawn(move || wait.lock().recv().is_err());
+        match thread {
+            Ok(thread) => started.push(thread),
+            Err(_) => break,
+        }
+    }
+    drop(release);
+    let possible = started.len();
+    for thread in started {
+        let _ = thread.join();
+    }
+    (possible < count).then(|| Lack {
+        found: format!("the process may start only {possible} threads more, and needs {count}"),
+        fix: "raise the limit on processes: `ulimit -u`, TasksMax=, pids.max".to_owned(),
+    })
+}
+
+/// Whether the database is on a file system that SQLite cannot rely on.
+#[must_use]
+pub fn unsuitable_disk(data: &Path) -> Option<Lack> {
+    let kind = unsuitable_file_system(data)?;
+    Some(Lack {
+        found: format!(
+            "{} is on {kind}: SQLite needs locks and shared memory that such file systems do not give \
+             reliably, and the database may be damaged",
+            data.display()
+        ),
+        fix: "use a local disk or a block volume for the data folder".to_owned(),
+    })
+}
+
+/// Whether a compiler would have little memory.
+#[must_use]
+pub fn little_memory(limits: &Limits) -> Option<Lack> {
+    let wanted = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);
+    let free = free_bytes().filter(|free| free / 4 * 3 < wanted)?;
+    let of = match group_limit_bytes() {
+        Some(limit) => format!("the control group's limit is {} MiB", limit >> 20),
+        None => "of the machine".to_owned(),
+    };
+    Some(Lack {
+        found: format!(
+            "{} MiB of memory are free ({of}): a connector may not compile; a compiler gets three \
+             quarters of what is free",
+            free >> 20
+        ),
+        fix: "give the machine or the container 1 GiB or more".to_owned(),
+    })
+}
+
+/// Who else has access to the folder and the files with keys and tokens.
+///
+/// # Errors
+/// One of them is not safe to use.
+pub fn shared_access(folder: &DataFolder) -> Result<Vec<Lack>, AccessError> {
+    let files = [folder.secret_key(), folder.admin_token(), folder.compiled_key()];
+    let mut warnings = vec![judge_folder(folder.path())?];
+    for file in files.iter().filter(|file| file.exists()) {
+        warnings.push(judge_private(file)?);
+    }
+    let mut warnings: Vec<AccessWarning> = warnings.into_iter().flatten().collect();
+    warnings.dedup();
+    let lack = |it: AccessWarning| Lack { found: it.to_string(), fix: it.fix() };
+    Ok(warnings.into_iter().map(lack).collect())
+}
+
+/// Whether compiled code can be run from a data folder; the error says what to do.
+///
+/// # Errors
+/// It cannot be run, or that cannot be tried.
+pub fn runs_code(folder: &DataFolder) -> anyhow::Result<()> {
+    let compiled = folder.compiled();
+    let place = if compiled.exists() { compiled } else { folder.path().to_owned() };
+    Ok(check_executable(&place)?)
+}
+
+/// Whether the program of the server that uses this folder was replaced or removed since it started.
+#[must_use]
+pub fn replaced_program(folder: &DataFolder) -> Option<Lack> {
+    let process: u32 = fs::read_to_string(folder.lock()).ok()?.trim().parse().ok()?;
+    let program = fs::read_link(format!("/proc/{process}/exe")).ok()?;
+    let program = program.to_str()?.strip_suffix(" (deleted)")?;
+    let is_ours = Path::new(program).file_name().is_some_and(|name| name == "jackfield");
+    is_ours.then(|| Lack {
+        found: format!("the server (process {process}) runs a program that was replaced since"),
+        fix: "restart it when it suits: it goes on with the old version until then".to_owned(),
+    })
+}
+
+/// Whether there are files that are not compiled again, because their compiler died.
+#[must_use]
+pub fn given_up(folder: &DataFolder) -> Option<Lack> {
+    let reasons = plugins::given_up(&folder.compiled());
+    let first = reasons.first()?;
+    Some(Lack {
+        found: format!("{} connector files are not compiled again: {first}", reasons.len()),
+        fix: "change what the reason names, or replace the file by another version".to_owned(),
+    })
+}
+
+/// Logs what a start finds. What concerns access is logged where it is checked.
+pub(super) fn log_lacks(config: &Config, space: AddressSpace) {
+    let lacks =
+        [small_address_space(space), unsuitable_disk(&config.data), little_memory(&config.limits)];
+    lacks.iter().flatten().for_each(Lack::log);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lack_says_what_to_do() {
+        let space = |slots, layout| small_address_space(AddressSpace { slots, layout });
+        assert_eq!(space(1_000, MemoryLayout::Reserved), None);
+        let small = space(250, MemoryLayout::Reserved).unwrap();
+        assert!(small.found.contains("smaller pool") && small.fix.contains("ulimit -v"));
+        let none = space(1_000, MemoryLayout::OnDemand).unwrap();
+        assert!(none.found.contains("without a pool"), "{none:?}");
+        let limits = Limits { compile_memory_bytes: 1 << 20, ..Limits::default() };
+        assert_eq!(little_memory(&limits), None, "the key asks for no more");
+        assert_eq!(few_threads(4), None);
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(unsuitable_disk(home.path()), None);
+        assert_eq!(replaced_program(&DataFolder::at(home.path())), None);
+        assert!(runs_code(&DataFolder::at(home.path())).is_ok());
+    }
+}

@@ -1,0 +1,55 @@
+//! Which file system a folder is on, as far as that matters: SQLite needs locks and shared memory, which file
+//! systems of a network do not give reliably.
+
+use std::path::Path;
+
+/// Where the database should not be, by the number that `statfs` returns.
+const UNSUITABLE: [(u32, &str); 13] = [
+    (0x0000_6969, "NFS"),
+    (0xff53_4d42, "CIFS (SMB)"),
+    (0xfe53_4d42, "SMB2 (SMB)"),
+    (0x0000_517b, "SMB"),
+    (0x5346_414f, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x0000_564c, "NCP"),
+    (0x00c3_6400, "CephFS"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x0102_1997, "9p"),
+    (0x786f_4256, "a shared folder of VirtualBox"),
+    (0xbacb_acbc, "a shared folder of VMware"),
+    (0x6573_5546, "FUSE"),
+];
+
+/// The name of the file system of a folder if a database should not be on it.
+#[must_use]
+pub fn unsuitable_file_system(folder: &Path) -> Option<&'static str> {
+    judge(i128::from(rustix::fs::statfs(folder).ok()?.f_type))
+}
+
+/// The number has 32 bits; its type, and so its sign, differs between systems.
+fn judge(kind: i128) -> Option<&'static str> {
+    let is_it = |number: &u32| kind & i128::from(u32::MAX) == i128::from(*number);
+    UNSUITABLE.iter().find(|(number, _)| is_it(number)).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded with `stat -f -c %t`, which prints the number in hexadecimal.
+    #[test]
+    fn file_systems_of_a_network_are_recognised() {
+        let named = |hex: &str| judge(i128::from(u32::from_str_radix(hex, 16).unwrap()));
+        assert_eq!(named("6969"), Some("NFS"));
+        assert_eq!(named("ff534d42"), Some("CIFS (SMB)"));
+        assert_eq!(named("fe534d42"), Some("SMB2 (SMB)"));
+        assert_eq!(named("65735546"), Some("FUSE"));
+        for local in ["ef53", "58465342", "9123683e", "1021994", "794c7630", "2fc12fc1"] {
+            assert_eq!(named(local), None, "{local}");
+        }
+        // The same number where it is read as 32 bits with a sign.
+        assert_eq!(judge(i128::from(0xff53_4d42_u32.cast_signed())), Some("CIFS (SMB)"));
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(unsuitable_file_system(&home.path().join("none")), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! One file of the plugins folder over time: when it is read again, when its content is complete, and when a
+//! failure is tried again.
+//!
+//! What the file system says about a file only hints that it changed; its content decides. Knows no content,
+//! only its hash, and does nothing itself.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::folder::FileStamp;
+
+/// A file with new content is complete when it has not changed for this time.
+const UNCHANGED_FOR: Duration = Duration::from_millis(100);
+/// A file that changes for longer and more often is reported.
+const CHANGING_MAX: Duration = Duration::from_secs(30);
+const CHANGES_MAX: u32 = 10;
+/// A file is read again after this time although nothing hints at a change: its times may be of whole seconds.
+/// Each further time is ten times as long, up to the maximum.
+const READ_AGAIN: Duration = Duration::from_secs(3);
+const READ_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// So many false hints, and the file is only read after [`READ_AGAIN_UNSTABLE_MAX`].
+const FALSE_HINTS_MAX: u32 = 10;
+const READ_AGAIN_UNSTABLE_MAX: Duration = Duration::from_secs(30);
+/// A failure that may pass is tried again after this time, which doubles up to the maximum.
+const RETRY: Duration = Duration::from_secs(15);
+const RETRY_MAX: Duration = Duration::from_secs(600);
+
+/// What is done about a file now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    Read,
+    Load,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its content is new since then, and may be incomplete.
+    New(Instant),
+    /// A job loads it.
+    Loading,
+    /// It serves or is broken, until its content changes.
+    Processed,
+    /// It could not be loaded, and is tried again then.
+    Failed(Instant),
+}
+
+/// A file of the plugins folder.
+#[derive(Debug, Clone)]
+pub(super) struct TrackedFile {
+    stamp: FileStamp,
+    /// SHA-256 of its content; `None` if that cannot be read.
+    sha256: Option<String>,
+    state: State,
+    /// When it is read again, and how long after the last time.
+    read_at: Instant,
+    read_wait: Duration,
+    /// Hints at a change since the content changed last.
+    false_hints: u32,
+    /// Since when and how often its content changed without being loaded.
+    changing_since: Instant,
+    changes: u32,
+    retry_wait: Duration,
+}
+
+impl TrackedFile {
+    /// A file that was read for the first time.
+    pub(super) fn new(stamp: FileStamp, sha256: Option<String>, now: Instant) -> Self {
+        Self {
+            stamp,
+            sha256,
+            state: State::New(now),
+            read_at: now + READ_AGAIN,
+            read_wait: READ_AGAIN,
+            false_hints: 0,
+            changing_since: now,
+            changes: 0,
+            retry_wait: RETRY,
+        }
+    }
+
+    /// Notes that it was read again. Returns whether its content is another.
+    pub(super) fn read(&mut self, stamp: FileStamp, sha256: Option<String>, now: Instant) -> bool {
+        if self.sha256 == sha256 {
+            if self.stamp != stamp {
+                self.false_hints = self.false_hints.saturating_add(1);
+            }
+            if now >= self.read_at {
+                let max = if self.is_unstable() { READ_AGAIN_UNSTABLE_MAX } else { READ_AGAIN_MAX };
+                self.read_wait = (self.read_wait * 10).min(max);
+                self.read_at = now + self.read_wait;
+            }
+            self.stamp = stamp;
+            return false;
+        }
+        let new = Self::new(stamp, sha256, now);
+        let is_changing = matches!(self.state, State::New(_) | State::Loading);
+        let (since, changes) = match is_changing {
+            true => (self.changing_since, self.changes.saturating_add(1)),
+            false => (now, 0),
+        };
+        *self = Self { changing_since: since, changes, ..new };
+        true
+    }
+
+    /// What to do about it, as the folder shows it now.
+    pub(super) fn due(&self, stamp: &FileStamp, now: Instant) -> Due {
+        let is_hinted = self.stamp != *stamp && !self.is_unstable();
+        match self.state {
+            _ if is_hinted || now >= self.read_at => Due::Read,
+            // It is read before, as not every file system shows each change at once.
+            State::New(at) if now >= at + UNCHANGED_FOR => Due::Read,
+            State::Failed(at) if now >= at && self.sha256.is_some() => Due::Load,
+            State::Failed(at) if now >= at => Due::Read,
+            _ => Due::Nothing,
+        }
+    }
+
+    /// Whether its content is complete and was not loaded yet.
+    pub(super) fn is_complete(&self, now: Instant) -> bool {
+        matches!(self.state, State::New(at) if now >= at + UNCHANGED_FOR) && self.sha256.is_some()
+    }
+
+    /// Whether its content has changed so long that a person should know.
+    pub(super) fn keeps_changing(&self, now: Instant) -> bool {
+        now > self.changing_since + CHANGING_MAX && self.changes >= CHANGES_MAX
+    }
+
+    /// When it is due although the folder shows no change; not the times at which it is read to be sure.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        match self.state {
+            State::New(at) => Some(at + UNCHANGED_FOR),
+            State::Failed(at) => Some(at),
+            State::Loading | State::Processed => None,
+        }
+    }
+
+    pub(super) fn sha256(&self) -> Option<&str> {
+        self.sha256.as_deref()
+    }
+
+    pub(super) fn is_loading(&self, sha256: &str) -> bool {
+        self.state == State::Loading && self.sha256.as_deref() == Some(sha256)
+    }
+
+    pub(super) fn set_loading(&mut self) {
+        self.state = State::Loading;
+    }
+
+    /// It serves, or is broken until its content changes.
+    pub(super) fn set_processed(&mut self) {
+        self.state = State::Processed;
+    }
+
+    /// It changed before it was loaded.
+    pub(super) fn set_changed(&mut self, now: Instant) {
+        self.state = State::New(now);
+    }
+
+    /// It could not be loaded, for a reason that may pass.
+    pub(super) fn set_failed(&mut self, now: Instant) {
+        self.state = State::Failed(now + self.retry_wait);
+        self.retry_wait = (self.retry_wait * 2).min(RETRY_MAX);
+    }
+
+    fn is_unstable(&self) -> bool {
+        self.false_hints >= FALSE_HINTS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(number: u64) -> FileStamp {
+        FileStamp::of_inode(number)
+    }
+
+    fn hash(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_file_is_loaded_once_its_content_is_the_same_for_a_while() {
+        let start = Instant::now();
+        let mut file = TrackedFile::new(stamp(1), hash("a"), start);
+        assert_eq!(file.due(&stamp(1), start), Due::Nothing);
+        let soon = start + UNCHANGED_FOR;
+        assert_eq!(file.due(&stamp(1), soon), Due::Read);
+        assert!(file.read(stamp(1), hash("ab"), soon) && !file.is_complete(soon));
+        let later = soon + UNCHANGED_FOR;
+        assert!(!file.read(stamp(1), hash("ab"), later) && file.is_complete(later));
+        file.set_loading();
+        assert!(file.is_loading("ab") && !file.is_loading("a"));
+        assert_eq!(file.due(&stamp(1), later), Due::Nothing);
+        assert_eq!(file.due(&stamp(2), later), Due::Read);
+    }
+
+    /// Some file systems give a file another inode or device each time.
+    #[test]
+    fn a_file_whose_identity_changes_all_the_time_is_loaded_and_then_rarely_read() {
+        let start = Instant::now();
+        let mut file = TrackedFile::new(stamp(0), hash("a"), start);
+        let mut reads = 0;
+        for n in 1..3_000 {
+            let now = start + Duration::from_millis(100) * n;
+            if file.due(&stamp(n.into()), now) == Due::Read {
+                reads += 1;
+                file.read(stamp(n.into()), hash("a"), now);
+            }
+            if file.is_complete(now) {
+                file.set_processed();
+            }
+        }
+        assert_eq!(file.state, State::Processed);
+        assert!((15..40).contains(&reads), "{reads} reads in five minutes");
+        let now = start + seconds(400);
+        assert_eq!(file.due(&stamp(9_999), now), Due::Read);
+        assert!(file.read(stamp(9_999), hash("b"), now), "its content decides");
+    }
+
+    #[test]
+    fn content_that_changes_without_a_hint_is_found() {
+        let start = Instant::now();
+        let mut file = TrackedFile::new(stamp(1), hash("a"), start);
+        file.set_processed();
+        assert_eq!(file.due(&stamp(1), start + seconds(2)), Due::Nothing);
+        assert_eq!(file.due(&stamp(1), start + seconds(3)), Due::Read);
+        assert!(!file.read(stamp(1), hash("a"), start + seconds(3)));
+        assert_eq!(file.due(&stamp(1), start + seconds(32)), Due::Nothing);
+        assert_eq!(file.due(&stamp(1), start + seconds(33)), Due::Read);
+        assert!(file.read(stamp(1), hash("b"), start + seconds(33)));
+    }
+
+    #[test]
+    fn a_file_that_keeps_changing_is_reported() {
+        let start = Instant::now();
+        let mut file = TrackedFile::new(stamp(0), hash("0"), start);
+        for n in 1..40 {
+            let now = start + seconds(n);
+            assert!(file.read(stamp(n), hash(&n.to_string()), now));
+            assert_eq!(file.keeps_changing(now), n > 30, "{n}");
+            file.set_loading();
+        }
+        file.set_processed();
+        assert!(file.read(stamp(99), hash("99"), start + seconds(99)));
+        assert!(!file.keeps_changing(start + seconds(99)), "it was loaded meanwhile");
+    }
+
+    #[test]
+    fn a_failure_that_may_pass_is_tried_again_less_and_less_often() {
+        let start = Instant::now();
+        for (sha256, due) in [(hash("a"), Due::Load), (None, Due::Read)] {
+            let mut file = TrackedFile::new(stamp(1), sha256, start);
+            file.read_at = start + seconds(9_999);
+            let mut now = start;
+            for wait in [15, 30, 60, 120, 240, 480, 600, 600] {
+                file.set_failed(now);
+                assert_eq!(file.due_at(), Some(now + seconds(wait)));
+                assert_eq!(file.due(&stamp(1), now + seconds(wait - 1)), Due::Nothing);
+                now += seconds(wait);
+                assert_eq!(file.due(&stamp(1), now), due);
+                file.set_loading();
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Why a compiler process ended, from its exit status and what it said.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus};
+
+use rustix::process::Signal;
+
+use crate::runtime::error::{CompileError, MemoryBound, shortened};
+
+use super::ChildError;
+use super::limits::{CompileLimits, cpu_s, output_bytes_max};
+
+/// The exit code of a Rust program that panicked.
+const PANICKED: i32 = 101;
+
+/// How the child says what kind of failure it was; the text is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It refused the file.
+    Refused = 1,
+    /// It could not write the result.
+    Output = 3,
+}
+
+impl Failure {
+    pub(super) fn of(error: &ChildError) -> Self {
+        if matches!(error, ChildError::Write(_)) { Self::Output } else { Self::Refused }
+    }
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        Self::from(failure as u8)
+    }
+}
+
+/// Why the child failed.
+pub(super) fn classify(
+    status: ExitStatus,
+    stderr: &str,
+    limits: &CompileLimits,
+) -> Result<(), CompileError> {
+    if status.success() {
+        return Ok(());
+    }
+    let bytes = limits.memory_bytes;
+    let over_memory = || CompileError::OverMemory { bytes, by: limits.memory_bound };
+    let out_of_memory = ["memory allocation of", "Cannot allocate memory", "out of memory"];
+    let out_of_memory = out_of_memory.iter().any(|text| stderr.contains(text));
+    Err(match status.signal().and_then(Signal::from_named_raw) {
+        Some(Signal::XCPU) if cpu_s(limits.time_ms).1 => CompileError::OverCpuTime,
+        Some(Signal::XCPU) => CompileError::OverTime(limits.time_ms),
+        Some(Signal::XFSZ) => CompileError::OverFileSize { bytes_max: output_bytes_max() },
+        Some(Signal::ABORT) if stderr.trim().is_empty() || out_of_memory => over_memory(),
+        // The kernel kills also at the hard limit on CPU time; the server kills at the time-out only.
+        Some(Signal::KILL) => CompileError::Killed { bytes },
+        Some(_) => CompileError::Died(status),
+        None if out_of_memory => over_memory(),
+        None if status.code() == Some(PANICKED) && lacks_threads(stderr) => {
+            match limits.memory_bound {
+                // A thread's stack is memory too, and the kernel does not say which of both is short.
+                MemoryBound::Key => CompileError::NoThread,
+                MemoryBound::Left | MemoryBound::Process => over_memory(),
+            }
+        }
+        None if status.code() == Some(PANICKED) => CompileError::Died(status),
+        None => match stderr.trim() {
+            "" => CompileError::Failed(status),
+            text if status.code() == Some(Failure::Output as i32) => {
+                CompileError::Output(text.to_owned())
+            }
+            text => CompileError::Refused(shortened(text)),
+        },
+    })
+}
+
+fn lacks_threads(stderr: &str) -> bool {
+    stderr.contains("Resource temporarily unavailable") || stderr.contains("WouldBlock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: CompileLimits =
+        CompileLimits { memory_bytes: 7_000, memory_bound: MemoryBound::Key, time_ms: 120_000 };
+
+    #[track_caller]
+    fn error(wait: i32, stderr: &str, limits: &CompileLimits) -> CompileError {
+        classify(ExitStatus::from_raw(wait), stderr, limits).unwrap_err()
+    }
+
+    /// Signals are in the low bits, exit codes above.
+    #[test]
+    fn each_limit_has_a_reason_of_its_own() {
+        assert!(classify(ExitStatus::from_raw(0), "", &LIMITS).is_ok());
+        for (wait, stderr, word, died, may_pass) in [
+            (6, "memory allocation of 9 bytes failed", "compile_memory_bytes` = 7000", true, false),
+            (6, "", "compile_memory_bytes` = 7000", true, false),
+            (1 << 8, "Cannot allocate memory (os error 12)", "compile_memory_bytes", true, false),
+            (24, "", "compile_ms", true, false),
+            (25, "", "ulimit -f", true, false),
+            (9, "", "killed", true, true),
+            (11, "", "died on this file", true, false),
+            (101 << 8, "panicked: WouldBlock", "TasksMax", false, true),
+            (101 << 8, "panicked: index out of bounds", "died on this file", true, false),
+            (3 << 8, "cannot write: No space left on device", "disk", false, true),
+            (1 << 8, "No space left on device", "No space", false, false),
+            (1 << 8, "why\n", "why", false, false),
+            (1 << 8, "", "exit status", false, false),
+        ] {
+            let error = error(wait, stderr, &LIMITS);
+            let text = error.to_string();
+            assert!(text.contains(word), "{wait} {stderr}: {text}");
+            assert_eq!((error.compiler_died(), error.may_pass()), (died, may_pass), "{text}");
+        }
+        assert!(error(1 << 8, &"ä".repeat(100_000), &LIMITS).to_string().chars().count() < 2_000);
+    }
+
+    #[test]
+    fn a_limit_of_the_container_is_not_blamed_on_the_key() {
+        for (bound, word) in [(MemoryBound::Left, "container"), (MemoryBound::Process, "ulimit -v")]
+        {
+            let limits = CompileLimits { memory_bound: bound, ..LIMITS };
+            for (wait, stderr) in [(6, ""), (101 << 8, "Resource temporarily unavailable")] {
+                let text = error(wait, stderr, &limits).to_string();
+                assert!(text.contains(word) && text.contains("7000"), "{text}");
+                assert!(!text.contains("compile_memory_bytes"), "{text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What platforms do to a server: volumes, small address spaces, upgrades while it runs, mount options,
+//! hardening, rolling updates. It works, or says in one line what is the case and what to do; so does
+//! `jackfield doctor`.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use jackfield_tests::{Guest, Setup, TestHost, binary, failed_test, wait_for};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const DOCTOR: [&str; 5] = ["doctor", "--data", "data", "--plugins", "plugins"];
+
+/// A folder with `data` and `plugins`, without a server.
+fn home() -> TempDir {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    for name in ["data", "plugins"] {
+        DirBuilder::new().mode(0o700).create(home.path().join(name)).expect("created");
+    }
+    home
+}
+
+/// The binary, started by a command line that executes what follows it.
+fn under(wrapper: &[&str], arguments: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(binary()).args(arguments).current_dir(folder);
+    command.stdin(Stdio::null()).env_remove("JACKFIELD_ADMIN_TOKEN");
+    command
+}
+
+/// What `doctor` says about one check: status, what it found, and the fix.
+#[track_caller]
+fn doctor(command: &mut Command, check: &str) -> (String, String, String) {
+    let output = command.arg("--json").output().expect("the binary starts");
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let findings = report["findings"].as_array().expect("findings");
+    let finding = findings.iter().find(|it| it["check"] == check);
+    let finding = finding.unwrap_or_else(|| panic!("no {check}: {report}"));
+    let text = |name: &str| finding[name].as_str().expect("a text").to_owned();
+    println!("{finding}");
+    (text("status"), text("found"), text("fix"))
+}
+
+/// The last line of a server that does not start.
+#[track_caller]
+fn refusal(wrapper: &[&str], folder: &Path) -> String {
+    let wrapper = [&["timeout", "60"], wrapper].concat();
+    let serve = under(&wrapper, &["serve", "--listen", "127.0.0.1:0"], folder).output();
+    let output = serve.expect("the binary starts");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    println!("{error}");
+    error.lines().last().expect("a line").to_owned()
+}
+
+/// Executes a copy of the binary in the server's folder as another user, of the group 2000. Only root can.
+const AS_OTHER_USER: &str = "chmod a+rwx . plugins && chmod a+r jackfield.toml && cp \"$1\" program && shift && \
+                             exec setpriv --reuid 1000 --regid 1000 --groups 2000 ./program \"$@\"";
+const AS_THIS_USER: &str = "cp \"$1\" program && shift && exec ./program \"$@\"";
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A server that is started by a script, and if possible as another user.
+fn as_other_user(script: &str, script_of_root: &str) -> Setup {
+    let script = match is_root() {
+        true => format!("{script_of_root}; {script}; {AS_OTHER_USER}"),
+        false => format!("{script}; {AS_THIS_USER}"),
+    };
+    Setup::new().run_under(&["sh", "-euc", &script, "sh"])
+}
+
+/// A volume as Kubernetes makes it: root's, of the group 2000, mode 2770; before each start, the group gets
+/// access to everything. The server is another user, in that group.
+#[test]
+fn a_volume_with_an_fs_group_serves_again_after_each_start() {
+    let volume = "chmod 2770 data; chmod -R ug+rwX data";
+    let setup = as_other_user(volume, "chown root:2000 data; chgrp -R 2000 data");
+    let mut host = setup.without_admin_token().start();
+    for start in 0..2 {
+        if start > 0 {
+            host.restart();
+        }
+        let mode = |name: &str| host.data(name).metadata().expect("it exists").permissions().mode();
+        let expected = if start == 0 { 0o600 } else { 0o660 };
+        for name in ["secret-key", "compiled-key", "admin-token", "jackfield.db"] {
+            assert_eq!(mode(name) & 0o777, expected, "{name} is left as the platform made it");
+        }
+        assert_eq!(mode("") & 0o7777, 0o2770);
+        let warned = host.output().contains("the group of");
+        assert_eq!(warned, start > 0, "{}", host.output());
+    }
+    let words = ["setpriv", "--reuid", "1000", "--regid", "1000", "--groups", "2000"];
+    let words = if is_root() { &words[..] } else { &["env"] };
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg("./program").args(DOCTOR).current_dir(host.folder());
+    let (status, found, fix) = doctor(&mut command, "access");
+    assert_eq!(status, "warn");
+    assert!(found.contains("secret-key") && found.contains("admin-token"), "{found}");
+    assert!(fix.contains("chmod 600"), "{fix}");
+}
+
+/// A database that another user made, as a restored backup may be, is used and not changed.
+#[test]
+fn a_database_of_another_owner_is_used_and_its_mode_is_left() {
+    let mut host = as_other_user("true", "[ -e data/lock ] || chown 1000:2000 data").start();
+    assert!(host.stop().success());
+    let database = host.data("jackfield.db");
+    let modes = if is_root() { [0o660, 0o664] } else { [0o660, 0o600] };
+    let is_given = chown(&database, Some(0), Some(2_000)).is_ok();
+    assert_eq!(is_given, is_root());
+    for mode in modes {
+        fs::set_permissions(&database, fs::Permissions::from_mode(mode)).expect("the mode is set");
+        host.restart();
+        assert_eq!(database.metadata().expect("it exists").permissions().mode() & 0o777, mode);
+    }
+}
+
+fn with_address_space(bytes: u64) -> [String; 2] {
+    ["prlimit".to_owned(), format!("--as={bytes}")]
+}
+
+#[test]
+fn a_small_address_space_gets_a_smaller_pool_or_none() {
+    const GIB: u64 = 1 << 30;
+    for (bytes, words) in [
+        (1_500 * GIB, ["a smaller pool", "250"]),
+        (200 * GIB, ["a smaller pool", "32"]),
+        (24 * GIB, ["without a pool", "guest memories"]),
+    ] {
+        let wrapper = with_address_space(bytes);
+        let wrapper: Vec<_> = wrapper.iter().map(String::as_str).collect();
+        let setup = Setup::new().run_under(&wrapper);
+        let (host, connection) = setup.start_with("instant", json!({}));
+        host.create(&connection, &failed_test()).assert_status(200);
+        let line = host.output();
+        let line = line.lines().find(|line| line.contains("address space"));
+        let line = line.unwrap_or_else(|| panic!("{}", host.output()));
+        assert!(words.iter().all(|word| line.contains(word)), "{line}");
+        let (status, found, fix) =
+            doctor(&mut under(&wrapper, &DOCTOR, host.folder()), "address space");
+        assert_eq!(status, "warn");
+        assert!(words.iter().all(|word| found.contains(word)), "{found}");
+        assert!(fix.contains("ulimit -v"), "{fix}");
+    }
+}
+
+#[test]
+fn a_program_that_was_replaced_or_removed_still_compiles() {
+    let copied = "cp \"$1\" jackfield && shift && exec ./jackfield \"$@\"";
+    let host = Setup::new().run_under(&["sh", "-euc", copied, "sh"]).start();
+    let (status, ..) = doctor(&mut host.cli(&DOCTOR), "program");
+    assert_eq!(status, "ok");
+    let program = host.folder().join("jackfield");
+    fs::write(host.folder().join("new"), "#!/bin/sh\nexit 7\n").expect("written");
+    fs::rename(host.folder().join("new"), &program).expect("replaced");
+    host.replace("first", &Guest::named("instant"));
+    fs::remove_file(&program).expect("removed");
+    host.replace("second", &Guest::named("instant").with_build(2));
+    let (status, found, fix) = doctor(&mut host.cli(&DOCTOR), "program");
+    assert_eq!(status, "warn");
+    assert!(found.contains(&host.process_id().to_string()) && fix.contains("restart"), "{found}");
+}
+
+/// A mount as root of an own namespace, over the folder `data`.
+fn mounted(options: &str) -> Vec<String> {
+    let mount = format!("mount -t tmpfs -o mode=700,{options} tmpfs data && exec \"$@\"");
+    let words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", &mount, "sh"];
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn a_noexec_mount_and_denied_code_are_named_at_the_start_and_by_doctor() {
+    let deny = "import ctypes, os, sys\n\
+                if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit('no PR_SET_MDWE')\n\
+                os.execvp(sys.argv[1], sys.argv[1:])";
+    let no_exec = mounted("noexec");
+    let no_exec: Vec<_> = no_exec.iter().map(String::as_str).collect();
+    for (wrapper, word, other) in [
+        (no_exec, "noexec", "MemoryDenyWriteExecute"),
+        (vec!["python3", "-c", deny], "MemoryDenyWriteExecute", "noexec"),
+    ] {
+        let home = home();
+        let error = refusal(&wrapper, home.path());
+        assert!(error.contains(word) && !error.contains(other), "{error}");
+        let (status, found, _) =
+            doctor(&mut under(&wrapper, &DOCTOR, home.path()), "compiled code");
+        assert_eq!(status, "fail");
+        assert!(found.contains(word) && !found.contains(other), "{found}");
+    }
+    let exec = mounted("exec");
+    let exec: Vec<_> = exec.iter().map(String::as_str).collect();
+    let home = home();
+    let (status, ..) = doctor(&mut under(&exec, &DOCTOR, home.path()), "compiled code");
+    assert_eq!(status, "ok");
+}
+
+/// A second server for a data folder, which waits for its lock.
+fn waiting_server(host: &TestHost, seconds: &str) -> Child {
+    let words = ["serve", "--listen", "127.0.0.1:0", "--data", "data", "--wait-for-lock", seconds];
+    let mut command = host.cli(&words);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
+}
+
+/// Reads the output of a process up to the line that contains a word.
+fn read_until(pipe: impl std::io::Read, word: &str) -> String {
+    use std::io::BufRead;
+    let lines = std::io::BufReader::new(pipe).lines().map_while(Result::ok);
+    let mut read = String::new();
+    for line in lines {
+        read += &line;
+        if line.contains(word) {
+            return read;
+        }
+    }
+    panic!("no {word} in {read}")
+}
+
+#[test]
+fn a_rolling_update_waits_for_the_lock() {
+    let mut host = Setup::new().start();
+    let mut next = waiting_server(&host, "60");
+    read_until(next.stderr.take().expect("a pipe"), "waiting");
+    assert!(next.try_wait().expect("a child").is_none());
+    assert!(host.stop().success());
+    let out = read_until(next.stdout.take().expect("a pipe"), "listening on http://");
+    println!("{out}");
+
+    // The folder is taken again. A wait has an end, and SIGTERM ends it at once.
+    let mut third = waiting_server(&host, "0");
+    let mut fourth = waiting_server(&host, "600");
+    read_until(third.stderr.take().expect("a pipe"), "--wait-for-lock SECONDS");
+    assert_eq!(third.wait().expect("a child").code(), Some(1));
+    read_until(fourth.stderr.take().expect("a pipe"), "waiting");
+    for child in [&mut fourth, &mut next] {
+        let process = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+        let ended = wait_for("the end", 30, || child.try_wait().expect("a child"));
+        assert_eq!(ended.code(), Some(0));
+    }
+}
+
+/// The ending in capitals, as some file systems show it, is reported and not ignored.
+#[test]
+fn each_file_in_the_plugins_folder_has_a_status_that_ends() {
+    let host = Setup::new().start();
+    fs::write(host.folder().join("plugins/UPPER.WASM"), "x").expect("written");
+    std::os::unix::fs::symlink("nowhere", host.plugin("dangling")).expect("a link");
+    for (name, word) in [("UPPER.WASM", "rename"), ("dangling", "cannot read")] {
+        let connector = host.await_connector(name, "broken", None);
+        assert!(connector["error"].as_str().is_some_and(|why| why.contains(word)), "{connector}");
+    }
+    let (status, found, _) = doctor(&mut host.cli(&DOCTOR), "plugins folder");
+    assert_eq!(status, "warn");
+    assert!(found.contains("UPPER.WASM") && found.contains("lower case"), "{found}");
+    assert!(found.contains("dangling"), "{found}");
+
+    // New content, again and again: as of a download that never ends.
+    let growing = host.plugin("growing");
+    let mut count = 0;
+    let connector = wait_for("a reason", 90, || {
+        count += 1;
+        fs::write(&growing, format!("{count}")).expect("written");
+        let answer = host.admin().get("/connectors/growing");
+        let connector = (answer.status == 200).then(|| answer.json())?;
+        let error = connector["error"].as_str().unwrap_or_default();
+        error.contains("keeps changing").then_some(connector)
+    });
+    assert_eq!(connector["status"], "broken");
+    host.replace("growing", &Guest::named("instant"));
+}
+
+/// Backups, volume drivers and people touch files.
+#[test]
+fn a_file_that_is_replaced_by_the_same_content_is_not_loaded_again() {
+    let host = Setup::new().config("rescan_ms = 100").guests(["instant"]).start();
+    let loaded =
+        |host: &TestHost| host.await_connector("instant", "ready", None)["loaded_at"].clone();
+    let before = loaded(&host);
+    let lines = host.output().lines().count();
+    for _ in 0..20 {
+        host.install("instant", &Guest::named("instant"));
+    }
+    // The scan that finds this file has seen the other one.
+    host.replace("other", &Guest::named("instant").with_build(2));
+    assert_eq!(loaded(&host), before);
+    let text = host.output();
+    let new: Vec<_> = text.lines().skip(lines).filter(|line| !line.contains("other")).collect();
+    assert!(new.is_empty(), "{new:?}");
+}

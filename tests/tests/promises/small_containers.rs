@@ -1,0 +1,211 @@
+//! Small containers: neither runs nor a compiler make the kernel kill the server, and a file that made its
+//! compiler die is not compiled again and again.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use jackfield_tests::{
+    Answer, Click, Guest, MemoryGroup, Reply, ScriptedServer, Setup, TestHost, binary, failed_test,
+    wait_for,
+};
+use serde_json::json;
+
+use crate::compile_limits::giant_functions;
+
+const MIB: u64 = 1 << 20;
+
+fn in_group(group: &MemoryGroup) -> Setup {
+    let enter = group.enter();
+    let enter: Vec<_> = enter.iter().map(String::as_str).collect();
+    Setup::new().run_under(&enter)
+}
+
+fn bomb() -> Guest {
+    Guest::named("instant").with_module(&giant_functions(), 0)
+}
+
+/// Many runs that hold memory, in small groups, with the default share of them for runs.
+#[test]
+fn the_server_refuses_before_the_kernel_kills_it() {
+    for limit in [512, 256] {
+        fill_memory(&MemoryGroup::with_limit(limit * MIB));
+    }
+}
+
+fn fill_memory(group: &MemoryGroup) {
+    let config = "[limits]\ncpu_ms = 60000\n";
+    let host = in_group(group).config(config).guests(["hoard", "good"]).start();
+    let tracker = ScriptedServer::start(|_| Reply::created(1));
+    let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
+    let hoards = [16, 20, 24, 28].map(|fill| {
+        let settings =
+            json!({"url": tracker.url(), "what": "request", "fill": (fill * MIB).to_string()});
+        host.connect(&format!("hoard {fill}"), "hoard", settings, json!({}))
+    });
+    let (mut served, mut refused) = (0, 0);
+    for _ in 0..3 {
+        let gate = tracker.hold_requests(|request| request.body.len() > 1_000);
+        let clicks: Vec<_> = (0..8)
+            .flat_map(|_| &hoards)
+            .map(|one| host.create_in_background(one, &failed_test()))
+            .collect();
+        wait_for("the first to be refused", 60, || {
+            clicks.iter().any(Click::is_finished).then_some(())
+        });
+        gate.open();
+        let answers: Vec<Answer> = clicks.into_iter().map(Click::answer).collect();
+        refused += answers.iter().filter(|answer| answer.status == 503).count();
+        served += answers.iter().filter(|answer| answer.status == 200).count();
+    }
+    println!("{served} served, {refused} refused, {} MiB", host.resident_bytes() / MIB);
+    assert!(served > 0 && refused > 0);
+    assert_eq!(group.kills(), 0, "the kernel killed a process");
+    host.create(&good, &failed_test()).assert_status(200);
+}
+
+#[test]
+fn a_compiler_leaves_the_container_alive_and_says_that_it_was_too_small() {
+    let group = MemoryGroup::with_limit(300 * MIB);
+    let (host, connection) = in_group(&group).start_with("instant", json!({}));
+    host.install("bomb", &bomb());
+    let connector = host.await_connector("bomb", "broken", None);
+    let error = connector["error"].as_str().unwrap_or_default();
+    assert!(error.contains("more memory") && error.contains("container"), "{error}");
+    assert_eq!(group.kills(), 0, "the kernel killed a process");
+    host.create(&connection, &failed_test()).assert_status(200);
+    let enter = group.enter();
+    let output = Command::new(&enter[0])
+        .args(&enter[1..])
+        .arg(binary())
+        .args(["doctor", "--data", "data"])
+        .current_dir(host.folder())
+        .output()
+        .expect("the binary starts");
+    let report = String::from_utf8_lossy(&output.stdout);
+    let line = |check: &str| report.lines().find(|line| line.contains(check)).map(str::to_owned);
+    assert!(line(" memory ").is_some_and(|line| line.contains("limit is 300 MiB")), "{report}");
+    assert!(line(" compiling ").is_some_and(|line| line.contains("more memory")), "{report}");
+}
+
+#[test]
+fn a_file_that_made_its_compiler_die_is_not_compiled_at_each_start() {
+    let limited = "[connectors.bomb.limits]\ncompile_memory_bytes = 200_000_000\n";
+    let mut host = Setup::new().config(limited).start();
+    host.install("bomb", &bomb());
+    host.await_connector("bomb", "broken", None);
+    host.restart();
+    let connector = host.await_connector("bomb", "broken", None);
+    let error = connector["error"].as_str().unwrap_or_default();
+    assert!(error.contains("compile_memory_bytes` = 200000000"), "{error}");
+    assert!(error.contains("compiled again once it has more"), "it was tried again: {error}");
+    std::fs::write(host.folder().join("jackfield.toml"), "").expect("written");
+    host.restart();
+    host.await_connector("bomb", "ready", Some(&bomb().sha256()));
+    assert_eq!(attempts(&host), 0, "nothing is left of it");
+}
+
+/// A pod is killed as a whole: its server finds at the next start that it died while it compiled.
+#[test]
+fn a_file_that_took_the_server_with_it_twice_is_left_alone() {
+    let mut host = Setup::new().start();
+    host.install("bomb", &bomb());
+    for _ in 0..2 {
+        wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
+        wait_for("the attempt", 60, || (attempts(&host) == 1).then_some(()));
+        host.kill();
+        host.restart();
+    }
+    let connector = host.await_connector("bomb", "broken", None);
+    let error = connector["error"].as_str().unwrap_or_default();
+    assert!(error.contains("killed 2 times") && error.contains(".attempt"), "{error}");
+    assert_eq!(host.children(), 0);
+    // An orderly end counts for nothing: the file is compiled at the next start.
+    host.install("bomb", &bomb().with_custom_section(2));
+    wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
+    assert!(host.stop().success());
+    assert_eq!(attempts(&host), 1, "only the other file's");
+}
+
+fn attempts(host: &TestHost) -> usize {
+    let entries = std::fs::read_dir(host.data("compiled")).expect("the folder").flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "attempt")).count()
+}
+
+/// What lies in the state of the machine passes, and the file is tried again without a person.
+#[test]
+fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
+    let mount = "mount -t tmpfs -o mode=700,size=24m tmpfs data && exec \"$@\"";
+    let mut setup = Setup::new();
+    setup = setup.run_under(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-euc",
+        mount,
+        "sh",
+    ]);
+    let host = setup.start();
+    // Inside of the server's mount namespace.
+    let data = std::path::PathBuf::from(format!("/proc/{}/cwd/data", host.process_id()));
+    let ballast = data.join("ballast");
+    let full = std::fs::write(&ballast, vec![1; 24 << 20]).expect_err("the disk is full");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    host.install("instant", &Guest::named("instant"));
+    let connector = host.await_connector("instant", "broken", None);
+    let error = connector["error"].as_str().unwrap_or_default();
+    assert!(error.contains("No space left on device"), "{error}");
+    std::fs::remove_file(&ballast).expect("removed");
+    host.await_connector("instant", "ready", None);
+}
+
+/// As a container with a low `pids.max`. Root has no such limit, and another user has more processes already.
+#[test]
+fn too_few_threads_are_named_at_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("jackfield");
+    std::fs::copy(binary(), &program).expect("a copy");
+    let limited = "chmod a+rwx . && exec prlimit --nproc=5";
+    let is_root = rustix::process::geteuid().is_root();
+    let user = if is_root { "setpriv --reuid 54321 --clear-groups" } else { "" };
+    let prepare = &format!("{limited} {user} \"$@\"");
+    let serve = |words: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.args(["60", "sh", "-euc", prepare, "sh", "./jackfield"]).args(words);
+        command.current_dir(folder.path()).output().expect("the binary starts")
+    };
+    let output = serve(&["serve", "--listen", "127.0.0.1:0"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    // The allocator may report once that it has no thread of its own.
+    assert!(error.trim_end().lines().count() <= 2, "{error}");
+    let error = error.lines().last().expect("a line");
+    assert!(error.contains("threads") && error.contains("TasksMax"), "{error}");
+    let doctor = serve(&["doctor"]);
+    let report = String::from_utf8_lossy(&doctor.stdout);
+    assert!(report.contains("TasksMax"), "{report}");
+}
+
+/// The child process itself, under limits that a service may have; the server tells them apart.
+#[test]
+fn a_compiler_ends_by_the_limit_that_it_exceeds() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = |limit: &str, guest: &Guest| {
+        std::fs::write(folder.path().join("in"), &guest.bytes).expect("written");
+        let mut command = Command::new("prlimit");
+        command.arg(limit).arg(binary());
+        command.args(["compile-component", "in", "out", "4000000000", "120000", "reserved"]);
+        command.current_dir(folder.path()).env_clear().output().expect("the binary starts")
+    };
+    const SIGXCPU: i32 = 24;
+    const SIGXFSZ: i32 = 25;
+    assert_eq!(run("--cpu=2", &bomb()).status.signal(), Some(SIGXCPU));
+    assert_eq!(run("--fsize=1000", &Guest::named("instant")).status.signal(), Some(SIGXFSZ));
+    assert!(run("--nofile=64", &Guest::named("instant")).status.success());
+    std::fs::remove_file(folder.path().join("out")).expect("compiled");
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("out")).expect("a link");
+    let full = run("--nofile=64", &Guest::named("instant"));
+    assert_eq!(full.status.code(), Some(3), "{full:?}");
+    assert!(String::from_utf8_lossy(&full.stderr).contains("No space left"), "{full:?}");
+}
