@@ -51,6 +51,7 @@ use spool::{RunSpool, Spool};
 pub use active::ActiveConnection;
 pub(crate) use authorize::is_reserved_header;
 pub(crate) use body::Body;
+pub(crate) use redact::Reading;
 pub use trust::TrustError;
 
 #[cfg(fuzzing)]
@@ -230,9 +231,15 @@ impl Session {
         })
     }
 
-    /// Removes every secret, in every form in which it may be echoed, from a text of the guest.
+    /// Removes every secret, in every form in which it may be echoed, from a text of the guest that
+    /// people read.
     pub(crate) fn redact(&self, text: String) -> String {
-        self.active.credentials.redactor.load().text(text)
+        self.redact_as(Reading::Text, text)
+    }
+
+    /// Removes every secret from a text that the guest returned.
+    pub(crate) fn redact_as(&self, reading: Reading, text: String) -> String {
+        self.active.credentials.redactor.load().read_as(reading, text)
     }
 
     /// Lets no further write begin, waits until the deadline for those that have begun, and

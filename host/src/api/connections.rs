@@ -63,6 +63,9 @@ pub struct Connection {
     pub index_delay_s: u32,
     /// The longest time after a create that a search was seen not to find its record, milliseconds.
     pub index_lag_ms: u64,
+    /// What an operator should know about its secrets.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Whether an admin paused it.
     pub paused: bool,
     /// Last four characters of the webhook token.
@@ -198,6 +201,9 @@ pub struct TryReport {
     pub steps: Vec<TryStep>,
     /// The connector's own line, where its `check` succeeded.
     pub reached: Option<String>,
+    /// What an operator should know about the connection's secrets.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One step of a `try`.

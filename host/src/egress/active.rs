@@ -29,7 +29,7 @@ impl ActiveConnection {
     /// `secrets` are the values of the connection's secrets, by name.
     #[must_use]
     pub fn new(connection: Connection, secrets: BTreeMap<String, Secret>) -> Self {
-        let credentials = Arc::new(Credentials::new(&connection.grants, secrets));
+        let credentials = Arc::new(Credentials::new(&connection, secrets));
         Self { connection, credentials, pool: Arc::default() }
     }
 
@@ -47,6 +47,12 @@ impl ActiveConnection {
         let connector = ConnectorName::unnamed();
         let connection = Connection::new(id, String::new(), connector, Timestamp::UNIX_EPOCH);
         Self::new(connection, BTreeMap::new())
+    }
+
+    /// What an operator should know about its secrets, in sentences.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.credentials.warnings()
     }
 
     /// Whether its secrets have exactly these values.

@@ -13,7 +13,7 @@ use crate::api::{
     TryReport, TryStep,
 };
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection};
-use crate::domain::{self, ConnectionRecord, ConnectorName, printable};
+use crate::domain::{self, ConnectionId, ConnectionRecord, ConnectorName, printable};
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 use crate::manifest::describe_place;
@@ -104,13 +104,14 @@ async fn set_paused(app: &AppState, id: &str, paused: bool) -> Answer<Connection
 pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answer<TryReport> {
     let id = connection_id(&app, &id)?;
     let report = app.services.connections.try_connection(id).await?;
+    let warnings = warnings(&app, id);
     let steps = report.steps.into_iter().map(|it| TryStep {
         name: EnumString(it.step),
         origin: it.origin.map(Text),
         error: it.error.as_deref().map(printable),
     });
     let reached = report.reached.as_deref().map(printable);
-    Ok(Json(TryReport { steps: steps.collect(), reached }))
+    Ok(Json(TryReport { steps: steps.collect(), reached, warnings }))
 }
 
 /// Takes what an edit takes: the version may need a setting too.
@@ -186,12 +187,17 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         allow_private: it.allow_private,
         index_delay_s: it.index_delay_s,
         index_lag_ms: record.index_lag_ms,
+        warnings: warnings(app, it.id),
         paused: it.paused,
         token_tail: record.token_tail.clone(),
         created_at: it.created_at,
         last_success_at: record.last_success_at,
         last_error: last_error.map(|(at, detail)| LastError { at, detail: printable(&detail) }),
     }
+}
+
+fn warnings(app: &AppState, id: ConnectionId) -> Vec<String> {
+    app.services.connections.active(id).map(|active| active.warnings()).unwrap_or_default()
 }
 
 fn grants(grants: &domain::Grants) -> Grants {
