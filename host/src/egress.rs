@@ -11,9 +11,11 @@ mod authorize;
 mod body;
 mod body_place;
 mod connect;
+mod cookies;
 mod credentials;
 mod decode;
 mod exchange;
+mod inflate;
 mod pool;
 mod probe;
 mod read;
@@ -45,6 +47,7 @@ use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRe
 use crate::memory::{Account, Charge, MemoryFull};
 
 use connect::Dialer;
+use cookies::Cookies;
 use record::Record;
 use spool::{RunSpool, Spool};
 
@@ -107,6 +110,7 @@ pub(crate) struct Session {
     memory: Arc<Account>,
     spool: Arc<RunSpool>,
     record: Arc<Record>,
+    cookies: Arc<Cookies>,
     /// Held during a write: the journal tracks one write at a time.
     write_lock: Arc<Mutex<()>>,
     /// Writes that [`Session::finish`] waits for.
@@ -215,7 +219,9 @@ impl Session {
     ) -> Arc<Self> {
         let Charged { meter, memory } = charged;
         let spool = RunSpool::new(&egress.spool);
-        let record = Record::new(Arc::clone(&active), clock, limits.outbound_calls, deadline);
+        let cookies = Arc::new(Cookies::new());
+        let secrets = (Arc::clone(&active), Arc::clone(&cookies));
+        let record = Record::new(secrets, clock, limits.outbound_calls, deadline);
         Arc::new(Self {
             egress,
             active,
@@ -226,18 +232,20 @@ impl Session {
             memory,
             spool,
             record: Arc::new(record),
+            cookies,
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
         })
     }
 
-    /// Removes every secret, in every form in which it may be echoed, from a text of the guest that
-    /// people read.
+    /// Removes every secret and cookie, in every form in which it may be echoed, from a text of the
+    /// guest that people read.
     pub(crate) fn redact(&self, text: String) -> String {
-        self.redact_as(Reading::Text, text)
+        self.cookies.redact(self.redact_as(Reading::Text, text))
     }
 
-    /// Removes every secret from a text that the guest returned.
+    /// Removes every secret from a text that the guest returned. Cookies stay: their values may be
+    /// those of links.
     pub(crate) fn redact_as(&self, reading: Reading, text: String) -> String {
         self.active.credentials.redactor.load().read_as(reading, text)
     }

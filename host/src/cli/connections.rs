@@ -155,7 +155,7 @@ impl Command {
 
 impl Create {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, index_delay_s } = self.values;
+        let Values { given, project, allow_private, http1_only, index_delay_s } = self.values;
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
@@ -163,6 +163,7 @@ impl Create {
             secrets: key_value::secrets(&given.secret)?,
             project,
             allow_private: allow_private.unwrap_or(false),
+            http1_only: http1_only.unwrap_or(false),
             index_delay_s: index_delay_s.unwrap_or(0),
         };
         let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
@@ -200,12 +201,12 @@ fn describe_grants(grants: &Grants) -> String {
 
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, index_delay_s } = self.values;
+        let Values { given, project, allow_private, http1_only, index_delay_s } = self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
         let edit = given.edit(&self.removed)?;
         let name = self.rename;
         let body =
-            EditConnection { name, project, allow_private, index_delay_s, ..edit };
+            EditConnection { name, project, allow_private, http1_only, index_delay_s, ..edit };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&admin.connection_path(&self.name)?, &query)?;
         let before = admin.connection(&self.name)?.decode()?.grants;

@@ -198,6 +198,7 @@ impl Demo {
             secrets: [("api-key".to_owned(), api_key)].into(),
             project: None,
             allow_private: false,
+            http1_only: false,
             index_delay_s: 0,
         };
         let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;

@@ -68,9 +68,10 @@ impl Connections {
         let mut steps = Vec::new();
         for origin in &connection.grants.origins {
             let public_only = connection.grants.fixed.contains(origin);
-            let private = connection.allow_private;
-            let probed = self.deps.egress.probe(connection.id, origin, private, public_only);
-            steps.extend(probed.await);
+            let (private, http1) = (connection.allow_private, connection.http1_only);
+            let probing =
+                self.deps.egress.probe(connection.id, origin, private, public_only, http1);
+            steps.extend(probing.await);
             if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
                 break;
             }

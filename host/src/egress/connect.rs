@@ -30,8 +30,10 @@ use super::address::{AddressRules, ResolveError, resolve};
 use super::resolver::{Resolver, SystemResolver};
 
 mod proxy;
+mod tolerant_end;
 
 use proxy::ProxyError;
+use tolerant_end::TolerantEnd;
 
 /// Longest time to make a connection, name resolution and TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -161,6 +163,7 @@ impl Dialer {
         &self,
         origin: &Origin,
         connection: &Connection,
+        http1_only: bool,
         until: Instant,
     ) -> Result<HttpConnection, ConnectError> {
         let rules = AddressRules {
@@ -176,7 +179,7 @@ impl Dialer {
             }
             _ => None,
         };
-        let sender = self.handshake(origin, stream, until).await?;
+        let sender = self.handshake(origin, stream, http1_only, until).await?;
         Ok(HttpConnection { sender, proxy })
     }
 
@@ -236,36 +239,45 @@ impl Dialer {
         &self,
         origin: &Origin,
         stream: Box<dyn ByteStream>,
+        http1_only: bool,
         until: Instant,
     ) -> Result<Sender, ConnectError> {
         let handshake = async {
             if !origin.is_https() {
                 return start_http1(stream).await.map_err(ConnectError::Http);
             }
-            let tls = self.tls_handshake(origin.host(), stream).await.map_err(ConnectError::Tls)?;
-            let started = if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-                start_http2(tls).await
-            } else {
-                start_http1(tls).await
-            };
+            let config = if http1_only { http1_config(&self.tls) } else { Arc::clone(&self.tls) };
+            let tls = tls_handshake(config, origin.host(), stream).await;
+            let tls = tls.map_err(ConnectError::Tls)?;
+            let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+            let stream = TolerantEnd(tls);
+            let started =
+                if is_http2 { start_http2(stream).await } else { start_http1(stream).await };
             started.map_err(ConnectError::Http)
         };
         timeout_at(until, handshake).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Tls)))
     }
+}
 
-    async fn tls_handshake(
-        &self,
-        host: &Host,
-        stream: Box<dyn ByteStream>,
-    ) -> io::Result<TlsStream<Box<dyn ByteStream>>> {
-        let name = match host {
-            Host::Domain(name) => ServerName::try_from(name.clone())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-            Host::Ipv4(ip) => ServerName::from(std::net::IpAddr::V4(*ip)),
-            Host::Ipv6(ip) => ServerName::from(std::net::IpAddr::V6(*ip)),
-        };
-        TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await
-    }
+async fn tls_handshake(
+    config: Arc<ClientConfig>,
+    host: &Host,
+    stream: Box<dyn ByteStream>,
+) -> io::Result<TlsStream<Box<dyn ByteStream>>> {
+    let name = match host {
+        Host::Domain(name) => ServerName::try_from(name.clone())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
+        Host::Ipv4(ip) => ServerName::from(std::net::IpAddr::V4(*ip)),
+        Host::Ipv6(ip) => ServerName::from(std::net::IpAddr::V6(*ip)),
+    };
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+/// The same trust, offering HTTP/1.1 only.
+fn http1_config(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
 }
 
 /// A connection to the first address that accepts one; each address gets its share of the time
@@ -296,6 +308,10 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
         .max_headers(RESPONSE_HEADERS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX as usize)
         .max_buf_size(BUFFER_BYTES_MAX)
+        // A write whose answer is odd has still been answered.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
         .handshake(TokioIo::new(stream))
         .await?;
     tokio::spawn(connection);

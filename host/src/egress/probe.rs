@@ -24,11 +24,14 @@ impl Egress {
         origin: &Origin,
         allow_private: bool,
         public_only: bool,
+        http1_only: bool,
     ) -> Vec<TryStepResult> {
         let until = Instant::now() + PROBE_MAX;
         let rules = AddressRules { allow_private, public_only };
         let mut steps = Vec::new();
-        if let Err(error) = self.probe_steps(connection, origin, rules, until, &mut steps).await {
+        if let Err(error) =
+            self.probe_steps(connection, origin, (rules, http1_only), until, &mut steps).await
+        {
             steps.push(step_result(error.step(), origin, Some(error.to_string())));
         }
         steps
@@ -38,7 +41,7 @@ impl Egress {
         &self,
         connection: ConnectionId,
         origin: &Origin,
-        rules: AddressRules,
+        (rules, http1_only): (AddressRules, bool),
         until: Instant,
         steps: &mut Vec<TryStepResult>,
     ) -> Result<(), ConnectError> {
@@ -47,7 +50,7 @@ impl Egress {
         let stream = self.dialer.open_stream(connection, origin, &route, until).await?;
         steps.push(step_result(TryStep::Connect, origin, None));
         if origin.is_https() {
-            self.dialer.handshake(origin, stream, until).await?;
+            self.dialer.handshake(origin, stream, http1_only, until).await?;
             steps.push(step_result(TryStep::Tls, origin, None));
         }
         Ok(())

@@ -26,6 +26,7 @@ mod harness;
 mod key_rotation;
 mod languages;
 mod layers;
+mod odd_answers;
 mod protocol_model;
 mod proxy;
 mod reload;

@@ -15,7 +15,7 @@ use url::Host;
 
 use crate::domain::{ConnectionId, InvalidOrigin, Origin};
 
-use super::{ByteStream, Dialer, connect_to_any};
+use super::{ByteStream, Dialer, connect_to_any, http1_config, tls_handshake};
 
 /// Why there is no connection through the proxy.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ impl Dialer {
         let tcp =
             connect_to_any(&ips.collect::<Vec<_>>(), until).await.map_err(io::Error::other)?;
         let stream: Box<dyn ByteStream> = if address.is_https() {
-            Box::new(self.tls_handshake(address.host(), tcp).await?)
+            Box::new(tls_handshake(http1_config(&self.tls), address.host(), tcp).await?)
         } else {
             tcp
         };

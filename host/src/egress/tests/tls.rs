@@ -9,13 +9,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
-struct Authority {
-    pem: tempfile::NamedTempFile,
-    acceptor: TlsAcceptor,
+pub(super) struct Authority {
+    pub(super) pem: tempfile::NamedTempFile,
+    pub(super) acceptor: TlsAcceptor,
 }
 
 /// A certificate authority and its server certificate for `localhost`.
-fn authority(protocols: &[&[u8]]) -> Authority {
+pub(super) fn authority(protocols: &[&[u8]]) -> Authority {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -151,7 +151,7 @@ async fn the_probe_reports_each_step() {
     let steps = async |builder: &SessionBuilder, origin: &str| {
         let connection = ConnectionId(uuid::Uuid::nil());
         let steps =
-            builder.egress().probe(connection, &origin.parse().unwrap(), false, false).await;
+            builder.egress().probe(connection, &origin.parse().unwrap(), false, false, false).await;
         steps.iter().map(|step| (step.step, step.error.is_none())).collect::<Vec<_>>()
     };
     let untrusted = steps(&builder, &origin).await;

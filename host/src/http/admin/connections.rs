@@ -44,6 +44,7 @@ pub(in crate::http) async fn create(
         secrets: body.secrets.into_iter().map(|(name, secret)| (name, secret.0)).collect(),
         project: body.project,
         allow_private: body.allow_private,
+        http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
     };
     let issued = app.services.connections.create(new).await?;
@@ -150,6 +151,7 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
         secrets: secrets.map(|(name, secret)| (name, secret.map(|it| it.0))).collect(),
         project: body.project,
         allow_private: body.allow_private,
+        http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
         force,
     }
@@ -185,6 +187,7 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         newest_sha256: newest.map(|newest| newest.sha256().to_owned()),
         project: it.project.clone(),
         allow_private: it.allow_private,
+        http1_only: it.http1_only,
         index_delay_s: it.index_delay_s,
         index_lag_ms: record.index_lag_ms,
         warnings: warnings(app, it.id),
