@@ -11,10 +11,12 @@ mod authorize;
 mod body;
 mod body_place;
 mod connect;
+mod cookies;
 mod credentials;
 mod decode;
 mod exchange;
 mod identity;
+mod inflate;
 mod pool;
 mod probe;
 mod proxies;
@@ -47,6 +49,7 @@ use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRe
 use crate::memory::{Account, Charge, MemoryFull};
 
 use connect::Dialer;
+use cookies::Cookies;
 use record::Record;
 use spool::{RunSpool, Spool};
 
@@ -54,6 +57,7 @@ pub use active::ActiveConnection;
 pub(crate) use authorize::is_reserved_header;
 pub(crate) use body::Body;
 pub use identity::{ClientIdentity, IdentityError};
+pub(crate) use redact::Reading;
 pub use trust::TrustError;
 pub(crate) use trust::crypto;
 
@@ -110,6 +114,7 @@ pub(crate) struct Session {
     memory: Arc<Account>,
     spool: Arc<RunSpool>,
     record: Arc<Record>,
+    cookies: Arc<Cookies>,
     /// Held during a write: the journal tracks one write at a time.
     write_lock: Arc<Mutex<()>>,
     /// Writes that [`Session::finish`] waits for.
@@ -218,7 +223,9 @@ impl Session {
     ) -> Arc<Self> {
         let Charged { meter, memory } = charged;
         let spool = RunSpool::new(&egress.spool);
-        let record = Record::new(Arc::clone(&active), clock, limits.outbound_calls, deadline);
+        let cookies = Arc::new(Cookies::new());
+        let secrets = (Arc::clone(&active), Arc::clone(&cookies));
+        let record = Record::new(secrets, clock, limits.outbound_calls, deadline);
         Arc::new(Self {
             egress,
             active,
@@ -229,14 +236,22 @@ impl Session {
             memory,
             spool,
             record: Arc::new(record),
+            cookies,
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
         })
     }
 
-    /// Removes every secret, in every form in which it may be echoed, from a text of the guest.
+    /// Removes every secret and cookie, in every form in which it may be echoed, from a text of the
+    /// guest that people read.
     pub(crate) fn redact(&self, text: String) -> String {
-        self.active.credentials.redactor.load().text(text)
+        self.cookies.redact(self.redact_as(Reading::Text, text))
+    }
+
+    /// Removes every secret from a text that the guest returned. Cookies stay: their values may be
+    /// those of links.
+    pub(crate) fn redact_as(&self, reading: Reading, text: String) -> String {
+        self.active.credentials.redactor.load().read_as(reading, text)
     }
 
     /// Lets no further write begin, waits until the deadline for those that have begun, and

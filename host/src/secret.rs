@@ -28,6 +28,8 @@ pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// Shortest secret, bytes: a shorter one would be redacted in ordinary texts, and is easily guessed.
 pub const SECRET_BYTES_MIN: usize = 4;
+/// A secret of fewer characters is redacted only as a whole value or word: it may be a common word.
+pub const SHORT_SECRET_CHARS: usize = 12;
 /// How many proper suffixes of a secret may also be prefixes of it. A text of one repeated letter has as many as
 /// letters; a search for it would take the length of the text times that number.
 const OVERLAPS_MAX: usize = 16;

@@ -61,10 +61,15 @@ pub struct Connection {
     pub project: Option<String>,
     /// Whether names may resolve to private addresses.
     pub allow_private: bool,
+    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    pub http1_only: bool,
     /// How long the tracker's search may not find a new record at least, seconds.
     pub index_delay_s: u32,
     /// The longest time after a create that a search was seen not to find its record, milliseconds.
     pub index_lag_ms: u64,
+    /// What an operator should know about its secrets.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Whether an admin paused it.
     pub paused: bool,
     /// Last four characters of the webhook token.
@@ -140,6 +145,9 @@ pub struct CreateConnection {
     /// Whether names may resolve to private addresses.
     #[serde(default)]
     pub allow_private: bool,
+    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    #[serde(default)]
+    pub http1_only: bool,
     /// How long the tracker's search may not find a new record at least, seconds; 0: as the connector says.
     #[serde(default)]
     pub index_delay_s: u32,
@@ -168,6 +176,9 @@ pub struct EditConnection {
     /// Whether names may resolve to private addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_private: Option<bool>,
+    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http1_only: Option<bool>,
     /// How long the tracker's search may not find a new record at least, seconds; 0: as the connector says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_delay_s: Option<u32>,
@@ -216,6 +227,9 @@ pub struct TryReport {
     pub steps: Vec<TryStep>,
     /// The connector's own line, where its `check` succeeded.
     pub reached: Option<String>,
+    /// What an operator should know about the connection's secrets.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// One step of a `try`.

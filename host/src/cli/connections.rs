@@ -14,7 +14,7 @@ use crate::domain::{ConnectorName, printable};
 
 use super::client::{Answer, Client, with_query};
 use super::key_value;
-use super::output::{Column, Output, cells, optional, print, table};
+use super::output::{Column, Output, cells, eprint, optional, print, table};
 use super::server::ServerArgs;
 use values::{UnsetValues, Values};
 
@@ -159,7 +159,7 @@ impl Command {
 
 impl Create {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, index_delay_s } = self.values;
+        let Values { given, project, allow_private, http1_only, index_delay_s } = self.values;
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
@@ -169,6 +169,7 @@ impl Create {
             client_key: given.client_key()?,
             project,
             allow_private: allow_private.unwrap_or(false),
+            http1_only: http1_only.unwrap_or(false),
             index_delay_s: index_delay_s.unwrap_or(0),
         };
         let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
@@ -180,8 +181,14 @@ impl Create {
             created.webhook_url
         );
         output.done(&sentence, answer.json());
+        print_warnings(&created.connection.warnings);
         Ok(())
     }
+}
+
+/// What an operator should know, beside the answer.
+fn print_warnings(warnings: &[String]) {
+    warnings.iter().for_each(|warning| eprint(&format!("warning: {}", printable(warning))));
 }
 
 /// What a connector may reach, in a sentence.
@@ -200,22 +207,25 @@ fn describe_grants(grants: &Grants) -> String {
 
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, index_delay_s } = self.values;
+        let Values { given, project, allow_private, http1_only, index_delay_s } = self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
         let edit = given.edit(&self.removed)?;
         let name = self.rename;
-        let body = EditConnection { name, project, allow_private, index_delay_s, ..edit };
+        let body =
+            EditConnection { name, project, allow_private, http1_only, index_delay_s, ..edit };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&admin.connection_path(&self.name)?, &query)?;
         let before = admin.connection(&self.name)?.decode()?.grants;
         let answer: Answer<Connection> = admin.patch(&path, &body)?;
-        let granted = answer.decode()?.grants;
+        let edited = answer.decode()?;
+        let granted = edited.grants;
         let sentence = if describe_grants(&granted) == describe_grants(&before) {
             format!("{} is changed", self.name)
         } else {
             format!("{} is changed. From now on: {}", self.name, describe_grants(&granted))
         };
         output.done(&sentence, answer.json());
+        print_warnings(&edited.warnings);
         Ok(())
     }
 }
@@ -240,6 +250,7 @@ fn try_connection(admin: &Client, output: Output, name: &str) -> anyhow::Result<
         }
         report.reached.iter().for_each(|line| print(&printable(line)));
     }
+    print_warnings(&report.warnings);
     match report.steps.iter().find(|step| step.error.is_some()) {
         Some(step) => bail!("{name} cannot be used: the step {:?} failed", step.name.to_string()),
         None => Ok(()),

@@ -201,6 +201,7 @@ impl Demo {
             client_key: None,
             project: None,
             allow_private: false,
+            http1_only: false,
             index_delay_s: 0,
         };
         let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;

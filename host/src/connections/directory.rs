@@ -192,7 +192,13 @@ impl Entry {
             unseal(record.connection.id, &secrets, deps);
         let active = match unchanged.filter(|before| before.active.has_secrets(&values)) {
             Some(before) => Arc::clone(&before.active),
-            None => Arc::new(ActiveConnection::new(record.connection.clone(), values)),
+            None => {
+                let active = ActiveConnection::new(record.connection.clone(), values);
+                for warning in active.warnings() {
+                    tracing::warn!(connection = %record.connection.name, "{warning}");
+                }
+                Arc::new(active)
+            }
         };
         problems.extend(active.identity_problem().map(ToString::to_string));
         Self { active, record, secrets, has_references, problems, loaded_at }

@@ -30,6 +30,8 @@ pub struct NewConnection {
     pub project: Option<String>,
     /// Whether names may resolve to private addresses.
     pub allow_private: bool,
+    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    pub http1_only: bool,
     /// How long the tracker's search may not find a new record at least, seconds.
     pub index_delay_s: u32,
 }
@@ -47,6 +49,8 @@ pub struct ConnectionEdit {
     pub project: Option<Option<String>>,
     /// Whether names may resolve to private addresses.
     pub allow_private: Option<bool>,
+    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    pub http1_only: Option<bool>,
     /// How long the tracker's search may not find a new record at least, seconds.
     pub index_delay_s: Option<u32>,
     /// Remove a granted origin even while creates run or are in doubt.
@@ -75,6 +79,7 @@ impl Connections {
             settings: new.settings,
             project: new.project,
             allow_private: new.allow_private,
+            http1_only: new.http1_only,
             index_delay_s: new.index_delay_s,
             accepted_sha256: Some(connector.sha256().to_owned()),
             ..Connection::new(id, new.name, new.connector, now)
@@ -213,6 +218,7 @@ impl Connections {
         connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
         connection.project = edit.project.unwrap_or_else(|| connection.project.clone());
         connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);
+        connection.http1_only = edit.http1_only.unwrap_or(connection.http1_only);
         for (name, value) in edit.settings {
             match value {
                 Some(value) => connection.settings.insert(name, value),

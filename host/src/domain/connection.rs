@@ -93,6 +93,8 @@ pub struct Connection {
     pub project: Option<String>,
     /// Whether names may resolve to private addresses (RFC 1918, ULA).
     pub allow_private: bool,
+    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    pub http1_only: bool,
     /// How long the tracker's search may not find a new record at least, seconds: a longer index delay than the
     /// connector's own.
     pub index_delay_s: u32,
@@ -121,6 +123,7 @@ impl Connection {
             accepted_sha256: None,
             project: None,
             allow_private: false,
+            http1_only: false,
             index_delay_s: 0,
             paused: false,
             created_at,

@@ -39,7 +39,7 @@ impl ActiveConnection {
     pub fn new(connection: Connection, mut secrets: BTreeMap<String, Secret>) -> Self {
         let given = Arc::new(secrets.clone());
         let identity = ClientIdentity::take(&mut secrets);
-        let credentials = Arc::new(Credentials::new(&connection.grants, secrets));
+        let credentials = Arc::new(Credentials::new(&connection, secrets));
         let (pool, reached) = (Arc::default(), Arc::default());
         Self { connection, credentials, pool, reached, identity, given }
     }
@@ -57,6 +57,12 @@ impl ActiveConnection {
         let connector = ConnectorName::unnamed();
         let connection = Connection::new(id, String::new(), connector, Timestamp::UNIX_EPOCH);
         Self::new(connection, BTreeMap::new())
+    }
+
+    /// What an operator should know about its secrets, in sentences.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.credentials.warnings()
     }
 
     /// Why its client certificate cannot be used.

@@ -3,19 +3,20 @@
 //!
 //! Decodes. Redacts nothing that stays in memory: the record does.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::memory::Charge;
 
 use super::body::{Body, BodyWriter, MEMORY_BYTES_MAX};
-use super::decode::Decoder;
+use super::decode::{self, DecodeError, Layer};
 use super::exchange::with_causes;
 use super::spool::SpoolError;
 use super::{HttpError, Session};
@@ -23,6 +24,13 @@ use super::{HttpError, Session};
 /// What the host may hold for one exchange: the part of the body that is in memory and its redacted
 /// copy, and the buffers of the connection.
 const EXCHANGE_BYTES: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
+
+/// What is decoded at once, bytes. Deflate makes at most a thousand times as much of it.
+const PIECE_BYTES: usize = 256;
+/// Pieces that are decoded before other tasks get a turn.
+const YIELD_PIECES: usize = 64;
+/// The byte order mark of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A complete response, decoded, not yet redacted.
 #[derive(Debug)]
@@ -67,16 +75,12 @@ pub(super) enum BodyError {
     /// The body was complete, and is too large once it is decoded.
     #[error("`limits.response_body_bytes` = {0}: the response body is larger when decompressed")]
     TooLargeDecoded(u64),
-    /// The body is complete and cannot be decompressed.
-    #[error("the response body cannot be decompressed: {0}")]
-    Decompress(#[source] io::Error),
     /// The body is complete and there is no room for it.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The body is complete and encoded in a way that the host does not decode: secrets could not
-    /// be found in it.
-    #[error("the response has the unsupported content encoding {0:?}")]
-    UnsupportedEncoding(String),
+    /// The body is complete and cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
 }
 
 impl BodyError {
@@ -84,10 +88,7 @@ impl BodyError {
     pub(super) fn is_complete(&self) -> bool {
         match self {
             Self::Incomplete(_) | Self::TooLarge(_) => false,
-            Self::TooLargeDecoded(_)
-            | Self::Decompress(_)
-            | Self::Spool(_)
-            | Self::UnsupportedEncoding(_) => true,
+            Self::TooLargeDecoded(_) | Self::Spool(_) | Self::Decode(_) => true,
         }
     }
 }
@@ -124,9 +125,8 @@ async fn read_body(
     writer: BodyWriter,
     limit: u64,
 ) -> Result<Body, BodyError> {
-    let mut decoding = Decoder::of(headers)
-        .map_err(|unsupported| BodyError::UnsupportedEncoding(unsupported.0))
-        .map(|decoder| Decoding { decoder, writer, decoded: 0, limit });
+    let decoding = decode::layers(headers).map_err(BodyError::Decode);
+    let mut decoding = decoding.map(|layers| Decoding::new(layers, headers, writer, limit));
     let mut received = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(BodyError::Incomplete)?.into_data() else { continue };
@@ -135,55 +135,106 @@ async fn read_body(
             return Err(BodyError::TooLarge(limit));
         }
         if let Ok(unbroken) = &mut decoding
-            && let Err(error) = unbroken.read(&data).await
+            && let Err(error) = unbroken.read(data).await
         {
             decoding = Err(error);
         }
     }
     match decoding {
-        Ok(decoding) => decoding.finish(received > 0).await,
-        Err(BodyError::UnsupportedEncoding(_)) if received == 0 => Ok(Body::Memory(Bytes::new())),
+        Ok(decoding) => decoding.finish().await,
+        Err(BodyError::Decode(_)) if received == 0 => Ok(Body::Memory(Bytes::new())),
         Err(error) => Err(error),
     }
 }
 
 /// A body that is decoded while it arrives.
 struct Decoding {
-    decoder: Decoder,
+    /// Its encodings, each with what arrived for it and is not decoded yet. At most one piece of
+    /// each is decoded ahead.
+    layers: Vec<(Layer, Bytes)>,
+    /// What each layer has made.
+    decoded: Vec<u64>,
     writer: BodyWriter,
-    decoded: u64,
+    /// The beginning of a text, as long as it may be a byte order mark; absent afterwards.
+    mark: Option<Vec<u8>>,
     limit: u64,
+    pieces: usize,
 }
 
 impl Decoding {
-    async fn read(&mut self, data: &[u8]) -> Result<(), BodyError> {
-        if self.decoder.is_identity() {
-            return Ok(self.writer.write(data).await?);
-        }
-        for (piece, yields) in Decoder::pieces(data) {
-            let decoded = self.decoder.decode(piece).map_err(BodyError::Decompress)?;
-            self.write(&decoded).await?;
-            if yields {
+    fn new(layers: Vec<Layer>, headers: &HeaderMap, writer: BodyWriter, limit: u64) -> Self {
+        let decoded = vec![0; layers.len()];
+        let layers = layers.into_iter().map(|layer| (layer, Bytes::new())).collect();
+        let mark = is_text(headers).then(Vec::new);
+        Self { layers, decoded, writer, mark, limit, pieces: 0 }
+    }
+
+    async fn read(&mut self, data: Bytes) -> Result<(), BodyError> {
+        self.pass_on(0, data).await?;
+        self.decode_waiting().await
+    }
+
+    /// Decodes what waits, the innermost encoding first.
+    async fn decode_waiting(&mut self) -> Result<(), BodyError> {
+        while let Some(at) = self.layers.iter().rposition(|(_, waiting)| !waiting.is_empty()) {
+            let Some((layer, waiting)) = self.layers.get_mut(at) else { return Ok(()) };
+            let piece = waiting.split_to(waiting.len().min(PIECE_BYTES));
+            let decoded = layer.decode(&piece)?;
+            self.count(at, &decoded)?;
+            self.pass_on(at + 1, decoded.into()).await?;
+            self.pieces += 1;
+            if self.pieces.is_multiple_of(YIELD_PIECES) {
                 tokio::task::yield_now().await;
             }
         }
         Ok(())
     }
 
-    async fn write(&mut self, decoded: &[u8]) -> Result<(), BodyError> {
-        self.decoded += decoded.len() as u64;
-        if self.decoded > self.limit {
-            return Err(BodyError::TooLargeDecoded(self.limit));
+    /// Gives data to an encoding, or to the body after the last one.
+    async fn pass_on(&mut self, at: usize, data: Bytes) -> Result<(), BodyError> {
+        match self.layers.get_mut(at) {
+            Some((_, waiting)) if waiting.is_empty() => *waiting = data,
+            Some((_, waiting)) => *waiting = [&waiting[..], &data[..]].concat().into(),
+            None => self.write(&data).await?,
         }
-        Ok(self.writer.write(decoded).await?)
+        Ok(())
     }
 
-    async fn finish(mut self, has_content: bool) -> Result<Body, BodyError> {
-        if has_content {
-            let decoder = std::mem::replace(&mut self.decoder, Decoder::Identity);
-            let rest = decoder.finish().map_err(BodyError::Decompress)?;
-            self.write(&rest).await?;
+    fn count(&mut self, at: usize, decoded: &[u8]) -> Result<(), BodyError> {
+        let Some(sum) = self.decoded.get_mut(at) else { return Ok(()) };
+        *sum += decoded.len() as u64;
+        if *sum > self.limit { Err(BodyError::TooLargeDecoded(self.limit)) } else { Ok(()) }
+    }
+
+    /// Writes to the body, without a byte order mark at the beginning of a text.
+    async fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
+        let Some(mut begun) = self.mark.take() else { return Ok(self.writer.write(data).await?) };
+        begun.extend_from_slice(data);
+        if begun.len() < MARK.len() && MARK.starts_with(&begun) {
+            self.mark = Some(begun);
+            return Ok(());
+        }
+        Ok(self.writer.write(begun.strip_prefix(MARK).unwrap_or(&begun)).await?)
+    }
+
+    async fn finish(mut self) -> Result<Body, BodyError> {
+        for at in 0..self.layers.len() {
+            let Some((layer, _)) = self.layers.get_mut(at) else { break };
+            let rest = layer.finish()?;
+            self.count(at, &rest)?;
+            self.pass_on(at + 1, rest.into()).await?;
+            self.decode_waiting().await?;
+        }
+        if let Some(begun) = self.mark.take() {
+            self.writer.write(&begun).await?;
         }
         Ok(self.writer.finish().await?)
     }
+}
+
+/// Whether the body is, or may be, a text. A byte order mark in another file is a part of it.
+fn is_text(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
+    let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
+    ["json", "xml", "text", "javascript"].iter().any(|word| kind.contains(word))
 }

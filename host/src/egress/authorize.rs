@@ -6,7 +6,7 @@
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
@@ -21,11 +21,16 @@ const HEADERS_MAX: usize = 64;
 /// Names and values of these headers together, bytes.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Headers that decide where a request goes, how it is framed or who sends it. Only the host sets
-/// them and every `proxy-…`.
-const RESERVED_HEADERS: [&str; 10] = [
-    "authorization",
+/// Headers that ask for a part of an answer: a secret that the tracker stored could be read piece by
+/// piece, and no piece would be redacted.
+const PART_HEADERS: [&str; 2] = ["range", "if-range"];
+
+/// Headers that decide where a request goes and how it is framed. The host writes them itself; what a
+/// guest's HTTP library sets is dropped, with every `proxy-…`.
+const FRAMING_HEADERS: [&str; 11] = [
+    "accept-encoding",
     "connection",
+    "content-length",
     "expect",
     "host",
     "http2-settings",
@@ -35,13 +40,6 @@ const RESERVED_HEADERS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-
-/// Headers that ask for a part of an answer: a secret that the tracker stored could be read piece by
-/// piece, and no piece would be redacted.
-const PART_HEADERS: [&str; 2] = ["range", "if-range"];
-
-/// Headers that the host writes itself; what a guest's HTTP library sets is dropped.
-const REPLACED_HEADERS: [&str; 2] = ["accept-encoding", "content-length"];
 
 /// Headers that follow a redirect to another origin.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
@@ -169,9 +167,8 @@ fn host_ends_in_dot(text: &str) -> bool {
 /// Whether only the host may set this header.
 pub(crate) fn is_reserved_header(name: &str, connection: &Connection) -> bool {
     let grants = &connection.grants;
-    RESERVED_HEADERS.contains(&name)
+    name == AUTHORIZATION
         || (PART_HEADERS.contains(&name) && !grants.secrets.is_empty())
-        || name.starts_with("proxy-")
         || grants.secrets.values().any(|grant| match &grant.place {
             SecretPlace::Header { name: header, .. } => header.eq_ignore_ascii_case(name),
             _ => false,
@@ -271,7 +268,8 @@ fn check_headers(
             )));
         }
         // `jackfield-…` is for the host (the effect of a wasi:http request) and is not sent.
-        if REPLACED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("jackfield-") {
+        let is_dropped = ["jackfield-", "proxy-"].iter().any(|it| name.as_str().starts_with(it));
+        if is_dropped || FRAMING_HEADERS.contains(&name.as_str()) {
             continue;
         }
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {

@@ -42,8 +42,10 @@ pub(crate) struct SpooledBody {
 pub(super) struct BodyWriter {
     run: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// What is not in the file yet, not redacted.
+    /// What is not in the file yet, not redacted; before it, what is there only as context.
     rest: Vec<u8>,
+    /// How much of `rest` is context, bytes.
+    context_bytes: usize,
     blocks: Vec<Block>,
     /// The whole text counts as a secret.
     is_secret: bool,
@@ -51,7 +53,8 @@ pub(super) struct BodyWriter {
 
 impl BodyWriter {
     pub(super) fn new(run: Arc<RunSpool>, redactor: Arc<Redactor>) -> Self {
-        Self { run, redactor, rest: Vec::new(), blocks: Vec::new(), is_secret: false }
+        let (rest, blocks) = (Vec::new(), Vec::new());
+        Self { run, redactor, rest, context_bytes: 0, blocks, is_secret: false }
     }
 
     /// Adds what arrived.
@@ -88,12 +91,14 @@ impl BodyWriter {
     /// a secret.
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
         let mut redacted = Vec::with_capacity(self.rest.len());
-        match self.redactor.part(&self.rest, is_last, &mut redacted) {
+        let from = self.context_bytes;
+        match self.redactor.part(&self.rest, from, is_last, &mut redacted) {
             // No secret is so long in any form: a text that looks like one does so on purpose.
-            Some(0) if !self.rest.is_empty() => self.is_secret = true,
+            Some(done) if done == from && self.rest.len() > from => self.is_secret = true,
             None => self.is_secret = true,
             Some(done) => {
-                self.rest.drain(..done);
+                self.context_bytes = self.redactor.context_bytes().min(done);
+                self.rest.drain(..done - self.context_bytes);
                 self.blocks.push(self.run.append(redacted).await?);
             }
         }

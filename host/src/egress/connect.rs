@@ -6,6 +6,7 @@
 mod proxy;
 mod race;
 mod tls;
+mod tolerant_end;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use super::{ActiveConnection, HttpError};
 use proxy::ProxyError;
 use race::NotReached;
 use tls::TlsError;
+use tolerant_end::TolerantEnd;
 
 pub(super) use race::Reached;
 
@@ -244,13 +246,16 @@ impl Dialer {
                 return Ok(Negotiated { sender, asked_for_certificate: false });
             }
             let identity = active.identity_for(origin)?;
+            let mut config = (*self.tls).clone();
+            if active.connection.http1_only || active.pool.requires_http1(origin) {
+                config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            }
             let tls::Encrypted { stream, asked } =
-                tls::handshake(&self.tls, origin.host(), identity, stream).await?;
-            let started = if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                start_http2(stream).await
-            } else {
-                start_http1(stream).await
-            };
+                tls::handshake(&config, origin.host(), identity, stream).await?;
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let stream = TolerantEnd(stream);
+            let started =
+                if is_http2 { start_http2(stream).await } else { start_http1(stream).await };
             let sender = started.map_err(ConnectError::Http)?;
             Ok(Negotiated { sender, asked_for_certificate: asked })
         };
@@ -263,6 +268,10 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
         .max_headers(RESPONSE_HEADERS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX as usize)
         .max_buf_size(BUFFER_BYTES_MAX)
+        // A write whose answer is odd has still been answered.
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
         .handshake(TokioIo::new(stream))
         .await?;
     tokio::spawn(connection);

@@ -9,10 +9,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Grants, SecretPlace};
-use crate::secret::Secret;
+use crate::domain::{Connection, SecretPlace};
+use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
 use super::redact::Redactor;
 use super::secrets::basic_pair;
@@ -27,16 +28,18 @@ pub(super) struct Credentials {
     basic_pairs: Vec<Secret>,
     /// The text that the guest gets instead of each secret whose place is in a body, by name.
     pub(super) placeholders: BTreeMap<String, String>,
+    /// Origins and settings: short secrets are not redacted in them.
+    own_texts: Vec<String>,
     pub(super) tokens: Tokens,
     /// The current search; replaced when a token is fetched.
     pub(super) redactor: ArcSwap<Redactor>,
 }
 
 impl Credentials {
-    pub(super) fn new(grants: &Grants, secrets: BTreeMap<String, Secret>) -> Self {
+    pub(super) fn new(connection: &Connection, secrets: BTreeMap<String, Secret>) -> Self {
         let mut placeholders = BTreeMap::new();
         let mut basic_pairs = Vec::new();
-        for (name, grant) in &grants.secrets {
+        for (name, grant) in &connection.grants.secrets {
             let Some(secret) = secrets.get(name) else { continue };
             match &grant.place {
                 SecretPlace::Json { .. } | SecretPlace::Form { .. } => {
@@ -49,21 +52,59 @@ impl Credentials {
                 _ => {}
             }
         }
-        let redactor = Redactor::new(secrets.values().chain(&basic_pairs));
+        let own_texts = own_texts(connection);
+        let redactor = Redactor::new(secrets.values().chain(&basic_pairs), &own_texts);
         Self {
             secrets,
             basic_pairs,
             placeholders,
+            own_texts,
             tokens: Tokens::default(),
             redactor: ArcSwap::from_pointee(redactor),
         }
     }
 
+    /// What an operator should know about the secrets, by their names.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let short = |secret: &Secret| secret.reveal().chars().count() < SHORT_SECRET_CHARS;
+        let short = self.secrets.iter().filter(|(_, secret)| short(secret));
+        let warning = |(name, secret): (&String, &Secret)| {
+            let own = self.own_texts.iter().any(|text| text.contains(secret.reveal()));
+            let own = if own { ", of which it is a part here" } else { "" };
+            format!(
+                "the secret `{name}` has fewer than {SHORT_SECRET_CHARS} characters: in what the \
+                 tracker echoes it is redacted only as a whole value or word, and never in the \
+                 connection's origin and settings{own}; set a longer one if the tracker allows it"
+            )
+        };
+        short.map(warning).collect()
+    }
+
     /// Searches for these fetched tokens too, from now on.
     pub(super) fn redact_tokens<'a>(&'a self, tokens: impl Iterator<Item = &'a Secret>) {
-        let redactor = Redactor::new(self.secrets.values().chain(&self.basic_pairs).chain(tokens));
+        let secrets = self.secrets.values().chain(&self.basic_pairs).chain(tokens);
+        let redactor = Redactor::new(secrets, &self.own_texts);
         self.redactor.store(Arc::new(redactor));
     }
+}
+
+/// What the connection's own addresses and settings say.
+fn own_texts(connection: &Connection) -> Vec<String> {
+    let mut texts = Vec::new();
+    for origin in connection.grants.origins.iter().map(ToString::to_string) {
+        texts.extend(origin.split_once("://").map(|(_, authority)| authority.to_owned()));
+        texts.push(origin);
+    }
+    for value in connection.settings.values() {
+        match value {
+            Value::String(text) => texts.push(text.clone()),
+            Value::Array(list) => {
+                texts.extend(list.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    texts
 }
 
 impl fmt::Debug for Credentials {

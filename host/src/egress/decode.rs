@@ -1,109 +1,162 @@
-//! Decompresses the body of an answer piece by piece, while it arrives.
+//! The content encodings of one answer, as servers really send them: the label may be unknown,
+//! repeated, or wrong, and bytes may follow the end of the compressed data.
+//!
+//! What is not what its label says counts as not encoded if it is text: secrets are found in it then.
 
-use std::io::{self, Write};
+use std::io;
 
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use http::header::{CONTENT_ENCODING, HeaderMap};
+use http::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 
-/// What is decompressed at once, bytes. Deflate makes at most a thousand times as much of it.
-const PIECE_BYTES: usize = 256;
-/// Pieces that are decompressed before other tasks get a turn.
-const YIELD_PIECES: usize = 64;
+use super::inflate::{Inflate, Kind, inflates};
 
-/// The name of a content encoding that is not supported.
-pub(super) struct UnsupportedEncoding(pub(super) String);
+/// Most encodings of one answer.
+const LAYERS_MAX: usize = 3;
+/// What has to arrive to tell what the data is, bytes.
+const HEAD_BYTES: usize = 1024;
 
-/// The content encoding of one answer.
-pub(super) enum Decoder {
-    Identity,
-    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-    /// Deflate of which nothing has arrived yet: the first bytes tell the two kinds apart.
-    Deflate(Vec<u8>),
-    Zlib(Box<ZlibDecoder<Vec<u8>>>),
-    Raw(Box<DeflateDecoder<Vec<u8>>>),
+/// Why a body cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    /// The data is damaged or cut off.
+    #[error("the response body cannot be decompressed: {0}")]
+    Decompress(#[from] io::Error),
+    /// The host does not know the encoding, and the body is not text: secrets could not be found in it.
+    #[error("the response has the unsupported content encoding {0:?}")]
+    Unsupported(String),
+    /// So many that they look like an attack.
+    #[error("the response has more than {LAYERS_MAX} content encodings")]
+    TooMany,
 }
 
-impl Decoder {
-    /// The decoder for these headers.
-    ///
-    /// # Errors
-    /// The encoding is not supported.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, UnsupportedEncoding> {
-        let encoding =
-            headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-        match encoding.as_deref().unwrap_or_default().trim_ascii() {
-            b"" | b"identity" => Ok(Self::Identity),
-            b"gzip" | b"x-gzip" => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(Vec::new())))),
-            b"deflate" => Ok(Self::Deflate(Vec::new())),
-            other => Err(UnsupportedEncoding(String::from_utf8_lossy(other).into_owned())),
+/// One encoding of an answer.
+pub(super) struct Layer {
+    label: String,
+    state: State,
+}
+
+enum State {
+    /// What has arrived; too little to tell what it is.
+    Undecided(Vec<u8>),
+    Inflate(Inflate),
+    Text(Text),
+}
+
+/// The encodings of an answer with these headers, in the order in which they are decoded.
+///
+/// # Errors
+/// There are too many.
+pub(super) fn layers(headers: &HeaderMap) -> Result<Vec<Layer>, DecodeError> {
+    let named = [CONTENT_ENCODING, TRANSFER_ENCODING].into_iter();
+    let values = named.flat_map(|name| headers.get_all(name)).map(|value| value.as_bytes());
+    let labels = values.flat_map(|value| value.split(|byte| *byte == b',')).map(label);
+    let labels: Vec<_> = labels
+        .filter(|label| !matches!(label.as_str(), "" | "identity" | "chunked"))
+        .take(LAYERS_MAX + 1)
+        .collect();
+    if labels.len() > LAYERS_MAX {
+        return Err(DecodeError::TooMany);
+    }
+    let layer = |label| Layer { label, state: State::Undecided(Vec::new()) };
+    Ok(labels.into_iter().rev().map(layer).collect())
+}
+
+/// The name of an encoding in lower case, without parameters and quotes.
+fn label(text: &[u8]) -> String {
+    let name = text.split(|byte| *byte == b';').next().unwrap_or_default();
+    String::from_utf8_lossy(name).trim().trim_matches('"').to_ascii_lowercase()
+}
+
+impl Layer {
+    /// Decodes a piece, and returns what has been made of it and of those before.
+    pub(super) fn decode(&mut self, piece: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        match &mut self.state {
+            State::Undecided(head) => {
+                head.extend_from_slice(piece);
+                if head.len() < HEAD_BYTES { Ok(Vec::new()) } else { self.decide(false) }
+            }
+            State::Inflate(inflate) => Ok(inflate.decode(piece)?),
+            State::Text(text) => {
+                if text.accepts(piece) {
+                    Ok(piece.to_vec())
+                } else {
+                    Err(self.not_decodable())
+                }
+            }
         }
     }
 
-    /// Whether the body is as it was sent.
-    pub(super) fn is_identity(&self) -> bool {
-        matches!(self, Self::Identity)
-    }
-
-    /// The pieces in which to decompress some data.
-    pub(super) fn pieces(data: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
-        let numbered = data.chunks(PIECE_BYTES).enumerate();
-        numbered.map(|(number, piece)| (piece, number % YIELD_PIECES == YIELD_PIECES - 1))
-    }
-
-    /// Decompresses a piece, and returns what has been made of it and of those before.
-    pub(super) fn decode(&mut self, piece: &[u8]) -> io::Result<Vec<u8>> {
-        if let Self::Deflate(head) = self {
-            head.extend_from_slice(piece);
-            if head.len() < 2 {
-                return Ok(Vec::new());
-            }
-            let head = std::mem::take(head);
-            *self = if has_zlib_header(&head) {
-                Self::Zlib(Box::new(ZlibDecoder::new(Vec::new())))
-            } else {
-                Self::Raw(Box::new(DeflateDecoder::new(Vec::new())))
-            };
-            return self.decode(&head);
+    /// Ends the data, and returns the rest. Compressed data that is cut off is an error.
+    pub(super) fn finish(&mut self) -> Result<Vec<u8>, DecodeError> {
+        let mut rest = Vec::new();
+        if let State::Undecided(head) = &self.state
+            && !head.is_empty()
+        {
+            rest = self.decide(true)?;
         }
-        match self {
-            Self::Identity | Self::Deflate(_) => Ok(piece.to_vec()),
-            Self::Gzip(decoder) => {
-                write(decoder, piece).map(|()| std::mem::take(decoder.get_mut()))
-            }
-            Self::Zlib(decoder) => {
-                write(decoder, piece).map(|()| std::mem::take(decoder.get_mut()))
-            }
-            Self::Raw(decoder) => write(decoder, piece).map(|()| std::mem::take(decoder.get_mut())),
+        match &mut self.state {
+            State::Undecided(_) => {}
+            State::Inflate(inflate) => rest.append(&mut inflate.finish()?),
+            State::Text(text) if text.is_complete() => {}
+            State::Text(_) => return Err(self.not_decodable()),
         }
+        Ok(rest)
     }
 
-    /// Ends the stream, and returns the rest. A stream that is cut off is an error.
-    pub(super) fn finish(self) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Identity => Ok(Vec::new()),
-            Self::Deflate(head) if head.is_empty() => Ok(Vec::new()),
-            Self::Deflate(_) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Self::Gzip(decoder) => decoder.finish(),
-            Self::Zlib(decoder) => decoder.finish(),
-            Self::Raw(decoder) => decoder.finish(),
+    /// Tells by its beginning what the data is, and decodes that beginning.
+    fn decide(&mut self, is_whole: bool) -> Result<Vec<u8>, DecodeError> {
+        let State::Undecided(head) = &mut self.state else { return Ok(Vec::new()) };
+        let head = std::mem::take(head);
+        let kinds: &[Kind] = match self.label.as_str() {
+            "gzip" | "x-gzip" => &[Kind::Gzip, Kind::Zlib],
+            "deflate" | "x-deflate" => &[Kind::Zlib, Kind::Gzip, Kind::Raw],
+            _ => &[],
+        };
+        let kind = kinds.iter().find(|kind| inflates(**kind, &head, is_whole));
+        self.state = match kind {
+            Some(kind) => State::Inflate(Inflate::new(*kind)),
+            None => State::Text(Text::default()),
+        };
+        self.decode(&head)
+    }
+
+    fn not_decodable(&self) -> DecodeError {
+        match self.label.as_str() {
+            "gzip" | "x-gzip" | "deflate" | "x-deflate" => {
+                let why = format!("it is neither {} nor text", self.label);
+                io::Error::new(io::ErrorKind::InvalidData, why).into()
+            }
+            other => DecodeError::Unsupported(other.to_owned()),
         }
     }
 }
 
-/// Writes the whole piece. A decoder that takes no more has reached the end of its stream.
-fn write(decoder: &mut impl Write, mut piece: &[u8]) -> io::Result<()> {
-    while !piece.is_empty() {
-        let taken = decoder.write(piece)?;
-        if taken == 0 {
-            return Ok(());
-        }
-        piece = piece.get(taken..).unwrap_or_default();
-    }
-    Ok(())
+/// Text in UTF-8 without control characters, wherever it is divided.
+#[derive(Default)]
+struct Text {
+    /// The beginning of a character.
+    begun: Vec<u8>,
 }
 
-/// Some servers send `deflate` without the zlib header that the standard demands.
-fn has_zlib_header(bytes: &[u8]) -> bool {
-    matches!(bytes, [first, second, ..]
-        if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0)
+impl Text {
+    fn accepts(&mut self, piece: &[u8]) -> bool {
+        let is_control = |byte: &u8| {
+            (*byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c)) || *byte == 0x7f
+        };
+        if piece.iter().any(is_control) {
+            return false;
+        }
+        self.begun.extend_from_slice(piece);
+        let begun = std::mem::take(&mut self.begun);
+        match std::str::from_utf8(&begun) {
+            Ok(_) => true,
+            Err(error) => {
+                self.begun = begun.get(error.valid_up_to()..).unwrap_or_default().to_vec();
+                error.error_len().is_none()
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.begun.is_empty()
+    }
 }

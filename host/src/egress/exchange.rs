@@ -5,7 +5,10 @@
 //! incomplete. Never retries, never follows a redirect.
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT};
+use h2::Reason;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
 use hyper::client::conn::TrySendError;
@@ -29,9 +32,12 @@ const AGENT: HeaderValue =
 /// How an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
-    /// The HTTP client returned the request: not one byte of it was sent.
-    #[error("the request was not sent: {}", with_causes(.0))]
+    /// The HTTP client returned the request, or the tracker refused its HTTP/2 stream unprocessed.
+    #[error("the tracker did not process the request: {}", with_causes(.0))]
     NotSent(#[source] hyper::Error),
+    /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
+    #[error("the tracker answers this request in HTTP/1.1 only: {}", with_causes(.0))]
+    Http1Required(#[source] hyper::Error),
     /// The connection ended before a response began; the request may have arrived.
     #[error("the connection ended before a response: {}", with_causes(.0))]
     Dropped(#[source] hyper::Error),
@@ -62,7 +68,9 @@ pub(super) enum ExchangeError {
 impl From<ExchangeError> for HttpError {
     fn from(error: ExchangeError) -> Self {
         match error {
-            ExchangeError::NotSent(_) => Self::Unreachable(error.to_string()),
+            ExchangeError::NotSent(_) | ExchangeError::Http1Required(_) => {
+                Self::Unreachable(error.to_string())
+            }
             ExchangeError::HeadTooLarge => Self::Limit(error.to_string()),
             ExchangeError::Body {
                 source:
@@ -87,6 +95,12 @@ pub(super) fn build_request(
     let mut headers = outbound.headers.clone();
     headers.insert(ACCEPT_ENCODING, ENCODINGS);
     headers.entry(USER_AGENT).or_insert(AGENT);
+    if outbound.body.is_empty()
+        && !matches!(outbound.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    {
+        // Some servers answer 411 otherwise.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     if let Sender::Http1(_) = &connection.sender {
         let host = HeaderValue::from_str(&authority).map_err(|error| invalid(error.into()))?;
         headers.insert(HOST, host);
@@ -148,7 +162,10 @@ pub(super) async fn exchange(
 fn not_answered(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError {
     let returned = failed.take_message().is_some();
     let error = failed.into_error();
-    if returned {
+    let refused = refusal_reason(&error);
+    if refused == Some(Reason::HTTP_1_1_REQUIRED) {
+        ExchangeError::Http1Required(error)
+    } else if returned || refused.is_some() {
         ExchangeError::NotSent(error)
     } else if error.is_parse_too_large() {
         ExchangeError::HeadTooLarge
@@ -157,6 +174,16 @@ fn not_answered(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError
     } else {
         ExchangeError::Dropped(error)
     }
+}
+
+/// Why the tracker refused an HTTP/2 request without processing it (RFC 9113, section 8.7): it reset the
+/// stream with such a reason, or went away and named an earlier stream as the last one. The HTTP client
+/// gives the error of `GOAWAY` to no stream that the tracker may have processed.
+fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    let reason = error.reason().filter(|_| error.is_remote())?;
+    let is_refusal = matches!(reason, Reason::REFUSED_STREAM | Reason::HTTP_1_1_REQUIRED);
+    (is_refusal || error.is_go_away()).then_some(reason)
 }
 
 /// An error with its causes, which hyper leaves out of its own text.

@@ -3,7 +3,7 @@
 //! Never shares them between connections of the host, never uses one that was idle for half a
 //! minute, or for a second if the request is a write.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -29,6 +29,8 @@ const READY_MAX: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(super) struct Pool {
     idle: Arc<Mutex<Idle>>,
+    /// Origins that refused HTTP/2.
+    http1_only: Mutex<BTreeSet<Origin>>,
 }
 
 #[derive(Default)]
@@ -39,6 +41,17 @@ struct Idle {
 }
 
 impl Pool {
+    /// Speaks HTTP/1.1 only to this origin from now on.
+    pub(super) fn require_http1(&self, origin: &Origin) {
+        self.http1_only.lock().insert(origin.clone());
+        self.idle.lock().connections.remove(origin);
+    }
+
+    /// Whether this origin refused HTTP/2.
+    pub(super) fn requires_http1(&self, origin: &Origin) -> bool {
+        self.http1_only.lock().contains(origin)
+    }
+
     /// Takes the most recently used connection to this origin, if a request with this effect may
     /// use it.
     pub(super) fn take(

@@ -1,13 +1,10 @@
 //! Sends the requests that create no defect: reads, which may follow redirects and be sent once
 //! more, and preparations, which may not.
 
-use bytes::Bytes;
-use http::Request;
 use http::header::LOCATION;
-use http_body_util::Full;
 use tokio::time::Instant;
 
-use crate::domain::{Effect, Origin};
+use crate::domain::Effect;
 
 use super::answer::{Answer, AnswerRoom};
 use super::authorize::Outbound;
@@ -19,6 +16,8 @@ use super::{HttpError, OutboundResponse, Session, token};
 
 /// Redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
+/// How often one request is sent: on a kept connection, on a new one, and in HTTP/1.1.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// Sends a read or a preparation. Each redirect is a call of its own: it is checked and gets the
 /// secrets of its origin like the first request.
@@ -76,28 +75,36 @@ fn follow(
     Ok(next)
 }
 
-/// Sends a request on a kept connection or on a new one. A read whose kept connection turns out
-/// to be closed is sent once more, on a new one.
+/// Sends a request on a kept connection or on a new one. It is sent again if the tracker surely did not
+/// process it; a read, also if its kept connection turned out to be closed.
 async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
     let token = token::for_origin(session, &outbound.origin).await?;
     let outbound = session.insert_secrets(outbound.clone(), token.as_ref())?;
-    let room = || AnswerRoom::take(session, session.limits.response_body_bytes);
-    let kept = session.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
-    if let Some(kept) = kept {
-        let request = build_request(&outbound, &kept)?;
-        let proxy = kept.proxy.clone();
-        match exchange_and_keep(session, kept, request, room()?, &outbound.origin).await {
-            Err(ExchangeError::NotSent(_)) => {}
-            Err(ExchangeError::Dropped(_)) if outbound.effect == Effect::Read => {}
-            result => return of_tracker(result?, proxy.as_ref()),
+    let (origin, effect) = (&outbound.origin, outbound.effect);
+    let mut kept = session.active.pool.take(origin, effect, Instant::now());
+    let mut attempts = 1;
+    loop {
+        let is_kept = kept.is_some();
+        let connection = match kept.take() {
+            Some(kept) => kept,
+            None => session.connect(origin).await?,
+        };
+        let proxy = connection.proxy.clone();
+        let result = exchange_and_keep(session, connection, &outbound).await?;
+        let may_repeat = match &result {
+            Err(ExchangeError::NotSent(_)) => true,
+            Err(ExchangeError::Http1Required(_)) => {
+                session.active.pool.require_http1(origin);
+                true
+            }
+            Err(ExchangeError::Dropped(_)) => is_kept && effect == Effect::Read,
+            _ => false,
+        };
+        if !may_repeat || attempts == ATTEMPTS_MAX {
+            return of_tracker(result?, proxy.as_ref());
         }
+        attempts += 1;
     }
-    let active = &session.active;
-    let new = session.egress.dialer.connect(&outbound.origin, active, session.deadline).await?;
-    let request = build_request(&outbound, &new)?;
-    let proxy = new.proxy.clone();
-    let answer = exchange_and_keep(session, new, request, room()?, &outbound.origin).await?;
-    of_tracker(answer, proxy.as_ref())
 }
 
 /// The answer, unless the proxy gave it.
@@ -109,13 +116,17 @@ fn of_tracker(answer: Answer, proxy: Option<&ProxyAuth>) -> Result<Answer, HttpE
 async fn exchange_and_keep(
     session: &Session,
     mut connection: HttpConnection,
-    request: Request<Full<Bytes>>,
-    room: AnswerRoom,
-    origin: &Origin,
-) -> Result<Answer, ExchangeError> {
+    outbound: &Outbound,
+) -> Result<Result<Answer, ExchangeError>, HttpError> {
+    let request = build_request(outbound, &connection)?;
+    let room = AnswerRoom::take(session, session.limits.response_body_bytes)?;
     let sent_at = Instant::now();
-    let answer = exchange(&mut connection, request, room, session.deadline).await?;
-    session.active.pool.put_back(origin, connection).await;
-    token::expire_if_refused(session, origin, answer.status, sent_at).await;
-    Ok(answer)
+    let answer = match exchange(&mut connection, request, room, session.deadline).await {
+        Ok(answer) => answer,
+        failed => return Ok(failed),
+    };
+    session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
+    session.active.pool.put_back(&outbound.origin, connection).await;
+    token::expire_if_refused(session, &outbound.origin, answer.status, sent_at).await;
+    Ok(Ok(answer))
 }

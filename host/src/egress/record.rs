@@ -16,6 +16,7 @@ use crate::domain::{
 
 use super::answer::Answer;
 use super::authorize::Outbound;
+use super::cookies::Cookies;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
 /// Longest path and longest error in the record, characters: a guest chooses both.
@@ -29,6 +30,7 @@ const CANCELLED: &str = "cancelled before the response was complete: the guest o
 /// The calls and writes of one run.
 pub(super) struct Record {
     active: Arc<ActiveConnection>,
+    cookies: Arc<Cookies>,
     clock: Arc<dyn Clock>,
     started: Instant,
     calls_max: u64,
@@ -63,13 +65,13 @@ pub(super) struct Call {
 
 impl Record {
     pub(super) fn new(
-        active: Arc<ActiveConnection>,
+        (active, cookies): (Arc<ActiveConnection>, Arc<Cookies>),
         clock: Arc<dyn Clock>,
         calls_max: u64,
         deadline: Instant,
     ) -> Self {
         let state = Mutex::default();
-        Self { active, clock, started: Instant::now(), calls_max, deadline, state }
+        Self { active, cookies, clock, started: Instant::now(), calls_max, deadline, state }
     }
 
     /// Opens a call. Refused calls count too, so that a loop around one ends.
@@ -153,7 +155,7 @@ impl Record {
     }
 
     fn redact(&self, text: String) -> String {
-        self.active.credentials.redactor.load().text(text)
+        self.cookies.redact(self.active.credentials.redactor.load().text(text))
     }
 }
 

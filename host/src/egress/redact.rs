@@ -1,6 +1,9 @@
 //! Finds secrets in texts and replaces them, in every form in which a tracker may echo them: raw,
 //! percent-, JSON- and HTML-escaped in every mixture, base64 and hex.
 //!
+//! A secret of fewer than 12 characters is often a common word: it counts only as a whole value or
+//! word, and not in what the connection itself is called (`redact/short.rs`).
+//!
 //! Compares in place and builds no automaton: a search costs no memory beside the secrets, and
 //! another token costs nothing. A text that would take too long to search counts as a secret.
 //! Protects against echoes, not against a tracker that conspires with a connector: that can write
@@ -8,6 +11,7 @@
 
 mod escapes;
 mod forms;
+mod short;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +27,7 @@ use super::body::Body;
 use super::{HttpError, OutboundResponse};
 
 use forms::{Form, Found, Window};
+use short::{ShortSecret, Whole, is_whole};
 
 /// Replaces each secret.
 pub(super) const MASK: &str = "[secret]";
@@ -42,9 +47,23 @@ const HOP_BY_HOP: [&str; 7] = [
     "upgrade",
 ];
 
+/// What a text is, which decides where a short secret in it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Read by people: each word.
+    Text,
+    /// Read by the guest, the body or a header of an answer: each word that is not a name, a part of an
+    /// address or of a longer key.
+    Answer,
+    /// One value: only as a whole.
+    Value,
+    /// A link, a key or a name: nowhere.
+    Name,
+}
+
 /// Searches for a set of secrets at once.
 pub(super) struct Redactor {
-    secrets: Vec<Secret>,
+    secrets: Vec<(Secret, Option<ShortSecret>)>,
     /// For each byte: which secrets, in which form, may begin with it.
     begins: Vec<Vec<(usize, Form)>>,
 }
@@ -59,17 +78,23 @@ enum Search {
 }
 
 impl Redactor {
-    /// Searches for these secrets.
-    pub(super) fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
-        let secrets: Vec<Secret> = secrets.into_iter().cloned().collect();
+    /// Searches for these secrets. A short one does not count in `own_texts`.
+    pub(super) fn new<'a>(
+        secrets: impl IntoIterator<Item = &'a Secret>,
+        own_texts: &[String],
+    ) -> Self {
+        let secrets = secrets.into_iter().map(|it| (it.clone(), ShortSecret::of(it, own_texts)));
+        let secrets: Vec<_> = secrets.collect();
         if secrets.is_empty() {
             return Self { secrets, begins: Vec::new() };
         }
         let begins = (0..=u8::MAX).map(|byte| {
-            let of = |(index, secret): (usize, &Secret)| {
+            let of = |(index, (secret, short)): (usize, &(Secret, Option<ShortSecret>))| {
                 let secret = secret.reveal().as_bytes().to_owned();
-                let forms = Form::ALL.into_iter();
+                let forms = if short.is_some() { &Form::WHOLE[..] } else { &Form::ALL };
                 forms
+                    .iter()
+                    .copied()
                     .filter(move |form| form.may_begin_with(&secret, byte))
                     .map(move |form| (index, form))
             };
@@ -80,33 +105,65 @@ impl Redactor {
 
     /// Whether a text contains a secret.
     pub(super) fn finds(&self, text: &[u8]) -> bool {
-        let mut steps = budget(text);
-        !matches!(self.search(Window { text, is_last: true }, 0, &mut steps), Search::None)
+        self.finds_in(text, Reading::Answer)
+    }
+
+    fn finds_in(&self, text: &[u8], reading: Reading) -> bool {
+        let window = Window { text, is_last: true };
+        !matches!(self.search(window, reading, 0, &mut budget(text)), Search::None)
     }
 
     /// The text without secrets.
     pub(super) fn text(&self, text: String) -> String {
-        match self.redacted(text.as_bytes()) {
+        self.read_as(Reading::Text, text)
+    }
+
+    /// The text without secrets, read in this way.
+    pub(super) fn read_as(&self, reading: Reading, text: String) -> String {
+        match self.redacted(text.as_bytes(), reading) {
             Cow::Borrowed(_) => text,
             Cow::Owned(redacted) => String::from_utf8_lossy(&redacted).into_owned(),
         }
     }
 
-    /// The bytes without secrets.
+    /// A body without secrets.
     pub(super) fn bytes(&self, bytes: Bytes) -> Bytes {
-        match self.redacted(&bytes) {
+        match self.redacted(&bytes, Reading::Answer) {
             Cow::Borrowed(_) => bytes,
             Cow::Owned(redacted) => Bytes::from(redacted),
         }
     }
 
-    /// Redacts the next part of a long text into `out`. Returns how many bytes of it are done: the
-    /// rest must come again with what follows, unless this was the last part. `None`: the whole text
-    /// counts as a secret.
-    pub(super) fn part(&self, text: &[u8], is_last: bool, out: &mut Vec<u8>) -> Option<usize> {
-        let (mut steps, mut done) = (budget(text), 0);
+    /// Redacts the next part of a long body into `out`, from `done` on: what is before it was redacted
+    /// already, and is context. Returns up to where the text is done: the rest must come again with what
+    /// follows, unless this was the last part. `None`: the whole body counts as a secret.
+    pub(super) fn part(
+        &self,
+        text: &[u8],
+        done: usize,
+        is_last: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
+        self.redact_into(Window { text, is_last }, Reading::Answer, done, out)
+    }
+
+    /// How much of what is done must come again with the next part, as context, bytes.
+    pub(super) fn context_bytes(&self) -> usize {
+        let short = self.secrets.iter().filter_map(|(_, short)| short.as_ref());
+        short.map(ShortSecret::context_bytes).max().unwrap_or_default()
+    }
+
+    fn redact_into(
+        &self,
+        window: Window<'_>,
+        reading: Reading,
+        mut done: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<usize> {
+        let text = window.text;
+        let mut steps = budget(text);
         loop {
-            let (start, end) = match self.search(Window { text, is_last }, done, &mut steps) {
+            let (start, end) = match self.search(window, reading, done, &mut steps) {
                 Search::TooMuch => return None,
                 Search::None => (text.len(), text.len()),
                 Search::UnknownFrom(start) => (start, start),
@@ -131,13 +188,13 @@ impl Redactor {
         let mut headers = Vec::with_capacity(answer.headers.len());
         for (name, value) in &answer.headers {
             let name = name.as_str();
-            if self.finds(name.as_bytes()) || HOP_BY_HOP.contains(&name) {
+            if self.finds_in(name.as_bytes(), Reading::Name) || HOP_BY_HOP.contains(&name) {
                 continue;
             }
             let value = if name == "content-length" && body.len() > 0 {
                 body.len().to_string()
             } else {
-                self.text(String::from_utf8_lossy(value.as_bytes()).into_owned())
+                self.read_as(Reading::Answer, header_text(value.as_bytes()))
             };
             headers.push((name.to_owned(), value));
         }
@@ -156,22 +213,28 @@ impl Redactor {
     }
 
     /// Borrowed if there is no secret in the text.
-    fn redacted<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
-        let mut steps = budget(text);
-        match self.search(Window { text, is_last: true }, 0, &mut steps) {
+    fn redacted<'t>(&self, text: &'t [u8], reading: Reading) -> Cow<'t, [u8]> {
+        let window = Window { text, is_last: true };
+        match self.search(window, reading, 0, &mut budget(text)) {
             Search::None => return Cow::Borrowed(text),
             Search::TooMuch => return Cow::Owned(MASK.into()),
             Search::At(..) | Search::UnknownFrom(_) => {}
         }
         let mut redacted = Vec::with_capacity(text.len());
-        match self.part(text, true, &mut redacted) {
+        match self.redact_into(window, reading, 0, &mut redacted) {
             Some(_) => Cow::Owned(redacted),
             None => Cow::Owned(MASK.into()),
         }
     }
 
     /// The first secret from `from` on; of those that begin at one place, the longest.
-    fn search(&self, window: Window<'_>, from: usize, steps: &mut usize) -> Search {
+    fn search(
+        &self,
+        window: Window<'_>,
+        reading: Reading,
+        from: usize,
+        steps: &mut usize,
+    ) -> Search {
         if self.secrets.is_empty() {
             return Search::None;
         }
@@ -180,12 +243,21 @@ impl Redactor {
             let Some(begins) = self.begins.get(usize::from(*byte)) else { continue };
             let mut longest = None;
             for (secret, form) in begins {
-                let Some(secret) = self.secrets.get(*secret) else { continue };
-                match form.compare(secret.reveal().as_bytes(), window, at, steps) {
-                    Found::No => {}
+                let Some((secret, short)) = self.secrets.get(*secret) else { continue };
+                let secret = secret.reveal();
+                let end = match form.compare(secret.as_bytes(), window, at, steps) {
+                    Found::No => continue,
                     Found::Unknown => return Search::UnknownFrom(at),
-                    Found::To(end) => longest = longest.max(Some(end)),
+                    Found::To(end) => end,
                     Found::TooMuch => return Search::TooMuch,
+                };
+                let whole = short
+                    .as_ref()
+                    .map_or(Whole::Yes, |it| is_whole(secret, it, reading, window, (at, end)));
+                match whole {
+                    Whole::No => {}
+                    Whole::Yes => longest = longest.max(Some(end)),
+                    Whole::Unknown => return Search::UnknownFrom(at),
                 }
             }
             if let Some(end) = longest {
@@ -193,6 +265,14 @@ impl Redactor {
             }
         }
         Search::None
+    }
+}
+
+/// A header's value; old servers write it in Latin-1.
+fn header_text(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_) => value.iter().copied().map(char::from).collect(),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use crate::cpu_time;
-use crate::domain::{Effect, Journal, WriteAnswer};
+use crate::domain::{Effect, Journal, Origin, WriteAnswer};
 use crate::secret::Secret;
 
 use super::answer::{Answer, AnswerRoom};
@@ -37,6 +37,13 @@ struct PreparedWrite {
     connection: HttpConnection,
     /// Held until the write ends.
     lock: OwnedMutexGuard<()>,
+}
+
+/// A write that is in the journal.
+struct MarkedWrite<'a> {
+    outbound: &'a Outbound,
+    call: &'a Call,
+    journal: &'a dyn Journal,
 }
 
 impl Session {
@@ -112,18 +119,19 @@ impl Session {
         let kept = self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
         let connection = match kept {
             Some(connection) => connection,
-            None => self.connect(&outbound).await?,
+            None => self.connect(&outbound.origin).await?,
         };
         Ok(PreparedWrite { outbound, connection, lock })
     }
 
-    /// The request with its secrets. A body in which a placeholder is replaced is a second copy, which
+    /// The request with its cookies and secrets. A body in which a placeholder is replaced is a second copy, which
     /// is charged before it is made.
     pub(super) fn insert_secrets(
         &self,
-        outbound: Outbound,
+        mut outbound: Outbound,
         token: Option<&Secret>,
     ) -> Result<Outbound, HttpError> {
+        self.cookies.add_to(&mut outbound);
         if outbound.body.is_empty() || self.active.credentials.placeholders.is_empty() {
             return with_secrets(outbound, &self.active, token, &self.limits);
         }
@@ -139,11 +147,11 @@ impl Session {
     async fn send_journaled(
         &self,
         outbound: &Outbound,
-        mut connection: HttpConnection,
+        connection: HttpConnection,
         call: &Call,
         journal: &dyn Journal,
     ) -> Result<Answer, HttpError> {
-        let mut request = build_request(outbound, &connection)?;
+        let request = build_request(outbound, &connection)?;
         let room = AnswerRoom::take(self, self.limits.response_body_bytes)?;
         let connected_at = Instant::now();
         if self.record.is_closed() {
@@ -160,44 +168,71 @@ impl Session {
                 return Err(HttpError::Unreachable(why.to_owned()));
             }
         }
+        let marked = MarkedWrite { outbound, call, journal };
+        let answer = self.exchange_marked(&marked, connection, request, room, connected_at).await;
+        if answer.is_err() {
+            self.undo_journal(journal).await;
+        }
+        answer
+    }
+
+    /// Sends a write that is in the journal. An error from before its first byte leaves it recorded as
+    /// not sent.
+    async fn exchange_marked(
+        &self,
+        write: &MarkedWrite<'_>,
+        mut connection: HttpConnection,
+        mut request: Request<Full<Bytes>>,
+        room: AnswerRoom,
+        connected_at: Instant,
+    ) -> Result<Answer, HttpError> {
+        let origin = &write.outbound.origin;
         if connected_at.elapsed() >= IDLE_WRITE_MAX {
             // The disk was slow: the tracker may be closing the connection that was idle
             // meanwhile.
-            match self.reconnect(outbound).await {
-                Ok(new) => (connection, request) = new,
-                Err(error) => {
-                    self.undo_journal(journal).await;
-                    return Err(error);
-                }
-            }
+            (connection, request) = self.reconnect(write.outbound).await?;
         }
-        if !journal.may_send() {
-            self.undo_journal(journal).await;
-            let why = "the lease on the defect ended before the write was sent";
-            return Err(HttpError::Unreachable(why.to_owned()));
-        }
-        call.record_write_under_way();
-        let exchanging = exchange(&mut connection, request, room, self.deadline);
-        let result = self.egress.until(self.deadline, exchanging).await;
-        let result = result.unwrap_or(Err(ExchangeError::DeadlineExceeded));
-        let known = classify_write(&result);
-        let not_sent = known == WriteAnswer::NotSent;
-        call.record_write(known);
-        if not_sent {
-            self.undo_journal(journal).await;
+        let mut result = self.exchange_write(write, &mut connection, request, room).await?;
+        if matches!(result, Err(ExchangeError::Http1Required(_))) {
+            // The tracker did not process it, and says how it will: not a second write.
+            self.active.pool.require_http1(origin);
+            (connection, request) = self.reconnect(write.outbound).await?;
+            let room = AnswerRoom::take(self, self.limits.response_body_bytes)?;
+            result = self.exchange_write(write, &mut connection, request, room).await?;
         }
         let answer = result?;
         if let Some(refused) = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status)) {
             return Err(refused);
         }
-        self.active.pool.put_back(&outbound.origin, connection).await;
-        token::expire_if_refused(self, &outbound.origin, answer.status, connected_at).await;
+        self.cookies.store(origin, &write.outbound.url, &answer.headers);
+        self.active.pool.put_back(origin, connection).await;
+        token::expire_if_refused(self, origin, answer.status, connected_at).await;
         Ok(answer)
     }
 
-    /// A new connection to the origin of the request.
-    async fn connect(&self, outbound: &Outbound) -> Result<HttpConnection, HttpError> {
-        Ok(self.egress.dialer.connect(&outbound.origin, &self.active, self.deadline).await?)
+    /// One exchange of a write, if its lease is live, and what is then known of the write.
+    async fn exchange_write(
+        &self,
+        MarkedWrite { call, journal, .. }: &MarkedWrite<'_>,
+        connection: &mut HttpConnection,
+        request: Request<Full<Bytes>>,
+        room: AnswerRoom,
+    ) -> Result<Result<Answer, ExchangeError>, HttpError> {
+        if !journal.may_send() {
+            let why = "the lease on the defect ended before the write was sent";
+            return Err(HttpError::Unreachable(why.to_owned()));
+        }
+        call.record_write_under_way();
+        let exchanging = exchange(connection, request, room, self.deadline);
+        let result = self.egress.until(self.deadline, exchanging).await;
+        let result = result.unwrap_or(Err(ExchangeError::DeadlineExceeded));
+        call.record_write(classify_write(&result));
+        Ok(result)
+    }
+
+    /// A new connection to an origin.
+    pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
+        Ok(self.egress.dialer.connect(origin, &self.active, self.deadline).await?)
     }
 
     /// A new connection, and the request in the form that this connection needs.
@@ -205,7 +240,7 @@ impl Session {
         &self,
         outbound: &Outbound,
     ) -> Result<(HttpConnection, Request<Full<Bytes>>), HttpError> {
-        let connecting = self.egress.until(self.deadline, self.connect(outbound));
+        let connecting = self.egress.until(self.deadline, self.connect(&outbound.origin));
         let ended = || HttpError::Unreachable("the server ends; the write was not sent".to_owned());
         let connection = connecting.await.ok_or_else(ended)??;
         let request = build_request(outbound, &connection)?;
@@ -226,7 +261,7 @@ impl Session {
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),
-        Err(ExchangeError::NotSent(_)) => WriteAnswer::NotSent,
+        Err(ExchangeError::NotSent(_) | ExchangeError::Http1Required(_)) => WriteAnswer::NotSent,
         Err(ExchangeError::Body { status, source })
             if source.is_complete() || WriteAnswer::is_refusal(*status) =>
         {

@@ -2,7 +2,9 @@
 
 mod certificates;
 mod client_certificates;
+mod cookies;
 mod fakes;
+mod http2;
 mod large_bodies;
 mod networks;
 mod reads;
@@ -54,6 +56,7 @@ pub(crate) struct SessionBuilder {
     pub(crate) grants: Grants,
     pub(crate) secrets: BTreeMap<String, Secret>,
     pub(crate) allow_private: bool,
+    pub(crate) http1_only: bool,
     pub(crate) limits: Limits,
     /// Lists of addresses by name; see [`SessionBuilder::name`].
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
@@ -73,6 +76,7 @@ impl SessionBuilder {
             grants: Grants { origins, ..Grants::default() },
             secrets: BTreeMap::new(),
             allow_private: false,
+            http1_only: false,
             limits: Limits::default(),
             names: HashMap::new(),
             proxy: String::new(),
@@ -111,6 +115,7 @@ impl SessionBuilder {
         let mut connection = Connection::new(id, "test".to_owned(), connector, created_at);
         connection.grants = self.grants.clone();
         connection.allow_private = self.allow_private;
+        connection.http1_only = self.http1_only;
         Arc::new(ActiveConnection::new(connection, self.secrets.clone()))
     }
 

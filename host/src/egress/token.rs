@@ -163,13 +163,18 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpErro
 /// One exchange on a connection of its own, which is not kept: a token is fetched once in many
 /// minutes.
 async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
-    let room = AnswerRoom::take(session, RESPONSE_BYTES_MAX)?;
-    let mut connection =
-        session.egress.dialer.connect(&outbound.origin, &session.active, session.deadline).await?;
-    let request = build_request(outbound, &connection)?;
-    match exchange(&mut connection, request, room, session.deadline).await {
-        Err(ExchangeError::DeadlineExceeded) => Err(too_late()),
-        result => Ok(result?),
+    loop {
+        let room = AnswerRoom::take(session, RESPONSE_BYTES_MAX)?;
+        let mut connection = session.connect(&outbound.origin).await?;
+        let request = build_request(outbound, &connection)?;
+        match exchange(&mut connection, request, room, session.deadline).await {
+            Err(ExchangeError::DeadlineExceeded) => return Err(too_late()),
+            // The next connection is HTTP/1.1, on which this error cannot occur.
+            Err(ExchangeError::Http1Required(_)) => {
+                session.active.pool.require_http1(&outbound.origin);
+            }
+            result => return Ok(result?),
+        }
     }
 }
 

@@ -4,9 +4,13 @@
 //! bound separately, so a connector may export either or both.
 
 use crate::domain::{ConnectorFault, Counts, Defect, FailedTest, Refusal, is_web_address};
+use crate::egress::Reading;
 use crate::manifest::RawManifest;
 
 use super::error::shortened;
+
+/// A function that removes secrets from a text of the guest.
+pub(super) type Redact<'a> = &'a dyn Fn(Reading, String) -> String;
 
 pub(super) use generated::exports::jackfield::connector::{defects, kpis, plugin};
 pub(super) use generated::jackfield::connector::{http, log, model, settings};
@@ -47,17 +51,15 @@ const LINE_BYTES_MAX: usize = 4_096;
 const TEXT_BYTES_MAX: usize = 65_536;
 
 /// Redacts a defect that the guest returned, and checks it against the contract.
-pub(super) fn defect(
-    given: model::Defect,
-    redact: &dyn Fn(String) -> String,
-) -> Result<Defect, Refusal> {
+pub(super) fn defect(given: model::Defect, redact: Redact<'_>) -> Result<Defect, Refusal> {
+    let value = |text| redact(Reading::Value, text);
     let defect = Defect {
-        key: redact(given.key),
-        title: redact(given.title),
-        link: redact(given.link),
-        status: given.status.map(redact),
-        priority: given.priority.map(redact),
-        description: given.description.map(redact),
+        key: redact(Reading::Name, given.key),
+        title: value(given.title),
+        link: redact(Reading::Name, given.link),
+        status: given.status.map(value),
+        priority: given.priority.map(value),
+        description: given.description.map(value),
     };
     if defect.key.is_empty() || defect.key.len() > Defect::KEY_BYTES_MAX {
         let bytes = defect.key.len();
@@ -86,11 +88,8 @@ pub(super) fn defect(
 }
 
 /// Checks counts that the guest returned against the contract, and redacts the link.
-pub(super) fn counts(
-    given: model::Counts,
-    redact: &dyn Fn(String) -> String,
-) -> Result<Counts, Refusal> {
-    let critical_link = given.critical_link.map(redact);
+pub(super) fn counts(given: model::Counts, redact: Redact<'_>) -> Result<Counts, Refusal> {
+    let critical_link = given.critical_link.map(|link| redact(Reading::Name, link));
     if let Some(link) = critical_link.as_ref().filter(|link| !is_link(link)) {
         let link = shortened(link);
         return contract(format!(
@@ -116,9 +115,9 @@ fn is_link(text: &str) -> bool {
 }
 
 /// Converts an error that the connector returned; its text is redacted and limited in length.
-pub(super) fn refusal(error: model::Error, redact: &dyn Fn(String) -> String) -> Refusal {
+pub(super) fn refusal(error: model::Error, redact: Redact<'_>) -> Refusal {
     let clean = |text: String| {
-        let mut text = redact(text);
+        let mut text = redact(Reading::Text, text);
         text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
         text
     };

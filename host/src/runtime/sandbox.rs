@@ -14,11 +14,11 @@ use crate::domain::{
     Call, Clock, Connection, ConnectorFault, Counts, Defect, FailedTest, Journal, Limits, Marker,
     OutcomeCode, Refusal, RunReport, Usage, WriteRecord, milliseconds,
 };
-use crate::egress::{ActiveConnection, Egress, Permission};
+use crate::egress::{ActiveConnection, Egress, Permission, Reading};
 use crate::manifest::RawManifest;
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
 
-use super::bindings::{self, model};
+use super::bindings::{self, Redact, model};
 use super::component::{Connector, Loaded};
 use super::engine::Engine;
 use super::execution::{Execution, Finished};
@@ -66,9 +66,6 @@ pub struct RunEnd<T> {
     /// Every write, whatever the guest returned.
     pub writes: Vec<WriteRecord>,
 }
-
-/// A function that removes secrets from a text.
-type Redact<'a> = &'a dyn Fn(String) -> String;
 
 /// What confines one execution.
 struct RunRequest<'a> {
@@ -152,7 +149,7 @@ impl Sandbox {
     pub async fn check(&self, run: Run) -> RunEnd<String> {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.check(export);
-        let convert = |line: String, redact: Redact<'_>| Ok(redact(line));
+        let convert = |line: String, redact: Redact<'_>| Ok(redact(Reading::Text, line));
         self.run(run, Call::Check, Permission::Reads, call, convert).await
     }
 
@@ -216,7 +213,10 @@ impl Sandbox {
             lane,
         };
         let (result, finished) = self.execute(request, call_guest).await;
-        let redact = |text| finished.session.redact(text);
+        let redact = |reading, text| match reading {
+            Reading::Text => finished.session.redact(text),
+            _ => finished.session.redact_as(reading, text),
+        };
         let outcome = match result {
             Ok(Ok(answer)) => convert(answer, &redact),
             Ok(Err(error)) => Err(bindings::refusal(error, &redact)),

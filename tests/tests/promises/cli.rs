@@ -50,6 +50,10 @@ fn a_connection_is_created_used_and_deleted_by_commands() {
     let url = created["webhook_url"].as_str().expect("a webhook_url").to_owned();
     assert!(ok(&host, &["connections", "list"]).contains("qa"));
     assert_eq!(ok_json(&host, &["connections", "show", "qa"])["name"], "qa");
+    for (switch, value) in [("--http1-only", true), ("--http1-only=false", false)] {
+        ok(&host, &["connections", "edit", "qa", switch]);
+        assert_eq!(ok_json(&host, &["connections", "show", "qa"])["http1_only"], value, "{switch}");
+    }
 
     let answer = ok_json(&host, &["trigger", "create-defect", "--url", &url]);
     assert!(answer["name"].as_str().is_some_and(|name| name.starts_with("build")), "{answer}");

@@ -27,6 +27,7 @@ mod harness;
 mod key_rotation;
 mod languages;
 mod layers;
+mod odd_answers;
 mod platforms;
 mod protocol_model;
 mod proxy;

@@ -341,3 +341,76 @@ fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
     }
     files
 }
+
+/// What a tracker answers that uses the word of the secret, `issue`, and then echoes it.
+fn answer_with_the_word(origin: &str) -> String {
+    format!(
+        r#"{{"issue":{{"key":"issue-7","self":"{origin}/issue/7","issue type":"bug"}},"project":"our issue board","sent":"issue","error":"the key issue is wrong"}}"#
+    )
+}
+
+/// A secret that is a common word is accepted, with a warning that names it everywhere, and its
+/// redaction leaves the tracker's own words, links and keys alone.
+#[test]
+fn a_secret_that_is_a_common_word_mangles_neither_answers_nor_links() {
+    let host = host();
+    let tracker = ScriptedServer::start(|exchange| {
+        let origin = format!("http://{}", exchange.request.header("host").unwrap_or_default());
+        let body = answer_with_the_word(&origin);
+        let answer = Response::json(201, &body).with_header("location", &(origin + "/issue/7"));
+        Reply::Answer(answer.with_header("x-echo", "Bearer issue").with_header("issue", "kept"))
+    });
+    let expected = answer_with_the_word(&tracker.url())
+        .replace(r#":"issue""#, r#":"[secret]""#)
+        .replace("key issue is", "key [secret] is");
+    for via in INTERFACES {
+        // A setting is what the connection itself says: it is no echo.
+        let settings = json!({"via": via, "method": "POST", "user": "our issue board"});
+        let connection = connect(&host, &tracker, settings, json!({"key-bearer": "issue"}));
+        let Received { key, text, event } = call(&host, &connection);
+        let (headers, body) = text.split_once("\n\n").expect("headers and a body");
+        assert_eq!((key.as_str(), body), ("201", expected.as_str()), "{via}");
+        for line in [
+            &format!("location: {}/issue/7", tracker.url()),
+            "issue: kept",
+            "x-echo: Bearer [secret]",
+        ] {
+            assert!(headers.lines().any(|it| it == line), "{via}: no {line} in {headers}");
+        }
+        let log = event["runs"][0]["log"].to_string();
+        assert!(log.contains(r#"\"sent\":\"[secret]\""#), "{via}: {log}");
+    }
+}
+
+#[test]
+fn a_short_secret_has_a_warning_that_names_it() {
+    let (host, tracker) = (host(), ScriptedServer::start(reached));
+    let settings = json!({"url": tracker.url(), "target": tracker.url() + "/x", "user": "redmine"});
+    let body = json!({"name": "qa", "connector": "calls", "settings": settings,
+        "secrets": {"key-basic": "redmine"}});
+    let is_warned = |record: &serde_json::Value, names: &[&str]| {
+        let warnings = record["warnings"].as_array().expect("warnings");
+        assert_eq!(warnings.len(), names.len(), "{record}");
+        for (warning, name) in warnings.iter().zip(names) {
+            let warning = warning.as_str().unwrap_or_default();
+            assert!(warning.contains(&format!("`{name}`")) && warning.contains("12"), "{warning}");
+        }
+    };
+    is_warned(&host.admin().json("POST", "/connections", &body).expect(201), &["key-basic"]);
+    is_warned(&host.connection("qa"), &["key-basic"]);
+    let tried = host.admin().send("POST", "/connections/qa/try", &[], b"{}");
+    is_warned(&tried.expect(200), &["key-basic"]);
+    let edit = json!({"secrets": {"key-query": "w0rd", "key-basic": "one-long-enough"}});
+    is_warned(&host.admin().json("PATCH", "/connections/qa", &edit).expect(200), &["key-query"]);
+    for words in [&["connections", "show", "qa"][..], &["connections", "try", "qa"]] {
+        let (_, printed) = host.run_cli(words);
+        assert!(printed.contains("`key-query`"), "{words:?}: {printed}");
+    }
+    fs::write(host.folder().join("short"), "word").expect("the file is created");
+    let edit = ["connections", "edit", "qa", "--secret", "key-header=@short"];
+    let (done, printed) = host.run_cli(&edit);
+    assert!(done && printed.contains("warning: ") && printed.contains("`key-header`"), "{printed}");
+    let log = host.output();
+    assert!(log.contains("`key-basic`") && log.contains("`key-header`"), "{log}");
+    assert!(!log.contains("w0rd"), "{log}");
+}

@@ -8,8 +8,8 @@ use crate::cli::client::{Answer, Client, with_query};
 use crate::cli::output::{Output, eprint};
 use crate::domain::printable;
 
-use super::describe_grants;
 use super::values::{SetValues, UnsetValues};
+use super::{describe_grants, print_warnings};
 
 #[derive(Args)]
 pub(in crate::cli) struct Accept {
@@ -56,6 +56,7 @@ impl Accept {
             describe_grants(&accepted.grants)
         );
         output.done(&sentence, answer.json());
+        print_warnings(&accepted.warnings);
         Ok(())
     }
 }

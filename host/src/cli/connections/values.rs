@@ -34,6 +34,9 @@ pub(super) struct Values {
     /// Allow host names that resolve to private addresses
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub(super) allow_private: Option<bool>,
+    /// Speak HTTP/1.1 only, to a tracker whose HTTP/2 does not work
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub(super) http1_only: Option<bool>,
     /// How long the tracker's search may not find a new record, in seconds, if that is longer than the
     /// connector says
     #[arg(long, value_name = "SECONDS")]

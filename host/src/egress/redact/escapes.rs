@@ -149,7 +149,7 @@ fn utf16_unit(window: Window<'_>, at: usize) -> Unit {
 }
 
 /// The character of an HTML entity, without `&` and `;`.
-fn entity(name: &[u8]) -> Option<char> {
+pub(super) fn entity(name: &[u8]) -> Option<char> {
     let name = std::str::from_utf8(name).ok()?;
     let Some(number) = name.strip_prefix('#') else {
         return match name {

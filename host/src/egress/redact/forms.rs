@@ -36,6 +36,9 @@ impl Form {
     pub(super) const ALL: [Self; 5] =
         [Self::Escaped, Self::Hex, Self::Base64(0), Self::Base64(1), Self::Base64(2)];
 
+    /// The forms of a secret that is not a part of a longer text.
+    pub(super) const WHOLE: [Self; 3] = [Self::Escaped, Self::Hex, Self::Base64(0)];
+
     /// Whether a text with this form can begin with this byte.
     pub(super) fn may_begin_with(self, secret: &[u8], byte: u8) -> bool {
         let first = secret.first().copied().unwrap_or_default();

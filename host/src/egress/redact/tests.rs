@@ -17,7 +17,7 @@ fn lower_escapes(percent: &str) -> String {
 
 fn searching(secrets: &[&str]) -> Redactor {
     let secrets: Vec<_> = secrets.iter().map(|text| Secret::new((*text).to_owned())).collect();
-    Redactor::new(&secrets)
+    Redactor::new(&secrets, &[])
 }
 
 const SECRET: &str = "p/ä\"s+s w&rd~1";
@@ -120,7 +120,7 @@ fn a_text_designed_to_slow_the_search_does_not_slow_it() {
 fn a_long_secret_is_found_in_every_form_and_costs_its_own_length() {
     let long: String = (0..4_096).map(|n| format!("{n:03x}/")).collect();
     let secrets: Vec<_> = (0..100).map(|n| Secret::new(format!("{n}{long}"))).collect();
-    let redactor = Redactor::new(&secrets);
+    let redactor = Redactor::new(&secrets, &[]);
     let lists: usize = redactor.begins.iter().map(Vec::len).sum();
     assert!(lists < 10_000, "{lists} entries");
     let json = long.replace('/', "\\u002f");
@@ -145,19 +145,143 @@ fn a_secret_is_found_wherever_a_text_is_divided() {
         let whole = redactor.text(text.clone());
         for cut in 0..text.len() {
             let mut redacted = Vec::new();
-            let done = redactor.part(&text.as_bytes()[..cut], false, &mut redacted).unwrap();
+            let done = redactor.part(&text.as_bytes()[..cut], 0, false, &mut redacted).unwrap();
             assert!(done <= cut && cut - done < 200, "{done} of {cut}");
-            let last = redactor.part(&text.as_bytes()[done..], true, &mut redacted);
+            let last = redactor.part(&text.as_bytes()[done..], 0, true, &mut redacted);
             assert_eq!(last, Some(text.len() - done));
             assert_eq!(String::from_utf8_lossy(&redacted), whole, "cut at {cut}");
         }
     }
 }
 
+/// What a tracker says that uses the word `issue`, and no echo.
+const NOT_ECHOED: [&str; 17] = [
+    "<x:issue><a>7</a></x:issue>",
+    r#"{"issue":{"id":7}}"#,
+    r#"{"issue" : 1, "an issue":2, "issue type":3}"#,
+    r#"{"self":"https://t.example/rest/api/2/issue/7"}"#,
+    r#"{"self":"https:\/\/t.example\/issue\/7"}"#,
+    r#"{"key":"issue-7","file":"issue.txt","mail":"issue@t.example"}"#,
+    "/login?to=%2Fissue%2F7",
+    "<issue><id>7</id></issue>",
+    r#"<a href="/issue/7">seven</a>"#,
+    "issues reissue issue_id tissue",
+    "?issue=7&x=1",
+    r#"{"body":"{\"issue\":{\"id\":7}}"}"#,
+    "https://issue.example/",
+    r#"{"\u0069ssue":7}"#,
+    "%69ssue=7",
+    "/&#47;issue&#47;",
+    "M\u{fc}issue",
+];
+
+/// Echoes of the secret `issue`.
+const ECHOED: [(&str, &str); 15] = [
+    (r#"{"key":"issue"}"#, r#"{"key":"[secret]"}"#),
+    (r#"["issue","a"]"#, r#"["[secret]","a"]"#),
+    (r#"{"error":"the key issue is wrong"}"#, r#"{"error":"the key [secret] is wrong"}"#),
+    (r#"{"body":"{\"key\":\"issue\"}"}"#, r#"{"body":"{\"key\":\"[secret]\"}"}"#),
+    ("key=issue&x=1", "key=[secret]&x=1"),
+    ("?key=%69ssue", "?key=[secret]"),
+    ("Bearer issue", "Bearer [secret]"),
+    ("user:issue", "user:[secret]"),
+    ("no such key: issue.", "no such key: [secret]."),
+    ("(issue)", "([secret])"),
+    ("<key>issue</key>", "<key>[secret]</key>"),
+    (r#"{"text":"key\nissue\n"}"#, r#"{"text":"key\n[secret]\n"}"#),
+    ("a%20issue%20b", "a%20[secret]%20b"),
+    ("aXNzdWU=", "[secret]"),
+    ("hex 6973737565", "hex [secret]"),
+];
+
+#[test]
+fn a_short_secret_is_redacted_only_as_a_whole_value_or_word() {
+    let redactor = searching(&["issue"]);
+    for text in NOT_ECHOED {
+        assert_eq!(redactor.bytes(Bytes::from(text)), text);
+    }
+    for (echo, redacted) in ECHOED {
+        assert_eq!(redactor.bytes(Bytes::from(echo)), redacted, "{echo}");
+    }
+    let long = searching(&["issue-tracker"]);
+    assert_eq!(long.text("/x-issue-trackers/".to_owned()), "/x-[secret]s/");
+}
+
+#[test]
+fn a_short_secret_that_json_may_contain_without_quotes_leaves_it_valid() {
+    for (secret, body, redacted) in [
+        (
+            "1234",
+            r#"{"id":1234,"n":[1234],"key":"1234"}"#,
+            r#"{"id":1234,"n":[1234],"key":"[secret]"}"#,
+        ),
+        ("true", r#"{"ok":true,"key":"true"}"#, r#"{"ok":true,"key":"[secret]"}"#),
+    ] {
+        assert_eq!(searching(&[secret]).bytes(Bytes::from(body)), redacted);
+    }
+}
+
+#[test]
+fn a_short_secret_stays_in_links_keys_and_the_connections_own_texts() {
+    let own = ["http://redmine:3000", "redmine:3000", "redmine", "our redmine board"];
+    let own: Vec<_> = own.map(str::to_owned).to_vec();
+    let secrets = ["redmine", "board"].map(|text| Secret::new(text.to_owned()));
+    let redactor = Redactor::new(&secrets[1..], &own);
+    for reading in [Reading::Text, Reading::Answer] {
+        let text = |text: &str| redactor.read_as(reading, text.to_owned());
+        assert_eq!(text("see our redmine board, key board"), "see our redmine board, key [secret]");
+    }
+    let named = redactor.read_as(Reading::Name, "http://t.example/a?x=board".to_owned());
+    assert_eq!(named, "http://t.example/a?x=board");
+    assert_eq!(redactor.read_as(Reading::Value, "the board".to_owned()), "the board");
+    assert_eq!(redactor.read_as(Reading::Value, "board".to_owned()), MASK);
+    let own_word = Redactor::new(&secrets[..1], &own);
+    assert_eq!(
+        own_word.text("redmine at http://redmine:3000/a".to_owned()),
+        "redmine at http://redmine:3000/a"
+    );
+}
+
+#[test]
+fn a_short_secret_is_judged_in_the_same_way_wherever_a_text_is_divided() {
+    let own = ["our issue board".to_owned()];
+    let redactor = Redactor::new(&[Secret::new("issue".to_owned())], &own);
+    let filler = "x ".repeat(400);
+    for text in
+        NOT_ECHOED.into_iter().chain(ECHOED.map(|(echo, _)| echo)).chain(["our issue board"])
+    {
+        let text = format!("{filler}{text}{filler}");
+        let whole = redactor.bytes(Bytes::from(text.clone()));
+        for cut in filler.len() - 20..text.len() - filler.len() + 20 {
+            let (mut redacted, mut rest) = (Vec::new(), text.as_bytes()[..cut].to_vec());
+            let done = redactor.part(&rest, 0, false, &mut redacted).unwrap();
+            let context = redactor.context_bytes().min(done);
+            rest.drain(..done - context);
+            rest.extend_from_slice(&text.as_bytes()[cut..]);
+            redactor.part(&rest, context, true, &mut redacted).unwrap();
+            assert_eq!(redacted, whole, "{text} cut at {cut}");
+        }
+    }
+}
+
 proptest! {
     #[test]
+    fn every_echo_of_a_short_secret_as_a_word_is_redacted(
+        secret in "[a-zA-Z0-9!#$*+^_~ä]{4,11}",
+        before in "|[a-z]{0,5} |\"",
+        after in "| [a-z]{0,5}|\"",
+    ) {
+        let redactor = searching(&[secret.as_str()]);
+        let form: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        for echo in [secret.clone(), form] {
+            let redacted = redactor.text(format!("{before}{echo}{after}"));
+            prop_assert!(redacted.contains(MASK), "{} in {}", echo, redacted);
+        }
+    }
+
+    #[test]
     fn every_echo_of_a_secret_is_redacted(
-        secret in "[ -~]{4,40}|\\PC{4,12}",
+        secret in "[ -~]{12,40}|\\PC{12,20}",
         before in "[a-z:]{0,5}",
         after in "[a-z:]{0,5}",
     ) {

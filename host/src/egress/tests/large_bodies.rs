@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SECRET: &str = "s3cr3t/k\"y";
+const SECRET: &str = "s3cr3t/k\"y-long";
 
 /// A body in which a secret is at every place where a part may end.
 fn echoing(bytes: usize) -> String {
@@ -40,6 +40,25 @@ async fn a_large_body_is_redacted_in_its_file_and_charged_only_in_memory() {
     assert_eq!(session.memory().room(), limit - expected.len() as u64);
     drop(charge);
     assert_eq!(session.memory().room(), limit);
+}
+
+/// The word is a value and a name, at every place where a part may end.
+#[tokio::test]
+async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
+    let units = ["/issue/7,", r#"{"issue":"issue"},"#, "a/issue "];
+    let unit = |n: usize| units[usize::from(n.is_multiple_of(97)) + usize::from(n % 97 > 48) * 2];
+    let filler = (0..600_000).map(unit).collect::<String>();
+    let body = filler.as_bytes().to_vec();
+    let tracker = FakeTracker::answering(move |_| answer("200 OK", &[], &body)).await;
+    let origin = tracker.origin();
+    let builder =
+        SessionBuilder::granting(&[&origin]).secret("key", "issue", &origin, SecretPlace::Bearer);
+    let session = builder.read_session();
+    let answer = session.send(get("/")).await.unwrap();
+    assert!(matches!(answer.body, Body::Spooled(_)));
+    let (redacted, _) = answer.body.into_memory(session.memory()).await.unwrap();
+    let expected = filler.replace(r#":"issue""#, r#":"[secret]""#);
+    assert!(redacted == expected.as_bytes(), "{} bytes, not {}", redacted.len(), expected.len());
 }
 
 #[tokio::test]

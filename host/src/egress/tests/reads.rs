@@ -208,6 +208,17 @@ async fn compressed_responses_are_decoded() {
     }
 }
 
+/// The bomb is in the outer encoding; the inner one makes little of it.
+#[tokio::test]
+async fn layers_of_encodings_have_a_limit_each() {
+    let inner = [gzip(b"{}"), vec![0; 50_000_000]].concat();
+    assert!(matches!(encoded("gzip, gzip", gzip(&inner)).await, Err(HttpError::Limit(_))));
+    let three = gzip(&gzip(&gzip(b"{}")));
+    assert_eq!(encoded("gzip, gzip, gzip", three.clone()).await.unwrap().body, b"{}");
+    let four = encoded("gzip, gzip, gzip, gzip", three).await;
+    assert!(matches!(four, Err(HttpError::Interrupted(_))));
+}
+
 #[tokio::test]
 async fn a_decompression_bomb_truncated_data_and_an_unknown_encoding_are_refused() {
     let bomb = gzip(&vec![0; 50_000_000]);

@@ -9,13 +9,13 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio_rustls::TlsAcceptor;
 
-struct Authority {
-    pem: tempfile::NamedTempFile,
-    acceptor: TlsAcceptor,
+pub(super) struct Authority {
+    pub(super) pem: tempfile::NamedTempFile,
+    pub(super) acceptor: TlsAcceptor,
 }
 
 /// A certificate authority and its server certificate for `localhost`.
-fn authority(protocols: &[&[u8]]) -> Authority {
+pub(super) fn authority(protocols: &[&[u8]]) -> Authority {
     let authority = Issuer::root("test");
     let server = authority.issue(named("localhost"));
     let pem = pem_file(&[&authority.der]);

@@ -14,7 +14,8 @@ use crate::api::{
 };
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection};
 use crate::domain::{
-    self, CLIENT_CERT, CLIENT_KEY, ConnectionRecord, ConnectorName, is_client_identity, printable,
+    self, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName,
+    is_client_identity, printable,
 };
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
@@ -50,6 +51,7 @@ pub(in crate::http) async fn create(
         secrets: secrets.chain(identity).map(|(name, secret)| (name, secret.0)).collect(),
         project: body.project,
         allow_private: body.allow_private,
+        http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
     };
     let issued = app.services.connections.create(new).await?;
@@ -110,6 +112,7 @@ async fn set_paused(app: &AppState, id: &str, paused: bool) -> Answer<Connection
 pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answer<TryReport> {
     let id = connection_id(&app, &id)?;
     let report = app.services.connections.try_connection(id).await?;
+    let warnings = warnings(&app, id);
     let steps = report.steps.into_iter().map(|it| TryStep {
         name: EnumString(it.step),
         origin: it.origin.map(Text),
@@ -117,7 +120,7 @@ pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answ
         note: it.note.as_deref().map(printable),
     });
     let reached = report.reached.as_deref().map(printable);
-    Ok(Json(TryReport { steps: steps.collect(), reached }))
+    Ok(Json(TryReport { steps: steps.collect(), reached, warnings }))
 }
 
 /// Takes what an edit takes: the version may need a setting too.
@@ -160,6 +163,7 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
         secrets: secrets.map(|(name, secret)| (name, secret.map(|it| it.0))).collect(),
         project: body.project,
         allow_private: body.allow_private,
+        http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
         force,
     }
@@ -197,8 +201,10 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         newest_sha256: newest.map(|newest| newest.sha256().to_owned()),
         project: it.project.clone(),
         allow_private: it.allow_private,
+        http1_only: it.http1_only,
         index_delay_s: it.index_delay_s,
         index_lag_ms: record.index_lag_ms,
+        warnings: warnings(app, it.id),
         paused: it.paused,
         token_tail: record.token_tail.clone(),
         created_at: Time(it.created_at),
@@ -206,6 +212,10 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         last_error: last_error
             .map(|(at, detail)| LastError { at: Time(at), detail: printable(&detail) }),
     }
+}
+
+fn warnings(app: &AppState, id: ConnectionId) -> Vec<String> {
+    app.services.connections.active(id).map(|active| active.warnings()).unwrap_or_default()
 }
 
 fn grants(grants: &domain::Grants) -> Grants {

@@ -20,9 +20,9 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
     let (record, connection) = (&new.record, &new.record.connection);
     db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
-             allow_private, index_delay_s, paused, token_tail, created_at, last_success_at,
-             last_error_at, last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             allow_private, http1_only, index_delay_s, paused, token_tail, created_at,
+             last_success_at, last_error_at, last_error)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             connection.id.to_string(),
             &connection.name,
@@ -32,6 +32,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
             &connection.accepted_sha256,
             &connection.project,
             connection.allow_private,
+            connection.http1_only,
             connection.index_delay_s,
             connection.paused,
             &record.token_tail,
@@ -70,8 +71,8 @@ pub(super) fn update(
     let updated = db
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
-             accepted_sha256 = ?, project = ?, allow_private = ?, index_delay_s = ?,
-             paused = ?
+             accepted_sha256 = ?, project = ?, allow_private = ?, http1_only = ?,
+             index_delay_s = ?, paused = ?
          WHERE id = ? AND deleted = 0",
             params![
                 &connection.name,
@@ -81,6 +82,7 @@ pub(super) fn update(
                 &connection.accepted_sha256,
                 &connection.project,
                 connection.allow_private,
+                connection.http1_only,
                 connection.index_delay_s,
                 connection.paused,
                 connection.id.to_string()

@@ -1,0 +1,234 @@
+//! Where a short secret in a text counts as that secret. Short secrets are often common words, which a
+//! tracker uses for other things: as names of members, in addresses, as parts of longer words.
+
+use super::Reading;
+use super::escapes::entity;
+use super::forms::{Window, hex_digit};
+use crate::secret::{SHORT_SECRET_CHARS, Secret};
+
+/// How much of a text before and after a secret is looked at, bytes.
+const CONTEXT_BYTES: usize = 256;
+/// How far from a secret the end of a member's name may be, bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// The longest of a connection's own texts in which a short secret does not count, bytes.
+const SPARED_BYTES_MAX: usize = 1024;
+
+/// A secret of few characters.
+pub(super) struct ShortSecret {
+    /// Texts of the connection in which it occurs, and where.
+    spared: Vec<(String, usize)>,
+}
+
+impl ShortSecret {
+    /// `None` for a long secret.
+    pub(super) fn of(secret: &Secret, own_texts: &[String]) -> Option<Self> {
+        if secret.reveal().chars().count() >= SHORT_SECRET_CHARS {
+            return None;
+        }
+        let places = |text: &String| {
+            let found = text.match_indices(secret.reveal());
+            found.map(|(at, _)| (text.clone(), at)).collect::<Vec<_>>()
+        };
+        let own_texts = own_texts.iter().filter(|text| text.len() <= SPARED_BYTES_MAX);
+        Some(Self { spared: own_texts.flat_map(places).collect() })
+    }
+
+    /// Whether it is a part of one of the connection's own texts here.
+    fn is_spared(&self, text: &[u8], start: usize, end: usize) -> bool {
+        self.spared.iter().any(|(own, at)| {
+            let from = start.checked_sub(*at);
+            let here = from.and_then(|from| text.get(from..from + own.len()));
+            here == Some(own.as_bytes()) && end <= start - at + own.len()
+        })
+    }
+
+    /// How much of a text around it has to be known, bytes.
+    pub(super) fn context_bytes(&self) -> usize {
+        let spared = self.spared.iter().map(|(text, _)| text.len());
+        spared.max().unwrap_or_default().max(CONTEXT_BYTES)
+    }
+}
+
+/// Whether what looks like a short secret is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    No,
+    Yes,
+    /// The text ends before that can be said.
+    Unknown,
+}
+
+/// Whether a short secret from `start` to `end` counts, in a text that is read as `reading`.
+pub(super) fn is_whole(
+    secret: &str,
+    short: &ShortSecret,
+    reading: Reading,
+    window: Window<'_>,
+    (start, end): (usize, usize),
+) -> Whole {
+    let text = window.text;
+    if !window.is_last && text.len() - end < short.context_bytes() {
+        return Whole::Unknown;
+    }
+    let is_secret = match reading {
+        Reading::Name => false,
+        Reading::Value => {
+            let (before, after) = text.split_at(end);
+            let before = before.get(..start).unwrap_or_default();
+            before.trim_ascii().is_empty() && after.trim_ascii().is_empty()
+        }
+        Reading::Text => is_word(secret, text, start, end, is_letter_at),
+        Reading::Answer => {
+            is_word(secret, text, start, end, continues)
+                && !is_name(text, start, end)
+                && (!is_json_literal(secret) || is_quoted(text, start, end))
+        }
+    };
+    if is_secret && !short.is_spared(text, start, end) { Whole::Yes } else { Whole::No }
+}
+
+/// A character beside a place, and its other end.
+type Beside = fn(&[u8], usize) -> (u8, usize);
+
+/// Whether the word goes on at neither end.
+fn is_word(
+    secret: &str,
+    text: &[u8],
+    start: usize,
+    end: usize,
+    continues: fn(&[u8], usize, Beside) -> bool,
+) -> bool {
+    let begins_a_word = secret.bytes().next().is_none_or(is_letter);
+    let ends_a_word = secret.bytes().last().is_none_or(is_letter);
+    let goes_on = (begins_a_word && continues(text, start, before))
+        || (ends_a_word && continues(text, end, after));
+    !goes_on
+}
+
+fn is_letter_at(text: &[u8], at: usize, next: Beside) -> bool {
+    is_letter(next(text, at).0)
+}
+
+/// Whether a longer word, a path, a host name or a key like `QA-1` goes on at this end.
+fn continues(text: &[u8], at: usize, next: Beside) -> bool {
+    let (byte, at) = next(text, at);
+    match byte {
+        b'/' => true,
+        b'-' | b'.' | b'@' => is_letter(next(text, at).0),
+        _ => is_letter(byte),
+    }
+}
+
+/// Whether it is, or belongs to, the name of a JSON member, of an element, of an attribute or of a
+/// parameter.
+fn is_name(text: &[u8], start: usize, end: usize) -> bool {
+    let is_tag = before(text, start).0 == b'<' || is_in_tag(text, start);
+    if is_tag || after(text, end).0 == b'=' {
+        return true;
+    }
+    let rest = text.get(end..).unwrap_or_default();
+    let near = rest.get(..rest.len().min(NAME_BYTES_MAX)).unwrap_or_default();
+    let Some(quote) = near.iter().position(|byte| *byte == b'"') else { return false };
+    let behind = rest.get(quote + 1..).unwrap_or_default();
+    let behind = behind.get(..behind.len().min(CONTEXT_BYTES - NAME_BYTES_MAX));
+    behind.unwrap_or_default().trim_ascii_start().first() == Some(&b':')
+}
+
+/// Whether it is the name of an element, perhaps with a prefix: `<issue>`, `</x:issue>`.
+fn is_in_tag(text: &[u8], start: usize) -> bool {
+    let near = text.get(start.saturating_sub(CONTEXT_BYTES)..start).unwrap_or_default();
+    let before_prefix = near.strip_suffix(b":").map(|near| {
+        let letters = near.iter().rev().take_while(|byte| is_letter(**byte)).count();
+        near.get(..near.len() - letters).unwrap_or_default()
+    });
+    let near = before_prefix.unwrap_or(near);
+    near.ends_with(b"<") || near.ends_with(b"</")
+}
+
+/// Whether a JSON text may contain it without quotes, as an id or a flag; with another text in its place
+/// it would not be JSON.
+fn is_json_literal(secret: &str) -> bool {
+    matches!(secret, "true" | "false" | "null") || secret.parse::<f64>().is_ok()
+}
+
+fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
+    before(text, start).0 == b'"' && after(text, end).0 == b'"'
+}
+
+/// The bytes of letters and digits; those of every character beyond ASCII count too.
+fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
+}
+
+/// The character before a place, with its escape undone, and where it begins. At the beginning of the
+/// text: a space.
+fn before(text: &[u8], at: usize) -> (u8, usize) {
+    let head = text.get(..at).unwrap_or_default();
+    match head {
+        [.., b'%', high, low] if percent(*high, *low).is_some() => {
+            (percent(*high, *low).unwrap_or_default(), at - 3)
+        }
+        [.., b'\\', b'u', a, b, c, d] if utf16(&[*a, *b, *c, *d]).is_some() => {
+            (utf16(&[*a, *b, *c, *d]).unwrap_or_default(), at - 6)
+        }
+        [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'] => (b' ', at - 2),
+        [.., b';'] => {
+            let near = head.len().saturating_sub(10);
+            let named = head.get(near..).unwrap_or_default();
+            let start = named.iter().rposition(|byte| *byte == b'&');
+            let name = start.and_then(|start| named.get(start + 1..named.len() - 1));
+            let c = name.and_then(entity).map(ascii);
+            c.zip(start).map_or((b';', at - 1), |(c, start)| (c, near + start))
+        }
+        [.., byte] => (*byte, at - 1),
+        [] => (b' ', 0),
+    }
+}
+
+/// The character at a place, with its escape undone, and where it ends. At the end of the text: a space.
+fn after(text: &[u8], at: usize) -> (u8, usize) {
+    let rest = text.get(at..).unwrap_or_default();
+    match rest {
+        [b'%', high, low, ..] if percent(*high, *low).is_some() => {
+            (percent(*high, *low).unwrap_or_default(), at + 3)
+        }
+        [b'\\', ..] => {
+            let run = rest.iter().take(CONTEXT_BYTES).take_while(|byte| **byte == b'\\').count();
+            let end = at + run + 1;
+            match rest.get(run..).unwrap_or_default() {
+                [b'u', digits @ ..] => {
+                    let digits = digits.get(..4).and_then(utf16);
+                    digits.map_or((b'\\', at + 1), |c| (c, end + 4))
+                }
+                [b'n' | b'r' | b't' | b'b' | b'f', ..] => (b' ', end),
+                [byte, ..] => (*byte, end),
+                [] => (b'\\', at + 1),
+            }
+        }
+        [b'&', named @ ..] => {
+            let end = named.iter().take(10).position(|byte| *byte == b';');
+            let c = end.and_then(|end| named.get(..end)).and_then(entity).map(ascii);
+            c.zip(end).map_or((b'&', at + 1), |(c, end)| (c, at + end + 2))
+        }
+        [byte, ..] => (*byte, at + 1),
+        [] => (b' ', at),
+    }
+}
+
+fn percent(high: u8, low: u8) -> Option<u8> {
+    Some(hex_digit(high)? << 4 | hex_digit(low)?)
+}
+
+fn utf16(digits: &[u8]) -> Option<u8> {
+    let mut unit = 0;
+    for digit in digits {
+        unit = unit << 4 | u32::from(hex_digit(*digit)?);
+    }
+    Some(char::from_u32(unit).map_or(u8::MAX, ascii))
+}
+
+/// The character if it is ASCII; otherwise a byte that counts as a letter.
+fn ascii(c: char) -> u8 {
+    u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,85 @@
+//! A login of a run: its cookies are sent on later requests of the run to the same origin.
+
+use super::*;
+
+/// The `Cookie` of each request.
+fn cookies(tracker: &FakeTracker) -> Vec<Option<String>> {
+    let line = |request: &String| {
+        let line = request.lines().find_map(|line| line.strip_prefix("cookie: "));
+        line.map(str::to_owned)
+    };
+    tracker.requests().iter().map(line).collect()
+}
+
+fn prepare(url: String) -> OutboundRequest {
+    marked(post(url, ""), Effect::Prepare)
+}
+
+#[tokio::test]
+async fn a_login_lasts_for_the_run() {
+    let tracker = FakeTracker::answering(|request| {
+        let set = if request.starts_with("POST /login") {
+            vec![
+                ("Set-Cookie", "id=0123456789abcdef; Path=/; HttpOnly"),
+                ("set-cookie", "theme=dark"),
+            ]
+        } else if request.starts_with("GET /logout") {
+            vec![("set-cookie", "id=; Path=/; Max-Age=0")]
+        } else {
+            Vec::new()
+        };
+        answer("200 OK", &set, b"{}")
+    })
+    .await;
+    let builder = SessionBuilder::granting(&[&tracker.origin()]);
+    let active = builder.active();
+    let session = builder.session_for(&active, TestJournal::allowing().permission());
+    session.send(prepare(tracker.url("/login"))).await.unwrap();
+    session.send(post(tracker.url("/issues"), "{}")).await.unwrap();
+    session.send(with(get(tracker.url("/a")), "cookie", "id=mine; x=1")).await.unwrap();
+    session.send(get(tracker.url("/logout"))).await.unwrap();
+    session.send(get(tracker.url("/b"))).await.unwrap();
+    let other_run = builder.session_for(&active, Permission::Reads);
+    other_run.send(get(tracker.url("/c"))).await.unwrap();
+    let id = "id=0123456789abcdef";
+    let sent = cookies(&tracker);
+    let sent: Vec<_> = sent.iter().map(Option::as_deref).collect();
+    let mut both: Vec<_> = sent[1].unwrap().split("; ").collect();
+    both.sort_unstable();
+    assert_eq!(both, [id, "theme=dark"]);
+    assert_eq!((sent[0], sent[2]), (None, Some("id=mine; x=1; theme=dark")));
+    assert_eq!((sent[4], sent[5]), (Some("theme=dark"), None));
+}
+
+#[tokio::test]
+async fn a_cookie_goes_to_no_other_origin_and_cookies_are_limited() {
+    let other = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;
+    let tracker = FakeTracker::answering(|_| {
+        let many: Vec<_> = (0..60).map(|n| format!("c{n}={}", "x".repeat(900))).collect();
+        let many: Vec<_> = many.iter().map(|it| ("set-cookie", it.as_str())).collect();
+        answer("200 OK", &many, b"")
+    })
+    .await;
+    let session = SessionBuilder::granting(&[&tracker.origin(), &other.origin()]).read_session();
+    session.send(get(tracker.url("/"))).await.unwrap();
+    session.send(get(tracker.url("/"))).await.unwrap();
+    session.send(get(other.url("/"))).await.unwrap();
+    let sent = cookies(&tracker)[1].clone().unwrap();
+    assert!((10_000..17_000).contains(&sent.len()), "{}", sent.len());
+    assert_eq!(cookies(&other), [None]);
+}
+
+/// The record shows no cookie, whatever the guest does with one that it saw.
+#[tokio::test]
+async fn a_cookie_is_not_recorded() {
+    let tracker = FakeTracker::answering(|_| {
+        answer("200 OK", &[("set-cookie", "id=0123456789abcdef; Path=/")], b"")
+    })
+    .await;
+    let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
+    session.send(get(tracker.url("/"))).await.unwrap();
+    session.send(get(tracker.url("/0123456789abcdef/"))).await.unwrap();
+    let (calls, _) = session.finish().await;
+    assert_eq!(calls[1].path, "/[secret]/");
+    assert_eq!(session.redact("id 0123456789abcdef".to_owned()), "id [secret]");
+}

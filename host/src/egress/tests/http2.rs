@@ -1,0 +1,165 @@
+//! HTTP/2: what its refusals prove about a write, the way back to HTTP/1.1, and the end of a TLS stream.
+
+use super::tls::{Authority, authority};
+use super::*;
+use crate::domain::WriteAnswer;
+use tokio_rustls::server::TlsStream;
+
+const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}";
+const REFUSED_STREAM: u32 = 7;
+const CANCEL: u32 = 8;
+const HTTP_1_1_REQUIRED: u32 = 13;
+
+/// A frame of HTTP/2 of less than 256 bytes.
+fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, 0][..], &stream.to_be_bytes(), payload].concat()
+}
+
+fn reset(code: u32) -> Vec<u8> {
+    frame(3, 1, &code.to_be_bytes())
+}
+
+fn go_away(last_stream: u32, code: u32) -> Vec<u8> {
+    frame(7, 0, &[last_stream.to_be_bytes(), code.to_be_bytes()].concat())
+}
+
+/// Answers the first request of an HTTP/2 connection with these frames and closes it.
+async fn refuse(stream: &mut TlsStream<TcpStream>, frames: &[u8]) -> Option<()> {
+    stream.write_all(&frame(4, 0, &[])).await.ok()?;
+    stream.read_exact(&mut [0; 24]).await.ok()?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        stream.read_exact(&mut vec![0; length]).await.ok()?;
+        if head[3] == 1 {
+            stream.write_all(frames).await.ok()?;
+            return stream.shutdown().await.ok();
+        }
+    }
+}
+
+/// A tracker that refuses each HTTP/2 request with these frames, and answers those in HTTP/1.1.
+async fn refusing(authority: &Authority, frames: Vec<u8>) -> FakeTracker {
+    let acceptor = authority.acceptor.clone();
+    FakeTracker::scripted(move |_, stream, requests| {
+        let (acceptor, frames) = (acceptor.clone(), frames.clone());
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                requests.0.lock().unwrap().push("HTTP/2".to_owned());
+                refuse(&mut stream, &frames).await;
+                return;
+            }
+            while requests.read(&mut stream).await.is_some() {
+                stream.write_all(CREATED).await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+fn builder(authority: &Authority, tracker: &FakeTracker) -> SessionBuilder {
+    let origin = format!("https://localhost:{}", tracker.address.port());
+    let mut builder = SessionBuilder::granting(&[&origin]);
+    builder.extra_ca = Some(authority.pem.path().to_owned());
+    builder
+}
+
+#[tokio::test]
+async fn a_refusal_that_proves_that_nothing_was_processed_counts_as_not_sent() {
+    for (frames, is_unprocessed) in [
+        (reset(REFUSED_STREAM), true),
+        (go_away(0, 0), true),
+        (go_away(0, CANCEL), true),
+        (go_away(1, 0), false),
+        (go_away(1, REFUSED_STREAM), false),
+        (reset(CANCEL), false),
+    ] {
+        let authority = authority(&[b"h2"]);
+        let tracker = refusing(&authority, frames.clone()).await;
+        let journal = TestJournal::allowing();
+        let session = builder(&authority, &tracker).session(journal.permission());
+        assert!(session.send(post("/issues", "{}")).await.is_err());
+        let (_, writes) = session.finish().await;
+        let recorded = &writes[0].answer;
+        assert_eq!(*recorded == WriteAnswer::NotSent, is_unprocessed, "{frames:?}: {recorded:?}");
+        assert_eq!(journal.marks() == ["marked", "unmarked"], is_unprocessed, "{frames:?}");
+        assert_eq!(tracker.requests(), ["HTTP/2"], "{frames:?}: a write is sent once");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_was_not_processed_is_sent_again() {
+    let authority = authority(&[b"h2"]);
+    let tracker = refusing(&authority, reset(REFUSED_STREAM)).await;
+    let session = builder(&authority, &tracker).read_session();
+    assert!(matches!(session.send(get("/")).await, Err(HttpError::Unreachable(_))));
+    assert_eq!(tracker.requests(), ["HTTP/2"; 3]);
+}
+
+#[tokio::test]
+async fn a_tracker_that_requires_http1_gets_it() {
+    for frames in [reset(HTTP_1_1_REQUIRED), go_away(0, HTTP_1_1_REQUIRED)] {
+        let authority = authority(&[b"h2", b"http/1.1"]);
+        let tracker = refusing(&authority, frames).await;
+        let (builder, journal) = (builder(&authority, &tracker), TestJournal::allowing());
+        let active = builder.active();
+        let session = builder.session_for(&active, journal.permission());
+        assert_eq!(session.send(post("/issues", "{}")).await.unwrap().status, 201);
+        let (_, writes) = session.finish().await;
+        assert_eq!(writes[0].answer, WriteAnswer::Status(201));
+        assert_eq!(journal.marks(), ["marked"]);
+        // Remembered for other runs of the connection.
+        builder.session_for(&active, Permission::Reads).send(get("/")).await.unwrap();
+        let versions: Vec<_> =
+            tracker.requests().iter().map(|it| it.contains("HTTP/1.1")).collect();
+        assert_eq!(versions, [false, true, true]);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_may_speak_http1_only() {
+    let authority = authority(&[b"h2", b"http/1.1"]);
+    let tracker = refusing(&authority, reset(CANCEL)).await;
+    let mut builder = builder(&authority, &tracker);
+    builder.http1_only = true;
+    let session = builder.session(TestJournal::allowing().permission());
+    assert_eq!(session.send(post("/issues", "{}")).await.unwrap().status, 201);
+    assert_eq!(tracker.connections(), 1);
+}
+
+/// The server closes the TCP connection without `close_notify`.
+#[tokio::test]
+async fn a_tls_stream_may_end_without_close_notify_unless_a_length_says_more() {
+    let authority = authority(&[]);
+    for (answer, is_complete) in [
+        ("HTTP/1.1 200 OK\r\n\r\n{}", true),
+        ("HTTP/1.0 200 OK\r\n\r\n{}", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}", false),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n", false),
+        ("HTTP/1.1 200 OK\r\ncontent-le", false),
+    ] {
+        let acceptor = authority.acceptor.clone();
+        let tracker = FakeTracker::scripted(move |_, stream, requests| {
+            let acceptor = acceptor.clone();
+            async move {
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                requests.read(&mut stream).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                let (tcp, _) = stream.into_inner();
+                drop(tcp);
+            }
+        })
+        .await;
+        let session = builder(&authority, &tracker).session(TestJournal::allowing().permission());
+        let received = session.send(post("/", "{}")).await;
+        let (_, writes) = session.finish().await;
+        let is_broken = matches!(writes[0].answer, WriteAnswer::Broken(_));
+        assert_eq!(received.is_ok(), is_complete, "{answer:?}: {received:?}");
+        assert_eq!(is_broken, !is_complete, "{answer:?}: {writes:?}");
+    }
+}
