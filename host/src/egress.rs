@@ -5,30 +5,23 @@
 //! send, redact, record. Never sends a write twice, never lets a guest see a secret.
 
 mod active;
-mod address;
 mod answer;
 mod authorize;
 mod body;
 mod body_place;
-mod connect;
 mod cookies;
 mod credentials;
 mod decode;
 mod exchange;
-mod identity;
 mod inflate;
 mod pool;
 mod probe;
-mod proxies;
 mod read;
 mod record;
-mod redact;
-mod resolver;
 mod secrets;
 mod send;
 mod spool;
 mod token;
-mod trust;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -47,8 +40,9 @@ use tokio_util::task::TaskTracker;
 use crate::cpu_time::Meter;
 use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRecord};
 use crate::memory::{Account, Charge, MemoryFull};
+use crate::redact::Reading;
+use crate::transport::{ConnectError, Dialer, TrustError, client_config};
 
-use connect::Dialer;
 use cookies::Cookies;
 use record::Record;
 use spool::{RunSpool, Spool};
@@ -56,10 +50,6 @@ use spool::{RunSpool, Spool};
 pub use active::ActiveConnection;
 pub(crate) use authorize::is_reserved_header;
 pub(crate) use body::Body;
-pub use identity::{ClientIdentity, IdentityError};
-pub(crate) use redact::Reading;
-pub use trust::TrustError;
-pub(crate) use trust::crypto;
 
 #[cfg(fuzzing)]
 pub(crate) use authorize::{Outbound, target};
@@ -83,6 +73,16 @@ pub struct Egress {
     spool: Arc<Spool>,
     /// When exchanges end although their run may go on: the server ends.
     closed_at: watch::Sender<Option<Instant>>,
+}
+
+impl From<ConnectError> for HttpError {
+    fn from(error: ConnectError) -> Self {
+        if error.is_forbidden() {
+            Self::Denied(error.to_string())
+        } else {
+            Self::Unreachable(format!("{} failed: {error}", error.step()))
+        }
+    }
 }
 
 /// Which requests a run may send.
@@ -169,7 +169,7 @@ impl Egress {
         spool_folder: PathBuf,
         spool_bytes_max: u64,
     ) -> Result<Self, TrustError> {
-        let tls = trust::client_config(extra_ca_file)?;
+        let tls = client_config(extra_ca_file)?;
         Ok(Self::with(Dialer::from_env(tls), Spool::new(spool_folder, spool_bytes_max)))
     }
 

@@ -9,9 +9,12 @@ pub mod domain;
 pub mod secret;
 
 mod cpu_time;
+mod memory;
+mod redact;
+pub mod transport;
+
 pub mod egress;
 pub mod manifest;
-mod memory;
 
 pub mod runtime;
 pub mod store;

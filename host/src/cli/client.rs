@@ -16,8 +16,8 @@ use serde_json::Value;
 use ureq::tls::TlsConfig;
 
 use crate::api::{Connection, Problem};
-use crate::egress::crypto;
 use crate::secret::Secret;
+use crate::transport::crypto;
 
 use super::ordered::Json;
 use super::output::one_line;

@@ -80,7 +80,8 @@ pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<St
 pub(super) fn start_log(json: bool) {
     let given = log_filter().and_then(|filter| EnvFilter::try_new(filter).ok());
     let filter = given.unwrap_or_else(|| EnvFilter::new(LOG_FILTER));
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    // A log whose reader has gone must not end the server: its error would be printed to the same place.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let log = log.with_writer(move || LogLines { json });
     let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use crate::domain::{
     CLIENT_CERT, Connection, Grants, PROJECT_CHARS_MAX, is_client_identity, is_printable,
 };
-use crate::egress::ClientIdentity;
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::secret::{Sealer, Secret, SecretError};
 use crate::store::StoredConnection;
+use crate::transport::ClientIdentity;
 
 use super::Connections;
 

@@ -9,10 +9,9 @@ use uuid::Uuid;
 
 use crate::domain::{Connection, ConnectionId, ConnectorName, Origin, Settings};
 use crate::secret::Secret;
+use crate::transport::{AddressRules, Caller, ClientIdentity, IdentityError, Reached};
 
-use super::connect::Reached;
 use super::credentials::Credentials;
-use super::identity::{ClientIdentity, IdentityError};
 use super::pool::Pool;
 
 /// What the runs of one connection may use. It is rebuilt whenever the connection is edited, so
@@ -26,7 +25,7 @@ pub struct ActiveConnection {
     /// HTTP connections to its tracker; never shared with another connection.
     pub(super) pool: Arc<Pool>,
     /// The addresses that it reached last.
-    pub(super) reached: Arc<Reached>,
+    reached: Arc<Reached>,
     /// Its client certificate.
     identity: Result<Option<ClientIdentity>, IdentityError>,
     /// All values it was made of, the client certificate's too.
@@ -70,19 +69,19 @@ impl ActiveConnection {
         self.identity.as_ref().err()
     }
 
-    /// The client certificate for an origin that a person granted: one that the connector chose itself does
+    /// How this connection reaches an origin. One that the connector chose itself must be public, and does
     /// not learn who asks.
-    ///
-    /// # Errors
-    /// There should be one, and it cannot be used.
-    pub(super) fn identity_for(
-        &self,
-        origin: &Origin,
-    ) -> Result<Option<&ClientIdentity>, IdentityError> {
-        if self.connection.grants.fixed.contains(origin) {
-            return Ok(None);
+    pub(super) fn calling(&self, origin: &Origin) -> Caller<'_> {
+        let public_only = self.connection.grants.fixed.contains(origin);
+        let identity =
+            if public_only { Ok(None) } else { self.identity.as_ref().map(Option::as_ref) };
+        Caller {
+            connection: self.connection.id,
+            rules: AddressRules { allow_private: self.connection.allow_private, public_only },
+            identity,
+            http1_only: self.connection.http1_only || self.pool.requires_http1(origin),
+            reached: &self.reached,
         }
-        self.identity.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     /// Whether its secrets have exactly these values.

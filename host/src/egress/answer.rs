@@ -14,12 +14,13 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::memory::Charge;
+use crate::redact::{Reading, Redactor};
 
 use super::body::{Body, BodyWriter, MEMORY_BYTES_MAX};
 use super::decode::{self, DecodeError, Layer};
 use super::exchange::with_causes;
 use super::spool::SpoolError;
-use super::{HttpError, Session};
+use super::{HttpError, OutboundResponse, Session};
 
 /// What the host may hold for one exchange: the part of the body that is in memory and its redacted
 /// copy, and the buffers of the connection.
@@ -237,4 +238,62 @@ fn is_text(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
     let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
     ["json", "xml", "text", "javascript"].iter().any(|word| kind.contains(word))
+}
+
+/// Headers of a response that concern its connection only; the guest does not get them.
+const HOP_BY_HOP: [&str; 7] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl OutboundResponse {
+    /// What the guest gets of an answer: without secrets and without the headers of the connection. A
+    /// body in a file was redacted on its way there.
+    pub(super) fn redacted(answer: Answer, redactor: &Redactor) -> Self {
+        let body = match answer.body {
+            Body::Memory(bytes) => Body::Memory(redactor.bytes(bytes)),
+            spooled @ Body::Spooled(_) => spooled,
+        };
+        let mut headers = Vec::with_capacity(answer.headers.len());
+        for (name, value) in &answer.headers {
+            let name = name.as_str();
+            let is_secret = redactor.finds_in(name.as_bytes(), Reading::Name);
+            if is_secret || HOP_BY_HOP.contains(&name) {
+                continue;
+            }
+            let value = if name == "content-length" && body.len() > 0 {
+                body.len().to_string()
+            } else {
+                redactor.read_as(Reading::Answer, header_text(value.as_bytes()))
+            };
+            headers.push((name.to_owned(), value));
+        }
+        Self { status: answer.status, headers, body, held: answer.held }
+    }
+}
+
+impl HttpError {
+    /// What the guest gets of an error: without secrets.
+    pub(super) fn redacted(mut self, redactor: &Redactor) -> Self {
+        let (Self::Denied(text)
+        | Self::Limit(text)
+        | Self::Unreachable(text)
+        | Self::Interrupted(text)
+        | Self::Invalid(text)) = &mut self;
+        *text = redactor.text(std::mem::take(text));
+        self
+    }
+}
+
+/// A header's value; old servers write it in Latin-1.
+fn header_text(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok(text) => text.to_owned(),
+        Err(_) => value.iter().copied().map(char::from).collect(),
+    }
 }

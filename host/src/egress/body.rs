@@ -11,9 +11,9 @@ use http_body_util::StreamBody;
 use hyper::body::{Body as HttpBody, Frame};
 
 use crate::memory::{Account, Charge};
+use crate::redact::{MASK, Redactor};
 
 use super::HttpError;
-use super::redact::{MASK, Redactor};
 use super::spool::{Block, RunSpool, SpoolError};
 
 /// The largest body in memory.

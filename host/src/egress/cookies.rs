@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use url::Url;
 
 use crate::domain::Origin;
+use crate::redact::Redactor;
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
 use super::authorize::Outbound;
-use super::redact::Redactor;
 
 /// Most cookies of one origin.
 const COOKIES_MAX: usize = 50;

@@ -13,10 +13,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::{Connection, SecretPlace};
+use crate::redact::Redactor;
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
+use crate::transport::basic_pair;
 
-use super::redact::Redactor;
-use super::secrets::basic_pair;
 use super::token::Tokens;
 
 /// The secrets of one connection.

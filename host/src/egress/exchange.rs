@@ -21,8 +21,8 @@ use crate::domain::Origin;
 use super::HttpError;
 use super::answer::{Answer, AnswerRoom, BodyError, read_response};
 use super::authorize::Outbound;
-use super::connect::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 use super::spool::SpoolError;
+use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 
 /// Brotli is not offered: its decoder lets a stream of a few bytes allocate a window of one
 /// gigabyte.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::domain::{Effect, Origin};
 
-use super::connect::{HttpConnection, Sender};
+use crate::transport::{HttpConnection, Sender};
 
 /// Most idle connections of one origin.
 const IDLE_MAX: usize = 8;

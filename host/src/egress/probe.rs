@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::domain::{Origin, TryStep, TryStepResult};
 
-use super::connect::{ConnectError, Route};
 use super::{ActiveConnection, Egress};
+use crate::transport::{ConnectError, Route};
 
 /// Longest time of all steps together.
 const PROBE_MAX: Duration = Duration::from_secs(10);
@@ -36,17 +36,18 @@ impl Egress {
         let mut succeeded = |step, note| {
             steps.push(TryStepResult { step, origin: Some(origin.clone()), error: None, note });
         };
-        let route = self.dialer.route(active, origin, until).await?;
+        let caller = active.calling(origin);
+        let route = self.dialer.route(caller, origin, until).await?;
         let proxy = match &route {
             Route::Direct(_) => None,
             Route::Proxy(proxy) => Some(proxy),
         };
         succeeded(TryStep::Dns, proxy.map(|_| "left to the proxy".to_owned()));
-        let stream = self.dialer.open_stream(active, origin, &route, until).await?;
+        let stream = self.dialer.open_stream(caller, origin, &route, until).await?;
         succeeded(TryStep::Connect, proxy.map(|proxy| format!("through the proxy {proxy}")));
         if origin.is_https() {
-            let negotiated = self.dialer.negotiate(active, origin, stream, until).await?;
-            let has_one = active.identity_for(origin)?.is_some();
+            let negotiated = self.dialer.negotiate(caller, origin, stream, until).await?;
+            let has_one = caller.identity.map_err(Clone::clone)?.is_some();
             let note = match (negotiated.asked_for_certificate, has_one) {
                 (true, true) => Some("with the client certificate"),
                 (true, false) => Some(

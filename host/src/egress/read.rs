@@ -9,10 +9,10 @@ use crate::domain::Effect;
 use super::answer::{Answer, AnswerRoom};
 use super::authorize::Outbound;
 use super::body_place::check_placeholders;
-use super::connect::{HttpConnection, ProxyAuth};
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::record::Call;
 use super::{HttpError, OutboundResponse, Session, token};
+use crate::transport::{HttpConnection, ProxyAuth};
 
 /// Redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
@@ -109,7 +109,8 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
 
 /// The answer, unless the proxy gave it.
 fn of_tracker(answer: Answer, proxy: Option<&ProxyAuth>) -> Result<Answer, HttpError> {
-    proxy.and_then(|proxy| proxy.refusal(answer.status)).map_or(Ok(answer), Err)
+    let refusal = proxy.and_then(|proxy| proxy.refusal(answer.status));
+    refusal.map_or(Ok(answer), |why| Err(HttpError::Unreachable(why)))
 }
 
 /// One exchange on one connection, which is kept if the answer was complete.

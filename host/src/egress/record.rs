@@ -233,8 +233,8 @@ impl Call {
         self.record_result(&result);
         let redactor = self.record.active.credentials.redactor.load();
         match result {
-            Ok(answer) => Ok(redactor.response(answer)),
-            Err(error) => Err(redactor.error(error)),
+            Ok(answer) => Ok(OutboundResponse::redacted(answer, &redactor)),
+            Err(error) => Err(error.redacted(&redactor)),
         }
     }
 

@@ -2,12 +2,12 @@
 //!
 //! Only here and in `token.rs` does a secret's value enter a request. Never logs a secret.
 
-use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::domain::{Limits, SecretPlace};
 use crate::secret::Secret;
+use crate::transport::basic;
 
 use super::authorize::{Outbound, body_too_large};
 use super::{ActiveConnection, HttpError, body_place};
@@ -55,16 +55,6 @@ pub(crate) fn with_secrets(
         }
     }
     Ok(outbound)
-}
-
-/// `Basic …`; without a user the secret is the user name.
-pub(super) fn basic(user: Option<&str>, secret: &str) -> String {
-    format!("Basic {}", BASE64.encode(basic_pair(user, secret).as_bytes()))
-}
-
-/// What `basic` encodes.
-pub(super) fn basic_pair(user: Option<&str>, secret: &str) -> String {
-    user.map_or_else(|| format!("{secret}:"), |user| format!("{user}:{secret}"))
 }
 
 fn set_header(

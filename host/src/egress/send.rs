@@ -19,13 +19,13 @@ use crate::secret::Secret;
 
 use super::answer::{Answer, AnswerRoom};
 use super::authorize::{self, Outbound};
-use super::connect::HttpConnection;
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::pool::IDLE_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
 use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
 use super::{read, token};
+use crate::transport::HttpConnection;
 
 /// What replacing placeholders may add to a body before more is charged: a few long secrets.
 const REPLACED_BYTES: u64 = 256 << 10;
@@ -202,7 +202,7 @@ impl Session {
         }
         let answer = result?;
         if let Some(refused) = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status)) {
-            return Err(refused);
+            return Err(HttpError::Unreachable(refused));
         }
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
         self.active.pool.put_back(origin, connection).await;
@@ -232,7 +232,8 @@ impl Session {
 
     /// A new connection to an origin.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
-        Ok(self.egress.dialer.connect(origin, &self.active, self.deadline).await?)
+        let caller = self.active.calling(origin);
+        Ok(self.egress.dialer.connect(origin, caller, self.deadline).await?)
     }
 
     /// A new connection, and the request in the form that this connection needs.

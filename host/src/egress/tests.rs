@@ -36,9 +36,6 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::connect::Dialer;
-use super::proxies::Proxies;
-use super::resolver::Resolver;
 use super::spool::Spool;
 use super::{
     ActiveConnection, Body, Charged, Egress, HttpError, OutboundRequest, OutboundResponse,
@@ -50,6 +47,7 @@ use crate::domain::{
 };
 use crate::memory::Account;
 use crate::secret::Secret;
+use crate::transport::{Dialer, Proxies, Resolver, client_config};
 
 /// Builds the session of a run.
 pub(crate) struct SessionBuilder {
@@ -121,7 +119,7 @@ impl SessionBuilder {
 
     pub(crate) fn egress(&self) -> Arc<Egress> {
         let dialer = Dialer {
-            tls: super::trust::client_config(self.extra_ca.as_deref()).unwrap(),
+            tls: client_config(self.extra_ca.as_deref()).unwrap(),
             resolver: Box::new(FakeResolver(Mutex::new(self.names.clone()))),
             proxies: Proxies::new(&self.proxy, &self.proxy, ""),
         };

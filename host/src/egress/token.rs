@@ -19,11 +19,11 @@ use url::{Url, form_urlencoded};
 
 use crate::domain::{Effect, Origin, SecretPlace};
 use crate::secret::Secret;
+use crate::transport::basic;
 
 use super::answer::{Answer, AnswerRoom};
 use super::authorize::Outbound;
 use super::exchange::{ExchangeError, build_request, exchange};
-use super::secrets::basic;
 use super::{ActiveConnection, HttpError, Session};
 
 /// How long a token is kept if the response does not say when it expires.

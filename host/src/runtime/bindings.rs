@@ -4,8 +4,8 @@
 //! bound separately, so a connector may export either or both.
 
 use crate::domain::{ConnectorFault, Counts, Defect, FailedTest, Refusal, is_web_address};
-use crate::egress::Reading;
 use crate::manifest::RawManifest;
+use crate::redact::Reading;
 
 use super::error::shortened;
 

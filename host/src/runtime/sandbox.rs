@@ -14,9 +14,10 @@ use crate::domain::{
     Call, Clock, Connection, ConnectorFault, Counts, Defect, FailedTest, Journal, Limits, Marker,
     OutcomeCode, Refusal, RunReport, Usage, WriteRecord, milliseconds,
 };
-use crate::egress::{ActiveConnection, Egress, Permission, Reading};
+use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::manifest::RawManifest;
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
+use crate::redact::Reading;
 
 use super::bindings::{self, Redact, model};
 use super::component::{Connector, Loaded};

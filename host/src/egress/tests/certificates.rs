@@ -11,8 +11,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
-use super::super::trust::crypto;
 use super::*;
+use crate::transport::crypto;
 
 /// A certificate with its key.
 pub(super) struct Issuer {

@@ -73,7 +73,7 @@ async fn a_client_certificate_is_neither_a_secret_of_the_guest_nor_for_origins_o
     let active = builder.active();
     assert!(active.has_secrets(&builder.secrets) && !active.has_secrets(&BTreeMap::new()));
     builder.grants.fixed = builder.grants.origins.clone();
-    let identity = builder.active().identity_for(&origin.parse().unwrap()).unwrap().is_some();
+    let identity = builder.active().calling(&origin.parse().unwrap()).identity.unwrap().is_some();
     assert!(!identity);
 }
 

@@ -23,25 +23,25 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::domain::{Origin, TryStep};
 
-use super::address::{AddressRules, ResolveError, resolve};
+use super::Caller;
+use super::address::{ResolveError, resolve};
 use super::identity::IdentityError;
 use super::proxies::{InvalidProxy, Proxies, Proxy};
 use super::resolver::{Resolver, SystemResolver};
-use super::{ActiveConnection, HttpError};
 
 use proxy::ProxyError;
 use race::NotReached;
 use tls::TlsError;
 use tolerant_end::TolerantEnd;
 
-pub(super) use race::Reached;
+pub(crate) use race::Reached;
 
 /// Longest time to make a connection, name resolution and TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Most headers of a response.
-pub(super) const RESPONSE_HEADERS_MAX: usize = 128;
+pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Status line and headers of a response together, bytes.
-pub(super) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
+pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
 /// What is read ahead of an HTTP/1.1 answer, or written ahead of a request, bytes. An exchange is
 /// charged for it.
@@ -50,40 +50,40 @@ const BUFFER_BYTES_MAX: usize = 128 * 1024;
 const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// Makes connections with the trust anchors, resolver and proxies that all runs share.
-pub(super) struct Dialer {
-    pub(super) tls: Arc<ClientConfig>,
-    pub(super) resolver: Box<dyn Resolver>,
-    pub(super) proxies: Proxies,
+pub(crate) struct Dialer {
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) resolver: Box<dyn Resolver>,
+    pub(crate) proxies: Proxies,
 }
 
 /// A connection that is ready for a request.
-pub(super) struct HttpConnection {
-    pub(super) sender: Sender,
+pub(crate) struct HttpConnection {
+    pub(crate) sender: Sender,
     /// Present: requests go to this proxy, with absolute URLs.
-    pub(super) proxy: Option<ProxyAuth>,
+    pub(crate) proxy: Option<ProxyAuth>,
 }
 
 /// The `Proxy-Authorization` for a proxy that forwards plain HTTP, if it needs one.
 #[derive(Clone)]
-pub(super) struct ProxyAuth(pub(super) Option<HeaderValue>);
+pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 
 impl ProxyAuth {
     /// Why an answer is not the tracker's: the proxy refused to forward the request.
-    pub(super) fn refusal(&self, status: u16) -> Option<HttpError> {
+    pub(crate) fn refusal(&self, status: u16) -> Option<String> {
         let why = ProxyError::Authentication(self.0.is_some());
-        (status == 407).then(|| HttpError::Unreachable(format!("the proxy of HTTP_PROXY: {why}")))
+        (status == 407).then(|| format!("the proxy of HTTP_PROXY: {why}"))
     }
 }
 
 /// The negotiated protocol.
-pub(super) enum Sender {
+pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// Why there is no connection; no byte of the request was sent.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     /// The name has no address that may be used.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
@@ -116,8 +116,13 @@ pub(super) enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the host's rules forbid the address.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Resolve(ResolveError::Forbidden { .. }))
+    }
+
     /// The step that failed.
-    pub(super) fn step(&self) -> TryStep {
+    pub(crate) fn step(&self) -> TryStep {
         match self {
             Self::Resolve(_) => TryStep::Dns,
             Self::Tcp(_) | Self::ProxyVariable(_) | Self::Proxy { .. } => TryStep::Connect,
@@ -127,76 +132,60 @@ impl ConnectError {
     }
 }
 
-impl From<ConnectError> for HttpError {
-    fn from(error: ConnectError) -> Self {
-        match error {
-            ConnectError::Resolve(ResolveError::Forbidden { .. }) => {
-                Self::Denied(error.to_string())
-            }
-            _ => Self::Unreachable(format!("{} failed: {error}", error.step())),
-        }
-    }
-}
-
 /// A stream of bytes in both directions: TCP, TLS or a tunnel.
-pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// What to connect to.
-pub(super) enum Route {
+pub(crate) enum Route {
     /// One of these checked addresses of the tracker.
     Direct(Vec<SocketAddr>),
     Proxy(Arc<Proxy>),
 }
 
 /// A connection on which HTTP was negotiated.
-pub(super) struct Negotiated {
-    pub(super) sender: Sender,
+pub(crate) struct Negotiated {
+    pub(crate) sender: Sender,
     /// Whether the server asked for a client certificate.
-    pub(super) asked_for_certificate: bool,
+    pub(crate) asked_for_certificate: bool,
 }
 
 impl Dialer {
     /// With the resolver of the operating system, and the proxies of the environment.
-    pub(super) fn from_env(tls: Arc<ClientConfig>) -> Self {
+    pub(crate) fn from_env(tls: Arc<ClientConfig>) -> Self {
         Self { tls, resolver: Box::new(SystemResolver::new()), proxies: Proxies::from_env() }
     }
 
     /// A new connection to an origin under the rules of a connection of the host, made by `until`
     /// and within ten seconds.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         origin: &Origin,
-        active: &ActiveConnection,
+        caller: Caller<'_>,
         until: Instant,
     ) -> Result<HttpConnection, ConnectError> {
         let until = until.min(Instant::now() + CONNECT_MAX);
-        let route = self.route(active, origin, until).await?;
-        let stream = self.open_stream(active, origin, &route, until).await?;
+        let route = self.route(caller, origin, until).await?;
+        let stream = self.open_stream(caller, origin, &route, until).await?;
         let proxy = match route {
             Route::Proxy(proxy) if !origin.is_https() => {
                 Some(ProxyAuth(proxy.authorization.clone()))
             }
             _ => None,
         };
-        let sender = self.negotiate(active, origin, stream, until).await?.sender;
+        let sender = self.negotiate(caller, origin, stream, until).await?.sender;
         Ok(HttpConnection { sender, proxy })
     }
 
     /// Chooses the proxy, or resolves the name.
-    pub(super) async fn route(
+    pub(crate) async fn route(
         &self,
-        active: &ActiveConnection,
+        caller: Caller<'_>,
         origin: &Origin,
         until: Instant,
     ) -> Result<Route, ConnectError> {
-        let connection = &active.connection;
-        let rules = AddressRules {
-            allow_private: connection.allow_private,
-            public_only: connection.grants.fixed.contains(origin),
-        };
-        let resolving =
-            timeout_at(until, resolve(self.resolver.as_ref(), connection.id, origin, rules));
+        let resolving = resolve(self.resolver.as_ref(), caller.connection, origin, caller.rules);
+        let resolving = timeout_at(until, resolving);
         let proxy = self.proxies.to(origin).transpose()?;
         if let Some(proxy) = proxy {
             if origin.ip().is_some() {
@@ -209,9 +198,9 @@ impl Dialer {
     }
 
     /// An unencrypted stream to the origin, or to the proxy that forwards to it.
-    pub(super) async fn open_stream(
+    pub(crate) async fn open_stream(
         &self,
-        active: &ActiveConnection,
+        caller: Caller<'_>,
         origin: &Origin,
         route: &Route,
         until: Instant,
@@ -219,11 +208,11 @@ impl Dialer {
         let opening = async {
             match route {
                 Route::Direct(addresses) => {
-                    let stream = active.reached.connect(origin, addresses, until).await?;
+                    let stream = caller.reached.connect(origin, addresses, until).await?;
                     Ok(Box::new(stream) as Box<dyn ByteStream>)
                 }
                 Route::Proxy(proxy) => {
-                    let opened = self.via_proxy(active, origin, proxy, until).await;
+                    let opened = self.via_proxy(caller, origin, proxy, until).await;
                     opened
                         .map_err(|source| ConnectError::Proxy { proxy: proxy.to_string(), source })
                 }
@@ -233,9 +222,9 @@ impl Dialer {
     }
 
     /// TLS for an https origin, then HTTP/2 or HTTP/1.1.
-    pub(super) async fn negotiate(
+    pub(crate) async fn negotiate(
         &self,
-        active: &ActiveConnection,
+        caller: Caller<'_>,
         origin: &Origin,
         stream: Box<dyn ByteStream>,
         until: Instant,
@@ -245,9 +234,9 @@ impl Dialer {
                 let sender = start_http1(stream).await.map_err(ConnectError::Http)?;
                 return Ok(Negotiated { sender, asked_for_certificate: false });
             }
-            let identity = active.identity_for(origin)?;
+            let identity = caller.identity.map_err(Clone::clone)?;
             let mut config = (*self.tls).clone();
-            if active.connection.http1_only || active.pool.requires_http1(origin) {
+            if caller.http1_only {
                 config.alpn_protocols = vec![b"http/1.1".to_vec()];
             }
             let tls::Encrypted { stream, asked } =

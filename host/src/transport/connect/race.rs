@@ -24,11 +24,11 @@ const SHOWN_MAX: usize = 4;
 /// The addresses that worked last, of one connection of the host. It has as many as the connection has
 /// granted origins, and the proxies.
 #[derive(Debug, Default)]
-pub(in crate::egress) struct Reached(Mutex<HashMap<Origin, IpAddr>>);
+pub(crate) struct Reached(Mutex<HashMap<Origin, IpAddr>>);
 
 /// No address accepted a connection.
 #[derive(Debug)]
-pub(in crate::egress) struct NotReached(Vec<(SocketAddr, io::Error)>);
+pub(crate) struct NotReached(Vec<(SocketAddr, io::Error)>);
 
 impl fmt::Display for NotReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +47,7 @@ impl std::error::Error for NotReached {}
 
 impl Reached {
     /// Connects to the first address of `origin` that accepts.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         origin: &Origin,
         addresses: &[SocketAddr],

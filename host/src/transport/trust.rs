@@ -19,7 +19,7 @@ use rustls::{ClientConfig, RootCertStore};
 use certificate::Certificate;
 use verifier::Verifier;
 
-pub(super) use explain::explain;
+pub(crate) use explain::explain;
 
 /// Why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub(crate) fn crypto() -> Arc<CryptoProvider> {
 
 /// TLS for trackers: HTTP/2 or HTTP/1.1, the system's anchors and the extra ones. Without a
 /// system store, only the extra file is trusted.
-pub(super) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+pub(crate) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {

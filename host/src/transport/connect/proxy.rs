@@ -9,9 +9,9 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::domain::Origin;
-use crate::egress::ActiveConnection;
-use crate::egress::address::{ResolveError, socket_addresses};
-use crate::egress::proxies::{InvalidProxy, Proxy};
+use crate::transport::Caller;
+use crate::transport::address::{ResolveError, socket_addresses};
+use crate::transport::proxies::{InvalidProxy, Proxy};
 
 use super::race::NotReached;
 use super::tls::{TlsError, handshake};
@@ -19,7 +19,7 @@ use super::{ByteStream, Dialer};
 
 /// Why there is no connection through the proxy.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::egress) enum ProxyError {
+pub(crate) enum ProxyError {
     /// Its URL cannot be used.
     #[error(transparent)]
     Url(#[from] InvalidProxy),
@@ -59,16 +59,16 @@ fn ask_for_user(has_user: bool) -> &'static str {
 
 impl Dialer {
     /// A stream to a proxy; for https a tunnel through it to the origin. The proxy gets no client certificate.
-    pub(super) async fn via_proxy(
+    pub(crate) async fn via_proxy(
         &self,
-        active: &ActiveConnection,
+        caller: Caller<'_>,
         origin: &Origin,
         proxy: &Proxy,
         until: Instant,
     ) -> Result<Box<dyn ByteStream>, ProxyError> {
         let addresses =
-            socket_addresses(self.resolver.as_ref(), active.connection.id, &proxy.origin).await?;
-        let tcp = active.reached.connect(&proxy.origin, &addresses, until).await?;
+            socket_addresses(self.resolver.as_ref(), caller.connection, &proxy.origin).await?;
+        let tcp = caller.reached.connect(&proxy.origin, &addresses, until).await?;
         let stream: Box<dyn ByteStream> = if proxy.origin.is_https() {
             let mut config = (*self.tls).clone();
             // Only HTTP/1.1 is spoken with a proxy.

@@ -22,7 +22,7 @@ const LOOKUPS_MAX: usize = 256;
 
 /// The source of a name's addresses; tests replace it.
 #[async_trait]
-pub(super) trait Resolver: Send + Sync {
+pub(crate) trait Resolver: Send + Sync {
     /// All addresses of a name, for this connection.
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>>;
 }
@@ -34,7 +34,7 @@ type Lookup = fn(&str) -> io::Result<Vec<IpAddr>>;
 type Answer = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
 
 /// The resolver of the operating system.
-pub(super) struct SystemResolver {
+pub(crate) struct SystemResolver {
     lookup: Lookup,
     in_progress: Arc<InProgress>,
 }
@@ -46,7 +46,7 @@ struct InProgress {
 }
 
 impl SystemResolver {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
     }
 

@@ -96,23 +96,23 @@ impl fmt::Debug for ClientIdentity {
 
 /// What one handshake presents, and whether it was asked to.
 #[derive(Debug, Default)]
-pub(super) struct Presented {
+pub(crate) struct Presented {
     identity: Option<ClientIdentity>,
     asked: AtomicBool,
 }
 
 impl Presented {
-    pub(super) fn new(identity: Option<&ClientIdentity>) -> Self {
+    pub(crate) fn new(identity: Option<&ClientIdentity>) -> Self {
         Self { identity: identity.cloned(), asked: AtomicBool::new(false) }
     }
 
     /// Whether the server asked for a client certificate.
-    pub(super) fn was_asked(&self) -> bool {
+    pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
     /// Whether there is one to present.
-    pub(super) fn has_one(&self) -> bool {
+    pub(crate) fn has_one(&self) -> bool {
         self.identity.is_some()
     }
 }

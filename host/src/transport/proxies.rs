@@ -13,14 +13,14 @@ use url::{Host, Url};
 
 use crate::domain::Origin;
 
-use super::secrets::basic;
+use super::basic;
 
 /// A proxy of one of the variables.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     /// Where it is.
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
     /// `Proxy-Authorization`, if it has a user.
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) authorization: Option<HeaderValue>,
     variable: &'static str,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for Proxy {
      http://USER:PASSWORD@proxy.example:3128, with special characters of user and password \
      percent-encoded (# as %23)"
 )]
-pub(super) struct InvalidProxy {
+pub(crate) struct InvalidProxy {
     variable: &'static str,
     why: &'static str,
 }
@@ -46,7 +46,7 @@ type Chosen = Option<Result<Arc<Proxy>, InvalidProxy>>;
 
 /// The proxies of the server.
 #[derive(Default)]
-pub(super) struct Proxies {
+pub(crate) struct Proxies {
     http: Chosen,
     https: Chosen,
     exceptions: Vec<Exception>,
@@ -55,7 +55,7 @@ pub(super) struct Proxies {
 impl Proxies {
     /// Reads the variables; lower case wins, as with curl, and an empty one is unset. `ALL_PROXY` is
     /// ignored: many shells have it, and a proxy takes the choice of addresses away from the host.
-    pub(super) fn from_env() -> Self {
+    pub(crate) fn from_env() -> Self {
         let read = |names: [&str; 2]| {
             let values = names.iter().filter_map(|name| std::env::var(name).ok());
             values.map(|value| value.trim().to_owned()).find(|value| !value.is_empty())
@@ -78,7 +78,7 @@ impl Proxies {
         proxies
     }
 
-    pub(super) fn new(http: &str, https: &str, no: &str) -> Self {
+    pub(crate) fn new(http: &str, https: &str, no: &str) -> Self {
         let entries = no.split(|c: char| c == ',' || c.is_whitespace()).filter(|it| !it.is_empty());
         let exceptions = entries.filter_map(|entry| {
             let exception = Exception::parse(entry);
@@ -96,7 +96,7 @@ impl Proxies {
 
     /// The proxy to an origin. A loopback address is never reached through one: it would be the proxy's own
     /// machine.
-    pub(super) fn to(&self, origin: &Origin) -> Chosen {
+    pub(crate) fn to(&self, origin: &Origin) -> Chosen {
         let is_loopback = match origin.host() {
             Host::Domain(name) => name == "localhost",
             Host::Ipv4(ip) => ip.is_loopback(),

@@ -22,30 +22,15 @@ use bytes::Bytes;
 
 use crate::secret::Secret;
 
-use super::answer::Answer;
-use super::body::Body;
-use super::{HttpError, OutboundResponse};
-
 use forms::{Form, Found, Window};
 use short::{ShortSecret, Whole, is_whole};
 
 /// Replaces each secret.
-pub(super) const MASK: &str = "[secret]";
+pub(crate) const MASK: &str = "[secret]";
 
 /// How many bytes of secrets may be compared for each byte of a text. An ordinary text takes less than
 /// one, and more only if it consists of beginnings of a secret.
 const STEPS_PER_BYTE: usize = 8;
-
-/// Headers of a response that concern its connection only; the guest does not get them.
-const HOP_BY_HOP: [&str; 7] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// What a text is, which decides where a short secret in it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +47,7 @@ pub(crate) enum Reading {
 }
 
 /// Searches for a set of secrets at once.
-pub(super) struct Redactor {
+pub(crate) struct Redactor {
     secrets: Vec<(Secret, Option<ShortSecret>)>,
     /// For each byte: which secrets, in which form, may begin with it.
     begins: Vec<Vec<(usize, Form)>>,
@@ -79,7 +64,7 @@ enum Search {
 
 impl Redactor {
     /// Searches for these secrets. A short one does not count in `own_texts`.
-    pub(super) fn new<'a>(
+    pub(crate) fn new<'a>(
         secrets: impl IntoIterator<Item = &'a Secret>,
         own_texts: &[String],
     ) -> Self {
@@ -104,22 +89,23 @@ impl Redactor {
     }
 
     /// Whether a text contains a secret.
-    pub(super) fn finds(&self, text: &[u8]) -> bool {
+    pub(crate) fn finds(&self, text: &[u8]) -> bool {
         self.finds_in(text, Reading::Answer)
     }
 
-    fn finds_in(&self, text: &[u8], reading: Reading) -> bool {
+    /// Whether a text that is read in this way contains a secret.
+    pub(crate) fn finds_in(&self, text: &[u8], reading: Reading) -> bool {
         let window = Window { text, is_last: true };
         !matches!(self.search(window, reading, 0, &mut budget(text)), Search::None)
     }
 
     /// The text without secrets.
-    pub(super) fn text(&self, text: String) -> String {
+    pub(crate) fn text(&self, text: String) -> String {
         self.read_as(Reading::Text, text)
     }
 
     /// The text without secrets, read in this way.
-    pub(super) fn read_as(&self, reading: Reading, text: String) -> String {
+    pub(crate) fn read_as(&self, reading: Reading, text: String) -> String {
         match self.redacted(text.as_bytes(), reading) {
             Cow::Borrowed(_) => text,
             Cow::Owned(redacted) => String::from_utf8_lossy(&redacted).into_owned(),
@@ -127,7 +113,7 @@ impl Redactor {
     }
 
     /// A body without secrets.
-    pub(super) fn bytes(&self, bytes: Bytes) -> Bytes {
+    pub(crate) fn bytes(&self, bytes: Bytes) -> Bytes {
         match self.redacted(&bytes, Reading::Answer) {
             Cow::Borrowed(_) => bytes,
             Cow::Owned(redacted) => Bytes::from(redacted),
@@ -137,7 +123,7 @@ impl Redactor {
     /// Redacts the next part of a long body into `out`, from `done` on: what is before it was redacted
     /// already, and is context. Returns up to where the text is done: the rest must come again with what
     /// follows, unless this was the last part. `None`: the whole body counts as a secret.
-    pub(super) fn part(
+    pub(crate) fn part(
         &self,
         text: &[u8],
         done: usize,
@@ -148,7 +134,7 @@ impl Redactor {
     }
 
     /// How much of what is done must come again with the next part, as context, bytes.
-    pub(super) fn context_bytes(&self) -> usize {
+    pub(crate) fn context_bytes(&self) -> usize {
         let short = self.secrets.iter().filter_map(|(_, short)| short.as_ref());
         short.map(ShortSecret::context_bytes).max().unwrap_or_default()
     }
@@ -176,40 +162,6 @@ impl Redactor {
             out.extend_from_slice(MASK.as_bytes());
             done = end;
         }
-    }
-
-    /// The response that the guest gets: without secrets and without the headers of the
-    /// connection. A body in a file was redacted on its way there.
-    pub(super) fn response(&self, answer: Answer) -> OutboundResponse {
-        let body = match answer.body {
-            Body::Memory(bytes) => Body::Memory(self.bytes(bytes)),
-            spooled @ Body::Spooled(_) => spooled,
-        };
-        let mut headers = Vec::with_capacity(answer.headers.len());
-        for (name, value) in &answer.headers {
-            let name = name.as_str();
-            if self.finds_in(name.as_bytes(), Reading::Name) || HOP_BY_HOP.contains(&name) {
-                continue;
-            }
-            let value = if name == "content-length" && body.len() > 0 {
-                body.len().to_string()
-            } else {
-                self.read_as(Reading::Answer, header_text(value.as_bytes()))
-            };
-            headers.push((name.to_owned(), value));
-        }
-        OutboundResponse { status: answer.status, headers, body, held: answer.held }
-    }
-
-    /// The error that the guest gets: without secrets.
-    pub(super) fn error(&self, mut error: HttpError) -> HttpError {
-        let (HttpError::Denied(text)
-        | HttpError::Limit(text)
-        | HttpError::Unreachable(text)
-        | HttpError::Interrupted(text)
-        | HttpError::Invalid(text)) = &mut error;
-        *text = self.text(std::mem::take(text));
-        error
     }
 
     /// Borrowed if there is no secret in the text.
@@ -265,14 +217,6 @@ impl Redactor {
             }
         }
         Search::None
-    }
-}
-
-/// A header's value; old servers write it in Latin-1.
-fn header_text(value: &[u8]) -> String {
-    match std::str::from_utf8(value) {
-        Ok(text) => text.to_owned(),
-        Err(_) => value.iter().copied().map(char::from).collect(),
     }
 }
 

@@ -17,29 +17,29 @@ use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use super::ByteStream;
-use crate::egress::identity::{ClientIdentity, Presented};
-use crate::egress::trust::explain;
+use crate::transport::identity::{ClientIdentity, Presented};
+use crate::transport::trust::explain;
 
 /// How long a server may take to refuse a client certificate under TLS 1.3. Servers that accept one send a
 /// session ticket or the first HTTP/2 frame at once; the others cost this time for each new connection.
 const VERDICT_MAX: Duration = Duration::from_secs(1);
 
 /// An encrypted stream.
-pub(super) struct Encrypted {
-    pub(super) stream: TlsStream<Box<dyn ByteStream>>,
+pub(crate) struct Encrypted {
+    pub(crate) stream: TlsStream<Box<dyn ByteStream>>,
     /// Whether the server asked for a client certificate.
-    pub(super) asked: bool,
+    pub(crate) asked: bool,
 }
 
 /// Why there is none, in words.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(in crate::egress) struct TlsError(String);
+pub(crate) struct TlsError(String);
 
 /// A handshake with a host. After it, the server has accepted the client certificate, or its absence, also
 /// under TLS 1.3, where it decides after the client's last message: a request on a connection that is
 /// about to be refused would be in doubt.
-pub(super) async fn handshake(
+pub(crate) async fn handshake(
     config: &ClientConfig,
     host: &Host,
     identity: Option<&ClientIdentity>,

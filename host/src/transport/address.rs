@@ -18,16 +18,16 @@ const ADDRESSES_MAX: usize = 32;
 
 /// Which addresses a connection allows.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AddressRules {
+pub(crate) struct AddressRules {
     /// Names may resolve to RFC 1918, ULA, shared (100.64/10) and loopback addresses.
-    pub(super) allow_private: bool,
+    pub(crate) allow_private: bool,
     /// The connector fixed this origin itself: public addresses only, whatever else is allowed.
-    pub(super) public_only: bool,
+    pub(crate) public_only: bool,
 }
 
 /// Why an origin has no address to connect to.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ResolveError {
+pub(crate) enum ResolveError {
     /// The rules forbid one of its addresses.
     #[error("{origin} has the address {ip}, which is not allowed: {reason}")]
     Forbidden {
@@ -61,7 +61,7 @@ pub(super) enum ResolveError {
 ///
 /// # Errors
 /// One forbidden address refuses the whole name: which address is used is up to chance.
-pub(super) async fn resolve(
+pub(crate) async fn resolve(
     resolver: &dyn Resolver,
     connection: ConnectionId,
     origin: &Origin,
@@ -82,7 +82,7 @@ pub(super) async fn resolve(
 ///
 /// # Errors
 /// It has no address or too many.
-pub(super) async fn socket_addresses(
+pub(crate) async fn socket_addresses(
     resolver: &dyn Resolver,
     connection: ConnectionId,
     origin: &Origin,

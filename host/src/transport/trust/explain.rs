@@ -21,11 +21,11 @@ const SUPPORTED: &str = "RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-
 /// Why a server's certificate is not trusted.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Untrusted(String);
+pub(crate) struct Untrusted(String);
 
 impl Untrusted {
     /// `sent` are the certificates that the server sent, its own first; `None`: could not be read.
-    pub(super) fn new(
+    pub(crate) fn new(
         error: Error,
         sent: &[Option<Certificate>],
         name: &ServerName<'_>,
@@ -192,7 +192,7 @@ fn unusual(webpki: &str, own: Option<&Certificate>) -> String {
 }
 
 /// A failed handshake in words. `asked`: the server asked for a client certificate; `sent`: it got one.
-pub(in crate::egress) fn explain(error: &io::Error, asked: bool, sent: bool) -> String {
+pub(crate) fn explain(error: &io::Error, asked: bool, sent: bool) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return broken_off(error, asked, sent);
     };
