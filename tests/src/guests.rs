@@ -101,7 +101,7 @@ impl Guest {
     #[must_use]
     pub fn example(name: &str) -> Self {
         static BUILDING: Mutex<()> = Mutex::new(());
-        let given = std::env::var_os("JACKFIELD_PLUGINS").map(PathBuf::from);
+        let given = std::env::var_os("TEST_PLUGINS").map(PathBuf::from);
         let folder = given.unwrap_or_else(|| {
             let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
             xtask(&["connectors", "--only", name]);
@@ -113,11 +113,11 @@ impl Guest {
     }
 }
 
-/// The folder of the built guests: `JACKFIELD_GUESTS`, or they are built once per test run.
+/// The folder of the built guests: `TEST_GUESTS`, or they are built once per test run.
 fn built() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        if let Some(given) = std::env::var_os("JACKFIELD_GUESTS") {
+        if let Some(given) = std::env::var_os("TEST_GUESTS") {
             return given.into();
         }
         let folder = target().join("guests");

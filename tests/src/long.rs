@@ -1,10 +1,10 @@
 //! How long the tests that kill, race and soak run: short by default, long with
-//! `JACKFIELD_LONG=1`.
+//! `TEST_LONG=1`.
 
 use std::time::Duration;
 
 fn is_long() -> bool {
-    std::env::var_os("JACKFIELD_LONG").is_some()
+    std::env::var_os("TEST_LONG").is_some()
 }
 
 /// The number of rounds of a test that kills the server or replaces its connector again and again.

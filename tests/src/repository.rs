@@ -20,14 +20,14 @@ pub(crate) fn target() -> PathBuf {
     found.expect("the test runs from cargo's target folder").to_owned()
 }
 
-/// The `jackfield` binary under test: `JACKFIELD_BIN`, else the one built beside this test.
+/// The `jackfield` binary under test: `TEST_BIN`, else the one built beside this test.
 ///
 /// # Panics
 /// If it is missing or older than the sources; the message names the command that builds it.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        if let Some(given) = std::env::var_os("JACKFIELD_BIN") {
+        if let Some(given) = std::env::var_os("TEST_BIN") {
             return given.into();
         }
         let exe = std::env::current_exe().expect("the test knows its own path");

@@ -55,8 +55,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> anyhow::Result
     let mut bench = cargo(&workspace.root);
     bench.args(["run", "--release", "--package", "jackfield-tests", "--bin", "bench", "--"]);
     bench.arg(arguments.name());
-    bench.env("JACKFIELD_BIN", workspace.target.join("release/jackfield"));
-    bench.env("JACKFIELD_PLUGINS", workspace.plugins());
-    bench.env("JACKFIELD_GUESTS", examples(workspace));
+    bench.env("TEST_BIN", workspace.target.join("release/jackfield"));
+    bench.env("TEST_PLUGINS", workspace.plugins());
+    bench.env("TEST_GUESTS", examples(workspace));
     run_program(&mut bench, "")
 }

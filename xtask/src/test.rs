@@ -49,11 +49,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     step("tests", || {
         let mut test = cargo(&workspace.root);
         test.args(["test", "--workspace"]).args(&arguments.filter);
-        test.env("JACKFIELD_BIN", workspace.host());
-        test.env("JACKFIELD_PLUGINS", workspace.plugins());
-        test.env("JACKFIELD_GUESTS", examples(workspace));
+        test.env("TEST_BIN", workspace.host());
+        test.env("TEST_PLUGINS", workspace.plugins());
+        test.env("TEST_GUESTS", examples(workspace));
         if arguments.long {
-            test.env("JACKFIELD_LONG", "1");
+            test.env("TEST_LONG", "1");
         }
         run_program(&mut test, "")
     })

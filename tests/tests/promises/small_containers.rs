@@ -83,7 +83,7 @@ fn a_compiler_leaves_the_container_alive_and_says_that_it_was_too_small() {
         .expect("the binary starts");
     let report = String::from_utf8_lossy(&output.stdout);
     let line = |check: &str| report.lines().find(|line| line.contains(check)).map(str::to_owned);
-    assert!(line(" memory ").is_some_and(|line| line.contains("limit is 300 MiB")), "{report}");
+    assert!(line("limit is 300 MiB").is_some(), "{report}");
     assert!(line(" compiling ").is_some_and(|line| line.contains("more memory")), "{report}");
 }
 
