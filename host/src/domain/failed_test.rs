@@ -108,6 +108,13 @@ mod tests {
     }
 
     #[test]
+    fn a_key_has_the_ids_in_lower_case_and_no_variation_as_an_empty_text() {
+        let id = |last| format!("00000000-0000-0000-0000-00000000000{last}");
+        assert_eq!(test(None).key(), (id('1'), id('2'), ""));
+        assert_eq!(test(Some("Row 7")).key(), (id('1'), id('2'), "Row 7"));
+    }
+
+    #[test]
     fn a_marker_is_one_lower_case_word_that_depends_on_all_of_the_key() {
         let connection = ConnectionId(Uuid::from_u128(7));
         let marker = Marker::derive(connection, &test(None), 1);

@@ -131,6 +131,7 @@ mod tests {
         for text in ["https://u:s3cret@a.example/", "https://u:s3cret@:x", "u:s3cret@a.example"] {
             let error = text.parse::<Origin>().unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
+            assert!(error.contains(text.rsplit_once('@').unwrap().1), "{error}");
         }
     }
 

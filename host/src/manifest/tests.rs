@@ -104,6 +104,24 @@ fn an_origin_that_the_connector_lists_is_fixed_also_if_a_person_enters_it() {
 }
 
 #[test]
+fn a_place_in_a_body_is_read_and_a_wrong_pointer_is_refused() {
+    let place_of = |place: Value| {
+        let mut schema = redmine();
+        schema["properties"]["api-key"]["jackfield:place"] = place;
+        let manifest = Manifest::read(&raw(&schema)).map_err(|error| error.to_string())?;
+        let given = settings(json!({ "url": "https://r.example", "project": "web" }));
+        Ok::<_, String>(manifest.required_grants(&given).unwrap().secrets["api-key"].place.clone())
+    };
+    let json = |pointer: &str| place_of(json!({ "in": "json", "pointer": pointer }));
+    assert_eq!(json("/a~1b/c"), Ok(SecretPlace::Json { pointer: "/a~1b/c".to_owned() }));
+    for wrong in ["password", "/a~b", "/a~"] {
+        assert!(json(wrong).unwrap_err().contains("JSON pointer"), "{wrong}");
+    }
+    let form = place_of(json!({ "in": "form", "name": "password" }));
+    assert_eq!(form, Ok(SecretPlace::Form { name: "password".to_owned() }));
+}
+
+#[test]
 fn different_places_have_different_descriptions() {
     let header =
         |prefix: &str| SecretPlace::Header { name: "x-key".to_owned(), prefix: prefix.to_owned() };
@@ -115,6 +133,7 @@ fn different_places_have_different_descriptions() {
     let all = [header(""), header("Token "), client(None), client(Some("all"))];
     let phrases: std::collections::BTreeSet<_> = all.iter().map(describe_place).collect();
     assert_eq!(phrases.len(), all.len(), "{phrases:?}");
+    assert!(phrases.contains("in the header x-key"), "{phrases:?}");
 }
 
 #[test]

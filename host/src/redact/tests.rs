@@ -51,6 +51,29 @@ fn an_echo_is_found_in_every_form() {
     }
 }
 
+/// Each escape that JSON and HTML have, and each place at which a text may be cut in two.
+#[test]
+fn every_escape_is_found_wherever_the_text_is_cut() {
+    let redactor = searching(&["a<b>\u{8}\u{c}\n\r\t/'é😀\\z-and-more"]);
+    for echo in [
+        r#"a<b>\b\f\n\r\t\/'\u00e9\ud83d\ude00\\z-and-more"#,
+        r#"a\u003cb\u003e\u0008\u000C\u000a\u000d\u0009/\'é\uD83D\uDE00\\z-and-more"#,
+        r#"a<b>\\b\\f\\n\\r\\t\\/'\\u00e9\\ud83d\\ude00\\\\z-and-more"#,
+        "a&lt;b&gt;&#8;&#12;&#10;&#xD;&#9;&#x2f;&apos;&#233;&#x1F600;&#92;z-and-more",
+    ] {
+        let text = format!("before {echo} after");
+        assert_eq!(redactor.text(text.clone()), "before [secret] after", "{echo}");
+        for cut in 0..=text.len() {
+            let (first, mut out) = (&text.as_bytes()[..cut], Vec::new());
+            let done = redactor.part(first, 0, false, &mut out).unwrap();
+            redactor.part(text.as_bytes(), done, true, &mut out).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), "before [secret] after", "{cut}: {echo}");
+        }
+    }
+    let half = r"a<b>\b\f\n\r\t/'\u00e9\ud83d and";
+    assert_eq!(redactor.text(half.to_owned()), half);
+}
+
 #[test]
 fn base64_is_found_inside_longer_texts_at_any_offset() {
     let redactor = searching(&["s3cr3t-t0ken"]);

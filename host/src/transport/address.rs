@@ -220,6 +220,26 @@ mod tests {
         check_address(&origin.parse().unwrap(), ip.parse().unwrap(), rules).is_ok()
     }
 
+    struct Addresses(u8);
+
+    #[async_trait::async_trait]
+    impl Resolver for Addresses {
+        async fn resolve(&self, _: ConnectionId, _: &str) -> std::io::Result<Vec<IpAddr>> {
+            Ok((0..self.0).map(|last| IpAddr::from([93, 184, 216, last])).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_has_at_most_32_addresses() {
+        let origin = "http://tracker.example".parse().unwrap();
+        for (count, is_allowed) in [(0, false), (1, true), (32, true), (33, false)] {
+            let resolver = Addresses(count);
+            let connection = ConnectionId(uuid::Uuid::nil());
+            let resolved = resolve(&resolver, connection, &origin, PUBLIC_NAMES_ONLY).await;
+            assert_eq!(resolved.is_ok(), is_allowed, "{count} addresses");
+        }
+    }
+
     #[test]
     fn some_addresses_are_refused_whatever_is_granted() {
         for ip in [

@@ -321,7 +321,11 @@ fn the_layer_check_finds_each_kind_of_violation() {
         ("api.rs", "use crate::config::Config;", "`api` imports only domain"),
         ("attic.rs", "use crate::domain::Clock;", "`attic` or `domain` has no layer"),
         ("defects.rs", "use axum::Router;", "`axum` is used in http and demo only"),
-        ("http/serve.rs", "use hyper_util::client::Client;", "`hyper_util` is used in egress and transport only"),
+        (
+            "http/serve.rs",
+            "use hyper_util::client::Client;",
+            "`hyper_util` is used in egress and transport only",
+        ),
         ("http/serve.rs", "use hyper_util::server::conn::auto;", ""),
         ("http.rs", "use axum::{Router, routing::get};", ""),
         ("main.rs", "use jackfield::cli::run;", ""),

@@ -51,14 +51,20 @@ async fn each_redirect_is_checked_like_a_request() {
 #[tokio::test]
 async fn a_search_by_post_is_redirected_according_to_its_status() {
     let tracker = FakeTracker::answering(|request| match request.split(' ').nth(1).unwrap() {
+        "/302" => redirect("302 Found", "/done"),
         "/303" => redirect("303 See Other", "/done"),
         "/307" => redirect("307 Moved", "/done"),
         _ => answer("200 OK", &[], b""),
     })
     .await;
     let session = SessionBuilder::granting(&[&tracker.origin()]).read_session();
-    session.send(marked(post("/303", "q"), Effect::Read)).await.unwrap();
-    assert!(tracker.requests().pop().unwrap().starts_with("GET /done "));
+    for path in ["/302", "/303"] {
+        session.send(marked(post(path, "q"), Effect::Read)).await.unwrap();
+        assert!(tracker.requests().pop().unwrap().starts_with("GET /done "), "{path}");
+    }
+    let put = OutboundRequest { method: http::Method::PUT, ..post("/302", "q") };
+    session.send(marked(put, Effect::Read)).await.unwrap();
+    assert!(tracker.requests().pop().unwrap().starts_with("PUT /done "), "only POST becomes GET");
     session.send(marked(post("/307", "q"), Effect::Read)).await.unwrap();
     let seen = tracker.requests().pop().unwrap();
     assert!(seen.starts_with("POST /done ") && seen.ends_with("\r\n\r\nq"), "{seen}");

@@ -104,6 +104,11 @@ async fn reserved_headers_are_refused() {
     assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
     let flood = with(get("/"), "x", &"y".repeat(40_000));
     assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
+    // 32 KiB of names and values are allowed: this request fails only at the closed port.
+    let most = with(get("/"), "x", &"y".repeat(32 * 1024 - 1));
+    assert!(matches!(refused(&builder, most).await, HttpError::Unreachable(_)));
+    let more = with(get("/"), "x", &"y".repeat(32 * 1024));
+    assert!(matches!(refused(&builder, more).await, HttpError::Invalid(_)));
 }
 
 #[tokio::test]

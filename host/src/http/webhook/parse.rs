@@ -173,6 +173,17 @@ mod tests {
     }
 
     #[test]
+    fn a_text_has_its_limit_and_a_short_value_is_repeated_whole() {
+        let variation = |length| parsed(|b| b["variationId"] = json!("x".repeat(length)));
+        assert!(variation(VARIATION_BYTES_MAX).is_ok());
+        assert!(variation(VARIATION_BYTES_MAX + 1).is_err());
+        let why = parsed(|b| b["testCaseId"] = json!("no uuid")).unwrap_err();
+        assert!(why.ends_with("found the text \"no uuid\""), "{why}");
+        let why = parsed(|b| b["testCaseId"] = json!("x".repeat(FOUND_MAX))).unwrap_err();
+        assert!(why.ends_with('…'), "{why}");
+    }
+
+    #[test]
     fn an_all_zero_id_names_no_failed_test() {
         for name in ["testExecutionId", "testCaseId"] {
             for zero in [
