@@ -128,7 +128,16 @@ async fn a_placeholder_is_replaced_at_its_place_and_refused_elsewhere() {
                 let seen = granted.requests().pop().unwrap();
                 assert!(seen.ends_with(&format!("\r\n\r\n{sent}")), "{seen}");
             }
-            None => assert!(is_denied(&answer), "{kind} {body}"),
+            None => {
+                assert!(is_denied(&answer), "{kind} {body}");
+                let why = answer.unwrap_err().to_string();
+                let place = if matches!(place, SecretPlace::Form { .. }) {
+                    "in the field \"p\""
+                } else {
+                    "at \"/user/p\""
+                };
+                assert!(why.contains(place), "{why}");
+            }
         }
         assert!(is_denied(&session.send(request(other.url("/"))).await));
         assert!(is_denied(&session.send(with(get(granted.url("/")), "x", &text)).await));
