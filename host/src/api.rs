@@ -1,7 +1,8 @@
-//! The types of the admin API's requests and answers: `http` reads and writes them, `cli` too, so both
-//! sides have one shape.
+//! The types of the admin API's requests and answers. Both `http` and `cli` use them, so that
+//! server and client agree.
 //!
-//! Plain data with names as they are in JSON. Requests refuse unknown members; answers may get more.
+//! Plain data; field names are the JSON names. Requests refuse unknown members; later versions may
+//! add members to answers.
 
 mod connections;
 mod connectors;
@@ -24,9 +25,9 @@ pub use events::{
 pub use problem::{Problem, SettingError};
 pub use text::{EnumString, SecretText, Text, Time};
 
-/// Rows of a page where the request does not say.
+/// Rows of a page, if the request does not say.
 pub const PAGE_ROWS: u32 = 50;
-/// Most rows of a page.
+/// Maximum rows of a page.
 pub const PAGE_ROWS_MAX: u32 = 200;
 
 /// A request without members.
@@ -39,6 +40,6 @@ pub struct EmptyBody {}
 pub struct Status {
     /// The server's version.
     pub version: String,
-    /// Tasks of its runtime.
+    /// Number of tasks that its async runtime runs.
     pub tasks: usize,
 }

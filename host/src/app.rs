@@ -1,7 +1,7 @@
-//! Picks the concrete parts, wires them, runs them, and shuts them down in order. The only place that does:
+//! Creates the parts, connects them, runs them, and shuts them down in order. Only this room does:
 //! the server, `check` and the fuzz targets start their parts here.
 //!
-//! Holds no rule of its own: a decision belongs in a room below.
+//! Contains no rules of its own: decisions belong in the rooms below.
 
 mod background;
 mod checker;
@@ -46,13 +46,14 @@ pub use platform::{
     shared_access, small_address_space, unsuitable_disk,
 };
 
-/// What may follow after every guest was stopped: the end of writes that are under way, outcomes, answers.
+/// How long the server waits after it stopped every guest: writes in progress end, outcomes are
+/// stored, answers are sent.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// How the server is asked to end.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept nothing more, and finish what runs, for at most `drain_ms`.
+    /// Accept no more requests, and let running work finish, for at most `drain_ms`.
     pub drain: CancellationToken,
     /// Do not wait any longer: stop the guests.
     pub hurry: CancellationToken,
@@ -61,19 +62,19 @@ pub struct Shutdown {
 /// A server that is ready to serve.
 pub struct App {
     config: Arc<Config>,
-    /// For hooks, and for the rest if that is served elsewhere; taken when serving begins.
+    /// The main listener, and the admin listener if one is configured. Taken when serving begins.
     listeners: Option<(TcpListener, Option<TcpListener>)>,
     address: SocketAddr,
     admin_token: Secret,
     services: Arc<Services>,
-    /// Ends the background work: folder watch and sweep.
+    /// Ends the background work, such as the folder watch and the sweep.
     background: CancellationToken,
     sandbox: Arc<Sandbox>,
-    /// Held until the process ends: one server for one data folder.
+    /// Held until the process ends, so that only one server uses the data folder.
     _lock: DataLock,
 }
 
-/// What runs guests: one of each per process.
+/// The parts that run guests; a process has one of each.
 struct Runner {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
@@ -100,7 +101,8 @@ impl Runner {
 }
 
 impl App {
-    /// Opens everything that serving needs, in the data folder that `lock` is of; nothing is served yet.
+    /// Opens everything that serving needs; `lock` is the lock of the data folder. Nothing is
+    /// served yet.
     ///
     /// # Errors
     /// One line that says what cannot be opened and how to fix it.
@@ -113,7 +115,7 @@ impl App {
         let folder = config.data_folder();
         data::clear_spool(&folder)?;
         let admin_token = match admin_token {
-            Some(token) => data::long_enough(token)?,
+            Some(token) => data::check_token_length(token)?,
             None => data::admin_token(&folder)?,
         };
         let listener = bind(config.listen, "listen").await?;
@@ -140,19 +142,19 @@ impl App {
         })
     }
 
-    /// Where it listens, with the port that the system chose.
+    /// The address of the main listener, with the actual port if port 0 was configured.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The token that opens the admin API.
+    /// The token of the admin API.
     #[must_use]
     pub fn admin_token(&self) -> &Secret {
         &self.admin_token
     }
 
-    /// What the routes need.
+    /// The state that the routes need.
     #[must_use]
     pub fn state(&self) -> AppState {
         let base_url = match &self.config.public_url {
@@ -162,8 +164,9 @@ impl App {
         AppState::new(Arc::clone(&self.services), self.admin_token.clone(), base_url)
     }
 
-    /// Serves until `shutdown`; then accepts nothing more, finishes what runs, and writes what is queued.
-    /// What still runs after the drain is stopped, and its outcome is stored like that of any run.
+    /// Serves until `shutdown`. Then accepts no more requests, lets running work finish, and writes
+    /// the queued data to the store. Runs that have not ended after the drain are stopped, and
+    /// their outcomes are stored like those of any run.
     ///
     /// # Errors
     /// A listener failed.
@@ -172,7 +175,7 @@ impl App {
         let served = tokio::select! {
             served = self.serve(listeners, &shutdown) => served,
             () = self.stop(&shutdown) => {
-                tracing::warn!("some work did not end in time; what it did is found at the next start");
+                tracing::warn!("some work did not end in time; the next start recovers it");
                 Ok(())
             }
         };
@@ -180,7 +183,7 @@ impl App {
         served.context("a listener failed")
     }
 
-    /// Serves; returns when everything that runs has ended.
+    /// Serves; returns when all work has ended.
     async fn serve(
         &self,
         listeners: (TcpListener, Option<TcpListener>),
@@ -210,14 +213,15 @@ impl App {
         served
     }
 
-    /// Waits for the shutdown and its drain, then stops every guest. Returns when no more is waited for.
+    /// Waits for the shutdown and its drain, then stops every guest, and returns after another
+    /// [`STOP_MAX`].
     async fn stop(&self, shutdown: &Shutdown) {
         shutdown.drain.cancelled().await;
         self.background.cancel();
         let drain = Duration::from_millis(self.config.drain_ms);
         if shutdown.hurry.run_until_cancelled(sleep(drain)).await.is_some() {
             tracing::warn!(
-                "runs did not end within `drain_ms` = {}: they are stopped",
+                "some runs did not end within `drain_ms` = {}; stopping them",
                 self.config.drain_ms
             );
         }
@@ -226,6 +230,7 @@ impl App {
     }
 }
 
+/// Opens the store and creates the services that the handlers call.
 async fn services(
     config: &Arc<Config>,
     runner: Runner,
@@ -286,6 +291,7 @@ async fn services(
     })
 }
 
+/// Listens on an address; `key` is the setting that the error names.
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!(

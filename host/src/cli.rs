@@ -1,8 +1,8 @@
 //! The command line: reads arguments, prints tables or JSON, and ends with an exit code.
 //!
-//! Commands that act on a server use its admin API, as any other program can. None of them opens
-//! the store; `secrets rotate` calls `app`, and only while no server runs. Exit codes: 0 done, 1
-//! refused or failed (one line on stderr), 2 wrong usage.
+//! Commands that act on a server use its admin API. No command opens the store itself; `secrets
+//! rotate` calls `app`, and works only while no server runs. Exit codes: 0 success, 1 refused or
+//! failed (one line on stderr), 2 wrong usage.
 
 mod check;
 mod client;
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_filter_are_listed_in_its_help() {
+    fn the_help_of_a_filter_lists_its_values() {
         let mut command = Arguments::command();
         let events = command.find_subcommand_mut("events").expect("events");
         let list = events.find_subcommand_mut("list").expect("events list");

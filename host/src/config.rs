@@ -1,7 +1,7 @@
-//! The configuration: read and validated once, then only values.
+//! The configuration: read and validated once at the start, then only plain values.
 //!
-//! Never guesses: an unknown key or a value out of range is an error that names the file, the key and what
-//! is allowed.
+//! Never guesses: an unknown key or a value out of range is an error. The error names the file, the
+//! key and what is allowed.
 
 mod access;
 mod data_folder;
@@ -22,7 +22,7 @@ pub use access::{
 pub use data_folder::DataFolder;
 pub use file_system::unsuitable_file_system;
 
-/// Everything an operator may set, with its default where nothing is set.
+/// All settings of an operator; a setting that is not set has its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where the server listens.
@@ -31,12 +31,12 @@ pub struct Config {
     pub data: PathBuf,
     /// The plugins folder.
     pub plugins: PathBuf,
-    /// The address under which Test Manager reaches the server, a path prefix allowed; absent:
+    /// The address at which Test Manager reaches the server, with an optional path prefix; absent:
     /// `http://{listen}`.
     pub public_url: Option<url::Url>,
-    /// A second listener, to which everything but `/hooks` moves.
+    /// The address of a separate listener for everything except `/hooks`.
     pub admin_listen: Option<SocketAddr>,
-    /// The proxies whose word for a client's address is taken.
+    /// The reverse proxies that are trusted to name the client's address.
     pub trusted_proxies: Vec<Network>,
     /// How long a client connection may stay open without a request, seconds.
     pub keep_alive_s: u32,
@@ -48,14 +48,15 @@ pub struct Config {
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
     /// Concurrent runs of the whole host.
     pub concurrent_runs_host: u32,
-    /// What the runs of the whole host may hold in memory, bytes; absent: 60 % of what the machine and
-    /// the control group allow.
+    /// Maximum memory of all runs together, bytes; absent: 60 % of what the machine and the control
+    /// group allow.
     pub memory_bytes_host: Option<u64>,
-    /// How many bytes of large bodies are kept in temporary files while their runs last.
+    /// Maximum bytes of large bodies in temporary files, which exist while their runs last.
     pub spool_bytes_max: u64,
-    /// How often the plugins folder is read without a notification, milliseconds.
+    /// How often the plugins folder is scanned in addition to notifications, milliseconds.
     pub rescan_ms: u64,
-    /// How much compiled code is kept, bytes; what serves or was accepted is always kept.
+    /// How much compiled code is kept, bytes. Code of versions that serve or were accepted is
+    /// always kept.
     pub compiled_bytes_max: u64,
     /// How long events are kept, days.
     pub events_days: u32,
@@ -65,18 +66,18 @@ pub struct Config {
     pub events_bytes_max: u64,
     /// How often the sweep searches for defects in doubt, milliseconds.
     pub sweep_ms: u64,
-    /// Length of a lease on a defect's row, milliseconds; renewed at a third of it.
+    /// Length of a lease on a defect's row, milliseconds. It is renewed after a third of this time.
     pub lease_ms: u64,
-    /// How long the tracker may still act on a create request without an answer, seconds; `None`: without limit,
-    /// so that a person resolves every such defect.
+    /// How long the tracker may still act on a create request that got no answer, seconds. `None`:
+    /// without limit, so a person must resolve every such defect.
     pub in_doubt_s: Option<u32>,
-    /// How long running events may go on once the server is asked to end, milliseconds.
+    /// How long running events may continue after the server is asked to end, milliseconds.
     pub drain_ms: u64,
-    /// How long counts are answered without asking the tracker again, milliseconds.
+    /// How long cached counts are answered without asking the tracker again, milliseconds.
     pub kpi_fresh_ms: u64,
-    /// A PEM file of further trust anchors for trackers.
+    /// A PEM file with more trusted certificates for trackers.
     pub extra_ca_file: Option<PathBuf>,
-    /// Folders below which `file:` secrets may be.
+    /// Folders that may contain the files of `file:` secrets.
     pub secret_file_roots: Vec<PathBuf>,
     /// Prefixes that the names of `env:` secrets may have.
     pub secret_env_prefixes: Vec<String>,
@@ -84,20 +85,22 @@ pub struct Config {
     pub compiler: Option<PathBuf>,
 }
 
-/// What Test Manager's requests and answers look like, where it is not public.
+/// Parts of Test Manager's protocol that are not documented publicly, and the rate of its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Requests per second that a connection answers: those for Create Defect, and as many others.
+    /// Requests per second that a connection answers. Create Defect has this rate, and all other
+    /// requests share a second, equal rate.
     pub requests_per_s: u32,
-    /// Requests that it answers at once beyond that rate.
+    /// The burst: how many requests a connection answers at once before the rate applies.
     pub requests_burst: u32,
     /// More paths below the token that mean Create Defect.
     pub create_defect_paths: Vec<String>,
     /// More paths below the token that mean Defect KPIs; `{projectId}` is the project.
     pub kpi_paths: Vec<String>,
-    /// The `id` of the answer.
+    /// The `id` in the answer to Create Defect.
     pub defect_id: DefectIdKind,
-    /// The three values of `status` (ok, moderate, critical), which are not public; absent: no `status`.
+    /// The three values of `status` (ok, moderate, critical), which UiPath does not document;
+    /// absent: no `status`.
     pub kpi_status: Option<[String; 3]>,
 }
 
@@ -111,7 +114,7 @@ pub enum DefectIdKind {
     Uuid,
 }
 
-/// What is wrong with the configuration. One line.
+/// What is wrong with the configuration, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct ConfigError {
@@ -169,9 +172,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults, overridden by the file, overridden by the environment: `JACKFIELD_<KEY>` for a key of
-    /// the top level, `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`; lists are separated by commas.
-    /// An empty variable is not set; other variables are ignored.
+    /// The defaults, overridden by the file, and both overridden by the environment:
+    /// `JACKFIELD_<KEY>` for a key of the top level, `JACKFIELD_LIMITS_<NAME>`,
+    /// `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`. Items of lists are separated by commas.
+    /// An empty variable counts as not set; other variables are ignored.
     ///
     /// # Errors
     /// The file cannot be read or is not TOML, a key is unknown, or a value is not allowed.
@@ -182,20 +186,20 @@ impl Config {
         read::load(file, env)
     }
 
-    /// Says of each variable `JACKFIELD_…` that sets nothing, which name is nearest. Empty ones, and those
-    /// that Kubernetes makes for services, are left out.
+    /// Reports each variable `JACKFIELD_…` that is not a setting, with the nearest setting. Does
+    /// not report empty variables, or those that Kubernetes makes for services.
     #[must_use]
     pub fn unknown_variables(&self, env: impl Iterator<Item = (String, String)>) -> Vec<String> {
-        environment::unknown(env, &self.secret_env_prefixes)
+        environment::unknown_variables(env, &self.secret_env_prefixes)
     }
 
-    /// The files of the data folder.
+    /// The layout of the data folder.
     #[must_use]
     pub fn data_folder(&self) -> DataFolder {
         DataFolder::at(&self.data)
     }
 
-    /// The longest run of any connector, milliseconds.
+    /// The longest `run_ms` limit of any connector, milliseconds.
     #[must_use]
     pub fn longest_run_ms(&self) -> u64 {
         let own = self.connector_limits.values().map(|limits| limits.run_ms);

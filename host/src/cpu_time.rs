@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The engine's ticks so far: the clock that measures how long a run waits.
+/// Counts the engine's ticks. This clock measures how long a run waits.
 #[derive(Debug, Default)]
 pub(crate) struct Ticks(AtomicU64);
 
@@ -26,11 +26,11 @@ impl Ticks {
     }
 }
 
-/// The CPU time of a run, its polls, and how long it waited for them.
+/// Measures the CPU time of a run, its polls, and how long it waited for them.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     spent_ns: AtomicU64,
-    /// The CPU time of the polling thread when the current poll began; 0: none is running.
+    /// The CPU time of the polling thread when the current poll began; 0 if no poll is running.
     poll_began_ns: AtomicU64,
     polls: AtomicU64,
     yields: AtomicU64,
@@ -66,7 +66,7 @@ impl Meter {
         self.waited_ticks.load(Ordering::Relaxed)
     }
 
-    /// Charges the CPU time of `poll`.
+    /// Calls `poll`, and charges its CPU time.
     fn charge<T>(&self, poll: impl FnOnce() -> T) -> T {
         let began = thread_ns();
         let polled = poll();
@@ -75,22 +75,22 @@ impl Meter {
     }
 }
 
-/// The CPU time of this thread, ns; unlike a wall clock it does not advance while other threads
-/// run.
+/// The CPU time of this thread, ns. Unlike a wall clock, it does not advance while only other
+/// threads run.
 fn thread_ns() -> u64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// A future that the host runs for a guest, outside the guest's own polls: its CPU time is
-/// charged to the run, and it ends once the run has used its CPU time.
+/// A future that the host runs for a guest, outside the guest's own polls. Its CPU time is charged
+/// to the run. It ends with [`CpuExhausted`] when the run has used all its CPU time.
 pub(crate) struct CpuCharged<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
     cpu_ms: u64,
 }
 
-/// The run has used its CPU time.
+/// The run has used all its CPU time.
 #[derive(Debug)]
 pub(crate) struct CpuExhausted;
 
@@ -113,44 +113,45 @@ impl<F: Future> Future for CpuCharged<F> {
     }
 }
 
-/// Charges a future's CPU time to a run and lets it run to its end, however much that is.
+/// Charges a future's CPU time to a run, and lets the future complete even if the run has used all
+/// its CPU time.
 pub(crate) async fn run_to_completion<F: Future>(future: F, meter: Arc<Meter>) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|cx| meter.charge(|| future.as_mut().poll(cx))).await
 }
 
-/// The future of a guest: its polls are charged to the meter and counted, and so is the wait
-/// before each.
+/// The future of a guest. The meter counts its polls, their CPU time, and the wait before each
+/// poll.
 pub(crate) struct Metered<F> {
     future: Pin<Box<F>>,
     meter: Arc<Meter>,
-    queue: Arc<Queue>,
+    wakes: Arc<WakeRecorder>,
     waker: Waker,
 }
 
 /// Records when a run was woken, and forwards the wake.
-struct Queue {
+struct WakeRecorder {
     ticks: Arc<Ticks>,
     /// The tick of the first wake since the last poll, plus one; 0: no wake.
     woken_at: AtomicU64,
     task: AtomicWaker,
 }
 
-impl Wake for Queue {
+impl Wake for WakeRecorder {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         let now = self.ticks.now() + 1;
-        // Only the first wake counts: the run is ready from then on.
+        // Only the first wake counts, because the run is ready from then on.
         let _ = self.woken_at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         self.task.wake();
     }
 }
 
-impl Queue {
-    /// Ticks since the run was woken.
+impl WakeRecorder {
+    /// Ticks since the run was first woken after its last poll. Resets the count.
     fn waited(&self) -> u64 {
         match self.woken_at.swap(0, Ordering::Relaxed) {
             0 => 0,
@@ -162,9 +163,9 @@ impl Queue {
 impl<F: Future> Metered<F> {
     pub(crate) fn new(future: F, meter: Arc<Meter>, ticks: Arc<Ticks>) -> Self {
         let task = AtomicWaker::new();
-        let queue = Arc::new(Queue { ticks, woken_at: AtomicU64::new(0), task });
-        let waker = Waker::from(Arc::clone(&queue));
-        Self { future: Box::pin(future), meter, queue, waker }
+        let wakes = Arc::new(WakeRecorder { ticks, woken_at: AtomicU64::new(0), task });
+        let waker = Waker::from(Arc::clone(&wakes));
+        Self { future: Box::pin(future), meter, wakes, waker }
     }
 }
 
@@ -172,10 +173,10 @@ impl<F: Future> Future for Metered<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { future, meter, queue, waker } = self.get_mut();
-        meter.waited_ticks.fetch_add(queue.waited(), Ordering::Relaxed);
+        let Self { future, meter, wakes, waker } = self.get_mut();
+        meter.waited_ticks.fetch_add(wakes.waited(), Ordering::Relaxed);
         meter.polls.fetch_add(1, Ordering::Relaxed);
-        queue.task.register(cx.waker());
+        wakes.task.register(cx.waker());
         let began = thread_ns();
         meter.poll_began_ns.store(began.max(1), Ordering::Relaxed);
         let polled = future.as_mut().poll(&mut Context::from_waker(waker));

@@ -1,3 +1,3 @@
-//! What `jackfield demo` runs beside the server: a small sample tracker. Not part of a server.
+//! The sample tracker that `jackfield demo` runs beside the server. It is not part of the server.
 
 pub mod tracker;

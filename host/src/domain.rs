@@ -1,6 +1,6 @@
 //! The terms of ARCHITECTURE.md as types: plain values, and the traits `Clock` and `Journal`.
 //!
-//! Never does I/O, has no wire format (no serde). Only [`SystemClock`] reads a clock.
+//! Never does I/O, and has no wire format (no serde). Only [`SystemClock`] reads a clock.
 
 mod clock;
 mod connection;

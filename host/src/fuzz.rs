@@ -1,8 +1,8 @@
 //! Entry points for the fuzz targets of `tests/fuzz`: each passes untrusted input to the private
 //! code that reads it, and returns the result.
 //!
-//! Compiled only by cargo-fuzz (`cfg(fuzzing)`). Never decides anything itself, never connects to
-//! anything.
+//! Compiled only by cargo-fuzz (`cfg(fuzzing)`). Contains no decisions of its own, and never
+//! connects to anything.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -20,20 +20,20 @@ use crate::egress::{
 use crate::http::{WebhookKind, WebhookRequest, classify, read, token_and_path};
 use crate::manifest::{InvalidManifest, Manifest, RawManifest};
 
-/// What the host read from one request below `/hooks`.
+/// The data that the host read from one request below `/hooks`.
 #[derive(Debug)]
 pub struct ReadWebhook {
-    /// The part of the path that may be a token.
+    /// The part of the path where a token is expected.
     pub token: String,
     /// The project, if method and path ask for counts.
     pub project: Option<String>,
-    /// The failed test, or status and detail of the problem.
+    /// The failed test, or the status and the detail of the problem.
     pub test: Result<FailedTest, (u16, String)>,
-    /// The event of the kind that keeps most of a request.
+    /// The event, of the kind that stores the most data of a request.
     pub event: Event,
 }
 
-/// Reads a webhook request as if its path were not known.
+/// Reads a webhook request, and builds its event as for an unrecognised path.
 pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook {
     let (parts, body) = request.into_parts();
     let (token, path) = token_and_path(parts.uri.path());
@@ -70,16 +70,17 @@ pub struct SentRequest {
     pub body: Bytes,
 }
 
-/// A guest's request that was authorized, before and after its secrets were inserted.
+/// A guest's authorized request, before and after the secrets were inserted.
 #[derive(Debug)]
 pub struct AuthorizedRequest {
-    /// As the guest may see it.
+    /// The request as the guest may see it.
     pub without_secrets: SentRequest,
-    /// With the connection's secrets.
+    /// The request with the connection's secrets.
     pub with_secrets: SentRequest,
 }
 
-/// Authorizes a guest's request; given a status and a location, the one that follows this redirect.
+/// Authorizes a guest's request. If `redirect` (status and location) is given, authorizes the
+/// request that follows the redirect.
 ///
 /// # Errors
 /// Why it is refused.

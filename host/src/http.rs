@@ -1,8 +1,8 @@
-//! The HTTP face of the server: webhooks, the admin API, health. With `demo` the only room with axum, and the
-//! only one with status codes.
+//! The HTTP interface of the server: webhooks, the admin API, health. Only this room and `demo` use
+//! axum. Only this room chooses status codes.
 //!
-//! Decides nothing about defects: it reads requests, calls the room that serves them, and writes the
-//! answers. `routes` has every route.
+//! Decides nothing about defects: it reads requests, calls the room that handles them, and writes
+//! the answers. `routes` lists every route.
 
 mod admin;
 mod auth;
@@ -31,7 +31,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 
 use health::Health;
-use rations::Rations;
+use rations::RateLimits;
 
 pub use clients::ClientLimits;
 pub use routes::routers;
@@ -42,7 +42,7 @@ pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_
 
 /// What the handlers call.
 pub struct Services {
-    /// Create Defect, and what a person decides about defects.
+    /// Handles Create Defect, and a person's decisions about defects.
     pub defects: Arc<Defects>,
     /// Defect KPIs.
     pub kpis: Kpis,
@@ -60,21 +60,21 @@ pub struct Services {
     pub tasks: TaskTracker,
 }
 
-/// What every handler may use.
+/// The state that every handler may use.
 pub struct AppState {
     services: Arc<Services>,
-    /// Opens the admin API.
+    /// Authenticates requests to the admin API.
     admin_token: Secret,
     base_url: String,
     health: Health,
-    rations: Rations,
+    rate_limits: RateLimits,
 }
 
 impl AppState {
     /// `base_url` is what precedes `/hooks` in a webhook URL, without a slash at its end.
     #[must_use]
     pub fn new(services: Arc<Services>, admin_token: Secret, base_url: String) -> Self {
-        let (health, rations) = (Health::default(), Rations::new(&services.config.webhook));
-        Self { services, admin_token, base_url, health, rations }
+        let (health, rate_limits) = (Health::default(), RateLimits::new(&services.config.webhook));
+        Self { services, admin_token, base_url, health, rate_limits }
     }
 }

@@ -1,7 +1,7 @@
 //! Defect KPIs: counts from a cache, refreshed in the background, one refresh at a time.
 //!
-//! Never makes a caller wait for a tracker while counts of the last minutes are cached, and never answers
-//! counts older than a day.
+//! A caller does not wait for the tracker while counts of the last ten minutes are cached. Counts
+//! older than a day are never answered.
 
 mod cache;
 
@@ -28,10 +28,10 @@ const STALE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Counts up to this age are answered while the tracker is unavailable.
 const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What counting needs; cheap to clone.
+/// The parts that counting needs; cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
-    /// Where the last counts of each project are stored.
+    /// Stores the last counts of each project.
     pub store: Arc<dyn Store>,
     /// The connections that the counts belong to.
     pub connections: Arc<Connections>,
@@ -57,20 +57,20 @@ pub struct Kpis {
 pub struct KpiAnswer {
     /// The counts.
     pub counts: Counts,
-    /// Time since the tracker gave them; zero for fresh ones.
+    /// Time since the tracker returned them; zero if they are new.
     pub age: Duration,
     /// Whether they are answered because the tracker is unavailable.
     pub stale: bool,
 }
 
 impl Kpis {
-    /// An empty cache.
+    /// Starts with an empty cache.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self { deps, cache: Arc::default() }
     }
 
-    /// Answers one Defect KPIs event, from the cache where it is fresh.
+    /// Answers one Defect KPIs request, from the cache if its counts are recent.
     ///
     /// # Errors
     /// Why there are no counts.
@@ -106,7 +106,8 @@ impl Kpis {
         answer
     }
 
-    /// What the cache can answer now; stale counts start a refresh in the background.
+    /// The counts that the cache can answer now. If they are no longer fresh, starts a refresh in
+    /// the background.
     fn cached(
         &self,
         active: &Arc<ActiveConnection>,
@@ -128,10 +129,10 @@ impl Kpis {
         Some(KpiAnswer { counts: cached.counts, age, stale: failing && !fresh })
     }
 
-    /// Joins the refresh of this project, or starts it.
+    /// Joins the refresh of this project that is in progress, or starts one.
     fn refresh(&self, active: &Arc<ActiveConnection>, project: &str, event: EventId) -> Refresh {
         self.cache.with(active, project, self.deps.clock.now(), |entry| {
-            // A task that panicked leaves a closed channel behind.
+            // If the refresh task panicked, its channel is closed: start a new one.
             if let Some(refresh) = entry.refresh.as_ref().filter(|it| it.has_changed().is_ok()) {
                 return refresh.clone();
             }
@@ -170,7 +171,7 @@ impl Kpis {
         Ok(counts)
     }
 
-    /// Keeps what a refresh came to, unless the connection was edited or deleted meanwhile.
+    /// Caches the result of a refresh, unless the connection was edited or deleted meanwhile.
     fn remember(
         &self,
         active: &Arc<ActiveConnection>,
@@ -195,15 +196,15 @@ impl Kpis {
         }
     }
 
-    /// Counts of the last day while the tracker is down or the host busy; any other refusal is for a person
-    /// to fix.
+    /// The last counts, if the tracker is unavailable or the host is busy, and they are at most a
+    /// day old. Returns any other refusal, because a person must act on it.
     async fn last_known(
         &self,
         active: &Arc<ActiveConnection>,
         project: &str,
         refusal: Refusal,
     ) -> Result<KpiAnswer, Refusal> {
-        let passes = matches!(
+        let is_temporary = matches!(
             refusal,
             Refusal::TrackerUnavailable(_)
                 | Refusal::TrackerRateLimited(_)
@@ -211,7 +212,7 @@ impl Kpis {
                 | Refusal::Overloaded
                 | Refusal::HostMemoryFull { .. }
         );
-        if !passes {
+        if !is_temporary {
             return Err(refusal);
         }
         let (id, now) = (active.connection.id, self.deps.clock.now());
@@ -227,8 +228,9 @@ impl Kpis {
     }
 }
 
-/// The age of counts. Those from the future tell that the clock was set back: their age is not known, so the
-/// tracker is asked first, and they are answered only when it does not answer.
+/// The age of counts. If they are from the future, the clock was set back and their age is unknown:
+/// the age returned is just above [`STALE_MAX`], so they are answered only if the tracker does not
+/// answer.
 fn age(cached: &CachedCounts, now: Timestamp) -> Duration {
     let unknown = STALE_MAX + Duration::from_secs(1);
     Duration::try_from(now.duration_since(cached.counted_at)).unwrap_or(unknown)

@@ -1,5 +1,5 @@
-//! Jackfield: receives the webhooks of UiPath Test Manager and answers them by running a sandboxed
-//! connector. ARCHITECTURE.md has a drawing of the modules below, its rooms.
+//! Jackfield receives the webhooks of UiPath Test Manager and answers them by running a sandboxed
+//! connector. ARCHITECTURE.md has a drawing of the modules below, which it calls rooms.
 //!
 //! The list is in layers: a room imports only from rooms above it in this list, which the test
 //! `layers` checks.

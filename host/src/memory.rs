@@ -1,8 +1,8 @@
-//! What runs make the host hold in memory, counted while it grows: one account for each run, a share
-//! for each connection and connector, and one sum for the whole host.
+//! Counts the memory that the host holds for runs: one account for each run, a share for each
+//! connection and connector, and one sum for the whole host.
 //!
-//! Everything whose size a guest or its tracker chooses is charged before it is allocated: linear
-//! memories and tables, request and response bodies, buffers of HTTP connections.
+//! Everything whose size a guest or its tracker chooses is charged to the run: linear memories and
+//! tables, request and response bodies, buffers of HTTP connections.
 
 mod machine;
 
@@ -18,14 +18,15 @@ use crate::domain::{ConnectionId, ConnectorName};
 
 pub(crate) use machine::{default_bytes_max, describe_default, free_bytes, group_limit_bytes};
 
-/// What each run may use beside its own account: stacks, log, record, headers and the texts of one
-/// host call. The host's sum is charged for it when the run begins.
+/// A fixed amount for each run, in addition to its account: stacks, log, record, headers and the
+/// texts of one host call. It is charged to the host's sum when the run begins.
 pub(crate) const RUN_BYTES: u64 = 8 << 20;
-/// The runs of one connection hold at most what they leave free, those of one connector at most this many
-/// times as much: whatever they do, others find room.
+/// The runs of one connection may hold at most as much memory as they leave free. The runs of one
+/// connector may hold this many times as much as they leave free. So there is always room for other
+/// connections.
 const CONNECTOR_SHARE: u64 = 3;
 
-/// The sum over all runs.
+/// The memory of all runs together.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
     bytes_max: u64,
@@ -39,14 +40,14 @@ struct Sums {
     connections: HashMap<ConnectionId, u64>,
 }
 
-/// Whose runs share a part of the host's memory.
+/// The connector and the connection whose shares of the host's memory a run uses.
 #[derive(Debug, Clone)]
 pub(crate) struct MemoryOwner {
     pub(crate) connector: ConnectorName,
     pub(crate) connection: ConnectionId,
 }
 
-/// The memory of one run.
+/// The memory account of one run.
 #[derive(Debug)]
 pub(crate) struct Account {
     host: Arc<HostMemory>,
@@ -54,26 +55,28 @@ pub(crate) struct Account {
     used: AtomicU64,
     peak: AtomicU64,
     bytes_max: u64,
-    /// Whether the host's memory, and not the run's own limit, refused something.
+    /// Whether a charge was refused because the host's memory was full, not because of the run's
+    /// own limit.
     host_was_full: AtomicBool,
 }
 
-/// A part of an account; given back when dropped.
+/// An amount that is charged to an account. It is given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     account: Arc<Account>,
     bytes: u64,
 }
 
-/// Why nothing more may be held.
+/// Why no more memory may be charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MemoryFull {
-    /// The run has used its limit.
+    /// The run reached its own limit.
     #[error(
         "`limits.memory_bytes` = {0}: the run's memory and the bodies that the host holds for it"
     )]
     Run(u64),
-    /// All runs together have used theirs, or those of one connection or connector their share of it.
+    /// All runs together reached their limit, or the runs of one connection or connector reached
+    /// their share.
     #[error("`memory_bytes_host` = {0}: the memory of all runs is in use; try again")]
     Host(u64),
 }
@@ -83,6 +86,7 @@ impl HostMemory {
         Arc::new(Self { bytes_max, sums: Mutex::default() })
     }
 
+    /// Adds to all sums of an owner, unless a limit or a share would be exceeded.
     fn add(&self, owner: &MemoryOwner, bytes: u64) -> Result<(), MemoryFull> {
         let mut sums = self.sums.lock();
         let of_connector = sums.connectors.get(&owner.connector).copied().unwrap_or_default();
@@ -109,7 +113,7 @@ impl HostMemory {
     }
 }
 
-/// Subtracts from a sum; one that is zero is forgotten.
+/// Subtracts from a sum, and removes the sum if it is zero.
 fn subtract<K: Hash + Eq>(sums: &mut HashMap<K, u64>, key: &K, bytes: u64) {
     if let Some(sum) = sums.get_mut(key) {
         *sum = sum.saturating_sub(bytes);
@@ -123,7 +127,7 @@ impl Account {
     /// Opens the account of a run whose limit is `bytes_max`.
     ///
     /// # Errors
-    /// The host's memory does not suffice for one more run.
+    /// The host has not enough memory for another run.
     pub(crate) fn open(
         host: &Arc<HostMemory>,
         owner: MemoryOwner,
@@ -140,7 +144,7 @@ impl Account {
         }))
     }
 
-    /// An account beside which the host has much room.
+    /// An account on a host without a memory limit.
     #[cfg(test)]
     pub(crate) fn for_test(bytes_max: u64) -> Arc<Self> {
         let owner = MemoryOwner {
@@ -153,19 +157,19 @@ impl Account {
     /// Charges this many bytes.
     ///
     /// # Errors
-    /// The run's limit, or that of all runs.
+    /// The run reached its own limit, or the host's memory or its share of that is full.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, MemoryFull> {
         let mut charge = self.nothing();
         charge.grow(bytes)?;
         Ok(charge)
     }
 
-    /// A charge of nothing, which can grow.
+    /// A charge of zero bytes, which can grow.
     pub(crate) fn nothing(self: &Arc<Self>) -> Charge {
         Charge { account: Arc::clone(self), bytes: 0 }
     }
 
-    /// Charges a body for as long as any part of it is held.
+    /// Charges a body until every part of it is dropped.
     ///
     /// # Errors
     /// As [`Account::charge`].
@@ -174,17 +178,17 @@ impl Account {
         Ok(charge.hold(body.into()))
     }
 
-    /// How much more the run's own limit allows.
+    /// How many more bytes the run's own limit allows.
     pub(crate) fn room(&self) -> u64 {
         self.bytes_max.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
-    /// The limit of the host's memory, if it refused something to this run.
+    /// The limit of the host's memory, if a charge of this run was refused because of it.
     pub(crate) fn refused_by_host(&self) -> Option<u64> {
         self.host_was_full.load(Ordering::Relaxed).then_some(self.host.bytes_max)
     }
 
-    /// The most that was in use at once.
+    /// The peak of the charged bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
@@ -197,7 +201,7 @@ impl Drop for Account {
 }
 
 impl Charge {
-    /// Charges more.
+    /// Charges more bytes.
     ///
     /// # Errors
     /// As [`Account::charge`]; then nothing is added.
@@ -214,7 +218,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Charges exactly this many bytes from now on.
+    /// Grows or shrinks the charge to this many bytes.
     ///
     /// # Errors
     /// As [`Charge::grow`].
@@ -226,7 +230,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Gives some of it back.
+    /// Gives some bytes back.
     pub(crate) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -234,9 +238,9 @@ impl Charge {
         self.account.host.give_back(&self.account.owner, bytes);
     }
 
-    /// The body, charged for as long as any part of it is held.
+    /// Binds this charge to a body: it is given back when every part of the body is dropped.
     pub(crate) fn hold(self, body: Bytes) -> Bytes {
-        Bytes::from_owner(Held { body, _charge: self })
+        Bytes::from_owner(ChargedBody { body, _charge: self })
     }
 }
 
@@ -246,18 +250,18 @@ impl Drop for Charge {
     }
 }
 
-struct Held {
+struct ChargedBody {
     body: Bytes,
     _charge: Charge,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for ChargedBody {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
 }
 
-/// Adds and returns the sum, unless it would exceed the maximum.
+/// Adds to the sum and returns it; `None`, without adding, if it would exceed the maximum.
 fn add(sum: &AtomicU64, bytes: u64, max: u64) -> Option<u64> {
     let within = |now: u64| now.checked_add(bytes).filter(|sum| *sum <= max);
     sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok().map(|before| before + bytes)
@@ -295,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_connection_or_a_connector_holds_others_find_room() {
+    fn a_connection_or_a_connector_always_leaves_room_for_others() {
         let host = HostMemory::new(100 * MIB);
         let hoard = |owner: &MemoryOwner| {
             let run = Account::open(&host, owner.clone(), 100 * MIB).unwrap();

@@ -1,7 +1,8 @@
-//! Secrets and tokens: values that cannot be printed, sealed at rest, compared in constant time.
+//! Secrets and tokens. They cannot be printed, are encrypted (sealed) in the store, and are
+//! compared in constant time.
 //!
-//! Never logs, never serialises. A value is only read through [`Secret::reveal`], which is easy to search
-//! for.
+//! Never logs or serialises a secret. The value is readable only through [`Secret::reveal`], so its
+//! uses are easy to find.
 
 use std::env::VarError;
 use std::fmt;
@@ -19,19 +20,23 @@ use zeroize::Zeroizing;
 
 use crate::config::{AccessError, read_private};
 
-/// The variable of the sealing key, 32 bytes as hex or base64.
+/// The environment variable for the sealing key, 32 bytes as hex or base64.
 pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";
-/// The variable of the next sealing key, for a rotation.
+/// The environment variable for the new sealing key of a rotation.
 pub const NEW_KEY_VARIABLE: &str = "JACKFIELD_NEW_SECRET_KEY";
 
-/// Longest secret, bytes: every answer of a tracker is searched for it in many forms.
+/// Maximum length of a secret, bytes. It is limited because every answer of a tracker is searched
+/// for the secret in many encodings.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
-/// Shortest secret, bytes: a shorter one would be redacted in ordinary texts, and is easily guessed.
+/// Minimum length of a secret, bytes. A shorter one would match ordinary texts when it is redacted,
+/// and is easy to guess.
 pub const SECRET_BYTES_MIN: usize = 4;
-/// A secret of fewer characters is redacted only as a whole value or word: it may be a common word.
+/// A secret of fewer characters is redacted only as a whole value or word, because it may be a
+/// common word.
 pub const SHORT_SECRET_CHARS: usize = 12;
-/// How many proper suffixes of a secret may also be prefixes of it. A text of one repeated letter has as many as
-/// letters; a search for it would take the length of the text times that number.
+/// How many borders a secret, or a prefix of it, may have: proper suffixes that are also prefixes.
+/// A text of one repeated letter has almost as many borders as letters. Searching for it could take
+/// the length of the searched text times that number.
 const OVERLAPS_MAX: usize = 16;
 
 /// Why a secret cannot be sealed, opened or read.
@@ -40,41 +45,41 @@ pub enum SecretError {
     /// The key's text is not 32 bytes of hex or base64.
     #[error("{0} is not a key: give 32 bytes as 64 hex digits or as base64")]
     NotAKey(String),
-    /// Others may read the key, or have planted it.
+    /// Other users may read the key, or may have created the file.
     #[error(
         "the key is not safe: {0}; then run `jackfield secrets rotate` if it is the key of secrets"
     )]
     Key(#[source] AccessError),
-    /// The key file or a secret's file failed.
+    /// The key file or a secret's file cannot be read or written.
     #[error("{0}: {1}")]
     File(PathBuf, std::io::Error),
-    /// Sealed with another key, for another place, or damaged.
+    /// The secret was sealed with another key or for another place, or is damaged.
     #[error("a secret cannot be decrypted with this key: was it sealed with another one?")]
     Sealed,
-    /// A file outside the allowed folders.
+    /// The file is outside the allowed folders.
     #[error("{0} is not in a folder that `secret_file_roots` allows")]
     FileNotAllowed(PathBuf),
-    /// A variable whose name is not allowed.
+    /// The name of the variable is not allowed.
     #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
     EnvNotAllowed(String),
-    /// Too long to search every answer for it.
+    /// The secret is too long to search every answer for it.
     #[error("it is longer than {SECRET_BYTES_MAX} bytes")]
     TooLong,
-    /// Too short to be redacted.
+    /// The secret is too short to be redacted.
     #[error("it is shorter than {SECRET_BYTES_MIN} bytes, too short to be redacted from logs")]
     TooShort,
-    /// Too repetitive to search for.
+    /// The secret is too repetitive to search for it efficiently.
     #[error("it repeats itself too often to be redacted from logs")]
     Repetitive,
-    /// A variable that is not set, or empty.
+    /// The variable is not set, or is empty.
     #[error("the variable {0} is not set in the server's environment, or is empty")]
     EnvMissing(String),
-    /// A variable whose value is not a text.
+    /// The value of the variable is not UTF-8.
     #[error("the value of the variable {0} is not UTF-8")]
     EnvNotText(String),
 }
 
-/// A secret text; wiped from memory when dropped, never printed.
+/// A secret text. It is erased from memory when it is dropped, and never printed.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
@@ -85,10 +90,10 @@ impl Secret {
         Self(Zeroizing::new(text))
     }
 
-    /// The value of an environment variable; an empty one is not set.
+    /// Reads an environment variable; `None` if it is not set or empty.
     ///
     /// # Errors
-    /// The value is not a text.
+    /// The value is not UTF-8.
     pub fn from_variable(name: &str) -> Result<Option<Self>, SecretError> {
         let secret = match std::env::var(name) {
             Ok(text) => Self::new(text).without_line_end(),
@@ -98,19 +103,19 @@ impl Secret {
         Ok(Some(secret).filter(|secret| !secret.reveal().trim().is_empty()))
     }
 
-    /// Without the line end that editors and `echo` add.
+    /// Removes the line end that editors and `echo` add.
     #[must_use]
     pub fn without_line_end(self) -> Self {
         Self::new(self.0.trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    /// Without white space around it: no token has any.
+    /// Removes white space at both ends, which is never part of a token.
     #[must_use]
     pub fn trimmed(self) -> Self {
         Self::new(self.0.trim().to_owned())
     }
 
-    /// 256 random bits, as 43 characters that fit into a URL.
+    /// A new token: 256 random bits as 43 characters that are allowed in a URL.
     #[must_use]
     pub fn fresh_token() -> Self {
         Self::new(BASE64URL_NOPAD.encode(&Zeroizing::new(<[u8; 32]>::generate())[..]))
@@ -122,20 +127,21 @@ impl Secret {
         &self.0
     }
 
-    /// The last four characters, by which people recognise a token.
+    /// The last four characters, so that people can recognise a token.
     #[must_use]
     pub fn tail(&self) -> String {
         let skip = self.0.chars().count().saturating_sub(4);
         self.0.chars().skip(skip).collect()
     }
 
-    /// Whether a text is this secret, in a time that does not depend on where they differ.
+    /// Whether a text equals this secret. The time does not depend on where they differ.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
     }
 
-    /// The value: this text, or what `file:/path` or `env:NAME` refers to.
+    /// The value: this text, or the content of the file or variable that `file:/path` or `env:NAME`
+    /// names.
     ///
     /// # Errors
     /// The reference is not allowed or cannot be read, or the value cannot be redacted.
@@ -148,13 +154,13 @@ impl Secret {
         given.dereference(file_roots, env_prefixes)?.without_line_end().checked()
     }
 
-    /// Whether the text is a reference; the value it refers to may change.
+    /// Whether the text is a reference, whose value may change.
     #[must_use]
     pub fn is_reference(&self) -> bool {
         ["file:", "env:"].iter().any(|scheme| self.0.starts_with(scheme))
     }
 
-    /// This value, if it can be redacted from texts.
+    /// Returns this value if it can be redacted from texts.
     ///
     /// # Errors
     /// It is too short, too long, or repeats itself too often.
@@ -171,13 +177,14 @@ impl Secret {
         }
     }
 
+    /// The value that a reference names; a text that is not a reference is the value itself.
     fn dereference(
         &self,
         file_roots: &[PathBuf],
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
         if let Some(path) = self.0.strip_prefix("file:") {
-            return read_below(Path::new(path), file_roots);
+            return read_file_below(Path::new(path), file_roots);
         }
         let Some(name) = self.0.strip_prefix("env:") else { return Ok(self.clone()) };
         // The sealing key must never be sent, whatever the prefixes say.
@@ -189,10 +196,11 @@ impl Secret {
     }
 }
 
-/// How often a text overlaps itself: the most borders that one of its prefixes has.
+/// The largest number of borders that the text or one of its prefixes has. A border is a proper
+/// suffix that is also a prefix.
 #[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
 fn overlap_count(text: &[u8]) -> usize {
-    // For each prefix: its longest border (a proper suffix that is also a prefix), and how many it has.
+    // For each prefix: the length of its longest border, and the number of its borders.
     let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
     let (mut border, mut most) = (0, 0);
     for end in 1..text.len() {
@@ -207,7 +215,8 @@ fn overlap_count(text: &[u8]) -> usize {
     most
 }
 
-fn read_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
+/// Reads a secret from a file that is in one of `roots`, after symbolic links are resolved.
+fn read_file_below(path: &Path, roots: &[PathBuf]) -> Result<Secret, SecretError> {
     let failed = |error| SecretError::File(path.to_owned(), error);
     let real = path.canonicalize().map_err(failed)?;
     let is_allowed =
@@ -224,21 +233,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Seals secrets with the host's key. What is sealed for one place cannot be opened for another.
+/// Seals (encrypts) secrets with the host's key. A secret that is sealed for one place cannot be
+/// opened for another.
 #[derive(Clone)]
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
 }
 
-/// Length of the random nonce before the sealed bytes.
+/// Length of the random nonce, which precedes the encrypted bytes.
 const NONCE_BYTES: usize = 24;
 
 impl Sealer {
-    /// Takes the key from the variable's value where it is given, else from the file, which is created
-    /// with a new key (mode 0600) where it is missing.
+    /// Takes the key from `variable` if it is given, else from the file. If the file is missing,
+    /// creates it with a new key and mode 0600.
     ///
     /// # Errors
-    /// Neither is a key, or other users can read the file.
+    /// The text is not a key, the file cannot be read or created, or other users can read it.
     pub fn open(variable: Option<&str>, file: &Path) -> Result<Self, SecretError> {
         if let Some(text) = variable {
             return Self::from_text(text, KEY_VARIABLE);
@@ -275,7 +285,7 @@ impl Sealer {
         Ok(Self { cipher: XChaCha20Poly1305::new(&key) })
     }
 
-    /// The place of a connection's secret.
+    /// The place of a secret of a connection.
     #[must_use]
     pub fn place(connection: &str, name: &str) -> String {
         format!("{connection}/{name}")
@@ -292,10 +302,10 @@ impl Sealer {
         Ok(Sealed([nonce.as_slice(), &sealed].concat()))
     }
 
-    /// Opens what was sealed for that place.
+    /// Opens a secret that was sealed for this place.
     ///
     /// # Errors
-    /// It was sealed with another key or for another place, or is damaged.
+    /// The secret was sealed with another key or for another place, or is damaged.
     pub fn open_sealed(&self, place: &str, sealed: &Sealed) -> Result<Secret, SecretError> {
         let (nonce, sealed) = sealed.0.split_at_checked(NONCE_BYTES).ok_or(SecretError::Sealed)?;
         let nonce = XNonce::try_from(nonce).map_err(|_| SecretError::Sealed)?;
@@ -311,10 +321,11 @@ impl fmt::Debug for Sealer {
     }
 }
 
-/// Writes a new file that only its owner may read. The file and its name are on the disk when it returns.
+/// Writes a new file that only its owner may read. Syncs the file and its folder to the disk before
+/// it returns.
 ///
 /// # Errors
-/// It exists already, or cannot be written.
+/// The file already exists, or cannot be written.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
@@ -325,7 +336,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-/// A sealed secret: what the store keeps.
+/// A sealed secret, as the store keeps it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(pub Vec<u8>);
 
@@ -335,8 +346,8 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// SHA-256 of a token: what is stored of it, and what it is looked up by, so that the timing of a lookup tells
-/// nothing about the token.
+/// SHA-256 of a token. The store keeps only this hash, and looks a token up by it, so that the time
+/// of a lookup reveals nothing about the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
@@ -380,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn references_lead_only_where_the_config_allows() {
+    fn references_are_resolved_only_where_the_config_allows() {
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("roots/key");
         std::fs::create_dir(folder.path().join("roots")).unwrap();

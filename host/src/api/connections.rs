@@ -20,18 +20,19 @@ pub struct ConnectionList {
 string_enum! {
     /// Whether a connection's webhooks are answered.
     pub enum ConnectionStatus {
-        /// They are.
+        /// The webhooks are answered.
         Active = "active",
-        /// An admin paused it: 503.
+        /// An admin paused the connection; webhooks are answered with 503.
         Paused = "paused",
-        /// The newest version of its connector waits for consent; an accepted one may still serve.
+        /// The newest version of the connector waits for consent. An accepted version may still
+        /// serve.
         NeedsConsent = "needs-consent",
-        /// There is no usable version of its connector.
+        /// No version of the connector can be used.
         ConnectorUnavailable = "connector-unavailable",
     }
 }
 
-/// A connection; its secrets are never in it.
+/// A connection, without its secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connection {
     /// Never changes.
@@ -53,21 +54,23 @@ pub struct Connection {
     pub grants: Grants,
     /// SHA-256 of the version that was accepted last.
     pub accepted_sha256: Option<String>,
-    /// What the newest version asks for beyond the grants; absent where it serves.
+    /// What the newest version asks for beyond the grants; absent if the version needs no consent.
     pub needs_consent: Option<Vec<String>>,
     /// SHA-256 of the newest version.
     pub newest_sha256: Option<String>,
-    /// The one Test Manager project whose KPIs it answers; absent: any.
+    /// The only Test Manager project whose KPIs are answered; absent: every project.
     pub project: Option<String>,
-    /// Whether names may resolve to private addresses.
+    /// Whether host names may resolve to private addresses.
     pub allow_private: bool,
-    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
-    /// How long the tracker's search may not find a new record at least, seconds.
+    /// The minimum index delay, in seconds: how long the tracker's search may not find a new
+    /// record.
     pub index_delay_s: u32,
-    /// The longest time after a create that a search was seen not to find its record, milliseconds.
+    /// The longest measured time after a create during which a search did not find the record,
+    /// milliseconds.
     pub index_lag_ms: u64,
-    /// What an operator should know about its secrets.
+    /// Warnings about its secrets, for the operator.
     #[serde(default)]
     pub warnings: Vec<String>,
     /// Whether an admin paused it.
@@ -76,7 +79,7 @@ pub struct Connection {
     pub token_tail: String,
     /// When it was created.
     pub created_at: Time,
-    /// The last event that was answered with a defect or counts.
+    /// When an event was last answered with a defect or counts.
     pub last_success_at: Option<Time>,
     /// The last refusal.
     pub last_error: Option<LastError>,
@@ -94,9 +97,9 @@ pub struct LastError {
 /// What a connector may reach, and where its secrets go.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Grants {
-    /// Origins.
+    /// The origins that the connector may reach.
     pub origins: Vec<Text<Origin>>,
-    /// By the secret's name.
+    /// Where each secret goes, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
 }
 
@@ -105,11 +108,12 @@ pub struct Grants {
 pub struct SecretGrant {
     /// The only origin that receives it.
     pub origin: Text<Origin>,
-    /// The place in a request, in words.
+    /// A description of the place in a request.
     pub place: String,
 }
 
-/// The answer that creates a connection or its next token: the webhook URL is shown only here.
+/// The answer to a request that creates a connection or a new token. Only this answer contains the
+/// webhook URL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CreatedConnection {
     /// The connection.
@@ -136,24 +140,25 @@ pub struct CreateConnection {
     /// The client certificate that the tracker asks for, as PEM, or a reference like a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<SecretText>,
-    /// Its key, as PEM without a password, or a reference like a secret.
+    /// The key of the client certificate, as PEM without a password, or a reference like a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
-    /// The Test Manager project that KPIs are pinned to.
+    /// The only Test Manager project whose KPIs are answered.
     #[serde(default)]
     pub project: Option<String>,
-    /// Whether names may resolve to private addresses.
+    /// Whether host names may resolve to private addresses.
     #[serde(default)]
     pub allow_private: bool,
-    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    /// Whether only HTTP/1.1 is used with the tracker.
     #[serde(default)]
     pub http1_only: bool,
-    /// How long the tracker's search may not find a new record at least, seconds; 0: as the connector says.
+    /// The minimum index delay, in seconds; 0: as the connector states.
     #[serde(default)]
     pub index_delay_s: u32,
 }
 
-/// `PATCH /connections/{id}` and `POST /connections/{id}/accept`: what is absent stays, `null` removes.
+/// `PATCH /connections/{id}` and `POST /connections/{id}/accept`: absent members are not changed,
+/// `null` removes a value.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditConnection {
@@ -167,24 +172,24 @@ pub struct EditConnection {
     /// The client certificate; `null` removes it.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_cert: Option<Option<SecretText>>,
-    /// Its key; `null` removes it.
+    /// The key of the client certificate; `null` removes it.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_key: Option<Option<SecretText>>,
-    /// A project to pin; `null` unpins.
+    /// The only project whose KPIs are answered; `null`: every project.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub project: Option<Option<String>>,
-    /// Whether names may resolve to private addresses.
+    /// Whether host names may resolve to private addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_private: Option<bool>,
-    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    /// Whether only HTTP/1.1 is used with the tracker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http1_only: Option<bool>,
-    /// How long the tracker's search may not find a new record at least, seconds; 0: as the connector says.
+    /// The minimum index delay, in seconds; 0: as the connector states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_delay_s: Option<u32>,
 }
 
-/// Tells `null` from absent.
+/// Distinguishes `null` (`Some(None)`) from an absent member (`None`).
 fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
@@ -193,11 +198,11 @@ where
     Option::deserialize(value).map(Some)
 }
 
-/// `?force=true`: also while creates run or are in doubt.
+/// `?force=true`: proceed even if creates are in progress or defects are in doubt.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForceQuery {
-    /// Also while creates run or are in doubt.
+    /// Proceed even if creates are in progress or defects are in doubt.
     pub force: bool,
 }
 
@@ -205,10 +210,10 @@ pub struct ForceQuery {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptQuery {
-    /// Also while creates run or are in doubt.
+    /// Proceed even if creates are in progress or defects are in doubt.
     #[serde(default)]
     pub force: bool,
-    /// The version that the person looked at: another one is not accepted instead.
+    /// The version that the person looked at. No other version is accepted.
     pub sha256: String,
 }
 
@@ -223,11 +228,11 @@ pub struct RotateToken {
 /// `POST /connections/{id}/try`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TryReport {
-    /// The steps in their order; those after a failed one are absent.
+    /// The steps in order; the steps after a failed one are absent.
     pub steps: Vec<TryStep>,
-    /// The connector's own line, where its `check` succeeded.
+    /// The line that the connector's `check` returned, if it succeeded.
     pub reached: Option<String>,
-    /// What an operator should know about the connection's secrets.
+    /// Warnings about the connection's secrets, for the operator.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -237,11 +242,12 @@ pub struct TryReport {
 pub struct TryStep {
     /// The step.
     pub name: EnumString<domain::TryStep>,
-    /// Towards which origin, of the steps before the connector runs.
+    /// The origin of the step; only for the steps before the connector runs.
     pub origin: Option<Text<Origin>>,
-    /// What went wrong; absent: it succeeded.
+    /// What went wrong; absent if the step succeeded.
     pub error: Option<String>,
-    /// What a person should know about how it succeeded: through which proxy, with which certificate.
+    /// How the step succeeded, if a person should know: through which proxy, with which
+    /// certificate.
     #[serde(default)]
     pub note: Option<String>,
 }
@@ -253,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edit_tells_null_from_absent() {
+    fn an_edit_distinguishes_null_from_absent() {
         let edit = |text: &str| serde_json::from_str::<EditConnection>(text).unwrap();
         assert_eq!(edit("{}").project, None);
         assert_eq!(edit(r#"{"project":null}"#).project, Some(None));

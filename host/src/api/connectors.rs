@@ -17,7 +17,7 @@ pub struct ConnectorList {
 string_enum! {
     /// The status of a connector.
     pub enum ConnectorStatus {
-        /// It serves.
+        /// The newest version serves.
         Ready = "ready",
         /// Its first version is being compiled.
         Compiling = "compiling",
@@ -35,13 +35,13 @@ pub struct Connector {
     pub status: EnumString<ConnectorStatus>,
     /// SHA-256 of the file that serves.
     pub sha256: Option<String>,
-    /// Version, from the manifest.
+    /// The version, from the manifest.
     pub version: Option<String>,
-    /// Name, from the manifest.
+    /// The name, from the manifest.
     pub title: Option<String>,
-    /// One line, from the manifest.
+    /// A description in one line, from the manifest.
     pub summary: Option<String>,
-    /// Where to read more, from the manifest.
+    /// The address of the homepage, from the manifest.
     pub homepage: Option<String>,
     /// `defects`, `kpis` or both.
     pub interfaces: Vec<String>,
@@ -51,6 +51,6 @@ pub struct Connector {
     pub index_delay_s: Option<u32>,
     /// Why the newest file cannot be used.
     pub error: Option<String>,
-    /// Since when it serves.
+    /// When the serving version was loaded.
     pub loaded_at: Option<Time>,
 }

@@ -12,16 +12,16 @@ use super::{EnumString, Time};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DefectQuery {
-    /// Only those in this state.
+    /// Only defects in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<EnumString<DefectState>>,
-    /// Only those that no rule will resolve.
+    /// Only defects in doubt that a person must resolve.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_person: bool,
-    /// Only those of this connection, by id or name.
+    /// Only defects of this connection, by id or name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
     /// Rows of a page, 1 to 200.
@@ -41,7 +41,7 @@ pub struct DefectList {
 /// A failed test's defect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DefectRecord {
-    /// The row.
+    /// The id of the defect's row.
     pub id: Uuid,
     /// The connection's id.
     pub connection: Uuid,
@@ -55,11 +55,11 @@ pub struct DefectRecord {
     pub variation_id: Option<String>,
     /// `linkToTestCaseLog`, if any.
     pub link_to_test_case_log: Option<String>,
-    /// Counts from 1.
+    /// The generation, from 1.
     pub generation: u32,
     /// The state of the row.
     pub state: EnumString<DefectState>,
-    /// What the connector stored in the tracker.
+    /// The marker that the connector stored in the tracker.
     pub marker: String,
     /// The defect, once known.
     pub defect: Option<Defect>,
@@ -67,34 +67,34 @@ pub struct DefectRecord {
     pub reason: Option<String>,
     /// How many write requests were sent for it.
     pub writes: u32,
-    /// What is known of them, of the worst: `refused`, `unclear`, `open` or `acknowledged`.
+    /// The worst class of these requests: `refused`, `unclear`, `open` or `acknowledged`.
     pub class: Option<EnumString<WriteClass>>,
-    /// Why only a person can resolve it; absent where a rule will.
+    /// Why only a person can resolve the defect; absent if a search can still resolve it.
     pub needs_person: Option<String>,
     /// What a person decided for the next click.
     pub decided: Option<EnumString<DecidedDoubt>>,
-    /// The event that moved it last.
+    /// The event that changed the row last.
     pub event: Option<Uuid>,
     /// When the last write was sent.
     pub sent_at: Option<Time>,
     /// When the last write ended.
     pub write_ended_at: Option<Time>,
-    /// When it was claimed first.
+    /// When the failed test was claimed first.
     pub created_at: Time,
-    /// When it moved last.
+    /// When the row changed last.
     pub updated_at: Time,
-    /// Until when a run leases it.
+    /// When the lease of the current run ends; absent if no run leases the row.
     pub leased_until: Option<Time>,
-    /// What people decided, oldest first.
+    /// The decisions of people, oldest first.
     pub decisions: Vec<Decision>,
 }
 
 /// What a person decided.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
-    /// When.
+    /// When the person decided.
     pub at: Time,
-    /// Who.
+    /// Who decided.
     pub by: String,
     /// `adopt`, `retry`, `give-up` or `release`.
     pub decision: String,
@@ -109,11 +109,11 @@ pub struct Defect {
     pub title: String,
     /// A page that a person can open.
     pub link: String,
-    /// The tracker's word for its state.
+    /// Its state, as the tracker names it.
     pub status: Option<String>,
-    /// The tracker's word for its priority.
+    /// Its priority, as the tracker names it.
     pub priority: Option<String>,
-    /// Its text.
+    /// Its description.
     pub description: Option<String>,
 }
 
@@ -121,7 +121,7 @@ pub struct Defect {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolveDefect {
-    /// The tracker has it, under this key.
+    /// The tracker has the defect, under this key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
     /// The adopted defect's title; absent: its key.
@@ -130,14 +130,15 @@ pub struct ResolveDefect {
     /// The adopted defect's page; absent: the tracker's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// The wait is over: the next click searches, and creates it if it finds nothing.
+    /// Do not wait: the next click searches, and creates the defect if it finds none.
     pub retry: bool,
-    /// The tracker does not have it: the next click creates it, after a last search if one is possible.
+    /// The tracker does not have the defect: the next click creates it, after a last search if the
+    /// connector can search.
     pub give_up: bool,
 }
 
 impl DefectRecord {
-    /// The record, with its connection's name.
+    /// Converts a record of the store; `connection_name` is added.
     #[must_use]
     pub fn new(record: &domain::DefectRecord, connection_name: Option<String>) -> Self {
         Self {

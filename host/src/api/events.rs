@@ -18,16 +18,16 @@ pub struct EventQuery {
     /// Before this instant, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Only those of this connection, by id or name.
+    /// Only events of this connection, by id or name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
-    /// Only those of this kind.
+    /// Only events of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EnumString<EventKind>>,
-    /// Only those with this outcome.
+    /// Only events with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<EnumString<OutcomeCode>>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
     /// Rows of a page, 1 to 200.
@@ -50,7 +50,7 @@ pub struct EventWithRuns {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// The runs that it caused, in their order.
+    /// The runs that the event caused, in order.
     pub runs: Vec<Run>,
 }
 
@@ -59,23 +59,23 @@ pub struct EventWithRuns {
 pub struct Event {
     /// The answer's `Jackfield-Event`.
     pub id: Uuid,
-    /// The connection's id; absent where the request matched none.
+    /// The connection's id; absent if the request matched no connection.
     pub connection: Option<Uuid>,
     /// The connection's name.
     pub connection_name: Option<String>,
-    /// What it is about.
+    /// The kind of the event.
     pub kind: EnumString<EventKind>,
     /// When the request arrived.
     pub received_at: Time,
     /// Milliseconds until the answer.
     pub ms: u64,
-    /// The answer's status; absent where nothing was answered.
+    /// The answer's status; absent if there was no answer.
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: EnumString<OutcomeCode>,
-    /// One line for a person; empty where the outcome says it all.
+    /// One line for a person; empty if the outcome code says enough.
     pub detail: String,
-    /// The defect that it is about.
+    /// The defect that the event is about.
     pub defect: Option<Uuid>,
     /// The request.
     pub request: Request,
@@ -88,18 +88,18 @@ pub struct Request {
     pub method: String,
     /// Path below the token.
     pub path: String,
-    /// Headers, of unrecognised requests and of refused creates only.
+    /// Headers; only of unrecognised requests and of refused creates.
     pub headers: Vec<Header>,
-    /// Body as text, of unrecognised requests and of refused creates only.
+    /// Body as text; only of unrecognised requests and of refused creates.
     pub body: Option<String>,
 }
 
 /// One header.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Header {
-    /// Lower case.
+    /// The header's name, in lower case.
     pub name: String,
-    /// The value, masked where it is a credential.
+    /// The value; masked if it is a credential.
     pub value: String,
 }
 
@@ -110,7 +110,7 @@ pub struct Run {
     pub call: EnumString<Call>,
     /// How it ended.
     pub outcome: EnumString<OutcomeCode>,
-    /// What went wrong; empty where nothing did.
+    /// What went wrong; empty if the run succeeded.
     pub detail: String,
     /// The connector's version.
     pub connector_version: String,
@@ -118,7 +118,7 @@ pub struct Run {
     pub connector_sha256: String,
     /// Guest log, stdout and stderr.
     pub log: Vec<LogLine>,
-    /// Requests that were sent or refused.
+    /// Requests that the run sent, or was refused to send.
     pub calls: Vec<OutboundCall>,
     /// How much of each limit the run used.
     pub usage: Usage,
@@ -142,13 +142,13 @@ pub struct OutboundCall {
     pub at_ms: u64,
     /// HTTP method.
     pub method: String,
-    /// Where to.
+    /// The origin that the request was sent to.
     pub origin: String,
     /// Path without its query.
     pub path: String,
-    /// What it does to the tracker.
+    /// What the request does to the tracker.
     pub effect: EnumString<Effect>,
-    /// The answer's status; absent when none came.
+    /// The answer's status; absent if no answer came.
     pub status: Option<u16>,
     /// Milliseconds from connect to the last byte of the answer.
     pub ms: u64,
@@ -178,7 +178,7 @@ pub struct Usage {
 }
 
 impl Event {
-    /// The event, with its connection's name.
+    /// Converts an event of the store; `connection_name` is added.
     #[must_use]
     pub fn new(event: &domain::Event, connection_name: Option<String>) -> Self {
         let request = &event.request;

@@ -1,4 +1,4 @@
-//! Values of the domain as JSON texts.
+//! Wrappers that write values of the domain as JSON strings.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::StringEnum;
 use crate::secret::Secret;
 
-/// A value of an enum of words, as its word.
+/// A value of a [`StringEnum`] as its string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EnumString<T>(pub T);
 
@@ -47,7 +47,7 @@ impl<T: StringEnum> FromStr for EnumString<T> {
     }
 }
 
-/// A value that has one text form: an id, an instant, an origin.
+/// A value that is written with `Display` and read with `FromStr`, such as an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Text<T>(pub T);
 
@@ -70,7 +70,7 @@ impl<T: fmt::Display> fmt::Display for Text<T> {
     }
 }
 
-/// An instant, in UTC and always with three digits of a second.
+/// An instant in UTC, always written with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Timestamp);
 
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// A secret on its way into the server; only requests have one, and it cannot be printed.
+/// A secret in a request to the server. No answer contains one, and it cannot be printed.
 #[derive(Debug, Clone)]
 pub struct SecretText(pub Secret);
 

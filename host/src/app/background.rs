@@ -1,5 +1,6 @@
-//! What the server does without a request: it searches for defects in doubt, reads the connections again,
-//! follows the versions of connectors, and deletes old events and unused compiled code.
+//! What the server does without a request: it searches for defects in doubt, measures index delays,
+//! reads the connections again, follows the versions of connectors, and deletes old events and
+//! unused compiled code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,15 @@ use crate::http::Services;
 use crate::plugins::Plugins;
 use crate::store::{Retention, Store};
 
-/// Requests that matched no connection and are kept: anybody can send those.
+/// Maximum number of stored events of requests that matched no connection: anyone can send such
+/// requests.
 const NO_CONNECTION_MAX: u64 = 1_000;
 
-/// How old an event must be before it confirms the clock by which older ones are deleted.
+/// Events are deleted by age only if one of the kept events has at least this age. Otherwise the
+/// clock may have been set forward, and all events would be deleted.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the background work acts on.
+/// The parts that the background work uses.
 pub(super) struct Background {
     defects: Arc<Defects>,
     connections: Arc<Connections>,
@@ -45,24 +48,24 @@ impl Background {
         }
     }
 
-    /// Works until cancelled. Each kind of work is a task of its own, so that none holds up another: a
-    /// search waits for trackers, and a file of a secret may be on a disk that does not answer. A search in
-    /// progress is finished.
+    /// Works until cancelled. Each kind of work has its own task, so that a slow one does not delay
+    /// the others: a search waits for trackers, and a secret's file may be on a disk that does not
+    /// answer. Work in progress is finished.
     pub(super) fn spawn(self, tasks: &TaskTracker, cancel: &CancellationToken) {
         let it = Arc::new(self);
         let (plugins, connections) = (Arc::clone(&it.plugins), Arc::clone(&it.connections));
         let restore = async move { plugins.restore(connections.accepted_versions()).await };
         tasks.spawn(cancel.clone().run_until_cancelled_owned(restore));
-        it.each_round(tasks, cancel, |it| async move { it.defects.sweep().await });
-        it.each_round(tasks, cancel, |it| async move { it.defects.measure_index_lags().await });
-        it.each_round(tasks, cancel, |it| async move { it.load_connections().await });
-        it.each_round(tasks, cancel, |it| async move { it.delete_old_events().await });
-        it.each_round(tasks, cancel, |it| async move { it.delete_unused_code().await });
+        it.repeat(tasks, cancel, |it| async move { it.defects.sweep().await });
+        it.repeat(tasks, cancel, |it| async move { it.defects.measure_index_lags().await });
+        it.repeat(tasks, cancel, |it| async move { it.load_connections().await });
+        it.repeat(tasks, cancel, |it| async move { it.delete_old_events().await });
+        it.repeat(tasks, cancel, |it| async move { it.delete_unused_code().await });
         it.follow_versions(tasks, cancel);
     }
 
-    /// Does the work again and again, with a pause after each time.
-    fn each_round<F: Future<Output = ()> + Send>(
+    /// Repeats the work until cancelled, with a pause before each time.
+    fn repeat<F: Future<Output = ()> + Send>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
         cancel: &CancellationToken,
@@ -76,7 +79,7 @@ impl Background {
         });
     }
 
-    /// Follows the versions of the connectors: at each change, and regularly.
+    /// Updates the connections to new versions of their connectors: at each change, and regularly.
     fn follow_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (it, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();
@@ -84,7 +87,7 @@ impl Background {
             loop {
                 tokio::select! {
                     () = cancel.cancelled() => {
-                        // Deletes the tokens that have expired since the last round.
+                        // Delete the tokens that have expired since the connections were last read.
                         it.load_connections().await;
                         return;
                     }

@@ -1,4 +1,4 @@
-//! What `jackfield check` needs: an engine and a sandbox, started once for any number of files.
+//! The parts of `jackfield check`: an engine and a sandbox, started once for any number of files.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What a start does in the data folder, under its lock: clears it, and finds the admin token in it.
+//! What a start does in the data folder, while it holds the lock: deletes leftover temporary files,
+//! and reads or creates the admin token.
 
 use std::io::ErrorKind;
 
@@ -7,10 +8,11 @@ use anyhow::{Context, bail};
 use crate::config::{DataFolder, read_private};
 use crate::secret::{Secret, write_private};
 
-/// Shortest admin token, bytes.
+/// Minimum length of an admin token, bytes.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// Deletes the large bodies that a run of an earlier process may have left behind. Call it under the lock.
+/// Deletes the temporary files of large bodies that an earlier process may not have deleted. Call
+/// it only while holding the lock.
 pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {
     match std::fs::remove_dir_all(folder.spool()) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -20,7 +22,7 @@ pub(super) fn clear_spool(folder: &DataFolder) -> anyhow::Result<()> {
     }
 }
 
-/// The admin token in the data folder, created where it is missing.
+/// Reads the admin token in the data folder; creates it if it is missing.
 pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
     let file = folder.admin_token();
     let what = || format!("cannot use the admin token in {}", file.display());
@@ -38,8 +40,8 @@ pub(super) fn admin_token(folder: &DataFolder) -> anyhow::Result<Secret> {
     Ok(Secret::new(text.trim().to_owned()))
 }
 
-/// An admin token from the environment, if it is long enough.
-pub(super) fn long_enough(token: Secret) -> anyhow::Result<Secret> {
+/// Checks that the admin token from the environment is long enough.
+pub(super) fn check_token_length(token: Secret) -> anyhow::Result<Secret> {
     if token.reveal().len() < TOKEN_BYTES_MIN {
         bail!(
             "the admin token in the environment is too short to resist guessing: give at least \

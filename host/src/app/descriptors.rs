@@ -4,25 +4,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// More than this is never used.
+/// The soft limit is never raised above this.
 const LIMIT_MAX: u64 = 65_536;
-/// Client connections, however many descriptors there are.
+/// Maximum number of client connections, even if there are more descriptors.
 const CONNECTIONS_MAX: u64 = 4_096;
-/// Connections of a separate admin listener.
+/// Maximum number of client connections of a separate admin listener.
 const ADMIN_CONNECTIONS_MAX: u64 = 128;
-/// For the database, logs, the plugins folder and compiling.
+/// Descriptors for the database, logs, the plugins folder and compiling.
 const RESERVE: u64 = 128;
-/// For the connections of one run to trackers. Few runs use that many.
+/// Descriptors for the connections of one run to trackers. Few runs need that many.
 const RESERVE_PER_RUN: u64 = 4;
 
-/// How the descriptors are shared out.
+/// How the file descriptors are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
-    /// The limit of the process.
+    /// The soft limit of the process.
     pub limit: u64,
-    /// Kept for everything but clients.
+    /// Descriptors reserved for everything except client connections.
     pub reserve: u64,
-    /// Whether there is less than what all runs together could use.
+    /// Whether the reserve is smaller than what all runs together could need.
     pub scarce: bool,
     /// Client connections of the main listener.
     pub client_connections_max: usize,
@@ -31,7 +31,7 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// Raises the soft limit as far as the hard limit allows, then shares the descriptors out.
+    /// Raises the soft limit as far as the hard limit allows, then divides the descriptors.
     #[must_use]
     pub fn raise(config: &Config) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -43,12 +43,13 @@ impl Descriptors {
         Self::share(limit, config.concurrent_runs_host, config.admin_listen.is_some())
     }
 
+    /// Divides `limit` descriptors between clients and the reserve.
     fn share(limit: u64, runs: u32, has_admin_listener: bool) -> Self {
         let wanted = RESERVE + u64::from(runs) * RESERVE_PER_RUN;
         let reserve = wanted.min(limit / 2);
         let clients = (limit - reserve).min(CONNECTIONS_MAX);
         let admin = if has_admin_listener { ADMIN_CONNECTIONS_MAX.min(clients / 4) } else { 0 };
-        // One more is accepted before the oldest is closed.
+        // Reserve one descriptor: a new connection is accepted before the oldest one is closed.
         let connections = |count: u64| usize::try_from(count.saturating_sub(1)).unwrap_or(1).max(1);
         Self {
             limit,

@@ -1,8 +1,8 @@
-//! The key that seals secrets: found at the start, replaced while no server runs.
+//! The key that seals secrets: read at the start, and replaced by a rotation while no server runs.
 //!
-//! Never deletes a key that may be needed: the new key file is beside the old one until the database is sealed
-//! with it, and the next start finishes a rotation that a crash interrupted. A key from the environment is
-//! not stored.
+//! Never deletes a key that may still be needed: both key files exist until the database is sealed
+//! with the new key. If a crash interrupts a rotation, the next start finishes or undoes it. A key
+//! from the environment is not stored.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,21 +21,21 @@ use super::lock::DataLock;
 pub struct Rotated {
     /// Secrets that were sealed again.
     pub secrets: usize,
-    /// The file that holds the new key; absent where the key came from the environment.
+    /// The file that holds the new key; absent if the key came from the environment.
     pub file: Option<PathBuf>,
 }
 
-/// Seals every secret in a data folder with a new key: a fresh one in the folder's key file, or the
-/// one in `JACKFIELD_NEW_SECRET_KEY`.
+/// Seals every secret in a data folder with a new key: the key in `JACKFIELD_NEW_SECRET_KEY`, or
+/// else a random key that is written to the folder's key file.
 ///
 /// # Errors
-/// A server runs there, the old key is missing or wrong, or the disk failed. The old key
-/// stays valid then.
+/// A server uses the folder, the old key is missing or wrong, or the disk failed. The old key then
+/// stays valid.
 pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     let folder = DataFolder::at(data);
     let database = folder.database();
     if !database.exists() {
-        bail!("{} does not exist: name the server's data folder by --data", database.display());
+        bail!("{} does not exist: give the server's data folder with --data", database.display());
     }
     let _lock = DataLock::acquire(&folder, Duration::ZERO).await?;
     let old = sealer(&folder).await?;
@@ -43,7 +43,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     if let Some(key) = Secret::from_variable(NEW_KEY_VARIABLE)? {
         let new = Sealer::from_text(key.reveal(), NEW_KEY_VARIABLE)?;
         let secrets = SqliteStore::reseal(&database, &old, &new)?;
-        // The operator keeps the new key; the old one is needed only for backups.
+        // The operator stores the new key. The old key is needed only for backups.
         if file.exists() {
             let old = folder.old_secret_key();
             fs::rename(&file, &old).with_context(|| format!("cannot move {}", file.display()))?;
@@ -59,7 +59,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     Ok(Rotated { secrets, file: Some(file) })
 }
 
-/// The key of a data folder, created where there is neither key nor database.
+/// Reads the key of a data folder; creates it if there is neither a key nor a database.
 pub(super) async fn sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     let variable = Secret::from_variable(KEY_VARIABLE)?;
     let (file, database) = (folder.secret_key(), folder.database());
@@ -75,7 +75,8 @@ pub(super) async fn sealer(folder: &DataFolder) -> anyhow::Result<Sealer> {
     Ok(Sealer::open(variable.as_ref().map(Secret::reveal), &file)?)
 }
 
-/// Finishes or undoes an interrupted rotation: the database shows which key it is sealed with.
+/// Finishes an interrupted rotation if the database is sealed with the new key; otherwise undoes
+/// it.
 async fn finish_rotation(folder: &DataFolder) -> anyhow::Result<()> {
     let next = folder.next_secret_key();
     if !next.exists() {
@@ -83,7 +84,8 @@ async fn finish_rotation(folder: &DataFolder) -> anyhow::Result<()> {
     }
     let is_rotated = match Sealer::open(None, &next) {
         Ok(sealer) => SqliteStore::opens_with(&folder.database(), &sealer)?,
-        // The crash came while the file was written, so the database is not sealed with it.
+        // The crash happened while the key file was written, so the database is not sealed with
+        // this key.
         Err(SecretError::NotAKey(_)) => false,
         Err(error) => return Err(error.into()),
     };

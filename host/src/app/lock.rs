@@ -1,4 +1,5 @@
-//! The lock of a data folder: one server at a time. During a rolling update the next one waits for it.
+//! The lock of a data folder, so that only one server uses it. During a rolling update, the next
+//! server waits for the lock.
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::Write;
@@ -11,23 +12,24 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::{DataFolder, check_folder};
 
-/// How often a lock that another process holds is tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(200);
-/// The shortest wait: a compiler process that a killed server was just starting has the lock for a moment.
+/// The pause between two attempts to take the lock.
+const TRY_LOCK_PERIOD: Duration = Duration::from_millis(200);
+/// The minimum wait: if a server is killed while it starts a compiler process, that process holds
+/// the lock for a moment.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// Held until the process ends.
+/// The lock, held until this value is dropped.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,
 }
 
 impl DataLock {
-    /// Creates the data folder (0700) where it is missing, checks who else has access, and locks it for this
-    /// process; waits so long for another server to end.
+    /// Creates the data folder (mode 0700) if it is missing, checks who else has access to it, and
+    /// locks it. `wait` is how long to wait for another server to end.
     ///
     /// # Errors
-    /// One line that says why not and how to fix it.
+    /// One line: why the folder cannot be used, and how to fix that.
     pub async fn acquire(folder: &DataFolder, wait: Duration) -> anyhow::Result<Self> {
         let data = folder.path();
         let what = || {
@@ -41,15 +43,16 @@ impl DataLock {
         let mut options = File::options();
         let options = options.create(true).truncate(false).write(true);
         let mut file = options.open(folder.lock()).with_context(what)?;
-        take(&file, data, wait).await?;
-        // For `jackfield doctor`, which finds the process by it.
+        lock_or_wait(&file, data, wait).await?;
+        // `jackfield doctor` finds the server's process by this id.
         let process = format!("{}\n", std::process::id());
         file.set_len(0).and_then(|()| file.write_all(process.as_bytes())).with_context(what)?;
         Ok(Self { _file: file })
     }
 }
 
-async fn take(file: &File, data: &Path, wait: Duration) -> anyhow::Result<()> {
+/// Takes the lock; waits up to `wait` if another process holds it.
+async fn lock_or_wait(file: &File, data: &Path, wait: Duration) -> anyhow::Result<()> {
     let (shown, start) = (data.display(), Instant::now());
     let mut is_announced = false;
     loop {
@@ -60,20 +63,20 @@ async fn take(file: &File, data: &Path, wait: Duration) -> anyhow::Result<()> {
                     let seconds = wait.as_secs();
                     tracing::info!(
                         seconds,
-                        "another jackfield serves {shown}: waiting for its end"
+                        "another jackfield uses {shown}: waiting until it ends"
                     );
                 }
-                sleep(TRY_AGAIN).await;
+                sleep(TRY_LOCK_PERIOD).await;
             }
             Err(TryLockError::WouldBlock) => bail!(
-                "another jackfield serves the data folder {shown}: stop it first, give this one a \
-                 --data of its own, or let it wait with --wait-for-lock SECONDS"
+                "another jackfield uses the data folder {shown}: stop it first, use another folder with \
+                 --data, or wait with --wait-for-lock SECONDS"
             ),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| {
                     format!(
-                        "cannot lock {shown}: does its file system have locks? Use a local disk or a \
-                         block volume"
+                        "cannot lock {shown}: its file system may not support locks. Use a local \
+                         disk or a block volume"
                     )
                 });
             }

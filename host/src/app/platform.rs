@@ -1,7 +1,8 @@
-//! What the machine, its file systems and the container lack, in an operator's words. The start logs it, and
-//! `jackfield doctor` prints the same.
+//! Problems of the machine, its file systems and the container, described for the operator. The
+//! server logs them at its start, and `jackfield doctor` prints the same texts.
 //!
-//! What makes serving impossible is an error where it is needed, not a lack.
+//! A problem that makes serving impossible is not reported here; it is an error in the code that
+//! meets it.
 
 use std::fs;
 use std::path::Path;
@@ -19,10 +20,10 @@ use crate::memory::{free_bytes, group_limit_bytes};
 use crate::plugins;
 use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_executable};
 
-/// Something that works, but not as it should, and what to do.
+/// Something that works, but not well, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lack {
-    /// What is the case.
+    /// What was found.
     pub found: String,
     /// What to do.
     pub fix: String,
@@ -34,10 +35,11 @@ impl Lack {
     }
 }
 
-/// Less memory than this for a compiler is reported: usual connectors in JavaScript or Python need it.
+/// If a compiler gets less memory than this, a warning says so: typical connectors in JavaScript or
+/// Python need it.
 const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
 
-/// The address space that an engine which starts now finds.
+/// The address space that a new engine gets.
 ///
 /// # Errors
 /// No engine starts.
@@ -45,7 +47,7 @@ pub fn address_space() -> Result<AddressSpace, EngineError> {
     Engine::start().map(|engine| engine.address_space())
 }
 
-/// Whether the address space is small.
+/// Reports if the address space is small.
 #[must_use]
 pub fn small_address_space(space: AddressSpace) -> Option<Lack> {
     let how = match space.layout {
@@ -63,7 +65,8 @@ pub fn small_address_space(space: AddressSpace) -> Option<Lack> {
     })
 }
 
-/// Whether the process may not have so many threads at a time. Starts them, and ends them.
+/// Reports if the process may not start `count` more threads. To find out, starts them and ends
+/// them again.
 #[must_use]
 pub fn few_threads(count: usize) -> Option<Lack> {
     let (release, wait) = mpsc::channel::<()>();
@@ -83,33 +86,33 @@ pub fn few_threads(count: usize) -> Option<Lack> {
         let _ = thread.join();
     }
     (possible < count).then(|| Lack {
-        found: format!("the process may start only {possible} threads more, and needs {count}"),
+        found: format!("the process can start only {possible} more threads, but needs {count}"),
         fix: "raise the limit on processes: `ulimit -u`, TasksMax=, pids.max".to_owned(),
     })
 }
 
-/// Whether the database is on a file system that SQLite cannot rely on.
+/// Reports if the database is on a file system that SQLite cannot rely on.
 #[must_use]
 pub fn unsuitable_disk(data: &Path) -> Option<Lack> {
     let kind = unsuitable_file_system(data)?;
     Some(Lack {
         found: format!(
-            "{} is on {kind}: SQLite needs locks and shared memory that such file systems do not give \
-             reliably, and the database may be damaged",
+            "{} is on {kind}: SQLite needs locks and shared memory that such file systems do not \
+             provide reliably, and the database may be damaged",
             data.display()
         ),
         fix: "use a local disk or a block volume for the data folder".to_owned(),
     })
 }
 
-/// Whether a compiler would have little memory.
+/// Reports if a compiler would get little memory.
 #[must_use]
 pub fn little_memory(limits: &Limits) -> Option<Lack> {
     let wanted = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);
     let free = free_bytes().filter(|free| free / 4 * 3 < wanted)?;
     let of = match group_limit_bytes() {
         Some(limit) => format!("the control group's limit is {} MiB", limit >> 20),
-        None => "of the machine".to_owned(),
+        None => "the memory of the machine".to_owned(),
     };
     Some(Lack {
         found: format!(
@@ -121,7 +124,7 @@ pub fn little_memory(limits: &Limits) -> Option<Lack> {
     })
 }
 
-/// Who else has access to the folder and the files with keys and tokens.
+/// Reports who else has access to the data folder and to the files with keys and tokens in it.
 ///
 /// # Errors
 /// One of them is not safe to use.
@@ -137,17 +140,18 @@ pub fn shared_access(folder: &DataFolder) -> Result<Vec<Lack>, AccessError> {
     Ok(warnings.into_iter().map(lack).collect())
 }
 
-/// Whether compiled code can be run from a data folder; the error says what to do.
+/// Checks that compiled code can be run from a data folder. The error says what to do.
 ///
 /// # Errors
-/// It cannot be run, or that cannot be tried.
+/// Compiled code cannot be run, or the check itself failed.
 pub fn runs_code(folder: &DataFolder) -> anyhow::Result<()> {
     let compiled = folder.compiled();
     let place = if compiled.exists() { compiled } else { folder.path().to_owned() };
     Ok(check_executable(&place)?)
 }
 
-/// Whether the program of the server that uses this folder was replaced or removed since it started.
+/// Reports if the program file of the server that uses this folder was replaced or removed after
+/// the server started.
 #[must_use]
 pub fn replaced_program(folder: &DataFolder) -> Option<Lack> {
     let process: u32 = fs::read_to_string(folder.lock()).ok()?.trim().parse().ok()?;
@@ -155,23 +159,25 @@ pub fn replaced_program(folder: &DataFolder) -> Option<Lack> {
     let program = program.to_str()?.strip_suffix(" (deleted)")?;
     let is_ours = Path::new(program).file_name().is_some_and(|name| name == "jackfield");
     is_ours.then(|| Lack {
-        found: format!("the server (process {process}) runs a program that was replaced since"),
-        fix: "restart it when it suits: it goes on with the old version until then".to_owned(),
+        found: format!("the server (process {process}) runs an old program: the file was replaced"),
+        fix: "restart the server at a convenient time; until then it runs the old version"
+            .to_owned(),
     })
 }
 
-/// Whether there are files that are not compiled again, because their compiler died.
+/// Reports connector files that are not compiled again because their compiler died.
 #[must_use]
 pub fn given_up(folder: &DataFolder) -> Option<Lack> {
     let reasons = plugins::given_up(&folder.compiled());
     let first = reasons.first()?;
     Some(Lack {
         found: format!("{} connector files are not compiled again: {first}", reasons.len()),
-        fix: "change what the reason names, or replace the file by another version".to_owned(),
+        fix: "fix what the reason names, or install another version of the file".to_owned(),
     })
 }
 
-/// Logs what a start finds. What concerns access is logged where it is checked.
+/// Logs the problems that a start finds. Problems of access are logged by the code that checks
+/// access.
 pub(super) fn log_lacks(config: &Config, space: AddressSpace) {
     let lacks =
         [small_address_space(space), unsuitable_disk(&config.data), little_memory(&config.limits)];

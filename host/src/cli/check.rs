@@ -1,5 +1,6 @@
-//! `jackfield check`: loads one connector file as the server does, and describes it. Needs no
-//! server and no network. Also the entry of the process that compiles components for the server.
+//! `jackfield check`: loads one connector file as the server does, and describes the connector. It
+//! needs no server and no network. This file also has the entry point of the process that compiles
+//! components for the server.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,7 +53,7 @@ impl Arguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
         let (config, _) = read_config(self.config.as_deref())?;
         let report = runtime()?.block_on(check(&self.file, config))?;
-        output.one(&Report::of(&report));
+        output.print_record(&Report::of(&report));
         Ok(())
     }
 }
@@ -84,7 +85,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The arguments that the server gives to the process that compiles for it.
+/// The arguments that the server passes to its compiler process.
 #[derive(Args)]
 pub(super) struct CompileArguments {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

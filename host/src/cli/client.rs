@@ -1,8 +1,9 @@
 //! The client of the admin API: sends typed requests, and turns each failure into one line that
 //! says what to do.
 //!
-//! Never prints a token, never follows a redirect, never uses a proxy: it would see the token of a
-//! server without TLS, and a loopback address would be its own machine.
+//! Never prints a token, never follows a redirect, never uses a proxy. A proxy would see the admin
+//! token if the server has no TLS, and would connect to itself if the server's address is a
+//! loopback address.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -23,15 +24,15 @@ use super::ordered::Json;
 use super::output::one_line;
 use super::server::ADMIN_TOKEN_VARIABLE;
 
-/// Longer than any answer may take by the ceilings of `create_answer_ms` and of a run.
+/// Longer than the maximum of every limit on the time of an answer or of a run.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(660);
 /// How long a health check waits.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest answer: a page of 200 events, each with a body of 64 KiB, fits several times.
+/// Maximum size of an answer. It is several times the size of the largest page: 200 events.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// An answer: the JSON as the server sent it, for `--json`, and its type, for people.
+/// A successful answer: the JSON as the server sent it (for `--json`), which can be decoded as `T`.
 pub(super) struct Answer<T> {
     text: String,
     json: Json,
@@ -93,11 +94,12 @@ impl Client {
 
     /// The connection of this name or id.
     pub(super) fn connection(&self, name: &str) -> anyhow::Result<Answer<Connection>> {
-        self.named("connection", name)
+        self.get_by_name("connection", name)
     }
 
-    /// The thing of this kind with this name or id.
-    pub(super) fn named<T>(&self, kind: &str, name: &str) -> anyhow::Result<Answer<T>> {
+    /// GET the connection, connector, defect or event with this name or id; `kind` says which it
+    /// is.
+    pub(super) fn get_by_name<T>(&self, kind: &str, name: &str) -> anyhow::Result<Answer<T>> {
         let path = format!("/{kind}s/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
         let response = self.send(Method::GET, &path, None)?;
         if response.status == 404 && response.problem().is_some() {
@@ -181,12 +183,13 @@ struct Response {
 }
 
 impl Response {
-    /// Why the request failed, if the server says so.
+    /// The problem in the answer; `None` if the body is not one.
     fn problem(&self) -> Option<Problem> {
         serde_json::from_str(&self.text).ok()
     }
 }
 
+/// Sends one request and reads the whole answer, whatever its status.
 fn exchange(
     agent: &ureq::Agent,
     method: Method,
@@ -207,6 +210,7 @@ fn exchange(
     Ok(Response { status, text })
 }
 
+/// The answer, if the status is 2xx; otherwise the problem as an error.
 fn success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     if (200..300).contains(&response.status) {
         let json = Json::read(&response.text);
@@ -215,7 +219,7 @@ fn success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     bail!("{}", problem_line(&response))
 }
 
-/// A webhook URL contains its token, so only its origin is printed.
+/// The error if no answer came. A webhook URL contains its token, so only its origin is printed.
 fn no_answer(url: &str, error: &ureq::Error) -> anyhow::Error {
     let origin = url.split_once("/hooks/").map_or(url, |(origin, _)| origin);
     anyhow!(
@@ -225,7 +229,7 @@ fn no_answer(url: &str, error: &ureq::Error) -> anyhow::Error {
     )
 }
 
-/// A problem in one line, with the values that it names.
+/// A problem in one line, with the invalid values that it names.
 fn problem_line(response: &Response) -> String {
     let status = response.status;
     let Some(problem) = response.problem() else {

@@ -33,24 +33,24 @@ Example:
         /// The name or id of the connection
         name: String,
     },
-    /// Change settings, secrets or the name; what is not given stays as it is
+    /// Change settings, secrets or the name; everything that is not given stays unchanged
     #[command(after_help = "\
 Examples:
   jackfield connections edit qa --set project=qa2
   jackfield connections edit qa --secret api-key=@new-key-file
   jackfield connections edit qa --client-cert client.pem --client-key client.key")]
     Edit(Edit),
-    /// Answer its webhooks with 503 until it is resumed
+    /// Pause a connection: answer its webhooks with 503 until it is resumed
     Pause {
         /// The name or id of the connection
         name: String,
     },
-    /// End a pause
+    /// Resume a paused connection
     Resume {
         /// The name or id of the connection
         name: String,
     },
-    /// Test the way to the tracker: DNS, connect, TLS, credentials, project
+    /// Test each step to the tracker: DNS, connect, TLS, credentials, project
     Try {
         /// The name or id of the connection
         name: String,
@@ -63,7 +63,7 @@ Examples:
         #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
         grace_s: u32,
     },
-    /// Accept what a newer version of the connector asks for, and set what it needs
+    /// Accept what a newer version of the connector asks for, and set its new settings
     #[command(after_help = "\
 Examples:
   jackfield connections accept qa                      # prints what is new, and asks
@@ -74,7 +74,7 @@ Examples:
     Delete {
         /// The name or id of the connection
         name: String,
-        /// Delete it even while its creates are in progress or its defects are in doubt
+        /// Delete the connection even if creates are in progress or defects are in doubt
         #[arg(long)]
         force: bool,
     },
@@ -135,22 +135,23 @@ impl Command {
             Self::Create(create) => create.run(&admin, output),
             Self::List => {
                 let all: Answer<ConnectionList> = admin.get("/connections")?;
-                output.list(&all, "connections", &CONNECTIONS, |list| (list.connections, None))
+                output
+                    .print_list(&all, "connections", &CONNECTIONS, |list| (list.connections, None))
             }
             Self::Show { name } => {
-                output.one(admin.connection(&name)?.json());
+                output.print_record(admin.connection(&name)?.json());
                 Ok(())
             }
             Self::Edit(edit) => edit.run(&admin, output),
-            Self::Pause { name } => act(&admin, output, &name, "pause", "is paused"),
-            Self::Resume { name } => act(&admin, output, &name, "resume", "is resumed"),
+            Self::Pause { name } => post_action(&admin, output, &name, "pause", "is paused"),
+            Self::Resume { name } => post_action(&admin, output, &name, "resume", "is resumed"),
             Self::Try { name } => try_connection(&admin, output, &name),
             Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
             Self::Accept(accept) => accept.run(&admin, output),
             Self::Delete { name, force } => {
                 let path = admin.connection_path(&name)?;
                 let answer = admin.delete(&with_query(&path, &ForceQuery { force })?)?;
-                output.done(&format!("{name} is deleted"), answer.json());
+                output.print_result(&format!("{name} is deleted"), answer.json());
                 Ok(())
             }
         }
@@ -180,18 +181,18 @@ impl Create {
             describe_grants(&created.connection.grants),
             created.webhook_url
         );
-        output.done(&sentence, answer.json());
+        output.print_result(&sentence, answer.json());
         print_warnings(&created.connection.warnings);
         Ok(())
     }
 }
 
-/// What an operator should know, beside the answer.
+/// Prints warnings to stderr, apart from the answer.
 fn print_warnings(warnings: &[String]) {
     warnings.iter().for_each(|warning| eprint(&format!("warning: {}", printable(warning))));
 }
 
-/// What a connector may reach, in a sentence.
+/// One sentence: which origins a connector may reach, and where its secrets go.
 fn describe_grants(grants: &Grants) -> String {
     if grants.origins.is_empty() {
         return "Its connector may not reach any address.".to_owned();
@@ -224,16 +225,23 @@ impl Edit {
         } else {
             format!("{} is changed. From now on: {}", self.name, describe_grants(&granted))
         };
-        output.done(&sentence, answer.json());
+        output.print_result(&sentence, answer.json());
         print_warnings(&edited.warnings);
         Ok(())
     }
 }
 
-fn act(admin: &Client, output: Output, name: &str, verb: &str, done: &str) -> anyhow::Result<()> {
+/// Sends an action that has no parameters, such as `pause`; `done` describes the result.
+fn post_action(
+    admin: &Client,
+    output: Output,
+    name: &str,
+    verb: &str,
+    done: &str,
+) -> anyhow::Result<()> {
     let path = admin.connection_path(name)?;
     let answer: Answer<Connection> = admin.post(&format!("{path}/{verb}"), &EmptyBody {})?;
-    output.done(&format!("{name} {done}"), answer.json());
+    output.print_result(&format!("{name} {done}"), answer.json());
     Ok(())
 }
 
@@ -242,7 +250,7 @@ fn try_connection(admin: &Client, output: Output, name: &str) -> anyhow::Result<
     let answer: Answer<TryReport> = admin.post(&format!("{path}/try"), &EmptyBody {})?;
     let report = answer.decode()?;
     if output.json {
-        output.one(answer.json());
+        output.print_record(answer.json());
     } else {
         if !report.steps.is_empty() {
             let rows = report.steps.iter().map(|step| cells(&STEPS, step)).collect();
@@ -266,6 +274,6 @@ fn rotate_token(admin: &Client, output: Output, name: &str, grace_s: u32) -> any
         "The new webhook URL of {name} is shown only once (the old one still works for {grace_s} s):\n  \
          {url}"
     );
-    output.done(&sentence, answer.json());
+    output.print_result(&sentence, answer.json());
     Ok(())
 }

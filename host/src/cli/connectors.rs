@@ -34,11 +34,11 @@ impl Command {
         match self {
             Self::List => {
                 let all: Answer<ConnectorList> = admin.get("/connectors")?;
-                output.list(&all, "connectors", &CONNECTORS, |list| (list.connectors, None))
+                output.print_list(&all, "connectors", &CONNECTORS, |list| (list.connectors, None))
             }
             Self::Show { name } => {
-                let connector: Answer<Connector> = admin.named("connector", name.as_str())?;
-                output.one(connector.json());
+                let connector: Answer<Connector> = admin.get_by_name("connector", name.as_str())?;
+                output.print_record(connector.json());
                 Ok(())
             }
         }

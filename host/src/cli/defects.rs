@@ -1,4 +1,5 @@
-//! `jackfield defects`: lists and shows defects, and sends a person's decision on those in doubt.
+//! `jackfield defects`: lists and shows defects, and sends a person's decision about a defect in
+//! doubt.
 
 use clap::{Args, Subcommand};
 use uuid::Uuid;
@@ -7,7 +8,7 @@ use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, EnumString, R
 use crate::domain::DefectState;
 
 use super::client::{Answer, with_query};
-use super::filter::{Page, word};
+use super::filter::{Page, enum_value};
 use super::output::{Column, Output, optional};
 use super::server::ServerArgs;
 
@@ -58,14 +59,14 @@ Examples:
 
 #[derive(Args)]
 pub(super) struct Filter {
-    /// Only defects in doubt that no rule will resolve
+    /// Only defects in doubt that a person must resolve
     #[arg(long)]
     needs_person: bool,
     /// Only defects in doubt
     #[arg(long, conflicts_with = "state")]
     in_doubt: bool,
     /// Only defects in this state
-    #[arg(long, value_parser = word::<DefectState>())]
+    #[arg(long, value_parser = enum_value::<DefectState>())]
     state: Option<DefectState>,
     /// Only defects of this connection
     #[arg(long, value_name = "NAME")]
@@ -93,7 +94,7 @@ pub(super) struct Decision {
     /// The tracker has the defect, under this key
     #[arg(long, value_name = "KEY")]
     adopt: Option<String>,
-    /// The wait is over: the next click searches, and creates the defect if it finds none
+    /// Do not wait: the next click searches, and creates the defect if it finds none
     #[arg(long)]
     retry: bool,
     /// The tracker does not have the defect: the next click creates it after a last search
@@ -117,11 +118,11 @@ impl Command {
             Self::List(filter) => {
                 let path = with_query("/defects", &filter.query())?;
                 let list: Answer<DefectList> = admin.get(&path)?;
-                return output.list(&list, "defects", &DEFECTS, |it| (it.defects, it.next));
+                return output.print_list(&list, "defects", &DEFECTS, |it| (it.defects, it.next));
             }
             Self::Show { id } => {
-                let defect: Answer<DefectRecord> = admin.named("defect", &id.to_string())?;
-                output.one(defect.json());
+                let defect: Answer<DefectRecord> = admin.get_by_name("defect", &id.to_string())?;
+                output.print_record(defect.json());
             }
             Self::Resolve { id, decision, link, title } => {
                 let Decision { adopt, retry, give_up } = decision;
@@ -133,13 +134,13 @@ impl Command {
                 } else {
                     format!("{id} is resolved")
                 };
-                output.done(&sentence, answer.json());
+                output.print_result(&sentence, answer.json());
             }
             Self::Release { id } => {
                 let path = format!("/defects/{id}/release");
                 let answer: Answer<DefectRecord> = admin.post(&path, &EmptyBody {})?;
                 let sentence = format!("{id} is released: the next click creates another defect");
-                output.done(&sentence, answer.json());
+                output.print_result(&sentence, answer.json());
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! `jackfield demo`: runs a server and a sample tracker, sends one Create Defect and one Defect
 //! KPIs request over HTTP, prints each step, and keeps serving.
 //!
-//! Reads no configuration, so that it does the same everywhere.
+//! Reads no configuration file, so that the demo does the same everywhere.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ use super::trigger::{self, FailedTest};
 
 const CONNECTOR: &str = "redmine";
 const CONNECTION: &str = "demo";
-/// The first start compiles the connector.
+/// How long the connector may take to become ready: the first start compiles it.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL_PERIOD: Duration = Duration::from_millis(100);
 
@@ -59,7 +59,7 @@ impl Arguments {
                 component.display()
             );
         }
-        // The server's log would hide what the demo prints.
+        // Log only if RUST_LOG is set: the log lines would hide what the demo prints.
         if serve::log_filter().is_some() {
             serve::start_log(false);
         }
@@ -157,7 +157,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Returns false if the demo was ended meanwhile.
+    /// Waits until the connector is ready. Returns false if the demo is shut down before.
     fn wait_for_connector(&self) -> anyhow::Result<bool> {
         let deadline = Instant::now() + READY_TIMEOUT;
         while !self.shutdown.is_cancelled() {
@@ -184,8 +184,8 @@ impl Demo {
         Ok(false)
     }
 
-    /// Creates the connection and returns its webhook URL. Replaces one that an earlier demo left
-    /// in the data folder, because the tracker of that one is gone.
+    /// Creates the connection and returns its webhook URL. First deletes the connection of an
+    /// earlier demo, because its sample tracker no longer runs.
     fn connect(&self) -> anyhow::Result<String> {
         if let Ok(path) = self.admin.connection_path(CONNECTION) {
             self.admin.delete(&with_query(&path, &ForceQuery { force: true })?)?;
@@ -209,6 +209,7 @@ impl Demo {
     }
 }
 
+/// The commands that the demo suggests at its end.
 fn next_steps(base: &str, webhook: &str, data: &Path) -> String {
     let server = format!("--server {base} --data {}", data.display());
     let jackfield = program();
@@ -224,7 +225,7 @@ It runs until you press Ctrl-C."
     )
 }
 
-/// How to call this program from this folder: it may not be in the PATH.
+/// The path of this program, relative to the current folder if possible: it may not be in the PATH.
 fn program() -> String {
     let (Ok(program), Ok(folder)) = (std::env::current_exe(), std::env::current_dir()) else {
         return "jackfield".to_owned();

@@ -21,7 +21,7 @@ use super::output::{Column, Output, cells, error_line, print, print_json, table}
 use super::serve::read_config;
 use super::server::ServerArgs;
 
-/// The oldest version without a published advisory about a part that this host uses.
+/// The oldest wasmtime version without a published advisory about a part that this host uses.
 const WASMTIME_VERSION_MIN: Version = Version::new(48, 0, 8);
 /// Since this version the kernel can report which pages were written (PAGEMAP_SCAN), which makes
 /// the reset of a guest's memory faster.
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
 /// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
-    /// Nothing to do.
+    /// There is nothing to do.
     Ok,
     /// The server works, but something should change.
     Warn,
@@ -114,7 +114,7 @@ impl Arguments {
             data_folder(&config.data),
             secret_key(&config.data_folder()),
             plugins_folder(&config.plugins),
-            port(server, &config),
+            server_port(server, &config),
             descriptors(&config),
             memory(&config),
             kernel(),
@@ -135,7 +135,7 @@ impl Arguments {
     }
 }
 
-/// The configuration, or the defaults if it cannot be read.
+/// Reads the configuration; if that fails, the other checks use the defaults.
 fn configuration(file: Option<&Path>) -> (Config, Finding) {
     const CHECK: &str = "configuration";
     match read_config(file) {
@@ -145,7 +145,7 @@ fn configuration(file: Option<&Path>) -> (Config, Finding) {
             (config, warn(CHECK, unknown.join("; "), fix))
         }
         Err(error) => {
-            let finding = fail(CHECK, error_line(&error), "correct the key that is named");
+            let finding = fail(CHECK, error_line(&error), "correct the key that the message names");
             (Config::default(), finding)
         }
     }
@@ -161,7 +161,7 @@ fn data_folder(data: &Path) -> Finding {
         return fail(
             CHECK,
             error.to_string(),
-            "run the command that is named, once you know that the folder is the right one",
+            "if this is the right folder, run the command in the message",
         );
     }
     match tempfile::tempfile_in(data) {
@@ -187,7 +187,7 @@ fn secret_key(folder: &DataFolder) -> Finding {
         }
         Err(_) if folder.database().exists() => fail(
             CHECK,
-            format!("{shown} is missing, but its database exists"),
+            format!("{shown} is missing, but the database exists"),
             format!("restore it from a backup, or set {KEY_VARIABLE}"),
         ),
         Err(_) => warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it"),
@@ -205,9 +205,13 @@ fn plugins_folder(folder: &Path) -> Finding {
         }
     };
     let entries: Vec<_> = entries.filter_map(Result::ok).collect();
-    let problems: Vec<_> = entries.iter().filter_map(platform::problem).collect();
+    let problems: Vec<_> = entries.iter().filter_map(platform::file_problem).collect();
     if !problems.is_empty() {
-        return warn(CHECK, problems.join("; "), "correct what is named, or move the file away");
+        return warn(
+            CHECK,
+            problems.join("; "),
+            "fix what the message names, or move the file away",
+        );
     }
     let is_component = |entry: &std::fs::DirEntry| {
         entry.path().extension().is_some_and(|extension| extension == "wasm")
@@ -218,7 +222,7 @@ fn plugins_folder(folder: &Path) -> Finding {
     }
 }
 
-fn port(server: &ServerArgs, config: &Config) -> Finding {
+fn server_port(server: &ServerArgs, config: &Config) -> Finding {
     const CHECK: &str = "server";
     if is_healthy(server.base()) {
         return ok(CHECK, format!("a server answers at {}", server.base()));
@@ -228,18 +232,18 @@ fn port(server: &ServerArgs, config: &Config) -> Finding {
         Ok(_) => ok(CHECK, format!("{none}; {} is free", config.listen)),
         Err(error) => fail(
             CHECK,
-            format!("{none}, and none can listen on {}: {error}", config.listen),
+            format!("{none}, and no server can listen on {}: {error}", config.listen),
             "set `listen` or --listen to another port",
         ),
     }
 }
 
-/// What a server that is started here would have; it raises the soft limit itself.
+/// The descriptors that a server started here would have. A server raises its soft limit itself.
 fn descriptors(config: &Config) -> Finding {
     const CHECK: &str = "file descriptors";
     let it = Descriptors::raise(config);
     let found =
-        format!("{}, of them {} for client connections", it.limit, it.client_connections_max);
+        format!("{}, {} of them for client connections", it.limit, it.client_connections_max);
     if !it.scarce {
         return ok(CHECK, found);
     }
@@ -248,7 +252,7 @@ fn descriptors(config: &Config) -> Finding {
     warn(CHECK, found, fix)
 }
 
-/// What the runs of all connectors may use together.
+/// How much memory the runs of all connectors may use together.
 fn memory(config: &Config) -> Finding {
     let (bytes, source) = match config.memory_bytes_host {
         Some(bytes) => (bytes, "`memory_bytes_host`".to_owned()),
@@ -290,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_that_is_built_in_is_known_and_new_enough() {
+    fn the_wasmtime_version_is_known_and_recent_enough() {
         assert!(wasmtime().status == Status::Ok, "{}", wasmtime().found);
     }
 }

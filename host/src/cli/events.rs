@@ -11,7 +11,7 @@ use crate::api::{EnumString, Event, EventList, EventQuery, EventWithRuns};
 use crate::domain::{EventKind, OutcomeCode};
 
 use super::client::{Answer, Client, with_query};
-use super::filter::{Page, word};
+use super::filter::{Page, enum_value};
 use super::ordered::Json;
 use super::output::{
     Column, Output, cells, one_line, optional, print, print_error, print_json_line,
@@ -20,7 +20,8 @@ use super::server::ServerArgs;
 
 /// How often `tail` asks the server.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
-/// How many events `tail` asks for; if more arrive within a period, only `list` shows them all.
+/// How many events `tail` asks for. If more arrive within one period, `tail` misses some; use
+/// `list`.
 const TAIL_ROWS: u32 = 100;
 
 #[derive(Subcommand)]
@@ -60,10 +61,10 @@ pub(super) struct Filter {
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// Only events of this kind
-    #[arg(long, value_parser = word::<EventKind>())]
+    #[arg(long, value_parser = enum_value::<EventKind>())]
     kind: Option<EventKind>,
     /// Only events with this outcome
-    #[arg(long, value_parser = word::<OutcomeCode>())]
+    #[arg(long, value_parser = enum_value::<OutcomeCode>())]
     outcome: Option<OutcomeCode>,
 }
 
@@ -100,11 +101,11 @@ impl Command {
             Self::List { filter, page } => {
                 let path = with_query("/events", &filter.query(page.limit, page.cursor))?;
                 let list: Answer<EventList> = admin.get(&path)?;
-                output.list(&list, "events", &EVENTS, |it| (it.events, it.next))
+                output.print_list(&list, "events", &EVENTS, |it| (it.events, it.next))
             }
             Self::Show { id } => {
-                let event: Answer<EventWithRuns> = admin.named("event", &id.to_string())?;
-                output.one(event.json());
+                let event: Answer<EventWithRuns> = admin.get_by_name("event", &id.to_string())?;
+                output.print_record(event.json());
                 Ok(())
             }
             Self::Tail { filter } => tail(&admin, filter, output),
@@ -112,7 +113,7 @@ impl Command {
     }
 }
 
-/// Prints each event when it arrives, and again when it has its outcome.
+/// Prints each event when it arrives, and again when its outcome changes.
 fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
     let path = with_query("/events", &filter.query(TAIL_ROWS, None))?;
     let mut printed: Option<HashSet<(Uuid, OutcomeCode)>> = None;
@@ -128,7 +129,8 @@ fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
                 }
                 printed = Some(events.iter().map(key).collect());
             }
-            // Wait for a server that restarts; end if it was never there or refuses the request.
+            // Keep waiting if the server restarts. Fail if it never answered, or if it refuses the
+            // request.
             Err(error) if printed.is_some() && !admin.is_healthy() => print_error(&error),
             Err(error) => return Err(error),
         }

@@ -1,7 +1,7 @@
 //! Reads `--set KEY=VALUE` and `--secret KEY=…` into settings and secrets.
 //!
-//! Never takes a secret's value from the command line, where other users of the machine and the
-//! shell's history would have it; never repeats one in an error.
+//! Never accepts a secret's value on the command line, where other users of the machine and the
+//! shell's history could see it. Never repeats a secret in an error.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -13,7 +13,8 @@ use crate::api::SecretText;
 use crate::domain::Settings;
 use crate::secret::Secret;
 
-/// Settings: a value that is a JSON list, a number, true or false has that type; all else is text.
+/// Reads settings. A JSON list, a number, true and false keep their type; every other value is
+/// text.
 pub(super) fn settings(arguments: &[String]) -> anyhow::Result<Settings> {
     arguments
         .iter()
@@ -34,8 +35,8 @@ fn setting(text: &str) -> Value {
     }
 }
 
-/// Secrets: `KEY=@FILE`, `KEY=-` (stdin), `KEY` (prompt), or a reference that the server reads,
-/// `KEY=file:/PATH` or `KEY=env:NAME`.
+/// Reads secrets: `KEY=@FILE`, `KEY=-` (stdin), `KEY` (prompt), or a reference that the server
+/// reads, `KEY=file:/PATH` or `KEY=env:NAME`.
 pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, SecretText>> {
     let from_stdin = arguments.iter().filter(|argument| argument.ends_with("=-")).count();
     if from_stdin > 1 {
@@ -53,7 +54,7 @@ pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, S
         .collect()
 }
 
-/// A secret that is always a file of this machine, or a reference.
+/// Reads a secret from a file on this machine, or takes a reference as it is.
 pub(super) fn file(name: &str, source: &str) -> anyhow::Result<SecretText> {
     let is_reference = source.starts_with("file:/") || source.starts_with("env:");
     let file = format!("@{}", source.strip_prefix('@').unwrap_or(source));

@@ -1,5 +1,5 @@
-//! JSON whose members keep their order: that of the API's types, which put what matters first. The maps of
-//! serde_json sort them by name.
+//! JSON whose members keep the order in which the server sent them. The API's types put the
+//! important members first; the maps of serde_json would sort them by name.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub(super) enum Json {
 }
 
 impl Json {
-    /// Anything as JSON; null if it has no JSON form.
+    /// Any value as JSON; null if it cannot be serialized.
     pub(super) fn of(thing: &impl Serialize) -> Self {
         serde_json::to_string(thing).map_or(Self::Scalar(Value::Null), |text| Self::read(&text))
     }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_keep_their_order_and_values_their_kind() {
+    fn members_keep_their_order_and_values_keep_their_type() {
         let text = r#"{"z":1,"a":[null,true,-7,2.5,18446744073709551615,"ä"],"m":{"y":{},"b":[]}}"#;
         let json = Json::read(text);
         assert_eq!(serde_json::to_string(&json).expect("JSON"), text);

@@ -1,8 +1,8 @@
 //! What commands print: tables for people, JSON for programs, one line for a failure.
 //!
-//! Never panics when the reader of the output has closed it (`jackfield events list | head`).
-//! Never prints a control or format character: texts come from trackers, connectors and strangers.
-//! JSON has them escaped, so that programs read the exact texts.
+//! Never panics when the reader closes the output (`jackfield events list | head`). Never prints a
+//! control or format character, because texts come from trackers, connectors and unknown senders.
+//! JSON output escapes these characters, so that programs read the exact texts.
 
 use std::io::Write;
 
@@ -17,7 +17,7 @@ use crate::domain::{is_printable, printable};
 use super::client::Answer;
 use super::ordered::Json;
 
-/// Longest list that is printed in one line.
+/// Maximum length of a list that is printed in one line.
 const LIST_LINE_CHARS_MAX: usize = 80;
 
 /// How to print an answer.
@@ -30,9 +30,9 @@ pub(super) struct Output {
 pub(super) type Column<R> = (&'static str, fn(&R) -> String);
 
 impl Output {
-    /// Prints a list of `what`. `page` takes the rows and the cursor of the next page from the
-    /// answer.
-    pub(super) fn list<T: DeserializeOwned, R>(
+    /// Prints a list; `what` names its items. `page` returns the rows of the answer and the cursor
+    /// of the next page.
+    pub(super) fn print_list<T: DeserializeOwned, R>(
         self,
         answer: &Answer<T>,
         what: &str,
@@ -56,8 +56,8 @@ impl Output {
         Ok(())
     }
 
-    /// Prints one thing, with all its members.
-    pub(super) fn one(self, thing: &impl Serialize) {
+    /// Prints one record with all its members.
+    pub(super) fn print_record(self, thing: &impl Serialize) {
         if self.json {
             return print_json(thing);
         }
@@ -67,8 +67,8 @@ impl Output {
         }
     }
 
-    /// Prints a sentence for people, the answer for programs.
-    pub(super) fn done(self, sentence: &str, answer: &impl Serialize) {
+    /// Prints the sentence, or with `--json` the answer.
+    pub(super) fn print_result(self, sentence: &str, answer: &impl Serialize) {
         if self.json { print_json(answer) } else { print(sentence) }
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn cells<R>(columns: &[Column<R>], row: &R) -> Vec<String> {
     columns.iter().map(|(_, cell)| printable(&cell(row))).collect()
 }
 
-/// A cell that may be empty.
+/// The text of a cell whose value may be missing.
 pub(super) fn optional<T: ToString>(value: Option<&T>) -> String {
     value.map(T::to_string).unwrap_or_default()
 }
@@ -97,18 +97,18 @@ pub(super) fn table(headings: Vec<String>, rows: Vec<Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Prints lines to stdout. A text that was not written here must be [`printable`] before it becomes a
-/// part of them: its line breaks would begin lines of their own.
+/// Prints lines to stdout. A text from outside must pass through [`printable`] before it is
+/// inserted here: otherwise a line break in that text begins a new line.
 pub(super) fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", printable_lines(text));
 }
 
-/// Prints lines to stderr, apart from what programs read on stdout.
+/// Prints lines to stderr, so that programs do not read them on stdout.
 pub(super) fn eprint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }
 
-/// Prints the one line of a failure.
+/// Prints an error in one line.
 pub(super) fn print_error(error: &anyhow::Error) {
     eprint(&format!("error: {}", error_line(error)));
 }
@@ -150,7 +150,7 @@ fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// JSON whose characters that are not printable are escaped; they are inside of its strings only.
+/// JSON with each unprintable character escaped. Such characters occur only inside its strings.
 pub(super) fn printable_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -198,7 +198,7 @@ fn add_member(name: &str, value: &Json, depth: usize, rows: &mut Vec<Vec<String>
     }
 }
 
-/// A table of records that hold only scalars; `None` if one holds more.
+/// A table of the items, if each is a record of scalars; otherwise `None`.
 fn records_table(items: &[Json]) -> Option<String> {
     let mut records = Vec::new();
     for item in items {
@@ -229,7 +229,7 @@ fn is_scalar(value: &Json) -> bool {
     matches!(value, Json::Scalar(_))
 }
 
-/// A short list in one line; a long one in a line per item.
+/// A short list in one line; a long list with one line per item.
 fn list_cell(items: &[Json]) -> String {
     let items: Vec<_> = items.iter().map(cell).collect();
     let line = items.join(", ");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_for_people_and_cannot_steer_a_terminal() {
+    fn cells_are_readable_and_contain_no_control_characters() {
         assert_eq!(cell(&json!(["a", "b"])), "a, b");
         let long = "x".repeat(LIST_LINE_CHARS_MAX);
         assert_eq!(cell(&json!([long, "b"])), format!("{long}\nb"));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_the_exact_texts_and_cannot_steer_a_terminal() {
+    fn json_has_the_exact_texts_and_contains_no_control_characters() {
         let value = json!({"\u{9b}k": "\u{1b}[2J\u{7f}\u{202e}\u{e0041}\n ä🙂"});
         let printed = printable_json(&format!("{value:#}"));
         assert!(printed.chars().all(|c| is_printable(c) || c == '\n'), "{printed}");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_of_a_thing_is_printed_in_its_order() {
+    fn every_member_of_a_record_is_printed_in_order() {
         let thing = r#"{
             "id": 7,
             "request": {"path": "/defects", "headers": []},

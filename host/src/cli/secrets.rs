@@ -1,6 +1,6 @@
 //! `jackfield secrets`: rotates the key that encrypts the secrets of all connections.
 //!
-//! Works on a data folder that no server uses; never prints a key or a secret.
+//! Works only while no server uses the data folder. Never prints a key or a secret.
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -51,7 +51,7 @@ impl Command {
             "Secrets encrypted with the new key: {}. {key} Keep the old key for older backups.",
             report.secrets
         );
-        output.done(&sentence, &report);
+        output.print_result(&sentence, &report);
         Ok(())
     }
 }

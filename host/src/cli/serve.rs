@@ -1,4 +1,5 @@
-//! `jackfield serve`: reads the configuration, starts the server, and ends it on SIGTERM or Ctrl-C.
+//! `jackfield serve`: reads the configuration, starts the server, and stops it on SIGTERM or
+//! Ctrl-C.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use super::server::token_from_environment;
 
 /// The configuration file, unless `--config` names another.
 const CONFIG_FILE: &str = "jackfield.toml";
-/// The log filter, unless RUST_LOG sets another; libraries log too much at info.
+/// The log filter, unless RUST_LOG sets another. Some libraries log too much at the level info.
 const LOG_FILTER: &str = "info,hyper=warn,hyper_util=warn,h2=warn,rustls=warn";
 
 #[derive(Args)]
@@ -42,7 +43,7 @@ pub(super) struct Arguments {
     /// Write the log as JSON, one object per line
     #[arg(long)]
     log_json: bool,
-    /// Wait so long for the end of another server with the same data folder [default: 0]
+    /// How long to wait until another server releases the data folder [default: 0]
     #[arg(long, value_name = "SECONDS")]
     wait_for_lock: Option<u32>,
 }
@@ -59,7 +60,7 @@ impl Arguments {
     }
 }
 
-/// The configuration as `serve` reads it, and what there is to say of variables that set nothing.
+/// Reads the configuration, and reports the variables `JACKFIELD_…` that are not settings.
 pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<String>)> {
     let default = Path::new(CONFIG_FILE);
     let file = file.or_else(|| default.exists().then_some(default));
@@ -76,23 +77,24 @@ pub(super) fn read_config(file: Option<&Path>) -> anyhow::Result<(Config, Vec<St
     Ok((config, unknown_variables))
 }
 
-/// Logs to stderr; stdout is for what programs read.
+/// Starts the log, which goes to stderr: stdout is for output that programs read.
 pub(super) fn start_log(json: bool) {
     let given = log_filter().and_then(|filter| EnvFilter::try_new(filter).ok());
     let filter = given.unwrap_or_else(|| EnvFilter::new(LOG_FILTER));
-    // A log whose reader has gone must not end the server: its error would be printed to the same place.
+    // Do not report errors of the log itself: if stderr is closed, reporting them would fail too,
+    // and would end the server.
     let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let log = log.with_writer(move || LogLines { json });
     let _ = if json { log.json().try_init() } else { log.with_ansi(false).try_init() };
 }
 
-/// RUST_LOG, unless it is empty.
+/// The value of RUST_LOG, unless it is empty.
 pub(super) fn log_filter() -> Option<String> {
     std::env::var("RUST_LOG").ok().filter(|filter| !filter.trim().is_empty())
 }
 
-/// Writes the log to stderr. Each event is one write and becomes one line: it may repeat the words of a
-/// tracker, of a connector or of a stranger.
+/// Writes the log to stderr. Each log event is one write and becomes one printable line, because it
+/// may contain text from a tracker, a connector or an unknown sender.
 struct LogLines {
     json: bool,
 }
@@ -114,13 +116,13 @@ impl Write for LogLines {
 /// Threads for the host's own work: guests that compute occupy as many threads as there are cores.
 const HOST_THREADS: usize = 2;
 
-/// Further threads that a start needs: the ticker, the database, the first blocking calls.
+/// More threads that a start needs: for the ticker, the database and the first blocking calls.
 const OTHER_THREADS: usize = 8;
 
 /// The async runtime of a server.
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // Where there are too few, the runtime panics.
+    // The runtime panics if it cannot start its threads.
     if let Some(lack) = few_threads(cores + HOST_THREADS + OTHER_THREADS) {
         bail!("{}: {}", lack.found, lack.fix);
     }
@@ -131,21 +133,21 @@ pub(super) fn runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the async runtime")
 }
 
-/// The exit code after the third signal: as a shell has it for SIGINT.
+/// The exit code after the third signal: the code that a shell reports for SIGINT.
 const EXIT_BY_SIGNAL: i32 = 130;
-/// How long the end of the process waits for blocking calls.
-const BLOCKING_MAX: Duration = Duration::from_secs(1);
+/// How long the process waits for blocking calls before it exits.
+const BLOCKING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs a server to its end.
+/// Runs a server until it ends.
 pub(super) fn run(server: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = runtime()?;
     let ended = runtime.block_on(server);
-    runtime.shutdown_timeout(BLOCKING_MAX);
+    runtime.shutdown_timeout(BLOCKING_TIMEOUT);
     ended
 }
 
-/// The shutdown by SIGTERM or Ctrl-C: the first begins the drain, the second ends it, and the third ends the
-/// process at once, which is as safe as a crash.
+/// Shuts down on SIGTERM or Ctrl-C. The first signal begins the drain, the second ends the drain,
+/// and the third ends the process at once, which is as safe as a crash.
 pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::default();
     let by_signal = shutdown.clone();
@@ -161,7 +163,7 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
         next().await;
         by_signal.drain.cancel();
         next().await;
-        tracing::warn!("a second signal: what runs is stopped");
+        tracing::warn!("second signal: stopping all runs now");
         by_signal.hurry.cancel();
         next().await;
         std::process::exit(EXIT_BY_SIGNAL);
@@ -182,7 +184,7 @@ async fn serve(
     let token = token_from_environment()?;
     let is_in_file = token.is_none();
     let app = App::start(config, lock?, token).await?;
-    // Only now: the reason why a server does not start is one line.
+    // Report these only after a successful start: a failed start prints one line, its reason.
     unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
     print(&format!("listening on http://{}", app.address()));
     if is_in_file {

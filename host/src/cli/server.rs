@@ -15,7 +15,7 @@ use super::client::Client;
 /// The heading of these options in `--help`.
 pub(super) const GLOBAL: &str = "Global options";
 
-/// The variable that may hold the admin token.
+/// The environment variable for the admin token.
 pub(super) const ADMIN_TOKEN_VARIABLE: &str = "JACKFIELD_ADMIN_TOKEN";
 
 /// Which server to use, and with which token.
@@ -39,7 +39,7 @@ pub(super) struct ServerArgs {
     pub(super) data: Option<PathBuf>,
 }
 
-/// The server's address where none is given.
+/// The server's address if none is given.
 const SERVER: &str = "http://127.0.0.1:8080";
 
 /// The admin token in the environment, if any.
@@ -60,7 +60,7 @@ impl ServerArgs {
         Ok(Client::new(self.base(), token))
     }
 
-    /// The address of the server. An empty variable is not set.
+    /// The address of the server. An empty variable counts as not set.
     pub(super) fn base(&self) -> &str {
         self.base.as_deref().map(str::trim).filter(|base| !base.is_empty()).unwrap_or(SERVER)
     }

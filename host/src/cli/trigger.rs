@@ -1,5 +1,5 @@
-//! `jackfield trigger`: sends the requests that Test Manager sends, to test a connection without
-//! it.
+//! `jackfield trigger`: sends the same requests as Test Manager, to test a connection without Test
+//! Manager.
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -14,7 +14,7 @@ use super::server::ServerArgs;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Send a Create Defect request, as a person does who clicks "Create Defect"
+    /// Send a Create Defect request, as Test Manager does when a person clicks "Create Defect"
     #[command(after_help = "\
 Examples:
   jackfield trigger create-defect --url http://127.0.0.1:8080/hooks/TOKEN
@@ -89,8 +89,8 @@ pub(super) struct CreatedDefect {
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         match self {
-            Self::CreateDefect(create) => output.one(create.send(server)?.json()),
-            Self::Kpis(kpis) => output.one(kpis.send(server)?.json()),
+            Self::CreateDefect(create) => output.print_record(create.send(server)?.json()),
+            Self::Kpis(kpis) => output.print_record(kpis.send(server)?.json()),
         }
         Ok(())
     }

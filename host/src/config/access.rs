@@ -1,7 +1,8 @@
-//! Who else has access to a folder or a file of the server. A folder may be shared with its group, as
-//! volumes of container platforms are; a file with a key or a token belongs to the server alone.
+//! Checks who else has access to a folder or a file of the server. A folder may be shared with its
+//! group, like the volumes of container platforms. A file with a key or a token should belong to
+//! the server alone; access of its group is a warning.
 //!
-//! Never changes a mode: a person may have given that folder by mistake.
+//! Never changes a mode: a person may have named the wrong folder.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -13,10 +14,10 @@ use zeroize::Zeroizing;
 /// Why a folder or a file is not safe to use.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// Something else has the folder's name.
+    /// The path is not a folder.
     #[error("{} is not a folder: remove it", .0.display())]
     NotAFolder(PathBuf),
-    /// Another user may have planted it, and may change it.
+    /// Another user owns it, and may have created it or may change it.
     #[error(
         "{} belongs to user {owner}, not to user {user}: move it away, or run `chown {user} {}` if \
          you trust its content", .path.display(), .path.display()
@@ -29,7 +30,7 @@ pub enum AccessError {
         /// Who runs the server.
         user: u32,
     },
-    /// Everybody has access.
+    /// Other users have access.
     #[error(
         "other users have access to {} (mode {mode:o}): run `{fix} {}`, and replace what they may have \
          read or written there", .path.display(), .path.display()
@@ -39,7 +40,7 @@ pub enum AccessError {
         path: PathBuf,
         /// Its mode.
         mode: u32,
-        /// The command that ends it.
+        /// The command that removes the access.
         fix: &'static str,
     },
     /// It cannot be examined or read.
@@ -52,13 +53,13 @@ pub enum AccessError {
     },
 }
 
-/// What is not safe without being refused.
+/// A risk that is reported, but does not prevent the use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccessWarning {
     /// The group of a file with a key or a token has access to it.
     #[error("the group of {} has access to it", .0.display())]
     Group(PathBuf),
-    /// Owners and modes mean nothing there.
+    /// The file system has no owners or modes of its own.
     #[error(
         "the file system of {} has no modes or owners, so that Jackfield cannot see who has access",
         .0.display()
@@ -71,12 +72,12 @@ impl AccessWarning {
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
-            Self::Group(file) => format!(
-                "if nobody else is in the group, nothing; else run `chmod 600 {}`",
-                file.display()
-            ),
+            Self::Group(file) => {
+                format!("run `chmod 600 {}`, unless no other user is in the group", file.display())
+            }
             Self::NoModes(_) => {
-                "let only this user mount or reach it, or move the data folder".to_owned()
+                "make sure that only this user can reach the file system, or move the data folder"
+                    .to_owned()
             }
         }
     }
@@ -86,7 +87,8 @@ impl AccessWarning {
     }
 }
 
-/// Checks a folder: of this user or root, and closed to others. Its group may write to it.
+/// Checks that a folder belongs to this user or root, and that other users have no access. Its
+/// group may have access.
 ///
 /// # Errors
 /// Why it is not safe to use, and how to fix it.
@@ -94,13 +96,13 @@ pub fn check_folder(path: &Path) -> Result<(), AccessError> {
     judge_folder(path).map(|warning| warning.iter().for_each(AccessWarning::log))
 }
 
-/// What [`check_folder`] logs, without logging it.
+/// Like [`check_folder`], but returns the warning instead of logging it.
 ///
 /// # Errors
-/// As [`check_folder`].
+/// The same as those of [`check_folder`].
 pub fn judge_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
-    // The folder itself may be named by a link; what is behind it counts.
+    // The path may be a symbolic link: check the folder that it leads to.
     let metadata = if metadata.is_symlink() { fs::metadata(path) } else { Ok(metadata) };
     let metadata = metadata.map_err(|source| io_error(path, source))?;
     if !metadata.is_dir() {
@@ -108,13 +110,13 @@ pub fn judge_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     }
     let by_root = metadata.uid() == 0;
     match check_owner(path, &metadata) {
-        Err(error) if !by_root => unless_without_modes(path, error),
+        Err(error) if !by_root => warn_if_no_modes(path, error),
         _ => check_others(path, path, &metadata, "chmod o-rwx"),
     }
 }
 
-/// Reads a file with a key or a token: of this user, and closed to others. What its group can read is a
-/// warning.
+/// Reads a file with a key or a token. It must belong to this user, and other users must have no
+/// access. Logs a warning if its group has access.
 ///
 /// # Errors
 /// Why it is not safe to use, and how to fix it; or it cannot be read.
@@ -126,21 +128,22 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
     Ok(text)
 }
 
-/// What [`read_private`] logs, without logging it.
+/// Like [`read_private`], but only returns the warning.
 ///
 /// # Errors
-/// As [`read_private`].
+/// The same as those of [`read_private`].
 pub fn judge_private(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     open_private(path).map(|(_, warning)| warning)
 }
 
+/// Opens a file with a key or a token, and checks its owner and mode.
 fn open_private(path: &Path) -> Result<(File, Option<AccessWarning>), AccessError> {
     let failed = |source| io_error(path, source);
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     let folder = path.parent().unwrap_or(path);
     let warning = match check_owner(path, &metadata) {
-        Err(error) => unless_without_modes(folder, error)?,
+        Err(error) => warn_if_no_modes(folder, error)?,
         Ok(()) => check_others(path, folder, &metadata, "chmod 600")?,
     };
     let is_shared = metadata.mode() & 0o070 != 0;
@@ -155,7 +158,7 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// `folder` is where to try whether modes have an effect.
+/// Fails if other users have access. `folder` is where to test whether modes have an effect.
 fn check_others(
     path: &Path,
     folder: &Path,
@@ -165,12 +168,13 @@ fn check_others(
     let mode = metadata.mode() & 0o7777;
     match mode & 0o007 {
         0 => Ok(None),
-        _ => unless_without_modes(folder, AccessError::Others { path: path.to_owned(), mode, fix }),
+        _ => warn_if_no_modes(folder, AccessError::Others { path: path.to_owned(), mode, fix }),
     }
 }
 
-/// An error becomes a warning where it says nothing, and nothing can be done about it.
-fn unless_without_modes(
+/// Turns an error into a warning if the file system of `folder` has no owners or modes: then the
+/// error means nothing, and no command can fix it.
+fn warn_if_no_modes(
     folder: &Path,
     error: AccessError,
 ) -> Result<Option<AccessWarning>, AccessError> {
@@ -178,16 +182,16 @@ fn unless_without_modes(
     let file = tempfile::NamedTempFile::new_in(folder);
     let file = file.and_then(|file| file.as_file().metadata());
     match file {
-        Ok(new) if says_nothing(&error, new.uid(), new.mode(), user) => {
+        Ok(new) if new_file_has_same_error(&error, new.uid(), new.mode(), user) => {
             Ok(Some(AccessWarning::NoModes(folder.to_owned())))
         }
         _ => Err(error),
     }
 }
 
-/// Whether a new file, which this user made and closed to others, has the same fault: some file systems, such
-/// as those of Windows, have one owner and one mode for everything.
-fn says_nothing(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
+/// Whether a new file, which this user created without access for others, has the same error. Some
+/// file systems, such as those of Windows, give every file the same owner and mode.
+fn new_file_has_same_error(error: &AccessError, owner: u32, mode: u32, user: u32) -> bool {
     match error {
         AccessError::OtherOwner { owner: other, .. } => owner == *other && owner != user,
         AccessError::Others { .. } => mode & 0o007 != 0,
@@ -249,25 +253,29 @@ mod tests {
         }
     }
 
-    /// Recorded on CIFS, mounted with `uid=0,gid=2000,file_mode=0660` and with `file_mode=0777`.
+    /// Values recorded on CIFS, mounted with `uid=0,gid=2000,file_mode=0660` and with
+    /// `file_mode=0777`.
     #[test]
-    fn where_everything_has_one_owner_and_mode_neither_is_a_reason() {
+    fn if_every_file_has_the_same_owner_and_mode_neither_is_an_error() {
         let path = || PathBuf::from("/data/secret-key");
         let other = AccessError::OtherOwner { path: path(), owner: 0, user: 1_000 };
         let open = AccessError::Others { path: path(), mode: 0o777, fix: "chmod 600" };
-        assert!(says_nothing(&other, 0, 0o660, 1_000), "a new file is root's, too");
-        assert!(!says_nothing(&other, 1_000, 0o600, 1_000), "root or somebody else made that one");
-        assert!(says_nothing(&open, 1_000, 0o777, 1_000));
-        assert!(!says_nothing(&open, 1_000, 0o600, 1_000));
+        assert!(new_file_has_same_error(&other, 0, 0o660, 1_000), "a new file is root's, too");
+        assert!(
+            !new_file_has_same_error(&other, 1_000, 0o600, 1_000),
+            "root or somebody else made that one"
+        );
+        assert!(new_file_has_same_error(&open, 1_000, 0o777, 1_000));
+        assert!(!new_file_has_same_error(&open, 1_000, 0o600, 1_000));
         for warning in [AccessWarning::NoModes(path()), AccessWarning::Group(path())] {
             assert!(warning.to_string().contains("access") && !warning.fix().is_empty());
         }
     }
 
-    /// Root may read everything, so the owner decides. A file of another user exists on each system
-    /// where the tests do not run as root, and can be made where they do.
+    /// As root, the test creates a file of another user. Otherwise it uses one that exists on every
+    /// system.
     #[test]
-    fn what_another_user_owns_is_refused() {
+    fn files_and_folders_of_another_user_are_refused() {
         let home = tempfile::tempdir().unwrap();
         let planted = home.path().join("planted");
         fs::write(&planted, "text").unwrap();

@@ -1,8 +1,8 @@
-//! The layout of the data folder: where each of its files is. Never touches one.
+//! The layout of the data folder: the path of each file. Never opens a file.
 
 use std::path::{Path, PathBuf};
 
-/// The data folder's files, by name.
+/// The paths of the files in the data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFolder(PathBuf);
 
@@ -19,7 +19,7 @@ impl DataFolder {
         &self.0
     }
 
-    /// Locked by the one process that serves the folder.
+    /// The lock file, which is locked by the server that uses the folder.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
@@ -43,31 +43,33 @@ impl DataFolder {
         self.0.join("secret-key")
     }
 
-    /// The next key, while secrets are sealed with it.
+    /// The new key, during a rotation.
     #[must_use]
     pub fn next_secret_key(&self) -> PathBuf {
         self.0.join("secret-key.next")
     }
 
-    /// The last key of the folder, after a rotation to a key from the environment.
+    /// The folder's last key, after a rotation to a key from the environment.
     #[must_use]
     pub fn old_secret_key(&self) -> PathBuf {
         self.0.join("secret-key.old")
     }
 
-    /// Temporary files of runs, for large bodies; without a name, so that it looks empty.
+    /// The folder for temporary files with large bodies. The files have no name, so the folder
+    /// looks empty.
     #[must_use]
     pub fn spool(&self) -> PathBuf {
         self.0.join("spool")
     }
 
-    /// The key that seals the digests of compiled code. If it is lost, everything is compiled again.
+    /// The key that seals the digests of compiled code. If it is lost, everything is compiled
+    /// again.
     #[must_use]
     pub fn compiled_key(&self) -> PathBuf {
         self.0.join("compiled-key")
     }
 
-    /// Compiled code, and the files that it was compiled from.
+    /// The folder for compiled code, and for the files that it was compiled from.
     #[must_use]
     pub fn compiled(&self) -> PathBuf {
         self.0.join("compiled")

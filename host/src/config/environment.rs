@@ -1,7 +1,8 @@
-//! Environment variables: which of them set a key of the configuration, and which ones look as if they did.
+//! Environment variables: which of them set a key of the configuration, and which only look like
+//! settings.
 //!
-//! A variable that is not known never stops a start: platforms, images and scripts put variables there that
-//! no person meant for the server. It is reported instead.
+//! An unknown variable never prevents a start, because platforms, images and scripts set variables
+//! that are not meant for the server. It is reported instead.
 
 use std::sync::LazyLock;
 
@@ -12,14 +13,14 @@ use crate::domain::{Limits, nearest, printable};
 use super::read::{CREATE_KEYS, KEYS, WEBHOOK_KEYS};
 
 const PREFIX: &str = "JACKFIELD_";
-/// Variables that are not keys of the configuration.
+/// Variables of Jackfield that are not keys of the configuration.
 const OTHERS: [&str; 4] =
     ["JACKFIELD_ADMIN_TOKEN", "JACKFIELD_NEW_SECRET_KEY", "JACKFIELD_SECRET_KEY", "JACKFIELD_URL"];
 
 /// A table of the configuration ("" for the top level) and a key in it.
 type TableAndKey = (&'static str, &'static str);
 
-/// The key that a variable sets.
+/// The key that a variable sets; `None` if it sets no key.
 pub(super) fn key_of(name: &str) -> Option<TableAndKey> {
     keys().find(|key| variable_of(*key).eq_ignore_ascii_case(name))
 }
@@ -39,9 +40,9 @@ fn variable_of((table, key): TableAndKey) -> String {
     format!("{PREFIX}{table}{separator}{key}").to_ascii_uppercase()
 }
 
-/// Says of each variable that looks like a setting and is none, which one is nearest. Variables with one of
-/// these prefixes are secrets.
-pub(super) fn unknown(
+/// Reports each variable that looks like a setting but is none, with the nearest setting. A
+/// variable with one of `secret_prefixes` is a secret and is not reported.
+pub(super) fn unknown_variables(
     env: impl Iterator<Item = (String, String)>,
     secret_prefixes: &[String],
 ) -> Vec<String> {
@@ -52,7 +53,7 @@ pub(super) fn unknown(
             && key_of(name).is_none()
             && !OTHERS.contains(&name.as_str())
             && !is_secret(name)
-            && !is_of_a_service(name, text)
+            && !is_kubernetes_service(name, text)
     };
     let known: Vec<String> = keys().map(variable_of).chain(OTHERS.map(str::to_owned)).collect();
     let report = |(name, _): (String, String)| {
@@ -65,8 +66,9 @@ pub(super) fn unknown(
     reports
 }
 
-/// Whether a container platform made this variable for a service whose name begins with `jackfield`.
-fn is_of_a_service(name: &str, text: &str) -> bool {
+/// Whether a container platform made this variable for a service whose name begins with
+/// `jackfield`.
+fn is_kubernetes_service(name: &str, text: &str) -> bool {
     SERVICE.is_match(name) || name.ends_with("_PORT") && text.contains("://")
 }
 
@@ -84,11 +86,11 @@ mod tests {
 
     fn reports(env: &[(&str, &str)]) -> Vec<String> {
         let env = env.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-        unknown(env, &["JACKFIELD_SECRET_".to_owned(), "JACKFIELD_TRACKER_".to_owned()])
+        unknown_variables(env, &["JACKFIELD_SECRET_".to_owned(), "JACKFIELD_TRACKER_".to_owned()])
     }
 
     #[test]
-    fn a_variable_that_is_no_key_is_reported_with_the_nearest_one() {
+    fn an_unknown_variable_is_reported_with_the_nearest_setting() {
         for (name, nearest) in [
             ("JACKFIELD_LISTENS", "JACKFIELD_LISTEN"),
             ("JACKFIELD_LIMITS_CPU", "JACKFIELD_LIMITS_CPU_MS"),
@@ -105,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_empty_or_of_a_service_is_not_reported() {
+    fn known_empty_and_kubernetes_variables_are_not_reported() {
         let known = [
             ("JACKFIELD_LISTEN", "127.0.0.1:1"),
             ("JACKFIELD_LIMITS_CPU_MS", "7"),

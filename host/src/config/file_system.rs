@@ -1,9 +1,9 @@
-//! Which file system a folder is on, as far as that matters: SQLite needs locks and shared memory, which file
-//! systems of a network do not give reliably.
+//! Detects file systems on which the database should not be: SQLite needs locks and shared memory,
+//! which network file systems do not provide reliably.
 
 use std::path::Path;
 
-/// Where the database should not be, by the number that `statfs` returns.
+/// File systems on which the database should not be, by the number that `statfs` returns.
 const UNSUITABLE: [(u32, &str); 13] = [
     (0x0000_6969, "NFS"),
     (0xff53_4d42, "CIFS (SMB)"),
@@ -20,14 +20,15 @@ const UNSUITABLE: [(u32, &str); 13] = [
     (0x6573_5546, "FUSE"),
 ];
 
-/// The name of the file system of a folder if a database should not be on it.
+/// The name of a folder's file system, if a database should not be on it.
 #[must_use]
 pub fn unsuitable_file_system(folder: &Path) -> Option<&'static str> {
-    judge(i128::from(rustix::fs::statfs(folder).ok()?.f_type))
+    name_if_unsuitable(i128::from(rustix::fs::statfs(folder).ok()?.f_type))
 }
 
-/// The number has 32 bits; its type, and so its sign, differs between systems.
-fn judge(kind: i128) -> Option<&'static str> {
+/// Looks up a file system number. It has 32 bits, but its type, and so its sign, differs between
+/// systems.
+fn name_if_unsuitable(kind: i128) -> Option<&'static str> {
     let is_it = |number: &u32| kind & i128::from(u32::MAX) == i128::from(*number);
     UNSUITABLE.iter().find(|(number, _)| is_it(number)).map(|(_, name)| *name)
 }
@@ -36,10 +37,11 @@ fn judge(kind: i128) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    /// Recorded with `stat -f -c %t`, which prints the number in hexadecimal.
+    /// The numbers were recorded with `stat -f -c %t`, which prints them in hexadecimal.
     #[test]
     fn file_systems_of_a_network_are_recognised() {
-        let named = |hex: &str| judge(i128::from(u32::from_str_radix(hex, 16).unwrap()));
+        let named =
+            |hex: &str| name_if_unsuitable(i128::from(u32::from_str_radix(hex, 16).unwrap()));
         assert_eq!(named("6969"), Some("NFS"));
         assert_eq!(named("ff534d42"), Some("CIFS (SMB)"));
         assert_eq!(named("fe534d42"), Some("SMB2 (SMB)"));
@@ -47,8 +49,11 @@ mod tests {
         for local in ["ef53", "58465342", "9123683e", "1021994", "794c7630", "2fc12fc1"] {
             assert_eq!(named(local), None, "{local}");
         }
-        // The same number where it is read as 32 bits with a sign.
-        assert_eq!(judge(i128::from(0xff53_4d42_u32.cast_signed())), Some("CIFS (SMB)"));
+        // The same number, read as a signed 32-bit integer.
+        assert_eq!(
+            name_if_unsuitable(i128::from(0xff53_4d42_u32.cast_signed())),
+            Some("CIFS (SMB)")
+        );
         let home = tempfile::tempdir().unwrap();
         assert_eq!(unsuitable_file_system(&home.path().join("none")), None);
     }

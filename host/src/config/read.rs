@@ -1,6 +1,7 @@
-//! Reads the configuration: TOML first, then the environment; each value is checked as it is read.
+//! Reads the configuration: first TOML, then the environment. Each value is checked when it is
+//! read.
 //!
-//! Never guesses: what is not understood is an error.
+//! Never guesses: an unknown key or a wrong value is an error.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -16,7 +17,7 @@ use super::values::{
 };
 use super::{Config, ConfigError};
 
-/// The keys of the top level that are values.
+/// The keys of the top level that are not tables.
 pub(super) const KEYS: [&str; 22] = [
     "listen",
     "data",
@@ -61,7 +62,7 @@ const LISTS: [&str; 6] = [
     "kpi_status",
 ];
 
-/// Concurrent runs: the engine's pool has no more slots.
+/// The engine's pool has no more slots for concurrent runs.
 const RUNS: RangeInclusive<u64> = 1..=1_000;
 /// From a few connectors of the largest kind to a terabyte.
 const COMPILED_BYTES: RangeInclusive<u64> = 256 << 20..=1 << 40;
@@ -82,7 +83,7 @@ const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
 const LEASE_MS: RangeInclusive<u64> = 1_000..=600_000;
 /// Up to a week. The word "never" removes the limit.
 const IN_DOUBT_S: RangeInclusive<u64> = 1..=604_800;
-/// Service managers kill what has not ended after 90 seconds or so.
+/// Up to ten minutes. Service managers often kill a process that has not ended after 90 seconds.
 const DRAIN_MS: RangeInclusive<u64> = 0..=600_000;
 const FRESH_MS: RangeInclusive<u64> = 0..=3_600_000;
 
@@ -133,7 +134,8 @@ impl Config {
         Ok(())
     }
 
-    /// An empty variable counts as not set. Files of variables may end each line with CR LF.
+    /// Reads one environment variable. An empty one counts as not set. Line ends are removed,
+    /// because a file of variables may have CR LF.
     fn read_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let Some((table, key)) = key_of(name) else { return Ok(()) };
         let text = text.trim_end_matches(['\r', '\n']);
@@ -177,7 +179,7 @@ impl Config {
             "extra_ca_file" => self.extra_ca_file = Some(path(key, value)?),
             "secret_file_roots" => self.secret_file_roots = roots(key, value)?,
             "secret_env_prefixes" => self.secret_env_prefixes = prefixes(key, value)?,
-            _ => return Err(unknown(key, KEYS.into_iter().chain(TABLES), "")),
+            _ => return Err(unknown_key(key, KEYS.into_iter().chain(TABLES), "")),
         }
         Ok(())
     }
@@ -185,7 +187,7 @@ impl Config {
     fn read_create(&mut self, table: Table) -> Result<(), KeyError> {
         for (key, value) in table {
             if key != "in_doubt_s" {
-                return Err(unknown(&key, CREATE_KEYS.into_iter(), "create."));
+                return Err(unknown_key(&key, CREATE_KEYS.into_iter(), "create."));
             }
             self.in_doubt_s = match value.as_str() {
                 Some("never") => None,
@@ -211,7 +213,7 @@ impl Config {
                         format!("`{full}` must be three texts: for ok, moderate and critical")
                     })?);
                 }
-                _ => return Err(unknown(&key, WEBHOOK_KEYS.into_iter(), "webhook.")),
+                _ => return Err(unknown_key(&key, WEBHOOK_KEYS.into_iter(), "webhook.")),
             }
         }
         Ok(())
@@ -230,7 +232,7 @@ fn read_connectors(
         for (key, value) in as_table(&format!("connectors.{name}"), value)? {
             let prefix = format!("connectors.{name}.");
             if key != "limits" {
-                return Err(unknown(&key, ["limits"].into_iter(), &prefix));
+                return Err(unknown_key(&key, ["limits"].into_iter(), &prefix));
             }
             let full = format!("{prefix}limits");
             read_limits(&mut limits, as_table(&full, value)?, &full)?;
@@ -251,12 +253,13 @@ fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), Ke
     Ok(())
 }
 
+/// Fails, naming the nearest limit, if no limit has this name.
 fn check_limit_name(name: &str, prefix: &str) -> Result<(), KeyError> {
     let mut names = Limits::TABLE.iter().map(|limit| limit.name);
     if names.clone().any(|known| known == name) {
         return Ok(());
     }
-    Err(unknown(name, names.by_ref(), &format!("{prefix}.")))
+    Err(unknown_key(name, names.by_ref(), &format!("{prefix}.")))
 }
 
 fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Result<(), KeyError> {
@@ -264,7 +267,7 @@ fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resul
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
 }
 
-/// Keys and values are repeated as they were written, in one line.
+/// The error in one line: unprintable characters of keys and values are escaped.
 fn error_at(place: &str, why: &str) -> ConfigError {
     let shown =
         |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().to_string() };
@@ -272,7 +275,8 @@ fn error_at(place: &str, why: &str) -> ConfigError {
     ConfigError { place: line(place), why: line(why) }
 }
 
-fn unknown(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> KeyError {
+/// The error for an unknown key, with the nearest known key.
+fn unknown_key(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> KeyError {
     let nearest = nearest(key, known).map_or("", |(name, _)| name);
     format!("unknown key `{prefix}{key}`; the nearest is `{prefix}{nearest}`")
 }
@@ -284,7 +288,7 @@ fn as_table(key: &str, value: Value) -> Result<Table, KeyError> {
     }
 }
 
-/// A variable is a text; its key decides how it is read.
+/// Converts the text of a variable to a TOML value; the key decides its type.
 fn variable_value(key: &str, text: &str) -> Value {
     if LISTS.contains(&key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -294,11 +298,12 @@ fn variable_value(key: &str, text: &str) -> Value {
         .trim()
         .parse()
         .ok()
-        .filter(|_| key.ends_with("_ms") || key.ends_with("_s") || counts(key));
+        .filter(|_| key.ends_with("_ms") || key.ends_with("_s") || is_number(key));
     number.map_or_else(|| Value::String(text.to_owned()), Value::Integer)
 }
 
-fn counts(key: &str) -> bool {
+/// Whether the value of a key without `_ms` or `_s` is a number.
+fn is_number(key: &str) -> bool {
     key.ends_with("_max")
         || Limits::TABLE.iter().any(|limit| limit.name == key)
         || matches!(

@@ -1,4 +1,5 @@
-//! The values of configuration keys: each function checks one kind of value, and says what is allowed.
+//! Reads the values of configuration keys. Each function checks one kind of value, and its error
+//! says what is allowed.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -72,8 +73,8 @@ pub(super) fn roots(key: &str, value: &Value) -> Result<Vec<PathBuf>, KeyError> 
 
 pub(super) fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let prefixes = texts(key, value)?;
-    let plain = |text: &&String| !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    match prefixes.iter().find(plain) {
+    let is_invalid = |text: &&String| !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    match prefixes.iter().find(is_invalid) {
         Some(odd) => Err(format!("`{key}`: {odd:?} must be letters, digits and _")),
         None => Ok(prefixes),
     }
@@ -81,8 +82,8 @@ pub(super) fn prefixes(key: &str, value: &Value) -> Result<Vec<String>, KeyError
 
 pub(super) fn paths(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     let paths = texts(key, value)?;
-    let odd = |path: &&String| !path.starts_with('/') || path.contains(['?', '#', ' ']);
-    match paths.iter().find(odd) {
+    let is_invalid = |path: &&String| !path.starts_with('/') || path.contains(['?', '#', ' ']);
+    match paths.iter().find(is_invalid) {
         Some(odd) => Err(format!("`{key}`: {odd:?} must be a path that begins with /")),
         None => Ok(paths),
     }
@@ -98,7 +99,7 @@ pub(super) fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, KeyErr
 
 pub(super) fn public_url(value: &Value) -> Result<url::Url, KeyError> {
     let text = text("public_url", value)?;
-    let plain = |url: &url::Url| {
+    let is_valid = |url: &url::Url| {
         matches!(url.scheme(), "http" | "https")
             && url.has_host()
             && url.username().is_empty()
@@ -107,7 +108,7 @@ pub(super) fn public_url(value: &Value) -> Result<url::Url, KeyError> {
             && url.fragment().is_none()
             && url.path().bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~".contains(&b))
     };
-    text.parse().ok().filter(plain).ok_or_else(|| {
+    text.parse().ok().filter(is_valid).ok_or_else(|| {
         "`public_url` must be http:// or https:// with a host and at most a path prefix (letters, \
          digits, - . _ ~), without user, query or fragment"
             .to_owned()

@@ -2,8 +2,8 @@
 //! connector uses, and a page per issue so that links open. It keeps its issues in memory until
 //! the demo ends.
 //!
-//! Never served by a server: the demo gives it its own listener. Never used instead of Redmine in
-//! tests, which use the real one.
+//! The server never serves it: the demo gives it its own listener. Tests never use it: they use a
+//! real Redmine.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -20,12 +20,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// The one project's identifier: the Redmine connector's setting `project`.
+/// The identifier of the only project: the value for the Redmine connector's setting `project`.
 pub const PROJECT: &str = "qa";
 
-/// Most issues; after that, creating one answers 422.
+/// Maximum number of issues; after that, a create request is answered 422.
 const ISSUES_MAX: usize = 10_000;
-/// Issues in one answer where the request does not say.
+/// Issues in one answer, if the request does not say.
 const PAGE_ISSUES: usize = 25;
 
 const TRACKERS: [(u64, &str); 2] = [(1, "Bug"), (2, "Feature")];
@@ -261,7 +261,7 @@ fn name(list: &[(u64, &'static str)], id: u64) -> &'static str {
     list.iter().find(|(known, _)| *known == id).map_or("?", |(_, name)| name)
 }
 
-/// Whether a filter like "4|5" names the number.
+/// Whether a filter like "4|5" contains the number.
 fn is_one_of(id: u64, filter: &str) -> bool {
     filter.split('|').any(|text| text == id.to_string())
 }

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 
 /// A source of time. Deadlines and back-off use the runtime's monotonic timer instead.
 pub trait Clock: Send + Sync {
-    /// The current instant, UTC. It may step in either direction.
+    /// The current instant, UTC. It may jump forward or back.
     fn now(&self) -> Timestamp;
 
-    /// The time since the machine started. It never steps, and also runs while the process is stopped or the
-    /// machine is suspended.
+    /// The time since the machine started. It never jumps, and it also advances while the process
+    /// is stopped or the machine is suspended.
     fn since_boot(&self) -> Duration;
 }
 
@@ -36,7 +36,7 @@ pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The instant so many milliseconds later.
+/// The instant `ms` milliseconds after `now`.
 #[must_use]
 pub fn after(now: Timestamp, ms: u64) -> Timestamp {
     now.saturating_add(Duration::from_millis(ms)).unwrap_or(Timestamp::MAX)

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Origin;
 
-/// Names a connection in the store, the admin API and the marker; never changes.
+/// The id of a connection in the store, the admin API and the marker. It never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub Uuid);
 
@@ -58,18 +58,19 @@ impl FromStr for ConnectorName {
     }
 }
 
-/// The secret that holds a connection's client certificate. No setting of a connector has a colon.
+/// The name of the secret that holds a connection's client certificate. No setting of a connector
+/// can have this name, because it contains a colon.
 pub const CLIENT_CERT: &str = "tls:client-cert";
-/// The secret that holds the key of the client certificate.
+/// The name of the secret that holds the key of the client certificate.
 pub const CLIENT_KEY: &str = "tls:client-key";
 
-/// Whether a secret is the host's own business, and no setting of a connector.
+/// Whether a secret belongs to the client certificate, and so is not a setting of a connector.
 #[must_use]
 pub fn is_client_identity(secret: &str) -> bool {
     [CLIENT_CERT, CLIENT_KEY].contains(&secret)
 }
 
-/// The values of a connection's settings, by name; secrets are kept apart.
+/// The values of a connection's settings, by name, without secrets.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
 
 /// One configured use of a connector. Holds no secret and no token: the store keeps those.
@@ -85,18 +86,17 @@ pub struct Connection {
     pub settings: Settings,
     /// Names of the secrets that have a value.
     pub secrets_set: Vec<String>,
-    /// What its connector may reach, and which secret goes where.
+    /// What its connector may reach, and where each secret goes.
     pub grants: Grants,
-    /// SHA-256 of the last connector file whose demands were accepted.
+    /// SHA-256 of the last connector file that a person accepted.
     pub accepted_sha256: Option<String>,
-    /// The one Test Manager project whose KPIs it answers; absent: any.
+    /// The only Test Manager project whose KPIs are answered; absent: every project.
     pub project: Option<String>,
-    /// Whether names may resolve to private addresses (RFC 1918, ULA).
+    /// Whether host names may resolve to private addresses (RFC 1918, ULA).
     pub allow_private: bool,
-    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    /// Whether only HTTP/1.1 is used with the tracker.
     pub http1_only: bool,
-    /// How long the tracker's search may not find a new record at least, seconds: a longer index delay than the
-    /// connector's own.
+    /// The minimum index delay, seconds. It raises the index delay that the connector states.
     pub index_delay_s: u32,
     /// A paused connection answers 503.
     pub paused: bool,
@@ -131,18 +131,19 @@ impl Connection {
     }
 }
 
-/// A connection as people see it: with what happened to it.
+/// A connection with its status, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionRecord {
     /// The connection.
     pub connection: Connection,
     /// Last four characters of the newest webhook token, for people to recognise it.
     pub token_tail: String,
-    /// The last event that was answered with a defect or counts.
+    /// When an event was last answered with a defect or counts.
     pub last_success_at: Option<Timestamp>,
     /// The last refusal: when and its detail.
     pub last_error: Option<(Timestamp, String)>,
-    /// The longest time after a create that a search was seen not to find its record, milliseconds.
+    /// The longest measured time after a create during which a search did not find the record,
+    /// milliseconds.
     pub index_lag_ms: u64,
 }
 
@@ -151,7 +152,8 @@ pub struct ConnectionRecord {
 pub struct Grants {
     /// Origins that the connector may reach.
     pub origins: Vec<Origin>,
-    /// Origins that the connector chose itself, of settings and of token URLs: they must be public.
+    /// Origins that the connector fixed itself, of settings and of token URLs. They must have
+    /// public addresses.
     pub fixed: Vec<Origin>,
     /// Where each secret goes, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
@@ -171,14 +173,14 @@ pub struct SecretGrant {
 pub enum SecretPlace {
     /// `Authorization: Bearer …`.
     Bearer,
-    /// A header of its own, with a text before the secret.
+    /// A header with any name, with a text before the secret.
     Header {
         /// Lower-case header name.
         name: String,
         /// Text before the secret, often empty.
         prefix: String,
     },
-    /// `Authorization: Basic …`; the secret is the password, or the user where none is named.
+    /// `Authorization: Basic …`; the secret is the password, or the user if `user` is absent.
     Basic {
         /// The user's name.
         user: Option<String>,
@@ -188,14 +190,14 @@ pub enum SecretPlace {
         /// The parameter's name.
         name: String,
     },
-    /// The guest sees a placeholder, which is replaced where it is the whole text at this place of a
-    /// JSON body.
+    /// The guest sees a placeholder. The host replaces it if it is the whole string at this place
+    /// of a JSON body.
     Json {
         /// A JSON pointer (RFC 6901).
         pointer: String,
     },
-    /// The guest sees a placeholder, which is replaced where it is the whole value of this field of a
-    /// form body.
+    /// The guest sees a placeholder. The host replaces it if it is the whole value of this field of
+    /// a form body.
     Form {
         /// The field's name.
         name: String,

@@ -1,6 +1,6 @@
 //! How many defects a tracker has.
 
-/// Most characters of a Test Manager project's id.
+/// Maximum length of a Test Manager project's id, characters.
 pub const PROJECT_CHARS_MAX: usize = 128;
 
 /// Counts of a project's defects, as the connector reports them.

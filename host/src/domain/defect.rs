@@ -1,4 +1,5 @@
-//! A failed test's defect: the states of its row, the lease under which it moves, and what a run comes to.
+//! The defect of a failed test: the states of its row, the lease that a change of the row needs,
+//! and the result of a run.
 
 use std::fmt;
 
@@ -19,9 +20,9 @@ pub struct Defect {
     pub title: String,
     /// Absolute http(s) address that a person can open.
     pub link: String,
-    /// The tracker's word for its state.
+    /// Its state, as the tracker names it.
     pub status: Option<String>,
-    /// The tracker's word for its priority.
+    /// Its priority, as the tracker names it.
     pub priority: Option<String>,
     /// Its text.
     pub description: Option<String>,
@@ -32,7 +33,7 @@ pub struct Defect {
 pub struct DefectId(pub Uuid);
 
 impl Defect {
-    /// Longest key, bytes.
+    /// Maximum length of a key, bytes.
     pub const KEY_BYTES_MAX: usize = 255;
 }
 
@@ -42,22 +43,23 @@ impl fmt::Display for DefectId {
     }
 }
 
-/// The id of a process of the host; a lease names its holder.
+/// The id of a host process, which a lease names as its holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HolderId(pub Uuid);
 
 string_enum! {
-    /// The state of a defect's row. `intent → sent → created`, or to `failed` or `in-doubt`.
+    /// The state of a defect's row: `intent → sent → created`, or `failed` or `in-doubt`.
     pub enum DefectState {
-        /// A run is about to start or has not written yet; running again is harmless.
+        /// No write was sent yet. It is safe to run `create` again.
         Intent = "intent",
-        /// A write may have left.
+        /// A write may have been sent.
         Sent = "sent",
         /// The defect is known.
         Created = "created",
-        /// No defect is known: a click may create one. If a write left, it searches first.
+        /// No defect is known. A click may create one; if a write was sent, the click searches
+        /// first.
         Failed = "failed",
-        /// A write left and its outcome is unknown: a click may not create one yet.
+        /// A write was sent and its outcome is unknown. A click may not create a defect yet.
         InDoubt = "in-doubt",
     }
 }
@@ -65,28 +67,30 @@ string_enum! {
 string_enum! {
     /// What a person decided about a defect in doubt, until the next create.
     pub enum DecidedDoubt {
-        /// The wait is over: create it if a search finds nothing.
+        /// Do not wait: create the defect if a search finds none.
         Retry = "retry",
-        /// Its writes created nothing.
+        /// Its writes did not create a defect.
         GiveUp = "give-up",
     }
 }
 
-/// The right to move one row until `until`. Every move carries the fence; one with an older fence is refused.
+/// The right to change one row until `until`. Every change carries the fence; a change with an
+/// older fence is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// The row.
     pub defect: DefectId,
-    /// Grows with every lease of the row.
+    /// The fencing token, which grows with every lease of the row.
     pub fence: i64,
-    /// When the right ends unless renewed.
+    /// When the lease ends, unless it is renewed.
     pub until: Timestamp,
 }
 
-/// What a claim of a failed test came to.
+/// The result of a claim of a failed test.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
-    /// No write ever left: the caller may run `create`. The row is in `intent` under this lease.
+    /// No write was ever sent. The caller may run `create`; the row is in `intent` under this
+    /// lease.
     Create {
         /// The right to move the row.
         lease: Lease,
@@ -95,7 +99,8 @@ pub enum Claimed {
         /// Counts from 1.
         generation: u32,
     },
-    /// A write left: the caller runs `find` under this lease, and may create only as its result allows.
+    /// A write was sent. The caller runs `find` under this lease, and may create a defect only if
+    /// its result allows that.
     Search(Box<DoubtfulDefect>),
     /// The defect is known.
     Created {
@@ -104,12 +109,12 @@ pub enum Claimed {
         /// The defect.
         defect: Defect,
     },
-    /// Another holder holds the row, with this fence.
+    /// Another run holds a lease of the row, with this fence.
     Busy {
-        /// Give it to the next claim, which then returns the result of this holder.
+        /// Pass this fence to the next claim, which then returns the result of that run.
         fence: i64,
     },
-    /// The create that the caller waited for ended without a defect.
+    /// The run that the caller waited for ended without a defect.
     Ended {
         /// Its outcome.
         code: OutcomeCode,
@@ -118,7 +123,7 @@ pub enum Claimed {
     },
 }
 
-/// A row of which writes left, leased for a search.
+/// A row for which writes were sent, leased for a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DoubtfulDefect {
     /// The right to move the row.
@@ -127,25 +132,27 @@ pub struct DoubtfulDefect {
     pub marker: Marker,
     /// What is known of its writes.
     pub doubt: Doubt,
-    /// What the last run saw; absent in rows of earlier versions and after a restored database.
+    /// The settings and connector of the last run; absent in rows of earlier versions and after a
+    /// database was restored.
     pub seen: Option<SeenByRun>,
     /// Why the defect is in doubt, for a person.
     pub reason: String,
-    /// In `created`: the key of the defect. The search only looks for a second record.
+    /// The key of the defect, if the row is in `created`. The search then only looks for a second
+    /// record.
     pub created: Option<String>,
-    /// Searches in the background so far.
+    /// Number of searches in the background so far.
     pub searches: u32,
 }
 
 impl DoubtfulDefect {
-    /// Why the defect is in doubt, with what was found out since.
+    /// Why the defect is in doubt, followed by `why`, a later finding.
     #[must_use]
     pub fn because(&self, why: &impl fmt::Display) -> String {
         if self.reason.is_empty() { why.to_string() } else { format!("{}; {why}", self.reason) }
     }
 }
 
-/// What a run of `create` saw of its connection.
+/// The state of the connection during a run of `create`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeenByRun {
     /// The settings, as JSON.
@@ -156,63 +163,65 @@ pub struct SeenByRun {
     pub connector_sha256: String,
 }
 
-/// How the row of a finished run moves.
+/// How a finished run changes the row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The defect is known: this run created it.
     Created(Defect),
     /// The defect is known: a search found it by its marker.
     Found(Defect),
-    /// The run created no defect that is known.
+    /// The run returned no defect.
     NotCreated {
-        /// Why, in the connector's words.
+        /// Why there is no defect.
         refusal: Refusal,
-        /// What is known of its writes; absent if none left.
+        /// What is known of its writes; absent if none was sent.
         left: Option<WritesLeft>,
     },
 }
 
-/// What the writes of one run leave behind.
+/// What is known of the writes that a run sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WritesLeft {
-    /// Of the worst.
+    /// The class of the worst write.
     pub class: WriteClass,
-    /// Whether one was answered 403.
+    /// Whether one of the writes was answered 403.
     pub forbidden: bool,
-    /// When the last ended.
+    /// When the last write ended.
     pub ended_at: Timestamp,
-    /// What the worst was answered, for a person.
+    /// The answer to the worst write, for a person.
     pub reason: String,
 }
 
-/// What a search that found nothing, or failed, leaves behind.
+/// How a search that found nothing, or failed, changes the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchEnd {
-    /// It counts: a click may create the defect, after another search.
+    /// The search counts. A click may create the defect, after another search.
     Settled,
-    /// No rule ends this doubt: a person has to resolve it, for this reason.
+    /// A person must resolve the doubt, for this reason.
     NeedsPerson(String),
-    /// The background search tries again then, or never.
+    /// The background searches again at this instant, or never.
     SearchAt(Option<Timestamp>),
-    /// The background search tries again then at the latest.
+    /// The background searches again at this instant or earlier.
     SearchBy(Timestamp),
 }
 
 /// What a person decides about a defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// In doubt or failed: this is the defect in the tracker.
+    /// For a defect in doubt or failed: the tracker has this defect.
     Adopt(Defect),
-    /// In doubt: the wait is over. The next click searches, and creates it if it finds nothing.
+    /// For a defect in doubt: do not wait. The next click searches, and creates the defect if it
+    /// finds none.
     Retry,
-    /// In doubt: nothing was created. The next click searches once more, then creates it.
+    /// For a defect in doubt: nothing was created. The next click searches once more, then creates
+    /// the defect.
     GiveUp,
-    /// Created or failed: the next click creates another defect, once.
+    /// For a defect that is created or failed: the next click creates another defect, once.
     Release,
 }
 
 impl Decision {
-    /// The word in SQL, JSON and CLI.
+    /// The name of the decision in SQL, JSON and CLI.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -224,45 +233,45 @@ impl Decision {
     }
 }
 
-/// A defect's row as people see it.
+/// A defect's row, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DefectRecord {
     /// The row.
     pub id: DefectId,
     /// Its connection.
     pub connection: ConnectionId,
-    /// What it is about.
+    /// The failed test.
     pub test: FailedTest,
     /// Counts from 1.
     pub generation: u32,
     /// Its state.
     pub state: DefectState,
-    /// What the connector stored in the tracker.
+    /// The marker that the connector stored in the tracker.
     pub marker: Marker,
     /// The defect, once known.
     pub defect: Option<Defect>,
     /// Why it failed or is in doubt.
     pub reason: Option<String>,
-    /// How many writes its generation let out.
+    /// How many writes were sent in this generation.
     pub writes: u32,
-    /// The class of the worst of them.
+    /// The class of the worst write.
     pub class: Option<WriteClass>,
-    /// Why only a person can resolve it; absent where a rule will.
+    /// Why only a person can resolve the defect; absent if a search can still resolve it.
     pub needs_person: Option<String>,
     /// What a person decided for the next click.
     pub decided: Option<DecidedDoubt>,
-    /// The event that moved it last.
+    /// The event that changed the row last.
     pub event: Option<EventId>,
     /// When the last write was sent.
     pub sent_at: Option<Timestamp>,
     /// When the last write ended.
     pub write_ended_at: Option<Timestamp>,
-    /// When it was claimed first.
+    /// When the failed test was claimed first.
     pub created_at: Timestamp,
-    /// When it moved last.
+    /// When the row changed last.
     pub updated_at: Timestamp,
-    /// Until when a run leases it; absent where none does.
+    /// When the lease of the current run ends; absent if no run leases the row.
     pub leased_until: Option<Timestamp>,
-    /// The decisions of people: when, who, what; oldest first.
+    /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,
 }

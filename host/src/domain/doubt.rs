@@ -1,7 +1,9 @@
-//! When a defect in doubt may be created after all: the rules, as a pure function of what is known.
+//! The rules that decide when a defect in doubt may be created after all: pure functions of what is
+//! known.
 //!
-//! Time alone decides nothing: each way to a second create leads through a search that found nothing, unless
-//! the tracker refused every write, or a person decided. A search that failed, was stopped or did not run is not such a search.
+//! Time alone never decides. A second create needs a search that found nothing, unless the tracker
+//! refused every write, or a person decided. A search that failed, was stopped or did not run does
+//! not count as a search that found nothing.
 
 use std::fmt;
 
@@ -9,24 +11,25 @@ use jiff::Timestamp;
 
 use super::{DecidedDoubt, Refusal, WriteClass, after};
 
-/// What is known of the writes that one generation of a failed test let out.
+/// What is known of the writes that were sent in one generation of a failed test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
-    /// Of the worst.
+    /// The class of the worst write.
     pub class: WriteClass,
-    /// Whether one was answered 403: the tracker may hide what it created.
+    /// Whether one of the writes was answered 403: the tracker may hide what it created.
     pub forbidden: bool,
     /// Whether the first write of each run contained the marker.
     pub has_marker: bool,
-    /// The end of the last write, or later: where the clock stepped, the waits began again.
+    /// When the waits began: at the end of the last write, or later, because a jump of the clock
+    /// restarts the waits.
     pub wait_from: Timestamp,
     /// What a person decided.
     pub decided: Option<DecidedDoubt>,
-    /// Whether a search that counts, or a person, has ended the doubt since the last write.
+    /// Whether the doubt was ended since the last write, by a search that counts or by a person.
     pub settled: bool,
 }
 
-/// How long the host waits before it believes a search.
+/// How long the host waits before a search counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waits {
     /// The index delay: how long the tracker's search may not see a new record, milliseconds.
@@ -35,19 +38,19 @@ pub struct Waits {
     pub in_doubt_ms: Option<u64>,
 }
 
-/// What follows from a search, or from the fact that none is possible.
+/// What the host does after a search, or if no search is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// A click may create the defect.
     Create,
-    /// A click may create it if the search also shows that it can see: it finds another defect that was made
-    /// the same way.
+    /// A click may create the defect, if the search also proves that it works: it must find another
+    /// defect that was created the same way.
     CreateIfSearchSees,
-    /// Only a search that begins at this instant or later can decide.
+    /// Only a search that begins at this instant or later counts.
     SearchAt(Timestamp),
-    /// The search said that it cannot answer now: answer that, and search again later.
+    /// The search cannot give a result now: report that, and search again later.
     TryLater,
-    /// No rule ends this doubt.
+    /// A person must resolve the doubt.
     NeedsPerson(Unresolvable),
 }
 
@@ -58,20 +61,21 @@ pub enum Unresolvable {
     NoSearch,
     /// The first write did not contain the marker, so a search cannot find its record.
     NoMarker,
-    /// The tracker said that it created something, and no search finds it.
+    /// The tracker answered that it created something, but the search does not find it.
     Acknowledged,
     /// `create.in_doubt_s` is "never".
     Never,
     /// The tracker answered 403, and the connection has no other defect to test the search with.
     Forbidden,
-    /// The search finds none of these defects, which were made the same way.
+    /// The search finds none of these defects, which were created the same way.
     Blind(Vec<String>),
-    /// The search failed in a way that waiting does not change.
+    /// The search failed, and waiting does not help.
     SearchFailed(String),
 }
 
 impl Doubt {
-    /// A search is not possible: the connector has none, or the marker was not in the write.
+    /// Decides if no search is possible: the connector cannot search, or the write did not contain
+    /// the marker.
     #[must_use]
     pub fn without_search(&self, why: Unresolvable) -> Next {
         if self.class == WriteClass::Refused || self.decided.is_some() || self.settled {
@@ -80,7 +84,7 @@ impl Doubt {
         Next::NeedsPerson(why)
     }
 
-    /// A search that began at `began_at` found nothing.
+    /// Decides after a search that began at `began_at` and found nothing.
     #[must_use]
     pub fn after_none(&self, began_at: Timestamp, waits: Waits) -> Next {
         if self.class == WriteClass::Refused && self.decided.is_none() {
@@ -88,25 +92,27 @@ impl Doubt {
         }
         let indexed_at = after(self.wait_from, waits.index_delay_ms);
         if self.decided.is_some() || self.settled {
-            return Self::once(began_at, indexed_at, Next::Create);
+            return Self::after_wait(began_at, indexed_at, Next::Create);
         }
         match (self.class, waits.in_doubt_ms) {
             (WriteClass::Refused, _) => Next::Create,
-            (_, None) => Self::once(began_at, indexed_at, Next::NeedsPerson(Unresolvable::Never)),
+            (_, None) => {
+                Self::after_wait(began_at, indexed_at, Next::NeedsPerson(Unresolvable::Never))
+            }
             (WriteClass::Unclear, Some(_)) => {
-                Self::once(began_at, indexed_at, Next::CreateIfSearchSees)
+                Self::after_wait(began_at, indexed_at, Next::CreateIfSearchSees)
             }
             (WriteClass::Open, Some(in_doubt_ms)) => {
-                Self::once(began_at, after(indexed_at, in_doubt_ms), Next::CreateIfSearchSees)
+                Self::after_wait(began_at, after(indexed_at, in_doubt_ms), Next::CreateIfSearchSees)
             }
             (WriteClass::Acknowledged, Some(in_doubt_ms)) => {
                 let person = Next::NeedsPerson(Unresolvable::Acknowledged);
-                Self::once(began_at, after(indexed_at, in_doubt_ms), person)
+                Self::after_wait(began_at, after(indexed_at, in_doubt_ms), person)
             }
         }
     }
 
-    /// The search failed.
+    /// Decides after a search that failed.
     #[must_use]
     pub fn after_failed_search(&self, refusal: &Refusal) -> Next {
         use Refusal as R;
@@ -126,11 +132,13 @@ impl Doubt {
         }
     }
 
+    /// Whether the defect may be created even if the search fails permanently.
     fn counts_as_refused(&self) -> bool {
         self.class == WriteClass::Refused || self.decided == Some(DecidedDoubt::GiveUp)
     }
 
-    /// The search did not find any of the defects that it should find; `keys` names them.
+    /// Decides after the search for the defect found nothing, and a control search did not find any
+    /// of the defects that `keys` names. `keys` is empty if there is no other defect to search for.
     #[must_use]
     pub fn after_control(&self, keys: Vec<String>) -> Next {
         match (keys.is_empty(), self.forbidden) {
@@ -140,7 +148,8 @@ impl Doubt {
         }
     }
 
-    fn once(began_at: Timestamp, from: Timestamp, next: Next) -> Next {
+    /// `next`, if the search began at `from` or later; otherwise a new search is needed then.
+    fn after_wait(began_at: Timestamp, from: Timestamp, next: Next) -> Next {
         if began_at >= from { next } else { Next::SearchAt(from) }
     }
 }
@@ -210,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_that_was_settled_waits_for_the_index_only_and_a_refused_one_for_nothing() {
+    fn a_settled_doubt_waits_only_for_the_index_and_a_refused_one_does_not_wait() {
         let settled = |class| Doubt { settled: true, ..doubt(class) };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
             assert_eq!(settled(class).after_none(at(9), WAITS), Next::SearchAt(at(10)));
@@ -221,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn with_never_only_a_person_ends_a_doubt() {
+    fn if_in_doubt_s_is_never_only_a_person_ends_a_doubt() {
         let waits = Waits { in_doubt_ms: None, ..WAITS };
         for class in [WriteClass::Unclear, WriteClass::Open, WriteClass::Acknowledged] {
             let next = doubt(class).after_none(at(9_999_999), waits);
@@ -232,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_ends_the_wait_and_not_the_index_delay() {
+    fn a_decision_ends_the_wait_but_not_the_index_delay() {
         for decided in [DecidedDoubt::Retry, DecidedDoubt::GiveUp] {
             for class in [WriteClass::Refused, WriteClass::Open, WriteClass::Acknowledged] {
                 let doubt = Doubt { decided: Some(decided), ..doubt(class) };
@@ -266,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_sees_nothing_at_all_does_not_count() {
+    fn a_search_that_finds_no_known_defect_does_not_count() {
         let doubt = doubt(WriteClass::Unclear);
         let forbidden = Doubt { forbidden: true, ..doubt.clone() };
         assert_eq!(doubt.after_control(Vec::new()), Next::Create);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, string_enum};
 
-/// The id of an event in logs, answers and the store; ids sort by time.
+/// The id of an event in logs, answers and the store. Ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub Uuid);
 
@@ -34,19 +34,19 @@ string_enum! {
         Kpis = "kpis",
         /// A liveness probe.
         Probe = "probe",
-        /// A path under a valid token that the host does not know.
+        /// A request with a valid token whose method or path the host does not know.
         Unrecognised = "unrecognised",
-        /// A request under `/hooks` that matched no connection.
+        /// A request below `/hooks` that matched no connection.
         NoConnection = "no-connection",
-        /// The admin's `try`.
+        /// An admin's `try` of a connection.
         Check = "check",
-        /// The host's own search for a defect in doubt.
+        /// The background search for a defect in doubt.
         Sweep = "sweep",
     }
 }
 
 string_enum! {
-    /// An export of a connector that a run calls.
+    /// The export of a connector that a run calls.
     pub enum Call {
         /// `plugin.describe`.
         Describe = "describe",
@@ -75,16 +75,16 @@ string_enum! {
     }
 }
 
-/// The request; its credentials are masked already.
+/// The request of an event, with masked credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Received {
     /// HTTP method.
     pub method: String,
-    /// Path below the token (the token itself is never recorded), query included.
+    /// Path below the token, with the masked query. The token itself is never recorded.
     pub path: String,
-    /// Headers, of unrecognised requests and of refused creates only.
+    /// Headers; only of unrecognised requests and of refused creates.
     pub headers: Vec<(String, String)>,
-    /// Body as text, of unrecognised requests and of refused creates only; its first 4 KiB.
+    /// The first 4 KiB of the body as text; only of unrecognised requests and of refused creates.
     pub body: Option<String>,
 }
 
@@ -106,13 +106,13 @@ pub struct OutboundCall {
     pub at_ms: u64,
     /// HTTP method.
     pub method: String,
-    /// Where to, canonical.
+    /// The origin that the request was sent to, in canonical form.
     pub origin: String,
-    /// Path without its query, which may carry a secret.
+    /// Path without its query, which may contain a secret.
     pub path: String,
-    /// What it does to the tracker.
+    /// What the request does to the tracker.
     pub effect: Effect,
-    /// The answer's status; absent when none came.
+    /// The answer's status; absent if no answer came.
     pub status: Option<u16>,
     /// Milliseconds from connect to the last byte of the answer.
     pub ms: u64,
@@ -125,11 +125,12 @@ pub struct OutboundCall {
 /// What a run used of its limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Peak of the bytes of all memories and tables together.
+    /// Peak of the bytes in the run's memory account: memories, tables and bodies that the host
+    /// holds.
     pub memory_bytes: u64,
-    /// Milliseconds spent polling the guest.
+    /// CPU time of the run, milliseconds.
     pub cpu_ms: u64,
-    /// Milliseconds from start to end.
+    /// Milliseconds from the start of the run to its end.
     pub run_ms: u64,
     /// Outbound calls.
     pub outbound_calls: u64,
@@ -139,17 +140,17 @@ pub struct Usage {
     pub request_body_bytes: u64,
     /// Bytes logged.
     pub log_bytes: u64,
-    /// Peak of the handles held, sampled at each epoch tick, each request and the end.
+    /// Peak number of handles, sampled at each epoch tick, at each request and at the end.
     pub handles: u64,
-    /// Times that the guest was polled.
+    /// How often the guest was polled.
     pub polls: u64,
-    /// Times that the guest, still computing at an epoch tick, yielded to other tasks.
+    /// How often the guest was still computing at an epoch tick and yielded to other tasks.
     pub yields: u64,
-    /// Epoch ticks of 10 ms that the guest, woken, waited until it was polled.
+    /// How long the guest waited between a wake and the next poll, in epoch ticks of 10 ms.
     pub waited_ticks: u64,
     /// Milliseconds that the run waited for its permit.
     pub permit_ms: u64,
-    /// Permits that other runs got while it waited.
+    /// How many permits other runs got while this run waited.
     pub permits_before: u64,
 }
 
@@ -160,7 +161,7 @@ pub struct RunReport {
     pub call: Call,
     /// How it ended: `ok`, or a refusal's code.
     pub outcome: OutcomeCode,
-    /// What went wrong, for people; empty where nothing did.
+    /// What went wrong, for people; empty if the run succeeded.
     pub detail: String,
     /// The connector's version, from its manifest.
     pub connector_version: String,
@@ -168,31 +169,31 @@ pub struct RunReport {
     pub connector_sha256: String,
     /// Guest log, stdout and stderr.
     pub log: Vec<LogLine>,
-    /// Requests sent or refused.
+    /// Requests that the run sent, or was refused to send.
     pub calls: Vec<OutboundCall>,
-    /// What was used of the limits.
+    /// How much of each limit the run used.
     pub usage: Usage,
 }
 
-/// One webhook request and its answer; the runs it caused are kept beside it.
+/// One webhook request and its answer. The runs that it caused are stored separately.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Its id; the answer's `Jackfield-Event`.
     pub id: EventId,
-    /// Absent where the request matched no connection.
+    /// The connection; absent if the request matched none.
     pub connection: Option<ConnectionId>,
-    /// What it is about.
+    /// The kind of the event.
     pub kind: EventKind,
     /// When the request arrived.
     pub received_at: Timestamp,
     /// Milliseconds until the answer.
     pub ms: u64,
-    /// The answer's status; absent where nothing was answered (a sweep).
+    /// The answer's status; absent if there was no answer (a sweep).
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
     /// The request.
     pub request: Received,
-    /// The defect it is about.
+    /// The defect that the event is about.
     pub defect: Option<DefectId>,
 }

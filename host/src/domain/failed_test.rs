@@ -1,4 +1,4 @@
-//! What Create Defect is about, and the marker by which its defect is found again.
+//! The failed test of a Create Defect request, and the marker by which its defect is found again.
 
 use data_encoding::{Encoding, Specification};
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ pub struct FailedTest {
 }
 
 impl FailedTest {
-    /// Missing, null and empty variations are the same failed test.
+    /// A failed test. An empty variation or link counts as missing.
     #[must_use]
     pub fn new(
         test_execution_id: Uuid,
@@ -45,7 +45,8 @@ impl FailedTest {
         self.variation_id.as_deref()
     }
 
-    /// The normalised identity: two ids in lower case and the variation, "" where there is none.
+    /// The normalised identity: two ids in lower case and the variation, which is "" if there is
+    /// none.
     #[must_use]
     pub fn key(&self) -> (String, String, &str) {
         (
@@ -56,15 +57,17 @@ impl FailedTest {
     }
 }
 
-/// 26 lower-case letters and digits, one search word, which a connector stores in the tracker.
+/// The marker that a connector stores in the tracker: one search word of 26 lower-case letters and
+/// digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Marker(String);
 
 impl Marker {
-    /// Characters in a marker; at five bits each, 130 bits of the digest.
+    /// Characters in a marker. Each has five bits of the digest, so a marker has 130 bits.
     pub const LENGTH: usize = 26;
 
-    /// The marker of a failed test's defect; always the same for the same arguments.
+    /// Derives the marker of a failed test's defect. The same arguments always give the same
+    /// marker.
     #[must_use]
     pub fn derive(connection: ConnectionId, test: &FailedTest, generation: u32) -> Self {
         let mut digest = Sha256::new();
@@ -78,7 +81,7 @@ impl Marker {
         Self(text)
     }
 
-    /// The word itself.
+    /// The marker as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -91,7 +94,7 @@ impl fmt::Display for Marker {
     }
 }
 
-/// Digits and letters without `0`, `1`, `l` and `o`, which people misread.
+/// 32 digits and letters. `0`, `1`, `l` and `o` are left out, because people confuse them.
 #[expect(clippy::expect_used, reason = "a constant alphabet, covered by the tests below")]
 static ALPHABET: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();

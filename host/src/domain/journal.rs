@@ -1,4 +1,5 @@
-//! The journal of writes: what a write must pass before it is sent, its record, and what its answer proves.
+//! The journal of writes: the step before a write is sent, the record of a write, and what its
+//! answer proves.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -8,47 +9,51 @@ use super::{ConnectorFault, Defect, Marker, Refusal, Verdict, WritesLeft, string
 string_enum! {
     /// What a request does to the tracker.
     pub enum Effect {
-        /// Nothing.
+        /// It changes nothing.
         Read = "read",
-        /// Something that is not a defect yet (a login, an upload).
+        /// It changes something, but creates no defect (a login, an upload).
         Prepare = "prepare",
-        /// May create or change a defect.
+        /// It may create or change a defect.
         Write = "write",
     }
 }
 
 string_enum! {
-    /// What is known of a write that left, by its answer. Ordered by how much may have happened.
+    /// What the answer says about a write that was sent. Ordered by how much the tracker may have
+    /// done.
     pub enum WriteClass {
         /// The tracker refused it and created nothing.
         Refused = "refused",
         /// Its answer says neither that a defect was created nor that none was.
         Unclear = "unclear",
-        /// It has no answer, or one that says that the tracker may still act.
+        /// It has no answer, or the answer means that the tracker may still act.
         Open = "open",
-        /// The tracker said that it created something.
+        /// The tracker answered that it created something.
         Acknowledged = "acknowledged",
     }
 }
 
-/// What egress calls once the connection is made and before a write's first byte leaves. Behind it is the
-/// store, which egress does not know.
+/// Egress calls this after it is connected to the tracker, and before it sends the first byte of a
+/// write. The implementation writes to the store, which egress does not import.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// The marker that a write should contain, so that its defect can be found again.
     fn marker(&self) -> &Marker;
 
-    /// Commits, durably and under the row's fence, that a write is about to be sent.
+    /// Commits durably, and under the row's fence, that a write is about to be sent.
     ///
     /// # Errors
-    /// Nothing may be sent: the lease was lost, the row is gone, or the store cannot be written.
+    /// The write must not be sent: the lease was lost, the row was deleted, or the store cannot be
+    /// written.
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled>;
 
-    /// Whether the lease that the last mark proved is still live. Asked right before the first byte leaves, by
-    /// a clock that also runs while the process is stopped.
+    /// Whether the lease that the last [`Self::mark_sending`] confirmed is still valid. Call it
+    /// right before the first byte is sent. It uses a clock that also advances while the process is
+    /// stopped.
     fn may_send(&self) -> bool;
 
-    /// Undoes the last [`Self::mark_sending`]: provably not one byte of that write left.
+    /// Undoes the last [`Self::mark_sending`]. Call it only if certainly no byte of that write was
+    /// sent.
     async fn unmark(&self);
 }
 
@@ -57,14 +62,15 @@ pub trait Journal: Send + Sync {
 #[error("the write was not sent, because it could not be journaled: {0}")]
 pub struct NotJournaled(pub String);
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteAnswer {
-    /// Provably not one byte left.
+    /// Certainly no byte was sent.
     NotSent,
-    /// Answered with this status; the answer is complete, or its head alone says that it is a refusal.
+    /// The write was answered with this status. The answer is complete, or its head alone shows
+    /// that it is a refusal.
     Status(u16),
-    /// It left, and no complete answer came back.
+    /// The write was sent, and no complete answer came back.
     Broken(String),
 }
 
@@ -73,33 +79,34 @@ pub enum WriteAnswer {
 pub struct WriteRecord {
     /// Method, origin and path, for people.
     pub what: String,
-    /// What it came to.
+    /// The result of the write.
     pub answer: WriteAnswer,
     /// When the exchange ended.
     pub ended_at: Timestamp,
 }
 
 impl WriteAnswer {
-    /// Whether the head alone of an answer with this status proves that nothing was created.
+    /// Whether an answer with this status proves that nothing was created, even if its body is
+    /// incomplete.
     #[must_use]
     pub fn is_refusal(status: u16) -> bool {
         matches!(status, 400 | 401 | 405 | 407 | 411 | 413 | 414 | 415 | 422 | 429 | 431)
     }
 
-    /// Whether the tracker answered that it did what was asked.
+    /// Whether the tracker answered that the request succeeded.
     #[must_use]
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Status(200..=299))
     }
 
-    /// What the answer proves, after a run that returned no defect; `None` if nothing left.
-    fn class(&self, guest_broke: bool) -> Option<WriteClass> {
+    /// The class of the answer, after a run that returned no defect; `None` if no byte was sent.
+    fn class(&self, guest_failed: bool) -> Option<WriteClass> {
         Some(match self {
             Self::NotSent => return None,
             Self::Status(status) if Self::is_refusal(*status) => WriteClass::Refused,
             Self::Status(201) => WriteClass::Acknowledged,
             Self::Status(202 | 408) | Self::Broken(_) => WriteClass::Open,
-            Self::Status(200..=299) if guest_broke => WriteClass::Open,
+            Self::Status(200..=299) if guest_failed => WriteClass::Open,
             Self::Status(200..=499) => WriteClass::Unclear,
             Self::Status(_) => WriteClass::Open,
         })
@@ -107,15 +114,16 @@ impl WriteAnswer {
 }
 
 impl WriteRecord {
-    /// Whether any byte of it left.
+    /// Whether any byte of the write may have been sent.
     #[must_use]
     pub fn left(&self) -> bool {
         self.answer != WriteAnswer::NotSent
     }
 }
 
-/// How the row of a finished `create` run moves. The host's own record of writes decides, never the guest's
-/// word alone: a defect that it returned counts if a write was answered 2xx or 3xx, or none left.
+/// How a finished run of `create` changes the row. The host's own record of writes decides, never
+/// only the guest's result: a returned defect counts only if a write was answered 2xx or 3xx, or if
+/// no write was sent.
 #[must_use]
 pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verdict {
     let left: Vec<_> = writes.iter().filter(|write| write.left()).collect();
@@ -125,14 +133,14 @@ pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verd
             return Verdict::Created(defect);
         }
         Ok(defect) => Refusal::ConnectorFault(ConnectorFault::Contract(format!(
-            "it returned the defect {:?}, and the tracker confirmed no write",
+            "it returned the defect {:?}, but the tracker confirmed no write",
             defect.key
         ))),
         Err(refusal) => refusal,
     };
-    let guest_broke =
+    let guest_failed =
         matches!(refusal, Refusal::ConnectorFault(_) | Refusal::RunStopped | Refusal::ShuttingDown);
-    let classed = left.iter().filter_map(|write| Some((write.answer.class(guest_broke)?, *write)));
+    let classed = left.iter().filter_map(|write| Some((write.answer.class(guest_failed)?, *write)));
     let worst = classed.max_by_key(|(class, _)| *class);
     let ended_at = left.iter().map(|write| write.ended_at).max();
     let (Some((class, write)), Some(ended_at)) = (worst, ended_at) else {
@@ -170,7 +178,7 @@ mod tests {
         }
     }
 
-    /// What the writes left in doubt, after a run that ended with this.
+    /// What is known of the writes, after a run that ended with this outcome.
     fn left_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<WritesLeft> {
         match verdict(outcome, writes) {
             Verdict::NotCreated { left, .. } => left,
@@ -202,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_after_which_the_guest_broke_is_open() {
+    fn a_success_after_which_the_guest_failed_is_open() {
         let trap = || Refusal::ConnectorFault(ConnectorFault::Trap("unreachable".to_owned()));
         let after = |status| class_of(WriteAnswer::Status(status), trap());
         assert_eq!(after(200), Some(WriteClass::Open));
@@ -214,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_returned_defect_counts_only_if_a_write_was_confirmed_or_none_left() {
+    fn a_returned_defect_counts_only_if_a_write_was_confirmed_or_none_was_sent() {
         for confirmed in [200, 201, 203, 302] {
             let writes = [write(WriteAnswer::Status(confirmed), 1)];
             assert_eq!(verdict(Ok(defect()), &writes), Verdict::Created(defect()), "{confirmed}");

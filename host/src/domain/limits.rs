@@ -1,23 +1,23 @@
-//! Every limit of the sandbox: its name with its unit, its default, and the most that an operator may set.
+//! Every limit of the sandbox: its name with its unit, its default, and its maximum.
 
 use std::fmt;
 
 /// Name, default and maximum of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The config key under `[limits]`; the unit ends the name.
+    /// The config key under `[limits]`, which ends in its unit if it has one.
     pub name: &'static str,
-    /// The value where nothing is configured.
+    /// The value if nothing is configured.
     pub default: u64,
-    /// The most that the config may set.
+    /// The maximum that the config may set.
     pub ceiling: u64,
-    /// What it limits, in a few words for people.
+    /// What it limits, in a few words.
     pub what: &'static str,
 }
 
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident = $default:expr, up to $ceiling:expr, $what:literal;)+) => {
-        /// The limits of one connector, all named with their unit.
+        /// The limits of one connector.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub struct Limits { $($(#[doc = $doc])+ pub $name: u64,)+ }
 
@@ -26,7 +26,7 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The whole table, in the order of the docs.
+            /// All limits, in the order of the docs.
             pub const TABLE: &'static [Limit] = &[
                 $(Limit { name: stringify!($name), default: $default, ceiling: $ceiling, what: $what },)+
             ];
@@ -60,29 +60,30 @@ macro_rules! limits {
 const MIB: u64 = 1024 * 1024;
 
 limits! {
-    /// All linear memories and tables of a run, and the bodies that the host holds for it, together.
+    /// All linear memories and tables of a run, and the bodies that the host holds for it,
+    /// together.
     memory_bytes = 128 * MIB, up to 1024 * MIB, "memory and tables of one run";
-    /// Time spent polling the guest; waiting for the tracker is free.
+    /// CPU time spent polling the guest. Waiting for the tracker does not count.
     cpu_ms = 1_000, up to 60_000, "computing time of one run";
-    /// From the start of a run to its end, waiting included.
+    /// Time from the start of a run to its end, including waits.
     run_ms = 120_000, up to 600_000, "duration of one run";
-    /// From the webhook to its answer, Create Defect.
+    /// Time from a Create Defect request to its answer.
     create_answer_ms = 25_000, up to 300_000, "time to answer Create Defect";
-    /// From the webhook to its answer, Defect KPIs.
+    /// Time from a Defect KPIs request to its answer.
     kpi_answer_ms = 10_000, up to 300_000, "time to answer Defect KPIs";
     /// Requests that one run may send.
     outbound_calls = 30, up to 1_000, "outbound calls of one run";
-    /// One answer of a tracker, decoded.
+    /// Body of one answer of a tracker, decoded.
     response_body_bytes = 8 * MIB, up to 256 * MIB, "body of one tracker answer";
-    /// One request to a tracker.
+    /// Body of one request to a tracker.
     request_body_bytes = 32 * MIB, up to 256 * MIB, "body of one outbound request";
     /// Log lines, stdout and stderr of one run together.
     log_bytes = 64 * 1024, up to 4 * MIB, "log of one run";
-    /// A file in `plugins/`.
+    /// Size of a file in `plugins/`.
     component_bytes = 64 * MIB, up to 512 * MIB, "size of a component file";
     /// Time to compile a component.
     compile_ms = 120_000, up to 1_800_000, "time to compile a component";
-    /// Address space of the compiling child.
+    /// Memory of the compiler process.
     compile_memory_bytes = 4096 * MIB, up to 65_536 * MIB, "memory to compile a component";
     /// Runs of one connector at the same time.
     concurrent_runs = 32, up to 1_000, "concurrent runs of one connector";
@@ -101,7 +102,7 @@ pub enum UnknownLimit {
         name: &'static str,
         /// The value that was given.
         value: u64,
-        /// The most that is allowed.
+        /// The maximum that is allowed.
         ceiling: u64,
     },
 }

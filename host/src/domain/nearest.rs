@@ -1,7 +1,7 @@
-//! Which known name somebody who wrote an unknown one probably meant.
+//! Finds the known name that a person probably meant when they wrote an unknown name.
 
-/// The known name that is most like `name`, and how alike they are (0 to 1). Names that begin alike are
-/// near, whatever their length: `cpu` means `cpu_ms`.
+/// The known name that is most similar to `name`, and the similarity (0 to 1). A common beginning
+/// counts most, so `cpu_ms` is near `cpu`.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, f64)> {
     known

@@ -9,13 +9,14 @@ use ipnet::IpNet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// A text is not a network.
+/// A text that is not a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an address or a network: write 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32")]
 pub struct InvalidNetwork(String);
 
 impl Network {
-    /// Whether an address is in it. An IPv4 address in IPv6 form counts as the IPv4 address.
+    /// Whether an address is in the network. An IPv4-mapped IPv6 address counts as its IPv4
+    /// address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())

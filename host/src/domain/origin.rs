@@ -1,4 +1,4 @@
-//! Canonical origins: scheme, host and port, compared as values, never as text.
+//! Canonical origins: scheme, host and port, which are compared as values, never as text.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// Scheme, host and port that a connection grants. Two spellings of one origin are equal.
+/// Scheme, host and port of a server. Two spellings of the same origin are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     https: bool,
@@ -18,7 +18,7 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an origin: {why}")]
 pub struct InvalidOrigin {
-    /// What was given, without a user and password.
+    /// The text that was given, without a user and password.
     pub text: String,
     /// What is wrong with it.
     pub why: &'static str,
@@ -28,7 +28,8 @@ impl Origin {
     /// The origin of a parsed address.
     ///
     /// # Errors
-    /// Another scheme than http or https, no host, a user or password, a name with a trailing dot.
+    /// The scheme is not http or https, the host is missing, there is a user or password, or the
+    /// host name ends in a dot.
     pub fn of(url: &Url) -> Result<Self, InvalidOrigin> {
         let refuse = |why| Err(InvalidOrigin { text: without_credentials(url.as_str()), why });
         let https = match url.scheme() {
@@ -47,19 +48,19 @@ impl Origin {
         Ok(Self { https, host: host.to_owned(), port })
     }
 
-    /// Whether the exchange is encrypted.
+    /// Whether the scheme is https.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The host, canonical: a lower-case name or an address.
+    /// The host in canonical form: a lower-case name or an IP address.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The address, where the host is one.
+    /// The IP address, if the host is one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self.host {
@@ -69,7 +70,7 @@ impl Origin {
         }
     }
 
-    /// The port, never absent.
+    /// The port, also if it is the default port of the scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -79,7 +80,7 @@ impl Origin {
 impl FromStr for Origin {
     type Err = InvalidOrigin;
 
-    /// Takes any URL of the origin; what follows the port is ignored.
+    /// Takes any URL of the origin; path, query and fragment are ignored.
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let url = Url::parse(text).map_err(|_| InvalidOrigin {
             text: without_credentials(text),
@@ -97,14 +98,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A text without all that may be a user and password of a URL.
+/// A text without anything that may be a user and password of a URL.
 fn without_credentials(text: &str) -> String {
     let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
     let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
     format!("{scheme}{after}")
 }
 
-/// Whether a text is an absolute http or https address, which a person can open.
+/// Whether a text is an absolute http or https URL, which a person can open.
 #[must_use]
 pub fn is_web_address(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())

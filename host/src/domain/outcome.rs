@@ -3,23 +3,23 @@
 use super::string_enum;
 
 string_enum! {
-    /// How an event or a run ended, as one code. A problem has it as the last part of its `type`.
+    /// How an event or a run ended, as one code. It is also the last part of a problem's `type`.
     pub enum OutcomeCode {
         /// The event has begun and has no outcome yet.
         Running = "running",
-        /// The host ended before the event did.
+        /// The host stopped before the event ended.
         Interrupted = "interrupted",
-        /// The run returned what was asked for.
+        /// The run succeeded.
         Ok = "ok",
         /// A defect was created.
         Created = "created",
-        /// The defect was there already.
+        /// The defect was already created by an earlier event.
         Repeated = "repeated",
         /// The defect was found by its marker.
         Adopted = "adopted",
         /// The tracker has a second record of the failed test.
         SecondRecord = "second-record",
-        /// The tracker gave counts.
+        /// The tracker returned counts.
         Counted = "counted",
         /// Counts came from the cache.
         Cached = "cached",
@@ -31,21 +31,21 @@ string_enum! {
         CredentialsRefused = "credentials-refused",
         /// The tracker is down or unreachable.
         TrackerUnavailable = "tracker-unavailable",
-        /// The tracker asks to wait.
+        /// The tracker limits the rate of requests.
         TrackerRateLimited = "tracker-rate-limited",
-        /// The connector cannot do this.
+        /// The connector does not support this.
         Unsupported = "unsupported",
         /// The connector trapped, hit a limit, or violated the contract.
         ConnectorFault = "connector-fault",
         /// The connector returned an error of its own.
         ConnectorError = "connector-error",
-        /// The connection answers for another Test Manager project.
+        /// The connection is restricted to another Test Manager project.
         WrongProject = "wrong-project",
         /// A count does not fit Test Manager's int32.
         CountTooLarge = "count-too-large",
         /// The connection is paused.
         Paused = "paused",
-        /// No version of the connector serves.
+        /// No version of the connector can serve.
         ConnectorUnavailable = "connector-unavailable",
         /// The connector failed repeatedly, and its circuit breaker is open.
         CircuitOpen = "circuit-open",
@@ -57,11 +57,11 @@ string_enum! {
         ShuttingDown = "shutting-down",
         /// The store cannot be written.
         StoreUnavailable = "store-unavailable",
-        /// A write left and its outcome is not known yet.
+        /// A write was sent and its outcome is not known yet.
         OutcomePending = "outcome-pending",
-        /// A write left, its outcome is unknown, and a person has to resolve it.
+        /// A write was sent, its outcome is unknown, and a person must resolve the defect.
         InDoubt = "in-doubt",
-        /// The answer deadline passed; the work goes on.
+        /// The answer deadline passed; the work continues.
         DeadlineExceeded = "deadline-exceeded",
         /// The request is not valid.
         BadRequest = "bad-request",
@@ -73,7 +73,7 @@ string_enum! {
         Unauthorized = "unauthorized",
         /// The sender is over its rate.
         RateLimited = "rate-limited",
-        /// No such thing.
+        /// There is no such page, path or record.
         NotFound = "not-found",
         /// The path does not support the method.
         MethodNotAllowed = "method-not-allowed",
@@ -105,9 +105,9 @@ impl OutcomeCode {
 /// How an event ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The word.
+    /// The code.
     pub code: OutcomeCode,
-    /// One line for a person; empty where the word says it all.
+    /// One line for a person; empty if the code says enough.
     pub detail: String,
 }
 

@@ -1,7 +1,8 @@
-//! The one form in which a text that was not written here is shown: on a terminal, in a log, in a
-//! problem. No character in it moves the cursor, hides, or changes the direction of its neighbours.
+//! Makes a text from outside safe to show on a terminal, in a log or in a problem. Afterwards no
+//! character moves the cursor, is invisible, or changes the direction of the text.
 
-/// Characters of the categories Cf, Zl and Zp of Unicode 17: they format what surrounds them.
+/// Characters of the categories Cf, Zl and Zp of Unicode 17, which change how the text around them
+/// is shown.
 const FORMAT: [(char, char); 22] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{600}', '\u{605}'),
@@ -23,19 +24,19 @@ const FORMAT: [(char, char); 22] = [
     ('\u{1d173}', '\u{1d17a}'),
     ('\u{e0001}', '\u{e0001}'),
     ('\u{e0020}', '\u{e007f}'),
-    // Not of these categories, but as invisible: the fillers of Hangul.
+    // The Hangul fillers: they are in other categories, but are invisible too.
     ('\u{115f}', '\u{1160}'),
     ('\u{3164}', '\u{3164}'),
 ];
 
-/// Whether a character is shown as itself: no control character (C0, DEL, C1) and no format
-/// character.
+/// Whether a character can be shown unchanged: it is neither a control character (C0, DEL, C1) nor
+/// a format character.
 #[must_use]
 pub fn is_printable(c: char) -> bool {
     !c.is_control() && !FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
-/// A text as one line: line breaks and tabs become spaces, and what is not printable is escaped.
+/// A text as one line: line breaks and tabs become spaces, and unprintable characters are escaped.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
@@ -54,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_or_hides_is_escaped() {
+    fn control_and_invisible_characters_are_escaped() {
         for (text, shown) in [
             ("\u{1b}[2Jx", "\\u{1b}[2Jx"),
             ("\u{9b}31m\u{85}", "\\u{9b}31m\\u{85}"),

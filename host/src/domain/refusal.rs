@@ -1,4 +1,4 @@
-//! Why an event was not answered with a defect or counts. Plain reasons: only the `http` room turns them
+//! Why an event was not answered with a defect or counts. Only the `http` room turns these reasons
 //! into status codes.
 
 use super::{CountTooLarge, DefectId, Outcome, OutcomeCode, printable};
@@ -6,19 +6,19 @@ use super::{CountTooLarge, DefectId, Outcome, OutcomeCode, printable};
 /// Every reason why an event has no defect or counts.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// The tracker refused the data; its own words.
+    /// The tracker refused the data; the text is the tracker's.
     #[error("the tracker refused the data: {0}")]
     Rejected(String),
-    /// The tracker refused the connection's credentials or rights; its own words.
+    /// The tracker refused the connection's credentials or rights; the text is the tracker's.
     #[error("the tracker refused the connection's credentials: {0}")]
     CredentialsRefused(String),
     /// The tracker is down, unreachable or not working.
     #[error("the tracker is unavailable: {0}")]
     TrackerUnavailable(String),
-    /// The tracker asks to wait so many seconds.
+    /// The tracker limits the rate of requests: wait this many seconds.
     #[error("the tracker limits the rate of requests: wait {0} s")]
     TrackerRateLimited(u32),
-    /// The connector says that this tracker cannot do it, or exports no such interface.
+    /// The connector says that the tracker does not support this, or does not export the interface.
     #[error("the connector does not support this: {0}")]
     Unsupported(String),
     /// The connector trapped, hit a limit, or violated the contract.
@@ -27,16 +27,17 @@ pub enum Refusal {
     /// The connector returned an error of its own.
     #[error("the connector reports an error: {0}")]
     ConnectorError(String),
-    /// The KPI request names another project than the one the connection is pinned to.
+    /// The KPI request names a project other than the one that the connection is restricted to.
     #[error("this connection is restricted to another Test Manager project")]
     WrongProject,
     /// A count does not fit Test Manager's int32.
     #[error(transparent)]
     CountTooLarge(#[from] CountTooLarge),
     /// The connection is paused.
-    #[error("the connection is paused; resume it by `jackfield connections resume NAME`")]
+    #[error("the connection is paused; run `jackfield connections resume NAME` to resume it")]
     Paused,
-    /// No version of the connector serves: it is missing, broken, being compiled, or waits for consent.
+    /// No version of the connector can serve: it is missing, broken, being compiled, or waits for
+    /// consent.
     #[error("{0}")]
     ConnectorUnavailable(String),
     /// The connector failed repeatedly, and its circuit breaker is open.
@@ -44,7 +45,7 @@ pub enum Refusal {
         "the connector failed repeatedly; it is tried again in {retry_after_s} s. Last: {reason}"
     )]
     CircuitOpen {
-        /// Its last failure.
+        /// The last failure of the connector.
         reason: String,
         /// Seconds until the next try.
         retry_after_s: u32,
@@ -52,7 +53,8 @@ pub enum Refusal {
     /// Too many runs at once.
     #[error("too many runs at once; try again")]
     Overloaded,
-    /// All runs together, or those of one connection, hold as much memory as they may.
+    /// The runs hold as much memory as they may: all runs together, or those of one connection or
+    /// connector.
     #[error(
         "this run would exceed `memory_bytes_host` = {bytes_max}, or the share of it that its \
          connection or connector may have; try again"
@@ -70,17 +72,18 @@ pub enum Refusal {
     /// The store cannot be read or written.
     #[error("the host cannot use its database: {0}")]
     StoreUnavailable(String),
-    /// A create request left, and the connector then gave no defect. The next request searches first.
+    /// A create request was sent, but the connector returned no defect. The next request searches
+    /// first.
     #[error(
         "{refusal}. A create request was sent ({write}); the next request searches for its defect first"
     )]
     AfterWrite {
-        /// Why the connector gave no defect.
+        /// Why the connector returned no defect.
         refusal: Box<Refusal>,
-        /// What its request came to.
+        /// The result of the create request.
         write: String,
     },
-    /// The create of another request, which this one waited for, ended without a defect.
+    /// This request waited for the create of another request, which ended without a defect.
     #[error("{detail}")]
     Ended {
         /// Its outcome.
@@ -88,7 +91,8 @@ pub enum Refusal {
         /// Its detail.
         detail: String,
     },
-    /// A write left and its outcome is not known yet; the tracker's search may still show it.
+    /// A write was sent and its outcome is not known yet; the tracker's search may still find the
+    /// defect.
     #[error(
         "a create request was sent and its outcome is not known yet ({reason}); try again in \
          {retry_after_s} s"
@@ -99,7 +103,8 @@ pub enum Refusal {
         /// What happened.
         reason: String,
     },
-    /// A write left, its outcome is unknown, and waiting will not help: a person resolves it.
+    /// A write was sent, its outcome is unknown, and waiting does not help: a person must resolve
+    /// the defect.
     #[error(
         "a create request was sent and its outcome is unknown: {reason}. Search the tracker, then run \
          `jackfield defects resolve {defect}` with --adopt KEY, --retry or --give-up"
@@ -110,7 +115,7 @@ pub enum Refusal {
         /// What happened.
         reason: String,
     },
-    /// The answer deadline passed; the work goes on.
+    /// The answer deadline passed; the work continues.
     #[error(
         "no answer within {after_ms} ms; the work goes on, and the next request returns its result"
     )]
@@ -126,12 +131,12 @@ pub enum ConnectorFault {
     /// It trapped (panic, unreachable, stack overflow, bad memory access).
     #[error("the connector trapped: {0}")]
     Trap(String),
-    /// It hit a limit.
+    /// It exceeded a limit.
     #[error("the connector hit its limit `limits.{name}` = {value}")]
     Limit {
         /// The config key.
         name: &'static str,
-        /// The value in force.
+        /// The value of the limit.
         value: u64,
     },
     /// It returned something that the contract does not allow.
@@ -140,7 +145,7 @@ pub enum ConnectorFault {
 }
 
 impl Refusal {
-    /// The word in events and in the problem's `type`.
+    /// The code in events and in the problem's `type`.
     #[must_use]
     pub fn code(&self) -> OutcomeCode {
         match self {

@@ -1,6 +1,6 @@
-//! Texts that were not written here and may have any length, cut.
+//! Shortens texts from outside, which may have any length.
 
-/// The text, or its beginning and a mark that says how long it was.
+/// The text; if it is too long, its beginning, followed by its original length.
 #[must_use]
 pub fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {

@@ -1,21 +1,21 @@
-//! Enums whose variants have one word each, the same in SQL, JSON, WIT, CLI and console.
+//! Enums whose variants have a fixed string each, the same in SQL, JSON, WIT and CLI.
 
-/// An enum whose values have words, made by the macro `string_enum!`.
+/// An enum whose values have strings, made by the macro `string_enum!`.
 pub trait StringEnum: Copy + 'static {
     /// Every value.
     const ALL: &'static [Self];
 
-    /// The value's word.
+    /// The string of a value.
     fn as_str(self) -> &'static str;
 
-    /// The value of a word.
+    /// The value that has this string.
     #[must_use]
     fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|value| value.as_str() == word)
     }
 }
 
-/// Declares an enum and the word of each of its values.
+/// Declares an enum and the string of each of its values.
 macro_rules! string_enum {
     ($(#[$enum_doc:meta])* pub enum $name:ident {
         $($(#[$doc:meta])* $variant:ident = $word:literal,)+

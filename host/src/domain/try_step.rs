@@ -1,11 +1,11 @@
-//! The steps of a connection's `try`, from the name lookup to the connector's `check`.
+//! The steps of a connection's `try`, from DNS to the connector's `check`.
 
 use super::{Origin, string_enum};
 
 string_enum! {
-    /// A step towards a tracker.
+    /// A step of `try`.
     pub enum TryStep {
-        /// The name is resolved and its addresses are checked.
+        /// The host name is resolved, and its addresses are checked.
         Dns = "dns",
         /// A TCP connection is made.
         Connect = "connect",
@@ -13,22 +13,22 @@ string_enum! {
         Tls = "tls",
         /// The tracker accepts the credentials.
         Credentials = "credentials",
-        /// What the settings name exists in the tracker.
+        /// The project and whatever else the settings name exist in the tracker.
         Project = "project",
-        /// The connector's `check`, where its error concerns neither of the two before.
+        /// The connector's `check`, if its error concerns neither credentials nor project.
         Check = "check",
     }
 }
 
-/// What one step came to.
+/// The result of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TryStepResult {
     /// The step.
     pub step: TryStep,
-    /// Towards which origin, of the first three.
+    /// The origin of the step; only for DNS, connect and TLS.
     pub origin: Option<Origin>,
-    /// What went wrong; absent: it succeeded.
+    /// What went wrong; absent if the step succeeded.
     pub error: Option<String>,
-    /// What a person should know about how it succeeded.
+    /// How the step succeeded, if a person should know.
     pub note: Option<String>,
 }

@@ -1,7 +1,7 @@
-//! The admin API, `/api/v1`: reads requests, calls the room that serves them, answers with the types of
-//! `api`.
+//! The admin API, `/api/v1`: reads requests, calls the room that handles them, and answers with the
+//! types of `api`.
 //!
-//! Nothing here is served without the admin token. No answer has a secret in it; a webhook URL is only in the
+//! Every request needs the admin token. No answer contains a secret. A webhook URL is only in the
 //! answer that issues it.
 
 pub(super) mod connections;
@@ -32,19 +32,19 @@ use crate::domain::ConnectionId;
 use super::AppState;
 use super::problem::Problem;
 
-/// Most bytes of an admin request's body.
+/// Maximum size of an admin request's body.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// How long it may take to arrive.
+/// How long the body of an admin request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `GET /status`: for whoever monitors the process.
+/// `GET /status`: for monitoring of the process.
 pub(super) async fn status() -> Json<Status> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Json(Status { version, tasks: Handle::current().metrics().num_alive_tasks() })
 }
 
-/// Runs the handler in its own task once the request is read, so that a disconnect cannot cancel a change
-/// halfway.
+/// Runs the handler in its own task once the request is read, so that a disconnect cannot cancel a
+/// change halfway.
 pub(super) async fn run_to_completion(
     State(app): State<Arc<AppState>>,
     request: Request,
@@ -68,7 +68,7 @@ pub(super) async fn run_to_completion(
     })
 }
 
-/// A JSON body, whatever its content type; an empty one counts as `{}`.
+/// A JSON body of any content type; an empty body counts as `{}`.
 pub(in crate::http) struct Body<T>(T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -89,7 +89,7 @@ fn is_too_large(error: &axum::Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<LengthLimitError>())
 }
 
-/// What is wrong with a body, without the values in it: they may be secrets.
+/// A parse error without the values of the body, which may be secrets.
 fn without_values(error: &serde_json::Error) -> String {
     let why = error.to_string();
     let repeats_a_value = why.starts_with("invalid type") || why.starts_with("invalid value");
@@ -132,7 +132,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The connection that a path or a query names, by id or by name.
+/// The id of the connection that a path or a query names.
 fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Problem> {
     let found = app.services.connections.find(id_or_name);
     Ok(found.ok_or_else(|| Problem::no_such("connection", id_or_name))?.connection.id)
@@ -144,7 +144,7 @@ fn connection_names(app: &AppState) -> HashMap<ConnectionId, String> {
     all.map(|it| (it.connection.id, it.connection.name)).collect()
 }
 
-/// How many rows a page has.
+/// The number of rows in a page; checks the `limit` of the query.
 fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     match limit {
         None => Ok(PAGE_ROWS),
@@ -155,7 +155,8 @@ fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     }
 }
 
-/// Cuts a list that was read with one row too many, and returns the cursor of the next page.
+/// Truncates a list that was read with one extra row. If that row exists, also returns the cursor
+/// of the next page.
 fn page<T>(mut rows: Vec<T>, size: u32, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<Uuid>) {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
     let more = rows.len() > size;
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_a_cursor_only_where_more_rows_follow() {
+    fn a_page_has_a_cursor_only_if_more_rows_follow() {
         let id = |n: &u32| Uuid::from_u128(u128::from(*n));
         assert_eq!(page(vec![3, 2, 1], 2, id), (vec![3, 2], Some(Uuid::from_u128(2))));
         assert_eq!(page(vec![2, 1], 2, id), (vec![2, 1], None));

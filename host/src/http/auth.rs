@@ -1,7 +1,7 @@
-//! Authentication of the admin API: the admin token as bearer.
+//! Authentication of the admin API: the admin token as bearer token.
 //!
-//! Never says what is wrong with a token; compares in constant time. Failed logins are logged, and slowed for
-//! each client address.
+//! Never says what is wrong with a token. Compares tokens in constant time. Failed logins are
+//! logged, and their rate is limited for each client address.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::AppState;
-use super::client_address::{client_of, holder};
+use super::client_address::{client_of, limit_key};
 use super::problem::Problem;
 
 const TOO_MANY: &str = "too many logins from this address failed";
 
-/// Passes on only requests with the admin token. An address from which many logins failed has to wait, also
-/// with the right token: otherwise guessing would not be slower.
+/// Passes on only requests with the admin token. An address with many failed logins must wait, even
+/// if it now sends the right token: otherwise the wait would not slow down guessing.
 pub(super) async fn require_admin(
     State(state): State<Arc<AppState>>,
     request: Request,
@@ -29,14 +29,14 @@ pub(super) async fn require_admin(
         return Problem::unauthorized().into_response();
     };
     let (client, now) = (client_of(&request), Instant::now());
-    if let Err(wait) = state.rations.logins.check(&holder(client), now) {
+    if let Err(wait) = state.rate_limits.logins.check(&limit_key(client), now) {
         return Problem::rate_limited(TOO_MANY, wait).into_response();
     }
     if state.admin_token.matches(given) {
         return next.run(request).await;
     }
-    let _ = state.rations.logins.take(&holder(client), now);
-    if state.rations.login_lines.take(&(), now).is_ok() {
+    let _ = state.rate_limits.logins.take(&limit_key(client), now);
+    if state.rate_limits.login_lines.take(&(), now).is_ok() {
         tracing::warn!(%client, "a login failed: the admin token is wrong");
     }
     Problem::unauthorized().into_response()

@@ -1,6 +1,7 @@
-//! The address of the client that sent a request: the peer's own, or the one that a trusted proxy names.
+//! The address of the client that sent a request: the peer's address, or the address that a trusted
+//! proxy names.
 //!
-//! Never believes a header of anybody else.
+//! Ignores these headers from any other peer.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -11,27 +12,28 @@ use crate::domain::Network;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// An extension of a request: who sent it.
+/// A request extension: the address of the client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ClientAddress(pub(super) IpAddr);
 
-/// Who sent a request; unspecified where no listener received it.
+/// The client's address; unspecified (`::`) if the request did not come from a listener.
 pub(super) fn client_of(request: &Request) -> IpAddr {
     let known = request.extensions().get::<ClientAddress>();
     known.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |known| known.0)
 }
 
-/// Whose share an address counts for: one subscriber has a whole /64 of IPv6.
-pub(super) fn holder(address: IpAddr) -> IpAddr {
+/// The address under which limits count a client: an IPv4 address, or the /64 network of an IPv6
+/// address, because one subscriber has a whole /64.
+pub(super) fn limit_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
 
-/// The client that a trusted proxy at `peer` forwards for: the right-most address that is not a proxy. `None`
-/// without such a header. Where the two headers differ, one of them passed the proxy unread, and the client
-/// counts as the proxy.
+/// The client for which a trusted proxy at `peer` forwards: the right-most address that is not a
+/// trusted proxy. `None` if there is no such header. If both headers exist and differ, the proxy
+/// did not check one of them, so the request counts for the proxy itself.
 pub(super) fn forwarded_client(
     headers: &HeaderMap,
     peer: IpAddr,
@@ -50,13 +52,16 @@ pub(super) fn forwarded_client(
     }
 }
 
+/// All values of a header, joined to one list.
 fn texts(headers: &HeaderMap, name: &HeaderName) -> String {
-    // A line with other bytes still ends in what the proxy appended.
+    // The proxy appends its entry at the end, so a value with bytes that are not UTF-8 is still
+    // useful.
     let lines = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// `None` without entries; `Some(None)` if the right-most entry that is not a proxy has no address.
+/// The right-most address in a list that is not a trusted proxy. `None` if the list is empty;
+/// `Some(None)` if that entry is not an address.
 fn client(
     list: String,
     trusted: &[Network],
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_most_address_that_is_no_proxy_is_the_client() {
+    fn the_right_most_address_that_is_not_a_proxy_is_the_client() {
         let list = "x-forwarded-for";
         for (headers, client) in [
             (vec![], None),
@@ -123,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_do_not_hide_what_the_proxy_appended() {
+    fn bytes_that_are_not_utf8_do_not_hide_what_the_proxy_appended() {
         let mut map = HeaderMap::new();
         let line = HeaderValue::from_bytes(b"\xff, 203.0.113.9").unwrap();
         map.append("x-forwarded-for", line);
@@ -132,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_of_ipv6_is_one_holder() {
-        let holder = |text: &str| holder(text.parse().unwrap()).to_string();
-        assert_eq!(holder("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(holder("::ffff:192.0.2.7"), "192.0.2.7");
+    fn addresses_of_one_ipv6_subscriber_have_one_limit_key() {
+        let limit_key = |text: &str| limit_key(text.parse().unwrap()).to_string();
+        assert_eq!(limit_key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(limit_key("::ffff:192.0.2.7"), "192.0.2.7");
     }
 }

@@ -1,7 +1,8 @@
-//! The client connections that are open: how many there may be, and which one is closed for a new one.
+//! The open client connections: limits their number, and chooses which one to close for a new one.
 //!
-//! A connection works from the last byte of a request to the last byte of its answer; otherwise it is idle,
-//! also while a request arrives. Only idle connections are closed, the one that has been idle longest first.
+//! A connection is busy from the last byte of a request to the last byte of its answer. Otherwise
+//! it is idle, also while a request arrives. Only idle connections are closed: first the one that
+//! has been idle longest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -15,30 +16,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Network;
 
-use super::client_address::{forwarded_client, holder};
+use super::client_address::{forwarded_client, limit_key};
 use super::timing::Timing;
 
-/// Idle connections, and forwarded requests that arrive, of one client address.
+/// Maximum number of idle connections of one client address, and of forwarded requests of one
+/// address that arrive at the same time.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
-/// From the start of a connection to its first byte.
+/// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the first byte of a request until its head is complete.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What clients may occupy.
+/// Limits on what clients may occupy.
 #[derive(Debug, Clone)]
 pub struct ClientLimits {
     /// Open connections.
     pub connections_max: usize,
     /// Idle connections of one client address.
     pub idle_per_address_max: usize,
-    /// Until the first byte of a connection.
+    /// Maximum time until the first byte of a connection.
     pub first_byte: Duration,
     /// From the first byte of a request until its head is complete.
     pub head: Duration,
-    /// From the end of an answer until the first byte of the next request.
+    /// Maximum time from the end of an answer until the first byte of the next request.
     pub keep_alive: Duration,
-    /// Proxies: exempt, and believed about their clients.
+    /// Proxies that are exempt from the limit on one address, and whose headers name their clients.
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -65,46 +67,46 @@ impl ClientLimits {
 pub(super) struct Clients {
     pub(super) limits: ClientLimits,
     state: Mutex<State>,
-    /// A connection ended or became idle.
+    /// Notified when a connection ends or becomes idle.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct State {
     open: usize,
-    /// Open connections that were told to close.
+    /// Idle connections that were asked to close and are still open.
     closing: usize,
     next: u64,
-    /// By the order in which they became idle.
+    /// Idle connections, in the order in which they became idle.
     idle: BTreeMap<u64, Idle>,
-    /// Idle connections by address; proxies are not counted.
-    idle_of: HashMap<IpAddr, usize>,
-    /// Forwarded requests that arrive, by the client's address.
-    arriving_of: HashMap<IpAddr, usize>,
+    /// Number of idle connections of each address; proxies are not counted.
+    idle_counts: HashMap<IpAddr, usize>,
+    /// Number of forwarded requests that arrive for each client address.
+    arriving_counts: HashMap<IpAddr, usize>,
 }
 
 struct Idle {
-    holder: Option<IpAddr>,
+    limit_key: Option<IpAddr>,
     close: CancellationToken,
 }
 
-/// An open connection. It counts until it is dropped.
+/// An open connection. It is counted until it is dropped.
 pub(super) struct Client {
     clients: Arc<Clients>,
     pub(super) peer: IpAddr,
-    /// `None`: a proxy.
-    holder: Option<IpAddr>,
-    /// Its place among the idle ones; `None` while it works.
+    /// `None` if the peer is a trusted proxy.
+    limit_key: Option<IpAddr>,
+    /// Its key in the list of idle connections; `None` while the connection is busy.
     idle: Mutex<Option<u64>>,
     close: CancellationToken,
-    rested: Notify,
+    became_idle: Notify,
     pub(super) timing: Timing,
 }
 
-/// A forwarded request that arrives. It counts until it is dropped.
+/// A forwarded request that arrives. It is counted until it is dropped.
 pub(super) struct Arriving {
     clients: Arc<Clients>,
-    holder: IpAddr,
+    limit_key: IpAddr,
 }
 
 impl Clients {
@@ -112,24 +114,25 @@ impl Clients {
         Self { limits, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Counts a new connection. If there is no room, it first closes the one that has been idle longest.
+    /// Counts a new connection. If there are too many, first asks the connection that has been idle
+    /// longest to close, and waits.
     pub(super) async fn admit(self: &Arc<Self>, peer: IpAddr) -> Client {
         let proxies = &self.limits.trusted_proxies;
         let is_proxy = proxies.iter().any(|network| network.contains(peer));
-        let holder = (!is_proxy).then(|| holder(peer));
+        let limit_key = (!is_proxy).then(|| limit_key(peer));
         let close = CancellationToken::new();
         loop {
-            if let Some(place) = self.try_admit(holder, &close) {
-                let (idle, rested) = (Mutex::new(Some(place)), Notify::new());
+            if let Some(place) = self.try_admit(limit_key, &close) {
+                let (idle, became_idle) = (Mutex::new(Some(place)), Notify::new());
                 let timing = Timing::new(self.limits.head, self.limits.keep_alive);
                 let clients = Arc::clone(self);
-                return Client { clients, peer, holder, idle, close, rested, timing };
+                return Client { clients, peer, limit_key, idle, close, became_idle, timing };
             }
             self.changed.notified().await;
         }
     }
 
-    fn try_admit(&self, holder: Option<IpAddr>, close: &CancellationToken) -> Option<u64> {
+    fn try_admit(&self, limit_key: Option<IpAddr>, close: &CancellationToken) -> Option<u64> {
         let mut state = self.state.lock();
         if state.open >= self.limits.connections_max {
             if state.closing == 0 {
@@ -138,26 +141,26 @@ impl Clients {
             }
             return None;
         }
-        if holder.is_some_and(|it| state.idle_count(it) >= self.limits.idle_per_address_max) {
-            let mut own = state.idle.iter().filter(|(_, idle)| idle.holder == holder);
+        if limit_key.is_some_and(|it| state.idle_count(it) >= self.limits.idle_per_address_max) {
+            let mut own = state.idle.iter().filter(|(_, idle)| idle.limit_key == limit_key);
             let oldest = own.next().map(|(place, _)| *place);
             state.close(oldest);
         }
         state.open += 1;
-        Some(state.add_idle(Idle { holder, close: close.clone() }))
+        Some(state.add_idle(Idle { limit_key, close: close.clone() }))
     }
 }
 
 impl State {
-    fn idle_count(&self, holder: IpAddr) -> usize {
-        self.idle_of.get(&holder).copied().unwrap_or_default()
+    fn idle_count(&self, limit_key: IpAddr) -> usize {
+        self.idle_counts.get(&limit_key).copied().unwrap_or_default()
     }
 
     fn add_idle(&mut self, idle: Idle) -> u64 {
         let place = self.next;
         self.next += 1;
-        if let Some(holder) = idle.holder {
-            *self.idle_of.entry(holder).or_default() += 1;
+        if let Some(limit_key) = idle.limit_key {
+            *self.idle_counts.entry(limit_key).or_default() += 1;
         }
         self.idle.insert(place, idle);
         place
@@ -165,8 +168,8 @@ impl State {
 
     fn remove_idle(&mut self, place: u64) -> Option<Idle> {
         let idle = self.idle.remove(&place)?;
-        if let Some(holder) = idle.holder {
-            decrement(&mut self.idle_of, holder);
+        if let Some(limit_key) = idle.limit_key {
+            decrement(&mut self.idle_counts, limit_key);
         }
         Some(idle)
     }
@@ -193,28 +196,29 @@ impl Client {
         &self.clients.limits
     }
 
-    /// Whom a proxy forwards a request for; `None`: it is a request of the peer itself.
-    pub(super) fn forwards(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        if self.holder.is_some() {
+    /// The client for which a trusted proxy forwards a request; `None` if the peer itself sent the
+    /// request.
+    pub(super) fn forwarded_for(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        if self.limit_key.is_some() {
             return None;
         }
         forwarded_client(headers, self.peer, &self.limits().trusted_proxies)
     }
 
-    /// Counts a forwarded request that arrives; `None`: its client has too many.
-    pub(super) fn arriving(&self, client: IpAddr) -> Option<Arriving> {
-        let holder = holder(client);
+    /// Counts a forwarded request that arrives; `None` if its client has too many.
+    pub(super) fn count_arriving(&self, client: IpAddr) -> Option<Arriving> {
+        let limit_key = limit_key(client);
         let mut state = self.clients.state.lock();
-        let count = state.arriving_of.entry(holder).or_default();
+        let count = state.arriving_counts.entry(limit_key).or_default();
         if *count >= self.limits().idle_per_address_max {
             return None;
         }
         *count += 1;
-        Some(Arriving { clients: Arc::clone(&self.clients), holder })
+        Some(Arriving { clients: Arc::clone(&self.clients), limit_key })
     }
 
-    /// A request has arrived.
-    pub(super) fn work(&self) {
+    /// A request has arrived completely: the connection is busy now.
+    pub(super) fn mark_busy(&self) {
         if let Some(place) = self.idle.lock().take() {
             let mut state = self.clients.state.lock();
             if state.remove_idle(place).is_none() {
@@ -225,31 +229,32 @@ impl Client {
         }
     }
 
-    /// Its answer was sent.
-    pub(super) fn rest(&self) {
+    /// The answer was sent: the connection is idle now.
+    pub(super) fn mark_idle(&self) {
         self.timing.await_request();
         let mut idle = self.idle.lock();
         if idle.is_some() {
             return;
         }
         let close = self.close.clone();
-        // A connection that is closing gets a place that is never searched.
+        // A connection that was asked to close gets a key that is never in the list of idle
+        // connections.
         *idle = Some(if close.is_cancelled() {
             self.clients.state.lock().closing += 1;
             u64::MAX
         } else {
-            self.clients.state.lock().add_idle(Idle { holder: self.holder, close })
+            self.clients.state.lock().add_idle(Idle { limit_key: self.limit_key, close })
         });
         drop(idle);
-        self.rested.notify_one();
+        self.became_idle.notify_one();
         self.clients.changed.notify_one();
     }
 
-    /// Returns when the connection was told to close and does not work.
-    pub(super) async fn told_to_close(&self) {
+    /// Returns when the connection was asked to close and is idle.
+    pub(super) async fn close_requested(&self) {
         self.close.cancelled().await;
         while self.idle.lock().is_none() {
-            self.rested.notified().await;
+            self.became_idle.notified().await;
         }
     }
 }
@@ -272,7 +277,7 @@ impl Drop for Client {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        decrement(&mut self.clients.state.lock().arriving_of, self.holder);
+        decrement(&mut self.clients.state.lock().arriving_counts, self.limit_key);
     }
 }
 
@@ -283,20 +288,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_client_that_works_although_it_is_told_to_close_does_not_block_new_ones() {
+    async fn a_busy_connection_that_is_asked_to_close_does_not_block_new_ones() {
         let local = IpAddr::from([127, 0, 0, 1]);
         let clients =
             Arc::new(Clients::new(ClientLimits::new(3, Duration::from_secs(9), Vec::new())));
         let working = clients.admit(local).await;
         for _ in 0..2 {
             let idle = clients.admit(local).await;
-            tokio::spawn(async move { idle.told_to_close().await });
+            tokio::spawn(async move { idle.close_requested().await });
         }
         let admitting = Arc::clone(&clients);
         let new = tokio::spawn(async move { admitting.admit(local).await });
-        // The oldest is told to close, and at that moment its request is complete.
-        working.told_to_close().await;
-        working.work();
+        // The oldest connection is asked to close, and at that moment its request is complete.
+        working.close_requested().await;
+        working.mark_busy();
         let admitted = tokio::time::timeout(Duration::from_secs(10), new).await;
         assert!(admitted.is_ok(), "two others are idle");
     }

@@ -1,5 +1,5 @@
-//! Whether the process runs (`/healthz`) and whether it can store what it does (`/readyz`), for
-//! supervisors and load balancers; and the front page.
+//! For supervisors and load balancers: whether the process runs (`/healthz`), and whether it can
+//! write to the store (`/readyz`). Also the front page.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::AppState;
 use super::problem::Problem;
 
-/// How long an answer of the store is used again: asking costs a write, and anybody may ask.
-const CACHED: Duration = Duration::from_secs(1);
+/// How long a readiness result is reused. Each check writes to the store, and anyone may send this
+/// request.
+const CACHE_TIME: Duration = Duration::from_secs(1);
 
 /// The last readiness, and when it was determined.
 #[derive(Default)]
@@ -45,7 +46,7 @@ pub(super) async fn front_page(State(app): State<Arc<AppState>>) -> String {
 
 async fn readiness(app: &AppState) -> Result<(), String> {
     let mut last = app.health.last.lock().await;
-    if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHED) {
+    if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME) {
         return ready.clone();
     }
     let ready = app.services.store.ready().await.map_err(|error| error.to_string());

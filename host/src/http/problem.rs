@@ -1,6 +1,7 @@
-//! Problems, RFC 9457: the only place where a reason becomes a status, a title and a `Retry-After`.
+//! Problem details (RFC 9457): the only place where a reason becomes a status, a title and a
+//! `Retry-After`.
 //!
-//! `instance` names the event or the request's path. A problem never has a token or a secret in it.
+//! `instance` names the event or the request's path. A problem never contains a token or a secret.
 
 mod kinds;
 
@@ -34,12 +35,12 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(code: OutcomeCode, detail: impl Into<String>) -> Self {
         let kind = kinds::of(code);
-        // It may repeat the words of a tracker, of a connector or of a stranger.
+        // The text may come from a tracker, a connector or an unknown sender.
         let detail = printable(&detail.into());
         Self { kind, detail, retry_after_s: None, errors: Vec::new() }
     }
 
-    /// The request is not valid; says why.
+    /// The request is not valid; `why` says what is wrong.
     pub(super) fn bad_request(why: impl Into<String>) -> Self {
         Self::new(OutcomeCode::BadRequest, why)
     }
@@ -49,28 +50,28 @@ impl Problem {
         Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))
     }
 
-    /// The body has a content type or a content encoding that is not supported; says what to send.
+    /// The content type or content encoding of the body is not supported; `why` says what to send.
     pub(super) fn unsupported_media_type(why: String) -> Self {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
     /// The admin token is missing or wrong.
     pub(super) fn unauthorized() -> Self {
-        Self::of_code(OutcomeCode::Unauthorized)
+        Self::with_remedy(OutcomeCode::Unauthorized)
     }
 
-    /// No such thing.
+    /// There is no such page, path or record.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(OutcomeCode::NotFound, format!("there is no such {what}"))
     }
 
-    /// Nothing of this kind has this name or id.
+    /// No record of this kind has this name or id.
     pub(super) fn no_such(kind: &str, name: &str) -> Self {
         let why = format!("there is no {kind} {:?}", shortened(name, 100));
         Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// Unknown token and unknown path alike.
+    /// The webhook's token or path is unknown. The answer is the same for both.
     pub(super) fn no_webhook() -> Self {
         let why = "no webhook has this address: check its token and its path";
         Self::new(OutcomeCode::NotFound, why)
@@ -84,7 +85,7 @@ impl Problem {
 
     /// The path does not support the method.
     pub(super) fn method_not_allowed() -> Self {
-        Self::of_code(OutcomeCode::MethodNotAllowed)
+        Self::with_remedy(OutcomeCode::MethodNotAllowed)
     }
 
     /// The store cannot be written.
@@ -104,7 +105,8 @@ impl Problem {
         Self::new(OutcomeCode::InternalError, why)
     }
 
-    fn of_code(code: OutcomeCode) -> Self {
+    /// A problem whose detail is the remedy of its kind.
+    fn with_remedy(code: OutcomeCode) -> Self {
         Self::new(code, kinds::of(code).remedy)
     }
 
@@ -113,12 +115,12 @@ impl Problem {
         self.kind.status
     }
 
-    /// What the event says of it.
+    /// The outcome that the event stores.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome { code: self.kind.code, detail: self.detail.clone() }
     }
 
-    /// The answer, about the event or request at `instance`.
+    /// The response with this problem; `instance` names the event or the request.
     pub(super) fn respond(&self, instance: &str) -> Response {
         let errors = self.errors.iter();
         let body = api::Problem {
@@ -194,7 +196,7 @@ impl From<ConnectionError> for Problem {
     }
 }
 
-/// Completed by [`add_instance`], which knows the request.
+/// The response is incomplete: [`add_instance`] adds the body, because it knows the request.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
@@ -209,7 +211,7 @@ pub(super) async fn add_instance(request: Request, next: Next) -> Response {
     complete(next.run(request).await, &path)
 }
 
-/// Completes a problem that answers a request for this path.
+/// Completes a response that carries a problem; `path` is the path of the request.
 pub(super) fn complete(mut response: Response, path: &str) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
@@ -220,7 +222,7 @@ pub(super) fn complete(mut response: Response, path: &str) -> Response {
     completed
 }
 
-/// A path without what follows `/hooks/`: it may be a token that was sent to a wrong address.
+/// A path without the part after `/hooks/`, which may be a token that was sent to a wrong address.
 fn without_hook(path: &str) -> String {
     match path.split_once("/hooks/") {
         Some((before, _)) => format!("{before}/hooks/…"),
@@ -228,7 +230,7 @@ fn without_hook(path: &str) -> String {
     }
 }
 
-/// `GET /problems/{code}`: what a problem's `type` leads to.
+/// `GET /problems/{code}`: the page to which a problem's `type` refers.
 pub(super) async fn explain(Id(code): Id) -> Result<String, Problem> {
     let kind = kinds::ALL.iter().find(|kind| kind.code.as_str() == code);
     let kind = kind.ok_or_else(|| Problem::no_such("problem", &code))?;
@@ -271,16 +273,16 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_status_and_its_own_code() {
-        for (refusal, status, waits) in every_refusal() {
+        for (refusal, status, has_retry_after) in every_refusal() {
             let problem = Problem::from(&refusal);
             assert_eq!(problem.status().as_u16(), status, "{refusal:?}");
             assert_eq!(problem.kind.code, refusal.code());
-            assert_eq!(problem.respond("/x").headers().contains_key(RETRY_AFTER), waits);
+            assert_eq!(problem.respond("/x").headers().contains_key(RETRY_AFTER), has_retry_after);
         }
     }
 
     #[test]
-    fn each_kind_has_a_code_of_its_own_and_says_what_to_do() {
+    fn each_kind_has_its_own_code_and_says_what_to_do() {
         for (n, kind) in kinds::ALL.iter().enumerate() {
             assert!(!kind.remedy.is_empty() && !kind.title.is_empty());
             assert!(kinds::ALL.iter().skip(n + 1).all(|other| other.code != kind.code));
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_the_store_are_told_apart() {
+    fn each_failure_of_the_store_has_its_status() {
         let status = |error: StoreError| Problem::from(error).status().as_u16();
         assert_eq!(status(StoreError::NotFound("defect")), 404);
         assert_eq!(status(StoreError::Conflict("taken".to_owned())), 409);

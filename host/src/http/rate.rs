@@ -1,4 +1,4 @@
-//! A rate for each key: so many per second, and a burst. Bounded in memory.
+//! A rate limit for each key: a number per second, and a burst. The number of keys is bounded.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,15 +7,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Most keys that are remembered; beyond them, the one whose burst is nearest to full is forgotten.
+/// Maximum number of keys. Above it, the key whose burst is nearest to full is forgotten.
 const KEYS_MAX: usize = 4_096;
 
-/// What is allowed to each key.
+/// The rate limit of each key.
 #[derive(Debug)]
 pub(super) struct Rate<K> {
     interval: Duration,
     burst: u32,
-    /// When the key has its whole burst again.
+    /// When each key has its whole burst again.
     full_at: Mutex<HashMap<K, Instant>>,
 }
 
@@ -25,10 +25,10 @@ impl<K: Eq + Hash + Clone> Rate<K> {
         Self { interval, burst: burst.max(1), full_at: Mutex::default() }
     }
 
-    /// Takes one.
+    /// Counts one use of a key, if the rate allows it.
     ///
     /// # Errors
-    /// How long the key has to wait for the next one; nothing is taken then.
+    /// How long the key must wait until its next use; nothing is counted then.
     pub(super) fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock();
         let begin = full_at.get(key).map_or(now, |at| (*at).max(now));
@@ -47,13 +47,15 @@ impl<K: Eq + Hash + Clone> Rate<K> {
         Ok(())
     }
 
-    /// Whether one could be taken; if not, how long the key has to wait.
+    /// Whether the rate allows a use of the key now, without counting it; if not, how long the key
+    /// must wait.
     pub(super) fn check(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let begin = self.full_at.lock().get(key).map_or(now, |at| (*at).max(now));
         let wait = self.wait(begin, now);
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
+    /// How long a key must wait whose burst is full again at `begin`.
     fn wait(&self, begin: Instant, now: Instant) -> Duration {
         let room = self.interval.saturating_mul(self.burst - 1);
         begin.saturating_duration_since(now).saturating_sub(room)
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_has_its_burst_then_its_rate_and_no_other_key_pays() {
+    fn a_key_has_its_burst_then_its_rate_and_other_keys_are_not_affected() {
         let rate = Rate::new(20.0, 200);
         let start = Instant::now();
         let taken = (0..1_000).filter(|_| rate.take(&1, start).is_ok()).count();
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_are_forgotten_and_the_one_that_spent_most_is_not() {
+    fn above_the_maximum_keys_are_forgotten_but_not_the_most_used_one() {
         let rate = Rate::new(1.0, 2);
         let now = Instant::now();
         assert!(rate.take(&0, now).is_ok() && rate.take(&0, now).is_ok());

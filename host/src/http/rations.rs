@@ -1,4 +1,4 @@
-//! How much of what strangers and senders cause is answered, stored and logged.
+//! Limits on how many requests of senders are answered, stored as events, and logged.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,18 +8,22 @@ use tokio::time::Instant;
 use crate::config::Webhook;
 use crate::domain::ConnectionId;
 
-use super::client_address::holder;
+use super::client_address::limit_key;
 use super::rate::Rate;
 
-/// The rations of everybody who sends requests.
+/// The rate limits of all requests, events and logins.
 #[derive(Debug)]
-pub(super) struct Rations {
+pub(super) struct RateLimits {
+    /// Create Defect requests of a connection.
     clicks: Rate<ConnectionId>,
-    /// Other requests of a connection: none of them costs a click.
+    /// Other requests of a connection. They have their own rate, so they never use up the rate of
+    /// clicks.
     others: Rate<ConnectionId>,
-    /// Events of requests over the rate, and of those that keep the whole request.
+    /// Events of requests over the rate, and events that store the request's headers and body.
     odd_events: Rate<ConnectionId>,
-    no_connection_of_client: Rate<IpAddr>,
+    /// Events of requests that match no connection, for each client address.
+    no_connection_by_client: Rate<IpAddr>,
+    /// Events of requests that match no connection, in total.
     no_connection: Rate<()>,
     /// Failed logins.
     pub(super) logins: Rate<IpAddr>,
@@ -27,24 +31,24 @@ pub(super) struct Rations {
     pub(super) login_lines: Rate<()>,
 }
 
-impl Rations {
+impl RateLimits {
     pub(super) fn new(config: &Webhook) -> Self {
         let requests = || Rate::new(config.requests_per_s.into(), config.requests_burst);
         Self {
             clicks: requests(),
             others: requests(),
             odd_events: Rate::new(1.0, 30),
-            no_connection_of_client: Rate::new(0.5, 20),
+            no_connection_by_client: Rate::new(0.5, 20),
             no_connection: Rate::new(5.0, 50),
             logins: Rate::new(0.5, 20),
             login_lines: Rate::new(2.0, 20),
         }
     }
 
-    /// Takes a request of a connection.
+    /// Counts a request of a connection.
     ///
     /// # Errors
-    /// How long the sender has to wait.
+    /// How long the sender must wait, because it is over its rate.
     pub(super) fn request(
         &self,
         connection: ConnectionId,
@@ -55,7 +59,7 @@ impl Rations {
         rate.take(&connection, now)
     }
 
-    /// Whether a request becomes an event.
+    /// Whether a request is stored as an event. `is_odd`: it was over the rate or not recognised.
     pub(super) fn stores_event(
         &self,
         connection: Option<ConnectionId>,
@@ -66,7 +70,7 @@ impl Rations {
         match connection {
             Some(connection) => !is_odd || self.odd_events.take(&connection, now).is_ok(),
             None => {
-                self.no_connection_of_client.take(&holder(client), now).is_ok()
+                self.no_connection_by_client.take(&limit_key(client), now).is_ok()
                     && self.no_connection.take(&(), now).is_ok()
             }
         }
@@ -87,23 +91,23 @@ mod tests {
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn other_requests_cost_no_click() {
-        let (rations, now) = (Rations::new(&Webhook::default()), Instant::now());
+    fn other_requests_do_not_use_up_the_rate_of_clicks() {
+        let (rate_limits, now) = (RateLimits::new(&Webhook::default()), Instant::now());
         let id = ConnectionId(Uuid::nil());
-        assert_eq!((0..999).filter(|_| rations.request(id, false, now).is_ok()).count(), 200);
-        assert_eq!((0..999).filter(|_| rations.request(id, true, now).is_ok()).count(), 200);
+        assert_eq!((0..999).filter(|_| rate_limits.request(id, false, now).is_ok()).count(), 200);
+        assert_eq!((0..999).filter(|_| rate_limits.request(id, true, now).is_ok()).count(), 200);
     }
 
     #[test]
-    fn odd_requests_are_rationed_for_each_sender_and_in_all() {
-        let (rations, now) = (Rations::new(&Webhook::default()), Instant::now());
+    fn odd_requests_are_limited_for_each_sender_and_in_total() {
+        let (rate_limits, now) = (RateLimits::new(&Webhook::default()), Instant::now());
         let id = Some(ConnectionId(Uuid::nil()));
         let stored = |connection, client, is_odd| {
-            (0..999).filter(|_| rations.stores_event(connection, client, is_odd, now)).count()
+            (0..999).filter(|_| rate_limits.stores_event(connection, client, is_odd, now)).count()
         };
         assert_eq!(stored(id, HERE, false), 999, "their own rate limits them");
         assert_eq!(stored(id, HERE, true), 30);
-        assert!(!rations.keeps_request(id, now), "unrecognised requests have used it up");
+        assert!(!rate_limits.keeps_request(id, now), "unrecognised requests have used it up");
         assert_eq!(stored(None, HERE, true), 20);
         let others: usize = (0..99).map(|n| stored(None, IpAddr::from([10, 0, 0, n]), true)).sum();
         assert_eq!(others, 30, "50 in all");

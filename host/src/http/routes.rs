@@ -1,4 +1,4 @@
-//! Every route and method of the server, on one page.
+//! Every route and method of the server.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::admin::{self, connections, connectors, defects, events};
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, webhook};
 
-/// The routes of the main listener, and those of the admin listener where the configuration asks for
-/// one: then the main listener serves only `/hooks`.
+/// The routes of the main listener, and those of the admin listener if one is configured. In that
+/// case, the main listener serves only `/hooks`.
 pub fn routers(state: AppState) -> (Router, Option<Router>) {
     let config = Arc::clone(&state.services.config);
     let prefix = config.public_url.as_ref().map(|url| url.path().trim_end_matches('/'));
@@ -25,7 +25,8 @@ pub fn routers(state: AppState) -> (Router, Option<Router>) {
     }
 }
 
-/// `/hooks`, also below the prefix of `public_url`: a proxy may pass the prefix on or strip it.
+/// `/hooks`, with and without the path prefix of `public_url`: a proxy may keep the prefix or
+/// remove it.
 fn hooks(state: &Arc<AppState>, prefix: &str) -> Router {
     let hooks = Router::new()
         .route("/hooks", any(webhook::receive))
@@ -45,7 +46,7 @@ fn others(state: &Arc<AppState>) -> Router {
         .with_state(Arc::clone(state))
 }
 
-/// Served only with the admin token.
+/// The admin API; every request needs the admin token.
 fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     Router::new()
         .route("/status", get(admin::status))

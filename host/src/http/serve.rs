@@ -1,7 +1,8 @@
-//! Accepts client connections and serves a router on them, HTTP/1.1, until shutdown.
+//! Accepts client connections and serves a router on them with HTTP/1.1 until shutdown.
 //!
-//! Limits what clients without credentials can occupy: the number of connections, the time for a first byte,
-//! for a request's head and between two requests, and the time for the last answers after shutdown began.
+//! Limits what clients without credentials can occupy: the number of connections, the time until
+//! the first byte, for a request's head and between two requests. Also limits the time for the last
+//! answers after shutdown begins.
 
 use std::convert::Infallible;
 use std::io;
@@ -27,17 +28,17 @@ use super::client_address::ClientAddress;
 use super::clients::{Arriving, Client, ClientLimits, Clients};
 use super::problem::{self, Problem};
 
-/// Most bytes of a request's head.
+/// Maximum size of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const TOO_MANY: &str = "too many requests from this address arrive at once";
 /// The pause after the process ran out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`; then accepts nothing more and lets answers in progress finish, for at most
-/// `drain`.
+/// Serves until `shutdown`. Then accepts no more connections, and waits at most `drain` for answers
+/// in progress.
 ///
 /// # Errors
-/// The listener failed for good.
+/// The listener failed permanently.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -53,7 +54,7 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    pause_or_fail(error).await?;
+                    retry_or_fail(error).await?;
                     continue;
                 }
             },
@@ -67,7 +68,7 @@ pub async fn serve(
             let (timeout, mut first_byte) = (client.limits().first_byte, [0]);
             tokio::select! {
                 biased;
-                () = client.told_to_close() => return,
+                () = client.close_requested() => return,
                 () = shutdown.cancelled() => return,
                 first = tokio::time::timeout(timeout, stream.peek(&mut first_byte)) => {
                     if !matches!(first, Ok(Ok(1))) {
@@ -85,17 +86,19 @@ pub async fn serve(
     Ok(())
 }
 
+/// Serves one connection until it ends, is closed for a new one, or exceeds a time-out.
 async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, watcher: Watcher) {
     // Answers are small; Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let answering = Arc::clone(&client);
     let service =
         service_fn(move |request| answer(Arc::clone(&answering), router.clone(), request));
-    // The first byte is here already.
+    // The first byte has already arrived.
     client.timing.await_head();
     let receiving = Arc::clone(&client);
     let stream = InspectReader::new(stream, move |_| receiving.timing.received());
-    // hyper has one time-out for the pause between requests and for the head together.
+    // hyper has only one time-out for both the pause between requests and the head, so `timing`
+    // replaces it.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
@@ -104,32 +107,34 @@ async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, wa
         biased;
         // Client disconnects are expected; ignore.
         _ = watcher.watch(connection) => {}
-        () = client.told_to_close() => {}
+        () = client.close_requested() => {}
         () = client.timing.overdue() => {}
     }
 }
 
-/// Answers a request, and tells the connection when it has arrived and when its answer was sent.
+/// Answers a request. Marks the connection as busy when the request has arrived, and as idle when
+/// the answer was sent.
 async fn answer(
     client: Arc<Client>,
     router: Router,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     client.timing.head_complete();
-    let forwarded = client.forwards(request.headers());
-    let arriving = forwarded.map(|address| client.arriving(address));
+    let forwarded = client.forwarded_for(request.headers());
+    let arriving = forwarded.map(|address| client.count_arriving(address));
     let response = if matches!(arriving, Some(None)) {
         let path = request.uri().path().to_owned();
         problem::complete(Problem::rate_limited(TOO_MANY, Duration::ZERO).into_response(), &path)
     } else {
         let address = ClientAddress(forwarded.unwrap_or(client.peer));
-        let arrived = Arrived { client: Arc::clone(&client), _arriving: arriving.flatten() };
+        let arrived = BusyOnDrop { client: Arc::clone(&client), _arriving: arriving.flatten() };
         let mut request = request.map(|body| {
             if body.is_end_stream() {
                 drop(arrived);
                 return Body::empty();
             }
-            // The handler drops the body when it has read it, or when it will not read it.
+            // The handler drops the body, and with it the guard, after it has read the body or
+            // decided not to read it.
             Body::new(body.map_frame(move |frame| {
                 let _ = &arrived;
                 frame
@@ -142,7 +147,7 @@ async fn answer(
             Err(never) => match never {},
         }
     };
-    let sent = Sent(client);
+    let sent = IdleOnDrop(client);
     Ok(response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _ = &sent;
@@ -151,30 +156,30 @@ async fn answer(
     }))
 }
 
-/// When it is dropped, a request has arrived.
-struct Arrived {
+/// When this guard is dropped, a request has arrived completely.
+struct BusyOnDrop {
     client: Arc<Client>,
     _arriving: Option<Arriving>,
 }
 
-impl Drop for Arrived {
+impl Drop for BusyOnDrop {
     fn drop(&mut self) {
-        self.client.work();
+        self.client.mark_busy();
     }
 }
 
-/// When it is dropped, an answer was sent.
-struct Sent(Arc<Client>);
+/// When this guard is dropped, an answer was sent.
+struct IdleOnDrop(Arc<Client>);
 
-impl Drop for Sent {
+impl Drop for IdleOnDrop {
     fn drop(&mut self) {
-        self.0.rest();
+        self.0.mark_idle();
     }
 }
 
-/// Accepting fails either because that client disconnected, or because descriptors ran out, which is
-/// temporary.
-async fn pause_or_fail(error: io::Error) -> io::Result<()> {
+/// Handles an error of `accept`. Most are temporary: the client disconnected, or the file
+/// descriptors ran out.
+async fn retry_or_fail(error: io::Error) -> io::Result<()> {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
     match error.kind() {
         ConnectionAborted | ConnectionReset | Interrupted => Ok(()),

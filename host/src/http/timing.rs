@@ -1,20 +1,21 @@
-//! The time-outs of one client connection: for the head of a request, and for the pause before it.
+//! The time-outs of one client connection: for the head of a request, and for the pause before the
+//! request.
 //!
-//! A request that arrives or is answered has none here: the handlers limit the time for its body.
+//! The body of a request and its answer have no time-out here: the handlers limit them.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// What has to come next, and until when.
+/// What the client must send next, and until when.
 #[derive(Debug, Clone, Copy)]
 enum Awaited {
     /// The first byte of another request.
     Request(Instant),
     /// The rest of a request's head.
     Head(Instant),
-    /// Nothing: a head is complete, and its request is not answered yet.
+    /// Nothing: the head is complete, and the request is not answered yet.
     Nothing,
 }
 
@@ -30,7 +31,7 @@ impl Timing {
         Self { head, keep_alive, awaited: watch::Sender::new(Awaited::Nothing) }
     }
 
-    /// A request has begun.
+    /// A request has begun: its head must arrive in time.
     pub(super) fn await_head(&self) {
         self.awaited.send_replace(Awaited::Head(Instant::now() + self.head));
     }
@@ -40,12 +41,12 @@ impl Timing {
         self.awaited.send_replace(Awaited::Nothing);
     }
 
-    /// An answer was sent.
+    /// An answer was sent: the next request must begin in time.
     pub(super) fn await_request(&self) {
         self.awaited.send_replace(Awaited::Request(Instant::now() + self.keep_alive));
     }
 
-    /// Bytes have arrived. Only the first ones of a request begin the time for its head.
+    /// Bytes have arrived. Only the first bytes of a request start the time for its head.
     pub(super) fn received(&self) {
         let begins = matches!(*self.awaited.borrow(), Awaited::Request(_));
         if begins {
@@ -53,7 +54,7 @@ impl Timing {
         }
     }
 
-    /// Returns when what has to come next did not come in time.
+    /// Returns when the client did not send in time what it must send next.
     pub(super) async fn overdue(&self) {
         let mut awaited = self.awaited.subscribe();
         loop {

@@ -1,8 +1,9 @@
-//! Webhooks: what Test Manager sends, handed to the room that serves it and answered in Test Manager's
-//! format.
+//! Webhooks: passes each request of Test Manager to the room that handles it, and answers in Test
+//! Manager's format.
 //!
-//! Every request becomes an event; of those that match no connection, are not recognised or are over a rate,
-//! some. Every answer names its event.
+//! Every request becomes an event, with one exception: if a request matches no connection, is not
+//! recognised or is over its rate, its event is stored only within a rate limit. Every answer names
+//! its event.
 
 mod answer;
 mod body;
@@ -37,23 +38,23 @@ pub(crate) use self::{body::read, classify::classify, request::token_and_path};
 
 const OVER_RATE: &str = "the connection receives too many requests";
 
-/// Names the event in every answer.
+/// The header that names the event in every answer.
 static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
 
-/// Any request below `/hooks`.
+/// Handles any request below `/hooks`.
 pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Response {
     let (token, path) = split_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
     let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
     let is_click = matches!(kind, WebhookKind::CreateOrProbe | WebhookKind::Create);
-    let rated = active.as_ref().map_or(Ok(()), |active| {
-        app.rations.request(active.connection.id, is_click, Instant::now())
+    let rate_check = active.as_ref().map_or(Ok(()), |active| {
+        app.rate_limits.request(active.connection.id, is_click, Instant::now())
     });
-    let addressed = Addressed { active, token, path, kind };
-    handle(app, addressed, rated.err(), request).await
+    let target = Target { active, token, path, kind };
+    handle(app, target, rate_check.err(), request).await
 }
 
-/// The same for an admin, who names the connection and needs no token.
+/// Handles a webhook request from an admin, who names the connection instead of a token.
 pub(super) async fn receive_for(
     app: Arc<AppState>,
     active: Arc<ActiveConnection>,
@@ -61,29 +62,29 @@ pub(super) async fn receive_for(
     request: Request,
 ) -> Response {
     let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
-    let addressed = Addressed { active: Some(active), token: String::new(), path, kind };
-    handle(app, addressed, None, request).await
+    let target = Target { active: Some(active), token: String::new(), path, kind };
+    handle(app, target, None, request).await
 }
 
-/// What the address of a request means.
-struct Addressed {
+/// What method and path of a request mean: its connection, token, path and kind.
+struct Target {
     active: Option<Arc<ActiveConnection>>,
     token: String,
     path: String,
     kind: WebhookKind,
 }
 
-/// Reads the request, then answers it in a task of its own, so that a client's disconnect does not keep its
-/// event from being stored. A request that has to `wait` is not read.
+/// Reads the request, then answers it in its own task, so that the event is stored even if the
+/// client disconnects. The body is not read if the sender must `wait`.
 async fn handle(
     app: Arc<AppState>,
-    addressed: Addressed,
+    target: Target,
     wait: Option<Duration>,
     request: Request,
 ) -> Response {
     let (id, started) = (EventId::fresh(), Instant::now());
     let received_at = app.services.clock.now();
-    let Addressed { active, token, path, kind } = addressed;
+    let Target { active, token, path, kind } = target;
     let client = client_of(&request);
     let (parts, body) = request.into_parts();
     let body =
@@ -101,11 +102,11 @@ async fn handle(
         };
         let connection = active.map(|active| active.connection.id);
         let is_odd = wait.is_some() || kind == EventKind::Unrecognised;
-        if !app.rations.stores_event(connection, client, is_odd, started) {
+        if !app.rate_limits.stores_event(connection, client, is_odd, started) {
             return answer.response;
         }
         let keeps_request = kind == EventKind::Unrecognised
-            || answer.refuses_create(kind) && app.rations.keeps_request(connection, started);
+            || answer.refuses_create(kind) && app.rate_limits.keeps_request(connection, started);
         record(&app, &request, (kind, connection), keeps_request, answer)
     });
     let mut response = answered.await.unwrap_or_else(|error| {
@@ -118,7 +119,7 @@ async fn handle(
     response
 }
 
-/// Stores the event of an answer, with the headers and the body of the request where it keeps them.
+/// Stores the event of an answer; `keeps_request` adds the headers and the body of the request.
 fn record(
     app: &AppState,
     request: &WebhookRequest,
@@ -134,6 +135,7 @@ fn record(
     response
 }
 
+/// The kind of the event of a request whose body is not read.
 fn event_kind(kind: &WebhookKind) -> EventKind {
     match kind {
         WebhookKind::CreateOrProbe | WebhookKind::Create => EventKind::CreateDefect,
@@ -143,6 +145,7 @@ fn event_kind(kind: &WebhookKind) -> EventKind {
     }
 }
 
+/// Answers a request that matched a connection; also returns the kind of its event.
 async fn answer(
     app: &AppState,
     active: &Arc<ActiveConnection>,

@@ -1,6 +1,7 @@
-//! The last counts of each project in memory, and the refresh in progress.
+//! Caches in memory the last counts of each project, and its refresh in progress.
 //!
-//! Counts belong to the active connection that they were counted for: after an edit there are none.
+//! Counts belong to the active connection that they were counted for, so an edit of the connection
+//! removes them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,10 +14,10 @@ use crate::domain::{ConnectionId, Counts, Refusal};
 use crate::egress::ActiveConnection;
 use crate::store::CachedCounts;
 
-/// Projects that are cached of one connection.
+/// Maximum number of cached projects of one connection.
 const PROJECTS_MAX: usize = 100;
 
-/// A refresh in progress; its counts once there are some.
+/// A refresh in progress, which receives the result when it ends.
 pub(super) type Refresh = watch::Receiver<Option<Result<Counts, Refusal>>>;
 
 /// The counts of all connections.
@@ -25,13 +26,13 @@ pub(super) struct Cache {
     by_connection: Mutex<HashMap<ConnectionId, Connection>>,
 }
 
-/// The projects of one connection.
+/// The cached projects of one connection.
 struct Connection {
     active: Weak<ActiveConnection>,
     projects: HashMap<String, Project>,
 }
 
-/// One project.
+/// The cache entry of one project.
 #[derive(Default)]
 pub(super) struct Project {
     pub(super) cached: Option<CachedCounts>,
@@ -42,7 +43,8 @@ pub(super) struct Project {
 }
 
 impl Cache {
-    /// Works on one project's entry. A new one replaces the one that was used longest ago.
+    /// Calls `work` on the entry of one project, and creates the entry if it is missing. If there
+    /// are too many, first removes the least recently used one.
     pub(super) fn with<T>(
         &self,
         active: &Arc<ActiveConnection>,
@@ -53,7 +55,7 @@ impl Cache {
         let mut by_connection = self.by_connection.lock();
         let is_same = |it: &Connection| Weak::as_ptr(&it.active) == Arc::as_ptr(active);
         if !by_connection.get(&active.connection.id).is_some_and(is_same) {
-            // Also forgets connections that were edited or deleted.
+            // Also remove the entries of connections that were edited or deleted.
             by_connection.retain(|_, it| it.active.strong_count() > 0);
             by_connection.remove(&active.connection.id);
         }

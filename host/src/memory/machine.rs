@@ -2,43 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-/// The share of that memory which runs may use, in percent: the rest is for the server itself, its
+/// The percentage of that memory that runs may use. The rest is for the server itself, its
 /// database, the compiler process and the system.
 const RUNS_PERCENT: u64 = 60;
-/// What is assumed where neither is known.
+/// Assumed if neither the machine's memory nor a limit is known.
 const UNKNOWN_BYTES: u64 = 2 << 30;
 
-/// What the runs of the whole host may use where the configuration does not say.
+/// How much memory all runs together may use, if it is not configured.
 pub(crate) fn default_bytes_max() -> u64 {
-    allowed().0 / 100 * RUNS_PERCENT
+    allowed_bytes().0 / 100 * RUNS_PERCENT
 }
 
 /// [`default_bytes_max`], and what it was derived from.
 pub(crate) fn describe_default() -> (u64, String) {
-    let (bytes, source) = allowed();
+    let (bytes, source) = allowed_bytes();
     (default_bytes_max(), format!("{RUNS_PERCENT} % of {} MiB ({source})", bytes >> 20))
 }
 
-/// The memory that the machine and the control groups allow, and which of them does.
-fn allowed() -> (u64, &'static str) {
+/// The memory that the machine and the control groups allow, and which of the two is lower.
+fn allowed_bytes() -> (u64, &'static str) {
     let group = Groups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
     let total = meminfo("MemTotal:").map(|bytes| (bytes, "the machine's memory"));
     let known = group.into_iter().chain(total).min_by_key(|(bytes, _)| *bytes);
-    known.unwrap_or((UNKNOWN_BYTES, "a guess: neither limit nor memory is known"))
+    known.unwrap_or((UNKNOWN_BYTES, "a guess: neither a limit nor the memory is known"))
 }
 
-/// What the machine and the process's control groups have left now; `None` if that is not known.
+/// How much memory is free now in the machine and in the process's control groups: the lower value;
+/// `None` if neither is known.
 pub(crate) fn free_bytes() -> Option<u64> {
     Groups::of_this_process().free().into_iter().chain(meminfo("MemAvailable:")).min()
 }
 
-/// The lowest memory limit of the process's control groups; `None` without one.
+/// The lowest memory limit of the process's control groups; `None` if there is no limit.
 pub(crate) fn group_limit_bytes() -> Option<u64> {
     Groups::of_this_process().limit()
 }
 
-/// Where the process's control groups for memory are, version 1 and 2, and the groups above them.
+/// The process's control groups for memory (version 1 and 2), and their parent groups.
 struct Groups(Vec<Group>);
 
 struct Group {
@@ -46,12 +47,12 @@ struct Group {
     files: &'static Files,
 }
 
-/// The names of a group's files, and of lines in its statistics.
+/// The names of a group's files, and of a line in its statistics.
 struct Files {
     limits: &'static [&'static str],
     used: &'static str,
-    /// File pages that nobody used lately: the kernel drops them before it kills a process. Of the group
-    /// and those below it.
+    /// The line with the inactive file pages of the group and the groups below it. The kernel drops
+    /// these pages before it kills a process.
     reclaimable: &'static str,
 }
 
@@ -60,7 +61,8 @@ const VERSION_1: Files = Files {
     used: "memory.usage_in_bytes",
     reclaimable: "total_inactive_file",
 };
-/// Above `memory.high`, processes are slowed down until they hardly run.
+/// `memory.high` counts as a limit, because above it the kernel slows processes down until they
+/// hardly run.
 const VERSION_2: Files = Files {
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
@@ -73,7 +75,8 @@ impl Groups {
         Self::listed(&list, Path::new("/sys/fs/cgroup"))
     }
 
-    /// `list` is `/proc/self/cgroup`. In a container, only the topmost folder may be visible.
+    /// Reads `list`, the content of `/proc/self/cgroup`. The parent groups are included, because in
+    /// a container only the topmost folder may be visible.
     fn listed(list: &str, root: &Path) -> Self {
         let groups = list.lines().filter_map(|line| {
             let mut parts = line.splitn(3, ':').skip(1);
@@ -98,7 +101,7 @@ impl Groups {
         self.0.iter().filter_map(Group::limit).min()
     }
 
-    /// What is left in the group that has least left.
+    /// The free memory of the group that has the least.
     fn free(&self) -> Option<u64> {
         self.0.iter().filter_map(Group::free).min()
     }
@@ -127,10 +130,12 @@ fn read_number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
+/// A value of `/proc/meminfo`, bytes.
 fn meminfo(name: &str) -> Option<u64> {
     kib_after(name, &std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 
+/// The value after `name` in the text of `/proc/meminfo`, which is in KiB, as bytes.
 fn kib_after(name: &str, meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -165,9 +170,9 @@ mod tests {
         assert_eq!(group_bytes("nonsense", root), None);
     }
 
-    /// Recorded in a container of 512 MiB, version 2, and in a group of version 1.
+    /// The values were recorded in a container of 512 MiB (version 2) and in a group of version 1.
     #[test]
-    fn what_is_left_does_not_count_file_pages_that_can_be_dropped() {
+    fn file_pages_that_can_be_dropped_count_as_free() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let free = |list: &str| Groups::listed(list, root).free();

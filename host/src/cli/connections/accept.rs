@@ -18,7 +18,7 @@ pub(in crate::cli) struct Accept {
     /// Accept only this version: the `newest_sha256` that `connections show` prints
     #[arg(long, value_name = "HASH")]
     sha256: Option<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, requires = "sha256")]
     yes: bool,
     #[command(flatten)]
@@ -44,7 +44,7 @@ impl Accept {
             }
             ask(&shown, &newest)?;
         }
-        // A newer file that arrived meanwhile is not accepted in place of this one.
+        // The server accepts only this version, even if a newer file was installed meanwhile.
         let query = AcceptQuery { force: self.removed.force, sha256 };
         let path = with_query(&format!("/connections/{}/accept", shown.id), &query)?;
         let answer: Answer<Connection> = admin.post(&path, &body)?;
@@ -55,7 +55,7 @@ impl Accept {
             accepted.accepted_sha256.unwrap_or_default(),
             describe_grants(&accepted.grants)
         );
-        output.done(&sentence, answer.json());
+        output.print_result(&sentence, answer.json());
         print_warnings(&accepted.warnings);
         Ok(())
     }
@@ -64,12 +64,12 @@ impl Accept {
 /// Shows what a version asks for, and fails unless a person agrees.
 fn ask(connection: &Connection, newest: &str) -> anyhow::Result<()> {
     let name = &connection.name;
-    let news = connection.needs_consent.iter().flatten();
-    let news: String = news.map(|new| format!("\n  {}", printable(new))).collect();
+    let unapproved = connection.needs_consent.iter().flatten();
+    let unapproved: String = unapproved.map(|new| format!("\n  {}", printable(new))).collect();
     eprint(&format!(
         "The newest version of {} for {name} is {newest}. New in it:{}\nAccept it? [y/N]",
         connection.connector,
-        if news.is_empty() { " nothing" } else { &news }
+        if unapproved.is_empty() { " nothing" } else { &unapproved }
     ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

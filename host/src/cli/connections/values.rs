@@ -19,7 +19,7 @@ pub(super) struct UnsetValues {
     /// Remove the client certificate and its key
     #[arg(long, conflicts_with_all = ["client_cert", "client_key"])]
     no_client_cert: bool,
-    /// Allow a change of the tracker's origin even while creates run or are in doubt
+    /// Change the tracker's origin even if creates are in progress or defects are in doubt
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -34,18 +34,18 @@ pub(super) struct Values {
     /// Allow host names that resolve to private addresses
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub(super) allow_private: Option<bool>,
-    /// Speak HTTP/1.1 only, to a tracker whose HTTP/2 does not work
+    /// Use only HTTP/1.1, for a tracker whose HTTP/2 does not work
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub(super) http1_only: Option<bool>,
-    /// How long the tracker's search may not find a new record, in seconds, if that is longer than the
-    /// connector says
+    /// How many seconds the tracker's search may need to find a new record, if the connector states
+    /// too few
     #[arg(long, value_name = "SECONDS")]
     pub(super) index_delay_s: Option<u32>,
 }
 
 #[derive(Args)]
 pub(super) struct SetValues {
-    /// Set a setting; a JSON list, a number, true and false are values of their type, all else is
+    /// Set a setting; a JSON list, a number, true and false keep their type, every other value is
     /// text
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
@@ -53,11 +53,11 @@ pub(super) struct SetValues {
     /// that the server reads, KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     pub(super) secret: Vec<String>,
-    /// The client certificate that the tracker asks for, with its chain, a file in PEM; or a
-    /// reference that the server reads, file:/PATH or env:NAME
+    /// The client certificate that the tracker asks for: a PEM file with the certificate and its
+    /// chain, or a reference that the server reads, file:/PATH or env:NAME
     #[arg(long, value_name = "FILE")]
     client_cert: Option<String>,
-    /// The key of the client certificate, a file in PEM without a password; or a reference
+    /// The key of the client certificate: a PEM file without a password, or a reference
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
 }
@@ -73,7 +73,7 @@ impl SetValues {
         source.map(|source| key_value::file("client-key", source)).transpose()
     }
 
-    /// An edit of these values; what is removed has no value.
+    /// The edit that sets these values and removes the others: a removed name has the value `None`.
     pub(super) fn edit(&self, removed: &UnsetValues) -> anyhow::Result<EditConnection> {
         let settings = key_value::settings(&self.set)?.into_iter();
         let secrets = key_value::secrets(&self.secret)?.into_iter();

@@ -1,4 +1,4 @@
-//! What `doctor` says about the machine, its file systems and the container: one line for each.
+//! The findings of `doctor` about the machine, its file systems and the container.
 
 use std::fs::{self, DirEntry, File};
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::domain::ConnectorName;
 
 use super::{Finding, fail, ok, warn};
 
-/// For a busy server: its own, those of name look-ups and of a compiler.
+/// Enough for a busy server: its own threads, those of name lookups, and those of a compiler.
 const THREADS_RECOMMENDED: usize = 128;
 
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
@@ -17,7 +17,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     vec![
         address_space(),
         memory(config),
-        lack("threads", app::few_threads(THREADS_RECOMMENDED), "enough"),
+        finding("threads", app::few_threads(THREADS_RECOMMENDED), "enough"),
         compiled_code(&folder),
         database_disk(&config.data),
         program(&folder),
@@ -25,9 +25,10 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
     ]
 }
 
-fn lack(check: &'static str, lack: Option<app::Lack>, fine: impl Into<String>) -> Finding {
+/// A warning for a lack; `ok_text` describes the finding if there is none.
+fn finding(check: &'static str, lack: Option<app::Lack>, ok_text: impl Into<String>) -> Finding {
     match lack {
-        None => ok(check, fine),
+        None => ok(check, ok_text),
         Some(app::Lack { found, fix }) => warn(check, found, fix),
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn access(folder: &DataFolder) -> Finding {
         Err(error) => fail(
             CHECK,
             error.to_string(),
-            "run the command that is named, then `jackfield secrets rotate` if it was a key",
+            "run the command in the message, then `jackfield secrets rotate` if it was a key",
         ),
     }
 }
@@ -56,44 +57,48 @@ fn address_space() -> Finding {
     const CHECK: &str = "address space";
     match app::address_space() {
         Ok(space) => {
-            let fine = format!("a pool of {} guest memories", space.slots);
-            lack(CHECK, app::small_address_space(space), fine)
+            let ok_text = format!("a pool of {} guest memories", space.slots);
+            finding(CHECK, app::small_address_space(space), ok_text)
         }
-        Err(error) => fail(CHECK, format!("no engine starts: {error}"), "raise `ulimit -v`"),
+        Err(error) => fail(CHECK, format!("the engine cannot start: {error}"), "raise `ulimit -v`"),
     }
 }
 
 fn memory(config: &Config) -> Finding {
-    lack("memory", app::little_memory(&config.limits), "enough to compile connectors")
+    finding("memory", app::little_memory(&config.limits), "enough to compile connectors")
 }
 
+/// Whether compiled connectors can run from the data folder.
 fn compiled_code(folder: &DataFolder) -> Finding {
     const CHECK: &str = "compiled code";
     if !folder.path().exists() {
-        return ok(CHECK, "not tried: there is no data folder yet");
+        return ok(CHECK, "not checked: the data folder does not exist yet");
     }
     match app::runs_code(folder) {
         Ok(()) => ok(CHECK, "can be run from the data folder"),
-        Err(error) => fail(CHECK, error.to_string(), "as it says"),
+        Err(error) => fail(CHECK, error.to_string(), "do what the message says"),
     }
 }
 
 fn database_disk(data: &Path) -> Finding {
-    lack("database disk", app::unsuitable_disk(data), "not on a network file system")
+    finding("database disk", app::unsuitable_disk(data), "not on a network file system")
 }
 
+/// Whether the running server is older than the installed program.
 fn program(folder: &DataFolder) -> Finding {
-    let fine = "the server, if one runs, runs the installed version";
-    lack("program", app::replaced_program(folder), fine)
+    let ok_text = "no server runs, or it runs the installed version";
+    finding("program", app::replaced_program(folder), ok_text)
 }
 
+/// Connector files that are not compiled again because their compiler died.
 fn given_up(folder: &DataFolder) -> Finding {
-    let fine = "none made its compiler die";
-    lack("compiling", app::given_up(folder), fine)
+    let ok_text = "no compiler process died";
+    finding("compiling", app::given_up(folder), ok_text)
 }
 
-/// Why a file of the plugins folder is no connector; `None` if it is, or is not meant to be.
-pub(super) fn problem(entry: &DirEntry) -> Option<String> {
+/// Why a `.wasm` file in the plugins folder cannot be a connector. `None` if it can, and for every
+/// other file.
+pub(super) fn file_problem(entry: &DirEntry) -> Option<String> {
     let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
     if name.starts_with('.') || !path.extension()?.eq_ignore_ascii_case("wasm") {
         return None;

@@ -1,4 +1,4 @@
-//! Which files and variables are read, and what is said of those that are not.
+//! Tests which files and variables are read, and which errors are reported.
 
 use std::path::PathBuf;
 

@@ -123,7 +123,7 @@ pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answ
     Ok(Json(TryReport { steps: steps.collect(), reached, warnings }))
 }
 
-/// Takes what an edit takes: the version may need a setting too.
+/// The body is that of an edit, because the new version may need new settings.
 pub(in crate::http) async fn accept(
     State(app): App,
     Id(id): Id,
@@ -136,8 +136,8 @@ pub(in crate::http) async fn accept(
     Ok(Json(connection(&app, &accepted)))
 }
 
-/// What Test Manager would send to this connection, sent by an admin: the path below `hook` is the one
-/// below a webhook URL.
+/// Handles a request from an admin as if Test Manager had sent it to this connection's webhook. The
+/// path below `hook` is the path below the webhook URL.
 pub(in crate::http) async fn hook(
     State(app): App,
     Id(id): Id,
@@ -145,7 +145,7 @@ pub(in crate::http) async fn hook(
 ) -> Result<Response, Problem> {
     let active = app.services.connections.active(connection_id(&app, &id)?);
     let active = active.ok_or_else(|| Problem::no_such("connection", &id))?;
-    // Taken from the address itself, so that a percent-encoded id in the path stays encoded.
+    // Use the raw path, so that a percent-encoded id in it stays encoded.
     let path = request.uri().path().splitn(5, '/').nth(4).unwrap_or_default();
     let path = format!("/{path}");
     Ok(webhook::receive_for(app, active, path, request).await)

@@ -1,4 +1,4 @@
-//! `/api/v1/defects`: the state of each failed test's defect, and what a person decides about it.
+//! `/api/v1/defects`: the defect of each failed test, and a person's decisions about it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::store::DefectFilter;
 
 use super::{Body, Id, Params, connection_id, connection_names, page, page_size};
 
-/// Who decided, as the row remembers it: there is one admin token.
+/// Who decided, as the defect's row stores it. There is only one admin token.
 const BY: &str = "admin";
 
 type App = State<Arc<AppState>>;
@@ -88,8 +88,8 @@ fn answer(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
     Json(DefectRecord::new(record, name))
 }
 
-/// The one decision that a body names. A person who adopts by key alone gets the tracker's own
-/// address as link, since the host knows no other.
+/// The decision that a body names. If a person adopts a defect without a link, the link is the
+/// tracker's address, because the host knows no other.
 fn decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Problem> {
     let key = body.adopt.as_deref().map(str::trim);
     match (key, body.retry, body.give_up) {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_alone_is_adopted_with_the_tracker_s_address() {
+    fn a_defect_adopted_without_a_link_links_to_the_tracker() {
         let Ok(Decision::Adopt(defect)) = read(r#"{"adopt":" QA-7 "}"#) else {
             panic!("no adoption")
         };

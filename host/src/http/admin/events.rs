@@ -29,7 +29,8 @@ pub(in crate::http) async fn list(
         before: query.cursor.map(EventId),
         limit: size + 1,
     };
-    // An event that was answered before this request is in the list.
+    // Write queued events first, so that the list contains every event that was answered before
+    // this request.
     app.services.store.flush().await?;
     let (events, next) = page(app.services.store.events(&filter).await?, size, |it| it.id.0);
     let names = connection_names(&app);

@@ -7,7 +7,7 @@ use crate::domain::OutcomeCode;
 /// A kind of problem; `/problems/{code}` explains it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// The end of `type`, and the event's outcome.
+    /// The last part of `type`, and the event's outcome.
     pub(super) code: OutcomeCode,
     /// The answer's status.
     pub(super) status: StatusCode,
@@ -17,7 +17,8 @@ pub(super) struct Kind {
     pub(super) remedy: &'static str,
 }
 
-/// The kind of a code. Codes of successes never become problems, so they read as an internal error.
+/// The kind of a code. The code of a success never becomes a problem, so it is treated as an
+/// internal error.
 pub(super) fn of(code: OutcomeCode) -> &'static Kind {
     ALL.iter().find(|kind| kind.code == code).unwrap_or(&INTERNAL)
 }
@@ -29,7 +30,7 @@ const INTERNAL: Kind = kind(
     "This is a bug of the host. Its log says more; the next request is not affected.",
 );
 
-/// All of them.
+/// All kinds of problems.
 pub(super) static ALL: &[Kind] = &[
     kind(
         OutcomeCode::BadRequest,
@@ -61,8 +62,8 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::RateLimited,
         StatusCode::TOO_MANY_REQUESTS,
         "Too many requests",
-        "Nothing was done. Wait as long as Retry-After says. The keys requests_per_s and requests_burst of \
-         the configuration's part [webhook] set the rate of each connection.",
+        "Nothing was done. Wait as long as Retry-After says. The keys requests_per_s and \
+         requests_burst in the section [webhook] of the configuration set the rate of each connection.",
     ),
     kind(
         OutcomeCode::NotFound,
@@ -94,7 +95,7 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::Rejected,
         StatusCode::UNPROCESSABLE_ENTITY,
         "The tracker refused the data",
-        "The detail has the tracker's own words: change the connection's settings or the tracker.",
+        "The detail is the tracker's message: change the connection's settings or the tracker.",
     ),
     kind(
         OutcomeCode::CredentialsRefused,
@@ -125,20 +126,20 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::ConnectorFault,
         StatusCode::BAD_GATEWAY,
         "The connector failed",
-        "The event shows the connector's log and calls. Where a limit was hit, the detail names it; \
-         an operator may raise it.",
+        "The event shows the connector's log and calls. If a limit was exceeded, the detail names \
+         it; an operator may raise it.",
     ),
     kind(
         OutcomeCode::ConnectorError,
         StatusCode::BAD_GATEWAY,
         "The connector reports an error",
-        "The detail has the connector's own words; the event shows its log and calls.",
+        "The detail is the connector's message. The event shows its log and calls.",
     ),
     kind(
         OutcomeCode::WrongProject,
         StatusCode::NOT_FOUND,
         "The connection answers for another project",
-        "Ask for the project that the connection is pinned to, or edit the connection's project.",
+        "Request the project that the connection is restricted to, or edit the connection's project.",
     ),
     kind(
         OutcomeCode::CountTooLarge,
@@ -188,8 +189,8 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::StoreUnavailable,
         StatusCode::SERVICE_UNAVAILABLE,
         "The store cannot be written",
-        "Nothing was done. The detail and /readyz say what is wrong; the host recovers when the disk \
-         does.",
+        "Nothing was done. The detail and /readyz say what is wrong. The host recovers when the \
+         disk works again.",
     ),
     kind(
         OutcomeCode::OutcomePending,

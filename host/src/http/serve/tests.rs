@@ -1,4 +1,4 @@
-//! Real sockets against a router of two routes: what closes a connection, and what does not.
+//! Tests with real sockets and a router of two routes: what closes a connection, and what does not.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -15,7 +15,7 @@ const SHORT: Duration = Duration::from_millis(200);
 /// A server that ends with the test.
 struct Served {
     address: SocketAddr,
-    /// A request for `/held` is answered when it has a permit.
+    /// A request for `/held` is answered when it gets a permit.
     held: Arc<Semaphore>,
 }
 
@@ -52,7 +52,7 @@ fn whole(path: &str) -> String {
     request(path, "content-length: 2\r\n", "ab")
 }
 
-/// The status of the next answer; `None`: the connection was closed without one.
+/// The status of the next answer; `None` if the connection was closed without an answer.
 async fn status(stream: &mut TcpStream) -> Option<u16> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -88,7 +88,7 @@ async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
     tokio::time::sleep(2 * SHORT).await;
     server.held.add_permits(1);
     assert_eq!(status(&mut stream).await, Some(200), "an answer has time, too");
-    // Now the head of a request begins and does not end: one byte does not prolong its time.
+    // Now send the head of a request byte by byte: more bytes do not extend its time.
     let began = Instant::now();
     for byte in whole("/").as_bytes() {
         tokio::time::sleep(SHORT / 4).await;
@@ -140,7 +140,7 @@ async fn a_client_with_a_request_in_progress_is_never_closed_for_another() {
 }
 
 #[tokio::test]
-async fn an_address_has_few_idle_connections_and_any_number_that_work() {
+async fn an_address_may_have_few_idle_and_any_number_of_busy_connections() {
     let server = served(ClientLimits { idle_per_address_max: 2, ..limits(9) }).await;
     let mut clicks = Vec::new();
     for _ in 0..4 {
@@ -172,7 +172,8 @@ async fn a_proxy_is_exempt_and_its_clients_are_counted() {
         slow.push(server.connect(&arriving("203.0.113.9")).await);
     }
     let mut refused = server.connect(&arriving("1.1.1.1, 203.0.113.9")).await;
-    // The order in which connections are served is not the order in which they are made.
+    // Connections may be served in another order than they were made, so any of the three may be
+    // refused.
     let mut refusals = usize::from(status_now(&mut refused).await == Some(429));
     slow.push(refused);
     for stream in &mut slow {

@@ -1,4 +1,4 @@
-//! Answers to webhooks in Test Manager's format, and what their events say of them.
+//! Answers to webhooks in Test Manager's format, and the outcomes that their events store.
 
 use axum::Json;
 use axum::http::header::AGE;
@@ -12,10 +12,10 @@ use crate::domain::{DefectId, EventId, EventKind, Outcome, OutcomeCode, Refusal}
 use crate::http::problem::Problem;
 use crate::kpis::KpiAnswer;
 
-/// Marks counts that are answered because the tracker is unavailable.
+/// Marks old counts that are answered because the tracker is unavailable.
 static STALE: HeaderName = HeaderName::from_static("jackfield-stale");
 
-/// An answer and what its event says of it.
+/// An answer, and what its event stores about it.
 pub(super) struct Answer {
     pub(super) response: Response,
     pub(super) outcome: Outcome,
@@ -93,7 +93,7 @@ impl Answer {
         Self { defect, ..Self::problem(id, &Problem::from(refusal)) }
     }
 
-    /// Whether it refuses a Create Defect because of what was sent.
+    /// Whether this answer refuses a Create Defect request because of its content.
     pub(super) fn refuses_create(&self, kind: EventKind) -> bool {
         use OutcomeCode::{BadRequest, PayloadTooLarge, UnsupportedMediaType};
         let refused = [BadRequest, PayloadTooLarge, UnsupportedMediaType];
@@ -101,7 +101,7 @@ impl Answer {
     }
 }
 
-/// What a problem is about.
+/// The `instance` of a problem: the path of its event in the admin API.
 pub(super) fn instance(id: EventId) -> String {
     format!("/api/v1/events/{id}")
 }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_have_a_status_only_where_its_words_are_configured() {
+    fn counts_have_a_status_only_if_its_values_are_configured() {
         let counts = Counts { open: 5, closed: 2, critical: 0, moderate: 1, critical_link: None };
         let counted = KpiAnswer { counts, age: Duration::ZERO, stale: false };
         let body = to_value(kpi_body(&counted, &Webhook::default()).unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! A webhook's body: reads it up to its limit, and says whether it can be a Create Defect.
+//! Reads a webhook's body up to its limit, and parses it as a Create Defect request.
 
 use std::time::Duration;
 
@@ -15,20 +15,21 @@ use crate::http::problem::Problem;
 use super::decode::{self, Fault};
 use super::parse::failed_test;
 
-/// Most bytes of a webhook's body, as it is sent and decompressed.
+/// Maximum size of a webhook's body, both as it is sent and decompressed.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was read of a body.
+/// The part of a body that was read.
 #[derive(Debug, Default)]
 pub(crate) struct ReadBody {
-    /// Its text; where it has a fault, what can be shown of it.
+    /// The text of the body; if there is a fault, the part that can be shown.
     pub(super) text: String,
     fault: Option<Fault>,
 }
 
-/// Reads up to the limit; never fails, so that an incomplete body can be recorded.
+/// Reads a body up to the limit. Never fails, so that an incomplete body can be stored in the
+/// event.
 pub(crate) async fn read(headers: &HeaderMap, body: Body) -> ReadBody {
     read_within(headers, body, BODY_TIMEOUT).await
 }
@@ -74,7 +75,7 @@ impl ReadBody {
         self.fault.is_none() && (self.text.trim().is_empty() || is_empty_object())
     }
 
-    /// The failed test that a Create Defect is about.
+    /// Parses the body as the failed test of a Create Defect request.
     pub(crate) fn failed_test(&self, headers: &HeaderMap) -> Result<FailedTest, Problem> {
         if self.fault == Some(Fault::TooLarge) {
             return Err(Problem::payload_too_large(BODY_BYTES_MAX / 1024));
@@ -95,8 +96,8 @@ impl ReadBody {
     }
 }
 
-/// The content type, where the body cannot be JSON. Senders that do not know better declare JSON as plain
-/// text (.NET's `StringContent`) or as bytes, or declare nothing.
+/// The content type, if it says that the body is not JSON. Some senders declare JSON as plain text
+/// (.NET's `StringContent`), as bytes, or not at all.
 fn other_content_type(headers: &HeaderMap) -> Option<String> {
     let given = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
     let kind = given.split([';', ',']).next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_does_not_come_in_time_is_incomplete() {
+    async fn a_body_that_does_not_arrive_in_time_is_incomplete() {
         let (_sender, receiver) = tokio::io::duplex(1);
         let endless = futures_util::stream::unfold(receiver, async |mut receiver| {
             let read = tokio::io::AsyncReadExt::read_u8(&mut receiver).await;

@@ -1,7 +1,7 @@
-//! What a request below a webhook URL asks for, from method and path alone. Pure.
+//! Classifies a request below a webhook URL by method and path only. A pure function.
 //!
-//! Source: UiPath documents neither method nor path of Create Defect, so several are accepted, and the
-//! configuration may name more (`webhook.create_defect_paths`, `webhook.kpi_paths`).
+//! Source: UiPath documents neither the method nor the path of Create Defect, so several are
+//! accepted. The configuration may add more (`webhook.create_defect_paths`, `webhook.kpi_paths`).
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
@@ -15,7 +15,7 @@ pub(crate) enum WebhookKind {
     CreateOrProbe,
     /// Create Defect.
     Create,
-    /// Defect KPIs of the project; percent-decoded, of any length.
+    /// Defect KPIs of this project; the id is percent-decoded and may have any length.
     Kpis(String),
     /// A liveness probe.
     Probe,
@@ -23,7 +23,7 @@ pub(crate) enum WebhookKind {
     Unrecognised,
 }
 
-/// Classifies a path below the token, query excluded.
+/// Classifies a request; `path` is the path below the token, without the query.
 pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> WebhookKind {
     let path = path.trim_matches('/');
     let reads = matches!(*method, Method::GET | Method::HEAD);
@@ -40,7 +40,8 @@ pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> Webhook
     {
         return WebhookKind::Kpis(project);
     }
-    // The method of a mapped path is not documented either.
+    // The method of a path from the configuration is not documented either, so PUT and PATCH are
+    // accepted too.
     let writes = posts || matches!(*method, Method::PUT | Method::PATCH);
     if writes && config.create_defect_paths.iter().any(|mapped| mapped.trim_matches('/') == path) {
         return WebhookKind::Create;
@@ -48,6 +49,7 @@ pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> Webhook
     WebhookKind::Unrecognised
 }
 
+/// The project of a KPI path: one with the documented ending, or one from `kpi_paths`.
 fn kpi_project(path: &str, config: &Webhook) -> Option<String> {
     let documented = || {
         let mut from_end = path.rsplit('/');
@@ -56,13 +58,13 @@ fn kpi_project(path: &str, config: &Webhook) -> Option<String> {
         let before = (from_end.next()?, from_end.next()?);
         (last == "defectstatus" && before == ("project", "kpis")).then_some(project)
     };
-    let mapped = || config.kpi_paths.iter().find_map(|template| fill(template, path));
+    let mapped = || config.kpi_paths.iter().find_map(|template| match_template(template, path));
     let project = documented().or_else(mapped)?;
     Some(percent_decode_str(project).decode_utf8_lossy().into_owned())
 }
 
-/// The part of a path at `{projectId}`, where the path fits the template.
-fn fill<'a>(template: &str, path: &'a str) -> Option<&'a str> {
+/// The part of a path at `{projectId}`; `None` if the path does not match the template.
+fn match_template<'a>(template: &str, path: &'a str) -> Option<&'a str> {
     let (before, after) = template.trim_matches('/').split_once("{projectId}")?;
     let project = path.strip_prefix(before)?.strip_suffix(after)?;
     (!project.contains('/')).then_some(project)
@@ -72,7 +74,7 @@ fn fill<'a>(template: &str, path: &'a str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn of(method: Method, path: &str) -> WebhookKind {
+    fn kind_of(method: Method, path: &str) -> WebhookKind {
         let config = Webhook {
             create_defect_paths: vec!["/tm/newDefect/".to_owned()],
             kpi_paths: vec!["/tm/{projectId}/stats".to_owned()],
@@ -84,18 +86,18 @@ mod tests {
     #[test]
     fn creates_are_posts_with_or_without_a_slash() {
         for path in ["", "/"] {
-            assert_eq!(of(Method::POST, path), WebhookKind::CreateOrProbe, "{path}");
+            assert_eq!(kind_of(Method::POST, path), WebhookKind::CreateOrProbe, "{path}");
         }
         for path in ["/defects", "/defects/", "/api/defects", "/api/defects/", "/tm/newDefect"] {
-            assert_eq!(of(Method::POST, path), WebhookKind::Create, "{path}");
+            assert_eq!(kind_of(Method::POST, path), WebhookKind::Create, "{path}");
         }
         for (method, path) in [(Method::GET, "/defects"), (Method::PUT, ""), (Method::POST, "/x")] {
-            assert_eq!(of(method, path), WebhookKind::Unrecognised, "{path}");
+            assert_eq!(kind_of(method, path), WebhookKind::Unrecognised, "{path}");
         }
     }
 
     #[test]
-    fn kpis_are_any_path_with_that_ending() {
+    fn every_path_with_the_kpi_ending_is_a_kpi_request() {
         for (path, project) in [
             ("/kpis/project/4711/defectstatus", "4711"),
             ("/api/kpis/project/a%20b/defectstatus/", "a b"),
@@ -104,21 +106,21 @@ mod tests {
             ("/tm/9/stats", "9"),
         ] {
             for method in [Method::GET, Method::POST] {
-                assert_eq!(of(method, path), WebhookKind::Kpis(project.to_owned()), "{path}");
+                assert_eq!(kind_of(method, path), WebhookKind::Kpis(project.to_owned()), "{path}");
             }
         }
         for path in ["/kpis/project/defectstatus", "/xkpis/project/1/defectstatus", "/tm/a/b/stats"]
         {
-            assert_eq!(of(Method::GET, path), WebhookKind::Unrecognised, "{path}");
+            assert_eq!(kind_of(Method::GET, path), WebhookKind::Unrecognised, "{path}");
         }
     }
 
     #[test]
     fn probes_are_reads_of_the_base_and_isalive() {
         for path in ["", "/", "/isalive", "/api/isalive/"] {
-            assert_eq!(of(Method::GET, path), WebhookKind::Probe, "{path}");
-            assert_eq!(of(Method::HEAD, path), WebhookKind::Probe, "{path}");
+            assert_eq!(kind_of(Method::GET, path), WebhookKind::Probe, "{path}");
+            assert_eq!(kind_of(Method::HEAD, path), WebhookKind::Probe, "{path}");
         }
-        assert_eq!(of(Method::POST, "/api/isalive"), WebhookKind::Probe);
+        assert_eq!(kind_of(Method::POST, "/api/isalive"), WebhookKind::Probe);
     }
 }

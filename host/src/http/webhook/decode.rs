@@ -1,6 +1,6 @@
 //! A webhook's body as text: decompressed, and converted from the sender's character set.
 //!
-//! Never makes more of it than the limit of a body.
+//! Stops decompressing soon after the text exceeds the limit of a body.
 
 use std::io::{self, Read};
 
@@ -14,15 +14,15 @@ use super::body::BODY_BYTES_MAX;
 /// Why a body is not a complete text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It has more bytes than the limit, as it was sent or decompressed.
+    /// The body has more bytes than the limit, as it was sent or decompressed.
     TooLarge,
-    /// What is wrong with it.
+    /// The body is incomplete or damaged; the text says how.
     Broken(String),
     /// The name of a content encoding that is not supported.
     UnknownEncoding(String),
 }
 
-/// The text of a body; where there is a fault, what can be shown of it.
+/// The text of a body; if there is a fault, the part that can be shown.
 pub(super) fn text(headers: &HeaderMap, body: &[u8]) -> (String, Option<Fault>) {
     match decompress(headers, body) {
         Ok(None) => decode(headers, body),
@@ -31,16 +31,16 @@ pub(super) fn text(headers: &HeaderMap, body: &[u8]) -> (String, Option<Fault>) 
     }
 }
 
-/// The decompressed body; `None`: it is not compressed.
+/// The decompressed body; `None` if the body is not compressed.
 fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-    let coding = coding(headers);
+    let coding = content_coding(headers);
     if body.is_empty() || coding.is_empty() {
         return Ok(None);
     }
     let decompressed = match coding.as_str() {
         "gzip" | "x-gzip" => gunzip(body),
-        "deflate" if has_zlib_header(body) => read(ZlibDecoder::new(body)),
-        "deflate" => read(DeflateDecoder::new(body)),
+        "deflate" if has_zlib_header(body) => read_limited(ZlibDecoder::new(body)),
+        "deflate" => read_limited(DeflateDecoder::new(body)),
         _ => return Err(Fault::UnknownEncoding(coding)),
     };
     match decompressed {
@@ -50,8 +50,9 @@ fn decompress(headers: &HeaderMap, body: &[u8]) -> Result<Option<Vec<u8>>, Fault
     }
 }
 
-/// The content encoding, in lower case; empty where there is none. Some senders put the character set here.
-fn coding(headers: &HeaderMap) -> String {
+/// The content encoding in lower case; empty if there is none. `utf-8` is ignored: some senders put
+/// the character set here.
+fn content_coding(headers: &HeaderMap) -> String {
     let values = headers.get_all(CONTENT_ENCODING).iter();
     let lists = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     let codings: Vec<String> = lists
@@ -61,40 +62,41 @@ fn coding(headers: &HeaderMap) -> String {
     codings.join(", ")
 }
 
-/// All members of a gzip file. Zeros after the last one are padding.
+/// Decompresses all members of a gzip file. Zeros after the last member are padding.
 fn gunzip(mut body: &[u8]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     loop {
-        text.extend(read(GzDecoder::new(&mut body))?);
+        text.extend(read_limited(GzDecoder::new(&mut body))?);
         if text.len() > BODY_BYTES_MAX || body.iter().all(|byte| *byte == 0) {
             return Ok(text);
         }
     }
 }
 
-/// What a decoder makes, up to one byte more than the limit.
-fn read(decoder: impl Read) -> io::Result<Vec<u8>> {
+/// Reads from a decoder up to one byte more than the limit.
+fn read_limited(decoder: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     let most = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     decoder.take(most).read_to_end(&mut text)?;
     Ok(text)
 }
 
-/// Some senders use `deflate` without the zlib header that the standard demands.
+/// Whether the body begins with a zlib header, as the standard demands. Some senders omit it.
 fn has_zlib_header(bytes: &[u8]) -> bool {
     matches!(bytes, [first, second, ..]
         if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0)
 }
 
-/// Converts a body. A byte order mark counts first, then the character set of the content type. An unknown
-/// one is ignored: JSON is UTF-8 (RFC 8259).
+/// Converts a body to text. A byte order mark takes precedence over the character set of the
+/// content type. An unknown character set is ignored: JSON is UTF-8 (RFC 8259).
 fn decode(headers: &HeaderMap, bytes: &[u8]) -> (String, Option<Fault>) {
-    let encoding = charset(headers).unwrap_or_else(|| unicode(bytes));
+    let encoding = charset(headers).unwrap_or_else(|| detect_unicode(bytes));
     let (text, encoding, is_damaged) = encoding.decode(bytes);
     let fault = || Fault::Broken(format!("the body is not {}", encoding.name()));
     (text.into_owned(), is_damaged.then(fault))
 }
 
+/// The character set of the content type; `None` if it is missing or unknown.
 fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     let kind = headers.get(CONTENT_TYPE)?.as_bytes().to_ascii_lowercase();
     let kind = String::from_utf8_lossy(&kind).into_owned();
@@ -103,8 +105,9 @@ fn charset(headers: &HeaderMap) -> Option<&'static Encoding> {
     Encoding::for_label(name.trim().trim_matches(['"', '\'']).as_bytes())
 }
 
-/// JSON begins with ASCII, so a zero among its first two bytes tells UTF-16 (RFC 4627, section 3).
-fn unicode(bytes: &[u8]) -> &'static Encoding {
+/// Detects UTF-16. JSON begins with an ASCII character, so a zero among its first two bytes means
+/// UTF-16 (RFC 4627, section 3).
+fn detect_unicode(bytes: &[u8]) -> &'static Encoding {
     match bytes {
         [0, second, ..] if *second != 0 => UTF_16BE,
         [first, 0, ..] if *first != 0 => UTF_16LE,

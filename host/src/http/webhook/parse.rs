@@ -1,6 +1,6 @@
-//! Create Defect's JSON, parsed into a failed test.
+//! Parses the JSON of Create Defect into a failed test.
 //!
-//! Every error names the member and what was found; nothing is guessed.
+//! Every error names the member and the value that was found. Nothing is guessed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,16 +15,17 @@ use uuid::Uuid;
 use crate::domain::{FailedTest, printable};
 
 const MEMBERS: [&str; 4] = ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
-/// Most bytes of a variation's id, and of a link.
+/// Maximum size of a variation's id.
 const VARIATION_BYTES_MAX: usize = 1024;
+/// Maximum size of a link.
 const LINK_BYTES_MAX: usize = 4 * 1024;
-/// Characters of a wrong value that an error repeats.
+/// How many characters of a wrong value an error repeats.
 const FOUND_MAX: usize = 60;
 
-/// The failed test of a text.
+/// Parses a failed test.
 ///
 /// # Errors
-/// What is wrong with it.
+/// What is wrong with the body.
 pub(super) fn failed_test(json: &str) -> Result<FailedTest, String> {
     let Members(members) =
         serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
@@ -43,7 +44,8 @@ pub(super) fn failed_test(json: &str) -> Result<FailedTest, String> {
     ))
 }
 
-/// The members of the body that are read. Others may be anything, also deeper and larger than what is read.
+/// The members of the body that are used. Other members may have any value, also a very deep or
+/// large one.
 struct Members(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -74,7 +76,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A surrogate pair, one surrogate alone (group 1), any other escape.
+/// Matches a surrogate pair, a lone surrogate (group 1), or any other escape.
 #[expect(clippy::expect_used, reason = "a constant pattern, covered by the tests below")]
 static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?xs) \\u[dD][89abAB][[:xdigit:]]{2} \\u[dD][c-fC-F][[:xdigit:]]{2}
@@ -82,8 +84,8 @@ static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("a valid pattern")
 });
 
-/// JSON with U+FFFD in place of each escape of half a surrogate pair. Senders that work with UTF-16 cut long
-/// texts between the halves.
+/// Replaces each escape of a lone surrogate by U+FFFD. Some senders that use UTF-16 cut long texts
+/// in the middle of a surrogate pair.
 fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     ESCAPE.replace_all(json, |escape: &Captures<'_>| match escape.get(1) {
         Some(_) => r"\ufffd".to_owned(),
@@ -99,17 +101,18 @@ fn uuid(members: &Map<String, Value>, name: &str) -> Result<Uuid, String> {
              failed test"
         )),
         Some(id) => Ok(id),
-        None => Err(format!("`{name}` must be a uuid, found {}", found(value))),
+        None => Err(format!("`{name}` must be a uuid, found {}", describe_found(value))),
     }
 }
 
-/// .NET sends an id that is not set as `Guid.Empty`.
+/// Whether an id is all zeros: .NET sends `Guid.Empty` for an id that is not set.
 fn is_all_zero(id: &str) -> bool {
     Uuid::parse_str(id.trim()).is_ok_and(|id| id.is_nil())
 }
 
-/// A text that is stored in a defect's row and never deleted. Control characters become U+FFFD: many
-/// trackers and databases refuse them, and the create would fail there.
+/// A member that is a text or null. Its length is limited because it is stored in a defect's row
+/// and never deleted. Control characters become U+FFFD: many trackers and databases refuse them, so
+/// the create would fail.
 fn text(
     members: &Map<String, Value>,
     name: &str,
@@ -119,7 +122,10 @@ fn text(
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => text,
         Some(value) => {
-            return Err(format!("`{name}` must be a text or null, found {}", found(value)));
+            return Err(format!(
+                "`{name}` must be a text or null, found {}",
+                describe_found(value)
+            ));
         }
     };
     let is_odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
@@ -130,7 +136,8 @@ fn text(
     Ok(Some(text))
 }
 
-fn found(value: &Value) -> String {
+/// Describes a wrong value for an error: its type, and the beginning of a scalar.
+fn describe_found(value: &Value) -> String {
     let kind = match value {
         Value::Null => return "null".to_owned(),
         Value::Bool(_) => "the boolean ",
@@ -139,7 +146,7 @@ fn found(value: &Value) -> String {
         Value::Array(_) => return "an array".to_owned(),
         Value::Object(_) => return "an object".to_owned(),
     };
-    // Escaped first: the limit is that of the characters that are shown.
+    // Escape first, because the limit counts the characters that are shown.
     let text = printable(&value.to_string());
     let shown: String = text.chars().take(FOUND_MAX).collect();
     let rest = if shown.len() < text.len() { "…" } else { "" };
@@ -230,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_members_the_last_one_counts() {
+    fn if_a_member_is_repeated_the_last_one_counts() {
         let body =
             format!(r#"{{"testCaseId":7,"testExecutionId":"{EXECUTION}","testCaseId":"{CASE}"}}"#);
         assert_eq!(failed_test(&body).unwrap(), parsed(|_| {}).unwrap());

@@ -1,4 +1,5 @@
-//! A webhook request as its event stores it: without its token, with credentials masked.
+//! A webhook request, and the form in which its event stores it: without the token, and with masked
+//! credentials.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method};
@@ -19,7 +20,7 @@ pub(crate) struct WebhookRequest {
     pub(crate) body: ReadBody,
     /// The path segment where a token is expected.
     pub(super) token: String,
-    /// Path below the token, query excluded.
+    /// The path below the token, without the query.
     pub(crate) path: String,
     query: Option<String>,
     pub(super) received_at: Timestamp,
@@ -35,11 +36,11 @@ pub(crate) fn token_and_path(path: &str) -> (String, String) {
     (token.to_owned(), path.to_owned())
 }
 
-/// Parts of the names of headers that carry credentials.
+/// A header is treated as a credential if its name contains one of these words.
 const CREDENTIAL_WORDS: [&str; 7] =
     ["auth", "cookie", "key", "token", "secret", "signature", "password"];
-/// Schemes of HTTP authentication, the registered ones and some that are widely used. Another word in that
-/// place may be the credential itself.
+/// Schemes of HTTP authentication: the registered ones, and some others in wide use. Any other word
+/// in this position may be the credential itself.
 const SCHEMES: [&str; 18] = [
     "apikey",
     "aws4-hmac-sha256",
@@ -60,9 +61,10 @@ const SCHEMES: [&str; 18] = [
     "token",
     "vapid",
 ];
-/// Most headers that an event stores.
+/// Maximum number of headers that an event stores.
 const HEADERS_MAX: usize = 32;
-/// Most bytes that an event stores: of a method, a path, a header's name, its value, a body.
+/// Maximum bytes that an event stores of a method, a path, a header's name, a header's value and a
+/// body.
 const METHOD_BYTES_MAX: usize = 32;
 const PATH_BYTES_MAX: usize = 1024;
 const NAME_BYTES_MAX: usize = 64;
@@ -70,7 +72,7 @@ const VALUE_BYTES_MAX: usize = 256;
 const BODY_BYTES_MAX: usize = 4 * 1024;
 
 impl WebhookRequest {
-    /// Takes a request apart; `received_at` and `started` are when its head was read.
+    /// Builds the request from its parts; `received_at` and `started` say when its head was read.
     pub(crate) fn new(
         id: EventId,
         (token, path): (String, String),
@@ -92,7 +94,8 @@ impl WebhookRequest {
         }
     }
 
-    /// Its event, without headers and body; `status` is the answer's, absent while it runs.
+    /// The event of this request, without headers and body. `status` is that of the answer; absent
+    /// while the event runs.
     pub(crate) fn event(
         &self,
         kind: EventKind,
@@ -117,7 +120,7 @@ impl WebhookRequest {
     fn received(&self, kind: EventKind) -> Received {
         let query = self.query.as_deref().map(masked_query).unwrap_or_default();
         let path = match kind {
-            // The unknown token may be a valid one that was sent to a wrong path.
+            // The path may contain a valid token that was sent to a wrong address.
             EventKind::NoConnection => without_tokens(&self.path),
             _ => self.without_token(&format!("{}{query}", self.path)),
         };
@@ -128,11 +131,11 @@ impl WebhookRequest {
         }
     }
 
-    /// Its event with its headers and its body, so that a person sees what was sent.
+    /// Adds the headers and the body to an event, so that a person can see what was sent.
     pub(crate) fn with_headers_and_body(&self, mut event: Event) -> Event {
         let headers = self.headers.iter().take(HEADERS_MAX).map(|(name, value)| {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let value = self.without_token(&masked(name, &text));
+            let value = self.without_token(&masked_header(name, &text));
             let name = self.without_token(name.as_str());
             (shortened(&name, NAME_BYTES_MAX), shortened(&value, VALUE_BYTES_MAX))
         });
@@ -143,20 +146,22 @@ impl WebhookRequest {
         event
     }
 
-    /// Proxies repeat the path, and with it the token, in headers of their own.
+    /// Removes the token from a text. Proxies add headers that repeat the path, and with it the
+    /// token.
     fn without_token(&self, text: &str) -> String {
         if self.token.is_empty() { text.to_owned() } else { text.replace(&self.token, "…") }
     }
 }
 
-/// A path without its segments of 20 characters and more, which may be tokens.
+/// A path without segments of 20 characters or more, which may be tokens.
 fn without_tokens(path: &str) -> String {
     let word =
         |word: &str| if word.chars().count() < 20 { word.to_owned() } else { "…".to_owned() };
     path.split('/').map(word).collect::<Vec<_>>().join("/")
 }
 
-/// A query with the lengths of its values: each may be a credential. So may a name without a value.
+/// A query with the length of each value in place of the value, which may be a credential. A name
+/// without a value may be one too.
 fn masked_query(query: &str) -> String {
     let count = |text: &str| format!("({} characters)", text.chars().count());
     let masked = query.split('&').map(|pair| match pair.split_once('=') {
@@ -166,11 +171,11 @@ fn masked_query(query: &str) -> String {
     format!("?{}", masked.collect::<Vec<_>>().join("&"))
 }
 
-/// A header's value with masked queries, or only scheme and length where the name tells that it is a
-/// credential.
-fn masked(name: &HeaderName, value: &str) -> String {
+/// A header's value with its query masked. If the header's name says that the value is a
+/// credential: only its scheme and its length.
+fn masked_header(name: &HeaderName, value: &str) -> String {
     if !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
-        // Proxies repeat the request's address in headers of their own.
+        // Proxies add headers that repeat the address of the request, with its query.
         return match value.split_once('?') {
             Some((path, query)) => format!("{path}{}", masked_query(query)),
             None => value.to_owned(),
@@ -253,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_credential_in_the_place_of_the_scheme_is_masked() {
-        let shown = |value| masked(&http::header::AUTHORIZATION, value);
+        let shown = |value| masked_header(&http::header::AUTHORIZATION, value);
         assert_eq!(shown("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
         assert_eq!(shown("hunter2 a"), "(9 characters)");
     }
@@ -270,10 +275,12 @@ mod tests {
             assert!(text.contains(kept), "{kept}: {text}");
         }
         assert!(!text.contains("very-secret") && !text.contains("t0ken"), "{text}");
-        let nobody = request.event(EventKind::NoConnection, None, Some(404), outcome(), None);
-        assert!(nobody.request.headers.is_empty());
-        let lost = self::request("/hooks//AbCdEfGhIjKlMnOpQrStUvWxYz/defects?token=secret");
-        let lost = lost.event(EventKind::NoConnection, None, Some(404), outcome(), None);
-        assert_eq!(lost.request.path, "/…/defects");
+        let unmatched = request.event(EventKind::NoConnection, None, Some(404), outcome(), None);
+        assert!(unmatched.request.headers.is_empty());
+        let misplaced_token =
+            self::request("/hooks//AbCdEfGhIjKlMnOpQrStUvWxYz/defects?token=secret");
+        let misplaced_token =
+            misplaced_token.event(EventKind::NoConnection, None, Some(404), outcome(), None);
+        assert_eq!(misplaced_token.request.path, "/…/defects");
     }
 }
