@@ -11,7 +11,7 @@ mod clients;
 mod health;
 mod problem;
 mod rate;
-mod rations;
+mod rate_limits;
 mod routes;
 mod serve;
 mod timing;
@@ -31,7 +31,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 
 use health::Health;
-use rations::RateLimits;
+use rate_limits::RateLimits;
 
 pub use clients::ClientLimits;
 pub use routes::routers;

@@ -1,6 +1,7 @@
 ;; The smallest connector: it describes itself, and its other functions do nothing. A component that
-;; contains this module is the seed of the component targets. Create it again after a change of the
-;; WIT, and `long_word.wasm` too, which has the same code and a settings text with a very long word:
+;; contains this module is the seed of the component targets. After a change of the WIT, create it
+;; again as follows. Create `long_word.wasm` again, too: it has the same code, but its settings text
+;; contains a very long word.
 ;;
 ;;   wasm-tools component embed ../../wit --world kpis-connector connector.wat -o core.wasm
 ;;   wasm-tools component new core.wasm -o corpus/component_mutated/connector.wasm

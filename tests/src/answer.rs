@@ -37,7 +37,7 @@ impl Answer {
     /// Checks the status and returns the body as JSON, null if it is empty.
     ///
     /// # Panics
-    /// If the status is another one, or the body is not JSON.
+    /// If the answer has another status, or the body is not JSON.
     #[track_caller]
     #[must_use]
     pub fn expect(&self, status: u16) -> Value {
@@ -58,7 +58,7 @@ impl Answer {
     /// `detail`. The code is the last part of its `type`.
     ///
     /// # Panics
-    /// If it is not.
+    /// If the answer is not such a problem.
     #[track_caller]
     #[must_use]
     pub fn problem(&self, status: u16, code: &str) -> String {
@@ -90,7 +90,7 @@ impl Answer {
     /// The id of the event that this answer belongs to.
     ///
     /// # Panics
-    /// If the answer names none.
+    /// If the answer names no event.
     #[track_caller]
     #[must_use]
     pub fn event(&self) -> String {

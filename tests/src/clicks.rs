@@ -1,5 +1,5 @@
-//! Create Defect events as Test Manager sends them, and what a person decides about a defect in
-//! doubt.
+//! Create Defect requests as Test Manager sends them, and the decisions of a person about a defect
+//! in doubt.
 
 use std::thread::JoinHandle;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Answer, Connection, TestHost, wait_for};
 
-/// A failed test that no other call returns: the body of a Create Defect request.
+/// The body of a Create Defect request for a new failed test.
 #[must_use]
 pub fn failed_test() -> Value {
     json!({
@@ -36,17 +36,17 @@ impl Click {
     /// Waits for the answer.
     ///
     /// # Panics
-    /// If there is none.
+    /// If there is no answer.
     #[must_use]
     #[track_caller]
     pub fn answer(self) -> Answer {
         self.finish().expect("the request is answered")
     }
 
-    /// Waits for the end of the request, which must not have been answered.
+    /// Waits for the end of the request, and checks that it was not answered.
     ///
     /// # Panics
-    /// If it was.
+    /// If the request was answered.
     #[track_caller]
     pub fn assert_unanswered(self) {
         let answer = self.finish();
@@ -79,10 +79,10 @@ impl TestHost {
     /// Repeats a Create Defect until the answer is final: the defect, or the detail of a 409.
     ///
     /// # Errors
-    /// The defect is in doubt.
+    /// If the defect is in doubt.
     ///
     /// # Panics
-    /// After 90 seconds without a final answer, or at an unexpected one.
+    /// After 90 seconds without a final answer, or at an unexpected answer.
     #[track_caller]
     pub fn create_until_final(
         &self,
@@ -118,7 +118,7 @@ impl TestHost {
     /// Retries the only defect in doubt over the admin API.
     ///
     /// # Panics
-    /// If there is none, or the server refuses.
+    /// If there is no defect in doubt, or the server refuses.
     #[track_caller]
     pub fn retry_by_api(&self) {
         let id = self.defect_in_doubt().expect("a defect in doubt");

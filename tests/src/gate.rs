@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a request is held, and how long a test waits for one.
+/// The longest time that a request is held, and the longest time that a test waits for a request.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A gate: closed until [`Self::open`].
@@ -26,7 +26,7 @@ impl Gate {
         drop(changed.wait_timeout_while(state, HOLD_TIMEOUT, |state| !state.open));
     }
 
-    /// Opens the gate, for all that are held and all that come later.
+    /// Opens the gate, for the held requests and for all later ones.
     pub fn open(&self) {
         let (lock, changed) = &*self.0;
         lock.lock().unwrap_or_else(PoisonError::into_inner).open = true;

@@ -1,5 +1,6 @@
-//! The connectors that the tests run: the test guests and the example connectors, each built once.
-//! One build becomes many versions by a build number, a custom section or further core modules.
+//! The connectors that the tests run: the test guests and the example connectors. Each is built
+//! once. A build number, a custom section or further core modules turn one build into many
+//! versions.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,7 +24,7 @@ impl Guest {
     /// `spin-host-call`.
     ///
     /// # Panics
-    /// If the guests do not build, or none has this name.
+    /// If the guests do not build, or no guest has this name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         let path = built().join(format!("{}.wasm", name.replace('-', "_")));
@@ -31,21 +32,21 @@ impl Guest {
         Self { bytes }
     }
 
-    /// The same guest with this build number: other bytes, another version, and a defect title
-    /// that names the number.
+    /// The same guest with another build number: the bytes and the version differ, and the title of
+    /// its defects names the number.
     ///
     /// # Panics
     /// If the file has no build number.
     #[must_use]
     pub fn with_build(mut self, number: u32) -> Self {
-        const STAMP: &[u8] = b"jackfield-build-";
-        let at = self.bytes.windows(STAMP.len()).position(|window| window == STAMP);
-        let at = at.expect("the file has a build number") + STAMP.len();
+        const BUILD_MARK: &[u8] = b"jackfield-build-";
+        let at = self.bytes.windows(BUILD_MARK.len()).position(|window| window == BUILD_MARK);
+        let at = at.expect("the file has a build number") + BUILD_MARK.len();
         self.bytes[at..at + 6].copy_from_slice(format!("{number:06}").as_bytes());
         self
     }
 
-    /// The same guest as another file: with a custom section, which the host ignores.
+    /// The same guest with another hash: it gets a custom section, which the host ignores.
     #[must_use]
     pub fn with_custom_section(mut self, number: u32) -> Self {
         let content = number.to_be_bytes();
@@ -53,7 +54,7 @@ impl Guest {
         self
     }
 
-    /// The same guest, which also instantiates the core module `tests/guests/wat/NAME.wat`,
+    /// The same guest with the core module `tests/guests/wat/NAME.wat`, which it instantiates
     /// `times` times.
     ///
     /// # Panics
@@ -113,7 +114,7 @@ impl Guest {
     }
 }
 
-/// The folder of the built guests: `TEST_GUESTS`, or they are built once per test run.
+/// The folder of the built guests: `TEST_GUESTS`, or else the guests are built once per test run.
 fn built() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A running server of one test: its clients, connectors, connections, events and its process.
+//! The running server of one test: its clients, connectors, connections, events and process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -154,11 +154,11 @@ impl TestHost {
         self.await_connector(name, "ready", Some(&guest.sha256()));
     }
 
-    /// Waits until a connector has this status and, if given, this version. Returns its record in
-    /// the admin API.
+    /// Waits until a connector has this status and, if `sha256` is given, this version. Returns its
+    /// record in the admin API.
     ///
     /// # Panics
-    /// After 90 seconds. Each status in the meantime is printed.
+    /// After 90 seconds. Each change of the status is printed.
     #[track_caller]
     pub fn await_connector(&self, name: &str, status: &str, sha256: Option<&str>) -> Value {
         let admin = self.admin();
@@ -245,28 +245,29 @@ impl TestHost {
         })
     }
 
-    /// Sends SIGKILL and waits for the end.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Arranges that the server is killed at this system call. Returns once it is traced.
+    /// Attaches strace, which kills the server at this system call. Returns once strace is
+    /// attached.
     #[track_caller]
     pub fn kill_at(&mut self, point: &KillPoint) {
         self.kill_at = Some(Strace::kill_at(self.process.id(), point));
     }
 
-    /// Waits until the server was killed, see [`Self::kill_at`].
+    /// Waits until strace has killed the server, see [`Self::kill_at`].
     ///
     /// # Panics
-    /// If it still runs after a minute, or ended otherwise.
+    /// If the server still runs after a minute, or ended in another way.
     #[track_caller]
     pub fn await_kill(&mut self) {
         self.process.await_kill();
         self.kill_at = None;
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits until the process has ended.
     ///
     /// # Panics
     /// If the server still runs after a minute.
@@ -294,11 +295,11 @@ impl TestHost {
         self.setup.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Kills the server and starts it again, which it must refuse with exit code 1 and one line on
-    /// stderr. Returns the line.
+    /// Kills the server and starts it again. The server must refuse to start, with exit code 1 and
+    /// one line on stderr. Returns this line.
     ///
     /// # Panics
-    /// If it still runs after 20 seconds, ends otherwise, or prints more on stderr.
+    /// If the server still runs after 20 seconds, ends in another way, or prints more on stderr.
     #[track_caller]
     pub fn refuses_to_start(&mut self) -> String {
         self.process.kill();
@@ -317,7 +318,7 @@ impl TestHost {
         self.process.resident_bytes()
     }
 
-    /// How much resident memory rose at most while something happened, in bytes.
+    /// Runs `what` and returns its result, and by how many bytes the peak of resident memory rose.
     pub fn rise_of_peak<T>(&self, what: impl FnOnce() -> T) -> (T, u64) {
         self.process.reset_peak();
         let before = self.process.resident_bytes();

@@ -1,10 +1,11 @@
-//! A control group with a limit on memory, as a container has it.
+//! A control group with a memory limit, like that of a container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A group of this machine, version 1 or 2. It is removed when dropped, after its processes have ended.
+/// A control group of this machine, version 1 or 2. Dropping it removes the group, once its
+/// processes have ended.
 pub struct MemoryGroup {
     folder: PathBuf,
     /// The file with the number of processes that the kernel killed.
@@ -15,13 +16,14 @@ impl MemoryGroup {
     /// Makes a group with this limit, below the group of the test.
     ///
     /// # Panics
-    /// If the machine does not allow it: that takes root and a memory controller.
+    /// If the machine does not allow it. The test must run as root and needs a memory controller.
     #[must_use]
     pub fn with_limit(bytes: u64) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("jackfield-test-{}-{number}", std::process::id());
-        let list = fs::read_to_string("/proc/self/cgroup").expect("the groups of this process");
+        let list = fs::read_to_string("/proc/self/cgroup")
+            .expect("the list of control groups of this process");
         let version_1 = list.lines().find_map(|line| line.split_once(":memory:"));
         let (parent, limit, kills) = match version_1 {
             Some((_, path)) => {
@@ -30,7 +32,8 @@ impl MemoryGroup {
             }
             None => {
                 let parent = PathBuf::from("/sys/fs/cgroup");
-                // It fails if it is set already, or cannot be: then the limit cannot be written.
+                // This fails if the controller is already enabled, or cannot be enabled. In the
+                // second case, the write of the limit below fails.
                 let _ = fs::write(parent.join("cgroup.subtree_control"), "+memory");
                 (parent, "memory.max", "memory.events")
             }
@@ -43,7 +46,7 @@ impl MemoryGroup {
         Self { folder, kills }
     }
 
-    /// A command line that puts itself into the group and executes what follows.
+    /// A command line that enters the group and then executes its arguments.
     #[must_use]
     pub fn enter(&self) -> [String; 4] {
         let processes = self.folder.join("cgroup.procs").display().to_string();
@@ -51,13 +54,14 @@ impl MemoryGroup {
         ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]
     }
 
-    /// How many processes the kernel killed for want of memory.
+    /// How many processes the kernel killed because of the memory limit.
     ///
     /// # Panics
-    /// If the group does not say.
+    /// If the kernel does not report the number.
     #[must_use]
     pub fn kills(&self) -> u64 {
-        let text = fs::read_to_string(self.folder.join(self.kills)).expect("a file of the group");
+        let text =
+            fs::read_to_string(self.folder.join(self.kills)).expect("a file of the control group");
         let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
         line.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"))
     }
@@ -65,7 +69,7 @@ impl MemoryGroup {
 
 impl Drop for MemoryGroup {
     fn drop(&mut self) {
-        // It fails while a process is in it, which only happens when the test fails.
+        // This fails while a process is in the group, which happens only if the test fails.
         let _ = fs::remove_dir(&self.folder);
     }
 }

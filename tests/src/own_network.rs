@@ -1,14 +1,14 @@
 //! A network namespace for one test, with a name server whose answers the test sets. The namespace
-//! has only loopback; every address that the test names leads to loopback.
+//! has only loopback. Every address that the test names leads to loopback.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Set in the environment of a test that runs inside the namespace.
+/// This environment variable is set for a test that runs inside the namespace.
 const INSIDE: &str = "JACKFIELD_TEST_INSIDE";
-/// Sets the network up, directs name lookups to loopback, and executes the test.
+/// Sets up the network, directs name lookups to loopback, and executes the test.
 const SET_UP_NETWORK: &str = r#"
 ip link set lo up
 for address in $ADDRESSES; do ip address add "$address/32" dev lo; done
@@ -17,9 +17,9 @@ mount --bind "$FOLDER/nsswitch.conf" /etc/nsswitch.conf
 exec "$@"
 "#;
 
-/// Runs a test, given by its full name, again in its own network namespace, where these addresses
-/// lead to loopback. Returns true inside the namespace, and false outside once the test has passed
-/// inside.
+/// Runs the test with this full name again, in its own network namespace, where these addresses
+/// lead to loopback. Returns true inside the namespace. Outside, returns false once the test has
+/// passed inside.
 ///
 /// # Panics
 /// If the test fails inside, or the machine does not allow a network namespace.
@@ -77,20 +77,21 @@ impl NameServer {
         Self(addresses)
     }
 
-    /// From now on, all names have these addresses.
+    /// Sets the addresses of all names from now on.
     pub fn set_addresses(&self, addresses: &[Ipv4Addr]) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses.to_vec();
     }
 }
 
-/// A DNS answer (RFC 1035, section 4) to a query of one question. Without a DNS library: those turn
-/// on features of dependencies of the host, which would be built again for the tests.
+/// A DNS answer (RFC 1035, section 4) to a query of one question. It uses no DNS library, because a
+/// DNS library would enable other features of the host's dependencies and so rebuild them for the
+/// tests.
 fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     const HEADER_BYTES: usize = 12;
     let id = query.get(..2)?;
     let name_length = query.get(HEADER_BYTES..)?.iter().position(|byte| *byte == 0)?;
     let question = query.get(HEADER_BYTES..HEADER_BYTES + name_length + 5)?;
-    // The end of the name, type A, class IN.
+    // Only a query for type A and class IN, which follow the end of the name, gets addresses.
     let addresses = if question.ends_with(&[0, 0, 1, 0, 1]) { addresses } else { &[] };
     let count = u8::try_from(addresses.len()).ok()?;
     // A response without an error: one question, `count` answers.

@@ -1,4 +1,4 @@
-//! The server's process: how it is started, what it prints, which resources it uses.
+//! The process of the server: how it is started, what it prints, which resources it uses.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::host::ADMIN_TOKEN;
 use crate::{Client, Setup, binary, wait_for};
 
-/// A running server. It is killed when dropped; if the test failed, its output is printed.
+/// A running server. It is killed when dropped. If the test failed, the end of its output is
+/// printed.
 pub(crate) struct Process {
     child: Child,
     url: String,
@@ -39,8 +40,8 @@ impl Process {
         process
     }
 
-    /// Starts a server that must refuse to start, with exit code 1 and one line on stderr. Returns
-    /// the line.
+    /// Starts a server, which must refuse to start with exit code 1 and one line on stderr. Returns
+    /// this line.
     #[track_caller]
     pub(crate) fn refuses_to_start(setup: &Setup, folder: &Path) -> String {
         let mut child = spawn(setup, folder);
@@ -60,7 +61,11 @@ impl Process {
         let printed = output.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let code = ended.and_then(|end| end.code());
         assert_eq!(code, Some(1), "ended by {ended:?}, with the output:\n{printed}{error}");
-        assert_eq!(error.trim_end().lines().count(), 1, "one line on stderr: {error}");
+        assert_eq!(
+            error.trim_end().lines().count(),
+            1,
+            "stderr does not have exactly one line: {error}"
+        );
         error
     }
 
@@ -79,7 +84,7 @@ impl Process {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends SIGKILL and waits for the end.
+    /// Sends SIGKILL and waits until the process has ended.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -90,14 +95,14 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
 
-    /// Waits for the end.
+    /// Waits until the process has ended.
     #[track_caller]
     pub(crate) fn await_end(&mut self) -> ExitStatus {
         let child = &mut self.child;
         wait_for("the server to end", 60, || child.try_wait().expect("a child to wait for"))
     }
 
-    /// Waits for the end, which must be by SIGKILL.
+    /// Waits until the process has ended, which SIGKILL must have caused.
     #[track_caller]
     pub(crate) fn await_kill(&mut self) {
         let end = self.await_end();
@@ -114,7 +119,7 @@ impl Process {
         self.status_bytes("VmHWM:")
     }
 
-    /// Lets the peak of resident memory begin again.
+    /// Resets the peak of resident memory to its current size.
     pub(crate) fn reset_peak(&self) {
         std::fs::write(self.proc("clear_refs"), "5").expect("the kernel resets the peak");
     }
@@ -124,10 +129,11 @@ impl Process {
         let stat = std::fs::read_to_string(self.proc("stat")).expect("the server runs");
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let times = after_name.split_whitespace().skip(11).take(2);
-        // In hundredths of a second on every Linux.
+        // The unit is a hundredth of a second on every Linux.
         times.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum()
     }
 
+    /// A size in `/proc/PID/status`, in bytes.
     fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(self.proc("status")).expect("the server runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -154,6 +160,7 @@ impl Process {
         threads.filter_map(children).map(|list| list.split_whitespace().count()).sum()
     }
 
+    /// The path of a file of the process in `/proc`.
     fn proc(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.child.id())
     }
@@ -183,7 +190,7 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
         .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
         .args(["--config", "jackfield.toml"])
         .current_dir(folder)
-        // Tests send more than people click. The test of the rate sets its own.
+        // Tests send more requests than people. The test of the rate sets its own value.
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "1000000")
         .envs(setup.env.iter().cloned())
         .stdin(Stdio::null())
@@ -193,7 +200,7 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
         .expect("the server starts")
 }
 
-/// Collects the lines of a pipe, and sends the address that follows `listening on `.
+/// Collects the lines of a pipe in `output`, and sends the URL after `listening on ` to `address`.
 fn collect(
     pipe: Option<impl Read + Send + 'static>,
     output: &Arc<Mutex<String>>,

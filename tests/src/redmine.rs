@@ -1,5 +1,5 @@
-//! A real Redmine from Debian's packages: one server for the whole test run, one project for each
-//! test. The tests check Redmine's issues here, by Redmine's own API, never by what Jackfield
+//! A real Redmine from Debian's packages: one server for the whole test run, and one project for
+//! each test. The tests check Redmine's issues by Redmine's own API, never by what Jackfield
 //! reports.
 
 use std::io::{BufRead, BufReader, Write};
@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use crate::Client;
 use crate::repository::{run, target};
 
+/// The folder of Debian's Redmine.
 const HOME: &str = "/usr/share/redmine";
 
+/// The command that installs Redmine.
 const INSTALL: &str = "apt-get install --no-install-recommends redmine redmine-sqlite puma";
 
 /// The running Redmine.
@@ -51,7 +53,8 @@ impl Redmine {
     /// The Redmine of this test run. The first call starts it.
     ///
     /// # Panics
-    /// If it is not installed (the message names the command that installs it) or does not start.
+    /// If Redmine is not installed (the message names the command that installs it) or does not
+    /// start.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Redmine> = OnceLock::new();
         SHARED.get_or_init(start)
@@ -97,7 +100,7 @@ impl Project {
         json!({"url": url, "project": self.id})
     }
 
-    /// All its issues, oldest first.
+    /// All issues of the project, oldest first.
     ///
     /// # Panics
     /// If Redmine does not list them.
@@ -119,10 +122,10 @@ impl Project {
         }
     }
 
-    /// Its only issue.
+    /// The only issue of the project.
     ///
     /// # Panics
-    /// If it has none or several.
+    /// If the project has no issue or several issues.
     #[must_use]
     #[track_caller]
     pub fn only_issue(&self) -> Issue {
@@ -172,8 +175,8 @@ fn issue(json: Value) -> Issue {
     }
 }
 
-/// Starts puma on a copy of the seeded database. A shell between this process and puma reads from
-/// a pipe; the pipe closes however this process ends, and then the shell kills puma.
+/// Starts puma on a copy of the seeded database. A shell between this process and puma reads from a
+/// pipe. The pipe closes when this process ends, in whatever way, and then the shell kills puma.
 fn start() -> Redmine {
     assert!(Path::new(HOME).join("config.ru").exists(), "Redmine is not installed: {INSTALL}");
     let seeded = seeded();
@@ -212,7 +215,7 @@ fn start() -> Redmine {
     Redmine { url: url.unwrap_or_else(|| panic!("puma did not start: {printed}")), key }
 }
 
-/// The folder with a migrated and seeded database. It is created once, in the target folder.
+/// The folder with a migrated and seeded database, in the target folder. The first call creates it.
 fn seeded() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
     let folder = target().join(format!("redmine-{}", version.replace(['+', ':', '~'], "-")));
@@ -236,6 +239,8 @@ fn seeded() -> PathBuf {
     folder
 }
 
+/// A Ruby script that adds the default data, enables the REST API and writes the admin's API key to
+/// a file.
 const SEED: &str = "
 Redmine::DefaultData::Loader.load('en') if Redmine::DefaultData::Loader.no_data?
 Setting.rest_api_enabled = '1'
@@ -245,7 +250,7 @@ admin.save!
 File.write(ENV.fetch('KEY_FILE'), admin.api_key)
 ";
 
-/// Creates the folders and files of an instance, as Debian's Redmine calls it.
+/// Creates the folders and files of a Redmine instance (the term of Debian's package).
 fn instance(home: &Path) {
     for name in ["config", "log", "tmp", "files", "public"] {
         std::fs::create_dir_all(home.join(name)).expect("the folder is created");
@@ -259,8 +264,9 @@ fn instance(home: &Path) {
     std::fs::write(home.join("config/secret_key.txt"), secret).expect("the file is created");
 }
 
-/// Debian's Redmine takes an instance's path relative to its folder of instances. Enough `../`
-/// lead to the root, so any folder can be an instance.
+/// The environment variables of an instance. Debian's Redmine reads the path of an instance
+/// relative to its folder of instances. With enough `../` in the path, any folder can be an
+/// instance.
 fn environment(home: &Path) -> [(&'static str, String); 4] {
     let up = "../".repeat(12);
     let below_root = home.strip_prefix("/").expect("an absolute path").display();

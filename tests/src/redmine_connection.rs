@@ -1,5 +1,5 @@
-//! A connection to a real Redmine through a proxy that a test can break: most promises about
-//! defects are tested with one.
+//! A connection to a real Redmine through a proxy that a test can break. Most promises about
+//! defects are tested with such a connection.
 
 use serde_json::Value;
 
@@ -80,17 +80,17 @@ impl RedmineFixture {
     /// Repeats a Create Defect until the answer is final: the defect, or the detail of a 409.
     ///
     /// # Errors
-    /// The defect is in doubt.
+    /// If the defect is in doubt.
     #[track_caller]
     pub fn create_until_final(&self, test: &Value) -> Result<Value, String> {
         self.host.create_until_final(&self.connection, test)
     }
 }
 
-/// The members of `more` over those of `base`.
+/// The members of both objects. A member of `more` replaces a member of `base` with the same name.
 ///
 /// # Panics
-/// If one of them is not an object.
+/// If a value is not an object.
 #[must_use]
 #[track_caller]
 pub fn merge(mut base: Value, more: Value) -> Value {

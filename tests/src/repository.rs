@@ -13,17 +13,18 @@ pub fn root() -> PathBuf {
     tests.parent().expect("tests/ is in the repository").to_owned()
 }
 
-/// The target folder: `target/`, or another that Cargo was told to use.
+/// Cargo's target folder: `target/`, or another folder if Cargo is configured so.
 pub(crate) fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
     let found = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
     found.expect("the test runs from cargo's target folder").to_owned()
 }
 
-/// The `jackfield` binary under test: `TEST_BIN`, else the one built beside this test.
+/// The `jackfield` binary under test: `TEST_BIN`, else the binary in this test's target folder.
 ///
 /// # Panics
-/// If it is missing or older than the sources; the message names the command that builds it.
+/// If the binary is missing or older than the sources. The message names the command that builds
+/// it.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
@@ -41,10 +42,12 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// The time of the last change of a file.
 fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
+/// The time of the last change of any file below a folder.
 fn newest_below(folder: &Path) -> SystemTime {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let paths = entries.map(|entry| entry.expect("a readable folder").path());
@@ -62,11 +65,12 @@ pub fn xtask(arguments: &[&str]) {
     run(Command::new(cargo()).arg("xtask").args(arguments).current_dir(root()));
 }
 
+/// The cargo that runs the tests.
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }
 
-/// Runs a command to its end and returns its output.
+/// Runs a command to completion and returns its output.
 ///
 /// # Panics
 /// If the command fails; the message is its output.

@@ -99,7 +99,7 @@ pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
 
 type Script = Arc<dyn Fn(&Exchange<'_>) -> Reply + Send + Sync>;
 
-/// The scripted server. It ends when it is dropped; then its port refuses connections.
+/// A scripted server. Dropping it stops the server; then its port refuses connections.
 pub struct ScriptedServer {
     address: SocketAddr,
     inner: Arc<Inner>,
@@ -126,7 +126,7 @@ impl ScriptedServer {
         Self::serve(ANY_PORT, None, Arc::new(script))
     }
 
-    /// The same at this address.
+    /// The same, listening at this address.
     #[must_use]
     pub fn start_at(
         address: SocketAddr,
@@ -231,14 +231,14 @@ impl ScriptedServer {
     /// The last request.
     ///
     /// # Panics
-    /// If there was none.
+    /// If there was no request.
     #[must_use]
     #[track_caller]
     pub fn last_request(&self) -> Request {
         self.inner.lock().requests.last().cloned().expect("the server received a request")
     }
 
-    /// How many POSTs came so far.
+    /// How many POSTs the server has received.
     #[must_use]
     pub fn posts(&self) -> usize {
         self.inner.lock().requests.iter().filter(|request| request.is_post()).count()
@@ -276,6 +276,7 @@ impl Inner {
     }
 }
 
+/// Answers the requests of one connection by the current script.
 fn serve_connection(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut out = stream.try_clone()?;

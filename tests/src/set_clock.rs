@@ -1,5 +1,5 @@
-//! The wall clock of one server, which a test sets while it runs. Other clocks and other processes are not
-//! changed.
+//! The wall clock of one server. A test sets it while the server runs. The other clocks of the
+//! server and other processes are not changed.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use crate::Setup;
 
-/// Where Debian's package libfaketime puts its library.
+/// The path of the library of Debian's package libfaketime.
 fn library() -> String {
     format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
 }
@@ -28,12 +28,12 @@ impl WallClock {
         clock
     }
 
-    /// Sets the clock to so many seconds after the real time; negative: before it.
+    /// Sets the clock to this many seconds after the real time; a negative number is before it.
     ///
     /// # Panics
     /// If the file cannot be replaced.
     pub fn set_ahead(&self, seconds: i64) {
-        // Replaced as a whole: the server must never read half a value.
+        // The file is replaced by rename, so the server never reads half a value.
         let new = self.path().with_extension("new");
         std::fs::write(&new, format!("{seconds:+}")).expect("a new file");
         std::fs::rename(&new, self.path()).expect("the file is replaced");

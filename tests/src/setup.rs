@@ -1,4 +1,4 @@
-//! How a test starts a server: configuration, environment, connectors.
+//! How a test starts a server: its configuration, environment variables and connectors.
 
 use std::os::unix::fs::DirBuilderExt as _;
 
@@ -39,7 +39,8 @@ impl Setup {
         self
     }
 
-    /// Starts the server by this command line, which must end in executing it (`strace -D …`).
+    /// Starts the server by this command line, which must execute the arguments that follow it
+    /// (such as `strace -D …`).
     #[must_use]
     pub fn run_under(mut self, command: &[&str]) -> Self {
         self.run_under = command.iter().map(|word| (*word).to_owned()).collect();
@@ -69,7 +70,7 @@ impl Setup {
     /// Starts the server and waits until it and its connectors are ready.
     ///
     /// # Panics
-    /// If it does not start; the message is its output.
+    /// If the server does not start. The message contains its output.
     #[track_caller]
     #[must_use]
     pub fn start(self) -> TestHost {

@@ -1,5 +1,6 @@
-//! Faults at a chosen system call: strace attaches to every thread of a running server, and kills
-//! the process or fails the call at its entry. The server is the unchanged binary.
+//! Faults at a chosen system call. strace attaches to every thread of a running server. At the
+//! entry of the call, it kills the process or makes the call fail. The server is the unchanged
+//! binary.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -29,14 +30,14 @@ impl KillPoint {
         Self { calls: "connect", path: None, nth: 1 }
     }
 
-    /// The `nth` send of a thread to a socket from now on.
+    /// The `nth` call from now on with which a thread sends to a socket.
     #[must_use]
     pub fn send(nth: u32) -> Self {
         Self { calls: "sendto,sendmsg,writev", path: None, nth }
     }
 }
 
-/// An attached strace. It ends with the server, or detaches when this is dropped.
+/// An attached strace. It ends when the server ends, or detaches when this value is dropped.
 #[derive(Debug)]
 pub struct Strace(Child);
 
@@ -52,7 +53,7 @@ impl Strace {
         Self::inject(process, point.calls, &fault, point.path.as_slice())
     }
 
-    /// Fails each write to these files with EROFS, as a file system that turned read-only does.
+    /// Makes each write to these files fail with EROFS, like a file system that turned read-only.
     ///
     /// # Panics
     /// As [`Self::kill_at`].
@@ -74,8 +75,8 @@ impl Strace {
         Self::inject(process, "fsync,fdatasync", &fault, &[])
     }
 
-    /// Attaches strace with this fault, in its syntax, at these calls and files; returns once every
-    /// thread is traced.
+    /// Attaches strace with this fault (in the syntax of strace) at these calls and files. Returns
+    /// once every thread is traced.
     #[track_caller]
     fn inject(process: u32, calls: &str, fault: &str, files: &[PathBuf]) -> Self {
         let mut command = Command::new("strace");
@@ -99,7 +100,7 @@ impl Strace {
 }
 
 impl Drop for Strace {
-    /// SIGTERM makes strace detach; the server continues.
+    /// Sends SIGTERM, which makes strace detach. The server continues.
     fn drop(&mut self) {
         let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
         let _ = self.0.wait();

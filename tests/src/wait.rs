@@ -1,4 +1,4 @@
-//! The only polling loop of the tests, for conditions that no event announces.
+//! The only polling loop of the tests. It waits for conditions that no event announces.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Parts of the WebAssembly binary format, for files that no Rust compiler emits.
+//! Parts of the WebAssembly binary format. The tests use them to build files that no Rust compiler
+//! generates.
 
 /// Appends a section with this id to a module or a component.
 ///
@@ -22,7 +23,7 @@ pub fn leb128(mut value: u32) -> Vec<u8> {
     bytes
 }
 
-/// How many core modules a component itself defines: its top-level sections with the id 1.
+/// How many core modules a component defines at its top level: its sections with the id 1.
 pub(crate) fn core_modules(component: &[u8]) -> u32 {
     let (mut at, mut count) = (8, 0);
     while at < component.len() {

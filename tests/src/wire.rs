@@ -1,5 +1,5 @@
 //! The part of HTTP/1.1 that a scripted server needs. It works on a raw socket, so that a script
-//! can break an exchange at any byte.
+//! can cut an exchange at any byte.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
@@ -58,6 +58,7 @@ impl Request {
         Ok(Some(request))
     }
 
+    /// Reads the body, with a content length or in chunks.
     fn read_body(&self, from: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         if let Some(length) = self.header("content-length").and_then(|text| text.parse().ok()) {
@@ -112,7 +113,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// Parses an answer whose body ends with the bytes; `None` if it is not HTTP.
+    /// Parses an answer whose body extends to the end of the bytes; `None` if it is not HTTP.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let head = String::from_utf8_lossy(bytes.get(..end)?).into_owned();

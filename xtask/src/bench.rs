@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: builds for release and measures. The benchmarks are in the program `bench`
-//! of `tests/`.
+//! `cargo xtask bench`: builds for release and measures. The benchmarks themselves are in the
+//! program `bench` of `tests/`.
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
@@ -11,9 +11,9 @@ use crate::workspace::Workspace;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arguments {
-    /// From the last byte of a connector's file to the first event that it serves.
+    /// The time from the last byte of a connector's file to the first event that it serves.
     Reload,
-    /// Defects created per second, with and without durability.
+    /// The number of defects created per second, with and without syncs to the disk.
     Create,
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask connectors`: builds the example connectors into `plugins/`.
 //!
-//! A finished connector appears by rename, so a host that watches the folder never sees half a file.
-//! A connector whose inputs have not changed is not built again.
+//! A finished connector is renamed into the folder, so a host that watches the folder never sees
+//! half a file. A connector whose inputs have not changed is not built again.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -152,6 +152,7 @@ fn fingerprint(folders: &[PathBuf]) -> anyhow::Result<String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
+/// Adds the files below a folder, without generated ones.
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     const GENERATED: [&str; 3] = ["target", "node_modules", "__pycache__"];
     for entry in

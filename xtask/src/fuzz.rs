@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: builds the fuzz targets of `tests/fuzz` and runs them one after the other.
 //!
-//! Never writes into the committed corpus: it is read as seeds; new inputs go below `target/fuzz`.
-//! An input that fails is kept in `tests/fuzz/artifacts`; the command that repeats it is printed.
+//! The committed corpus is only read, as seeds. New inputs are written below `target/fuzz`. An
+//! input that fails is stored in `tests/fuzz/artifacts`, and the command that repeats it is
+//! printed.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -19,7 +20,7 @@ const CARGO_FUZZ_VERSION: &str = "0.13.2";
 /// An input that takes longer counts as a failure. The limit leaves room for slow machines.
 const INPUT_SECONDS_MAX: u32 = 60;
 const MEMORY_MIB_MAX: u32 = 4_096;
-/// Guests that are small enough for fast mutation.
+/// Test guests that are small enough for fast mutation.
 const GUEST_SEEDS: [&str; 2] = ["spin.wasm", "memory_bomb.wasm"];
 
 pub(crate) struct Arguments {
@@ -86,22 +87,24 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     bail!("some inputs fail; repeat each by its command:\n{}", failed.join("\n"))
 }
 
-/// Builds everything with instrumentation, the host included. Without a sanitizer, a stable compiler
-/// is enough; the host has hardly any unsafe code that a sanitizer could check.
+/// Builds the targets and the host with instrumentation. No sanitizer is used, so a stable compiler
+/// is enough. The host has hardly any unsafe code that a sanitizer could check.
 fn build(workspace: &Workspace, folder: &Path, target: Option<Target>) -> anyhow::Result<()> {
     let crate_folder = workspace.root.join("tests/fuzz");
     let tools = cargo_fuzz(workspace)?;
     step("fuzz targets (the first build takes some minutes)", || {
-        // cargo-fuzz has no --locked; this fails when the lock file is not up to date.
+        // cargo-fuzz has no --locked. This command fails if the lock file is not up to date.
         run_program(cargo(&crate_folder).args(["fetch", "--locked"]), "")?;
         let mut build = program(tools.join("cargo-fuzz"), &crate_folder);
         build.args(["build", "--fuzz-dir", ".", "--release", "--sanitizer", "none"]);
-        // cargo-fuzz's default is one unit; 16 compile in parallel.
+        // The default of cargo-fuzz is one codegen unit. 16 units compile in parallel.
         build.args(["--codegen-units", "16", "--target-dir"]).arg(folder);
         run_program(build.args(target.map(Target::name)), "")
     })
 }
 
+/// Installs cargo-fuzz below `target/`, unless this version is there. Returns the folder of its
+/// program.
 fn cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let tools = workspace.target.join("tools");
     let binaries = tools.join("bin");
@@ -125,7 +128,8 @@ fn cargo_fuzz(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     Ok(binaries)
 }
 
-/// The folder of programs that are built with `--target`, as cargo-fuzz does.
+/// The folder of the built targets: cargo-fuzz builds with `--target`, so it is named after the
+/// host platform.
 fn programs(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let mut ask = program("rustc", &workspace.root);
     let answer = ask
@@ -165,7 +169,7 @@ impl Target {
         }
     }
 
-    /// Longest input, in bytes. Longer inputs make mutation slower and find no more.
+    /// The longest input, in bytes. Longer inputs make mutation slower and do not find more.
     fn input_bytes_max(self) -> u32 {
         match self {
             Self::ComponentMutated => 72 * 1024,
@@ -185,7 +189,7 @@ impl Folders<'_> {
     /// The command that runs a target with its limits and its own folder for temporary files.
     fn program(&self, target: Target) -> anyhow::Result<Command> {
         let temporary = self.folder.join("tmp").join(target.name());
-        // The fuzzer exits without unwinding, so its last run left its temporary files.
+        // The fuzzer exits without unwinding, so its previous run left its temporary files.
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
@@ -225,6 +229,7 @@ impl Folders<'_> {
         Ok(Some(format!("  cargo xtask fuzz {name} tests/fuzz/artifacts/{name}/{input}")))
     }
 
+    /// The folders with inputs from which the fuzzer starts.
     fn seeds(&self, target: Target) -> anyhow::Result<Vec<PathBuf>> {
         let committed = self.workspace.root.join("tests/fuzz/corpus").join(target.name());
         let mut seeds = vec![committed];
@@ -241,8 +246,8 @@ impl Folders<'_> {
     }
 }
 
-/// Lines that are printed hundreds of times: new inputs, new functions, words that libFuzzer added to
-/// its dictionary.
+/// Whether libFuzzer prints such lines hundreds of times: new inputs, new functions, words that it
+/// added to its dictionary.
 fn is_noise(line: &str) -> bool {
     let is_input = line.contains("\tNEW ") || line.contains("\tREDUCE");
     let is_word = line.starts_with('"') && line.contains(" # Uses: ");

@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask COMMAND`. Each command is in the file of its name;
+//! The project's own commands: `cargo xtask COMMAND`. Each command is in the file with its name.
 //! `workspace` knows the folders, `step` runs programs and prints their time, `tools` installs what
 //! they need.
 //!
-//! Never installs into the user's home: packages of npm, PyPI and cargo go below `target/`. There
-//! are two exceptions, each printed: a missing Rust target (rustup) and Debian packages (tests only).
+//! Nothing is installed into the user's home: packages of npm, PyPI and cargo are installed below
+//! `target/`. There are two exceptions, and each is printed: a missing Rust target (rustup) and
+//! Debian packages (only for tests and benchmarks).
 
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
@@ -36,17 +37,18 @@ Commands:
   test [--long] [FILTER]
         Install what the tests need, build everything, run all tests or those whose name
         contains FILTER
-        --long          Run the long rounds (200 rounds, 30 minutes) instead of the short ones
+        --long          Run the crash, race and load tests longer (200 rounds, 30 minutes)
   connectors [--only NAME]...
         Build the example connectors into plugins/
         --only NAME     Build only this one: redmine, javascript or python
   fuzz [--seconds N] [TARGET [INPUT]]
         Install cargo-fuzz, build the fuzz targets and run all of them, or TARGET
         --seconds N     How long each target runs (default 600)
-        INPUT           Run only this input, one that failed before
+        INPUT           Run only this input, for example one that failed before
   bench reload|create
-        Build for release and measure: `reload`, from the last byte of a connector's file to the
-        first event that it serves; `create`, defects created per second
+        Build for release and measure. `reload` measures the time from the last byte of a
+        connector's file to the first event that it serves; `create` measures how many defects
+        are created per second
 ";
 
 fn main() -> ExitCode {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-/// Prints the name of a step, runs it, prints how long it took.
+/// Prints the name of a step, runs the step, and prints how long it took.
 pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     println!("==> {what}");
     let start = Instant::now();
@@ -23,8 +23,9 @@ pub(crate) fn program(name: impl AsRef<OsStr>, folder: &Path) -> Command {
     command
 }
 
-/// The cargo that runs xtask, without the variables that it set for xtask: build scripts that read them
-/// would run again, and half of the dependencies would be rebuilt.
+/// The cargo that runs xtask, without the variables that cargo set for xtask. Otherwise, build
+/// scripts that read these variables would run again, and half of the dependencies would be
+/// rebuilt.
 pub(crate) fn cargo(folder: &Path) -> Command {
     let mut cargo = program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), folder);
     for (name, _) in std::env::vars_os() {
@@ -36,7 +37,8 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     cargo
 }
 
-/// Runs a program to its end and streams its output. `fix` says what to do when it cannot be started.
+/// Runs a program to completion and prints its output as it arrives. `fix` says what to do if the
+/// program cannot be started.
 pub(crate) fn run(command: &mut Command, fix: &str) -> anyhow::Result<()> {
     let name = command.get_program().to_owned();
     let status =

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: installs what the tests need, builds everything once, runs all of them.
+//! `cargo xtask test`: installs what the tests need, builds everything once, and runs all tests.
 
 use crate::connectors::{self, Example};
 use crate::step::{cargo, run as run_program, step};
@@ -6,9 +6,9 @@ use crate::tools;
 use crate::workspace::Workspace;
 use lexopt::{Arg, Parser, ValueExt as _};
 
-/// Redmine as the real tracker, strace to check the order of the host's system calls, iproute2 to give a
-/// test its own network, libfaketime to set the clock of one process, openssl as a server with the
-/// certificates of companies.
+/// Redmine is the real tracker. strace checks the order of the host's system calls. iproute2 gives
+/// a test its own network. libfaketime sets the clock of one process. openssl is a server with
+/// certificates as companies use them.
 const DEBIAN_PACKAGES: [&str; 7] =
     ["redmine", "redmine-sqlite", "puma", "strace", "iproute2", "libfaketime", "openssl"];
 
@@ -59,7 +59,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     })
 }
 
-/// Builds the guests that the tests run; each has one purpose.
+/// Builds the guests that the tests run. Each guest has one purpose.
 pub(crate) fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     let folder = workspace.root.join("tests/guests");
     if !folder.is_dir() {
@@ -79,7 +79,7 @@ pub(crate) fn test_guests(workspace: &Workspace) -> anyhow::Result<()> {
     })
 }
 
-/// The folder of the test guests.
+/// The folder of the built test guests.
 pub(crate) fn examples(workspace: &Workspace) -> std::path::PathBuf {
     workspace.guests().join(tools::WASM_TARGET).join("release/examples")
 }

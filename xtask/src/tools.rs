@@ -1,5 +1,5 @@
-//! Finds the tools that the commands need and installs missing ones: below `target/` where possible,
-//! otherwise after printing what is installed and how.
+//! Finds the tools that the commands need and installs missing ones. If possible, a tool is
+//! installed below `target/`. Otherwise, xtask first prints what it installs and how.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ pub(crate) const NODE_FIX: &str = "install Node.js 20 or later with npm (Debian:
 pub(crate) const PYTHON_FIX: &str =
     "install Python 3.10 or later with venv (Debian: python3 python3-venv)";
 
-/// Adds the guests' target to the toolchain if it is missing (with `RUSTUP_AUTO_INSTALL=0`, rustup does
-/// not add it).
+/// Adds the guests' target to the Rust toolchain if it is missing. rustup does not add it itself if
+/// `RUSTUP_AUTO_INSTALL=0` is set.
 pub(crate) fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
     let mut ask = program("rustc", &workspace.root);
     ask.args(["--print", "target-libdir", "--target", WASM_TARGET]);
@@ -33,7 +33,7 @@ pub(crate) fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
     })
 }
 
-/// Installs the packages of `package-lock.json`; returns the `node_modules` folder.
+/// Installs the packages of `package-lock.json`. Returns the `node_modules` folder.
 pub(crate) fn node_modules(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let install_folder = workspace.guests().join("javascript");
     let modules = install_folder.join("node_modules");
@@ -55,7 +55,8 @@ pub(crate) fn node_modules(workspace: &Workspace, folder: &Path) -> anyhow::Resu
     Ok(modules)
 }
 
-/// Installs the packages of `requirements.txt` into a virtual environment; returns its `bin` folder.
+/// Installs the packages of `requirements.txt` into a virtual environment. Returns its `bin`
+/// folder.
 pub(crate) fn python_venv(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let venv = workspace.guests().join("python");
     let requirements = folder.join("requirements.txt");
@@ -76,7 +77,8 @@ pub(crate) fn python_venv(workspace: &Workspace, folder: &Path) -> anyhow::Resul
     Ok(binaries)
 }
 
-/// Installs missing Debian packages, as root or with sudo; sudo must not ask for a password.
+/// Installs missing Debian packages, as root or with sudo. sudo must be able to run without a
+/// password.
 pub(crate) fn debian_packages(workspace: &Workspace, packages: &[&str]) -> anyhow::Result<()> {
     let missing: Vec<_> =
         packages.iter().copied().filter(|package| !is_installed(package)).collect();

@@ -8,12 +8,12 @@ use anyhow::Context;
 pub(crate) struct Workspace {
     /// The checkout itself.
     pub(crate) root: PathBuf,
-    /// Cargo's target folder, also when `CARGO_TARGET_DIR` changes it.
+    /// Cargo's target folder, even if `CARGO_TARGET_DIR` changes it.
     pub(crate) target: PathBuf,
 }
 
 impl Workspace {
-    /// Finds the folders by the environment that cargo sets.
+    /// Finds the folders by the environment variables that cargo sets.
     pub(crate) fn locate() -> anyhow::Result<Self> {
         let manifest =
             std::env::var_os("CARGO_MANIFEST_DIR").context("run this as `cargo xtask`")?;
@@ -23,7 +23,8 @@ impl Workspace {
         Ok(Self { root, target })
     }
 
-    /// Where connectors are built. All guests share it, so they share their dependencies.
+    /// The folder in which guests are built. All guests share it, so that each dependency is built
+    /// once.
     pub(crate) fn guests(&self) -> PathBuf {
         self.target.join("guests")
     }

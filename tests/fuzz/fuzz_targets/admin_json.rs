@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     for line in text.lines().take(REQUESTS_MAX) {
         let mut words = line.splitn(3, ' ');
         let (Some(method), Some(path)) = (words.next(), words.next()) else { continue };
-        // These reach a tracker or run a guest, and have no JSON of their own.
+        // These routes reach a tracker or run a guest, and have no JSON of their own.
         if path.contains("/try") || path.contains("/hook/") {
             continue;
         }

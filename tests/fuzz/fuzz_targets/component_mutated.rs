@@ -1,5 +1,5 @@
-//! `check` on real connectors that the fuzzer has changed; `check` itself asserts what is true of
-//! every result.
+//! Runs `check` on real connectors that the fuzzer has changed. The function `check` asserts what
+//! must be true of every result.
 #![no_main]
 
 use jackfield_fuzz::check;

@@ -1,5 +1,5 @@
-//! `check` on output of wasm-smith: complete components, and a real connector that instantiates a
-//! generated module before it describes itself.
+//! Runs `check` on output of wasm-smith: on complete components, and on a real connector that
+//! instantiates a generated module before it describes itself.
 #![no_main]
 
 use arbitrary::{Result, Unstructured};

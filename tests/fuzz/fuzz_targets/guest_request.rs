@@ -1,4 +1,4 @@
-//! URL, method, headers and body of a guest's request, and a redirect that answers it (a line
+//! The URL, method, headers and body of a guest's request, and a redirect that answers it (a line
 //! `=>: 302 LOCATION` among the headers), with several kinds of connections. Nothing is sent.
 #![no_main]
 
@@ -19,7 +19,8 @@ const TRACKER: &str = "https://tracker.example";
 const LOCAL: &str = "http://127.0.0.1:3000";
 const IPV6: &str = "http://[2001:db9::1]:8080";
 
-/// Only the host sets these: they decide where a request goes, how it is framed and whose it is.
+/// Headers that only the host sets: they decide where a request is sent, how it is framed, and
+/// with which credentials.
 const RESERVED_HEADERS: [&str; 10] = [
     "authorization",
     "connection",
@@ -122,7 +123,7 @@ fn check_guest_headers(headers: &HeaderMap) {
     assert!(headers.len() <= 64);
 }
 
-/// A secret that is not in the input is only in requests to its own origin.
+/// Unless the input contains a secret itself, the secret is only in requests to its own origin.
 fn check_secrets(case: &Case, input: &str, request: &SentRequest, to: Option<&Origin>) {
     for (value, origin) in case.secrets.iter().filter(|(value, _)| !input.contains(value)) {
         if to == Some(origin) {

@@ -10,9 +10,9 @@ use jackfield::manifest::{Manifest, SettingError};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 
-/// Headers that frame a request; a secret is never placed in one.
+/// Headers that frame a request. A secret is never placed in such a header.
 const FRAMING: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "upgrade"];
-/// Most errors that are reported at once.
+/// The maximum number of errors that are reported at once.
 const ERRORS_MAX: usize = 100;
 
 fuzz_target!(|input: &[u8]| {
@@ -36,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// The settings that are not secrets, and the names of those that are.
+/// The settings that are not secrets, and the names of the settings that are secrets.
 fn settings_of(manifest: &Manifest) -> (Map<String, Value>, Vec<String>) {
     let all = manifest.settings_schema.get("properties").and_then(Value::as_object);
     let (secrets, plain): (Vec<_>, Vec<_>) =
@@ -49,7 +49,7 @@ fn defaults(plain: &Map<String, Value>) -> Settings {
     plain.iter().filter_map(default).collect()
 }
 
-/// Settings are accepted, and then determine the grants; or each error is reported.
+/// Either the settings are accepted and determine the grants, or each error is reported.
 fn check_settings(manifest: &Manifest, settings: &Settings, secrets: &[String]) {
     match manifest.validate(settings, secrets, |_| true) {
         Ok(()) => check_grants(manifest, settings, secrets),
@@ -79,6 +79,7 @@ fn check_grants(manifest: &Manifest, settings: &Settings, secrets: &[String]) {
             );
         }
     }
-    // Each secret has a place in a request: without one it would never be sent, without an error.
+    // Each secret has a place in a request. A secret without a place would never be sent, and no
+    // error would say so.
     assert!(secrets.iter().all(|name| grants.secrets.contains_key(name)), "{secrets:?}");
 }

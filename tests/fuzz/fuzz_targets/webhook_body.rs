@@ -35,14 +35,14 @@ fn read(message: &Message<'_>) -> Option<ReadWebhook> {
     Some(wait(webhook(request, &config)))
 }
 
-/// The key is normalised, and a body that is written from it is read as the same failed test.
+/// The ids are normalised, and a body that is written from them is read as the same failed test.
 fn check_accepted(test: &FailedTest) {
     let (execution, case, variation) = test.key();
     for id in [&execution, &case] {
         assert_eq!(Uuid::parse_str(id).map(|id| id.to_string()).as_ref(), Ok(id));
         assert_eq!(id.len(), 36);
         assert!(!id.bytes().any(|byte| byte.is_ascii_uppercase()));
-        assert!(Uuid::parse_str(id).is_ok_and(|id| !id.is_nil()), "an id that is not set");
+        assert!(Uuid::parse_str(id).is_ok_and(|id| !id.is_nil()), "an all-zero id was accepted");
     }
     assert!(!Uuid::parse_str(variation).is_ok_and(|id| id.is_nil()), "not set");
     for text in [Some(variation), test.link.as_deref()].into_iter().flatten() {
@@ -70,7 +70,7 @@ fn check_refused(status: u16, detail: &str) {
     }
 }
 
-/// The event has neither the token nor the value of a header with credentials.
+/// The event contains neither the token nor the value of a header with credentials.
 fn check_credentials(event: &Event, token: &str, message: &Message<'_>) {
     let recorded = &event.request;
     assert!(recorded.headers.len() <= 64);

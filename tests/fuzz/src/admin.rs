@@ -1,6 +1,7 @@
 //! A server whose routes are called directly, without a connection to its listener.
 //!
-//! Never reaches a tracker: the targets do not call what would (`try`, `hook`).
+//! It never reaches a tracker, because the targets do not call the routes that would (`try`,
+//! `hook`).
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,9 +30,9 @@ const POLL_PERIOD: Duration = Duration::from_millis(10);
 /// A server with one connector, `tiny`.
 pub struct Admin {
     routes: TowerToHyperService<Router>,
-    // Kept for the lock of the data folder.
+    // Keeps the lock of the data folder.
     _app: App,
-    // Kept so that the folder is not removed.
+    // Dropping it would remove the folder.
     _folder: TempDir,
 }
 
@@ -71,7 +72,8 @@ impl Admin {
     pub fn send(&self, method: &Method, path: &str, body: &str) -> Option<Answer> {
         let request = || Request::builder().method(method).uri(format!("/api/v1{path}"));
         let body = || Body::from(body.to_owned());
-        // Not with a wrong token: many failed logins are slowed.
+        // The request has no token. A wrong token would count as a failed login, and failed logins
+        // are rate-limited.
         let unauthorized = self.answer(request().body(body()).ok()?);
         let authorized = request().header("authorization", format!("Bearer {TOKEN}"));
         let answer = self.answer(authorized.body(body()).ok()?);
@@ -81,7 +83,7 @@ impl Admin {
         Some(answer)
     }
 
-    /// Deletes every connection, so that no input depends on the one before.
+    /// Deletes every connection, so that no input depends on an earlier input.
     pub fn clear(&self) {
         let all = self.send(&Method::GET, "/connections", "").expect("a valid request");
         let all: Value = serde_json::from_str(&all.text).expect("JSON");

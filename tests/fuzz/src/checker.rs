@@ -1,6 +1,6 @@
 //! `jackfield check` on bytes, with an engine that is started once.
 //!
-//! Never runs a guest under the default limits: each input computes for at most 20 ms.
+//! Guests do not run under the default limits: each input may compute for at most 20 ms.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -16,7 +16,7 @@ use crate::wait;
 /// A complete connector in a few kilobytes; `connector.wat` says how it was built.
 pub const CONNECTOR: &[u8] = include_bytes!("../corpus/component_mutated/connector.wasm");
 
-/// Longest error text, in characters: it is logged, stored, and shown in the admin API.
+/// The longest error text, in characters. The text is logged, stored, and shown in the admin API.
 const ERROR_CHARS_MAX: usize = 2_000;
 
 /// The report of `check`, or its error as text.
@@ -40,8 +40,8 @@ impl Fixture {
     }
 }
 
-/// Checks a component, and what is true of every result: a report is complete, an error is a short
-/// text.
+/// Runs `check` on a component. Asserts what must be true of every result: a report is complete,
+/// and an error is a short text.
 pub fn check(component: &[u8]) -> Checked {
     let fixture = &*FIXTURE;
     // Some file systems flush a file that replaces another; they do not flush a new one.

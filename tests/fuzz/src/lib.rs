@@ -1,7 +1,8 @@
-//! What the fuzz targets share: the format of readable inputs, and the server and engine that are
-//! started once.
+//! The code that the fuzz targets share: the format of readable inputs, and the server and the
+//! engine, which are started once.
 //!
-//! Never decides what is right or wrong: what must be true of an input is in its target.
+//! The code here does not decide what is right or wrong: each target asserts what must be true of
+//! its inputs.
 
 mod admin;
 mod checker;

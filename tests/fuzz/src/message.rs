@@ -1,8 +1,8 @@
 //! The format of inputs that are a request: a line with method and address, lines with headers, an
-//! empty line, the body. A person can read a seed and write one.
+//! empty line, the body. A person can read an input of the corpus and write a new one.
 //!
-//! Accepts as much as possible: the text `\n` or `\r` in a line means the character itself, so
-//! that a fuzzer can put these characters into an address or a header.
+//! The parser accepts as much as possible. The text `\n` or `\r` in a line means the character
+//! itself, so that a fuzzer can put these characters into an address or a header.
 
 /// A request as an input describes it.
 pub struct Message<'a> {
@@ -35,8 +35,8 @@ impl<'a> Message<'a> {
         Some(Self { method, address: unescape(address), headers, body })
     }
 
-    /// Removes a header and returns its value: a parameter of the target, not a part of the
-    /// request.
+    /// Removes a header and returns its value. Such a header is a parameter of the fuzz target, not
+    /// a part of the request.
     pub fn remove_header(&mut self, name: &str) -> Option<String> {
         let position = self.headers.iter().position(|(given, _)| given == name)?;
         Some(self.headers.remove(position).1)

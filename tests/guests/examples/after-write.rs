@@ -1,4 +1,5 @@
-//! Creates an issue, then traps, loops or returns an error (setting `then`) instead of the defect.
+//! Creates an issue, then does not return the defect. Instead, it traps, loops or returns an error,
+//! as the setting `then` says.
 
 use jackfield_test_guests::*;
 

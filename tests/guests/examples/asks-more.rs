@@ -1,6 +1,6 @@
-//! Requests more from build to build. Build 2: another origin. Build 3: another place for its
-//! secret. Build 4: another required setting. Build 5: no secret. Build 8: an origin and a
-//! setting. All other builds request what build 1 requests.
+//! Later builds request more than build 1. Build 2: another origin. Build 3: another place for its
+//! secret. Build 4: another required setting. Build 5: no secret. Build 8: an origin and a setting.
+//! All other builds request the same as build 1.
 
 use jackfield_test_guests::*;
 

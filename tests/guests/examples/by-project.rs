@@ -1,4 +1,4 @@
-//! Honest, for a tracker whose search is within one project: the setting `project`.
+//! An honest guest for a tracker whose search covers one project, named by the setting `project`.
 
 use jackfield_test_guests::*;
 

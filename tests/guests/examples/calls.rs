@@ -1,5 +1,6 @@
-//! Sends the one request that its settings describe, then logs and returns the result: the key of
-//! the defect is the status or the kind of error; its description is the headers and the body.
+//! Sends the one request that its settings describe, then logs and returns the result. The key of
+//! the defect is the status or the kind of error. The description contains the headers and the
+//! body.
 
 #[path = "calls/request.rs"]
 mod request;

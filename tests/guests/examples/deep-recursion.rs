@@ -1,4 +1,5 @@
-//! Recurses without end. Its frames are small, so the host's stack limit ends it, not its own.
+//! Recurses without end. Its frames are small, so that it reaches the host's stack limit before the
+//! end of its own stack.
 
 use jackfield_test_guests::*;
 

@@ -1,5 +1,5 @@
-//! Honest: creates with one POST, finds with one GET, counts with one GET. Its title names the
-//! build.
+//! An honest guest: creates with one POST, finds with one GET, counts with one GET. The title of
+//! its defects names the build.
 
 use jackfield_test_guests::*;
 

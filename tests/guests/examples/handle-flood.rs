@@ -1,4 +1,4 @@
-//! Acquires 100,000 handles and releases none.
+//! Acquires 100,000 handles and releases none of them.
 
 use jackfield_test_guests::*;
 use wasip2::clocks::monotonic_clock::subscribe_duration;

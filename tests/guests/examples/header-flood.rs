@@ -1,4 +1,4 @@
-//! Sends one request with 100,000 headers. Its title is the result.
+//! Sends one request with 100,000 headers. The title of its defect is the result.
 
 use jackfield_test_guests::*;
 

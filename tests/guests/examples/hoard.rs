@@ -1,5 +1,5 @@
-//! Fills its memory up to a size, then makes the host hold as much as it can, in the way that its
-//! setting `what` names, and keeps all of it.
+//! Fills its memory up to a size. Then it makes the host store as much as possible, in the way that
+//! its setting `what` names, and releases nothing.
 
 use jackfield_test_guests::*;
 use wasip2::http::outgoing_handler::handle;
@@ -30,7 +30,7 @@ impl Behaviour for Hoard {
     }
 }
 
-/// Thirty answers at once, none of them read before all have come.
+/// Requests thirty answers at once, and reads them only after all have arrived.
 fn answers() -> String {
     let url = setting("url");
     let pending: Vec<_> = (0..30)
@@ -41,23 +41,23 @@ fn answers() -> String {
             handle(request, None).unwrap()
         })
         .collect();
-    let mut came = Vec::new();
+    let mut arrived = Vec::new();
     for answer in &pending {
         answer.subscribe().block();
         match answer.get().unwrap().unwrap() {
-            Ok(answer) => came.push(answer),
+            Ok(answer) => arrived.push(answer),
             Err(why) => log::log(log::Level::Warn, &format!("{why:?}")),
         }
     }
     let mut read = 0;
-    for answer in &came {
+    for answer in &arrived {
         let body = answer.consume().unwrap();
         let stream = body.stream().unwrap();
         while let Ok(part) = stream.blocking_read(1 << 16) {
             read += part.len();
         }
     }
-    format!("{} answers, {read} bytes", came.len())
+    format!("{} answers, {read} bytes", arrived.len())
 }
 
 fn outgoing(url: &str) -> OutgoingRequest {
@@ -67,7 +67,7 @@ fn outgoing(url: &str) -> OutgoingRequest {
     request
 }
 
-/// One request whose body is all that was filled, at most 32 MiB.
+/// Sends one request whose body is the filled memory, at most 32 MiB.
 fn request(filled: &[u8]) -> String {
     let text = &filled[..filled.len().min(32 << 20)];
     let answer = http::send(&Request {
@@ -83,7 +83,7 @@ fn request(filled: &[u8]) -> String {
     }
 }
 
-/// Longer and longer lines.
+/// Logs lines of increasing length.
 fn log(filled: &[u8]) -> String {
     for mib in [4, 20, 36] {
         log::log(log::Level::Info, std::str::from_utf8(&filled[..mib << 20]).unwrap());
@@ -91,7 +91,7 @@ fn log(filled: &[u8]) -> String {
     "logged".to_owned()
 }
 
-/// Bodies of requests that are never sent.
+/// Fills the bodies of requests that are never sent.
 fn unsent_bodies() -> String {
     let mut kept = Vec::new();
     for _ in 0..300 {
@@ -108,7 +108,7 @@ fn unsent_bodies() -> String {
     format!("{} bodies", kept.len())
 }
 
-/// Lists of headers, each nearly as large as it may be.
+/// Makes lists of headers, each of nearly the maximum size.
 fn fields() -> String {
     let (mut kept, value) = (Vec::new(), vec![b'x'; 1_000]);
     for _ in 0..950 {
@@ -119,7 +119,7 @@ fn fields() -> String {
     format!("{} lists", kept.len())
 }
 
-/// Requests with a very long method.
+/// Makes requests with a very long method.
 fn methods() -> String {
     let (mut kept, name) = (Vec::new(), "X".repeat(3 << 20));
     for _ in 0..400 {
@@ -130,7 +130,7 @@ fn methods() -> String {
     format!("{} requests", kept.len())
 }
 
-/// A megabyte on stdout, byte by byte, in one line.
+/// Writes a megabyte to stdout, byte by byte, in one line.
 fn prints() -> String {
     let stdout = wasip2::cli::stdout::get_stdout();
     let mut written = 0;

@@ -1,4 +1,4 @@
-//! Answers at once, without a tracker. Its title names the build.
+//! Answers at once, without a tracker. The title of its defects names the build.
 
 use jackfield_test_guests::*;
 

@@ -1,5 +1,5 @@
-//! Honest, for a real Redmine: reads once, then creates an issue of 6 MiB, which takes several
-//! sends.
+//! An honest guest for a real Redmine: reads once, then creates an issue of 6 MiB, which takes
+//! several system calls to send.
 
 use jackfield_test_guests::*;
 

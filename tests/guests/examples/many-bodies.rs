@@ -1,4 +1,4 @@
-//! Starts 300 request bodies of 2 MiB through wasi:http and finishes none.
+//! Starts 300 request bodies of 2 MiB through wasi:http and finishes none of them.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Sends 1,000 reads. Its title says how many succeeded and which error ended the run.
+//! Sends 1,000 reads. The title of its defect says how many succeeded, and which error came then.
 
 use jackfield_test_guests::*;
 

@@ -1,5 +1,5 @@
-//! Honest, for a tracker with an index delay: its search finds a new issue after at most five
-//! seconds.
+//! An honest guest for a tracker with an index delay: the search finds a new issue after at most
+//! five seconds.
 
 use jackfield_test_guests::*;
 

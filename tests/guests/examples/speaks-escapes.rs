@@ -1,11 +1,12 @@
-//! Says everything in escape sequences: what `check` reached, why `create` failed, the defect, its
-//! log and its stdout. Build 2 names a query parameter so.
+//! Returns escape sequences in every text: the result of `check`, the error of `create`, the
+//! defect, the log and the output. In build 2, the name of a query parameter contains them, too.
 
 use jackfield_test_guests::*;
 
 struct SpeaksEscapes;
 
-/// ESC, CR, a line that looks like another, C1, a change of direction, an invisible space, DEL.
+/// ESC sequences, a carriage return, a line that looks like a line of another text, C1 control
+/// characters, a change of direction, an invisible space, DEL, and a line separator.
 const ESCAPES: &str =
     "\u{1b}[2K\u{1b}]0;owned\u{7}\r\nforged line\u{9b}31m\u{85}\u{202e}\u{200b}\u{7f}\u{2028}";
 

@@ -1,4 +1,4 @@
-//! Its `create`, `find`, `count` and `check` are endless loops.
+//! Each of `create`, `find`, `count` and `check` is an endless loop.
 
 use jackfield_test_guests::*;
 

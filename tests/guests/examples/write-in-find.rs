@@ -1,5 +1,5 @@
-//! Its `create` fails after the write; its `find`, `count` and `check` try to write, which is
-//! denied.
+//! Its `create` returns an error after the write. Its `find`, `count` and `check` try to write,
+//! which the host denies.
 
 use jackfield_test_guests::*;
 

@@ -1,8 +1,8 @@
-//! Shared by the test guests: the bindings, an honest default for each export, and the build
+//! The code that the test guests share: the bindings, a default for each export, and the build
 //! number.
 //!
-//! A guest implements [`Behaviour`], overrides the one function that it tests, and passes itself
-//! to [`guest!`]. The code in this file is never hostile.
+//! A guest implements [`Behaviour`], overrides the function that it tests, and passes itself to
+//! [`guest!`]. The code in this file is never hostile.
 
 #[allow(missing_docs)]
 pub mod bindings {
@@ -31,8 +31,8 @@ pub const ONE_ORIGIN: &str = r#"{"type":"object","properties":{"url":{"type":"st
 /// A settings schema without settings.
 pub const NO_SETTINGS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
 
-/// `Guest::with_build` replaces the six digits in the built file, to make many versions of one
-/// build.
+/// A mark in the built file. `Guest::with_build` replaces its six digits, to make many versions of
+/// one build.
 static STAMP: &[u8; 22] = b"jackfield-build-000000";
 
 /// The build number: the digits of [`STAMP`].
@@ -41,7 +41,7 @@ pub fn build() -> u32 {
     stamp[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
 }
 
-/// The exports of a connector. The defaults are honest.
+/// The exports of a connector. The defaults are not hostile.
 pub trait Behaviour {
     /// The settings schema.
     const SETTINGS: &'static str = ONE_ORIGIN;

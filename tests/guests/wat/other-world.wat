@@ -1,4 +1,4 @@
-;; A valid component of another world.
+;; A valid component of another world, so it is not a connector.
 (component
   (core module $m (func (export "f")))
   (core instance $i (instantiate $m))

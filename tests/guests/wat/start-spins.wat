@@ -1,1 +1,2 @@
+;; Its start function is an endless loop.
 (module (func $spin (loop $again (br $again))) (start $spin))

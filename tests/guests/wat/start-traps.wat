@@ -1,1 +1,2 @@
+;; Its start function traps.
 (module (func $trap unreachable) (start $trap))

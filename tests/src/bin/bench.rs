@@ -30,6 +30,7 @@ fn median_ms(mut values: Vec<Duration>) -> f64 {
     values.get(values.len() / 2).map_or(f64::NAN, |value| value.as_secs_f64() * 1000.0)
 }
 
+/// Measures the time from the last byte of a connector's file to the first event that it serves.
 fn reload() {
     let tracker = ScriptedServer::start(|_| Reply::Answer(Response::json(201, REDMINE_ISSUE)));
     let redmine = json!({"url": tracker.url(), "project": "qa"});
@@ -54,14 +55,14 @@ fn reload() {
 const REDMINE_ISSUE: &str = r#"{"issue":{"id":1,"subject":"s","description":"d",
     "status":{"id":1,"name":"New"},"priority":{"id":2,"name":"Normal"}}}"#;
 
-/// A server whose connector is replaced.
+/// A server whose connector is replaced, and a connection to the connector.
 struct Reloads {
     host: TestHost,
     connection: Connection,
 }
 
 impl Reloads {
-    /// Installs a build and returns the time until it serves an event.
+    /// Installs a build and returns the time until this build has served an event.
     fn replace(&self, build: &Guest) -> Duration {
         let sha256 = build.sha256();
         self.host.install("c", build);
@@ -77,6 +78,7 @@ impl Reloads {
     }
 }
 
+/// Measures the start of a server with 50 connectors whose compiled code is cached.
 fn start_with_fifty(guest: &Guest) {
     let guests = (0..50).map(|n| (format!("c{n}"), guest.clone().with_build(n)));
     let setup = guests.fold(Setup::new(), |setup, (name, guest)| setup.plugin(&name, &guest));
@@ -95,6 +97,7 @@ fn start_with_fifty(guest: &Guest) {
     println!("resident memory after that start: {mib} MB (goal: below 80)");
 }
 
+/// Measures the creates per second, with and without syncs to the disk.
 fn create() {
     let durable = Creates::start(Setup::new());
     let preload = library("libeatmydata1", "libeatmydata.so").display().to_string();
@@ -133,13 +136,13 @@ impl Creates {
         Self { host, connection, _tracker: tracker }
     }
 
-    /// Creates per second.
+    /// The number of creates per second.
     fn load(&self, concurrent: usize) -> f64 {
         load(&self.host, &self.connection, concurrent) as f64 / SECONDS as f64
     }
 }
 
-/// A repeated click on a created defect, compared with the cheapest answer.
+/// Measures a repeated click on a created defect, compared with the cheapest answer.
 fn repeat(creates: &Creates) {
     let test = failed_test();
     creates.host.create(&creates.connection, &test).assert_status(200);
@@ -163,7 +166,7 @@ fn repeat(creates: &Creates) {
     );
 }
 
-/// Counts the system calls that sync. Only these are traced; all others run at full speed.
+/// Counts the system calls that sync. Only these calls are traced; all others run at full speed.
 fn syncs() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace");
@@ -184,7 +187,7 @@ fn syncs() {
     );
 }
 
-/// A shared library of a Debian package.
+/// The path of a shared library of a Debian package.
 fn library(package: &str, name: &str) -> PathBuf {
     let listed = Command::new("dpkg").args(["-L", package]).output().expect("dpkg runs");
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -195,7 +198,7 @@ fn library(package: &str, name: &str) -> PathBuf {
 /// The duration of each load.
 const SECONDS: u64 = 5;
 
-/// Creates for [`SECONDS`] and returns how many.
+/// Sends creates for [`SECONDS`] and returns how many were answered.
 fn load(host: &TestHost, connection: &Connection, concurrent: usize) -> usize {
     let start = Arc::new(Barrier::new(concurrent));
     let threads = (0..concurrent).map(|_| {
@@ -214,5 +217,5 @@ fn load(host: &TestHost, connection: &Connection, concurrent: usize) -> usize {
         })
     });
     let threads: Vec<_> = threads.collect();
-    threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    threads.into_iter().map(|thread| thread.join().expect("the thread does not panic")).sum()
 }

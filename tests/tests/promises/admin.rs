@@ -1,5 +1,6 @@
-//! Connections in the admin API: each wrong setting is named with what is allowed, an edit merges,
-//! a token is rotated with a grace period, and no answer contains a secret.
+//! Connections in the admin API: a refusal names each wrong setting and the allowed values, an edit
+//! changes only the settings that it contains, a token is rotated with a grace period, and no
+//! answer contains a secret.
 
 use jackfield_tests::{
     Connection, Guest, Redmine, Reply, ScriptedServer, Setup, TestHost, failed_test,
@@ -15,7 +16,7 @@ fn redmine_settings() -> Value {
     json!({"url": "http://127.0.0.1:9", "project": "qa"})
 }
 
-/// The methods and paths of the admin API, as the server's own source has them.
+/// The methods and paths of the admin API, read from the source of the server.
 fn routes() -> Vec<(String, String)> {
     let path = jackfield_tests::root().join("host/src/http/routes.rs");
     let source = std::fs::read_to_string(path).expect("the routes");
@@ -35,7 +36,7 @@ fn routes() -> Vec<(String, String)> {
 }
 
 #[test]
-fn no_route_of_the_admin_api_is_served_without_its_token() {
+fn no_route_of_the_admin_api_is_served_without_the_admin_token() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
     let routes = routes();
@@ -44,19 +45,24 @@ fn no_route_of_the_admin_api_is_served_without_its_token() {
     for (number, (method, path)) in routes.iter().chain(&nowhere).enumerate() {
         let path = path.replace("/id", &format!("/{}", connection.id));
         for token in ["", "Bearer ", "Bearer wrong", "Basic dGVzdA=="] {
-            // Of one address, too many wrong tokens would be refused before they are read.
+            // Each request has another client address: too many wrong tokens from one address are
+            // refused with 429 before the token is read.
             let client = format!("203.0.113.{number}");
             let headers = [("authorization", token), ("x-forwarded-for", client.as_str())];
             let answer = host.anonymous().send(method, &path, &headers, b"{}");
             answer.assert_problem(401, "unauthorized");
         }
     }
-    assert_eq!(host.connection("qa")["paused"], false, "nothing was done");
+    assert_eq!(
+        host.connection("qa")["paused"],
+        false,
+        "a request without the token paused the connection"
+    );
     assert_eq!(host.anonymous().get("/healthz").status, 200);
 }
 
 #[test]
-fn failed_logins_are_logged_and_slowed_for_their_address() {
+fn failed_logins_are_logged_and_rate_limited_by_address() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").start();
     let login = |client: &str, token: &str| {
         let bearer = format!("Bearer {token}");
@@ -68,7 +74,11 @@ fn failed_logins_are_logged_and_slowed_for_their_address() {
     let refused = guesses.last().expect("an answer");
     refused.assert_problem(429, "rate-limited");
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
-    assert_eq!(login("203.0.113.9", host.admin_token()).status, 429, "it is not even read");
+    assert_eq!(
+        login("203.0.113.9", host.admin_token()).status,
+        429,
+        "the right token was accepted although its address is limited"
+    );
     assert_eq!(login("203.0.113.10", host.admin_token()).status, 200);
     assert!(host.output().contains("203.0.113.9"), "{}", host.output());
     assert!(!host.output().contains("guess-"), "{}", host.output());
@@ -84,7 +94,7 @@ fn a_connection_is_created_shown_edited_and_deleted() {
     let connection = Connection::from_json(&created);
     let id = &connection.id;
     let token = connection.webhook_path.trim_start_matches("/hooks/");
-    assert!(token.len() >= 43, "256 bits: {token}");
+    assert!(token.len() >= 43, "the token has fewer than 256 bits: {token}");
 
     let shown = admin.get(&format!("/connections/{id}"));
     assert!(!shown.body.contains("k3y-of-the-tracker") && !shown.body.contains(token), "{shown:?}");
@@ -92,25 +102,35 @@ fn a_connection_is_created_shown_edited_and_deleted() {
     assert_eq!(shown["secrets_set"], json!(["api-key"]));
     assert!(
         shown.to_string().contains(&token[token.len() - 4..]),
-        "the last four characters of the token: {shown}"
+        "the last four characters of the token are not shown: {shown}"
     );
     assert_eq!(shown["settings"]["project"], "qa");
 
     let edit = json!({"settings": {"priority": "High"}});
     let edited = admin.json("PATCH", &format!("/connections/{id}"), &edit).expect(200);
-    assert_eq!(edited["settings"]["project"], "qa", "an edit merges");
+    assert_eq!(
+        edited["settings"]["project"], "qa",
+        "the edit changed a setting that it does not contain"
+    );
     assert_eq!(edited["settings"]["priority"], "High");
     assert_eq!(
         edited["secrets_set"],
         json!(["api-key"]),
-        "a secret that is not in the edit keeps its value"
+        "the edit removed a secret that it does not contain"
     );
     let edit = json!({"settings": {"priority": null}});
     let edited = admin.json("PATCH", &format!("/connections/{id}"), &edit).expect(200);
-    assert_eq!(edited["settings"].get("priority"), None, "null removes");
+    assert_eq!(
+        edited["settings"].get("priority"),
+        None,
+        "the value null did not remove the setting"
+    );
 
     let taken = admin.json("POST", "/connections", &body);
-    assert!([409, 422].contains(&taken.status), "a name is unique: {taken:?}");
+    assert!(
+        [409, 422].contains(&taken.status),
+        "a second connection with the same name was not refused: {taken:?}"
+    );
     assert_eq!(
         admin.get("/connections").expect(200)["connections"].as_array().map(Vec::len),
         Some(1)
@@ -122,7 +142,7 @@ fn a_connection_is_created_shown_edited_and_deleted() {
 }
 
 #[test]
-fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
+fn a_refusal_names_each_wrong_missing_and_unknown_setting_and_what_is_allowed() {
     let host = host();
     let refused = |settings: Value, secrets: Value| {
         let body =
@@ -150,7 +170,7 @@ fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
     );
     assert!(
         body.contains("project") && body.contains("a-z"),
-        "the pattern is in the message: {body}"
+        "the message does not contain the pattern: {body}"
     );
     let mut settings = redmine_settings();
     settings["api-key"] = json!("k3y-in-the-wrong-place");
@@ -160,7 +180,7 @@ fn each_wrong_missing_and_unknown_setting_is_named_with_what_is_allowed() {
 }
 
 #[test]
-fn each_invalid_request_to_the_admin_api_has_its_problem() {
+fn each_invalid_request_to_the_admin_api_is_answered_with_its_problem_code() {
     let host = host();
     let admin = host.admin();
     for body in ["", "{", "[]", "null", "{\"name\":7}", "{\"name\":\"x\"}", &"[".repeat(20_000)] {
@@ -210,7 +230,7 @@ fn a_token_is_rotated_with_a_grace_period() {
     host.create(&second, &failed_test()).assert_status(200);
     let third = rotate(1);
     host.create(&second, &failed_test()).assert_status(200);
-    wait_for("the grace to end", 10, || {
+    wait_for("the grace period to end", 10, || {
         (host.create(&second, &failed_test()).status == 404).then_some(())
     });
     let second = third;
@@ -222,7 +242,7 @@ fn a_token_is_rotated_with_a_grace_period() {
 }
 
 #[test]
-fn a_try_names_the_step_that_failed() {
+fn connections_try_names_the_step_that_failed() {
     let (host, redmine) = (host(), Redmine::shared());
     let project = redmine.project();
     let tried = |name: &str, settings: Value, key: &str| {
@@ -239,7 +259,7 @@ fn a_try_names_the_step_that_failed() {
     assert_eq!(failed_step(&good), None, "{good}");
     assert!(
         good["reached"].as_str().is_some_and(|line| line.contains("admin")),
-        "the tracker's user: {good}"
+        "the report does not name the tracker's user: {good}"
     );
 
     let closed = tried("closed", project.settings(&unreachable_url()), "any-k3y");

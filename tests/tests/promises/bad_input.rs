@@ -1,5 +1,5 @@
-//! Requests that Test Manager should never send, and unusual ones that it may send: each has its
-//! answer and its event, and the host serves on.
+//! Requests that Test Manager should never send, and unusual requests that it may send. Each
+//! request has its answer and its event, and the host continues to serve.
 
 use jackfield_tests::{
     Answer, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test,
@@ -10,11 +10,13 @@ fn host() -> (TestHost, Connection) {
     Setup::new().start_with("instant", json!({}))
 }
 
+/// Sends a Create Defect with this content type and body.
 fn post(host: &TestHost, connection: &Connection, kind: Option<&str>, body: &[u8]) -> Answer {
     let headers: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
     host.anonymous().send("POST", &connection.create_path(), &headers, body)
 }
 
+/// Checks that the event of the answer has the same status.
 fn assert_recorded(host: &TestHost, answer: &Answer) {
     let event = host.event_of(answer);
     assert_eq!(event["status"], answer.status, "{event}");
@@ -85,7 +87,7 @@ fn optional_and_unusual_parts_of_a_request_are_accepted() {
     assert_eq!(
         host.create(&connection, &test).expect(200),
         first,
-        "missing, null and empty are the same"
+        "a missing, a null and an empty variation id are not the same failed test"
     );
     for kind in [
         None,
@@ -127,7 +129,7 @@ fn a_body_over_64_kib_is_a_413_and_another_media_type_a_415() {
 }
 
 #[test]
-fn an_unknown_token_looks_like_an_unknown_path() {
+fn an_unknown_token_is_answered_like_an_unknown_path() {
     let (host, connection) = host();
     let wrong = format!("{}0", &connection.webhook_path[..connection.webhook_path.len() - 1]);
     let wrong = if wrong == connection.webhook_path {
@@ -158,7 +160,7 @@ fn an_unknown_token_looks_like_an_unknown_path() {
     let listed = host.admin().get("/events?kind=no-connection").expect(200).to_string();
     assert!(
         !listed.contains(wrong.trim_start_matches("/hooks/")),
-        "a wrong token may be a typo of a right one"
+        "the event shows the wrong token, which may be a mistyped valid token"
     );
 }
 
@@ -179,14 +181,14 @@ fn an_unrecognised_request_is_recorded_with_masked_credentials() {
     for recorded in
         ["PUT", "/something/new?x=(1 characters)", "what is this?", "text/weird", "x-tm", "Bearer"]
     {
-        assert!(text.contains(recorded), "no {recorded} in: {text}");
+        assert!(text.contains(recorded), "{recorded} is missing in: {text}");
     }
     assert!(!text.contains("very-secret-token"), "{text}");
     assert!(!text.contains(connection.webhook_path.trim_start_matches("/hooks/")), "{text}");
 }
 
 #[test]
-fn probes_are_answered_alive() {
+fn probes_are_answered_with_the_status_alive() {
     let (host, connection) = host();
     let hook = &connection.webhook_path;
     for (method, path, body) in [
@@ -204,7 +206,7 @@ fn probes_are_answered_alive() {
 }
 
 #[test]
-fn a_paused_connection_and_another_project_have_their_problems() {
+fn a_paused_connection_is_a_503_and_another_project_a_404() {
     let (host, connection) = host();
     let admin = host.admin();
     let id = &connection.id;
@@ -225,7 +227,7 @@ fn a_paused_connection_and_another_project_have_their_problems() {
 }
 
 #[test]
-fn a_count_over_int32_names_its_field() {
+fn the_problem_of_a_count_over_int32_names_the_field() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "3000000000"));
     let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
     let answer = host.kpis(&connection, "1");
@@ -235,7 +237,7 @@ fn a_count_over_int32_names_its_field() {
 }
 
 #[test]
-fn files_that_are_not_connectors_are_broken_and_the_others_serve() {
+fn files_that_are_not_connectors_are_broken_and_other_connectors_still_serve() {
     let (host, connection) = host();
     let good = Guest::named("instant").bytes;
     let wat = |name: &str| {

@@ -1,6 +1,6 @@
-//! The test guest `calls`, which sends the one request that its settings describe, through either
-//! of the two HTTP interfaces of a connector. Used by the tests of egress and secrets; it has no
-//! test of its own.
+//! The test guest `calls`. It sends the one request that its settings describe, through one of the
+//! two HTTP interfaces of a connector. The tests of egress and of secrets use this file; it
+//! contains no tests.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 /// The two interfaces by which a connector sends requests.
 pub(crate) const INTERFACES: [&str; 2] = ["http", "wasi:http"];
 
-/// Creates a connection whose origin is `server`, under a new name. Without another `target`, the
-/// request goes to the path `/x` of the origin.
+/// Creates a connection whose origin is `server`, under a new name. Unless `settings` contains a
+/// `target`, the request goes to the path `/x` of the origin.
 #[track_caller]
 pub(crate) fn connect(
     host: &TestHost,
@@ -38,7 +38,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// What the answer to a Create Defect says that the guest received.
+    /// What the guest received, as the answer to a Create Defect reports it.
     #[track_caller]
     pub(crate) fn from_answer(host: &TestHost, answer: &Answer) -> Self {
         let event = host.event_of(answer);
@@ -58,14 +58,14 @@ impl Received {
     }
 }
 
-/// Sends the request of a connection.
+/// Sends a Create Defect, so that the guest sends the request of the connection.
 #[track_caller]
 pub(crate) fn call(host: &TestHost, connection: &Connection) -> Received {
     Received::from_answer(host, &host.create(connection, &failed_test()))
 }
 
-/// A server with the guest `calls`, an origin that its connections grant, and one that they do
-/// not.
+/// A server with the guest `calls`, an origin that its connections grant, and an origin that they
+/// do not grant.
 pub(crate) struct TwoOrigins {
     pub(crate) host: TestHost,
     pub(crate) granted: ScriptedServer,
@@ -88,13 +88,14 @@ impl TwoOrigins {
         connect(&self.host, &self.granted, settings, json!({}))
     }
 
-    /// Sends the request of a new connection with these settings.
+    /// Creates a connection with these settings and lets the guest send its request.
     #[track_caller]
     pub(crate) fn call(&self, settings: Value) -> Received {
         call(&self.host, &self.connect(settings))
     }
 
-    /// The text with the ports of the two origins for `PORT` (granted) and `OTHER`.
+    /// Replaces `PORT` with the port of the granted origin, and `OTHER` with the port of the other
+    /// origin.
     pub(crate) fn target(&self, text: &str) -> String {
         let port = |server: &ScriptedServer| server.address().port().to_string();
         text.replace("PORT", &port(&self.granted)).replace("OTHER", &port(&self.other))

@@ -1,5 +1,5 @@
-//! The command line: what it prints, as a table and as JSON; and for each failure, the exit code
-//! and one line that says what to do.
+//! The command line: the output as a table and as JSON. Each failure has an exit code and one line
+//! that says what to do.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
@@ -11,6 +11,7 @@ fn host() -> TestHost {
     Setup::new().guests(["instant"]).start()
 }
 
+/// Runs a command. Returns its result, and its standard output and error as text.
 #[track_caller]
 fn output(command: &mut Command) -> (Output, String, String) {
     let output = command.stdin(Stdio::null()).output().expect("the binary starts");
@@ -19,6 +20,7 @@ fn output(command: &mut Command) -> (Output, String, String) {
     (output, out, err)
 }
 
+/// Runs a command that must succeed, and returns what it printed.
 #[track_caller]
 fn ok(host: &TestHost, words: &[&str]) -> String {
     let (done, out, err) = output(&mut host.cli(words));
@@ -26,20 +28,21 @@ fn ok(host: &TestHost, words: &[&str]) -> String {
     out
 }
 
+/// The same with `--json`. Returns the output as JSON.
 #[track_caller]
 fn ok_json(host: &TestHost, words: &[&str]) -> Value {
     let out = ok(host, &[words, &["--json"]].concat());
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{words:?}: {error} in {out}"))
 }
 
-/// The command fails with exit code 1 and one line on stderr, which contains these words.
+/// Checks that the command fails with exit code 1 and one line on stderr that contains these words.
 #[track_caller]
 fn assert_refused(command: &mut Command, words: &[&str]) {
     let (done, out, err) = output(command);
     assert_eq!(done.status.code(), Some(1), "{command:?}\n{out}\n{err}");
-    assert_eq!(err.trim_end().lines().count(), 1, "one line: {err}");
+    assert_eq!(err.trim_end().lines().count(), 1, "stderr does not have exactly one line: {err}");
     for word in words {
-        assert!(err.contains(word), "no {word:?} in: {err}");
+        assert!(err.contains(word), "{word:?} is missing in: {err}");
     }
 }
 
@@ -81,14 +84,14 @@ fn a_connection_is_created_used_and_deleted_by_commands() {
     assert_refused(&mut host.cli(&["connections", "show", "qa"]), &["qa"]);
 }
 
-/// The names in the first column of a table, of members that are not indented.
+/// The first column of a table, without indented lines.
 fn names(table: &str) -> Vec<&str> {
     let lines = table.lines().filter(|line| !line.starts_with(' '));
     lines.filter_map(|line| line.split_whitespace().next()).collect()
 }
 
 #[test]
-fn one_thing_is_shown_in_the_order_of_the_api_and_its_times_have_one_form() {
+fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
     let host = host();
     let created = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
     let url = created["webhook_url"].as_str().expect("a webhook_url").to_owned();
@@ -139,12 +142,12 @@ fn one_thing_is_shown_in_the_order_of_the_api_and_its_times_have_one_form() {
 }
 
 #[test]
-fn check_prints_what_a_file_is_or_why_it_is_refused() {
+fn check_prints_the_manifest_of_a_file_or_why_it_is_refused() {
     let host = host();
     let path = host.plugin("instant").display().to_string();
     let shown = ok(&host, &["check", &path]);
     for word in ["test guest", "1.0.0", "defects", "kpis", "jackfield:connector"] {
-        assert!(shown.contains(word), "no {word} in: {shown}");
+        assert!(shown.contains(word), "{word} is missing in: {shown}");
     }
     let manifest = ok_json(&host, &["check", &path]);
     assert!(manifest.to_string().contains("test guest"), "{manifest}");
@@ -158,7 +161,7 @@ fn check_prints_what_a_file_is_or_why_it_is_refused() {
 }
 
 #[test]
-fn each_reason_not_to_start_is_one_line() {
+fn each_reason_for_a_refused_start_is_printed_on_one_line() {
     let host = host();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let serve = |words: &[&str]| {
@@ -195,7 +198,7 @@ fn each_reason_not_to_start_is_one_line() {
 }
 
 #[test]
-fn a_command_without_a_server_or_a_token_says_so() {
+fn a_command_names_an_unreachable_server_and_a_wrong_token() {
     let host = host();
     let url = unreachable_url();
     assert_refused(host.cli(&["connections", "list"]).env("JACKFIELD_URL", &url), &[&url, "serve"]);
@@ -204,7 +207,7 @@ fn a_command_without_a_server_or_a_token_says_so() {
         &["token"],
     );
     let (done, _, err) = output(&mut host.cli(&["conections", "list"]));
-    assert_eq!(done.status.code(), Some(2), "a wrong command line: {err}");
+    assert_eq!(done.status.code(), Some(2), "an unknown command must have exit code 2: {err}");
 }
 
 #[test]
@@ -222,7 +225,11 @@ fn doctor_reports_each_problem_and_its_fix() {
         )
     };
     let (code, failed): (_, Vec<String>) = findings("fail");
-    assert_eq!((code, failed), (Some(0), Vec::new()), "a good installation");
+    assert_eq!(
+        (code, failed),
+        (Some(0), Vec::new()),
+        "doctor reports a problem of a good installation"
+    );
     let memory = ok(&host, &words);
     let memory = memory.lines().find(|line| line.contains("memory for runs")).expect("a line");
     assert!(memory.contains("MiB, 60 % of ") && memory.contains('('), "{memory}");
@@ -235,8 +242,11 @@ fn doctor_reports_each_problem_and_its_fix() {
     let failed = failed.join(" ");
     assert_eq!(code, Some(1));
     assert!(failed.contains("chmod 600") && failed.contains("configuration"), "{failed}");
-    std::fs::remove_file(key).expect("removed");
-    assert!(findings("fail").1.join(" ").contains("backup"), "a database without its key");
+    std::fs::remove_file(key).expect("the file is removed");
+    assert!(
+        findings("fail").1.join(" ").contains("backup"),
+        "doctor does not mention the backup when the key is missing"
+    );
 }
 
 #[test]
@@ -258,7 +268,7 @@ fn a_secret_comes_from_a_file_and_not_from_the_command_line() {
     ];
     let printed = ok(&host, &words);
     for word in ["api-key", "http://127.0.0.1:9", "header"] {
-        assert!(printed.contains(word), "no {word} in: {printed}");
+        assert!(printed.contains(word), "{word} is missing in: {printed}");
     }
     assert_eq!(ok_json(&host, &["connections", "show", "qa"])["secrets_set"], json!(["api-key"]));
     let mut plain = words;

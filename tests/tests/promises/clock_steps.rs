@@ -1,5 +1,5 @@
-//! The wall clock of the server is set while it runs. No step makes a second defect, makes a token valid again, or
-//! deletes the history.
+//! The tests set the wall clock of the server while it runs. No step of the clock creates a second
+//! defect, makes an expired token valid again, or deletes the history.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 const HOUR_S: i64 = 3_600;
 const DAY_S: i64 = 24 * HOUR_S;
 
-/// A tracker that creates the issue 42 at each POST and finds nothing.
+/// A tracker that answers each POST with the issue 42 and whose search finds nothing.
 fn tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::created(42) } else { Reply::json(200, "[]") }
@@ -19,7 +19,7 @@ fn tracker() -> ScriptedServer {
 }
 
 #[test]
-fn a_step_past_the_lease_leaves_a_write_in_progress_alone() {
+fn a_clock_step_past_the_lease_does_not_interrupt_a_write_in_progress() {
     let (clock, tracker) = (WallClock::new(), tracker());
     let setup = clock.of(Setup::new().config("sweep_ms = 100"));
     let (host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
@@ -32,8 +32,8 @@ fn a_step_past_the_lease_leaves_a_write_in_progress_alone() {
     let id = row()["id"].as_str().expect("a defect").to_owned();
     let decided = host.resolve(&id, &json!({"give_up": true}));
     decided.assert_problem(409, "conflict");
-    std::thread::sleep(Duration::from_millis(700)); // several rounds of the sweep, which leave no trace
-    assert_eq!(row()["state"], "sent", "the sweep did not touch it");
+    std::thread::sleep(Duration::from_millis(700)); // several rounds of the sweep
+    assert_eq!(row()["state"], "sent", "the sweep changed the state");
     gate.open();
     assert_eq!(click.answer().expect(200)["id"], "42");
     assert_eq!(host.create(&connection, &test).expect(200)["id"], "42");
@@ -41,7 +41,7 @@ fn a_step_past_the_lease_leaves_a_write_in_progress_alone() {
 }
 
 #[test]
-fn a_step_forward_does_not_end_the_wait_for_a_lost_write() {
+fn a_clock_step_does_not_end_the_wait_after_a_lost_write() {
     let (clock, tracker) = (WallClock::new(), tracker());
     let setup =
         Setup::new().config("[create]\nin_doubt_s = 600\n[limits]\ncreate_answer_ms = 1000");
@@ -76,11 +76,11 @@ fn a_replaced_token_stays_invalid_when_the_clock_goes_back() {
     assert_eq!(probe(&host), 404);
     assert!(host.stop().success());
     host.restart();
-    assert_eq!(probe(&host), 404, "after a restart, too");
+    assert_eq!(probe(&host), 404, "the token is valid again after a restart");
 }
 
 #[test]
-fn a_step_forward_deletes_no_events() {
+fn a_clock_step_forward_deletes_no_events() {
     let (clock, tracker) = (WallClock::new(), tracker());
     let setup = clock.of(Setup::new().config("sweep_ms = 100\nevents_days = 1"));
     let (mut host, connection) = setup.start_with("good", json!({"url": tracker.url()}));
@@ -88,7 +88,7 @@ fn a_step_forward_deletes_no_events() {
     first.assert_status(200);
     clock.set_ahead(30 * DAY_S);
     for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(500)); // several rounds
+        std::thread::sleep(Duration::from_millis(500)); // several rounds of the sweep
         host.create(&connection, &failed_test()).assert_status(200);
         assert_eq!(host.event_of(&first)["outcome"], "created");
         assert!(host.stop().success());
@@ -96,9 +96,9 @@ fn a_step_forward_deletes_no_events() {
     }
 }
 
-/// The disk is so slow that the lease ends before the mark of the write is stored.
+/// The disk is so slow that the lease ends before the row is stored as `sent`.
 #[test]
-fn no_write_leaves_after_the_lease_that_it_was_marked_under() {
+fn no_write_is_sent_after_its_lease_has_ended() {
     let tracker = tracker();
     let (host, connection) = Setup::new()
         .config("lease_ms = 1000\n[limits]\ncreate_answer_ms = 20000")

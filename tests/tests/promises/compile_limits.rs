@@ -1,5 +1,5 @@
-//! Connectors are compiled in a child process with limits on time and memory: a file that exceeds
-//! one is `broken`, the host keeps serving, and no child process remains.
+//! Connectors are compiled in a child process with limits on time and memory. A file that exceeds a
+//! limit becomes `broken`, the host continues to serve, and no child process remains.
 
 use jackfield_tests::wasm::{leb128, push_section};
 use jackfield_tests::{Guest, Setup};
@@ -7,15 +7,15 @@ use jackfield_tests::{Guest, Setup};
 use crate::good_neighbour::{Good, assert_harmless, with_good};
 
 #[test]
-fn a_file_that_compiles_too_long_is_broken() {
-    exceeds("compile_ms = 300", "compile_ms");
+fn a_file_that_takes_too_long_to_compile_is_broken() {
+    assert_broken_by("compile_ms = 300", "compile_ms");
 }
 
-/// The limit is above what a usual connector takes, and below what the bomb takes.
+/// A usual connector needs less memory than the limit, and the bomb needs more.
 #[test]
 fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
     let limit = "compile_memory_bytes = 200_000_000";
-    exceeds(limit, "compile_memory_bytes");
+    assert_broken_by(limit, "compile_memory_bytes");
     let config = format!("[connectors.usual.limits]\n{limit}");
     for number in 2..6 {
         let usual = Guest::named("instant").with_build(number);
@@ -23,7 +23,9 @@ fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
     }
 }
 
-fn exceeds(limit: &str, name: &str) {
+/// Sets this limit for the bomb, and checks that the bomb becomes `broken` with the name of the
+/// limit.
+fn assert_broken_by(limit: &str, name: &str) {
     let limits = format!("[connectors.bomb.limits]\n{limit}");
     let host = with_good(Setup::new().config(&limits)).start();
     let good = Good::connect(&host);
@@ -36,9 +38,9 @@ fn exceeds(limit: &str, name: &str) {
     assert_eq!(host.children(), 0);
 }
 
-/// A core module of four functions, each with a hundred locals and a million additions: 7 MB per
-/// function, near the largest body that a valid module may have. Compiling them takes seconds and
-/// 380 to 400 MB.
+/// A core module of four functions, each with a hundred locals and a million additions. Each
+/// function has 7 MB, which is near the largest valid body. Compiling them takes seconds and 380 to
+/// 400 MB.
 pub(crate) fn giant_functions() -> Vec<u8> {
     let mut body = vec![1, 100, 0x7f];
     for n in 0..1_000_000_u32 {

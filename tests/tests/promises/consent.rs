@@ -1,6 +1,6 @@
-//! A new version that requests more than a person granted does not get it by being put into the
-//! folder: it serves new connections and those that accepted it; the others stay on the version
-//! that they had.
+//! A new version of a connector that requests more than a person granted does not get these
+//! permissions when its file is put into the folder. It serves new connections and the connections
+//! that accepted it. The other connections stay on their previous version.
 
 use std::io::{Read, Write};
 use std::process::Stdio;
@@ -10,12 +10,13 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-/// A build of `asks-more`, and what it requests more than build 1, as people read it.
+/// A build of `asks-more`, and its additional request as it is shown to a person.
 const ANOTHER_ORIGIN: (u32, &str) = (2, "http://mirror.test:8080");
 const ANOTHER_PLACE: (u32, &str) = (3, "bearer");
 const ANOTHER_SETTING: (u32, &str) = (4, "team");
+/// A build without a secret.
 const NO_SECRET: u32 = 5;
-/// Another origin and another setting.
+/// A build that requests another origin and another setting.
 const BOTH: (u32, [&str; 2]) = (8, ["http://mirror.test:8080", "team"]);
 /// These builds request what build 1 requests.
 const THE_SAME: [u32; 2] = [6, 7];
@@ -40,13 +41,14 @@ impl Upgrade {
         self.host.replace("c", &Guest::named("asks-more").with_build(build));
     }
 
-    /// A new connection.
+    /// Creates a connection `new` with these additional settings.
     fn connect(&self, more: Value) -> Connection {
         let settings = merge(json!({"url": self.tracker.url()}), more);
         self.host.connect("new", "c", settings, json!({"key": "k3y-of-qa"}))
     }
 
-    /// The build that serves a connection, by the defect and by the event's run.
+    /// The number of the build that serves a connection, read from the defect and from the run of
+    /// the event.
     #[track_caller]
     fn serving(&self, connection: &Connection) -> u32 {
         let answer = self.host.create(connection, &failed_test());
@@ -64,13 +66,15 @@ impl Upgrade {
         self.host.connection("old")["needs_consent"].clone()
     }
 
+    /// Accepts the newest version, which must succeed.
     #[track_caller]
     fn accept(&self) {
         let (accepted, printed) = self.try_accept(&[]);
         assert!(accepted, "{printed}");
     }
 
-    /// Accepts the newest version, as a script does that has shown it to a person.
+    /// Accepts the newest version, as a script does after a person saw it. Returns whether the
+    /// command succeeded, and what it printed.
     fn try_accept(&self, more: &[&str]) -> (bool, String) {
         let sha256 = self.host.connection("old")["newest_sha256"].clone();
         let sha256 = sha256.as_str().expect("a hash");
@@ -80,22 +84,38 @@ impl Upgrade {
 }
 
 #[test]
-fn another_origin_or_another_place_of_a_secret_waits_for_a_person() {
+fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
     for (build, what) in [ANOTHER_ORIGIN, ANOTHER_PLACE] {
         let mut upgrade = Upgrade::start();
         upgrade.install(build);
-        assert_eq!(upgrade.serving(&upgrade.old), 1, "{what}: not granted");
-        assert_eq!(upgrade.serving(&upgrade.connect(json!({}))), build, "{what}: a new connection");
+        assert_eq!(
+            upgrade.serving(&upgrade.old),
+            1,
+            "{what}: the new version serves without consent"
+        );
+        assert_eq!(
+            upgrade.serving(&upgrade.connect(json!({}))),
+            build,
+            "{what}: the new version does not serve a new connection"
+        );
         upgrade.host.restart();
-        assert_eq!(upgrade.serving(&upgrade.old), 1, "{what}: a restart is not a consent");
+        assert_eq!(upgrade.serving(&upgrade.old), 1, "{what}: a restart counted as consent");
         upgrade.accept();
-        assert_eq!(upgrade.serving(&upgrade.old), build, "{what}: accepted");
+        assert_eq!(
+            upgrade.serving(&upgrade.old),
+            build,
+            "{what}: the accepted version does not serve"
+        );
         upgrade.host.restart();
-        assert_eq!(upgrade.serving(&upgrade.old), build, "{what}: accepted, after a restart");
+        assert_eq!(
+            upgrade.serving(&upgrade.old),
+            build,
+            "{what}: the accepted version does not serve after a restart"
+        );
     }
 }
 
-/// Checked at the tracker, which sees where the secret is.
+/// The tracker receives the secret and shows its place.
 #[test]
 fn a_secret_stays_in_its_place_until_another_place_is_accepted() {
     let upgrade = Upgrade::start();
@@ -112,24 +132,28 @@ fn a_secret_stays_in_its_place_until_another_place_is_accepted() {
 }
 
 #[test]
-fn a_new_required_setting_is_set_before_the_version_serves() {
+fn a_new_required_setting_must_be_set_before_the_version_serves() {
     let (build, name) = ANOTHER_SETTING;
     let upgrade = Upgrade::start();
     upgrade.install(build);
     assert_eq!(upgrade.serving(&upgrade.old), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
-    assert!(!accepted && printed.contains(name), "the missing setting is named: {printed}");
-    assert_eq!(upgrade.serving(&upgrade.old), 1, "a refused consent changes nothing");
+    assert!(!accepted && printed.contains(name), "the missing setting is not named: {printed}");
+    assert_eq!(upgrade.serving(&upgrade.old), 1, "a refused consent changed the version");
     assert_eq!(upgrade.serving(&upgrade.connect(json!({"team": "blue"}))), build);
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(edited, "{printed}");
-    assert_eq!(upgrade.serving(&upgrade.old), build, "setting the value accepts the version");
+    assert_eq!(
+        upgrade.serving(&upgrade.old),
+        build,
+        "setting the value did not accept the version"
+    );
 }
 
-/// To set a value is not a consent to an origin; one command can do both.
+/// Setting a value is not consent to an origin. One command can set the value and consent.
 #[test]
-fn a_set_value_is_not_a_consent_to_another_origin() {
+fn setting_a_value_is_not_consent_to_another_origin() {
     let (build, [origin, setting]) = BOTH;
     let upgrade = Upgrade::start();
     upgrade.install(build);
@@ -138,7 +162,7 @@ fn a_set_value_is_not_a_consent_to_another_origin() {
     assert!(!edited && printed.contains(origin) && printed.contains("accept"), "{printed}");
     assert_eq!(upgrade.serving(&upgrade.old), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
-    assert!(!accepted && printed.contains(setting), "the missing setting is named: {printed}");
+    assert!(!accepted && printed.contains(setting), "the missing setting is not named: {printed}");
     assert_eq!(upgrade.serving(&upgrade.old), 1);
     let grants = upgrade.host.connection("old")["grants"].to_string();
     assert!(!grants.contains(origin), "{grants}");
@@ -147,10 +171,10 @@ fn a_set_value_is_not_a_consent_to_another_origin() {
     assert_eq!(upgrade.serving(&upgrade.old), build);
 }
 
-/// A person accepts the version that they looked at, even if another was installed in the
+/// A person accepts the version that they saw, even if another version was installed in the
 /// meantime.
 #[test]
-fn only_the_version_that_a_person_looked_at_is_accepted() {
+fn only_the_version_that_a_person_saw_is_accepted() {
     let upgrade = Upgrade::start();
     upgrade.install(ANOTHER_PLACE.0);
     let sha256 = upgrade.host.connection("old")["newest_sha256"].clone();
@@ -162,14 +186,15 @@ fn only_the_version_that_a_person_looked_at_is_accepted() {
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(
         accepted && printed.contains(ANOTHER_ORIGIN.1),
-        "the command prints what it grants: {printed}"
+        "the command did not print what it grants: {printed}"
     );
     assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_ORIGIN.0);
 }
 
-/// The command shows what is new and asks; the answer is to what it showed.
+/// The command shows what is new and asks for consent. The consent applies to the shown version
+/// only.
 #[test]
-fn a_consent_is_to_what_the_command_showed() {
+fn consent_applies_only_to_the_version_that_the_command_showed() {
     let upgrade = Upgrade::start();
     upgrade.install(ANOTHER_PLACE.0);
     let sha256 = upgrade.host.connection("old")["newest_sha256"].clone();
@@ -180,14 +205,19 @@ fn a_consent_is_to_what_the_command_showed() {
         let mut asking = command.spawn().expect("the binary starts");
         let (mut shown, mut byte) = (Vec::new(), [0]);
         let stderr = asking.stderr.as_mut().expect("stderr");
-        while !shown.ends_with(b"[y/N]") && stderr.read(&mut byte).expect("a question") > 0 {
+        while !shown.ends_with(b"[y/N]") && stderr.read(&mut byte).expect("the command asks") > 0 {
             shown.push(byte[0]);
         }
         let shown = String::from_utf8_lossy(&shown).into_owned();
         assert!(shown.contains(ANOTHER_PLACE.1) && shown.contains(sha256), "{shown}");
         meanwhile();
-        asking.stdin.take().expect("stdin").write_all(answer.as_bytes()).expect("answered");
-        let done = asking.wait_with_output().expect("it ends");
+        asking
+            .stdin
+            .take()
+            .expect("stdin")
+            .write_all(answer.as_bytes())
+            .expect("the answer is written");
+        let done = asking.wait_with_output().expect("the command ends");
         (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
     for answer in ["", "\n", "n\n", "nothing else matters\n"] {
@@ -197,7 +227,7 @@ fn a_consent_is_to_what_the_command_showed() {
     assert_eq!(upgrade.serving(&upgrade.old), 1);
     let (accepted, error) = ask(&|| upgrade.install(ANOTHER_ORIGIN.0), "y\n");
     assert!(!accepted && error.contains("has changed"), "{error}");
-    assert_eq!(upgrade.serving(&upgrade.old), 1, "another version than the one that was shown");
+    assert_eq!(upgrade.serving(&upgrade.old), 1, "a version was accepted that was not shown");
     upgrade.install(ANOTHER_PLACE.0);
     assert!(ask(&|| (), "y\n").0);
     assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_PLACE.0);
@@ -207,19 +237,22 @@ fn a_consent_is_to_what_the_command_showed() {
 }
 
 #[test]
-fn an_edit_says_where_secrets_go_from_now_on() {
+fn an_edit_prints_where_secrets_are_sent_from_now_on() {
     let upgrade = Upgrade::start();
     let edit = |set: &str| upgrade.host.run_cli(&["connections", "edit", "old", "--set", set]);
     let (edited, printed) = edit("url=http://127.0.0.1:9");
     assert!(edited, "{printed}");
     for word in ["From now on", "key goes to http://127.0.0.1:9", "x-key"] {
-        assert!(printed.contains(word), "no {word} in: {printed}");
+        assert!(printed.contains(word), "{word} is missing in: {printed}");
     }
     let (_, printed) = edit("url=http://127.0.0.1:9/");
-    assert!(!printed.contains("From now on"), "the same origin: {printed}");
+    assert!(
+        !printed.contains("From now on"),
+        "the command reports another origin, but the origin is the same: {printed}"
+    );
 }
 
-/// The secret that the version no longer has does not prevent the edit.
+/// The edit succeeds although the connection still has the secret that the new version dropped.
 #[test]
 fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
     let upgrade = Upgrade::start();
@@ -234,8 +267,8 @@ fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
     assert!(answer.body.contains("nonsense"), "{answer:?}");
 }
 
-/// A new engine cannot use the code that the old one compiled, so the host compiles the accepted
-/// version again, from its stored file.
+/// A new engine cannot use code that the old engine compiled. The host compiles the accepted
+/// version again from its stored file.
 #[test]
 fn an_accepted_version_survives_a_change_of_the_engine() {
     let mut upgrade = Upgrade::start();
@@ -246,7 +279,7 @@ fn an_accepted_version_survives_a_change_of_the_engine() {
     for entry in std::fs::read_dir(compiled).expect("the folder of compiled code") {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|kind| kind != "wasm") {
-            std::fs::remove_file(path).expect("removed");
+            std::fs::remove_file(path).expect("the file is removed");
         }
     }
     upgrade.host.restart();
@@ -260,12 +293,16 @@ fn an_accepted_version_survives_a_change_of_the_engine() {
 fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
     for (build, what) in [ANOTHER_ORIGIN, ANOTHER_PLACE, ANOTHER_SETTING] {
         let mut upgrade = Upgrade::start();
-        assert_eq!(upgrade.needs_consent(), Value::Null, "no consent is pending");
+        assert_eq!(
+            upgrade.needs_consent(),
+            Value::Null,
+            "a consent is pending before the new version"
+        );
         upgrade.install(build);
         for _ in 0..2 {
             let needs = upgrade.needs_consent();
             let new = needs.as_array().unwrap_or_else(|| panic!("{what}: not listed: {needs}"));
-            assert_eq!(new.len(), 1, "only what is new: {needs}");
+            assert_eq!(new.len(), 1, "more than the new request is listed: {needs}");
             assert!(needs[0].as_str().is_some_and(|text| text.contains(what)), "{what}: {needs}");
             let (_, listed) = upgrade.host.run_cli(&["connections", "list"]);
             assert!(listed.contains("needs-consent"), "{what}: {listed}");
@@ -273,13 +310,17 @@ fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
         }
         if build != ANOTHER_SETTING.0 {
             upgrade.accept();
-            assert_eq!(upgrade.needs_consent(), Value::Null, "{what}: accepted");
+            assert_eq!(
+                upgrade.needs_consent(),
+                Value::Null,
+                "{what}: the consent is still pending"
+            );
         }
     }
 }
 
 #[test]
-fn a_version_that_requests_the_same_or_less_serves_at_once() {
+fn a_version_that_requests_the_same_or_less_serves_without_consent() {
     let upgrade = Upgrade::start();
     upgrade.install(THE_SAME[0]);
     assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0]);
@@ -287,17 +328,22 @@ fn a_version_that_requests_the_same_or_less_serves_at_once() {
     upgrade.accept();
     assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_ORIGIN.0);
     upgrade.install(THE_SAME[1]);
-    assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[1], "one origin less needs no consent");
+    assert_eq!(
+        upgrade.serving(&upgrade.old),
+        THE_SAME[1],
+        "a version with fewer origins does not serve"
+    );
 }
 
 #[test]
-fn a_version_that_no_longer_has_a_secret_serves_at_once() {
+fn a_version_that_no_longer_has_a_secret_serves_without_consent() {
     let upgrade = Upgrade::start();
     upgrade.install(NO_SECRET);
     assert_eq!(upgrade.serving(&upgrade.old), NO_SECRET);
 }
 
-/// The connection was served by a version that needed no consent, and stays on that one.
+/// The connection was last served by a version that needed no consent, and it stays on this
+/// version.
 #[test]
 fn a_pending_consent_never_brings_an_older_version_back() {
     let mut upgrade = Upgrade::start();
@@ -306,5 +352,5 @@ fn a_pending_consent_never_brings_an_older_version_back() {
     upgrade.install(ANOTHER_ORIGIN.0);
     assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0]);
     upgrade.host.restart();
-    assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0], "after a restart");
+    assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0], "the version changed after a restart");
 }

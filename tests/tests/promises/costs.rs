@@ -1,15 +1,16 @@
-//! What events cost, as counts that do not depend on the machine's speed. A higher count is a decision,
-//! and is made in the commit that needs it.
+//! The costs of events, as counts that do not depend on the speed of the machine. If a change needs
+//! a higher count, the commit of this change raises the count here.
 
 use std::fs;
 
 use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// Requests whose cost is measured.
+/// The number of requests whose cost is measured.
 const REQUESTS: usize = 50;
 
-/// How often a server syncs the log of its database while it answers these requests, and stops.
+/// Counts how often a server syncs the write-ahead log of its database while it answers these
+/// requests and stops.
 fn syncs(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace").display().to_string();
@@ -29,14 +30,18 @@ fn create(host: &TestHost, connection: &Connection) -> Answer {
 }
 
 #[test]
-fn a_create_without_a_write_syncs_the_log_once_and_a_repeat_never() {
+fn a_create_without_a_write_syncs_the_database_once_and_a_repeat_never() {
     let one = syncs(|host, connection| drop(create(host, connection)));
     let creates = syncs(|host, connection| {
         for _ in 0..=REQUESTS {
             create(host, connection);
         }
     });
-    assert_eq!(creates - one, REQUESTS, "its outcome is synced, its claim and its event are not");
+    assert_eq!(
+        creates - one,
+        REQUESTS,
+        "a create must sync only its outcome, not its claim or its event"
+    );
     let repeats = syncs(|host, connection| {
         let test = failed_test();
         for _ in 0..=REQUESTS {

@@ -1,6 +1,6 @@
-//! Crashes at each step of a Create Defect: the real binary is killed at the system call that
-//! begins the next step. After the restart a repeated click returns the defect, at once or after the
-//! wait for a write that may still arrive. Redmine never has two issues.
+//! Crashes at each step of a Create Defect. The real binary is killed at the system call that
+//! begins the next step. After the restart, a repeated click returns the defect, either at once or
+//! after the wait for a write that may still arrive. Redmine never has two issues.
 
 use jackfield_tests::{
     Guest, KillPoint, RedmineFixture, Request, Setup, TestHost, defect_states, failed_test,
@@ -26,16 +26,17 @@ enum Held {
 enum Repeat {
     /// The connector runs again and creates the defect.
     Runs,
-    /// 503 until the tracker cannot act on the write any more; then the connector runs again.
+    /// 503 while the tracker may still process the write; then the connector runs again.
     Waits,
-    /// The issue exists; it is found by its marker, or its row is already `created`.
+    /// The issue exists. The host finds it by its marker, or the row is already `created`.
     Finds,
 }
 
 struct Step {
     name: &'static str,
     held: Held,
-    /// Where the server is killed; `None`: from outside, while the write is held.
+    /// The system call at which the server is killed. `None`: the test kills the server while the
+    /// write is held.
     at: fn(&TestHost) -> Option<KillPoint>,
     /// The state of the row after the kill.
     row: Option<&'static str>,
@@ -94,11 +95,12 @@ const STEPS: [Step; 7] = [
     },
 ];
 
-/// The next write to the database's log.
+/// A kill at the next write to the database's log.
 fn commit(host: &TestHost) -> Option<KillPoint> {
     Some(KillPoint::write_to(host.data("jackfield.db-wal")))
 }
 
+/// A server with short waits and a connection to Redmine.
 fn fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
     Setup::new()
         .config(
@@ -108,8 +110,8 @@ fn fixture(connector: &str, guest: &Guest, settings: Value) -> RedmineFixture {
         .start_with_redmine(connector, guest, settings)
 }
 
-/// Clicks, and kills the server at the point. Returns the state of the row after the kill, and
-/// starts the server again.
+/// Clicks, and kills the server at the point. Then starts the server again. Returns the state of
+/// the row after the kill.
 fn crash(
     fixture: &mut RedmineFixture,
     test: &Value,
@@ -153,20 +155,27 @@ fn crash(
     row
 }
 
-/// Repeats the click until the defect is known.
+/// Repeats the click until the answer is the defect, and checks that Redmine has one issue.
 fn assert_one_issue(fixture: &RedmineFixture, test: &Value, repeat: Repeat) {
     let issues = || fixture.project.issues_of(test).into_iter().map(|issue| issue.id);
     let writes = fixture.proxy.posts();
     if repeat == Repeat::Waits {
         let early = fixture.create(test);
-        assert!([503, 504].contains(&early.status), "the write may still arrive: {early:?}");
-        assert_eq!(issues().count(), 0, "no second write yet");
+        assert!(
+            [503, 504].contains(&early.status),
+            "the click did not wait for the write, which may still arrive: {early:?}"
+        );
+        assert_eq!(issues().count(), 0, "a second write was sent before the wait was over");
     }
     let defect = fixture.create_until_final(test).expect("the defect");
     let written = fixture.proxy.posts() - writes;
-    assert_eq!(written, usize::from(repeat != Repeat::Finds), "one write, or none");
+    assert_eq!(
+        written,
+        usize::from(repeat != Repeat::Finds),
+        "the repeat sent an unexpected number of writes"
+    );
     assert_eq!(issues().collect::<Vec<_>>(), [defect["id"].as_str().expect("an id")]);
-    assert_eq!(fixture.create_until_final(test), Ok(defect), "each repeat has the same answer");
+    assert_eq!(fixture.create_until_final(test), Ok(defect), "a repeat has another answer");
 }
 
 #[test]
@@ -190,7 +199,7 @@ fn a_crash_in_the_middle_of_a_write_makes_no_second_issue() {
     let before = fixture.proxy.posts();
     let row = crash(&mut fixture, &test, Held::Read, Some(&KillPoint::send(2)));
     assert_eq!(row.as_deref(), Some("sent"));
-    assert_eq!(fixture.proxy.posts(), before, "the write did not arrive completely");
-    assert_eq!(fixture.proxy.truncated_requests(), 1, "the write was begun");
+    assert_eq!(fixture.proxy.posts(), before, "the write arrived completely");
+    assert_eq!(fixture.proxy.truncated_requests(), 1, "the write was not begun");
     assert_one_issue(&fixture, &test, Repeat::Waits);
 }

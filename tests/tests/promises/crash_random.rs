@@ -1,6 +1,6 @@
-//! Random crashes: the server is killed again and again under load, with repeated clicks, while the
-//! tracker answers its writes with every kind of status. There is one issue per failed test without
-//! the help of a person, and each answer 200 stays the same forever.
+//! Random crashes. The server is killed repeatedly under load, with repeated clicks, while the
+//! tracker answers its writes with many kinds of status. There is one issue per failed test, no
+//! person has to help, and an answer 200 never changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -31,7 +31,7 @@ const MOMENTS: [Moment; 4] =
 fn random_crashes_make_no_second_issue() {
     let rounds = rounds();
     let mut load = Load::start();
-    // The first success: later searches are tested with it.
+    // The first success. Later searches must find it to prove that they can find defects.
     let first = failed_test();
     load.finish(&first);
     let mut tests = vec![first];
@@ -55,7 +55,11 @@ fn random_crashes_make_no_second_issue() {
     for test in &tests {
         load.finish(test);
     }
-    assert_eq!(load.fixture.project.issues().len(), tests.len(), "one issue per failed test");
+    assert_eq!(
+        load.fixture.project.issues().len(),
+        tests.len(),
+        "there is not exactly one issue per failed test"
+    );
     for test in &tests {
         assert_eq!(load.fixture.project.issues_of(test).len(), 1, "{test}");
     }
@@ -91,7 +95,7 @@ impl Load {
             .collect();
         match &gate {
             Some(gate) => gate.await_held(1),
-            // There is no event to wait for: the moment is meant to be arbitrary.
+            // The moment is arbitrary, so there is no event to wait for.
             None => std::thread::sleep(Duration::from_millis(u64::from(round * 37 % 200))),
         }
         host.kill();
@@ -123,6 +127,7 @@ impl Load {
         self.check_same_answer(test, &answer);
     }
 
+    /// Checks that an answer 200 equals the first answer 200 to the same failed test.
     fn check_same_answer(&mut self, test: &Value, answer: &Answer) {
         if answer.status == 200 {
             let first = self.answers.entry(test.to_string()).or_insert_with(|| answer.json());
@@ -154,7 +159,8 @@ fn hold(proxy: &ScriptedServer, moment: Moment) -> Option<Gate> {
     }
 }
 
-/// Answers of a tracker, a proxy or a sign-in page to a write, and whether the issue was created.
+/// Statuses with which a tracker, a proxy or a sign-in page answers a write, and whether the issue
+/// was created.
 const ODD_ANSWERS: [(u16, bool); 9] = [
     (404, true),
     (404, false),
@@ -167,7 +173,8 @@ const ODD_ANSWERS: [(u16, bool); 9] = [
     (422, false),
 ];
 
-/// Answers every second write in one of the odd ways, chosen by its marker and so at random.
+/// Answers about every second write in an odd way. The marker in the body decides, so the choice is
+/// random.
 fn answer_oddly(exchange: &Exchange<'_>) -> Reply {
     let bytes = exchange.request.body.iter().map(|byte| usize::from(*byte)).sum::<usize>();
     let odd = ODD_ANSWERS.get(bytes % (2 * ODD_ANSWERS.len()));

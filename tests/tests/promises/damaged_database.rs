@@ -1,5 +1,5 @@
-//! A data folder that is damaged, lacks its key or comes from a later version: the server refuses
-//! to start with one line that says what to do, and changes no file.
+//! A data folder that is damaged, lacks its key or comes from a later version. The server refuses
+//! to start, prints one line that says what to do, and changes no file.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::Path;
 use jackfield_tests::{Setup, TestHost, failed_test, with_database};
 use serde_json::json;
 
-/// A stopped server with twenty defects, all in one file.
+/// A stopped server whose database has twenty defects, all in one file.
 fn stopped() -> TestHost {
     let (mut host, connection) = Setup::new().start_with("instant", json!({}));
     for _ in 0..20 {
@@ -28,7 +28,10 @@ fn a_clean_stop_leaves_the_whole_database_in_one_file() {
     host.create(&connection, &failed_test()).assert_status(200);
     assert!(host.stop().success());
     let log = fs::metadata(host.data("jackfield.db-wal")).map_or(0, |file| file.len());
-    assert_eq!(log, 0, "a copy of jackfield.db alone would lose the content of its log");
+    assert_eq!(
+        log, 0,
+        "jackfield.db-wal still has content, which a copy of jackfield.db alone would lose"
+    );
 }
 
 /// The files of the data folder, without compiled code.
@@ -43,13 +46,13 @@ fn files(host: &TestHost) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// The server does not start, prints one line with these words, and changes no file.
+/// Checks that the server does not start, prints one line with these words, and changes no file.
 #[track_caller]
 fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
     let before = files(host);
     let line = host.refuses_to_start();
     for word in words {
-        assert!(line.contains(word), "no {word:?} in: {line}");
+        assert!(line.contains(word), "{word:?} is missing in: {line}");
     }
     let after = files(host);
     // SQLite may leave an empty log beside a file that it cannot read completely.
@@ -57,15 +60,16 @@ fn assert_refuses_to_start(host: &mut TestHost, words: &[&str]) {
     let new: Vec<_> =
         new.filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm")).collect();
     assert!(new.is_empty(), "new files: {new:?}");
-    // The lock names the process that had it last.
+    // The file `lock` names the last process that held the lock, so it changes.
     for (name, bytes) in before.into_iter().filter(|(name, _)| name != "lock") {
         assert!(after.get(&name) == Some(&bytes), "{name} was changed");
     }
 }
 
+/// Overwrites a part of a file with a constant byte.
 fn overwrite(path: &Path, from: usize, bytes: usize) {
     let mut content = fs::read(path).expect("a readable file");
-    assert!(content.len() > from + bytes, "the file is longer than the damaged part");
+    assert!(content.len() > from + bytes, "the file is too short for the damaged part");
     content[from..from + bytes].fill(0xa5);
     fs::write(path, content).expect("the file is written");
 }
@@ -77,7 +81,7 @@ fn a_database_whose_first_pages_are_overwritten_is_refused() {
     assert_refuses_to_start(&mut host, &["jackfield.db", "damaged", "backup"]);
 }
 
-/// The damaged page holds the defects. SQLite opens such a file.
+/// The damaged page contains the defects. SQLite opens such a file without an error.
 #[test]
 fn a_database_with_a_damaged_page_in_the_middle_is_refused() {
     let mut host = stopped();
@@ -111,7 +115,10 @@ fn a_database_without_its_key_is_refused_and_no_new_key_is_created() {
     let mut host = stopped();
     fs::remove_file(host.data("secret-key")).expect("the key is removed");
     assert_refuses_to_start(&mut host, &["secret-key", "missing"]);
-    assert!(!host.data("secret-key").exists(), "a new key cannot open the secrets");
+    assert!(
+        !host.data("secret-key").exists(),
+        "the server created a new key, which cannot open the secrets"
+    );
 }
 
 #[test]
@@ -122,7 +129,7 @@ fn a_database_with_another_key_is_refused() {
 }
 
 #[test]
-fn a_refused_database_serves_again_with_its_key() {
+fn a_refused_database_is_used_again_once_its_key_is_back() {
     let mut host = stopped();
     let (key, moved) = (host.data("secret-key"), host.folder().join("moved-key"));
     fs::rename(&key, &moved).expect("the key is moved away");

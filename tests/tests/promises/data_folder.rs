@@ -1,5 +1,5 @@
-//! The data folder: nothing in it is taken from somebody who could plant it, and no mode of a folder
-//! that a person named is changed.
+//! The data folder. The server uses no file that another user could have put there, and it never
+//! changes the mode of a folder that a person named.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -16,10 +16,11 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 fn mode(path: &Path) -> u32 {
-    path.metadata().expect("it exists").permissions().mode() & 0o7777
+    path.metadata().expect("the path exists").permissions().mode() & 0o7777
 }
 
-/// The one line with which a server does not start in this folder, which has `data` and `plugins`.
+/// Starts a server in this folder, which contains `data` and `plugins`. The start must fail.
+/// Returns the last line on stderr.
 #[track_caller]
 fn refusal(folder: &Path, admin_token: Option<&str>) -> String {
     let mut command = Command::new(binary());
@@ -28,7 +29,7 @@ fn refusal(folder: &Path, admin_token: Option<&str>) -> String {
     if let Some(token) = admin_token {
         command.env("JACKFIELD_ADMIN_TOKEN", token);
     }
-    // A server that does start would never end.
+    // The time-out ends a server that starts by mistake.
     let output = Command::new("timeout")
         .arg("20")
         .arg(command.get_program())
@@ -43,25 +44,32 @@ fn refusal(folder: &Path, admin_token: Option<&str>) -> String {
 }
 
 #[test]
-fn an_open_data_folder_is_refused_with_the_command_that_closes_it() {
+fn a_data_folder_that_others_can_enter_is_refused_and_the_fix_is_named() {
     let home = tempfile::tempdir().expect("a temporary folder");
     for name in ["data", "plugins"] {
-        DirBuilder::new().mode(0o700).create(home.path().join(name)).expect("created");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(home.path().join(name))
+            .expect("the folder is created");
     }
     let data = home.path().join("data");
     for open in [0o755, 0o701, 0o1777] {
         set_mode(&data, open);
         let error = refusal(home.path(), None);
         assert!(error.contains("chmod o-rwx"), "{open:o}: {error}");
-        assert_eq!(mode(&data), open, "the folder is left as it was");
-        assert_eq!(fs::read_dir(&data).expect("the folder").count(), 0, "nothing is created");
+        assert_eq!(mode(&data), open, "the server changed the mode of the folder");
+        assert_eq!(
+            fs::read_dir(&data).expect("the folder").count(),
+            0,
+            "the server created a file"
+        );
     }
     set_mode(&data, 0o700);
     for (name, content) in
         [("admin-token", "planted-admin-token-0123456789"), ("secret-key", &"ab".repeat(32))]
     {
         let file = data.join(name);
-        fs::write(&file, content).expect("planted");
+        fs::write(&file, content).expect("the file is written");
         set_mode(&file, 0o644);
         let error = refusal(home.path(), None);
         assert!(error.contains(name) && error.contains("chmod 600"), "{error}");
@@ -70,7 +78,7 @@ fn an_open_data_folder_is_refused_with_the_command_that_closes_it() {
             let error = refusal(home.path(), None);
             assert!(error.contains(name) && error.contains("belongs to user 65534"), "{error}");
         }
-        fs::remove_file(&file).expect("removed");
+        fs::remove_file(&file).expect("the file is removed");
     }
     if chown(&data, Some(OTHER_USER), None).is_ok() {
         let error = refusal(home.path(), None);
@@ -78,7 +86,7 @@ fn an_open_data_folder_is_refused_with_the_command_that_closes_it() {
     }
 }
 
-/// Volumes of container platforms are root's, mode 2770, and their files get mode 0660.
+/// On container platforms, volumes belong to root with mode 2770, and their files get mode 0660.
 #[test]
 fn a_data_folder_may_be_shared_with_its_group() {
     let mut host = Setup::new().without_admin_token().start();
@@ -104,14 +112,17 @@ fn a_data_folder_may_be_shared_with_its_group() {
 fn a_short_admin_token_is_refused() {
     let home = tempfile::tempdir().expect("a temporary folder");
     for name in ["data", "plugins"] {
-        DirBuilder::new().mode(0o700).create(home.path().join(name)).expect("created");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(home.path().join(name))
+            .expect("the folder is created");
     }
     for token in ["!", "fifteen-letters"] {
         let error = refusal(home.path(), Some(token));
         assert!(error.contains("admin token") && error.contains("16"), "{error}");
         assert!(!error.contains(token), "{error}");
     }
-    fs::write(home.path().join("data/admin-token"), "x\n").expect("written");
+    fs::write(home.path().join("data/admin-token"), "x\n").expect("the file is written");
     set_mode(&home.path().join("data/admin-token"), 0o600);
     let error = refusal(home.path(), None);
     assert!(error.contains("admin-token") && error.contains("16"), "{error}");

@@ -1,6 +1,6 @@
-//! `jackfield demo`, the first command that a new user runs: it starts a server with a sample
+//! `jackfield demo`, the first command that a new user runs. It starts a server with a sample
 //! tracker and a connection, sends one Create Defect and one KPI event, prints each step, and
-//! keeps serving.
+//! continues to serve.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -47,9 +47,9 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
     });
     let _ = kill_process(Pid::from_child(&demo), Signal::TERM);
     let end = wait_for("the demo to end", 20, || demo.try_wait().expect("a child"));
-    assert!(serves, "it does not serve:\n{printed}");
+    assert!(serves, "the server of the demo does not answer:\n{printed}");
     for word in ["totalDefects", "/issues/", "trigger"] {
-        assert!(printed.contains(word), "no {word} in:\n{printed}");
+        assert!(printed.contains(word), "{word} is missing in:\n{printed}");
     }
     assert_eq!(end.code(), Some(0));
 }

@@ -1,5 +1,5 @@
-//! A disk that fills up or turns read-only while the server runs: no create is half done,
-//! `/readyz` says what is wrong, and the server recovers without a restart.
+//! A disk that becomes full or read-only while the server runs. No create is left incomplete,
+//! `/readyz` reports the problem, and the server recovers without a restart.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -28,24 +28,24 @@ impl SmallDisk {
         let below_root = folder.strip_prefix("/").expect("an absolute path");
         let process = host.process_id().to_string();
         let data = Path::new("/proc").join(process).join("root").join(below_root);
-        assert!(data.join("jackfield.db").exists(), "the test can see the server's disk");
+        assert!(data.join("jackfield.db").exists(), "the test cannot see the server's disk");
         Self { host, data }
     }
 
-    /// Uses all free space.
+    /// Fills the disk.
     fn fill(&self) {
         let mut filler = File::create(self.data.join("filler")).expect("a new file");
         let block = [0; 4_096];
         while filler.write_all(&block).is_ok() {}
     }
 
-    /// Makes space again.
+    /// Frees the space again.
     fn clear(&self) {
         fs::remove_file(self.data.join("filler")).expect("the filler is removed");
     }
 }
 
-/// A tracker that creates the issue 42 at each POST, and finds it.
+/// A tracker that answers each POST with the issue 42 and whose search finds this issue.
 fn tracker() -> ScriptedServer {
     ScriptedServer::start(|exchange| {
         if exchange.request.is_post() {
@@ -56,13 +56,14 @@ fn tracker() -> ScriptedServer {
     })
 }
 
+/// Waits until `/readyz` is 200.
 #[track_caller]
 fn await_ready(host: &TestHost) {
     let client = host.anonymous();
     wait_for("/readyz to be 200 again", 20, || (client.get("/readyz").status == 200).then_some(()));
 }
 
-/// The detail of `/readyz`, once it is a problem.
+/// Waits until `/readyz` is a problem, and returns its detail.
 #[track_caller]
 fn await_not_ready(host: &TestHost) -> String {
     let client = host.anonymous();
@@ -77,13 +78,17 @@ fn await_not_ready(host: &TestHost) -> String {
 fn await_created(host: &TestHost, connection: &Connection, test: &Value) -> Value {
     wait_for("the defect", 60, || {
         let answer = host.create(connection, test);
-        assert!([200, 503].contains(&answer.status), "no person is needed: {answer:?}");
+        assert!(
+            [200, 503].contains(&answer.status),
+            "the answer is neither the defect nor a temporary problem: {answer:?}"
+        );
         (answer.status == 200).then(|| answer.json())
     })
 }
 
-/// While nothing can be stored: a create is refused before a request leaves, `/readyz` has the
-/// reason, and the process lives. Returns the failed test of the refused create.
+/// Checks the server while it cannot store anything: it refuses a create before it sends a request,
+/// `/readyz` names the reason, and the process continues to run. Returns the failed test of the
+/// refused create.
 #[track_caller]
 fn assert_refuses(
     host: &TestHost,
@@ -100,12 +105,16 @@ fn assert_refuses(
     assert_eq!(tracker.posts(), before, "a write left without a journal entry");
     let readiness = await_not_ready(host);
     assert!(readiness.contains(reason), "{readiness}");
-    assert_eq!(host.anonymous().get("/healthz").status, 200, "the process lives");
+    assert_eq!(
+        host.anonymous().get("/healthz").status,
+        200,
+        "the process does not answer /healthz"
+    );
     test
 }
 
 #[test]
-fn a_full_disk_refuses_creates_answers_repeats_and_recovers_by_itself() {
+fn while_the_disk_is_full_creates_are_refused_and_repeats_are_answered() {
     let disk = SmallDisk::start("good");
     let (host, tracker) = (&disk.host, tracker());
     let connection = host.connect("qa", "good", json!({"url": tracker.url()}), json!({}));
@@ -114,13 +123,17 @@ fn a_full_disk_refuses_creates_answers_repeats_and_recovers_by_itself() {
 
     disk.fill();
     let refused = assert_refuses(host, &connection, &tracker, "full");
-    assert_eq!(host.create(&connection, &created).expect(200), defect, "a repeat needs no write");
+    assert_eq!(
+        host.create(&connection, &created).expect(200),
+        defect,
+        "the repeat of a created defect has another answer"
+    );
 
     disk.clear();
     await_ready(host);
     let defect = await_created(host, &connection, &refused);
-    assert_eq!(await_created(host, &connection, &refused), defect, "a repeat");
-    assert_eq!(tracker.posts(), 2, "one write per failed test");
+    assert_eq!(await_created(host, &connection, &refused), defect, "a repeat has another answer");
+    assert_eq!(tracker.posts(), 2, "there is not exactly one write per failed test");
 }
 
 #[test]
@@ -135,9 +148,9 @@ fn the_problem_of_a_full_disk_says_what_to_do() {
     }
 }
 
-/// The guest is held while it reads; when it then writes, `sent` cannot be committed.
+/// The guest is held while it reads. When it then writes, the state `sent` cannot be committed.
 #[test]
-fn a_disk_that_is_full_when_a_write_is_journaled_stops_the_write() {
+fn a_write_is_not_sent_if_the_disk_is_full_when_it_is_journaled() {
     let disk = SmallDisk::start("large");
     let (host, tracker) = (&disk.host, tracker());
     let gate = tracker.hold_requests(|request| request.target.starts_with("/users/"));
@@ -158,10 +171,10 @@ fn a_disk_that_is_full_when_a_write_is_journaled_stops_the_write() {
     assert_eq!(tracker.posts(), 1);
 }
 
-/// The tracker created the issue, and the disk cannot store that: the defect is answered, and stored once the
-/// disk has room.
+/// The tracker created the issue, but the full disk cannot store it. The click is answered with the
+/// defect, and the defect is stored once the disk has room.
 #[test]
-fn a_disk_that_is_full_when_the_tracker_answers_loses_no_defect() {
+fn no_defect_is_lost_if_the_disk_is_full_when_the_tracker_answers() {
     let disk = SmallDisk::start("good");
     let (host, tracker) = (&disk.host, tracker());
     let gate = tracker.hold_requests(Request::is_post);
@@ -180,13 +193,13 @@ fn a_disk_that_is_full_when_the_tracker_answers_loses_no_defect() {
         (defects["defects"][0]["state"] == "created").then_some(())
     });
     assert_eq!(host.create(&connection, &test).expect(200)["id"], "42");
-    assert_eq!(tracker.posts(), 1, "no second create");
+    assert_eq!(tracker.posts(), 1, "a second create was sent");
     let adopted = host.admin().get("/events?outcome=adopted").expect(200);
-    assert_eq!(adopted["events"], json!([]), "no search was needed: {adopted}");
+    assert_eq!(adopted["events"], json!([]), "the defect was adopted by a search: {adopted}");
 }
 
 #[test]
-fn a_disk_that_turns_read_only_refuses_creates_answers_repeats_and_recovers_by_itself() {
+fn while_the_disk_is_read_only_creates_are_refused_and_repeats_are_answered() {
     let tracker = tracker();
     let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
     let created = failed_test();
@@ -195,11 +208,15 @@ fn a_disk_that_turns_read_only_refuses_creates_answers_repeats_and_recovers_by_i
     let files = ["jackfield.db", "jackfield.db-wal"].map(|name| host.data(name));
     let read_only = Strace::make_read_only(host.process_id(), &files);
     let refused = assert_refuses(&host, &connection, &tracker, "disk I/O error");
-    assert_eq!(host.create(&connection, &created).expect(200), defect, "a repeat needs no write");
+    assert_eq!(
+        host.create(&connection, &created).expect(200),
+        defect,
+        "the repeat of a created defect has another answer"
+    );
 
     drop(read_only);
     await_ready(&host);
     let defect = await_created(&host, &connection, &refused);
-    assert_eq!(await_created(&host, &connection, &refused), defect, "a repeat");
-    assert_eq!(tracker.posts(), 2, "one write per failed test");
+    assert_eq!(await_created(&host, &connection, &refused), defect, "a repeat has another answer");
+    assert_eq!(tracker.posts(), 2, "there is not exactly one write per failed test");
 }

@@ -1,5 +1,5 @@
-//! A name whose addresses change: every address is checked each time the name is resolved, so a
-//! granted name never leads to a forbidden address.
+//! A name whose addresses change. The host checks every address each time it resolves the name, so
+//! a granted name never leads to a forbidden address.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use crate::calls::INTERFACES;
 
-/// Addresses of the test's own network, all on loopback. This one stands for any public address.
+/// An address that stands for any public address. The addresses of the test's own network all lead
+/// to loopback.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
+/// Addresses that a granted name may not lead to.
 const FORBIDDEN: [Ipv4Addr; 4] = [
     Ipv4Addr::LOCALHOST,
     Ipv4Addr::new(10, 5, 5, 5),
@@ -64,8 +66,8 @@ fn a_name_that_changes_its_address_reaches_only_allowed_addresses() {
 const OWN_NAME: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 1);
 
 #[test]
-fn a_name_of_this_machine_is_reached_with_allow_private_only() {
-    let name = "dns_rebinding::a_name_of_this_machine_is_reached_with_allow_private_only";
+fn a_name_of_this_machine_is_reached_only_with_allow_private() {
+    let name = "dns_rebinding::a_name_of_this_machine_is_reached_only_with_allow_private";
     if !run_in_own_network(name, &[]) {
         return;
     }

@@ -1,5 +1,5 @@
-//! A connector reaches only the origins that its connection grants, however an address is spelled
-//! and by whichever of the two interfaces the request is sent.
+//! A connector reaches only the origins that its connection grants, however an address is spelled,
+//! through both HTTP interfaces.
 
 use std::net::SocketAddr;
 
@@ -27,7 +27,7 @@ fn the_granted_origin_is_reached_by_each_spelling_of_it() {
     assert_eq!(last.header("host"), Some(origins.granted.address().to_string().as_str()));
 }
 
-/// Addresses without a grant, spelled to look granted or to pass a weak check.
+/// Addresses without a grant. Their spelling makes them look granted, or would pass a weak check.
 const FORBIDDEN: [&str; 23] = [
     "http://127.0.0.1:OTHER/",
     "http://localhost:OTHER/",
@@ -61,7 +61,7 @@ fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
         for target in FORBIDDEN {
             let target = origins.target(target);
             let received = origins.call(json!({"target": target, "via": via}));
-            // A fragment is never sent, so that request may reach the granted origin.
+            // A fragment is never sent, so this request may reach the granted origin.
             let harmless = target.contains('#') && received.key == "200";
             let refused = received.is_refused();
             assert!(refused || harmless, "{via} {target}: {} {}", received.key, received.text);
@@ -75,8 +75,8 @@ fn an_origin_without_a_grant_is_refused_through_both_interfaces_and_recorded() {
     assert_eq!(calls[0]["status"], Value::Null);
 }
 
-/// Granted by a person, so only the rules for addresses refuse them. Without these rules, those with
-/// `PORT` reach a server of this machine.
+/// A person granted these origins, so only the address rules refuse them. Without these rules, the
+/// addresses with `PORT` would reach a server of this machine.
 #[test]
 fn a_granted_origin_at_a_forbidden_address_is_refused() {
     let everywhere = ScriptedServer::start_at(SocketAddr::from(([0, 0, 0, 0], 0)), |_| {
@@ -113,7 +113,7 @@ fn a_granted_origin_at_a_forbidden_address_is_refused() {
 }
 
 #[test]
-fn other_schemes_and_host_like_paths_reach_no_server() {
+fn other_schemes_and_paths_that_look_like_hosts_reach_no_other_server() {
     let origins = TwoOrigins::start(Setup::new());
     let targets = [
         "ftp://127.0.0.1:PORT/",
@@ -128,7 +128,8 @@ fn other_schemes_and_host_like_paths_reach_no_server() {
     ];
     for target in targets {
         let received = origins.call(json!({"target": origins.target(target), "via": "http"}));
-        // A path of the granted origin that looks like a host; a backslash counts as a slash.
+        // The target is a path of the granted origin that looks like a host. A backslash counts as
+        // a slash.
         let is_path = target.starts_with('/') || target.contains("PORT\\@");
         let harmless = is_path && received.key == "200";
         let refused = received.is_refused();
@@ -137,7 +138,7 @@ fn other_schemes_and_host_like_paths_reach_no_server() {
     assert_eq!(origins.other.requests().len(), 0, "{:?}", origins.other.requests());
 }
 
-/// Headers that only the host sets, and line breaks that would start another header.
+/// Headers that only the host may set, and line breaks that would start another header.
 #[test]
 fn a_request_cannot_be_split_or_forged() {
     let origins = TwoOrigins::start(Setup::new());
@@ -150,7 +151,8 @@ fn a_request_cannot_be_split_or_forged() {
             let refused = received.is_refused();
             assert!(refused, "{via} {header}: {} {}", received.key, received.text);
         }
-        // Languages set these by themselves. The host sends its own, see below.
+        // HTTP libraries set these headers themselves. The host drops them and sends its own, which
+        // the end of this test checks.
         for header in [
             "Host=evil.example",
             "host=127.0.0.1:1",
@@ -217,7 +219,7 @@ fn a_request_cannot_be_split_or_forged() {
 }
 
 #[test]
-fn a_redirect_is_followed_inside_the_grant_only_and_never_for_a_write() {
+fn a_redirect_is_followed_only_to_a_granted_origin_and_never_for_a_write() {
     let origins = TwoOrigins::start(Setup::new());
     let away = origins.target("http://127.0.0.1:OTHER/away");
     origins.granted.set_script(move |exchange| {
@@ -240,11 +242,11 @@ fn a_redirect_is_followed_inside_the_grant_only_and_never_for_a_write() {
         let before = origins.granted.requests().len();
         origins.call(json!({"target": at("/loop"), "via": via}));
         let requests = origins.granted.requests().len() - before;
-        assert!(requests <= 11, "{via}: a loop of redirects ends");
+        assert!(requests <= 11, "{via}: the loop of redirects did not end");
         let before = origins.granted.requests().len();
         origins.call(json!({"target": at("/home"), "via": via, "method": "POST", "body": "x"}));
         let requests = origins.granted.requests().len() - before;
-        assert_eq!(requests, 1, "{via}: a write follows no redirect");
+        assert_eq!(requests, 1, "{via}: a write followed a redirect");
     }
     assert_eq!(origins.other.requests().len(), 0);
 }
@@ -268,10 +270,14 @@ fn only_create_may_write() {
     let tried = host.admin().send("POST", &path, &[], b"");
     assert!(tried.body.contains("Denied"), "{tried:?}");
     let sent: Vec<_> = tracker.requests().into_iter().map(|request| request.target).collect();
-    assert_eq!(sent, ["/issues.json"], "one write of `create`, none of find, count and check");
+    assert_eq!(
+        sent,
+        ["/issues.json"],
+        "not exactly one write was sent: `create` may write; find, count and check may not"
+    );
 }
 
-/// The guest sends the request of its `create` in its `count` too.
+/// In its `count`, the guest sends the same request as in its `create`.
 #[test]
 fn a_write_outside_create_is_refused_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new());
@@ -288,7 +294,7 @@ fn a_write_outside_create_is_refused_through_both_interfaces() {
 }
 
 #[test]
-fn idle_connections_are_reused_within_one_connection_only() {
+fn idle_tcp_connections_are_reused_only_by_the_same_connection() {
     let origins = TwoOrigins::start(Setup::new());
     let (one, other) = (origins.connect(json!({})), origins.connect(json!({})));
     for connection in [&one, &other, &one, &other] {

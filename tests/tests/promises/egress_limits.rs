@@ -1,4 +1,4 @@
-//! The limits on requests and answers, and on the host's CPU time for them, hold through both
+//! The limits on requests, on answers and on the host's CPU time for them apply to both HTTP
 //! interfaces.
 
 use std::io::Write;
@@ -17,11 +17,12 @@ fn an_endless_answer_and_a_decompression_bomb_hit_the_limit() {
     let good = Good::connect(&origins.host);
     let attack = || endless_answers(&origins, &bomb);
     for _ in 0..3 {
-        attack(); // each thread's first large bodies map memory that stays mapped
+        attack(); // the first large bodies of each thread map memory that stays mapped
     }
     assert_harmless(&origins.host, &good, "endless answers and bombs", attack);
 }
 
+/// Sends an endless body, an endless header and a decompression bomb through both interfaces.
 fn endless_answers(origins: &TwoOrigins, bomb: &[u8]) {
     let endless = |head: &'static str| {
         origins.granted.set_script(|_| Reply::Endless(head.as_bytes().to_vec()));
@@ -52,12 +53,12 @@ fn gzip_of_zeros(length: usize) -> Vec<u8> {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     let block = vec![0; 1 << 20];
     for _ in 0..length / block.len() {
-        packer.write_all(&block).expect("in memory");
+        packer.write_all(&block).expect("writing to memory does not fail");
     }
-    packer.finish().expect("in memory")
+    packer.finish().expect("writing to memory does not fail")
 }
 
-/// The limits are small here, so that a request of usual size exceeds each.
+/// The limits are small here, so that a request of a usual size exceeds each of them.
 #[test]
 fn the_limits_of_a_request_hold_through_both_interfaces() {
     let limits = "[limits]\nrequest_body_bytes = 1000\noutbound_calls = 1";
@@ -85,7 +86,7 @@ fn the_limits_of_a_request_hold_through_both_interfaces() {
     }
 }
 
-/// The host decompresses an empty stream twenty thousand times; the guest has nothing to do.
+/// The host decompresses an empty stream twenty thousand times, while the guest only waits.
 #[test]
 fn host_work_for_a_request_is_charged_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new());
@@ -99,7 +100,7 @@ fn host_work_for_a_request_is_charged_through_both_interfaces() {
     }
 }
 
-/// Too much host work ends a run in the same way as too much work of the guest.
+/// Too much work of the host ends a run in the same way as too much work of the guest.
 #[test]
 fn host_work_ends_at_the_cpu_limit_through_both_interfaces() {
     let origins = TwoOrigins::start(Setup::new().config("[limits]\ncpu_ms = 100"));

@@ -1,5 +1,5 @@
-//! Environment variables as shells, files and platforms make them: with a line end, empty, or for
-//! another purpose.
+//! Environment variables as shells, files and platforms set them: with a line break at the end,
+//! empty, or for another purpose.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::calls::{call, connect};
 
-/// Standard output and error of a command of this server, with other variables.
+/// Runs a command of this server with additional variables. Returns whether it succeeded, and its
+/// standard output and error.
 fn cli(host: &TestHost, env: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
     let mut command = host.cli(arguments);
     let output = command.envs(env.iter().copied()).stdin(Stdio::null()).output();
@@ -21,7 +22,7 @@ fn cli(host: &TestHost, env: &[(&str, &str)], arguments: &[&str]) -> (bool, Stri
 }
 
 #[test]
-fn a_line_end_is_not_part_of_a_token_or_a_secret() {
+fn a_line_break_at_the_end_is_not_part_of_a_token_or_a_secret() {
     let token = "another-token-0123456789abcdef";
     let host = Setup::new()
         .env("JACKFIELD_SECRET_OF_QA", "s3cr3t-of-qa\n")
@@ -46,7 +47,7 @@ fn a_line_end_is_not_part_of_a_token_or_a_secret() {
 }
 
 #[test]
-fn an_empty_variable_is_not_set() {
+fn an_empty_variable_counts_as_not_set() {
     let host = Setup::new()
         .config("public_url = \"http://files.example\"")
         .env("JACKFIELD_PUBLIC_URL", "")
@@ -60,7 +61,7 @@ fn an_empty_variable_is_not_set() {
     let created = host.admin().json("POST", "/connections", &body).expect(201);
     let url = created["webhook_url"].as_str().expect("a webhook_url");
     assert!(url.starts_with("http://files.example/"), "{url}");
-    assert!(host.data("secret-key").exists(), "the key is the folder's own");
+    assert!(host.data("secret-key").exists(), "the server did not create a key in the data folder");
     let empty = [("JACKFIELD_URL", "")];
     let (_, printed) = cli(&host, &empty, &["connections", "show", "no-such-connection"]);
     assert!(!printed.contains("no server answers at  ("), "{printed}");
@@ -68,12 +69,12 @@ fn an_empty_variable_is_not_set() {
     let (done, printed) = cli(&host, &empty, &["connections", "list"]);
     assert!(
         !done && printed.contains("admin-token"),
-        "the token is read from the folder: {printed}"
+        "the command did not try to read the token from the folder: {printed}"
     );
 }
 
 #[test]
-fn variables_of_a_service_are_ignored_and_others_are_reported() {
+fn kubernetes_service_variables_are_ignored_and_other_unknown_variables_are_reported() {
     let service = [
         ("JACKFIELD_SERVICE_HOST", "10.0.0.1"),
         ("JACKFIELD_SERVICE_PORT_HTTP", "8080"),
@@ -99,16 +100,19 @@ fn variables_of_a_service_are_ignored_and_others_are_reported() {
     let host = setup.start();
     let env: Vec<_> = odd.iter().map(|(name, value, _)| (*name, *value)).chain(service).collect();
     let (_, report) = cli(&host, &env, &["doctor", "--data", "data", "--json"]);
-    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let report: Value = serde_json::from_str(&report).expect("the report is JSON");
     let findings = report["findings"].as_array().expect("findings").iter();
-    let finding = findings.into_iter().find(|it| it["check"] == "configuration").expect("one");
+    let finding = findings
+        .into_iter()
+        .find(|it| it["check"] == "configuration")
+        .expect("a finding about the configuration");
     assert_eq!(finding["status"], "warn", "{finding}");
     let (logged, found) = (host.output(), finding["found"].as_str().expect("a text").to_owned());
     for text in [logged, found] {
         for (name, _, nearest) in odd {
             let report =
                 format!("{name} is not a setting and is ignored; the nearest is {nearest}");
-            assert!(text.contains(&report), "no {report:?} in: {text}");
+            assert!(text.contains(&report), "{report:?} is missing in: {text}");
         }
         for (name, _) in service {
             assert!(!text.contains(&format!("{name} ")), "{name}: {text}");
@@ -117,20 +121,20 @@ fn variables_of_a_service_are_ignored_and_others_are_reported() {
 }
 
 #[test]
-fn a_key_that_is_not_a_text_stops_the_start() {
+fn the_server_does_not_start_with_a_key_that_is_not_utf8() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut command = Command::new(binary());
     command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(&folder);
     command.env("JACKFIELD_SECRET_KEY", OsStr::from_bytes(b"\xff\xfe"));
     let mut server =
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a start");
-    // The end of its output, or the address of a server that runs.
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    // Reads the first line: the end of the output, or the address of a server that runs.
     let mut printed = String::new();
     let stdout = BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut printed);
-    stdout.expect("text");
+    stdout.expect("text on stdout");
     let _ = server.kill();
     let output = server.wait_with_output().expect("the server ends");
     let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(printed, "", "it does not run");
+    assert_eq!(printed, "", "the server started");
     assert!(error.contains("JACKFIELD_SECRET_KEY") && error.contains("UTF-8"), "{error}");
 }

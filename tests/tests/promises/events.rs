@@ -1,5 +1,6 @@
-//! Events: one id connects webhook, guest log, outbound calls, defect and answer. Requests that
-//! matched no connection are listed too. Lists are filtered and paged.
+//! Events: one id connects the webhook, the log of the guest, the outbound calls, the defect and
+//! the answer. Requests that matched no connection are listed, too. Lists can be filtered and have
+//! pages.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, wait_for};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ fn events_are_listed_filtered_and_paged() {
 
     let listed = ids(&list(&format!("connection={}&kind=create-defect", one.id)));
     created.reverse();
-    assert_eq!(listed, created, "newest first");
+    assert_eq!(listed, created, "the events are not listed newest first");
     assert_eq!(ids(&list("kind=no-connection")), [unknown]);
     assert_eq!(ids(&list("kind=kpis")).len(), 1);
     assert_eq!(ids(&list("outcome=created")).len(), 8);
@@ -75,7 +76,8 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
         Setup::new().config("events_max = 5\nsweep_ms = 200").start_with("instant", json!({}));
     let mut created: Vec<_> =
         (0..20).map(|_| host.create(&connection, &failed_test()).event()).collect();
-    host.event(&created[19]); // waits until it is stored, and with it all before it
+    // Events are stored in order, so all earlier events are stored, too.
+    host.event(&created[19]);
     let kept = wait_for("the old events to be deleted", 30, || {
         let page = host.admin().get("/events?limit=100").expect(200);
         let events = page["events"].as_array().expect("events").clone();
@@ -83,12 +85,12 @@ fn the_oldest_events_are_deleted_when_there_are_too_many() {
     });
     let kept: Vec<_> = kept.iter().filter_map(|event| event["id"].as_str()).collect();
     created.reverse();
-    assert_eq!(kept, created[..5], "the newest remain");
+    assert_eq!(kept, created[..5], "other events than the newest were kept");
     assert_eq!(host.admin().get(&format!("/events/{}", created[19])).status, 404);
 }
 
-/// The host cannot keep its promise for a connector that declares its write as a read, and reports
-/// that.
+/// A connector that declares its write as a read hides it from the journal. The host cannot prevent
+/// a second defect for it, and reports this.
 #[test]
 fn a_defect_without_a_journaled_write_is_reported() {
     let host = Setup::new().guests(["instant", "good"]).start();
@@ -101,6 +103,6 @@ fn a_defect_without_a_journaled_write_is_reported() {
         let log = host.run_of(&answer)["log"].to_string();
         log.contains("journal")
     };
-    assert!(reported(&hides), "a hidden write is reported");
-    assert!(!reported(&writes), "an honest connector is not reported");
+    assert!(reported(&hides), "a hidden write is not reported");
+    assert!(!reported(&writes), "an honest connector is reported");
 }

@@ -1,5 +1,5 @@
 //! One failed test, one defect: with a hundred simultaneous clicks, and when the server is killed
-//! while a request is held on either side of the tracker. The issues are counted in Redmine.
+//! while a request is held before or after the tracker. The issues are counted in Redmine.
 
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn fixture(settings: Value) -> RedmineFixture {
 }
 
 #[test]
-fn a_hundred_simultaneous_clicks_are_one_run_one_issue_and_equal_answers() {
+fn a_hundred_simultaneous_clicks_lead_to_one_run_one_issue_and_equal_answers() {
     let fixture = fixture(json!({}));
     let mut missing = failed_test();
     missing.as_object_mut().expect("an object").remove("variationId");
@@ -47,7 +47,7 @@ fn a_hundred_simultaneous_clicks_are_one_run_one_issue_and_equal_answers() {
         clicks.into_iter().map(|click| click.join().expect("an answer")).collect();
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(answers[0]["id"], fixture.project.only_issue().id);
-    assert_eq!(fixture.proxy.posts(), 1, "one run");
+    assert_eq!(fixture.proxy.posts(), 1, "the connector ran more than once");
 }
 
 /// Clicks, kills the server while the request is held at the gate, and starts the server again
@@ -62,24 +62,31 @@ fn kill_while_held(fixture: &mut RedmineFixture, gate: &Gate, test: &Value) {
     fixture.host.restart();
 }
 
-/// The proxy has the complete write; Redmine never receives it.
+/// The proxy has received the complete write, but Redmine never receives it.
 #[test]
-fn a_kill_before_the_tracker_has_the_write_is_followed_by_a_create_after_the_wait() {
+fn after_a_kill_before_the_tracker_receives_the_write_a_repeat_creates_after_the_wait() {
     let mut fixture = fixture(json!({}));
     fixture.proxy.set_script(lose_writes);
     let gate = fixture.proxy.hold_requests(Request::is_post);
     let test = failed_test();
     kill_while_held(&mut fixture, &gate, &test);
     let early = fixture.create(&test);
-    assert!([503, 504].contains(&early.status), "the write may still arrive: {early:?}");
-    assert_eq!(fixture.project.issues().len(), 0, "no second write yet");
+    assert!(
+        [503, 504].contains(&early.status),
+        "the click did not wait for the write, which may still arrive: {early:?}"
+    );
+    assert_eq!(
+        fixture.project.issues().len(),
+        0,
+        "a second write was sent before the wait was over"
+    );
     let defect = fixture.create_until_final(&test).expect("it is created after the wait");
     assert_eq!(defect["id"], fixture.project.only_issue().id);
 }
 
-/// Redmine has created the issue; the server never receives the answer.
+/// Redmine has created the issue, but the server never receives the answer.
 #[test]
-fn a_kill_before_the_answer_of_the_tracker_is_followed_by_an_adoption() {
+fn after_a_kill_before_the_trackers_answer_arrives_a_repeat_adopts_the_issue() {
     let mut fixture = fixture(json!({}));
     let gate = fixture.proxy.hold_answers(Request::is_post);
     let test = failed_test();
@@ -89,9 +96,9 @@ fn a_kill_before_the_answer_of_the_tracker_is_followed_by_an_adoption() {
     assert_eq!(fixture.proxy.posts(), 1);
 }
 
-/// The guest still reads and has sent no write, so the repeated click runs the connector again.
+/// The guest is still reading and has sent no write, so a repeated click runs the connector again.
 #[test]
-fn a_kill_before_the_write_is_followed_by_a_new_run() {
+fn after_a_kill_before_the_write_a_repeat_runs_the_connector_again() {
     let mut fixture = fixture(json!({"priority": "High"})); // makes the connector read first
     fixture.proxy.set_script(|_| Reply::reset());
     let gate = fixture.proxy.hold_requests(|_| true);
@@ -120,7 +127,7 @@ fn a_guest_that_fails_after_its_write_succeeded_makes_no_second_issue() {
             (answer.status == 200).then(|| answer.json())
         });
         assert_eq!(defect["id"], "42", "{then}");
-        assert_eq!(tracker.posts(), 1, "{then}: never a second create");
+        assert_eq!(tracker.posts(), 1, "{then}: a second create was sent");
     }
 }
 
@@ -128,21 +135,21 @@ fn a_guest_that_fails_after_its_write_succeeded_makes_no_second_issue() {
 fn a_release_allows_exactly_one_more_issue() {
     let fixture = fixture(json!({}));
     let test = failed_test();
-    let first = fixture.create_until_final(&test).expect("created");
+    let first = fixture.create_until_final(&test).expect("the defect is created");
     let listed = fixture.host.admin().get("/defects").expect(200);
     let id = listed["defects"][0]["id"].as_str().expect("a defect").to_owned();
     let path = format!("/defects/{id}/release");
     let released = fixture.host.admin().json("POST", &path, &json!({}));
     assert!(released.status < 300, "{released:?}");
-    let second = fixture.create_until_final(&test).expect("created again");
+    let second = fixture.create_until_final(&test).expect("the released defect is created again");
     assert_ne!(first["id"], second["id"]);
-    assert_eq!(fixture.create_until_final(&test).expect("a repeat"), second);
+    assert_eq!(fixture.create_until_final(&test).expect("a repeat has an answer"), second);
     assert_eq!(fixture.project.issues().len(), 2);
 }
 
 /// The tracker closes each connection after its answer, so an idle connection is stale.
 #[test]
-fn a_stale_connection_carries_no_write() {
+fn no_write_is_sent_over_a_stale_connection() {
     let answer = Response::json(201, r#"{"issue":{"id":7}}"#).bytes();
     let tracker = ScriptedServer::start(move |_| Reply::Raw(answer.clone()));
     let (host, connection) = Setup::new().start_with("good", json!({"url": tracker.url()}));
@@ -152,7 +159,12 @@ fn a_stale_connection_carries_no_write() {
     tracker.set_script(|_| Reply::created(8));
     let before = tracker.connections();
     host.create(&connection, &failed_test()).assert_status(200);
-    std::thread::sleep(Duration::from_millis(1_200)); // the test is about idling for over a second
+    // The connection must be idle for more than a second.
+    std::thread::sleep(Duration::from_millis(1_200));
     host.create(&connection, &failed_test()).assert_status(200);
-    assert_eq!(tracker.connections() - before, 2, "a write after a second uses a new connection");
+    assert_eq!(
+        tracker.connections() - before,
+        2,
+        "the write after a second did not open a new connection"
+    );
 }

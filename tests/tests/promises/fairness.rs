@@ -1,5 +1,6 @@
-//! Fair shares: nothing that a connector or a connection does slows down another. Hung trackers, heavy
-//! components, floods, traps and computing guests run beside a good connection, which is answered.
+//! Fair shares: no connector and no connection can slow down another one. The tests run hung
+//! trackers, heavy components, floods, traps and computing guests at the same time as a good
+//! connection, whose events must all be answered.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::calls::INTERFACES;
 
-/// The longest that a good event takes, whatever runs beside it.
+/// The longest time that a good event may take.
 const GOOD_MAX: Duration = Duration::from_secs(2);
 
 /// Sends one good event, which must be answered in time. Returns its usage.
@@ -30,20 +31,22 @@ fn good_event(host: &TestHost, good: &Connection) -> Value {
     usage
 }
 
+/// A tracker that answers no request until the gate opens.
 fn hanging() -> (ScriptedServer, jackfield_tests::Gate) {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
     (tracker, gate)
 }
 
+/// Sends this many creates in the background, each for another failed test.
 fn clicks(host: &TestHost, connection: &Connection, count: usize) -> Vec<Click> {
     (0..count).map(|_| host.create_in_background(connection, &failed_test())).collect()
 }
 
-/// Components with many tables or memories, whose tracker hangs, leave slots of the pool to others; runs that
-/// find no slot wait for one.
+/// Components with many tables or memories, whose tracker hangs, leave slots of the pool to other
+/// connectors. Runs that find no slot wait for one.
 #[test]
-fn heavy_components_with_a_hung_tracker_leave_the_pool_to_others() {
+fn heavy_components_with_a_hung_tracker_leave_pool_slots_to_others() {
     let (tracker, gate) = hanging();
     let healthy = ScriptedServer::start(|_| Reply::created(2));
     let heavy = [("many-tables", 48), ("many-memories", 20)];
@@ -58,7 +61,8 @@ fn heavy_components_with_a_hung_tracker_leave_the_pool_to_others() {
         let one = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
         hung.extend(clicks(&host, &one, 30));
     }
-    // 20 of the one fit into its share of the slots, and 11 of the other into what is left.
+    // 20 runs of the first component fit into its share of the slots, and 11 runs of the second
+    // component into the remaining slots.
     gate.await_held(25);
     for _ in 0..5 {
         good_event(&host, &good);
@@ -69,10 +73,10 @@ fn heavy_components_with_a_hung_tracker_leave_the_pool_to_others() {
     }
 }
 
-/// One hung tracker: the other connections of the same connector, other connectors, and the counts of the
-/// same connection go on.
+/// While one tracker hangs, the server still answers other connections of the same connector, other
+/// connectors, and the counts of the same connection.
 #[test]
-fn a_hung_connection_takes_no_run_from_others_and_its_counts_go_on() {
+fn a_hung_connection_takes_no_runs_from_others_and_its_counts_are_answered() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "3"));
     let gate = tracker.hold_requests(Request::is_post);
     let healthy = ScriptedServer::start(|_| Reply::created(2));
@@ -97,7 +101,7 @@ fn a_hung_connection_takes_no_run_from_others_and_its_counts_go_on() {
     }
 }
 
-/// A connector gets no more than half of the host's runs, so another finds one at once.
+/// A connector gets at most half of the host's runs, so another connector always finds a free run.
 #[test]
 fn a_connector_takes_no_more_than_its_share_of_the_host() {
     let (tracker, gate) = hanging();
@@ -109,16 +113,21 @@ fn a_connector_takes_no_more_than_its_share_of_the_host() {
     for _ in 0..5 {
         good_event(&host, &other);
     }
-    assert_eq!(tracker.requests().len(), 2, "half of the runs of the host");
+    assert_eq!(
+        tracker.requests().len(),
+        2,
+        "the connector does not have exactly half of the host's runs"
+    );
     gate.open();
     for click in waiting {
         click.answer().assert_status(200);
     }
 }
 
-/// Hung, trapping, computing and flooding connections, of the same connector and of others, all at once.
+/// Hung, trapping, computing and flooding connections of the same connector and of other
+/// connectors, all at once.
 #[test]
-fn a_good_event_is_answered_beside_any_mix_of_hostile_connections() {
+fn a_good_event_is_answered_while_hostile_connections_are_busy() {
     const BUSY: u64 = 40;
     let (tracker, gate) = hanging();
     let bad = ScriptedServer::start(|_| Reply::new(200, "bad"));
@@ -171,9 +180,10 @@ fn a_good_event_is_answered_beside_any_mix_of_hostile_connections() {
     }
 }
 
-/// A failed test that the connector cannot process is clicked again and again: others are served.
+/// A failed test that the connector cannot process is clicked repeatedly. Other failed tests are
+/// still processed.
 #[test]
-fn one_poisoned_failed_test_stops_no_other() {
+fn a_failed_test_that_makes_the_connector_trap_does_not_block_others() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let (host, connection) =
         Setup::new().start_with("traps-on-demand", json!({"url": tracker.url()}));
@@ -185,10 +195,10 @@ fn one_poisoned_failed_test_stops_no_other() {
     host.create(&connection, &failed_test()).assert_status(200);
 }
 
-/// A tracker that does not answer is reported as that, opens no circuit breaker, and the last known counts are
-/// answered meanwhile.
+/// The problem names the tracker, the circuit breaker stays closed, and the server answers with the
+/// last known counts.
 #[test]
-fn a_tracker_that_hangs_is_not_taken_for_a_broken_connector() {
+fn a_hung_tracker_is_not_reported_as_a_connector_fault() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "7"));
     let config = "kpi_fresh_ms = 0\n[limits]\nrun_ms = 1000";
     let host = Setup::new().config(config).guests(["good", "calls"]).start();
@@ -215,9 +225,9 @@ fn a_tracker_that_hangs_is_not_taken_for_a_broken_connector() {
     gate.open();
 }
 
-/// A search that hangs holds up nothing else that the server does in the background.
+/// While a search of the sweep hangs, the server still does its other background work.
 #[test]
-fn a_hung_search_of_the_sweep_holds_up_no_retention() {
+fn a_hung_search_of_the_sweep_does_not_delay_the_deletion_of_old_events() {
     let tracker = ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::reset() } else { Reply::new(200, "[]") }
     });
@@ -238,10 +248,11 @@ fn a_hung_search_of_the_sweep_holds_up_no_retention() {
     gate.open();
 }
 
-/// The name server of one connection never answers: its look-ups hold a few threads, and others go on.
+/// The name server never answers for one connection. Its look-ups occupy a few threads, and other
+/// connections are served.
 #[test]
-fn a_silent_name_server_holds_up_one_connection_only() {
-    let name = "fairness::a_silent_name_server_holds_up_one_connection_only";
+fn a_silent_name_server_delays_only_one_connection() {
+    let name = "fairness::a_silent_name_server_delays_only_one_connection";
     let address = Ipv4Addr::new(5, 5, 5, 5);
     if !run_in_own_network(name, &[address]) {
         return;
@@ -261,7 +272,10 @@ fn a_silent_name_server_holds_up_one_connection_only() {
         good_event(&host, &good);
         most = most.max(host.threads());
     }
-    assert!(most <= before + 6, "{most} threads, {before} before");
+    assert!(
+        most <= before + 6,
+        "there are {most} threads; before the look-ups, there were {before}"
+    );
     drop(host);
     for click in hung {
         let _ = click.finish();

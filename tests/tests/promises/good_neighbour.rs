@@ -1,6 +1,6 @@
-//! A good connector beside a hostile one: it must answer every event, its runs must get their
-//! share of the CPU, and the host's memory must come back. Used by the files that attack; it has
-//! no test of its own.
+//! A good connector that runs at the same time as a hostile connector. It must answer every event,
+//! its runs must get their share of the CPU, and the host's memory must be released afterwards. The
+//! tests of attacks use this file; it contains no tests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 /// How many events of the good connector are checked after an attack.
 const CHECKED_EVENTS: usize = 50;
-/// The longest that an event of the good connector takes.
+/// The longest time that an event of the good connector may take.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The name of the good connector.
 const GOOD: &str = "good";
@@ -67,8 +67,8 @@ impl Load {
         Self { stop, answered, thread }
     }
 
-    /// Stops after at least three events, which all must have been answered. Returns the last
-    /// events.
+    /// Waits for at least three answers and stops. All events must have been answered. Returns the
+    /// last events.
     fn stop(self) -> VecDeque<String> {
         wait_for("answers of the good connector", 30, || {
             (self.answered.load(Ordering::SeqCst) > 2 || self.thread.is_finished()).then_some(())
@@ -78,11 +78,11 @@ impl Load {
     }
 }
 
-/// Attacks while the good connector serves events. Run the attack once before: the memory that a
-/// connector's first run maps stays mapped.
+/// Runs the attack while the good connector serves events. The caller must run the attack once
+/// before, because the memory that the first run of a connector maps stays mapped.
 ///
 /// # Panics
-/// If an event was not answered, a run waited too long, or resident memory did not come back.
+/// If an event was not answered, a run waited too long, or resident memory was not released.
 pub(crate) fn assert_harmless<T>(
     host: &TestHost,
     good: &Good,
@@ -97,27 +97,27 @@ pub(crate) fn assert_harmless<T>(
     println!("{what}: the last {} events waited {waited} ticks in {polls} polls", events.len());
     assert!(
         polls > events.len() as u64,
-        "a run that waits for its tracker is polled several times"
+        "too few polls: a run that waits for its tracker is polled several times"
     );
-    // A sum would hide one event that waited long behind many that did not wait.
+    // Each event is checked alone: in a sum, many short waits would hide a long one.
     for event in &events {
         let (waited, polls) = self::waited(host, [event]);
         assert!(waited <= polls, "{what}: one event waited {waited} ticks in {polls} polls");
     }
     let deadline = Instant::now() + Duration::from_secs(30);
-    wait_for(&format!("{what}: resident memory to come back"), 60, || {
+    wait_for(&format!("{what}: resident memory to be released"), 60, || {
         let resident = host.resident_bytes();
         assert!(
             resident <= before + before / 10 || Instant::now() < deadline,
-            "{what}: {resident} bytes are resident, {before} before"
+            "{what}: {resident} bytes are resident; before the attack, {before} bytes were"
         );
         (resident <= before + before / 10).then_some(())
     });
     result
 }
 
-/// How many ticks the runs of these events were ready and waited for the CPU, and how often they
-/// were polled.
+/// How many ticks the runs of these events waited for the CPU although they were ready, and how
+/// often they were polled.
 pub(crate) fn waited<'e>(
     host: &TestHost,
     events: impl IntoIterator<Item = &'e String>,

@@ -1,5 +1,6 @@
-//! Tests of the harness itself: Redmine is real, a scripted server fails as scripted, builds
-//! differ by their number. Also checks that SECURITY.md names tests that exist.
+//! Tests of the harness itself: Redmine is real, a scripted server fails as its script says, and
+//! builds differ by their number. Another test checks that the tests in the tables of SECURITY.md
+//! exist.
 
 use std::path::Path;
 
@@ -46,13 +47,13 @@ fn a_scripted_server_forwards_fails_and_holds_requests() {
 }
 
 #[test]
-fn builds_differ_by_their_number() {
+fn guests_with_different_build_numbers_differ() {
     let guest = Guest::named("instant");
     assert_ne!(guest.clone().with_build(1).sha256(), guest.clone().with_build(2).sha256());
     assert!(guest.clone().with_core_module("many-memories", 3).bytes.len() > guest.bytes.len());
 }
 
-/// A file without a folder is in `tests/tests/promises`; other paths start at `host/src`.
+/// A file name without a folder is in `tests/tests/promises`. Other paths start at `host/src`.
 #[test]
 fn each_test_in_the_table_of_attacks_exists() {
     let root = root();
@@ -77,7 +78,8 @@ fn each_test_in_the_table_of_attacks_exists() {
     assert!(count > 20, "the table names only {count} tests");
 }
 
-/// The functions that run as tests: with the attribute `test`, neither ignored nor commented out.
+/// The names of the functions that run as tests: they have the attribute `test`, and are neither
+/// ignored nor in a comment.
 fn tests_in(source: &str) -> Vec<String> {
     fn add(tokens: TokenStream, tests: &mut Vec<String>) {
         let (mut is_test, mut is_off) = (false, false);
@@ -111,7 +113,7 @@ fn tests_in(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn only_what_runs_as_a_test_counts_as_one() {
+fn only_functions_that_run_as_tests_are_counted() {
     let source = r##"
         // #[test] fn commented() {}
         /* #[test] fn commented_too() {} */
@@ -131,6 +133,7 @@ fn only_what_runs_as_a_test_counts_as_one() {
     assert_eq!(tests_in(source), ["runs", "runs_too"]);
 }
 
+/// The source of a file that SECURITY.md names.
 fn source(root: &Path, file: &str) -> Option<String> {
     let folder = if file.contains('/') { "host/src" } else { "tests/tests/promises" };
     std::fs::read_to_string(root.join(folder).join(file)).ok()

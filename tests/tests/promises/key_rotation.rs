@@ -1,5 +1,5 @@
-//! The rotation of the key that encrypts the secrets: by file or by environment, complete or
-//! interrupted at any point, the server opens its secrets with the right key only.
+//! The rotation of the key that encrypts the secrets, in a file or in the environment, complete or
+//! interrupted at any point. The server opens its secrets only with the right key.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 const SECRET: &str = "s3cr3t-of-the-tracker";
 
-/// A server with a connection whose secret the tracker receives.
+/// A server with a connection whose secret is sent to the tracker.
 struct Keyed {
     host: TestHost,
     tracker: ScriptedServer,
@@ -49,11 +49,14 @@ impl Keyed {
     fn stop_and_rotate(&mut self, variables: &[(&str, &str)]) {
         assert!(self.host.stop().success());
         let (rotated, printed) = self.rotate(variables);
-        assert!(rotated && printed.contains('1'), "one secret is encrypted again: {printed}");
+        assert!(
+            rotated && printed.contains('1'),
+            "the rotation failed, or did not report one encrypted secret: {printed}"
+        );
         assert!(!printed.contains(SECRET), "{printed}");
     }
 
-    /// Starts the server; then the tracker receives the secret.
+    /// Starts the server, and checks that the tracker receives the secret.
     #[track_caller]
     fn assert_works(&mut self) {
         self.host.restart();
@@ -63,7 +66,7 @@ impl Keyed {
         assert!(!self.file("secret-key.next").exists(), "the rotation is not finished");
     }
 
-    /// Starts the server, which must refuse its key.
+    /// Checks that the server refuses to start with its key.
     #[track_caller]
     fn assert_refuses_key(&mut self) {
         let line = self.host.refuses_to_start();
@@ -77,7 +80,7 @@ fn the_key_is_not_rotated_while_a_server_runs() {
     let before = keyed.key();
     let (rotated, printed) = keyed.rotate(&[]);
     assert!(!rotated && printed.contains("stop"), "{printed}");
-    assert_eq!(printed.trim_end().lines().count(), 1, "one line: {printed}");
+    assert_eq!(printed.trim_end().lines().count(), 1, "more than one line was printed: {printed}");
     assert_eq!(keyed.key(), before);
     assert!(!keyed.file("secret-key.next").exists());
 }
@@ -101,14 +104,14 @@ fn after_a_rotation_only_the_new_key_opens_the_secrets() {
 
 /// The database is still encrypted with the old key.
 #[test]
-fn a_rotation_interrupted_before_the_database_is_undone() {
+fn a_rotation_interrupted_before_the_database_changed_is_undone() {
     for next in ["17".repeat(32), "17".repeat(5), String::new()] {
         let mut keyed = Keyed::start(Setup::new());
         let old = keyed.key();
         assert!(keyed.host.stop().success());
         write_private(&keyed.file("secret-key.next"), &next);
         keyed.assert_works();
-        assert_eq!(keyed.key(), old, "the old key is in use");
+        assert_eq!(keyed.key(), old, "the old key is not in use");
         keyed.stop_and_rotate(&[]);
         keyed.assert_works();
     }
@@ -116,7 +119,7 @@ fn a_rotation_interrupted_before_the_database_is_undone() {
 
 /// The database is encrypted with the new key, and the key file still has the old one.
 #[test]
-fn a_rotation_interrupted_after_the_database_is_finished() {
+fn a_rotation_interrupted_after_the_database_changed_is_finished() {
     let mut keyed = Keyed::start(Setup::new());
     let old = keyed.key();
     keyed.stop_and_rotate(&[]);
@@ -125,7 +128,7 @@ fn a_rotation_interrupted_after_the_database_is_finished() {
         .expect("the key is moved back");
     write_private(&keyed.file("secret-key"), &old);
     keyed.assert_works();
-    assert_eq!(keyed.key(), new, "the new key is in use");
+    assert_eq!(keyed.key(), new, "the new key is not in use");
 }
 
 #[test]
@@ -139,7 +142,10 @@ fn a_key_in_the_environment_is_rotated_to_another_in_the_environment() {
         ("JACKFIELD_SECRET_KEY", new.as_str()),
         ("JACKFIELD_NEW_SECRET_KEY", old.as_str()),
     ]);
-    assert!(!rotated && printed.contains("key"), "a wrong key rotates nothing: {printed}");
+    assert!(
+        !rotated && printed.contains("key"),
+        "a rotation with the wrong key succeeded: {printed}"
+    );
     keyed.assert_works();
     keyed.stop_and_rotate(&[
         ("JACKFIELD_SECRET_KEY", old.as_str()),
@@ -148,7 +154,7 @@ fn a_key_in_the_environment_is_rotated_to_another_in_the_environment() {
     keyed.assert_refuses_key();
     keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
     keyed.assert_works();
-    assert!(!keyed.file("secret-key").exists(), "no key is on the disk");
+    assert!(!keyed.file("secret-key").exists(), "the key is stored on the disk");
 }
 
 #[test]
@@ -156,11 +162,12 @@ fn a_rotation_moves_a_key_from_its_file_to_the_environment() {
     let new = "42".repeat(32);
     let mut keyed = Keyed::start(Setup::new());
     keyed.stop_and_rotate(&[("JACKFIELD_NEW_SECRET_KEY", &new)]);
-    assert!(!keyed.file("secret-key").exists(), "the old key is gone");
+    assert!(!keyed.file("secret-key").exists(), "the old key was not deleted");
     keyed.host.set_env("JACKFIELD_SECRET_KEY", &new);
     keyed.assert_works();
 }
 
+/// Writes a file that only its owner can read.
 fn write_private(path: &Path, text: &str) {
     let mut options = fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);

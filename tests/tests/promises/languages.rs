@@ -1,15 +1,15 @@
-//! The main job on a real Redmine, by connectors in three languages: a failed test becomes one
-//! issue, a repeated click has the same answer, a lost answer is found again, and the counts are
-//! Redmine's.
+//! The main use on a real Redmine, with connectors in three languages: a failed test becomes one
+//! issue, a repeated click has the same answer, an issue whose answer was lost is found again, and
+//! the counts equal those of Redmine.
 
 use jackfield_tests::{Client, Guest, RedmineConnection, Reply, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
 const LANGUAGES: [&str; 3] = ["redmine", "javascript", "python"];
 
-/// One server for all three, because compiling the larger connectors takes most of the time.
+/// One server for all three connectors, because compiling the larger ones takes most of the time.
 #[test]
-fn every_language_does_the_whole_job() {
+fn connectors_in_every_language_create_find_and_count_defects() {
     let setup = LANGUAGES
         .iter()
         .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));
@@ -40,12 +40,16 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     assert!(defect["linkLabel"].as_str().is_some_and(|label| label.contains(&issue.id)));
     for member in ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"] {
         let text = test[member].as_str().expect("a text");
-        assert!(issue.description.contains(text), "no {member}: {}", issue.description);
+        assert!(
+            issue.description.contains(text),
+            "the description lacks {member}: {}",
+            issue.description
+        );
     }
 
     let before = redmine.proxy.requests().len();
     assert_eq!(host.create(&redmine.connection, &test).expect(200), defect);
-    assert_eq!(redmine.proxy.requests().len(), before, "a repeat sends no request");
+    assert_eq!(redmine.proxy.requests().len(), before, "a repeat sent a request");
     assert_eq!(redmine.project.issues().len(), 1);
 
     let event = host.event_of(&answer);
@@ -87,12 +91,16 @@ fn the_counts_are_those_of_redmine(host: &TestHost, redmine: &RedmineConnection)
     for (name, count) in expected.as_object().expect("an object") {
         assert_eq!(&counts[name], count, "{name} in {counts}");
     }
-    assert_eq!(counts.get("status"), None::<&Value>, "its values are not public");
+    assert_eq!(
+        counts.get("status"),
+        None::<&Value>,
+        "the counts contain `status`, whose values are not documented"
+    );
     let link = counts["criticalDefectsLink"].as_str().expect("a link").to_owned();
     let (base, path) = link.split_at(redmine.proxy.url().len());
     assert_eq!(base, redmine.proxy.url());
     let page = Client::new(base, &[]).get(path);
     assert_eq!(page.status, 200);
     let issues = page.body.matches("<tr id=\"issue-").count();
-    assert_eq!(issues, 2, "the page lists two open critical issues");
+    assert_eq!(issues, 2, "the page does not list two open critical issues");
 }

@@ -35,10 +35,10 @@ const RESTRICTED: [(&str, &[&str]); 5] = [
     ("egress", &["domain", "config", "secret", "cpu_time", "memory", "redact", "transport"]),
 ];
 
-/// The code of the fuzz targets is free of the layer rule.
+/// The room of the fuzz targets' code, to which the rules do not apply.
 const FREE: &str = "fuzz";
 
-/// Foreign crates, and the places (rooms or files) that may use them.
+/// Foreign crates, and the rooms that may use them.
 const CRATES: [(&[&str], &[&str]); 7] = [
     (&["axum"], &["http", "demo"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"], &["runtime"]),
@@ -63,6 +63,7 @@ struct Import {
 }
 
 impl Import {
+    /// The room that contains the import.
     fn room(&self) -> &str {
         self.file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
@@ -75,16 +76,18 @@ impl Import {
         }
     }
 
+    /// The message for an import that violates this rule.
     fn violates(&self, rule: &str) -> String {
         format!("host/src/{}:{}: `{}`: {rule}", self.file, self.line, self.path.join("::"))
     }
 }
 
+/// The index of the room's layer.
 fn layer(room: &str) -> Option<usize> {
     LAYERS.iter().position(|rooms| rooms.contains(&room))
 }
 
-/// All violations of the rules by these imports.
+/// The violations of all rules by these imports.
 fn violations(imports: &[Import]) -> Vec<String> {
     let own = imports.iter().filter(|import| import.room() != FREE);
     let mut found: Vec<_> = own.clone().filter_map(room_violation).collect();
@@ -93,6 +96,7 @@ fn violations(imports: &[Import]) -> Vec<String> {
     found
 }
 
+/// The violation of the layer rule by this import, if any.
 fn room_violation(import: &Import) -> Option<String> {
     let (from, to) = (import.room(), import.imported_room()?);
     if from == to || from == "lib" {
@@ -110,6 +114,7 @@ fn room_violation(import: &Import) -> Option<String> {
     (!allowed.contains(&to)).then(|| import.violates(&rule))
 }
 
+/// The violation of the rule for foreign crates by this import, if any.
 fn crate_violation(import: &Import) -> Option<String> {
     let name = import.path.first()?.as_str();
     let (_, places) = CRATES.iter().find(|(crates, _)| crates.contains(&name))?;
@@ -303,7 +308,8 @@ fn each_room_imports_lower_layers_only_and_the_crates_that_it_may_use() {
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
 }
 
-/// Each line of source violates a rule, or none; the message names file, line, import and rule.
+/// Each source is one case. If it violates a rule, the message names the file, the line, the import
+/// and the rule.
 #[test]
 fn the_layer_check_finds_each_kind_of_violation() {
     for (file, source, expected) in [

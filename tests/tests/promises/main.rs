@@ -1,6 +1,5 @@
-//! The promises, each tested in its own file, on the built binary.
+//! The tests of the promises, on the built binary. Each promise has its own file.
 
-mod accounts;
 mod admin;
 mod bad_input;
 mod calls;
@@ -27,6 +26,7 @@ mod harness;
 mod key_rotation;
 mod languages;
 mod layers;
+mod memory_accounts;
 mod odd_answers;
 mod platforms;
 mod protocol_model;

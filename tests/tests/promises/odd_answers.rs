@@ -1,5 +1,5 @@
-//! Trackers, and what is before them, answer in odd ways: what is complete is an answer, what is cut off
-//! is none, through both interfaces.
+//! Trackers, and the proxies in front of them, answer in odd ways. A complete answer is accepted;
+//! an answer that is cut off is an error. Both HTTP interfaces behave in the same way.
 
 use std::io::Write;
 
@@ -14,20 +14,20 @@ const JSON: &str = r#"{"issue":{"id":7}}"#;
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body).expect("in memory");
-    encoder.finish().expect("in memory")
+    encoder.write_all(body).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail")
 }
 
 fn zlib(body: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body).expect("in memory");
-    encoder.finish().expect("in memory")
+    encoder.write_all(body).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail")
 }
 
 fn deflate(body: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body).expect("in memory");
-    encoder.finish().expect("in memory")
+    encoder.write_all(body).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail")
 }
 
 /// A complete answer with these header lines.
@@ -36,11 +36,12 @@ fn raw(lines: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
+/// A complete answer with this content encoding.
 fn encoded(encoding: &str, body: &[u8]) -> Vec<u8> {
     raw(&format!("content-encoding: {encoding}\r\n"), body)
 }
 
-/// Answers of a write with the status 201 and the body `JSON`.
+/// Complete answers to a write, with the status 201 and the body `JSON`.
 fn odd_answers() -> Vec<(&'static str, Vec<u8>)> {
     let json = JSON.as_bytes();
     let (packed, half) = (gzip(json), json.len() / 2);
@@ -106,7 +107,7 @@ fn odd_answers() -> Vec<(&'static str, Vec<u8>)> {
         ("gzip called deflate", encoded("deflate", &packed)),
         ("identity", encoded("identity", json)),
         ("an empty encoding", encoded("", json)),
-        ("a charset as the encoding", encoded("utf-8", json)),
+        ("a character set as the encoding", encoded("utf-8", json)),
         ("an unknown encoding of text", encoded("binary", json)),
         ("text called gzip", encoded("gzip", json)),
         ("text called deflate", encoded("deflate", json)),
@@ -130,7 +131,7 @@ fn odd_answers() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn an_odd_answer_of_a_write_is_an_answer() {
+fn an_odd_but_complete_answer_to_a_write_is_accepted() {
     let origins = TwoOrigins::start(Setup::new());
     let mut wrong = Vec::new();
     for (what, bytes) in odd_answers() {
@@ -147,7 +148,7 @@ fn an_odd_answer_of_a_write_is_an_answer() {
 }
 
 #[test]
-fn odd_headers_are_readable() {
+fn a_guest_can_read_odd_headers() {
     let origins = TwoOrigins::start(Setup::new());
     for via in INTERFACES {
         let lines = "x-long: one\r\n two\r\nx-bad\r\nx-space : 1\r\n";
@@ -162,26 +163,32 @@ fn odd_headers_are_readable() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_not_complete() {
+fn an_answer_that_is_cut_off_is_an_error() {
     let origins = TwoOrigins::start(Setup::new());
     let packed = gzip(JSON.as_bytes());
     let head = |lines: &str| format!("HTTP/1.1 201 Created\r\n{lines}\r\n").into_bytes();
     let cut = [
-        ("a length", [head("content-length: 500\r\n"), JSON.into()].concat()),
-        ("chunks", [head("transfer-encoding: chunked\r\n"), b"12\r\n{\"issue\"".to_vec()].concat()),
-        ("chunks without an end", {
+        ("fewer bytes than the length", [head("content-length: 500\r\n"), JSON.into()].concat()),
+        (
+            "an incomplete chunk",
+            [head("transfer-encoding: chunked\r\n"), b"12\r\n{\"issue\"".to_vec()].concat(),
+        ),
+        ("no final chunk", {
             let chunk = b"12\r\n{\"issue\":{\"id\":7}}\r\n".to_vec();
             [head("transfer-encoding: chunked\r\n"), chunk].concat()
         }),
         ("different lengths", {
             [head("content-length: 18\r\ncontent-length: 19\r\n"), JSON.into()].concat()
         }),
-        ("gzip with a length", {
+        ("gzip with fewer bytes than the length", {
             let lines =
                 format!("content-encoding: gzip\r\ncontent-length: {}\r\n", packed.len() + 9);
             [head(&lines), packed.clone()].concat()
         }),
-        ("a folded length", [head("content-length: 5\r\n 00\r\n"), JSON.into()].concat()),
+        (
+            "a length with a folded line",
+            [head("content-length: 5\r\n 00\r\n"), JSON.into()].concat(),
+        ),
     ];
     for (what, bytes) in cut {
         origins.granted.set_script(move |_| Reply::Raw(bytes.clone()));
@@ -190,7 +197,7 @@ fn an_answer_that_is_cut_off_is_not_complete() {
             assert!(!received.is_answered(), "{what}, {via}: {} {}", received.key, received.text);
         }
     }
-    // Complete as an answer, and damaged: the guest gets nothing of it.
+    // These answers are complete, but their encoded bodies are damaged: the guest gets an error.
     for damaged in [encoded("gzip", &packed[..packed.len() - 9]), encoded("br", b"\x01\x02\x03")] {
         origins.granted.set_script(move |_| Reply::Raw(damaged.clone()));
         for via in INTERFACES {
@@ -200,9 +207,9 @@ fn an_answer_that_is_cut_off_is_not_complete() {
     }
 }
 
-/// Some servers answer 411 to a POST without a length.
+/// Some servers answer 411 to a POST, PUT or DELETE without a content length.
 #[test]
-fn a_request_without_a_body_says_so() {
+fn post_put_and_delete_without_a_body_send_content_length_zero() {
     let origins = TwoOrigins::start(Setup::new());
     for via in INTERFACES {
         for (method, length) in
@@ -215,7 +222,8 @@ fn a_request_without_a_body_says_so() {
     }
 }
 
-/// A sign-in that redirects: the next request of the run has the cookie, another run has not.
+/// A sign-in page that redirects: the next request of the run sends the cookie, but another run
+/// does not.
 #[test]
 fn a_cookie_lasts_for_the_run_and_stays_with_its_origin() {
     const SESSION: &str = "s3ss10n-0123456789abcdef";
@@ -241,7 +249,10 @@ fn a_cookie_lasts_for_the_run_and_stays_with_its_origin() {
         let both = format!("own=1; session={SESSION}");
         assert_eq!(cookies, [Some(both.as_str()), Some("own=1")], "{via}");
         let log = received.event["runs"].to_string();
-        assert!(!log.contains(SESSION), "{via}: a cookie is a credential: {log}");
+        assert!(
+            !log.contains(SESSION),
+            "{via}: the cookie, which is a credential, is in the event: {log}"
+        );
         assert!(log.contains("cookies: own=1; session=[secret]"), "{via}: {log}");
     }
     assert!(!origins.host.output().contains(SESSION));

@@ -1,6 +1,6 @@
-//! What platforms do to a server: volumes, small address spaces, upgrades while it runs, mount options,
-//! hardening, rolling updates. It works, or says in one line what is the case and what to do; so does
-//! `jackfield doctor`.
+//! What platforms do to a server: volumes, small address spaces, upgrades while it runs, mount
+//! options, hardening, rolling updates. The server works, or says in one line what is wrong and
+//! what to do. `jackfield doctor` reports the same.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -17,12 +17,15 @@ const DOCTOR: [&str; 5] = ["doctor", "--data", "data", "--plugins", "plugins"];
 fn home() -> TempDir {
     let home = tempfile::tempdir().expect("a temporary folder");
     for name in ["data", "plugins"] {
-        DirBuilder::new().mode(0o700).create(home.path().join(name)).expect("created");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(home.path().join(name))
+            .expect("the folder is created");
     }
     home
 }
 
-/// The binary, started by a command line that executes what follows it.
+/// A command that runs the binary under `wrapper`, a command line that executes its arguments.
 fn under(wrapper: &[&str], arguments: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(wrapper[0]);
     command.args(&wrapper[1..]).arg(binary()).args(arguments).current_dir(folder);
@@ -30,7 +33,7 @@ fn under(wrapper: &[&str], arguments: &[&str], folder: &Path) -> Command {
     command
 }
 
-/// What `doctor` says about one check: status, what it found, and the fix.
+/// The finding of `doctor` about one check: its status, what was found, and the fix.
 #[track_caller]
 fn doctor(command: &mut Command, check: &str) -> (String, String, String) {
     let output = command.arg("--json").output().expect("the binary starts");
@@ -44,7 +47,7 @@ fn doctor(command: &mut Command, check: &str) -> (String, String, String) {
     (text("status"), text("found"), text("fix"))
 }
 
-/// The last line of a server that does not start.
+/// Starts a server, which must fail with exit code 1. Returns the last line on stderr.
 #[track_caller]
 fn refusal(wrapper: &[&str], folder: &Path) -> String {
     let wrapper = [&["timeout", "60"], wrapper].concat();
@@ -56,16 +59,19 @@ fn refusal(wrapper: &[&str], folder: &Path) -> String {
     error.lines().last().expect("a line").to_owned()
 }
 
-/// Executes a copy of the binary in the server's folder as another user, of the group 2000. Only root can.
+/// Executes a copy of the binary in the server's folder as another user, with the group 2000. Only
+/// root can do this.
 const AS_OTHER_USER: &str = "chmod a+rwx . plugins && chmod a+r jackfield.toml && cp \"$1\" program && shift && \
                              exec setpriv --reuid 1000 --regid 1000 --groups 2000 ./program \"$@\"";
+/// Executes a copy of the binary in the server's folder as the current user.
 const AS_THIS_USER: &str = "cp \"$1\" program && shift && exec ./program \"$@\"";
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A server that is started by a script, and if possible as another user.
+/// A server that a script prepares, and that runs as another user if the test runs as root. Then
+/// `script_of_root` runs first.
 fn as_other_user(script: &str, script_of_root: &str) -> Setup {
     let script = match is_root() {
         true => format!("{script_of_root}; {script}; {AS_OTHER_USER}"),
@@ -74,10 +80,11 @@ fn as_other_user(script: &str, script_of_root: &str) -> Setup {
     Setup::new().run_under(&["sh", "-euc", &script, "sh"])
 }
 
-/// A volume as Kubernetes makes it: root's, of the group 2000, mode 2770; before each start, the group gets
-/// access to everything. The server is another user, in that group.
+/// A volume as Kubernetes makes it: it belongs to root and the group 2000, with mode 2770. Before
+/// each start, Kubernetes gives the group access to all files. The server runs as another user in
+/// that group.
 #[test]
-fn a_volume_with_an_fs_group_serves_again_after_each_start() {
+fn a_kubernetes_volume_with_an_fs_group_works_at_each_start() {
     let volume = "chmod 2770 data; chmod -R ug+rwX data";
     let setup = as_other_user(volume, "chown root:2000 data; chgrp -R 2000 data");
     let mut host = setup.without_admin_token().start();
@@ -85,10 +92,15 @@ fn a_volume_with_an_fs_group_serves_again_after_each_start() {
         if start > 0 {
             host.restart();
         }
-        let mode = |name: &str| host.data(name).metadata().expect("it exists").permissions().mode();
+        let mode =
+            |name: &str| host.data(name).metadata().expect("the path exists").permissions().mode();
         let expected = if start == 0 { 0o600 } else { 0o660 };
         for name in ["secret-key", "compiled-key", "admin-token", "jackfield.db"] {
-            assert_eq!(mode(name) & 0o777, expected, "{name} is left as the platform made it");
+            assert_eq!(
+                mode(name) & 0o777,
+                expected,
+                "{name} does not have the mode that the platform set"
+            );
         }
         assert_eq!(mode("") & 0o7777, 0o2770);
         let warned = host.output().contains("the group of");
@@ -104,9 +116,10 @@ fn a_volume_with_an_fs_group_serves_again_after_each_start() {
     assert!(fix.contains("chmod 600"), "{fix}");
 }
 
-/// A database that another user made, as a restored backup may be, is used and not changed.
+/// A restored backup may belong to another user. The server uses such a database and does not
+/// change its mode.
 #[test]
-fn a_database_of_another_owner_is_used_and_its_mode_is_left() {
+fn a_database_of_another_owner_is_used_and_its_mode_is_not_changed() {
     let mut host = as_other_user("true", "[ -e data/lock ] || chown 1000:2000 data").start();
     assert!(host.stop().success());
     let database = host.data("jackfield.db");
@@ -116,16 +129,20 @@ fn a_database_of_another_owner_is_used_and_its_mode_is_left() {
     for mode in modes {
         fs::set_permissions(&database, fs::Permissions::from_mode(mode)).expect("the mode is set");
         host.restart();
-        assert_eq!(database.metadata().expect("it exists").permissions().mode() & 0o777, mode);
+        assert_eq!(
+            database.metadata().expect("the path exists").permissions().mode() & 0o777,
+            mode
+        );
     }
 }
 
+/// A command line that limits the address space.
 fn with_address_space(bytes: u64) -> [String; 2] {
     ["prlimit".to_owned(), format!("--as={bytes}")]
 }
 
 #[test]
-fn a_small_address_space_gets_a_smaller_pool_or_none() {
+fn a_small_address_space_leads_to_a_smaller_pool_or_none() {
     const GIB: u64 = 1 << 30;
     for (bytes, words) in [
         (1_500 * GIB, ["a smaller pool", "250"]),
@@ -150,23 +167,23 @@ fn a_small_address_space_gets_a_smaller_pool_or_none() {
 }
 
 #[test]
-fn a_program_that_was_replaced_or_removed_still_compiles() {
+fn a_server_whose_program_file_was_replaced_or_removed_still_compiles() {
     let copied = "cp \"$1\" jackfield && shift && exec ./jackfield \"$@\"";
     let host = Setup::new().run_under(&["sh", "-euc", copied, "sh"]).start();
     let (status, ..) = doctor(&mut host.cli(&DOCTOR), "program");
     assert_eq!(status, "ok");
     let program = host.folder().join("jackfield");
-    fs::write(host.folder().join("new"), "#!/bin/sh\nexit 7\n").expect("written");
-    fs::rename(host.folder().join("new"), &program).expect("replaced");
+    fs::write(host.folder().join("new"), "#!/bin/sh\nexit 7\n").expect("the file is written");
+    fs::rename(host.folder().join("new"), &program).expect("the file is replaced");
     host.replace("first", &Guest::named("instant"));
-    fs::remove_file(&program).expect("removed");
+    fs::remove_file(&program).expect("the file is removed");
     host.replace("second", &Guest::named("instant").with_build(2));
     let (status, found, fix) = doctor(&mut host.cli(&DOCTOR), "program");
     assert_eq!(status, "warn");
     assert!(found.contains(&host.process_id().to_string()) && fix.contains("restart"), "{found}");
 }
 
-/// A mount as root of an own namespace, over the folder `data`.
+/// A command line that mounts a tmpfs over the folder `data`, as root of its own namespace.
 fn mounted(options: &str) -> Vec<String> {
     let mount = format!("mount -t tmpfs -o mode=700,{options} tmpfs data && exec \"$@\"");
     let words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", &mount, "sh"];
@@ -174,7 +191,7 @@ fn mounted(options: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_noexec_mount_and_denied_code_are_named_at_the_start_and_by_doctor() {
+fn a_system_that_forbids_compiled_code_is_named_at_the_start_and_by_doctor() {
     let deny = "import ctypes, os, sys\n\
                 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit('no PR_SET_MDWE')\n\
                 os.execvp(sys.argv[1], sys.argv[1:])";
@@ -199,14 +216,14 @@ fn a_noexec_mount_and_denied_code_are_named_at_the_start_and_by_doctor() {
     assert_eq!(status, "ok");
 }
 
-/// A second server for a data folder, which waits for its lock.
+/// Starts a second server for a data folder. It waits for the lock.
 fn waiting_server(host: &TestHost, seconds: &str) -> Child {
     let words = ["serve", "--listen", "127.0.0.1:0", "--data", "data", "--wait-for-lock", seconds];
     let mut command = host.cli(&words);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
 }
 
-/// Reads the output of a process up to the line that contains a word.
+/// Reads the output of a process up to the line that contains this word.
 fn read_until(pipe: impl std::io::Read, word: &str) -> String {
     use std::io::BufRead;
     let lines = std::io::BufReader::new(pipe).lines().map_while(Result::ok);
@@ -217,7 +234,7 @@ fn read_until(pipe: impl std::io::Read, word: &str) -> String {
             return read;
         }
     }
-    panic!("no {word} in {read}")
+    panic!("{word} is missing in: {read}")
 }
 
 #[test]
@@ -230,7 +247,7 @@ fn a_rolling_update_waits_for_the_lock() {
     let out = read_until(next.stdout.take().expect("a pipe"), "listening on http://");
     println!("{out}");
 
-    // The folder is taken again. A wait has an end, and SIGTERM ends it at once.
+    // The new server holds the lock now. A wait ends after its time, and SIGTERM ends it at once.
     let mut third = waiting_server(&host, "0");
     let mut fourth = waiting_server(&host, "600");
     read_until(third.stderr.take().expect("a pipe"), "--wait-for-lock SECONDS");
@@ -238,17 +255,19 @@ fn a_rolling_update_waits_for_the_lock() {
     read_until(fourth.stderr.take().expect("a pipe"), "waiting");
     for child in [&mut fourth, &mut next] {
         let process = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
-        let ended = wait_for("the end", 30, || child.try_wait().expect("a child"));
+        rustix::process::kill_process(process, rustix::process::Signal::TERM)
+            .expect("the server runs");
+        let ended = wait_for("the server to end", 30, || child.try_wait().expect("a child"));
         assert_eq!(ended.code(), Some(0));
     }
 }
 
-/// The ending in capitals, as some file systems show it, is reported and not ignored.
+/// Some file systems show names in upper case. A file with the ending `.WASM` is reported and not
+/// ignored.
 #[test]
-fn each_file_in_the_plugins_folder_has_a_status_that_ends() {
+fn each_file_in_the_plugins_folder_gets_a_final_status() {
     let host = Setup::new().start();
-    fs::write(host.folder().join("plugins/UPPER.WASM"), "x").expect("written");
+    fs::write(host.folder().join("plugins/UPPER.WASM"), "x").expect("the file is written");
     std::os::unix::fs::symlink("nowhere", host.plugin("dangling")).expect("a link");
     for (name, word) in [("UPPER.WASM", "rename"), ("dangling", "cannot read")] {
         let connector = host.await_connector(name, "broken", None);
@@ -259,12 +278,12 @@ fn each_file_in_the_plugins_folder_has_a_status_that_ends() {
     assert!(found.contains("UPPER.WASM") && found.contains("lower case"), "{found}");
     assert!(found.contains("dangling"), "{found}");
 
-    // New content, again and again: as of a download that never ends.
+    // The content changes repeatedly, as during a download that never ends.
     let growing = host.plugin("growing");
     let mut count = 0;
-    let connector = wait_for("a reason", 90, || {
+    let connector = wait_for("the connector to be broken with a reason", 90, || {
         count += 1;
-        fs::write(&growing, format!("{count}")).expect("written");
+        fs::write(&growing, format!("{count}")).expect("the file is written");
         let answer = host.admin().get("/connectors/growing");
         let connector = (answer.status == 200).then(|| answer.json())?;
         let error = connector["error"].as_str().unwrap_or_default();
@@ -274,7 +293,7 @@ fn each_file_in_the_plugins_folder_has_a_status_that_ends() {
     host.replace("growing", &Guest::named("instant"));
 }
 
-/// Backups, volume drivers and people touch files.
+/// Backups, volume drivers and people change the times of files without changing the content.
 #[test]
 fn a_file_that_is_replaced_by_the_same_content_is_not_loaded_again() {
     let host = Setup::new().config("rescan_ms = 100").guests(["instant"]).start();
@@ -285,7 +304,7 @@ fn a_file_that_is_replaced_by_the_same_content_is_not_loaded_again() {
     for _ in 0..20 {
         host.install("instant", &Guest::named("instant"));
     }
-    // The scan that finds this file has seen the other one.
+    // The scan that loads this file has also seen the replaced one.
     host.replace("other", &Guest::named("instant").with_build(2));
     assert_eq!(loaded(&host), before);
     let text = host.output();

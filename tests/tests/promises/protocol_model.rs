@@ -1,18 +1,29 @@
-//! The protocol of "one failed test, one defect" as a model, checked in every order of events: clicks on
-//! two replicas, a crash, a lost lease, a step of the clock, an edit, a person's decision, a search that
-//! is blind, late or fails, a tracker whose answers prove nothing and whose effects come late.
+//! The protocol of "one failed test, one defect" as a model, which is checked in every order of
+//! these events: clicks on two replicas, a crash, a lost lease, a step of the clock, an edit of the
+//! settings, a person's decision, a search that sees nothing, comes late or fails, and a tracker
+//! whose answers prove nothing and whose effects come late.
 //!
 //! The model restates the protocol and does not call the host's code; `crash_points.rs` and
-//! `crash_random.rs` kill the real binary. Without any one of its rules, the checker finds a second
-//! record, or a click that creates twice: this shows that each rule is needed and that the model sees it.
+//! `crash_random.rs` kill the real binary. If any single rule is removed, the checker finds a
+//! second record, or a click that creates twice. This shows that each rule is needed and that the
+//! model detects its absence.
 //!
-//! What the model assumes, as operators are told: an effect comes within `in_doubt_s` after its exchange
-//! ended, and nothing repeats a request; a search sees a record within the index delay (but for one that the
-//! row keeps as acknowledged, which may disappear); without another defect to test a search with, its user
-//! lacks the permission to read only where the tracker answered 403; a status of the class "refused"
-//! creates nothing; no marker is removed or copied; a person who decides has looked, and no write is in
-//! flight; a guest creates no second record after a success, and marks its requests truthfully; no
-//! acknowledged commit is lost. Other defects of the connection, routing and recurrence are left out.
+//! Assumptions of the model, which operators are told:
+//!
+//! - A write has its effect within `in_doubt_s` after its exchange ended, and nothing repeats a
+//!   request.
+//! - A search sees a record within the index delay. The exception is a record whose 201 the row
+//!   has stored as acknowledged: it may disappear.
+//! - If there is no other defect to test a search with, the search's user lacks the permission to
+//!   read only if the tracker answered 403.
+//! - A status of the class "refused" creates nothing.
+//! - No marker is removed or copied.
+//! - A person who decides has looked into the tracker, and no write is in flight.
+//! - A guest creates no second record after a success, and declares the effects of its requests
+//!   truthfully.
+//! - No acknowledged commit is lost.
+//!
+//! Other defects of the connection, routing and recurrence are not part of the model.
 
 mod protocol;
 mod rules;
@@ -27,7 +38,7 @@ use self::state::{Class, Decided, Record, RowState, Runner, State, WAIT_MAX};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Action {
     Click(usize),
-    /// The same click goes on, or the sweep searches.
+    /// The same click continues, or the sweep searches.
     SearchAgain(usize),
     MarkSent {
         runner: usize,
@@ -42,15 +53,15 @@ enum Action {
     Find(usize, Found),
     /// The tracker acts on a write that has no answer.
     Arrive,
-    /// It never does.
+    /// The tracker never acts on such a write.
     Vanish,
     /// A unit of time passes.
     Tick,
-    /// The host ends and starts again. The clock may be set meanwhile.
+    /// The host ends and starts again. Meanwhile, the clock may be set.
     Crash,
-    /// The lease ends: its holder was stopped for too long.
+    /// The lease ends because its holder was suspended for too long.
     Expire,
-    /// The database's clock jumps ahead, maybe past the lease.
+    /// The database's clock steps ahead, possibly past the end of the lease.
     ClockStep {
         lease_ends: bool,
     },
@@ -72,7 +83,7 @@ impl Model for Protocol {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         for i in 0..state.runners.len() {
-            self.actions_of(state, i, actions);
+            self.runner_actions(state, i, actions);
         }
         if !state.delayed.is_empty() {
             actions.extend([Action::Arrive, Action::Vanish]);
@@ -81,7 +92,7 @@ impl Model for Protocol {
             actions.push(Action::Tick);
         }
         if state.troubles > 0 && state.row.state != RowState::Absent {
-            self.troubles_of(state, actions);
+            self.trouble_actions(state, actions);
         }
     }
 
@@ -122,7 +133,10 @@ impl Model for Protocol {
         let mut all = vec![Property::<Self>::always("one record, one create per click", promise)];
         if self.without.is_none() {
             all.extend([
-                Property::always("a click after all is quiet ends with the defect", ends_well),
+                Property::always(
+                    "once nothing is in progress, a click ends with the defect",
+                    ends_well,
+                ),
                 Property::always("a created defect has a record", |_, state: &State| {
                     state.row.state != RowState::Created || !state.records.is_empty()
                 }),
@@ -132,7 +146,7 @@ impl Model for Protocol {
                 Property::sometimes("a click creates after a doubt", |_, state: &State| {
                     state.row.state == RowState::Created
                         && state.row.class == Some(Class::Open)
-                        && state.row.settled
+                        && state.row.doubt_ended
                 }),
             ]);
         }
@@ -141,7 +155,8 @@ impl Model for Protocol {
 }
 
 impl Protocol {
-    fn actions_of(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
+    /// What the runner `i` may do next.
+    fn runner_actions(&self, state: &State, i: usize, actions: &mut Vec<Action>) {
         let free = !state.row.leased && state.row.state != RowState::Created;
         match state.runners[i] {
             Runner::Idle => {}
@@ -179,7 +194,7 @@ impl Protocol {
                     Answer::Open(Effect::Delayed),
                     Answer::Created,
                 ];
-                // After a success, a guest's second write creates nothing.
+                // After a success, the second write of a guest creates nothing.
                 let count = if run.class == Some(Class::Acknowledged) { 4 } else { answers.len() };
                 actions.extend(answers.iter().take(count).map(|it| Action::Answer(i, *it)));
             }
@@ -189,7 +204,8 @@ impl Protocol {
         }
     }
 
-    fn troubles_of(&self, state: &State, actions: &mut Vec<Action>) {
+    /// What may go wrong next, and what a person may do.
+    fn trouble_actions(&self, state: &State, actions: &mut Vec<Action>) {
         let row = &state.row;
         if row.state == RowState::Created {
             return;
@@ -198,31 +214,32 @@ impl Protocol {
         actions.extend(row.leased.then_some(Action::Expire));
         actions.extend([true, false].map(|lease_ends| Action::ClockStep { lease_ends }));
         actions.extend((state.settings == 0).then_some(Action::Edit));
-        // A person who decided has looked.
+        // A person who decided has looked into the tracker.
         let may_blind = row.decided.is_none() && (state.control || row.forbidden);
         actions.extend((!state.blind && may_blind).then_some(Action::Blind));
         let acknowledged = row.class == Some(Class::Acknowledged)
             && row.state == RowState::InDoubt
             && row.decided.is_none();
         actions.extend((acknowledged && !state.records.is_empty()).then_some(Action::Hide));
-        // A person looks before the decision: no write is in flight.
+        // A person looks into the tracker before the decision. Then no write is in flight.
         let in_flight = state.runners.iter().any(|it| matches!(it, Runner::Waiting { .. }));
         let unseen = |it: &Record| it.hidden || !it.marked || !row.marked || state.blind;
         let hidden = state.records.iter().any(unseen);
-        let open = state.is_open() && self.has(Rule::OpenWorkIsLeftAlone);
+        let open = state.is_open() && self.has(Rule::NoDecisionDuringRun);
         let fits = matches!(row.state, RowState::InDoubt | RowState::Sent);
         if !row.leased && fits && !open && !in_flight && !hidden && state.delayed.is_empty() {
             actions.extend([Decided::Retry, Decided::GiveUp].map(Action::Decide));
         }
     }
 
+    /// Applies one trouble.
     fn trouble(&self, state: &mut State, trouble: Action) {
         state.troubles -= 1;
         match trouble {
             Action::Crash => self.crash(state),
             Action::Expire => {
                 state.row.leased = false;
-                lose_proof(state);
+                end_checked_leases(state);
             }
             Action::ClockStep { lease_ends } => {
                 state.row.leased &= !lease_ends;
@@ -238,7 +255,7 @@ impl Protocol {
         }
     }
 
-    /// All runs are lost. What was in flight has no answer.
+    /// All runs are lost. Writes in flight get no answer.
     fn crash(&self, state: &mut State) {
         for runner in &mut state.runners {
             if let Runner::Waiting { run, .. } = *runner
@@ -264,8 +281,9 @@ impl Protocol {
     }
 }
 
-/// What ends the leases of stopped runs: their proof, by the clock that does not step.
-fn lose_proof(state: &mut State) {
+/// The leases that runs checked when they committed `sent` have ended, by the clock that never
+/// steps.
+fn end_checked_leases(state: &mut State) {
     for runner in &mut state.runners {
         if let Runner::Marked { live, .. } = runner {
             *live = false;
@@ -273,8 +291,9 @@ fn lose_proof(state: &mut State) {
     }
 }
 
+/// A unit of time passes.
 fn tick(state: &mut State) {
-    lose_proof(state);
+    end_checked_leases(state);
     state.row.waited = (state.row.waited + 1).min(WAIT_MAX);
     if state.row.state == RowState::Sent {
         state.row.sent_age = (state.row.sent_age + 1).min(WAIT_MAX + 1);
@@ -292,15 +311,17 @@ fn tick(state: &mut State) {
     }
 }
 
-/// Whether time changes nothing.
+/// Whether the state stays the same when time passes.
 fn is_quiet(state: &State) -> bool {
     let mut later = state.clone();
     tick(&mut later);
     later == *state
 }
 
-/// One more click, with a tracker that works and a search that sees, gives the one defect. Only a person
-/// decides after a 201 that no search finds, without the marker, and after a 403 without a control.
+/// One more click, with a tracker that works and a search that sees everything, returns the one
+/// defect. Only a person can decide in these cases: after a 201 whose record no search finds, after
+/// a first write without the marker, and after a 403 without another defect to test the search
+/// with.
 fn ends_well(protocol: &Protocol, state: &State) -> bool {
     if state.is_open() || !state.delayed.is_empty() || !is_quiet(state) || state.row.leased {
         return true;
@@ -316,7 +337,7 @@ fn ends_well(protocol: &Protocol, state: &State) -> bool {
     state.row.waited = WAIT_MAX;
     let (found, _) = state.search(state.row.seen);
     let row = &state.row;
-    let decided = row.decided.is_some() || row.settled;
+    let decided = row.decided.is_some() || row.doubt_ended;
     let unsafe_class = row.class == Some(Class::Acknowledged)
         || row.forbidden && !state.control && row.class > Some(Class::Refused);
     let searchable = row.marked || row.class == Some(Class::Refused);
@@ -342,19 +363,19 @@ fn in_every_order_of_events_there_is_at_most_one_record() {
     let checked = full.checker().threads(2).spawn_bfs().join();
     println!("{} states were checked", checked.unique_state_count());
     checked.assert_properties();
-    assert!(checked.unique_state_count() > 100_000, "the model has more states");
+    assert!(checked.unique_state_count() > 100_000, "the model has too few states");
 }
 
 #[test]
-fn without_any_one_of_its_rules_the_protocol_breaks_its_promise() {
-    let mut held = Vec::new();
+fn the_protocol_breaks_its_promise_if_any_single_rule_is_removed() {
+    let mut not_needed = Vec::new();
     for rule in Rule::ALL {
         let model = Protocol { without: Some(rule), clicks: 2, troubles: rule.troubles() };
         let checked = model.checker().threads(2).spawn_bfs().join();
         match checked.discovery("one record, one create per click") {
             Some(path) => println!("{rule:?}: {:?}", path.into_actions()),
-            None => held.push(rule),
+            None => not_needed.push(rule),
         }
     }
-    assert!(held.is_empty(), "taking these rules out changes nothing: {held:?}");
+    assert!(not_needed.is_empty(), "without these rules, the promise still holds: {not_needed:?}");
 }

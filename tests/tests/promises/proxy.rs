@@ -1,18 +1,19 @@
-//! Proxy variables: no command sends a token through a proxy, and `ALL_PROXY` does not switch the
-//! address rules of the server off.
+//! Proxy variables: no command sends a token through a proxy, and `ALL_PROXY` does not disable the
+//! address rules of the server.
 
 use jackfield_tests::{Reply, ScriptedServer, Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// Each variable that a client may take a proxy from.
+/// The variables from which an HTTP client may read a proxy.
 const VARIABLES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"];
 
-/// A proxy that answers everything, as one that steals tokens would.
+/// A proxy that answers every request itself, as a proxy that steals tokens would.
 fn proxy() -> ScriptedServer {
     ScriptedServer::start(|_| Reply::json(200, r#"{"connections": []}"#))
 }
 
+/// Runs a command with this proxy variable only. Returns whether the command succeeded.
 fn run_with(host: &TestHost, variable: &str, proxy: &ScriptedServer, words: &[&str]) -> bool {
     let mut command = host.cli(words);
     for other in VARIABLES.iter().chain(&["NO_PROXY", "no_proxy"]) {
@@ -52,7 +53,7 @@ fn no_command_sends_a_token_through_a_proxy() {
 }
 
 #[test]
-fn only_http_proxy_and_https_proxy_are_for_trackers() {
+fn the_server_uses_only_http_proxy_and_https_proxy_for_trackers() {
     for (variable, is_used) in [("ALL_PROXY", false), ("all_proxy", false), ("HTTP_PROXY", true)] {
         let proxy = proxy();
         let (host, connection) = Setup::new().env(variable, &proxy.url()).start_with(
@@ -71,7 +72,7 @@ fn only_http_proxy_and_https_proxy_are_for_trackers() {
 }
 
 #[test]
-fn a_proxy_gets_its_user_and_password_and_try_says_that_it_was_used() {
+fn a_proxy_receives_its_user_and_password_and_try_names_the_proxy() {
     let proxy = proxy();
     let url = format!("http://DOM%5Cuser:p%40ss%23word@{}", proxy.address());
     let settings = json!({"url": "http://tracker.invalid", "target": "http://tracker.invalid/x"});
@@ -83,7 +84,7 @@ fn a_proxy_gets_its_user_and_password_and_try_says_that_it_was_used() {
     let (_, printed) = host.run_cli(&["connections", "try", "qa", "--json"]);
     let used = format!("through the proxy http://{} (HTTP_PROXY)", proxy.address());
     assert!(printed.contains(&used) && !printed.contains("word"), "{printed}");
-    // A proxy that refuses them is named, and no tracker is blamed.
+    // If the proxy refuses the password, the error names the proxy and not the tracker.
     proxy.set_script(|_| Reply::json(407, "{}"));
     let defect = host.create(&connection, &failed_test()).expect(200);
     assert_eq!(defect["id"], "unreachable", "{defect}");
@@ -92,7 +93,7 @@ fn a_proxy_gets_its_user_and_password_and_try_says_that_it_was_used() {
 }
 
 #[test]
-fn no_proxy_excepts_hosts_as_curl_does() {
+fn hosts_in_no_proxy_are_reached_directly_as_with_curl() {
     for (no_proxy, is_used) in [("*.corp.invalid", false), ("corp.invalid:81", true)] {
         let proxy = proxy();
         let url = "http://tracker.corp.invalid";

@@ -1,5 +1,5 @@
-//! A connector is replaced while it serves: every request is answered, by one complete version,
-//! and never by an older version than the one that was ready when the request was sent.
+//! A connector is replaced while it serves. Every request is answered by one complete version,
+//! which is never older than the version that was ready when the request was sent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,13 +24,14 @@ fn host() -> (TestHost, Connection) {
     (host, connection)
 }
 
+/// The number of the build that created this defect.
 fn number_in(defect: &Value) -> u32 {
     let name = defect["name"].as_str().expect("a name");
     name.strip_prefix("build ").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{defect}"))
 }
 
-/// Requests at a steady rate from eight threads, until it is stopped. Each answer must be a defect
-/// of a version that is at least as new as `ready` was when the request was sent.
+/// Requests at a steady rate from eight threads, until the load is stopped. Each answer must be a
+/// defect of a build that is at least as new as `ready` was when the request was sent.
 struct Load {
     served: Arc<Mutex<BTreeMap<u32, u32>>>,
     ready: Arc<AtomicU32>,
@@ -87,6 +88,7 @@ impl Load {
     }
 }
 
+/// Sends one request and counts the build that answered it.
 fn one_request(client: &Client, path: &str, ready: &AtomicU32, served: &Mutex<BTreeMap<u32, u32>>) {
     let at_least = ready.load(Ordering::SeqCst);
     let number = number_in(&client.json("POST", path, &failed_test()).expect(200));
@@ -95,7 +97,7 @@ fn one_request(client: &Client, path: &str, ready: &AtomicU32, served: &Mutex<BT
 }
 
 #[test]
-fn each_of_many_builds_serves_at_a_load_of_two_hundred_requests_a_second() {
+fn each_new_build_serves_under_a_load_of_two_hundred_requests_a_second() {
     let (host, connection) = host();
     let load = Load::start(&host, &connection, 200, 1);
     load.await_served(1);
@@ -110,7 +112,7 @@ fn each_of_many_builds_serves_at_a_load_of_two_hundred_requests_a_second() {
     let served = load.stop();
     let answers = served.values().sum::<u32>();
     println!("{answers} answers in {seconds:.1} s, of {} builds", served.len());
-    assert_eq!(served.len(), last as usize, "each build served");
+    assert_eq!(served.len(), last as usize, "not every build served a request");
     assert!(f64::from(answers) / seconds > 150.0, "the rate was not reached");
 }
 
@@ -131,7 +133,7 @@ fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
     for piece in pieces.bytes.chunks(8_192) {
         file.write_all(piece).expect("a piece is written");
         file.sync_all().expect("the piece is synced");
-        std::thread::sleep(Duration::from_millis(60)); // the test is about a slow copy
+        std::thread::sleep(Duration::from_millis(60)); // the copy of the file must be slow
     }
     drop(file);
     await_serving(2, &pieces);
@@ -149,7 +151,7 @@ fn a_file_can_be_replaced_in_pieces_by_rename_or_by_symlink() {
         await_serving(number, guest);
     }
 
-    // The target of the link changes, which no event in the plugins folder announces.
+    // The target of the link changes, so the plugins folder sends no notification.
     let rescanned = build(6);
     fs::write(host.folder().join("six"), &rescanned.bytes).expect("a new file");
     fs::rename(host.folder().join("six"), host.folder().join("five"))
@@ -187,9 +189,9 @@ fn a_corrupt_file_never_replaces_the_last_good_one() {
 }
 
 #[test]
-fn a_removed_file_is_reported_and_serves_again_when_it_is_back() {
+fn a_removed_connector_is_reported_and_serves_again_when_it_is_back() {
     let (host, connection) = host();
-    fs::remove_file(host.plugin("c")).expect("removed");
+    fs::remove_file(host.plugin("c")).expect("the file is removed");
     let answer = wait_for("the removal to take effect", 20, || {
         let answer = host.create(&connection, &failed_test());
         (answer.status != 200).then_some(answer)
@@ -219,10 +221,11 @@ fn a_restart_compiles_nothing_again() {
     host.restart();
     host.await_connector("c", "ready", Some(&build(1).sha256()));
     assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
-    assert_eq!(compiled(&host), before, "nothing was compiled again");
+    assert_eq!(compiled(&host), before, "a file in the folder of compiled code was written again");
 }
 
-/// A power cut may leave zeros in a file that was renamed into place; a restart must not run them.
+/// A power cut may leave zeros in a file that was renamed into place. After a restart, such code
+/// must not run.
 #[test]
 fn compiled_code_that_was_changed_is_compiled_again() {
     let (mut host, connection) = host();

@@ -1,11 +1,11 @@
-//! What a person decides about a defect in doubt, by API and by command line, is executed, and is
-//! recorded with who decided and when.
+//! A person decides about a defect in doubt, by API or by command line. The decision is executed
+//! and recorded, with the person and the time.
 
 use jackfield_tests::{Guest, Reply, ScriptedServer, Setup, failed_test, lose_writes, wait_for};
 use serde_json::{Value, json};
 
 #[test]
-fn a_lost_write_waits_until_a_person_ends_the_wait() {
+fn after_a_lost_write_repeats_wait_until_a_person_requests_a_retry() {
     let fixture = Setup::new()
         .config("[limits]\nkpi_answer_ms = 2000\ncreate_answer_ms = 4000")
         .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
@@ -17,7 +17,7 @@ fn a_lost_write_waits_until_a_person_ends_the_wait() {
     waiting.assert_problem(503, "outcome-pending");
     let seconds = waiting.header("retry-after").and_then(|text| text.parse::<u32>().ok());
     assert!(seconds.is_some_and(|seconds| (800..=900).contains(&seconds)), "{waiting:?}");
-    assert_eq!(fixture.proxy.posts(), 1, "no second create");
+    assert_eq!(fixture.proxy.posts(), 1, "a second create was sent");
     fixture.proxy.forward_all();
     fixture.create(&test).assert_problem(503, "outcome-pending");
     fixture.host.retry_by_api();
@@ -26,7 +26,7 @@ fn a_lost_write_waits_until_a_person_ends_the_wait() {
 }
 
 #[test]
-fn a_lost_write_is_created_after_the_wait_without_a_person() {
+fn after_a_lost_write_a_repeat_creates_the_defect_once_the_wait_is_over() {
     let fixture = Setup::new()
         .config("[create]\nin_doubt_s = 2\n[limits]\ncreate_answer_ms = 1000")
         .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
@@ -35,12 +35,12 @@ fn a_lost_write_is_created_after_the_wait_without_a_person() {
     fixture.create(&test).assert_problem(503, "tracker-unavailable");
     fixture.proxy.forward_all();
     fixture.create(&test).assert_problem(503, "outcome-pending");
-    let defect = fixture.create_until_final(&test).expect("it is created after the wait");
+    let defect = fixture.create_until_final(&test).expect("the defect is created after the wait");
     assert_eq!(defect["id"], fixture.project.only_issue().id);
 }
 
 #[test]
-fn a_person_adopts_gives_up_and_releases() {
+fn a_person_can_adopt_give_up_and_release_a_defect() {
     let tracker = ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::reset() } else { Reply::json(200, "[]") }
     });
@@ -60,7 +60,10 @@ fn a_person_adopts_gives_up_and_releases() {
         let last = defect["decisions"].as_array().expect("decisions").last().cloned();
         let last = last.expect("a decision");
         assert_eq!(last["decision"], decision, "{defect}");
-        assert!(last["by"].is_string() && last["at"].is_string(), "who and when: {last}");
+        assert!(
+            last["by"].is_string() && last["at"].is_string(),
+            "the decision lacks the person or the time: {last}"
+        );
     };
 
     let adopted = failed_test();
@@ -74,11 +77,15 @@ fn a_person_adopts_gives_up_and_releases() {
     tracker.set_script(|exchange| {
         if exchange.request.is_post() { Reply::created(9) } else { Reply::json(200, "[]") }
     });
-    assert_eq!(host.create(&connection, &given_up).expect(200)["id"], "9", "a click runs again");
+    assert_eq!(
+        host.create(&connection, &given_up).expect(200)["id"],
+        "9",
+        "the click after the decision did not create the defect"
+    );
 
     let before = tracker.posts();
     decide(&id, &["release", &id], "release");
     host.create(&connection, &given_up).assert_status(200);
     host.create(&connection, &given_up).assert_status(200);
-    assert_eq!(tracker.posts() - before, 1, "exactly one more");
+    assert_eq!(tracker.posts() - before, 1, "the release did not allow exactly one more create");
 }

@@ -1,5 +1,6 @@
-//! The limits of a sandbox: a hostile run ends by a limit that the answer names, the next run is
-//! served, a good connector beside it is not affected, and the host's memory comes back.
+//! The limits of a sandbox. A limit ends a hostile run, and the answer names this limit. The next
+//! run is served, a good connector that runs at the same time is not affected, and the host's
+//! memory is released.
 
 use jackfield_tests::{
     Answer, Click, Connection, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test, wait_for,
@@ -8,8 +9,8 @@ use serde_json::json;
 
 use crate::good_neighbour::{Good, assert_harmless, waited, with_good};
 
-/// A guest, and the limit that the problem's detail names.
-const RUNS: [(&str, &str); 5] = [
+/// A guest, and the limit that the detail of the problem names.
+const HOSTILE_RUNS: [(&str, &str); 5] = [
     ("spin", "limits.cpu_ms"),
     ("spin-host-call", "limits.cpu_ms"),
     ("memory-bomb", "limits.memory_bytes"),
@@ -17,17 +18,17 @@ const RUNS: [(&str, &str); 5] = [
     ("handle-flood", "limits.handles"),
 ];
 
-/// A guest that is `broken` when it is loaded, and a part of the reason.
-const LOADS: [(&str, &str); 4] = [
+/// A guest that becomes `broken` when it is loaded, and a part of the reason.
+const HOSTILE_AT_LOAD: [(&str, &str); 4] = [
     ("describe-spins", "cpu_ms"),
     ("describe-huge", "manifest"),
     ("describe-explodes", "schema"),
     ("not-a-schema", "schema"),
 ];
 
-/// A core module that a good guest instantiates, how often, and a part of the reason why that is
-/// `broken`.
-const STARTS: [(&str, u32, &str); 4] = [
+/// A core module that a good guest instantiates, how many times, and a part of the reason why the
+/// component becomes `broken`.
+const HOSTILE_MODULES: [(&str, u32, &str); 4] = [
     ("many-memories", 200, "memory count"),
     ("table-bomb", 1, "table"),
     ("start-traps", 1, "trap"),
@@ -40,9 +41,9 @@ fn connect(host: &TestHost, name: &str) -> Connection {
 
 #[test]
 fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
-    let host = with_good(Setup::new()).guests(RUNS.map(|(name, _)| name)).start();
+    let host = with_good(Setup::new()).guests(HOSTILE_RUNS.map(|(name, _)| name)).start();
     let good = Good::connect(&host);
-    for (name, limit) in RUNS {
+    for (name, limit) in HOSTILE_RUNS {
         let connection = connect(&host, name);
         let attack = || {
             let answer = host.create(&connection, &failed_test());
@@ -63,12 +64,12 @@ fn a_hostile_run_ends_by_a_named_limit_and_harms_no_other_connector() {
 fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
     let host = with_good(Setup::new()).start();
     let good = Good::connect(&host);
-    let starts = STARTS.iter().map(|(module, times, why)| {
+    let starts = HOSTILE_MODULES.iter().map(|(module, times, why)| {
         (*module, Guest::named("instant").with_core_module(module, *times), *why)
     });
-    let loads = LOADS.iter().map(|(name, why)| (*name, Guest::named(name), *why));
-    // What the first load of a broken file maps stays mapped.
-    host.install("warm-up", &Guest::named(LOADS[0].0));
+    let loads = HOSTILE_AT_LOAD.iter().map(|(name, why)| (*name, Guest::named(name), *why));
+    // The memory that the first load of a broken file maps stays mapped.
+    host.install("warm-up", &Guest::named(HOSTILE_AT_LOAD[0].0));
     host.await_connector("warm-up", "broken", None);
     for (name, guest, why) in loads.chain(starts) {
         assert_harmless(&host, &good, name, || {
@@ -79,13 +80,13 @@ fn a_file_that_is_hostile_at_load_is_broken_with_the_reason() {
             assert!(reason.len() < 2_000, "{name}: the reason is too long");
         });
     }
-    assert_eq!(host.children(), 0, "no compiling child process remains");
+    assert_eq!(host.children(), 0, "a compiler process still runs");
 }
 
-/// The counterpart of the test above: a number of memories within the limit is allowed, and so are more runs
-/// at once than the pool has room for: they take turns.
+/// The counterpart of the test above. A component with 20 memories is allowed. More runs than fit
+/// into the pool at once are allowed, too: they wait for each other.
 #[test]
-fn twenty_memories_are_within_the_limit_also_for_many_runs_at_once() {
+fn many_runs_at_once_of_a_component_with_twenty_memories_succeed() {
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let gate = tracker.hold_requests(|_| true);
     let few = Guest::named("good").with_core_module("many-memories", 20);
@@ -101,7 +102,7 @@ fn twenty_memories_are_within_the_limit_also_for_many_runs_at_once() {
 }
 
 #[test]
-fn floods_are_truncated_and_escaped() {
+fn log_and_stdout_floods_are_truncated_and_escaped() {
     let names = ["log-flood", "stdout-flood"];
     let host = with_good(Setup::new()).guests(names).start();
     let good = Good::connect(&host);
@@ -115,13 +116,16 @@ fn floods_are_truncated_and_escaped() {
         let text: String = log.iter().filter_map(|line| line["message"].as_str()).collect();
         assert!(text.len() > 10_000, "{name}: only {} bytes are stored", text.len());
         assert!(text.len() <= 80_000, "{name}: {} bytes are stored", text.len());
-        assert!(!text.chars().any(|c| c.is_control() && c != '\t'), "{name}: control characters");
-        assert!(text.contains("limits.log_bytes"), "{name}: the limit is named");
+        assert!(
+            !text.chars().any(|c| c.is_control() && c != '\t'),
+            "{name}: the log contains control characters"
+        );
+        assert!(text.contains("limits.log_bytes"), "{name}: the log does not name the limit");
     }
     let output = host.output();
     assert!(
         !output.contains('\u{1b}') && !output.contains('\u{9b}'),
-        "terminal escapes in the server's log"
+        "the server's log contains terminal escapes"
     );
     assert!(
         !output.lines().any(|line| line.starts_with("ERROR forged")),
@@ -129,9 +133,9 @@ fn floods_are_truncated_and_escaped() {
     );
 }
 
-/// A guest, a part of the reason why its request is refused, and how many requests reach the
+/// A guest, a part of the reason why its request is refused, and how many of its requests reach the
 /// tracker.
-const REFUSED: [(&str, &str, usize); 4] = [
+const HOSTILE_REQUESTS: [(&str, &str, usize); 4] = [
     ("endless-body", "limits.request_body_bytes", 0),
     ("many-bodies", "limits.memory_bytes", 0),
     ("header-flood", "header", 0),
@@ -139,14 +143,15 @@ const REFUSED: [(&str, &str, usize); 4] = [
 ];
 
 #[test]
-fn endless_and_giant_requests_end() {
-    let names = REFUSED.map(|(name, ..)| name);
-    // A quarter of the default: bodies reach it well before the run reaches its CPU limit.
+fn endless_and_oversized_requests_are_stopped() {
+    let names = HOSTILE_REQUESTS.map(|(name, ..)| name);
+    // A quarter of the default, so that the bodies reach the memory limit long before the run
+    // reaches its CPU limit.
     let limits = "[connectors.many-bodies.limits]\nmemory_bytes = 33554432";
     let setup = with_good(Setup::new().config(limits));
     let host = setup.guests(names).guests(["giant-random"]).start();
     let good = Good::connect(&host);
-    for (name, reason, requests) in REFUSED {
+    for (name, reason, requests) in HOSTILE_REQUESTS {
         let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
         let connection = host.connect(name, name, json!({"url": tracker.url()}), json!({}));
         host.create(&connection, &failed_test());
@@ -168,7 +173,7 @@ fn endless_and_giant_requests_end() {
     assert!(detail.contains("1048576"), "{detail}");
 }
 
-/// The tracker takes three times the CPU limit to answer; waiting is not charged, so the run
+/// The tracker takes three times the CPU limit to answer. The wait is not charged, so the run
 /// succeeds.
 #[test]
 fn a_run_that_waits_is_charged_no_cpu_time() {
@@ -179,7 +184,8 @@ fn a_run_that_waits_is_charged_no_cpu_time() {
         .start_with("good", json!({"url": tracker.url()}));
     let click = host.create_in_background(&connection, &failed_test());
     gate.await_held(1);
-    std::thread::sleep(std::time::Duration::from_millis(600)); // the test is about this wait
+    // The wait must be longer than the CPU limit.
+    std::thread::sleep(std::time::Duration::from_millis(600));
     gate.open();
     let answer = click.answer();
     answer.assert_status(200);
@@ -188,8 +194,8 @@ fn a_run_that_waits_is_charged_no_cpu_time() {
     assert!(usage["cpu_ms"].as_u64() < Some(200), "{usage}");
 }
 
-/// Busy guests share the CPU. The wait is counted in ticks, not in time: each time the good guest
-/// is ready, it runs at most one tick later per busy guest.
+/// Busy guests share the CPU. The wait is counted in ticks, not in time. Each time the good guest
+/// is ready, it waits at most one tick for each busy guest.
 #[test]
 fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     const BUSY: u64 = 6;
@@ -216,8 +222,11 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     assert!(events.len() > 10, "only {} events beside {BUSY} busy connectors", events.len());
     let (waited, polls) = waited(&host, &events);
     println!("{} events waited {waited} ticks in {polls} polls beside {BUSY}", events.len());
-    assert!(waited > 0, "while all cores are busy, a ready guest waits");
-    assert!(waited <= BUSY * polls, "waited {waited} ticks in {polls} polls beside {BUSY}");
+    assert!(waited > 0, "no guest waited, so the cores were not busy");
+    assert!(
+        waited <= BUSY * polls,
+        "waited {waited} ticks in {polls} polls beside {BUSY} busy connectors"
+    );
 }
 
 #[test]
@@ -232,14 +241,21 @@ fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
         faults += u32::from(answer.status == 502);
         (answer.status == 503).then_some(answer)
     });
-    assert_eq!(faults, 5, "each of the first runs is answered with its own fault");
+    assert_eq!(faults, 5, "the circuit breaker did not open after exactly 5 faults");
     let detail = open.problem(503, "circuit-open");
-    assert!(detail.contains("unreachable"), "the detail has the last fault, a trap: {detail}");
+    assert!(
+        detail.contains("unreachable"),
+        "the detail does not name the last fault, a trap: {detail}"
+    );
     let seconds = open.header("retry-after").and_then(|text| text.parse::<u64>().ok());
     assert!(seconds.is_some_and(|seconds| (1..=11).contains(&seconds)), "{open:?}");
     let requests = tracker.requests().len();
     host.create(&connection, &failed_test()).assert_problem(503, "circuit-open");
-    assert_eq!(tracker.requests().len(), requests, "while the circuit is open, nothing runs");
+    assert_eq!(
+        tracker.requests().len(),
+        requests,
+        "a run reached the tracker while the circuit was open"
+    );
     tracker.set_script(|_| Reply::new(200, "good"));
     wait_for("the circuit breaker to close by itself", 60, || {
         (host.create(&connection, &failed_test()).status == 200).then_some(())
@@ -247,7 +263,7 @@ fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
 }
 
 #[test]
-fn a_waiting_run_ends_at_its_maximum() {
+fn a_waiting_run_is_ended_after_run_ms() {
     let host = Setup::new().config("[limits]\nrun_ms = 1000").guests(["sleeps"]).start();
     let answer = host.create(&connect(&host, "sleeps"), &failed_test());
     let detail = answer.problem(502, "connector-fault");
@@ -255,7 +271,7 @@ fn a_waiting_run_ends_at_its_maximum() {
 }
 
 #[test]
-fn a_connector_has_its_number_of_runs_and_no_more() {
+fn a_connector_never_has_more_than_its_concurrent_runs() {
     let config = "[limits]\nconcurrent_runs = 2\n[connectors.good.limits]\ncreate_answer_ms = 3000";
     let host = Setup::new().config(config).guests(["good", "instant"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
@@ -268,7 +284,7 @@ fn a_connector_has_its_number_of_runs_and_no_more() {
     let answer = host.create(&slow, &failed_test());
     answer.assert_problem(503, "overloaded");
     assert!(answer.header("retry-after").is_some());
-    assert_eq!(tracker.requests().len(), 2, "a third run would have reached the tracker");
+    assert_eq!(tracker.requests().len(), 2, "a third run reached the tracker");
     host.create(&other, &failed_test()).assert_status(200);
     gate.open();
     for click in waiting {

@@ -1,6 +1,6 @@
-//! When the outcome of a write is unknown, only the tracker's search or a person decides: a search
-//! with an index delay is waited for, a tracker without a search needs a person, and the sweep
-//! searches too.
+//! When the outcome of a write is unknown, only the tracker's search or a person decides. The host
+//! waits for the index delay of the search, a tracker without a search needs a person, and the
+//! sweep searches, too.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -12,7 +12,8 @@ use jackfield_tests::{
 };
 use serde_json::json;
 
-/// A tracker that creates the issue, does not answer, and finds the issue three seconds later.
+/// A tracker that creates the issue without an answer. Its search finds the issue three seconds
+/// later.
 fn tracker_with_index_delay() -> ScriptedServer {
     let created_at = Mutex::new(None::<Instant>);
     ScriptedServer::start(move |exchange| {
@@ -27,7 +28,7 @@ fn tracker_with_index_delay() -> ScriptedServer {
 }
 
 #[test]
-fn one_click_waits_for_a_search_with_an_index_delay() {
+fn one_click_waits_for_the_index_delay_of_the_search() {
     let tracker = tracker_with_index_delay();
     let (host, connection) = Setup::new().start_with("slow-search", json!({"url": tracker.url()}));
     let defect = host.create(&connection, &failed_test()).expect(200);
@@ -38,7 +39,7 @@ fn one_click_waits_for_a_search_with_an_index_delay() {
 }
 
 #[test]
-fn a_retry_waits_for_a_search_with_an_index_delay() {
+fn a_retry_waits_for_the_index_delay_of_the_search() {
     let tracker = tracker_with_index_delay();
     let (host, connection) = Setup::new().start_with("slow-search", json!({"url": tracker.url()}));
     let click = host.create_in_background(&connection, &failed_test());
@@ -51,7 +52,7 @@ fn a_retry_waits_for_a_search_with_an_index_delay() {
 }
 
 #[test]
-fn without_a_search_a_person_decides_and_their_retry_creates_the_defect() {
+fn without_a_search_a_person_decides_and_a_retry_creates_the_defect() {
     let tracker = ScriptedServer::start(|_| Reply::reset());
     let (host, connection) = Setup::new().start_with("no-search", json!({"url": tracker.url()}));
     let test = failed_test();
@@ -63,14 +64,15 @@ fn without_a_search_a_person_decides_and_their_retry_creates_the_defect() {
     let id = listed["defects"][0]["id"].as_str().expect("a defect that needs a person").to_owned();
     let other_origin = json!({"settings": {"url": unreachable_url()}});
     let edit = || host.admin().json("PATCH", "/connections/qa", &other_origin);
-    assert_eq!(edit().status, 409, "the origin cannot change while a defect is in doubt");
+    assert_eq!(edit().status, 409, "the origin was changed while a defect is in doubt");
     tracker.set_script(|_| Reply::created(7));
     host.resolve(&id, &json!({"retry": true})).assert_status(200);
     assert_eq!(host.create(&connection, &test).expect(200)["id"], "7");
     edit().assert_status(200);
 }
 
-/// The write went to the project of then; its search does, too, although the setting was edited.
+/// The write went to the project of the old setting. Its search uses the old setting, too, although
+/// the setting was edited.
 #[test]
 fn a_search_uses_the_settings_of_the_write() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
@@ -95,7 +97,8 @@ fn a_search_uses_the_settings_of_the_write() {
     assert!(tracker.requests().iter().any(|request| request.target == "/new/issues"));
 }
 
-/// A tracker that finds an issue so many seconds after it was created, and answers a write as told.
+/// A tracker whose search finds an issue only after `lag`. The test sets the status of its answers
+/// to writes.
 fn lagging_tracker(lag: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
     let status = Arc::new(Mutex::new(201));
     let (answer, created_at) = (Arc::clone(&status), Mutex::new(None::<Instant>));
@@ -111,9 +114,9 @@ fn lagging_tracker(lag: Duration) -> (ScriptedServer, Arc<Mutex<u16>>) {
     (tracker, status)
 }
 
-/// The connector says that its search has no delay; the host has seen one on its own create.
+/// The connector declares no index delay, but the host has measured a delay after its own create.
 #[test]
-fn an_index_delay_that_the_connector_understates_is_measured_and_waited_for() {
+fn the_host_measures_an_understated_index_delay_and_waits_for_it() {
     let (tracker, status) = lagging_tracker(Duration::from_secs(3));
     let (host, connection) = Setup::new()
         .config("sweep_ms = 300\n[limits]\ncreate_answer_ms = 1000")
@@ -132,7 +135,7 @@ fn an_index_delay_that_the_connector_understates_is_measured_and_waited_for() {
 }
 
 #[test]
-fn an_index_delay_of_the_connection_is_waited_for() {
+fn the_host_waits_for_the_index_delay_of_the_connection() {
     let (tracker, status) = lagging_tracker(Duration::from_secs(3));
     let (host, connection) = Setup::new()
         .config("[limits]\ncreate_answer_ms = 1000")
@@ -146,9 +149,9 @@ fn an_index_delay_of_the_connection_is_waited_for() {
     assert_eq!((defect["id"].as_str(), tracker.posts()), (Some("42"), 1));
 }
 
-/// The first write had an effect after its wait was over.
+/// The first write has its effect only after its wait is over.
 #[test]
-fn a_second_record_after_a_doubt_is_reported() {
+fn a_second_record_in_the_tracker_is_reported() {
     let tracker = ScriptedServer::start(|exchange| match exchange.request.is_post() {
         true => Reply::reset(),
         false => Reply::json(200, "[]"),
@@ -173,8 +176,8 @@ fn a_second_record_after_a_doubt_is_reported() {
     assert!(detail.contains("2 and 1"), "{event}");
 }
 
-/// No one clicks again, also not after a crash; the sweep finds the issue, and an event reports
-/// it.
+/// No person clicks again, not even after a crash. The sweep finds the issue, and an event reports
+/// this.
 #[test]
 fn the_sweep_adopts_an_issue_without_another_click() {
     for killed in [false, true] {

@@ -1,5 +1,5 @@
-//! No secret reaches a guest, a log, an event, an error or the disk. Each goes only to the origin
-//! and the place that were granted.
+//! No secret reaches a guest, a log, an event, an error or the disk. Each secret is sent only to
+//! the granted origin and in the granted place.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,10 @@ use serde_json::json;
 
 use crate::calls::{INTERFACES, Received, call, connect};
 
-/// Its characters make each form in which it can be echoed different.
+/// A secret with special characters, so that each encoding of it is different.
 const SECRET: &str = "s3cr3t/\"quoted\" & +plus%";
 
-/// A request that has a placeholder at its place.
+/// The content type and the body of a request with the placeholder at its granted place.
 const JSON: &str = "Content-Type=application/json";
 const LOGIN: &str = r#"{"user": {"password": "{secret}"}}"#;
 
@@ -30,7 +30,7 @@ fn reached(_: &Exchange<'_>) -> Reply {
 }
 
 #[test]
-fn the_host_puts_a_secret_into_its_place() {
+fn the_host_puts_each_secret_into_its_granted_place() {
     let (host, tracker) = (host(), ScriptedServer::start(reached));
     let basic = format!("Basic {}", BASE64.encode(format!("bot:{SECRET}").as_bytes()));
     let bearer = "Bearer s3cr3t-token".to_owned();
@@ -64,7 +64,7 @@ fn the_host_puts_a_secret_into_its_place() {
 }
 
 #[test]
-fn a_secret_goes_to_its_own_origin_only() {
+fn a_secret_is_sent_only_to_its_own_origin() {
     let (host, tracker, other) =
         (host(), ScriptedServer::start(reached), ScriptedServer::start(reached));
     for via in INTERFACES {
@@ -77,16 +77,21 @@ fn a_secret_goes_to_its_own_origin_only() {
             assert_eq!(received.key, expected, "{name} {via}: {}", received.text);
         }
     }
-    assert_eq!(other.requests().len(), 6, "all but those that carry a placeholder");
+    assert_eq!(
+        other.requests().len(),
+        6,
+        "not exactly those requests were sent that have no placeholder"
+    );
     for request in other.requests() {
         assert!(!format!("{request:?}{}", request.text()).contains("s3cr3t-token"), "{request:?}");
         assert_eq!(request.header("authorization"), None);
     }
 }
 
-/// The attack: store the secret in the tracker, then read it back in pieces that are not redacted.
+/// The attack: a guest stores the secret in the tracker, then reads it back in pieces that are not
+/// redacted.
 #[test]
-fn a_secret_is_neither_stored_elsewhere_nor_read_in_pieces() {
+fn a_guest_can_neither_store_a_secret_elsewhere_nor_read_it_in_pieces() {
     let (host, tracker) = (host(), ScriptedServer::start(reached));
     for via in INTERFACES {
         for (headers, body, target) in [
@@ -115,7 +120,7 @@ fn a_secret_is_neither_stored_elsewhere_nor_read_in_pieces() {
             }
         }
     }
-    assert_eq!(tracker.requests().len(), 0, "no request was sent");
+    assert_eq!(tracker.requests().len(), 0, "a request was sent");
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn a_guest_cannot_set_a_header_that_carries_a_secret() {
             assert_eq!(received.key, "denied", "{via} {headers}: {}", received.text);
         }
     }
-    assert_eq!(tracker.requests().len(), 0, "no request was sent");
+    assert_eq!(tracker.requests().len(), 0, "a request was sent");
 }
 
 #[test]
@@ -148,13 +153,13 @@ fn a_guest_can_read_no_secret_and_no_data_of_the_machine() {
     assert!(found.contains("header=None hidden=jackfield-secret-"), "{found}");
     let nothing = "environment=[] arguments=[] files=[] written=[] sockets=[]";
     assert!(found.ends_with(nothing), "{found}");
-    assert_eq!(server.connections(), 0, "also its granted origin is reached by requests only");
+    assert_eq!(server.connections(), 0, "a socket reached the granted origin");
 }
 
-/// OAuth 2.0: the host fetches a token, caches it, redacts it, and fetches another one when it is
-/// refused.
+/// OAuth 2.0: the host fetches a token, caches it and redacts it. After a refusal, it fetches a new
+/// token.
 #[test]
-fn a_client_secret_fetches_tokens_that_only_the_host_sees() {
+fn the_host_fetches_tokens_with_a_client_secret_and_hides_them_from_guests() {
     let (host, valid) = (host(), Arc::new(AtomicU32::new(1)));
     let number = Arc::clone(&valid);
     let tracker = ScriptedServer::start(move |exchange| {
@@ -184,10 +189,22 @@ fn a_client_secret_fetches_tokens_that_only_the_host_sees() {
             received.key
         };
         assert_eq!((status(), status()), ("200".to_owned(), "200".to_owned()), "{via}");
-        assert_eq!(token_requests().len(), 3 * n + 1, "{via}: one token for both");
+        assert_eq!(
+            token_requests().len(),
+            3 * n + 1,
+            "{via}: the two requests did not share one token"
+        );
         valid.fetch_add(1, Ordering::SeqCst);
-        assert_eq!((status(), status()), ("401".to_owned(), "200".to_owned()), "{via}: revoked");
-        assert_eq!(token_requests().len(), 3 * n + 2, "{via}: one more after the refusal");
+        assert_eq!(
+            (status(), status()),
+            ("401".to_owned(), "200".to_owned()),
+            "{via}: the second request after the revocation must succeed"
+        );
+        assert_eq!(
+            token_requests().len(),
+            3 * n + 2,
+            "{via}: not exactly one more token was fetched after the refusal"
+        );
         valid.fetch_add(1, Ordering::SeqCst);
         status();
         status();
@@ -200,7 +217,7 @@ fn a_client_secret_fetches_tokens_that_only_the_host_sees() {
     assert!(authorization.is_some_and(|value| value.starts_with("Basic ")), "{request:?}");
 }
 
-/// A token that repeats itself, chosen by the tracker, in answers that almost contain it.
+/// The tracker chooses a token of one repeated character and sends answers that almost contain it.
 #[test]
 fn a_repetitive_token_that_would_slow_down_redaction_is_refused() {
     let host = host();
@@ -230,7 +247,7 @@ fn a_repetitive_token_that_would_slow_down_redaction_is_refused() {
     assert!(answer.body.contains("key-header"), "{answer:?}");
 }
 
-/// The user is a setting, so a connector may choose it; the host redacts it together with the
+/// The user is a setting, so a connector may choose it. The host redacts the user together with the
 /// password.
 #[test]
 fn a_repetitive_user_does_not_slow_down_redaction() {
@@ -242,9 +259,9 @@ fn a_repetitive_user_does_not_slow_down_redaction() {
     assert_eq!(call(&host, &connection).key, "200");
 }
 
-/// The secret is a reference to a file, so a new value needs no restart.
+/// The secret is a reference to a file, so a new value does not need a restart.
 #[test]
-fn a_secret_in_a_file_is_read_again() {
+fn a_changed_secret_file_is_read_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("key");
     fs::write(&file, "first-k3y\n").expect("the file is created");
@@ -294,7 +311,11 @@ fn an_echoed_secret_is_redacted_for_guest_events_and_logs() {
             assert!(!text.contains(&form), "{form} reached the guest: {text}");
             assert!(!event.to_string().contains(&form), "{form} is in the event");
             let log = event["runs"][0]["log"].to_string();
-            assert_eq!(log.matches("you sent").count(), 2, "logged and printed: {log}");
+            assert_eq!(
+                log.matches("you sent").count(),
+                2,
+                "the log must contain the answer twice, logged and printed: {log}"
+            );
         }
         assert!(!host.output().contains(&form), "{form} is in the log");
     }
@@ -329,6 +350,7 @@ fn neither_the_disk_nor_the_admin_api_shows_a_secret_or_a_token() {
     }
 }
 
+/// The paths and contents of all files below a folder.
 fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -342,17 +364,17 @@ fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// What a tracker answers that uses the word of the secret, `issue`, and then echoes it.
+/// An answer of a tracker that uses the word `issue` itself, and also echoes the secret `issue`.
 fn answer_with_the_word(origin: &str) -> String {
     format!(
         r#"{{"issue":{{"key":"issue-7","self":"{origin}/issue/7","issue type":"bug"}},"project":"our issue board","sent":"issue","error":"the key issue is wrong"}}"#
     )
 }
 
-/// A secret that is a common word is accepted, with a warning that names it everywhere, and its
-/// redaction leaves the tracker's own words, links and keys alone.
+/// A secret that is a common word is accepted. Its redaction does not change the tracker's own
+/// words, links and keys.
 #[test]
-fn a_secret_that_is_a_common_word_mangles_neither_answers_nor_links() {
+fn the_redaction_of_a_common_word_damages_neither_answers_nor_links() {
     let host = host();
     let tracker = ScriptedServer::start(|exchange| {
         let origin = format!("http://{}", exchange.request.header("host").unwrap_or_default());
@@ -364,7 +386,7 @@ fn a_secret_that_is_a_common_word_mangles_neither_answers_nor_links() {
         .replace(r#":"issue""#, r#":"[secret]""#)
         .replace("key issue is", "key [secret] is");
     for via in INTERFACES {
-        // A setting is what the connection itself says: it is no echo.
+        // The word in the value of a setting is not an echo of the secret, so it is not redacted.
         let settings = json!({"via": via, "method": "POST", "user": "our issue board"});
         let connection = connect(&host, &tracker, settings, json!({"key-bearer": "issue"}));
         let Received { key, text, event } = call(&host, &connection);

@@ -1,5 +1,6 @@
-//! What senders other than the documented one send: ids that are not set, compressed bodies, other
-//! content types and character sets, damaged texts. A refused create shows what was sent.
+//! Requests of senders that differ from the documented ones: ids that are not set, compressed
+//! bodies, other content types and character sets, damaged texts. The event of a refused create
+//! shows the request.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,6 +15,7 @@ fn host() -> (TestHost, Connection) {
     Setup::new().start_with("instant", json!({}))
 }
 
+/// Sends a Create Defect with these headers and this body.
 fn post(
     host: &TestHost,
     connection: &Connection,
@@ -25,12 +27,12 @@ fn post(
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(text).expect("memory");
-    encoder.finish().expect("memory")
+    encoder.write_all(text).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail")
 }
 
 #[test]
-fn an_all_zero_id_names_no_failed_test() {
+fn an_all_zero_id_is_refused() {
     let (host, connection) = host();
     for name in ["testExecutionId", "testCaseId"] {
         for zero in [
@@ -50,7 +52,11 @@ fn an_all_zero_id_names_no_failed_test() {
     test["variationId"] = Value::Null;
     let first = host.create(&connection, &test).expect(200);
     test["variationId"] = json!("00000000-0000-0000-0000-000000000000");
-    assert_eq!(host.create(&connection, &test).expect(200), first, "no variation");
+    assert_eq!(
+        host.create(&connection, &test).expect(200),
+        first,
+        "an all-zero variation id does not count as no variation"
+    );
 }
 
 #[test]
@@ -59,10 +65,13 @@ fn a_compressed_body_is_read_like_a_plain_one() {
     let text = failed_test().to_string();
     let first = post(&host, &connection, &[], &text).expect(200);
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
-    zlib.write_all(text.as_bytes()).expect("memory");
+    zlib.write_all(text.as_bytes()).expect("writing to memory does not fail");
     let mut raw = DeflateEncoder::new(Vec::new(), Compression::fast());
-    raw.write_all(text.as_bytes()).expect("memory");
-    let (zlib, raw) = (zlib.finish().expect("memory"), raw.finish().expect("memory"));
+    raw.write_all(text.as_bytes()).expect("writing to memory does not fail");
+    let (zlib, raw) = (
+        zlib.finish().expect("writing to memory does not fail"),
+        raw.finish().expect("writing to memory does not fail"),
+    );
     let (begin, end) = text.as_bytes().split_at(20);
     for (coding, body) in [
         ("gzip", gzip(text.as_bytes())),
@@ -110,7 +119,7 @@ fn a_decompression_bomb_and_an_unknown_encoding_are_refused() {
 }
 
 #[test]
-fn json_is_accepted_under_the_names_and_character_sets_of_other_senders() {
+fn json_is_accepted_with_other_content_types_and_character_sets() {
     let (host, connection) = host();
     let mut test = failed_test();
     test["variationId"] = json!("Zeile ä");
@@ -136,7 +145,7 @@ fn json_is_accepted_under_the_names_and_character_sets_of_other_senders() {
 }
 
 #[test]
-fn half_a_surrogate_pair_and_control_characters_do_not_refuse_a_create() {
+fn a_create_with_half_a_surrogate_pair_or_control_characters_is_accepted() {
     let (host, connection) = host();
     let test = failed_test();
     let body = |variation: &str| {
@@ -161,11 +170,11 @@ fn half_a_surrogate_pair_and_control_characters_do_not_refuse_a_create() {
         assert!(variations.into_iter().any(|it| it == stored), "{sent}: {newest}");
     }
     answers.dedup();
-    assert_eq!(answers.len(), 5, "the second and the last one are the same failed test");
+    assert_eq!(answers.len(), 5, "two neighbouring variations are the same failed test");
 }
 
 #[test]
-fn a_refused_create_shows_what_was_sent() {
+fn the_event_of_a_refused_create_shows_the_request() {
     let (host, connection) = host();
     let headers = [
         ("authorization", "Bearer very-secret-token"),
@@ -183,7 +192,7 @@ fn a_refused_create_shows_what_was_sent() {
     );
     let text = event["request"].to_string();
     for recorded in ["x-sender", "4711", "Bearer (17 characters)", "(15 characters)"] {
-        assert!(text.contains(recorded), "no {recorded} in: {text}");
+        assert!(text.contains(recorded), "{recorded} is missing in: {text}");
     }
     assert!(!text.contains("very-secret"), "{text}");
     assert!(!text.contains(connection.webhook_path.trim_start_matches("/hooks/")), "{text}");
@@ -198,16 +207,17 @@ fn a_refused_create_shows_what_was_sent() {
     let long = "x".repeat(60_000);
     let answers: Vec<_> = (0..99).map(|_| post(&host, &connection, &[], &long)).collect();
     let events: Vec<_> = answers.iter().map(|answer| host.event_of(answer)).collect();
-    assert_eq!(events.len(), 99, "each refusal is an event");
+    assert_eq!(events.len(), 99, "a refusal has no event");
     let shown = |event: &&Value| event["request"]["body"].is_string();
     let count = events.iter().filter(shown).count();
     assert!((1..60).contains(&count), "{count} of 99 keep the request");
-    let body = events.iter().find(shown).expect("one")["request"]["body"].to_string();
+    let body =
+        events.iter().find(shown).expect("an event with the body")["request"]["body"].to_string();
     assert!(body.len() < 5_000 && body.contains("60000 bytes"), "{}", body.len());
 }
 
 #[test]
-fn a_connection_is_kept_for_as_long_as_configured_between_requests() {
+fn a_client_connection_stays_open_for_keep_alive_s_between_requests() {
     let (host, connection) =
         Setup::new().config("keep_alive_s = 2").start_with("instant", json!({}));
     let address = host.url().trim_start_matches("http://").to_owned();

@@ -1,5 +1,5 @@
-//! On SIGTERM the server stops accepting connections, finishes what runs, and exits with 0. Its
-//! admin token is in a file that only the owner can read.
+//! On SIGTERM, the server stops accepting connections, finishes the runs in progress, and exits
+//! with code 0. Its admin token is in a file that only the owner can read.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -56,7 +56,7 @@ fn an_incomplete_request_does_not_keep_the_server_alive() {
     assert_eq!(stop_within(&mut host, 20), Some(0));
 }
 
-/// Sends SIGTERM. The server must end within so many seconds. Returns its exit code.
+/// Sends SIGTERM, and checks that the server ends within this time. Returns its exit code.
 #[track_caller]
 fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
     let started = Instant::now();
@@ -66,10 +66,10 @@ fn stop_within(host: &mut TestHost, seconds: u64) -> Option<i32> {
     code
 }
 
-/// A run that waits for its tracker, one that computes and one that sleeps are stopped after the drain. A
-/// write that was under way is in doubt, and is searched for when it is clicked again.
+/// After the drain time, the server stops a run that waits for its tracker, one that computes and
+/// one that sleeps. The write in progress is in doubt, and the next click searches for it.
 #[test]
-fn what_still_runs_after_the_drain_is_stopped_and_its_outcome_stored() {
+fn runs_that_exceed_the_drain_time_are_stopped_and_their_outcomes_stored() {
     let tracker = ScriptedServer::start(|exchange| {
         if exchange.request.is_post() {
             Reply::created(7)
@@ -134,7 +134,7 @@ fn the_admin_token_is_created_in_a_private_file_and_never_printed() {
     let host = Setup::new().without_admin_token().start();
     let file = host.data("admin-token");
     let token = std::fs::read_to_string(&file).expect("the admin token");
-    assert!(token.trim().len() >= 43, "256 bits");
+    assert!(token.trim().len() >= 43, "the token has fewer than 256 bits");
     let mode = |path: &Path| path.metadata().expect("the path exists").permissions().mode() & 0o777;
     assert_eq!(mode(&file), 0o600);
     assert_eq!(mode(&host.data_folder()), 0o700);

@@ -1,5 +1,5 @@
-//! Small containers: neither runs nor a compiler make the kernel kill the server, and a file that made its
-//! compiler die is not compiled again and again.
+//! Small containers. Neither runs nor a compiler make the kernel kill the server, and a file that
+//! killed its compiler is not compiled again and again.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -14,24 +14,28 @@ use crate::compile_limits::giant_functions;
 
 const MIB: u64 = 1 << 20;
 
+/// A server that runs in this control group.
 fn in_group(group: &MemoryGroup) -> Setup {
     let enter = group.enter();
     let enter: Vec<_> = enter.iter().map(String::as_str).collect();
     Setup::new().run_under(&enter)
 }
 
+/// A connector that needs much memory and time to compile.
 fn bomb() -> Guest {
     Guest::named("instant").with_module(&giant_functions(), 0)
 }
 
-/// Many runs that hold memory, in small groups, with the default share of them for runs.
+/// Many runs that use memory, in small control groups, with the default share of the memory for
+/// runs.
 #[test]
-fn the_server_refuses_before_the_kernel_kills_it() {
+fn the_server_refuses_runs_before_the_kernel_kills_it() {
     for limit in [512, 256] {
         fill_memory(&MemoryGroup::with_limit(limit * MIB));
     }
 }
 
+/// Runs fill the memory of this group; the server must refuse further runs and survive.
 fn fill_memory(group: &MemoryGroup) {
     let config = "[limits]\ncpu_ms = 60000\n";
     let host = in_group(group).config(config).guests(["hoard", "good"]).start();
@@ -49,7 +53,7 @@ fn fill_memory(group: &MemoryGroup) {
             .flat_map(|_| &hoards)
             .map(|one| host.create_in_background(one, &failed_test()))
             .collect();
-        wait_for("the first to be refused", 60, || {
+        wait_for("the first run to be refused", 60, || {
             clicks.iter().any(Click::is_finished).then_some(())
         });
         gate.open();
@@ -64,7 +68,7 @@ fn fill_memory(group: &MemoryGroup) {
 }
 
 #[test]
-fn a_compiler_leaves_the_container_alive_and_says_that_it_was_too_small() {
+fn a_compiler_that_needs_too_much_memory_does_not_kill_the_container() {
     let group = MemoryGroup::with_limit(300 * MIB);
     let (host, connection) = in_group(&group).start_with("instant", json!({}));
     host.install("bomb", &bomb());
@@ -88,7 +92,7 @@ fn a_compiler_leaves_the_container_alive_and_says_that_it_was_too_small() {
 }
 
 #[test]
-fn a_file_that_made_its_compiler_die_is_not_compiled_at_each_start() {
+fn a_file_that_killed_its_compiler_is_not_compiled_again_at_each_start() {
     let limited = "[connectors.bomb.limits]\ncompile_memory_bytes = 200_000_000\n";
     let mut host = Setup::new().config(limited).start();
     host.install("bomb", &bomb());
@@ -97,21 +101,25 @@ fn a_file_that_made_its_compiler_die_is_not_compiled_at_each_start() {
     let connector = host.await_connector("bomb", "broken", None);
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("compile_memory_bytes` = 200000000"), "{error}");
-    assert!(error.contains("compiled again once it has more"), "it was tried again: {error}");
-    std::fs::write(host.folder().join("jackfield.toml"), "").expect("written");
+    assert!(
+        error.contains("compiled again once it has more"),
+        "the file was compiled again: {error}"
+    );
+    std::fs::write(host.folder().join("jackfield.toml"), "").expect("the file is written");
     host.restart();
     host.await_connector("bomb", "ready", Some(&bomb().sha256()));
-    assert_eq!(attempts(&host), 0, "nothing is left of it");
+    assert_eq!(attempts(&host), 0, "the record of the attempt was not deleted");
 }
 
-/// A pod is killed as a whole: its server finds at the next start that it died while it compiled.
+/// Kubernetes kills a pod as a whole. At the next start, the server finds out that it was killed
+/// while it compiled this file.
 #[test]
-fn a_file_that_took_the_server_with_it_twice_is_left_alone() {
+fn a_file_that_killed_the_server_twice_is_not_compiled_again() {
     let mut host = Setup::new().start();
     host.install("bomb", &bomb());
     for _ in 0..2 {
         wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
-        wait_for("the attempt", 60, || (attempts(&host) == 1).then_some(()));
+        wait_for("the attempt to be recorded", 60, || (attempts(&host) == 1).then_some(()));
         host.kill();
         host.restart();
     }
@@ -119,19 +127,20 @@ fn a_file_that_took_the_server_with_it_twice_is_left_alone() {
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("killed 2 times") && error.contains(".attempt"), "{error}");
     assert_eq!(host.children(), 0);
-    // An orderly end counts for nothing: the file is compiled at the next start.
+    // An orderly end does not count as a failed attempt: the record is deleted.
     host.install("bomb", &bomb().with_custom_section(2));
     wait_for("the compiler to run", 60, || (host.children() > 0).then_some(()));
     assert!(host.stop().success());
-    assert_eq!(attempts(&host), 1, "only the other file's");
+    assert_eq!(attempts(&host), 1, "not exactly the attempt of the first file is recorded");
 }
 
+/// The number of compile attempts that are recorded.
 fn attempts(host: &TestHost) -> usize {
     let entries = std::fs::read_dir(host.data("compiled")).expect("the folder").flatten();
     entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "attempt")).count()
 }
 
-/// What lies in the state of the machine passes, and the file is tried again without a person.
+/// A full disk is a temporary problem, so the server tries the file again without a person.
 #[test]
 fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
     let mount = "mount -t tmpfs -o mode=700,size=24m tmpfs data && exec \"$@\"";
@@ -147,7 +156,7 @@ fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
         "sh",
     ]);
     let host = setup.start();
-    // Inside of the server's mount namespace.
+    // The path of the data folder inside the server's mount namespace.
     let data = std::path::PathBuf::from(format!("/proc/{}/cwd/data", host.process_id()));
     let ballast = data.join("ballast");
     let full = std::fs::write(&ballast, vec![1; 24 << 20]).expect_err("the disk is full");
@@ -156,16 +165,17 @@ fn a_full_disk_is_named_and_the_file_is_loaded_once_there_is_room() {
     let connector = host.await_connector("instant", "broken", None);
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("No space left on device"), "{error}");
-    std::fs::remove_file(&ballast).expect("removed");
+    std::fs::remove_file(&ballast).expect("the file is removed");
     host.await_connector("instant", "ready", None);
 }
 
-/// As a container with a low `pids.max`. Root has no such limit, and another user has more processes already.
+/// As in a container with a low `pids.max`. The limit does not apply to root, and it counts the
+/// other processes of a user, so the test runs as a user without processes.
 #[test]
-fn too_few_threads_are_named_at_the_start() {
+fn a_thread_limit_that_prevents_the_start_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = folder.path().join("jackfield");
-    std::fs::copy(binary(), &program).expect("a copy");
+    std::fs::copy(binary(), &program).expect("the binary is copied");
     let limited = "chmod a+rwx . && exec prlimit --nproc=5";
     let is_root = rustix::process::geteuid().is_root();
     let user = if is_root { "setpriv --reuid 54321 --clear-groups" } else { "" };
@@ -187,12 +197,13 @@ fn too_few_threads_are_named_at_the_start() {
     assert!(report.contains("TasksMax"), "{report}");
 }
 
-/// The child process itself, under limits that a service may have; the server tells them apart.
+/// The child process itself, under limits that a service may have. The server distinguishes them by
+/// the signal or the exit code.
 #[test]
-fn a_compiler_ends_by_the_limit_that_it_exceeds() {
+fn a_compiler_shows_which_limit_ended_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = |limit: &str, guest: &Guest| {
-        std::fs::write(folder.path().join("in"), &guest.bytes).expect("written");
+        std::fs::write(folder.path().join("in"), &guest.bytes).expect("the file is written");
         let mut command = Command::new("prlimit");
         command.arg(limit).arg(binary());
         command.args(["compile-component", "in", "out", "4000000000", "120000", "reserved"]);
@@ -203,7 +214,7 @@ fn a_compiler_ends_by_the_limit_that_it_exceeds() {
     assert_eq!(run("--cpu=2", &bomb()).status.signal(), Some(SIGXCPU));
     assert_eq!(run("--fsize=1000", &Guest::named("instant")).status.signal(), Some(SIGXFSZ));
     assert!(run("--nofile=64", &Guest::named("instant")).status.success());
-    std::fs::remove_file(folder.path().join("out")).expect("compiled");
+    std::fs::remove_file(folder.path().join("out")).expect("the compiled code is removed");
     std::os::unix::fs::symlink("/dev/full", folder.path().join("out")).expect("a link");
     let full = run("--nofile=64", &Guest::named("instant"));
     assert_eq!(full.status.code(), Some(3), "{full:?}");

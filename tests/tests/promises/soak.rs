@@ -1,6 +1,6 @@
-//! Good and hostile guests under load, with a reload every other second: at the end, memory,
-//! descriptors, threads, tasks and child processes are as before, and the good connector has
-//! answered every event.
+//! Good and hostile guests run under load, and a connector is reloaded every other second. At the
+//! end, memory, descriptors, threads, tasks and child processes are as before, and the good
+//! connector has answered every event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ const HOSTILE: [&str; 9] = [
     "calls",
 ];
 
-/// What the server uses.
+/// The resources that the server uses.
 #[derive(Debug, Clone, Copy)]
 struct Resources {
     resident_bytes: u64,
@@ -45,7 +45,7 @@ impl Resources {
         }
     }
 
-    /// The resources once no child process compiles a connector.
+    /// The resources, once no child process compiles a connector any more.
     fn without_children(host: &TestHost) -> Self {
         wait_for("the child processes to end", 30, || {
             let now = Self::of(host);
@@ -53,6 +53,7 @@ impl Resources {
         })
     }
 
+    /// Whether no resource clearly exceeds its earlier amount.
     fn are_not_above(&self, before: &Self) -> bool {
         self.resident_bytes <= before.resident_bytes + before.resident_bytes / 10
             && self.files <= before.files + 2
@@ -89,7 +90,7 @@ fn a_long_mixed_load_leaks_no_resources() {
     mixed_load(&host, &good, &hostile, measured, 1_000);
     let mut after = before;
     let deadline = Instant::now() + Duration::from_secs(30);
-    wait_for("the resources to come back", 60, || {
+    wait_for("the resources to be released", 60, || {
         after = Resources::of(&host);
         (after.are_not_above(&before) || Instant::now() > deadline).then_some(())
     });
@@ -97,7 +98,7 @@ fn a_long_mixed_load_leaks_no_resources() {
     assert!(after.are_not_above(&before), "before {before:?}, after {after:?}");
 }
 
-/// Runs the load for this time. The builds of the good connector count from `first`.
+/// Runs the load for this time. The build numbers of the good connector begin with `first`.
 fn mixed_load(
     host: &TestHost,
     good: &Connection,
@@ -130,12 +131,12 @@ fn mixed_load(
     assert!(u64::from(answered) > time.as_secs(), "{answered} good events in {time:?}");
     for (attack, name) in attacks.into_iter().zip(HOSTILE) {
         let ran = attack.join().expect("every hostile event was answered with its problem");
-        // Runs that compute to their limit share two cores with all others.
+        // Runs that compute up to their limit share the cores with all other runs.
         assert!(u64::from(ran) > time.as_secs() / 10, "{name}: only {ran} runs in {time:?}");
     }
 }
 
-/// Sends one event after another. Returns how many runs there were.
+/// Sends one event after another. Returns the number of runs.
 fn load(
     stop: &Arc<AtomicBool>,
     client: Client,
@@ -148,7 +149,8 @@ fn load(
         while !stop.load(Ordering::SeqCst) {
             let answer = client.json("POST", &path, &failed_test());
             assert!(allowed.contains(&answer.status), "{answer:?}");
-            runs += u32::from(answer.status != 503); // an open circuit breaker runs nothing
+            // While the circuit breaker is open, no connector runs.
+            runs += u32::from(answer.status != 503);
         }
         runs
     })

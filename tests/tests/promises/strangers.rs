@@ -1,5 +1,6 @@
-//! What people without a token, or with one webhook token, can occupy: file descriptors, client
-//! connections, a connection's rate, the disk. None of it costs a click of somebody else.
+//! What people without a token, or with only one webhook token, can use up: file descriptors,
+//! client connections, the rate of a connection, the disk. The clicks of other people are answered
+//! all the same.
 
 use std::net::SocketAddr;
 
@@ -20,7 +21,7 @@ async fn idle_connections(server: SocketAddr, count: usize) -> Vec<TcpStream> {
 }
 
 #[test]
-fn idle_connections_of_strangers_stop_neither_clicks_nor_logins_nor_reloads() {
+fn idle_connections_of_strangers_block_neither_clicks_nor_logins_nor_reloads() {
     let few = "ulimit -n 256; exec \"$0\" \"$@\"";
     let (host, connection) =
         Setup::new().run_under(&["sh", "-c", few]).start_with("instant", json!({}));
@@ -37,7 +38,7 @@ fn idle_connections_of_strangers_stop_neither_clicks_nor_logins_nor_reloads() {
 }
 
 #[test]
-fn a_connection_over_its_rate_is_refused_and_no_click_pays_for_other_requests() {
+fn requests_over_the_rate_are_refused_and_clicks_have_a_rate_of_their_own() {
     let host = Setup::new()
         .env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1")
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "5")
@@ -59,7 +60,7 @@ fn a_connection_over_its_rate_is_refused_and_no_click_pays_for_other_requests() 
 }
 
 #[test]
-fn long_and_many_requests_take_little_of_the_disk() {
+fn many_long_requests_use_little_disk_space() {
     let (host, connection) = Setup::new().start_with("instant", json!({}));
     let database = || {
         let size = |name| std::fs::metadata(host.data(name)).map_or(0, |file| file.len());
@@ -82,7 +83,7 @@ fn long_and_many_requests_take_little_of_the_disk() {
 }
 
 #[test]
-fn events_are_deleted_by_their_bytes_and_their_age() {
+fn events_are_deleted_by_total_size_and_by_age() {
     let (mut host, connection) = Setup::new()
         .config("events_bytes_max = 1048576\nevents_days = 5\nsweep_ms = 200")
         .start_with("log-flood", json!({}));
@@ -93,15 +94,16 @@ fn events_are_deleted_by_their_bytes_and_their_age() {
     wait_for("the oldest event to be deleted by bytes", 20, || {
         gone(&host, &clicks[0]).then_some(())
     });
-    assert!(!gone(&host, &clicks[39]), "the newest is kept");
+    assert!(!gone(&host, &clicks[39]), "the newest event was deleted");
     host.kill();
     with_database(&host.data_folder(), |database| {
-        // One more than a day old, without which a clock that jumped would delete all.
+        // The second event is two days old. Without an event that is more than a day old, the
+        // server assumes that the clock stepped, and deletes nothing by age.
         let days = "UPDATE events SET received_at = received_at - 86400000 *
              CASE WHEN id = ? THEN 6 WHEN id = ? THEN 2 ELSE 0 END";
         database.execute(days, [&clicks[39], &clicks[38]])
     });
     host.restart();
     wait_for("the event to be deleted by age", 20, || gone(&host, &clicks[39]).then_some(()));
-    assert!(!gone(&host, &clicks[38]), "an event that is two days old is kept");
+    assert!(!gone(&host, &clicks[38]), "an event that is only two days old was deleted");
 }

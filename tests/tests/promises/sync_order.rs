@@ -1,5 +1,5 @@
-//! Sync before send, and sync before answer: checked in the order of the real binary's system
-//! calls.
+//! The server syncs before it sends a write, and before it answers. The test checks the order of
+//! the real binary's system calls.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use serde_json::json;
 enum Step {
     /// A write to the database's log.
     Log,
-    /// Such a write that contains the created defect.
+    /// A write to the database's log that contains the created defect.
     Outcome,
     /// The log was synced to disk.
     Synced,
@@ -22,7 +22,7 @@ enum Step {
 }
 
 #[test]
-fn the_log_is_on_disk_before_the_write_and_before_the_answer_are_sent() {
+fn the_database_is_synced_before_a_write_is_sent_and_before_the_answer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let trace = folder.path().join("trace").display().to_string();
     let calls = "trace=pwrite64,write,writev,sendto,sendmsg,fdatasync,fsync";
@@ -38,8 +38,8 @@ fn the_log_is_on_disk_before_the_write_and_before_the_answer_are_sent() {
     let sent = steps.iter().position(|step| *step == Step::Sent).expect("the write to the tracker");
     let answered = steps[sent..].iter().position(|step| *step == Step::Answered);
     let answered = sent + answered.expect("the answer");
-    // What must be on disk: everything before the write, and the outcome before the answer. The log of the
-    // event may be written meanwhile, and is synced later.
+    // Before the write, everything must be on disk. Before the answer, the outcome must be on disk.
+    // The event may be written to the database's log meanwhile, and is synced later.
     for (what, stored, end) in
         [("the write", Step::Log, sent), ("the answer", Step::Outcome, answered)]
     {
@@ -55,8 +55,9 @@ fn steps(trace: &str) -> Vec<Step> {
     trace.lines().filter_map(|line| step(line, &mut syncing)).collect()
 }
 
-/// `syncing` holds the threads whose sync of the log has begun and not ended, because the trace
-/// has the line of another thread in between.
+/// The step in a line of the trace, or `None` if the line is not a step. `syncing` contains the
+/// threads whose sync of the log has begun but not ended: the trace may have lines of other threads
+/// in between.
 fn step<'t>(line: &'t str, syncing: &mut HashSet<&'t str>) -> Option<Step> {
     let thread = line.split(' ').next().unwrap_or_default();
     let is_sync = line.contains("fdatasync") || line.contains("fsync");

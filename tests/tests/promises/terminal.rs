@@ -1,5 +1,5 @@
-//! What a connector, a tracker or a stranger says never steers the operator's terminal: no command,
-//! no problem and no log line has a control or format character in it.
+//! Text from a connector, a tracker or a stranger cannot control the operator's terminal: no
+//! command, no problem and no log line contains control or format characters.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,24 +7,24 @@ use std::net::TcpStream;
 use jackfield_tests::{Guest, ScriptedServer, Setup, TestHost, failed_test};
 use serde_json::{Value, json};
 
-/// The texts of the guest `speaks-escapes` end with it, escaped.
-const LAST: &str = "\\u{2028}";
+/// The escaped last character of the texts of the guest `speaks-escapes`.
+const ESCAPED_END: &str = "\\u{2028}";
 
-/// The first character that is not a line break and would steer a terminal.
-fn steering(text: &str) -> Option<char> {
+/// The first control or format character that is not a line break.
+fn control_character(text: &str) -> Option<char> {
     text.chars().find(|c| {
         (c.is_control() && *c != '\n')
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     })
 }
 
-/// Runs a command as a table and as JSON; returns the table.
+/// Runs a command with a table and with JSON as output, and checks both outputs. Returns the table.
 #[track_caller]
 fn shown(host: &TestHost, words: &[&str]) -> String {
     let (_, json) = host.run_cli(&[words, &["--json"]].concat());
     let (_, table) = host.run_cli(words);
     for text in [&table, &json] {
-        assert_eq!(steering(text), None, "{words:?}: {text:?}");
+        assert_eq!(control_character(text), None, "{words:?}: {text:?}");
         let forged = text.lines().any(|line| line.starts_with("forged line"));
         assert!(!forged, "{words:?}: {text}");
     }
@@ -32,7 +32,7 @@ fn shown(host: &TestHost, words: &[&str]) -> String {
 }
 
 #[test]
-fn no_command_and_no_problem_repeats_an_escape_sequence() {
+fn no_command_problem_or_log_line_contains_an_escape_sequence() {
     let host = Setup::new().guests(["speaks-escapes"]).start();
     let tracker = ScriptedServer::start(|_| jackfield_tests::Reply::new(200, "ok"));
     let user = "bot\u{1b}[1A\u{9b}2K\nforged line";
@@ -46,13 +46,16 @@ fn no_command_and_no_problem_repeats_an_escape_sequence() {
         if !succeeds {
             let problem: Value = serde_json::from_str(&answer.body).expect("a problem");
             let detail = problem["detail"].as_str().expect("a detail");
-            assert_eq!(steering(detail), None, "{detail:?}");
-            assert!(detail.contains(LAST), "{detail}");
+            assert_eq!(control_character(detail), None, "{detail:?}");
+            assert!(detail.contains(ESCAPED_END), "{detail}");
         }
         let tried = shown(&host, &["connections", "try", name]);
-        assert!(tried.contains(LAST), "{tried}");
+        assert!(tried.contains(ESCAPED_END), "{tried}");
         let connection = shown(&host, &["connections", "show", name]);
-        assert!(connection.contains("\\u{1b}[1A"), "the place of the password: {connection}");
+        assert!(
+            connection.contains("\\u{1b}[1A"),
+            "the place of the password is not shown escaped: {connection}"
+        );
     }
     ids.push(strangers_event(&host));
     for id in &ids {
@@ -64,16 +67,22 @@ fn no_command_and_no_problem_repeats_an_escape_sequence() {
     }
     shown(&host, &["connectors", "show", "speaks-escapes"]);
     shown(&host, &["connections", "show", "\u{1b}[2J\u{9b}"]);
-    assert_eq!(steering(&host.output()), None, "the log: {:?}", host.output());
+    assert_eq!(
+        control_character(&host.output()),
+        None,
+        "the log has a control character: {:?}",
+        host.output()
+    );
 }
 
-/// A request of somebody without a token, in whose path and headers are escape sequences.
+/// Sends a request without a token, with escape sequences in its path and its headers. Returns the
+/// id of its event.
 fn strangers_event(host: &TestHost) -> String {
     let mut stream =
         TcpStream::connect(host.url().trim_start_matches("http://")).expect("a connection");
     let request = "POST /hooks/unknown/\u{9b}2J\u{202e}x HTTP/1.1\r\nhost: x\r\nuser-agent: \u{9b}2J\u{202e}\r\n\
                    content-length: 0\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).expect("sent");
+    stream.write_all(request.as_bytes()).expect("the request is sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let (_, id) = answer.split_once("/api/v1/events/").expect("the id of the event");

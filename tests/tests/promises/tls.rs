@@ -1,4 +1,5 @@
-//! TLS towards trackers as companies have it: OpenSSL makes the certificates and is the tracker.
+//! TLS to trackers with certificates as companies use them. OpenSSL makes the certificates and
+//! plays the tracker.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -8,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 use jackfield_tests::{Setup, TestHost, failed_test};
 use serde_json::json;
 
-/// Makes certificates in a folder of its own.
+/// A certificate authority with a folder of its own.
 struct Authority(tempfile::TempDir);
 
 impl Authority {
-    /// An authority with a key of P-521 that signs with SHA-512.
+    /// An authority with a P-521 key that signs with SHA-512.
     fn new() -> Self {
         let authority = Self(tempfile::tempdir().expect("a temporary folder"));
         authority.openssl(&[
@@ -26,7 +27,7 @@ impl Authority {
         self.0.path().join(name).display().to_string()
     }
 
-    /// A certificate of the authority, `NAME.pem`, with its key, `NAME.key`.
+    /// Issues the certificate `NAME.pem` with its key `NAME.key`.
     fn issue(&self, name: &str, extension: &str) {
         std::fs::write(self.0.path().join("extension"), extension).expect("a new file");
         self.openssl(&[
@@ -39,6 +40,7 @@ impl Authority {
         ]);
     }
 
+    /// Runs `openssl` with these arguments, which must succeed.
     fn openssl(&self, words: &[&str]) {
         let words = words.join(" ");
         let mut command = Command::new("openssl");
@@ -48,7 +50,8 @@ impl Authority {
     }
 }
 
-/// `openssl s_server`, which answers each GET with a page; ends when it is dropped.
+/// A process `openssl s_server`, which answers each GET with a page. It is killed when it is
+/// dropped.
 struct Server {
     process: Child,
     port: u16,
@@ -86,7 +89,7 @@ fn host(extra_ca_file: &str) -> TestHost {
     Setup::new().config(&format!("extra_ca_file = {extra_ca_file:?}")).guests(["calls"]).start()
 }
 
-/// What `connections try` prints.
+/// The output of `connections try`, with single spaces between the words.
 fn tried(host: &TestHost, name: &str) -> String {
     host.run_cli(&["connections", "try", name]).1.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -113,7 +116,7 @@ fn a_self_signed_certificate_in_the_extra_ca_file_is_trusted_for_its_own_name() 
 }
 
 #[test]
-fn a_client_certificate_is_presented_or_the_step_that_lacks_it_is_named() {
+fn a_client_certificate_is_sent_and_try_names_the_step_if_it_is_missing() {
     let authority = Authority::new();
     authority.issue("localhost", "subjectAltName=DNS:localhost");
     authority.issue("client", "extendedKeyUsage=clientAuth");
@@ -151,7 +154,7 @@ fn a_client_certificate_is_presented_or_the_step_that_lacks_it_is_named() {
         let text = std::fs::read_to_string(&key).expect("the key");
         let line = text.lines().nth(1).expect("a line of the key").as_bytes();
         let is_there = |bytes: &[u8]| bytes.windows(line.len()).any(|part| part == line);
-        assert!(!is_there(&database) && !is_there(&log), "the key is stored as it is");
+        assert!(!is_there(&database) && !is_there(&log), "the key is stored without encryption");
         let (done, printed) = edit(&["--no-client-cert"]);
         assert!(done && host.connection("qa")["has_client_cert"] == false, "{printed}");
         assert!(tried(&host, "qa").contains("requires a client certificate"));
@@ -159,7 +162,7 @@ fn a_client_certificate_is_presented_or_the_step_that_lacks_it_is_named() {
 }
 
 #[test]
-fn a_client_certificate_may_be_files_that_the_server_reads() {
+fn the_server_can_read_a_client_certificate_from_files() {
     let authority = Authority::new();
     authority.issue("localhost", "subjectAltName=DNS:localhost");
     authority.issue("client", "extendedKeyUsage=clientAuth");
@@ -184,9 +187,10 @@ fn a_client_certificate_may_be_files_that_the_server_reads() {
     assert!(done, "{printed}");
     let printed = tried(&host, "qa");
     assert!(printed.contains("with the client certificate"), "{printed}");
-    // A renewed certificate is used without an edit; one that cannot be used is named.
-    std::fs::copy(authority.0.path().join("ca.key"), root.join("client.key")).expect("copied");
-    jackfield_tests::wait_for("the changed file", 30, || {
+    // A changed key file is read without an edit. The error says that it does not fit.
+    std::fs::copy(authority.0.path().join("ca.key"), root.join("client.key"))
+        .expect("the key is copied");
+    jackfield_tests::wait_for("the changed file to be read", 30, || {
         tried(&host, "qa").contains("is not the key of the first certificate").then_some(())
     });
 }

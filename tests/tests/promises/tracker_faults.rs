@@ -1,5 +1,5 @@
-//! A tracker that refuses, fails or is slow, between a real connector and a real Redmine: each
-//! fault has its own problem, and no fault makes a second issue.
+//! A tracker that refuses, fails or is slow. A proxy between a real connector and a real Redmine
+//! causes the faults. Each fault has its own problem, and no fault creates a second issue.
 
 use jackfield_tests::{
     Answer, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer, Setup,
@@ -16,7 +16,7 @@ fn host() -> TestHost {
 
 type Script = fn(&Exchange<'_>) -> Reply;
 
-/// A faulty answer of the tracker, and the problem that it leads to.
+/// A faulty answer of the tracker, and the problem that follows from it.
 struct Fault {
     name: &'static str,
     script: Script,
@@ -34,7 +34,7 @@ const fn fault(
     Fault { name, script, status, code, detail }
 }
 
-/// Refusals, by the tracker's status.
+/// Refusals, named by the status of the tracker.
 const REFUSALS: [Fault; 5] = [
     fault("401", |_| Reply::json(401, "{}"), (502, "credentials-refused", "credentials")),
     fault("403", |_| Reply::json(403, "{}"), (502, "credentials-refused", "credentials")),
@@ -51,6 +51,7 @@ const REFUSALS: [Fault; 5] = [
     ),
 ];
 
+/// Answers that show that the tracker does not work.
 const FAILURES: [Fault; 3] = [
     fault("500", |_| Reply::new(500, "internal error"), (503, "tracker-unavailable", "500")),
     fault(
@@ -65,7 +66,7 @@ const FAILURES: [Fault; 3] = [
 ];
 
 #[test]
-fn a_count_at_a_faulty_tracker_has_the_problem_of_the_fault() {
+fn a_count_is_answered_with_the_problem_of_the_trackers_fault() {
     let host = host();
     for Fault { name, script, status, code, detail } in REFUSALS.into_iter().chain(FAILURES) {
         let redmine = host.connect_to_redmine(name, "redmine", json!({}));
@@ -83,7 +84,7 @@ fn a_count_at_a_faulty_tracker_has_the_problem_of_the_fault() {
 }
 
 #[test]
-fn a_tracker_that_is_down_or_slow_has_its_problem() {
+fn a_tracker_that_is_down_or_slow_is_named_in_the_problem() {
     let (host, redmine) = (host(), Redmine::shared());
     let settings = redmine.project().settings(&unreachable_url());
     let down = host.connect("down", "redmine", settings, redmine.secrets());
@@ -108,7 +109,8 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     let host = host();
     for Fault { name, script, status, code, detail } in REFUSALS {
         let redmine = host.connect_to_redmine(name, "redmine", json!({}));
-        // The first success: after a 403, a search must show that it sees what the connection made.
+        // The first success. After a 403, a search must find this defect to prove that it can find
+        // defects of the connection.
         host.create(&redmine.connection, &failed_test()).assert_status(200);
         redmine.proxy.set_script(script);
         let test = failed_test();
@@ -121,7 +123,7 @@ fn a_refused_create_makes_no_issue_and_a_repeat_runs_again() {
     }
 }
 
-/// The tracker, or something before it, answers a write in this way and creates nothing.
+/// The tracker, or a proxy in front of it, answers a write with this status and creates nothing.
 const NOTHING_CREATED: [(&str, u16); 9] = [
     ("moved permanently", 308),
     ("moved", 307),
@@ -135,7 +137,7 @@ const NOTHING_CREATED: [(&str, u16); 9] = [
 ];
 
 #[test]
-fn an_answer_that_creates_nothing_needs_no_person() {
+fn a_write_that_created_nothing_needs_no_person() {
     let host = Setup::new()
         .config("[create]\nin_doubt_s = 1\n[limits]\ncreate_answer_ms = 3000")
         .plugin("redmine", &Guest::example("redmine"))
@@ -153,7 +155,7 @@ fn an_answer_that_creates_nothing_needs_no_person() {
         let test = failed_test();
         let refused = host.create(&connection, &test);
         assert!([422, 502, 503].contains(&refused.status), "{name}: {refused:?}");
-        assert_eq!(proxy.posts(), 1, "{name}: one create for each click");
+        assert_eq!(proxy.posts(), 1, "{name}: the click did not send exactly one create");
         proxy.forward_all();
         let defect = wait_for(&format!("{name}: the defect"), 30, || {
             defect_in(&host.create(&connection, &test))
@@ -163,10 +165,10 @@ fn an_answer_that_creates_nothing_needs_no_person() {
     }
 }
 
-/// The API user may create and not read: a search finds nothing, and shows with another defect that it
-/// cannot see.
+/// The API user may create issues but not read them. The search finds nothing, not even another
+/// defect of the connection, which proves that the search cannot see defects.
 #[test]
-fn a_search_that_cannot_see_needs_a_person() {
+fn a_search_without_the_permission_to_read_needs_a_person() {
     let tracker = ScriptedServer::start(|exchange| {
         if exchange.request.is_post() { Reply::created(7) } else { Reply::json(200, "[]") }
     });
@@ -187,10 +189,10 @@ fn a_search_that_cannot_see_needs_a_person() {
     host.create(&connection, &second).assert_problem(502, "credentials-refused");
     let detail = host.create(&connection, &second).problem(409, "in-doubt");
     assert!(detail.contains("does not find 7"), "{detail}");
-    assert_eq!(tracker.posts(), 3, "no second create");
+    assert_eq!(tracker.posts(), 3, "a second create was sent");
 }
 
-/// The tracker created the issue, and its answer is lost or damaged in this way.
+/// The tracker created the issue, but its answer is lost or replaced in this way.
 const DAMAGED_ANSWERS: [(&str, Script); 13] = [
     ("reset", |_| Reply::reset()),
     ("closed", |_| Reply::Raw(Vec::new())),
@@ -224,11 +226,11 @@ fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
             defect_in(&host.create(&connection, &test))
         });
         assert_eq!(defect["id"], project.only_issue().id, "{name}");
-        assert_eq!(proxy.posts(), 1, "{name}: one write, whatever its answer was");
+        assert_eq!(proxy.posts(), 1, "{name}: not exactly one write was sent");
     }
 }
 
-/// The defect; `None` if the outcome is still unknown.
+/// The defect in an answer; `None` if the outcome is still unknown.
 fn defect_in(answer: &Answer) -> Option<Value> {
     if answer.status == 200 {
         return Some(answer.json());

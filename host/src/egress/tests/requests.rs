@@ -104,6 +104,9 @@ async fn reserved_headers_are_refused() {
     assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
     let flood = with(get("/"), "x", &"y".repeat(40_000));
     assert!(matches!(refused(&builder, flood).await, HttpError::Invalid(_)));
+    let headers = |count| (0..count).fold(get("/"), |it, n| with(it, &format!("x-{n}"), "y"));
+    assert!(matches!(refused(&builder, headers(64)).await, HttpError::Unreachable(_)));
+    assert!(matches!(refused(&builder, headers(65)).await, HttpError::Invalid(_)));
     // 32 KiB of names and values are allowed: this request fails only at the closed port.
     let most = with(get("/"), "x", &"y".repeat(32 * 1024 - 1));
     assert!(matches!(refused(&builder, most).await, HttpError::Unreachable(_)));

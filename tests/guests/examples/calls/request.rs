@@ -23,7 +23,7 @@ pub fn effect(word: &str) -> Option<Effect> {
     }
 }
 
-/// Replaces `{secret}` by the placeholder of the secret that has one.
+/// Replaces `{secret}` by the placeholder of the secret that has a place in a body.
 pub fn with_placeholder(text: &str) -> String {
     let secret = settings::get("key-json").or_else(|| settings::get("key-form"));
     text.replace("{secret}", &secret.unwrap_or_default())
@@ -38,7 +38,7 @@ pub fn headers(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(pair).collect()
 }
 
-/// The status or the kind of error, and the answer or the reason.
+/// Two texts: the status or the kind of error, and the answer or the reason of the error.
 pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
     match result {
         Ok(answer) => (answer.status.to_string(), text(&answer)),
@@ -50,6 +50,7 @@ pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
     }
 }
 
+/// The headers and the first 10,000 bytes of the body.
 fn text(answer: &Response) -> String {
     let mut text = String::new();
     for (name, value) in &answer.headers {

@@ -1,4 +1,5 @@
-//! Sends the request through wasi:http and converts its errors into those of the interface `http`.
+//! Sends the request through wasi:http, and converts its errors into errors of the interface
+//! `http`.
 
 use jackfield_test_guests::{Effect, HttpError, Method, Request, Response, setting};
 use wasip2::http::outgoing_handler::handle;
@@ -82,7 +83,7 @@ fn read_body(answer: &wasi::IncomingResponse) -> Result<Vec<u8>, HttpError> {
     }
 }
 
-/// The host puts its reason into the text of an internal error.
+/// Converts an error code. The host puts its reason into the text of an internal error.
 fn converted(code: wasi::ErrorCode) -> HttpError {
     let why = format!("{code:?}");
     match code {

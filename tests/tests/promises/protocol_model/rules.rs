@@ -1,37 +1,39 @@
-//! The rules of the protocol. Each can be taken out alone.
+//! The rules of the protocol. The checker can remove each rule alone. A "none" is a search that
+//! found nothing.
 
 /// A rule of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// `sent` is committed before a write leaves.
     SentBeforeWrite,
-    /// A run whose lease was taken over moves the row no more and marks no write.
+    /// A run whose lease was taken over can neither change the row nor mark a write as sent.
     Fence,
-    /// A write leaves only while the lease that its mark proved is live.
+    /// A write leaves only while the lease is live that was checked when `sent` was committed.
     LeaseBeforeBytes,
-    /// Where a write left, each create begins with a search.
+    /// Once a write has left, each create begins with a search.
     SearchBeforeCreate,
-    /// A search that failed is not a search that found nothing.
-    FailedSearchIsNoNone,
+    /// A search that failed does not count as a "none".
+    FailedSearchProvesNothing,
     /// After an unclear write, only a "none" that began after the index delay counts.
     IndexDelay,
     /// After an open write, only a "none" that began after `in_doubt_s` and the index delay counts.
     InDoubtWait,
-    /// The write of a lost run ended at the run's maximum, not when it was sent.
+    /// The wait for the write of a lost run begins at the latest end of the run, not when the
+    /// write was sent.
     EndOfLostRun,
-    /// After a 201, only a person decides.
-    AcknowledgedNeverByItself,
+    /// After a 201, only a person may allow another create.
+    AcknowledgedNeedsPerson,
     /// A "none" counts only if the search finds another defect that was made the same way.
     PositiveControl,
     /// After a 403, a "none" counts only if there was a defect to test the search with.
     ForbiddenNeedsControl,
-    /// After its write, a click only searches.
+    /// After its write, a click only searches and does not write again.
     OneCreatePerClick,
-    /// After a write that was not answered 2xx, the run lets no other write out.
+    /// After a write that was not answered with 2xx, the run may not send another write.
     NoWriteAfterFailure,
     /// The worst class of all writes decides, not the class of the last one.
     WorstClassKept,
-    /// A first write without the marker cannot be searched for.
+    /// If the first write lacks the marker, a "none" does not count.
     MarkerInFirstWrite,
     /// A search uses the settings that the write saw.
     PinnedSettings,
@@ -39,20 +41,21 @@ pub(super) enum Rule {
     WaitsBeginAtStart,
     /// The waits of rows in doubt begin again when the clock steps.
     WaitsBeginAfterStep,
-    /// So do those of rows in `sent`.
+    /// The waits of rows in `sent` begin again when the clock steps.
     StepRestartsSent,
-    /// So do those of rows that a person gave up.
+    /// The waits of rows that a person gave up begin again when the clock steps.
     StepRestartsGivenUp,
-    /// Whether the clock stepped is asked again before a "none" counts.
-    StepBeforeNone,
-    /// Also after a person's decision, a create begins with a search.
+    /// After the search, the host checks again whether the clock stepped, before a "none" counts.
+    StepCheckedAfterSearch,
+    /// A create also begins with a search after a person's decision.
     DecisionSearches,
-    /// Also after a person's decision, a "none" must have begun after the index delay.
+    /// After a person's decision, too, only a "none" that began after the index delay counts.
     DecisionWaitsForIndex,
-    /// That delay begins with the decision: the record may have come just before it.
+    /// This delay begins with the decision, because the record may have been created just
+    /// before the decision.
     DelayFromDecision,
-    /// A person cannot decide about a row on which this process still works.
-    OpenWorkIsLeftAlone,
+    /// A person cannot decide about a row while this process still works on it.
+    NoDecisionDuringRun,
 }
 
 impl Rule {
@@ -61,11 +64,11 @@ impl Rule {
         Self::Fence,
         Self::LeaseBeforeBytes,
         Self::SearchBeforeCreate,
-        Self::FailedSearchIsNoNone,
+        Self::FailedSearchProvesNothing,
         Self::IndexDelay,
         Self::InDoubtWait,
         Self::EndOfLostRun,
-        Self::AcknowledgedNeverByItself,
+        Self::AcknowledgedNeedsPerson,
         Self::PositiveControl,
         Self::ForbiddenNeedsControl,
         Self::OneCreatePerClick,
@@ -77,17 +80,17 @@ impl Rule {
         Self::WaitsBeginAfterStep,
         Self::StepRestartsSent,
         Self::StepRestartsGivenUp,
-        Self::StepBeforeNone,
+        Self::StepCheckedAfterSearch,
         Self::DecisionSearches,
         Self::DecisionWaitsForIndex,
         Self::DelayFromDecision,
-        Self::OpenWorkIsLeftAlone,
+        Self::NoDecisionDuringRun,
     ];
 
-    /// How many troubles it takes to break the promise without this rule.
+    /// How many troubles are needed to break the promise without this rule.
     pub(super) fn troubles(self) -> u8 {
         match self {
-            Self::StepRestartsGivenUp | Self::OpenWorkIsLeftAlone => 2,
+            Self::StepRestartsGivenUp | Self::NoDecisionDuringRun => 2,
             _ => 1,
         }
     }

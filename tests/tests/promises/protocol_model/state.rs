@@ -1,11 +1,12 @@
-//! What the model knows: the row, two runners, the tracker, and what may still go wrong.
+//! The state of the model: the row, two runners, the tracker, and what may still go wrong.
 //!
-//! Time is in units. The run maximum, the index delay and `in_doubt_s` are one unit each. Something that
-//! may take up to one unit is over at the latest when a second unit begins.
+//! Time is counted in units. The run maximum, the index delay and `in_doubt_s` are one unit each.
+//! An action that may take up to one unit has ended at the latest when a second unit begins.
 
 /// The wait after which every "none" counts.
 pub(super) const WAIT_MAX: i8 = 2;
 
+/// The state of the row, as in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum RowState {
     Absent,
@@ -16,15 +17,20 @@ pub(super) enum RowState {
     Created,
 }
 
-/// What is known of a write by its answer; ordered by how much may have happened.
+/// What the answer to a write proves, ordered by how much may have happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
+    /// The tracker refused the write.
     Refused,
+    /// The answer proves nothing, but the write has no later effect.
     Unclear,
+    /// The write may still have its effect later.
     Open,
+    /// The tracker answered that it created the record.
     Acknowledged,
 }
 
+/// The decision of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Decided {
     Retry,
@@ -39,8 +45,11 @@ pub(super) struct Row {
     pub(super) leased: bool,
     /// Whether a write left in an earlier run or in this one.
     pub(super) wrote: bool,
+    /// The worst class of all writes.
     pub(super) class: Option<Class>,
+    /// Whether the tracker answered a write with 403.
     pub(super) forbidden: bool,
+    /// Whether the first write of each run contained the marker.
     pub(super) marked: bool,
     /// The settings that the last run saw.
     pub(super) seen: u8,
@@ -48,15 +57,17 @@ pub(super) struct Row {
     pub(super) waited: i8,
     /// Units since `sent` was committed, by the database's clock.
     pub(super) sent_age: i8,
-    pub(super) settled: bool,
+    /// Whether a search ended the doubt, or the last run sent no write.
+    pub(super) doubt_ended: bool,
+    /// What a person decided.
     pub(super) decided: Option<Decided>,
 }
 
-/// What the writes of a run came to so far.
+/// A run, and the results of its writes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     pub(super) fence: u8,
-    /// Of the worst write, and of the last one.
+    /// The class of the worst write; `last` is the class of the last write.
     pub(super) class: Option<Class>,
     pub(super) last: Option<Class>,
     pub(super) forbidden: bool,
@@ -69,35 +80,36 @@ pub(super) struct Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Runner {
     Idle,
-    /// Its click has written: it claims the row again, only to search. (The sweep does the same.)
+    /// The click of this runner has written. The runner claims the row again, only to search. (The
+    /// sweep does the same.)
     Again,
-    /// Searches under this fence; `own`: its click has written.
+    /// Searches under this fence. `has_written`: the click of this runner has written.
     Searching {
         fence: u8,
-        own: bool,
+        has_written: bool,
     },
-    /// The guest runs, and has no write under way.
+    /// The guest runs, and no write is in progress.
     Running(Run),
-    /// `sent` is committed. Whether the lease that the commit proved is live.
+    /// `sent` is committed. `live`: whether the lease that the commit checked is still live.
     Marked {
         run: Run,
         live: bool,
     },
-    /// The write has left. Units since then.
+    /// The write has left. `age`: the units since then.
     Waiting {
         run: Run,
         age: u8,
     },
 }
 
-/// A record in the tracker, or one that it will still create.
+/// A record in the tracker, or a record that the tracker may still create (an effect).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Record {
     pub(super) settings: u8,
     pub(super) marked: bool,
     /// The tracker never shows it.
     pub(super) hidden: bool,
-    /// For a record: whether a search may not see it yet. For an effect: whether a unit has passed.
+    /// For a record: whether a search may still miss it. For an effect: whether a unit has passed.
     pub(super) flag: bool,
 }
 
@@ -112,14 +124,15 @@ pub(super) struct State {
     pub(super) control: bool,
     /// Whether the tracker hides all records from the search.
     pub(super) blind: bool,
-    /// The settings of today.
+    /// The current settings.
     pub(super) settings: u8,
-    /// The clock stepped, and no runner has checked since.
+    /// The clock stepped, and no runner has checked this since.
     pub(super) stepped: bool,
-    /// A click let writes out in two runs.
+    /// A click sent writes in two runs.
     pub(super) wrote_twice: bool,
     pub(super) clicks: u8,
-    /// How many crashes, lost leases, clock steps, edits, decisions and blindings may still come.
+    /// How many crashes, lost leases, clock steps, edits, decisions and other troubles may still
+    /// come.
     pub(super) troubles: u8,
 }
 
@@ -137,7 +150,7 @@ impl State {
                 seen: 0,
                 waited: 0,
                 sent_age: 0,
-                settled: false,
+                doubt_ended: false,
                 decided: None,
             },
             runners: [Runner::Idle; 2],
@@ -153,7 +166,8 @@ impl State {
         }
     }
 
-    /// A fence only matters as equal to the row's or not: without this, states would never end.
+    /// Replaces each fence by whether it equals the row's fence, because nothing else matters.
+    /// Otherwise there would be endlessly many states.
     pub(super) fn normalise_fences(&mut self) {
         let current = std::mem::replace(&mut self.row.fence, 1);
         for runner in &mut self.runners {
@@ -187,7 +201,8 @@ impl State {
         (may_see, !sees)
     }
 
-    /// Whether time may pass: what may take up to one unit has not taken longer.
+    /// Whether time may pass. It may not if an action that takes at most one unit would take
+    /// longer.
     pub(super) fn may_tick(&self) -> bool {
         let late = |runner: &Runner| matches!(runner, Runner::Waiting { age: 1.., .. });
         !self.runners.iter().any(late) && !self.delayed.iter().any(|effect| effect.flag)

@@ -1,5 +1,6 @@
-//! What a run makes the host hold is counted while it grows: the peak of the server's memory stays
-//! within the run's limit, and all runs together within the host's.
+//! The memory that the host uses for a run is charged to the run while it grows. The peak of the
+//! server's memory stays within the run's limit, and all runs together stay within the limit of the
+//! host.
 
 use jackfield_tests::{
     Answer, Connection, Reply, Response, ScriptedServer, Setup, TestHost, failed_test, wait_for,
@@ -9,13 +10,13 @@ use serde_json::{Value, json};
 const MIB: u64 = 1 << 20;
 /// The default of `limits.memory_bytes`.
 const LIMIT: u64 = 128 * MIB;
-/// What a run may use beside its limit.
-const BESIDE: u64 = 32 * MIB;
+/// The memory that a run may use in addition to its limit.
+const OVERHEAD_MAX: u64 = 32 * MIB;
 
-/// The tests are about memory, not about time.
-const LONG: &str = "[limits]\ncpu_ms = 60000\n";
+/// These tests check memory. With a high CPU limit, no run ends before it has used the memory.
+const HIGH_CPU_LIMIT: &str = "[limits]\ncpu_ms = 60000\n";
 
-/// What the guest does, and how many MiB of its own memory it fills before.
+/// What the guest makes the host store, and how many MiB of its own memory it fills before that.
 const HOARDS: [(&str, u64); 10] = [
     ("answers", 0),
     ("answers", 70),
@@ -29,6 +30,8 @@ const HOARDS: [(&str, u64); 10] = [
     ("prints", 120),
 ];
 
+/// Creates a connection to the guest `hoard`. The guest fills `fill` MiB of its own memory and then
+/// makes the host store `what`.
 fn hoard(
     host: &TestHost,
     tracker: &ScriptedServer,
@@ -41,13 +44,14 @@ fn hoard(
     host.connect(&name, "hoard", json!({"url": tracker.url(), "what": what, "fill": fill}), secrets)
 }
 
+/// A body of this length that repeats the pattern.
 fn large(bytes: u64, pattern: &str) -> Vec<u8> {
     pattern.bytes().cycle().take(bytes as usize).collect()
 }
 
 #[test]
-fn a_single_run_stays_within_its_limit_whatever_it_makes_the_host_hold() {
-    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+fn a_run_stays_within_its_memory_limit_whatever_it_makes_the_host_store() {
+    let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker = ScriptedServer::start(|_| Reply::new(200, large(8 * MIB - 10, "some text, ")));
     host.create(&hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
     for (what, fill) in HOARDS {
@@ -61,21 +65,25 @@ fn a_single_run_stays_within_its_limit_whatever_it_makes_the_host_hold() {
             answer.body
         );
         assert!([200, 502].contains(&answer.status), "{what}: {answer:?}");
-        assert!(rise <= LIMIT + BESIDE, "{what}, {fill} MiB filled: {} MiB", rise / MIB);
-        wait_for("the memory to come back", 30, || (host.resident_bytes() < LIMIT).then_some(()));
+        assert!(
+            rise <= LIMIT + OVERHEAD_MAX,
+            "{what}, {fill} MiB filled: memory rose by {} MiB",
+            rise / MIB
+        );
+        wait_for("the memory to be released", 30, || (host.resident_bytes() < LIMIT).then_some(()));
     }
 }
 
-/// Each answer of a tracker is compressed, and echoes the connection's long secret all over.
+/// Each answer of the tracker is compressed and contains the connection's long secret many times.
 #[test]
-fn thirty_large_answers_are_complete_and_redacted_within_the_limit() {
-    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+fn thirty_large_answers_are_complete_and_redacted_within_the_memory_limit() {
+    let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let secret: String = (0..1_000).map(|n| format!("{n:04}")).collect();
     let echo = format!("{} {secret} ", "x".repeat(100_000));
     let body = large(8 * MIB - 10, &echo);
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut packer, &body).expect("in memory");
-    let packed = packer.finish().expect("in memory");
+    std::io::Write::write_all(&mut packer, &body).expect("writing to memory does not fail");
+    let packed = packer.finish().expect("writing to memory does not fail");
     let packed = Response::new(200, packed).with_header("content-encoding", "gzip");
     let tracker = ScriptedServer::start(move |_| Reply::Answer(packed.clone()));
     host.create(&hoard(&host, &tracker, "nothing", 0, json!({})), &failed_test());
@@ -85,25 +93,27 @@ fn thirty_large_answers_are_complete_and_redacted_within_the_limit() {
     let redacted = String::from_utf8_lossy(&body).replace(&secret, "[secret]");
     let expected = format!("30 answers, {} bytes", 30 * redacted.len());
     assert!(answer.expect(200)["description"] == expected.as_str(), "{}", answer.body);
-    assert!(rise <= LIMIT + BESIDE, "{} MiB", rise / MIB);
-    let files = std::fs::read_dir(host.data("spool")).expect("large bodies were spooled").count();
-    assert_eq!(files, 0, "the files have no names");
+    assert!(rise <= LIMIT + OVERHEAD_MAX, "memory rose by {} MiB", rise / MIB);
+    let files =
+        std::fs::read_dir(host.data("spool")).expect("the folder of spooled bodies").count();
+    assert_eq!(files, 0, "spooled bodies are visible as files in the folder");
 }
 
 #[test]
-fn spooled_bodies_have_a_limit_that_is_named() {
-    let host = Setup::new().config("spool_bytes_max = 67108864").config(LONG);
+fn a_full_spool_refuses_further_bodies_and_names_its_limit() {
+    let host = Setup::new().config("spool_bytes_max = 67108864").config(HIGH_CPU_LIMIT);
     let mut host = host.guests(["hoard"]).start();
     std::fs::create_dir_all(host.data("spool")).expect("a folder");
     std::fs::write(host.data("spool/left-by-a-crash"), "x").expect("a file");
     host.restart();
-    assert!(!host.data("spool/left-by-a-crash").exists(), "deleted at start");
+    assert!(!host.data("spool/left-by-a-crash").exists(), "the start did not delete the old file");
     host.await_connector("hoard", "ready", None);
     let tracker = ScriptedServer::start(|_| Reply::new(200, large(8 * MIB - 10, "some text, ")));
     let connection = hoard(&host, &tracker, "answers", 0, json!({}));
     let done = |answer: &Answer| answer.expect(200)["description"].to_string();
     for _ in 0..2 {
-        // A quarter of the limit for one run: two answers, if they come one after the other.
+        // A run may use a quarter of the limit. That is enough for two answers if they arrive one
+        // after the other.
         let answer = host.create(&connection, &failed_test());
         assert!(["\"0 a", "\"1 a", "\"2 a"].contains(&&done(&answer)[..4]), "{}", done(&answer));
         let log = host.run_of(&answer)["log"].to_string();
@@ -114,11 +124,12 @@ fn spooled_bodies_have_a_limit_that_is_named() {
     assert!(done(&answer).starts_with("\"30 answers"), "{}", done(&answer));
 }
 
-/// Many runs at once, each within its own limit: together they would need far more than the host has.
+/// Many runs at once, each within its own limit. Together they would need far more memory than
+/// `memory_bytes_host` allows.
 #[test]
-fn all_runs_together_stay_within_the_hosts_memory_and_others_get_503() {
+fn all_runs_together_stay_within_memory_bytes_host_and_further_runs_get_503() {
     const HOST: u64 = 256 * MIB;
-    let setup = Setup::new().config(&format!("memory_bytes_host = {HOST}")).config(LONG);
+    let setup = Setup::new().config(&format!("memory_bytes_host = {HOST}")).config(HIGH_CPU_LIMIT);
     let host = setup.guests(["hoard", "good"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let good = host.connect("good", "good", json!({"url": tracker.url()}), json!({}));
@@ -133,7 +144,7 @@ fn all_runs_together_stay_within_the_hosts_memory_and_others_get_503() {
             .flat_map(|one| (0..3).map(move |_| one))
             .map(|one| host.create_in_background(one, &failed_test()))
             .collect();
-        wait_for("the first to be refused", 60, || {
+        wait_for("the first run to be refused", 60, || {
             clicks.iter().any(jackfield_tests::Click::is_finished).then_some(())
         });
         gate.open();
@@ -147,14 +158,14 @@ fn all_runs_together_stay_within_the_hosts_memory_and_others_get_503() {
         assert!(answer.header("retry-after").is_some());
     }
     assert!(!refused.is_empty() && refused.len() < answers.len());
-    assert!(rise <= HOST + BESIDE, "{} MiB", rise / MIB);
+    assert!(rise <= HOST + OVERHEAD_MAX, "memory rose by {} MiB", rise / MIB);
     host.create(&good, &failed_test()).assert_status(200);
 }
 
-/// Each secret is searched for in every answer, in many forms, and so is each token.
+/// The host searches each answer for each secret, in many encodings.
 #[test]
-fn long_secrets_and_tokens_cost_hardly_more_than_their_length() {
-    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+fn long_secrets_need_little_memory() {
+    let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker = ScriptedServer::start(|_| Reply::new(200, "ok"));
     let secret = |n: u32| (n * 10_000..n * 10_000 + 900).map(|n| format!("{n:04}")).collect();
     host.create(&hoard(&host, &tracker, "request", 1, json!({})), &failed_test());
@@ -167,13 +178,14 @@ fn long_secrets_and_tokens_cost_hardly_more_than_their_length() {
         }
     });
     println!("{} MiB for 5 long secrets", rise / MIB);
-    assert!(rise <= BESIDE, "{} MiB for 5 long secrets", rise / MIB);
+    assert!(rise <= OVERHEAD_MAX, "5 long secrets used {} MiB", rise / MIB);
 }
 
-/// A guest that writes single bytes: the work is its own, and what is too long is cut.
+/// The guest writes its output byte by byte. This work is charged to its run, and the line is
+/// truncated.
 #[test]
-fn output_in_single_bytes_is_charged_to_its_run_and_cut() {
-    let host = Setup::new().config(LONG).guests(["hoard"]).start();
+fn output_in_single_bytes_is_charged_to_its_run_and_truncated() {
+    let host = Setup::new().config(HIGH_CPU_LIMIT).guests(["hoard"]).start();
     let tracker = ScriptedServer::start(|_| Reply::created(1));
     let connection = hoard(&host, &tracker, "prints", 0, json!({}));
     let (before, answer) = (host.cpu_ms(), host.create(&connection, &failed_test()));
@@ -182,7 +194,10 @@ fn output_in_single_bytes_is_charged_to_its_run_and_cut() {
     let run = host.run_of(&answer);
     let charged = run["usage"]["cpu_ms"].as_u64().expect("a number");
     println!("{spent} ms of CPU, {charged} ms charged");
-    assert!(charged * 10 >= spent * 7, "{spent} ms of CPU, {charged} ms charged");
+    assert!(
+        charged * 10 >= spent * 7,
+        "the server used {spent} ms of CPU, but charged {charged} ms"
+    );
     let first = run["log"][0]["message"].as_str().expect("a line").len();
     assert!((65_000..=65_536).contains(&first), "{first} bytes of the line are kept");
     assert!(run["log"][1]["message"].as_str().expect("a line").contains("limits.log_bytes"));
