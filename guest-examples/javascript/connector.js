@@ -1,4 +1,5 @@
-// Redmine connector in JavaScript (QuickJS). The Rust example explains each decision in more detail.
+// Redmine connector in JavaScript (QuickJS). The Rust example explains each decision in more
+// detail.
 //
 // How the contract looks in JavaScript: each exported interface is an exported object. Names in
 // kebab-case become camelCase. An absent option is undefined, and a u64 is a plain number. Throw an

@@ -1,4 +1,4 @@
-//! The way out: every request of every guest passes here, whether it came by `http` or by
+//! Egress: every request of every guest passes through this module, both from `http` and from
 //! `wasi:http`.
 //!
 //! `send.rs` reads from top to bottom: authorize, insert secrets, resolve, connect, journal,
@@ -67,11 +67,12 @@ const FINISH_GRACE: Duration = Duration::from_secs(2);
 /// How long exchanges may go on after [`Egress::close`].
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// What all runs share: trust anchors, resolver, proxies, and the folder for large bodies.
+/// The parts that all runs share: trust anchors, resolver, proxies, and the folder for large
+/// bodies.
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
-    /// When exchanges end although their run may go on: the server ends.
+    /// When all exchanges end because the server shuts down; a run may still go on.
     closed_at: watch::Sender<Option<Instant>>,
 }
 
@@ -96,7 +97,7 @@ pub(crate) enum Permission {
     Writes(Arc<dyn Journal>),
 }
 
-/// What the host's work for a run is charged to.
+/// The accounts to which the host charges its work for a run.
 #[derive(Clone)]
 pub(crate) struct Charged {
     pub(crate) meter: Arc<Meter>,
@@ -139,7 +140,7 @@ pub(crate) struct OutboundResponse {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
-    /// What is held of it in memory.
+    /// The charge for the memory that the response uses.
     pub(crate) held: Charge,
 }
 
@@ -159,8 +160,8 @@ pub(crate) enum HttpError {
 }
 
 impl Egress {
-    /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once. Large bodies go
-    /// into `spool_folder` and may together have `spool_bytes_max`.
+    /// Reads the system's trust store and `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, once. Large
+    /// bodies are stored in `spool_folder`; together they may have `spool_bytes_max` bytes.
     ///
     /// # Errors
     /// The file of extra trust anchors cannot be used.
@@ -177,12 +178,13 @@ impl Egress {
         Self { dialer, spool, closed_at: watch::Sender::new(None) }
     }
 
-    /// Ends every exchange after a short time; the server ends.
+    /// Ends every exchange after a short time, because the server shuts down.
     pub(crate) fn close(&self) {
         self.closed_at.send_replace(Some(Instant::now() + CLOSE_GRACE));
     }
 
-    /// Does `work` until the deadline, or until exchanges end.
+    /// Runs `work` until the deadline or until the exchanges are closed; `None` if it did not
+    /// finish.
     async fn until<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Option<T> {
         let mut closed_at = self.closed_at.subscribe();
         let closing = async move {
@@ -242,19 +244,19 @@ impl Session {
         })
     }
 
-    /// Removes every secret and cookie, in every form in which it may be echoed, from a text of the
-    /// guest that people read.
+    /// Removes every secret and cookie, in every form in which a tracker may echo it, from a text
+    /// that the guest returned and that people read.
     pub(crate) fn redact(&self, text: String) -> String {
         self.cookies.redact(self.redact_as(Reading::Text, text))
     }
 
-    /// Removes every secret from a text that the guest returned. Cookies stay: their values may be
-    /// those of links.
+    /// Removes every secret from a text that the guest returned. Does not remove cookies, because
+    /// the value of a cookie may also be a part of a link.
     pub(crate) fn redact_as(&self, reading: Reading, text: String) -> String {
         self.active.credentials.redactor.load().read_as(reading, text)
     }
 
-    /// Lets no further write begin, waits until the deadline for those that have begun, and
+    /// Prevents new writes, waits for the writes in progress until shortly after the deadline, and
     /// returns the record.
     pub(crate) async fn finish(&self) -> (Vec<OutboundCall>, Vec<WriteRecord>) {
         self.record.close();
@@ -289,7 +291,7 @@ impl Session {
         &self.limits
     }
 
-    /// Fills in the use of the limits that egress enforces.
+    /// Fills in how much of the limits that egress enforces was used.
     pub(crate) fn fill(&self, usage: &mut Usage) {
         self.record.fill(usage);
     }

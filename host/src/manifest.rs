@@ -1,8 +1,8 @@
 //! A connector's manifest: its name and version, and a JSON Schema that says which settings,
 //! secrets and origins it needs. Never runs a guest and never stores anything.
 //!
-//! The host must not trust what `describe` returns. So every text has a maximum length, and only the
-//! supported keywords of JSON Schema are accepted, so that no check can become slow.
+//! The host must not trust what `describe` returns. So every text has a maximum length, and only
+//! the supported keywords of JSON Schema are accepted, so that no check can become slow.
 
 mod compare;
 mod formats;
@@ -168,8 +168,8 @@ fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), I
     Ok(())
 }
 
-/// Whether no text in a settings schema steers what people see of it. Only a value that a person may
-/// edit, and a description, may have several lines.
+/// Whether no text in a settings schema has characters that manipulate how it is displayed. Only an
+/// editable value and a description may have several lines.
 fn is_printable_schema(schema: &Value, several_lines: bool) -> bool {
     let is_text = |text: &str, several_lines| {
         text.chars().all(|c| is_printable(c) || (several_lines && matches!(c, '\n' | '\t')))

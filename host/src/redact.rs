@@ -1,13 +1,13 @@
 //! Finds secrets in texts and replaces them, in every form in which a tracker may echo them: raw,
 //! percent-, JSON- and HTML-escaped in every mixture, base64 and hex.
 //!
-//! A secret of fewer than 12 characters is often a common word: it counts only as a whole value or
-//! word, and not in what the connection itself is called (`redact/short.rs`).
+//! A secret of fewer than 12 characters is often a common word. It is redacted only as a whole
+//! value or word, and not in the connection's own origins and settings (`redact/short.rs`).
 //!
-//! Compares in place and builds no automaton: a search costs no memory beside the secrets, and
-//! another token costs nothing. A text that would take too long to search counts as a secret.
-//! Protects against echoes, not against a tracker that conspires with a connector: that can write
-//! a secret in a form that nothing here searches for.
+//! Compares in place and builds no automaton, so a search needs no memory besides the secrets, and
+//! a new token is added at no cost. A text that would take too long to search counts as a secret.
+//! Protects against echoes, not against a tracker that cooperates with a malicious connector: such
+//! a tracker can write a secret in a form for which the redactor does not search.
 
 mod escapes;
 mod forms;
@@ -28,21 +28,21 @@ use short::{ShortSecret, Whole, is_whole};
 /// Replaces each secret.
 pub(crate) const MASK: &str = "[secret]";
 
-/// How many bytes of secrets may be compared for each byte of a text. An ordinary text takes less than
-/// one, and more only if it consists of beginnings of a secret.
+/// How many bytes of secrets may be compared for each byte of a text. An ordinary text takes less
+/// than one, and more only if it consists of beginnings of a secret.
 const STEPS_PER_BYTE: usize = 8;
 
-/// What a text is, which decides where a short secret in it counts.
+/// The kind of a text. It decides where in the text a short secret is redacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Read by people: each word.
+    /// Read by people: a short secret is redacted in each place where it is a whole word.
     Text,
-    /// Read by the guest, the body or a header of an answer: each word that is not a name, a part of an
-    /// address or of a longer key.
+    /// Read by the guest, the body or a header of an answer: each word that is not a name, a part
+    /// of an address or of a longer key.
     Answer,
-    /// One value: only as a whole.
+    /// One value: a short secret is redacted only if it is the whole value.
     Value,
-    /// A link, a key or a name: nowhere.
+    /// A link, a key or a name: a short secret is never redacted.
     Name,
 }
 
@@ -53,11 +53,11 @@ pub(crate) struct Redactor {
     begins: Vec<Vec<(usize, Form)>>,
 }
 
-/// A secret in a text, or where it cannot be said yet.
+/// A secret in a text, or the position from which more text is needed to decide.
 enum Search {
     None,
     At(usize, usize),
-    /// From here on, the text is too short.
+    /// From this position on, the text is too short to decide.
     UnknownFrom(usize),
     TooMuch,
 }
@@ -120,9 +120,11 @@ impl Redactor {
         }
     }
 
-    /// Redacts the next part of a long body into `out`, from `done` on: what is before it was redacted
-    /// already, and is context. Returns up to where the text is done: the rest must come again with what
-    /// follows, unless this was the last part. `None`: the whole body counts as a secret.
+    /// Redacts the next part of a long body into `out`, from `done` on; the bytes before `done` are
+    /// already redacted and serve as context. Returns the position up to which the text is
+    /// redacted. Unless this was the last part, the caller must pass the rest again with the next
+    /// bytes.
+    /// `None`: the whole body counts as a secret.
     pub(crate) fn part(
         &self,
         text: &[u8],
@@ -133,7 +135,7 @@ impl Redactor {
         self.redact_into(Window { text, is_last }, Reading::Answer, done, out)
     }
 
-    /// How much of what is done must come again with the next part, as context, bytes.
+    /// How many bytes that are already redacted the next part must repeat as context.
     pub(crate) fn context_bytes(&self) -> usize {
         let short = self.secrets.iter().filter_map(|(_, short)| short.as_ref());
         short.map(ShortSecret::context_bytes).max().unwrap_or_default()

@@ -1,6 +1,6 @@
-//! The way to a tracker's server: names and addresses, proxies, TLS, and an HTTP connection on it.
+//! Connects to a tracker's server: resolves names, uses proxies and TLS, and starts HTTP.
 //!
-//! Sends no byte of a request, and knows nothing of guests. The only room with the TLS library.
+//! Sends no byte of a request and does not depend on guests. Only this module uses the TLS library.
 
 mod address;
 mod connect;
@@ -25,22 +25,22 @@ pub(crate) use trust::{client_config, crypto};
 #[cfg(test)]
 pub(crate) use {proxies::Proxies, resolver::Resolver};
 
-/// For which connection of the host a connection to an origin is made, and how.
+/// The connection of Jackfield that asks for a connection to an origin, and its options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
     /// The connection of the host.
     pub(crate) connection: ConnectionId,
     /// Which addresses it may reach there.
     pub(crate) rules: AddressRules,
-    /// What it presents if the server asks for a client certificate.
+    /// The certificate to present if the server asks for a client certificate.
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
     /// Whether HTTP/2 is not offered.
     pub(crate) http1_only: bool,
-    /// The addresses that it reached last.
+    /// For each origin and proxy, the address that accepted the last connection.
     pub(crate) reached: &'a Reached,
 }
 
-/// `Basic …`; without a user the secret is the user name.
+/// The value `Basic …` of an `Authorization` header; without a user, the secret is the user name.
 pub(crate) fn basic(user: Option<&str>, secret: &str) -> String {
     format!("Basic {}", BASE64.encode(basic_pair(user, secret).as_bytes()))
 }

@@ -1,5 +1,5 @@
-//! What the runs of one connection share: settings, decrypted secrets, grants and idle HTTP
-//! connections.
+//! The state that the runs of one connection share: settings, decrypted secrets, grants and idle
+//! HTTP connections.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ pub struct ActiveConnection {
     pub(super) credentials: Arc<Credentials>,
     /// HTTP connections to its tracker; never shared with another connection.
     pub(super) pool: Arc<Pool>,
-    /// The addresses that it reached last.
+    /// For each origin and proxy, the address that accepted the last connection.
     reached: Arc<Reached>,
     /// Its client certificate.
     identity: Result<Option<ClientIdentity>, IdentityError>,
-    /// All values it was made of, the client certificate's too.
+    /// All secret values from which it was built, including the client certificate.
     given: Arc<BTreeMap<String, Secret>>,
 }
 
@@ -43,7 +43,7 @@ impl ActiveConnection {
         Self { connection, credentials, pool, reached, identity, given }
     }
 
-    /// The same connection, with the same grants and secrets, as its runs saw it with other settings.
+    /// A copy of the connection with the same grants and secrets, but with these settings.
     #[must_use]
     pub fn with_settings(&self, settings: Settings) -> Self {
         let connection = Connection { settings, ..self.connection.clone() };
@@ -58,7 +58,7 @@ impl ActiveConnection {
         Self::new(connection, BTreeMap::new())
     }
 
-    /// What an operator should know about its secrets, in sentences.
+    /// Warnings about its secrets, as sentences for an operator.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.credentials.warnings()
@@ -69,8 +69,8 @@ impl ActiveConnection {
         self.identity.as_ref().err()
     }
 
-    /// How this connection reaches an origin. One that the connector chose itself must be public, and does
-    /// not learn who asks.
+    /// How this connection reaches an origin. An origin that the connector itself chose must have a
+    /// public address and does not get the client certificate.
     pub(super) fn calling(&self, origin: &Origin) -> Caller<'_> {
         let public_only = self.connection.grants.fixed.contains(origin);
         let identity =
@@ -92,8 +92,9 @@ impl ActiveConnection {
         self.given.len() == secrets.len() && self.given.iter().all(same)
     }
 
-    /// The text that the guest gets instead of a secret whose place is in a body. It is random and
-    /// changes when the connection is loaded again. `None` for other places and without a value.
+    /// The text that the guest gets instead of a secret whose place is in a body. The text is
+    /// random and changes when the connection is loaded again. `None` if the secret has another
+    /// place or no value.
     pub(crate) fn placeholder(&self, name: &str) -> Option<&str> {
         self.credentials.placeholders.get(name).map(String::as_str)
     }

@@ -1,7 +1,5 @@
-//! The answer to one request: its room in memory, its body while it arrives, and why a body cannot be
-//! used.
-//!
-//! Decodes. Redacts nothing that stays in memory: the record does.
+//! The answer to one request: reserves memory for it, reads and decodes its body, and reports why a
+//! body cannot be used.
 
 use std::sync::Arc;
 
@@ -22,16 +20,16 @@ use super::exchange::with_causes;
 use super::spool::SpoolError;
 use super::{HttpError, OutboundResponse, Session};
 
-/// What the host may hold for one exchange: the part of the body that is in memory and its redacted
-/// copy, and the buffers of the connection.
+/// The most memory that the host uses for one exchange: the part of the body that is in memory, its
+/// redacted copy, and the buffers of the connection.
 const EXCHANGE_BYTES: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
 
-/// What is decoded at once, bytes. Deflate makes at most a thousand times as much of it.
+/// Compressed bytes that are decoded at once. Deflate expands them at most about a thousand times.
 const PIECE_BYTES: usize = 256;
 /// Pieces that are decoded before other tasks get a turn.
 const YIELD_PIECES: usize = 64;
 /// The byte order mark of UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A complete response, decoded, not yet redacted.
 #[derive(Debug)]
@@ -39,12 +37,12 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
-    /// What is held of it in memory.
+    /// The charge for the memory that the answer uses.
     pub(super) held: Charge,
 }
 
-/// The room for one answer. It is taken before the request is sent, so that no answer is lost for want
-/// of memory.
+/// The memory reserved for one answer. It is reserved before the request is sent, so that no answer
+/// is lost because memory is missing.
 pub(super) struct AnswerRoom {
     held: Charge,
     writer: BodyWriter,
@@ -52,10 +50,10 @@ pub(super) struct AnswerRoom {
 }
 
 impl AnswerRoom {
-    /// Takes the room from the run's memory.
+    /// Charges the memory to the run.
     ///
     /// # Errors
-    /// The memory does not suffice.
+    /// The run does not have enough memory left.
     pub(super) fn take(session: &Session, body_bytes_max: u64) -> Result<Self, HttpError> {
         let held = session.memory.charge(EXCHANGE_BYTES)?;
         let redactor = session.active.credentials.redactor.load_full();
@@ -73,13 +71,13 @@ pub(super) enum BodyError {
     /// The body exceeds its limit; the rest was not read.
     #[error("`limits.response_body_bytes` = {0}: the response body is larger")]
     TooLarge(u64),
-    /// The body was complete, and is too large once it is decoded.
+    /// The body is complete, but is too large after decoding.
     #[error("`limits.response_body_bytes` = {0}: the response body is larger when decompressed")]
     TooLargeDecoded(u64),
-    /// The body is complete and there is no room for it.
+    /// The body is complete, but cannot be stored.
     #[error(transparent)]
     Spool(#[from] SpoolError),
-    /// The body is complete and cannot be decoded.
+    /// The body is complete, but cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
@@ -118,8 +116,8 @@ pub(super) async fn read_response(
     Ok(Answer { status, headers, body, held })
 }
 
-/// Reads the body to its end, decoded. What cannot be used ends the decoding, not the reading: that
-/// the body was complete proves something about a write.
+/// Reads the body to its end and decodes it. After a decoding error, the host still reads the rest,
+/// because a complete body proves something about a write.
 async fn read_body(
     mut body: Incoming,
     headers: &HeaderMap,
@@ -150,14 +148,14 @@ async fn read_body(
 
 /// A body that is decoded while it arrives.
 struct Decoding {
-    /// Its encodings, each with what arrived for it and is not decoded yet. At most one piece of
-    /// each is decoded ahead.
+    /// The encodings, each with the data that it has received but not decoded yet. At most one
+    /// piece of each is decoded ahead.
     layers: Vec<(Layer, Bytes)>,
-    /// What each layer has made.
+    /// How many bytes each encoding has produced.
     decoded: Vec<u64>,
     writer: BodyWriter,
     /// The beginning of a text, as long as it may be a byte order mark; absent afterwards.
-    mark: Option<Vec<u8>>,
+    bom_prefix: Option<Vec<u8>>,
     limit: u64,
     pieces: usize,
 }
@@ -166,8 +164,8 @@ impl Decoding {
     fn new(layers: Vec<Layer>, headers: &HeaderMap, writer: BodyWriter, limit: u64) -> Self {
         let decoded = vec![0; layers.len()];
         let layers = layers.into_iter().map(|layer| (layer, Bytes::new())).collect();
-        let mark = is_text(headers).then(Vec::new);
-        Self { layers, decoded, writer, mark, limit, pieces: 0 }
+        let bom_prefix = is_text(headers).then(Vec::new);
+        Self { layers, decoded, writer, bom_prefix, limit, pieces: 0 }
     }
 
     async fn read(&mut self, data: Bytes) -> Result<(), BodyError> {
@@ -175,7 +173,7 @@ impl Decoding {
         self.decode_waiting().await
     }
 
-    /// Decodes what waits, the innermost encoding first.
+    /// Decodes the waiting data, the innermost encoding first.
     async fn decode_waiting(&mut self) -> Result<(), BodyError> {
         while let Some(at) = self.layers.iter().rposition(|(_, waiting)| !waiting.is_empty()) {
             let Some((layer, waiting)) = self.layers.get_mut(at) else { return Ok(()) };
@@ -191,7 +189,7 @@ impl Decoding {
         Ok(())
     }
 
-    /// Gives data to an encoding, or to the body after the last one.
+    /// Passes data to an encoding or, after the last encoding, to the body.
     async fn pass_on(&mut self, at: usize, data: Bytes) -> Result<(), BodyError> {
         match self.layers.get_mut(at) {
             Some((_, waiting)) if waiting.is_empty() => *waiting = data,
@@ -209,13 +207,15 @@ impl Decoding {
 
     /// Writes to the body, without a byte order mark at the beginning of a text.
     async fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
-        let Some(mut begun) = self.mark.take() else { return Ok(self.writer.write(data).await?) };
+        let Some(mut begun) = self.bom_prefix.take() else {
+            return Ok(self.writer.write(data).await?);
+        };
         begun.extend_from_slice(data);
-        if begun.len() < MARK.len() && MARK.starts_with(&begun) {
-            self.mark = Some(begun);
+        if begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&begun) {
+            self.bom_prefix = Some(begun);
             return Ok(());
         }
-        Ok(self.writer.write(begun.strip_prefix(MARK).unwrap_or(&begun)).await?)
+        Ok(self.writer.write(begun.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&begun)).await?)
     }
 
     async fn finish(mut self) -> Result<Body, BodyError> {
@@ -226,14 +226,14 @@ impl Decoding {
             self.pass_on(at + 1, rest.into()).await?;
             self.decode_waiting().await?;
         }
-        if let Some(begun) = self.mark.take() {
+        if let Some(begun) = self.bom_prefix.take() {
             self.writer.write(&begun).await?;
         }
         Ok(self.writer.finish().await?)
     }
 }
 
-/// Whether the body is, or may be, a text. A byte order mark in another file is a part of it.
+/// Whether the body is or may be text. In other data, a byte order mark is part of the data.
 fn is_text(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
     let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
@@ -252,8 +252,8 @@ const HOP_BY_HOP: [&str; 7] = [
 ];
 
 impl OutboundResponse {
-    /// What the guest gets of an answer: without secrets and without the headers of the connection. A
-    /// body in a file was redacted on its way there.
+    /// The answer as the guest gets it: without secrets and without hop-by-hop headers. A body in a
+    /// file is not redacted here, because it was redacted before it was written.
     pub(super) fn redacted(answer: Answer, redactor: &Redactor) -> Self {
         let body = match answer.body {
             Body::Memory(bytes) => Body::Memory(redactor.bytes(bytes)),
@@ -278,7 +278,7 @@ impl OutboundResponse {
 }
 
 impl HttpError {
-    /// What the guest gets of an error: without secrets.
+    /// The error as the guest gets it: without secrets.
     pub(super) fn redacted(mut self, redactor: &Redactor) -> Self {
         let (Self::Denied(text)
         | Self::Limit(text)

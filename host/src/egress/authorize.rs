@@ -1,7 +1,7 @@
-//! Checks a guest's request: where it goes, as a value; what it may carry; what it may do.
+//! Checks a guest's request: its origin, its headers and body, and its effect.
 //!
-//! Never resolves a name, never connects, never sees a secret. A request that is authorized may
-//! still be refused because of its address.
+//! Never resolves a name, never connects, never sees a secret. An authorized request may still be
+//! refused later because of the IP address to which its host name resolves.
 
 use aho_corasick::AhoCorasick;
 use bytes::Bytes;
@@ -21,12 +21,12 @@ const HEADERS_MAX: usize = 64;
 /// Names and values of these headers together, bytes.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
-/// Headers that ask for a part of an answer: a secret that the tracker stored could be read piece by
-/// piece, and no piece would be redacted.
-const PART_HEADERS: [&str; 2] = ["range", "if-range"];
+/// Headers that request a part of a resource. With them, a guest could read a secret that the
+/// tracker stored in pieces, and redaction would not recognise the pieces.
+const RANGE_HEADERS: [&str; 2] = ["range", "if-range"];
 
-/// Headers that decide where a request goes and how it is framed. The host writes them itself; what a
-/// guest's HTTP library sets is dropped, with every `proxy-…`.
+/// Headers that decide where a request goes and how it is framed. The host sets them itself. If a
+/// guest's HTTP library sets one of them, or a header `proxy-…`, the host drops it.
 const FRAMING_HEADERS: [&str; 11] = [
     "accept-encoding",
     "connection",
@@ -41,7 +41,7 @@ const FRAMING_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// Headers that follow a redirect to another origin.
+/// Headers that are kept when a redirect leads to another origin.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
 /// An authorized request. It later carries secrets, so it has no `Debug`.
@@ -132,8 +132,8 @@ pub(super) fn effect(request: &OutboundRequest) -> Effect {
     })
 }
 
-/// A URL as granted origin and parsed URL. A path is appended to the only origin as text and
-/// parsed as a whole: joining would let `//host` and similar texts name another origin.
+/// Parses a URL and returns it with its granted origin. A path is appended to the only origin as
+/// text, and the result is parsed as a whole: `Url::join` would let `//host` name another origin.
 pub(crate) fn target(text: &str, connection: &Connection) -> Result<(Origin, Url), HttpError> {
     check_url_text(text)?;
     let url = if text.starts_with('/') {
@@ -168,7 +168,7 @@ fn host_ends_in_dot(text: &str) -> bool {
 pub(crate) fn is_reserved_header(name: &str, connection: &Connection) -> bool {
     let grants = &connection.grants;
     name == AUTHORIZATION
-        || (PART_HEADERS.contains(&name) && !grants.secrets.is_empty())
+        || (RANGE_HEADERS.contains(&name) && !grants.secrets.is_empty())
         || grants.secrets.values().any(|grant| match &grant.place {
             SecretPlace::Header { name: header, .. } => header.eq_ignore_ascii_case(name),
             _ => false,

@@ -1,6 +1,6 @@
 //! The body of an answer: in memory, or, above 1 MiB, in the temporary file of its run.
 //!
-//! A body in the file is redacted before it is written. One in memory is not yet.
+//! A body in the file is redacted before it is written. A body in memory is not redacted yet.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::spool::{Block, RunSpool, SpoolError};
 
 /// The largest body in memory.
 pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
-/// What is read from the file at once.
+/// How many bytes are read from the file at once.
 const PART_BYTES: usize = 64 << 10;
 
 /// A complete body.
@@ -42,12 +42,13 @@ pub(crate) struct SpooledBody {
 pub(super) struct BodyWriter {
     run: Arc<RunSpool>,
     redactor: Arc<Redactor>,
-    /// What is not in the file yet, not redacted; before it, what is there only as context.
+    /// Context bytes, which are already in the file, then bytes that are not redacted and written
+    /// yet.
     rest: Vec<u8>,
-    /// How much of `rest` is context, bytes.
+    /// How many bytes at the start of `rest` are context.
     context_bytes: usize,
     blocks: Vec<Block>,
-    /// The whole text counts as a secret.
+    /// Whether the whole body counts as a secret.
     is_secret: bool,
 }
 
@@ -57,7 +58,7 @@ impl BodyWriter {
         Self { run, redactor, rest, context_bytes: 0, blocks, is_secret: false }
     }
 
-    /// Adds what arrived.
+    /// Adds data that arrived.
     pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), SpoolError> {
         while !data.is_empty() && !self.is_secret {
             if self.rest.len() >= MEMORY_BYTES_MAX {
@@ -87,13 +88,14 @@ impl BodyWriter {
         Ok(Body::Spooled(SpooledBody { run: self.run, blocks: self.blocks, bytes }))
     }
 
-    /// Redacts what is in memory and moves it into the file, except for the beginning of what may be
-    /// a secret.
+    /// Redacts the bytes in memory and moves them into the file. Bytes at the end that may be the
+    /// beginning of a secret stay in memory.
     async fn spool(&mut self, is_last: bool) -> Result<(), SpoolError> {
         let mut redacted = Vec::with_capacity(self.rest.len());
         let from = self.context_bytes;
         match self.redactor.part(&self.rest, from, is_last, &mut redacted) {
-            // No secret is so long in any form: a text that looks like one does so on purpose.
+            // No secret has so many bytes in any form, so the text is designed to look like a
+            // secret.
             Some(done) if done == from && self.rest.len() > from => self.is_secret = true,
             None => self.is_secret = true,
             Some(done) => {
@@ -121,7 +123,7 @@ impl Body {
     /// The whole body in memory, and its charge to the run.
     ///
     /// # Errors
-    /// The run's memory does not suffice, or the file cannot be read.
+    /// The run does not have enough memory left, or the file cannot be read.
     pub(crate) async fn into_memory(
         self,
         memory: &Arc<Account>,
@@ -131,7 +133,7 @@ impl Body {
             Self::Memory(bytes) => bytes.into(),
             Self::Spooled(mut body) => {
                 let mut whole = Vec::with_capacity(usize::try_from(body.bytes).unwrap_or(0));
-                while let Some(part) = body.next_part().await.map_err(not_read)? {
+                while let Some(part) = body.next_part().await.map_err(spool_read_error)? {
                     whole.extend_from_slice(&part);
                 }
                 whole
@@ -140,7 +142,7 @@ impl Body {
         Ok((body, charge))
     }
 
-    /// A body that is surely in memory: one with a small limit.
+    /// The bytes of a body that is in memory because its limit is small; empty if it is in a file.
     pub(super) fn in_memory(&self) -> &[u8] {
         match self {
             Self::Memory(bytes) => bytes,
@@ -158,7 +160,7 @@ impl SpooledBody {
         }))
     }
 
-    /// The next part; it is then no longer a part of this body.
+    /// Reads the next part and removes it from this body.
     async fn next_part(&mut self) -> io::Result<Option<Vec<u8>>> {
         let Some(block) = self.blocks.first_mut() else { return Ok(None) };
         let part = self.run.read(*block, PART_BYTES).await?;
@@ -171,6 +173,6 @@ impl SpooledBody {
     }
 }
 
-fn not_read(error: io::Error) -> HttpError {
+fn spool_read_error(error: io::Error) -> HttpError {
     HttpError::Interrupted(format!("cannot read the body again from the data folder: {error}"))
 }

@@ -1,8 +1,8 @@
 //! The place of a secret in a body: one text of a JSON body, or one field of a form.
 //!
-//! A placeholder is found only where it is that whole text, and nowhere else in the body. So a
-//! connector cannot have the secret put into a description, an attachment or another place that
-//! its tracker shows again.
+//! The host replaces a placeholder only if it is that whole text and occurs nowhere else in the
+//! body. So a connector cannot make the host put the secret into a description, an attachment or
+//! another place that the tracker shows again.
 
 use std::ops::Range;
 
@@ -17,7 +17,8 @@ use crate::domain::SecretPlace;
 use super::authorize::{Outbound, occurs};
 use super::{ActiveConnection, HttpError};
 
-/// Longest body with a placeholder, in bytes: it is read several times, and held as values meanwhile.
+/// Longest body with a placeholder, in bytes. The limit is small because the host parses the body
+/// several times.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Refuses a request that carries a placeholder where the host would not replace it.
@@ -38,7 +39,7 @@ pub(crate) fn check_placeholders(
         }
         let in_head = outbound.url.as_str().contains(placeholder)
             || outbound.headers.values().any(|value| occurs(placeholder, value.as_bytes()));
-        if in_head || find(outbound, &grant.place, placeholder).is_none() {
+        if in_head || find_placeholder(outbound, &grant.place, placeholder).is_none() {
             return Err(HttpError::Denied(format!(
                 "the placeholder of the secret `{name}` may be only {}, once and as the whole text; \
                  it was not sent",
@@ -49,6 +50,7 @@ pub(crate) fn check_placeholders(
     Ok(())
 }
 
+/// The place as a phrase for an error message.
 fn describe(place: &SecretPlace) -> String {
     let (at, of) = match place {
         SecretPlace::Json { pointer } => (format!("at {pointer:?}"), "application/json"),
@@ -60,8 +62,8 @@ fn describe(place: &SecretPlace) -> String {
     format!("{at} of a body of type {of} with at most {BODY_BYTES_MAX} bytes")
 }
 
-/// Where the body has the placeholder; `None` if that is not exactly its place.
-pub(super) fn find(
+/// Where the placeholder is in the body; `None` if it is not exactly at its granted place.
+pub(super) fn find_placeholder(
     outbound: &Outbound,
     place: &SecretPlace,
     placeholder: &str,
@@ -80,18 +82,24 @@ pub(super) fn find(
         SecretPlace::Form { .. } => essence == "application/x-www-form-urlencoded",
         _ => false,
     };
-    // The place may have the placeholder in another spelling (an escape), while the bytes that were
-    // found are elsewhere. Then other bytes there do not show at the place.
+    // The bytes that were found may be elsewhere, while the granted place contains the placeholder
+    // in another spelling (an escape). So change the found bytes: the text at the place must
+    // change.
     let other = format!("other{placeholder}");
     let is_at_place = || {
         text_at(body, place).as_deref() == Some(placeholder)
-            && text_at(&with(body, at.clone(), &other), place) == Some(other.clone())
+            && text_at(&replace_range(body, at.clone(), &other), place) == Some(other.clone())
     };
     (is_of_type && found.next().is_none() && is_at_place()).then_some(at)
 }
 
-/// The body with the secret, written as the format needs it: a quote in a password breaks nothing.
-pub(super) fn replaced(body: &Bytes, at: Range<usize>, place: &SecretPlace, secret: &str) -> Bytes {
+/// The body with the secret, escaped for the format of the body.
+pub(super) fn body_with_secret(
+    body: &Bytes,
+    at: Range<usize>,
+    place: &SecretPlace,
+    secret: &str,
+) -> Bytes {
     let text = match place {
         SecretPlace::Form { .. } => utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
         _ => {
@@ -100,10 +108,11 @@ pub(super) fn replaced(body: &Bytes, at: Range<usize>, place: &SecretPlace, secr
             inside.unwrap_or_default().to_owned()
         }
     };
-    with(body, at, &text)
+    replace_range(body, at, &text)
 }
 
-fn with(body: &Bytes, at: Range<usize>, text: &str) -> Bytes {
+/// The body with these bytes replaced by a text.
+fn replace_range(body: &Bytes, at: Range<usize>, text: &str) -> Bytes {
     let (before, after) = (body.get(..at.start), body.get(at.end..));
     [before.unwrap_or_default(), text.as_bytes(), after.unwrap_or_default()].concat().into()
 }

@@ -1,8 +1,8 @@
-//! The cookies of one run: what an origin sets is sent on later requests of the run to that origin, so
-//! that a login lasts.
+//! The cookies of one run: a cookie that an origin sets is sent with later requests of the run to
+//! that origin, so that a login works.
 //!
-//! Never sends a cookie to another origin, whatever its `Domain` says, and keeps none after the run.
-//! A cookie may be a credential: the redaction of logs and of the record knows its value.
+//! Never sends a cookie to another origin, whatever its `Domain` says, and keeps none after the
+//! run. A cookie may be a credential: the redaction of logs and of the record knows its value.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Cookies {
         Self { jars: Mutex::default(), redactor: ArcSwap::from_pointee(Redactor::new([], &[])) }
     }
 
-    /// Keeps what an answer sets. A cookie beyond the limits is ignored.
+    /// Stores the cookies that an answer sets. A cookie beyond the limits is ignored.
     pub(super) fn store(&self, origin: &Origin, url: &Url, headers: &HeaderMap) {
         let mut set = headers.get_all(SET_COOKIE).iter().peekable();
         if set.peek().is_none() {
@@ -46,7 +46,8 @@ impl Cookies {
         let jar = jars.entry(origin.clone()).or_default();
         for cookie in set.filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()) {
             let Ok(mut cookie) = RawCookie::parse(cookie) else { continue };
-            // A tracker behind a proxy may know itself by another name, and by https.
+            // A tracker behind a proxy may set another domain, and `Secure` although it is reached
+            // by http.
             cookie.unset_domain();
             cookie.set_secure(false);
             let new_bytes = cookie.name().len() + cookie.value().len();
@@ -61,7 +62,7 @@ impl Cookies {
         self.redactor.store(Arc::new(Redactor::new(&secrets(&jars), &[])));
     }
 
-    /// Adds to a request what its origin has set. A cookie that the request has already stays.
+    /// Adds the cookies of its origin to a request. Does not replace a cookie that the request has.
     pub(super) fn add_to(&self, outbound: &mut Outbound) {
         let jars = self.jars.lock();
         let Some(jar) = jars.get(&outbound.origin) else { return };
@@ -91,7 +92,7 @@ impl Cookies {
     }
 }
 
-/// The values that may be credentials: short ones are languages, themes and flags.
+/// The cookie values that may be credentials. Short values are languages, themes and flags.
 fn secrets(jars: &BTreeMap<Origin, CookieStore>) -> Vec<Secret> {
     let values = jars.values().flat_map(CookieStore::iter_any).map(|cookie| cookie.value());
     let long = values.filter(|value| value.chars().count() >= SHORT_SECRET_CHARS);

@@ -1,8 +1,8 @@
 //! The secrets of one connection: values, placeholders, fetched tokens, and the search for their
 //! echoes.
 //!
-//! Cannot be printed. A value is read with [`Secret::reveal`], in `secrets.rs` and `token.rs`
-//! only, and to build the search.
+//! Secrets cannot be printed. [`Secret::reveal`] reads a value; only `secrets.rs` and `token.rs`
+//! call it, and the code that builds the search.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -64,7 +64,7 @@ impl Credentials {
         }
     }
 
-    /// What an operator should know about the secrets, by their names.
+    /// Warnings about the secrets, with their names, for an operator.
     pub(super) fn warnings(&self) -> Vec<String> {
         let short = |secret: &Secret| secret.reveal().chars().count() < SHORT_SECRET_CHARS;
         let short = self.secrets.iter().filter(|(_, secret)| short(secret));
@@ -88,7 +88,7 @@ impl Credentials {
     }
 }
 
-/// What the connection's own addresses and settings say.
+/// The texts of the connection's own addresses and settings.
 fn own_texts(connection: &Connection) -> Vec<String> {
     let mut texts = Vec::new();
     for origin in connection.grants.origins.iter().map(ToString::to_string) {

@@ -1,7 +1,8 @@
 //! The content encodings of one answer, as servers really send them: the label may be unknown,
 //! repeated, or wrong, and bytes may follow the end of the compressed data.
 //!
-//! What is not what its label says counts as not encoded if it is text: secrets are found in it then.
+//! If data does not match its label but is text, it counts as not encoded, because redaction can
+//! find secrets in a text.
 
 use std::io;
 
@@ -11,7 +12,7 @@ use super::inflate::{Inflate, Kind, inflates};
 
 /// Most encodings of one answer.
 const LAYERS_MAX: usize = 3;
-/// What has to arrive to tell what the data is, bytes.
+/// How many bytes are needed to detect the format of the data.
 const HEAD_BYTES: usize = 1024;
 
 /// Why a body cannot be decoded.
@@ -20,10 +21,11 @@ pub(super) enum DecodeError {
     /// The data is damaged or cut off.
     #[error("the response body cannot be decompressed: {0}")]
     Decompress(#[from] io::Error),
-    /// The host does not know the encoding, and the body is not text: secrets could not be found in it.
+    /// The host does not know the encoding, and the body is not text, so redaction could not find
+    /// secrets in it.
     #[error("the response has the unsupported content encoding {0:?}")]
     Unsupported(String),
-    /// So many that they look like an attack.
+    /// Too many encodings; this looks like an attack.
     #[error("the response has more than {LAYERS_MAX} content encodings")]
     TooMany,
 }
@@ -35,7 +37,7 @@ pub(super) struct Layer {
 }
 
 enum State {
-    /// What has arrived; too little to tell what it is.
+    /// The data that has arrived; too short to detect its format.
     Undecided(Vec<u8>),
     Inflate(Inflate),
     Text(Text),
@@ -67,7 +69,7 @@ fn label(text: &[u8]) -> String {
 }
 
 impl Layer {
-    /// Decodes a piece, and returns what has been made of it and of those before.
+    /// Decodes a piece and returns the bytes that this piece and earlier ones produced.
     pub(super) fn decode(&mut self, piece: &[u8]) -> Result<Vec<u8>, DecodeError> {
         match &mut self.state {
             State::Undecided(head) => {
@@ -102,7 +104,7 @@ impl Layer {
         Ok(rest)
     }
 
-    /// Tells by its beginning what the data is, and decodes that beginning.
+    /// Detects the format of the data from its beginning, and decodes this beginning.
     fn decide(&mut self, is_whole: bool) -> Result<Vec<u8>, DecodeError> {
         let State::Undecided(head) = &mut self.state else { return Ok(Vec::new()) };
         let head = std::mem::take(head);
@@ -130,7 +132,7 @@ impl Layer {
     }
 }
 
-/// Text in UTF-8 without control characters, wherever it is divided.
+/// Checks pieces of a text: UTF-8 without control characters. A piece may end within a character.
 #[derive(Default)]
 struct Text {
     /// The beginning of a character.

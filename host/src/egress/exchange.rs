@@ -1,8 +1,8 @@
 //! One request on one connection and its complete response: sent, read within the limits,
 //! decoded.
 //!
-//! An error says what is known: nothing was sent, nothing came back, or the response is
-//! incomplete. Never retries, never follows a redirect.
+//! An error says what is known: the request was not processed, no response began, or the response
+//! is incomplete. Never retries, never follows a redirect.
 
 use bytes::Bytes;
 use h2::Reason;
@@ -41,7 +41,7 @@ pub(super) enum ExchangeError {
     /// The connection ended before a response began; the request may have arrived.
     #[error("the connection ended before a response: {}", with_causes(.0))]
     Dropped(#[source] hyper::Error),
-    /// What came back is not HTTP.
+    /// The response is not valid HTTP.
     #[error("the response is not valid HTTP: {}", with_causes(.0))]
     NotHttp(#[source] hyper::Error),
     /// The response has too many headers.
@@ -50,7 +50,7 @@ pub(super) enum ExchangeError {
          have more than {RESPONSE_HEAD_BYTES_MAX} bytes"
     )]
     HeadTooLarge,
-    /// The time for the run's requests passed first.
+    /// The deadline passed before the response was complete.
     #[error(
         "no complete response in the time of the run (`limits.run_ms`) or before the server ended"
     )]
@@ -98,7 +98,7 @@ pub(super) fn build_request(
     if outbound.body.is_empty()
         && !matches!(outbound.method, Method::GET | Method::HEAD | Method::OPTIONS)
     {
-        // Some servers answer 411 otherwise.
+        // Without this header, some servers answer 411.
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     if let Sender::Http1(_) = &connection.sender {
@@ -152,14 +152,15 @@ pub(super) async fn exchange(
             Sender::Http1(sender) => sender.try_send_request(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
         };
-        let response = sent.map_err(not_answered)?;
+        let response = sent.map_err(classify_send_error)?;
         let answer = read_response(response, is_head, room).await;
         answer.map_err(|(status, source)| ExchangeError::Body { status, source })
     };
     timeout_at(deadline, exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))
 }
 
-fn not_answered(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError {
+/// Decides what a failed send proves: whether the tracker may have processed the request.
+fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError {
     let returned = failed.take_message().is_some();
     let error = failed.into_error();
     let refused = refusal_reason(&error);
@@ -176,9 +177,9 @@ fn not_answered(mut failed: TrySendError<Request<Full<Bytes>>>) -> ExchangeError
     }
 }
 
-/// Why the tracker refused an HTTP/2 request without processing it (RFC 9113, section 8.7): it reset the
-/// stream with such a reason, or went away and named an earlier stream as the last one. The HTTP client
-/// gives the error of `GOAWAY` to no stream that the tracker may have processed.
+/// Why the tracker refused an HTTP/2 request without processing it (RFC 9113, section 8.7): it
+/// reset the stream with one of these reasons, or sent `GOAWAY` with an earlier stream as the last
+/// one. The HTTP client reports `GOAWAY` only for streams that the tracker did not process.
 fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     let reason = error.reason().filter(|_| error.is_remote())?;

@@ -1,4 +1,4 @@
-//! Inflates gzip and deflate piece by piece. Ignores what follows the end of the data.
+//! Inflates gzip and deflate piece by piece. Ignores bytes after the end of the compressed data.
 
 use std::io::{self, Write};
 
@@ -24,7 +24,7 @@ pub(super) enum Inflate {
 }
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// What is made of compressed data at once, bytes.
+/// How many bytes the output buffer grows at once.
 const OUTPUT_BYTES: usize = 32 << 10;
 
 impl Inflate {
@@ -80,7 +80,7 @@ impl Inflate {
     /// Ends the data, and returns the rest.
     ///
     /// # Errors
-    /// It is cut off, or its checksum is wrong.
+    /// The data is cut off, or its checksum is wrong.
     pub(super) fn finish(&mut self) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip(decoder) => {
@@ -107,7 +107,7 @@ pub(super) fn inflates(kind: Kind, head: &[u8], is_whole: bool) -> bool {
     }
 }
 
-/// Inflates what there is. Returns how much was taken, and whether the data ended.
+/// Inflates the piece. Returns how many of its bytes were used, and whether the data ended.
 fn inflate(
     state: &mut Decompress,
     piece: &[u8],

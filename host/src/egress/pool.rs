@@ -1,7 +1,7 @@
 //! Idle HTTP connections of one [`ActiveConnection`](super::ActiveConnection), by origin.
 //!
-//! Never shares them between connections of the host, never uses one that was idle for half a
-//! minute, or for a second if the request is a write.
+//! Never shares an HTTP connection between two connections of Jackfield. A read uses an HTTP
+//! connection that was idle for less than 30 seconds, any other request one of less than a second.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -41,7 +41,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// Speaks HTTP/1.1 only to this origin from now on.
+    /// Uses only HTTP/1.1 for this origin from now on.
     pub(super) fn require_http1(&self, origin: &Origin) {
         self.http1_only.lock().insert(origin.clone());
         self.idle.lock().connections.remove(origin);
@@ -81,7 +81,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose answer was read completely.
+    /// Keeps a connection after its answer was read completely.
     pub(super) async fn put_back(&self, origin: &Origin, mut connection: HttpConnection) {
         let ready = match &mut connection.sender {
             Sender::Http1(sender) => {
@@ -109,7 +109,7 @@ impl Pool {
     }
 }
 
-/// Closes connections that were idle for too long; ends when none is left.
+/// Closes connections that were idle for too long; ends when no connection is left.
 async fn reap(idle: Weak<Mutex<Idle>>) {
     loop {
         tokio::time::sleep(IDLE_READ_MAX).await;

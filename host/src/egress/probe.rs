@@ -15,8 +15,8 @@ use crate::transport::{ConnectError, Route};
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {
-    /// Resolves, connects and, for https, does the TLS handshake, as a run of this connection would.
-    /// Returns the steps in their order; none follows a failed one.
+    /// Resolves, connects and, for https, does the TLS handshake, as a run of this connection
+    /// would. Returns the steps in their order and stops after the first failed step.
     pub async fn probe(&self, active: &ActiveConnection, origin: &Origin) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         if let Err(error) = self.probe_steps(active, origin, &mut steps).await {

@@ -1,5 +1,5 @@
-//! Sends the requests that create no defect: reads, which may follow redirects and be sent once
-//! more, and preparations, which may not.
+//! Sends the requests that create no defect: reads and preparations. Only a read follows redirects,
+//! or is sent again after its connection was dropped.
 
 use http::header::LOCATION;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::transport::{HttpConnection, ProxyAuth};
 
 /// Redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
-/// How often one request is sent: on a kept connection, on a new one, and in HTTP/1.1.
+/// Most attempts of one request: on a kept connection, on a new one, and in HTTP/1.1.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// Sends a read or a preparation. Each redirect is a call of its own: it is checked and gets the
@@ -46,7 +46,7 @@ pub(super) async fn send_read(
     }
 }
 
-/// Status and location of an answer that a read follows.
+/// Status and location of a redirect that the host follows; `None` for any other answer.
 fn redirect(outbound: &Outbound, answer: &Answer) -> Option<(u16, String)> {
     if outbound.effect != Effect::Read || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -55,8 +55,8 @@ fn redirect(outbound: &Outbound, answer: &Answer) -> Option<(u16, String)> {
     Some((answer.status, String::from_utf8_lossy(location.as_bytes()).into_owned()))
 }
 
-/// The request that follows a redirect. A location in which the tracker echoed a secret stays on
-/// the origin that was sent the secret.
+/// The request that follows a redirect. If the location contains a secret that the tracker echoed,
+/// the redirect must stay on the same origin.
 fn follow(
     session: &Session,
     outbound: &Outbound,
@@ -75,8 +75,8 @@ fn follow(
     Ok(next)
 }
 
-/// Sends a request on a kept connection or on a new one. It is sent again if the tracker surely did not
-/// process it; a read, also if its kept connection turned out to be closed.
+/// Sends a request on a kept connection or on a new one. Sends it again if the tracker certainly
+/// did not process it. Sends a read again also if its kept connection was already closed.
 async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
     let token = token::for_origin(session, &outbound.origin).await?;
     let outbound = session.insert_secrets(outbound.clone(), token.as_ref())?;
@@ -101,14 +101,14 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
             _ => false,
         };
         if !may_repeat || attempts == ATTEMPTS_MAX {
-            return of_tracker(result?, proxy.as_ref());
+            return reject_proxy_answer(result?, proxy.as_ref());
         }
         attempts += 1;
     }
 }
 
-/// The answer, unless the proxy gave it.
-fn of_tracker(answer: Answer, proxy: Option<&ProxyAuth>) -> Result<Answer, HttpError> {
+/// Returns the answer, or an error if the answer came from the proxy and not from the tracker.
+fn reject_proxy_answer(answer: Answer, proxy: Option<&ProxyAuth>) -> Result<Answer, HttpError> {
     let refusal = proxy.and_then(|proxy| proxy.refusal(answer.status));
     refusal.map_or(Ok(answer), |why| Err(HttpError::Unreachable(why)))
 }

@@ -43,7 +43,7 @@ pub(super) struct Record {
 struct State {
     calls: Vec<OutboundCall>,
     writes: Vec<WriteRecord>,
-    /// Calls that the guest asked for, with those beyond the limit.
+    /// Calls that the guest requested, including calls beyond the limit.
     requested: u64,
     request_body_bytes: u64,
     response_body_bytes: u64,
@@ -55,9 +55,9 @@ struct State {
 /// One call of a run. A call that is dropped without a result is recorded as cancelled.
 pub(super) struct Call {
     record: Arc<Record>,
-    /// Its place in the record.
+    /// The index of the call in the record.
     index: usize,
-    /// The place of its write, if it is one.
+    /// The index of the write in the record, if the call is a write.
     write: Option<usize>,
     started: Instant,
     ended: bool,
@@ -74,7 +74,7 @@ impl Record {
         Self { active, cookies, clock, started: Instant::now(), calls_max, deadline, state }
     }
 
-    /// Opens a call. Refused calls count too, so that a loop around one ends.
+    /// Opens a call. Refused calls count too, so that a loop of refused calls ends.
     pub(super) fn open(
         self: &Arc<Self>,
         method: &Method,
@@ -111,7 +111,7 @@ impl Record {
     }
 
     /// After a write that the tracker did not answer with success, no other write of this run may
-    /// leave: it could create a second defect.
+    /// be sent, because that write could create a second defect.
     pub(super) fn check_earlier_writes(&self) -> Result<(), HttpError> {
         let state = self.state();
         let failed = state.writes.iter().find(|write| write.left() && !write.answer.is_success());
@@ -126,12 +126,12 @@ impl Record {
         self.state().tracker_late
     }
 
-    /// Lets no further write in.
+    /// Refuses all further writes.
     pub(super) fn close(&self) {
         self.state().closed = true;
     }
 
-    /// Whether the run has ended: the verdict on its writes is being made.
+    /// Whether the run has ended, so that the host is evaluating its writes.
     pub(super) fn is_closed(&self) -> bool {
         self.state().closed
     }
@@ -142,7 +142,7 @@ impl Record {
         (state.calls.clone(), state.writes.clone())
     }
 
-    /// Fills in the use of the limits that egress enforces.
+    /// Fills in how much of the limits that egress enforces was used.
     pub(super) fn fill(&self, usage: &mut Usage) {
         let state = self.state();
         usage.outbound_calls = state.requested.min(self.calls_max);
@@ -171,10 +171,10 @@ impl Call {
         }
     }
 
-    /// Opens the call as a write of which nothing is sent yet.
+    /// Adds the call to the record as a write that is not sent yet.
     ///
     /// # Errors
-    /// The run has ended: the verdict would miss this write.
+    /// The run has ended, so the evaluation of its writes would miss this write.
     pub(super) fn open_write(&mut self, outbound: &Outbound) -> Result<(), HttpError> {
         let Outbound { method, origin, url, .. } = outbound;
         let what = self.record.redact(format!("{method} {origin}{}", url.path()));
@@ -194,7 +194,7 @@ impl Call {
         self.record_write(WriteAnswer::Broken(UNDER_WAY.to_owned()));
     }
 
-    /// Records what is known of the write.
+    /// Records what is known about the write.
     pub(super) fn record_write(&self, answer: WriteAnswer) {
         let answer = match answer {
             WriteAnswer::Broken(why) => WriteAnswer::Broken(self.record.redact(why)),

@@ -1,6 +1,6 @@
 //! Inserts a connection's secrets into a request, each at its place and on its origin only.
 //!
-//! Only here and in `token.rs` does a secret's value enter a request. Never logs a secret.
+//! Only this file and `token.rs` put a secret's value into a request. Never logs a secret.
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -15,8 +15,8 @@ use super::{ActiveConnection, HttpError, body_place};
 /// The request with every secret that its origin is granted. `token` is a fetched OAuth token.
 ///
 /// # Errors
-/// A secret that cannot be in a header, or a body that exceeds its limit once placeholders are
-/// replaced.
+/// A secret has characters that a header cannot contain, or the body exceeds its limit after the
+/// placeholders are replaced.
 pub(crate) fn with_secrets(
     mut outbound: Outbound,
     active: &ActiveConnection,
@@ -77,7 +77,7 @@ fn not_a_header_value(secret: &str) -> HttpError {
     ))
 }
 
-/// Sets one query parameter; replaces the guest's of the same name.
+/// Sets one query parameter; replaces a parameter of the same name that the guest set.
 fn set_query(url: &mut Url, name: &str, secret: &str) {
     if url.query_pairs().any(|(key, _)| key == name) {
         let others: Vec<(String, String)> = url
@@ -90,8 +90,8 @@ fn set_query(url: &mut Url, name: &str, secret: &str) {
     url.query_pairs_mut().append_pair(name, secret);
 }
 
-/// Replaces the placeholders in the body; [`body_place::check_placeholders`] has found each at its
-/// place.
+/// Replaces the placeholders in the body. [`body_place::check_placeholders`] has checked that each
+/// placeholder is at its granted place.
 fn replace_placeholders(
     outbound: &mut Outbound,
     active: &ActiveConnection,
@@ -102,9 +102,10 @@ fn replace_placeholders(
         let secret = active.credentials.secrets.get(name);
         if let (Some(grant), Some(secret)) = (grant, secret)
             && grant.origin == outbound.origin
-            && let Some(at) = body_place::find(outbound, &grant.place, placeholder)
+            && let Some(at) = body_place::find_placeholder(outbound, &grant.place, placeholder)
         {
-            outbound.body = body_place::replaced(&outbound.body, at, &grant.place, secret.reveal());
+            outbound.body =
+                body_place::body_with_secret(&outbound.body, at, &grant.place, secret.reveal());
             if outbound.body.len() as u64 > limits.request_body_bytes {
                 return Err(body_too_large(limits));
             }

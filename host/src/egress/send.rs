@@ -1,9 +1,9 @@
-//! Sends one request of a guest: the story of a write, from top to bottom.
+//! Sends one request of a guest. The functions are in the order of the steps of a write.
 //!
 //! A write is sent once: the connection is made, the journal commits durably, then bytes are
-//! sent. From the journal on it runs to its end (or the run's deadline) in its own task, whatever
-//! happens to the guest. Follows no redirect of a write, never retries one. Other requests go to
-//! `read.rs`.
+//! sent. After the journal commit, the write runs to its end (or to the run's deadline) in its own
+//! task, even if the guest ends. Never follows a redirect of a write and never retries a write.
+//! Other requests go to `read.rs`.
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
 use super::{read, token};
 use crate::transport::HttpConnection;
 
-/// What replacing placeholders may add to a body before more is charged: a few long secrets.
+/// How many bytes the replacement of placeholders may add to a body before more memory is charged.
 const REPLACED_BYTES: u64 = 256 << 10;
 
 /// A write that is ready to be journaled: everything that can fail without harm has succeeded.
 struct PreparedWrite {
-    /// With its secrets.
+    /// The request with its secrets.
     outbound: Outbound,
     connection: HttpConnection,
     /// Held until the write ends.
@@ -124,8 +124,8 @@ impl Session {
         Ok(PreparedWrite { outbound, connection, lock })
     }
 
-    /// The request with its cookies and secrets. A body in which a placeholder is replaced is a second copy, which
-    /// is charged before it is made.
+    /// The request with its cookies and secrets. A body in which a placeholder is replaced is a
+    /// second copy, which is charged before it is made.
     pub(super) fn insert_secrets(
         &self,
         mut outbound: Outbound,
@@ -176,8 +176,8 @@ impl Session {
         answer
     }
 
-    /// Sends a write that is in the journal. An error from before its first byte leaves it recorded as
-    /// not sent.
+    /// Sends a write that is in the journal. If an error occurs before the first byte is sent, the
+    /// write stays recorded as not sent.
     async fn exchange_marked(
         &self,
         write: &MarkedWrite<'_>,
@@ -194,7 +194,8 @@ impl Session {
         }
         let mut result = self.exchange_write(write, &mut connection, request, room).await?;
         if matches!(result, Err(ExchangeError::Http1Required(_))) {
-            // The tracker did not process it, and says how it will: not a second write.
+            // The tracker did not process the write and requires HTTP/1.1, so this is not a second
+            // write.
             self.active.pool.require_http1(origin);
             (connection, request) = self.reconnect(write.outbound).await?;
             let room = AnswerRoom::take(self, self.limits.response_body_bytes)?;
@@ -210,7 +211,7 @@ impl Session {
         Ok(answer)
     }
 
-    /// One exchange of a write, if its lease is live, and what is then known of the write.
+    /// Sends a write if its lease is still valid, and records what is then known about the write.
     async fn exchange_write(
         &self,
         MarkedWrite { call, journal, .. }: &MarkedWrite<'_>,
@@ -248,8 +249,8 @@ impl Session {
         Ok((connection, request))
     }
 
-    /// Takes the mark back, unless an earlier write of this run may have been sent: the mark then
-    /// belongs to that write.
+    /// Removes the mark from the journal, unless an earlier write of this run may have been sent:
+    /// the mark then belongs to that write.
     async fn undo_journal(&self, journal: &dyn Journal) {
         if !self.record.any_write_sent() {
             journal.unmark().await;

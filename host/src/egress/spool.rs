@@ -1,7 +1,7 @@
 //! Bodies that are too large for memory, in one temporary file for each run, in the data folder.
 //!
-//! The file has no name: it is gone with the run, also after a crash. Its blocks are only appended; what
-//! a run has written counts against `spool_bytes_max` until the run ends.
+//! The file has no name, so the system deletes it when the run ends, also after a crash. Blocks are
+//! only appended. All bytes that a run has written count against `spool_bytes_max` until it ends.
 
 use std::fs::File;
 use std::io;
@@ -13,8 +13,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
-/// One run may use this part of `spool_bytes_max`.
-const SHARES: u64 = 4;
+/// One run may use `spool_bytes_max` divided by this number.
+const RUN_DIVISOR: u64 = 4;
 
 /// The temporary files of all runs.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl RunSpool {
     fn reserve(&self, bytes: u64) -> Result<u64, SpoolError> {
         let max = self.spool.bytes_max;
         let mut own = self.bytes.lock();
-        let sum = own.checked_add(bytes).filter(|sum| *sum <= max / SHARES);
+        let sum = own.checked_add(bytes).filter(|sum| *sum <= max / RUN_DIVISOR);
         let sum = sum.ok_or(SpoolError::Full(max))?;
         let used = &self.spool.used;
         let within = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= max);
@@ -109,7 +109,7 @@ impl RunSpool {
         }
         std::fs::create_dir_all(&self.spool.folder)?;
         let file = tempfile::tempfile_in(&self.spool.folder)?;
-        // Two blocks may be the first: both use the file that was kept.
+        // Two tasks may both append a first block. Both then use the file that was stored first.
         Ok(self.file.get_or_init(|| file))
     }
 }

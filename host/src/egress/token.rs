@@ -84,8 +84,9 @@ pub(super) async fn for_origin(
 ) -> Result<Option<Secret>, HttpError> {
     let Some(client) = client_for(&session.active, origin) else { return Ok(None) };
     let credentials = &session.active.credentials;
-    let mut tokens =
-        timeout_at(session.deadline, credentials.tokens.lock()).await.map_err(|_| too_late())?;
+    let mut tokens = timeout_at(session.deadline, credentials.tokens.lock())
+        .await
+        .map_err(|_| token_deadline_error())?;
     let newest = tokens.get(client.secret_name).and_then(|tokens| tokens.last());
     if let Some(token) = newest.filter(|token| token.use_until > Instant::now()) {
         return Ok(Some(token.value.clone()));
@@ -121,6 +122,7 @@ pub(super) async fn expire_if_refused(
     }
 }
 
+/// The client secret that is granted to an origin, if any.
 fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Client<'a>> {
     active.connection.grants.secrets.iter().find_map(|(name, grant)| {
         let SecretPlace::ClientCredentials { token_url, client_id, scope } = &grant.place else {
@@ -134,6 +136,7 @@ fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Clien
     })
 }
 
+/// Requests a new token from the token endpoint.
 async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpError> {
     let outbound = token_request(client)?;
     let mut call = session.record.open(&outbound.method, outbound.effect)?;
@@ -168,7 +171,7 @@ async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpErro
         let mut connection = session.connect(&outbound.origin).await?;
         let request = build_request(outbound, &connection)?;
         match exchange(&mut connection, request, room, session.deadline).await {
-            Err(ExchangeError::DeadlineExceeded) => return Err(too_late()),
+            Err(ExchangeError::DeadlineExceeded) => return Err(token_deadline_error()),
             // The next connection is HTTP/1.1, on which this error cannot occur.
             Err(ExchangeError::Http1Required(_)) => {
                 session.active.pool.require_http1(&outbound.origin);
@@ -178,7 +181,7 @@ async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpErro
     }
 }
 
-fn too_late() -> HttpError {
+fn token_deadline_error() -> HttpError {
     let why =
         "no OAuth token before the run's deadline (`limits.run_ms`); the request was not sent";
     HttpError::Unreachable(why.to_owned())

@@ -76,7 +76,7 @@ fn an_origin_with_a_const_is_fixed() {
     assert_eq!(grants.fixed.len(), 1);
 }
 
-/// A person who enters the one value that a schema allows has not chosen it.
+/// If the schema allows only one value, the connector chose it, even if a person entered it.
 #[test]
 fn an_origin_that_the_connector_lists_is_fixed_also_if_a_person_enters_it() {
     let address = json!("http://127.0.0.1:9");

@@ -2,12 +2,12 @@
 
 use super::forms::{Found, Window, hex_digit};
 
-/// How many backslashes in a row, zeros at the head of a number and bytes of an entity are read.
+/// Most backslashes in a row, leading zeros of a number, and bytes of an entity that are read.
 const RUN_MAX: usize = 64;
-/// How many readings of one place are followed at once; ordinary texts have one or two.
+/// Most interpretations of the text that are followed at once; ordinary texts have one or two.
 const READINGS_MAX: usize = 64;
 
-/// Follows every reading of the text, byte by byte of the secret.
+/// Follows every interpretation of the text, for one byte of the secret after another.
 pub(super) fn escaped(secret: &[u8], window: Window<'_>, at: usize, steps: &mut usize) -> Found {
     // Places in the text, each with the number of the secret's bytes before it.
     let mut readings = vec![(at, 0)];
@@ -32,8 +32,8 @@ pub(super) fn escaped(secret: &[u8], window: Window<'_>, at: usize, steps: &mut 
     if unknown && !window.is_last { Found::Unknown } else { Found::No }
 }
 
-/// Reads the next of the secret's bytes in each way that the text allows. Returns whether the text
-/// was long enough to say.
+/// Reads the next byte of the secret in each way that the text allows. Returns whether the text was
+/// long enough to decide.
 fn read_one(
     rest: &[u8],
     window: Window<'_>,
@@ -75,7 +75,7 @@ fn read_one(
     }
 }
 
-/// Backslashes stand for themselves, escaped any number of times, or begin an escape.
+/// Reads backslashes: they are literal (escaped any number of times), or they begin an escape.
 fn read_backslashes(
     rest: &[u8],
     window: Window<'_>,
@@ -176,7 +176,7 @@ fn read_char(c: char, rest: &[u8], to: usize, read: &mut impl FnMut(usize, usize
     }
 }
 
-/// How many backslashes follow.
+/// The number of backslashes that follow.
 fn backslashes(window: Window<'_>, at: usize) -> usize {
     let rest = window.text.get(at..).unwrap_or_default();
     rest.iter().take(RUN_MAX).take_while(|byte| **byte == b'\\').count()

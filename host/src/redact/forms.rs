@@ -1,13 +1,13 @@
-//! The forms in which a tracker may echo a secret, each compared with a text in place: nothing is
-//! built and nothing is stored for them, however long the secret is.
+//! The forms in which a tracker may echo a secret. Each form is compared with the text in place, so
+//! even a long secret needs no additional memory.
 
 use super::escapes::escaped;
 
-/// What comparing a secret with a text at one place found.
+/// The result of comparing a secret with a text at one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     No,
-    /// The text ends before that can be said.
+    /// The text is too short to decide.
     Unknown,
     /// The secret ends here.
     To(usize),
@@ -55,7 +55,8 @@ impl Form {
         }
     }
 
-    /// Compares the secret with the text from `at` on. Takes from `steps` what it costs.
+    /// Compares the secret with the text from `at` on. Subtracts the number of comparisons from
+    /// `steps`.
     pub(super) fn compare(
         self,
         secret: &[u8],
@@ -79,13 +80,13 @@ impl Window<'_> {
         self.text.get(at).copied()
     }
 
-    /// What to say at the end of the text.
+    /// The result when the end of the text is reached.
     fn at_end(&self) -> Found {
         if self.is_last { Found::No } else { Found::Unknown }
     }
 }
 
-/// The values of digits, one after the other.
+/// Compares the values of digits with the text, one digit after another.
 fn digits_at(
     digits: impl Iterator<Item = u8>,
     value: fn(u8) -> Option<u8>,

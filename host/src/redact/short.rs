@@ -1,12 +1,13 @@
-//! Where a short secret in a text counts as that secret. Short secrets are often common words, which a
-//! tracker uses for other things: as names of members, in addresses, as parts of longer words.
+//! Where a short secret in a text counts as that secret. Short secrets are often common words,
+//! which a tracker uses for other things: as names of members, in addresses, as parts of longer
+//! words.
 
 use super::Reading;
 use super::escapes::entity;
 use super::forms::{Window, hex_digit};
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
-/// How much of a text before and after a secret is looked at, bytes.
+/// How many bytes before and after a secret are examined.
 const CONTEXT_BYTES: usize = 256;
 /// How far from a secret the end of a member's name may be, bytes.
 const NAME_BYTES_MAX: usize = 128;
@@ -16,7 +17,7 @@ const SPARED_BYTES_MAX: usize = 1024;
 
 /// A secret of few characters.
 pub(super) struct ShortSecret {
-    /// Texts of the connection in which it occurs, and where.
+    /// Texts of the connection in which the secret occurs, and its positions in them.
     spared: Vec<(String, usize)>,
 }
 
@@ -34,7 +35,7 @@ impl ShortSecret {
         Some(Self { spared: own_texts.flat_map(places).collect() })
     }
 
-    /// Whether it is a part of one of the connection's own texts here.
+    /// Whether this occurrence is a part of one of the connection's own texts.
     fn is_spared(&self, text: &[u8], start: usize, end: usize) -> bool {
         self.spared.iter().any(|(own, at)| {
             let from = start.checked_sub(*at);
@@ -43,19 +44,19 @@ impl ShortSecret {
         })
     }
 
-    /// How much of a text around it has to be known, bytes.
+    /// How many bytes of the text around the secret must be known.
     pub(super) fn context_bytes(&self) -> usize {
         let spared = self.spared.iter().map(|(text, _)| text.len());
         spared.max().unwrap_or_default().max(CONTEXT_BYTES)
     }
 }
 
-/// Whether what looks like a short secret is one.
+/// Whether an occurrence of a short secret's characters counts as the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whole {
     No,
     Yes,
-    /// The text ends before that can be said.
+    /// The text is too short to decide.
     Unknown,
 }
 
@@ -88,10 +89,10 @@ pub(super) fn is_whole(
     if is_secret && !short.is_spared(text, start, end) { Whole::Yes } else { Whole::No }
 }
 
-/// A character beside a place, and its other end.
+/// A character next to a position, and the position of its other end.
 type Beside = fn(&[u8], usize) -> (u8, usize);
 
-/// Whether the word goes on at neither end.
+/// Whether the occurrence is a whole word: the word continues neither before nor after it.
 fn is_word(
     secret: &str,
     text: &[u8],
@@ -120,8 +121,7 @@ fn continues(text: &[u8], at: usize, next: Beside) -> bool {
     }
 }
 
-/// Whether it is, or belongs to, the name of a JSON member, of an element, of an attribute or of a
-/// parameter.
+/// Whether the occurrence is in the name of a JSON member, an element, an attribute or a parameter.
 fn is_name(text: &[u8], start: usize, end: usize) -> bool {
     let is_tag = before(text, start).0 == b'<' || is_in_tag(text, start);
     if is_tag || after(text, end).0 == b'=' {
@@ -135,7 +135,8 @@ fn is_name(text: &[u8], start: usize, end: usize) -> bool {
     behind.unwrap_or_default().trim_ascii_start().first() == Some(&b':')
 }
 
-/// Whether it is the name of an element, perhaps with a prefix: `<issue>`, `</x:issue>`.
+/// Whether the occurrence is the name of an element, perhaps with a prefix: `<issue>`,
+/// `</x:issue>`.
 fn is_in_tag(text: &[u8], start: usize) -> bool {
     let near = text.get(start.saturating_sub(CONTEXT_BYTES)..start).unwrap_or_default();
     let before_prefix = near.strip_suffix(b":").map(|near| {
@@ -146,8 +147,8 @@ fn is_in_tag(text: &[u8], start: usize) -> bool {
     near.ends_with(b"<") || near.ends_with(b"</")
 }
 
-/// Whether a JSON text may contain it without quotes, as an id or a flag; with another text in its place
-/// it would not be JSON.
+/// Whether the secret is a JSON value without quotes, such as a number or a flag. If it were
+/// replaced, the text would no longer be valid JSON.
 fn is_json_literal(secret: &str) -> bool {
     matches!(secret, "true" | "false" | "null") || secret.parse::<f64>().is_ok()
 }
@@ -161,8 +162,8 @@ fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
 }
 
-/// The character before a place, with its escape undone, and where it begins. At the beginning of the
-/// text: a space.
+/// The character before a place, with its escape undone, and where it begins. At the beginning of
+/// the text: a space.
 fn before(text: &[u8], at: usize) -> (u8, usize) {
     let head = text.get(..at).unwrap_or_default();
     match head {
@@ -186,7 +187,8 @@ fn before(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
-/// The character at a place, with its escape undone, and where it ends. At the end of the text: a space.
+/// The character at a place, with its escape undone, and where it ends. At the end of the text: a
+/// space.
 fn after(text: &[u8], at: usize) -> (u8, usize) {
     let rest = text.get(at..).unwrap_or_default();
     match rest {

@@ -1,5 +1,4 @@
-//! Which addresses a request may go to: resolve the name, check every address, connect to these
-//! only.
+//! Decides to which addresses a request may go: resolves the name and checks every address.
 //!
 //! Checks addresses as values; an IPv6 form that embeds an IPv4 address is checked as that
 //! address. Never connects.
@@ -21,7 +20,7 @@ const ADDRESSES_MAX: usize = 32;
 pub(crate) struct AddressRules {
     /// Names may resolve to RFC 1918, ULA, shared (100.64/10) and loopback addresses.
     pub(crate) allow_private: bool,
-    /// The connector fixed this origin itself: public addresses only, whatever else is allowed.
+    /// The connector itself fixed this origin: only public addresses are allowed.
     pub(crate) public_only: bool,
 }
 
@@ -56,11 +55,11 @@ pub(crate) enum ResolveError {
     },
 }
 
-/// The addresses of an origin, each of them checked. The caller connects to these and to no
-/// others, so that a name that resolves differently a moment later changes nothing.
+/// The checked addresses of an origin. The caller connects only to these addresses, so that a later
+/// change of the name's addresses has no effect.
 ///
 /// # Errors
-/// One forbidden address refuses the whole name: which address is used is up to chance.
+/// One forbidden address refuses the whole name, because any of the addresses may be used.
 pub(crate) async fn resolve(
     resolver: &dyn Resolver,
     connection: ConnectionId,
@@ -78,7 +77,7 @@ pub(crate) async fn resolve(
     Ok(addresses)
 }
 
-/// The addresses of an origin that no rule concerns: of a proxy, which the operator chose.
+/// The addresses of a proxy. No address rules apply, because the operator chose the proxy.
 ///
 /// # Errors
 /// It has no address or too many.
@@ -131,7 +130,7 @@ enum AddressClass {
     Public,
     Private,
     Loopback,
-    /// Cannot be granted, for this reason.
+    /// A person cannot grant this address, for this reason.
     Forbidden(&'static str),
 }
 

@@ -43,10 +43,10 @@ pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
-/// What is read ahead of an HTTP/1.1 answer, or written ahead of a request, bytes. An exchange is
+/// Size of the read buffer and of the write buffer of an HTTP/1.1 connection, bytes. An exchange is
 /// charged for it.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
-/// What an HTTP/2 server may send ahead, bytes.
+/// The HTTP/2 flow-control window: how many bytes a server may send before the host reads them.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// Makes connections with the trust anchors, resolver and proxies that all runs share.
@@ -68,7 +68,7 @@ pub(crate) struct HttpConnection {
 pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 
 impl ProxyAuth {
-    /// Why an answer is not the tracker's: the proxy refused to forward the request.
+    /// Why an answer does not come from the tracker: the proxy refused to forward the request.
     pub(crate) fn refusal(&self, status: u16) -> Option<String> {
         let why = ProxyError::Authentication(self.0.is_some());
         (status == 407).then(|| format!("the proxy of HTTP_PROXY: {why}"))
@@ -90,7 +90,7 @@ pub(crate) enum ConnectError {
     /// No TCP connection to the tracker.
     #[error("{0}")]
     Tcp(#[from] NotReached),
-    /// The variable of the proxy cannot be used.
+    /// The value of the proxy's environment variable cannot be used.
     #[error(transparent)]
     ProxyVariable(#[from] InvalidProxy),
     /// No connection through the proxy.
@@ -110,7 +110,7 @@ pub(crate) enum ConnectError {
     /// HTTP could not be started on the connection.
     #[error("{0}")]
     Http(#[source] hyper::Error),
-    /// A step took longer than ten seconds or than the run.
+    /// A step took longer than ten seconds, or the run's deadline passed.
     #[error("timed out")]
     TimedOut(TryStep),
 }
@@ -257,7 +257,7 @@ async fn start_http1(stream: impl ByteStream + 'static) -> hyper::Result<Sender>
         .max_headers(RESPONSE_HEADERS_MAX)
         .max_header_size(RESPONSE_HEAD_BYTES_MAX as usize)
         .max_buf_size(BUFFER_BYTES_MAX)
-        // A write whose answer is odd has still been answered.
+        // Accept invalid but readable headers: the tracker has answered the write.
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true)

@@ -1,5 +1,5 @@
-//! The client certificate of a connection: the two secrets that hold it, and what is presented to a tracker
-//! that asks for one.
+//! The client certificate of a connection: the two secrets that hold it, and what is presented to a
+//! tracker that asks for one.
 //!
 //! Its key is never sent, so it is not searched for in answers.
 
@@ -44,7 +44,7 @@ pub enum IdentityError {
          convert a PKCS#12 file with `openssl pkcs12 -nodes`"
     )]
     NoKey,
-    /// The key is not that of the certificate.
+    /// The key does not belong to the certificate.
     #[error("`client_key` is not the key of the first certificate in `client_cert`")]
     Mismatch,
     /// The library cannot use it.
@@ -56,7 +56,7 @@ impl ClientIdentity {
     /// Takes the client certificate out of a connection's secrets, if it has one.
     ///
     /// # Errors
-    /// Certificate and key are not both there, cannot be read, or do not fit.
+    /// The certificate or the key is missing, cannot be read, or does not belong to the other.
     pub fn take(secrets: &mut BTreeMap<String, Secret>) -> Result<Option<Self>, IdentityError> {
         match (secrets.remove(CLIENT_CERT), secrets.remove(CLIENT_KEY)) {
             (None, None) => Ok(None),
@@ -94,7 +94,7 @@ impl fmt::Debug for ClientIdentity {
     }
 }
 
-/// What one handshake presents, and whether it was asked to.
+/// The certificate that one handshake presents, and whether the server asked for one.
 #[derive(Debug, Default)]
 pub(crate) struct Presented {
     identity: Option<ClientIdentity>,

@@ -30,7 +30,7 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// A variable whose value names no proxy.
+/// An environment variable whose value is not a valid proxy URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{variable} is not the URL of an HTTP proxy ({why}); write it like http://proxy.example:3128 or \
@@ -53,8 +53,8 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
-    /// Reads the variables; lower case wins, as with curl, and an empty one is unset. `ALL_PROXY` is
-    /// ignored: many shells have it, and a proxy takes the choice of addresses away from the host.
+    /// Reads the variables; lower case wins, as with curl, and an empty one is unset. `ALL_PROXY`
+    /// is ignored: many shells set it, and with a proxy the host can no longer check addresses.
     pub(crate) fn from_env() -> Self {
         let read = |names: [&str; 2]| {
             let values = names.iter().filter_map(|name| std::env::var(name).ok());
@@ -94,8 +94,8 @@ impl Proxies {
         }
     }
 
-    /// The proxy to an origin. A loopback address is never reached through one: it would be the proxy's own
-    /// machine.
+    /// The proxy to an origin. A loopback address is never reached through one: it would be the
+    /// proxy's own machine.
     pub(crate) fn to(&self, origin: &Origin) -> Chosen {
         let is_loopback = match origin.host() {
             Host::Domain(name) => name == "localhost",
@@ -136,7 +136,7 @@ fn parse_proxy(variable: &'static str, text: &str) -> Chosen {
     Some(parse())
 }
 
-/// What `NO_PROXY` excepts.
+/// One entry of `NO_PROXY`.
 #[derive(Debug, PartialEq, Eq)]
 struct Exception {
     hosts: Hosts,

@@ -1,8 +1,9 @@
-//! Resolves names by the operating system, so that a name server that does not answer holds up nothing else.
+//! Resolves names with the operating system. A name server that does not answer delays only the
+//! connections that use it.
 //!
-//! The system's call blocks a thread and cannot be cancelled. Each look-up has a thread of its own, and there
-//! are few: one for each name of a connection, a few for each connection, a limit for all. Who asks for a
-//! name that is being looked up waits for the same answer.
+//! The system's call blocks a thread and cannot be cancelled. Each look-up has a thread of its own,
+//! and there are few: one for each name of a connection, a few for each connection, a limit for
+//! all. A second request for a name that is being looked up waits for the same answer.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,7 +1,7 @@
 //! Which servers are trusted: those that the system's store vouches for, those that an authority in
 //! `extra_ca_file` vouches for, and, for their own names, the certificates in that file.
 //!
-//! Never turns a check of certificates off.
+//! Never disables a check of certificates.
 
 mod certificate;
 mod explain;
@@ -46,8 +46,8 @@ pub enum TrustError {
     Verifier(#[from] rustls::client::VerifierBuilderError),
 }
 
-/// The cryptography of TLS towards trackers: aws-lc-rs, because ring cannot check signatures of P-521 keys
-/// and of ECDSA with SHA-512, which the authorities of companies use.
+/// The cryptography of TLS towards trackers: aws-lc-rs, because ring cannot check signatures of
+/// P-521 keys and of ECDSA with SHA-512, which the authorities of companies use.
 pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
@@ -76,13 +76,15 @@ pub(crate) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, T
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // A resumed session would carry the client certificate of the connection that began it.
+    // A resumed session would use the client certificate of the connection that started the
+    // session.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
-/// Adds the authorities of a file to the anchors; returns all its certificates. The certificate of a
-/// server vouches for no other: webpki would let it.
+/// Adds the authorities of a file to the anchors; returns all its certificates. A server
+/// certificate does not become an anchor, because webpki would then let it issue other
+/// certificates.
 fn add_file(
     roots: &mut RootCertStore,
     path: &Path,

@@ -1,4 +1,5 @@
-//! Client certificates: which connection presents which, and what is known where one is refused.
+//! Client certificates: which connection presents which certificate, and what is known if it is
+//! refused.
 
 use rustls::version::{TLS12, TLS13};
 

@@ -1,4 +1,5 @@
-//! HTTP/2: what its refusals prove about a write, the way back to HTTP/1.1, and the end of a TLS stream.
+//! HTTP/2: what its refusals prove about a write, the way back to HTTP/1.1, and the end of a TLS
+//! stream.
 
 use super::tls::{Authority, authority};
 use super::*;

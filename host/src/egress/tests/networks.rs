@@ -3,8 +3,8 @@
 use super::*;
 use crate::domain::TryStep;
 
-/// An address of loopback that does not answer, and a tracker at another address with the same port. Keep
-/// what is returned.
+/// A loopback address that does not answer, and a tracker at another address with the same port.
+/// Keep the returned values: dropping them closes the sockets.
 async fn dead_and_good() -> (IpAddr, FakeTracker, impl Sized) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -27,7 +27,7 @@ async fn dead_and_good() -> (IpAddr, FakeTracker, impl Sized) {
 }
 
 #[tokio::test]
-async fn a_dead_first_address_of_tracker_or_proxy_costs_a_moment_once() {
+async fn a_silent_first_address_of_tracker_or_proxy_delays_only_the_first_request() {
     for through_proxy in [false, true] {
         let (dead, good, _queue) = dead_and_good().await;
         let port = good.address.port();
@@ -44,7 +44,8 @@ async fn a_dead_first_address_of_tracker_or_proxy_costs_a_moment_once() {
         }
         let session = builder.read_session();
         let started = Instant::now();
-        // Each would take a quarter of a second if what worked were forgotten.
+        // If the working address were not remembered, each request would take a quarter of a
+        // second.
         for _ in 0..25 {
             assert_eq!(session.send(get("/")).await.unwrap().status, 200);
         }
@@ -75,7 +76,7 @@ async fn the_probe_says_that_a_proxy_was_used_and_what_is_wrong_with_it() {
         assert_eq!(steps[1].step, TryStep::Connect);
         let begin = format!("the proxy http://{} (HTTPS_PROXY): ", proxy.address);
         assert!(error.starts_with(&begin) && error.contains(says), "{error}");
-        // Of plain HTTP, the answer is the proxy's own.
+        // For plain HTTP, the proxy itself answers.
         let mut builder = SessionBuilder::granting(&["http://tracker.example"]);
         builder.proxy = format!("http://{user}{}", proxy.address);
         let journal = TestJournal::allowing();

@@ -214,7 +214,7 @@ async fn compressed_responses_are_decoded() {
     }
 }
 
-/// The bomb is in the outer encoding; the inner one makes little of it.
+/// The outer encoding expands to many bytes; the inner encoding reduces them to a few.
 #[tokio::test]
 async fn layers_of_encodings_have_a_limit_each() {
     let inner = [gzip(b"{}"), vec![0; 50_000_000]].concat();

@@ -59,7 +59,8 @@ async fn a_guest_cannot_set_the_query_parameter_of_a_secret() {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The granted place, and a body with its content type and with what is sent of it, if it is.
+/// The granted place, a content type, a body, and the body that is sent (`None`: the request is
+/// denied).
 type Row = (SecretPlace, &'static str, &'static str, Option<&'static str>);
 
 fn bodies() -> Vec<Row> {
@@ -166,7 +167,7 @@ async fn a_secret_cannot_make_a_body_larger_than_its_limit() {
     assert!(matches!(error, HttpError::Limit(_)), "{error:?}");
 }
 
-/// A part of a stored secret is not redacted, so no part is asked for.
+/// Redaction does not recognise a part of a stored secret, so requests for a part are denied.
 #[tokio::test]
 async fn a_part_of_an_answer_is_denied_where_the_connection_has_secrets() {
     let tracker = FakeTracker::answering(|_| answer("200 OK", &[], b"")).await;

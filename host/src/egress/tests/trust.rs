@@ -9,8 +9,8 @@ use super::certificates::{Issuer, authority, common_name, named, pem_file};
 use super::tls::tracker;
 use super::*;
 
-/// What comes of a request to `https://localhost` where the server accepts so and these certificates are
-/// listed.
+/// The result of a request to `https://localhost` from a server with this acceptor, where these
+/// certificates are listed.
 async fn reached(acceptor: TlsAcceptor, listed: &[&Issuer]) -> Result<(), String> {
     let tracker = tracker(acceptor).await;
     reached_at(tracker.address, listed).await
@@ -70,7 +70,7 @@ async fn a_listed_certificate_is_trusted_for_nothing_else() {
     let error = reached(old.acceptor(&[], &[]), &[&old]).await.unwrap_err();
     assert!(error.contains("(CN=localhost) expired at 2020-01-02T00:00:00Z; renew"), "{error}");
 
-    // It vouches for no other certificate.
+    // A listed server certificate does not make another certificate trusted.
     let listed = Issuer::self_signed(named("tracker.example"));
     let signed_by_it = listed.issue(named("localhost"));
     assert!(reached(signed_by_it.acceptor(&[], &[]), &[&listed]).await.is_err());

@@ -231,7 +231,7 @@ async fn a_write_does_not_use_a_kept_connection_that_was_closed() {
 struct ClosingJournal {
     inner: Arc<TestJournal>,
     close: Mutex<Option<oneshot::Sender<()>>>,
-    /// How many writes are journaled before that one.
+    /// How many writes are journaled before the write whose connection is closed.
     earlier_writes: usize,
 }
 

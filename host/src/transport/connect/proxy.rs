@@ -38,10 +38,10 @@ pub(crate) enum ProxyError {
     /// The CONNECT request cannot be built.
     #[error("{0}")]
     Request(#[from] http::Error),
-    /// It wants to know who asks.
+    /// The proxy requires authentication (status 407).
     #[error("{}", ask_for_user(*.0))]
     Authentication(bool),
-    /// It opened no tunnel.
+    /// The proxy did not open a tunnel.
     #[error("CONNECT was answered with {0}; does the proxy allow this host and port?")]
     Refused(StatusCode),
 }
@@ -58,7 +58,8 @@ fn ask_for_user(has_user: bool) -> &'static str {
 }
 
 impl Dialer {
-    /// A stream to a proxy; for https a tunnel through it to the origin. The proxy gets no client certificate.
+    /// A stream to a proxy; for https a tunnel through it to the origin. The proxy gets no client
+    /// certificate.
     pub(crate) async fn via_proxy(
         &self,
         caller: Caller<'_>,

@@ -1,5 +1,6 @@
-//! A TCP connection to one of several addresses (RFC 8305): an address that does not answer holds up the next
-//! one for a quarter of a second only, and the one that worked is tried first the next time.
+//! A TCP connection to one of several addresses (RFC 8305): an address that does not answer holds
+//! up the next one for a quarter of a second only, and the one that worked is tried first the next
+//! time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,15 +15,15 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::Origin;
 
-/// How long an attempt has a head start.
+/// How long an attempt runs before the next attempt starts.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// Attempts at a time: a name may have many addresses that do not answer.
 const AT_ONCE_MAX: usize = 4;
 /// Failed addresses that an error names.
 const SHOWN_MAX: usize = 4;
 
-/// The addresses that worked last, of one connection of the host. It has as many as the connection has
-/// granted origins, and the proxies.
+/// For one connection of Jackfield: the address that accepted the last TCP connection, for each
+/// granted origin and each proxy.
 #[derive(Debug, Default)]
 pub(crate) struct Reached(Mutex<HashMap<Origin, IpAddr>>);
 
@@ -64,8 +65,8 @@ impl Reached {
     }
 }
 
-/// The address that worked last, then one of each family in turn, beginning with the family that the
-/// resolver prefers.
+/// The address that worked last, then one of each family in turn, beginning with the family that
+/// the resolver prefers.
 fn order(addresses: &[SocketAddr], last: Option<IpAddr>) -> Vec<SocketAddr> {
     let (worked, others): (Vec<_>, Vec<_>) =
         addresses.iter().copied().partition(|address| Some(address.ip()) == last);
@@ -87,7 +88,8 @@ fn order(addresses: &[SocketAddr], last: Option<IpAddr>) -> Vec<SocketAddr> {
 }
 
 async fn race(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream, NotReached> {
-    // Of more addresses than are tried at once, none may use up the time of the others.
+    // If there are more addresses than attempts at a time, no attempt may use the time of the
+    // others.
     let rounds = u32::try_from(addresses.len().div_ceil(AT_ONCE_MAX)).unwrap_or(u32::MAX).max(1);
     let share = until.saturating_duration_since(Instant::now()) / rounds;
     let attempt = |address: SocketAddr| async move {

@@ -20,8 +20,9 @@ use super::ByteStream;
 use crate::transport::identity::{ClientIdentity, Presented};
 use crate::transport::trust::explain;
 
-/// How long a server may take to refuse a client certificate under TLS 1.3. Servers that accept one send a
-/// session ticket or the first HTTP/2 frame at once; the others cost this time for each new connection.
+/// How long a server may take to refuse a client certificate under TLS 1.3. Servers that accept one
+/// send a session ticket or the first HTTP/2 frame at once; the others cost this time for each new
+/// connection.
 const VERDICT_MAX: Duration = Duration::from_secs(1);
 
 /// An encrypted stream.
@@ -31,14 +32,14 @@ pub(crate) struct Encrypted {
     pub(crate) asked: bool,
 }
 
-/// Why there is none, in words.
+/// Why the handshake failed, as a text for people.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TlsError(String);
 
-/// A handshake with a host. After it, the server has accepted the client certificate, or its absence, also
-/// under TLS 1.3, where it decides after the client's last message: a request on a connection that is
-/// about to be refused would be in doubt.
+/// A handshake with a host. After it, the server has accepted the client certificate, or its
+/// absence, also under TLS 1.3, where it decides after the client's last message: a request on a
+/// connection that is about to be refused would be in doubt.
 pub(crate) async fn handshake(
     config: &ClientConfig,
     host: &Host,

@@ -1,6 +1,7 @@
-//! What people and rules need to know of a certificate: whose it is, who issued it, when it is valid.
+//! The fields of a certificate that messages and rules need: its subject, its issuer and its
+//! validity.
 //!
-//! Never decides about trust. x509-cert reads it: rustls keeps what it parses to itself.
+//! Never decides about trust. Uses x509-cert, because rustls does not expose the fields.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ impl Certificate {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }
 
-    /// Whether it may vouch for others. Old authorities (version 1) do not say so.
+    /// Whether it may issue other certificates. Old authorities (version 1) do not state this.
     pub(super) fn may_issue(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
         match tbs.get::<BasicConstraints>() {
@@ -36,7 +37,7 @@ impl Certificate {
         }
     }
 
-    /// Version 1 has no names in it that TLS could use.
+    /// Version 1 certificates have no subject alternative names, which TLS needs.
     pub(super) fn is_old(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }
@@ -65,7 +66,7 @@ impl Certificate {
         since_epoch(self.0.tbs_certificate.validity.not_after)
     }
 
-    /// Whether its common name is this server, where it has no other names.
+    /// Whether its common name is the name of this server. `false` if it has a subjectAltName.
     pub(super) fn has_common_name(&self, name: &ServerName<'_>) -> bool {
         let tbs = &self.0.tbs_certificate;
         if tbs.filter::<SubjectAltName>().next().is_some() {

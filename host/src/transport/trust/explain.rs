@@ -1,4 +1,4 @@
-//! The TLS library's errors in an admin's words: what is wrong, and what to do about it.
+//! Explains the TLS library's errors to an admin: what is wrong, and what to do about it.
 
 use std::io;
 
@@ -9,7 +9,8 @@ use rustls::{
 
 use super::certificate::{Certificate, date};
 
-/// The OIDs of signatures that nobody should trust any more, DER without tag and length, and their names.
+/// The OIDs (DER without tag and length) of signature algorithms that are no longer secure, and
+/// their names.
 const BROKEN: [(&[u8], &str); 3] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
@@ -38,7 +39,7 @@ impl Untrusted {
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), Some(own)) => {
                 unknown_issuer(own, sent, has_extra_file)
             }
-            // An authority here has the same name.
+            // A trusted authority has the name of the issuer.
             (
                 Error::InvalidCertificate(
                     CertificateError::BadSignature
@@ -167,7 +168,7 @@ fn wrong_name(presented: &[String], own: Option<&Certificate>, host: &str) -> St
     )
 }
 
-/// What webpki has a name for, and rustls has not.
+/// Explains an error that webpki names but rustls does not.
 fn unusual(webpki: &str, own: Option<&Certificate>) -> String {
     let subject = own.map_or_else(String::new, |own| format!(" ({})", own.subject()));
     let why = match webpki {
@@ -191,7 +192,8 @@ fn unusual(webpki: &str, own: Option<&Certificate>) -> String {
     format!("the server's certificate{subject} {why}")
 }
 
-/// A failed handshake in words. `asked`: the server asked for a client certificate; `sent`: it got one.
+/// A failed handshake in words. `asked`: the server asked for a client certificate; `sent`: it got
+/// one.
 pub(crate) fn explain(error: &io::Error, asked: bool, sent: bool) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return broken_off(error, asked, sent);

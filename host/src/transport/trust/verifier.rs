@@ -1,4 +1,4 @@
-//! Decides whether a server's certificate is trusted, and says in an admin's words why not.
+//! Decides whether a server's certificate is trusted; if not, explains the reason to an admin.
 
 use std::sync::Arc;
 
@@ -82,8 +82,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A certificate that a person listed, byte by byte: trusted for its own name while it is valid. A common
-/// name counts where it has no other, as it was made by hand.
+/// A server certificate that a person listed; compared byte by byte. It is trusted for its own
+/// names while it is valid. If it has no other names, its common name counts.
 fn verify_listed(
     der: &CertificateDer<'_>,
     name: &ServerName<'_>,

@@ -1,4 +1,4 @@
-//! Which address is tried when.
+//! In which order, and when, the addresses of a name are tried.
 
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -8,7 +8,8 @@ fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// An address of loopback that does not answer: its queue of connections is full. Keep what is returned.
+/// A loopback address that does not answer, because its queue of connections is full. Keep the
+/// returned values: dropping them closes the sockets.
 async fn silent() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -36,7 +37,7 @@ fn families_take_turns_and_what_worked_is_first() {
 }
 
 #[tokio::test]
-async fn silent_addresses_cost_a_head_start_once() {
+async fn silent_addresses_delay_only_the_first_connection() {
     let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
     let good = listener.local_addr().unwrap();
     let (dead, _queue) = silent().await;
@@ -48,7 +49,7 @@ async fn silent_addresses_cost_a_head_start_once() {
         let stream = reached.connect(&origin, &[dead, dead, dead, good], until).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
     }
-    // Three head starts, where each connection would otherwise cost as many.
+    // Three head starts in total. Without the remembered address, each connection would need three.
     assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
 }
 
