@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use jackfield::api::{Connector, ConnectorStatus};
-use jackfield::app::App;
+use jackfield::app::{App, DataLock};
 use jackfield::config::Config;
 use jackfield::http::routers;
 use jackfield::secret::Secret;
@@ -121,5 +121,7 @@ async fn start(folder: &Path) -> App {
         sweep_ms: NEVER_MS,
         ..Config::default()
     };
-    App::start(config, Some(Secret::new(TOKEN.to_owned()))).await.expect("the server starts")
+    let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await.expect("the lock");
+    let token = Secret::new(TOKEN.to_owned());
+    App::start(config, lock, Some(token)).await.expect("the server starts")
 }
