@@ -25,6 +25,8 @@ const GUEST_SEEDS: [&str; 2] = ["spin.wasm", "memory_bomb.wasm"];
 
 pub(crate) struct Arguments {
     seconds: u32,
+    /// The start of libFuzzer's random numbers; random when absent.
+    seed: Option<u32>,
     /// All targets when absent.
     target: Option<Target>,
     /// Only this input of the target.
@@ -33,10 +35,11 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut arguments = Self { seconds: 600, target: None, input: None };
+        let mut arguments = Self { seconds: 600, seed: None, target: None, input: None };
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("seconds") => arguments.seconds = parser.value()?.parse()?,
+                Arg::Long("seed") => arguments.seed = Some(parser.value()?.parse()?),
                 Arg::Value(name) if arguments.target.is_none() => {
                     arguments.target = Some(name.parse_with(Target::read)?);
                 }
@@ -77,7 +80,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     let mut failed = vec![];
     for target in targets {
         step(&format!("fuzz {} for {} s", target.name(), arguments.seconds), || {
-            failed.extend(folders.fuzz(*target, arguments.seconds)?);
+            failed.extend(folders.fuzz(*target, arguments)?);
             Ok(())
         })?;
     }
@@ -202,14 +205,15 @@ impl Folders<'_> {
     }
 
     /// Runs a target; returns the command that repeats a failed input, if one failed.
-    fn fuzz(&self, target: Target, seconds: u32) -> anyhow::Result<Option<String>> {
+    fn fuzz(&self, target: Target, arguments: &Arguments) -> anyhow::Result<Option<String>> {
         let name = target.name();
         let found = self.folder.join("corpus").join(name);
         let artifacts = self.workspace.root.join("tests/fuzz/artifacts").join(name);
         fs::create_dir_all(&found)?;
         fs::create_dir_all(&artifacts)?;
         let mut fuzz = self.program(target)?;
-        fuzz.arg(format!("-max_total_time={seconds}"));
+        fuzz.arg(format!("-max_total_time={}", arguments.seconds));
+        fuzz.args(arguments.seed.map(|seed| format!("-seed={seed}")));
         fuzz.arg(format!("-max_len={}", target.input_bytes_max()));
         fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
         fuzz.arg("-print_final_stats=1");

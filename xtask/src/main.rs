@@ -41,9 +41,10 @@ Commands:
   connectors [--only NAME]...
         Build the example connectors into plugins/
         --only NAME     Build only this one: redmine, javascript or python
-  fuzz [--seconds N] [TARGET [INPUT]]
+  fuzz [--seconds N] [--seed N] [TARGET [INPUT]]
         Install cargo-fuzz, build the fuzz targets and run all of them, or TARGET
         --seconds N     How long each target runs (default 600)
+        --seed N        Begins with the same random numbers each time (default: others each time)
         INPUT           Run only this input, for example one that failed before
   bench reload|create
         Build for release and measure. `reload` measures the time from the last byte of a
