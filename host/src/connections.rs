@@ -90,8 +90,8 @@ impl Connections {
         }
     }
 
-    /// Reads the connections from the store: at the start, after each change, and regularly for secrets
-    /// that are stored elsewhere (`file:`, `env:`).
+    /// Reads the connections from the store: at the start, after each change, and regularly for
+    /// secrets that are stored elsewhere (`file:`, `env:`).
     ///
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
@@ -169,8 +169,8 @@ impl Connections {
         self.breakers.allow(connection.id, connector.sha256(), call, asker, Instant::now())
     }
 
-    /// Tells the circuit breaker how an admitted run ended. `input` is what it was about: a marker or a
-    /// project.
+    /// Tells the circuit breaker how an admitted run ended. `input` is what it was about: a marker
+    /// or a project.
     pub fn record_outcome<T>(
         &self,
         id: ConnectionId,

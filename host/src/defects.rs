@@ -1,5 +1,5 @@
-//! Defects: one failed test, one defect. `create` has the steps of a Create Defect event; the sweep searches
-//! for defects in doubt in the background.
+//! Defects: one failed test, one defect. `create` has the steps of a Create Defect event; the sweep
+//! searches for defects in doubt in the background.
 //!
 //! Never sees axum, SQL or wasmtime. What it answers is a value or a [`Refusal`].
 
@@ -79,8 +79,8 @@ impl CreateAnswer {
     }
 }
 
-/// What an event says of an adopted defect. Where the tracker has other records of the failed test, a person
-/// decides which one stays.
+/// What an event says of an adopted defect. Where the tracker has other records of the failed test,
+/// a person decides which one stays.
 fn adoption(key: &str, others: &[String]) -> Outcome {
     if others.is_empty() { OutcomeCode::Adopted.into() } else { second_record(key, others) }
 }
@@ -96,8 +96,8 @@ fn second_record(key: &str, others: &[String]) -> Outcome {
 pub type Answer = Result<CreateAnswer, Refusal>;
 
 impl Dependencies {
-    /// Begins all waits again if the wall clock stepped: it cannot say how long they have lasted. Returns
-    /// whether it did.
+    /// Begins all waits again if the wall clock stepped: it cannot say how long they have lasted.
+    /// Returns whether it did.
     async fn restart_waits_after_a_step(&self) -> Result<bool, StoreError> {
         let restart = async || {
             tracing::warn!("the clock was set: the waits of all defects in doubt begin again");

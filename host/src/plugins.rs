@@ -1,7 +1,7 @@
 //! The connectors in the plugins folder, and which version of a connector serves a connection.
 //!
-//! One task scans the folder and publishes snapshots; readers take the latest snapshot and never wait. A
-//! snapshot contains only versions that are compiled, linked and described.
+//! One task scans the folder and publishes snapshots; readers take the latest snapshot and never
+//! wait. A snapshot contains only versions that are compiled, linked and described.
 
 mod approval;
 mod attempts;
@@ -47,8 +47,8 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// Scans the folder, serves what was compiled before, compiles the rest in the background, and keeps
-    /// scanning until `cancel`.
+    /// Scans the folder, serves what was compiled before, compiles the rest in the background, and
+    /// keeps scanning until `cancel`.
     ///
     /// # Errors
     /// The plugins folder cannot be read, or the folder of compiled code is not safe; says how to fix it.
@@ -90,8 +90,8 @@ impl Plugins {
         self.catalog.newest(name)
     }
 
-    /// The version that serves a connection: the newest, or the version that a person accepted if the
-    /// newest needs more than was granted.
+    /// The version that serves a connection: the newest, or the version that a person accepted if
+    /// the newest needs more than was granted.
     ///
     /// # Errors
     /// Why no version serves it.
@@ -116,8 +116,8 @@ impl Plugins {
         accepted.and_then(|sha256| self.loader.superseded(name, sha256)).ok_or(unavailable)
     }
 
-    /// Compiles accepted versions again if they were compiled for another engine, so that they still serve
-    /// after an upgrade of the host.
+    /// Compiles accepted versions again if they were compiled for another engine, so that they
+    /// still serve after an upgrade of the host.
     pub async fn restore(&self, accepted: BTreeSet<(ConnectorName, String)>) {
         // Wait for the scanner: it compiles most of them.
         let mut changes = self.changes();
@@ -134,8 +134,8 @@ impl Plugins {
         }
     }
 
-    /// Deletes compiled code that neither serves nor was accepted, if there is more compiled code than
-    /// `compiled_bytes_max`.
+    /// Deletes compiled code that neither serves nor was accepted, if there is more compiled code
+    /// than `compiled_bytes_max`.
     pub async fn forget_unused(&self, accepted: BTreeSet<String>) {
         let mut used = accepted;
         used.extend(self.list().into_iter().filter_map(|info| info.sha256));

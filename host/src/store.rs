@@ -103,8 +103,8 @@ pub struct StoredToken {
 pub struct TokenExpiry {
     /// By the wall clock.
     pub at: Timestamp,
-    /// How long it had been valid then since it was replaced, milliseconds: it is never valid for longer,
-    /// whatever the wall clock says.
+    /// How long it had been valid then since it was replaced, milliseconds: it is never valid for
+    /// longer, whatever the wall clock says.
     pub grace_ms: u64,
 }
 
@@ -228,8 +228,8 @@ pub trait Store: Send + Sync {
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
     /// Since when failed tests without a row count as in doubt: the database had fallen behind.
     fn restored_at(&self) -> Option<Timestamp>;
-    /// Begins the waits of all rows again whose defect is not known: the clock has stepped. A write in
-    /// progress counts as ended `run_ms` from now. Durable.
+    /// Begins the waits of all rows again whose defect is not known: the clock has stepped. A write
+    /// in progress counts as ended `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
     /// All connections.
@@ -360,8 +360,8 @@ pub trait Store: Send + Sync {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// One event with its runs, in their order.
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
-    /// Deletes the events that the retention does not keep, and what is left of deleted connections, in
-    /// steps. Lazy.
+    /// Deletes the events that the retention does not keep, and what is left of deleted
+    /// connections, in steps. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 
     /// Stores the counts of a project. Lazy, as `record_event`.

@@ -1,8 +1,8 @@
-//! Circuit breakers: a call of a connection whose connector fails for one input after the other is not made
-//! for a while, so that it takes no capacity from others.
+//! Circuit breakers: a call of a connection whose connector fails for one input after the other is
+//! not made for a while, so that it takes no capacity from others.
 //!
-//! Pure: instants are arguments. Counts only failures of the connector, never what a tracker or a person
-//! did, and each input once: a failed test that a connector cannot process stops no other.
+//! Pure: instants are arguments. Counts only failures of the connector, never what a tracker or a
+//! person did, and each input once: a failed test that a connector cannot process stops no other.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -43,8 +43,8 @@ struct OfConnection {
 }
 
 impl Breakers {
-    /// Lets a run start, or says how long the breaker stays open. Another version of the connector starts
-    /// with closed breakers.
+    /// Lets a run start, or says how long the breaker stays open. Another version of the connector
+    /// starts with closed breakers.
     pub(super) fn allow(
         &self,
         id: ConnectionId,

@@ -1,7 +1,7 @@
 //! Which version of its connector a connection accepted, and what it grants that version.
 //!
-//! Never widens a grant without a person's consent: a new value for a setting is consent to that setting
-//! alone.
+//! Never widens a grant without a person's consent: a new value for a setting is consent to that
+//! setting alone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use super::{ConnectionError, Connections};
 
 impl Connections {
     /// Grants what the serving version asks for under the edited settings. If only the newest
-    /// version accepts them, the connection moves to it, unless it also needs grants beyond them. `set` has the
-    /// names that the edit sets; other settings may belong to a version that does not exist any more.
+    /// version accepts them, the connection moves to it, unless it also needs grants beyond them.
+    /// `set` has the names that the edit sets; other settings may belong to a version that does not
+    /// exist any more.
     pub(super) fn grant(
         &self,
         connection: &mut Connection,
@@ -74,8 +75,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Stores for each connection the newest version that serves it, so that a later version that asks for
-    /// more does not move the connection back to an older one.
+    /// Stores for each connection the newest version that serves it, so that a later version that
+    /// asks for more does not move the connection back to an older one.
     pub async fn follow_versions(&self) {
         // An edit that runs meanwhile was validated against the version that serves now.
         let _edit = self.edit_lock.lock().await;

@@ -1,7 +1,7 @@
 //! The connections in memory: by token, by id, by name, ready for runs.
 //!
-//! A snapshot that is replaced as a whole. A secret that cannot be opened is missing in it, and the reason is
-//! shown to people.
+//! A snapshot that is replaced as a whole. A secret that cannot be opened is missing in it, and the
+//! reason is shown to people.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -160,7 +160,8 @@ impl Token {
     }
 }
 
-/// When a token expires, since boot: never later than its grace allows, whatever the wall clock says.
+/// When a token expires, since boot: never later than its grace allows, whatever the wall clock
+/// says.
 fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
     let left = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();
     clock.since_boot() + left.min(Duration::from_millis(expiry.grace_ms))

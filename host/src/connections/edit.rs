@@ -122,8 +122,8 @@ impl Connections {
         self.apply_edit(id, edit, |connection, set| self.grant(connection, set)).await
     }
 
-    /// Accepts what the newest version of the connector asks for, with what the edit gives it, if that is
-    /// the version that the person looked at.
+    /// Accepts what the newest version of the connector asks for, with what the edit gives it, if
+    /// that is the version that the person looked at.
     ///
     /// # Errors
     /// As [`Self::edit`]; `Consent` where there is nothing to accept, or another version is the

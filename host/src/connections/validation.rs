@@ -15,8 +15,8 @@ use super::Connections;
 /// Longest name, in characters.
 const NAME_MAX: usize = 100;
 
-/// What a manifest asks for with these settings, or every setting (of those that concern it) that does not
-/// fit.
+/// What a manifest asks for with these settings, or every setting (of those that concern it) that
+/// does not fit.
 pub(super) fn validate(
     connection: &Connection,
     manifest: &Manifest,

@@ -1,7 +1,8 @@
 //! The steps of one Create Defect event: one failed test, one defect.
 //!
-//! The run is a task of its own: neither a client's disconnect nor the answer deadline ends it. The guest's
-//! answer alone never decides: the row moves as the store and the host's own record of writes allow.
+//! The run is a task of its own: neither a client's disconnect nor the answer deadline ends it. The
+//! guest's answer alone never decides: the row moves as the store and the host's own record of
+//! writes allow.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +30,10 @@ const WAIT_MIN: Duration = Duration::from_millis(200);
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
 impl Defects {
-    /// Answers one Create Defect event: with the defect, or with the reason why there is none. Answers within
-    /// the answer deadline; the run goes on after it. `event` is the event as it begins; it is stored
-    /// unless the answer is already known, so that an event that a crash cuts off can be found.
+    /// Answers one Create Defect event: with the defect, or with the reason why there is none.
+    /// Answers within the answer deadline; the run goes on after it. `event` is the event as it
+    /// begins; it is stored unless the answer is already known, so that an event that a crash cuts
+    /// off can be found.
     ///
     /// # Errors
     /// Why there is no defect.
@@ -91,11 +93,13 @@ impl Defects {
 enum Attempt {
     /// The answer is known.
     Done(Answer),
-    /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the answer.
+    /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the
+    /// answer.
     Again { refusal: Refusal, at: Option<Timestamp> },
 }
 
-/// Claims the failed test and runs what its row asks for, again until there is an answer or no time.
+/// Claims the failed test and runs what its row asks for, again until there is an answer or no
+/// time.
 async fn run(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,
@@ -204,7 +208,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// The run created no defect that is known. Where a write left, this event only searches from now on.
+    /// The run created no defect that is known. Where a write left, this event only searches from
+    /// now on.
     async fn fail(
         &mut self,
         leased: &LeasedDefect<'_>,
@@ -273,8 +278,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Until the index delay has passed, each search may find the defect; after it, only one that begins at
-    /// `at` can decide.
+    /// Until the index delay has passed, each search may find the defect; after it, only one that
+    /// begins at `at` can decide.
     fn search_again(
         &self,
         leased: &LeasedDefect<'_>,
@@ -290,8 +295,8 @@ impl CreateEvent<'_> {
         Attempt::Again { refusal, at: is_indexed.then_some(at) }
     }
 
-    /// A run or a search that sent nothing could not be stored. Where the lease was lost, another holder
-    /// went on: the next attempt sees what it came to.
+    /// A run or a search that sent nothing could not be stored. Where the lease was lost, another
+    /// holder went on: the next attempt sees what it came to.
     fn not_stored(&self, error: &StoreError) -> Attempt {
         match error {
             StoreError::Fenced => Attempt::Again { refusal: self.deadline_refusal(), at: None },

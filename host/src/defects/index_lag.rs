@@ -1,8 +1,8 @@
-//! How late a tracker's search finds new records, measured on the host's own creates. Otherwise a connector
-//! that understates its index delay would make the host believe a search too early.
+//! How late a tracker's search finds new records, measured on the host's own creates. Otherwise a
+//! connector that understates its index delay would make the host believe a search too early.
 //!
-//! Searches in the rounds of the background work, for one create of a connection at a time. A lag is measured
-//! only where a search was seen not to find the record.
+//! Searches in the rounds of the background work, for one create of a connection at a time. A lag
+//! is measured only where a search was seen not to find the record.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,7 +42,8 @@ impl Created {
 }
 
 impl IndexLags {
-    /// Searches for this record in the next round, unless another of the connection is searched for.
+    /// Searches for this record in the next round, unless another of the connection is searched
+    /// for.
     pub(super) fn watch(&self, connection: ConnectionId, marker: &Marker, created_at: Duration) {
         let created = Created { marker: marker.clone(), created_at, missed_at: Duration::ZERO };
         self.0.lock().entry(connection).or_insert(created);
@@ -52,7 +53,8 @@ impl IndexLags {
         self.0.lock().iter().map(|(id, created)| (*id, created.clone())).collect()
     }
 
-    /// Notes what a search that began `age` after the create came to; returns the lag, once it is known.
+    /// Notes what a search that began `age` after the create came to; returns the lag, once it is
+    /// known.
     fn searched(&self, id: ConnectionId, found: bool, age: Duration) -> Option<Duration> {
         let mut all = self.0.lock();
         let created = all.get_mut(&id)?;

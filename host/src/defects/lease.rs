@@ -1,7 +1,8 @@
-//! A defect's row while this process leases it: what runs under the lease, and how it is given back.
+//! A defect's row while this process leases it: what runs under the lease, and how it is given
+//! back.
 //!
-//! The lease is renewed as long as a run lasts. A run whose lease cannot be renewed is stopped before the
-//! lease ends, so that two processes never write for one failed test.
+//! The lease is renewed as long as a run lasts. A run whose lease cannot be renewed is stopped
+//! before the lease ends, so that two processes never write for one failed test.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -120,8 +121,8 @@ impl LeasedDefect<'_> {
         self.deps.store.store_outcome(&self.lease, verdict, self.event, now).await
     }
 
-    /// Stores a known defect. Where that fails it is tried again in the background as long as the lease
-    /// lasts: what is known must not be lost.
+    /// Stores a known defect. Where that fails it is tried again in the background as long as the
+    /// lease lasts: what is known must not be lost.
     pub(super) async fn store_known(&self, verdict: Verdict) {
         let Err(error) = self.store_outcome(&verdict).await else { return };
         tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");

@@ -1,4 +1,5 @@
-//! What this process knows beside the store: which rows it has open, and whether the wall clock stepped.
+//! What this process knows beside the store: which rows it has open, and whether the wall clock
+//! stepped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,8 +27,8 @@ pub struct ProcessState {
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
 }
 
-/// A row on which this process works. Its lease may seem to have ended when the wall clock steps; the work has
-/// not.
+/// A row on which this process works. Its lease may seem to have ended when the wall clock steps;
+/// the work has not.
 pub(super) struct OpenRow {
     id: DefectId,
     process: ProcessState,
@@ -50,8 +51,9 @@ impl ProcessState {
         self.open.lock().keys().copied().collect()
     }
 
-    /// Calls `on_step` if the wall clock stepped since the last call that succeeded. One call at a time: no work
-    /// goes on by the new clock before `on_step` has ended. Returns whether it stepped.
+    /// Calls `on_step` if the wall clock stepped since the last call that succeeded. One call at a
+    /// time: no work goes on by the new clock before `on_step` has ended. Returns whether it
+    /// stepped.
     pub(super) async fn check_clock<E>(
         &self,
         clock: &dyn Clock,

@@ -1,5 +1,5 @@
-//! The search for a defect in doubt: whether it is possible, with which settings it runs, and whether a search
-//! that found nothing shows that it can see.
+//! The search for a defect in doubt: whether it is possible, with which settings it runs, and
+//! whether a search that found nothing shows that it can see.
 //!
 //! Never creates anything, and never moves the row: the caller does.
 
@@ -60,8 +60,8 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// How long to wait before a search is believed: the longest of what the connector and the connection say,
-    /// and twice what was measured; `None` if the connector cannot search.
+    /// How long to wait before a search is believed: the longest of what the connector and the
+    /// connection say, and twice what was measured; `None` if the connector cannot search.
     pub(super) fn waits(&self) -> Option<Waits> {
         let connection = &self.active.connection;
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
@@ -71,8 +71,8 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Searches the same way for the newest defects that the same connector made with the same settings, and
-    /// that the tracker's search must find: those that were stored by `indexed_by`.
+    /// Searches the same way for the newest defects that the same connector made with the same
+    /// settings, and that the tracker's search must find: those that were stored by `indexed_by`.
     async fn test_search(
         &self,
         doubtful: &DoubtfulDefect,
@@ -103,8 +103,8 @@ impl LeasedDefect<'_> {
         Searched::Not(doubtful.doubt.after_control(keys), None)
     }
 
-    /// The connection as the write saw it, with today's secrets; as it is today where an origin of then is not
-    /// granted any more.
+    /// The connection as the write saw it, with today's secrets; as it is today where an origin of
+    /// then is not granted any more.
     pub(super) fn as_seen(&self, seen: Option<&SeenByRun>) -> Arc<ActiveConnection> {
         let granted = &self.active.connection.grants.origins;
         let settings = seen

@@ -1,5 +1,5 @@
-//! At most one create per failed test in this process: equal requests join the one in progress and get
-//! its answer.
+//! At most one create per failed test in this process: equal requests join the one in progress and
+//! get its answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub(super) struct SingleFlight {
 }
 
 impl SingleFlight {
-    /// Joins the create of this failed test, or starts `create` as a task of its own. True where it was
-    /// joined.
+    /// Joins the create of this failed test, or starts `create` as a task of its own. True where it
+    /// was joined.
     pub(super) fn join_or_start<F>(
         &self,
         connection: ConnectionId,

@@ -1,6 +1,7 @@
 //! The background search for defects in doubt, and for second records.
 //!
-//! Only ever runs `find`: it adopts a defect, ends a doubt or leaves the row as it is, and never creates.
+//! Only ever runs `find`: it adopts a defect, ends a doubt or leaves the row as it is, and never
+//! creates.
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -58,8 +59,9 @@ impl Defects {
                 return;
             }
         };
-        // Rows of paused and unavailable connections are claimed too, so that their back-off advances and
-        // later rows get their turn. Nothing runs for them, so there is no event to show.
+        // Rows of paused and unavailable connections are claimed too, so that their back-off
+        // advances and later rows get their turn. Nothing runs for them, so there is no event to
+        // show.
         let serving = self.deps.connections.serving(&active.connection);
         let (Ok(connector), false) = (serving, active.connection.paused) else {
             if let Err(error) = self.deps.store.give_back(&doubtful.lease).await {
@@ -121,8 +123,8 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
     refusal.map(|refusal| Outcome::from(&refusal))
 }
 
-/// Searches once more after a create that followed a doubt: the first write may have created a record after
-/// all. Only reports it; a person decides which one stays.
+/// Searches once more after a create that followed a doubt: the first write may have created a
+/// record after all. Only reports it; a person decides which one stays.
 async fn look_for_second_record(
     leased: &LeasedDefect<'_>,
     doubtful: &DoubtfulDefect,

@@ -4,7 +4,8 @@ use crate::domain::Connection;
 use crate::manifest::missing_grants;
 use crate::runtime::Connector;
 
-/// Why a version may not serve a connection: invalid settings and missing grants. Empty if it may serve.
+/// Why a version may not serve a connection: invalid settings and missing grants. Empty if it may
+/// serve.
 #[must_use]
 pub fn unapproved(connector: &Connector, connection: &Connection) -> Vec<String> {
     if connection.accepted_sha256.as_deref() == Some(connector.sha256()) {

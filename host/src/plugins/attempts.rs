@@ -1,8 +1,8 @@
-//! Which files made their compiler die, by content and engine, so that they are not compiled again and again:
-//! not at each scan, and not at each start.
+//! Which files made their compiler die, by content and engine, so that they are not compiled again
+//! and again: not at each scan, and not at each start.
 //!
-//! An attempt is recorded before it begins. A server that was killed together with its compiler, as happens
-//! when a container's memory runs out, finds it at its next start.
+//! An attempt is recorded before it begins. A server that was killed together with its compiler, as
+//! happens when a container's memory runs out, finds it at its next start.
 
 use std::fs;
 use std::io::{self, Write};

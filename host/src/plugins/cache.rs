@@ -1,10 +1,10 @@
-//! The folder of compiled code: machine code and manifest by content hash and engine fingerprint, so that a
-//! version starts without compiling it and without calling `describe`. Also the component itself, to compile
-//! it again for another engine.
+//! The folder of compiled code: machine code and manifest by content hash and engine fingerprint,
+//! so that a version starts without compiling it and without calling `describe`. Also the component
+//! itself, to compile it again for another engine.
 //!
-//! The server runs this code unchecked. So no other user may write to the folder, and a version is used
-//! only if its code and manifest are, byte for byte, what this server stored: a power cut may leave zeros
-//! in a file, and a backup may bring back files of another server.
+//! The server runs this code unchecked. So no other user may write to the folder, and a version is
+//! used only if its code and manifest are, byte for byte, what this server stored: a power cut may
+//! leave zeros in a file, and a backup may bring back files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -95,8 +95,8 @@ impl Cache {
         self.folder.join(format!("{sha256}-{fingerprint}.json"))
     }
 
-    /// The manifest of a version that was compiled and described before, if neither its code nor its
-    /// manifest has changed since.
+    /// The manifest of a version that was compiled and described before, if neither its code nor
+    /// its manifest has changed since.
     pub(super) fn manifest(&self, sha256: &str, fingerprint: &str) -> Option<RawManifest> {
         let text = fs::read(self.manifest_path(sha256, fingerprint)).ok()?;
         let file: ManifestFile = serde_json::from_slice(&text).ok()?;
@@ -131,7 +131,8 @@ impl Cache {
         tokio::fs::File::open(&self.folder).await?.sync_all().await
     }
 
-    /// Writes a version's manifest, durably. Call it last: a version that has a manifest is complete.
+    /// Writes a version's manifest, durably. Call it last: a version that has a manifest is
+    /// complete.
     pub(super) fn write_manifest(
         &self,
         sha256: &str,
@@ -175,8 +176,9 @@ impl Cache {
         Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
     }
 
-    /// Deletes the oldest files until at most `bytes_max` are left. Never deletes what a version in `kept`
-    /// (by SHA-256) needs with this fingerprint, nor a file newer than `before`, which may serve soon.
+    /// Deletes the oldest files until at most `bytes_max` are left. Never deletes what a version in
+    /// `kept` (by SHA-256) needs with this fingerprint, nor a file newer than `before`, which may
+    /// serve soon.
     pub(super) fn prune(
         &self,
         bytes_max: u64,

@@ -1,7 +1,7 @@
 //! Why connectors cannot be served, and why one connector's file cannot be used.
 //!
-//! The texts are made here and in the errors of the rooms below. They appear in the log, the admin API and
-//! `jackfield check`; where one repeats a connector's own text, it is shortened.
+//! The texts are made here and in the errors of the rooms below. They appear in the log, the admin
+//! API and `jackfield check`; where one repeats a connector's own text, it is shortened.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Reads the plugins folder: its files, whether they changed, and their content. Blocking work runs outside
-//! the async threads.
+//! Reads the plugins folder: its files, whether they changed, and their content. Blocking work runs
+//! outside the async threads.
 //!
 //! Knows nothing of connectors but the ending of their files.
 
@@ -23,8 +23,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Threads that read the folder; those that wait without end count, too.
 static READERS: Semaphore = Semaphore::const_new(4);
 
-/// What is compared to see whether a file may have changed. Only a hint: some file systems change the device,
-/// the inode or a time of the same file, some have times of whole seconds. The content decides.
+/// What is compared to see whether a file may have changed. Only a hint: some file systems change
+/// the device, the inode or a time of the same file, some have times of whole seconds. The content
+/// decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
     len: u64,
@@ -154,8 +155,8 @@ async fn blocking<T: Send + 'static>(
     timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| silent())
 }
 
-/// The stem of a file that may be a connector. Another case of the ending is no stem: the whole name is
-/// returned, which is none of a connector, so that a person is told.
+/// The stem of a file that may be a connector. Another case of the ending is no stem: the whole
+/// name is returned, which is none of a connector, so that a person is told.
 fn stem(file: &str) -> Option<&str> {
     if file.starts_with('.') {
         return None;

@@ -1,6 +1,7 @@
 //! Loads versions of connectors: from the folder of compiled code, or by compiling them.
 //!
-//! Each content is loaded once, even if several files have it. Decides nothing about which version serves.
+//! Each content is loaded once, even if several files have it. Decides nothing about which version
+//! serves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -94,8 +95,8 @@ impl VersionLoader {
         Some(version)
     }
 
-    /// Wait for it before [`VersionLoader::build`], and before the file is read, so that few are in memory at
-    /// a time. Where memory is short, a compiler runs alone.
+    /// Wait for it before [`VersionLoader::build`], and before the file is read, so that few are in
+    /// memory at a time. Where memory is short, a compiler runs alone.
     pub(super) async fn compile_permit(&self, limits: &Limits) -> Option<SemaphorePermit<'_>> {
         let is_short = CompileLimits::now(limits).memory_bytes < limits.compile_memory_bytes;
         self.compile_permits.acquire_many(if is_short { COMPILERS_MAX } else { 1 }).await.ok()

@@ -1,5 +1,5 @@
-//! The task that owns the plugins folder: finds changed files, waits until they are complete, has them
-//! compiled, and publishes the snapshot.
+//! The task that owns the plugins folder: finds changed files, waits until they are complete, has
+//! them compiled, and publishes the snapshot.
 //!
 //! Nothing else changes the snapshot.
 
@@ -237,7 +237,8 @@ impl Scanner {
     }
 
     fn mark_broken(&mut self, name: &str, error: &PluginError) {
-        // Logged as a string, whose control characters the log escapes: the text may be a stranger's.
+        // Logged as a string, whose control characters the log escapes: the text may be a
+        // stranger's.
         let reason = error.to_string();
         let entry = self.snapshot.entry(name.to_owned()).or_default();
         if entry.error.as_ref() != Some(&reason) {

@@ -1,8 +1,8 @@
-//! One file of the plugins folder over time: when it is read again, when its content is complete, and when a
-//! failure is tried again.
+//! One file of the plugins folder over time: when it is read again, when its content is complete,
+//! and when a failure is tried again.
 //!
-//! What the file system says about a file only hints that it changed; its content decides. Knows no content,
-//! only its hash, and does nothing itself.
+//! What the file system says about a file only hints that it changed; its content decides. Knows no
+//! content, only its hash, and does nothing itself.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const UNCHANGED_FOR: Duration = Duration::from_millis(100);
 /// A file that changes for longer and more often is reported.
 const CHANGING_MAX: Duration = Duration::from_secs(30);
 const CHANGES_MAX: u32 = 10;
-/// A file is read again after this time although nothing hints at a change: its times may be of whole seconds.
-/// Each further time is ten times as long, up to the maximum.
+/// A file is read again after this time although nothing hints at a change: its times may be of
+/// whole seconds. Each further time is ten times as long, up to the maximum.
 const READ_AGAIN: Duration = Duration::from_secs(3);
 const READ_AGAIN_MAX: Duration = Duration::from_secs(300);
 /// So many false hints, and the file is only read after [`READ_AGAIN_UNSTABLE_MAX`].
@@ -127,7 +127,8 @@ impl TrackedFile {
         now > self.changing_since + CHANGING_MAX && self.changes >= CHANGES_MAX
     }
 
-    /// When it is due although the folder shows no change; not the times at which it is read to be sure.
+    /// When it is due although the folder shows no change; not the times at which it is read to be
+    /// sure.
     pub(super) fn due_at(&self) -> Option<Instant> {
         match self.state {
             State::New(at) => Some(at + UNCHANGED_FOR),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-/// Watches a folder until the returned watcher is dropped. All notifications before the next scan count as
-/// one. `None` if the folder cannot be watched; then only the timer triggers scans.
+/// Watches a folder until the returned watcher is dropped. All notifications before the next scan
+/// count as one. `None` if the folder cannot be watched; then only the timer triggers scans.
 pub(super) fn watch(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<notify::Event>| {
         // A scan reads the files, which is an event too: to react to it would never end.

@@ -1,5 +1,6 @@
-//! How much address space the machine gives: usually enough for a pool, in which each guest memory has 4 GiB
-//! of it. Less where a limit applies (`ulimit -v`), on machines with 39 bits, and in some sandboxes.
+//! How much address space the machine gives: usually enough for a pool, in which each guest memory
+//! has 4 GiB of it. Less where a limit applies (`ulimit -v`), on machines with 39 bits, and in some
+//! sandboxes.
 
 use std::ptr;
 

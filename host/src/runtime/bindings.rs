@@ -1,7 +1,7 @@
 //! The WIT as Rust: generated bindings, and the conversion of what exports take and return.
 //!
-//! What a guest returned is checked here; no other file sees it unchecked. Each exported interface is
-//! bound separately, so a connector may export either or both.
+//! What a guest returned is checked here; no other file sees it unchecked. Each exported interface
+//! is bound separately, so a connector may export either or both.
 
 use crate::domain::{ConnectorFault, Counts, Defect, FailedTest, Refusal, is_web_address};
 use crate::manifest::RawManifest;

@@ -1,5 +1,5 @@
-//! Compiles a component in a child process with its own limits: the compiler is large and its input is
-//! untrusted, so it must not use up the server's time or memory.
+//! Compiles a component in a child process with its own limits: the compiler is large and its input
+//! is untrusted, so it must not use up the server's time or memory.
 //!
 //! The child reads one file and writes one file. It never runs a guest.
 
@@ -29,11 +29,12 @@ pub(crate) use limits::CompileLimits;
 /// The hidden subcommand of the child process; [`compile_component_child`] takes its arguments.
 pub const SUBCOMMAND: &str = "compile-component";
 
-/// This program, also when its file was replaced or removed since it started: a package upgrade does.
+/// This program, also when its file was replaced or removed since it started: a package upgrade
+/// does.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// The child's allocator settings (a variable of jemalloc): one arena that returns memory at once, so that
-/// the limit on the address space is a limit on the memory in use.
+/// The child's allocator settings (a variable of jemalloc): one arena that returns memory at once,
+/// so that the limit on the address space is a limit on the memory in use.
 const ALLOCATOR: (&str, &str) =
     ("_RJEM_MALLOC_CONF", "narenas:1,retain:false,background_thread:false");
 
@@ -78,7 +79,8 @@ impl Compiler {
         let files =
             CompiledFiles { source: folder.join("in.wasm"), code: folder.join("out.cwasm") };
         tokio::fs::write(&files.source, wasm).await.map_err(CompileError::Input)?;
-        // A fuzzer sees only the branches of its own process, and must not start a child for each input.
+        // A fuzzer sees only the branches of its own process, and must not start a child for each
+        // input.
         if cfg!(fuzzing) {
             let compiled = compile_file(&files.source, &files.code, self.layout);
             compiled.map_err(|error| CompileError::Refused(error.to_string()))?;
@@ -132,8 +134,8 @@ pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
 }
 
 /// The whole work of the child process: sets its own limits, compiles, and reports by exit code and
-/// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes, time in
-/// milliseconds, layout of memories.
+/// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
+/// time in milliseconds, layout of memories.
 #[must_use]
 pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run_child(args) {

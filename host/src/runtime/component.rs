@@ -1,5 +1,5 @@
-//! Loaded connectors: a linked component, a version of a connector, and a version under the name of its
-//! file.
+//! Loaded connectors: a linked component, a version of a connector, and a version under the name of
+//! its file.
 //!
 //! Plain values: they neither load nor run anything.
 

@@ -1,6 +1,7 @@
 //! The wasmtime engine: one per process, with its settings, its ticker thread and its linker.
 //!
-//! It maps code that the child process compiled. It never compiles in the server and never runs a guest.
+//! It maps code that the child process compiled. It never compiles in the server and never runs a
+//! guest.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -65,7 +66,8 @@ impl Engine {
         self.space
     }
 
-    /// Identifies the engine's version and settings: compiled code with another fingerprint is never loaded.
+    /// Identifies the engine's version and settings: compiled code with another fingerprint is
+    /// never loaded.
     pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -88,9 +90,10 @@ impl Engine {
             unsafe_code,
             reason = "maps code that our own child process compiled; see the cache folder"
         )]
-        // SAFETY: the file comes from the cache folder. Only this user may write to that folder (checked
-        // when it is opened), only the output of the compiler process is renamed into it, and a version is
-        // used again only if the digest of its file is the one that was sealed when it was stored.
+        // SAFETY: the file comes from the cache folder. Only this user may write to that folder
+        // (checked when it is opened), only the output of the compiler process is renamed into it,
+        // and a version is used again only if the digest of its file is the one that was sealed
+        // when it was stored.
         let component = unsafe { Component::deserialize_file(&self.engine, compiled) }
             .map_err(LoadError::Map)?;
         match self.linker.instantiate_pre(&component) {
@@ -115,7 +118,8 @@ fn start_where_it_fits() -> Result<(wasmtime::Engine, AddressSpace), EngineError
     for slots in pool::SIZES {
         let mut config = code_settings(MemoryLayout::Reserved);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config(slots)));
-        // It fails only for want of address space: the settings are the same in each round and below.
+        // It fails only for want of address space: the settings are the same in each round and
+        // below.
         if let Ok(engine) = wasmtime::Engine::new(&config)
             && address_space::has_room(0)
         {

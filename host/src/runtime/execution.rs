@@ -1,5 +1,6 @@
-//! The host's side of one run, in three steps: `start` creates its session, log and counters; `race` runs the
-//! call until it ends, is stopped or takes too long; `finish` collects what happened.
+//! The host's side of one run, in three steps: `start` creates its session, log and counters;
+//! `race` runs the call until it ends, is stopped or takes too long; `finish` collects what
+//! happened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +26,8 @@ use super::instance::CallResult;
 use super::limiter::{LimitHit, Limiter};
 use super::run_log::RunLog;
 
-/// What a run keeps for its guest after the last moment for its tracker: a tenth of the run, at most this.
+/// What a run keeps for its guest after the last moment for its tracker: a tenth of the run, at
+/// most this.
 const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
 
 /// A run that has started.
@@ -65,7 +67,8 @@ impl Execution {
         let started = Instant::now();
         let run_time = Duration::from_millis(limits.run_ms);
         let deadline = started + run_time;
-        // Exchanges end before the run does, so that the connector can say that its tracker is late.
+        // Exchanges end before the run does, so that the connector can say that its tracker is
+        // late.
         let tracker_until = deadline - (run_time / 10).min(AFTER_TRACKER_MAX);
         let meter = Arc::<Meter>::default();
         let charged = Charged { meter: Arc::clone(&meter), memory: Arc::clone(&memory) };
@@ -94,8 +97,8 @@ impl Execution {
         Arc::clone(&self.meter)
     }
 
-    /// Step 2: runs the call to its end, to the deadline, or until it is stopped. The guest is dropped when
-    /// this returns.
+    /// Step 2: runs the call to its end, to the deadline, or until it is stopped. The guest is
+    /// dropped when this returns.
     pub(super) async fn race<A>(
         &self,
         call: impl Future<Output = CallResult<A>>,
@@ -113,8 +116,8 @@ impl Execution {
         }
     }
 
-    /// Step 3: waits for the writes that are under way, and collects log, calls and usage. Call it after
-    /// the guest is dropped: then no further write can begin.
+    /// Step 3: waits for the writes that are under way, and collects log, calls and usage. Call it
+    /// after the guest is dropped: then no further write can begin.
     pub(super) async fn finish(self) -> Finished {
         let (calls, writes) = self.session.finish().await;
         let (mut log, log_bytes) = self.log.take();

@@ -94,16 +94,16 @@ impl Guest {
         }
     }
 
-    /// How many bytes of its texts and lists the host may copy in one call: a request's body, as far
-    /// as the run's memory allows, and the other arguments.
+    /// How many bytes of its texts and lists the host may copy in one call: a request's body, as
+    /// far as the run's memory allows, and the other arguments.
     pub(super) fn call_bytes_max(&self) -> usize {
         let request = self.session.limits().request_body_bytes;
         let room = request.min(self.session.memory().room());
         usize::try_from(room.saturating_add(CALL_BYTES)).unwrap_or(usize::MAX)
     }
 
-    /// After a call of the host: what it returned is in the guest's memory, and what it made the host
-    /// keep is charged.
+    /// After a call of the host: what it returned is in the guest's memory, and what it made the
+    /// host keep is charged.
     ///
     /// # Errors
     /// The run's memory does not suffice.

@@ -1,7 +1,8 @@
-//! One instance of a component in its own store, and one function for each export that the host calls.
+//! One instance of a component in its own store, and one function for each export that the host
+//! calls.
 //!
-//! An instance serves one call: each function takes it, so that the guest's memory is freed when the
-//! call ends or is cancelled.
+//! An instance serves one call: each function takes it, so that the guest's memory is freed when
+//! the call ends or is cancelled.
 
 use std::sync::Arc;
 
@@ -89,7 +90,8 @@ impl Drop for GuestInstance {
     }
 }
 
-/// A store with its limits: the guest yields at each tick, and traps when it has spent its CPU time.
+/// A store with its limits: the guest yields at each tick, and traps when it has spent its CPU
+/// time.
 pub(super) fn new_store(
     engine: &Engine,
     guest: Guest,
@@ -98,7 +100,8 @@ pub(super) fn new_store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine.inner(), guest);
     store.limiter(|guest| &mut guest.limiter);
-    // Before each copy out of the guest: as much as its run may hold. After each call: what it kept.
+    // Before each copy out of the guest: as much as its run may hold. After each call: what it
+    // kept.
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost | CallHook::ReturningFromWasm => {
             let bytes = store.data().call_bytes_max();

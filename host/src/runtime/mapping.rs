@@ -1,4 +1,5 @@
-//! Whether compiled code can be run from a folder. Some systems allow no code that was written a moment ago.
+//! Whether compiled code can be run from a folder. Some systems allow no code that was written a
+//! moment ago.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -60,8 +61,8 @@ pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
 fn becomes_executable(file: Option<&File>) -> rustix::io::Result<()> {
     let access = ProtFlags::READ | ProtFlags::WRITE;
     #[expect(unsafe_code, reason = "only the system call shows what the system allows")]
-    // SAFETY: a new mapping at an address that the system chooses. Nothing refers to it, nothing jumps
-    // to it, and it is removed at once.
+    // SAFETY: a new mapping at an address that the system chooses. Nothing refers to it, nothing
+    // jumps to it, and it is removed at once.
     unsafe {
         let mapped = match file {
             Some(file) => mmap(ptr::null_mut(), LENGTH, access, MapFlags::PRIVATE, file, 0)?,

@@ -1,10 +1,10 @@
-//! Permits: what may run at once, shared out so that no connector, connection or kind of call keeps the
-//! others waiting. Used twice: for the runs of the host, and for the guests that compute.
+//! Permits: what may run at once, shared out so that no connector, connection or kind of call keeps
+//! the others waiting. Used twice: for the runs of the host, and for the guests that compute.
 //!
-//! A permit weighs the slots of the engine's pool that its component needs, so the pool never runs out. A
-//! group may hold only so much as it leaves a part free, and each kind of call of each connection may always
-//! have one run. What gets free goes to the group that holds least, then to the one served longest ago.
-//! Knows no time: a caller that gives up drops its receiver.
+//! A permit weighs the slots of the engine's pool that its component needs, so the pool never runs
+//! out. A group may hold only so much as it leaves a part free, and each kind of call of each
+//! connection may always have one run. What gets free goes to the group that holds least, then to
+//! the one served longest ago. Knows no time: a caller that gives up drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::domain::{Call, ConnectionId, ConnectorName};
 
-/// A connection may hold this many times what stays free for the other connections of its connector. A
-/// connector may hold as much as stays free for other connectors.
+/// A connection may hold this many times what stays free for the other connections of its
+/// connector. A connector may hold as much as stays free for other connectors.
 const CONNECTION_SHARE: u32 = 3;
 /// The same for one kind of call of a connection.
 const CALL_SHARE: u32 = 2;
@@ -110,8 +110,8 @@ struct Waiter {
     handed_over_at_start: u64,
 }
 
-/// The order in which waiting lanes are served: connector, connection, call, each by what it holds and when
-/// it was served; then by arrival.
+/// The order in which waiting lanes are served: connector, connection, call, each by what it holds
+/// and when it was served; then by arrival.
 type Rank = ([(u32, u64); 3], u64);
 
 impl Permits {
@@ -263,7 +263,8 @@ impl State {
         (held.map(|held| (held.slots, held.served_at)), waiter.asked_at)
     }
 
-    /// Without waiters the order of service does not matter: only groups that hold something are kept.
+    /// Without waiters the order of service does not matter: only groups that hold something are
+    /// kept.
     fn forget_idle(&mut self) {
         self.waiting.retain(|_, waiters| !waiters.is_empty());
         if self.waiting.is_empty() {

@@ -1,7 +1,7 @@
 //! The engine's pool of memories, tables and stacks, and how many of its slots one instance needs.
 //!
-//! The permits of the runs never allow more slots than the pool has, so an instance never finds it empty.
-//! Where the address space is too small for any pool, memories are mapped on demand.
+//! The permits of the runs never allow more slots than the pool has, so an instance never finds it
+//! empty. Where the address space is too small for any pool, memories are mapped on demand.
 
 use wasmtime::component::Component;
 use wasmtime::{Enabled, PoolingAllocationConfig};
@@ -9,16 +9,18 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use super::error::LoadError;
 use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// Slots of the pools that are tried, the largest first; a slot takes 4 GiB of address space. Each has one
-/// linear memory and [`TABLES_PER_SLOT`] tables. The smallest has room for any one component.
+/// Slots of the pools that are tried, the largest first; a slot takes 4 GiB of address space. Each
+/// has one linear memory and [`TABLES_PER_SLOT`] tables. The smallest has room for any one
+/// component.
 pub(super) const SIZES: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
 const TABLES_PER_SLOT: u32 = 4;
-/// Slots that keep their pages for the component that used them last, so that its next run is cheap. A
-/// higher number would keep the memory of versions that were replaced long ago.
+/// Slots that keep their pages for the component that used them last, so that its next run is
+/// cheap. A higher number would keep the memory of versions that were replaced long ago.
 const WARM_SLOTS: u32 = 32;
 /// The most that one linear memory can grow to, even if a run's limit is higher.
 const MEMORY_BYTES: usize = 1 << 30;
-/// Bytes of a memory or table that stay mapped between runs: to clear them is cheaper than to map them again.
+/// Bytes of a memory or table that stay mapped between runs: to clear them is cheaper than to map
+/// them again.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
 pub(super) fn config(slots: u32) -> PoolingAllocationConfig {

@@ -42,8 +42,8 @@ impl RunLog {
         content.push(at_ms, level, message, self.bytes_max);
     }
 
-    /// Adds what was written to stdout or stderr, line by line. Each byte is looked at once, however
-    /// small the writes are.
+    /// Adds what was written to stdout or stderr, line by line. Each byte is looked at once,
+    /// however small the writes are.
     pub(super) fn add_output(&self, level: LogLevel, bytes: &[u8]) {
         let at_ms = milliseconds(self.started.elapsed());
         let mut content = self.content.lock();

@@ -1,7 +1,8 @@
-//! Runs connectors: one function for each call into a guest, each in a new instance with its own limits.
+//! Runs connectors: one function for each call into a guest, each in a new instance with its own
+//! limits.
 //!
-//! Keeps no state between runs. Knows neither the store nor the wall clock: what must be durable before a
-//! write is sent goes through the [`Journal`] that `create` receives.
+//! Keeps no state between runs. Knows neither the store nor the wall clock: what must be durable
+//! before a write is sent goes through the [`Journal`] that `create` receives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,8 @@ use super::turns::{TakesTurns, turns};
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
 /// Runs of one lane that wait for a permit.
 const WAITING_MAX: usize = 256;
-/// The longest `describe`: it holds up the loading of other connectors, and has nothing to wait for.
+/// The longest `describe`: it holds up the loading of other connectors, and has nothing to wait
+/// for.
 const DESCRIBE_MS_MAX: u64 = 10_000;
 
 /// Runs connectors.
@@ -304,8 +306,8 @@ fn lane(active: &ActiveConnection, call: Call) -> Lane {
     Lane { connector: connection.connector.clone(), connection: connection.id, call }
 }
 
-/// How long a call waits for its permit: half of its time to answer, so that the other half is left to run
-/// or to answer that the host is busy.
+/// How long a call waits for its permit: half of its time to answer, so that the other half is left
+/// to run or to answer that the host is busy.
 fn permit_wait(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),

@@ -1,5 +1,6 @@
-//! Turns on the CPU: at most as many guests are polled at once as there are cores, and the next is chosen
-//! fairly. Without it, each task of the host would wait behind hundreds of guests that compute.
+//! Turns on the CPU: at most as many guests are polled at once as there are cores, and the next is
+//! chosen fairly. Without it, each task of the host would wait behind hundreds of guests that
+//! compute.
 //!
 //! A poll ends after one epoch slice, because a guest that computes yields then.
 

@@ -1,8 +1,9 @@
-//! `wasi:http` for guests whose language uses it: requests are converted and sent by the same [`Session`] as
-//! those of `jackfield:connector/http`, under the same rules.
+//! `wasi:http` for guests whose language uses it: requests are converted and sent by the same
+//! [`Session`] as those of `jackfield:connector/http`, under the same rules.
 //!
-//! Requests that the guest still writes, and responses that it has not read, are charged to the run's
-//! memory. The effect of a request is in a `jackfield-effect` header. Timeouts that a guest sets are ignored: the run's own limits apply.
+//! Requests that the guest still writes, and responses that it has not read, are charged to the
+//! run's memory. The effect of a request is in a `jackfield-effect` header. Timeouts that a guest
+//! sets are ignored: the run's own limits apply.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -52,13 +52,15 @@ pub(super) fn classify(
         Some(Signal::XCPU) => CompileError::OverTime(limits.time_ms),
         Some(Signal::XFSZ) => CompileError::OverFileSize { bytes_max: output_bytes_max() },
         Some(Signal::ABORT) if stderr.trim().is_empty() || out_of_memory => over_memory(),
-        // The kernel kills also at the hard limit on CPU time; the server kills at the time-out only.
+        // The kernel kills also at the hard limit on CPU time; the server kills at the time-out
+        // only.
         Some(Signal::KILL) => CompileError::Killed { bytes },
         Some(_) => CompileError::Died(status),
         None if out_of_memory => over_memory(),
         None if status.code() == Some(PANICKED) && lacks_threads(stderr) => {
             match limits.memory_bound {
-                // A thread's stack is memory too, and the kernel does not say which of both is short.
+                // A thread's stack is memory too, and the kernel does not say which of both is
+                // short.
                 MemoryBound::Key => CompileError::NoThread,
                 MemoryBound::Left | MemoryBound::Process => over_memory(),
             }

@@ -1,5 +1,5 @@
-//! The limits of one compiler process: those of the configuration, and lower ones of the machine, of its
-//! control group and of the service.
+//! The limits of one compiler process: those of the configuration, and lower ones of the machine,
+//! of its control group and of the service.
 
 use rustix::io;
 use rustix::process::{
@@ -12,8 +12,8 @@ use crate::runtime::error::MemoryBound;
 
 /// The largest compiled file, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 2 << 30;
-/// The part of the memory which is left that a compiler may take, in percent: the rest is for the server, which
-/// goes on.
+/// The part of the memory which is left that a compiler may take, in percent: the rest is for the
+/// server, which goes on.
 const LEFT_PERCENT: u64 = 75;
 /// Tells the kernel to kill the compiler first when memory runs out. A process may always raise it.
 const KILLED_FIRST: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
@@ -50,9 +50,9 @@ pub(super) fn output_bytes_max() -> u64 {
     lowered(Resource::Fsize, OUTPUT_BYTES_MAX)
 }
 
-/// The CPU time of a compiler, in seconds, and whether it is less than the configuration allows. The
-/// server limits the wall time. This limit ends the child where the server cannot; it allows for a thread on
-/// each core.
+/// The CPU time of a compiler, in seconds, and whether it is less than the configuration allows.
+/// The server limits the wall time. This limit ends the child where the server cannot; it allows
+/// for a thread on each core.
 pub(super) fn cpu_s(time_ms: u64) -> (u64, bool) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let wanted = time_ms.div_ceil(1_000).saturating_mul(cores);

@@ -1,6 +1,7 @@
 //! `wasi:*` 0.2: what language runtimes need to start, and `wasi:http`.
 //!
-//! The file system has no folder, the environment is empty, and sockets refuse (see [`Guest::new`]).
+//! The file system has no folder, the environment is empty, and sockets refuse (see
+//! [`Guest::new`]).
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::{WasiCtxView, WasiView};

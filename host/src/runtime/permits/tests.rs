@@ -91,8 +91,8 @@ fn a_connector_alone_has_its_whole_number_of_runs_and_a_small_number_too() {
     }
 }
 
-/// A good request that has to wait gets the first permit that gets free, however many wait before it, unless
-/// it had its turn just now.
+/// A good request that has to wait gets the first permit that gets free, however many wait before
+/// it, unless it had its turn just now.
 #[test]
 fn a_good_request_waits_for_at_most_one_hand_over_beside_floods() {
     let permits = Permits::new(CPU);

@@ -34,8 +34,8 @@ pub(super) fn created_defect(
     Ok(Some(row.created()?))
 }
 
-/// Claims a failed test. In a database that fell behind (`restored_at`), a failed test without a row may have
-/// a defect: it counts as in doubt since then.
+/// Claims a failed test. In a database that fell behind (`restored_at`), a failed test without a
+/// row may have a defect: it counts as in doubt since then.
 pub(super) fn claim(
     db: &Connection,
     claim: Claim<'_>,
@@ -168,8 +168,8 @@ fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Cla
     })
 }
 
-/// Takes over a row of which a write left. A run that did not store an outcome leaves a write without an
-/// answer.
+/// Takes over a row of which a write left. A run that did not store an outcome leaves a write
+/// without an answer.
 fn lease_for_search(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     if row.state == DefectState::Sent.as_str() {
         doubts::doubt_lost_run(db, &row.id, claim.now, claim.run_ms)?;

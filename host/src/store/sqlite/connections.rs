@@ -123,7 +123,8 @@ pub(super) fn record_index_lag(
 /// Rows that one operation deletes, so that no write waits for long.
 const DELETES_MAX: u32 = 500;
 
-/// Hides a connection and deletes its tokens, secrets and counts. [`delete_some`] deletes the rest in steps.
+/// Hides a connection and deletes its tokens, secrets and counts. [`delete_some`] deletes the rest
+/// in steps.
 pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(), StoreError> {
     if !force {
         refuse_while_unresolved(db, id, "deleting it")?;
@@ -146,7 +147,8 @@ pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(
     Ok(())
 }
 
-/// Deletes some events or defects of hidden connections, at last the connections; false: nothing is left.
+/// Deletes some events or defects of hidden connections, at last the connections; false: nothing is
+/// left.
 pub(super) fn delete_some(db: &Connection) -> Result<bool, StoreError> {
     for statement in [
         "DELETE FROM events WHERE id IN (

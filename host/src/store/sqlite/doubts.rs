@@ -1,5 +1,5 @@
-//! Defects in doubt: which are due for a search, by which other defects a search is tested, and how a start
-//! recovers the rows of runs that did not end.
+//! Defects in doubt: which are due for a search, by which other defects a search is tested, and how
+//! a start recovers the rows of runs that did not end.
 //!
 //! Never decides that nothing was created: only a search or a person does.
 
@@ -52,8 +52,8 @@ pub(super) fn claim_search(
     Ok(Some(row.doubtful(lease)?))
 }
 
-/// The rows whose next search is due, but for those that this process has open. Rows in `sent` whose lease
-/// ended are in doubt, too.
+/// The rows whose next search is due, but for those that this process has open. Rows in `sent`
+/// whose lease ended are in doubt, too.
 pub(super) fn due_searches(
     db: &Connection,
     now: Timestamp,
@@ -82,7 +82,8 @@ pub(super) fn due_searches(
     rows.into_iter().map(due).collect()
 }
 
-/// The newest defects that the same connector made with the same settings, with the marker in the write.
+/// The newest defects that the same connector made with the same settings, with the marker in the
+/// write.
 pub(super) fn controls(
     db: &Connection,
     connection: ConnectionId,
@@ -109,8 +110,8 @@ pub(super) fn controls(
     rows.into_iter().map(control).collect()
 }
 
-/// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt, and all waits
-/// begin again, since the clock may have been set meanwhile.
+/// Voids every lease: the processes that held them are dead. A row in `sent` becomes in doubt, and
+/// all waits begin again, since the clock may have been set meanwhile.
 pub(super) fn recover(db: &Connection, now: Timestamp, run_ms: u64) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET lease_until = NULL, fence = fence + 1 WHERE lease_until IS NOT NULL",
@@ -134,7 +135,8 @@ pub(super) fn recover(db: &Connection, now: Timestamp, run_ms: u64) -> Result<()
     Ok(())
 }
 
-/// Begins all waits again: the clock has stepped. The write of a row in `sent` may go on until the run's maximum.
+/// Begins all waits again: the clock has stepped. The write of a row in `sent` may go on until the
+/// run's maximum.
 pub(super) fn restart_waits(
     db: &Connection,
     now: Timestamp,
@@ -167,8 +169,8 @@ fn doubt_lost_runs(
     Ok(())
 }
 
-/// The run of a row in `sent` did not store an outcome: its write has no answer, and ended at the run's
-/// maximum at the latest.
+/// The run of a row in `sent` did not store an outcome: its write has no answer, and ended at the
+/// run's maximum at the latest.
 pub(super) fn doubt_lost_run(
     db: &Connection,
     id: &str,

@@ -31,7 +31,8 @@ const STATEMENTS_MAX: usize = 128;
 /// Names a text that is sealed beside the secrets. Whether it opens shows whether a key is right.
 pub(super) const KEY_CHECK: &str = "key-check";
 
-/// Opens an existing file for writing. Never creates one: somebody may have moved the database away.
+/// Opens an existing file for writing. Never creates one: somebody may have moved the database
+/// away.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -53,8 +54,9 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreErro
     Ok(connection)
 }
 
-/// Closes the file to others than its group, if it is this user's. Another owner decides for themselves: the
-/// data folder is closed to others. SQLite gives the files beside it the same permissions.
+/// Closes the file to others than its group, if it is this user's. Another owner decides for
+/// themselves: the data folder is closed to others. SQLite gives the files beside it the same
+/// permissions.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let closed = opened.and_then(|file| {

@@ -44,7 +44,8 @@ enum PlaceJson {
     Form {
         name: String,
     },
-    /// Of older databases: wherever the guest wrote it. Granted no more; a person consents to a place.
+    /// Of older databases: wherever the guest wrote it. Granted no more; a person consents to a
+    /// place.
     Placeholder,
     ClientCredentials {
         token_url: String,

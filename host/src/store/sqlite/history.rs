@@ -89,8 +89,8 @@ impl History {
         self.records.is_empty()
     }
 
-    /// When the records are to be written; `None` if there are none. At once if there are enough, or
-    /// `now` says so.
+    /// When the records are to be written; `None` if there are none. At once if there are enough,
+    /// or `now` says so.
     pub(super) fn due(&self, wait: Duration, enough: usize, now: bool) -> Option<Instant> {
         let since = self.since?;
         if now || self.records.len() >= enough { Some(since) } else { since.checked_add(wait) }

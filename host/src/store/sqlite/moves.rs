@@ -27,7 +27,8 @@ pub(super) fn renew(db: &Connection, lease: Lease, until: Timestamp) -> Result<(
     require_one(moved)
 }
 
-/// Moves the row to `sent` and renews the lease. It must not have ended, even if no other holder took it.
+/// Moves the row to `sent` and renews the lease. It must not have ended, even if no other holder
+/// took it.
 pub(super) fn mark_sending(
     db: &Connection,
     lease: Lease,
@@ -85,8 +86,8 @@ pub(super) fn store_outcome(
     }
 }
 
-/// A known defect is stored even if the lease was lost, as long as no other run holds the row. After a create
-/// that followed a doubt, one more search looks for a second record.
+/// A known defect is stored even if the lease was lost, as long as no other run holds the row.
+/// After a create that followed a doubt, one more search looks for a second record.
 fn store_defect(
     db: &Connection,
     lease: Lease,
@@ -116,8 +117,8 @@ fn store_defect(
     require_one(moved)
 }
 
-/// The run created nothing that is known. The row keeps the worst class and the latest end of all writes of
-/// its generation.
+/// The run created nothing that is known. The row keeps the worst class and the latest end of all
+/// writes of its generation.
 fn store_failure(
     db: &Connection,
     lease: Lease,

@@ -1,7 +1,8 @@
 //! What waits to be written: operations whose callers wait, and the history, which can wait.
 //!
-//! An operation wakes the writing thread. A part of the history does not: it goes with the next batch
-//! that asks for it, or after [`HISTORY_WAIT`]. Never holds its lock while something is written.
+//! An operation wakes the writing thread. A part of the history does not: it goes with the next
+//! batch that asks for it, or after [`HISTORY_WAIT`]. Never holds its lock while something is
+//! written.
 
 use std::collections::VecDeque;
 use std::mem;

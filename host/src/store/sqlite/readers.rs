@@ -1,5 +1,5 @@
-//! A few threads that read, each with a connection of its own, so that no request waits for the disk
-//! in the threads that serve requests.
+//! A few threads that read, each with a connection of its own, so that no request waits for the
+//! disk in the threads that serve requests.
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Whether the database fell behind: each start is counted in the database and in a file beside it. A database
-//! whose count is the lower one was restored, or lost commits that it had acknowledged.
+//! Whether the database fell behind: each start is counted in the database and in a file beside it.
+//! A database whose count is the lower one was restored, or lost commits that it had acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -59,8 +59,8 @@ impl StartCounter {
     }
 }
 
-/// Counts a start in the database, and compares with the count in the file. Returns the new count, and since
-/// when the database counts as restored.
+/// Counts a start in the database, and compares with the count in the file. Returns the new count,
+/// and since when the database counts as restored.
 pub(super) fn count(
     db: &Connection,
     counted: i64,
@@ -81,7 +81,8 @@ pub(super) fn count(
     Ok((starts, restored_at))
 }
 
-/// Rows that say that nothing was created may be outdated: since they were stored, a write may have left.
+/// Rows that say that nothing was created may be outdated: since they were stored, a write may have
+/// left.
 fn doubt_outdated_rows(db: &Connection, now: Timestamp) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),

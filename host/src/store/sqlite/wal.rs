@@ -1,5 +1,5 @@
-//! When the write-ahead log is copied into the database: while nothing is written, or when the log has
-//! become too long.
+//! When the write-ahead log is copied into the database: while nothing is written, or when the log
+//! has become too long.
 //!
 //! SQLite would do it inside a commit, and the callers of that commit would wait for it.
 
@@ -17,8 +17,8 @@ thread_local! {
     static PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Counts the pages of the log of this connection, in the thread that uses it. SQLite's own checkpoints
-/// end.
+/// Counts the pages of the log of this connection, in the thread that uses it. SQLite's own
+/// checkpoints end.
 pub(super) fn count_pages(connection: &Connection) {
     connection.wal_hook(Some(|_, pages| {
         PAGES.set(pages);

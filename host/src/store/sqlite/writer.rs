@@ -1,8 +1,9 @@
-//! The thread that writes: it takes what is queued as one batch, runs it in one transaction, commits
-//! once, and answers the callers afterwards.
+//! The thread that writes: it takes what is queued as one batch, runs it in one transaction,
+//! commits once, and answers the callers afterwards.
 //!
 //! Never answers before the commit. A failed operation does not affect the others of its batch. A
-//! failed commit does not end the thread: the callers get the error, and the next batch tries again.
+//! failed commit does not end the thread: the callers get the error, and the next batch tries
+//! again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,8 +94,8 @@ impl Writer {
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
-    /// Writes what is queued of the history with the next batch: before a write leaves, its event is
-    /// stored.
+    /// Writes what is queued of the history with the next batch: before a write leaves, its event
+    /// is stored.
     pub(super) fn hurry_history(&self) {
         self.queue.hurry_history();
     }
