@@ -23,18 +23,20 @@ fn a_file_that_takes_too_much_memory_to_compile_is_broken() {
     }
 }
 
-/// Sets this limit for the bomb, and checks that the bomb becomes `broken` with the name of the
-/// limit.
+/// Sets this limit for two bombs, and checks that each becomes `broken` with the name of the limit.
+/// Memory is compared after the first one: what a first compilation maps stays mapped.
 fn assert_broken_by(limit: &str, name: &str) {
-    let limits = format!("[connectors.bomb.limits]\n{limit}");
+    let limits = format!("[connectors.first.limits]\n{limit}\n[connectors.bomb.limits]\n{limit}");
     let host = with_good(Setup::new().config(&limits)).start();
     let good = Good::connect(&host);
     let bomb = Guest::named("instant").with_module(&giant_functions(), 0);
-    assert_harmless(&host, &good, name, || {
-        host.install("bomb", &bomb);
-        let connector = host.await_connector("bomb", "broken", None);
+    let install = |connector: &str, bomb: &Guest| {
+        host.install(connector, bomb);
+        let connector = host.await_connector(connector, "broken", None);
         assert!(connector["error"].as_str().is_some_and(|why| why.contains(name)), "{connector}");
-    });
+    };
+    install("first", &bomb.clone().with_custom_section(1));
+    assert_harmless(&host, &good, name, || install("bomb", &bomb));
     assert_eq!(host.children(), 0);
 }
 

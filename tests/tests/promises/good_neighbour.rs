@@ -12,6 +12,8 @@ use serde_json::json;
 
 /// How many events of the good connector are checked after an attack.
 const CHECKED_EVENTS: usize = 50;
+/// How many events fill the server's caches before its memory is first compared.
+const WARM_UP_EVENTS: usize = 300;
 /// The longest time that an event of the good connector may take.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// The name of the good connector.
@@ -32,6 +34,9 @@ impl Good {
     pub(crate) fn connect(host: &TestHost) -> Self {
         let tracker = ScriptedServer::start(|_| Reply::created(1));
         let connection = host.connect(GOOD, GOOD, json!({"url": tracker.url()}), json!({}));
+        for _ in 0..WARM_UP_EVENTS {
+            host.create(&connection, &failed_test()).assert_status(200);
+        }
         Self { connection, _tracker: tracker }
     }
 }
