@@ -2,6 +2,7 @@
 //! disk in the threads that serve requests.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -11,7 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::file;
-use super::writer::closed;
+use super::writer::{closed, lost};
 use crate::store::{DatabaseError, StoreError};
 
 /// Threads that read.
@@ -49,7 +50,8 @@ impl Readers {
             let queue = Arc::clone(&readers.queue);
             let thread = thread::Builder::new().name("store-reader".to_owned()).spawn(move || {
                 while let Some(read) = queue.next() {
-                    read(&connection);
+                    // A panic is a bug, but the thread must go on: the caller gets an error.
+                    let _ = catch_unwind(AssertUnwindSafe(|| read(&connection)));
                 }
                 drop(connection);
                 let _ = end.send(());
@@ -71,7 +73,7 @@ impl Readers {
             // A caller that has gone needs no answer.
             let _ = caller.send(read(db));
         }))?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// Ends the threads after the reads that wait.

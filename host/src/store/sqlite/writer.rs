@@ -5,6 +5,7 @@
 //! failed commit does not end the thread: the callers get the error, and the next batch tries
 //! again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,7 +81,7 @@ impl Writer {
         let (caller, answer) = oneshot::channel();
         let call = Call { operation: Some(operation), result: None, caller };
         self.queue.push(Box::new(call), durability)?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
     /// Queues a part of the history. Drops it if too much is queued.
@@ -121,6 +122,11 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
     }
+}
+
+/// The operation panicked.
+pub(super) fn lost() -> StoreError {
+    StoreError::Unusable("the server failed while it used its database; see its log".to_owned())
 }
 
 pub(super) fn closed() -> StoreError {
@@ -170,7 +176,11 @@ impl Writing {
     fn run(mut self, queue: &Queue) {
         let mut log = Log::default();
         while let Some(batch) = queue.next(|| log.shorten(self.connection.as_ref())) {
-            self.write(batch);
+            // A panic is a bug, but the store must go on: the callers of the batch get an error.
+            let written = catch_unwind(AssertUnwindSafe(|| self.write(batch)));
+            if written.is_err() {
+                self.connection = None;
+            }
             log.limit(self.connection.as_ref());
         }
         if let Some(connection) = self.connection.take()

@@ -62,6 +62,23 @@ async fn a_failed_commit_is_an_error_for_its_callers_and_the_next_batch_is_writt
 }
 
 #[tokio::test]
+async fn a_panic_is_an_error_for_its_callers_and_the_store_goes_on() {
+    let folder = tempdir().unwrap();
+    let (store, _) = store_with_connection(&folder).await;
+    // More often than there are threads that read.
+    for _ in 0..9 {
+        let read = store.readers.run(|_| -> Result<(), StoreError> { panic!("of the test") });
+        assert!(read.await.unwrap_err().to_string().contains("see its log"));
+    }
+    let write = store
+        .writer
+        .run(Durability::Durable, |_| -> Result<(), StoreError> { panic!("of the test") });
+    assert!(write.await.is_err());
+    store.ready().await.unwrap();
+    assert_eq!(store.connections().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_closed_store_reports_that_it_is_closed() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
