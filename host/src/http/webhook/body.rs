@@ -91,7 +91,7 @@ impl ReadBody {
                 )))
             }
             Some(Fault::Broken(why)) => Err(Problem::bad_request(why)),
-            _ => failed_test(&self.text).map_err(Problem::bad_request),
+            _ => failed_test(&self.text).map_err(|error| Problem::bad_request(error.to_string())),
         }
     }
 }

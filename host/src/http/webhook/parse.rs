@@ -22,17 +22,36 @@ const LINK_BYTES_MAX: usize = 4 * 1024;
 /// How many characters of a wrong value an error repeats.
 const FOUND_MAX: usize = 60;
 
+/// What is wrong with the body of a Create Defect.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidBody {
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    #[error("the body must be a JSON object")]
+    NotAnObject,
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{name}` must be {expected}, found {found}")]
+    WrongValue { name: &'static str, expected: &'static str, found: String },
+    #[error(
+        "`{0}` is the all-zero uuid, which means that it has no value: it names no failed test"
+    )]
+    AllZero(&'static str),
+    #[error("`{name}` has {bytes} bytes; at most {bytes_max} are allowed")]
+    TooLong { name: &'static str, bytes: usize, bytes_max: usize },
+}
+
 /// Parses a failed test.
 ///
 /// # Errors
 /// What is wrong with the body.
-pub(super) fn failed_test(json: &str) -> Result<FailedTest, String> {
+pub(super) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
     let Members(members) =
         serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
             if error.is_data() {
-                "the body must be a JSON object".to_owned()
+                InvalidBody::NotAnObject
             } else {
-                format!("the body is not JSON: {error}")
+                InvalidBody::NotJson(error.to_string())
             }
         })?;
     let variation = text(&members, "variationId", VARIATION_BYTES_MAX)?;
@@ -93,15 +112,15 @@ fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     })
 }
 
-fn uuid(members: &Map<String, Value>, name: &str) -> Result<Uuid, String> {
-    let Some(value) = members.get(name) else { return Err(format!("`{name}` is missing")) };
+fn uuid(members: &Map<String, Value>, name: &'static str) -> Result<Uuid, InvalidBody> {
+    let value = members.get(name).ok_or(InvalidBody::Missing(name))?;
     match value.as_str().and_then(|text| Uuid::parse_str(text.trim()).ok()) {
-        Some(id) if id.is_nil() => Err(format!(
-            "`{name}` is the all-zero uuid, which stands for a value that is not set: it names no \
-             failed test"
-        )),
+        Some(id) if id.is_nil() => Err(InvalidBody::AllZero(name)),
         Some(id) => Ok(id),
-        None => Err(format!("`{name}` must be a uuid, found {}", describe_found(value))),
+        None => {
+            let found = describe_found(value);
+            Err(InvalidBody::WrongValue { name, expected: "a uuid", found })
+        }
     }
 }
 
@@ -115,23 +134,21 @@ fn is_all_zero(id: &str) -> bool {
 /// the create would fail.
 fn text(
     members: &Map<String, Value>,
-    name: &str,
+    name: &'static str,
     bytes_max: usize,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, InvalidBody> {
     let text = match members.get(name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::String(text)) => text,
         Some(value) => {
-            return Err(format!(
-                "`{name}` must be a text or null, found {}",
-                describe_found(value)
-            ));
+            let found = describe_found(value);
+            return Err(InvalidBody::WrongValue { name, expected: "a text or null", found });
         }
     };
     let is_odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     let text = text.replace(is_odd, "\u{fffd}");
     if text.len() > bytes_max {
-        return Err(format!("`{name}` has {} bytes; at most {bytes_max} are allowed", text.len()));
+        return Err(InvalidBody::TooLong { name, bytes: text.len(), bytes_max });
     }
     Ok(Some(text))
 }
@@ -165,7 +182,7 @@ mod tests {
     fn parsed(change: impl FnOnce(&mut Value)) -> Result<FailedTest, String> {
         let mut body = json!({"testExecutionId": EXECUTION, "testCaseId": CASE});
         change(&mut body);
-        failed_test(&body.to_string())
+        failed_test(&body.to_string()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -233,7 +250,7 @@ mod tests {
         );
         assert_eq!(failed_test(&body).unwrap(), parsed(|_| {}).unwrap());
         let why = failed_test(&json!("x".repeat(9_000)).to_string()).unwrap_err();
-        assert_eq!(why, "the body must be a JSON object");
+        assert_eq!(why, InvalidBody::NotAnObject);
     }
 
     #[test]
