@@ -24,7 +24,7 @@ mod try_step;
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
     CLIENT_CERT, CLIENT_KEY, Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants,
-    InvalidName, SecretGrant, SecretPlace, Settings, is_client_identity,
+    InvalidName, SecretGrant, SecretPlace, Settings, is_client_identity, shown_secret_name,
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{

@@ -62,7 +62,7 @@ pub enum SecretError {
     /// The name of the variable is not allowed.
     #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
     EnvNotAllowed(String),
-    /// The secret is too long to search every answer for it.
+    /// The secret is too long.
     #[error("it is longer than {SECRET_BYTES_MAX} bytes")]
     TooLong,
     /// The secret is too short to be redacted.
@@ -150,8 +150,22 @@ impl Secret {
         file_roots: &[PathBuf],
         env_prefixes: &[String],
     ) -> Result<Self, SecretError> {
+        self.resolve_unredacted(file_roots, env_prefixes)?.checked()
+    }
+
+    /// As [`Self::resolve`], for a value that is never sent to a tracker as it is, so that no answer
+    /// has to be searched for it.
+    ///
+    /// # Errors
+    /// The reference is not allowed or cannot be read, or the value is too long.
+    pub fn resolve_unredacted(
+        &self,
+        file_roots: &[PathBuf],
+        env_prefixes: &[String],
+    ) -> Result<Self, SecretError> {
         let given = self.clone().without_line_end();
-        given.dereference(file_roots, env_prefixes)?.without_line_end().checked()
+        let value = given.dereference(file_roots, env_prefixes)?.without_line_end();
+        if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
     }
 
     /// Whether the text is a reference, whose value may change.

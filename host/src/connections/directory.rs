@@ -12,13 +12,13 @@ use jiff::Timestamp;
 use parking_lot::Mutex as SyncMutex;
 use tokio::sync::Mutex;
 
-use crate::config::Config;
-use crate::domain::{Clock, ConnectionId, ConnectionRecord, ConnectorName};
+use crate::domain::{Clock, ConnectionId, ConnectionRecord, ConnectorName, shown_secret_name};
 use crate::egress::ActiveConnection;
 use crate::secret::{Sealed, Sealer, Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, TokenExpiry};
 
 use super::Dependencies;
+use super::validation::resolve;
 
 /// All connections.
 #[derive(Default)]
@@ -215,19 +215,21 @@ struct Unsealed {
 }
 
 fn unseal(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, deps: &Dependencies) -> Unsealed {
-    let Config { secret_file_roots: roots, secret_env_prefixes: prefixes, .. } = &*deps.config;
     let mut unsealed = Unsealed::default();
     for (name, sealed) in secrets {
         let place = Sealer::place(&id.to_string(), name);
         let value = deps.sealer.open_sealed(&place, sealed).and_then(|secret| {
             unsealed.has_references |= secret.is_reference();
-            secret.resolve(roots, prefixes)
+            resolve(name, &secret, &deps.config)
         });
         match value {
             Ok(value) => {
                 unsealed.values.insert(name.clone(), value);
             }
-            Err(why) => unsealed.problems.push(format!("secret `{name}`: {why}")),
+            Err(why) => {
+                let name = shown_secret_name(name);
+                unsealed.problems.push(format!("secret `{name}`: {why}"));
+            }
         }
     }
     unsealed

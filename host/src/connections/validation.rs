@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::Config;
 use crate::domain::{
     CLIENT_CERT, Connection, Grants, PROJECT_CHARS_MAX, is_client_identity, is_printable,
+    shown_secret_name,
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::secret::{Sealer, Secret, SecretError};
@@ -69,15 +71,15 @@ impl Connections {
         let id = stored.record.connection.id.to_string();
         let mut errors = Vec::new();
         for (name, secret) in secrets {
-            let sealed = secret
-                .resolve(&config.secret_file_roots, &config.secret_env_prefixes)
+            let sealed = resolve(name, secret, config)
                 .and_then(|_| self.deps.sealer.seal(&Sealer::place(&id, name), secret));
             match sealed {
                 Ok(sealed) => {
                     stored.secrets.insert(name.clone(), sealed);
                 }
                 Err(error) => {
-                    errors.push(SettingError { name: name.clone(), why: error.to_string() });
+                    let name = shown_secret_name(name).to_owned();
+                    errors.push(SettingError { name, why: error.to_string() });
                 }
             }
         }
@@ -98,14 +100,23 @@ impl Connections {
         let sealed = stored.secrets.iter().filter(|(name, _)| is_client_identity(name));
         let opened = sealed.map(|(name, sealed)| {
             let secret = self.deps.sealer.open_sealed(&Sealer::place(&id, name), sealed)?;
-            let value = secret.resolve(&config.secret_file_roots, &config.secret_env_prefixes)?;
-            Ok((name.clone(), value))
+            Ok((name.clone(), resolve(name, &secret, config)?))
         });
         let why = match opened.collect::<Result<BTreeMap<_, _>, SecretError>>() {
             Ok(mut secrets) => ClientIdentity::take(&mut secrets).err()?.to_string(),
             Err(error) => error.to_string(),
         };
-        Some(SettingError { name: CLIENT_CERT.to_owned(), why })
+        Some(SettingError { name: shown_secret_name(CLIENT_CERT).to_owned(), why })
+    }
+}
+
+/// The value of a secret, which may be a reference. A client certificate is never sent as a text.
+pub(super) fn resolve(name: &str, secret: &Secret, config: &Config) -> Result<Secret, SecretError> {
+    let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
+    if is_client_identity(name) {
+        secret.resolve_unredacted(roots, prefixes)
+    } else {
+        secret.resolve(roots, prefixes)
     }
 }
 

@@ -70,6 +70,16 @@ pub fn is_client_identity(secret: &str) -> bool {
     [CLIENT_CERT, CLIENT_KEY].contains(&secret)
 }
 
+/// The name of a secret as people know it: the API's member for a part of the client certificate.
+#[must_use]
+pub fn shown_secret_name(secret: &str) -> &str {
+    match secret {
+        CLIENT_CERT => "client_cert",
+        CLIENT_KEY => "client_key",
+        other => other,
+    }
+}
+
 /// The values of a connection's settings, by name, without secrets.
 pub type Settings = serde_json::Map<String, serde_json::Value>;
 

@@ -141,6 +141,10 @@ fn a_client_certificate_is_sent_and_try_names_the_step_if_it_is_missing() {
         assert!(!done && printed.contains("is not the key of the first"), "{printed}");
         let (done, printed) = edit(&["--client-cert", &cert]);
         assert!(!done && printed.contains("needs both"), "{printed}");
+        std::fs::write(file("short"), "x\n").expect("a file that is no certificate");
+        let (done, printed) = edit(&["--client-cert", &file("short"), "--client-key", &key]);
+        assert!(!done && printed.contains("contains no certificate"), "{printed}");
+        assert!(printed.contains("client_cert") && !printed.contains("tls:"), "{printed}");
         let (done, printed) = edit(&["--client-cert", &cert, "--client-key", &key]);
         assert!(done, "{printed}");
         let printed = tried(&host, "qa");
