@@ -40,7 +40,7 @@ pub use redmine_connection::{RedmineConnection, RedmineFixture, merge};
 pub use repository::{binary, root, xtask};
 pub use scripted_server::{Exchange, Reply, ScriptedServer, lose_writes, unreachable_url};
 pub use set_clock::WallClock;
-pub use setup::Setup;
+pub use setup::{Setup, empty_home};
 pub use strace::{KillPoint, Strace};
 pub use wait::wait_for;
 pub use wire::{Request, Response};

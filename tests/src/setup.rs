@@ -1,5 +1,6 @@
 //! How a test starts a server: its configuration, environment variables and connectors.
 
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 
 use serde_json::Value;
@@ -76,7 +77,7 @@ impl Setup {
     pub fn start(self) -> TestHost {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in ["data", "plugins"] {
-            let mut builder = std::fs::DirBuilder::new();
+            let mut builder = DirBuilder::new();
             builder.mode(0o700).create(folder.path().join(name)).expect("the folder is created");
         }
         std::fs::write(folder.path().join("jackfield.toml"), &self.config)
@@ -105,4 +106,18 @@ impl Setup {
         let connection = host.connect("qa", guest, settings, serde_json::json!({}));
         (host, connection)
     }
+}
+
+/// A folder with empty folders `data` and `plugins`, without a server.
+///
+/// # Panics
+/// If the folders cannot be created.
+#[must_use]
+pub fn empty_home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    for name in ["data", "plugins"] {
+        let folder = home.path().join(name);
+        DirBuilder::new().mode(0o700).create(folder).expect("the folder is created");
+    }
+    home
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use jackfield_tests::{Setup, binary};
+use jackfield_tests::{Setup, binary, empty_home};
 
 /// The user id of `nobody`.
 const OTHER_USER: u32 = 65_534;
@@ -45,13 +45,7 @@ fn refusal(folder: &Path, admin_token: Option<&str>) -> String {
 
 #[test]
 fn a_data_folder_that_others_can_enter_is_refused_and_the_fix_is_named() {
-    let home = tempfile::tempdir().expect("a temporary folder");
-    for name in ["data", "plugins"] {
-        DirBuilder::new()
-            .mode(0o700)
-            .create(home.path().join(name))
-            .expect("the folder is created");
-    }
+    let home = empty_home();
     let data = home.path().join("data");
     for open in [0o755, 0o701, 0o1777] {
         set_mode(&data, open);

@@ -2,28 +2,15 @@
 //! options, hardening, rolling updates. The server works, or says in one line what is wrong and
 //! what to do. `jackfield doctor` reports the same.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use jackfield_tests::{Guest, Setup, TestHost, binary, failed_test, wait_for};
+use jackfield_tests::{Guest, Setup, TestHost, binary, empty_home, failed_test, wait_for};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const DOCTOR: [&str; 5] = ["doctor", "--data", "data", "--plugins", "plugins"];
-
-/// A folder with `data` and `plugins`, without a server.
-fn home() -> TempDir {
-    let home = tempfile::tempdir().expect("a temporary folder");
-    for name in ["data", "plugins"] {
-        DirBuilder::new()
-            .mode(0o700)
-            .create(home.path().join(name))
-            .expect("the folder is created");
-    }
-    home
-}
 
 /// A command that runs the binary under `wrapper`, a command line that executes its arguments.
 fn under(wrapper: &[&str], arguments: &[&str], folder: &Path) -> Command {
@@ -201,7 +188,7 @@ fn a_system_that_forbids_compiled_code_is_named_at_the_start_and_by_doctor() {
         (no_exec, "noexec", "MemoryDenyWriteExecute"),
         (vec!["python3", "-c", deny], "MemoryDenyWriteExecute", "noexec"),
     ] {
-        let home = home();
+        let home = empty_home();
         let error = refusal(&wrapper, home.path());
         assert!(error.contains(word) && !error.contains(other), "{error}");
         let (status, found, _) =
@@ -211,7 +198,7 @@ fn a_system_that_forbids_compiled_code_is_named_at_the_start_and_by_doctor() {
     }
     let exec = mounted("exec");
     let exec: Vec<_> = exec.iter().map(String::as_str).collect();
-    let home = home();
+    let home = empty_home();
     let (status, ..) = doctor(&mut under(&exec, &DOCTOR, home.path()), "compiled code");
     assert_eq!(status, "ok");
 }
