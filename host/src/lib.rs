@@ -15,6 +15,7 @@ pub mod transport;
 
 pub mod egress;
 pub mod manifest;
+pub mod report;
 
 pub mod runtime;
 pub mod store;

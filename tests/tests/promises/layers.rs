@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 12] = [
     &["domain", "config", "secret"],
     &["cpu_time", "memory"],
     &["redact", "transport"],
-    &["manifest", "egress"],
+    &["manifest", "egress", "report"],
     &["runtime", "store"],
     &["plugins"],
     &["connections"],
@@ -27,10 +27,11 @@ const LAYERS: [&[&str]; 12] = [
 ];
 
 /// Rooms that import less than their layer allows, and what they may import.
-const RESTRICTED: [(&str, &[&str]); 5] = [
+const RESTRICTED: [(&str, &[&str]); 6] = [
     ("api", &["domain", "secret"]),
     ("manifest", &["domain", "config", "secret"]),
     ("redact", &["secret"]),
+    ("report", &["domain"]),
     ("transport", &["domain", "secret"]),
     ("egress", &["domain", "config", "secret", "cpu_time", "memory", "redact", "transport"]),
 ];

@@ -1,0 +1,288 @@
+//! What is known of a failed test, as templates see it: members in snake_case, absent where Test
+//! Manager does not say.
+//!
+//! Source: the data types that Test Manager's clients declare, as public code shows them. All texts are untrusted:
+//! people and tests wrote them.
+
+use serde::{Serialize, Serializer};
+
+use crate::domain::{StringEnum as _, string_enum};
+
+string_enum! {
+    /// A part of the data that is fetched only where something uses it.
+    pub enum Subject {
+        /// The project.
+        Project = "project",
+        /// The test case.
+        TestCase = "test-case",
+        /// The test execution.
+        TestExecution = "test-execution",
+        /// The log of this failed test.
+        TestCaseLog = "test-case-log",
+        /// The assertions of the log.
+        Assertions = "assertions",
+        /// The log of the robot.
+        RobotLogs = "robot-logs",
+        /// The files of the log, with the screenshots of assertions.
+        Attachments = "attachments",
+        /// The requirements of the test case.
+        Requirements = "requirements",
+        /// The labels of the test case.
+        Labels = "labels",
+        /// The custom fields of the test case.
+        CustomFields = "custom-fields",
+        /// The test set of the execution.
+        TestSet = "test-set",
+        /// The results of manual steps.
+        Steps = "steps",
+        /// Earlier results of the test case.
+        History = "history",
+    }
+}
+
+/// All that is known of one failed test. Parts that were not asked for are absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TestData {
+    /// Lower-case UUID, from the webhook.
+    pub test_execution_id: String,
+    /// Lower-case UUID, from the webhook.
+    pub test_case_id: String,
+    /// From the webhook.
+    pub variation_id: Option<String>,
+    /// The page of the test case log in Test Manager, from the webhook.
+    pub link: Option<String>,
+    /// See [`Subject::Project`].
+    pub project: Option<Project>,
+    /// See [`Subject::TestCase`].
+    pub test_case: Option<TestCase>,
+    /// See [`Subject::TestExecution`].
+    pub execution: Option<Execution>,
+    /// See [`Subject::TestSet`].
+    pub test_set: Option<TestSet>,
+    /// See [`Subject::TestCaseLog`].
+    pub log: Option<TestCaseLog>,
+    /// See [`Subject::Assertions`].
+    pub assertions: Vec<Assertion>,
+    /// See [`Subject::RobotLogs`]; oldest first.
+    pub robot_logs: Vec<RobotLog>,
+    /// See [`Subject::Steps`].
+    pub steps: Vec<Step>,
+    /// See [`Subject::Requirements`].
+    pub requirements: Vec<Requirement>,
+    /// See [`Subject::Labels`].
+    pub labels: Vec<String>,
+    /// See [`Subject::CustomFields`].
+    pub custom_fields: Vec<CustomField>,
+    /// See [`Subject::History`]; newest first.
+    pub history: Vec<PastResult>,
+    /// See [`Subject::Attachments`]; without their content.
+    pub attachments: Vec<Attachment>,
+    /// What could not be fetched.
+    pub gaps: Vec<Gap>,
+}
+
+/// A project of Test Manager.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Project {
+    /// UUID.
+    pub id: String,
+    /// The short name in keys and links: "SHOP".
+    pub prefix: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// A test case.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TestCase {
+    /// UUID.
+    pub id: String,
+    /// `objKey`: "SHOP:12".
+    pub key: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it tests.
+    pub description: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What must be true before it runs.
+    pub pre_condition: Option<String>,
+    /// The automation's project.
+    pub automation_project: Option<String>,
+    /// The automation's test case.
+    pub automation_test_case: Option<String>,
+}
+
+/// A test execution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Execution {
+    /// UUID.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// UUID of its test set.
+    pub test_set_id: Option<String>,
+    /// RFC 3339.
+    pub started_at: Option<String>,
+    /// RFC 3339.
+    pub finished_at: Option<String>,
+    /// Who or what started it.
+    pub source: Option<String>,
+    /// Manual, automated, …
+    pub execution_type: Option<String>,
+}
+
+/// A test set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TestSet {
+    /// UUID.
+    pub id: String,
+    /// `objKey`.
+    pub key: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// The log of one test case in one execution, with one variation.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct TestCaseLog {
+    /// UUID.
+    pub id: String,
+    /// "Failed" and the like.
+    pub result: Option<String>,
+    /// The robot's or tester's remark, such as the exception.
+    pub info: Option<String>,
+    /// RFC 3339.
+    pub started_at: Option<String>,
+    /// RFC 3339.
+    pub finished_at: Option<String>,
+    /// The person or robot account that ran it.
+    pub executed_by: Option<String>,
+    /// The robot.
+    pub robot: Option<String>,
+    /// The machine.
+    pub machine: Option<String>,
+    /// The runtime's type.
+    pub runtime: Option<String>,
+    /// JSON text.
+    pub input_arguments: Option<String>,
+    /// JSON text.
+    pub output_arguments: Option<String>,
+    /// Test Manager's page or the robot's job.
+    pub detail_link: Option<String>,
+    /// Set if Test Manager knows a defect of this log already.
+    pub defect_id: Option<String>,
+    /// What was true afterwards.
+    pub post_condition: Option<String>,
+}
+
+/// One assertion of a log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Assertion {
+    /// UUID.
+    pub id: String,
+    /// What was compared, expected and seen.
+    pub message: Option<String>,
+    /// More about it.
+    pub payload: Option<String>,
+    /// Whether it held.
+    pub succeeded: bool,
+    /// Whether it has a screenshot.
+    pub has_screenshot: bool,
+}
+
+/// One line of the robot's log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct RobotLog {
+    /// RFC 3339.
+    pub at: Option<String>,
+    /// "Error" and the like.
+    pub level: Option<String>,
+    /// The text.
+    pub message: String,
+}
+
+/// The result of a manual step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Step {
+    /// What to do.
+    pub description: Option<String>,
+    /// What should happen.
+    pub expected: Option<String>,
+    /// What happened.
+    pub actual: Option<String>,
+    /// "Failed" and the like.
+    pub result: Option<String>,
+}
+
+/// A requirement that the test case is assigned to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Requirement {
+    /// UUID.
+    pub id: String,
+    /// `objKey`.
+    pub key: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+/// A custom field of the test case.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct CustomField {
+    /// Its name.
+    pub name: String,
+    /// Its value as text.
+    pub value: String,
+}
+
+/// An earlier result of the same test case.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PastResult {
+    /// UUID of that execution.
+    pub test_execution_id: Option<String>,
+    /// "Passed" and the like.
+    pub result: Option<String>,
+    /// RFC 3339.
+    pub finished_at: Option<String>,
+}
+
+string_enum! {
+    /// What a file is.
+    pub enum AttachmentKind {
+        /// The screenshot of an assertion.
+        Screenshot = "screenshot",
+        /// The robot's log as a text file, written by the host.
+        RobotLog = "robot-log",
+        /// A file that is attached to the log.
+        File = "file",
+    }
+}
+
+/// A file of the failed test, without its content.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Attachment {
+    /// What it is.
+    #[serde(serialize_with = "as_word")]
+    pub kind: AttachmentKind,
+    /// UUID of the file, or of the screenshot's assertion; empty for a robot log.
+    pub source_id: String,
+    /// A file name, without a path.
+    pub name: String,
+    /// "image/png" and the like.
+    pub media_type: String,
+    /// Bytes, where it is known before the download.
+    pub size: Option<u64>,
+}
+
+/// Something that could not be fetched.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gap {
+    /// What is missing: "the robot's log".
+    pub what: String,
+    /// Why, in a sentence's second half: "Test Manager answered 403".
+    pub why: String,
+}
+
+fn as_word<S: Serializer>(kind: &AttachmentKind, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind.as_str())
+}
