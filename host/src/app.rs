@@ -20,12 +20,11 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use crate::config::Config;
 use crate::connections::{self, Connections};
 use crate::defects::{self, Defects, ProcessState};
-use crate::domain::{Clock, HolderId, SystemClock};
+use crate::domain::{Clock, SystemClock};
 use crate::egress::Egress;
 use crate::http::{self, AppState, ClientLimits, Services};
 use crate::kpis::{self, Kpis};
@@ -268,7 +267,6 @@ async fn services(
         clock: Arc::clone(&clock),
         config: Arc::clone(&config),
         tasks: tasks.clone(),
-        holder: HolderId(Uuid::new_v4()),
         process: ProcessState::default(),
     });
     let kpis = Kpis::new(kpis::Dependencies {

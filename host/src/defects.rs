@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::domain::{
-    Clock, Decision, Defect, DefectId, DefectRecord, HolderId, Outcome, OutcomeCode, Refusal,
+    Clock, Decision, Defect, DefectId, DefectRecord, Outcome, OutcomeCode, Refusal,
 };
 use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
@@ -42,8 +42,6 @@ pub struct Dependencies {
     pub config: Arc<Config>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
-    /// This process, as leases name it.
-    pub holder: HolderId,
     /// What this process knows beside the store.
     pub process: ProcessState,
 }

@@ -29,7 +29,7 @@ pub use connection::{
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
     Claimed, DecidedDoubt, Decision, Defect, DefectId, DefectRecord, DefectState, DoubtfulDefect,
-    HolderId, Lease, SearchEnd, SeenByRun, Verdict, WritesLeft,
+    Lease, SearchEnd, SeenByRun, Verdict, WritesLeft,
 };
 pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{

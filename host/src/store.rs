@@ -16,8 +16,8 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, Counts, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest, HolderId, Lease, Marker,
-    OutcomeCode, RunReport, SearchEnd, SeenByRun, Verdict,
+    DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest, Lease, Marker, OutcomeCode,
+    RunReport, SearchEnd, SeenByRun, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -117,8 +117,6 @@ pub struct Claim<'a> {
     pub test: &'a FailedTest,
     /// The event that claims it.
     pub event: EventId,
-    /// The process that claims it.
-    pub holder: HolderId,
     /// The time of the claim.
     pub now: Timestamp,
     /// When a granted lease ends.
@@ -263,7 +261,13 @@ pub trait Store: Send + Sync {
     /// Deletes tokens that have expired. Durable.
     async fn delete_tokens(&self, expired: Vec<TokenHash>) -> Result<(), StoreError>;
 
-    /// The created defect of a failed test, if there is one: the answer to a repeat. Only reads.
+    /// The created defect of a failed test, if it is in memory: the answer to most repeats.
+    fn known_defect(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+    ) -> Option<(DefectId, Defect)>;
+    /// The created defect of a failed test, if there is one. Only reads.
     async fn created_defect(
         &self,
         connection: ConnectionId,
@@ -278,7 +282,6 @@ pub trait Store: Send + Sync {
     async fn claim_search(
         &self,
         id: DefectId,
-        holder: HolderId,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError>;

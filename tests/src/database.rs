@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
+use uuid::Uuid;
 
 /// The state of each defect's row at the last commit, by test execution id. Reads a copy, so the
 /// next start of the server finds the files unchanged.
@@ -18,7 +19,9 @@ pub fn defect_states(data: &Path) -> HashMap<String, String> {
     }
     with_database(copy.path(), |database| {
         let mut rows = database.prepare("SELECT test_execution_id, state FROM defects")?;
-        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        let id_and_state =
+            |row: &Row<'_>| Ok((Uuid::from_bytes(row.get(0)?).to_string(), row.get(1)?));
+        rows.query_map([], id_and_state)?.collect()
     })
 }
 

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connections::Asker;
 use crate::domain::{
-    Claimed, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine, Marker, Next,
-    OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord, WritesLeft,
-    after, verdict,
+    Claimed, Connection, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine,
+    Marker, Next, OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord,
+    WritesLeft, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -49,10 +49,9 @@ impl Defects {
         let answer = if connection.paused {
             Err(Refusal::Paused)
         } else {
-            match self.deps.store.created_defect(connection.id, &test).await {
-                Err(error) => Err(Refusal::StoreUnavailable(error.to_string())),
-                Ok(Some((id, defect))) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
-                Ok(None) => self.join_or_start(active, test, event, deadline, after_ms).await,
+            match self.deps.store.known_defect(connection.id, &test) {
+                Some((id, defect)) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
+                None => self.join_or_start(active, test, event, deadline, after_ms).await,
             }
         };
         self.deps.connections.record_answer(connection.id, &answer);
@@ -109,11 +108,10 @@ async fn run(
     after_ms: u64,
 ) -> Answer {
     // Resolved once: the whole event is served by one version.
-    let connector = deps.connections.serving(&active.connection)?;
-    if !connector.interfaces().defects {
-        let why = format!("`{}` does not export `defects`", active.connection.connector);
-        return Err(Refusal::Unsupported(why));
-    }
+    let connector = match serving(deps, &active.connection) {
+        Ok(connector) => connector,
+        Err(refusal) => return stored_defect(deps, active, test, refusal).await,
+    };
     let (waited_for, own_refusal) = (None, None);
     let mut run =
         CreateEvent { deps, active, connector, test, event, after_ms, waited_for, own_refusal };
@@ -130,6 +128,29 @@ async fn run(
         }
         sleep(wait).await;
         pause = (pause * 2).min(WAIT_MAX);
+    }
+}
+
+/// The version that serves a connection, if it creates defects.
+fn serving(deps: &Dependencies, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
+    let connector = deps.connections.serving(connection)?;
+    if connector.interfaces().defects {
+        return Ok(connector);
+    }
+    let why = format!("`{}` does not export `defects`", connection.connector);
+    Err(Refusal::Unsupported(why))
+}
+
+/// Where nothing can be created, a defect that is stored is still the answer to a repeat.
+async fn stored_defect(
+    deps: &Dependencies,
+    active: &ActiveConnection,
+    test: &FailedTest,
+    refusal: Refusal,
+) -> Answer {
+    match deps.store.created_defect(active.connection.id, test).await {
+        Ok(Some((id, defect))) => Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)),
+        Ok(None) | Err(_) => Err(refusal),
     }
 }
 
@@ -157,14 +178,16 @@ impl CreateEvent<'_> {
             connection: self.active.connection.id,
             test: self.test,
             event: self.event,
-            holder: self.deps.holder,
             now,
             lease_until: after(now, self.deps.config.lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             waited_for: self.waited_for,
         };
         match self.deps.store.claim(claim).await {
-            Err(error) => Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string()))),
+            Err(error) => {
+                let refusal = Refusal::StoreUnavailable(error.to_string());
+                Attempt::Done(stored_defect(self.deps, self.active, self.test, refusal).await)
+            }
             Ok(Claimed::Created { id, defect }) => {
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Repeated)))
             }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::domain::{ConnectionId, FailedTest};
 
 use super::Answer;
 
 /// What a failed test of a connection is looked up by.
-type Key = (ConnectionId, String, String, String);
+type Key = (ConnectionId, Uuid, Uuid, String);
 
 /// A create in progress; its answer once there is one.
 pub(super) type InFlight = watch::Receiver<Option<Answer>>;

@@ -50,7 +50,7 @@ impl Defects {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
         let until = after(now, self.deps.config.lease_ms);
-        let claimed = self.deps.store.claim_search(id, self.deps.holder, now, until).await;
+        let claimed = self.deps.store.claim_search(id, now, until).await;
         let doubtful = match claimed {
             Ok(Some(doubtful)) => doubtful,
             Ok(None) => return,

@@ -43,10 +43,6 @@ impl fmt::Display for DefectId {
     }
 }
 
-/// The id of a host process, which a lease names as its holder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HolderId(pub Uuid);
-
 string_enum! {
     /// The state of a defect's row: `intent → sent → created`, or `failed` or `in-doubt`.
     pub enum DefectState {

@@ -45,15 +45,11 @@ impl FailedTest {
         self.variation_id.as_deref()
     }
 
-    /// The normalised identity: two ids in lower case and the variation, which is "" if there is
-    /// none.
+    /// The identity: execution, case, and the variation, which is "" if there is none.
     #[must_use]
-    pub fn key(&self) -> (String, String, &str) {
-        (
-            self.test_execution_id.to_string(),
-            self.test_case_id.to_string(),
-            self.variation_id.as_deref().unwrap_or_default(),
-        )
+    pub fn key(&self) -> (Uuid, Uuid, &str) {
+        let variation = self.variation_id.as_deref().unwrap_or_default();
+        (self.test_execution_id, self.test_case_id, variation)
     }
 }
 
@@ -111,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_the_ids_in_lower_case_and_no_variation_as_an_empty_text() {
-        let id = |last| format!("00000000-0000-0000-0000-00000000000{last}");
-        assert_eq!(test(None).key(), (id('1'), id('2'), ""));
-        assert_eq!(test(Some("Row 7")).key(), (id('1'), id('2'), "Row 7"));
+    fn a_key_has_no_variation_as_an_empty_text() {
+        let (execution, case) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert_eq!(test(None).key(), (execution, case, ""));
+        assert_eq!(test(Some("Row 7")).key(), (execution, case, "Row 7"));
     }
 
     #[test]

@@ -46,7 +46,7 @@ use super::{
 };
 use crate::domain::{
     Claimed, ConnectionId, Decision, Defect, DefectId, DefectRecord, DoubtfulDefect, Event,
-    EventId, FailedTest, HolderId, Lease, RunReport, SearchEnd, SeenByRun, Verdict,
+    EventId, FailedTest, Lease, RunReport, SearchEnd, SeenByRun, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -172,48 +172,50 @@ impl Store for SqliteStore {
         self.writer.run(Durable, move |db| connections::delete_tokens(db, expired)).await
     }
 
+    fn known_defect(
+        &self,
+        connection: ConnectionId,
+        test: &FailedTest,
+    ) -> Option<(DefectId, Defect)> {
+        self.cache.get(connection, test)
+    }
+
     async fn created_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Result<Option<(DefectId, Defect)>, StoreError> {
-        if let Some(cached) = self.cache.get(connection, test) {
-            return Ok(Some(cached));
-        }
-        // Taken before the read: a change during the read then prevents the insert.
-        let epoch = self.cache.epoch();
-        let sought = test.clone();
-        let read = move |db: &_| claims::created_defect(db, connection, &sought);
-        let created = self.readers.run(read).await?;
-        if let Some(created) = &created {
-            self.cache.insert(epoch, connection, test, created);
-        }
-        Ok(created)
+        let test = test.clone();
+        self.readers.run(move |db| claims::created_defect(db, connection, &test)).await
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
+        // Taken before the read: a change during the read then prevents the insert.
+        let epoch = self.cache.epoch();
+        let (claimed_test, id) = (claim.test, claim.connection);
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
-        let Claim { connection, event, holder, now, lease_until, run_ms, waited_for, .. } = claim;
-        self.writer
+        let Claim { connection, event, now, lease_until, run_ms, waited_for, .. } = claim;
+        let claimed = self
+            .writer
             .run(Lazy, move |db| {
                 let test = &test;
-                let claim =
-                    Claim { connection, test, event, holder, now, lease_until, run_ms, waited_for };
+                let claim = Claim { connection, test, event, now, lease_until, run_ms, waited_for };
                 claims::claim(db, claim, restored_at)
             })
-            .await
+            .await?;
+        if let Claimed::Created { id: defect_id, defect } = &claimed {
+            self.cache.insert(epoch, id, claimed_test, &(*defect_id, defect.clone()));
+        }
+        Ok(claimed)
     }
 
     async fn claim_search(
         &self,
         id: DefectId,
-        holder: HolderId,
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError> {
-        self.writer
-            .run(Durable, move |db| doubts::claim_search(db, id, holder, now, lease_until))
-            .await
+        self.writer.run(Durable, move |db| doubts::claim_search(db, id, now, lease_until)).await
     }
 
     async fn due_searches(
@@ -320,11 +322,11 @@ impl Store for SqliteStore {
     }
 
     fn record_event(&self, event: Event) {
-        self.writer.record(Record::Event(event));
+        self.writer.record(Record::Event(event.id, Some(event), Vec::new()));
     }
 
     fn record_run(&self, event: EventId, run: RunReport) {
-        self.writer.record(Record::Run(event, run));
+        self.writer.record(Record::Event(event, None, vec![run]));
     }
 
     async fn flush(&self) -> Result<(), StoreError> {

@@ -100,7 +100,8 @@ fn events_are_deleted_by_total_size_and_by_age() {
         // The second event is two days old. Without an event that is more than a day old, the
         // server assumes that the clock stepped, and deletes nothing by age.
         let days = "UPDATE events SET received_at = received_at - 86400000 *
-             CASE WHEN id = ? THEN 6 WHEN id = ? THEN 2 ELSE 0 END";
+             CASE WHEN id = unhex(?, '-') THEN 6
+                 WHEN id = unhex(?, '-') THEN 2 ELSE 0 END";
         database.execute(days, [&clicks[39], &clicks[38]])
     });
     host.restart();

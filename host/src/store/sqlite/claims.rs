@@ -100,7 +100,7 @@ fn insert_in_doubt(
              next_search_at = ?3, reason = ?4
          WHERE id = ?1 RETURNING *",
         params![
-            lease.defect.to_string(),
+            lease.defect.0,
             since.as_millisecond(),
             claim.now.as_millisecond().saturating_add(SEARCH_WAIT_MS),
             RESTORED
@@ -111,26 +111,23 @@ fn insert_in_doubt(
 
 fn insert(db: &Connection, claim: &Claim<'_>, generation: u32) -> Result<Lease, StoreError> {
     let id = DefectId(Uuid::now_v7());
-    let marker = Marker::derive(claim.connection, claim.test, generation);
     let (execution, case, variation) = claim.test.key();
     let inserted = db.change(
         "INSERT INTO defects (id, connection_id, test_execution_id, test_case_id, variation_id,
-             generation, test_link, marker, state, fence, lease_until, runner, event_id,
+             generation, test_link, state, fence, lease_until, event_id,
              created_at, updated_at)
-         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, ?8, 'intent', 1, ?9, ?10, ?11, ?12, ?12
+         SELECT ?1, id, ?3, ?4, ?5, ?6, ?7, 'intent', 1, ?8, ?9, ?10, ?10
          FROM connections WHERE id = ?2 AND deleted = 0",
         params![
-            id.to_string(),
-            claim.connection.to_string(),
+            id.0,
+            claim.connection.0,
             execution,
             case,
             variation,
             generation,
             claim.test.link,
-            marker.as_str(),
             claim.lease_until.as_millisecond(),
-            claim.holder.0.to_string(),
-            claim.event.to_string(),
+            claim.event.0,
             claim.now.as_millisecond(),
         ],
     )?;
@@ -143,26 +140,25 @@ fn insert(db: &Connection, claim: &Claim<'_>, generation: u32) -> Result<Lease, 
 /// Whether a connection exists and is not being deleted.
 fn is_present(db: &Connection, id: ConnectionId) -> Result<bool, StoreError> {
     let found = "SELECT EXISTS (SELECT 1 FROM connections WHERE id = ? AND deleted = 0)";
-    Ok(db.only(found, [id.to_string()])?)
+    Ok(db.only(found, [id.0])?)
 }
 
 /// Takes over a row of which no write left: `failed`, or `intent` whose lease ended.
 fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     db.change(
-        "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, runner = ?3,
-             event_id = ?4, test_link = ?5, reason = NULL, updated_at = ?6
+        "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, event_id = ?3,
+             test_link = ?4, reason = NULL, updated_at = ?5
          WHERE id = ?1",
         params![
-            &row.id,
+            row.id,
             claim.lease_until.as_millisecond(),
-            claim.holder.0.to_string(),
-            claim.event.to_string(),
+            claim.event.0,
             claim.test.link.as_deref(),
             claim.now.as_millisecond()
         ],
     )?;
     Ok(Claimed::Create {
-        lease: row.next_lease(claim.lease_until)?,
+        lease: row.next_lease(claim.lease_until),
         marker: Marker::derive(claim.connection, claim.test, row.generation),
         generation: row.generation,
     })
@@ -172,24 +168,23 @@ fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Cla
 /// without an answer.
 fn lease_for_search(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     if row.state == DefectState::Sent.as_str() {
-        doubts::doubt_lost_run(db, &row.id, claim.now, claim.run_ms)?;
+        doubts::doubt_lost_run(db, row.id, claim.now, claim.run_ms)?;
     }
     let row: Row = db.only(
-        "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3, event_id = ?4,
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2, event_id = ?3,
              state = CASE WHEN state = 'failed' OR class = 'refused' THEN 'failed'
                  ELSE 'in-doubt' END,
              next_search_at = CASE WHEN state = 'failed' OR class = 'refused' THEN next_search_at
-                 ELSE COALESCE(next_search_at, ?5) END,
-             updated_at = ?5
+                 ELSE COALESCE(next_search_at, ?4) END,
+             updated_at = ?4
          WHERE id = ?1 RETURNING *",
         params![
-            &row.id,
+            row.id,
             claim.lease_until.as_millisecond(),
-            claim.holder.0.to_string(),
-            claim.event.to_string(),
+            claim.event.0,
             claim.now.as_millisecond()
         ],
     )?;
-    let lease = Lease { defect: row.id()?, fence: row.fence, until: claim.lease_until };
+    let lease = Lease { defect: DefectId(row.id), fence: row.fence, until: claim.lease_until };
     Ok(Claimed::Search(Box::new(row.doubtful(lease)?)))
 }

@@ -1,4 +1,4 @@
-//! How values are stored in columns: times as milliseconds, ids as text, the rest as JSON.
+//! How values are stored in columns: times as milliseconds, ids as 16 bytes, the rest as JSON.
 //!
 //! A member that is missing in an old row's JSON reads as its default, so that a newer version
 //! reads what an older one wrote.
@@ -6,7 +6,6 @@
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::errors::Unreadable;
 use crate::domain::{Counts, Defect, Received, StringEnum};
@@ -18,10 +17,6 @@ pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
 
 pub(super) fn time_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Unreadable> {
     ms.map(time).transpose()
-}
-
-pub(super) fn uuid(text: &str) -> Result<Uuid, Unreadable> {
-    text.parse().map_err(|error: uuid::Error| Unreadable::new("an id", error))
 }
 
 /// The value of a word. A later version may have written words that this one does not know.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::Connection as Database;
+use uuid::Uuid;
 
-use super::columns::{from_json, time, time_opt, uuid};
+use super::columns::{from_json, time, time_opt};
 use super::errors::Unreadable;
 use super::grants_json::GrantsJson;
 use super::statements::{Statements as _, from_row};
@@ -15,26 +16,26 @@ use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 /// A token: its connection, its hash, when it expires and its grace.
-type TokenRow = (String, Vec<u8>, Option<i64>, Option<u64>);
+type TokenRow = (Uuid, Vec<u8>, Option<i64>, Option<u64>);
 
 /// All connections, by name.
 pub(super) fn list(db: &Database) -> Result<Vec<StoredConnection>, StoreError> {
     // One transaction: a connection is always read together with its secrets and tokens.
     let snapshot = db.unchecked_transaction()?;
     let rows: Vec<Row> = db.all("SELECT * FROM connections WHERE deleted = 0 ORDER BY name", [])?;
-    let mut secrets: HashMap<String, BTreeMap<String, Sealed>> = HashMap::new();
-    let sealed: Vec<(String, String, Vec<u8>)> =
+    let mut secrets: HashMap<Uuid, BTreeMap<String, Sealed>> = HashMap::new();
+    let sealed: Vec<(Uuid, String, Vec<u8>)> =
         db.all("SELECT connection_id, name, sealed FROM secrets", [])?;
     for (connection, name, bytes) in sealed {
         secrets.entry(connection).or_default().insert(name, Sealed(bytes));
     }
-    let mut tokens: HashMap<String, Vec<StoredToken>> = HashMap::new();
+    let mut tokens: HashMap<Uuid, Vec<StoredToken>> = HashMap::new();
     let hashes: Vec<TokenRow> =
         db.all("SELECT connection_id, hash, expires_at, grace_ms FROM tokens ORDER BY rowid", [])?;
     for (connection, hash, expires_at, grace_ms) in hashes {
         let hash: [u8; 32] = hash.try_into().map_err(|_| {
             Unreadable::new("the hash of a token", "its length is not 32 bytes")
-                .in_row("connection", &connection)
+                .in_row("connection", connection)
         })?;
         let hash = TokenHash(hash);
         let grace_ms = grace_ms.unwrap_or_default();
@@ -53,7 +54,7 @@ pub(super) fn list(db: &Database) -> Result<Vec<StoredConnection>, StoreError> {
 }
 
 struct Row {
-    id: String,
+    id: Uuid,
     name: String,
     connector: String,
     settings: String,
@@ -98,7 +99,7 @@ impl Row {
         secrets: BTreeMap<String, Sealed>,
         tokens: Vec<StoredToken>,
     ) -> Result<StoredConnection, StoreError> {
-        let id = self.id.clone();
+        let id = self.id;
         let record = self.record(&secrets);
         let record = record.map_err(|unreadable| unreadable.in_row("connection", id))?;
         Ok(StoredConnection { record, secrets, tokens })
@@ -107,7 +108,7 @@ impl Row {
     fn record(self, secrets: &BTreeMap<String, Sealed>) -> Result<ConnectionRecord, Unreadable> {
         let connector = self.connector.parse();
         let connection = Connection {
-            id: ConnectionId(uuid(&self.id)?),
+            id: ConnectionId(self.id),
             name: self.name,
             connector: connector.map_err(|error| Unreadable::new("its connector", error))?,
             settings: from_json(&self.settings, "its settings")?,

@@ -24,7 +24,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
              last_success_at, last_error_at, last_error)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
-            connection.id.to_string(),
+            connection.id.0,
             &connection.name,
             connection.connector.as_str(),
             to_json(&connection.settings)?,
@@ -66,7 +66,7 @@ pub(super) fn update(
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND NOT EXISTS (
              SELECT 1 FROM connections WHERE id = ?1 AND connector = ?2 AND settings = ?3)",
-        params![connection.id.to_string(), connection.connector.as_str(), &settings],
+        params![connection.id.0, connection.connector.as_str(), &settings],
     )?;
     let updated = db
         .change(
@@ -85,12 +85,12 @@ pub(super) fn update(
                 connection.http1_only,
                 connection.index_delay_s,
                 connection.paused,
-                connection.id.to_string()
+                connection.id.0
             ],
         )
         .map_err(|error| name_taken(error, &connection.name))?;
     require_one(updated)?;
-    db.change("DELETE FROM secrets WHERE connection_id = ?", params![connection.id.to_string()])?;
+    db.change("DELETE FROM secrets WHERE connection_id = ?", params![connection.id.0])?;
     insert_secrets(db, connection.id, &edited.secrets)
 }
 
@@ -102,7 +102,7 @@ pub(super) fn accept_version(
 ) -> Result<(), StoreError> {
     let updated = db.change(
         "UPDATE connections SET accepted_sha256 = ? WHERE id = ? AND deleted = 0",
-        params![sha256, id.to_string()],
+        params![sha256, id.0],
     )?;
     require_one(updated)
 }
@@ -115,7 +115,7 @@ pub(super) fn record_index_lag(
 ) -> Result<(), StoreError> {
     db.change(
         "UPDATE connections SET index_lag_ms = MAX(index_lag_ms, ?) WHERE id = ?",
-        params![to_i64(lag_ms), id.to_string()],
+        params![to_i64(lag_ms), id.0],
     )?;
     Ok(())
 }
@@ -130,8 +130,8 @@ pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(
         refuse_while_unresolved(db, id, "deleting it")?;
     }
     let hidden = db.change(
-        "UPDATE connections SET deleted = 1, name = 'deleted ' || id WHERE id = ? AND deleted = 0",
-        params![id.to_string()],
+        "UPDATE connections SET deleted = 1, name = 'deleted ' || hex(id) WHERE id = ? AND deleted = 0",
+        params![id.0],
     )?;
     require_one(hidden)?;
     for statement in [
@@ -142,7 +142,7 @@ pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(
         "UPDATE defects SET fence = fence + 1, lease_until = NULL, next_search_at = NULL
          WHERE state IN ('intent', 'sent', 'in-doubt') AND connection_id = ?",
     ] {
-        db.change(statement, params![id.to_string()])?;
+        db.change(statement, params![id.0])?;
     }
     Ok(())
 }
@@ -168,10 +168,8 @@ pub(super) fn delete_some(db: &Connection) -> Result<bool, StoreError> {
 }
 
 fn granted_origins(db: &Connection, id: ConnectionId) -> Result<Vec<Origin>, StoreError> {
-    let grants: Option<String> = db.one(
-        "SELECT grants FROM connections WHERE id = ? AND deleted = 0",
-        params![id.to_string()],
-    )?;
+    let grants: Option<String> =
+        db.one("SELECT grants FROM connections WHERE id = ? AND deleted = 0", params![id.0])?;
     let grants = grants.ok_or(StoreError::NotFound("connection"))?;
     Ok(Grants::try_from(from_json::<GrantsJson>(&grants, "its grants")?)?.origins)
 }
@@ -187,7 +185,7 @@ fn refuse_while_unresolved(
          WHERE connection_id = ?
            AND (state = 'sent' OR state = 'intent' AND lease_until IS NOT NULL
                 OR state = 'in-doubt' AND class IN ('open', 'acknowledged'))",
-        params![id.to_string()],
+        params![id.0],
     )?;
     if unresolved == 0 {
         return Ok(());
@@ -209,18 +207,18 @@ pub(super) fn rotate_token(
 ) -> Result<(), StoreError> {
     let updated = db.change(
         "UPDATE connections SET token_tail = ? WHERE id = ? AND deleted = 0",
-        params![tail, id.to_string()],
+        params![tail, id.0],
     )?;
     require_one(updated)?;
     db.change(
         "DELETE FROM tokens WHERE connection_id = ?1 AND ?2 = 0",
-        params![id.to_string(), to_i64(expiry.grace_ms)],
+        params![id.0, to_i64(expiry.grace_ms)],
     )?;
     db.change(
         "UPDATE tokens SET expires_at = MIN(COALESCE(expires_at, ?2), ?2),
              grace_ms = MIN(COALESCE(grace_ms, ?3), ?3)
          WHERE connection_id = ?1",
-        params![id.to_string(), expiry.at.as_millisecond(), to_i64(expiry.grace_ms)],
+        params![id.0, expiry.at.as_millisecond(), to_i64(expiry.grace_ms)],
     )?;
     insert_token(db, id, &token)
 }
@@ -238,7 +236,7 @@ fn insert_token(db: &Connection, id: ConnectionId, token: &StoredToken) -> Resul
         "INSERT INTO tokens (hash, connection_id, expires_at, grace_ms) VALUES (?, ?, ?, ?)",
         params![
             token.hash.0.to_vec(),
-            id.to_string(),
+            id.0,
             token.expiry.map(|expiry| expiry.at.as_millisecond()),
             token.expiry.map(|expiry| to_i64(expiry.grace_ms))
         ],
@@ -254,7 +252,7 @@ fn insert_secrets(
     for (name, sealed) in secrets {
         db.change(
             "INSERT INTO secrets (connection_id, name, sealed) VALUES (?, ?, ?)",
-            params![id.to_string(), name, &sealed.0],
+            params![id.0, name, &sealed.0],
         )?;
     }
     Ok(())

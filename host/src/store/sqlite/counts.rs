@@ -24,7 +24,7 @@ pub(super) fn record(
              SET counts = excluded.counts, counted_at = excluded.counted_at
              WHERE excluded.counted_at >= counted_at",
         params![
-            id.to_string(),
+            id.0,
             project,
             to_json(&CountsJson::from(cached.counts))?,
             cached.counted_at.as_millisecond()
@@ -34,7 +34,7 @@ pub(super) fn record(
         "DELETE FROM counts WHERE connection_id = ?1 AND rowid IN (
              SELECT rowid FROM counts WHERE connection_id = ?1
              ORDER BY counted_at DESC, rowid DESC LIMIT -1 OFFSET ?2)",
-        params![id.to_string(), PROJECTS_MAX],
+        params![id.0, PROJECTS_MAX],
     )?;
     Ok(())
 }
@@ -47,7 +47,7 @@ pub(super) fn get(
 ) -> Result<Option<CachedCounts>, StoreError> {
     let row: Option<(String, i64)> = db.one(
         "SELECT counts, counted_at FROM counts WHERE connection_id = ? AND project = ?",
-        params![id.to_string(), project],
+        params![id.0, project],
     )?;
     let Some((counts, counted_at)) = row else { return Ok(None) };
     let counts = from_json::<CountsJson>(&counts, "the counts of a project")?.into();

@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use crate::domain::{ConnectionId, Defect, DefectId, FailedTest};
 
 const DEFECTS_MAX: usize = 4_096;
 
 /// Connection, test execution, test case, variation.
-type Key = (ConnectionId, String, String, String);
+type Key = (ConnectionId, Uuid, Uuid, String);
 
 /// Created defects by failed test.
 #[derive(Default)]
@@ -79,8 +80,6 @@ fn key(connection: ConnectionId, test: &FailedTest) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]

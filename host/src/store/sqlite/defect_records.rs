@@ -5,8 +5,9 @@
 use jiff::Timestamp;
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
-use super::columns::{DefectJson, from_json, known_word, time, time_opt, uuid};
+use super::columns::{DefectJson, from_json, known_word, time, time_opt};
 use super::errors::Unreadable;
 use super::statements::{Statements as _, from_row};
 use crate::domain::{
@@ -17,8 +18,7 @@ use crate::store::{DefectFilter, StoreError};
 
 /// One defect as people see it.
 pub(super) fn get(db: &Connection, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
-    let row: Option<Row> =
-        db.one("SELECT * FROM defect_records WHERE id = ?", params![id.to_string()])?;
+    let row: Option<Row> = db.one("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
     row.map(Row::record).transpose()
 }
 
@@ -34,8 +34,8 @@ pub(super) fn list(
          ORDER BY id DESC LIMIT ?4",
         params![
             filter.state.map(DefectState::as_str),
-            filter.connection.map(|id| id.to_string()),
-            filter.before.map(|id| id.to_string()),
+            filter.connection.map(|id| id.0),
+            filter.before.map(|id| id.0),
             filter.limit,
             filter.needs_person
         ],
@@ -55,17 +55,17 @@ pub(super) fn newest(
          WHERE connection_id = ? AND test_execution_id = ? AND test_case_id = ?
            AND variation_id = ?
          ORDER BY generation DESC LIMIT 1",
-        params![connection.to_string(), execution, case, variation],
+        params![connection.0, execution, case, variation],
     )?;
     Ok(row)
 }
 
 /// A row of `defects` or `defect_records`.
 pub(super) struct Row {
-    pub(super) id: String,
-    pub(super) connection_id: String,
-    pub(super) test_execution_id: String,
-    pub(super) test_case_id: String,
+    pub(super) id: Uuid,
+    pub(super) connection_id: Uuid,
+    pub(super) test_execution_id: Uuid,
+    pub(super) test_case_id: Uuid,
     pub(super) variation_id: String,
     pub(super) generation: u32,
     pub(super) test_link: Option<String>,
@@ -93,7 +93,7 @@ pub(super) struct Row {
     pub(super) write_ended_at: Option<i64>,
     pub(super) defect: Option<String>,
     pub(super) reason: Option<String>,
-    pub(super) event_id: Option<String>,
+    pub(super) event_id: Option<Uuid>,
     pub(super) created_at: i64,
     pub(super) updated_at: i64,
     pub(super) decisions: Option<String>,
@@ -108,22 +108,18 @@ from_row!(Row {
 });
 
 impl Row {
-    pub(super) fn id(&self) -> Result<DefectId, Unreadable> {
-        Ok(DefectId(uuid(&self.id)?))
-    }
-
     /// The lease of the claim that is now stored: its fence follows the one that was read.
-    pub(super) fn next_lease(&self, until: Timestamp) -> Result<Lease, Unreadable> {
-        Ok(Lease { defect: self.id()?, fence: self.fence.saturating_add(1), until })
+    pub(super) fn next_lease(&self, until: Timestamp) -> Lease {
+        Lease { defect: DefectId(self.id), fence: self.fence.saturating_add(1), until }
     }
 
-    pub(super) fn test(&self) -> Result<FailedTest, Unreadable> {
-        Ok(FailedTest::new(
-            uuid(&self.test_execution_id)?,
-            uuid(&self.test_case_id)?,
+    pub(super) fn test(&self) -> FailedTest {
+        FailedTest::new(
+            self.test_execution_id,
+            self.test_case_id,
             Some(self.variation_id.clone()),
             self.test_link.clone(),
-        ))
+        )
     }
 
     /// The class of the worst write.
@@ -147,7 +143,7 @@ impl Row {
 
     /// The row for a search under this lease.
     pub(super) fn doubtful(self, lease: Lease) -> Result<DoubtfulDefect, Unreadable> {
-        let connection = ConnectionId(uuid(&self.connection_id)?);
+        let connection = ConnectionId(self.connection_id);
         let doubt = Doubt {
             class: self.class()?.unwrap_or(WriteClass::Open),
             forbidden: self.forbidden,
@@ -158,7 +154,7 @@ impl Row {
         };
         let created = self.stored_defect()?.map(|defect| defect.key);
         Ok(DoubtfulDefect {
-            marker: Marker::derive(connection, &self.test()?, self.generation),
+            marker: Marker::derive(connection, &self.test(), self.generation),
             doubt,
             seen: self.seen()?,
             reason: self.reason.unwrap_or_default(),
@@ -193,30 +189,30 @@ impl Row {
     pub(super) fn created(&self) -> Result<(DefectId, Defect), Unreadable> {
         let defect = self.stored_defect()?;
         let defect = defect.ok_or_else(|| Unreadable::new("its defect", "it is missing"))?;
-        Ok((self.id()?, defect))
+        Ok((DefectId(self.id), defect))
     }
 
     pub(super) fn record(self) -> Result<DefectRecord, StoreError> {
-        let id = self.id.clone();
+        let id = self.id;
         self.read_record().map_err(|unreadable| unreadable.in_row("defect", id))
     }
 
     fn read_record(self) -> Result<DefectRecord, Unreadable> {
-        let connection = ConnectionId(uuid(&self.connection_id)?);
-        let test = self.test()?;
+        let connection = ConnectionId(self.connection_id);
+        let test = self.test();
         let decisions: Vec<(i64, String, String)> =
             from_json(self.decisions.as_deref().unwrap_or("[]"), "its decisions")?;
         let decisions =
             decisions.into_iter().map(|(at, who, decision)| Ok((time(at)?, who, decision)));
         Ok(DefectRecord {
-            id: self.id()?,
+            id: DefectId(self.id),
             connection,
             generation: self.generation,
             state: known_word(&self.state, "its state")?,
             marker: Marker::derive(connection, &test, self.generation),
             test,
             defect: self.stored_defect()?,
-            event: self.event_id.as_deref().map(uuid).transpose()?.map(EventId),
+            event: self.event_id.map(EventId),
             sent_at: time_opt(self.sent_at)?,
             write_ended_at: time_opt(self.write_ended_at)?,
             created_at: time(self.created_at)?,

@@ -6,11 +6,12 @@
 use jiff::Timestamp;
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
-use super::columns::{to_i64, to_json, uuid};
+use super::columns::{to_i64, to_json};
 use super::defect_records::Row;
 use super::statements::Statements as _;
-use crate::domain::{ConnectionId, DefectId, DoubtfulDefect, HolderId, Lease, Marker, SeenByRun};
+use crate::domain::{ConnectionId, DefectId, DoubtfulDefect, Lease, Marker, SeenByRun};
 use crate::store::{ControlDefect, DueSearch, StoreError};
 
 /// The wait before the first search; it doubles with each search, up to the maximum.
@@ -28,20 +29,18 @@ const INTERRUPTED: &str =
 pub(super) fn claim_search(
     db: &Connection,
     id: DefectId,
-    holder: HolderId,
     now: Timestamp,
     lease_until: Timestamp,
 ) -> Result<Option<DoubtfulDefect>, StoreError> {
     let row: Option<Row> = db.one(
-        "UPDATE defects SET fence = fence + 1, lease_until = ?2, runner = ?3,
-             searches = searches + 1, next_search_at = ?4 + MIN(?6, ?5 << MIN(searches, 16))
-         WHERE id = ?1 AND state IN ('in-doubt', 'created') AND next_search_at <= ?4
-           AND COALESCE(lease_until, 0) <= ?4
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2,
+             searches = searches + 1, next_search_at = ?3 + MIN(?5, ?4 << MIN(searches, 16))
+         WHERE id = ?1 AND state IN ('in-doubt', 'created') AND next_search_at <= ?3
+           AND COALESCE(lease_until, 0) <= ?3
          RETURNING *",
         params![
-            id.to_string(),
+            id.0,
             lease_until.as_millisecond(),
-            holder.0.to_string(),
             now.as_millisecond(),
             SEARCH_WAIT_MS,
             SEARCH_WAIT_MS_MAX
@@ -61,25 +60,23 @@ pub(super) fn due_searches(
     open: Vec<DefectId>,
     (limit, of_connection): (u32, u32),
 ) -> Result<Vec<DueSearch>, StoreError> {
-    let open: Vec<_> = open.iter().map(ToString::to_string).collect();
+    let open: Vec<_> = open.iter().map(|id| id.0.simple().to_string()).collect();
     let open = to_json(&open)?;
     doubt_lost_runs(db, now, run_ms, &open)?;
-    let rows: Vec<(String, String)> = db.all(
+    let rows: Vec<(Uuid, Uuid)> = db.all(
         "SELECT id, connection_id FROM (
              SELECT id, connection_id, next_search_at, ROW_NUMBER() OVER (
                  PARTITION BY connection_id ORDER BY next_search_at) AS place
              FROM defects
              WHERE next_search_at <= ?1 AND state IN ('in-doubt', 'created') AND released = 0
-               AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT value FROM json_each(?3))
+               AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT unhex(value) FROM json_each(?3))
                AND connection_id IN (SELECT id FROM connections WHERE deleted = 0))
          WHERE place <= ?4 ORDER BY next_search_at LIMIT ?2",
         params![now.as_millisecond(), limit, open, of_connection],
     )?;
-    let due = |(id, connection): (String, String)| {
-        let (id, connection) = (DefectId(uuid(&id)?), ConnectionId(uuid(&connection)?));
-        Ok(DueSearch { id, connection })
-    };
-    rows.into_iter().map(due).collect()
+    let due =
+        |(id, connection)| DueSearch { id: DefectId(id), connection: ConnectionId(connection) };
+    Ok(rows.into_iter().map(due).collect())
 }
 
 /// The newest defects that the same connector made with the same settings, with the marker in the
@@ -96,7 +93,7 @@ pub(super) fn controls(
            AND marked AND run_marked AND updated_at <= ?
          ORDER BY id DESC LIMIT ?",
         params![
-            connection.to_string(),
+            connection.0,
             &seen.connector_sha256,
             &seen.settings,
             stored_by.as_millisecond(),
@@ -104,7 +101,7 @@ pub(super) fn controls(
         ],
     )?;
     let control = |row: Row| {
-        let marker = Marker::derive(connection, &row.test()?, row.generation);
+        let marker = Marker::derive(connection, &row.test(), row.generation);
         Ok(ControlDefect { marker, key: row.created()?.1.key })
     };
     rows.into_iter().map(control).collect()
@@ -157,14 +154,14 @@ fn doubt_lost_runs(
     run_ms: u64,
     open: &str,
 ) -> Result<(), StoreError> {
-    let lost: Vec<String> = db.all(
+    let lost: Vec<Uuid> = db.all(
         "SELECT id FROM defects
          WHERE state = 'sent' AND COALESCE(lease_until, 0) <= ?1
-           AND id NOT IN (SELECT value FROM json_each(?2))",
+           AND id NOT IN (SELECT unhex(value) FROM json_each(?2))",
         params![now.as_millisecond(), open],
     )?;
     for id in lost {
-        doubt_lost_run(db, &id, now, run_ms)?;
+        doubt_lost_run(db, id, now, run_ms)?;
     }
     Ok(())
 }
@@ -173,7 +170,7 @@ fn doubt_lost_runs(
 /// run's maximum at the latest.
 pub(super) fn doubt_lost_run(
     db: &Connection,
-    id: &str,
+    id: Uuid,
     now: Timestamp,
     run_ms: u64,
 ) -> Result<(), StoreError> {

@@ -1,12 +1,13 @@
-//! Events and their runs: written lazily, deleted in small steps.
+//! Events with their runs: written lazily, deleted in small steps.
 //!
 //! Never delays a request for long. A power cut may lose a part of the history, never a defect.
 
 use jiff::Timestamp;
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
-use super::columns::{ReceivedJson, from_json, known_word, time, to_i64, to_json, uuid};
+use super::columns::{ReceivedJson, from_json, known_word, time, to_i64, to_json};
 use super::errors::Unreadable;
 use super::run_json::RunJson;
 use super::statements::{Statements as _, from_row};
@@ -22,31 +23,76 @@ const DELETES_MAX: u32 = 500;
 /// Most bytes of a detail.
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
 
-/// Stores an event, or the newer state of a stored one.
-pub(super) fn record(db: &Connection, mut event: Event) -> Result<(), StoreError> {
+/// What stands for the bytes of an event's row that its texts do not count.
+const ROW_BYTES: usize = 300;
+
+/// Stores an event with its runs, or the newer state of a stored one with its later runs.
+pub(super) fn record(
+    db: &Connection,
+    mut event: Event,
+    runs: Vec<RunReport>,
+) -> Result<(), StoreError> {
     event.outcome.detail = shortened(&event.outcome.detail, DETAIL_BYTES_MAX);
+    let request = to_json(&ReceivedJson::from(event.request))?;
+    let (runs, detail) = (runs_json(runs)?, event.outcome.detail);
+    let text_bytes = request.len() + detail.len();
+    let runs_bytes = runs.as_ref().map_or(0, String::len);
     db.change(
         "INSERT INTO events (id, connection_id, kind, received_at, ms, status, outcome, detail,
-             request, defect_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             request, defect_id, runs, bytes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET connection_id = excluded.connection_id,
              kind = excluded.kind, received_at = excluded.received_at, ms = excluded.ms,
              status = excluded.status, outcome = excluded.outcome, detail = excluded.detail,
-             request = excluded.request, defect_id = excluded.defect_id",
+             request = excluded.request, defect_id = excluded.defect_id,
+             bytes = excluded.bytes + COALESCE(length(CAST(runs AS BLOB)), 0),
+             runs = CASE WHEN runs IS NULL OR excluded.runs IS NULL
+                 THEN COALESCE(excluded.runs, runs)
+                 ELSE rtrim(runs, ']') || ',' || ltrim(excluded.runs, '[') END",
         params![
-            event.id.to_string(),
-            event.connection.map(|id| id.to_string()),
+            event.id.0,
+            event.connection.map(|id| id.0),
             event.kind.as_str(),
             event.received_at.as_millisecond(),
             to_i64(event.ms),
             event.status,
             event.outcome.code.as_str(),
-            event.outcome.detail,
-            to_json(&ReceivedJson::from(event.request))?,
-            event.defect.map(|id| id.to_string())
+            detail,
+            request,
+            event.defect.map(|id| id.0),
+            runs,
+            ROW_BYTES + text_bytes + runs_bytes
         ],
     )?;
     Ok(())
+}
+
+/// Adds runs to a stored event. Without the event they are dropped.
+pub(super) fn add_runs(
+    db: &Connection,
+    event: EventId,
+    runs: Vec<RunReport>,
+) -> Result<(), StoreError> {
+    let Some(runs) = runs_json(runs)? else { return Ok(()) };
+    db.change(
+        "UPDATE events SET bytes = bytes + length(CAST(?2 AS BLOB)),
+             runs = CASE WHEN runs IS NULL THEN ?2
+                 ELSE rtrim(runs, ']') || ',' || ltrim(?2, '[') END
+         WHERE id = ?1",
+        params![event.0, runs],
+    )?;
+    Ok(())
+}
+
+/// The JSON array of an event's runs; `None` without a run.
+fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
+    if runs.is_empty() {
+        return Ok(None);
+    }
+    let short = |run: RunReport| {
+        RunJson::from(RunReport { detail: shortened(&run.detail, DETAIL_BYTES_MAX), ..run })
+    };
+    to_json(&runs.into_iter().map(short).collect::<Vec<_>>()).map(Some)
 }
 
 /// What events say of their connection.
@@ -76,7 +122,7 @@ impl Health {
 
     /// Stores it, unless something newer is stored.
     pub(super) fn store(self, db: &Connection, id: ConnectionId) -> Result<(), StoreError> {
-        let id = id.to_string();
+        let id = id.0;
         if let Some(at) = self.last_success_at {
             db.change(
                 "UPDATE connections SET last_success_at = MAX(COALESCE(last_success_at, ?2), ?2)
@@ -95,32 +141,17 @@ impl Health {
     }
 }
 
-/// Stores a run of an event; the event itself may be stored later.
-pub(super) fn record_run(
-    db: &Connection,
-    event: EventId,
-    mut run: RunReport,
-) -> Result<(), StoreError> {
-    run.detail = shortened(&run.detail, DETAIL_BYTES_MAX);
-    db.change(
-        "INSERT INTO runs (event_id, seq, report)
-         SELECT ?1, COALESCE(MAX(seq), 0) + 1, ?2 FROM runs WHERE event_id = ?1",
-        params![event.to_string(), to_json(&RunJson::from(run))?],
-    )?;
-    Ok(())
-}
-
 /// Events, newest first. An event that cannot be read is logged and left out: one row must not
 /// make the whole history unreadable.
 pub(super) fn list(db: &Connection, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
     let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let mut events = Vec::new();
-    let mut before = filter.before.map(|id| id.to_string());
+    let mut before = filter.before.map(|id| id.0);
     loop {
         let missing = limit - events.len();
-        let rows = page(db, filter, before.as_deref(), missing)?;
+        let rows = page(db, filter, before, missing)?;
         let is_last = rows.len() < missing;
-        before = rows.last().map(|row| row.id.clone());
+        before = rows.last().map(|row| row.id);
         for row in rows {
             match row.event() {
                 Ok(event) => events.push(event),
@@ -136,20 +167,21 @@ pub(super) fn list(db: &Connection, filter: &EventFilter) -> Result<Vec<Event>, 
 fn page(
     db: &Connection,
     filter: &EventFilter,
-    before: Option<&str>,
+    before: Option<Uuid>,
     limit: usize,
 ) -> Result<Vec<Row>, StoreError> {
     let rows = db.all(
-        "SELECT * FROM events
+        "SELECT id, connection_id, kind, received_at, ms, status, outcome, detail, request, defect_id
+         FROM events
          WHERE (?1 IS NULL OR received_at >= ?1) AND (?2 IS NULL OR received_at < ?2)
            AND (?3 IS NULL OR connection_id = ?3) AND (?4 IS NULL OR kind = ?4)
            AND (?5 IS NULL OR outcome = ?5) AND (?6 IS NULL OR id < ?6)
-           AND COALESCE(connection_id, '') NOT IN (SELECT id FROM connections WHERE deleted = 1)
+           AND COALESCE(connection_id, x'') NOT IN (SELECT id FROM connections WHERE deleted = 1)
          ORDER BY id DESC LIMIT ?7",
         params![
             filter.since.map(Timestamp::as_millisecond),
             filter.until.map(Timestamp::as_millisecond),
-            filter.connection.map(|id| id.to_string()),
+            filter.connection.map(|id| id.0),
             filter.kind.map(EventKind::as_str),
             filter.outcome.map(OutcomeCode::as_str),
             before,
@@ -164,13 +196,12 @@ pub(super) fn get(
     db: &Connection,
     id: EventId,
 ) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
-    let row: Option<Row> = db.one("SELECT * FROM events WHERE id = ?", params![id.to_string()])?;
-    let Some(row) = row else { return Ok(None) };
-    let reports: Vec<String> =
-        db.all("SELECT report FROM runs WHERE event_id = ? ORDER BY seq", params![id.to_string()])?;
-    let runs = reports.iter().map(|json| from_json::<RunJson>(json, "its report")?.try_into());
-    let runs: Result<Vec<RunReport>, Unreadable> = runs.collect();
-    let runs = runs.map_err(|unreadable| unreadable.in_row("run of event", id))?;
+    let row: Option<Row> = db.one("SELECT * FROM events WHERE id = ?", params![id.0])?;
+    let Some(mut row) = row else { return Ok(None) };
+    let runs = row.runs.take().unwrap_or_else(|| "[]".to_owned());
+    let runs = from_json::<Vec<RunJson>>(&runs, "its runs")
+        .and_then(|runs| runs.into_iter().map(RunReport::try_from).collect());
+    let runs = runs.map_err(|unreadable| unreadable.in_row("event", id))?;
     Ok(Some((row.event()?, runs)))
 }
 
@@ -179,9 +210,9 @@ pub(super) fn get(
 pub(super) struct Excess {
     received_before: Timestamp,
     /// This event and all older ones.
-    up_to: Option<String>,
+    up_to: Option<Uuid>,
     /// Of the requests that reached no connection, this one and all older ones.
-    no_connection_up_to: Option<String>,
+    no_connection_up_to: Option<Uuid>,
     events_bytes_max: u64,
 }
 
@@ -192,11 +223,11 @@ pub(super) fn find_excess(db: &Connection, retention: Retention) -> Result<Exces
         params![to_i64(retention.events_max)],
     )?;
     let no_connection_up_to = db.one(
-        "SELECT id FROM events WHERE kind = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
-        params![EventKind::NoConnection.as_str(), to_i64(retention.no_connection_max)],
+        "SELECT id FROM events WHERE kind = 'no-connection' ORDER BY id DESC LIMIT 1 OFFSET ?",
+        params![to_i64(retention.no_connection_max)],
     )?;
     let confirmed: bool = db.only(
-        "SELECT EXISTS (SELECT 1 FROM events WHERE received_at BETWEEN ? AND ?)",
+        "SELECT EXISTS (SELECT 1 FROM events WHERE received_at BETWEEN ? AND ? ORDER BY id DESC)",
         params![retention.events_since.as_millisecond(), retention.confirmed_by.as_millisecond()],
     )?;
     let received_before = if confirmed { retention.events_since } else { Timestamp::MIN };
@@ -209,37 +240,29 @@ pub(super) fn delete_some(db: &Connection, excess: Excess) -> Result<bool, Store
     let received_before = excess.received_before.as_millisecond();
     let deleted = db.change(
         "DELETE FROM events WHERE id IN (
-             SELECT id FROM events WHERE received_at < ?1
-             UNION ALL SELECT id FROM events WHERE id <= ?2
-             UNION ALL SELECT id FROM events WHERE kind = ?4 AND id <= ?3
-             UNION ALL SELECT id FROM (
-                 SELECT id, SUM(bytes) OVER (ORDER BY id) - bytes AS older_bytes
-                 FROM (
-                     SELECT id, 500 + length(CAST(request AS BLOB)) + length(CAST(detail AS BLOB))
-                         + COALESCE((SELECT SUM(100 + length(CAST(report AS BLOB))) FROM runs
-                             WHERE event_id = events.id), 0) AS bytes
-                     FROM events ORDER BY id LIMIT ?5))
-             WHERE older_bytes < (SELECT bytes FROM history_size) - ?6
-             LIMIT ?5)",
+             SELECT id FROM (
+                 SELECT id, received_at, SUM(bytes) OVER (ORDER BY id) - bytes AS older_bytes
+                 FROM (SELECT id, received_at, bytes FROM events ORDER BY id LIMIT ?4))
+             WHERE received_at < ?1 OR id <= ?2
+                 OR older_bytes < (SELECT bytes FROM history_size) - ?5
+             UNION SELECT id FROM events WHERE kind = 'no-connection' AND id <= ?3
+             LIMIT ?4)",
         params![
             received_before,
             excess.up_to,
             excess.no_connection_up_to,
-            EventKind::NoConnection.as_str(),
             DELETES_MAX,
             to_i64(excess.events_bytes_max)
         ],
     )?;
-    // Runs whose event was dropped: ids grow with time, so older than every event is old enough.
-    db.change("DELETE FROM runs WHERE event_id < (SELECT MIN(id) FROM events)", [])?;
     // Tokens that expired before the oldest event.
     db.change("DELETE FROM tokens WHERE expires_at < ?", params![received_before])?;
     Ok(deleted > 0)
 }
 
 struct Row {
-    id: String,
-    connection_id: Option<String>,
+    id: Uuid,
+    connection_id: Option<Uuid>,
     kind: String,
     received_at: i64,
     ms: i64,
@@ -247,7 +270,8 @@ struct Row {
     outcome: String,
     detail: String,
     request: String,
-    defect_id: Option<String>,
+    defect_id: Option<Uuid>,
+    runs: Option<String>,
 }
 
 from_row!(Row {
@@ -260,19 +284,20 @@ from_row!(Row {
     outcome,
     detail,
     request,
-    defect_id,
+    defect_id;
+    optional runs,
 });
 
 impl Row {
     fn event(self) -> Result<Event, StoreError> {
-        let id = self.id.clone();
+        let id = self.id;
         self.read_event().map_err(|unreadable| unreadable.in_row("event", id))
     }
 
     fn read_event(self) -> Result<Event, Unreadable> {
         Ok(Event {
-            id: EventId(uuid(&self.id)?),
-            connection: self.connection_id.as_deref().map(uuid).transpose()?.map(ConnectionId),
+            id: EventId(self.id),
+            connection: self.connection_id.map(ConnectionId),
             kind: known_word(&self.kind, "its kind")?,
             received_at: time(self.received_at)?,
             ms: u64::try_from(self.ms).unwrap_or_default(),
@@ -282,7 +307,7 @@ impl Row {
                 detail: self.detail,
             },
             request: from_json::<ReceivedJson>(&self.request, "its request")?.into(),
-            defect: self.defect_id.as_deref().map(uuid).transpose()?.map(DefectId),
+            defect: self.defect_id.map(DefectId),
         })
     }
 }

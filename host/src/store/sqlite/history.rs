@@ -1,7 +1,7 @@
 //! The part of the history that waits to be written: events, their runs, counts.
 //!
-//! An event that ends while it waits replaces its own beginning: nothing is written twice. Never
-//! holds more than [`RECORDS_MAX`] parts.
+//! An event that ends while it waits replaces its own beginning, and takes its runs: nothing is
+//! written twice. Never holds more than [`RECORDS_MAX`] parts.
 
 use std::collections::HashMap;
 use std::mem;
@@ -17,8 +17,8 @@ const RECORDS_MAX: usize = 4_096;
 
 /// A part of the history.
 pub(super) enum Record {
-    Event(Event),
-    Run(EventId, RunReport),
+    /// An event, or only what is new of it, with runs.
+    Event(EventId, Option<Event>, Vec<RunReport>),
     Counts(ConnectionId, String, CachedCounts),
     /// What the events of one batch say of their connection.
     Health(ConnectionId, events::Health),
@@ -29,7 +29,7 @@ impl Record {
     pub(super) fn merge(mut history: Vec<Self>) -> Vec<Self> {
         let mut connections: HashMap<ConnectionId, events::Health> = HashMap::new();
         for record in &history {
-            if let Self::Event(event) = record
+            if let Self::Event(_, Some(event), _) = record
                 && let Some(connection) = event.connection
             {
                 connections.entry(connection).or_default().add(event);
@@ -39,11 +39,19 @@ impl Record {
         history
     }
 
+    /// Takes what a later record says of the same event.
+    fn update(&mut self, later: Self) {
+        if let (Self::Event(_, event, runs), Self::Event(_, newer, more)) = (self, later) {
+            *event = newer.or(event.take());
+            runs.extend(more);
+        }
+    }
+
     /// Stores it.
     pub(super) fn store(self, db: &Connection) -> Result<(), StoreError> {
         match self {
-            Self::Event(event) => events::record(db, event),
-            Self::Run(event, run) => events::record_run(db, event, run),
+            Self::Event(_, Some(event), runs) => events::record(db, event, runs),
+            Self::Event(id, None, runs) => events::add_runs(db, id, runs),
             Self::Counts(id, project, counts) => counts::record(db, id, &project, counts),
             Self::Health(id, health) => health.store(db, id),
         }
@@ -63,18 +71,17 @@ pub(super) struct History {
 impl History {
     /// Adds a record, or replaces the earlier state of its event; false if there is no room.
     pub(super) fn add(&mut self, record: Record, now: Instant) -> bool {
-        if let Record::Event(event) = &record {
-            let place = self.events.get(&event.id).and_then(|place| self.records.get_mut(*place));
-            if let Some(earlier) = place {
-                *earlier = record;
-                return true;
-            }
+        let id = if let Record::Event(id, ..) = &record { Some(*id) } else { None };
+        let place = id.and_then(|id| self.events.get(&id));
+        if let Some(place) = place.and_then(|place| self.records.get_mut(*place)) {
+            place.update(record);
+            return true;
         }
         if self.records.len() >= RECORDS_MAX {
             return false;
         }
-        if let Record::Event(event) = &record {
-            self.events.insert(event.id, self.records.len());
+        if let Some(id) = id {
+            self.events.insert(id, self.records.len());
         }
         self.records.push(record);
         self.since.get_or_insert(now);
@@ -112,8 +119,9 @@ mod tests {
     use crate::domain::{EventKind, OutcomeCode, Received};
 
     fn event(ms: u64) -> Record {
-        Record::Event(Event {
-            id: EventId(Uuid::from_u128(1)),
+        let id = EventId(Uuid::from_u128(1));
+        let event = Event {
+            id,
             connection: None,
             kind: EventKind::Probe,
             received_at: Timestamp::UNIX_EPOCH,
@@ -122,7 +130,8 @@ mod tests {
             outcome: OutcomeCode::Alive.into(),
             request: Received::default(),
             defect: None,
-        })
+        };
+        Record::Event(id, Some(event), Vec::new())
     }
 
     #[test]
@@ -133,7 +142,7 @@ mod tests {
         assert!(history.add(event(7), start + Duration::from_millis(9)));
         assert_eq!(history.due(wait, 512, false), Some(start + wait));
         assert_eq!(history.due(wait, 512, true), Some(start));
-        assert!(matches!(&history.take()[..], [Record::Event(event)] if event.ms == 7));
+        assert!(matches!(&history.take()[..], [Record::Event(_, Some(event), _)] if event.ms == 7));
         assert!(history.is_empty() && history.due(wait, 1, true).is_none());
     }
 }

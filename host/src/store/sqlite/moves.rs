@@ -22,7 +22,7 @@ pub(super) fn renew(db: &Connection, lease: Lease, until: Timestamp) -> Result<(
     let moved = db.change(
         "UPDATE defects SET lease_until = ?3
          WHERE id = ?1 AND fence = ?2 AND lease_until IS NOT NULL",
-        params![lease.defect.to_string(), lease.fence, until.as_millisecond()],
+        params![lease.defect.0, lease.fence, until.as_millisecond()],
     )?;
     require_one(moved)
 }
@@ -44,7 +44,7 @@ pub(super) fn mark_sending(
              sent_at = ?3, updated_at = ?3
          WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('intent', 'sent')",
         params![
-            lease.defect.to_string(),
+            lease.defect.0,
             lease.fence,
             now.as_millisecond(),
             has_marker,
@@ -64,7 +64,7 @@ pub(super) fn unmark(db: &Connection, lease: Lease, now: Timestamp) -> Result<()
              state = CASE run_writes WHEN 1 THEN 'intent' ELSE 'sent' END,
              sent_at = CASE run_writes WHEN 1 THEN NULL ELSE sent_at END
          WHERE id = ?1 AND fence = ?2 AND state = 'sent' AND run_writes > 0",
-        params![lease.defect.to_string(), lease.fence, now.as_millisecond()],
+        params![lease.defect.0, lease.fence, now.as_millisecond()],
     )?;
     require_one(moved)
 }
@@ -105,10 +105,10 @@ fn store_defect(
              fence = ?2 AND state IN ('intent', 'sent', 'in-doubt', 'failed')
              OR fence > ?2 AND state IN ('in-doubt', 'failed') AND lease_until IS NULL)",
         params![
-            lease.defect.to_string(),
+            lease.defect.0,
             lease.fence,
             to_json(&DefectJson::from(defect))?,
-            event.to_string(),
+            event.0,
             now.as_millisecond(),
             by_run,
             now.as_millisecond().saturating_add(SEARCH_WAIT_MS)
@@ -130,7 +130,7 @@ fn store_failure(
     let row: Option<Row> = db.one(
         "SELECT * FROM defects
          WHERE id = ? AND fence = ? AND released = 0 AND state IN ('intent', 'sent')",
-        params![lease.defect.to_string(), lease.fence],
+        params![lease.defect.0, lease.fence],
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
     let class = row.class()?.max(left.as_ref().map(|left| left.class));
@@ -150,7 +150,7 @@ fn store_failure(
              next_search_at = CASE ?3 WHEN 'in-doubt' THEN ?7 END,
              reason = ?8, ended_fence = ?2, ended_code = ?9, event_id = ?10, updated_at = ?11
          WHERE id = ?1 AND fence = ?2",
-params![lease.defect.to_string(), lease.fence, state.as_str(), class.map(WriteClass::as_str), left.as_ref().is_some_and(|left| left.forbidden), ended_at, now.as_millisecond().saturating_add(SEARCH_WAIT_MS), reason, refusal.code().as_str(), event.to_string(), now.as_millisecond()])?;
+params![lease.defect.0, lease.fence, state.as_str(), class.map(WriteClass::as_str), left.as_ref().is_some_and(|left| left.forbidden), ended_at, now.as_millisecond().saturating_add(SEARCH_WAIT_MS), reason, refusal.code().as_str(), event.0, now.as_millisecond()])?;
     require_one(moved)
 }
 
@@ -166,7 +166,7 @@ pub(super) fn back_to_intent(
              marked = marked AND (run_writes = 0 OR run_marked), run_writes = 0, sent_at = NULL,
              next_search_at = NULL, updated_at = ?3
          WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('in-doubt', 'failed')",
-        params![lease.defect.to_string(), lease.fence, now.as_millisecond()],
+        params![lease.defect.0, lease.fence, now.as_millisecond()],
     )?;
     require_one(moved)
 }
@@ -183,23 +183,23 @@ pub(super) fn end_search(
             "UPDATE defects SET lease_until = NULL, state = 'failed', settled = 1,
                  needs_person = NULL, next_search_at = NULL, updated_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
-            params![lease.defect.to_string(), lease.fence, now.as_millisecond()],
+            params![lease.defect.0, lease.fence, now.as_millisecond()],
         )?,
         SearchEnd::NeedsPerson(why) => db.change(
             "UPDATE defects SET lease_until = NULL, needs_person = ?4, next_search_at = NULL,
                  updated_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
-            params![lease.defect.to_string(), lease.fence, now.as_millisecond(), why],
+            params![lease.defect.0, lease.fence, now.as_millisecond(), why],
         )?,
         SearchEnd::SearchAt(at) => db.change(
             "UPDATE defects SET lease_until = NULL, next_search_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed', 'created')",
-            params![lease.defect.to_string(), lease.fence, at.map(Timestamp::as_millisecond)],
+            params![lease.defect.0, lease.fence, at.map(Timestamp::as_millisecond)],
         )?,
         SearchEnd::SearchBy(at) => db.change(
             "UPDATE defects SET lease_until = NULL, next_search_at = MIN(next_search_at, ?3)
              WHERE id = ?1 AND fence = ?2 AND state = 'in-doubt'",
-            params![lease.defect.to_string(), lease.fence, at.as_millisecond()],
+            params![lease.defect.0, lease.fence, at.as_millisecond()],
         )?,
     };
     require_one(moved)
@@ -209,7 +209,7 @@ pub(super) fn end_search(
 pub(super) fn give_back(db: &Connection, lease: Lease) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET lease_until = NULL WHERE id = ?1 AND fence = ?2",
-        params![lease.defect.to_string(), lease.fence],
+        params![lease.defect.0, lease.fence],
     )?;
     require_one(moved)
 }

@@ -4,6 +4,7 @@
 //! old key sealed are overwritten, also in the write-ahead log.
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
 use super::file::KEY_CHECK;
 use super::statements::Statements as _;
@@ -19,11 +20,11 @@ pub(super) fn reseal(
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
     let transaction = connection.transaction()?;
-    let secrets: Vec<(String, String, Vec<u8>)> =
+    let secrets: Vec<(Uuid, String, Vec<u8>)> =
         transaction.all("SELECT connection_id, name, sealed FROM secrets", [])?;
     let count = secrets.len();
     for (connection_id, name, sealed) in secrets {
-        let place = Sealer::place(&connection_id, &name);
+        let place = Sealer::place(&connection_id.to_string(), &name);
         let opened = old.open_sealed(&place, &Sealed(sealed));
         let sealed = opened.and_then(|secret| new.seal(&place, &secret));
         let sealed = sealed.map_err(|error| not_resealed(&place, error))?;

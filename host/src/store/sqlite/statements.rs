@@ -2,6 +2,7 @@
 
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Error, Params, Row};
+use uuid::Uuid;
 
 /// A value that is read from the columns of a row.
 pub(super) trait FromRow: Sized {
@@ -60,7 +61,7 @@ macro_rules! from_column {
     )+};
 }
 
-from_column!(bool, i64, usize, String, Vec<u8>);
+from_column!(bool, i64, usize, String, Uuid, Vec<u8>);
 from_columns!(A 0, B 1);
 from_columns!(A 0, B 1, C 2);
 from_columns!(A 0, B 1, C 2, D 3);

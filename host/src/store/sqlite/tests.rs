@@ -20,8 +20,8 @@ use super::SqliteStore;
 use super::statements::Statements as _;
 use crate::domain::{
     Claimed, Connection, ConnectionId, ConnectionRecord, Defect, Doubt, EventId, FailedTest,
-    Grants, HolderId, Lease, Origin, Refusal, SecretGrant, SecretPlace, SeenByRun, Verdict,
-    WriteClass, WritesLeft,
+    Grants, Lease, Origin, Refusal, SecretGrant, SecretPlace, SeenByRun, Verdict, WriteClass,
+    WritesLeft,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
 use crate::store::{Claim, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken};
@@ -101,12 +101,10 @@ async fn try_claim(
     now: Timestamp,
 ) -> Result<Claimed, StoreError> {
     let lease_until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-    let holder = HolderId(Uuid::from_u128(9));
     let claim = Claim {
         connection,
         test,
         event: event(),
-        holder,
         now,
         lease_until,
         run_ms: RUN_MS,

@@ -12,7 +12,6 @@ async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
-    let holder = HolderId(Uuid::from_u128(3));
     let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, (9, 9)).await.unwrap();
     let mut now = 2;
     for wait in [15_000, 15_000, 30_000, 60_000] {
@@ -20,7 +19,7 @@ async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
         now += wait;
         assert_eq!(due(now, Vec::new()).await.len(), 1);
         assert_eq!(due(now, vec![granted.defect]).await, [], "this process has it open");
-        let claim = || store.claim_search(granted.defect, holder, at(now), at(now + 10));
+        let claim = || store.claim_search(granted.defect, at(now), at(now + 10));
         let found = claim().await.unwrap().unwrap();
         assert_eq!(claim().await.unwrap(), None);
         store.give_back(&found.lease).await.unwrap();
@@ -66,8 +65,7 @@ async fn after_a_create_that_followed_a_doubt_a_second_record_is_searched_for_on
     store.store_outcome(&search, &Verdict::Created(defect("7")), event(), at(5)).await.unwrap();
     let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), (9, 9)).await.unwrap();
     assert_eq!(due.len(), 1);
-    let holder = HolderId(Uuid::from_u128(3));
-    let found = store.claim_search(due[0].id, holder, at(20_000), at(20_010)).await.unwrap();
+    let found = store.claim_search(due[0].id, at(20_000), at(20_010)).await.unwrap();
     let found = found.unwrap();
     assert_eq!(found.created.as_deref(), Some("7"));
     store.end_search(&found.lease, SearchEnd::SearchAt(None), at(20_001)).await.unwrap();

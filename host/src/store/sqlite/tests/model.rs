@@ -190,9 +190,8 @@ impl World {
         let now = self.clock(host);
         let store = &self.stores[host];
         for due in store.due_searches(now, RUN_MS, Vec::new(), (9, 9)).await.unwrap() {
-            let holder = HolderId(Uuid::from_u128(4));
             let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
-            let claimed = store.claim_search(due.id, holder, now, until).await.unwrap();
+            let claimed = store.claim_search(due.id, now, until).await.unwrap();
             self.model.grant(claimed.unwrap().lease, now);
         }
     }

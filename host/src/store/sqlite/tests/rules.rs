@@ -23,15 +23,13 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
     assert_eq!((record.sent_at, record.event), (Some(at(2)), Some(event())));
     let again = Claimed::Created { id: granted.defect, defect: defect("7") };
     assert_eq!(claim(&store, id, 4).await, again);
-    let commits = store.commits();
-    for _ in 0..2 {
-        let known = store.created_defect(id, &failed_test(1)).await.unwrap();
-        assert_eq!(known, Some((granted.defect, defect("7"))));
-    }
+    let (commits, known) = (store.commits(), Some((granted.defect, defect("7"))));
+    assert_eq!(store.known_defect(id, &failed_test(1)), known, "the claim cached it");
+    assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), known);
     assert_eq!(store.commits(), commits, "a repeat only reads");
     store.decide(granted.defect, &Decision::Release, "me", at(5), RUN_MS).await.unwrap();
-    let known = store.created_defect(id, &failed_test(1)).await.unwrap();
-    assert_eq!(known, None, "a released defect is not in the cache");
+    assert_eq!(store.known_defect(id, &failed_test(1)), None, "it was released");
+    assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -105,7 +103,6 @@ async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
         connection: id,
         test: &test,
         event: event(),
-        holder: HolderId(Uuid::from_u128(9)),
         now: at(4),
         lease_until: at(5),
         run_ms: RUN_MS,
