@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -19,15 +20,15 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// A connector's name: the stem of its file in `plugins/`, `[a-z0-9-]{1,64}`.
+/// A connector's name: the stem of its file in `plugins/`, `[a-z0-9-]{1,64}`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectorName(String);
+pub struct ConnectorName(Arc<str>);
 
 impl ConnectorName {
     /// The name of a connector that has not described itself yet; no file can have it.
     #[must_use]
     pub fn unnamed() -> Self {
-        Self(String::new())
+        Self(Arc::from(""))
     }
 
     /// The name as text.
@@ -54,7 +55,7 @@ impl FromStr for ConnectorName {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let fits = (1..=64).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidName(text.to_owned())) }
+        if fits { Ok(Self(Arc::from(text))) } else { Err(InvalidName(text.to_owned())) }
     }
 }
 

@@ -122,9 +122,10 @@ impl Permits {
     /// Asks for a permit.
     pub(super) fn ask(self: &Arc<Self>, request: Request) -> Asked {
         let mut state = self.state.lock();
-        let lane = state.waiting.entry(request.lane.clone()).or_default();
-        lane.retain(|waiter| !waiter.sender.is_closed());
-        let waiting = lane.len();
+        let waiting = state.waiting.get_mut(&request.lane).map_or(0, |waiters| {
+            waiters.retain(|waiter| !waiter.sender.is_closed());
+            waiters.len()
+        });
         if waiting >= self.capacity.waiting {
             return Asked::Full;
         }

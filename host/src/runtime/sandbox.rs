@@ -246,8 +246,8 @@ impl Sandbox {
         active: &ActiveConnection,
         limits: &Limits,
     ) -> Result<Arc<Account>, Refusal> {
-        let Connection { connector, id: connection, .. } = active.connection.clone();
-        let owner = MemoryOwner { connector, connection };
+        let Connection { connector, id, .. } = &active.connection;
+        let owner = MemoryOwner { connector: connector.clone(), connection: *id };
         let account = Account::open(&self.memory, owner, limits.memory_bytes);
         account.map_err(|(MemoryFull::Run(bytes_max) | MemoryFull::Host(bytes_max))| {
             Refusal::HostMemoryFull { bytes_max }

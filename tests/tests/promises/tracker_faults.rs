@@ -8,10 +8,7 @@ use jackfield_tests::{
 use serde_json::{Value, json};
 
 fn host() -> TestHost {
-    Setup::new()
-        .config("[limits]\nkpi_answer_ms = 2000\ncreate_answer_ms = 4000")
-        .plugin("redmine", &Guest::example("redmine"))
-        .start()
+    Setup::new().plugin("redmine", &Guest::example("redmine")).start()
 }
 
 type Script = fn(&Exchange<'_>) -> Reply;
@@ -85,7 +82,11 @@ fn a_count_is_answered_with_the_problem_of_the_trackers_fault() {
 
 #[test]
 fn a_tracker_that_is_down_or_slow_is_named_in_the_problem() {
-    let (host, redmine) = (host(), Redmine::shared());
+    let host = Setup::new()
+        .config("[limits]\nkpi_answer_ms = 2000\ncreate_answer_ms = 4000")
+        .plugin("redmine", &Guest::example("redmine"))
+        .start();
+    let redmine = Redmine::shared();
     let settings = redmine.project().settings(&unreachable_url());
     let down = host.connect("down", "redmine", settings, redmine.secrets());
     host.kpis(&down, "1").assert_problem(503, "tracker-unavailable");
@@ -139,7 +140,7 @@ const NOTHING_CREATED: [(&str, u16); 9] = [
 #[test]
 fn a_write_that_created_nothing_needs_no_person() {
     let host = Setup::new()
-        .config("[create]\nin_doubt_s = 1\n[limits]\ncreate_answer_ms = 3000")
+        .config("[create]\nin_doubt_s = 1")
         .plugin("redmine", &Guest::example("redmine"))
         .start();
     for (name, status) in NOTHING_CREATED {

@@ -1,0 +1,94 @@
+//! How many statements an event costs. A change that needs more raises the count here and says why.
+
+use std::cell::RefCell;
+
+use rusqlite::Connection as Database;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+use tempfile::tempdir;
+
+use super::super::writer::Durability::Lazy;
+use super::super::{claims, events, moves};
+use super::*;
+use crate::domain::{Call, Event, EventKind, OutcomeCode, Received, RunReport, Usage};
+
+thread_local! {
+    static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The statements that `work` runs, without those of its transaction.
+fn statements(db: &Database, work: impl FnOnce()) -> Vec<String> {
+    db.trace_v2(
+        TraceEventCodes::SQLITE_TRACE_STMT,
+        Some(|event| {
+            // A trigger's own statements are comments.
+            if let TraceEvent::Stmt(_, sql) = event {
+                STATEMENTS.with_borrow_mut(|all| all.push(sql.to_owned()));
+            }
+        }),
+    );
+    work();
+    db.trace_v2(TraceEventCodes::empty(), None);
+    STATEMENTS.take()
+}
+
+fn created(connection: ConnectionId) -> Event {
+    Event {
+        id: event(),
+        connection: Some(connection),
+        kind: EventKind::CreateDefect,
+        received_at: at(0),
+        ms: 9,
+        status: Some(200),
+        outcome: OutcomeCode::Created.into(),
+        request: Received::default(),
+        defect: None,
+    }
+}
+
+fn run() -> RunReport {
+    RunReport {
+        call: Call::Create,
+        outcome: OutcomeCode::Ok,
+        detail: String::new(),
+        connector_version: "1.0.0".to_owned(),
+        connector_sha256: "00".to_owned(),
+        log: Vec::new(),
+        calls: Vec::new(),
+        usage: Usage::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_create_costs_six_statements_with_its_event() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    let counted = store.writer.run(Lazy, move |db| {
+        let mut granted = None;
+        let test = failed_test(1);
+        let claim = Claim {
+            connection,
+            test: &test,
+            event: event(),
+            now: at(0),
+            lease_until: at(LEASE_MS),
+            run_ms: RUN_MS,
+            waited_for: None,
+        };
+        let claimed = statements(db, || granted = Some(claims::claim(db, claim, None).unwrap()));
+        let granted = lease(&granted.unwrap());
+        let sent = statements(db, || {
+            moves::mark_sending(db, granted.clone(), write(at(1)), at(1)).unwrap();
+        });
+        let stored = statements(db, || {
+            let verdict = Verdict::Created(defect("7"));
+            moves::store_outcome(db, granted, verdict, event(), at(2)).unwrap();
+        });
+        let recorded = statements(db, || {
+            events::record(db, created(connection), vec![run()]).unwrap();
+        });
+        Ok([claimed, sent, stored, recorded])
+    });
+    let counted = counted.await.unwrap();
+    // The event's second one counts its bytes.
+    assert_eq!(counted.each_ref().map(Vec::len), [2, 1, 1, 2], "{counted:#?}");
+}
