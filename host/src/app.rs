@@ -41,8 +41,8 @@ pub use descriptors::Descriptors;
 pub use keys::{Rotated, rotate_key};
 pub use lock::DataLock;
 pub use platform::{
-    Lack, address_space, few_threads, given_up, little_memory, replaced_program, runs_code,
-    shared_access, small_address_space, unsuitable_disk,
+    Lack, address_space, blocked_connectors, few_threads, little_memory, replaced_program,
+    runs_code, shared_access, small_address_space, unsuitable_disk,
 };
 
 /// How long the server waits after it stopped every guest: writes in progress end, outcomes are

@@ -167,8 +167,8 @@ pub fn replaced_program(folder: &DataFolder) -> Option<Lack> {
 
 /// Reports connector files that are not compiled again because their compiler died.
 #[must_use]
-pub fn given_up(folder: &DataFolder) -> Option<Lack> {
-    let reasons = plugins::given_up(&folder.compiled());
+pub fn blocked_connectors(folder: &DataFolder) -> Option<Lack> {
+    let reasons = plugins::blocked_files(&folder.compiled());
     let first = reasons.first()?;
     Some(Lack {
         found: format!("{} connector files are not compiled again: {first}", reasons.len()),

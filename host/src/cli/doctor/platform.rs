@@ -21,7 +21,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         compiled_code(&folder),
         database_disk(&config.data),
         program(&folder),
-        given_up(&folder),
+        blocked_connectors(&folder),
     ]
 }
 
@@ -91,9 +91,9 @@ fn program(folder: &DataFolder) -> Finding {
 }
 
 /// Connector files that are not compiled again because their compiler died.
-fn given_up(folder: &DataFolder) -> Finding {
+fn blocked_connectors(folder: &DataFolder) -> Finding {
     let ok_text = "no compiler process died";
-    finding("compiling", app::given_up(folder), ok_text)
+    finding("compiling", app::blocked_connectors(folder), ok_text)
 }
 
 /// Why a `.wasm` file in the plugins folder cannot be a connector. `None` if it can, and for every
