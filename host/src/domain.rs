@@ -37,7 +37,7 @@ pub use event::{
 };
 pub use failed_test::{FailedTest, Marker};
 pub use journal::{Effect, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, verdict};
-pub use limits::{Limit, Limits, UnknownLimit};
+pub use limits::{Limit, LimitError, Limits};
 pub use nearest::nearest;
 pub use network::{InvalidNetwork, Network};
 pub use origin::{InvalidOrigin, Origin, is_web_address};

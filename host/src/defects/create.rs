@@ -108,7 +108,7 @@ async fn run(
     deadline: Instant,
     after_ms: u64,
 ) -> Answer {
-    // Resolved once: the whole event is served by one version.
+    // Resolved once, so that one version serves the whole event.
     let connector = match serving(deps, &active.connection) {
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
@@ -142,7 +142,8 @@ fn serving(deps: &Dependencies, connection: &Connection) -> Result<Arc<Connector
     Err(Refusal::Unsupported(why))
 }
 
-/// Where nothing can be created, a defect that is stored is still the answer to a repeat.
+/// If no defect can be created, a defect that is stored is still the answer to a repeat. Otherwise
+/// the answer is `refusal`.
 async fn stored_defect(
     deps: &Dependencies,
     active: &ActiveConnection,
@@ -275,7 +276,7 @@ impl CreateEvent<'_> {
             SearchResult::NotFound(next, refusal) => (next, refusal),
         };
         match next {
-            Next::Create | Next::CreateIfSearchSees => match self.own_refusal.clone() {
+            Next::Create | Next::CreateIfSearchWorks => match self.own_refusal.clone() {
                 None => match leased.back_to_intent().await {
                     Ok(()) => self.create_once(leased.lease, &doubtful.marker).await,
                     Err(error) => self.not_stored(&error),

@@ -52,7 +52,7 @@ impl LeasedDefect<'_> {
             Err(error) => return try_later(&error),
         }
         match doubt.after_none(began_at, waits) {
-            Next::CreateIfSearchSees => {
+            Next::CreateIfSearchWorks => {
                 let indexed_by = before(began_at, waits.index_delay_ms);
                 self.run_control_search(doubtful, &active, indexed_by).await
             }

@@ -110,7 +110,7 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
     };
     let unclear = doubtful.doubt.class == WriteClass::Unclear;
     match next {
-        Next::Create | Next::CreateIfSearchSees => leased.end_search(SearchEnd::Settled).await,
+        Next::Create | Next::CreateIfSearchWorks => leased.end_search(SearchEnd::Settled).await,
         Next::SearchAt(at) if unclear => {
             leased.end_search(SearchEnd::SearchAt(Some(at))).await;
         }
