@@ -13,7 +13,7 @@ use crate::domain::{ConnectionId, FailedTest};
 
 use super::Answer;
 
-/// What a failed test of a connection is looked up by.
+/// The connection, and the key of the failed test.
 type Key = (ConnectionId, Uuid, Uuid, String);
 
 /// Receives the answer of a create in progress.
