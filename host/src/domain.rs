@@ -28,8 +28,8 @@ pub use connection::{
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
-    Claimed, DecidedDoubt, Decision, Defect, DefectId, DefectRecord, DefectState, DoubtfulDefect,
-    Lease, SearchEnd, SeenByRun, Verdict, WritesLeft,
+    Claimed, ConnectionSnapshot, DecidedDoubt, Decision, Defect, DefectId, DefectRecord,
+    DefectState, DoubtfulDefect, Lease, SearchEnd, Verdict, WritesLeft,
 };
 pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{

@@ -15,9 +15,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Claimed, ConnectionId, ConnectionRecord, Counts, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest, Lease, Marker, OutcomeCode,
-    RunReport, SearchEnd, SeenByRun, Verdict,
+    Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
+    DefectId, DefectRecord, DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest,
+    Lease, Marker, OutcomeCode, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -134,7 +134,7 @@ pub struct JournaledWrite {
     /// Whether the request contains the marker.
     pub has_marker: bool,
     /// What its run saw of the connection.
-    pub seen: SeenByRun,
+    pub seen: ConnectionSnapshot,
     /// Until when the lease is renewed.
     pub lease_until: Timestamp,
 }
@@ -304,7 +304,7 @@ pub trait Store: Send + Sync {
     async fn controls(
         &self,
         connection: ConnectionId,
-        seen: &SeenByRun,
+        seen: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
     /// Moves a row whose doubt has ended back to `intent`. Durable. `Fenced` if the lease was lost.

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Call, Clock, Defect, EventId, FailedTest, Journal, Lease, Marker, NotJournaled, Refusal,
-    SearchEnd, SeenByRun, Verdict, after,
+    Call, Clock, ConnectionSnapshot, Defect, EventId, FailedTest, Journal, Lease, Marker,
+    NotJournaled, Refusal, SearchEnd, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
@@ -99,11 +99,11 @@ impl LeasedDefect<'_> {
     }
 
     /// What a run would see of the connection now.
-    pub(super) fn seen_now(&self) -> Result<SeenByRun, Refusal> {
+    pub(super) fn snapshot_now(&self) -> Result<ConnectionSnapshot, Refusal> {
         let connection = &self.active.connection;
         let settings = serde_json::to_string(&connection.settings)
             .map_err(|error| Refusal::StoreUnavailable(error.to_string()))?;
-        Ok(SeenByRun {
+        Ok(ConnectionSnapshot {
             settings,
             origins: connection.grants.origins.clone(),
             connector_sha256: self.connector.sha256().to_owned(),
@@ -207,7 +207,7 @@ struct DefectJournal {
     lease: Lease,
     lease_ms: u64,
     marker: Marker,
-    seen: SeenByRun,
+    seen: ConnectionSnapshot,
     /// When the lease ends that the last mark renewed, since boot.
     live_until: Mutex<Duration>,
     /// Why the last write was not journaled or not sent.
@@ -216,7 +216,7 @@ struct DefectJournal {
 
 impl DefectJournal {
     fn new(leased: &LeasedDefect<'_>, marker: &Marker) -> Result<Self, Refusal> {
-        let seen = leased.seen_now()?;
+        let seen = leased.snapshot_now()?;
         Ok(Self {
             store: Arc::clone(&leased.deps.store),
             clock: Arc::clone(&leased.deps.clock),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Defect, DoubtfulDefect, Next, Refusal, SeenByRun, Settings, Unresolvable, Waits,
+    ConnectionSnapshot, Defect, DoubtfulDefect, Next, Refusal, Settings, Unresolvable, Waits,
 };
 use crate::egress::ActiveConnection;
 use crate::store::StoreError;
@@ -34,7 +34,7 @@ impl LeasedDefect<'_> {
         if !doubt.has_marker {
             return SearchResult::NotFound(doubt.without_search(Unresolvable::NoMarker), None);
         }
-        let active = self.as_seen(doubtful.seen.as_ref());
+        let active = self.with_snapshot(doubtful.seen.as_ref());
         let began_at = self.deps.clock.now();
         let mut found = match self.run_find(&active, &doubtful.marker).await {
             Ok(found) => found.into_iter(),
@@ -81,7 +81,7 @@ impl LeasedDefect<'_> {
         indexed_by: Timestamp,
     ) -> SearchResult {
         // Rows of an earlier version or of a restored database do not have what their run saw.
-        let seen = match doubtful.seen.clone().map_or_else(|| self.seen_now(), Ok) {
+        let seen = match doubtful.seen.clone().map_or_else(|| self.snapshot_now(), Ok) {
             Ok(seen) => seen,
             Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),
         };
@@ -106,7 +106,7 @@ impl LeasedDefect<'_> {
 
     /// The connection as an earlier run saw it, but with today's secrets. If one of its origins is
     /// not granted any more, the connection as it is today.
-    pub(super) fn as_seen(&self, seen: Option<&SeenByRun>) -> Arc<ActiveConnection> {
+    pub(super) fn with_snapshot(&self, seen: Option<&ConnectionSnapshot>) -> Arc<ActiveConnection> {
         let granted = &self.active.connection.grants.origins;
         let settings = seen
             .filter(|seen| seen.origins.iter().all(|origin| granted.contains(origin)))

@@ -130,7 +130,7 @@ pub struct DoubtfulDefect {
     pub doubt: Doubt,
     /// The settings and connector of the last run; absent in rows of earlier versions and after a
     /// database was restored.
-    pub seen: Option<SeenByRun>,
+    pub seen: Option<ConnectionSnapshot>,
     /// Why the defect is in doubt, for a person.
     pub reason: String,
     /// The key of the defect, if the row is in `created`. The search then only looks for a second
@@ -150,7 +150,7 @@ impl DoubtfulDefect {
 
 /// The state of the connection during a run of `create`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SeenByRun {
+pub struct ConnectionSnapshot {
     /// The settings, as JSON.
     pub settings: String,
     /// The granted origins.

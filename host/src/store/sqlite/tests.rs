@@ -19,9 +19,9 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::statements::Statements as _;
 use crate::domain::{
-    Claimed, Connection, ConnectionId, ConnectionRecord, Defect, Doubt, EventId, FailedTest,
-    Grants, Lease, Origin, Refusal, SecretGrant, SecretPlace, SeenByRun, Verdict, WriteClass,
-    WritesLeft,
+    Claimed, Connection, ConnectionId, ConnectionRecord, ConnectionSnapshot, Defect, Doubt,
+    EventId, FailedTest, Grants, Lease, Origin, Refusal, SecretGrant, SecretPlace, Verdict,
+    WriteClass, WritesLeft,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
 use crate::store::{Claim, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken};
@@ -137,7 +137,7 @@ fn doubt(claimed: &Claimed) -> Doubt {
 
 /// A write with the marker, marked at this instant.
 fn write(now: Timestamp) -> JournaledWrite {
-    let seen = SeenByRun {
+    let seen = ConnectionSnapshot {
         settings: "{}".to_owned(),
         origins: vec!["https://tracker.example".parse().unwrap()],
         connector_sha256: "00".to_owned(),
