@@ -29,7 +29,7 @@ pub use connection::{
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
     Claimed, ConnectionSnapshot, DecidedDoubt, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, Lease, SearchEnd, Verdict, WritesLeft,
+    DefectState, DoubtfulDefect, Lease, SearchEnd, SentWrites, Verdict,
 };
 pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{

@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connections::Asker;
 use crate::domain::{
     Claimed, Connection, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine,
-    Marker, Next, OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord,
-    WritesLeft, after, verdict,
+    Marker, Next, OutcomeCode, Refusal, SearchEnd, SentWrites, Unresolvable, Verdict, WriteClass,
+    WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -217,14 +217,14 @@ impl CreateEvent<'_> {
                 // No run was started, so nothing was sent.
                 Err(refusal) => return self.fail(&leased, refusal, None).await,
             };
-        if outcome.is_ok() && !writes.iter().any(WriteRecord::left) {
+        if outcome.is_ok() && !writes.iter().any(WriteRecord::was_sent) {
             report.log.push(write_not_journaled(report.usage.run_ms));
         }
         self.deps.store.record_run(self.event, report);
         match verdict(outcome, &writes) {
-            Verdict::NotCreated { refusal, left } => self.fail(&leased, refusal, left).await,
+            Verdict::NotCreated { refusal, sent } => self.fail(&leased, refusal, sent).await,
             Verdict::Created(defect) | Verdict::Found(defect) => {
-                if writes.iter().any(WriteRecord::left) {
+                if writes.iter().any(WriteRecord::was_sent) {
                     let (id, now) = (self.active.connection.id, self.deps.clock.since_boot());
                     self.deps.process.index_lags.watch(id, marker, now);
                 }
@@ -241,12 +241,12 @@ impl CreateEvent<'_> {
         &mut self,
         leased: &LeasedDefect<'_>,
         refusal: Refusal,
-        left: Option<WritesLeft>,
+        sent: Option<SentWrites>,
     ) -> Attempt {
-        let verdict = Verdict::NotCreated { refusal: refusal.clone(), left: left.clone() };
+        let verdict = Verdict::NotCreated { refusal: refusal.clone(), sent: sent.clone() };
         let stored = leased.store_outcome(&verdict).await;
-        let wrote = left.is_some();
-        let Some(left) = left.filter(|left| left.class != WriteClass::Refused) else {
+        let wrote = sent.is_some();
+        let Some(sent) = sent.filter(|sent| sent.class != WriteClass::Refused) else {
             return match stored {
                 Ok(()) => Attempt::Done(Err(refusal)),
                 Err(error) => {
@@ -255,7 +255,7 @@ impl CreateEvent<'_> {
                 }
             };
         };
-        let refusal = Refusal::AfterWrite { refusal: Box::new(refusal), write: left.reason };
+        let refusal = Refusal::AfterWrite { refusal: Box::new(refusal), write: sent.reason };
         self.own_refusal = Some(refusal.clone());
         match stored {
             Ok(()) | Err(StoreError::Fenced) => Attempt::Again { refusal, at: None },

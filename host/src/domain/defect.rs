@@ -171,13 +171,13 @@ pub enum Verdict {
         /// Why there is no defect.
         refusal: Refusal,
         /// What is known of its writes; absent if none was sent.
-        left: Option<WritesLeft>,
+        sent: Option<SentWrites>,
     },
 }
 
 /// What is known of the writes that a run sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WritesLeft {
+pub struct SentWrites {
     /// The class of the worst write.
     pub class: WriteClass,
     /// Whether one of the writes was answered 403.

@@ -20,8 +20,8 @@ use super::SqliteStore;
 use super::statements::Statements as _;
 use crate::domain::{
     Claimed, Connection, ConnectionId, ConnectionRecord, ConnectionSnapshot, Defect, Doubt,
-    EventId, FailedTest, Grants, Lease, Origin, Refusal, SecretGrant, SecretPlace, Verdict,
-    WriteClass, WritesLeft,
+    EventId, FailedTest, Grants, Lease, Origin, Refusal, SecretGrant, SecretPlace, SentWrites,
+    Verdict, WriteClass,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
 use crate::store::{Claim, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken};
@@ -153,10 +153,10 @@ async fn mark(store: &SqliteStore, lease: &Lease, ms: i64) -> Result<(), StoreEr
 /// A run that ended without a defect, after a write of this class that ended at the instant.
 fn left(class: WriteClass, ms: i64) -> Verdict {
     let reason = "POST / was sent".to_owned();
-    let left = WritesLeft { class, forbidden: false, ended_at: at(ms), reason };
+    let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };
     Verdict::NotCreated {
         refusal: Refusal::Rejected("no such project".to_owned()),
-        left: Some(left),
+        sent: Some(sent),
     }
 }
 
