@@ -80,7 +80,8 @@ impl LeasedDefect<'_> {
         active: &Arc<ActiveConnection>,
         indexed_by: Timestamp,
     ) -> SearchResult {
-        // Rows of an earlier version or of a restored database do not have what their run saw.
+        // Rows of an earlier version of Jackfield and rows of a restored database do not store what
+        // their run saw.
         let seen = match doubtful.seen.clone().map_or_else(|| self.snapshot_now(), Ok) {
             Ok(seen) => seen,
             Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),

@@ -51,7 +51,8 @@ impl Session {
     /// goes on to its end even if this future is dropped.
     ///
     /// # Errors
-    /// The cases of the WIT; a limit that was exceeded is named with its value.
+    /// The cases of `http-error` in the WIT. If a limit was exceeded, its name and value are in the
+    /// text.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: OutboundRequest,

@@ -36,6 +36,7 @@ impl CompileLimits {
         Self::lowest(limits, free_bytes(), getrlimit(Resource::As).maximum)
     }
 
+    /// The limits, with the lowest of three limits on memory.
     fn lowest(limits: &Limits, free: Option<u64>, process: Option<u64>) -> Self {
         let free = free.map(|bytes| (bytes / 100 * FREE_PERCENT, MemoryBound::FreeMemory));
         let process = process.map(|bytes| (bytes, MemoryBound::ProcessLimit));
