@@ -41,8 +41,8 @@ pub use descriptors::Descriptors;
 pub use keys::{Rotated, rotate_key};
 pub use lock::DataLock;
 pub use platform::{
-    Lack, address_space, few_threads, given_up, little_memory, replaced_program, runs_code,
-    shared_access, small_address_space, unsuitable_disk,
+    PlatformProblem, address_space, blocked_connectors, few_threads, little_memory,
+    replaced_program, runs_code, shared_access, small_address_space, unsuitable_disk,
 };
 
 /// How long the server waits after it stopped every guest: writes in progress end, outcomes are
@@ -55,7 +55,7 @@ pub struct Shutdown {
     /// Accept no more requests, and let running work finish, for at most `drain_ms`.
     pub drain: CancellationToken,
     /// Do not wait any longer: stop the guests.
-    pub hurry: CancellationToken,
+    pub stop_now: CancellationToken,
 }
 
 /// A server that is ready to serve.
@@ -125,7 +125,7 @@ impl App {
         let address = listener.local_addr()?;
         let background = CancellationToken::new();
         let runner = Runner::start(&config)?;
-        platform::log_lacks(&config, runner.engine.address_space());
+        platform::log_problems(&config, runner.engine.address_space());
         let sandbox = Arc::clone(&runner.sandbox);
         let services = Arc::new(services(&config, runner, &background).await?);
         Background::of(&services).spawn(&services.tasks, &background);
@@ -218,7 +218,7 @@ impl App {
         shutdown.drain.cancelled().await;
         self.background.cancel();
         let drain = Duration::from_millis(self.config.drain_ms);
-        if shutdown.hurry.run_until_cancelled(sleep(drain)).await.is_some() {
+        if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
             tracing::warn!(
                 "some runs did not end within `drain_ms` = {}; stopping them",
                 self.config.drain_ms

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::domain::{ConnectorName, Limits, Network};
 
 pub use access::{
-    AccessError, AccessWarning, check_folder, judge_folder, judge_private, read_private,
+    AccessError, AccessWarning, check_folder, inspect_folder, inspect_private, read_private,
 };
 pub use data_folder::DataFolder;
 pub use file_system::unsuitable_file_system;

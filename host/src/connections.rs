@@ -1,7 +1,7 @@
-//! Connections: which there are, which version of a connector serves one, and what an admin does to
-//! them.
+//! Connections: the list in memory, the connector version that serves each one, and the changes
+//! that an admin makes.
 //!
-//! Never creates or counts defects; never sees axum, SQL or wasmtime.
+//! Never creates or counts defects. Uses no axum, SQL or wasmtime.
 
 mod breaker;
 mod consent;
@@ -34,15 +34,15 @@ pub use breaker::Asker;
 pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
 pub use try_connection::TryReport;
 
-/// What the work on connections needs.
+/// The parts that the work on connections needs.
 pub struct Dependencies {
     /// Where they are stored.
     pub store: Arc<dyn Store>,
-    /// The connectors there are.
+    /// The connectors that serve them.
     pub plugins: Arc<Plugins>,
     /// Runs `check`.
     pub sandbox: Arc<Sandbox>,
-    /// Reaches trackers, for the steps of a `try`.
+    /// Connects to trackers, for the steps of a `try`.
     pub egress: Arc<Egress>,
     /// Seals their secrets.
     pub sealer: Sealer,
@@ -57,20 +57,20 @@ pub struct Connections {
     deps: Dependencies,
     directory: Directory,
     breakers: Breakers,
-    /// Held by the edit in progress: each reads the whole connection and writes it back.
+    /// Held during an edit, because an edit reads the whole connection and writes it back.
     edit_lock: Mutex<()>,
 }
 
 /// Why a connection was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// Settings, secrets or the name do not fit.
+    /// Settings, secrets or other fields are not valid.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<SettingError>),
     /// No version of the connector serves.
     #[error(transparent)]
     ConnectorUnavailable(#[from] ConnectorUnavailable),
-    /// It takes a person's consent, or there is nothing to consent to.
+    /// A person must consent first, or there is nothing to consent to.
     #[error("{0}")]
     Consent(String),
     /// The store refused or failed.
@@ -79,7 +79,7 @@ pub enum ConnectionError {
 }
 
 impl Connections {
-    /// No connections until [`Self::load`] has read them.
+    /// Starts without connections; [`Self::load`] reads them.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self {
@@ -90,8 +90,8 @@ impl Connections {
         }
     }
 
-    /// Reads the connections from the store: at the start, after each change, and regularly for
-    /// secrets that are stored elsewhere (`file:`, `env:`).
+    /// Reads the connections from the store. Called at the start, after each change, and regularly,
+    /// because secrets that are stored elsewhere (`file:`, `env:`) may change.
     ///
     /// # Errors
     /// The store cannot be read; the connections stay as they were.
@@ -105,7 +105,7 @@ impl Connections {
         self.directory.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// The connection of that id, ready for runs.
+    /// The connection with this id, ready for runs.
     #[must_use]
     pub fn active(&self, id: ConnectionId) -> Option<Arc<ActiveConnection>> {
         self.directory.by_id(id).map(|entry| Arc::clone(&entry.active))
@@ -148,14 +148,14 @@ impl Connections {
         serving.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// The longest time after a create that a search was seen not to find its record, milliseconds.
+    /// The longest measured index lag, milliseconds: how late a search found a new record.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
     }
 
-    /// Lets a run start, unless the circuit breaker of this call of the connection is open. Each is
-    /// followed by one [`Self::record_outcome`].
+    /// Allows a run, unless the circuit breaker for this kind of call of the connection is open.
+    /// Call [`Self::record_outcome`] once after each allowed run.
     ///
     /// # Errors
     /// The circuit breaker is open.
@@ -169,8 +169,8 @@ impl Connections {
         self.breakers.allow(connection.id, connector.sha256(), call, asker, Instant::now())
     }
 
-    /// Tells the circuit breaker how an admitted run ended. `input` is what it was about: a marker
-    /// or a project.
+    /// Tells the circuit breaker how an allowed run ended. `input` is what the run was about: a
+    /// marker or a project.
     pub fn record_outcome<T>(
         &self,
         id: ConnectionId,
@@ -181,7 +181,7 @@ impl Connections {
         self.breakers.record(id, call, input, outcome.as_ref().err(), Instant::now());
     }
 
-    /// Remembers how an event ended, for people who look at the connection before the store is read
+    /// Remembers how an event ended, so that the connection shows it before the store is read
     /// again.
     pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
         let error = answer.as_ref().err().map(ToString::to_string);

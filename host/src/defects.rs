@@ -1,7 +1,7 @@
-//! Defects: one failed test, one defect. `create` has the steps of a Create Defect event; the sweep
-//! searches for defects in doubt in the background.
+//! Creates defects, at most one for each failed test. `create` has the steps of a Create Defect
+//! event; `sweep` searches for defects in doubt in the background.
 //!
-//! Never sees axum, SQL or wasmtime. What it answers is a value or a [`Refusal`].
+//! Uses no axum, SQL or wasmtime. Returns a value or a [`Refusal`].
 
 mod create;
 mod index_lag;
@@ -27,7 +27,7 @@ use single_flight::SingleFlight;
 
 pub use process::ProcessState;
 
-/// What the work on defects needs; cheap to clone.
+/// The parts that the work on defects needs; cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
     /// Where the rows of defects are stored.
@@ -42,7 +42,7 @@ pub struct Dependencies {
     pub config: Arc<Config>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
-    /// What this process knows beside the store.
+    /// What this process knows and the store does not.
     pub process: ProcessState,
 }
 
@@ -61,7 +61,7 @@ pub struct CreateAnswer {
     pub id: DefectId,
     /// `created`, `repeated`, `adopted` or `second-record`.
     pub how: OutcomeCode,
-    /// What the event says beside that.
+    /// More details, which the event shows; may be empty.
     pub detail: String,
 }
 
@@ -70,15 +70,15 @@ impl CreateAnswer {
         Self { defect, id, how, detail: String::new() }
     }
 
-    /// A search found the defect, and perhaps other records of the failed test.
+    /// The answer if a search found the defect, and perhaps other records of the failed test.
     fn adopted(id: DefectId, defect: Defect, others: Vec<String>) -> Self {
         let Outcome { code, detail } = adoption(&defect.key, &others);
         Self { defect, id, how: code, detail }
     }
 }
 
-/// What an event says of an adopted defect. Where the tracker has other records of the failed test,
-/// a person decides which one stays.
+/// The outcome of an event that adopted a defect. If the tracker has other records of the failed
+/// test, a person decides which one stays.
 fn adoption(key: &str, others: &[String]) -> Outcome {
     if others.is_empty() { OutcomeCode::Adopted.into() } else { second_record(key, others) }
 }
@@ -94,9 +94,9 @@ fn second_record(key: &str, others: &[String]) -> Outcome {
 pub type Answer = Result<CreateAnswer, Refusal>;
 
 impl Dependencies {
-    /// Begins all waits again if the wall clock stepped: it cannot say how long they have lasted.
-    /// Returns whether it did.
-    async fn restart_waits_after_a_step(&self) -> Result<bool, StoreError> {
+    /// Begins all waits again if the wall clock stepped, because it then does not show how long
+    /// they have lasted. Returns whether the clock stepped.
+    async fn restart_waits_if_clock_stepped(&self) -> Result<bool, StoreError> {
         let restart = async || {
             tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
             self.store.restart_waits(self.clock.now(), self.config.longest_run_ms()).await
@@ -106,16 +106,17 @@ impl Dependencies {
 }
 
 impl Defects {
-    /// No create in progress.
+    /// Starts with no create in progress.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self { deps, in_flight: SingleFlight::default() }
     }
 
-    /// Does what a person decided about a defect.
+    /// Carries out what a person decided about a defect.
     ///
     /// # Errors
-    /// `NotFound`, or `Conflict` where its state does not allow it or a run holds it.
+    /// `NotFound`; `Conflict` if the defect's state does not allow the decision, or if a run holds
+    /// the defect.
     pub async fn decide(
         &self,
         id: DefectId,

@@ -28,8 +28,8 @@ pub use connection::{
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
-    Claimed, DecidedDoubt, Decision, Defect, DefectId, DefectRecord, DefectState, DoubtfulDefect,
-    Lease, SearchEnd, SeenByRun, Verdict, WritesLeft,
+    Claimed, ConnectionSnapshot, DecidedDoubt, Decision, Defect, DefectId, DefectRecord,
+    DefectState, DoubtfulDefect, Lease, SearchEnd, SentWrites, Verdict,
 };
 pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{
@@ -37,7 +37,7 @@ pub use event::{
 };
 pub use failed_test::{FailedTest, Marker};
 pub use journal::{Effect, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, verdict};
-pub use limits::{Limit, Limits, UnknownLimit};
+pub use limits::{Limit, LimitError, Limits};
 pub use nearest::nearest;
 pub use network::{InvalidNetwork, Network};
 pub use origin::{InvalidOrigin, Origin, is_web_address};

@@ -1,7 +1,7 @@
 //! The connectors in the plugins folder, and which version of a connector serves a connection.
 //!
 //! One task scans the folder and publishes snapshots; readers take the latest snapshot and never
-//! wait. A snapshot contains only versions that are compiled, linked and described.
+//! wait. A snapshot contains only versions that are compiled and linked and that have a manifest.
 
 mod approval;
 mod attempts;
@@ -34,7 +34,7 @@ use loader::VersionLoader;
 use scanner::Scanner;
 
 pub use approval::unapproved;
-pub(crate) use attempts::given_up;
+pub(crate) use attempts::blocked_files;
 pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
 pub use check::CheckReport;
 pub(crate) use check::check_file;
@@ -48,10 +48,11 @@ pub struct Plugins {
 
 impl Plugins {
     /// Scans the folder, serves what was compiled before, compiles the rest in the background, and
-    /// keeps scanning until `cancel`.
+    /// keeps scanning until `cancel` is cancelled.
     ///
     /// # Errors
-    /// The plugins folder cannot be read, or the folder of compiled code is not safe; says how to fix it.
+    /// The plugins folder cannot be read, or the folder of compiled code is not safe. The error
+    /// says how to fix it.
     pub(crate) async fn start(
         config: Arc<Config>,
         engine: Arc<Engine>,
@@ -85,7 +86,7 @@ impl Plugins {
     /// The newest version of a connector that can be used.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why no version can be used.
     pub fn newest(&self, name: &ConnectorName) -> Result<Arc<Connector>, ConnectorUnavailable> {
         self.catalog.newest(name)
     }
@@ -108,7 +109,7 @@ impl Plugins {
             },
             Err(unavailable) => unavailable,
         };
-        // When a connector's file was removed, no older version serves either.
+        // If a connector's file was removed, an older version does not serve either.
         if matches!(unavailable, ConnectorUnavailable::Missing { .. }) {
             return Err(unavailable);
         }
@@ -118,8 +119,8 @@ impl Plugins {
 
     /// Compiles accepted versions again if they were compiled for another engine, so that they
     /// still serve after an upgrade of the host.
-    pub async fn restore(&self, accepted: BTreeSet<(ConnectorName, String)>) {
-        // Wait for the scanner: it compiles most of them.
+    pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
+        // Wait until the scanner has finished, because it compiles most of them.
         let mut changes = self.changes();
         while self.list().iter().any(|info| info.status == ConnectorStatus::Compiling) {
             if changes.changed().await.is_err() {
@@ -127,16 +128,16 @@ impl Plugins {
             }
         }
         for (name, sha256) in accepted {
-            if let Err(error) = self.loader.restore(&name, &sha256).await {
+            if let Err(error) = self.loader.recompile(&name, &sha256).await {
                 let reason = error.to_string();
-                tracing::warn!(connector = %name, sha256, reason, "cannot restore an accepted version");
+                tracing::warn!(connector = %name, sha256, reason, "cannot compile an accepted version again");
             }
         }
     }
 
-    /// Deletes compiled code that neither serves nor was accepted, if there is more compiled code
-    /// than `compiled_bytes_max`.
-    pub async fn forget_unused(&self, accepted: BTreeSet<String>) {
+    /// Deletes compiled code that does not serve and that no person accepted, if there is more
+    /// compiled code than `compiled_bytes_max`.
+    pub async fn delete_unused_code(&self, accepted: BTreeSet<String>) {
         let mut used = accepted;
         used.extend(self.list().into_iter().filter_map(|info| info.sha256));
         let loader = Arc::clone(&self.loader);
@@ -149,7 +150,7 @@ impl Plugins {
         }
     }
 
-    /// Counts the snapshots: changes whenever a connector changes.
+    /// The number of snapshots so far. It changes whenever a connector changes.
     #[must_use]
     pub fn changes(&self) -> watch_channel::Receiver<u64> {
         self.catalog.changes()

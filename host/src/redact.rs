@@ -37,8 +37,8 @@ const STEPS_PER_BYTE: usize = 8;
 pub(crate) enum Reading {
     /// Read by people: a short secret is redacted in each place where it is a whole word.
     Text,
-    /// Read by the guest, the body or a header of an answer: each word that is not a name, a part
-    /// of an address or of a longer key.
+    /// The body or a header of an answer, which the guest reads: a short secret is redacted where
+    /// it is a whole word, but not in a name, in an address or in a longer key.
     Answer,
     /// One value: a short secret is redacted only if it is the whole value.
     Value,
@@ -181,7 +181,8 @@ impl Redactor {
         }
     }
 
-    /// The first secret from `from` on; of those that begin at one place, the longest.
+    /// The first secret at `from` or later. If several begin at the same position, the longest of
+    /// them.
     fn search(
         &self,
         window: Window<'_>,

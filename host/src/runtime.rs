@@ -1,8 +1,8 @@
 //! Runs connectors: the engine, the compiler process, one sandbox per run, and the functions that a
 //! guest imports.
 //!
-//! The only room with wasmtime. It never uses the store: what must be durable before a write is
-//! sent goes through [`crate::domain::Journal`].
+//! The only room that uses wasmtime. It never uses the store: what must be durable before a write
+//! is sent goes through [`crate::domain::Journal`].
 
 mod address_space;
 mod bindings;

@@ -153,8 +153,8 @@ impl Secret {
         self.resolve_unredacted(file_roots, env_prefixes)?.checked()
     }
 
-    /// As [`Self::resolve`], for a value that is never sent to a tracker as it is, so that no answer
-    /// has to be searched for it.
+    /// As [`Self::resolve`], for a value that is never sent to a tracker as it is. Answers need not
+    /// be searched for it, so it may be short.
     ///
     /// # Errors
     /// The reference is not allowed or cannot be read, or the value is too long.

@@ -15,9 +15,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Claimed, ConnectionId, ConnectionRecord, Counts, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest, Lease, Marker, OutcomeCode,
-    RunReport, SearchEnd, SeenByRun, Verdict,
+    Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
+    DefectId, DefectRecord, DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest,
+    Lease, Marker, OutcomeCode, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -103,8 +103,8 @@ pub struct StoredToken {
 pub struct TokenExpiry {
     /// By the wall clock.
     pub at: Timestamp,
-    /// How long it had been valid then since it was replaced, milliseconds: it is never valid for
-    /// longer, whatever the wall clock says.
+    /// The grace period that began when it was replaced, milliseconds. The token is never valid for
+    /// longer, whatever the wall clock shows.
     pub grace_ms: u64,
 }
 
@@ -123,7 +123,8 @@ pub struct Claim<'a> {
     pub lease_until: Timestamp,
     /// The run maximum, milliseconds: after a crash, a write counts as ended at `sent` plus this.
     pub run_ms: u64,
-    /// The fence of the run that the claim before this one found: its result is the answer.
+    /// The fence of the run that the event waited for, if any: the result of that run is the
+    /// answer.
     pub waited_for: Option<i64>,
 }
 
@@ -133,7 +134,7 @@ pub struct JournaledWrite {
     /// Whether the request contains the marker.
     pub has_marker: bool,
     /// What its run saw of the connection.
-    pub seen: SeenByRun,
+    pub seen: ConnectionSnapshot,
     /// Until when the lease is renewed.
     pub lease_until: Timestamp,
 }
@@ -147,7 +148,7 @@ pub struct DueSearch {
     pub connection: ConnectionId,
 }
 
-/// A known defect that a search must find if it can see.
+/// A known defect that a search must find if it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlDefect {
     /// What to search for.
@@ -193,8 +194,9 @@ pub struct DefectFilter {
 /// How long events are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
-    /// Events received before this instant are deleted, if one was received after it and before
-    /// `confirmed_by`: otherwise the clock may have been set forward, and all would be deleted.
+    /// Events received before this instant are deleted, but only if another event was received
+    /// between this instant and `confirmed_by`. Otherwise the clock may have been set forward, and
+    /// all events would be deleted.
     pub events_since: Timestamp,
     /// See `events_since`.
     pub confirmed_by: Timestamp,
@@ -224,10 +226,11 @@ pub trait Store: Send + Sync {
     /// begin again. Running events become interrupted. Marks a database that fell behind: from
     /// then on, a failed test without a row counts as in doubt. Durable.
     async fn recover(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
-    /// Since when failed tests without a row count as in doubt: the database had fallen behind.
+    /// Since when failed tests without a row count as in doubt, because the database had fallen
+    /// behind; `None` if it had not.
     fn restored_at(&self) -> Option<Timestamp>;
-    /// Begins the waits of all rows again whose defect is not known: the clock has stepped. A write
-    /// in progress counts as ended `run_ms` from now. Durable.
+    /// Begins the waits of all rows without a known defect again, because the clock has stepped. A
+    /// write in progress counts as ended `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
     /// All connections.
@@ -244,7 +247,7 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Records the connector version that serves a connection from now on. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
-    /// Records how late a search was seen to find a new record; the longest is kept. Durable.
+    /// Records how late a search found a new record; the longest is kept. Durable.
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
     /// Deletes a connection with its events, defects and counts. Durable. `Conflict` if creates
     /// run or are in doubt, unless forced.
@@ -301,7 +304,7 @@ pub trait Store: Send + Sync {
     async fn controls(
         &self,
         connection: ConnectionId,
-        seen: &SeenByRun,
+        seen: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
     /// Moves a row whose doubt has ended back to `intent`. Durable. `Fenced` if the lease was lost.

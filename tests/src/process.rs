@@ -190,7 +190,7 @@ fn spawn(setup: &Setup, folder: &Path) -> Child {
         .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--plugins", "plugins"])
         .args(["--config", "jackfield.toml"])
         .current_dir(folder)
-        // Tests send more requests than people. The test of the rate sets its own value.
+        // Tests send requests faster than people do. The test of the rate sets its own value.
         .env("JACKFIELD_WEBHOOK_REQUESTS_BURST", "1000000")
         .envs(setup.env.iter().cloned())
         .stdin(Stdio::null())

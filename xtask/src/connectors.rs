@@ -92,14 +92,14 @@ impl Example {
     fn component(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
         let folder = self.folder(workspace);
         match self {
-            Self::Redmine => rust(workspace, &folder),
-            Self::Javascript => javascript(workspace, &folder),
-            Self::Python => python(workspace, &folder),
+            Self::Redmine => build_rust(workspace, &folder),
+            Self::Javascript => build_javascript(workspace, &folder),
+            Self::Python => build_python(workspace, &folder),
         }
     }
 }
 
-fn rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+fn build_rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     tools::wasm_target(workspace)?;
     let target = workspace.guests();
     let mut build = cargo(folder);
@@ -108,7 +108,7 @@ fn rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(target.join(tools::WASM_TARGET).join("release/redmine.wasm"))
 }
 
-fn javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+fn build_javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let modules = tools::node_modules(workspace, folder)?;
     let component = workspace.guests().join("javascript.wasm");
     let mut build = program("node", folder);
@@ -118,7 +118,7 @@ fn javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(component)
 }
 
-fn python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+fn build_python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let binaries = tools::python_venv(workspace, folder)?;
     let component = workspace.guests().join("python.wasm");
     let mut build = program(binaries.join("componentize-py"), folder);

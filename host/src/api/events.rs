@@ -158,7 +158,7 @@ pub struct OutboundCall {
     pub error: Option<String>,
 }
 
-/// What a run used of its limits.
+/// How much of its limits a run used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is a limit's config key, or explained at domain::Usage")]
 pub struct Usage {

@@ -54,7 +54,8 @@ impl Background {
     pub(super) fn spawn(self, tasks: &TaskTracker, cancel: &CancellationToken) {
         let it = Arc::new(self);
         let (plugins, connections) = (Arc::clone(&it.plugins), Arc::clone(&it.connections));
-        let restore = async move { plugins.restore(connections.accepted_versions()).await };
+        let restore =
+            async move { plugins.recompile_accepted(connections.accepted_versions()).await };
         tasks.spawn(cancel.clone().run_until_cancelled_owned(restore));
         it.repeat(tasks, cancel, |it| async move { it.defects.sweep().await });
         it.repeat(tasks, cancel, |it| async move { it.defects.measure_index_lags().await });
@@ -111,7 +112,7 @@ impl Background {
 
     async fn delete_unused_code(&self) {
         let accepted = self.connections.accepted_versions().into_iter();
-        self.plugins.forget_unused(accepted.map(|(_, sha256)| sha256).collect()).await;
+        self.plugins.delete_unused_code(accepted.map(|(_, sha256)| sha256).collect()).await;
     }
 
     async fn delete_old_events(&self) {

@@ -12,7 +12,7 @@ use std::thread;
 use parking_lot::Mutex;
 
 use crate::config::{
-    AccessError, AccessWarning, Config, DataFolder, judge_folder, judge_private,
+    AccessError, AccessWarning, Config, DataFolder, inspect_folder, inspect_private,
     unsuitable_file_system,
 };
 use crate::domain::Limits;
@@ -22,14 +22,14 @@ use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_exec
 
 /// Something that works, but not well, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lack {
+pub struct PlatformProblem {
     /// What was found.
     pub found: String,
     /// What to do.
     pub fix: String,
 }
 
-impl Lack {
+impl PlatformProblem {
     pub(super) fn log(&self) {
         tracing::warn!(fix = self.fix, "{}", self.found);
     }
@@ -49,12 +49,12 @@ pub fn address_space() -> Result<AddressSpace, EngineError> {
 
 /// Reports if the address space is small.
 #[must_use]
-pub fn small_address_space(space: AddressSpace) -> Option<Lack> {
+pub fn small_address_space(space: AddressSpace) -> Option<PlatformProblem> {
     let how = match space.layout {
         MemoryLayout::Reserved => "in a smaller pool",
         MemoryLayout::OnDemand => "without a pool, which is slower",
     };
-    space.is_small().then(|| Lack {
+    space.is_small().then(|| PlatformProblem {
         found: format!(
             "the address space is small: connectors run {how}, at most {} guest memories at a time",
             space.slots
@@ -68,7 +68,7 @@ pub fn small_address_space(space: AddressSpace) -> Option<Lack> {
 /// Reports if the process may not start `count` more threads. To find out, starts them and ends
 /// them again.
 #[must_use]
-pub fn few_threads(count: usize) -> Option<Lack> {
+pub fn few_threads(count: usize) -> Option<PlatformProblem> {
     let (release, wait) = mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
     let mut started = Vec::new();
@@ -85,7 +85,7 @@ pub fn few_threads(count: usize) -> Option<Lack> {
     for thread in started {
         let _ = thread.join();
     }
-    (possible < count).then(|| Lack {
+    (possible < count).then(|| PlatformProblem {
         found: format!("the process can start only {possible} more threads, but needs {count}"),
         fix: "raise the limit on processes: `ulimit -u`, TasksMax=, pids.max".to_owned(),
     })
@@ -93,9 +93,9 @@ pub fn few_threads(count: usize) -> Option<Lack> {
 
 /// Reports if the database is on a file system that SQLite cannot rely on.
 #[must_use]
-pub fn unsuitable_disk(data: &Path) -> Option<Lack> {
+pub fn unsuitable_disk(data: &Path) -> Option<PlatformProblem> {
     let kind = unsuitable_file_system(data)?;
-    Some(Lack {
+    Some(PlatformProblem {
         found: format!(
             "{} is on {kind}: SQLite needs locks and shared memory that such file systems do not \
              provide reliably, and the database may be damaged",
@@ -107,14 +107,14 @@ pub fn unsuitable_disk(data: &Path) -> Option<Lack> {
 
 /// Reports if a compiler would get little memory.
 #[must_use]
-pub fn little_memory(limits: &Limits) -> Option<Lack> {
+pub fn little_memory(limits: &Limits) -> Option<PlatformProblem> {
     let wanted = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);
     let free = free_bytes().filter(|free| free / 4 * 3 < wanted)?;
     let of = match group_limit_bytes() {
         Some(limit) => format!("the control group's limit is {} MiB", limit >> 20),
         None => "the memory of the machine".to_owned(),
     };
-    Some(Lack {
+    Some(PlatformProblem {
         found: format!(
             "{} MiB of memory are free ({of}): a connector may not compile; a compiler gets three \
              quarters of what is free",
@@ -128,16 +128,16 @@ pub fn little_memory(limits: &Limits) -> Option<Lack> {
 ///
 /// # Errors
 /// One of them is not safe to use.
-pub fn shared_access(folder: &DataFolder) -> Result<Vec<Lack>, AccessError> {
+pub fn shared_access(folder: &DataFolder) -> Result<Vec<PlatformProblem>, AccessError> {
     let files = [folder.secret_key(), folder.admin_token(), folder.compiled_key()];
-    let mut warnings = vec![judge_folder(folder.path())?];
+    let mut warnings = vec![inspect_folder(folder.path())?];
     for file in files.iter().filter(|file| file.exists()) {
-        warnings.push(judge_private(file)?);
+        warnings.push(inspect_private(file)?);
     }
     let mut warnings: Vec<AccessWarning> = warnings.into_iter().flatten().collect();
     warnings.dedup();
-    let lack = |it: AccessWarning| Lack { found: it.to_string(), fix: it.fix() };
-    Ok(warnings.into_iter().map(lack).collect())
+    let problem = |it: AccessWarning| PlatformProblem { found: it.to_string(), fix: it.fix() };
+    Ok(warnings.into_iter().map(problem).collect())
 }
 
 /// Checks that compiled code can be run from a data folder. The error says what to do.
@@ -153,12 +153,12 @@ pub fn runs_code(folder: &DataFolder) -> anyhow::Result<()> {
 /// Reports if the program file of the server that uses this folder was replaced or removed after
 /// the server started.
 #[must_use]
-pub fn replaced_program(folder: &DataFolder) -> Option<Lack> {
+pub fn replaced_program(folder: &DataFolder) -> Option<PlatformProblem> {
     let process: u32 = fs::read_to_string(folder.lock()).ok()?.trim().parse().ok()?;
     let program = fs::read_link(format!("/proc/{process}/exe")).ok()?;
     let program = program.to_str()?.strip_suffix(" (deleted)")?;
     let is_ours = Path::new(program).file_name().is_some_and(|name| name == "jackfield");
-    is_ours.then(|| Lack {
+    is_ours.then(|| PlatformProblem {
         found: format!("the server (process {process}) runs an old program: the file was replaced"),
         fix: "restart the server at a convenient time; until then it runs the old version"
             .to_owned(),
@@ -167,10 +167,10 @@ pub fn replaced_program(folder: &DataFolder) -> Option<Lack> {
 
 /// Reports connector files that are not compiled again because their compiler died.
 #[must_use]
-pub fn given_up(folder: &DataFolder) -> Option<Lack> {
-    let reasons = plugins::given_up(&folder.compiled());
+pub fn blocked_connectors(folder: &DataFolder) -> Option<PlatformProblem> {
+    let reasons = plugins::blocked_files(&folder.compiled());
     let first = reasons.first()?;
-    Some(Lack {
+    Some(PlatformProblem {
         found: format!("{} connector files are not compiled again: {first}", reasons.len()),
         fix: "fix what the reason names, or install another version of the file".to_owned(),
     })
@@ -178,10 +178,10 @@ pub fn given_up(folder: &DataFolder) -> Option<Lack> {
 
 /// Logs the problems that a start finds. Problems of access are logged by the code that checks
 /// access.
-pub(super) fn log_lacks(config: &Config, space: AddressSpace) {
-    let lacks =
+pub(super) fn log_problems(config: &Config, space: AddressSpace) {
+    let problems =
         [small_address_space(space), unsuitable_disk(&config.data), little_memory(&config.limits)];
-    lacks.iter().flatten().for_each(Lack::log);
+    problems.iter().flatten().for_each(PlatformProblem::log);
 }
 
 #[cfg(test)]
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lack_says_what_to_do() {
+    fn each_problem_has_a_fix() {
         let space = |slots, layout| small_address_space(AddressSpace { slots, layout });
         assert_eq!(space(1_000, MemoryLayout::Reserved), None);
         let small = space(250, MemoryLayout::Reserved).unwrap();

@@ -11,7 +11,7 @@ use semver::Version;
 use serde::{Serialize, Serializer};
 
 use crate::app::Descriptors;
-use crate::config::{Config, DataFolder, judge_folder, judge_private};
+use crate::config::{Config, DataFolder, inspect_folder, inspect_private};
 use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::{KEY_VARIABLE, Secret};
@@ -157,7 +157,7 @@ fn data_folder(data: &Path) -> Finding {
     if !data.exists() {
         return warn(CHECK, format!("{shown} does not exist"), "`jackfield serve` creates it");
     }
-    if let Err(error) = judge_folder(data) {
+    if let Err(error) = inspect_folder(data) {
         return fail(
             CHECK,
             error.to_string(),
@@ -179,7 +179,7 @@ fn secret_key(folder: &DataFolder) -> Finding {
     }
     let file = folder.secret_key();
     let shown = file.display();
-    match judge_private(&file) {
+    match inspect_private(&file) {
         Ok(_) => ok(CHECK, shown.to_string()),
         Err(error) if file.exists() => {
             let fix = format!("run `chmod 600 {shown}`, then `jackfield secrets rotate`");

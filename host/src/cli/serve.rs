@@ -123,8 +123,8 @@ const OTHER_THREADS: usize = 8;
 pub(super) fn runtime() -> anyhow::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // The runtime panics if it cannot start its threads.
-    if let Some(lack) = few_threads(cores + HOST_THREADS + OTHER_THREADS) {
-        bail!("{}: {}", lack.found, lack.fix);
+    if let Some(problem) = few_threads(cores + HOST_THREADS + OTHER_THREADS) {
+        bail!("{}: {}", problem.found, problem.fix);
     }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores + HOST_THREADS)
@@ -164,7 +164,7 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
         by_signal.drain.cancel();
         next().await;
         tracing::warn!("second signal: stopping all runs now");
-        by_signal.hurry.cancel();
+        by_signal.stop_now.cancel();
         next().await;
         std::process::exit(EXIT_BY_SIGNAL);
     });

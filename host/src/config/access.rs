@@ -93,14 +93,14 @@ impl AccessWarning {
 /// # Errors
 /// Why it is not safe to use, and how to fix it.
 pub fn check_folder(path: &Path) -> Result<(), AccessError> {
-    judge_folder(path).map(|warning| warning.iter().for_each(AccessWarning::log))
+    inspect_folder(path).map(|warning| warning.iter().for_each(AccessWarning::log))
 }
 
 /// Like [`check_folder`], but returns the warning instead of logging it.
 ///
 /// # Errors
 /// The same as those of [`check_folder`].
-pub fn judge_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
+pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     let metadata = fs::symlink_metadata(path).map_err(|source| io_error(path, source))?;
     // The path may be a symbolic link: check the folder that it leads to.
     let metadata = if metadata.is_symlink() { fs::metadata(path) } else { Ok(metadata) };
@@ -132,7 +132,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
 ///
 /// # Errors
 /// The same as those of [`read_private`].
-pub fn judge_private(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
+pub fn inspect_private(path: &Path) -> Result<Option<AccessWarning>, AccessError> {
     open_private(path).map(|(_, warning)| warning)
 }
 

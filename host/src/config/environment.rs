@@ -40,7 +40,7 @@ fn variable_of((table, key): TableAndKey) -> String {
     format!("{PREFIX}{table}{separator}{key}").to_ascii_uppercase()
 }
 
-/// Reports each variable that looks like a setting but is none, with the nearest setting. A
+/// Reports each variable that looks like a setting but is not one, with the nearest setting. A
 /// variable with one of `secret_prefixes` is a secret and is not reported.
 pub(super) fn unknown_variables(
     env: impl Iterator<Item = (String, String)>,

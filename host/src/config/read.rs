@@ -63,29 +63,29 @@ const LISTS: [&str; 6] = [
 ];
 
 /// The engine's pool has no more slots for concurrent runs.
-const RUNS: RangeInclusive<u64> = 1..=1_000;
-/// From a few connectors of the largest kind to a terabyte.
-const COMPILED_BYTES: RangeInclusive<u64> = 256 << 20..=1 << 40;
+const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
+/// From a few of the largest connectors to a terabyte.
+const COMPILED_BYTES_RANGE: RangeInclusive<u64> = 256 << 20..=1 << 40;
 /// From a few small runs to a terabyte.
-const HOST_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
-/// From one large body for each of a few runs to a terabyte.
-const SPOOL_BYTES: RangeInclusive<u64> = 16 << 20..=1 << 40;
-const DAYS: RangeInclusive<u64> = 1..=3_650;
-const EVENTS: RangeInclusive<u64> = 1..=1_000_000_000;
-/// From a few events of the largest kind to a terabyte.
-const EVENTS_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 40;
-const REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
+const HOST_BYTES_RANGE: RangeInclusive<u64> = 64 << 20..=1 << 40;
+/// From a few large bodies to a terabyte.
+const SPOOL_BYTES_RANGE: RangeInclusive<u64> = 16 << 20..=1 << 40;
+const DAYS_RANGE: RangeInclusive<u64> = 1..=3_650;
+const EVENTS_RANGE: RangeInclusive<u64> = 1..=1_000_000_000;
+/// From a few of the largest events to a terabyte.
+const EVENTS_BYTES_RANGE: RangeInclusive<u64> = 1 << 20..=1 << 40;
+const REQUESTS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
 /// Up to an hour: some load balancers keep connections for ten minutes.
-const KEEP_ALIVE_S: RangeInclusive<u64> = 1..=3_600;
+const KEEP_ALIVE_S_RANGE: RangeInclusive<u64> = 1..=3_600;
 /// From 50 ms to an hour.
-const PERIOD_MS: RangeInclusive<u64> = 50..=3_600_000;
+const PERIOD_MS_RANGE: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
-const LEASE_MS: RangeInclusive<u64> = 1_000..=600_000;
+const LEASE_MS_RANGE: RangeInclusive<u64> = 1_000..=600_000;
 /// Up to a week. The word "never" removes the limit.
-const IN_DOUBT_S: RangeInclusive<u64> = 1..=604_800;
+const IN_DOUBT_S_RANGE: RangeInclusive<u64> = 1..=604_800;
 /// Up to ten minutes. Service managers often kill a process that has not ended after 90 seconds.
-const DRAIN_MS: RangeInclusive<u64> = 0..=600_000;
-const FRESH_MS: RangeInclusive<u64> = 0..=3_600_000;
+const DRAIN_MS_RANGE: RangeInclusive<u64> = 0..=600_000;
+const FRESH_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
 
 pub(super) fn load(
     file: Option<&Path>,
@@ -161,21 +161,23 @@ impl Config {
             "public_url" => self.public_url = Some(public_url(value)?),
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
             "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
-            "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S)?,
-            "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS)?,
-            "memory_bytes_host" => self.memory_bytes_host = Some(number(key, value, HOST_BYTES)?),
-            "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES)?,
-            "rescan_ms" => self.rescan_ms = number(key, value, PERIOD_MS)?,
-            "compiled_bytes_max" => {
-                self.compiled_bytes_max = number(key, value, COMPILED_BYTES)?;
+            "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S_RANGE)?,
+            "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS_RANGE)?,
+            "memory_bytes_host" => {
+                self.memory_bytes_host = Some(number(key, value, HOST_BYTES_RANGE)?)
             }
-            "events_days" => self.events_days = number(key, value, DAYS)?,
-            "events_max" => self.events_max = number(key, value, EVENTS)?,
-            "events_bytes_max" => self.events_bytes_max = number(key, value, EVENTS_BYTES)?,
-            "sweep_ms" => self.sweep_ms = number(key, value, PERIOD_MS)?,
-            "lease_ms" => self.lease_ms = number(key, value, LEASE_MS)?,
-            "drain_ms" => self.drain_ms = number(key, value, DRAIN_MS)?,
-            "kpi_fresh_ms" => self.kpi_fresh_ms = number(key, value, FRESH_MS)?,
+            "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES_RANGE)?,
+            "rescan_ms" => self.rescan_ms = number(key, value, PERIOD_MS_RANGE)?,
+            "compiled_bytes_max" => {
+                self.compiled_bytes_max = number(key, value, COMPILED_BYTES_RANGE)?;
+            }
+            "events_days" => self.events_days = number(key, value, DAYS_RANGE)?,
+            "events_max" => self.events_max = number(key, value, EVENTS_RANGE)?,
+            "events_bytes_max" => self.events_bytes_max = number(key, value, EVENTS_BYTES_RANGE)?,
+            "sweep_ms" => self.sweep_ms = number(key, value, PERIOD_MS_RANGE)?,
+            "lease_ms" => self.lease_ms = number(key, value, LEASE_MS_RANGE)?,
+            "drain_ms" => self.drain_ms = number(key, value, DRAIN_MS_RANGE)?,
+            "kpi_fresh_ms" => self.kpi_fresh_ms = number(key, value, FRESH_MS_RANGE)?,
             "extra_ca_file" => self.extra_ca_file = Some(path(key, value)?),
             "secret_file_roots" => self.secret_file_roots = roots(key, value)?,
             "secret_env_prefixes" => self.secret_env_prefixes = prefixes(key, value)?,
@@ -191,7 +193,7 @@ impl Config {
             }
             self.in_doubt_s = match value.as_str() {
                 Some("never") => None,
-                _ => Some(number("create.in_doubt_s", &value, IN_DOUBT_S)?),
+                _ => Some(number("create.in_doubt_s", &value, IN_DOUBT_S_RANGE)?),
             };
         }
         Ok(())
@@ -202,8 +204,8 @@ impl Config {
         for (key, value) in table {
             let full = format!("webhook.{key}");
             match key.as_str() {
-                "requests_per_s" => webhook.requests_per_s = number(&full, &value, REQUESTS)?,
-                "requests_burst" => webhook.requests_burst = number(&full, &value, REQUESTS)?,
+                "requests_per_s" => webhook.requests_per_s = number(&full, &value, REQUESTS_RANGE)?,
+                "requests_burst" => webhook.requests_burst = number(&full, &value, REQUESTS_RANGE)?,
                 "create_defect_paths" => webhook.create_defect_paths = paths(&full, &value)?,
                 "kpi_paths" => webhook.kpi_paths = paths(&full, &value)?,
                 "defect_id" => webhook.defect_id = defect_id(&full, &value)?,

@@ -1,8 +1,9 @@
-//! Circuit breakers: a call of a connection whose connector fails for one input after the other is
-//! not made for a while, so that it takes no capacity from others.
+//! Circuit breakers. If a connector fails for one input after another, the same kind of call of
+//! that connection is refused for a while, so that it takes no capacity from others.
 //!
-//! Pure: instants are arguments. Counts only failures of the connector, never what a tracker or a
-//! person did, and each input once: a failed test that a connector cannot process stops no other.
+//! Reads no clock: instants are arguments. Counts only failures of the connector, never those of a
+//! tracker or a person. Counts each input once, so that one failed test that a connector cannot
+//! process does not stop the others.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,11 +14,11 @@ use tokio::time::Instant;
 
 use crate::domain::{Call, ConnectionId, ConnectorFault, Refusal};
 
-/// Inputs that fail in a row and open the breaker.
+/// How many inputs must fail in a row to open the breaker.
 const FAILURES_MAX: usize = 5;
-/// How long it is open first; each time twice as long.
+/// How long a breaker is open the first time; each further time is twice as long.
 const OPEN_MIN: Duration = Duration::from_secs(10);
-/// The longest that it is open.
+/// The longest time that a breaker is open.
 const OPEN_MAX: Duration = Duration::from_secs(300);
 
 /// Who asks for a run.
@@ -25,19 +26,19 @@ const OPEN_MAX: Duration = Duration::from_secs(300);
 pub enum Asker {
     /// An event; a person waits for its answer.
     Event,
-    /// The background search. It never takes the one trial run of an open breaker.
+    /// The background search. It never takes the trial run of an open breaker.
     Background,
 }
 
 /// The breakers of every connection that has had a run.
 #[derive(Default)]
 pub(super) struct Breakers {
-    by_connection: Mutex<HashMap<ConnectionId, OfConnection>>,
+    by_connection: Mutex<HashMap<ConnectionId, ConnectionBreakers>>,
 }
 
 /// One breaker for each kind of call, of one version of the connector.
 #[derive(Default)]
-struct OfConnection {
+struct ConnectionBreakers {
     sha256: String,
     by_call: HashMap<Call, Breaker>,
 }
@@ -56,12 +57,12 @@ impl Breakers {
         let mut breakers = self.by_connection.lock();
         let breakers = breakers.entry(id).or_default();
         if breakers.sha256 != sha256 {
-            *breakers = OfConnection { sha256: sha256.to_owned(), by_call: HashMap::new() };
+            *breakers = ConnectionBreakers { sha256: sha256.to_owned(), by_call: HashMap::new() };
         }
         breakers.by_call.entry(call).or_default().allow(asker, now)
     }
 
-    /// Records how an admitted run ended. `input` is what it was about: a marker or a project.
+    /// Records how an allowed run ended. `input` is what the run was about: a marker or a project.
     pub(super) fn record(
         &self,
         id: ConnectionId,
@@ -90,7 +91,7 @@ struct Breaker {
     /// How often it opened since the last success.
     opened: u32,
     open_until: Option<Instant>,
-    /// When the one trial run after the pause was let through.
+    /// When the trial run after the pause was allowed.
     trial: Option<Instant>,
     /// The last failure.
     reason: String,
@@ -102,7 +103,7 @@ impl Breaker {
         if now < until {
             return Err(self.refusal(until - now));
         }
-        // A trial whose end is never recorded must not keep the breaker open for good.
+        // A trial run whose end is never recorded must not keep the breaker open forever.
         let on_trial = self.trial.is_some_and(|since| now < since + OPEN_MAX);
         if on_trial || asker == Asker::Background {
             return Err(self.refusal(Duration::from_secs(1)));
@@ -175,19 +176,19 @@ mod tests {
     }
 
     #[test]
-    fn five_inputs_that_fail_in_a_row_open_it_and_one_trial_follows() {
+    fn five_inputs_that_fail_in_a_row_open_the_breaker_until_a_trial_run_succeeds() {
         let start = Instant::now();
         let mut breaker = opened_at(start);
         assert!(matches!(breaker.allow(Asker::Event, start), Err(Refusal::CircuitOpen { .. })));
         let later = start + OPEN_MIN;
         assert_eq!(breaker.allow(Asker::Event, later), Ok(()));
-        assert!(breaker.allow(Asker::Event, later).is_err(), "one trial only");
+        assert!(breaker.allow(Asker::Event, later).is_err(), "only one trial run");
         breaker.record("f", None, later);
         assert_eq!(breaker.allow(Asker::Event, later), Ok(()));
     }
 
     #[test]
-    fn one_input_that_fails_again_and_again_opens_nothing() {
+    fn one_input_that_fails_again_and_again_does_not_open_the_breaker() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for _ in 0..20 {
@@ -198,31 +199,31 @@ mod tests {
     }
 
     #[test]
-    fn the_background_search_never_takes_the_trial() {
+    fn the_background_search_never_takes_the_trial_run() {
         let start = Instant::now();
         let mut breaker = opened_at(start);
         let later = start + OPEN_MIN;
         assert!(breaker.allow(Asker::Background, later).is_err());
-        assert_eq!(breaker.allow(Asker::Event, later), Ok(()), "the trial is still there");
+        assert_eq!(breaker.allow(Asker::Event, later), Ok(()), "the trial run is still available");
     }
 
     #[test]
     fn each_call_has_its_own_breaker_and_a_new_version_starts_with_closed_ones() {
         let (breakers, now) = (Breakers::default(), Instant::now());
         let id = ConnectionId(uuid::Uuid::nil());
-        let admit = |version, call| breakers.allow(id, version, call, Asker::Event, now);
+        let allow = |version, call| breakers.allow(id, version, call, Asker::Event, now);
         for input in ["a", "b", "c", "d", "e"] {
-            assert_eq!(admit("1", Call::Create), Ok(()));
+            assert_eq!(allow("1", Call::Create), Ok(()));
             breakers.record(id, Call::Create, input, Some(&trap()), now);
         }
-        assert!(admit("1", Call::Create).is_err());
-        assert_eq!(admit("1", Call::Count), Ok(()));
-        assert_eq!(admit("1", Call::Find), Ok(()));
-        assert_eq!(admit("2", Call::Create), Ok(()));
+        assert!(allow("1", Call::Create).is_err());
+        assert_eq!(allow("1", Call::Count), Ok(()));
+        assert_eq!(allow("1", Call::Find), Ok(()));
+        assert_eq!(allow("2", Call::Create), Ok(()));
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest() {
+    fn pauses_double_up_to_the_maximum() {
         let mut now = Instant::now();
         let mut breaker = opened_at(now);
         for seconds in [10, 20, 40, 80, 160, 300, 300] {
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn another_refusal_ends_the_row_of_failures() {
+    fn a_rejection_by_the_tracker_resets_the_count_of_failures() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for round in 0..20 {

@@ -1,7 +1,7 @@
 //! Which version of its connector a connection accepted, and what it grants that version.
 //!
-//! Never widens a grant without a person's consent: a new value for a setting is consent to that
-//! setting alone.
+//! Never extends a grant without a person's consent. A person who enters a new value for a setting
+//! consents to that setting only.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::validation::validate;
 use super::{ConnectionError, Connections};
 
 impl Connections {
-    /// Grants what the serving version asks for under the edited settings. If only the newest
-    /// version accepts them, the connection moves to it, unless it also needs grants beyond them.
-    /// `set` has the names that the edit sets; other settings may belong to a version that does not
-    /// exist any more.
+    /// Grants what the serving version asks for with the edited settings. If only the newest
+    /// version accepts these settings, the connection moves to that version, unless it also asks
+    /// for other grants. `set` has the names that the edit sets. Other settings may belong to a
+    /// version that does not exist any more.
     pub(super) fn grant(
         &self,
         connection: &mut Connection,
@@ -31,22 +31,22 @@ impl Connections {
             let newest = self.deps.plugins.newest(&connection.connector)?;
             let granted = connection.grants.clone();
             let wanted = validate_for(connection, &newest, set)?;
-            return move_to(connection, &newest, &granted, wanted);
+            return move_to_newest(connection, &newest, &granted, wanted);
         };
-        let unfit = match validate_for(connection, &serving, set) {
+        let invalid = match validate_for(connection, &serving, set) {
             Ok(grants) => {
                 connection.grants = grants;
                 return Ok(());
             }
-            Err(unfit) => unfit,
+            Err(invalid) => invalid,
         };
         let newest = self.deps.plugins.newest(&connection.connector).ok();
         let fits =
             newest.and_then(|newest| Some((validate_for(connection, &newest, set).ok()?, newest)));
-        let Some((wanted, newest)) = fits else { return Err(unfit) };
+        let Some((wanted, newest)) = fits else { return Err(invalid) };
         // The edit grants the origins that it writes itself.
         let granted = serving.manifest().required_grants(&connection.settings).unwrap_or_default();
-        move_to(connection, &newest, &granted, wanted)
+        move_to_newest(connection, &newest, &granted, wanted)
     }
 
     /// Grants all that the newest version asks for, as a person decided.
@@ -78,7 +78,7 @@ impl Connections {
     /// Stores for each connection the newest version that serves it, so that a later version that
     /// asks for more does not move the connection back to an older one.
     pub async fn follow_versions(&self) {
-        // An edit that runs meanwhile was validated against the version that serves now.
+        // No edit may run at the same time: it is validated against the version that serves now.
         let _edit = self.edit_lock.lock().await;
         let mut moved = false;
         for ConnectionRecord { connection, .. } in self.list() {
@@ -100,8 +100,8 @@ impl Connections {
     }
 }
 
-/// Moves a connection to the newest version, if that asks for nothing beyond what is granted.
-fn move_to(
+/// Moves a connection to the newest version, if that version asks for no more than what is granted.
+fn move_to_newest(
     connection: &mut Connection,
     newest: &Arc<Connector>,
     granted: &Grants,
@@ -127,7 +127,8 @@ fn accept_version(connection: &mut Connection, newest: &Connector, grants: Grant
     connection.accepted_sha256 = Some(newest.sha256().to_owned());
 }
 
-/// What a version asks for. Errors name the version, since there may be two.
+/// Checks a connection against a version, and returns what the version asks for. Errors name the
+/// version, because two versions may be checked.
 fn validate_for(
     connection: &Connection,
     connector: &Connector,

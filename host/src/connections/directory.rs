@@ -1,7 +1,7 @@
 //! The connections in memory: by token, by id, by name, ready for runs.
 //!
-//! A snapshot that is replaced as a whole. A secret that cannot be opened is missing in it, and the
-//! reason is shown to people.
+//! The connections are a snapshot that is replaced as a whole. If a secret cannot be opened, the
+//! snapshot does not have it, and the connection shows the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use super::validation::resolve;
 #[derive(Default)]
 pub(super) struct Directory {
     snapshot: ArcSwap<Snapshot>,
-    /// One load at a time, so that an older reading never replaces a newer one.
+    /// Held during a load, so that older data never replaces newer data.
     loading: Mutex<()>,
-    recorded: SyncMutex<HashMap<ConnectionId, LastAnswers>>,
+    last_answers: SyncMutex<HashMap<ConnectionId, LastAnswers>>,
 }
 
 #[derive(Default)]
@@ -47,7 +47,7 @@ pub(super) struct Entry {
     /// Ready for runs; the same value as long as the connection is unchanged, so that pooled HTTP
     /// connections and fetched tokens are used again.
     pub(super) active: Arc<ActiveConnection>,
-    /// As the store has it.
+    /// The record as the store has it.
     record: ConnectionRecord,
     secrets: BTreeMap<String, Sealed>,
     /// Whether a secret is a reference (`file:`, `env:`), which is read again at each load.
@@ -89,15 +89,16 @@ impl Directory {
         let expired = next.tokens.extract_if(|_, token| token.has_expired(since_boot));
         let expired: Vec<_> = expired.map(|(hash, _)| hash).collect();
         if !expired.is_empty() {
-            // Deleted, so that it stays expired after a restart, whatever the clock then says.
+            // Delete them, so that they stay expired after a restart, whatever the clock shows
+            // then.
             deps.store.delete_tokens(expired).await?;
         }
-        self.recorded.lock().retain(|id, _| next.entries.contains_key(id));
+        self.last_answers.lock().retain(|id, _| next.entries.contains_key(id));
         self.snapshot.store(Arc::new(next));
         Ok(())
     }
 
-    /// The connection that a token opens now.
+    /// The connection of a token, if the token is valid now.
     pub(super) fn by_token(
         &self,
         token: &TokenHash,
@@ -130,8 +131,8 @@ impl Directory {
 
     /// Remembers how an event of a connection ended.
     pub(super) fn record_answer(&self, id: ConnectionId, error: Option<String>, now: Timestamp) {
-        let mut recorded = self.recorded.lock();
-        let last = recorded.entry(id).or_default();
+        let mut last_answers = self.last_answers.lock();
+        let last = last_answers.entry(id).or_default();
         match error {
             None => last.success_at = Some(now),
             Some(error) => last.error = Some((now, error)),
@@ -142,7 +143,7 @@ impl Directory {
     fn record(&self, entry: &Entry) -> ConnectionRecord {
         let mut record = entry.record.clone();
         let mut errors: Vec<_> = record.last_error.take().into_iter().collect();
-        if let Some(last) = self.recorded.lock().get(&record.connection.id) {
+        if let Some(last) = self.last_answers.lock().get(&record.connection.id) {
             record.last_success_at = record.last_success_at.max(last.success_at);
             errors.extend(last.error.clone());
         }
@@ -160,8 +161,8 @@ impl Token {
     }
 }
 
-/// When a token expires, since boot: never later than its grace allows, whatever the wall clock
-/// says.
+/// When a token expires, since boot. It is never later than the grace period allows, whatever the
+/// wall clock shows.
 fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
     let left = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();
     clock.since_boot() + left.min(Duration::from_millis(expiry.grace_ms))
@@ -206,7 +207,7 @@ impl Entry {
     }
 }
 
-/// The secrets of one connection as its runs use them.
+/// The secrets of one connection, ready for its runs.
 #[derive(Default)]
 struct Unsealed {
     values: BTreeMap<String, Secret>,
@@ -214,6 +215,7 @@ struct Unsealed {
     problems: Vec<String>,
 }
 
+/// Opens the sealed secrets of a connection, and reads those that are references.
 fn unseal(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, deps: &Dependencies) -> Unsealed {
     let mut unsealed = Unsealed::default();
     for (name, sealed) in secrets {

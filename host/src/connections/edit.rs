@@ -1,5 +1,5 @@
-//! What an admin does to connections: validated against the connector's manifest, secrets sealed,
-//! grants recorded, the directory refreshed.
+//! The changes that an admin makes to connections. Each one is validated against the connector's
+//! manifest; secrets are sealed, grants are recorded, and the directory is refreshed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,17 +26,17 @@ pub struct NewConnection {
     pub settings: Settings,
     /// Values of secrets, the client certificate's too; `file:/path` and `env:NAME` are references.
     pub secrets: BTreeMap<String, Secret>,
-    /// Test Manager project that KPIs are pinned to.
+    /// The only Test Manager project whose KPIs are answered; absent: all projects.
     pub project: Option<String>,
-    /// Whether names may resolve to private addresses.
+    /// Whether host names may resolve to private addresses.
     pub allow_private: bool,
-    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    /// Whether requests to its tracker use only HTTP/1.1.
     pub http1_only: bool,
-    /// How long the tracker's search may not find a new record at least, seconds.
+    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: u32,
 }
 
-/// An edit: what is absent stays as it is; a `None` inside removes.
+/// An edit. A field that is absent stays as it is; an inner `None` removes the value.
 #[derive(Debug, Default)]
 pub struct ConnectionEdit {
     /// A new name.
@@ -47,13 +47,13 @@ pub struct ConnectionEdit {
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// A project to pin or unpin.
     pub project: Option<Option<String>>,
-    /// Whether names may resolve to private addresses.
+    /// Whether host names may resolve to private addresses.
     pub allow_private: Option<bool>,
-    /// Whether its tracker is spoken to in HTTP/1.1 only.
+    /// Whether requests to its tracker use only HTTP/1.1.
     pub http1_only: Option<bool>,
-    /// How long the tracker's search may not find a new record at least, seconds.
+    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: Option<u32>,
-    /// Remove a granted origin even while creates run or are in doubt.
+    /// Whether a granted origin may be removed even while creates run or are in doubt.
     pub force: bool,
 }
 
@@ -67,10 +67,10 @@ pub struct IssuedToken {
 }
 
 impl Connections {
-    /// Creates a connection. Its connector must be loaded: what it asks for is granted.
+    /// Creates a connection, and grants what its connector asks for. The connector must be loaded.
     ///
     /// # Errors
-    /// Names every setting and secret that does not fit.
+    /// Each setting and secret that is not valid.
     pub async fn create(&self, new: NewConnection) -> Result<IssuedToken, ConnectionError> {
         let connector = self.deps.plugins.newest(&new.connector)?;
         let (id, now) = (ConnectionId(Uuid::new_v4()), self.deps.clock.now());
@@ -99,7 +99,7 @@ impl Connections {
         errors.extend(self.seal(&mut stored, &new.secrets));
         match validate(&stored.record.connection, connector.manifest(), |_| true) {
             Ok(grants) => stored.record.connection.grants = grants,
-            Err(unfit) => errors.extend(unfit),
+            Err(invalid) => errors.extend(invalid),
         }
         if !errors.is_empty() {
             return Err(ConnectionError::Invalid(errors));
@@ -109,11 +109,12 @@ impl Connections {
         Ok(IssuedToken { record: stored.record, token })
     }
 
-    /// Edits a connection; validated as a whole afterwards, against the version that serves it.
+    /// Edits a connection. The result is validated as a whole, against the version that serves it.
     ///
     /// # Errors
-    /// As [`Self::create`]; `Conflict` where an origin is removed while creates run or are in doubt;
-    /// `Consent` where the settings fit only a version that asks for more than settings.
+    /// As [`Self::create`]. `Conflict` if an origin is removed while creates run or are in doubt.
+    /// `Consent` if only a newer version accepts the settings, and that version also asks for other
+    /// grants.
     pub async fn edit(
         &self,
         id: ConnectionId,
@@ -122,12 +123,12 @@ impl Connections {
         self.apply_edit(id, edit, |connection, set| self.grant(connection, set)).await
     }
 
-    /// Accepts what the newest version of the connector asks for, with what the edit gives it, if
-    /// that is the version that the person looked at.
+    /// Applies an edit, and grants what the newest version of the connector asks for. `sha256` is
+    /// the version that the person looked at: it must still be the newest.
     ///
     /// # Errors
-    /// As [`Self::edit`]; `Consent` where there is nothing to accept, or another version is the
-    /// newest by now.
+    /// As [`Self::edit`]. `Consent` if there is nothing to accept, or if another version is the
+    /// newest now.
     pub async fn accept(
         &self,
         id: ConnectionId,
@@ -153,7 +154,7 @@ impl Connections {
         self.store_edit(&stored, false).await
     }
 
-    /// Gives a connection a new webhook token; the old one works for `grace_s` seconds more.
+    /// Gives a connection a new webhook token. The old token works for another `grace_s` seconds.
     ///
     /// # Errors
     /// No such connection, or the store failed.
@@ -184,7 +185,7 @@ impl Connections {
         Ok(())
     }
 
-    /// One edit: applied, granted what `consent` allows, stored.
+    /// Applies one edit, lets `consent` set the grants, and stores the connection.
     async fn apply_edit(
         &self,
         id: ConnectionId,
@@ -196,9 +197,9 @@ impl Connections {
         let force = edit.force;
         let secrets = edit.secrets.keys().filter(|name| !is_client_identity(name));
         let set = edit.settings.keys().chain(secrets).cloned().collect();
-        let mut errors = self.change(edit, &mut stored);
+        let mut errors = self.apply_in_memory(edit, &mut stored);
         match consent(&mut stored.record.connection, &set) {
-            Err(ConnectionError::Invalid(unfit)) => errors.extend(unfit),
+            Err(ConnectionError::Invalid(invalid)) => errors.extend(invalid),
             Err(refused) if errors.is_empty() => return Err(refused),
             Ok(()) | Err(_) => {}
         }
@@ -208,8 +209,12 @@ impl Connections {
         self.store_edit(&stored, force).await
     }
 
-    /// Changes what an edit says; returns what of it is not valid.
-    fn change(&self, edit: ConnectionEdit, stored: &mut StoredConnection) -> Vec<SettingError> {
+    /// Applies an edit in memory. Returns what is not valid in it.
+    fn apply_in_memory(
+        &self,
+        edit: ConnectionEdit,
+        stored: &mut StoredConnection,
+    ) -> Vec<SettingError> {
         let mut errors: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
         errors.extend(edit.project.as_ref().and_then(|it| project_problem(it.as_deref())));
         errors.extend(edit.index_delay_s.and_then(index_delay_problem));

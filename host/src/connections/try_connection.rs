@@ -1,4 +1,4 @@
-//! A connection's `try`: how far it gets, step by step, up to its connector's `check`.
+//! Tests a connection for `try`, step by step: first the network, last the connector's `check`.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use super::{ConnectionError, Connections};
 /// What a `try` found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TryReport {
-    /// The steps in their order; those after a failed one are absent.
+    /// The steps in order; steps after a failed one are absent.
     pub steps: Vec<TryStepResult>,
-    /// The connector's own line, where its `check` succeeded.
+    /// The line that the connector's `check` returned, if it succeeded.
     pub reached: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl Connections {
         Ok(TryReport { steps, reached: checked.ok() })
     }
 
-    /// The steps towards every granted origin, up to the first that fails.
+    /// Probes every granted origin, up to the first step that fails.
     async fn probe(&self, active: &ActiveConnection) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         for origin in &active.connection.grants.origins {
@@ -74,7 +74,8 @@ impl Connections {
         steps
     }
 
-    /// Runs `check` as an event of its own, also while the circuit breaker is open: a person asks.
+    /// Runs `check` as an event of its own, even if the circuit breaker is open, because a person
+    /// asks.
     async fn check(
         &self,
         active: &Arc<ActiveConnection>,

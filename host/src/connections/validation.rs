@@ -1,4 +1,4 @@
-//! Whether a connection fits its connector: its name, settings and secrets.
+//! Checks the name, the settings and the secrets of a connection.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use super::Connections;
 /// Longest name, in characters.
 const NAME_MAX: usize = 100;
 
-/// What a manifest asks for with these settings, or every setting (of those that concern it) that
-/// does not fit.
+/// Checks settings and secrets against a manifest, and returns what the manifest asks for with
+/// these settings. Reports only errors of names for which `concerns` returns true.
 pub(super) fn validate(
     connection: &Connection,
     manifest: &Manifest,
@@ -83,7 +83,7 @@ impl Connections {
                 }
             }
         }
-        // One that cannot be used counts as set too, so that it is reported only once.
+        // A secret that cannot be used counts as set, so that it is not also reported as missing.
         let given = secrets.keys().chain(stored.secrets.keys()).cloned();
         stored.record.connection.secrets_set =
             given.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
@@ -110,7 +110,8 @@ impl Connections {
     }
 }
 
-/// The value of a secret, which may be a reference. A client certificate is never sent as a text.
+/// The value of a secret, which may be a reference. A client certificate is never sent as text, so
+/// it may have a value that cannot be redacted.
 pub(super) fn resolve(name: &str, secret: &Secret, config: &Config) -> Result<Secret, SecretError> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
     if is_client_identity(name) {

@@ -1,8 +1,8 @@
 //! The steps of one Create Defect event: one failed test, one defect.
 //!
-//! The run is a task of its own: neither a client's disconnect nor the answer deadline ends it. The
-//! guest's answer alone never decides: the row moves as the store and the host's own record of
-//! writes allow.
+//! The run is a task of its own, so neither a client's disconnect nor the answer deadline ends it.
+//! The guest's answer alone never decides how the row changes: the host's own record of the writes
+//! decides, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connections::Asker;
 use crate::domain::{
     Claimed, Connection, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine,
-    Marker, Next, OutcomeCode, Refusal, SearchEnd, Unresolvable, Verdict, WriteClass, WriteRecord,
-    WritesLeft, after, verdict,
+    Marker, Next, OutcomeCode, Refusal, SearchEnd, SentWrites, Unresolvable, Verdict, WriteClass,
+    WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
 use crate::store::{Claim, StoreError};
 
 use super::lease::LeasedDefect;
-use super::search::Searched;
+use super::search::SearchResult;
 use super::{Answer, CreateAnswer, Defects, Dependencies};
 
 /// The first wait before a row is claimed again; doubles.
@@ -31,9 +31,9 @@ const WAIT_MAX: Duration = Duration::from_secs(3);
 
 impl Defects {
     /// Answers one Create Defect event: with the defect, or with the reason why there is none.
-    /// Answers within the answer deadline; the run goes on after it. `event` is the event as it
-    /// begins; it is stored unless the answer is already known, so that an event that a crash cuts
-    /// off can be found.
+    /// Answers within the answer deadline; the run continues after it. Unless the answer is already
+    /// known, `event` is stored before the run starts, so that an event can be found even if a
+    /// crash interrupts it.
     ///
     /// # Errors
     /// Why there is no defect.
@@ -58,7 +58,8 @@ impl Defects {
         answer
     }
 
-    /// Waits for the create of this failed test, which is started unless it is in progress.
+    /// Joins the create of this failed test that is in progress, or starts one. Waits for its
+    /// answer.
     async fn join_or_start(
         &self,
         active: &Arc<ActiveConnection>,
@@ -88,7 +89,7 @@ impl Defects {
     }
 }
 
-/// What one attempt came to.
+/// The result of one attempt.
 enum Attempt {
     /// The answer is known.
     Done(Answer),
@@ -97,8 +98,8 @@ enum Attempt {
     Again { refusal: Refusal, at: Option<Timestamp> },
 }
 
-/// Claims the failed test and runs what its row asks for, again until there is an answer or no
-/// time.
+/// Claims the failed test and does what its row requires. Repeats this until there is an answer or
+/// no time is left.
 async fn run(
     deps: &Dependencies,
     active: &Arc<ActiveConnection>,
@@ -107,7 +108,7 @@ async fn run(
     deadline: Instant,
     after_ms: u64,
 ) -> Answer {
-    // Resolved once: the whole event is served by one version.
+    // Resolved once, so that one version serves the whole event.
     let connector = match serving(deps, &active.connection) {
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
@@ -141,7 +142,8 @@ fn serving(deps: &Dependencies, connection: &Connection) -> Result<Arc<Connector
     Err(Refusal::Unsupported(why))
 }
 
-/// Where nothing can be created, a defect that is stored is still the answer to a repeat.
+/// If no defect can be created, a defect that is stored is still the answer to a repeat. Otherwise
+/// the answer is `refusal`.
 async fn stored_defect(
     deps: &Dependencies,
     active: &ActiveConnection,
@@ -162,15 +164,17 @@ struct CreateEvent<'a> {
     test: &'a FailedTest,
     event: EventId,
     after_ms: u64,
-    /// The fence of another event's run that this one found in progress.
+    /// The fence of the run of another event that this event waits for.
     waited_for: Option<i64>,
-    /// What the connector refused after a write of this event: it never creates again.
+    /// Why the run of this event failed after it had sent a write. From then on, this event only
+    /// searches.
     own_refusal: Option<Refusal>,
 }
 
 impl CreateEvent<'_> {
+    /// Claims the row once and does what it requires.
     async fn attempt(&mut self) -> Attempt {
-        if let Err(error) = self.deps.restart_waits_after_a_step().await {
+        if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
         }
         let now = self.deps.clock.now();
@@ -203,7 +207,7 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Runs `create`, then moves the row as the host's own record of the run's writes says.
+    /// Runs `create`, then moves the row according to the host's own record of the run's writes.
     async fn create_once(&mut self, lease: Lease, marker: &Marker) -> Attempt {
         let connector = Arc::clone(&self.connector);
         let leased = self.leased(lease, &connector);
@@ -213,14 +217,14 @@ impl CreateEvent<'_> {
                 // No run was started, so nothing was sent.
                 Err(refusal) => return self.fail(&leased, refusal, None).await,
             };
-        if outcome.is_ok() && !writes.iter().any(WriteRecord::left) {
+        if outcome.is_ok() && !writes.iter().any(WriteRecord::was_sent) {
             report.log.push(write_not_journaled(report.usage.run_ms));
         }
         self.deps.store.record_run(self.event, report);
         match verdict(outcome, &writes) {
-            Verdict::NotCreated { refusal, left } => self.fail(&leased, refusal, left).await,
+            Verdict::NotCreated { refusal, sent } => self.fail(&leased, refusal, sent).await,
             Verdict::Created(defect) | Verdict::Found(defect) => {
-                if writes.iter().any(WriteRecord::left) {
+                if writes.iter().any(WriteRecord::was_sent) {
                     let (id, now) = (self.active.connection.id, self.deps.clock.since_boot());
                     self.deps.process.index_lags.watch(id, marker, now);
                 }
@@ -231,18 +235,18 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// The run created no defect that is known. Where a write left, this event only searches from
-    /// now on.
+    /// Stores that the run returned no defect. If it sent a write that was not refused, this event
+    /// only searches from now on.
     async fn fail(
         &mut self,
         leased: &LeasedDefect<'_>,
         refusal: Refusal,
-        left: Option<WritesLeft>,
+        sent: Option<SentWrites>,
     ) -> Attempt {
-        let verdict = Verdict::NotCreated { refusal: refusal.clone(), left: left.clone() };
+        let verdict = Verdict::NotCreated { refusal: refusal.clone(), sent: sent.clone() };
         let stored = leased.store_outcome(&verdict).await;
-        let wrote = left.is_some();
-        let Some(left) = left.filter(|left| left.class != WriteClass::Refused) else {
+        let wrote = sent.is_some();
+        let Some(sent) = sent.filter(|sent| sent.class != WriteClass::Refused) else {
             return match stored {
                 Ok(()) => Attempt::Done(Err(refusal)),
                 Err(error) => {
@@ -251,7 +255,7 @@ impl CreateEvent<'_> {
                 }
             };
         };
-        let refusal = Refusal::AfterWrite { refusal: Box::new(refusal), write: left.reason };
+        let refusal = Refusal::AfterWrite { refusal: Box::new(refusal), write: sent.reason };
         self.own_refusal = Some(refusal.clone());
         match stored {
             Ok(()) | Err(StoreError::Fenced) => Attempt::Again { refusal, at: None },
@@ -259,20 +263,20 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Searches for a defect in doubt, and creates it where the rules allow it.
+    /// Searches for a defect in doubt, and creates it if the rules allow it.
     async fn search(&mut self, doubtful: &DoubtfulDefect) -> Attempt {
         let connector = Arc::clone(&self.connector);
         let leased = self.leased(doubtful.lease.clone(), &connector);
         let (next, refusal) = match leased.search(doubtful).await {
-            Searched::Found(oldest, others) => {
+            SearchResult::Found(oldest, others) => {
                 leased.store_known(Verdict::Found(oldest.clone())).await;
                 let id = leased.lease.defect;
                 return Attempt::Done(Ok(CreateAnswer::adopted(id, oldest, others)));
             }
-            Searched::Not(next, refusal) => (next, refusal),
+            SearchResult::NotFound(next, refusal) => (next, refusal),
         };
         match next {
-            Next::Create | Next::CreateIfSearchSees => match self.own_refusal.clone() {
+            Next::Create | Next::CreateIfSearchWorks => match self.own_refusal.clone() {
                 None => match leased.back_to_intent().await {
                     Ok(()) => self.create_once(leased.lease, &doubtful.marker).await,
                     Err(error) => self.not_stored(&error),
@@ -301,8 +305,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Until the index delay has passed, each search may find the defect; after it, only one that
-    /// begins at `at` can decide.
+    /// Plans the next search. Until the index delay has passed, any search may find the defect.
+    /// After that, only a search that begins at `at` or later can decide.
     fn search_again(
         &self,
         leased: &LeasedDefect<'_>,
@@ -318,8 +322,8 @@ impl CreateEvent<'_> {
         Attempt::Again { refusal, at: is_indexed.then_some(at) }
     }
 
-    /// A run or a search that sent nothing could not be stored. Where the lease was lost, another
-    /// holder went on: the next attempt sees what it came to.
+    /// The result of a run or a search could not be stored. If the lease was lost, another run has
+    /// taken over, and the next attempt reads its result.
     fn not_stored(&self, error: &StoreError) -> Attempt {
         match error {
             StoreError::Fenced => Attempt::Again { refusal: self.deadline_refusal(), at: None },
@@ -327,6 +331,7 @@ impl CreateEvent<'_> {
         }
     }
 
+    /// The leased row, for the runs of this event.
     fn leased<'c>(&self, lease: Lease, connector: &'c Arc<Connector>) -> LeasedDefect<'c>
     where
         Self: 'c,
@@ -342,12 +347,12 @@ impl CreateEvent<'_> {
     }
 }
 
-/// The time until then; zero once it has passed.
+/// The time until `then`; zero if it has passed.
 fn duration_until(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
-/// Whole seconds until then; `None` once it has passed.
+/// Whole seconds until `then`; `None` if it has passed.
 fn seconds_until(then: Timestamp, now: Timestamp) -> Option<u32> {
     let left = then.duration_since(now);
     left.is_positive().then(|| {
@@ -366,7 +371,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wait_for_the_index_is_in_whole_seconds_and_ends() {
+    fn a_wait_is_rounded_up_to_whole_seconds_and_ends() {
         let at = |ms| Timestamp::from_millisecond(ms).unwrap();
         assert_eq!(seconds_until(at(1_500), at(0)), Some(2));
         assert_eq!(seconds_until(at(1_500), at(1_499)), Some(1));

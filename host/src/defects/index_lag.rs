@@ -1,8 +1,9 @@
-//! How late a tracker's search finds new records, measured on the host's own creates. Otherwise a
-//! connector that understates its index delay would make the host believe a search too early.
+//! Measures how late a tracker's search finds new records. It searches for records that the host
+//! itself created. Otherwise, if a connector understates its index delay, the host would trust a
+//! search too early.
 //!
-//! Searches in the rounds of the background work, for one create of a connection at a time. A lag
-//! is measured only where a search was seen not to find the record.
+//! The background work searches for one record of each connection at a time. A lag is measured only
+//! if at least one search did not find the record.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,58 +18,59 @@ use crate::runtime::Run;
 
 use super::Defects;
 
-/// A record that is not found for so long will not be found.
+/// A record that is not found for this long is not searched for any more.
 const GIVE_UP: Duration = Duration::from_secs(60 * 60);
 
-/// The creates that are searched for, one of each connection.
+/// The new records that are searched for, one for each connection.
 #[derive(Clone, Default)]
-pub(super) struct IndexLags(Arc<Mutex<HashMap<ConnectionId, Created>>>);
+pub(super) struct IndexLags(Arc<Mutex<HashMap<ConnectionId, NewRecord>>>);
 
-/// A create whose record has not been found yet.
+/// A new record that no search has found yet.
 #[derive(Clone)]
-struct Created {
+struct NewRecord {
     marker: Marker,
     /// Since boot.
     created_at: Duration,
-    /// Its age when a search last did not find it; zero if none did.
-    missed_at: Duration,
+    /// Its age when the last search did not find it; zero before the first search.
+    missed_age: Duration,
 }
 
-impl Created {
-    /// Searches become rarer with its age: the lag is measured to half of it.
+impl NewRecord {
+    /// Whether the next search is due. The waits grow with the record's age, so that the measured
+    /// lag is at most about 1.5 times the real one.
     fn is_due(&self, age: Duration) -> bool {
-        age >= self.missed_at + self.missed_at / 2
+        age >= self.missed_age + self.missed_age / 2
     }
 }
 
 impl IndexLags {
-    /// Searches for this record in the next round, unless another of the connection is searched
-    /// for.
+    /// Searches for this record from the next round on, unless another record of the connection is
+    /// searched for.
     pub(super) fn watch(&self, connection: ConnectionId, marker: &Marker, created_at: Duration) {
-        let created = Created { marker: marker.clone(), created_at, missed_at: Duration::ZERO };
+        let created = NewRecord { marker: marker.clone(), created_at, missed_age: Duration::ZERO };
         self.0.lock().entry(connection).or_insert(created);
     }
 
-    fn all(&self) -> Vec<(ConnectionId, Created)> {
+    fn all(&self) -> Vec<(ConnectionId, NewRecord)> {
         self.0.lock().iter().map(|(id, created)| (*id, created.clone())).collect()
     }
 
-    /// Notes what a search that began `age` after the create came to; returns the lag, once it is
-    /// known.
-    fn searched(&self, id: ConnectionId, found: bool, age: Duration) -> Option<Duration> {
+    /// Records whether a search that began `age` after the create found the record. Returns the lag
+    /// if the search measured it.
+    fn record_search(&self, id: ConnectionId, found: bool, age: Duration) -> Option<Duration> {
         let mut all = self.0.lock();
         let created = all.get_mut(&id)?;
         if !found && age < GIVE_UP {
-            created.missed_at = age;
+            created.missed_age = age;
             return None;
         }
         let created = all.remove(&id)?;
-        (found && !created.missed_at.is_zero()).then_some(age)
+        (found && !created.missed_age.is_zero()).then_some(age)
     }
 }
 
 impl Defects {
-    /// Searches for the records of the last creates.
+    /// Searches for the new records, and stores each lag that is measured.
     pub async fn measure_index_lags(&self) {
         let lags = &self.deps.process.index_lags;
         for (id, created) in lags.all() {
@@ -77,17 +79,17 @@ impl Defects {
                 continue;
             }
             let Some(found) = self.is_found(id, &created.marker).await else {
-                lags.searched(id, false, GIVE_UP);
+                lags.record_search(id, false, GIVE_UP);
                 continue;
             };
-            let Some(lag) = lags.searched(id, found, age) else { continue };
+            let Some(lag) = lags.record_search(id, found, age) else { continue };
             if let Err(error) = self.deps.store.record_index_lag(id, milliseconds(lag)).await {
                 tracing::warn!(%error, "cannot store how late a search finds new records");
             }
         }
     }
 
-    /// Whether a search finds the record; `None` where no search ran to its end.
+    /// Whether a search finds the record; `None` if no search could run to its end.
     async fn is_found(&self, id: ConnectionId, marker: &Marker) -> Option<bool> {
         let connections = &self.deps.connections;
         let active = connections.active(id).filter(|active| !active.connection.paused)?;
@@ -111,22 +113,22 @@ mod tests {
     use crate::domain::FailedTest;
 
     #[test]
-    fn a_lag_is_measured_only_where_a_search_missed_the_record() {
+    fn a_lag_is_measured_only_if_a_search_missed_the_record() {
         let id = ConnectionId(Uuid::from_u128(1));
         let test = FailedTest::new(Uuid::from_u128(2), Uuid::from_u128(3), None, None);
         let marker = Marker::derive(id, &test, 1);
         let seconds = Duration::from_secs;
         let lags = IndexLags::default();
         lags.watch(id, &marker, seconds(100));
-        assert_eq!(lags.searched(id, true, seconds(5)), None, "found by the first search");
+        assert_eq!(lags.record_search(id, true, seconds(5)), None, "found by the first search");
         lags.watch(id, &marker, seconds(100));
         lags.watch(id, &marker, seconds(999));
         assert_eq!(lags.all()[0].1.created_at, seconds(100), "one at a time");
-        assert_eq!(lags.searched(id, false, seconds(5)), None);
+        assert_eq!(lags.record_search(id, false, seconds(5)), None);
         assert!(!lags.all()[0].1.is_due(seconds(7)) && lags.all()[0].1.is_due(seconds(8)));
-        assert_eq!(lags.searched(id, true, seconds(20)), Some(seconds(20)));
+        assert_eq!(lags.record_search(id, true, seconds(20)), Some(seconds(20)));
         lags.watch(id, &marker, seconds(100));
-        assert_eq!(lags.searched(id, false, GIVE_UP), None);
+        assert_eq!(lags.record_search(id, false, GIVE_UP), None);
         assert!(lags.all().is_empty(), "it is given up");
     }
 }

@@ -1,5 +1,5 @@
-//! A defect's row while this process leases it: what runs under the lease, and how it is given
-//! back.
+//! A defect's row that this process has leased: what runs under the lease, and how the lease is
+//! given back.
 //!
 //! The lease is renewed as long as a run lasts. A run whose lease cannot be renewed is stopped
 //! before the lease ends, so that two processes never write for one failed test.
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Call, Clock, Defect, EventId, FailedTest, Journal, Lease, Marker, NotJournaled, Refusal,
-    SearchEnd, SeenByRun, Verdict, after,
+    Call, Clock, ConnectionSnapshot, Defect, EventId, FailedTest, Journal, Lease, Marker,
+    NotJournaled, Refusal, SearchEnd, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
@@ -25,10 +25,10 @@ use crate::store::{JournaledWrite, Store, StoreError};
 use super::Dependencies;
 use super::process::OpenRow;
 
-/// How often storing a known defect is tried again.
+/// The wait before storing a known defect is tried again.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
-/// A leased row, and what runs for it.
+/// A leased row, and what its runs need.
 pub(super) struct LeasedDefect<'a> {
     pub(super) deps: &'a Dependencies,
     pub(super) active: &'a Arc<ActiveConnection>,
@@ -64,7 +64,7 @@ impl LeasedDefect<'_> {
         let run = self.run(self.active);
         let (stop, writes) = (run.stop.clone(), Arc::clone(&journal) as Arc<dyn Journal>);
         let run = self.deps.sandbox.create(run, test, marker, writes);
-        let mut end = self.renewing(stop, run).await;
+        let mut end = self.while_renewing(stop, run).await;
         let refused = journal.refused.lock().take();
         if let (Some(refusal), Err(reported)) = (refused, &end.outcome)
             && !matches!(reported, Refusal::ConnectorFault(_))
@@ -76,13 +76,13 @@ impl LeasedDefect<'_> {
         Ok(end)
     }
 
-    /// Runs `find` for a connection that may be the one of an earlier run.
+    /// Runs `find`. `active` may be the connection as an earlier run saw it.
     pub(super) async fn run_find(
         &self,
         active: &Arc<ActiveConnection>,
         marker: &Marker,
     ) -> Result<Vec<Defect>, Refusal> {
-        // Several short searches follow each other under one lease.
+        // Several searches may follow each other under one lease, so renew it first.
         let until = after(self.deps.clock.now(), self.deps.config.lease_ms);
         match self.deps.store.renew(&self.lease, until).await {
             Ok(()) => {}
@@ -92,18 +92,18 @@ impl LeasedDefect<'_> {
         self.allow(Call::Find)?;
         let run = self.run(active);
         let stop = run.stop.clone();
-        let end = self.renewing(stop, self.deps.sandbox.find(run, marker)).await;
+        let end = self.while_renewing(stop, self.deps.sandbox.find(run, marker)).await;
         self.record_outcome(Call::Find, marker, &end.outcome);
         self.deps.store.record_run(self.event, end.report);
         end.outcome
     }
 
-    /// What a run sees of the connection today.
-    pub(super) fn seen_now(&self) -> Result<SeenByRun, Refusal> {
+    /// What a run would see of the connection now.
+    pub(super) fn snapshot_now(&self) -> Result<ConnectionSnapshot, Refusal> {
         let connection = &self.active.connection;
         let settings = serde_json::to_string(&connection.settings)
             .map_err(|error| Refusal::StoreUnavailable(error.to_string()))?;
-        Ok(SeenByRun {
+        Ok(ConnectionSnapshot {
             settings,
             origins: connection.grants.origins.clone(),
             connector_sha256: self.connector.sha256().to_owned(),
@@ -121,8 +121,8 @@ impl LeasedDefect<'_> {
         self.deps.store.store_outcome(&self.lease, verdict, self.event, now).await
     }
 
-    /// Stores a known defect. Where that fails it is tried again in the background as long as the
-    /// lease lasts: what is known must not be lost.
+    /// Stores a known defect. If that fails, tries again in the background for as long as a lease
+    /// lasts, so that the defect is not lost.
     pub(super) async fn store_known(&self, verdict: Verdict) {
         let Err(error) = self.store_outcome(&verdict).await else { return };
         tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");
@@ -133,7 +133,7 @@ impl LeasedDefect<'_> {
             while Instant::now() < until {
                 sleep(STORE_RETRY).await;
                 let now = deps.clock.now();
-                // Also tried again if another run holds the row: it may only search, and ends soon.
+                // Try again also if another run holds the row: it may only search, and ends soon.
                 if deps.store.store_outcome(&lease, &verdict, event, now).await.is_ok() {
                     return;
                 }
@@ -146,17 +146,17 @@ impl LeasedDefect<'_> {
     /// Ends a search that did not find the defect, and gives the lease back.
     pub(super) async fn end_search(&self, end: SearchEnd) {
         let ended = self.deps.store.end_search(&self.lease, end, self.deps.clock.now()).await;
-        self.warn_if_kept(ended);
+        self.warn_if_not_given_back(ended);
     }
 
     /// Gives the lease back and leaves the row as it is.
     pub(super) async fn give_back(&self) {
         let released = self.deps.store.give_back(&self.lease).await;
-        self.warn_if_kept(released);
+        self.warn_if_not_given_back(released);
     }
 
-    /// A lease that is not given back ends by itself.
-    fn warn_if_kept(&self, given_back: Result<(), StoreError>) {
+    /// If giving a lease back failed, only warns: the lease then expires.
+    fn warn_if_not_given_back(&self, given_back: Result<(), StoreError>) {
         if let Err(error) = given_back {
             tracing::warn!(defect = %self.lease.defect, %error, "cannot give a lease back");
         }
@@ -167,9 +167,9 @@ impl LeasedDefect<'_> {
         Run { connector, active, stop: CancellationToken::new() }
     }
 
-    /// Renews the lease until the run ends. A stopped run is still awaited, so that its writes are
-    /// complete.
-    async fn renewing<T>(&self, stop: CancellationToken, run: impl Future<Output = T>) -> T {
+    /// Renews the lease until the run ends. If the lease is lost, stops the run and still waits for
+    /// its end, so that the record of its writes is complete.
+    async fn while_renewing<T>(&self, stop: CancellationToken, run: impl Future<Output = T>) -> T {
         let mut run = std::pin::pin!(run);
         tokio::select! {
             biased;
@@ -207,16 +207,16 @@ struct DefectJournal {
     lease: Lease,
     lease_ms: u64,
     marker: Marker,
-    seen: SeenByRun,
-    /// Since boot: when the lease ends that the last mark proved.
+    seen: ConnectionSnapshot,
+    /// When the lease ends that the last mark renewed, since boot.
     live_until: Mutex<Duration>,
-    /// Why a write was not journaled.
+    /// Why the last write was not journaled or not sent.
     refused: Mutex<Option<Refusal>>,
 }
 
 impl DefectJournal {
     fn new(leased: &LeasedDefect<'_>, marker: &Marker) -> Result<Self, Refusal> {
-        let seen = leased.seen_now()?;
+        let seen = leased.snapshot_now()?;
         Ok(Self {
             store: Arc::clone(&leased.deps.store),
             clock: Arc::clone(&leased.deps.clock),
@@ -267,7 +267,7 @@ impl Journal for DefectJournal {
 
     async fn unmark(&self) {
         if let Err(error) = self.store.unmark(&self.lease, self.clock.now()).await {
-            tracing::warn!(defect = %self.lease.defect, %error, "a write stays marked as sent");
+            tracing::warn!(defect = %self.lease.defect, %error, "cannot unmark a write: it stays marked as sent");
         }
     }
 }

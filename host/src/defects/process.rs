@@ -1,5 +1,5 @@
-//! What this process knows beside the store: which rows it has open, and whether the wall clock
-//! stepped.
+//! What this process knows and the store does not: which rows it works on, and whether the wall
+//! clock stepped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::domain::{Clock, DefectId};
 
 use super::index_lag::IndexLags;
 
-/// A difference between two clocks that is a step and not a correction.
+/// If the difference between the wall clock and the monotonic clock changes by this much, the wall
+/// clock stepped. A smaller change is a normal correction.
 const STEP_MIN: Duration = Duration::from_secs(2);
 
 /// Shared by all work on defects; cheap to clone.
@@ -21,14 +22,14 @@ const STEP_MIN: Duration = Duration::from_secs(2);
 pub struct ProcessState {
     /// How late searches find new records.
     pub(super) index_lags: IndexLags,
-    /// How often each row is open.
+    /// How many values of [`OpenRow`] each row has.
     open: Arc<Mutex<HashMap<DefectId, u32>>>,
-    /// What the wall clock showed when the machine started.
+    /// The start of the machine by the wall clock, as computed at the last check.
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,
 }
 
-/// A row on which this process works. Its lease may seem to have ended when the wall clock steps;
-/// the work has not.
+/// A row on which this process works. If the wall clock steps, its lease may seem to have ended
+/// although the work continues.
 pub(super) struct OpenRow {
     id: DefectId,
     process: ProcessState,
@@ -51,9 +52,9 @@ impl ProcessState {
         self.open.lock().keys().copied().collect()
     }
 
-    /// Calls `on_step` if the wall clock stepped since the last call that succeeded. One call at a
-    /// time: no work goes on by the new clock before `on_step` has ended. Returns whether it
-    /// stepped.
+    /// Calls `on_step` if the wall clock stepped since the last call that succeeded. Only one call
+    /// runs at a time, so that no work uses the new clock before `on_step` has ended. Returns
+    /// whether the clock stepped.
     pub(super) async fn check_clock<E>(
         &self,
         clock: &dyn Clock,
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_step_of_the_wall_clock_is_seen_until_it_was_dealt_with() {
+    async fn a_step_of_the_wall_clock_is_reported_until_it_is_handled() {
         let (process, clocks) = (ProcessState::default(), Clocks(Mutex::new((1_000, 50))));
         for (wall, boot, stepped) in [
             (1_000, 50, false),

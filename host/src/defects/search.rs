@@ -1,7 +1,7 @@
 //! The search for a defect in doubt: whether it is possible, with which settings it runs, and
-//! whether a search that found nothing shows that it can see.
+//! whether a search that found nothing can be trusted.
 //!
-//! Never creates anything, and never moves the row: the caller does.
+//! Never creates a defect, and never moves the row: the caller does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,59 +9,60 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::domain::{
-    Defect, DoubtfulDefect, Next, Refusal, SeenByRun, Settings, Unresolvable, Waits,
+    ConnectionSnapshot, Defect, DoubtfulDefect, Next, Refusal, Settings, Unresolvable, Waits,
 };
 use crate::egress::ActiveConnection;
 use crate::store::StoreError;
 
 use super::lease::LeasedDefect;
 
-/// What a search came to.
-pub(super) enum Searched {
+/// The result of a search.
+pub(super) enum SearchResult {
     /// The oldest defect that contains the marker, and the keys of the others.
     Found(Defect, Vec<String>),
-    /// None: what follows, and the refusal of a search that failed.
-    Not(Next, Option<Refusal>),
+    /// No defect was found: what to do next, and if the search failed, why.
+    NotFound(Next, Option<Refusal>),
 }
 
 impl LeasedDefect<'_> {
-    /// Searches for a defect in doubt and says what follows.
-    pub(super) async fn search(&self, doubtful: &DoubtfulDefect) -> Searched {
+    /// Searches for a defect in doubt and decides what to do next.
+    pub(super) async fn search(&self, doubtful: &DoubtfulDefect) -> SearchResult {
         let doubt = &doubtful.doubt;
         let Some(waits) = self.waits() else {
-            return Searched::Not(doubt.without_search(Unresolvable::NoSearch), None);
+            return SearchResult::NotFound(doubt.without_search(Unresolvable::NoSearch), None);
         };
         if !doubt.has_marker {
-            return Searched::Not(doubt.without_search(Unresolvable::NoMarker), None);
+            return SearchResult::NotFound(doubt.without_search(Unresolvable::NoMarker), None);
         }
-        let active = self.as_seen(doubtful.seen.as_ref());
+        let active = self.with_snapshot(doubtful.seen.as_ref());
         let began_at = self.deps.clock.now();
         let mut found = match self.run_find(&active, &doubtful.marker).await {
             Ok(found) => found.into_iter(),
             Err(refusal) => {
-                return Searched::Not(doubt.after_failed_search(&refusal), Some(refusal));
+                return SearchResult::NotFound(doubt.after_failed_search(&refusal), Some(refusal));
             }
         };
         if let Some(oldest) = found.next() {
-            return Searched::Found(oldest, found.map(|defect| defect.key).collect());
+            return SearchResult::Found(oldest, found.map(|defect| defect.key).collect());
         }
-        match self.deps.restart_waits_after_a_step().await {
+        match self.deps.restart_waits_if_clock_stepped().await {
             Ok(false) => {}
-            // The begin of the search cannot be compared with the wait.
-            Ok(true) => return Searched::Not(Next::SearchAt(self.deps.clock.now()), None),
+            // The start of the search cannot be compared with the wait, because the clock stepped.
+            Ok(true) => return SearchResult::NotFound(Next::SearchAt(self.deps.clock.now()), None),
             Err(error) => return try_later(&error),
         }
         match doubt.after_none(began_at, waits) {
-            Next::CreateIfSearchSees => {
+            Next::CreateIfSearchWorks => {
                 let indexed_by = before(began_at, waits.index_delay_ms);
-                self.test_search(doubtful, &active, indexed_by).await
+                self.run_control_search(doubtful, &active, indexed_by).await
             }
-            next => Searched::Not(next, None),
+            next => SearchResult::NotFound(next, None),
         }
     }
 
-    /// How long to wait before a search is believed: the longest of what the connector and the
-    /// connection say, and twice what was measured; `None` if the connector cannot search.
+    /// How long to wait before a search is trusted. The index delay is the longest of three: what
+    /// the connector says, what the connection says, and twice what was measured. `None` if the
+    /// connector cannot search.
     pub(super) fn waits(&self) -> Option<Waits> {
         let connection = &self.active.connection;
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
@@ -71,41 +72,42 @@ impl LeasedDefect<'_> {
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 
-    /// Searches the same way for the newest defects that the same connector made with the same
-    /// settings, and that the tracker's search must find: those that were stored by `indexed_by`.
-    async fn test_search(
+    /// Checks that the search works: it must find at least one of the newest defects that the same
+    /// connector created with the same settings and that were stored at `indexed_by` or earlier.
+    async fn run_control_search(
         &self,
         doubtful: &DoubtfulDefect,
         active: &Arc<ActiveConnection>,
         indexed_by: Timestamp,
-    ) -> Searched {
-        // A row of an earlier version, or of a restored database, does not say what its write saw.
-        let seen = match doubtful.seen.clone().map_or_else(|| self.seen_now(), Ok) {
+    ) -> SearchResult {
+        // Rows of an earlier version of Jackfield and rows of a restored database do not store what
+        // their run saw.
+        let seen = match doubtful.seen.clone().map_or_else(|| self.snapshot_now(), Ok) {
             Ok(seen) => seen,
-            Err(refusal) => return Searched::Not(Next::TryLater, Some(refusal)),
+            Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),
         };
         let id = self.active.connection.id;
-        let controls = match self.deps.store.controls(id, &seen, indexed_by).await {
-            Ok(controls) => controls,
+        let known = match self.deps.store.controls(id, &seen, indexed_by).await {
+            Ok(known) => known,
             Err(error) => return try_later(&error),
         };
-        for control in &controls {
+        for control in &known {
             match self.run_find(active, &control.marker).await {
                 Ok(found) if found.is_empty() => {}
-                Ok(_) => return Searched::Not(Next::Create, None),
+                Ok(_) => return SearchResult::NotFound(Next::Create, None),
                 Err(refusal) => {
                     let next = doubtful.doubt.after_failed_search(&refusal);
-                    return Searched::Not(next, Some(refusal));
+                    return SearchResult::NotFound(next, Some(refusal));
                 }
             }
         }
-        let keys = controls.into_iter().map(|control| control.key).collect();
-        Searched::Not(doubtful.doubt.after_control(keys), None)
+        let keys = known.into_iter().map(|control| control.key).collect();
+        SearchResult::NotFound(doubtful.doubt.after_control(keys), None)
     }
 
-    /// The connection as the write saw it, with today's secrets; as it is today where an origin of
-    /// then is not granted any more.
-    pub(super) fn as_seen(&self, seen: Option<&SeenByRun>) -> Arc<ActiveConnection> {
+    /// The connection as an earlier run saw it, but with today's secrets. If one of its origins is
+    /// not granted any more, the connection as it is today.
+    pub(super) fn with_snapshot(&self, seen: Option<&ConnectionSnapshot>) -> Arc<ActiveConnection> {
         let granted = &self.active.connection.grants.origins;
         let settings = seen
             .filter(|seen| seen.origins.iter().all(|origin| granted.contains(origin)))
@@ -118,12 +120,12 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// The store failed: the search is not believed.
-fn try_later(error: &StoreError) -> Searched {
-    Searched::Not(Next::TryLater, Some(Refusal::StoreUnavailable(error.to_string())))
+/// The result if the store failed: the search does not count.
+fn try_later(error: &StoreError) -> SearchResult {
+    SearchResult::NotFound(Next::TryLater, Some(Refusal::StoreUnavailable(error.to_string())))
 }
 
-/// The instant so many milliseconds earlier.
+/// The instant `ms` milliseconds before `now`.
 fn before(now: Timestamp, ms: u64) -> Timestamp {
     now.saturating_sub(Duration::from_millis(ms)).unwrap_or(Timestamp::MIN)
 }

@@ -1,5 +1,5 @@
-//! At most one create per failed test in this process: equal requests join the one in progress and
-//! get its answer.
+//! Runs at most one create for each failed test in this process: equal requests join the one in
+//! progress and get its answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::domain::{ConnectionId, FailedTest};
 
 use super::Answer;
 
-/// What a failed test of a connection is looked up by.
+/// The connection, and the key of the failed test.
 type Key = (ConnectionId, Uuid, Uuid, String);
 
-/// A create in progress; its answer once there is one.
+/// Receives the answer of a create in progress.
 pub(super) type InFlight = watch::Receiver<Option<Answer>>;
 
 /// The creates in progress, by failed test.
@@ -26,8 +26,8 @@ pub(super) struct SingleFlight {
 }
 
 impl SingleFlight {
-    /// Joins the create of this failed test, or starts `create` as a task of its own. True where it
-    /// was joined.
+    /// Joins the create of this failed test that is in progress, or starts `create` as a task of
+    /// its own. Returns true if it joined.
     pub(super) fn join_or_start<F>(
         &self,
         connection: ConnectionId,

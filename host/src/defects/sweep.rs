@@ -1,6 +1,6 @@
 //! The background search for defects in doubt, and for second records.
 //!
-//! Only ever runs `find`: it adopts a defect, ends a doubt or leaves the row as it is, and never
+//! Runs only `find`. It adopts a defect, ends a doubt or leaves the row as it is, and never
 //! creates.
 
 use futures_util::StreamExt;
@@ -14,23 +14,23 @@ use crate::domain::{
 use crate::store::DueSearch;
 
 use super::lease::LeasedDefect;
-use super::search::Searched;
+use super::search::SearchResult;
 use super::{Defects, adoption, second_record};
 
-/// Rows that one round searches for.
+/// Most rows that one round searches for.
 const ROUND_MAX: u32 = 16;
-/// Rows of one connection that one round searches for.
+/// Most rows of one connection that one round searches for.
 const CONNECTION_MAX: u32 = 4;
-/// Searches for a second record, while the first is not found yet.
+/// Most searches for a second record while the first one is not found.
 const SECOND_SEARCHES_MAX: u32 = 8;
-/// Searches at a time.
+/// Most searches at a time.
 const CONCURRENT_MAX: usize = 4;
 
 impl Defects {
     /// Searches for the defects that are due.
     pub async fn sweep(&self) {
         let deps = &self.deps;
-        if let Err(error) = deps.restart_waits_after_a_step().await {
+        if let Err(error) = deps.restart_waits_if_clock_stepped().await {
             tracing::warn!(%error, "cannot begin the waits of the defects in doubt again");
             return;
         }
@@ -46,6 +46,7 @@ impl Defects {
         }
     }
 
+    /// Claims one row that is due, runs its search and records the event.
     async fn search_for(&self, DueSearch { id, connection }: DueSearch) {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
@@ -76,7 +77,7 @@ impl Defects {
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open };
         let (received_at, started) = (deps.clock.now(), Instant::now());
         let outcome = match &doubtful.created {
-            Some(key) => look_for_second_record(&leased, &doubtful, key).await,
+            Some(key) => search_second_record(&leased, &doubtful, key).await,
             None => search(&leased, &doubtful).await,
         };
         let Some(outcome) = outcome else { return };
@@ -94,27 +95,28 @@ impl Defects {
     }
 }
 
-/// Searches for a defect in doubt. Returns what the event shows; `None` where nothing has changed.
+/// Searches for a defect in doubt. Returns the outcome for the event, or `None` if there is nothing
+/// to report.
 async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<Outcome> {
     let (next, refusal) = match leased.search(doubtful).await {
-        Searched::Found(oldest, others) => {
+        SearchResult::Found(oldest, others) => {
             let adopted = adoption(&oldest.key, &others);
             return Some(match leased.store_outcome(&Verdict::Found(oldest)).await {
                 Ok(()) => adopted,
                 Err(error) => Outcome::from(&Refusal::StoreUnavailable(error.to_string())),
             });
         }
-        Searched::Not(next, refusal) => (next, refusal),
+        SearchResult::NotFound(next, refusal) => (next, refusal),
     };
     let unclear = doubtful.doubt.class == WriteClass::Unclear;
     match next {
-        Next::Create | Next::CreateIfSearchSees => leased.end_search(SearchEnd::Settled).await,
+        Next::Create | Next::CreateIfSearchWorks => leased.end_search(SearchEnd::Settled).await,
         Next::SearchAt(at) if unclear => {
             leased.end_search(SearchEnd::SearchAt(Some(at))).await;
         }
         Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
         Next::TryLater => leased.give_back().await,
-        // Unclear rows are searched for once; the others again.
+        // An unclear row is searched for only once; the others are searched for again.
         Next::NeedsPerson(Unresolvable::SearchFailed(_)) if !unclear => leased.give_back().await,
         Next::NeedsPerson(why) => {
             leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await;
@@ -123,14 +125,14 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
     refusal.map(|refusal| Outcome::from(&refusal))
 }
 
-/// Searches once more after a create that followed a doubt: the first write may have created a
-/// record after all. Only reports it; a person decides which one stays.
-async fn look_for_second_record(
+/// Searches once more after a create that followed a doubt, because the first write may have
+/// created a record after all. Only reports a second record; a person decides which one stays.
+async fn search_second_record(
     leased: &LeasedDefect<'_>,
     doubtful: &DoubtfulDefect,
     key: &str,
 ) -> Option<Outcome> {
-    let active = leased.as_seen(doubtful.seen.as_ref());
+    let active = leased.with_snapshot(doubtful.seen.as_ref());
     let found = match leased.run_find(&active, &doubtful.marker).await {
         Ok(found) => found,
         Err(refusal) => {

@@ -130,7 +130,7 @@ pub struct DoubtfulDefect {
     pub doubt: Doubt,
     /// The settings and connector of the last run; absent in rows of earlier versions and after a
     /// database was restored.
-    pub seen: Option<SeenByRun>,
+    pub seen: Option<ConnectionSnapshot>,
     /// Why the defect is in doubt, for a person.
     pub reason: String,
     /// The key of the defect, if the row is in `created`. The search then only looks for a second
@@ -150,7 +150,7 @@ impl DoubtfulDefect {
 
 /// The state of the connection during a run of `create`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SeenByRun {
+pub struct ConnectionSnapshot {
     /// The settings, as JSON.
     pub settings: String,
     /// The granted origins.
@@ -171,13 +171,13 @@ pub enum Verdict {
         /// Why there is no defect.
         refusal: Refusal,
         /// What is known of its writes; absent if none was sent.
-        left: Option<WritesLeft>,
+        sent: Option<SentWrites>,
     },
 }
 
 /// What is known of the writes that a run sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WritesLeft {
+pub struct SentWrites {
     /// The class of the worst write.
     pub class: WriteClass,
     /// Whether one of the writes was answered 403.

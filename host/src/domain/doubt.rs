@@ -45,7 +45,7 @@ pub enum Next {
     Create,
     /// A click may create the defect, if the search also proves that it works: it must find another
     /// defect that was created the same way.
-    CreateIfSearchSees,
+    CreateIfSearchWorks,
     /// Only a search that begins at this instant or later counts.
     SearchAt(Timestamp),
     /// The search cannot give a result now: report that, and search again later.
@@ -68,7 +68,7 @@ pub enum Unresolvable {
     /// The tracker answered 403, and the connection has no other defect to test the search with.
     Forbidden,
     /// The search finds none of these defects, which were created the same way.
-    Blind(Vec<String>),
+    ControlNotFound(Vec<String>),
     /// The search failed, and waiting does not help.
     SearchFailed(String),
 }
@@ -100,11 +100,13 @@ impl Doubt {
                 Self::after_wait(began_at, indexed_at, Next::NeedsPerson(Unresolvable::Never))
             }
             (WriteClass::Unclear, Some(_)) => {
-                Self::after_wait(began_at, indexed_at, Next::CreateIfSearchSees)
+                Self::after_wait(began_at, indexed_at, Next::CreateIfSearchWorks)
             }
-            (WriteClass::Open, Some(in_doubt_ms)) => {
-                Self::after_wait(began_at, after(indexed_at, in_doubt_ms), Next::CreateIfSearchSees)
-            }
+            (WriteClass::Open, Some(in_doubt_ms)) => Self::after_wait(
+                began_at,
+                after(indexed_at, in_doubt_ms),
+                Next::CreateIfSearchWorks,
+            ),
             (WriteClass::Acknowledged, Some(in_doubt_ms)) => {
                 let person = Next::NeedsPerson(Unresolvable::Acknowledged);
                 Self::after_wait(began_at, after(indexed_at, in_doubt_ms), person)
@@ -144,7 +146,7 @@ impl Doubt {
         match (keys.is_empty(), self.forbidden) {
             (true, false) => Next::Create,
             (true, true) => Next::NeedsPerson(Unresolvable::Forbidden),
-            (false, _) => Next::NeedsPerson(Unresolvable::Blind(keys)),
+            (false, _) => Next::NeedsPerson(Unresolvable::ControlNotFound(keys)),
         }
     }
 
@@ -169,7 +171,7 @@ impl fmt::Display for Unresolvable {
                 "the tracker answered 403, and no other defect of this connection shows whether its \
                  search sees what was created",
             ),
-            Self::Blind(keys) => write!(
+            Self::ControlNotFound(keys) => write!(
                 f,
                 "its search does not find {} either, which this connection created",
                 keys.join(", ")
@@ -207,10 +209,10 @@ mod tests {
         for (class, ms, next) in [
             (Refused, 0, Next::Create),
             (Unclear, 9, Next::SearchAt(at(10))),
-            (Unclear, 10, Next::CreateIfSearchSees),
+            (Unclear, 10, Next::CreateIfSearchWorks),
             (Open, 10, Next::SearchAt(at(1_010))),
             (Open, 1_009, Next::SearchAt(at(1_010))),
-            (Open, 1_010, Next::CreateIfSearchSees),
+            (Open, 1_010, Next::CreateIfSearchWorks),
             (Acknowledged, 1_009, Next::SearchAt(at(1_010))),
             (Acknowledged, 1_010, person),
         ] {
@@ -281,6 +283,9 @@ mod tests {
         assert_eq!(doubt.after_control(Vec::new()), Next::Create);
         assert_eq!(forbidden.after_control(Vec::new()), Next::NeedsPerson(Unresolvable::Forbidden));
         let keys = vec!["QA-1".to_owned()];
-        assert_eq!(doubt.after_control(keys.clone()), Next::NeedsPerson(Unresolvable::Blind(keys)));
+        assert_eq!(
+            doubt.after_control(keys.clone()),
+            Next::NeedsPerson(Unresolvable::ControlNotFound(keys))
+        );
     }
 }

@@ -122,7 +122,7 @@ pub struct OutboundCall {
     pub error: Option<String>,
 }
 
-/// What a run used of its limits.
+/// How much of its limits a run used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Peak of the bytes in the run's memory account: memories, tables and bodies that the host

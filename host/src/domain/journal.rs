@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{ConnectorFault, Defect, Marker, Refusal, Verdict, WritesLeft, string_enum};
+use super::{ConnectorFault, Defect, Marker, Refusal, SentWrites, Verdict, string_enum};
 
 string_enum! {
     /// What a request does to the tracker.
@@ -116,7 +116,7 @@ impl WriteAnswer {
 impl WriteRecord {
     /// Whether any byte of the write may have been sent.
     #[must_use]
-    pub fn left(&self) -> bool {
+    pub fn was_sent(&self) -> bool {
         self.answer != WriteAnswer::NotSent
     }
 }
@@ -126,10 +126,10 @@ impl WriteRecord {
 /// no write was sent.
 #[must_use]
 pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verdict {
-    let left: Vec<_> = writes.iter().filter(|write| write.left()).collect();
+    let sent: Vec<_> = writes.iter().filter(|write| write.was_sent()).collect();
     let confirms = |write: &&WriteRecord| matches!(write.answer, WriteAnswer::Status(200..=399));
     let refusal = match outcome {
-        Ok(defect) if left.is_empty() || left.iter().any(confirms) => {
+        Ok(defect) if sent.is_empty() || sent.iter().any(confirms) => {
             return Verdict::Created(defect);
         }
         Ok(defect) => Refusal::ConnectorFault(ConnectorFault::Contract(format!(
@@ -140,11 +140,11 @@ pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verd
     };
     let guest_failed =
         matches!(refusal, Refusal::ConnectorFault(_) | Refusal::RunStopped | Refusal::ShuttingDown);
-    let classed = left.iter().filter_map(|write| Some((write.answer.class(guest_failed)?, *write)));
+    let classed = sent.iter().filter_map(|write| Some((write.answer.class(guest_failed)?, *write)));
     let worst = classed.max_by_key(|(class, _)| *class);
-    let ended_at = left.iter().map(|write| write.ended_at).max();
+    let ended_at = sent.iter().map(|write| write.ended_at).max();
     let (Some((class, write)), Some(ended_at)) = (worst, ended_at) else {
-        return Verdict::NotCreated { refusal, left: None };
+        return Verdict::NotCreated { refusal, sent: None };
     };
     let reason = match &write.answer {
         WriteAnswer::Status(status) => format!("{} was answered {status}", write.what),
@@ -153,9 +153,9 @@ pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verd
         }
         WriteAnswer::NotSent => String::new(),
     };
-    let forbidden = left.iter().any(|write| write.answer == WriteAnswer::Status(403));
-    let left = Some(WritesLeft { class, forbidden, ended_at, reason });
-    Verdict::NotCreated { refusal, left }
+    let forbidden = sent.iter().any(|write| write.answer == WriteAnswer::Status(403));
+    let sent = Some(SentWrites { class, forbidden, ended_at, reason });
+    Verdict::NotCreated { refusal, sent }
 }
 
 #[cfg(test)]
@@ -179,15 +179,15 @@ mod tests {
     }
 
     /// What is known of the writes, after a run that ended with this outcome.
-    fn left_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<WritesLeft> {
+    fn sent_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<SentWrites> {
         match verdict(outcome, writes) {
-            Verdict::NotCreated { left, .. } => left,
+            Verdict::NotCreated { sent, .. } => sent,
             Verdict::Created(_) | Verdict::Found(_) => panic!("it counts as created"),
         }
     }
 
     fn class_of(answer: WriteAnswer, refusal: Refusal) -> Option<WriteClass> {
-        left_after(Err(refusal), &[write(answer, 1)]).map(|left| left.class)
+        sent_after(Err(refusal), &[write(answer, 1)]).map(|sent| sent.class)
     }
 
     #[test]
@@ -229,8 +229,8 @@ mod tests {
         }
         assert_eq!(verdict(Ok(defect()), &[]), Verdict::Created(defect()));
         for status in [404, 422, 500] {
-            let left = left_after(Ok(defect()), &[write(WriteAnswer::Status(status), 1)]);
-            assert!(left.is_some(), "{status}");
+            let sent = sent_after(Ok(defect()), &[write(WriteAnswer::Status(status), 1)]);
+            assert!(sent.is_some(), "{status}");
         }
     }
 
@@ -241,8 +241,8 @@ mod tests {
             write(WriteAnswer::Status(403), 5),
             write(WriteAnswer::Status(422), 20),
         ];
-        let left = left_after(Err(Refusal::Overloaded), &writes).unwrap();
-        assert_eq!((left.class, left.ended_at.as_second()), (WriteClass::Open, 20));
-        assert!(left.forbidden && left.reason.contains("500"), "{left:?}");
+        let sent = sent_after(Err(Refusal::Overloaded), &writes).unwrap();
+        assert_eq!((sent.class, sent.ended_at.as_second()), (WriteClass::Open, 20));
+        assert!(sent.forbidden && sent.reason.contains("500"), "{sent:?}");
     }
 }

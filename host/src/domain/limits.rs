@@ -41,16 +41,16 @@ macro_rules! limits {
             ///
             /// # Errors
             /// An unknown name, zero, or a value above the ceiling.
-            pub fn set(&mut self, name: &str, value: u64) -> Result<(), UnknownLimit> {
+            pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitError> {
                 match name {
                     $(stringify!($name) if (1..=$ceiling).contains(&value) => {
                         self.$name = value;
                         Ok(())
                     })+
-                    $(stringify!($name) => Err(UnknownLimit::OutOfRange {
+                    $(stringify!($name) => Err(LimitError::OutOfRange {
                         name: stringify!($name), value, ceiling: $ceiling,
                     }),)+
-                    _ => Err(UnknownLimit::Name(name.to_owned())),
+                    _ => Err(LimitError::Unknown(name.to_owned())),
                 }
             }
         }
@@ -93,9 +93,9 @@ limits! {
 
 /// Why a limit could not be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnknownLimit {
+pub enum LimitError {
     /// No limit has that name.
-    Name(String),
+    Unknown(String),
     /// Zero, or more than the host's maximum.
     OutOfRange {
         /// The limit.
@@ -107,10 +107,10 @@ pub enum UnknownLimit {
     },
 }
 
-impl fmt::Display for UnknownLimit {
+impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(name) => write!(f, "there is no limit named `{name}`"),
+            Self::Unknown(name) => write!(f, "there is no limit named `{name}`"),
             Self::OutOfRange { name, value, ceiling } => {
                 write!(f, "`{name}` = {value} is out of range: 1 to {ceiling}")
             }
@@ -118,7 +118,7 @@ impl fmt::Display for UnknownLimit {
     }
 }
 
-impl std::error::Error for UnknownLimit {}
+impl std::error::Error for LimitError {}
 
 #[cfg(test)]
 mod tests {
@@ -133,6 +133,6 @@ mod tests {
             assert!(limits.set(limit.name, limit.ceiling + 1).is_err());
             assert!(limits.set(limit.name, 0).is_err());
         }
-        assert!(matches!(limits.set("cpu", 1), Err(UnknownLimit::Name(_))));
+        assert!(matches!(limits.set("cpu", 1), Err(LimitError::Unknown(_))));
     }
 }

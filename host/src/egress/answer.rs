@@ -38,27 +38,27 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
     /// The charge for the memory that the answer uses.
-    pub(super) held: Charge,
+    pub(super) charge: Charge,
 }
 
 /// The memory reserved for one answer. It is reserved before the request is sent, so that no answer
 /// is lost because memory is missing.
-pub(super) struct AnswerRoom {
-    held: Charge,
+pub(super) struct AnswerMemory {
+    charge: Charge,
     writer: BodyWriter,
     body_bytes_max: u64,
 }
 
-impl AnswerRoom {
-    /// Charges the memory to the run.
+impl AnswerMemory {
+    /// Reserves the memory and charges it to the run.
     ///
     /// # Errors
     /// The run does not have enough memory left.
-    pub(super) fn take(session: &Session, body_bytes_max: u64) -> Result<Self, HttpError> {
-        let held = session.memory.charge(EXCHANGE_BYTES)?;
+    pub(super) fn reserve(session: &Session, body_bytes_max: u64) -> Result<Self, HttpError> {
+        let charge = session.memory.charge(EXCHANGE_BYTES)?;
         let redactor = session.active.credentials.redactor.load_full();
         let writer = BodyWriter::new(Arc::clone(&session.spool), redactor);
-        Ok(Self { held, writer, body_bytes_max })
+        Ok(Self { charge, writer, body_bytes_max })
     }
 }
 
@@ -96,15 +96,15 @@ impl BodyError {
 pub(super) async fn read_response(
     response: Response<Incoming>,
     is_head: bool,
-    room: AnswerRoom,
+    memory: AnswerMemory,
 ) -> Result<Answer, (u16, BodyError)> {
     let (parts, body) = response.into_parts();
     let (status, mut headers) = (parts.status.as_u16(), parts.headers);
-    let AnswerRoom { mut held, writer, body_bytes_max } = room;
+    let AnswerMemory { mut charge, writer, body_bytes_max } = memory;
     let body = read_body(body, &headers, writer, body_bytes_max).await;
     let body = body.map_err(|error| (status, error))?;
     let in_memory = body.in_memory().len() as u64;
-    held.shrink(EXCHANGE_BYTES.saturating_sub(in_memory));
+    charge.shrink(EXCHANGE_BYTES.saturating_sub(in_memory));
     headers.remove(CONTENT_ENCODING);
     headers.remove(TRANSFER_ENCODING);
     if !is_head {
@@ -113,7 +113,7 @@ pub(super) async fn read_response(
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
     }
-    Ok(Answer { status, headers, body, held })
+    Ok(Answer { status, headers, body, charge })
 }
 
 /// Reads the body to its end and decodes it. After a decoding error, the host still reads the rest,
@@ -273,7 +273,7 @@ impl OutboundResponse {
             };
             headers.push((name.to_owned(), value));
         }
-        Self { status: answer.status, headers, body, held: answer.held }
+        Self { status: answer.status, headers, body, held: answer.charge }
     }
 }
 

@@ -19,7 +19,7 @@ use url::{Position, Url};
 use crate::domain::Origin;
 
 use super::HttpError;
-use super::answer::{Answer, AnswerRoom, BodyError, read_response};
+use super::answer::{Answer, AnswerMemory, BodyError, read_response};
 use super::authorize::Outbound;
 use super::spool::SpoolError;
 use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
@@ -143,7 +143,7 @@ fn scheme_and_authority(origin: &Origin) -> (&'static str, String) {
 pub(super) async fn exchange(
     connection: &mut HttpConnection,
     request: Request<Full<Bytes>>,
-    room: AnswerRoom,
+    memory: AnswerMemory,
     deadline: Instant,
 ) -> Result<Answer, ExchangeError> {
     let is_head = *request.method() == Method::HEAD;
@@ -153,7 +153,7 @@ pub(super) async fn exchange(
             Sender::Http2(sender) => sender.try_send_request(request).await,
         };
         let response = sent.map_err(classify_send_error)?;
-        let answer = read_response(response, is_head, room).await;
+        let answer = read_response(response, is_head, memory).await;
         answer.map_err(|(status, source)| ExchangeError::Body { status, source })
     };
     timeout_at(deadline, exchanging).await.unwrap_or(Err(ExchangeError::DeadlineExceeded))

@@ -93,7 +93,7 @@ impl Inflate {
     }
 }
 
-/// Whether data that begins like this is of this kind.
+/// Whether data that begins with `head` has this format.
 pub(super) fn inflates(kind: Kind, head: &[u8], is_whole: bool) -> bool {
     let has_zlib_header = match kind {
         Kind::Gzip => return head.starts_with(&GZIP_MAGIC),

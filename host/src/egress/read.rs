@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::domain::Effect;
 
-use super::answer::{Answer, AnswerRoom};
+use super::answer::{Answer, AnswerMemory};
 use super::authorize::Outbound;
 use super::body_place::check_placeholders;
 use super::exchange::{ExchangeError, build_request, exchange};
@@ -120,9 +120,9 @@ async fn exchange_and_keep(
     outbound: &Outbound,
 ) -> Result<Result<Answer, ExchangeError>, HttpError> {
     let request = build_request(outbound, &connection)?;
-    let room = AnswerRoom::take(session, session.limits.response_body_bytes)?;
+    let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)?;
     let sent_at = Instant::now();
-    let answer = match exchange(&mut connection, request, room, session.deadline).await {
+    let answer = match exchange(&mut connection, request, memory, session.deadline).await {
         Ok(answer) => answer,
         failed => return Ok(failed),
     };

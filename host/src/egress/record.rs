@@ -107,14 +107,15 @@ impl Record {
 
     /// Whether a write of this run may have been sent.
     pub(super) fn any_write_sent(&self) -> bool {
-        self.state().writes.iter().any(WriteRecord::left)
+        self.state().writes.iter().any(WriteRecord::was_sent)
     }
 
     /// After a write that the tracker did not answer with success, no other write of this run may
     /// be sent, because that write could create a second defect.
     pub(super) fn check_earlier_writes(&self) -> Result<(), HttpError> {
         let state = self.state();
-        let failed = state.writes.iter().find(|write| write.left() && !write.answer.is_success());
+        let failed =
+            state.writes.iter().find(|write| write.was_sent() && !write.answer.is_success());
         let Some(write) = failed else { return Ok(()) };
         Err(HttpError::Denied(format!(
             "an earlier write of this run did not succeed ({}); the write was not sent",

@@ -17,7 +17,7 @@ use crate::cpu_time;
 use crate::domain::{Effect, Journal, Origin, WriteAnswer};
 use crate::secret::Secret;
 
-use super::answer::{Answer, AnswerRoom};
+use super::answer::{Answer, AnswerMemory};
 use super::authorize::{self, Outbound};
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::pool::IDLE_WRITE_MAX;
@@ -51,7 +51,8 @@ impl Session {
     /// goes on to its end even if this future is dropped.
     ///
     /// # Errors
-    /// The cases of the WIT; a limit that was exceeded is named with its value.
+    /// The cases of `http-error` in the WIT. If a limit was exceeded, its name and value are in the
+    /// text.
     pub(crate) async fn send(
         self: &Arc<Self>,
         request: OutboundRequest,
@@ -152,7 +153,7 @@ impl Session {
         journal: &dyn Journal,
     ) -> Result<Answer, HttpError> {
         let request = build_request(outbound, &connection)?;
-        let room = AnswerRoom::take(self, self.limits.response_body_bytes)?;
+        let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
         let connected_at = Instant::now();
         if self.record.is_closed() {
             return Err(HttpError::Denied("the run has ended; the write was not sent".to_owned()));
@@ -169,7 +170,7 @@ impl Session {
             }
         }
         let marked = MarkedWrite { outbound, call, journal };
-        let answer = self.exchange_marked(&marked, connection, request, room, connected_at).await;
+        let answer = self.exchange_marked(&marked, connection, request, memory, connected_at).await;
         if answer.is_err() {
             self.undo_journal(journal).await;
         }
@@ -183,7 +184,7 @@ impl Session {
         write: &MarkedWrite<'_>,
         mut connection: HttpConnection,
         mut request: Request<Full<Bytes>>,
-        room: AnswerRoom,
+        memory: AnswerMemory,
         connected_at: Instant,
     ) -> Result<Answer, HttpError> {
         let origin = &write.outbound.origin;
@@ -192,14 +193,14 @@ impl Session {
             // meanwhile.
             (connection, request) = self.reconnect(write.outbound).await?;
         }
-        let mut result = self.exchange_write(write, &mut connection, request, room).await?;
+        let mut result = self.exchange_write(write, &mut connection, request, memory).await?;
         if matches!(result, Err(ExchangeError::Http1Required(_))) {
             // The tracker did not process the write and requires HTTP/1.1, so this is not a second
             // write.
             self.active.pool.require_http1(origin);
             (connection, request) = self.reconnect(write.outbound).await?;
-            let room = AnswerRoom::take(self, self.limits.response_body_bytes)?;
-            result = self.exchange_write(write, &mut connection, request, room).await?;
+            let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
+            result = self.exchange_write(write, &mut connection, request, memory).await?;
         }
         let answer = result?;
         if let Some(refused) = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status)) {
@@ -217,14 +218,14 @@ impl Session {
         MarkedWrite { call, journal, .. }: &MarkedWrite<'_>,
         connection: &mut HttpConnection,
         request: Request<Full<Bytes>>,
-        room: AnswerRoom,
+        memory: AnswerMemory,
     ) -> Result<Result<Answer, ExchangeError>, HttpError> {
         if !journal.may_send() {
             let why = "the lease on the defect ended before the write was sent";
             return Err(HttpError::Unreachable(why.to_owned()));
         }
         call.record_write_under_way();
-        let exchanging = exchange(connection, request, room, self.deadline);
+        let exchanging = exchange(connection, request, memory, self.deadline);
         let result = self.egress.until(self.deadline, exchanging).await;
         let result = result.unwrap_or(Err(ExchangeError::DeadlineExceeded));
         call.record_write(classify_write(&result));

@@ -21,7 +21,7 @@ use crate::domain::{Effect, Origin, SecretPlace};
 use crate::secret::Secret;
 use crate::transport::basic;
 
-use super::answer::{Answer, AnswerRoom};
+use super::answer::{Answer, AnswerMemory};
 use super::authorize::Outbound;
 use super::exchange::{ExchangeError, build_request, exchange};
 use super::{ActiveConnection, HttpError, Session};
@@ -167,10 +167,10 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpErro
 /// minutes.
 async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpError> {
     loop {
-        let room = AnswerRoom::take(session, RESPONSE_BYTES_MAX)?;
+        let memory = AnswerMemory::reserve(session, RESPONSE_BYTES_MAX)?;
         let mut connection = session.connect(&outbound.origin).await?;
         let request = build_request(outbound, &connection)?;
-        match exchange(&mut connection, request, room, session.deadline).await {
+        match exchange(&mut connection, request, memory, session.deadline).await {
             Err(ExchangeError::DeadlineExceeded) => return Err(token_deadline_error()),
             // The next connection is HTTP/1.1, on which this error cannot occur.
             Err(ExchangeError::Http1Required(_)) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Maximum number of keys. Above it, the key whose burst is nearest to full is forgotten.
+/// Maximum number of keys. If there are more, the key is forgotten whose burst will be full first.
 const KEYS_MAX: usize = 4_096;
 
 /// The rate limit of each key.

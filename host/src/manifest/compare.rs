@@ -30,7 +30,7 @@ pub(super) fn has_duplicate(items: &[Value]) -> bool {
     sorted.windows(2).any(|pair| matches!(pair, [one, other] if is_equal(one, other)))
 }
 
-/// The order of two numbers, exact also where a float cannot represent the integer.
+/// The order of two numbers. It is exact even if a float cannot represent the integer.
 pub(super) fn compare_numbers(one: &Number, other: &Number) -> Ordering {
     // JSON has no NaN, so there is always an order.
     parts(one).partial_cmp(&parts(other)).unwrap_or(Ordering::Equal)

@@ -14,7 +14,8 @@ use super::schema::DeclaredSetting;
 const EXCHANGE_HEADERS: &[&str] =
     &["host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"];
 
-/// A place whose parts may be names of settings. Their values make it a [`SecretPlace`].
+/// A place of which some parts may be names of settings. With the values of these settings it
+/// becomes a [`SecretPlace`].
 #[derive(Debug)]
 pub(super) struct PlaceTemplate {
     /// The setting whose origin receives the secret.
@@ -24,7 +25,7 @@ pub(super) struct PlaceTemplate {
 
 #[derive(Debug)]
 pub(super) enum PlaceKind {
-    /// The same for all settings.
+    /// A place that does not depend on settings.
     Fixed(SecretPlace),
     /// The password of basic authentication.
     BasicPassword { user_setting: String },

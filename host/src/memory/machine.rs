@@ -56,14 +56,15 @@ struct Files {
     reclaimable: &'static str,
 }
 
-const VERSION_1: Files = Files {
+/// The files of version 1 of control groups.
+const CGROUP_V1: Files = Files {
     limits: &["memory.limit_in_bytes"],
     used: "memory.usage_in_bytes",
     reclaimable: "total_inactive_file",
 };
-/// `memory.high` counts as a limit, because above it the kernel slows processes down until they
-/// hardly run.
-const VERSION_2: Files = Files {
+/// The files of version 2 of control groups. `memory.high` counts as a limit, because above it the
+/// kernel slows processes down until they hardly run.
+const CGROUP_V2: Files = Files {
     limits: &["memory.max", "memory.high"],
     used: "memory.current",
     reclaimable: "inactive_file",
@@ -82,9 +83,9 @@ impl Groups {
             let mut parts = line.splitn(3, ':').skip(1);
             let (controllers, path) = (parts.next()?, parts.next()?);
             let (base, files) = match controllers {
-                "" => (root.to_owned(), &VERSION_2),
+                "" => (root.to_owned(), &CGROUP_V2),
                 _ if controllers.split(',').any(|name| name == "memory") => {
-                    (root.join("memory"), &VERSION_1)
+                    (root.join("memory"), &CGROUP_V1)
                 }
                 _ => return None,
             };

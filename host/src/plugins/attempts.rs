@@ -1,8 +1,8 @@
-//! Which files made their compiler die, by content and engine, so that they are not compiled again
-//! and again: not at each scan, and not at each start.
+//! Records which files made the compiler process die, by content and engine. Such a file is not
+//! compiled again at each scan and at each start.
 //!
-//! An attempt is recorded before it begins. A server that was killed together with its compiler, as
-//! happens when a container's memory runs out, finds it at its next start.
+//! An attempt is recorded before it begins. If the kernel kills the server together with its
+//! compiler, as happens when a container runs out of memory, the next start finds the record.
 
 use std::fs;
 use std::io::{self, Write};
@@ -15,13 +15,15 @@ use crate::runtime::{CompileError, CompileLimits};
 
 use super::error::PluginError;
 
-/// The ending of a record's name.
-const ENDING: &str = "attempt";
-/// So often the server may end while it compiles a file; a power cut or `kill -9` may be the cause.
+/// The file name extension of a record.
+const EXTENSION: &str = "attempt";
+/// A file is blocked after the server was killed during this many attempts to compile it. One
+/// attempt proves nothing: a power cut or `kill -9` may have been the cause.
 const UNFINISHED_MAX: u32 = 2;
-/// A file whose compiler died is compiled again once it may have this much more memory, in percent.
-const MORE_PERCENT: u64 = 150;
-/// Records that are kept.
+/// A file whose compiler died is compiled again if the memory limit is now at least this percentage
+/// of the limit of the last attempt.
+const RETRY_MEMORY_PERCENT: u64 = 150;
+/// Most records that are kept.
 const RECORDS_MAX: usize = 200;
 
 /// The records, in the folder of compiled code.
@@ -32,16 +34,17 @@ pub(super) struct Attempts {
 /// What is known of the attempts to compile a file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Record {
-    /// Attempts that neither succeeded nor failed: the server ended.
+    /// Attempts without a result, because the server ended while the compiler ran.
     unfinished: u32,
-    /// Why the compiler died.
+    /// Why the compiler died, if it did.
     died: Option<String>,
     /// The limits of the last attempt.
     memory_bytes: u64,
     time_ms: u64,
 }
 
-/// An attempt under way. When it is dropped, the server has given it up in good order.
+/// An attempt in progress. If it is dropped without [`Attempt::end`], the server has cancelled it,
+/// for example at its shutdown; such an attempt does not count.
 pub(super) struct Attempt {
     file: PathBuf,
     before: Record,
@@ -57,29 +60,30 @@ impl Attempts {
     /// Records that a file is about to be compiled.
     ///
     /// # Errors
-    /// It made its compiler die before, under limits like these; or the record cannot be written.
+    /// The file is blocked because of earlier attempts with similar limits, or the record cannot be
+    /// written.
     pub(super) fn begin(
         &self,
         sha256: &str,
         fingerprint: &str,
         limits: &CompileLimits,
     ) -> Result<Attempt, PluginError> {
-        let file = self.folder.join(format!("{sha256}-{fingerprint}.{ENDING}"));
-        // What cannot be read does not prevent an attempt.
+        let file = self.folder.join(format!("{sha256}-{fingerprint}.{EXTENSION}"));
+        // A record that cannot be read does not prevent an attempt.
         let before = Record::read(&file).unwrap_or_default();
-        if !before.has_more(limits)
-            && let Some(reason) = before.given_up(&file)
+        if !before.had_smaller_limits(limits)
+            && let Some(reason) = before.block_reason(&file)
         {
             return Err(reason);
         }
-        let unfinished = if before.has_more(limits) { 1 } else { before.unfinished + 1 };
+        let unfinished = if before.had_smaller_limits(limits) { 1 } else { before.unfinished + 1 };
         let CompileLimits { memory_bytes, time_ms, .. } = *limits;
         let now = Record { unfinished, died: None, memory_bytes, time_ms };
         self.prune().and_then(|()| write(&file, &now)).map_err(PluginError::Store)?;
         Ok(Attempt { file, before, now, ended: false })
     }
 
-    /// Deletes the oldest records: files come and go.
+    /// Deletes the oldest records above [`RECORDS_MAX`].
     fn prune(&self) -> io::Result<()> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -95,16 +99,17 @@ impl Attempts {
     }
 }
 
-/// Why files are not compiled again, from the records in the folder of compiled code.
-pub(crate) fn given_up(folder: &Path) -> Vec<String> {
+/// The reasons why files are blocked, which means that they are not compiled again: one for each
+/// file, from the records in the folder of compiled code.
+pub(crate) fn blocked_files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let records = entries.map(|entry| entry.path()).filter(|path| is_record(path));
-    let reasons = records.filter_map(|path| Record::read(&path)?.given_up(&path));
+    let reasons = records.filter_map(|path| Record::read(&path)?.block_reason(&path));
     reasons.map(|reason| reason.to_string()).collect()
 }
 
 fn is_record(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == ENDING)
+    path.extension().is_some_and(|extension| extension == EXTENSION)
 }
 
 impl Record {
@@ -112,8 +117,8 @@ impl Record {
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
 
-    /// Why the file is not compiled again with as much as before; `None` if it is.
-    fn given_up(&self, file: &Path) -> Option<PluginError> {
+    /// Why the file is not compiled again with the limits of the last attempt; `None` if it is.
+    fn block_reason(&self, file: &Path) -> Option<PluginError> {
         let (times, file) = (self.unfinished, file.to_owned());
         match self.died.clone() {
             Some(reason) => Some(PluginError::DiedBefore { reason, file }),
@@ -122,16 +127,16 @@ impl Record {
         }
     }
 
-    /// Whether an attempt would have clearly more than the last one had.
-    fn has_more(&self, limits: &CompileLimits) -> bool {
+    /// Whether these limits are clearly larger than those of the last attempt.
+    fn had_smaller_limits(&self, limits: &CompileLimits) -> bool {
         limits.time_ms > self.time_ms
             || limits.memory_bytes / 100
-                >= (self.memory_bytes / 100).saturating_mul(MORE_PERCENT) / 100
+                >= (self.memory_bytes / 100).saturating_mul(RETRY_MEMORY_PERCENT) / 100
     }
 }
 
 impl Attempt {
-    /// Records how it ended: only a compiler that died is remembered.
+    /// Records how the attempt ended. The record is kept only if the compiler died.
     pub(super) fn end<T>(mut self, result: &Result<T, CompileError>) {
         self.ended = true;
         let recorded = match result {
@@ -141,10 +146,10 @@ impl Attempt {
             }
             _ => fs::remove_file(&self.file),
         };
-        self.warn(recorded);
+        self.warn_if_not_recorded(recorded);
     }
 
-    fn warn(&self, recorded: io::Result<()>) {
+    fn warn_if_not_recorded(&self, recorded: io::Result<()>) {
         if let Err(error) = recorded {
             let file = self.file.display();
             tracing::warn!(%error, %file, "cannot record how compiling a connector ended");
@@ -159,7 +164,7 @@ impl Drop for Attempt {
                 0 => fs::remove_file(&self.file),
                 _ => write(&self.file, &self.before),
             };
-            self.warn(recorded);
+            self.warn_if_not_recorded(recorded);
         }
     }
 }
@@ -180,15 +185,18 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: CompileLimits =
-        CompileLimits { memory_bytes: 10_000, memory_bound: MemoryBound::Left, time_ms: 1_000 };
+    const LIMITS: CompileLimits = CompileLimits {
+        memory_bytes: 10_000,
+        memory_bound: MemoryBound::FreeMemory,
+        time_ms: 1_000,
+    };
 
     fn over_memory() -> Result<(), CompileError> {
-        Err(CompileError::OverMemory { bytes: 10_000, by: MemoryBound::Left })
+        Err(CompileError::OverMemory { bytes: 10_000, by: MemoryBound::FreeMemory })
     }
 
     #[test]
-    fn a_file_that_made_its_compiler_die_is_tried_again_only_with_more() {
+    fn a_file_whose_compiler_died_is_compiled_again_only_with_larger_limits() {
         let folder = tempfile::tempdir().unwrap();
         let begin = |sha: &str, limits: &CompileLimits| {
             Attempts::in_folder(folder.path()).begin(sha, "engine", limits)
@@ -203,14 +211,14 @@ mod tests {
         assert!(begin("a", &little_more).is_err());
         let more = CompileLimits { memory_bytes: 15_000, ..LIMITS };
         begin("a", &more).unwrap().end(&Ok(()));
-        assert!(begin("a", &LIMITS).is_ok(), "it succeeded meanwhile");
+        assert!(begin("a", &LIMITS).is_ok(), "the last attempt succeeded");
         let longer = CompileLimits { time_ms: 2_000, ..LIMITS };
         begin("c", &LIMITS).unwrap().end::<()>(&Err(CompileError::OverTime(1_000)));
         assert!(begin("c", &LIMITS).is_err() && begin("c", &longer).is_ok());
     }
 
     #[test]
-    fn what_is_no_death_is_not_remembered() {
+    fn an_attempt_whose_compiler_did_not_die_leaves_no_record() {
         let folder = tempfile::tempdir().unwrap();
         let attempts = Attempts::in_folder(folder.path());
         for error in [CompileError::Refused("no".into()), CompileError::NoThread] {
@@ -218,12 +226,16 @@ mod tests {
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         }
         drop(attempts.begin("a", "engine", &LIMITS).unwrap());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "an orderly end");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "a cancelled attempt leaves no record"
+        );
     }
 
-    /// A forgotten attempt is one whose server was killed.
+    /// `forget` leaves the record as it is, like a server that was killed.
     #[test]
-    fn a_file_that_took_the_server_with_it_twice_is_left_alone() {
+    fn a_file_is_blocked_after_the_server_was_killed_at_two_attempts() {
         let folder = tempfile::tempdir().unwrap();
         let attempts = Attempts::in_folder(folder.path());
         for _ in 0..UNFINISHED_MAX {

@@ -1,10 +1,10 @@
-//! The folder of compiled code: machine code and manifest by content hash and engine fingerprint,
-//! so that a version starts without compiling it and without calling `describe`. Also the component
-//! itself, to compile it again for another engine.
+//! The folder of compiled code. For each version it has the machine code and the manifest, by
+//! content hash and engine fingerprint, so that the version starts without the compiler and without
+//! a call of `describe`. It also has the component, to compile it again for another engine.
 //!
-//! The server runs this code unchecked. So no other user may write to the folder, and a version is
-//! used only if its code and manifest are, byte for byte, what this server stored: a power cut may
-//! leave zeros in a file, and a backup may bring back files of another server.
+//! The server runs this code without checking it. Therefore no other user may write to the folder,
+//! and a version is used only if its code and manifest are, byte for byte, what this server stored:
+//! a power cut may leave zeros in a file, and a backup may restore files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -24,19 +24,19 @@ use crate::secret::{Sealed, Sealer, Secret};
 
 use super::error::StartError;
 
-/// The names of temporary files and folders begin with it.
+/// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
 /// How much of a file is read at once for its digest.
 const DIGEST_PART_BYTES: usize = 64 * 1024;
 
-/// The folder of compiled code. Who has access to the data folder may have access to it.
+/// The folder of compiled code. The same users may have access to it as to the data folder.
 pub(super) struct Cache {
     folder: PathBuf,
-    /// Makes digests that only a holder of the folder's key can make.
+    /// Seals the digests, so that only a process with the folder's key can make a valid digest.
     sealer: Sealer,
 }
 
-/// The file of a manifest.
+/// The content of a manifest file.
 #[derive(Serialize, Deserialize)]
 struct ManifestFile {
     /// The sealed digest of the code and of `manifest`.
@@ -58,7 +58,7 @@ impl Cache {
     /// Opens the folder; creates it with access for this user only.
     ///
     /// # Errors
-    /// It cannot be created or read, or is not safe to use.
+    /// The folder cannot be created or read, or is not safe to use.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
         let mut builder = DirBuilder::new();
         if let Err(source) = builder.recursive(true).mode(0o700).create(&folder) {
@@ -82,12 +82,12 @@ impl Cache {
     }
 
     /// The path of a version's compiled code.
-    pub(super) fn code(&self, sha256: &str, fingerprint: &str) -> PathBuf {
+    pub(super) fn code_path(&self, sha256: &str, fingerprint: &str) -> PathBuf {
         self.folder.join(format!("{sha256}-{fingerprint}.cwasm"))
     }
 
     /// The path of the component that a version was compiled from.
-    pub(super) fn source(&self, sha256: &str) -> PathBuf {
+    pub(super) fn source_path(&self, sha256: &str) -> PathBuf {
         self.folder.join(format!("{sha256}.wasm"))
     }
 
@@ -102,7 +102,7 @@ impl Cache {
         let file: ManifestFile = serde_json::from_slice(&text).ok()?;
         let digest = self.digest(sha256, fingerprint, &file.manifest).ok()?;
         let sealed = Sealed(BASE64.decode(file.digest.as_bytes()).ok()?);
-        let place = place(sha256, fingerprint);
+        let place = seal_place(sha256, fingerprint);
         self.sealer.open_sealed(&place, &sealed).ok().filter(|it| it.matches(&digest))?;
         let it = file.manifest;
         Some(RawManifest {
@@ -115,16 +115,17 @@ impl Cache {
         })
     }
 
-    /// Moves what was compiled into the folder: the component and its code, durably.
+    /// Moves the component and its compiled code into the folder, durably.
     pub(super) async fn store(
         &self,
         sha256: &str,
         fingerprint: &str,
         files: &CompiledFiles,
     ) -> io::Result<()> {
-        for (from, to) in
-            [(&files.source, self.source(sha256)), (&files.code, self.code(sha256, fingerprint))]
-        {
+        for (from, to) in [
+            (&files.source, self.source_path(sha256)),
+            (&files.code, self.code_path(sha256, fingerprint)),
+        ] {
             tokio::fs::File::open(from).await?.sync_all().await?;
             tokio::fs::rename(from, to).await?;
         }
@@ -148,7 +149,7 @@ impl Cache {
             index_delay_seconds: manifest.index_delay_seconds,
         };
         let digest = Secret::new(self.digest(sha256, fingerprint, &manifest)?);
-        let sealed = self.sealer.seal(&place(sha256, fingerprint), &digest);
+        let sealed = self.sealer.seal(&seal_place(sha256, fingerprint), &digest);
         let digest = BASE64.encode(&sealed.map_err(io::Error::other)?.0);
         let mut file = temporary_file(&self.folder)?;
         serde_json::to_writer(&mut file, &ManifestFile { digest, manifest })?;
@@ -164,7 +165,7 @@ impl Cache {
         fingerprint: &str,
         manifest: &ManifestJson,
     ) -> io::Result<String> {
-        let mut code = fs::File::open(self.code(sha256, fingerprint))?;
+        let mut code = fs::File::open(self.code_path(sha256, fingerprint))?;
         let (mut hash, mut part) = (Sha256::new(), vec![0; DIGEST_PART_BYTES]);
         loop {
             match code.read(&mut part)? {
@@ -176,9 +177,9 @@ impl Cache {
         Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
     }
 
-    /// Deletes the oldest files until at most `bytes_max` are left. Never deletes what a version in
-    /// `kept` (by SHA-256) needs with this fingerprint, nor a file newer than `before`, which may
-    /// serve soon.
+    /// Deletes the oldest files until at most `bytes_max` bytes are left. Never deletes a file that
+    /// a version in `kept` (by SHA-256) needs with this fingerprint, nor a file that was written
+    /// after `before`, which may serve soon.
     pub(super) fn prune(
         &self,
         bytes_max: u64,
@@ -190,11 +191,11 @@ impl Cache {
         let mut unused = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-            let Some((sha256, of)) = name.to_str().and_then(version_of) else { continue };
+            let Some((sha256, compiled_for)) = name.to_str().and_then(version_of) else { continue };
             let metadata = fs::metadata(&entry)?;
             bytes += metadata.len();
             let compiled_at = metadata.modified()?;
-            let needed = kept.contains(sha256) && of.is_none_or(|of| of == fingerprint);
+            let needed = kept.contains(sha256) && compiled_for.is_none_or(|it| it == fingerprint);
             if compiled_at < before && !needed {
                 unused.push((compiled_at, metadata.len(), entry));
             }
@@ -213,7 +214,7 @@ impl Cache {
 
     /// Deletes a version whose files are unusable.
     pub(super) fn delete(&self, sha256: &str, fingerprint: &str) {
-        for path in [self.manifest_path(sha256, fingerprint), self.code(sha256, fingerprint)] {
+        for path in [self.manifest_path(sha256, fingerprint), self.code_path(sha256, fingerprint)] {
             if let Err(error) = fs::remove_file(&path).or_else(ignore_missing) {
                 tracing::warn!(%error, path = %path.display(), "cannot delete unusable compiled code");
             }
@@ -221,17 +222,17 @@ impl Cache {
     }
 }
 
-/// A file that the next start deletes, unless it gets another name.
+/// Creates a file that the next start deletes, unless it is renamed before.
 pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)
 }
 
-/// What a digest is sealed for, so that it fits no other version.
-fn place(sha256: &str, fingerprint: &str) -> String {
+/// The place that a digest is sealed for, so that it is not valid for another version.
+fn seal_place(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
 }
 
-/// Deletes what was left by a process that was killed while it compiled.
+/// Deletes the temporary files and folders of a process that was killed while it compiled.
 fn delete_temporary(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -254,7 +255,7 @@ fn version_of(file: &str) -> Option<(&str, Option<&str>)> {
     Some((sha256, Some(fingerprint)))
 }
 
-/// A file that does not exist need not be deleted.
+/// Ignores the error of deleting a file that does not exist.
 fn ignore_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

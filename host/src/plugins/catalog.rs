@@ -16,7 +16,7 @@ use crate::runtime::{Connector, Interfaces};
 /// The status of a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorStatus {
-    /// It serves.
+    /// Its newest version serves.
     Ready,
     /// Its first version is being compiled.
     Compiling,
@@ -31,7 +31,7 @@ pub struct ConnectorInfo {
     pub name: String,
     /// Whether it serves.
     pub status: ConnectorStatus,
-    /// SHA-256 of the file that serves, hex; absent if none serves.
+    /// SHA-256 of the version that serves, hex; absent if none serves.
     pub sha256: Option<String>,
     /// The manifest of the version that serves.
     pub manifest: Option<Manifest>,
@@ -46,13 +46,13 @@ pub struct ConnectorInfo {
 /// Why no version of a connector serves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectorUnavailable {
-    /// There is no such file.
+    /// The plugins folder has no file of this name.
     #[error("there is no connector `{name}`: copy {name}.wasm into the plugins folder")]
     Missing {
         /// The connector.
         name: ConnectorName,
     },
-    /// Its file cannot be used.
+    /// Its file cannot be used, and no older version serves.
     #[error("the connector `{name}` is broken: {reason}")]
     Broken {
         /// The connector.

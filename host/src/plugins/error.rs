@@ -1,7 +1,7 @@
-//! Why connectors cannot be served, and why one connector's file cannot be used.
+//! Why the server cannot serve connectors, and why it cannot use one connector's file.
 //!
-//! The texts are made here and in the errors of the rooms below. They appear in the log, the admin
-//! API and `jackfield check`; where one repeats a connector's own text, it is shortened.
+//! The log, the admin API and `jackfield check` show these texts. A text that a connector wrote is
+//! shortened.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::manifest::InvalidManifest;
 use crate::runtime::{CannotRun, CompileError, LoadError, shortened};
 use crate::secret::SecretError;
 
-/// Why the connectors cannot be served.
+/// Why the server cannot serve connectors.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The folder of connectors or of compiled code cannot be created.
@@ -34,10 +34,10 @@ pub enum StartError {
     /// The folder of compiled code is not safe.
     #[error("the server would run code from this folder: {0}")]
     Access(#[from] AccessError),
-    /// The key of the digests of compiled code cannot be used.
+    /// The key that seals the digests of compiled code cannot be used.
     #[error("cannot use the key of the compiled code, remove it if it is damaged: {0}")]
     Key(#[from] SecretError),
-    /// The compiler is this program, and its path is unknown.
+    /// The path of this program, which is also the compiler, is unknown.
     #[error("cannot open /proc/self/exe, this program, which is also the compiler: {0}")]
     Compiler(#[source] io::Error),
     /// Compiled code cannot be run.
@@ -51,7 +51,7 @@ pub enum PluginError {
     /// The file's name is not a connector's.
     #[error("{0}; rename the file")]
     Name(#[from] InvalidName),
-    /// The file's name has another ending.
+    /// The file's name does not end in `.wasm`.
     #[error("the name of a connector's file must end in .wasm")]
     Extension,
     /// The file cannot be read.
@@ -71,39 +71,39 @@ pub enum PluginError {
     /// It cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// Its compiler died before.
+    /// The compiler died at an earlier attempt.
     #[error(
-        "{reason}; it is compiled again once it has more time or half as much memory again, or after \
-         {} was deleted", .file.display()
+        "{reason}; the file is compiled again only with more time, with 1.5 times the memory, or after {} \
+         is deleted", .file.display()
     )]
     DiedBefore {
         /// Why.
         reason: String,
-        /// The record of it.
+        /// The record of the attempts.
         file: PathBuf,
     },
-    /// The server was killed while it was compiled.
+    /// The server was killed while it compiled the file.
     #[error(
-        "the server was killed {times} times while this file was compiled, as the kernel does when memory \
-         runs out: give the machine or the container more memory, or delete {} to try it again",
+        "the server was killed {times} times while it compiled this file; the kernel does that when \
+         memory runs out: give the machine or the container more memory, or delete {} to try again",
         .file.display()
     )]
     EndedBefore {
         /// How often.
         times: u32,
-        /// The record of it.
+        /// The record of the attempts.
         file: PathBuf,
     },
-    /// It is written again and again.
+    /// Its content keeps changing.
     #[error("the file keeps changing: copy it under another name, then rename it")]
     KeepsChanging,
-    /// The task that loads it ended early, or does not end.
-    #[error("loading it {0}; it is tried again")]
+    /// The task that loads it panicked, or takes too long.
+    #[error("loading it {0}; the server tries again")]
     Unfinished(&'static str),
     /// It cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// It does not describe itself.
+    /// Its `describe` failed.
     #[error("its `describe` failed: {}", shortened(&.0.to_string()))]
     Describe(#[source] Refusal),
     /// Its manifest is invalid.
@@ -121,8 +121,9 @@ pub enum PluginError {
 }
 
 impl PluginError {
-    /// Whether it lies in the state of the machine, which may change while the file does not.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether the cause may be temporary: the state of the machine, which may change although the
+    /// file does not.
+    pub(super) fn may_be_temporary(&self) -> bool {
         match self {
             Self::Read(_)
             | Self::Store(_)
@@ -130,7 +131,7 @@ impl PluginError {
             | Self::DiedBefore { .. }
             | Self::EndedBefore { .. }
             | Self::Unfinished(_) => true,
-            Self::Compile(error) => error.may_pass(),
+            Self::Compile(error) => error.may_be_temporary(),
             _ => false,
         }
     }

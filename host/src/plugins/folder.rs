@@ -1,7 +1,7 @@
 //! Reads the plugins folder: its files, whether they changed, and their content. Blocking work runs
 //! outside the async threads.
 //!
-//! Knows nothing of connectors but the ending of their files.
+//! Knows nothing about connectors except the file name extension.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -18,14 +18,15 @@ use super::error::PluginError;
 
 /// Most files of the folder that are read.
 const FILES_MAX: usize = 1_000;
-/// How long a file system may take; some wait for a server without end.
+/// How long a file system may take to answer. A network file system may wait for its server
+/// forever.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// Threads that read the folder; those that wait without end count, too.
+/// Threads that read the folder. A thread that waits forever counts, too.
 static READERS: Semaphore = Semaphore::const_new(4);
 
-/// What is compared to see whether a file may have changed. Only a hint: some file systems change
-/// the device, the inode or a time of the same file, some have times of whole seconds. The content
-/// decides.
+/// What is compared to see whether a file may have changed. A difference is only a hint: some file
+/// systems change the device, the inode or a time of the same file, and some store times in whole
+/// seconds. The content decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FileStamp {
     len: u64,
@@ -36,7 +37,7 @@ pub(super) struct FileStamp {
     unreadable: Option<io::ErrorKind>,
 }
 
-/// A `*.wasm` of the folder.
+/// A `*.wasm` file of the folder.
 pub(super) struct FoundFile {
     stamp: FileStamp,
     is_file: bool,
@@ -61,10 +62,10 @@ impl FoundFile {
         self.stamp.clone()
     }
 
-    /// Checks what is known before the file is read.
+    /// Checks the type and size before the file is read.
     ///
     /// # Errors
-    /// Why the file need not be read.
+    /// Why the file cannot be used.
     pub(super) fn check(self, bytes_max: u64) -> Result<(), PluginError> {
         if let Some(error) = self.error {
             return Err(PluginError::Read(error));
@@ -98,7 +99,7 @@ impl FileStamp {
     }
 }
 
-/// All `*.wasm` of a folder by stem. Symbolic links are followed.
+/// All `*.wasm` files of a folder, by stem. Symbolic links are followed.
 pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFile>> {
     blocking(move || {
         let mut found = BTreeMap::new();
@@ -127,7 +128,7 @@ pub(super) async fn read(path: PathBuf, bytes_max: u64) -> Result<Option<Vec<u8>
         Err(error) => Err(error),
         Ok(file) => {
             let mut bytes = Vec::new();
-            // What the file system says about the size is not always true.
+            // The size that the file system reports may be wrong.
             file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
             Ok(Some(bytes))
         }
@@ -151,12 +152,12 @@ async fn blocking<T: Send + 'static>(
         };
         spawn_blocking(work).await.map_err(io::Error::other)?
     };
-    let silent = || Err(io::Error::other("the file system does not answer"));
-    timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| silent())
+    let no_answer = || Err(io::Error::other("the file system does not answer"));
+    timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| no_answer())
 }
 
-/// The stem of a file that may be a connector. Another case of the ending is no stem: the whole
-/// name is returned, which is none of a connector, so that a person is told.
+/// The stem of a file that may be a connector; `None` for other files. For `NAME.WASM` returns the
+/// whole name, which is not a valid connector name, so that the file is reported and not ignored.
 fn stem(file: &str) -> Option<&str> {
     if file.starts_with('.') {
         return None;
@@ -202,7 +203,7 @@ mod tests {
         let folder = found(home.path()).await;
         assert!(matches!(folder.check(9_999_999), Err(PluginError::NotAFile)));
         assert!(matches!(read(path.clone(), 3).await, Err(PluginError::Read(_))));
-        // Its size reads as 0, as in some file systems that are made by programs.
+        // The kernel reports the size 0 for this file, as some file systems do.
         let unsized_file = read(PathBuf::from("/proc/self/stat"), 9_999).await.unwrap().unwrap();
         assert!(!unsized_file.is_empty());
     }

@@ -1,6 +1,6 @@
 //! Loads versions of connectors: from the folder of compiled code, or by compiling them.
 //!
-//! Each content is loaded once, even if several files have it. Decides nothing about which version
+//! Each content is loaded once, even if several files have it. Does not decide which version
 //! serves.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,11 +26,11 @@ use super::attempts::Attempts;
 use super::cache::Cache;
 use super::error::{PluginError, StartError};
 
-/// Superseded versions that stay loaded for connections that have not accepted the newest.
+/// Most superseded versions that stay loaded, for connections that have not accepted the newest.
 const SUPERSEDED_MAX: usize = 100;
-/// Compiler processes at a time.
+/// Most compiler processes at a time.
 const COMPILERS_MAX: u32 = 2;
-/// Younger compiled code is not deleted: it may serve soon.
+/// Compiled code is not deleted before this age: it may serve soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
 /// Loads versions.
@@ -75,7 +75,7 @@ impl VersionLoader {
         })
     }
 
-    /// A version that is loaded, or compiled and only needs to be mapped.
+    /// A version that is loaded, or that was compiled before and only needs to be mapped.
     pub(super) fn cached(&self, sha256: &str) -> Option<Arc<Version>> {
         let mut versions = self.versions.lock();
         if let Some(version) = versions.get(sha256).and_then(Weak::upgrade) {
@@ -83,7 +83,7 @@ impl VersionLoader {
         }
         let fingerprint = self.engine.fingerprint();
         let raw = self.cache.manifest(sha256, fingerprint)?;
-        let loaded = self.engine.load(&self.cache.code(sha256, fingerprint));
+        let loaded = self.engine.load(&self.cache.code_path(sha256, fingerprint));
         let manifest = Manifest::read(&raw);
         let (Ok(loaded), Ok(manifest)) = (loaded, manifest) else {
             self.cache.delete(sha256, fingerprint);
@@ -95,8 +95,9 @@ impl VersionLoader {
         Some(version)
     }
 
-    /// Wait for it before [`VersionLoader::build`], and before the file is read, so that few are in
-    /// memory at a time. Where memory is short, a compiler runs alone.
+    /// Waits for the permit to compile. Take it before the file is read, so that few files are in
+    /// memory at a time, and hold it during [`VersionLoader::build`]. If memory is short, only one
+    /// compiler runs at a time.
     pub(super) async fn compile_permit(&self, limits: &Limits) -> Option<SemaphorePermit<'_>> {
         let is_short = CompileLimits::now(limits).memory_bytes < limits.compile_memory_bytes;
         self.compile_permits.acquire_many(if is_short { COMPILERS_MAX } else { 1 }).await.ok()
@@ -117,7 +118,7 @@ impl VersionLoader {
         }
         let fingerprint = self.engine.fingerprint();
         self.compile(&wasm, &sha256, limits).await?;
-        let loaded = self.engine.load(&self.cache.code(&sha256, fingerprint))?;
+        let loaded = self.engine.load(&self.cache.code_path(&sha256, fingerprint))?;
         let described = self.sandbox.describe(&loaded, limits).await;
         let raw = described.map_err(PluginError::Describe)?;
         let manifest = Manifest::read(&raw)?;
@@ -144,7 +145,7 @@ impl VersionLoader {
     ///
     /// # Errors
     /// Its component is not stored, or this engine refuses it.
-    pub(super) async fn restore(
+    pub(super) async fn recompile(
         &self,
         name: &ConnectorName,
         sha256: &str,
@@ -154,7 +155,7 @@ impl VersionLoader {
         if self.cached(sha256).is_some() {
             return Ok(());
         }
-        let source = self.cache.source(sha256);
+        let source = self.cache.source_path(sha256);
         let wasm = fs::read(&source).await.map_err(PluginError::Read)?;
         if sha256_of(&wasm) != sha256 {
             return Err(PluginError::SourceChanged(source));
@@ -162,7 +163,7 @@ impl VersionLoader {
         self.build(wasm, &limits).await.map(|_| ())
     }
 
-    /// Puts a version under a connector's name.
+    /// The connector of this name that runs this version.
     pub(super) fn connector(&self, name: &ConnectorName, version: Arc<Version>) -> Arc<Connector> {
         let limits = self.config.limits_of(name);
         Arc::new(Connector::new(name.clone(), version, limits, self.clock.now()))

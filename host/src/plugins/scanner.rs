@@ -1,7 +1,7 @@
-//! The task that owns the plugins folder: finds changed files, waits until they are complete, has
+//! The task that scans the plugins folder: finds changed files, waits until they are complete, has
 //! them compiled, and publishes the snapshot.
 //!
-//! Nothing else changes the snapshot.
+//! Only this task changes the snapshot.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
@@ -26,7 +26,7 @@ use super::watch::watch;
 
 /// The shortest time between two scans after notifications.
 const SCAN_GAP: Duration = Duration::from_millis(10);
-/// The longest job beside its compiler: reading, `describe`, storing.
+/// The longest time of a job, in addition to that of its compiler: reading, `describe`, storing.
 const JOB_MAX: Duration = Duration::from_secs(120);
 
 /// Scans the folder.
@@ -80,7 +80,7 @@ impl Scanner {
             }
             if let Err(error) = self.scan().await {
                 let folder = self.folder.display();
-                tracing::warn!(%error, %folder, "cannot read the plugins folder; nothing changes");
+                tracing::warn!(%error, %folder, "cannot read the plugins folder; the connectors stay as they are");
             }
         }
     }
@@ -102,7 +102,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// When the next file is due although the folder does not change.
+    /// When the next file must be read or loaded, even if no notification arrives.
     fn next_due(&self) -> Option<Instant> {
         self.files.values().filter_map(TrackedFile::due_at).min()
     }
@@ -121,12 +121,12 @@ impl Scanner {
         let stamp = found.stamp();
         let (sha256, failed) = match self.content(name, found).await {
             Ok(Some(sha256)) => (Some(sha256), None),
-            Ok(None) => return, // It is gone: the next scan sees that.
+            Ok(None) => return, // The file is gone; the next scan handles that.
             Err(error) => (None, Some(error)),
         };
         let now = Instant::now();
         let is_new = match self.files.get_mut(name) {
-            Some(file) => file.read(stamp, sha256.clone(), now),
+            Some(file) => file.record_read(stamp, sha256.clone(), now),
             None => {
                 let file = TrackedFile::new(stamp, sha256.clone(), now);
                 self.files.insert(name.to_owned(), file);
@@ -135,7 +135,7 @@ impl Scanner {
         };
         match (failed, sha256) {
             (Some(error), _) => self.fail(name, &error),
-            (None, Some(sha256)) if is_new => self.begin(name, sha256).await,
+            (None, Some(sha256)) if is_new => self.handle_new_content(name, sha256).await,
             _ if self.files.get(name).is_some_and(|file| file.is_complete(now)) => {
                 self.start_job(name);
             }
@@ -152,8 +152,9 @@ impl Scanner {
         hashing.await.map(Some).map_err(|error| PluginError::Read(io::Error::other(error)))
     }
 
-    /// Serves new content at once if it was compiled before.
-    async fn begin(&mut self, name: &str, sha256: String) {
+    /// Serves new content at once if it was compiled before. Otherwise the content waits until it
+    /// is complete.
+    async fn handle_new_content(&mut self, name: &str, sha256: String) {
         let loader = Arc::clone(&self.loader);
         let cached = spawn_blocking(move || loader.cached(&sha256)).await;
         let Some(file) = self.files.get_mut(name) else { return };
@@ -189,7 +190,7 @@ impl Scanner {
                 }
             };
             let longest = Duration::from_millis(limits.compile_ms) + JOB_MAX;
-            timeout(longest, load).await.unwrap_or(Err(PluginError::Unfinished("does not end")))
+            timeout(longest, load).await.unwrap_or(Err(PluginError::Unfinished("takes too long")))
         });
         self.job_files.insert(job.id(), content);
     }
@@ -211,11 +212,11 @@ impl Scanner {
         }
     }
 
-    /// Reports a failure; one that may pass is tried again later.
+    /// Reports a failure. If the cause may be temporary, the file is tried again later.
     fn fail(&mut self, name: &str, error: &PluginError) {
         self.mark_broken(name, error);
         match self.files.get_mut(name) {
-            Some(file) if error.may_pass() => file.set_failed(Instant::now()),
+            Some(file) if error.may_be_temporary() => file.set_failed(Instant::now()),
             Some(file) => file.set_processed(),
             None => {}
         }
@@ -237,8 +238,8 @@ impl Scanner {
     }
 
     fn mark_broken(&mut self, name: &str, error: &PluginError) {
-        // Logged as a string, whose control characters the log escapes: the text may be a
-        // stranger's.
+        // Logged as a string, so that the log escapes control characters: the text may come from
+        // the connector.
         let reason = error.to_string();
         let entry = self.snapshot.entry(name.to_owned()).or_default();
         if entry.error.as_ref() != Some(&reason) {

@@ -1,8 +1,8 @@
-//! One file of the plugins folder over time: when it is read again, when its content is complete,
-//! and when a failure is tried again.
+//! The state of one file of the plugins folder. It says when the file is read again, when its
+//! content is complete, and when a failure is tried again.
 //!
-//! What the file system says about a file only hints that it changed; its content decides. Knows no
-//! content, only its hash, and does nothing itself.
+//! Size, times and inode of a file are only hints that it changed; its content decides. This module
+//! knows only the hash of the content, and neither reads nor loads a file.
 
 use std::time::Duration;
 
@@ -12,21 +12,23 @@ use super::folder::FileStamp;
 
 /// A file with new content is complete when it has not changed for this time.
 const UNCHANGED_FOR: Duration = Duration::from_millis(100);
-/// A file that changes for longer and more often is reported.
+/// A file whose content changes for longer and more often than this is reported.
 const CHANGING_MAX: Duration = Duration::from_secs(30);
 const CHANGES_MAX: u32 = 10;
-/// A file is read again after this time although nothing hints at a change: its times may be of
-/// whole seconds. Each further time is ten times as long, up to the maximum.
+/// A file is read again after this time even without a hint, because some file systems store times
+/// in whole seconds. Each further wait is ten times as long, up to the maximum.
 const READ_AGAIN: Duration = Duration::from_secs(3);
 const READ_AGAIN_MAX: Duration = Duration::from_secs(300);
-/// So many false hints, and the file is only read after [`READ_AGAIN_UNSTABLE_MAX`].
+/// After this many false hints, hints are ignored, and the longest wait is
+/// [`READ_AGAIN_UNSTABLE_MAX`].
 const FALSE_HINTS_MAX: u32 = 10;
 const READ_AGAIN_UNSTABLE_MAX: Duration = Duration::from_secs(30);
-/// A failure that may pass is tried again after this time, which doubles up to the maximum.
+/// A failure whose cause may be temporary is tried again after this time, which doubles up to the
+/// maximum.
 const RETRY: Duration = Duration::from_secs(15);
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// What is done about a file now.
+/// What the scanner must do with a file now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -36,13 +38,13 @@ pub(super) enum Due {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its content is new since then, and may be incomplete.
+    /// Its content changed at this instant, and may be incomplete.
     New(Instant),
     /// A job loads it.
     Loading,
     /// It serves or is broken, until its content changes.
     Processed,
-    /// It could not be loaded, and is tried again then.
+    /// It could not be loaded, and is tried again at this instant.
     Failed(Instant),
 }
 
@@ -53,10 +55,10 @@ pub(super) struct TrackedFile {
     /// SHA-256 of its content; `None` if that cannot be read.
     sha256: Option<String>,
     state: State,
-    /// When it is read again, and how long after the last time.
+    /// When it is read again without a hint, and how long that wait is.
     read_at: Instant,
     read_wait: Duration,
-    /// Hints at a change since the content changed last.
+    /// How often its stamp changed since its content last changed.
     false_hints: u32,
     /// Since when and how often its content changed without being loaded.
     changing_since: Instant,
@@ -80,8 +82,13 @@ impl TrackedFile {
         }
     }
 
-    /// Notes that it was read again. Returns whether its content is another.
-    pub(super) fn read(&mut self, stamp: FileStamp, sha256: Option<String>, now: Instant) -> bool {
+    /// Records that it was read again. Returns whether its content has changed.
+    pub(super) fn record_read(
+        &mut self,
+        stamp: FileStamp,
+        sha256: Option<String>,
+        now: Instant,
+    ) -> bool {
         if self.sha256 == sha256 {
             if self.stamp != stamp {
                 self.false_hints = self.false_hints.saturating_add(1);
@@ -104,12 +111,12 @@ impl TrackedFile {
         true
     }
 
-    /// What to do about it, as the folder shows it now.
+    /// What to do with the file, whose stamp is now `stamp`.
     pub(super) fn due(&self, stamp: &FileStamp, now: Instant) -> Due {
         let is_hinted = self.stamp != *stamp && !self.is_unstable();
         match self.state {
             _ if is_hinted || now >= self.read_at => Due::Read,
-            // It is read before, as not every file system shows each change at once.
+            // Read it once more before it is loaded: some file systems show a change late.
             State::New(at) if now >= at + UNCHANGED_FOR => Due::Read,
             State::Failed(at) if now >= at && self.sha256.is_some() => Due::Load,
             State::Failed(at) if now >= at => Due::Read,
@@ -122,13 +129,13 @@ impl TrackedFile {
         matches!(self.state, State::New(at) if now >= at + UNCHANGED_FOR) && self.sha256.is_some()
     }
 
-    /// Whether its content has changed so long that a person should know.
+    /// Whether its content has kept changing for so long that a person should know.
     pub(super) fn keeps_changing(&self, now: Instant) -> bool {
         now > self.changing_since + CHANGING_MAX && self.changes >= CHANGES_MAX
     }
 
-    /// When it is due although the folder shows no change; not the times at which it is read to be
-    /// sure.
+    /// When it must be read or loaded even if no notification arrives. Reads without a hint are not
+    /// included: the next scan on the timer does them.
     pub(super) fn due_at(&self) -> Option<Instant> {
         match self.state {
             State::New(at) => Some(at + UNCHANGED_FOR),
@@ -159,7 +166,7 @@ impl TrackedFile {
         self.state = State::New(now);
     }
 
-    /// It could not be loaded, for a reason that may pass.
+    /// It could not be loaded, and the cause may be temporary.
     pub(super) fn set_failed(&mut self, now: Instant) {
         self.state = State::Failed(now + self.retry_wait);
         self.retry_wait = (self.retry_wait * 2).min(RETRY_MAX);
@@ -187,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_loaded_once_its_content_is_the_same_for_a_while() {
+    fn a_file_is_loaded_when_its_content_has_not_changed_for_a_while() {
         let start = Instant::now();
         let mut file = TrackedFile::new(stamp(1), hash("a"), start);
         assert_eq!(file.due(&stamp(1), start), Due::Nothing);
         let soon = start + UNCHANGED_FOR;
         assert_eq!(file.due(&stamp(1), soon), Due::Read);
-        assert!(file.read(stamp(1), hash("ab"), soon) && !file.is_complete(soon));
+        assert!(file.record_read(stamp(1), hash("ab"), soon) && !file.is_complete(soon));
         let later = soon + UNCHANGED_FOR;
-        assert!(!file.read(stamp(1), hash("ab"), later) && file.is_complete(later));
+        assert!(!file.record_read(stamp(1), hash("ab"), later) && file.is_complete(later));
         file.set_loading();
         assert!(file.is_loading("ab") && !file.is_loading("a"));
         assert_eq!(file.due(&stamp(1), later), Due::Nothing);
@@ -212,7 +219,7 @@ mod tests {
             let now = start + Duration::from_millis(100) * n;
             if file.due(&stamp(n.into()), now) == Due::Read {
                 reads += 1;
-                file.read(stamp(n.into()), hash("a"), now);
+                file.record_read(stamp(n.into()), hash("a"), now);
             }
             if file.is_complete(now) {
                 file.set_processed();
@@ -222,7 +229,7 @@ mod tests {
         assert!((15..40).contains(&reads), "{reads} reads in five minutes");
         let now = start + seconds(400);
         assert_eq!(file.due(&stamp(9_999), now), Due::Read);
-        assert!(file.read(stamp(9_999), hash("b"), now), "its content decides");
+        assert!(file.record_read(stamp(9_999), hash("b"), now), "its content decides");
     }
 
     #[test]
@@ -232,10 +239,10 @@ mod tests {
         file.set_processed();
         assert_eq!(file.due(&stamp(1), start + seconds(2)), Due::Nothing);
         assert_eq!(file.due(&stamp(1), start + seconds(3)), Due::Read);
-        assert!(!file.read(stamp(1), hash("a"), start + seconds(3)));
+        assert!(!file.record_read(stamp(1), hash("a"), start + seconds(3)));
         assert_eq!(file.due(&stamp(1), start + seconds(32)), Due::Nothing);
         assert_eq!(file.due(&stamp(1), start + seconds(33)), Due::Read);
-        assert!(file.read(stamp(1), hash("b"), start + seconds(33)));
+        assert!(file.record_read(stamp(1), hash("b"), start + seconds(33)));
     }
 
     #[test]
@@ -244,17 +251,17 @@ mod tests {
         let mut file = TrackedFile::new(stamp(0), hash("0"), start);
         for n in 1..40 {
             let now = start + seconds(n);
-            assert!(file.read(stamp(n), hash(&n.to_string()), now));
+            assert!(file.record_read(stamp(n), hash(&n.to_string()), now));
             assert_eq!(file.keeps_changing(now), n > 30, "{n}");
             file.set_loading();
         }
         file.set_processed();
-        assert!(file.read(stamp(99), hash("99"), start + seconds(99)));
+        assert!(file.record_read(stamp(99), hash("99"), start + seconds(99)));
         assert!(!file.keeps_changing(start + seconds(99)), "it was loaded meanwhile");
     }
 
     #[test]
-    fn a_failure_that_may_pass_is_tried_again_less_and_less_often() {
+    fn a_temporary_failure_is_tried_again_less_and_less_often() {
         let start = Instant::now();
         for (sha256, due) in [(hash("a"), Due::Load), (None, Due::Read)] {
             let mut file = TrackedFile::new(stamp(1), sha256, start);

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 /// count as one. `None` if the folder cannot be watched; then only the timer triggers scans.
 pub(super) fn watch(folder: &Path, changed: Arc<Notify>) -> Option<RecommendedWatcher> {
     let on_event = move |event: notify::Result<notify::Event>| {
-        // A scan reads the files, which is an event too: to react to it would never end.
+        // Ignore read access: a scan reads the files, so each scan would trigger the next one.
         if !event.is_ok_and(|event| event.kind.is_access()) {
             changed.notify_one();
         }

@@ -9,16 +9,17 @@ use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
 /// How many bytes before and after a secret are examined.
 const CONTEXT_BYTES: usize = 256;
-/// How far from a secret the end of a member's name may be, bytes.
-const NAME_BYTES_MAX: usize = 128;
+/// The name of a JSON member counts as such if it ends at most this many bytes after the secret.
+const NAME_DISTANCE_BYTES_MAX: usize = 128;
 
-/// The longest of a connection's own texts in which a short secret does not count, bytes.
-const SPARED_BYTES_MAX: usize = 1024;
+/// Only the connection's own texts of at most this length are searched for a short secret, bytes.
+const OWN_TEXT_BYTES_MAX: usize = 1024;
 
 /// A secret of few characters.
 pub(super) struct ShortSecret {
-    /// Texts of the connection in which the secret occurs, and its positions in them.
-    spared: Vec<(String, usize)>,
+    /// The connection's own texts that contain the secret, and its positions in them. There, the
+    /// secret is not redacted.
+    in_own_texts: Vec<(String, usize)>,
 }
 
 impl ShortSecret {
@@ -31,13 +32,13 @@ impl ShortSecret {
             let found = text.match_indices(secret.reveal());
             found.map(|(at, _)| (text.clone(), at)).collect::<Vec<_>>()
         };
-        let own_texts = own_texts.iter().filter(|text| text.len() <= SPARED_BYTES_MAX);
-        Some(Self { spared: own_texts.flat_map(places).collect() })
+        let own_texts = own_texts.iter().filter(|text| text.len() <= OWN_TEXT_BYTES_MAX);
+        Some(Self { in_own_texts: own_texts.flat_map(places).collect() })
     }
 
     /// Whether this occurrence is a part of one of the connection's own texts.
-    fn is_spared(&self, text: &[u8], start: usize, end: usize) -> bool {
-        self.spared.iter().any(|(own, at)| {
+    fn is_in_own_text(&self, text: &[u8], start: usize, end: usize) -> bool {
+        self.in_own_texts.iter().any(|(own, at)| {
             let from = start.checked_sub(*at);
             let here = from.and_then(|from| text.get(from..from + own.len()));
             here == Some(own.as_bytes()) && end <= start - at + own.len()
@@ -46,8 +47,8 @@ impl ShortSecret {
 
     /// How many bytes of the text around the secret must be known.
     pub(super) fn context_bytes(&self) -> usize {
-        let spared = self.spared.iter().map(|(text, _)| text.len());
-        spared.max().unwrap_or_default().max(CONTEXT_BYTES)
+        let lengths = self.in_own_texts.iter().map(|(text, _)| text.len());
+        lengths.max().unwrap_or_default().max(CONTEXT_BYTES)
     }
 }
 
@@ -86,7 +87,7 @@ pub(super) fn is_whole(
                 && (!is_json_literal(secret) || is_quoted(text, start, end))
         }
     };
-    if is_secret && !short.is_spared(text, start, end) { Whole::Yes } else { Whole::No }
+    if is_secret && !short.is_in_own_text(text, start, end) { Whole::Yes } else { Whole::No }
 }
 
 /// A character next to a position, and the position of its other end.
@@ -128,10 +129,10 @@ fn is_name(text: &[u8], start: usize, end: usize) -> bool {
         return true;
     }
     let rest = text.get(end..).unwrap_or_default();
-    let near = rest.get(..rest.len().min(NAME_BYTES_MAX)).unwrap_or_default();
+    let near = rest.get(..rest.len().min(NAME_DISTANCE_BYTES_MAX)).unwrap_or_default();
     let Some(quote) = near.iter().position(|byte| *byte == b'"') else { return false };
     let behind = rest.get(quote + 1..).unwrap_or_default();
-    let behind = behind.get(..behind.len().min(CONTEXT_BYTES - NAME_BYTES_MAX));
+    let behind = behind.get(..behind.len().min(CONTEXT_BYTES - NAME_DISTANCE_BYTES_MAX));
     behind.unwrap_or_default().trim_ascii_start().first() == Some(&b':')
 }
 

@@ -1,6 +1,6 @@
-//! How much address space the machine gives: usually enough for a pool, in which each guest memory
-//! has 4 GiB of it. Less where a limit applies (`ulimit -v`), on machines with 39 bits, and in some
-//! sandboxes.
+//! Finds out how much address space the process has. Usually it is enough for a pool in which each
+//! guest memory has 4 GiB. It is less if a limit applies (`ulimit -v`), on machines with 39-bit
+//! addresses, and in some sandboxes.
 
 use std::ptr;
 
@@ -10,26 +10,28 @@ use crate::domain::string_enum;
 
 use super::pool;
 
-/// The address space of one memory without a pool: what most runs may use at most.
+/// Without a pool: the address space that is reserved for one memory. By default, a run may not use
+/// more.
 pub(super) const ON_DEMAND_BYTES: u64 = 128 << 20;
-/// What a memory beyond it gets in advance, so that it is not moved at each growth.
+/// Without a pool: the address space that is reserved for further growth when a memory grows beyond
+/// [`ON_DEMAND_BYTES`], so that not each growth moves it.
 pub(super) const GROWTH_BYTES: u64 = 32 << 20;
-/// For one run without a pool: a memory, its tables and its stack.
+/// Without a pool: the address space of one run, which has a memory, its tables and its stack.
 const RUN_BYTES: u64 = ON_DEMAND_BYTES + (4 << 20);
-/// Left for everything else: heap, threads, compiled code, the database.
+/// Reserved for everything else: heap, threads, compiled code, the database.
 const HEADROOM_BYTES: u64 = 2 << 30;
 
 string_enum! {
-    /// How compiled code reaches a guest's memory.
+    /// How the address space of a guest's memory is laid out.
     pub enum MemoryLayout {
-        /// 4 GiB of address space are reserved, so that few accesses are checked.
+        /// 4 GiB of address space are reserved for each memory, so that few accesses are checked.
         Reserved = "reserved",
-        /// As much as the memory has; each access is checked.
+        /// Less address space is reserved, and each access is checked.
         OnDemand = "on-demand",
     }
 }
 
-/// What the machine allows.
+/// What the address space allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressSpace {
     /// Guest memories that can exist at the same time.
@@ -39,7 +41,7 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
-    /// As many slots as fit, at most `slots_max` and at least one.
+    /// As many slots as fit without a pool, at most `slots_max` and at least one.
     pub(super) fn on_demand(slots_max: u32) -> Self {
         let halves = std::iter::successors(Some(slots_max), |slots| Some(slots / 2));
         let mut tried = halves.take_while(|slots| *slots > 0);
@@ -47,14 +49,14 @@ impl AddressSpace {
         Self { slots, layout: MemoryLayout::OnDemand }
     }
 
-    /// Whether it is less than Jackfield is made for.
+    /// Whether it is less than Jackfield is designed for.
     #[must_use]
     pub fn is_small(self) -> bool {
         self != Self { slots: pool::SIZES[0], layout: MemoryLayout::Reserved }
     }
 }
 
-/// Whether so much address space is free beside what the server needs.
+/// Whether this much address space is free in addition to what the server needs.
 pub(super) fn has_room(bytes: u64) -> bool {
     let Ok(length) = usize::try_from(bytes.saturating_add(HEADROOM_BYTES)) else { return false };
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;

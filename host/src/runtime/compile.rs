@@ -29,8 +29,8 @@ pub(crate) use limits::CompileLimits;
 /// The hidden subcommand of the child process; [`compile_component_child`] takes its arguments.
 pub const SUBCOMMAND: &str = "compile-component";
 
-/// This program, also when its file was replaced or removed since it started: a package upgrade
-/// does.
+/// The path of this program. It works even if the file was replaced or removed since the start, for
+/// example by a package upgrade.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The child's allocator settings (a variable of jemalloc): one arena that returns memory at once,
@@ -54,7 +54,7 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Compiles for an engine, by this program or another one.
+    /// Compiles for an engine, with `program` or else with this program.
     ///
     /// # Errors
     /// This program's file cannot be found.
@@ -69,7 +69,8 @@ impl Compiler {
     /// Compiles a component into `folder`.
     ///
     /// # Errors
-    /// Why not; a limit that was hit is named with its key and value.
+    /// Why the component was not compiled. If a limit was hit, the error names its key and its
+    /// value.
     pub(crate) async fn compile(
         &self,
         wasm: &[u8],
@@ -120,10 +121,11 @@ impl Compiler {
     }
 }
 
-/// Names the common mistakes, for which no compiler is needed.
+/// Recognises by its first bytes whether a file is a component. The compiler is not needed for
+/// that.
 ///
 /// # Errors
-/// The file is none that could be compiled.
+/// The file is not a component. Common mistakes have an error of their own.
 pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
     match wasm.get(..8) {
         _ if wasm.is_empty() => Err(WrongFile::Empty),
@@ -141,7 +143,7 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
     match run_child(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // It fails if the parent has closed the pipe; then no process reads it.
+            // Writing fails if the parent has closed the pipe; then no process reads the text.
             let _ = writeln!(io::stderr(), "{error}");
             Failure::of(&error).into()
         }

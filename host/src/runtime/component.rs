@@ -1,7 +1,7 @@
 //! Loaded connectors: a linked component, a version of a connector, and a version under the name of
 //! its file.
 //!
-//! Plain values: they neither load nor run anything.
+//! These values neither load nor run anything.
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(crate) struct Version {
     pub(crate) loaded: Loaded,
 }
 
-/// A version under the name of its file, with the limits of that name.
+/// A connector: the name of its file, the version that runs, and the limits for this name.
 pub struct Connector {
     name: ConnectorName,
     version: Arc<Version>,
@@ -57,13 +57,13 @@ impl Loaded {
     /// Looks up the exported interfaces, and counts the slots that an instance needs.
     ///
     /// # Errors
-    /// Which export is missing, or what there is too much of.
+    /// An export is missing, or the component needs too many memories or tables.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin)?;
         let defects = defects::GuestIndices::new(&pre).ok();
         let kpis = kpis::GuestIndices::new(&pre).ok();
         if defects.is_none() && kpis.is_none() {
-            return Err(LoadError::NoEvents);
+            return Err(LoadError::NoEventInterface);
         }
         let slots = pool::slots(pre.component())?;
         Ok(Self { pre, plugin, defects, kpis, slots })
@@ -84,7 +84,7 @@ impl Loaded {
 }
 
 impl Connector {
-    /// Puts a version under a name.
+    /// The connector of this name that runs this version.
     pub(crate) fn new(
         name: ConnectorName,
         version: Arc<Version>,

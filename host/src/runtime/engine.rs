@@ -30,6 +30,7 @@ const TICK: Duration = Duration::from_millis(10);
 pub(super) const STACK_BYTES: usize = 512 << 10;
 /// The size of the stack on which guest and host functions run.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
+
 /// One engine, its linker, and the fingerprint of its compiled code.
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
@@ -45,7 +46,7 @@ impl Engine {
     /// # Errors
     /// The machine does not support a setting.
     pub(crate) fn start() -> Result<Self, EngineError> {
-        let (engine, space) = start_where_it_fits()?;
+        let (engine, space) = start_with_largest_pool()?;
         let linker = imports::linker(&engine).map_err(EngineError)?;
         let ticks = Arc::<Ticks>::default();
         start_ticker(&engine, Arc::clone(&ticks));
@@ -53,7 +54,7 @@ impl Engine {
         Ok(Self { engine, space, linker, fingerprint, ticks })
     }
 
-    /// An engine for the compiler process: it makes the same code and has no pool.
+    /// An engine for the compiler process. It produces the same code, and has no pool.
     ///
     /// # Errors
     /// The machine does not support a setting.
@@ -61,7 +62,7 @@ impl Engine {
         wasmtime::Engine::new(&code_settings(layout)).map_err(EngineError)
     }
 
-    /// What the machine's address space allows.
+    /// What the address space allows.
     pub(crate) fn address_space(&self) -> AddressSpace {
         self.space
     }
@@ -72,7 +73,7 @@ impl Engine {
         &self.fingerprint
     }
 
-    /// The ticks so far.
+    /// The count of ticks so far.
     pub(super) fn ticks(&self) -> Arc<Ticks> {
         Arc::clone(&self.ticks)
     }
@@ -113,13 +114,14 @@ impl Engine {
     }
 }
 
-/// The engine with the largest pool that fits, else without one.
-fn start_where_it_fits() -> Result<(wasmtime::Engine, AddressSpace), EngineError> {
+/// Starts the engine with the largest pool that fits into the address space; if none fits, without
+/// a pool.
+fn start_with_largest_pool() -> Result<(wasmtime::Engine, AddressSpace), EngineError> {
     for slots in pool::SIZES {
         let mut config = code_settings(MemoryLayout::Reserved);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config(slots)));
-        // It fails only for want of address space: the settings are the same in each round and
-        // below.
+        // It fails only if the address space is too small: all other settings are the same for each
+        // size, and for the engine without a pool.
         if let Ok(engine) = wasmtime::Engine::new(&config)
             && address_space::has_room(0)
         {
@@ -151,7 +153,7 @@ fn code_settings(layout: MemoryLayout) -> Config {
     config
 }
 
-/// Advances the epoch and counts it until the engine is dropped.
+/// Starts a thread that advances the epoch and counts the ticks until the engine is dropped.
 fn start_ticker(engine: &wasmtime::Engine, ticks: Arc<Ticks>) {
     let weak = engine.weak();
     // A thread, not a task: it must run while every worker is busy with a guest.

@@ -1,6 +1,6 @@
 //! Why a file cannot be compiled or loaded, and why the engine does not start.
 //!
-//! The texts are made here only. Where one repeats text from a connector's file, it is shortened.
+//! A text that comes from a connector's file is shortened.
 
 use std::io;
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ pub enum CompileError {
         /// The limit.
         bytes_max: u64,
     },
-    /// It needs threads.
+    /// No process or thread can be started for it.
     #[error(
         "no process or thread could be started for the compiler: raise the limit on processes (`ulimit -u`, \
          `TasksMax=`, pids.max), or `limits.compile_memory_bytes`"
@@ -108,23 +108,23 @@ pub enum CompileError {
 /// What sets the limit on a compiler's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryBound {
-    /// The configuration.
-    Key,
-    /// What the machine and the control group have left.
-    Left,
+    /// The key `limits.compile_memory_bytes`.
+    ConfigKey,
+    /// The memory that the machine and its control group have free.
+    FreeMemory,
     /// The limit on the address space of the server's processes.
-    Process,
+    ProcessLimit,
 }
 
 impl MemoryBound {
     fn describe(self, bytes: u64) -> String {
         match self {
-            Self::Key => format!("`limits.compile_memory_bytes` = {bytes}"),
-            Self::Left => format!(
+            Self::ConfigKey => format!("`limits.compile_memory_bytes` = {bytes}"),
+            Self::FreeMemory => format!(
                 "{bytes} bytes, three quarters of what the machine or its control group has left: give \
                  the container more memory"
             ),
-            Self::Process => {
+            Self::ProcessLimit => {
                 format!(
                     "{bytes} bytes, the limit on the address space of the service (`ulimit -v`)"
                 )
@@ -134,7 +134,8 @@ impl MemoryBound {
 }
 
 impl CompileError {
-    /// Whether the file made the compiler use up a limit or die: to try it again would do the same.
+    /// Whether the compiler hit a limit or died because of the file: another attempt would end in
+    /// the same way.
     #[must_use]
     pub fn compiler_died(&self) -> bool {
         match self {
@@ -155,9 +156,10 @@ impl CompileError {
         }
     }
 
-    /// Whether it lies in the state of the machine, which may change while the file does not.
+    /// Whether the cause may be temporary: the state of the machine, which may change although the
+    /// file does not.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn may_be_temporary(&self) -> bool {
         match self {
             Self::Input(_)
             | Self::Start { .. }
@@ -165,7 +167,7 @@ impl CompileError {
             | Self::NoThread
             | Self::Output(_)
             | Self::Killed { .. } => true,
-            Self::OverMemory { by, .. } => *by == MemoryBound::Left,
+            Self::OverMemory { by, .. } => *by == MemoryBound::FreeMemory,
             _ => false,
         }
     }
@@ -198,21 +200,21 @@ pub enum LoadError {
     )]
     NoPlugin,
     /// One run of it would take too much of the engine's pool.
-    #[error("its {what} count is {count}, and a component has at most {max}")]
+    #[error("has {count} {what}; a component may have at most {max}")]
     TooMany {
-        /// `memory` or `table`.
+        /// `memories` or `tables`.
         what: &'static str,
         /// How many it has.
         count: u32,
         /// How many it may have.
         max: u32,
     },
-    /// It imports a core module, so what it needs is not known.
+    /// It imports a core module, so it is not known how much of the pool it needs.
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
-    /// It answers no events.
+    /// It exports no interface that answers events.
     #[error("exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`")]
-    NoEvents,
+    NoEventInterface,
 }
 
 /// The beginning of a text that may have any length.

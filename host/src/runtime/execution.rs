@@ -26,8 +26,8 @@ use super::instance::CallResult;
 use super::limiter::{LimitHit, Limiter};
 use super::run_log::RunLog;
 
-/// What a run keeps for its guest after the last moment for its tracker: a tenth of the run, at
-/// most this.
+/// How much of a run's time is left for the guest after the deadline of its requests: a tenth of
+/// the run, but at most this.
 const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
 
 /// A run that has started.
@@ -42,7 +42,7 @@ pub(super) struct Execution {
     session: Arc<Session>,
 }
 
-/// What happened in a run, beside its result.
+/// What happened in a run, in addition to its result.
 pub(super) struct Finished {
     /// The run's session; it redacts what the guest returned.
     pub(super) session: Arc<Session>,
@@ -50,7 +50,7 @@ pub(super) struct Finished {
     pub(super) calls: Vec<OutboundCall>,
     pub(super) usage: Usage,
     pub(super) writes: Vec<WriteRecord>,
-    /// The limit of the host's memory, if it refused something to the run.
+    /// The limit of the host's memory, if the run was refused memory because of it.
     pub(super) host_memory: Option<u64>,
 }
 
@@ -67,7 +67,7 @@ impl Execution {
         let started = Instant::now();
         let run_time = Duration::from_millis(limits.run_ms);
         let deadline = started + run_time;
-        // Exchanges end before the run does, so that the connector can say that its tracker is
+        // Requests end before the run does, so that the connector can report that its tracker is
         // late.
         let tracker_until = deadline - (run_time / 10).min(AFTER_TRACKER_MAX);
         let meter = Arc::<Meter>::default();
@@ -86,7 +86,7 @@ impl Execution {
         }
     }
 
-    /// The data of the run's store.
+    /// The data of the run's wasmtime store.
     pub(super) fn guest(&self) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.nothing());
         let (session, log) = (Arc::clone(&self.session), Arc::clone(&self.log));
@@ -116,8 +116,8 @@ impl Execution {
         }
     }
 
-    /// Step 3: waits for the writes that are under way, and collects log, calls and usage. Call it
-    /// after the guest is dropped: then no further write can begin.
+    /// Step 3: waits for the writes in progress, and collects log, calls and usage. Call it after
+    /// the guest is dropped: then no further write can begin.
     pub(super) async fn finish(self) -> Finished {
         let (calls, writes) = self.session.finish().await;
         let (mut log, log_bytes) = self.log.take();
@@ -142,10 +142,10 @@ impl Execution {
 }
 
 impl Finished {
-    /// Whose fault a refusal is: a run that broke after its tracker was late, or after
-    /// the host had no memory for it, did not break by itself. Where a write was answered, the
-    /// refusal stays: how the guest ended then decides about the row.
-    pub(super) fn blame(&self, refusal: Refusal, limits: &Limits) -> Refusal {
+    /// Replaces the refusal if the connector is not its cause: the run failed after its tracker was
+    /// late, or after the host had no memory for it. If a write was answered, the refusal stays,
+    /// because the way in which the guest ended decides how the row changes.
+    pub(super) fn find_cause(&self, refusal: Refusal, limits: &Limits) -> Refusal {
         let answered = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(_));
         if self.writes.iter().any(answered) {
             return refusal;
@@ -173,7 +173,7 @@ impl Finished {
     }
 }
 
-/// The limit or fault behind an error of the engine.
+/// The refusal for an error of the engine, which a limit or a fault of the connector caused.
 fn classify_error(error: &wasmtime::Error, limits: &Limits) -> Refusal {
     if let Some(hit) = error.downcast_ref::<LimitHit>() {
         return Refusal::ConnectorFault((*hit).into());

@@ -1,6 +1,7 @@
-//! The host's state of one run: what the guest's imports work on.
+//! The state that the host keeps for one run, on which the guest's imports work.
 //!
-//! It is in the run's store and is dropped with it. `imports/` implements the interfaces on it.
+//! It is stored in the run's wasmtime store and dropped with it. The files in `imports/` implement
+//! the imported interfaces for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use crate::egress::Session;
 use crate::memory::Charge;
 
-use super::limiter::{Limiter, no_room};
+use super::limiter::{Limiter, memory_error};
 use super::run_log::{RunLog, STDERR, STDOUT};
 use super::stdio::LogStream;
 use super::wasi_http::WasiHttp;
@@ -27,12 +28,13 @@ const CALL_BYTES: u64 = 4 << 20;
 /// All header lists of `wasi:http` that a guest may hold, bytes.
 const FIELDS_BYTES: u64 = 16 << 20;
 
-/// The size of one header list, so that as many as there are handles remain below [`FIELDS_BYTES`].
+/// The largest size of one header list: even if all handles are header lists, they stay below
+/// [`FIELDS_BYTES`] together.
 fn field_bytes_max(handles: u64) -> usize {
     usize::try_from(FIELDS_BYTES / handles.max(1)).unwrap_or(usize::MAX).clamp(1 << 10, 32 << 10)
 }
 
-/// The texts of a request that the guest prepares; its headers have their own limit.
+/// The size of the texts of a request that the guest prepares. Its headers have their own limit.
 fn request_bytes(request: &HostOutgoingRequest) -> u64 {
     let method = match &request.method {
         Method::Other(method) => method.len(),
@@ -42,7 +44,7 @@ fn request_bytes(request: &HostOutgoingRequest) -> u64 {
     (method + texts.map(String::len).sum::<usize>()) as u64
 }
 
-/// The data of a run's store.
+/// The data of a run's wasmtime store.
 pub(super) struct Guest {
     pub(super) session: Arc<Session>,
     pub(super) log: Arc<RunLog>,
@@ -60,7 +62,7 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// No folder, no environment, no arguments, no sockets; stdout and stderr go to `log`.
+    /// The guest gets no folder, environment, arguments or sockets; stdout and stderr go to `log`.
     pub(super) fn new(
         session: Arc<Session>,
         log: Arc<RunLog>,
@@ -94,27 +96,27 @@ impl Guest {
         }
     }
 
-    /// How many bytes of its texts and lists the host may copy in one call: a request's body, as
-    /// far as the run's memory allows, and the other arguments.
+    /// How many bytes the host may copy from the guest in one call: a request's body, as far as the
+    /// run's memory allows, and the other arguments.
     pub(super) fn call_bytes_max(&self) -> usize {
         let request = self.session.limits().request_body_bytes;
         let room = request.min(self.session.memory().room());
         usize::try_from(room.saturating_add(CALL_BYTES)).unwrap_or(usize::MAX)
     }
 
-    /// After a call of the host: what it returned is in the guest's memory, and what it made the
-    /// host keep is charged.
+    /// Call it after each call of a host function. What the function returned is now in the guest's
+    /// memory, so its charge ends. What the host keeps for the guest is charged.
     ///
     /// # Errors
-    /// The run's memory does not suffice.
-    pub(super) fn count_kept(&mut self) -> wasmtime::Result<()> {
+    /// The run does not have enough memory left.
+    pub(super) fn update_charges(&mut self) -> wasmtime::Result<()> {
         self.returned = None;
         let requests = self.table.iter_mut().filter_map(|entry| entry.downcast_ref());
         let kept = requests.map(request_bytes).sum();
-        self.requests.set(kept).map_err(no_room)
+        self.requests.set(kept).map_err(memory_error)
     }
 
-    /// Counts the handles that the guest has now.
+    /// Records how many handles the guest has now.
     pub(super) fn record_handles(&mut self) {
         self.handles_peak.fetch_max(self.table.iter_mut().count() as u64, Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use wasmtime::component::{HasData, Linker};
 use super::bindings;
 use super::guest::Guest;
 
-/// Names [`Guest`] to the generated bindings.
+/// Tells the generated bindings that [`Guest`] implements the imports.
 struct GuestData;
 
 impl HasData for GuestData {

@@ -1,7 +1,7 @@
-//! One instance of a component in its own store, and one function for each export that the host
-//! calls.
+//! One instance of a component in its own wasmtime store, and one function for each export that the
+//! host calls.
 //!
-//! An instance serves one call: each function takes it, so that the guest's memory is freed when
+//! An instance serves one call: each function consumes it, so that the guest's memory is freed when
 //! the call ends or is cancelled.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::limiter::LimitHit;
 /// The result of a call: a trap, an error that the connector returned, or what it returned.
 pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
 
-/// A component that is instantiated and was not called yet.
+/// A component that is instantiated and has not been called yet.
 pub(super) struct GuestInstance {
     store: Store<Guest>,
     instance: Instance,
@@ -90,8 +90,8 @@ impl Drop for GuestInstance {
     }
 }
 
-/// A store with its limits: the guest yields at each tick, and traps when it has spent its CPU
-/// time.
+/// A wasmtime store with its limits: the guest yields at each tick, and traps when it has spent its
+/// CPU time.
 pub(super) fn new_store(
     engine: &Engine,
     guest: Guest,
@@ -100,15 +100,15 @@ pub(super) fn new_store(
 ) -> Store<Guest> {
     let mut store = Store::new(engine.inner(), guest);
     store.limiter(|guest| &mut guest.limiter);
-    // Before each copy out of the guest: as much as its run may hold. After each call: what it
-    // kept.
+    // Limits how much each call of a host function may copy from the guest, and updates the charges
+    // after the call.
     store.call_hook(|mut store, hook| match hook {
         CallHook::CallingHost | CallHook::ReturningFromWasm => {
             let bytes = store.data().call_bytes_max();
             store.set_hostcall_fuel(bytes);
             Ok(())
         }
-        CallHook::ReturningFromHost => store.data_mut().count_kept(),
+        CallHook::ReturningFromHost => store.data_mut().update_charges(),
         CallHook::CallingWasm => Ok(()),
     });
     store.set_epoch_deadline(1);

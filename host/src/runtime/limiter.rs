@@ -1,4 +1,4 @@
-//! The limits of one run's instance: its memories and tables are charged to the run's account.
+//! The limits of one run's instance. Its memories and tables are charged to the run's account.
 
 use wasmtime::ResourceLimiter;
 
@@ -39,7 +39,7 @@ impl From<LimitHit> for ConnectorFault {
 }
 
 impl Limiter {
-    /// `charge` is what the run's memories and tables have; at first nothing.
+    /// `charge` is for the run's memories and tables, and is empty at first.
     pub(super) fn new(limits: Limits, charge: Charge) -> Self {
         Self { limits, charge, growing: 0 }
     }
@@ -50,7 +50,7 @@ impl Limiter {
 
     fn grow(&mut self, added: usize) -> wasmtime::Result<bool> {
         self.growing = 0;
-        self.charge.grow(added as u64).map_err(no_room)?;
+        self.charge.grow(added as u64).map_err(memory_error)?;
         self.growing = added as u64;
         Ok(true)
     }
@@ -60,8 +60,8 @@ impl Limiter {
     }
 }
 
-/// The cause of the trap when memory is refused.
-pub(super) fn no_room(full: MemoryFull) -> wasmtime::Error {
+/// The error that traps the guest when memory is refused.
+pub(super) fn memory_error(full: MemoryFull) -> wasmtime::Error {
     match full {
         MemoryFull::Run(value) => wasmtime::Error::new(LimitHit { name: "memory_bytes", value }),
         MemoryFull::Host(_) => wasmtime::Error::new(full),

@@ -1,5 +1,5 @@
-//! Whether compiled code can be run from a folder. Some systems allow no code that was written a
-//! moment ago.
+//! Checks whether compiled code can be run from a folder. Some systems do not run code that was
+//! written by the running process.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::ptr;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
-/// A page of every supported system is not larger.
+/// At least as large as a memory page of every supported system.
 const LENGTH: usize = 64 << 10;
 
 /// Why compiled code cannot be run.
@@ -27,8 +27,8 @@ pub enum CannotRun {
          `MemoryDenyWriteExecute=` from its service, or what else forbids it (PR_SET_MDWE, SELinux execmem)"
     )]
     Denied,
-    /// It cannot be tried.
-    #[error("cannot try whether compiled code runs from {}: {source}", .folder.display())]
+    /// The check itself failed.
+    #[error("cannot check whether compiled code runs from {}: {source}", .folder.display())]
     Io {
         /// The folder.
         folder: PathBuf,
@@ -37,7 +37,7 @@ pub enum CannotRun {
     },
 }
 
-/// Maps a file of the folder as the engine maps compiled code.
+/// Checks it by mapping a file of the folder as the engine maps compiled code.
 ///
 /// # Errors
 /// Which rule of the system forbids it, and what to do.
@@ -79,12 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_runs_from_a_usual_folder_and_the_reason_is_given_elsewhere() {
+    fn code_runs_from_a_temporary_folder_and_errors_name_the_folder() {
         let folder = tempfile::tempdir().unwrap();
         check_executable(folder.path()).unwrap();
         let error = check_executable(&folder.path().join("none")).unwrap_err().to_string();
         assert!(error.contains("none"), "{error}");
-        // No file system of /proc can be written or run from.
+        // In /proc, no file can be created.
         assert!(check_executable(Path::new("/proc")).is_err());
     }
 }

@@ -1,10 +1,11 @@
-//! Permits: what may run at once, shared out so that no connector, connection or kind of call keeps
-//! the others waiting. Used twice: for the runs of the host, and for the guests that compute.
+//! Permits to run, shared fairly, so that no connector, connection or kind of call keeps the others
+//! waiting. Used twice: for the runs of the host, and for the guests that compute.
 //!
-//! A permit weighs the slots of the engine's pool that its component needs, so the pool never runs
-//! out. A group may hold only so much as it leaves a part free, and each kind of call of each
-//! connection may always have one run. What gets free goes to the group that holds least, then to
-//! the one served longest ago. Knows no time: a caller that gives up drops its receiver.
+//! A permit takes as many slots of the engine's pool as its component needs, so the pool never runs
+//! out. A group (a connector, a connection, or one kind of its calls) may hold only so much that a
+//! part stays free for others. But each kind of call of each connection may always have one run.
+//! When a permit becomes free, the group that holds least gets it; of several, the one that was
+//! served longest ago. Reads no clock: a caller that gives up drops its receiver.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use tokio::sync::oneshot;
 
 use crate::domain::{Call, ConnectionId, ConnectorName};
 
-/// A connection may hold this many times what stays free for the other connections of its
-/// connector. A connector may hold as much as stays free for other connectors.
+/// A connection may hold this many times what is still free for the other connections of its
+/// connector. A connector may hold as much as is still free for other connectors.
 const CONNECTION_SHARE: u32 = 3;
 /// The same for one kind of call of a connection.
 const CALL_SHARE: u32 = 2;
@@ -32,9 +33,9 @@ pub(super) struct Lane {
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) lane: Lane,
-    /// Slots of the pool; not more than there are.
+    /// Slots of the pool that it needs; never more than the pool has.
     pub(super) slots: u32,
-    /// The most runs of its connector, beside one of each lane.
+    /// Most runs of its connector at a time. A lane without a run may exceed it.
     pub(super) runs_max: u32,
 }
 
@@ -43,14 +44,14 @@ pub(super) struct Request {
 pub(super) struct Capacity {
     pub(super) slots: u32,
     pub(super) runs: u32,
-    /// Requests of one lane that wait; further ones are refused.
+    /// Most requests of one lane that wait; further ones are refused.
     pub(super) waiting: usize,
     /// Whether a part is kept free for groups that hold nothing yet.
     pub(super) keep_free: bool,
 }
 
-/// The answer to a request.
-pub(super) enum Asked {
+/// The answer to a request for a permit.
+pub(super) enum Admission {
     Granted(Permit),
     /// Sends the permit. Drop it to give up.
     Waiting(oneshot::Receiver<Permit>),
@@ -63,8 +64,8 @@ pub(super) struct Permit {
     permits: Arc<Permits>,
     lane: Lane,
     slots: u32,
-    /// Permits that went to others while this request waited.
-    pub(super) passed_over: u64,
+    /// Permits that were given to other requests while this one waited.
+    pub(super) permits_before: u64,
 }
 
 /// All permits of one kind.
@@ -75,18 +76,18 @@ pub(super) struct Permits {
 
 #[derive(Default)]
 struct State {
-    held: Held,
-    groups: HashMap<Group, Held>,
+    in_use: InUse,
+    groups: HashMap<Group, InUse>,
     waiting: HashMap<Lane, VecDeque<Waiter>>,
-    /// Permits given so far: the clock of [`Held::served_at`].
+    /// Number of permits given so far; the clock of [`InUse::served_at`].
     given: u64,
-    /// Those that were given to requests that had waited.
+    /// Number of permits given to requests that had waited.
     handed_over: u64,
-    /// Requests so far.
+    /// Number of requests so far.
     asked: u64,
 }
 
-/// Those who share.
+/// Whose permits are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Group {
     Connector(ConnectorName),
@@ -94,9 +95,9 @@ enum Group {
     Call(ConnectionId, Call),
 }
 
-/// What a group holds.
+/// The permits that a group holds.
 #[derive(Debug, Clone, Copy, Default)]
-struct Held {
+struct InUse {
     slots: u32,
     runs: u32,
     served_at: u64,
@@ -120,54 +121,56 @@ impl Permits {
     }
 
     /// Asks for a permit.
-    pub(super) fn ask(self: &Arc<Self>, request: Request) -> Asked {
+    pub(super) fn ask(self: &Arc<Self>, request: Request) -> Admission {
         let mut state = self.state.lock();
         let waiting = state.waiting.get_mut(&request.lane).map_or(0, |waiters| {
             waiters.retain(|waiter| !waiter.sender.is_closed());
             waiters.len()
         });
         if waiting >= self.capacity.waiting {
-            return Asked::Full;
+            return Admission::Full;
         }
         if waiting == 0 && state.fits(&request, self.capacity) {
-            state.forget_idle();
-            state.take(&request);
-            return Asked::Granted(self.permit(request, 0));
+            state.forget_idle_groups();
+            state.record_given(&request);
+            return Admission::Granted(self.permit(request, 0));
         }
         let (sender, receiver) = oneshot::channel();
         state.asked += 1;
         let (asked_at, handed_over_at_start) = (state.asked, state.handed_over);
         let waiter = Waiter { request, sender, asked_at, handed_over_at_start };
         state.waiting.entry(waiter.request.lane.clone()).or_default().push_back(waiter);
-        Asked::Waiting(receiver)
+        Admission::Waiting(receiver)
     }
 
-    fn permit(self: &Arc<Self>, request: Request, passed_over: u64) -> Permit {
+    fn permit(self: &Arc<Self>, request: Request, permits_before: u64) -> Permit {
         let Request { lane, slots, .. } = request;
-        Permit { permits: Arc::clone(self), lane, slots, passed_over }
+        Permit { permits: Arc::clone(self), lane, slots, permits_before }
     }
 
     /// Gives a permit back.
     fn give_back(self: &Arc<Self>, lane: &Lane, slots: u32) {
-        self.state.lock().return_slots(lane, slots);
+        self.state.lock().record_returned(lane, slots);
         self.hand_over();
     }
 
-    /// Hands over what is free. Also called when a request gave up: those behind it may fit.
+    /// Gives free permits to waiting requests. Also called when a request gives up: the requests
+    /// behind it may need fewer slots.
     pub(super) fn hand_over(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let mut granted = Vec::new();
         while let Some(Waiter { request, sender, handed_over_at_start, .. }) =
             state.next(self.capacity)
         {
-            state.take(&request);
-            let before = state.handed_over - handed_over_at_start;
+            state.record_given(&request);
+            let permits_before = state.handed_over - handed_over_at_start;
             state.handed_over += 1;
-            granted.push((sender, self.permit(request, before)));
+            granted.push((sender, self.permit(request, permits_before)));
         }
         drop(state);
         for (sender, permit) in granted {
-            // If the receiver gave up meanwhile, the permit comes back here and is given back.
+            // If the receiver was dropped meanwhile, `send` returns the permit, and its drop gives
+            // it back.
             let _ = sender.send(permit);
         }
     }
@@ -192,21 +195,21 @@ impl Lane {
 }
 
 impl State {
-    fn held_by(&self, lane: &Lane) -> [Held; 3] {
+    fn in_use_by(&self, lane: &Lane) -> [InUse; 3] {
         lane.groups().map(|group| self.groups.get(&group).copied().unwrap_or_default())
     }
 
     /// Whether the request can have its permit now.
     fn fits(&self, request: &Request, capacity: Capacity) -> bool {
-        let free_slots = capacity.slots.saturating_sub(self.held.slots);
-        let free_runs = capacity.runs.saturating_sub(self.held.runs);
+        let free_slots = capacity.slots.saturating_sub(self.in_use.slots);
+        let free_runs = capacity.runs.saturating_sub(self.in_use.runs);
         if request.slots > free_slots || free_runs == 0 {
             return false;
         }
         if !capacity.keep_free {
             return true;
         }
-        let [connector, connection, call] = self.held_by(&request.lane);
+        let [connector, connection, call] = self.in_use_by(&request.lane);
         let leaves_room = connector.slots.saturating_add(request.slots)
             <= free_slots.saturating_sub(request.slots)
             && connector.runs < free_runs;
@@ -219,35 +222,36 @@ impl State {
                 && call.runs < free.saturating_mul(CALL_SHARE))
     }
 
-    fn take(&mut self, request: &Request) {
+    fn record_given(&mut self, request: &Request) {
         self.given += 1;
         let now = self.given;
-        let add = |held: &mut Held| {
-            held.slots = held.slots.saturating_add(request.slots);
-            held.runs = held.runs.saturating_add(1);
-            held.served_at = now;
+        let add = |in_use: &mut InUse| {
+            in_use.slots = in_use.slots.saturating_add(request.slots);
+            in_use.runs = in_use.runs.saturating_add(1);
+            in_use.served_at = now;
         };
-        add(&mut self.held);
+        add(&mut self.in_use);
         for group in request.lane.groups() {
             add(self.groups.entry(group).or_default());
         }
     }
 
-    fn return_slots(&mut self, lane: &Lane, slots: u32) {
-        let subtract = |held: &mut Held| {
-            held.slots = held.slots.saturating_sub(slots);
-            held.runs = held.runs.saturating_sub(1);
+    fn record_returned(&mut self, lane: &Lane, slots: u32) {
+        let subtract = |in_use: &mut InUse| {
+            in_use.slots = in_use.slots.saturating_sub(slots);
+            in_use.runs = in_use.runs.saturating_sub(1);
         };
-        subtract(&mut self.held);
+        subtract(&mut self.in_use);
         for group in lane.groups() {
-            if let Some(held) = self.groups.get_mut(&group) {
-                subtract(held);
+            if let Some(in_use) = self.groups.get_mut(&group) {
+                subtract(in_use);
             }
         }
-        self.forget_idle();
+        self.forget_idle_groups();
     }
 
-    /// Removes the next waiter that fits; those that gave up are removed on the way.
+    /// Removes and returns the next waiter whose request fits. Also removes the waiters that gave
+    /// up.
     fn next(&mut self, capacity: Capacity) -> Option<Waiter> {
         for waiters in self.waiting.values_mut() {
             waiters.retain(|waiter| !waiter.sender.is_closed());
@@ -260,16 +264,16 @@ impl State {
     }
 
     fn rank(&self, waiter: &Waiter) -> Rank {
-        let held = self.held_by(&waiter.request.lane);
-        (held.map(|held| (held.slots, held.served_at)), waiter.asked_at)
+        let in_use = self.in_use_by(&waiter.request.lane);
+        (in_use.map(|it| (it.slots, it.served_at)), waiter.asked_at)
     }
 
-    /// Without waiters the order of service does not matter: only groups that hold something are
-    /// kept.
-    fn forget_idle(&mut self) {
+    /// Forgets groups that hold no permit, unless a request waits: then their last service still
+    /// counts for the order.
+    fn forget_idle_groups(&mut self) {
         self.waiting.retain(|_, waiters| !waiters.is_empty());
         if self.waiting.is_empty() {
-            self.groups.retain(|_, held| held.runs > 0);
+            self.groups.retain(|_, in_use| in_use.runs > 0);
         }
     }
 }

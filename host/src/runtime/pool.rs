@@ -1,7 +1,7 @@
 //! The engine's pool of memories, tables and stacks, and how many of its slots one instance needs.
 //!
-//! The permits of the runs never allow more slots than the pool has, so an instance never finds it
-//! empty. Where the address space is too small for any pool, memories are mapped on demand.
+//! The permits of the runs never take more slots than the pool has, so an instance never finds the
+//! pool empty. If the address space is too small for any pool, memories are mapped on demand.
 
 use wasmtime::component::Component;
 use wasmtime::{Enabled, PoolingAllocationConfig};
@@ -9,20 +9,21 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 use super::error::LoadError;
 use super::limiter::{INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// Slots of the pools that are tried, the largest first; a slot takes 4 GiB of address space. Each
-/// has one linear memory and [`TABLES_PER_SLOT`] tables. The smallest has room for any one
-/// component.
+/// Numbers of slots of the pools that are tried, the largest first. A slot takes 4 GiB of address
+/// space, and has one linear memory and [`TABLES_PER_SLOT`] tables. The smallest pool has room for
+/// one run of any component.
 pub(super) const SIZES: [u32; 4] = [1_000, 250, 60, MEMORIES_MAX];
 const TABLES_PER_SLOT: u32 = 4;
-/// Slots that keep their pages for the component that used them last, so that its next run is
+/// How many slots keep their pages for the component that used them last, so that its next run is
 /// cheap. A higher number would keep the memory of versions that were replaced long ago.
 const WARM_SLOTS: u32 = 32;
 /// The most that one linear memory can grow to, even if a run's limit is higher.
 const MEMORY_BYTES: usize = 1 << 30;
-/// Bytes of a memory or table that stay mapped between runs: to clear them is cheaper than to map
-/// them again.
+/// How many bytes of a memory or table stay mapped between runs: to clear them is cheaper than to
+/// map them again.
 const KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
+/// The settings of a pool with this many slots.
 pub(super) fn config(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(slots)
@@ -30,7 +31,8 @@ pub(super) fn config(slots: u32) -> PoolingAllocationConfig {
         // A run has at least one slot, one stack and one component instance.
         .total_stacks(slots)
         .total_component_instances(slots)
-        // Only a counter: it costs nothing that all runs may have as many as one.
+        // This is only a counter, so the highest possible number costs nothing: each run may have
+        // the maximum of one component.
         .total_core_instances(slots * INSTANCES_MAX)
         .max_unused_warm_slots(WARM_SLOTS)
         .max_memory_size(MEMORY_BYTES)
@@ -54,8 +56,8 @@ pub(super) fn slots(component: &Component) -> Result<u32, LoadError> {
         return Err(LoadError::ImportsModule);
     };
     match (needed.num_memories, needed.num_tables) {
-        (memories, _) if memories > MEMORIES_MAX => too_many("memory", memories, MEMORIES_MAX),
-        (_, tables) if tables > TABLES_MAX => too_many("table", tables, TABLES_MAX),
+        (memories, _) if memories > MEMORIES_MAX => too_many("memories", memories, MEMORIES_MAX),
+        (_, tables) if tables > TABLES_MAX => too_many("tables", tables, TABLES_MAX),
         (memories, tables) => Ok(memories.max(tables.div_ceil(TABLES_PER_SLOT)).max(1)),
     }
 }

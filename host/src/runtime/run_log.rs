@@ -11,7 +11,8 @@ use crate::domain::{LogLevel, LogLine, milliseconds, printable};
 pub(super) const STDOUT: LogLevel = LogLevel::Info;
 /// The level of lines on stderr.
 pub(super) const STDERR: LogLevel = LogLevel::Warn;
-/// What each line costs beside its text, in bytes, so that the number of lines is limited too.
+/// What each line costs in addition to its text, in bytes, so that the number of lines is limited
+/// too.
 const LINE_BYTES: u64 = 16;
 
 /// Collects lines up to a number of bytes. It drops the rest, and one line says so.
@@ -26,7 +27,7 @@ struct Content {
     lines: Vec<LogLine>,
     bytes: u64,
     full: bool,
-    /// The last line of stdout, and of stderr, while it has no end.
+    /// The last lines of stdout and stderr, while they have no line end.
     incomplete: [Vec<u8>; 2],
 }
 
@@ -42,8 +43,8 @@ impl RunLog {
         content.push(at_ms, level, message, self.bytes_max);
     }
 
-    /// Adds what was written to stdout or stderr, line by line. Each byte is looked at once,
-    /// however small the writes are.
+    /// Adds what was written to stdout or stderr, line by line. Each byte is examined once, however
+    /// small the writes are.
     pub(super) fn add_output(&self, level: LogLevel, bytes: &[u8]) {
         let at_ms = milliseconds(self.started.elapsed());
         let mut content = self.content.lock();
@@ -53,7 +54,7 @@ impl RunLog {
             }
             let room = content.room(self.bytes_max);
             let line = content.incomplete_line(level);
-            // One byte more than there is room for shows that the line is longer.
+            // Keep one byte more than there is room for: it shows that the line is longer.
             let room = room.saturating_add(1).saturating_sub(line.len());
             line.extend_from_slice(part.get(..part.len().min(room)).unwrap_or_default());
             if part.len() < room && !part.ends_with(b"\n") {
@@ -93,13 +94,13 @@ impl Content {
         if level == STDOUT { stdout } else { stderr }
     }
 
-    /// Adds a line as it will be shown. One that is longer than the room left is cut there.
+    /// Adds a line as it will be shown. A line that is longer than the room left is cut.
     fn push(&mut self, at_ms: u64, level: LogLevel, message: &str, bytes_max: u64) {
         if self.full {
             return;
         }
         let room = self.room(bytes_max);
-        // Cut first: the escapes of what is dropped are not made.
+        // Cut before escaping, so that text that is dropped anyway is not escaped.
         let begin = message.get(..message.floor_char_boundary(room)).unwrap_or_default();
         let mut line = printable(begin);
         let fits = self.bytes + LINE_BYTES <= bytes_max;
@@ -133,6 +134,7 @@ mod tests {
         assert!(lines.iter().all(|line| !line.message.contains('\u{1b}')));
         assert!(lines.last().is_some_and(|line| line.message.contains("limits.log_bytes")));
     }
+
     #[tokio::test]
     async fn a_line_that_is_longer_than_the_room_left_is_cut() {
         for write in [

@@ -1,8 +1,8 @@
 //! Runs connectors: one function for each call into a guest, each in a new instance with its own
 //! limits.
 //!
-//! Keeps no state between runs. Knows neither the store nor the wall clock: what must be durable
-//! before a write is sent goes through the [`Journal`] that `create` receives.
+//! Keeps no state between runs and never uses the store: what must be durable before a write is
+//! sent goes through the [`Journal`] that `create` receives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +25,14 @@ use super::component::{Connector, Loaded};
 use super::engine::Engine;
 use super::execution::{Execution, Finished};
 use super::instance::{CallResult, GuestInstance, new_store};
-use super::permits::{Asked, Capacity, Lane, Permit, Permits, Request};
+use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 use super::turns::{TakesTurns, turns};
 
-/// How long a run waits for its permit, where no answer to an event depends on it.
+/// How long a `check` or a `describe` waits for its permit.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
-/// Runs of one lane that wait for a permit.
+/// Most runs of one lane that wait for a permit.
 const WAITING_MAX: usize = 256;
-/// The longest `describe`: it holds up the loading of other connectors, and has nothing to wait
+/// The longest `describe`. It delays the loading of other connectors, and has no tracker to wait
 /// for.
 const DESCRIBE_MS_MAX: u64 = 10_000;
 
@@ -42,7 +42,7 @@ pub struct Sandbox {
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
     permits: Arc<Permits>,
-    /// Whose guest is polled next.
+    /// The permits to be polled; they decide whose guest is polled next.
     turns: Arc<Permits>,
     /// Cancelled when the server ends: stops every guest.
     stopping: CancellationToken,
@@ -55,7 +55,7 @@ pub struct Run {
     pub connector: Arc<Connector>,
     /// The connection that it runs for.
     pub active: Arc<ActiveConnection>,
-    /// Ends the guest early; its writes that are under way still run to their end.
+    /// Ends the guest early; its writes in progress still run to their end.
     pub stop: CancellationToken,
 }
 
@@ -70,7 +70,7 @@ pub struct RunEnd<T> {
     pub writes: Vec<WriteRecord>,
 }
 
-/// What confines one execution.
+/// What one execution runs, and its limits.
 struct RunRequest<'a> {
     loaded: &'a Loaded,
     limits: Limits,
@@ -82,7 +82,8 @@ struct RunRequest<'a> {
 }
 
 impl Sandbox {
-    /// At most `runs_max` runs at a time in the whole host, and at most `memory_bytes` for all.
+    /// At most `runs_max` runs at a time in the whole host, and at most `memory_bytes` of memory
+    /// for all of them.
     #[must_use]
     pub(crate) fn new(
         engine: Arc<Engine>,
@@ -102,7 +103,8 @@ impl Sandbox {
         Self { engine, egress, clock, permits, turns: turns(), stopping, memory }
     }
 
-    /// Ends every guest, now and from now on. Writes that are under way get a short time to end.
+    /// Stops every guest, and every run that is started later. Writes in progress get a short time
+    /// to end.
     pub fn stop(&self) {
         self.stopping.cancel();
         self.egress.close();
@@ -174,7 +176,7 @@ impl Sandbox {
         let export = loaded.plugin.clone();
         let (result, _) = self.execute(request, |guest| guest.describe(export)).await;
         result?.map_err(|_| {
-            let why = "`describe` returned an error, which it has not".to_owned();
+            let why = "`describe` returned an error, although it has no error type".to_owned();
             Refusal::ConnectorFault(ConnectorFault::Contract(why))
         })
     }
@@ -225,8 +227,8 @@ impl Sandbox {
             Ok(Err(error)) => Err(bindings::refusal(error, &redact)),
             Err(refusal) => Err(refusal),
         };
-        let outcome = outcome.map_err(|refusal| finished.blame(refusal, &limits));
-        let permits_before = permit.passed_over;
+        let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
+        let permits_before = permit.permits_before;
         let report = RunReport {
             log: finished.log,
             calls: finished.calls,
@@ -236,7 +238,8 @@ impl Sandbox {
         RunEnd { outcome, report, writes: finished.writes }
     }
 
-    /// What a run of a component takes of the engine. Where there are fewer slots, it runs alone.
+    /// How many slots of the engine a run of a component takes. If the engine has fewer slots, the
+    /// run takes all of them.
     fn slots(&self, loaded: &Loaded) -> u32 {
         loaded.slots.min(self.engine.address_space().slots)
     }
@@ -254,7 +257,7 @@ impl Sandbox {
         })
     }
 
-    /// Waits for a permit: a full host, or a full share of it, is mostly a matter of moments.
+    /// Waits for a permit: a host that is full now usually has a permit again after a moment.
     async fn acquire_permit(
         &self,
         request: Request,
@@ -263,16 +266,16 @@ impl Sandbox {
     ) -> Result<Permit, Refusal> {
         let asked = async {
             match self.permits.ask(request) {
-                Asked::Granted(permit) => Some(permit),
-                Asked::Waiting(receiver) => match timeout(wait, receiver).await {
+                Admission::Granted(permit) => Some(permit),
+                Admission::Waiting(receiver) => match timeout(wait, receiver).await {
                     Ok(permit) => permit.ok(),
                     Err(_) => {
-                        // The next in the queue may need less.
+                        // The next request in the queue may need fewer slots.
                         self.permits.hand_over();
                         None
                     }
                 },
-                Asked::Full => None,
+                Admission::Full => None,
             }
         };
         tokio::select! {
@@ -283,7 +286,7 @@ impl Sandbox {
         }
     }
 
-    /// One call in a new instance under its limits.
+    /// Runs one call in a new instance under its limits.
     async fn execute<A, F: Future<Output = CallResult<A>>>(
         &self,
         request: RunRequest<'_>,
@@ -322,6 +325,7 @@ fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T> {
     not_run(run, call, Refusal::Unsupported(why))
 }
 
+/// The end of a run that did not start.
 fn not_run<T>(run: &Run, call: Call, refusal: Refusal) -> RunEnd<T> {
     let outcome = Err(refusal);
     let report = empty_report(&run.connector, call, &outcome);

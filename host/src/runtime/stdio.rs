@@ -1,6 +1,6 @@
 //! A guest's stdout and stderr, which go into the log of its run line by line.
 //!
-//! They are written in the guest's own call, so that the work is charged to its run.
+//! The text is added in the guest's own call, so that the work is charged to its run.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! Turns on the CPU: at most as many guests are polled at once as there are cores, and the next is
-//! chosen fairly. Without it, each task of the host would wait behind hundreds of guests that
-//! compute.
+//! Shares the CPU among guests: at most as many guests are polled at once as there are cores, and
+//! the next one is chosen fairly. Otherwise each task of the host would wait behind hundreds of
+//! guests that compute.
 //!
 //! A poll ends after one epoch slice, because a guest that computes yields then.
 
@@ -10,12 +10,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
-use super::permits::{Asked, Capacity, Lane, Permit, Permits, Request};
+use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 
-/// Guests of one lane that wait for the CPU: more than there are runs.
+/// Most guests of one lane that wait for the CPU: more than there are runs.
 const WAITING_MAX: usize = 2_000;
 
-/// The turns of all guests.
+/// The permits to be polled, which all guests share.
 pub(super) fn turns() -> Arc<Permits> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = u32::try_from(cores).unwrap_or(u32::MAX);
@@ -37,13 +37,13 @@ impl<F: Future + Unpin> TakesTurns<F> {
         Self { future, turns, request, waiting: None }
     }
 
-    /// `None`: too many wait, so there is nothing to wait for.
+    /// Waits for a permit. `None` if too many guests wait; then the guest is polled without one.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Option<Permit>> {
         if self.waiting.is_none() {
             match self.turns.ask(self.request.clone()) {
-                Asked::Granted(permit) => return Poll::Ready(Some(permit)),
-                Asked::Full => return Poll::Ready(None),
-                Asked::Waiting(receiver) => self.waiting = Some(receiver),
+                Admission::Granted(permit) => return Poll::Ready(Some(permit)),
+                Admission::Full => return Poll::Ready(None),
+                Admission::Waiting(receiver) => self.waiting = Some(receiver),
             }
         }
         let Some(waiting) = &mut self.waiting else { return Poll::Ready(None) };

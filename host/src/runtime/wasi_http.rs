@@ -24,7 +24,7 @@ use crate::memory::{Charge, MemoryFull};
 /// The header in which a guest declares the effect of a request.
 const EFFECT: HeaderName = HeaderName::from_static("jackfield-effect");
 
-/// What one write to a request's body may have, bytes; each unfinished body holds one.
+/// The largest write to a request's body, in bytes. Each unfinished body holds one write in memory.
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// Passes a run's `wasi:http` requests to its session.
@@ -68,7 +68,7 @@ impl WasiHttpHooks for WasiHttp {
         let session = Arc::clone(&self.session);
         let head_charge = session.memory().charge(head_bytes(&request));
         let sending = async move {
-            let head_charge = head_charge.map_err(no_room)?;
+            let head_charge = head_charge.map_err(memory_error)?;
             let (head, body) = request.into_parts();
             let headers = header_pairs(&head.headers)?;
             let effect = effect(&head.headers)?;
@@ -88,7 +88,8 @@ impl WasiHttpHooks for WasiHttp {
     }
 }
 
-/// What the head of a request has: the guest may start many requests and finish none.
+/// The size of a request's head. It is charged, because the guest may start many requests and
+/// finish none.
 fn head_bytes(request: &Request<WasiBody>) -> u64 {
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
     let uri = request.uri();
@@ -97,8 +98,9 @@ fn head_bytes(request: &Request<WasiBody>) -> u64 {
     (request.method().as_str().len() + authority + path + headers.sum::<usize>()) as u64
 }
 
-/// Reads the whole body, charged as it grows, old and new buffer while it is moved. Stops above the
-/// limit of a body; the session then refuses it for its length.
+/// Reads the whole body and charges it as it grows; while the buffer is moved, both the old and the
+/// new one are charged. Stops above the limit of a body; the session then refuses the body because
+/// of its length.
 async fn collect(mut body: WasiBody, session: &Session) -> Result<Bytes, Error> {
     let bytes_max = session.limits().request_body_bytes;
     let (mut whole, mut charge) = (Vec::new(), session.memory().nothing());
@@ -107,7 +109,7 @@ async fn collect(mut body: WasiBody, session: &Session) -> Result<Bytes, Error> 
         let Ok(data) = frame?.into_data() else { continue };
         if whole.capacity() - whole.len() < data.len() {
             let capacity = (whole.len() + data.len()).max(2 * whole.capacity());
-            let larger_charge = session.memory().charge(capacity as u64).map_err(no_room)?;
+            let larger_charge = session.memory().charge(capacity as u64).map_err(memory_error)?;
             let mut larger = Vec::with_capacity(capacity);
             larger.extend_from_slice(&whole);
             (whole, charge) = (larger, larger_charge);
@@ -133,19 +135,19 @@ fn header_pairs(headers: &HeaderMap) -> Result<Vec<(String, String)>, Error> {
     headers.iter().map(pair).collect()
 }
 
-/// The response; its body is charged until the guest has read or dropped it, its headers with it.
+/// The response. Its body and headers are charged until the guest has read or dropped the body.
 fn response(answer: OutboundResponse, head: Charge) -> Result<Response<WasiBody>, Error> {
-    let mut held = head;
+    let mut charge = head;
     let headers = answer.headers.iter().map(|(name, value)| name.len() + value.len());
-    held.set(headers.sum::<usize>() as u64).map_err(no_room)?;
+    charge.set(headers.sum::<usize>() as u64).map_err(memory_error)?;
     let body = match answer.body {
         Body::Memory(bytes) => {
             Full::new(answer.held.hold(bytes)).map_err(Error::from).boxed_unsync()
         }
-        Body::Spooled(body) => body.into_stream().map_err(not_read).boxed_unsync(),
+        Body::Spooled(body) => body.into_stream().map_err(spool_error).boxed_unsync(),
     };
     let body = body.map_frame(move |frame| {
-        let _counted_with_the_body = &held;
+        let _keeps_the_charge = &charge;
         frame
     });
     let mut response = Response::new(body.boxed_unsync());
@@ -161,7 +163,7 @@ fn response(answer: OutboundResponse, head: Charge) -> Result<Response<WasiBody>
     Ok(response)
 }
 
-/// The closest error of `wasi:http`; one that takes a text contains the reason.
+/// The most similar error of `wasi:http`, with the reason if that error has a text.
 fn wasi_error(error: HttpError) -> Error {
     match error {
         HttpError::Denied(_) => Error::HttpRequestDenied,
@@ -171,11 +173,11 @@ fn wasi_error(error: HttpError) -> Error {
     }
 }
 
-fn not_read(error: std::io::Error) -> Error {
+fn spool_error(error: std::io::Error) -> Error {
     internal_error(format!("cannot read the body again from the data folder: {error}"))
 }
 
-fn no_room(full: MemoryFull) -> Error {
+fn memory_error(full: MemoryFull) -> Error {
     internal_error(full.to_string())
 }
 

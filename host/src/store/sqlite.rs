@@ -45,8 +45,8 @@ use super::{
     Retention, Store, StoreError, StoredConnection, StoredToken, TokenExpiry,
 };
 use crate::domain::{
-    Claimed, ConnectionId, Decision, Defect, DefectId, DefectRecord, DoubtfulDefect, Event,
-    EventId, FailedTest, Lease, RunReport, SearchEnd, SeenByRun, Verdict,
+    Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
+    DoubtfulDefect, Event, EventId, FailedTest, Lease, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -233,7 +233,7 @@ impl Store for SqliteStore {
     async fn controls(
         &self,
         connection: ConnectionId,
-        seen: &SeenByRun,
+        seen: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError> {
         let seen = seen.clone();

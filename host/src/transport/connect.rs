@@ -1,7 +1,7 @@
 //! Makes connections to trackers: resolved addresses or a proxy, TLS, then HTTP/2 or HTTP/1.1.
 //!
-//! Sends no byte of a request. Where a proxy is configured, the proxy resolves names, and the
-//! address rules are applied to IP addresses only.
+//! Sends no byte of a request. If a proxy is configured, the proxy resolves names, and the address
+//! rules apply only to IP addresses.
 
 mod proxy;
 mod race;
@@ -156,8 +156,8 @@ impl Dialer {
         Self { tls, resolver: Box::new(SystemResolver::new()), proxies: Proxies::from_env() }
     }
 
-    /// A new connection to an origin under the rules of a connection of the host, made by `until`
-    /// and within ten seconds.
+    /// Connects to an origin for a connection of Jackfield, under its rules: at the latest at
+    /// `until`, and within ten seconds.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,

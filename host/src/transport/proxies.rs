@@ -94,8 +94,8 @@ impl Proxies {
         }
     }
 
-    /// The proxy to an origin. A loopback address is never reached through one: it would be the
-    /// proxy's own machine.
+    /// The proxy for requests to an origin. A loopback address is never reached through a proxy,
+    /// because it would mean the proxy's own machine.
     pub(crate) fn to(&self, origin: &Origin) -> Chosen {
         let is_loopback = match origin.host() {
             Host::Domain(name) => name == "localhost",

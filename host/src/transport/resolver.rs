@@ -42,7 +42,7 @@ pub(crate) struct SystemResolver {
 
 struct InProgress {
     by_name: Mutex<HashMap<(ConnectionId, String), watch::Receiver<Answer>>>,
-    /// Changes when a look-up ended.
+    /// Changes whenever a look-up ends.
     ended: watch::Sender<()>,
 }
 

@@ -50,7 +50,7 @@ const CRATES: [(&[&str], &[&str]); 7] = [
     (&["ureq"], &["cli"]),
 ];
 
-/// The only server outside of egress: it may use these crates, but not their clients.
+/// The only file of the HTTP server that may use these crates; it must not use their clients.
 const SERVER: (&str, [&str; 2]) = ("http/serve.rs", ["hyper", "hyper_util"]);
 
 /// A path in a source file, such as `crate::domain::Clock`.

@@ -29,7 +29,7 @@ const HOSTILE_AT_LOAD: [(&str, &str); 4] = [
 /// A core module that a good guest instantiates, how many times, and a part of the reason why the
 /// component becomes `broken`.
 const HOSTILE_MODULES: [(&str, u32, &str); 4] = [
-    ("many-memories", 200, "memory count"),
+    ("many-memories", 200, "memories; a component may have at most"),
     ("table-bomb", 1, "table"),
     ("start-traps", 1, "trap"),
     ("start-spins", 1, "cpu_ms"),

@@ -102,7 +102,7 @@ fn a_file_that_killed_its_compiler_is_not_compiled_again_at_each_start() {
     let error = connector["error"].as_str().unwrap_or_default();
     assert!(error.contains("compile_memory_bytes` = 200000000"), "{error}");
     assert!(
-        error.contains("compiled again once it has more"),
+        error.contains("compiled again only with more time"),
         "the file was compiled again: {error}"
     );
     std::fs::write(host.folder().join("jackfield.toml"), "").expect("the file is written");

@@ -57,7 +57,7 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
             "the place of the password is not shown escaped: {connection}"
         );
     }
-    ids.push(strangers_event(&host));
+    ids.push(event_without_token(&host));
     for id in &ids {
         let event = shown(&host, &["events", "show", id]);
         assert!(event.contains("\\u{"), "{event}");
@@ -77,7 +77,7 @@ fn no_command_problem_or_log_line_contains_an_escape_sequence() {
 
 /// Sends a request without a token, with escape sequences in its path and its headers. Returns the
 /// id of its event.
-fn strangers_event(host: &TestHost) -> String {
+fn event_without_token(host: &TestHost) -> String {
     let mut stream =
         TcpStream::connect(host.url().trim_start_matches("http://")).expect("a connection");
     let request = "POST /hooks/unknown/\u{9b}2J\u{202e}x HTTP/1.1\r\nhost: x\r\nuser-agent: \u{9b}2J\u{202e}\r\n\

@@ -21,15 +21,19 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         compiled_code(&folder),
         database_disk(&config.data),
         program(&folder),
-        given_up(&folder),
+        blocked_connectors(&folder),
     ]
 }
 
-/// A warning for a lack; `ok_text` describes the finding if there is none.
-fn finding(check: &'static str, lack: Option<app::Lack>, ok_text: impl Into<String>) -> Finding {
-    match lack {
+/// A warning for a problem; `ok_text` describes the finding if there is none.
+fn finding(
+    check: &'static str,
+    problem: Option<app::PlatformProblem>,
+    ok_text: impl Into<String>,
+) -> Finding {
+    match problem {
         None => ok(check, ok_text),
-        Some(app::Lack { found, fix }) => warn(check, found, fix),
+        Some(app::PlatformProblem { found, fix }) => warn(check, found, fix),
     }
 }
 
@@ -37,9 +41,9 @@ fn finding(check: &'static str, lack: Option<app::Lack>, ok_text: impl Into<Stri
 pub(super) fn access(folder: &DataFolder) -> Finding {
     const CHECK: &str = "access";
     match app::shared_access(folder) {
-        Ok(lacks) => {
-            let found: Vec<_> = lacks.iter().map(|it| it.found.as_str()).collect();
-            let fix: Vec<_> = lacks.iter().map(|it| it.fix.as_str()).collect();
+        Ok(problems) => {
+            let found: Vec<_> = problems.iter().map(|it| it.found.as_str()).collect();
+            let fix: Vec<_> = problems.iter().map(|it| it.fix.as_str()).collect();
             match found.is_empty() {
                 true => ok(CHECK, "only this user, or the group of the data folder"),
                 false => warn(CHECK, found.join("; "), fix.join("; ")),
@@ -91,9 +95,9 @@ fn program(folder: &DataFolder) -> Finding {
 }
 
 /// Connector files that are not compiled again because their compiler died.
-fn given_up(folder: &DataFolder) -> Finding {
+fn blocked_connectors(folder: &DataFolder) -> Finding {
     let ok_text = "no compiler process died";
-    finding("compiling", app::given_up(folder), ok_text)
+    finding("compiling", app::blocked_connectors(folder), ok_text)
 }
 
 /// Why a `.wasm` file in the plugins folder cannot be a connector. `None` if it can, and for every

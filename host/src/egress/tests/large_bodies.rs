@@ -62,14 +62,14 @@ async fn a_short_secret_in_a_large_body_is_redacted_as_a_value_only() {
 }
 
 #[tokio::test]
-async fn a_body_for_which_there_is_no_room_is_a_limit_that_is_named() {
+async fn a_body_over_the_spool_limit_is_refused_and_the_limit_is_named() {
     let (answer, _) = exchange(&echoing(5 << 20), 16 << 20).await;
     let Err(HttpError::Limit(why)) = answer else { panic!("it must be refused") };
     assert!(why.contains("`spool_bytes_max` = 16777216"), "{why}");
 }
 
 #[tokio::test]
-async fn a_write_is_not_sent_if_its_answer_has_no_room() {
+async fn a_write_is_not_sent_if_there_is_no_memory_for_its_answer() {
     let tracker = FakeTracker::answering(|_| answer("201 Created", &[], b"{}")).await;
     let journal = TestJournal::allowing();
     let session = SessionBuilder::granting(&[&tracker.origin()]).session(journal.permission());

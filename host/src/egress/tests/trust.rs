@@ -1,4 +1,4 @@
-//! Which servers are trusted, and what an admin is told where one is not.
+//! Which servers are trusted, and what an admin is told about a server that is not trusted.
 
 use rcgen::{
     ExtendedKeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, date_time_ymd,
@@ -42,7 +42,7 @@ async fn a_listed_certificate_is_trusted_for_its_own_name() {
         let server = Issuer::self_signed(parameters);
         reached(server.acceptor(&[], &[]), &[&server]).await.unwrap();
     }
-    // One that an authority issued, which is not listed.
+    // A server certificate that an unlisted authority issued.
     let server = Issuer::root("a").issue(named("localhost"));
     reached(server.acceptor(&[], &[]), &[&server]).await.unwrap();
 }

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(200);
+const LONG_TIMEOUT: Duration = Duration::from_secs(20);
+const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A server that ends with the test.
 struct Served {
@@ -20,8 +20,8 @@ struct Served {
 }
 
 fn limits(connections_max: usize) -> ClientLimits {
-    let limits = ClientLimits::new(connections_max, LONG, Vec::new());
-    ClientLimits { first_byte: LONG, head: LONG, ..limits }
+    let limits = ClientLimits::new(connections_max, LONG_TIMEOUT, Vec::new());
+    ClientLimits { first_byte: LONG_TIMEOUT, head: LONG_TIMEOUT, ..limits }
 }
 
 async fn served(limits: ClientLimits) -> Served {
@@ -32,7 +32,7 @@ async fn served(limits: ClientLimits) -> Served {
     let router = Router::new()
         .route("/", post(async |body: axum::body::Bytes| body))
         .route("/held", post(async move || wait.acquire().await.unwrap().forget()));
-    tokio::spawn(serve(listener, router, limits, CancellationToken::new(), SHORT));
+    tokio::spawn(serve(listener, router, limits, CancellationToken::new(), SHORT_TIMEOUT));
     Served { address, held }
 }
 
@@ -56,7 +56,9 @@ fn whole(path: &str) -> String {
 async fn status(stream: &mut TcpStream) -> Option<u16> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let byte = tokio::time::timeout(LONG, stream.read_u8()).await.expect("an answer or an end");
+        let byte = tokio::time::timeout(LONG_TIMEOUT, stream.read_u8())
+            .await
+            .expect("an answer or an end");
         head.push(byte.ok()?);
     }
     std::str::from_utf8(&head).unwrap().split(' ').nth(1)?.parse().ok()
@@ -64,51 +66,61 @@ async fn status(stream: &mut TcpStream) -> Option<u16> {
 
 #[tokio::test]
 async fn a_connection_that_sends_nothing_or_half_a_head_is_closed_in_time() {
-    let first = served(ClientLimits { first_byte: SHORT, ..limits(9) }).await;
-    let head = served(ClientLimits { head: SHORT, ..limits(9) }).await;
+    let first = served(ClientLimits { first_byte: SHORT_TIMEOUT, ..limits(9) }).await;
+    let head = served(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
     for (server, sent) in [(&first, ""), (&head, "POST / HTTP/1.1\r\nhost: x\r\n")] {
         let (began, mut stream) = (Instant::now(), server.connect(sent).await);
         assert_ne!(status(&mut stream).await, Some(200));
-        assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= SHORT_TIMEOUT && began.elapsed() < LONG_TIMEOUT / 2,
+            "{:?}",
+            began.elapsed()
+        );
     }
     let mut slow = first.connect(&whole("/")[..20]).await;
-    tokio::time::sleep(2 * SHORT).await;
+    tokio::time::sleep(2 * SHORT_TIMEOUT).await;
     slow.write_all(&whole("/").as_bytes()[20..]).await.unwrap();
     assert_eq!(status(&mut slow).await, Some(200), "only the first byte has to come soon");
 }
 
 #[tokio::test]
 async fn a_pause_between_requests_may_be_longer_than_the_time_for_a_head() {
-    let server = served(ClientLimits { head: SHORT, ..limits(9) }).await;
+    let server = served(ClientLimits { head: SHORT_TIMEOUT, ..limits(9) }).await;
     let mut stream = server.connect(&whole("/")).await;
     assert_eq!(status(&mut stream).await, Some(200));
     assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
-    tokio::time::sleep(3 * SHORT).await;
+    tokio::time::sleep(3 * SHORT_TIMEOUT).await;
     stream.write_all(whole("/held").as_bytes()).await.unwrap();
-    tokio::time::sleep(2 * SHORT).await;
+    tokio::time::sleep(2 * SHORT_TIMEOUT).await;
     server.held.add_permits(1);
     assert_eq!(status(&mut stream).await, Some(200), "an answer has time, too");
     // Now send the head of a request byte by byte: more bytes do not extend its time.
     let began = Instant::now();
     for byte in whole("/").as_bytes() {
-        tokio::time::sleep(SHORT / 4).await;
-        if stream.write_all(&[*byte]).await.is_err() || began.elapsed() > LONG / 2 {
+        tokio::time::sleep(SHORT_TIMEOUT / 4).await;
+        if stream.write_all(&[*byte]).await.is_err() || began.elapsed() > LONG_TIMEOUT / 2 {
             break;
         }
     }
     assert_ne!(status(&mut stream).await, Some(200));
-    assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < LONG_TIMEOUT / 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn a_connection_without_another_request_is_closed_in_time() {
-    let server = served(ClientLimits { keep_alive: 2 * SHORT, head: LONG, ..limits(9) }).await;
+    let server =
+        served(ClientLimits { keep_alive: 2 * SHORT_TIMEOUT, head: LONG_TIMEOUT, ..limits(9) })
+            .await;
     let mut stream = server.connect(&whole("/")).await;
     assert_eq!(status(&mut stream).await, Some(200));
     let began = Instant::now();
     assert_eq!(stream.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
     assert_eq!(status(&mut stream).await, None);
-    assert!(began.elapsed() >= SHORT && began.elapsed() < LONG / 2, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= SHORT_TIMEOUT && began.elapsed() < LONG_TIMEOUT / 2,
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -186,7 +198,7 @@ async fn a_proxy_is_exempt_and_its_clients_are_counted() {
     assert_eq!(status(&mut other).await, Some(200));
 }
 
-/// Like [`status`], but `None` if no answer arrives within [`SHORT`].
+/// Like [`status`], but `None` if no answer arrives within [`SHORT_TIMEOUT`].
 async fn status_now(stream: &mut TcpStream) -> Option<u16> {
-    tokio::time::timeout(SHORT, status(stream)).await.ok().flatten()
+    tokio::time::timeout(SHORT_TIMEOUT, status(stream)).await.ok().flatten()
 }

@@ -70,7 +70,7 @@ fn type_enum_and_const_apply_to_every_value() {
 }
 
 #[test]
-fn keywords_of_strings_count_characters_and_search_patterns() {
+fn string_keywords_count_characters_and_find_a_pattern_anywhere() {
     let text = |more: Value| {
         let mut schema = json!({ "type": ["string", "integer"] });
         schema.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -1,4 +1,4 @@
-//! The folder of compiled code: what counts as a version, and what is deleted.
+//! The folder of compiled code: which versions it accepts, and which files it deletes.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -30,11 +30,11 @@ fn raw() -> RawManifest {
 }
 
 #[test]
-fn a_version_exists_when_it_has_code_and_manifest() {
+fn a_version_is_usable_if_it_has_code_and_a_manifest() {
     let home = tempfile::tempdir().unwrap();
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
     assert!(cache.write_manifest("aa", "f", &raw()).is_err(), "no code");
-    fs::write(cache.code("aa", "f"), "x").unwrap();
+    fs::write(cache.code_path("aa", "f"), "x").unwrap();
     assert!(cache.manifest("aa", "f").is_none());
     cache.write_manifest("aa", "f", &raw()).unwrap();
     assert_eq!(cache.manifest("aa", "f").unwrap().index_delay_seconds, Some(3));
@@ -44,11 +44,11 @@ fn a_version_exists_when_it_has_code_and_manifest() {
 }
 
 #[test]
-fn a_version_whose_files_were_changed_does_not_exist() {
+fn a_version_whose_files_were_changed_is_not_used() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("cache");
     let cache = Cache::open(folder.clone(), sealer()).unwrap();
-    let (code, manifest) = (cache.code("aa", "f"), cache.manifest_path("aa", "f"));
+    let (code, manifest) = (cache.code_path("aa", "f"), cache.manifest_path("aa", "f"));
     let store = || {
         fs::write(&code, "machine code").unwrap();
         cache.write_manifest("aa", "f", &raw()).unwrap();
@@ -63,7 +63,7 @@ fn a_version_whose_files_were_changed_does_not_exist() {
     assert!(cache.manifest("aa", "f").is_none(), "another manifest");
     store();
     for other in [("bb", "f"), ("aa", "g")] {
-        fs::copy(&code, cache.code(other.0, other.1)).unwrap();
+        fs::copy(&code, cache.code_path(other.0, other.1)).unwrap();
         fs::copy(&manifest, cache.manifest_path(other.0, other.1)).unwrap();
         assert!(cache.manifest(other.0, other.1).is_none(), "files of another version");
     }
@@ -79,25 +79,28 @@ fn the_oldest_code_is_deleted_first_and_code_that_serves_is_kept() {
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
     let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
     for (sha256, seconds) in [("aa", 1), ("bb", 2), ("cc", 3), ("dd", 90)] {
-        let code = cache.code(sha256, "f");
+        let code = cache.code_path(sha256, "f");
         fs::write(&code, [0; 10]).unwrap();
         fs::write(cache.manifest_path(sha256, "f"), "{}").unwrap();
         fs::File::options().append(true).open(&code).unwrap().set_modified(at(seconds)).unwrap();
     }
     let kept = BTreeSet::from(["aa".to_owned()]);
-    let left = || -> Vec<&str> {
+    let remaining = || -> Vec<&str> {
         let there = |sha256: &&str| {
-            assert_eq!(cache.code(sha256, "f").exists(), cache.manifest_path(sha256, "f").exists());
-            cache.code(sha256, "f").exists()
+            assert_eq!(
+                cache.code_path(sha256, "f").exists(),
+                cache.manifest_path(sha256, "f").exists()
+            );
+            cache.code_path(sha256, "f").exists()
         };
         ["aa", "bb", "cc", "dd"].into_iter().filter(there).collect()
     };
     cache.prune(30, "f", &kept, at(50)).unwrap();
-    assert_eq!(left(), ["aa", "cc", "dd"]);
+    assert_eq!(remaining(), ["aa", "cc", "dd"]);
     cache.prune(0, "f", &kept, at(50)).unwrap();
-    assert_eq!(left(), ["aa", "dd"]);
+    assert_eq!(remaining(), ["aa", "dd"]);
     cache.prune(0, "g", &kept, at(50)).unwrap();
-    assert_eq!(left(), ["dd"], "no connector uses the code of another engine");
+    assert_eq!(remaining(), ["dd"], "no connector uses the code of another engine");
 }
 
 #[test]
@@ -105,20 +108,20 @@ fn the_component_of_an_accepted_version_is_kept() {
     let home = tempfile::tempdir().unwrap();
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
     for sha256 in ["aa", "bb"] {
-        fs::write(cache.source(sha256), "wasm").unwrap();
+        fs::write(cache.source_path(sha256), "wasm").unwrap();
     }
-    let later = fs::metadata(cache.source("bb")).unwrap().modified().unwrap()
+    let later = fs::metadata(cache.source_path("bb")).unwrap().modified().unwrap()
         + std::time::Duration::from_secs(60);
     cache.prune(0, "g", &BTreeSet::from(["aa".to_owned()]), later).unwrap();
-    assert!(cache.source("aa").exists() && !cache.source("bb").exists());
+    assert!(cache.source_path("aa").exists() && !cache.source_path("bb").exists());
 }
 
 #[test]
 fn temporary_folders_of_a_killed_process_are_deleted() {
     let home = tempfile::tempdir().unwrap();
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
-    let left = cache.temporary_folder().unwrap().keep();
-    fs::write(left.join("in.wasm"), "wasm").unwrap();
+    let folder = cache.temporary_folder().unwrap().keep();
+    fs::write(folder.join("in.wasm"), "wasm").unwrap();
     Cache::open(home.path().join("cache"), sealer()).unwrap();
-    assert!(!left.exists());
+    assert!(!folder.exists());
 }

@@ -1,4 +1,4 @@
-//! Why a compiler process ended, from its exit status and what it said.
+//! Why a compiler process ended, from its exit status and its stderr.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -13,7 +13,7 @@ use super::limits::{CompileLimits, cpu_s, output_bytes_max};
 /// The exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
-/// How the child says what kind of failure it was; the text is for people.
+/// The exit code of the child, which says what kind of failure it was. Its stderr is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// It refused the file.
@@ -52,17 +52,17 @@ pub(super) fn classify(
         Some(Signal::XCPU) => CompileError::OverTime(limits.time_ms),
         Some(Signal::XFSZ) => CompileError::OverFileSize { bytes_max: output_bytes_max() },
         Some(Signal::ABORT) if stderr.trim().is_empty() || out_of_memory => over_memory(),
-        // The kernel kills also at the hard limit on CPU time; the server kills at the time-out
-        // only.
+        // The kernel also sends SIGKILL at the hard limit on CPU time. The server sends it only at
+        // the time-out.
         Some(Signal::KILL) => CompileError::Killed { bytes },
         Some(_) => CompileError::Died(status),
         None if out_of_memory => over_memory(),
-        None if status.code() == Some(PANICKED) && lacks_threads(stderr) => {
+        None if status.code() == Some(PANICKED) && cannot_start_thread(stderr) => {
             match limits.memory_bound {
-                // A thread's stack is memory too, and the kernel does not say which of both is
-                // short.
-                MemoryBound::Key => CompileError::NoThread,
-                MemoryBound::Left | MemoryBound::Process => over_memory(),
+                // A thread's stack needs memory too. The kernel does not say whether memory or
+                // threads ran out.
+                MemoryBound::ConfigKey => CompileError::NoThread,
+                MemoryBound::FreeMemory | MemoryBound::ProcessLimit => over_memory(),
             }
         }
         None if status.code() == Some(PANICKED) => CompileError::Died(status),
@@ -76,7 +76,7 @@ pub(super) fn classify(
     })
 }
 
-fn lacks_threads(stderr: &str) -> bool {
+fn cannot_start_thread(stderr: &str) -> bool {
     stderr.contains("Resource temporarily unavailable") || stderr.contains("WouldBlock")
 }
 
@@ -84,19 +84,22 @@ fn lacks_threads(stderr: &str) -> bool {
 mod tests {
     use super::*;
 
-    const LIMITS: CompileLimits =
-        CompileLimits { memory_bytes: 7_000, memory_bound: MemoryBound::Key, time_ms: 120_000 };
+    const LIMITS: CompileLimits = CompileLimits {
+        memory_bytes: 7_000,
+        memory_bound: MemoryBound::ConfigKey,
+        time_ms: 120_000,
+    };
 
     #[track_caller]
     fn error(wait: i32, stderr: &str, limits: &CompileLimits) -> CompileError {
         classify(ExitStatus::from_raw(wait), stderr, limits).unwrap_err()
     }
 
-    /// Signals are in the low bits, exit codes above.
+    /// In a wait status, the low bits are the signal, and the bits above them are the exit code.
     #[test]
-    fn each_limit_has_a_reason_of_its_own() {
+    fn each_limit_has_its_own_error() {
         assert!(classify(ExitStatus::from_raw(0), "", &LIMITS).is_ok());
-        for (wait, stderr, word, died, may_pass) in [
+        for (wait, stderr, word, died, may_be_temporary) in [
             (6, "memory allocation of 9 bytes failed", "compile_memory_bytes` = 7000", true, false),
             (6, "", "compile_memory_bytes` = 7000", true, false),
             (1 << 8, "Cannot allocate memory (os error 12)", "compile_memory_bytes", true, false),
@@ -114,14 +117,19 @@ mod tests {
             let error = error(wait, stderr, &LIMITS);
             let text = error.to_string();
             assert!(text.contains(word), "{wait} {stderr}: {text}");
-            assert_eq!((error.compiler_died(), error.may_pass()), (died, may_pass), "{text}");
+            assert_eq!(
+                (error.compiler_died(), error.may_be_temporary()),
+                (died, may_be_temporary),
+                "{text}"
+            );
         }
         assert!(error(1 << 8, &"ä".repeat(100_000), &LIMITS).to_string().chars().count() < 2_000);
     }
 
     #[test]
-    fn a_limit_of_the_container_is_not_blamed_on_the_key() {
-        for (bound, word) in [(MemoryBound::Left, "container"), (MemoryBound::Process, "ulimit -v")]
+    fn an_error_about_a_limit_of_the_container_does_not_name_the_config_key() {
+        for (bound, word) in
+            [(MemoryBound::FreeMemory, "container"), (MemoryBound::ProcessLimit, "ulimit -v")]
         {
             let limits = CompileLimits { memory_bound: bound, ..LIMITS };
             for (wait, stderr) in [(6, ""), (101 << 8, "Resource temporarily unavailable")] {

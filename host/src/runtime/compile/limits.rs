@@ -1,5 +1,5 @@
-//! The limits of one compiler process: those of the configuration, and lower ones of the machine,
-//! of its control group and of the service.
+//! The limits of one compiler process: those of the configuration, or lower ones of the machine, of
+//! its control group or of the service.
 
 use rustix::io;
 use rustix::process::{
@@ -12,10 +12,11 @@ use crate::runtime::error::MemoryBound;
 
 /// The largest compiled file, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 2 << 30;
-/// The part of the memory which is left that a compiler may take, in percent: the rest is for the
-/// server, which goes on.
-const LEFT_PERCENT: u64 = 75;
-/// Tells the kernel to kill the compiler first when memory runs out. A process may always raise it.
+/// The part of the free memory that a compiler may use, in percent. The server, which keeps
+/// running, needs the rest.
+const FREE_PERCENT: u64 = 75;
+/// Tells the kernel to kill the compiler first when memory runs out. A process may always raise its
+/// own value.
 const KILLED_FIRST: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
 /// The limits of one compiler process.
@@ -25,7 +26,7 @@ pub(crate) struct CompileLimits {
     pub(crate) memory_bytes: u64,
     /// What sets that limit.
     pub(crate) memory_bound: MemoryBound,
-    /// Its duration.
+    /// How long it may run.
     pub(crate) time_ms: u64,
 }
 
@@ -35,24 +36,25 @@ impl CompileLimits {
         Self::lowest(limits, free_bytes(), getrlimit(Resource::As).maximum)
     }
 
+    /// The limits, with the lowest of three limits on memory.
     fn lowest(limits: &Limits, free: Option<u64>, process: Option<u64>) -> Self {
-        let left = free.map(|bytes| (bytes / 100 * LEFT_PERCENT, MemoryBound::Left));
-        let process = process.map(|bytes| (bytes, MemoryBound::Process));
-        let key = (limits.compile_memory_bytes, MemoryBound::Key);
-        let all = [Some(key), left, process].into_iter().flatten();
+        let free = free.map(|bytes| (bytes / 100 * FREE_PERCENT, MemoryBound::FreeMemory));
+        let process = process.map(|bytes| (bytes, MemoryBound::ProcessLimit));
+        let key = (limits.compile_memory_bytes, MemoryBound::ConfigKey);
+        let all = [Some(key), free, process].into_iter().flatten();
         let (memory_bytes, memory_bound) = all.min_by_key(|(bytes, _)| *bytes).unwrap_or(key);
         Self { memory_bytes, memory_bound, time_ms: limits.compile_ms }
     }
 }
 
-/// The most bytes of a file that a compiler may write.
+/// The size of the largest file that a compiler may write, in bytes.
 pub(super) fn output_bytes_max() -> u64 {
     lowered(Resource::Fsize, OUTPUT_BYTES_MAX)
 }
 
-/// The CPU time of a compiler, in seconds, and whether it is less than the configuration allows.
-/// The server limits the wall time. This limit ends the child where the server cannot; it allows
-/// for a thread on each core.
+/// The limit on a compiler's CPU time, in seconds, and whether it is lower than the configuration
+/// allows. The server itself limits the wall time; this limit ends the child if the server cannot.
+/// It is enough for one thread on each core.
 pub(super) fn cpu_s(time_ms: u64) -> (u64, bool) {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let wanted = time_ms.div_ceil(1_000).saturating_mul(cores);
@@ -60,7 +62,7 @@ pub(super) fn cpu_s(time_ms: u64) -> (u64, bool) {
     (allowed, allowed < wanted)
 }
 
-/// A limit is never raised: a service that has a lower one would be refused.
+/// The lower of `most` and the process's hard limit: the kernel would refuse a higher one.
 fn lowered(resource: Resource, most: u64) -> u64 {
     getrlimit(resource).maximum.unwrap_or(most).min(most)
 }
@@ -74,12 +76,13 @@ pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<
     ] {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
-    // Without a second between them, the kernel sends SIGKILL, which does not say why.
+    // Leave a second between the soft and the hard limit: at the hard limit the kernel sends
+    // SIGKILL, which does not say why.
     let cpu_s = cpu_s(time_ms).0;
     let maximum = lowered(Resource::Cpu, cpu_s.saturating_add(1));
     let current = cpu_s.min(maximum.saturating_sub(1)).max(1);
     setrlimit(Resource::Cpu, Rlimit { current: Some(current), maximum: Some(maximum) })?;
-    // Without it the kernel chooses by size, which is mostly right, too.
+    // If this fails, the kernel chooses a process by its size, which usually is the compiler, too.
     let _ = std::fs::write(KILLED_FIRST.0, KILLED_FIRST.1);
     set_parent_process_death_signal(Some(Signal::KILL))
 }
@@ -95,10 +98,10 @@ mod tests {
             let it = CompileLimits::lowest(&limits, free, process);
             (it.memory_bytes, it.memory_bound)
         };
-        assert_eq!(lowest(None, None), (1_000, MemoryBound::Key));
-        assert_eq!(lowest(Some(10_000), Some(5_000)), (1_000, MemoryBound::Key));
-        assert_eq!(lowest(Some(1_200), Some(5_000)), (900, MemoryBound::Left));
-        assert_eq!(lowest(Some(1_200), Some(800)), (800, MemoryBound::Process));
-        assert_eq!(lowest(Some(0), None), (0, MemoryBound::Left));
+        assert_eq!(lowest(None, None), (1_000, MemoryBound::ConfigKey));
+        assert_eq!(lowest(Some(10_000), Some(5_000)), (1_000, MemoryBound::ConfigKey));
+        assert_eq!(lowest(Some(1_200), Some(5_000)), (900, MemoryBound::FreeMemory));
+        assert_eq!(lowest(Some(1_200), Some(800)), (800, MemoryBound::ProcessLimit));
+        assert_eq!(lowest(Some(0), None), (0, MemoryBound::FreeMemory));
     }
 }

@@ -24,7 +24,8 @@ impl settings::Host for Guest {
     }
 }
 
-/// A setting's value. Of a secret: its placeholder, or `None` where the host places it elsewhere.
+/// The value of a setting. For a secret, its placeholder, or `None` if the guest needs no
+/// placeholder because the host adds the secret itself.
 fn visible_value(guest: &Guest, key: &str) -> Option<Value> {
     let active = guest.session.active();
     if active.connection.grants.secrets.contains_key(key) {

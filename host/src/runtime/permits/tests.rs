@@ -1,4 +1,4 @@
-//! The shares, with hostile runs that never end.
+//! How permits are shared while hostile runs never end.
 
 use uuid::Uuid;
 
@@ -18,17 +18,17 @@ fn request(lane: Lane, slots: u32) -> Request {
     Request { lane, slots, runs_max: 32 }
 }
 
-fn granted(asked: Asked) -> Option<Permit> {
+fn granted(asked: Admission) -> Option<Permit> {
     match asked {
-        Asked::Granted(permit) => Some(permit),
-        Asked::Waiting(_) | Asked::Full => None,
+        Admission::Granted(permit) => Some(permit),
+        Admission::Waiting(_) | Admission::Full => None,
     }
 }
 
-fn waiting(asked: Asked) -> oneshot::Receiver<Permit> {
+fn waiting(asked: Admission) -> oneshot::Receiver<Permit> {
     match asked {
-        Asked::Waiting(receiver) => receiver,
-        Asked::Granted(_) | Asked::Full => panic!("granted or refused"),
+        Admission::Waiting(receiver) => receiver,
+        Admission::Granted(_) | Admission::Full => panic!("granted or refused"),
     }
 }
 
@@ -57,7 +57,7 @@ fn hung_runs_of_heavy_components_never_fill_the_pool() {
 }
 
 #[test]
-fn a_hung_connection_leaves_runs_to_others_of_its_connector_and_to_its_other_calls() {
+fn a_hung_connection_leaves_runs_to_other_connections_and_to_its_other_calls() {
     let permits = Permits::new(HOST);
     let hung = take_all(&permits, &lane("a", 1, Call::Count), 1);
     assert_eq!(hung.len(), 22, "two thirds of 32, at most");
@@ -81,7 +81,7 @@ fn each_kind_of_call_of_each_connection_has_one_run_whatever_its_connector_does(
 }
 
 #[test]
-fn a_connector_alone_has_its_whole_number_of_runs_and_a_small_number_too() {
+fn one_lane_alone_gets_most_runs_of_its_connector() {
     for (runs_max, expected) in [(1, 1), (2, 2), (4, 3)] {
         let permits = Permits::new(HOST);
         let lane = lane("a", 1, Call::Create);
@@ -91,10 +91,10 @@ fn a_connector_alone_has_its_whole_number_of_runs_and_a_small_number_too() {
     }
 }
 
-/// A good request that has to wait gets the first permit that gets free, however many wait before
-/// it, unless it had its turn just now.
+/// A good request that has to wait gets the next permit that becomes free, however many requests
+/// wait before it, unless its connection was served just now.
 #[test]
-fn a_good_request_waits_for_at_most_one_hand_over_beside_floods() {
+fn a_good_request_gets_the_next_permit_although_many_requests_wait() {
     let permits = Permits::new(CPU);
     let ask =
         |connector, connection| permits.ask(request(lane(connector, connection, Call::Create), 1));
@@ -102,7 +102,7 @@ fn a_good_request_waits_for_at_most_one_hand_over_beside_floods() {
     let mut floods: Vec<_> = (0..100).map(|n| waiting(ask("a", 1 + n % 3))).collect();
     floods.extend((0..100).map(|_| waiting(ask("b", 10))));
     for _ in 0..20 {
-        // The others have their turns.
+        // The other requests are served.
         for _ in 0..2 {
             running.remove(0);
             running.push(next(&mut floods));
@@ -110,13 +110,13 @@ fn a_good_request_waits_for_at_most_one_hand_over_beside_floods() {
         let mut good = waiting(ask("good", 20));
         running.remove(0);
         let permit = good.try_recv().expect("the good request is next");
-        assert_eq!(permit.passed_over, 0);
+        assert_eq!(permit.permits_before, 0);
         drop(permit);
         running.push(next(&mut floods));
     }
 }
 
-/// The permit that was handed over to one of these.
+/// The permit that one of these receivers got.
 fn next(waiting: &mut Vec<oneshot::Receiver<Permit>>) -> Permit {
     let mut all = waiting.iter_mut().enumerate();
     let found = all.find_map(|(at, receiver)| Some((at, receiver.try_recv().ok()?)));
@@ -149,18 +149,18 @@ fn connections_and_calls_take_turns() {
 }
 
 #[test]
-fn who_gives_up_holds_nothing_and_too_many_are_refused() {
+fn a_request_that_gives_up_holds_nothing_and_too_many_requests_are_refused() {
     let permits = Permits::new(Capacity { slots: 1, runs: 1, waiting: 2, keep_free: true });
     let ask = |connection| permits.ask(request(lane("a", connection, Call::Create), 1));
     let running = granted(ask(1)).unwrap();
     let (gone, kept) = (waiting(ask(1)), waiting(ask(1)));
-    assert!(matches!(ask(1), Asked::Full));
+    assert!(matches!(ask(1), Admission::Full));
     drop(gone);
     let late = waiting(ask(1));
     drop(running);
-    drop(kept); // it holds the permit that was sent to it
+    drop(kept); // It has received a permit, which its drop gives back.
     drop(late);
-    assert_eq!(permits.state.lock().held.runs, 0);
+    assert_eq!(permits.state.lock().in_use.runs, 0);
     assert!(granted(ask(2)).is_some());
     assert!(permits.state.lock().groups.is_empty());
 }

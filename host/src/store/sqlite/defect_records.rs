@@ -11,8 +11,9 @@ use super::columns::{DefectJson, from_json, known_word, time, time_opt};
 use super::errors::Unreadable;
 use super::statements::{Statements as _, from_row};
 use crate::domain::{
-    Claimed, ConnectionId, DecidedDoubt, Defect, DefectId, DefectRecord, DefectState, Doubt,
-    DoubtfulDefect, EventId, FailedTest, Lease, Marker, SeenByRun, StringEnum as _, WriteClass,
+    Claimed, ConnectionId, ConnectionSnapshot, DecidedDoubt, Defect, DefectId, DefectRecord,
+    DefectState, Doubt, DoubtfulDefect, EventId, FailedTest, Lease, Marker, StringEnum as _,
+    WriteClass,
 };
 use crate::store::{DefectFilter, StoreError};
 
@@ -164,7 +165,7 @@ impl Row {
         })
     }
 
-    fn seen(&self) -> Result<Option<SeenByRun>, Unreadable> {
+    fn seen(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         let (Some(settings), Some(origins), Some(connector_sha256)) =
             (self.run_settings.clone(), &self.run_origins, self.run_sha256.clone())
         else {
@@ -175,7 +176,7 @@ impl Row {
             text.parse().map_err(|error| Unreadable::new("the origins of its last run", error))
         };
         let origins = origins.into_iter().map(origin).collect::<Result<_, Unreadable>>()?;
-        Ok(Some(SeenByRun { settings, origins, connector_sha256 }))
+        Ok(Some(ConnectionSnapshot { settings, origins, connector_sha256 }))
     }
 
     fn stored_defect(&self) -> Result<Option<Defect>, Unreadable> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::columns::{to_i64, to_json};
 use super::defect_records::Row;
 use super::statements::Statements as _;
-use crate::domain::{ConnectionId, DefectId, DoubtfulDefect, Lease, Marker, SeenByRun};
+use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DueSearch, StoreError};
 
 /// The wait before the first search; it doubles with each search, up to the maximum.
@@ -84,7 +84,7 @@ pub(super) fn due_searches(
 pub(super) fn controls(
     db: &Connection,
     connection: ConnectionId,
-    seen: &SeenByRun,
+    seen: &ConnectionSnapshot,
     stored_by: Timestamp,
 ) -> Result<Vec<ControlDefect>, StoreError> {
     let rows: Vec<Row> = db.all(

@@ -12,8 +12,8 @@ use super::defect_records::Row;
 use super::doubts::SEARCH_WAIT_MS;
 use super::statements::Statements as _;
 use crate::domain::{
-    Defect, DefectState, EventId, Lease, Refusal, SearchEnd, StringEnum as _, Verdict, WriteClass,
-    WritesLeft,
+    Defect, DefectState, EventId, Lease, Refusal, SearchEnd, SentWrites, StringEnum as _, Verdict,
+    WriteClass,
 };
 use crate::store::{JournaledWrite, StoreError};
 
@@ -57,7 +57,7 @@ pub(super) fn mark_sending(
     require_one(moved)
 }
 
-/// Undoes one [`mark_sending`]. When none of the run is left, the row is in `intent` again.
+/// Undoes one [`mark_sending`]. If the run then has no marked write, the row is in `intent` again.
 pub(super) fn unmark(db: &Connection, lease: Lease, now: Timestamp) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET writes = writes - 1, run_writes = run_writes - 1, updated_at = ?3,
@@ -80,8 +80,8 @@ pub(super) fn store_outcome(
     match verdict {
         Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now),
         Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now),
-        Verdict::NotCreated { refusal, left } => {
-            store_failure(db, lease, &refusal, left, event, now)
+        Verdict::NotCreated { refusal, sent } => {
+            store_failure(db, lease, &refusal, sent, event, now)
         }
     }
 }
@@ -123,7 +123,7 @@ fn store_failure(
     db: &Connection,
     lease: Lease,
     refusal: &Refusal,
-    left: Option<WritesLeft>,
+    sent: Option<SentWrites>,
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -133,12 +133,12 @@ fn store_failure(
         params![lease.defect.0, lease.fence],
     )?;
     let row = row.ok_or(StoreError::Fenced)?;
-    let class = row.class()?.max(left.as_ref().map(|left| left.class));
-    let in_doubt = left.is_some() && class > Some(WriteClass::Refused);
+    let class = row.class()?.max(sent.as_ref().map(|sent| sent.class));
+    let in_doubt = sent.is_some() && class > Some(WriteClass::Refused);
     let state = if in_doubt { DefectState::InDoubt } else { DefectState::Failed };
-    let ended_at = left.as_ref().map(|left| left.ended_at.as_millisecond());
-    let reason = match &left {
-        Some(left) => format!("{}, then {refusal}", left.reason),
+    let ended_at = sent.as_ref().map(|sent| sent.ended_at.as_millisecond());
+    let reason = match &sent {
+        Some(sent) => format!("{}, then {refusal}", sent.reason),
         None => refusal.to_string(),
     };
     let moved = db.change(
@@ -150,7 +150,7 @@ fn store_failure(
              next_search_at = CASE ?3 WHEN 'in-doubt' THEN ?7 END,
              reason = ?8, ended_fence = ?2, ended_code = ?9, event_id = ?10, updated_at = ?11
          WHERE id = ?1 AND fence = ?2",
-params![lease.defect.0, lease.fence, state.as_str(), class.map(WriteClass::as_str), left.as_ref().is_some_and(|left| left.forbidden), ended_at, now.as_millisecond().saturating_add(SEARCH_WAIT_MS), reason, refusal.code().as_str(), event.0, now.as_millisecond()])?;
+params![lease.defect.0, lease.fence, state.as_str(), class.map(WriteClass::as_str), sent.as_ref().is_some_and(|sent| sent.forbidden), ended_at, now.as_millisecond().saturating_add(SEARCH_WAIT_MS), reason, refusal.code().as_str(), event.0, now.as_millisecond()])?;
     require_one(moved)
 }
 

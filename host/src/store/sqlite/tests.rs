@@ -20,9 +20,9 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::statements::Statements as _;
 use crate::domain::{
-    Claimed, Connection, ConnectionId, ConnectionRecord, Defect, Doubt, EventId, FailedTest,
-    Grants, Lease, Origin, Refusal, SecretGrant, SecretPlace, SeenByRun, Verdict, WriteClass,
-    WritesLeft,
+    Claimed, Connection, ConnectionId, ConnectionRecord, ConnectionSnapshot, Defect, Doubt,
+    EventId, FailedTest, Grants, Lease, Origin, Refusal, SecretGrant, SecretPlace, SentWrites,
+    Verdict, WriteClass,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
 use crate::store::{Claim, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken};
@@ -138,7 +138,7 @@ fn doubt(claimed: &Claimed) -> Doubt {
 
 /// A write with the marker, marked at this instant.
 fn write(now: Timestamp) -> JournaledWrite {
-    let seen = SeenByRun {
+    let seen = ConnectionSnapshot {
         settings: "{}".to_owned(),
         origins: vec!["https://tracker.example".parse().unwrap()],
         connector_sha256: "00".to_owned(),
@@ -154,10 +154,10 @@ async fn mark(store: &SqliteStore, lease: &Lease, ms: i64) -> Result<(), StoreEr
 /// A run that ended without a defect, after a write of this class that ended at the instant.
 fn left(class: WriteClass, ms: i64) -> Verdict {
     let reason = "POST / was sent".to_owned();
-    let left = WritesLeft { class, forbidden: false, ended_at: at(ms), reason };
+    let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };
     Verdict::NotCreated {
         refusal: Refusal::Rejected("no such project".to_owned()),
-        left: Some(left),
+        sent: Some(sent),
     }
 }
 

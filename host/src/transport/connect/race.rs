@@ -1,6 +1,5 @@
-//! A TCP connection to one of several addresses (RFC 8305): an address that does not answer holds
-//! up the next one for a quarter of a second only, and the one that worked is tried first the next
-//! time.
+//! Connects by TCP to one of several addresses (RFC 8305). If an address does not answer, the next
+//! one is tried after a quarter of a second. The address that worked is tried first the next time.
 
 use std::collections::HashMap;
 use std::fmt;

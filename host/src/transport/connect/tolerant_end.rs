@@ -1,7 +1,7 @@
 //! A TLS stream whose end without `close_notify` is an ordinary end.
 //!
-//! Many servers just close the TCP connection. Where an answer has a length, or is chunked, the
-//! HTTP client notices one that was cut off.
+//! Many servers just close the TCP connection. If an answer has a length or is chunked, the HTTP
+//! client itself notices when the answer was cut off.
 
 use std::io;
 use std::pin::Pin;

@@ -132,7 +132,7 @@ pub(super) struct State {
     pub(super) wrote_twice: bool,
     pub(super) clicks: u8,
     /// How many crashes, lost leases, clock steps, edits, decisions and other troubles may still
-    /// come.
+    /// happen.
     pub(super) troubles: u8,
 }
 
