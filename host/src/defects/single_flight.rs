@@ -47,7 +47,8 @@ impl SingleFlight {
         }
         let (sender, in_flight) = watch::channel(None);
         by_test.insert(key.clone(), in_flight.clone());
-        let (all, create) = (Arc::clone(&self.by_test), create());
+        // In a box: the future is large, and starting a task moves it several times.
+        let (all, create) = (Arc::clone(&self.by_test), Box::pin(create()));
         tasks.spawn(async move {
             let answer = create.await;
             all.lock().remove(&key);

@@ -91,7 +91,8 @@ async fn handle(
         if wait.is_none() { body::read(&parts.headers, body).await } else { ReadBody::default() };
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
     let tasks = app.services.tasks.clone();
-    let answered = tasks.spawn(async move {
+    // In a box: the future is large, and starting a task moves it several times.
+    let answered = tasks.spawn(Box::pin(async move {
         let (kind, answer) = match (&active, wait) {
             (Some(_), Some(wait)) => {
                 let problem = Problem::rate_limited(OVER_RATE, wait);
@@ -108,7 +109,7 @@ async fn handle(
         let keeps_request = kind == EventKind::Unrecognised
             || answer.refuses_create(kind) && app.rate_limits.keeps_request(connection, started);
         record(&app, &request, (kind, connection), keeps_request, answer)
-    });
+    }));
     let mut response = answered.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler panicked");
         Problem::internal().respond(&instance(id))
