@@ -33,6 +33,7 @@ use crate::plugins::Plugins;
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::Secret;
 use crate::store::{SqliteStore, Store};
+use crate::testmanager::{self, TestManager};
 
 use background::Background;
 
@@ -249,11 +250,18 @@ async fn services(
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);
+    let test_manager = Arc::new(TestManager::new(testmanager::Dependencies {
+        egress: Arc::clone(&egress),
+        store: Arc::clone(&store),
+        memory: Arc::clone(sandbox.host_memory()),
+        clock: Arc::clone(&clock),
+    }));
     let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
         plugins: Arc::clone(&plugins),
         sandbox: Arc::clone(&sandbox),
         egress,
+        test_manager,
         sealer,
         clock: Arc::clone(&clock),
         config: Arc::clone(&config),

@@ -102,6 +102,11 @@ impl Sandbox {
         Self { engine, egress, clock, permits, turns: turns(), stopping, memory }
     }
 
+    /// The memory of all runs; the host's own requests for a run count against it too.
+    pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
+        &self.memory
+    }
+
     /// Ends every guest, now and from now on. Writes that are under way get a short time to end.
     pub fn stop(&self) {
         self.stopping.cancel();
