@@ -20,14 +20,15 @@ pub(super) fn project_prefix(link: &str, base_url: &Url) -> Option<String> {
 /// The part before a page of results.
 fn before_page(path: &str) -> Option<String> {
     let parts: Vec<_> = path.split(['/', '?']).filter(|part| !part.is_empty()).collect();
-    let is_page = |part: &&str| {
-        let part = part.to_ascii_lowercase();
-        ["testexecution", "test-execution", "testcaselog", "test-case-log"]
-            .iter()
-            .any(|page| part.starts_with(page))
-    };
-    let page = parts.iter().position(is_page)?;
+    let page = parts.iter().position(|part| is_page(part))?;
     prefix(parts.get(page.checked_sub(1)?)?)
+}
+
+fn is_page(part: &str) -> bool {
+    let part = part.to_ascii_lowercase();
+    ["testexecution", "test-execution", "testcaselog", "test-case-log"]
+        .iter()
+        .any(|page| part.starts_with(page))
 }
 
 /// The first part of a longer path below Test Manager's address.
@@ -41,8 +42,9 @@ fn below(link: &Url, base_url: &Url) -> Option<String> {
 fn prefix(part: &str) -> Option<String> {
     let fits = (1..=PREFIX_CHARS_MAX).contains(&part.len())
         && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    // Test Manager's own path is not a prefix.
-    (fits && !part.eq_ignore_ascii_case("testmanager_")).then(|| part.to_owned())
+    // Neither a page nor Test Manager's own path is a prefix.
+    let is_own = is_page(part) || part.eq_ignore_ascii_case("testmanager_");
+    (fits && !is_own).then(|| part.to_owned())
 }
 
 #[cfg(test)]

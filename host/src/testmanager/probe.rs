@@ -14,7 +14,7 @@ use crate::domain::{
     printable,
 };
 use crate::egress::ActiveConnection;
-use crate::report::{Source as _, Subject, TestData};
+use crate::report::{AttachmentKind, Source as _, Subject, TestData};
 
 use super::TestManager;
 use super::client::{Client, Shared};
@@ -25,6 +25,8 @@ use super::source::TestSource;
 
 /// Longest time of all requests together.
 const TRY_MAX: Duration = Duration::from_secs(20);
+/// The largest screenshot that is read, bytes.
+const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
 
 /// The result of a step: what a person should know if it succeeded.
 type Step = Result<Option<String>, Failure>;
@@ -139,11 +141,17 @@ async fn try_any_project(client: &Client) -> Step {
     }
 }
 
-/// Reads everything about a failed test.
+/// Reads everything about a failed test, and one screenshot.
 async fn try_log(shared: &Arc<Shared>, test: &FailedTest, deadline: Instant) -> Step {
     let source = TestSource::new(Arc::clone(shared), test.clone());
     let subjects: BTreeSet<_> = Subject::ALL.iter().copied().collect();
-    let data = source.fetch(&subjects, deadline).await;
+    let mut data = source.fetch(&subjects, deadline).await;
+    let screenshot = data.attachments.iter().find(|it| it.kind == AttachmentKind::Screenshot);
+    if let Some(screenshot) = screenshot {
+        // Screenshots may be elsewhere: this shows whether the host may follow there.
+        let downloaded = source.download(screenshot, SCREENSHOT_BYTES_MAX, deadline).await;
+        data.gaps.extend(downloaded.err());
+    }
     let log = source.parts().part(&shared.client(deadline)?, Subject::TestCaseLog).await?;
     Ok(Some(summary(&data, &log.value)))
 }
