@@ -20,7 +20,7 @@ use crate::egress::{
 use crate::memory::{Account, Charge, MemoryOwner};
 
 use super::Dependencies;
-use super::failure::Failure;
+use super::failure::{Failure, reason};
 use super::state::State;
 
 /// Most requests of one session, with tokens, redirects and repetitions.
@@ -272,7 +272,7 @@ impl Client {
             HttpError::Limit(text) if text.starts_with("`limits.response_body_bytes`") => {
                 Failure::Other(format!("it has more than {} bytes", self.bytes_max))
             }
-            _ => Failure::Other(format!("Test Manager: {error}")),
+            _ => Failure::Other(format!("Test Manager: {}", reason(error))),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Texts of Test Manager are shortened and printable here. They are not escaped for any markup.
 
 use crate::domain::{printable, shortened};
-use crate::egress::TokenError;
+use crate::egress::{HttpError, TokenError};
 
 use super::json;
 
@@ -19,8 +19,6 @@ pub(super) enum Failure {
     Scope(String),
     /// The project is not known; nothing below it can be fetched.
     Project(String),
-    /// What was asked for does not exist.
-    NotFound(String),
     /// Everything else.
     Other(String),
 }
@@ -29,11 +27,7 @@ impl Failure {
     /// The reason.
     pub(super) fn why(&self) -> &str {
         match self {
-            Self::Token(why)
-            | Self::Scope(why)
-            | Self::Project(why)
-            | Self::NotFound(why)
-            | Self::Other(why) => why,
+            Self::Token(why) | Self::Scope(why) | Self::Project(why) | Self::Other(why) => why,
         }
     }
 
@@ -49,7 +43,6 @@ impl Failure {
                 "Test Manager answered 403{said}: the client may not read this; it needs the scope \
                  {scope} and a role in the project"
             )),
-            404 => Self::NotFound(format!("Test Manager answered 404{said}")),
             _ => Self::Other(format!("Test Manager answered {status}{said}")),
         }
     }
@@ -68,8 +61,21 @@ impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Scope(why) => Self::Scope(why),
-            TokenError::Other(error) => Self::Token(format!("there is no token: {error}")),
+            TokenError::Other(error) => {
+                Self::Token(format!("there is no token: {}", reason(&error)))
+            }
         }
+    }
+}
+
+/// The text of an error of egress.
+pub(super) fn reason(error: &HttpError) -> &str {
+    match error {
+        HttpError::Denied(text)
+        | HttpError::Limit(text)
+        | HttpError::Unreachable(text)
+        | HttpError::Interrupted(text)
+        | HttpError::Invalid(text) => text,
     }
 }
 

@@ -32,11 +32,11 @@ pub(super) async fn find(
             return Ok(found);
         }
         if let Some(note) = note {
-            return Err(Failure::NotFound(format!("no log of the execution matches yet: {note}")));
+            return Err(Failure::Other(format!("no log of the execution matches yet: {note}")));
         }
         others = items;
     }
-    Err(Failure::NotFound(mismatch(&others, test)))
+    Err(Failure::Other(mismatch(&others, test)))
 }
 
 /// The logs of the test case, up to the first page with one of the same variation.

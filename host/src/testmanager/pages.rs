@@ -42,9 +42,10 @@ where
 {
     let Paging { top, pages_max, keep, enough } = paging;
     let mut listed = Listed::default();
-    let (mut seen, mut first) = (0, None);
-    for page in 0..pages_max {
-        let (top_text, skip) = (top.to_string(), (page * top).to_string());
+    let (mut seen, mut first) = (0_usize, None);
+    for _ in 0..pages_max {
+        // A server may answer fewer items than it was asked for.
+        let (top_text, skip) = (top.to_string(), seen.to_string());
         let mut query = query.to_vec();
         query.extend([("top", top_text.as_str()), ("skip", skip.as_str())]);
         let answer = client.get(path, &query).await?;

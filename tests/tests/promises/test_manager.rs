@@ -234,10 +234,13 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
         }
         assert!(steps[..steps.len() - 1].iter().all(|step| step["error"].is_null()), "{steps:?}");
     }
-    let gone = json!({"test_manager": {"base_url": jackfield_tests::unreachable_url()}});
-    host.admin().json("PATCH", "/connections/qa", &gone).assert_status(200);
-    let (name, error, _) = last(&try_qa(&host));
-    assert_eq!(name, "connect", "{error}");
+    let metadata = "http://169.254.169.254/tm".to_owned();
+    for (url, step) in [(jackfield_tests::unreachable_url(), "connect"), (metadata, "dns")] {
+        let edit = json!({"test_manager": {"base_url": url}});
+        host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+        let (name, error, _) = last(&try_qa(&host));
+        assert_eq!(name, step, "{error}");
+    }
 }
 
 #[test]

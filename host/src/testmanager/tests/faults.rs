@@ -194,6 +194,14 @@ async fn the_log_is_searched_for_in_all_pages_up_to_a_limit() {
     assert!(gap.why.contains("more than the 2000 that were read"), "{}", gap.why);
     assert_eq!(paths(&server).len(), 10);
 
+    // A server may answer fewer logs at once than it is asked for.
+    let server = with_logs(|skip| match skip {
+        0 => json!({"data": [other_log(0), other_log(1)], "paging": {"total": 3}}),
+        skip => json!({"data": [log(&format!("l{skip}"), None)], "paging": {"total": 3}}),
+    });
+    let data = Setup::new(&server.await).fetch(&[Subject::TestCaseLog]).await;
+    assert_eq!(data.log.map(|log| log.id).as_deref(), Some("l2"));
+
     let server = with_logs(move |_| page(0, 10_000)).await;
     let data = Setup::new(&server).fetch(&[Subject::TestCaseLog]).await;
     assert!(data.gaps[0].why.contains("again and again"), "{:?}", data.gaps);
