@@ -3,6 +3,7 @@
 //! Only reads. Every request passes through egress, with the rules of the connection; this room
 //! has no HTTP client of its own. What cannot be fetched is a gap in the data, never an error.
 
+mod address;
 mod client;
 mod download;
 mod failure;
@@ -15,6 +16,7 @@ mod parts;
 mod probe;
 mod project;
 mod rate_limit;
+mod shared;
 mod source;
 mod state;
 
@@ -32,7 +34,7 @@ use crate::memory::HostMemory;
 use crate::report::Source;
 use crate::store::Store;
 
-use client::Shared;
+use shared::Shared;
 use source::TestSource;
 use state::State;
 

@@ -1,132 +1,29 @@
 //! Sends reads to Test Manager and returns their JSON: waits for the rate limit, repeats what failed
 //! for a moment, describes what failed for good. Everything ends by the deadline.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, sleep_until};
 use url::Url;
 
-use crate::domain::{Limits, Origin, OutboundCall, TestManagerSettings};
-use crate::egress::{
-    ActiveConnection, Charged, HttpError, OutboundRequest, OutboundResponse, Permission, Session,
-    TokenError,
-};
-use crate::memory::{Account, Charge, MemoryOwner};
+use crate::domain::Origin;
+use crate::egress::{HttpError, OutboundRequest, OutboundResponse, Session, TokenError};
 
-use super::Dependencies;
+use super::address::{api_url, scope_of};
 use super::failure::{Failure, reason};
-use super::state::State;
+use super::shared::Shared;
 
-/// Most requests of one session, with tokens, redirects and repetitions.
-const REQUESTS_MAX: u64 = 100;
 /// Most attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
 /// The wait before the second attempt; it doubles.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-/// The largest JSON answer, bytes.
-const JSON_BYTES_MAX: u64 = 4 << 20;
 /// How much memory parsed JSON may use for each byte of its text. It is charged before the text is
 /// parsed.
 const PARSED_FACTOR: u64 = 8;
-
-/// What all requests for one failed test share.
-pub(super) struct Shared {
-    pub(super) deps: Arc<Dependencies>,
-    /// What the requests may use.
-    active: Arc<ActiveConnection>,
-    pub(super) settings: TestManagerSettings,
-    /// The project to which the connection is pinned.
-    pub(super) pinned: Option<String>,
-    pub(super) state: Arc<State>,
-    limits: Limits,
-    /// Opened at the first request.
-    account: OnceLock<Arc<Account>>,
-    /// For the JSON that is kept.
-    charges: Mutex<Vec<Charge>>,
-    sessions: Mutex<Vec<Arc<Session>>>,
-    token: OnceCell<Result<(), Failure>>,
-}
-
-impl Shared {
-    pub(super) fn new(
-        deps: Arc<Dependencies>,
-        active: Arc<ActiveConnection>,
-        settings: TestManagerSettings,
-        pinned: Option<String>,
-        state: Arc<State>,
-        limits: Limits,
-    ) -> Self {
-        Self {
-            deps,
-            active,
-            settings,
-            pinned,
-            state,
-            limits,
-            account: OnceLock::new(),
-            charges: Mutex::default(),
-            sessions: Mutex::default(),
-            token: OnceCell::new(),
-        }
-    }
-
-    pub(super) fn active(&self) -> &Arc<ActiveConnection> {
-        &self.active
-    }
-
-    /// The requests so far.
-    pub(super) fn calls(&self) -> Vec<OutboundCall> {
-        self.sessions.lock().iter().flat_map(|session| session.calls()).collect()
-    }
-
-    /// A client whose requests end by the deadline.
-    pub(super) fn client(self: &Arc<Self>, deadline: Instant) -> Result<Client, Failure> {
-        self.client_with(deadline, JSON_BYTES_MAX.min(self.limits.response_body_bytes))
-    }
-
-    /// The same, whose answers may have so many bytes.
-    pub(super) fn client_with(
-        self: &Arc<Self>,
-        deadline: Instant,
-        bytes_max: u64,
-    ) -> Result<Client, Failure> {
-        let limits =
-            Limits { outbound_calls: REQUESTS_MAX, response_body_bytes: bytes_max, ..self.limits };
-        let memory = self.account()?;
-        let charged = Charged { meter: Arc::default(), memory };
-        let session = Session::new(
-            Arc::clone(&self.deps.egress),
-            Arc::clone(&self.active),
-            Permission::Reads,
-            limits,
-            Arc::clone(&self.deps.clock),
-            deadline,
-            charged,
-        );
-        self.sessions.lock().push(Arc::clone(&session));
-        let shared = Arc::clone(self);
-        Ok(Client { shared, session, deadline, bytes_max })
-    }
-
-    /// The memory of the requests of this failed test.
-    fn account(&self) -> Result<Arc<Account>, Failure> {
-        if let Some(account) = self.account.get() {
-            return Ok(Arc::clone(account));
-        }
-        let connection = &self.active.connection;
-        let owner =
-            MemoryOwner { connector: connection.connector.clone(), connection: connection.id };
-        let account = Account::open(&self.deps.memory, owner, self.limits.memory_bytes);
-        let account = account.map_err(|full| Failure::Token(full.to_string()))?;
-        Ok(Arc::clone(self.account.get_or_init(|| account)))
-    }
-}
 
 /// Sends requests that end by one deadline.
 pub(super) struct Client {
@@ -137,6 +34,15 @@ pub(super) struct Client {
 }
 
 impl Client {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        session: Arc<Session>,
+        deadline: Instant,
+        bytes_max: u64,
+    ) -> Self {
+        Self { shared, session, deadline, bytes_max }
+    }
+
     /// The JSON below the API's address. The parts of the path are escaped.
     pub(super) async fn get(
         &self,
@@ -293,65 +199,5 @@ fn request(url: &Url, accept: &str) -> OutboundRequest {
         url: url.as_str().to_owned(),
         headers: vec![("accept".to_owned(), accept.to_owned())],
         body: Bytes::new(),
-    }
-}
-
-/// The address of a request: below Test Manager's own address, whose path is kept.
-fn api_url(base_url: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
-    let mut url = base_url.clone();
-    if let Ok(mut parts) = url.path_segments_mut() {
-        parts.pop_if_empty().extend(["api", "v2"]).extend(path);
-    }
-    if !query.is_empty() {
-        url.query_pairs_mut().extend_pairs(query);
-    }
-    url
-}
-
-/// The scope that a request probably needs, by the collection in its path.
-fn scope_of(path: &[&str]) -> &'static str {
-    let collection = if path.first() == Some(&"projects") {
-        "projects"
-    } else {
-        path.get(1).copied().unwrap_or_default()
-    };
-    match (collection, path.last().copied()) {
-        (_, Some("assignedrequirements")) => "TM.Requirements.Read",
-        ("projects", _) => "TM.Projects.Read",
-        ("testcases" | "teststeps" | "objectlabels", _) => "TM.TestCases.Read",
-        ("testsets", _) => "TM.TestSets.Read",
-        ("attachments", _) => "TM.Attachments.Read",
-        ("customfieldvalues", _) => "TM.CustomFieldValues.Read",
-        _ => "TM.TestExecutions.Read",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_path_of_the_address_is_kept_and_parts_are_escaped() {
-        for (base, url) in [
-            ("https://tm.example", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),
-            ("https://tm.example/", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),
-            ("https://tm.example/o/t_/", "https://tm.example/o/t_/api/v2/p/x%2F..%3F?top=1&q=a+b"),
-        ] {
-            let base = Url::parse(base).unwrap();
-            let built = api_url(&base, &["p", "x/..?"], &[("top", "1"), ("q", "a b")]);
-            assert_eq!(built.as_str(), url);
-        }
-    }
-
-    #[test]
-    fn a_request_that_is_refused_names_its_scope() {
-        for (path, scope) in [
-            (&["projects", "prefix", "SHOP"][..], "TM.Projects.Read"),
-            (&["1", "testcases", "2", "assignedrequirements"], "TM.Requirements.Read"),
-            (&["1", "customfieldvalues", "TestCase", "all"], "TM.CustomFieldValues.Read"),
-            (&["1", "testcaselogs", "2"], "TM.TestExecutions.Read"),
-        ] {
-            assert_eq!(scope_of(path), scope);
-        }
     }
 }

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use crate::report::{Attachment, AttachmentKind};
 
-use super::client::Shared;
 use super::failure::Failure;
 use super::parts::Parts;
+use super::shared::Shared;
 
 /// Reads the content, if it has at most so many bytes.
 pub(super) async fn read(

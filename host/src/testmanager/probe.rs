@@ -17,10 +17,11 @@ use crate::egress::ActiveConnection;
 use crate::report::{AttachmentKind, Source as _, Subject, TestData};
 
 use super::TestManager;
-use super::client::{Client, Shared};
+use super::client::Client;
 use super::failure::Failure;
 use super::json::{items, member, number, text};
 use super::project;
+use super::shared::Shared;
 use super::source::TestSource;
 
 /// Longest time of all requests together.

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use crate::domain::{FailedTest, OutboundCall};
 use crate::report::{Attachment, Gap, Source, Subject, TestData};
 
-use super::client::Shared;
 use super::failure::Failure;
 use super::parts::Parts;
+use super::shared::Shared;
 use super::{download, parse};
 
 /// The data of one failed test.
