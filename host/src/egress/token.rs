@@ -107,11 +107,16 @@ impl TokenResponse {
 struct TokenRefusal {
     error: Option<String>,
     error_description: Option<String>,
+    /// What is answered before the identity server, for example by a firewall.
+    #[serde(skip)]
+    is_page: bool,
 }
 
 impl TokenRefusal {
     fn read(answer: &Answer) -> Self {
-        serde_json::from_slice(answer.body.in_memory()).unwrap_or_default()
+        let body = answer.body.in_memory();
+        let is_page = body.trim_ascii_start().starts_with(b"<");
+        serde_json::from_slice(body).unwrap_or(Self { is_page, ..Self::default() })
     }
 
     /// The message if a scope is the reason. One scope that is not granted refuses all.
@@ -127,6 +132,9 @@ impl TokenRefusal {
 
 impl fmt::Display for TokenRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_page {
+            f.write_str(" with a web page")?;
+        }
         let texts = self.error.iter().chain(&self.error_description);
         for text in texts {
             write!(f, ", {}", printable(&shortened(text, REFUSAL_BYTES_MAX)))?;
@@ -204,7 +212,8 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, TokenErr
     let answer = result?;
     let refused = |why: String| {
         HttpError::Denied(format!(
-            "no OAuth token from {} for the client {}: {why}; check the client id and its secret",
+            "no OAuth token from {} for the client {}: {why}; check the token URL, the \
+             client id and its secret",
             outbound.origin, client.client_id
         ))
     };

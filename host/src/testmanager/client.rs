@@ -134,7 +134,8 @@ impl Client {
     async fn wait_for_rate_limit(&self) -> Result<(), Failure> {
         while let Some(until) = self.shared.state.rate_limit.wait_until(Instant::now()) {
             if until >= self.deadline {
-                let seconds = (until - Instant::now()).as_secs() + 1;
+                // Rounded, so that the parts of one failed test have one reason.
+                let seconds = ((until - Instant::now()).as_secs() + 1).next_multiple_of(10);
                 return Err(Failure::Other(format!(
                     "Test Manager's rate limit is used up for another {seconds} s, longer than this \
                      event may wait"

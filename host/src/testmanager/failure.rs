@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Scope(String),
     /// The project is not known; nothing below it can be fetched.
     Project(String),
+    /// What was asked for does not exist.
+    NotFound(String),
     /// Everything else.
     Other(String),
 }
@@ -27,7 +29,11 @@ impl Failure {
     /// The reason.
     pub(super) fn why(&self) -> &str {
         match self {
-            Self::Token(why) | Self::Scope(why) | Self::Project(why) | Self::Other(why) => why,
+            Self::Token(why)
+            | Self::Scope(why)
+            | Self::Project(why)
+            | Self::NotFound(why)
+            | Self::Other(why) => why,
         }
     }
 
@@ -43,6 +49,7 @@ impl Failure {
                 "Test Manager answered 403{said}: the client may not read this; it needs the scope \
                  {scope} and a role in the project"
             )),
+            404 => Self::NotFound(format!("Test Manager answered 404{said}")),
             _ => Self::Other(format!("Test Manager answered {status}{said}")),
         }
     }
@@ -61,6 +68,7 @@ impl From<TokenError> for Failure {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Scope(why) => Self::Scope(why),
+            TokenError::Other(HttpError::Denied(why)) => Self::Token(why),
             TokenError::Other(error) => {
                 Self::Token(format!("there is no token: {}", reason(&error)))
             }

@@ -32,7 +32,7 @@ pub(super) async fn find(
             return Ok(found);
         }
         if let Some(note) = note {
-            return Err(Failure::Other(format!("no log of the execution matches yet: {note}")));
+            return Err(Failure::Other(format!("no log that was read matches: {note}")));
         }
         others = items;
     }
@@ -71,11 +71,12 @@ fn mismatch(of_case: &[Value], test: &FailedTest) -> String {
     let wanted = test.variation_id().unwrap_or_default();
     match (of_case.len(), wanted) {
         (0, _) => "the execution has no log of the test case".to_owned(),
-        (count, "") => {
-            format!("the {count} logs of the test case in the execution are all of a variation")
-        }
+        (count, "") => format!(
+            "no log of the test case is without a variation (in the execution, {count} have one)"
+        ),
         (count, _) => format!(
-            "the {count} logs of the test case in the execution are not of the variation {wanted:?}"
+            "no log of the test case is of the variation {wanted:?} (in the execution, {count} are of \
+             others)"
         ),
     }
 }

@@ -136,7 +136,7 @@ async fn try_any_project(client: &Client) -> Step {
                 .to_owned(),
         )),
         Some(count) => Ok(Some(format!(
-            "{count} can be read; which one a failed test belongs to is found by the link to its log, \
+            "projects that can be read: {count}; which one a failed test belongs to is found by the link to its log, \
              or set it with --test-manager-project"
         ))),
     }

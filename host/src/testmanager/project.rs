@@ -25,27 +25,28 @@ pub(super) async fn identify(client: &Client, test: Option<&FailedTest>) -> Resu
         return Ok(json!({"id": id}));
     }
     let link = test.and_then(|test| test.link.as_deref());
-    let mut why = match link {
+    let mut failure = unknown(match link {
         Some(_) => "the link to the test case log names no project",
         None => "there is no link to the test case log",
-    }
-    .to_owned();
+    });
     if let Some(prefix) = link.and_then(|link| link::project_prefix(link, &settings.base_url)) {
         match read(client, &["projects", "prefix", &prefix]).await {
             Ok(project) => return Ok(project),
-            Err(failure @ (Failure::Token(_) | Failure::Scope(_))) => return Err(failure),
-            Err(failure) => {
-                why = format!(
-                    "no project was found by the link's prefix {prefix}: {}",
-                    failure.why()
-                );
+            Err(no_token @ (Failure::Token(_) | Failure::Scope(_))) => return Err(no_token),
+            Err(Failure::NotFound(why)) => {
+                failure = unknown(&format!("none has the link's prefix {prefix} ({why})"));
             }
+            Err(other) => failure = other,
         }
     }
     match counted(client).await {
         Some(id) => Ok(json!({"id": id})),
-        None => Err(Failure::Project(format!("the project is not known, because {why}; {FIX}"))),
+        None => Err(failure),
     }
+}
+
+fn unknown(why: &str) -> Failure {
+    Failure::Project(format!("the project is not known, because {why}; {FIX}"))
 }
 
 /// All that Test Manager tells of a project.

@@ -177,18 +177,24 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
     let page = "<html><head><title>Attention required</title></head></html>";
     let no_log = format!("/org/tenant/tm_/api/v2/p1/testcaselogs/testexecution/{EXECUTION}/paged");
     let prefix = "/org/tenant/tm_/api/v2/projects/prefix/SHOP";
-    let cases: [(&str, Reply, &str, &[&str]); 8] = [
+    let cases: [(&str, Reply, &str, &[&str]); 9] = [
+        (
+            prefix,
+            Reply::new(404, ""),
+            "test-manager-project",
+            &["the link's prefix SHOP", "--test-manager-project ID"],
+        ),
         (
             "/identity/token",
             Reply::json(401, r#"{"error":"invalid_client"}"#),
             "test-manager-token",
-            &["401, invalid_client", "jackfield", "check the client id and its secret"],
+            &["401, invalid_client", "jackfield", "check the token URL, the client id"],
         ),
         (
             "/identity/token",
             Reply::new(403, page),
             "test-manager-token",
-            &["403", "there is no token"],
+            &["no OAuth token", "403 with a web page"],
         ),
         (
             "/identity/token",
@@ -200,7 +206,7 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
             prefix,
             Reply::new(403, page),
             "test-manager-project",
-            &["403 with a web page (\"Attention required\")", "--test-manager-project"],
+            &["403 with a web page (\"Attention required\")", "the scope TM.Projects.Read"],
         ),
         (
             prefix,
