@@ -9,6 +9,7 @@ mod connectors;
 mod defects;
 mod events;
 mod problem;
+mod test_manager;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,7 @@ pub use events::{
     Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run, Usage,
 };
 pub use problem::{Problem, SettingError};
+pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};
 
 /// Rows of a page, if the request does not say.

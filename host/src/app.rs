@@ -33,6 +33,7 @@ use crate::plugins::Plugins;
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::Secret;
 use crate::store::{SqliteStore, Store};
+use crate::testmanager::{self, TestManager};
 
 use background::Background;
 
@@ -249,11 +250,13 @@ async fn services(
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);
+    let test_manager = test_manager(&egress, &store, &sandbox, &clock);
     let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
         plugins: Arc::clone(&plugins),
         sandbox: Arc::clone(&sandbox),
         egress,
+        test_manager,
         sealer,
         clock: Arc::clone(&clock),
         config: Arc::clone(&config),
@@ -287,6 +290,21 @@ async fn services(
         config,
         tasks,
     })
+}
+
+/// Asks Test Manager, with the egress, the memory and the clock of all runs.
+fn test_manager(
+    egress: &Arc<Egress>,
+    store: &Arc<dyn Store>,
+    sandbox: &Sandbox,
+    clock: &Arc<dyn Clock>,
+) -> Arc<TestManager> {
+    Arc::new(TestManager::new(testmanager::Dependencies {
+        egress: Arc::clone(egress),
+        store: Arc::clone(store),
+        memory: Arc::clone(sandbox.host_memory()),
+        clock: Arc::clone(clock),
+    }))
 }
 
 /// Listens on an address; `key` is the setting that the error names.

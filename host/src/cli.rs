@@ -65,7 +65,7 @@ enum Command {
     Trigger(trigger::Command),
     /// Create, change, test and delete connections
     #[command(subcommand)]
-    Connections(connections::Command),
+    Connections(Box<connections::Command>),
     /// List and show connectors
     #[command(subcommand)]
     Connectors(connectors::Command),

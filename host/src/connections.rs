@@ -7,6 +7,7 @@ mod breaker;
 mod consent;
 mod directory;
 mod edit;
+mod test_manager;
 mod try_connection;
 mod validation;
 
@@ -26,12 +27,14 @@ use crate::plugins::{ConnectorUnavailable, Plugins};
 use crate::runtime::{Connector, Sandbox};
 use crate::secret::{Sealer, TokenHash};
 use crate::store::{Store, StoreError};
+use crate::testmanager::TestManager;
 
 use breaker::Breakers;
 use directory::Directory;
 
 pub use breaker::Asker;
 pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
+pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
 
 /// The parts that the work on connections needs.
@@ -44,6 +47,8 @@ pub struct Dependencies {
     pub sandbox: Arc<Sandbox>,
     /// Connects to trackers, for the steps of a `try`.
     pub egress: Arc<Egress>,
+    /// Asks Test Manager, for the steps of a `try`.
+    pub test_manager: Arc<TestManager>,
     /// Seals their secrets.
     pub sealer: Sealer,
     /// The wall clock.

@@ -19,12 +19,14 @@ mod printable;
 mod refusal;
 mod short_text;
 mod string_enum;
+mod test_manager;
 mod try_step;
 
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
     CLIENT_CERT, CLIENT_KEY, Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants,
-    InvalidName, SecretGrant, SecretPlace, Settings, is_client_identity, shown_secret_name,
+    InvalidName, SecretGrant, SecretPlace, Settings, is_client_identity, is_host_secret,
+    shown_secret_name,
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
@@ -47,4 +49,5 @@ pub use refusal::{ConnectorFault, Refusal};
 pub use short_text::shortened;
 pub use string_enum::StringEnum;
 pub(crate) use string_enum::string_enum;
+pub use test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
 pub use try_step::{TryStep, TryStepResult};

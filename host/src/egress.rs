@@ -21,6 +21,7 @@ mod record;
 mod secrets;
 mod send;
 mod spool;
+mod test_manager;
 mod token;
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ use spool::{RunSpool, Spool};
 pub use active::ActiveConnection;
 pub(crate) use authorize::is_reserved_header;
 pub(crate) use body::Body;
+pub(crate) use token::TokenError;
 
 #[cfg(fuzzing)]
 pub(crate) use authorize::{Outbound, target};

@@ -19,6 +19,7 @@ pub mod report;
 
 pub mod runtime;
 pub mod store;
+pub mod testmanager;
 
 pub mod plugins;
 

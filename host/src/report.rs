@@ -3,8 +3,10 @@
 //! Pure: never does I/O. The room `testmanager` fetches the data, `runtime` gives the report to guests.
 
 mod data;
+mod source;
 
 pub use data::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,
     Requirement, RobotLog, Step, Subject, TestCase, TestCaseLog, TestData, TestSet,
 };
+pub use source::Source;

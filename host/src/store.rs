@@ -378,6 +378,8 @@ pub trait Store: Send + Sync {
         id: ConnectionId,
         project: &str,
     ) -> Result<Option<CachedCounts>, StoreError>;
+    /// The project that was counted last.
+    async fn last_counted_project(&self, id: ConnectionId) -> Result<Option<String>, StoreError>;
 
     /// Whether a durable write succeeds now; the error says what is wrong.
     async fn ready(&self) -> Result<(), StoreError>;

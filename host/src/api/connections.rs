@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::domain::{self, Origin, Settings, string_enum};
 
-use super::{EnumString, SecretText, Text, Time};
+use super::{EditTestManager, EnumString, SecretText, TestManager, Text, Time};
 
 /// `GET /connections`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +50,12 @@ pub struct Connection {
     /// Whether it has a client certificate.
     #[serde(default)]
     pub has_client_cert: bool,
+    /// How Test Manager is asked about failed tests; absent: it is not asked.
+    #[serde(default)]
+    pub test_manager: Option<TestManager>,
+    /// Whether it has the client secret for Test Manager.
+    #[serde(default)]
+    pub has_test_manager_client_secret: bool,
     /// What its connector may reach.
     pub grants: Grants,
     /// SHA-256 of the version that was accepted last.
@@ -143,6 +149,12 @@ pub struct CreateConnection {
     /// The key of the client certificate, as PEM without a password, or a reference like a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
+    /// How Test Manager is asked about failed tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_manager: Option<EditTestManager>,
+    /// The secret of the external application, or a reference like a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_manager_client_secret: Option<SecretText>,
     /// The only Test Manager project whose KPIs are answered.
     #[serde(default)]
     pub project: Option<String>,
@@ -175,6 +187,12 @@ pub struct EditConnection {
     /// The key of the client certificate; `null` removes it.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_key: Option<Option<SecretText>>,
+    /// How Test Manager is asked; `null` removes it, with its client secret.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub test_manager: Option<Option<EditTestManager>>,
+    /// The secret of the external application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_manager_client_secret: Option<SecretText>,
     /// The only project whose KPIs are answered; `null`: every project.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub project: Option<Option<String>>,
@@ -190,7 +208,7 @@ pub struct EditConnection {
 }
 
 /// Distinguishes `null` (`Some(None)`) from an absent member (`None`).
-fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
+pub(super) fn present<'de, T, D>(value: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,

@@ -1,14 +1,16 @@
 //! `jackfield connections`: creates, shows, changes, tests and deletes connections.
 
 mod accept;
+mod test_manager;
 mod values;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
+use uuid::Uuid;
 
 use crate::api::{
     Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection, EmptyBody,
-    ForceQuery, Grants, RotateToken, TryReport, TryStep,
+    FailedTest, ForceQuery, Grants, RotateToken, TryConnection, TryReport, TryStep,
 };
 use crate::domain::{ConnectorName, printable};
 
@@ -50,11 +52,12 @@ Examples:
         /// The name or id of the connection
         name: String,
     },
-    /// Test each step to the tracker: DNS, connect, TLS, credentials, project
-    Try {
-        /// The name or id of the connection
-        name: String,
-    },
+    /// Test each step to the tracker, and to Test Manager if it is configured
+    #[command(after_help = "\
+Examples:
+  jackfield connections try qa
+  jackfield connections try qa --execution UUID --case UUID   # reads the log from Test Manager too")]
+    Try(Try),
     /// Replace the webhook URL; the old one still works for a grace period
     RotateToken {
         /// The name or id of the connection
@@ -107,6 +110,24 @@ pub(super) struct Edit {
     removed: UnsetValues,
 }
 
+#[derive(Args)]
+pub(super) struct Try {
+    /// The name or id of the connection
+    name: String,
+    /// testExecutionId of a failed test whose log is read from Test Manager
+    #[arg(long, value_name = "UUID", requires = "case")]
+    execution: Option<Uuid>,
+    /// testCaseId of that failed test
+    #[arg(long, value_name = "UUID", requires = "execution")]
+    case: Option<Uuid>,
+    /// variationId of that failed test
+    #[arg(long, value_name = "TEXT", requires = "execution")]
+    variation: Option<String>,
+    /// linkToTestCaseLog of that failed test
+    #[arg(long, value_name = "URL", requires = "execution")]
+    link: Option<String>,
+}
+
 const CONNECTIONS: [Column<Connection>; 6] = [
     ("NAME", |it| it.name.clone()),
     ("CONNECTOR", |it| it.connector.clone()),
@@ -145,7 +166,7 @@ impl Command {
             Self::Edit(edit) => edit.run(&admin, output),
             Self::Pause { name } => post_action(&admin, output, &name, "pause", "is paused"),
             Self::Resume { name } => post_action(&admin, output, &name, "resume", "is resumed"),
-            Self::Try { name } => try_connection(&admin, output, &name),
+            Self::Try(arguments) => arguments.run(&admin, output),
             Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
             Self::Accept(accept) => accept.run(&admin, output),
             Self::Delete { name, force } => {
@@ -168,6 +189,8 @@ impl Create {
             secrets: key_value::secrets(&given.secret)?,
             client_cert: given.client_cert()?,
             client_key: given.client_key()?,
+            test_manager: given.test_manager.settings(),
+            test_manager_client_secret: given.test_manager.client_secret()?,
             project,
             allow_private: allow_private.unwrap_or(false),
             http1_only: http1_only.unwrap_or(false),
@@ -245,23 +268,34 @@ fn post_action(
     Ok(())
 }
 
-fn try_connection(admin: &Client, output: Output, name: &str) -> anyhow::Result<()> {
-    let path = admin.connection_path(name)?;
-    let answer: Answer<TryReport> = admin.post(&format!("{path}/try"), &EmptyBody {})?;
-    let report = answer.decode()?;
-    if output.json {
-        output.print_record(answer.json());
-    } else {
-        if !report.steps.is_empty() {
-            let rows = report.steps.iter().map(|step| cells(&STEPS, step)).collect();
-            print(&table(Vec::new(), rows));
+impl Try {
+    fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
+        let Self { name, execution, case, variation, link } = self;
+        let failed_test = execution.zip(case).map(|(test_execution_id, test_case_id)| FailedTest {
+            test_execution_id,
+            test_case_id,
+            variation_id: variation,
+            link,
+        });
+        let path = format!("{}/try", admin.connection_path(&name)?);
+        let answer: Answer<TryReport> = admin.post(&path, &TryConnection { failed_test })?;
+        let report = answer.decode()?;
+        if output.json {
+            output.print_record(answer.json());
+        } else {
+            if !report.steps.is_empty() {
+                let rows = report.steps.iter().map(|step| cells(&STEPS, step)).collect();
+                print(&table(Vec::new(), rows));
+            }
+            report.reached.iter().for_each(|line| print(&printable(line)));
         }
-        report.reached.iter().for_each(|line| print(&printable(line)));
-    }
-    print_warnings(&report.warnings);
-    match report.steps.iter().find(|step| step.error.is_some()) {
-        Some(step) => bail!("{name} cannot be used: the step {:?} failed", step.name.to_string()),
-        None => Ok(()),
+        print_warnings(&report.warnings);
+        match report.steps.iter().find(|step| step.error.is_some()) {
+            Some(step) => {
+                bail!("{name} cannot be used: the step {:?} failed", step.name.to_string())
+            }
+            None => Ok(()),
+        }
     }
 }
 

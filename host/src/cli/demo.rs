@@ -199,6 +199,8 @@ impl Demo {
             secrets: [("api-key".to_owned(), api_key)].into(),
             client_cert: None,
             client_key: None,
+            test_manager: None,
+            test_manager_client_secret: None,
             project: None,
             allow_private: false,
             http1_only: false,

@@ -49,7 +49,7 @@ pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, S
                 Some((name, source)) => (name, Some(source)),
                 None => (argument.as_str(), None),
             };
-            Ok((name.to_owned(), SecretText(secret(name, source)?)))
+            Ok((name.to_owned(), SecretText(secret(name, &format!("--secret {name}"), source)?)))
         })
         .collect()
 }
@@ -58,13 +58,20 @@ pub(super) fn secrets(arguments: &[String]) -> anyhow::Result<BTreeMap<String, S
 pub(super) fn file(name: &str, source: &str) -> anyhow::Result<SecretText> {
     let is_reference = source.starts_with("file:/") || source.starts_with("env:");
     let file = format!("@{}", source.strip_prefix('@').unwrap_or(source));
-    Ok(SecretText(secret(name, Some(if is_reference { source } else { &file }))?))
+    let source = if is_reference { source } else { &file };
+    Ok(SecretText(secret(name, &format!("--{name}"), Some(source))?))
 }
 
-fn secret(name: &str, source: Option<&str>) -> anyhow::Result<Secret> {
+/// Reads the secret of an option; without a source, from a prompt.
+pub(super) fn option(name: &str, source: Option<&str>) -> anyhow::Result<SecretText> {
+    Ok(SecretText(secret(name, &format!("--{name}"), source)?))
+}
+
+/// `option` is what a person writes before the source.
+fn secret(name: &str, option: &str, source: Option<&str>) -> anyhow::Result<Secret> {
     let text = match source {
         None => rpassword::prompt_password(format!("{name}: ")).with_context(|| {
-            format!("there is no terminal to ask for {name}: use --secret {name}=@FILE or {name}=-")
+            format!("there is no terminal to ask for {name}: use {option}=@FILE or {option}=-")
         })?,
         Some("-") => {
             let mut text = String::new();
@@ -78,8 +85,8 @@ fn secret(name: &str, source: Option<&str>) -> anyhow::Result<Secret> {
                 .with_context(|| format!("cannot read {name} from {file}"))?,
             None if source.starts_with("file:/") || source.starts_with("env:") => source.to_owned(),
             None => bail!(
-                "the secret {name} must not be on the command line: write {name}=@FILE, {name}=- for \
-                 stdin, or {name} for a prompt"
+                "the secret {name} must not be on the command line: write {option}=@FILE, {option}=- \
+                 for stdin, or {option} for a prompt"
             ),
         },
     };

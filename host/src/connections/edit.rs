@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::domain::{
-    Connection, ConnectionId, ConnectionRecord, ConnectorName, Settings, after, is_client_identity,
+    Connection, ConnectionId, ConnectionRecord, ConnectorName, Settings, TEST_MANAGER_SECRET,
+    after, is_host_secret,
 };
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
+use super::test_manager::{self, TestManagerEdit, secret_problem};
 use super::validation::{index_delay_problem, name_problem, project_problem, validate};
 use super::{ConnectionError, Connections};
 
@@ -34,6 +36,8 @@ pub struct NewConnection {
     pub http1_only: bool,
     /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: u32,
+    /// How Test Manager is asked about failed tests.
+    pub test_manager: Option<TestManagerEdit>,
 }
 
 /// An edit. A field that is absent stays as it is; an inner `None` removes the value.
@@ -53,6 +57,9 @@ pub struct ConnectionEdit {
     pub http1_only: Option<bool>,
     /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: Option<u32>,
+    /// Changes how Test Manager is asked; `None` inside: it is not asked any more, and its client
+    /// secret is removed.
+    pub test_manager: Option<Option<TestManagerEdit>>,
     /// Whether a granted origin may be removed even while creates run or are in doubt.
     pub force: bool,
 }
@@ -97,6 +104,7 @@ impl Connections {
         errors.extend(project_problem(stored.record.connection.project.as_deref()));
         errors.extend(index_delay_problem(new.index_delay_s));
         errors.extend(self.seal(&mut stored, &new.secrets));
+        errors.extend(change_test_manager(&mut stored, new.test_manager.map(Some)));
         match validate(&stored.record.connection, connector.manifest(), |_| true) {
             Ok(grants) => stored.record.connection.grants = grants,
             Err(invalid) => errors.extend(invalid),
@@ -195,7 +203,7 @@ impl Connections {
         let _edit = self.edit_lock.lock().await;
         let mut stored = self.stored(id).await?;
         let force = edit.force;
-        let secrets = edit.secrets.keys().filter(|name| !is_client_identity(name));
+        let secrets = edit.secrets.keys().filter(|name| !is_host_secret(name));
         let set = edit.settings.keys().chain(secrets).cloned().collect();
         let mut errors = self.apply_in_memory(edit, &mut stored);
         match consent(&mut stored.record.connection, &set) {
@@ -218,6 +226,9 @@ impl Connections {
         let mut errors: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
         errors.extend(edit.project.as_ref().and_then(|it| project_problem(it.as_deref())));
         errors.extend(edit.index_delay_s.and_then(index_delay_problem));
+        if edit.test_manager == Some(None) {
+            stored.secrets.remove(TEST_MANAGER_SECRET);
+        }
         let connection = &mut stored.record.connection;
         connection.index_delay_s = edit.index_delay_s.unwrap_or(connection.index_delay_s);
         connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
@@ -242,6 +253,7 @@ impl Connections {
             }
         }
         errors.extend(self.seal(stored, &set));
+        errors.extend(change_test_manager(stored, edit.test_manager));
         errors
     }
 
@@ -262,4 +274,21 @@ impl Connections {
         self.breakers.reset(stored.record.connection.id);
         Ok(stored.record.clone())
     }
+}
+
+/// Changes how Test Manager is asked; returns what is not valid. The secrets are sealed already.
+fn change_test_manager(
+    stored: &mut StoredConnection,
+    edit: Option<Option<TestManagerEdit>>,
+) -> Vec<SettingError> {
+    let connection = &mut stored.record.connection;
+    match edit {
+        Some(Some(edit)) => match test_manager::apply(edit, connection.test_manager.as_ref()) {
+            Ok(settings) => connection.test_manager = Some(settings),
+            Err(errors) => return errors,
+        },
+        Some(None) => connection.test_manager = None,
+        None => {}
+    }
+    secret_problem(stored).into_iter().collect()
 }

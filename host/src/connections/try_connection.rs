@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{
-    ConnectionId, Event, EventId, EventKind, Outcome, OutcomeCode, Received, Refusal, TryStep,
-    TryStepResult, milliseconds,
+    ConnectionId, Event, EventId, EventKind, FailedTest, Outcome, OutcomeCode, Received, Refusal,
+    TryStep, TryStepResult, milliseconds,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::Run;
@@ -25,11 +25,16 @@ pub struct TryReport {
 }
 
 impl Connections {
-    /// Connects to every granted origin, then runs the connector's `check`.
+    /// Connects to every granted origin, runs the connector's `check`, then asks Test Manager if the
+    /// connection has settings for it; with a failed test, for its log too.
     ///
     /// # Errors
     /// No such connection, or no version of its connector serves.
-    pub async fn try_connection(&self, id: ConnectionId) -> Result<TryReport, ConnectionError> {
+    pub async fn try_connection(
+        &self,
+        id: ConnectionId,
+        test: Option<&FailedTest>,
+    ) -> Result<TryReport, ConnectionError> {
         let entry = self.directory.by_id(id);
         let entry = entry.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
         let mut steps = self.probe(&entry.active).await;
@@ -58,6 +63,10 @@ impl Connections {
             }
             // This says nothing about credentials or project.
             Err(refusal) => add(TryStep::Check, Some(refusal.to_string())),
+        }
+        if checked.is_ok() {
+            let limits = self.limits(&entry.active.connection);
+            steps.extend(self.deps.test_manager.try_steps(&entry.active, test, &limits).await);
         }
         Ok(TryReport { steps, reached: checked.ok() })
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::domain::{
-    CLIENT_CERT, Connection, Grants, PROJECT_CHARS_MAX, is_client_identity, is_printable,
-    shown_secret_name,
+    CLIENT_CERT, Connection, Grants, PROJECT_CHARS_MAX, is_client_identity, is_host_secret,
+    is_printable, shown_secret_name,
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::secret::{Sealer, Secret, SecretError};
@@ -24,7 +24,7 @@ pub(super) fn validate(
     manifest: &Manifest,
     concerns: impl Fn(&str) -> bool,
 ) -> Result<Grants, Vec<SettingError>> {
-    let secrets = connection.secrets_set.iter().filter(|name| !is_client_identity(name));
+    let secrets = connection.secrets_set.iter().filter(|name| !is_host_secret(name));
     let secrets: Vec<_> = secrets.cloned().collect();
     manifest.validate(&connection.settings, &secrets, concerns)?;
     manifest.required_grants(&connection.settings)

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Origin;
+use super::test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
 
 /// The id of a connection in the store, the admin API and the marker. It never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,12 +72,19 @@ pub fn is_client_identity(secret: &str) -> bool {
     [CLIENT_CERT, CLIENT_KEY].contains(&secret)
 }
 
-/// The name of a secret as people know it: the API's member for a part of the client certificate.
+/// Whether a secret is used by the host only, and so is not a setting of a connector.
+#[must_use]
+pub fn is_host_secret(secret: &str) -> bool {
+    is_client_identity(secret) || secret == TEST_MANAGER_SECRET
+}
+
+/// The name of a secret as people know it: the API's member for a secret of the host.
 #[must_use]
 pub fn shown_secret_name(secret: &str) -> &str {
     match secret {
         CLIENT_CERT => "client_cert",
         CLIENT_KEY => "client_key",
+        TEST_MANAGER_SECRET => "test_manager_client_secret",
         other => other,
     }
 }
@@ -109,6 +117,8 @@ pub struct Connection {
     pub http1_only: bool,
     /// The minimum index delay, seconds. It raises the index delay that the connector states.
     pub index_delay_s: u32,
+    /// How Test Manager is asked about failed tests; absent: it is not asked.
+    pub test_manager: Option<TestManagerSettings>,
     /// A paused connection answers 503.
     pub paused: bool,
     /// When it was created.
@@ -136,6 +146,7 @@ impl Connection {
             allow_private: false,
             http1_only: false,
             index_delay_s: 0,
+            test_manager: None,
             paused: false,
             created_at,
         }

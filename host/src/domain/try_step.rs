@@ -1,4 +1,5 @@
-//! The steps of a connection's `try`, from DNS to the connector's `check`.
+//! The steps of a connection's `try`: from DNS to the connector's `check`, then those to Test
+//! Manager.
 
 use super::{Origin, string_enum};
 
@@ -17,6 +18,14 @@ string_enum! {
         Project = "project",
         /// The connector's `check`, if its error concerns neither credentials nor project.
         Check = "check",
+        /// Test Manager's identity server gives a token.
+        Token = "test-manager-token",
+        /// It grants every scope that is asked for.
+        Scope = "test-manager-scope",
+        /// Test Manager shows a project.
+        TestManagerProject = "test-manager-project",
+        /// Test Manager shows the log of a failed test.
+        TestManagerLog = "test-manager-log",
     }
 }
 

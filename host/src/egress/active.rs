@@ -7,12 +7,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::domain::{Connection, ConnectionId, ConnectorName, Origin, Settings};
+use crate::domain::{
+    Connection, ConnectionId, ConnectorName, Origin, Settings, TEST_MANAGER_SECRET,
+};
 use crate::secret::Secret;
 use crate::transport::{AddressRules, Caller, ClientIdentity, IdentityError, Reached};
 
 use super::credentials::Credentials;
 use super::pool::Pool;
+use super::test_manager;
 
 /// What the runs of one connection may use. It is rebuilt whenever the connection is edited, so
 /// that a run sees one consistent state and no HTTP connection is used under other grants.
@@ -28,8 +31,10 @@ pub struct ActiveConnection {
     reached: Arc<Reached>,
     /// Its client certificate.
     identity: Result<Option<ClientIdentity>, IdentityError>,
-    /// All secret values from which it was built, including the client certificate.
-    given: Arc<BTreeMap<String, Secret>>,
+    /// What the host's own requests to Test Manager use; no run of a guest gets it.
+    pub(super) test_manager: Option<Arc<Self>>,
+    /// All secret values from which it was built, including those of the host.
+    pub(super) given: Arc<BTreeMap<String, Secret>>,
 }
 
 impl ActiveConnection {
@@ -38,9 +43,13 @@ impl ActiveConnection {
     pub fn new(connection: Connection, mut secrets: BTreeMap<String, Secret>) -> Self {
         let given = Arc::new(secrets.clone());
         let identity = ClientIdentity::take(&mut secrets);
+        let test_manager = connection
+            .test_manager
+            .as_ref()
+            .and_then(|_| test_manager::activate(&connection, secrets.remove(TEST_MANAGER_SECRET)));
         let credentials = Arc::new(Credentials::new(&connection, secrets));
         let (pool, reached) = (Arc::default(), Arc::default());
-        Self { connection, credentials, pool, reached, identity, given }
+        Self { connection, credentials, pool, reached, identity, test_manager, given }
     }
 
     /// A copy of the connection with the same grants and secrets, but with these settings.
@@ -61,7 +70,8 @@ impl ActiveConnection {
     /// Warnings about its secrets, as sentences for an operator.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.credentials.warnings()
+        let of_host = self.test_manager.iter().flat_map(|it| it.credentials.warnings());
+        self.credentials.warnings().into_iter().chain(of_host).collect()
     }
 
     /// Why its client certificate cannot be used.

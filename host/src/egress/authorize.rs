@@ -41,6 +41,9 @@ const FRAMING_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
+/// How the error for an origin begins that the connection does not grant.
+pub(super) const NOT_GRANTED: &str = "the connection does not grant ";
+
 /// Headers that are kept when a redirect leads to another origin.
 const CROSS_ORIGIN_HEADERS: [&str; 4] = ["accept", "accept-language", "content-type", "user-agent"];
 
@@ -221,9 +224,7 @@ fn granted_origin(url: &Url, connection: &Connection) -> Result<Origin, HttpErro
     if connection.grants.origins.contains(&origin) {
         return Ok(origin);
     }
-    Err(HttpError::Denied(format!(
-        "the connection does not grant {origin}; check the URLs in its settings"
-    )))
+    Err(HttpError::Denied(format!("{NOT_GRANTED}{origin}; check the URLs in its settings")))
 }
 
 /// The URL parser drops tabs and line ends and trims spaces; a URL with them is refused instead.

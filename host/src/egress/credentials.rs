@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{Connection, SecretPlace};
+use crate::domain::{Connection, SecretPlace, shown_secret_name};
 use crate::redact::Redactor;
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 use crate::transport::basic_pair;
@@ -71,6 +71,7 @@ impl Credentials {
         let warning = |(name, secret): (&String, &Secret)| {
             let own = self.own_texts.iter().any(|text| text.contains(secret.reveal()));
             let own = if own { ", of which it is a part here" } else { "" };
+            let name = shown_secret_name(name);
             format!(
                 "the secret `{name}` has fewer than {SHORT_SECRET_CHARS} characters: in what the \
                  tracker echoes it is redacted only as a whole value or word, and never in the \

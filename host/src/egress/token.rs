@@ -6,6 +6,7 @@
 //! record.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,9 +16,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
-use url::{Url, form_urlencoded};
+use url::Url;
+use url::form_urlencoded::{self, byte_serialize};
 
-use crate::domain::{Effect, Origin, SecretPlace};
+use crate::domain::{Effect, Origin, SecretPlace, TEST_MANAGER_SECRET, printable, shortened};
 use crate::secret::Secret;
 use crate::transport::basic;
 
@@ -34,6 +36,8 @@ const LIFETIME_MAX_S: u64 = 24 * 3600;
 const MARGIN: Duration = Duration::from_secs(30);
 /// Longest response of a token endpoint, bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
+/// How much of each text of a token endpoint's error is shown, bytes.
+const REFUSAL_BYTES_MAX: usize = 200;
 /// How many tokens of one secret are searched for in responses: a tracker may still accept, and
 /// echo, an older one.
 const TOKENS_KEPT: usize = 3;
@@ -48,6 +52,26 @@ pub(super) struct Token {
     fetched_at: Instant,
     /// When to fetch the next one: a margin before it expires.
     use_until: Instant,
+}
+
+/// Why there is no token.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// The endpoint accepts the client, but does not grant one of the scopes.
+    #[error("{0}")]
+    Scope(String),
+    /// Everything else.
+    #[error(transparent)]
+    Other(#[from] HttpError),
+}
+
+impl From<TokenError> for HttpError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Scope(text) => Self::Denied(text),
+            TokenError::Other(error) => error,
+        }
+    }
 }
 
 /// The client secret that is granted to an origin.
@@ -77,16 +101,58 @@ impl TokenResponse {
     }
 }
 
+/// The error of a token endpoint (RFC 6749, section 5.2). Its texts come from a stranger.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TokenRefusal {
+    error: Option<String>,
+    error_description: Option<String>,
+    /// What is answered before the identity server, for example by a firewall.
+    #[serde(skip)]
+    is_page: bool,
+}
+
+impl TokenRefusal {
+    fn read(answer: &Answer) -> Self {
+        let body = answer.body.in_memory();
+        let is_page = body.trim_ascii_start().starts_with(b"<");
+        serde_json::from_slice(body).unwrap_or(Self { is_page, ..Self::default() })
+    }
+
+    /// The message if a scope is the reason. One scope that is not granted refuses all.
+    fn scope_error(&self, client: &Client<'_>, origin: &Origin) -> Option<String> {
+        let scope = client.scope.filter(|_| self.error.as_deref() == Some("invalid_scope"))?;
+        Some(format!(
+            "{origin} refused the token for the client {}: it does not grant one of these scopes \
+             (invalid_scope): {scope}; grant all of them to the client, or ask for fewer",
+            client.client_id
+        ))
+    }
+}
+
+impl fmt::Display for TokenRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_page {
+            f.write_str(" with a web page")?;
+        }
+        let texts = self.error.iter().chain(&self.error_description);
+        for text in texts {
+            write!(f, ", {}", printable(&shortened(text, REFUSAL_BYTES_MAX)))?;
+        }
+        Ok(())
+    }
+}
+
 /// The token for requests to this origin, if a client secret is granted to it.
 pub(super) async fn for_origin(
     session: &Session,
     origin: &Origin,
-) -> Result<Option<Secret>, HttpError> {
+) -> Result<Option<Secret>, TokenError> {
     let Some(client) = client_for(&session.active, origin) else { return Ok(None) };
     let credentials = &session.active.credentials;
     let mut tokens = timeout_at(session.deadline, credentials.tokens.lock())
         .await
-        .map_err(|_| token_deadline_error())?;
+        .map_err(|_| token_deadline_error(client.token_url))?;
     let newest = tokens.get(client.secret_name).and_then(|tokens| tokens.last());
     if let Some(token) = newest.filter(|token| token.use_until > Instant::now()) {
         return Ok(Some(token.value.clone()));
@@ -137,7 +203,7 @@ fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Clien
 }
 
 /// Requests a new token from the token endpoint.
-async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpError> {
+async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, TokenError> {
     let outbound = token_request(client)?;
     let mut call = session.record.open(&outbound.method, outbound.effect)?;
     call.record_target(&outbound.origin, &outbound.url, outbound.body.len());
@@ -146,12 +212,17 @@ async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, HttpErro
     let answer = result?;
     let refused = |why: String| {
         HttpError::Denied(format!(
-            "no OAuth token from {} for the client {}: {why}; check the client id and its secret",
+            "no OAuth token from {} for the client {}: {why}; check the token URL, the \
+             client id and its secret",
             outbound.origin, client.client_id
         ))
     };
     if answer.status != 200 {
-        return Err(refused(format!("it answered {}", answer.status)));
+        let error = TokenRefusal::read(&answer);
+        return Err(match error.scope_error(client, &outbound.origin) {
+            Some(text) => TokenError::Scope(text),
+            None => refused(format!("it answered {}{error}", answer.status)).into(),
+        });
     }
     let response: TokenResponse = serde_json::from_slice(answer.body.in_memory())
         .map_err(|_| refused("the response has no `access_token`".to_owned()))?;
@@ -171,7 +242,9 @@ async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpErro
         let mut connection = session.connect(&outbound.origin).await?;
         let request = build_request(outbound, &connection)?;
         match exchange(&mut connection, request, memory, session.deadline).await {
-            Err(ExchangeError::DeadlineExceeded) => return Err(token_deadline_error()),
+            Err(ExchangeError::DeadlineExceeded) => {
+                return Err(token_deadline_error(&outbound.url));
+            }
             // The next connection is HTTP/1.1, on which this error cannot occur.
             Err(ExchangeError::Http1Required(_)) => {
                 session.active.pool.require_http1(&outbound.origin);
@@ -181,10 +254,13 @@ async fn send(session: &Session, outbound: &Outbound) -> Result<Answer, HttpErro
     }
 }
 
-fn token_deadline_error() -> HttpError {
-    let why =
-        "no OAuth token before the run's deadline (`limits.run_ms`); the request was not sent";
-    HttpError::Unreachable(why.to_owned())
+fn token_deadline_error(token_url: &Url) -> HttpError {
+    let from = token_url.origin().ascii_serialization();
+    let why = format!(
+        "{from} gave no OAuth token before the deadline (of a run: `limits.run_ms`); the request was \
+         not sent"
+    );
+    HttpError::Unreachable(why)
 }
 
 /// The request of RFC 6749, section 4.4.2; client id and secret are encoded as section 2.3.1
@@ -194,18 +270,24 @@ fn token_request(client: &Client<'_>) -> Result<Outbound, HttpError> {
         HttpError::Invalid(format!("the OAuth token URL or client id cannot be used: {why}"))
     };
     let origin = Origin::of(client.token_url).map_err(|error| invalid(error.to_string()))?;
-    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let authorization = basic(Some(&encode(client.client_id)), &encode(client.secret.reveal()));
-    let mut authorization =
-        HeaderValue::from_str(&authorization).map_err(|error| invalid(error.to_string()))?;
-    authorization.set_sensitive(true);
     let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, authorization);
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    body.append_pair("grant_type", "client_credentials");
+    if client.secret_name == TEST_MANAGER_SECRET {
+        // Its identity server documents the form. The header is what the RFC prefers.
+        body.append_pair("client_id", client.client_id);
+        body.append_pair("client_secret", client.secret.reveal());
+    } else {
+        let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let authorization = basic(Some(&encode(client.client_id)), &encode(client.secret.reveal()));
+        let mut authorization =
+            HeaderValue::from_str(&authorization).map_err(|error| invalid(error.to_string()))?;
+        authorization.set_sensitive(true);
+        headers.insert(AUTHORIZATION, authorization);
+    }
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
     headers.insert(CONTENT_TYPE, form);
-    let mut body = form_urlencoded::Serializer::new(String::new());
-    body.append_pair("grant_type", "client_credentials");
     if let Some(scope) = client.scope {
         body.append_pair("scope", scope);
     }

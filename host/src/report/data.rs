@@ -6,7 +6,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::domain::{StringEnum as _, string_enum};
+use crate::domain::{FailedTest, StringEnum as _, string_enum};
 
 string_enum! {
     /// A part of the data that is fetched only where something uses it.
@@ -79,6 +79,20 @@ pub struct TestData {
     pub attachments: Vec<Attachment>,
     /// What could not be fetched.
     pub gaps: Vec<Gap>,
+}
+
+impl TestData {
+    /// What the webhook says of a failed test.
+    #[must_use]
+    pub fn of(test: &FailedTest) -> Self {
+        Self {
+            test_execution_id: test.test_execution_id.to_string(),
+            test_case_id: test.test_case_id.to_string(),
+            variation_id: test.variation_id().map(str::to_owned),
+            link: test.link.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A project of Test Manager.

@@ -103,6 +103,11 @@ impl Sandbox {
         Self { engine, egress, clock, permits, turns: turns(), stopping, memory }
     }
 
+    /// The memory of all runs; the host's own requests for a run count against it too.
+    pub(crate) fn host_memory(&self) -> &Arc<HostMemory> {
+        &self.memory
+    }
+
     /// Stops every guest, and every run that is started later. Writes in progress get a short time
     /// to end.
     pub fn stop(&self) {

@@ -23,6 +23,7 @@ mod reseal;
 mod run_json;
 mod starts;
 mod statements;
+mod test_manager_json;
 #[cfg(test)]
 mod tests;
 mod wal;
@@ -366,6 +367,10 @@ impl Store for SqliteStore {
     ) -> Result<Option<CachedCounts>, StoreError> {
         let project = project.to_owned();
         self.readers.run(move |db| counts::get(db, id, &project)).await
+    }
+
+    async fn last_counted_project(&self, id: ConnectionId) -> Result<Option<String>, StoreError> {
+        self.readers.run(move |db| counts::last_project(db, id)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 12] = [
     &["cpu_time", "memory"],
     &["redact", "transport"],
     &["manifest", "egress", "report"],
-    &["runtime", "store"],
+    &["runtime", "store", "testmanager"],
     &["plugins"],
     &["connections"],
     &["defects", "kpis"],

@@ -43,5 +43,6 @@ mod soak;
 mod strangers;
 mod sync_order;
 mod terminal;
+mod test_manager;
 mod tls;
 mod tracker_faults;

@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::api::{EditConnection, SecretText};
 use crate::cli::key_value;
 
+use super::test_manager::{SetTestManager, UnsetTestManager};
+
 #[derive(Args)]
 pub(super) struct UnsetValues {
     /// Remove a setting
@@ -19,6 +21,8 @@ pub(super) struct UnsetValues {
     /// Remove the client certificate and its key
     #[arg(long, conflicts_with_all = ["client_cert", "client_key"])]
     no_client_cert: bool,
+    #[command(flatten)]
+    test_manager: UnsetTestManager,
     /// Change the tracker's origin even if creates are in progress or defects are in doubt
     #[arg(long)]
     pub(super) force: bool,
@@ -60,6 +64,8 @@ pub(super) struct SetValues {
     /// The key of the client certificate: a PEM file without a password, or a reference
     #[arg(long, value_name = "FILE")]
     client_key: Option<String>,
+    #[command(flatten)]
+    pub(super) test_manager: SetTestManager,
 }
 
 impl SetValues {
@@ -94,6 +100,8 @@ impl SetValues {
             secrets,
             client_cert,
             client_key,
+            test_manager: self.test_manager.edit(&removed.test_manager),
+            test_manager_client_secret: self.test_manager.client_secret()?,
             ..EditConnection::default()
         })
     }
@@ -112,11 +120,13 @@ mod tests {
             secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
             client_cert: None,
             client_key: None,
+            test_manager: SetTestManager::default(),
         };
         let removed = UnsetValues {
             unset: vec!["b".to_owned()],
             unset_secret: vec!["l".to_owned()],
             no_client_cert: true,
+            test_manager: UnsetTestManager { no_test_manager: true, ..UnsetTestManager::default() },
             force: false,
         };
         let edit = given.edit(&removed).expect("an edit");
@@ -127,6 +137,7 @@ mod tests {
                 "secrets": {"k": "env:JACKFIELD_SECRET_K", "l": null},
                 "client_cert": null,
                 "client_key": null,
+                "test_manager": null,
             })
         );
     }

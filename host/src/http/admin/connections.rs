@@ -9,13 +9,13 @@ use axum::response::Response;
 
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
-    EditConnection, EnumString, ForceQuery, Grants, LastError, RotateToken, SecretGrant, Text,
-    Time, TryReport, TryStep,
+    EditConnection, EditTestManager, EnumString, ForceQuery, Grants, LastError, RotateToken,
+    SecretGrant, TestManager, Text, Time, TryConnection, TryReport, TryStep,
 };
-use crate::connections::{ConnectionEdit, IssuedToken, NewConnection};
+use crate::connections::{ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit};
 use crate::domain::{
-    self, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName,
-    is_client_identity, printable,
+    self, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName, FailedTest,
+    TEST_MANAGER_SECRET, TestManagerSettings, is_host_secret, printable,
 };
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
@@ -41,18 +41,18 @@ pub(in crate::http) async fn create(
         .parse::<ConnectorName>()
         .map_err(|error| Problem::invalid_value("connector", error.to_string()))?;
     let secrets = body.secrets.into_iter();
-    let identity = [(CLIENT_CERT, body.client_cert), (CLIENT_KEY, body.client_key)];
-    let identity =
-        identity.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)));
+    let of_host =
+        host_secrets([body.client_cert, body.client_key, body.test_manager_client_secret]);
     let new = NewConnection {
         name: body.name,
         connector,
         settings: body.settings,
-        secrets: secrets.chain(identity).map(|(name, secret)| (name, secret.0)).collect(),
+        secrets: secrets.chain(of_host).map(|(name, secret)| (name, secret.0)).collect(),
         project: body.project,
         allow_private: body.allow_private,
         http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
+        test_manager: body.test_manager.map(test_manager_edit),
     };
     let issued = app.services.connections.create(new).await?;
     Ok((StatusCode::CREATED, Json(with_url(&app, &issued))))
@@ -109,9 +109,15 @@ async fn set_paused(app: &AppState, id: &str, paused: bool) -> Answer<Connection
     Ok(Json(connection(app, &edited)))
 }
 
-pub(in crate::http) async fn try_connection(State(app): App, Id(id): Id) -> Answer<TryReport> {
+pub(in crate::http) async fn try_connection(
+    State(app): App,
+    Id(id): Id,
+    Body(TryConnection { failed_test }): Body<TryConnection>,
+) -> Answer<TryReport> {
     let id = connection_id(&app, &id)?;
-    let report = app.services.connections.try_connection(id).await?;
+    let test = failed_test
+        .map(|it| FailedTest::new(it.test_execution_id, it.test_case_id, it.variation_id, it.link));
+    let report = app.services.connections.try_connection(id, test.as_ref()).await?;
     let warnings = warnings(&app, id);
     let steps = report.steps.into_iter().map(|it| TryStep {
         name: EnumString(it.step),
@@ -152,11 +158,9 @@ pub(in crate::http) async fn hook(
 }
 
 fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
+    let client_secret = body.test_manager_client_secret.map(Some);
     let secrets = body.secrets.into_iter();
-    let identity = [(CLIENT_CERT, body.client_cert), (CLIENT_KEY, body.client_key)];
-    let identity =
-        identity.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)));
-    let secrets = secrets.chain(identity);
+    let secrets = secrets.chain(host_secrets([body.client_cert, body.client_key, client_secret]));
     ConnectionEdit {
         name: body.name,
         settings: body.settings,
@@ -165,7 +169,32 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
         allow_private: body.allow_private,
         http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
+        test_manager: body.test_manager.map(|edit| edit.map(test_manager_edit)),
         force,
+    }
+}
+
+/// The secrets of the host that a request gives, by their names in the store: certificate, its key,
+/// client secret for Test Manager.
+fn host_secrets<T>(given: [Option<T>; 3]) -> impl Iterator<Item = (String, T)> {
+    let names = [CLIENT_CERT, CLIENT_KEY, TEST_MANAGER_SECRET];
+    names.into_iter().zip(given).filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
+}
+
+fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
+    let EditTestManager { base_url, token_url, client_id, scopes, project_id, asset_origins } =
+        edit;
+    TestManagerEdit { base_url, token_url, client_id, scopes, project_id, asset_origins }
+}
+
+fn test_manager(settings: &TestManagerSettings) -> TestManager {
+    TestManager {
+        base_url: settings.base_url.to_string(),
+        token_url: settings.token_url.to_string(),
+        client_id: settings.client_id.clone(),
+        scopes: settings.scopes.clone(),
+        project_id: settings.project_id.clone(),
+        asset_origins: settings.asset_origins.iter().cloned().map(Text).collect(),
     }
 }
 
@@ -186,7 +215,8 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         (false, Some(_), None) => ConnectionStatus::Active,
     };
     let last_error = record.last_error.clone();
-    let secrets_set = it.secrets_set.iter().filter(|name| !is_client_identity(name)).cloned();
+    let secrets_set = it.secrets_set.iter().filter(|name| !is_host_secret(name)).cloned();
+    let has_secret = |wanted: &str| it.secrets_set.iter().any(|name| name == wanted);
     Connection {
         id: it.id.0,
         name: it.name.clone(),
@@ -194,7 +224,9 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         status: EnumString(status),
         settings: it.settings.clone(),
         secrets_set: secrets_set.collect(),
-        has_client_cert: it.secrets_set.iter().any(|name| name == CLIENT_CERT),
+        has_client_cert: has_secret(CLIENT_CERT),
+        test_manager: it.test_manager.as_ref().map(test_manager),
+        has_test_manager_client_secret: has_secret(TEST_MANAGER_SECRET),
         grants: grants(&it.grants),
         accepted_sha256: it.accepted_sha256.clone(),
         needs_consent,

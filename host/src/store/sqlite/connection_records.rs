@@ -11,7 +11,8 @@ use super::columns::{from_json, time, time_opt};
 use super::errors::Unreadable;
 use super::grants_json::GrantsJson;
 use super::statements::{Statements as _, from_row};
-use crate::domain::{Connection, ConnectionId, ConnectionRecord};
+use super::test_manager_json::TestManagerJson;
+use crate::domain::{Connection, ConnectionId, ConnectionRecord, TestManagerSettings};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
@@ -65,6 +66,7 @@ struct Row {
     http1_only: bool,
     index_delay_s: u32,
     index_lag_ms: u64,
+    test_manager: Option<String>,
     paused: bool,
     token_tail: String,
     created_at: i64,
@@ -85,6 +87,7 @@ from_row!(Row {
     http1_only,
     index_delay_s,
     index_lag_ms,
+    test_manager,
     paused,
     token_tail,
     created_at,
@@ -107,6 +110,10 @@ impl Row {
 
     fn record(self, secrets: &BTreeMap<String, Sealed>) -> Result<ConnectionRecord, Unreadable> {
         let connector = self.connector.parse();
+        let test_manager = self.test_manager.map(|json| {
+            let json: TestManagerJson = from_json(&json, "its Test Manager settings")?;
+            TestManagerSettings::try_from(json)
+        });
         let connection = Connection {
             id: ConnectionId(self.id),
             name: self.name,
@@ -119,6 +126,7 @@ impl Row {
             allow_private: self.allow_private,
             http1_only: self.http1_only,
             index_delay_s: self.index_delay_s,
+            test_manager: test_manager.transpose()?,
             paused: self.paused,
             created_at: time(self.created_at)?,
         };

@@ -11,7 +11,8 @@ use rusqlite::{Connection, ErrorCode, params};
 use super::columns::{from_json, to_i64, to_json};
 use super::grants_json::GrantsJson;
 use super::statements::Statements as _;
-use crate::domain::{ConnectionId, Grants, Origin};
+use super::test_manager_json::TestManagerJson;
+use crate::domain::{ConnectionId, Grants, Origin, TestManagerSettings};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
@@ -20,9 +21,9 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
     let (record, connection) = (&new.record, &new.record.connection);
     db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
-             allow_private, http1_only, index_delay_s, paused, token_tail, created_at,
-             last_success_at, last_error_at, last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             allow_private, http1_only, index_delay_s, test_manager, paused, token_tail,
+             created_at, last_success_at, last_error_at, last_error)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             connection.id.0,
             &connection.name,
@@ -34,6 +35,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
             connection.allow_private,
             connection.http1_only,
             connection.index_delay_s,
+            test_manager_json(connection.test_manager.as_ref())?,
             connection.paused,
             &record.token_tail,
             connection.created_at.as_millisecond(),
@@ -72,7 +74,7 @@ pub(super) fn update(
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, http1_only = ?,
-             index_delay_s = ?, paused = ?
+             index_delay_s = ?, test_manager = ?, paused = ?
          WHERE id = ? AND deleted = 0",
             params![
                 &connection.name,
@@ -84,6 +86,7 @@ pub(super) fn update(
                 connection.allow_private,
                 connection.http1_only,
                 connection.index_delay_s,
+                test_manager_json(connection.test_manager.as_ref())?,
                 connection.paused,
                 connection.id.0
             ],
@@ -229,6 +232,10 @@ pub(super) fn delete_tokens(db: &Connection, expired: Vec<TokenHash>) -> Result<
         db.change("DELETE FROM tokens WHERE hash = ?", params![hash.0.to_vec()])?;
     }
     Ok(())
+}
+
+fn test_manager_json(settings: Option<&TestManagerSettings>) -> Result<Option<String>, StoreError> {
+    settings.map(|it| to_json(&TestManagerJson::from(it))).transpose()
 }
 
 fn insert_token(db: &Connection, id: ConnectionId, token: &StoredToken) -> Result<(), StoreError> {

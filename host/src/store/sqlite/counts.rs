@@ -53,3 +53,13 @@ pub(super) fn get(
     let counts = from_json::<CountsJson>(&counts, "the counts of a project")?.into();
     Ok(Some(CachedCounts { counts, counted_at: time(counted_at)? }))
 }
+
+/// The project that was counted last.
+pub(super) fn last_project(
+    db: &Connection,
+    id: ConnectionId,
+) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT project FROM counts WHERE connection_id = ?
+               ORDER BY counted_at DESC, rowid DESC LIMIT 1";
+    Ok(db.one(sql, params![id.0])?)
+}

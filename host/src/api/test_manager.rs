@@ -1,0 +1,89 @@
+//! How Test Manager is asked, in `/connections`.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::Origin;
+
+use super::Text;
+use super::connections::present;
+
+/// The settings for Test Manager, without the client secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TestManager {
+    /// The address of Test Manager.
+    pub base_url: String,
+    /// The token endpoint of its identity server.
+    pub token_url: String,
+    /// The id of the external application.
+    pub client_id: String,
+    /// The scopes that are asked for.
+    pub scopes: Vec<String>,
+    /// The project of all failed tests; absent: it is found by the link of each.
+    pub project_id: Option<String>,
+    /// Other origins to which a download may be redirected; they receive no credential.
+    pub asset_origins: Vec<Text<Origin>>,
+}
+
+/// The member `test_manager` of a request. Absent members keep their value or get their default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EditTestManager {
+    /// The address of Test Manager, without `/api/v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// The token endpoint of its identity server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
+    /// The id of the external application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The scopes to ask for; by default, those that the log with its assertions and files needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// The project of all failed tests; `null`: found by the link of each.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<Option<String>>,
+    /// Other origins to which a download may be redirected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asset_origins: Option<Vec<String>>,
+}
+
+/// `POST /connections/{id}/try`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TryConnection {
+    /// A failed test whose log is read from Test Manager.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_test: Option<FailedTest>,
+}
+
+/// A failed test, as the webhook names it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedTest {
+    /// The test execution.
+    pub test_execution_id: Uuid,
+    /// The test case.
+    pub test_case_id: Uuid,
+    /// The variation, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variation_id: Option<String>,
+    /// The link to the test case log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_member_is_refused_by_its_name() {
+        let error = serde_json::from_str::<EditTestManager>(r#"{"base_uri":"x"}"#).unwrap_err();
+        assert!(error.to_string().contains("base_uri"), "{error}");
+        let edit = serde_json::from_str::<EditTestManager>(r#"{"project_id":null}"#).unwrap();
+        assert_eq!(edit.project_id, Some(None));
+        assert_eq!(serde_json::to_string(&edit).unwrap(), r#"{"project_id":null}"#);
+    }
+}

@@ -1,0 +1,228 @@
+//! The settings for Test Manager: what an admin gives, checked.
+
+use url::Url;
+
+use crate::domain::{
+    InvalidOrigin, Origin, TEST_MANAGER_SECRET, TestManagerSettings, shown_secret_name,
+};
+use crate::manifest::SettingError;
+use crate::store::StoredConnection;
+
+/// Longest client id, project id and scope, characters.
+const TEXT_CHARS_MAX: usize = 200;
+/// Most scopes, and most origins for downloads.
+const LIST_MAX: usize = 20;
+
+/// A change of the settings: what is absent stays as it is, or gets its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestManagerEdit {
+    /// The address of Test Manager.
+    pub base_url: Option<String>,
+    /// The token endpoint.
+    pub token_url: Option<String>,
+    /// The id of the external application.
+    pub client_id: Option<String>,
+    /// The scopes to ask for.
+    pub scopes: Option<Vec<String>>,
+    /// The project of all failed tests; `None` inside removes it.
+    pub project_id: Option<Option<String>>,
+    /// Other origins to which a download may be redirected.
+    pub asset_origins: Option<Vec<String>>,
+}
+
+/// The settings after a change.
+///
+/// # Errors
+/// Every member that is missing or does not fit.
+pub(super) fn apply(
+    edit: TestManagerEdit,
+    before: Option<&TestManagerSettings>,
+) -> Result<TestManagerSettings, Vec<SettingError>> {
+    let mut checks = Checks(Vec::new());
+    let base_url = edit.base_url.or_else(|| before.map(|it| it.base_url.to_string()));
+    let base_url = checks.check("base_url", base_url, base_url_of);
+    let token_url = edit.token_url.or_else(|| before.map(|it| it.token_url.to_string()));
+    let token_url = checks.check("token_url", token_url, url_of);
+    let client_id = edit.client_id.or_else(|| before.map(|it| it.client_id.clone()));
+    let client_id = checks.check("client_id", client_id, word_of);
+    let scopes = match edit.scopes {
+        Some(scopes) => checks.check("scopes", Some(scopes), scopes_of),
+        None => Some(before.map_or_else(default_scopes, |it| it.scopes.clone())),
+    };
+    let project_id = match edit.project_id {
+        Some(Some(id)) => checks.check("project_id", Some(id), word_of),
+        Some(None) => None,
+        None => before.and_then(|it| it.project_id.clone()),
+    };
+    let asset_origins = match edit.asset_origins {
+        Some(origins) => checks.check("asset_origins", Some(origins), origins_of),
+        None => Some(before.map_or_else(Vec::new, |it| it.asset_origins.clone())),
+    };
+    match (base_url, token_url, client_id, scopes, asset_origins) {
+        (Some(base_url), Some(token_url), Some(client_id), Some(scopes), Some(asset_origins))
+            if checks.0.is_empty() =>
+        {
+            Ok(TestManagerSettings {
+                base_url,
+                token_url,
+                client_id,
+                scopes,
+                project_id,
+                asset_origins,
+            })
+        }
+        _ => Err(checks.0),
+    }
+}
+
+/// The settings need the client secret, and the secret needs the settings.
+pub(super) fn secret_problem(stored: &StoredConnection) -> Option<SettingError> {
+    let has_secret =
+        stored.record.connection.secrets_set.iter().any(|it| it == TEST_MANAGER_SECRET);
+    let (name, why) = match (&stored.record.connection.test_manager, has_secret) {
+        (Some(_), false) => {
+            (shown_secret_name(TEST_MANAGER_SECRET), "give the secret of the external application")
+        }
+        (None, true) => ("test_manager", "give the settings to which the client secret belongs"),
+        _ => return None,
+    };
+    Some(SettingError { name: name.to_owned(), why: why.to_owned() })
+}
+
+/// Collects what does not fit.
+struct Checks(Vec<SettingError>);
+
+impl Checks {
+    /// The value, if it is given and fits.
+    fn check<G, T>(
+        &mut self,
+        name: &str,
+        given: Option<G>,
+        read: impl FnOnce(G) -> Result<T, String>,
+    ) -> Option<T> {
+        let read = given.map_or_else(|| Err("it is missing".to_owned()), read);
+        let name = format!("test_manager.{name}");
+        read.map_err(|why| self.0.push(SettingError { name, why })).ok()
+    }
+}
+
+fn default_scopes() -> Vec<String> {
+    TestManagerSettings::DEFAULT_SCOPES.map(str::to_owned).into()
+}
+
+fn url_of(text: String) -> Result<Url, String> {
+    let url = Url::parse(&text);
+    let url = url.map_err(|_| "write it like https://testmanager.example/path".to_owned())?;
+    Origin::of(&url).map_err(|error| error.why.to_owned())?;
+    if url.fragment().is_some() { Err("it has a part after #".to_owned()) } else { Ok(url) }
+}
+
+fn base_url_of(text: String) -> Result<Url, String> {
+    let mut url = url_of(text)?;
+    if url.query().is_some() {
+        return Err("it has a part after ?".to_owned());
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    let lower = path.to_ascii_lowercase();
+    if lower.contains("/api/v2") || lower.contains("/swagger") {
+        return Err("give the address before /api/v2 or /swagger".to_owned());
+    }
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn word_of(text: String) -> Result<String, String> {
+    let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count())
+        && text.chars().all(|c| c.is_ascii_graphic());
+    if fits {
+        Ok(text)
+    } else {
+        Err(format!("give 1 to {TEXT_CHARS_MAX} ASCII characters, no space"))
+    }
+}
+
+fn scopes_of(scopes: Vec<String>) -> Result<Vec<String>, String> {
+    if !(1..=LIST_MAX).contains(&scopes.len()) {
+        return Err(format!("give 1 to {LIST_MAX} scopes"));
+    }
+    scopes.into_iter().map(word_of).collect()
+}
+
+fn origins_of(origins: Vec<String>) -> Result<Vec<Origin>, String> {
+    if origins.len() > LIST_MAX {
+        return Err(format!("give at most {LIST_MAX} origins"));
+    }
+    let read = |text: String| text.parse().map_err(|error: InvalidOrigin| error.to_string());
+    origins.into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edit() -> TestManagerEdit {
+        TestManagerEdit {
+            base_url: Some("https://tm.example/org/tenant/testmanager_/".to_owned()),
+            token_url: Some("https://tm.example/identity_/connect/token".to_owned()),
+            client_id: Some("jackfield".to_owned()),
+            ..TestManagerEdit::default()
+        }
+    }
+
+    fn problems(edit: TestManagerEdit) -> Vec<String> {
+        apply(edit, None).unwrap_err().into_iter().map(|error| error.name).collect()
+    }
+
+    #[test]
+    fn what_is_not_given_keeps_its_value_or_gets_its_default() {
+        let first = apply(edit(), None).unwrap();
+        assert_eq!(first.base_url.as_str(), "https://tm.example/org/tenant/testmanager_");
+        assert_eq!(first.scopes, TestManagerSettings::DEFAULT_SCOPES);
+        assert_eq!((first.project_id.clone(), first.asset_origins.len()), (None, 0));
+        let project_id = Some(Some("p1".to_owned()));
+        let asset_origins = Some(vec!["https://files.example/x".to_owned()]);
+        let change = TestManagerEdit { project_id, asset_origins, ..TestManagerEdit::default() };
+        let second = apply(change, Some(&first)).unwrap();
+        assert_eq!(second.project_id.as_deref(), Some("p1"));
+        assert_eq!(second.asset_origins[0].to_string(), "https://files.example");
+        let scopes = Some(vec!["TM.Projects.Read".to_owned()]);
+        let change =
+            TestManagerEdit { project_id: Some(None), scopes, ..TestManagerEdit::default() };
+        let third = apply(change, Some(&second)).unwrap();
+        assert_eq!(
+            third,
+            TestManagerSettings {
+                scopes: third.scopes.clone(),
+                asset_origins: second.asset_origins,
+                ..first
+            }
+        );
+    }
+
+    #[test]
+    fn every_member_that_does_not_fit_is_named() {
+        let missing = ["base_url", "token_url", "client_id"].map(|it| format!("test_manager.{it}"));
+        assert_eq!(problems(TestManagerEdit::default()), missing);
+        for text in [
+            "tm.example",
+            "ftp://tm.example",
+            "https://u:p@tm.example",
+            "https://tm.example/#x",
+            "https://tm.example/?a=b",
+            "https://tm.example/o/t/testmanager_/api/v2",
+            "https://tm.example/swagger/index.html",
+        ] {
+            let edit = TestManagerEdit { base_url: Some(text.to_owned()), ..edit() };
+            assert_eq!(problems(edit), ["test_manager.base_url"], "{text}");
+        }
+        let edit = TestManagerEdit {
+            client_id: Some("a b".to_owned()),
+            scopes: Some(Vec::new()),
+            project_id: Some(Some(String::new())),
+            asset_origins: Some(vec!["files.example".to_owned()]),
+            ..edit()
+        };
+        let names = ["client_id", "scopes", "project_id", "asset_origins"];
+        assert_eq!(problems(edit), names.map(|name| format!("test_manager.{name}")));
+    }
+}

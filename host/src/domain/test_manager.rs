@@ -1,0 +1,39 @@
+//! How the host asks Test Manager's REST API for a connection.
+
+use url::Url;
+
+use super::Origin;
+
+/// The name of the secret that holds the client secret for Test Manager. No setting of a connector
+/// can have this name, because it contains a colon.
+pub const TEST_MANAGER_SECRET: &str = "test-manager:client-secret";
+
+/// Where Test Manager is, and as whom the host asks it. The client secret is stored as the secret
+/// [`TEST_MANAGER_SECRET`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestManagerSettings {
+    /// The address of Test Manager's own pages, without `/api/v2`; its path is kept.
+    pub base_url: Url,
+    /// The token endpoint of the identity server.
+    pub token_url: Url,
+    /// The id of the external application.
+    pub client_id: String,
+    /// The scopes that are asked for; one that is not granted fails every token.
+    pub scopes: Vec<String>,
+    /// The project of all failed tests; absent: it is found by the link of each.
+    pub project_id: Option<String>,
+    /// Other origins to which a download may be redirected. They never receive a credential.
+    pub asset_origins: Vec<Origin>,
+}
+
+impl TestManagerSettings {
+    /// What the log of a failed test with its assertions, robot log and files needs. All of them
+    /// only read.
+    pub const DEFAULT_SCOPES: [&str; 5] = [
+        "TM.Projects.Read",
+        "TM.TestExecutions.Read",
+        "TM.TestCases.Read",
+        "TM.TestSets.Read",
+        "TM.Attachments.Read",
+    ];
+}

@@ -1,0 +1,94 @@
+//! The host's own requests to Test Manager for a connection: what they may reach, and where the
+//! client secret goes.
+//!
+//! They are the reads of a connection of their own, which no run of a guest gets. So they pass
+//! through the same rules, limits and redaction as a guest's, and share no pool with them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::domain::{
+    Connection, Grants, Origin, OutboundCall, SecretGrant, SecretPlace, Settings,
+    TEST_MANAGER_SECRET, TestManagerSettings,
+};
+use crate::secret::Secret;
+
+use super::token::{self, TokenError};
+use super::{ActiveConnection, HttpError, Session};
+
+/// What the requests to Test Manager may use. Absent if the connection has no settings for it.
+pub(super) fn activate(
+    connection: &Connection,
+    secret: Option<Secret>,
+) -> Option<Arc<ActiveConnection>> {
+    let settings = connection.test_manager.as_ref()?;
+    let connection = Connection {
+        settings: Settings::new(),
+        grants: grants(settings)?,
+        test_manager: None,
+        ..connection.clone()
+    };
+    let secrets = secret.map(|secret| (TEST_MANAGER_SECRET.to_owned(), secret));
+    let secrets = secrets.into_iter().collect::<BTreeMap<_, _>>();
+    Some(Arc::new(ActiveConnection::new(connection, secrets)))
+}
+
+/// The origins of Test Manager and of its downloads; only the first one gets a token.
+fn grants(settings: &TestManagerSettings) -> Option<Grants> {
+    let origin = Origin::of(&settings.base_url).ok()?;
+    let place = SecretPlace::ClientCredentials {
+        token_url: settings.token_url.clone(),
+        client_id: settings.client_id.clone(),
+        scope: Some(settings.scopes.join(" ")),
+    };
+    let secret = SecretGrant { origin: origin.clone(), place };
+    let mut origins = vec![origin];
+    for other in &settings.asset_origins {
+        if !origins.contains(other) {
+            origins.push(other.clone());
+        }
+    }
+    let secrets = BTreeMap::from([(TEST_MANAGER_SECRET.to_owned(), secret)]);
+    Some(Grants { origins, fixed: Vec::new(), secrets })
+}
+
+impl ActiveConnection {
+    /// What the host's requests to Test Manager may use.
+    pub(crate) fn test_manager(&self) -> Option<&Arc<Self>> {
+        self.test_manager.as_ref()
+    }
+
+    /// The same connection without pooled HTTP connections and fetched tokens, for a `try`.
+    pub(crate) fn without_tokens(&self) -> Self {
+        Self::new(self.connection.clone(), (*self.given).clone())
+    }
+}
+
+impl Session {
+    /// Fetches the token of this origin, unless a valid one is kept. Requests do so by themselves;
+    /// this tells which of the two failed.
+    ///
+    /// # Errors
+    /// Why there is no token; without secrets.
+    pub(crate) async fn fetch_token(&self, origin: &Origin) -> Result<(), TokenError> {
+        let token = token::for_origin(self, origin).await;
+        let redactor = self.active.credentials.redactor.load();
+        token.map(drop).map_err(|error| match error {
+            TokenError::Scope(text) => TokenError::Scope(redactor.text(text)),
+            TokenError::Other(error) => TokenError::Other(error.redacted(&redactor)),
+        })
+    }
+
+    /// The requests so far.
+    pub(crate) fn calls(&self) -> Vec<OutboundCall> {
+        self.record.copy().0
+    }
+}
+
+impl HttpError {
+    /// The origin of a URL that the connection does not grant, if that is the error.
+    pub(crate) fn ungranted_origin(&self) -> Option<&str> {
+        let Self::Denied(text) = self else { return None };
+        text.strip_prefix(super::authorize::NOT_GRANTED)?.split(';').next()
+    }
+}

@@ -1,0 +1,105 @@
+//! Asks Test Manager's REST API what it knows of a failed test.
+//!
+//! Only reads. Every request passes through egress, with the rules of the connection; this room
+//! has no HTTP client of its own. What cannot be fetched is a gap in the data, never an error.
+
+mod address;
+mod client;
+mod download;
+mod failure;
+mod find_log;
+mod json;
+mod link;
+mod pages;
+mod parse;
+mod parts;
+mod probe;
+mod project;
+mod rate_limit;
+mod shared;
+mod source;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::domain::{Clock, ConnectionId, FailedTest, Limits};
+use crate::egress::{ActiveConnection, Egress};
+use crate::memory::HostMemory;
+use crate::report::Source;
+use crate::store::Store;
+
+use shared::Shared;
+use source::TestSource;
+use state::State;
+
+/// What asking Test Manager needs.
+pub(crate) struct Dependencies {
+    /// Sends the requests.
+    pub(crate) egress: Arc<Egress>,
+    /// Knows which project was counted last.
+    pub(crate) store: Arc<dyn Store>,
+    /// The memory of all runs.
+    pub(crate) memory: Arc<HostMemory>,
+    /// The wall clock, for the record of requests.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Asks Test Manager for all connections.
+pub struct TestManager {
+    deps: Arc<Dependencies>,
+    /// What is kept between failed tests, for each connection that is in use.
+    states: Mutex<HashMap<ConnectionId, Kept>>,
+}
+
+/// The state of one connection, and for which settings and secrets of it.
+struct Kept {
+    active: Weak<ActiveConnection>,
+    state: Arc<State>,
+}
+
+impl TestManager {
+    pub(crate) fn new(deps: Dependencies) -> Self {
+        Self { deps: Arc::new(deps), states: Mutex::default() }
+    }
+
+    /// The source of a failed test's data. `None`: the connection has no settings for Test
+    /// Manager. `limits` are those of its connector.
+    #[must_use]
+    pub fn source(
+        &self,
+        active: &Arc<ActiveConnection>,
+        test: &FailedTest,
+        limits: &Limits,
+    ) -> Option<Arc<dyn Source>> {
+        let shared = self.shared(active, limits)?;
+        Some(Arc::new(TestSource::new(Arc::new(shared), test.clone())))
+    }
+
+    fn shared(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Shared> {
+        let own = active.test_manager()?;
+        let settings = active.connection.test_manager.clone()?;
+        let deps = Arc::clone(&self.deps);
+        let pinned = active.connection.project.clone();
+        Some(Shared::new(deps, Arc::clone(own), settings, pinned, self.state(own), *limits))
+    }
+
+    /// The state for these settings and secrets. Another state of the connection is replaced.
+    fn state(&self, own: &Arc<ActiveConnection>) -> Arc<State> {
+        let mut states = self.states.lock();
+        states.retain(|_, kept| kept.active.strong_count() > 0);
+        let kept = states.get(&own.connection.id);
+        if let Some(kept) = kept.filter(|kept| kept.active.as_ptr() == Arc::as_ptr(own)) {
+            return Arc::clone(&kept.state);
+        }
+        let state = Arc::<State>::default();
+        let kept = Kept { active: Arc::downgrade(own), state: Arc::clone(&state) };
+        states.insert(own.connection.id, kept);
+        state
+    }
+}

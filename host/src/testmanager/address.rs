@@ -1,0 +1,63 @@
+//! The addresses of Test Manager's API, and the scope that each needs.
+
+use url::Url;
+
+/// The address of a request: below Test Manager's own address, whose path is kept.
+pub(super) fn api_url(base_url: &Url, path: &[&str], query: &[(&str, &str)]) -> Url {
+    let mut url = base_url.clone();
+    if let Ok(mut parts) = url.path_segments_mut() {
+        parts.pop_if_empty().extend(["api", "v2"]).extend(path);
+    }
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    url
+}
+
+/// The scope that a request probably needs, by the collection in its path.
+pub(super) fn scope_of(path: &[&str]) -> &'static str {
+    let collection = if path.first() == Some(&"projects") {
+        "projects"
+    } else {
+        path.get(1).copied().unwrap_or_default()
+    };
+    match (collection, path.last().copied()) {
+        (_, Some("assignedrequirements")) => "TM.Requirements.Read",
+        ("projects", _) => "TM.Projects.Read",
+        ("testcases" | "teststeps" | "objectlabels", _) => "TM.TestCases.Read",
+        ("testsets", _) => "TM.TestSets.Read",
+        ("attachments", _) => "TM.Attachments.Read",
+        ("customfieldvalues", _) => "TM.CustomFieldValues.Read",
+        _ => "TM.TestExecutions.Read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_the_address_is_kept_and_parts_are_escaped() {
+        for (base, url) in [
+            ("https://tm.example", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),
+            ("https://tm.example/", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),
+            ("https://tm.example/o/t_/", "https://tm.example/o/t_/api/v2/p/x%2F..%3F?top=1&q=a+b"),
+        ] {
+            let base = Url::parse(base).unwrap();
+            let built = api_url(&base, &["p", "x/..?"], &[("top", "1"), ("q", "a b")]);
+            assert_eq!(built.as_str(), url);
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_refused_names_its_scope() {
+        for (path, scope) in [
+            (&["projects", "prefix", "SHOP"][..], "TM.Projects.Read"),
+            (&["1", "testcases", "2", "assignedrequirements"], "TM.Requirements.Read"),
+            (&["1", "customfieldvalues", "TestCase", "all"], "TM.CustomFieldValues.Read"),
+            (&["1", "testcaselogs", "2"], "TM.TestExecutions.Read"),
+        ] {
+            assert_eq!(scope_of(path), scope);
+        }
+    }
+}

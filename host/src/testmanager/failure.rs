@@ -1,0 +1,151 @@
+//! Why something could not be fetched, as the second half of a sentence.
+//!
+//! Texts of Test Manager are shortened and printable here. They are not escaped for any markup.
+
+use crate::domain::{printable, shortened};
+use crate::egress::{HttpError, TokenError};
+
+use super::json;
+
+/// How much of a text of Test Manager is shown, bytes.
+const TEXT_BYTES_MAX: usize = 200;
+
+/// Why something could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There is no token, so nothing can be fetched.
+    Token(String),
+    /// A scope is not granted, so there is no token.
+    Scope(String),
+    /// The project is not known; nothing below it can be fetched.
+    Project(String),
+    /// What was asked for does not exist.
+    NotFound(String),
+    /// Everything else.
+    Other(String),
+}
+
+impl Failure {
+    /// The reason.
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Token(why)
+            | Self::Scope(why)
+            | Self::Project(why)
+            | Self::NotFound(why)
+            | Self::Other(why) => why,
+        }
+    }
+
+    /// An answer that is not a success. `scope` is what the request probably needs.
+    pub(super) fn of_status(status: u16, body: &[u8], scope: &str) -> Self {
+        let said = describe_body(body);
+        match status {
+            401 => Self::Other(format!(
+                "Test Manager answered 401{said}: it does not accept the token; check the client id, \
+                 its secret and the token URL"
+            )),
+            403 => Self::Other(format!(
+                "Test Manager answered 403{said}: the client may not read this; it needs the scope \
+                 {scope} and a role in the project"
+            )),
+            404 => Self::NotFound(format!("Test Manager answered 404{said}")),
+            _ => Self::Other(format!("Test Manager answered {status}{said}")),
+        }
+    }
+
+    /// A success with something else than what was asked for.
+    pub(super) fn instead_of(wanted: &str, status: u16, body: &[u8]) -> Self {
+        let said = describe_body(body);
+        Self::Other(format!(
+            "Test Manager answered {status}{said} instead of {wanted}; check the address of Test \
+             Manager"
+        ))
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Scope(why) => Self::Scope(why),
+            TokenError::Other(HttpError::Denied(why)) => Self::Token(why),
+            TokenError::Other(error) => {
+                Self::Token(format!("there is no token: {}", reason(&error)))
+            }
+        }
+    }
+}
+
+/// The text of an error of egress.
+pub(super) fn reason(error: &HttpError) -> &str {
+    match error {
+        HttpError::Denied(text)
+        | HttpError::Limit(text)
+        | HttpError::Unreachable(text)
+        | HttpError::Interrupted(text)
+        | HttpError::Invalid(text) => text,
+    }
+}
+
+/// What an answer contains: the title of a web page, or the message of a JSON error.
+fn describe_body(body: &[u8]) -> String {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return String::new();
+    }
+    let text = String::from_utf8_lossy(body);
+    if let Ok(value) = serde_json::from_str(&text) {
+        let names = ["message", "detail", "title", "errorMessage", "error"];
+        return json::text(&value, &names)
+            .map_or_else(String::new, |said| format!(" ({})", short(&said)));
+    }
+    if !text.trim_start().starts_with('<') {
+        return " with a text".to_owned();
+    }
+    match page_title(&text) {
+        Some(title) => format!(" with a web page ({:?})", short(&title)),
+        None => " with a web page".to_owned(),
+    }
+}
+
+/// The title of an HTML page.
+fn page_title(page: &str) -> Option<String> {
+    let lower = page.to_ascii_lowercase();
+    let from = lower.find("<title")?;
+    let from = from + lower.get(from..)?.find('>')? + 1;
+    let to = from + lower.get(from..)?.find("</title")?;
+    let words: Vec<_> = page.get(from..to)?.split_whitespace().collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+fn short(text: &str) -> String {
+    printable(&shortened(text.trim(), TEXT_BYTES_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_described_by_its_message_or_its_title() {
+        let page =
+            b"<!DOCTYPE html>\n<HTML><head><Title lang=en>Access\n  denied</title></head></html>";
+        for (status, body, parts) in [
+            (403, &page[..], vec!["403 with a web page (\"Access denied\")", "TM.X.Read"]),
+            (403, b"<html>", vec!["403 with a web page:"]),
+            (404, br#"{"message":"No such\u001bthing"}"#, vec!["404 (No such\\u{1b}thing)"]),
+            (500, br#"{"title":"Broken"}"#, vec!["answered 500 (Broken)"]),
+            (500, b"", vec!["answered 500"]),
+            (502, b"bad gateway", vec!["502 with a text"]),
+            (401, b"{}", vec!["401: it does not accept the token"]),
+        ] {
+            let failure = Failure::of_status(status, body, "TM.X.Read");
+            for part in parts {
+                assert!(failure.why().contains(part), "{part} in {failure:?}");
+            }
+        }
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(1_000));
+        assert!(Failure::of_status(500, long.as_bytes(), "").why().len() < 300);
+        let page = Failure::instead_of("JSON", 200, page);
+        assert!(page.why().contains("200 with a web page"), "{page:?}");
+    }
+}

@@ -1,0 +1,227 @@
+//! The parts of a failed test's data as Test Manager answers them. Each is requested once, when it
+//! is first needed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::domain::{FailedTest, StringEnum as _};
+use crate::report::Subject;
+
+use super::client::Client;
+use super::failure::Failure;
+use super::json::{items, member, text};
+use super::pages::{self, Listed, Paging, has_more};
+use super::{find_log, project};
+
+/// Lines of the robot's log: the newest.
+const ROBOT_LOGS_MAX: usize = 200;
+/// Earlier results of the test case: the newest.
+const HISTORY_MAX: usize = 20;
+/// Items of any other list that are asked for at once.
+const TOP: usize = 100;
+/// Most pages of such a list.
+const PAGES_MAX: usize = 5;
+
+/// A part that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Found {
+    /// An object or a list.
+    pub(super) value: Value,
+    /// What a person should know about it: what it leaves out, or why it was chosen.
+    pub(super) note: Option<String>,
+}
+
+impl From<Value> for Found {
+    fn from(value: Value) -> Self {
+        Self { value, note: None }
+    }
+}
+
+impl From<Listed> for Found {
+    fn from(listed: Listed) -> Self {
+        Self { value: Value::Array(listed.items), note: listed.note }
+    }
+}
+
+/// A part, or why it is missing.
+pub(super) type Part = Result<Found, Failure>;
+
+/// The parts of one failed test.
+pub(super) struct Parts {
+    test: FailedTest,
+    parts: BTreeMap<Subject, OnceCell<Part>>,
+    /// Has at least the project's id.
+    project: OnceCell<Result<Value, Failure>>,
+    /// Whether the log is needed anyway; it usually contains the test case.
+    log_is_wanted: AtomicBool,
+}
+
+impl Parts {
+    pub(super) fn new(test: FailedTest) -> Self {
+        let parts = Subject::ALL.iter().map(|subject| (*subject, OnceCell::new())).collect();
+        Self { test, parts, project: OnceCell::new(), log_is_wanted: AtomicBool::new(false) }
+    }
+
+    pub(super) fn test(&self) -> &FailedTest {
+        &self.test
+    }
+
+    /// Says that the log will be needed.
+    pub(super) fn want_log(&self) {
+        self.log_is_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// One part.
+    pub(super) async fn part(&self, client: &Client, subject: Subject) -> Part {
+        let fetched = self.fetch(client, subject);
+        match self.parts.get(&subject) {
+            Some(cell) => cell.get_or_init(|| fetched).await.clone(),
+            None => fetched.await,
+        }
+    }
+
+    /// The id of the project.
+    pub(super) async fn project_id(&self, client: &Client) -> Result<String, Failure> {
+        let project = self.project(client).await?;
+        let id = project::id(&project);
+        id.ok_or_else(|| Failure::Project("Test Manager's project has no id".to_owned()))
+    }
+
+    /// The id of the log.
+    pub(super) async fn log_id(&self, client: &Client) -> Result<String, Failure> {
+        let log = self.part(client, Subject::TestCaseLog).await?;
+        let id = text(&log.value, &["id", "testCaseLogId"]);
+        id.ok_or_else(|| Failure::Other("the log has no id".to_owned()))
+    }
+
+    async fn project(&self, client: &Client) -> Result<Value, Failure> {
+        let identify = || project::identify(client, Some(&self.test));
+        self.project.get_or_init(identify).await.clone()
+    }
+
+    /// Boxed, because a part may need another part.
+    fn fetch<'a>(&'a self, client: &'a Client, subject: Subject) -> BoxFuture<'a, Part> {
+        Box::pin(async move {
+            if subject == Subject::Project {
+                let project = self.project(client).await?;
+                return Ok(project::details(client, project).await?.into());
+            }
+            let project = self.project_id(client).await?;
+            let (case, execution) =
+                (self.test.test_case_id.to_string(), self.test.test_execution_id.to_string());
+            let (project, case, execution) = (project.as_str(), case.as_str(), execution.as_str());
+            let newest = |top| Newest { client, top };
+            match subject {
+                Subject::Project => Err(Failure::Other("it was fetched above".to_owned())),
+                Subject::TestCase => self.test_case(client, project, case).await,
+                Subject::TestExecution => {
+                    Ok(client.get(&[project, "testexecutions", execution], &[]).await?.into())
+                }
+                Subject::TestCaseLog => find_log::find(client, project, &self.test).await,
+                Subject::TestSet => self.test_set(client, project).await,
+                Subject::Assertions => {
+                    let log = self.log_id(client).await?;
+                    whole(client, &[project, "testcaselogartifacts", &log, "assertions"], &[]).await
+                }
+                Subject::Attachments => {
+                    let log = self.log_id(client).await?;
+                    whole(client, &[project, "attachments", "testCaseLog", &log, "all"], &[]).await
+                }
+                Subject::Steps => {
+                    let log = self.log_id(client).await?;
+                    whole(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
+                }
+                Subject::RobotLogs => {
+                    let path =
+                        [project, "orchestrator", "testexecution", execution, "robotlogs", "paged"];
+                    let query = [("orderBy", "Timestamp desc"), ("testcaseid", case)];
+                    newest(ROBOT_LOGS_MAX).read(&path, &query).await
+                }
+                Subject::History => {
+                    let path = [project, "testcaselogs", "testcase", case, "history"];
+                    newest(HISTORY_MAX).read(&path, &[]).await
+                }
+                Subject::Requirements => {
+                    all(client, &[project, "testcases", case, "assignedrequirements"], |_| true)
+                        .await
+                }
+                Subject::Labels => {
+                    whole(client, &[project, "objectlabels", "testCase", case, "all"], &[]).await
+                }
+                Subject::CustomFields => {
+                    let path = [project, "customfieldvalues", "testCase", "all"];
+                    all(client, &path, |value| belongs_to(value, case)).await
+                }
+            }
+        })
+    }
+
+    /// The test case in the log, if it is complete; otherwise by a request of its own.
+    async fn test_case(&self, client: &Client, project: &str, case: &str) -> Part {
+        if self.log_is_wanted.load(Ordering::Relaxed)
+            && let Ok(log) = self.part(client, Subject::TestCaseLog).await
+            && let Some(test_case) = member(&log.value, &["testCase"])
+            && text(test_case, &["name"]).is_some()
+            && test_case.get("description").is_some()
+        {
+            return Ok(test_case.clone().into());
+        }
+        Ok(client.get(&[project, "testcases", case], &[]).await?.into())
+    }
+
+    /// The test set; null if the execution has none.
+    async fn test_set(&self, client: &Client, project: &str) -> Part {
+        let execution = self.part(client, Subject::TestExecution).await?;
+        match text(&execution.value, &["testSetId"]) {
+            Some(id) => Ok(client.get(&[project, "testsets", &id], &[]).await?.into()),
+            None => Ok(Value::Null.into()),
+        }
+    }
+}
+
+/// Reads the newest items of a list that Test Manager answers newest first.
+struct Newest<'a> {
+    client: &'a Client,
+    top: usize,
+}
+
+impl Newest<'_> {
+    async fn read(&self, path: &[&str], query: &[(&str, &str)]) -> Part {
+        let top = self.top.to_string();
+        let mut query = query.to_vec();
+        query.extend([("top", top.as_str()), ("skip", "0")]);
+        let answer = self.client.get(path, &query).await?;
+        list(&answer, self.top, "only the newest")
+    }
+}
+
+/// A list that is answered whole.
+async fn whole(client: &Client, path: &[&str], query: &[(&str, &str)]) -> Part {
+    let answer = client.get(path, query).await?;
+    list(&answer, usize::MAX, "only the first")
+}
+
+/// All pages of a list, with the items to keep.
+async fn all(client: &Client, path: &[&str], keep: impl Fn(&Value) -> bool) -> Part {
+    let enough = |_: &[Value]| false;
+    let paging = Paging { top: TOP, pages_max: PAGES_MAX, keep, enough };
+    Ok(pages::read(client, path, &[], paging).await?.into())
+}
+
+/// A list, with a note if Test Manager has more items.
+fn list(answer: &Value, top: usize, which: &str) -> Part {
+    let found = items(answer).ok_or_else(pages::no_list)?;
+    let count = found.len();
+    let note = has_more(answer, count, count, top).then(|| format!("{which} {count} are here"));
+    Ok(Found { value: Value::Array(found.clone()), note })
+}
+
+/// Whether the value of a custom field belongs to the test case.
+fn belongs_to(value: &Value, case: &str) -> bool {
+    let owner = text(value, &["objectId", "testCaseId", "entityId", "ownerId"]);
+    owner.is_some_and(|owner| owner.eq_ignore_ascii_case(case))
+}

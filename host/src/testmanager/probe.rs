@@ -1,0 +1,172 @@
+//! How far a connection gets to Test Manager, step by step, for `connections try`.
+//!
+//! Uses new HTTP connections and a new token, so that what was kept from earlier hides nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::domain::{
+    FailedTest, Limits, Origin, StringEnum as _, TestManagerSettings, TryStep, TryStepResult,
+    printable,
+};
+use crate::egress::ActiveConnection;
+use crate::report::{AttachmentKind, Source as _, Subject, TestData};
+
+use super::TestManager;
+use super::client::Client;
+use super::failure::Failure;
+use super::json::{items, member, number, text};
+use super::project;
+use super::shared::Shared;
+use super::source::TestSource;
+
+/// Longest time of all requests together.
+const TRY_MAX: Duration = Duration::from_secs(20);
+/// The largest screenshot that is read, bytes.
+const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
+
+/// The result of a step: what a person should know if it succeeded.
+type Step = Result<Option<String>, Failure>;
+
+impl TestManager {
+    /// The steps to Test Manager in their order, up to the first that fails. Empty if the connection
+    /// has no settings for it. With a failed test, its log is read too.
+    pub async fn try_steps(
+        &self,
+        active: &Arc<ActiveConnection>,
+        test: Option<&FailedTest>,
+        limits: &Limits,
+    ) -> Vec<TryStepResult> {
+        let Some(shared) = self.fresh(active, limits) else { return Vec::new() };
+        let mut steps = self.probe(&shared).await;
+        if steps.iter().any(|step| step.error.is_some()) {
+            return steps;
+        }
+        let deadline = Instant::now() + TRY_MAX;
+        let mut add = |step, result: Step| {
+            let is_ok = result.is_ok();
+            let (error, note) = match result {
+                Ok(note) => (None, note),
+                Err(failure) => (Some(failure.why().to_owned()), None),
+            };
+            steps.push(TryStepResult { step, origin: None, error, note });
+            is_ok
+        };
+        let client = match shared.client(deadline) {
+            Ok(client) => client,
+            Err(failure) => {
+                add(TryStep::Token, Err(failure));
+                return steps;
+            }
+        };
+        match client.token().await {
+            Err(failure @ Failure::Scope(_)) => {
+                add(TryStep::Token, Ok(None));
+                add(TryStep::Scope, Err(failure));
+                return steps;
+            }
+            token => {
+                if !add(TryStep::Token, token.map(|()| None)) {
+                    return steps;
+                }
+            }
+        }
+        add(TryStep::Scope, Ok(Some(shared.settings.scopes.join(" "))));
+        if add(TryStep::TestManagerProject, try_project(&client, test).await)
+            && let Some(test) = test
+        {
+            add(TryStep::TestManagerLog, try_log(&shared, test, deadline).await);
+        }
+        steps
+    }
+
+    /// What requests share, without anything that was kept.
+    fn fresh(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Arc<Shared>> {
+        let own = active.test_manager()?;
+        let settings = active.connection.test_manager.clone()?;
+        let (fresh, state) = (Arc::new(own.without_tokens()), self.state(own));
+        let pinned = active.connection.project.clone();
+        let deps = Arc::clone(&self.deps);
+        Some(Arc::new(Shared::new(deps, fresh, settings, pinned, state, *limits)))
+    }
+
+    /// Connects to Test Manager and to its identity server.
+    async fn probe(&self, shared: &Shared) -> Vec<TryStepResult> {
+        let mut steps = Vec::new();
+        for origin in origins(&shared.settings) {
+            steps.extend(self.deps.egress.probe(shared.active(), &origin).await);
+            if steps.last().is_some_and(|step: &TryStepResult| step.error.is_some()) {
+                break;
+            }
+        }
+        steps
+    }
+}
+
+fn origins(settings: &TestManagerSettings) -> Vec<Origin> {
+    let urls = [&settings.base_url, &settings.token_url];
+    let mut origins: Vec<_> = urls.into_iter().filter_map(|url| Origin::of(url).ok()).collect();
+    origins.dedup();
+    origins
+}
+
+/// Reads the project. Without a failed test it may not be known yet; then any project will do.
+async fn try_project(client: &Client, test: Option<&FailedTest>) -> Step {
+    let found = match project::identify(client, test).await {
+        Err(Failure::Project(_)) if test.is_none() => return try_any_project(client).await,
+        found => project::details(client, found?).await?,
+    };
+    let names = [text(&found, &["projectPrefix", "prefix"]), text(&found, &["name"])];
+    let names: Vec<_> = names.into_iter().flatten().collect();
+    Ok(Some(printable(&names.join(", "))).filter(|names| !names.is_empty()))
+}
+
+async fn try_any_project(client: &Client) -> Step {
+    let answer = client.get(&["projects"], &[("top", "1"), ("skip", "0")]).await?;
+    let paging = member(&answer, &["paging"]).unwrap_or(&answer);
+    let count = number(paging, &["total", "totalItems"]);
+    let count = count.or_else(|| items(&answer).map(|items| items.len() as u64));
+    match count {
+        Some(0) | None => Err(Failure::Other(
+            "Test Manager shows no project to this client; give it a role in the project"
+                .to_owned(),
+        )),
+        Some(count) => Ok(Some(format!(
+            "projects that can be read: {count}; which one a failed test belongs to is found by the link to its log, \
+             or set it with --test-manager-project"
+        ))),
+    }
+}
+
+/// Reads everything about a failed test, and one screenshot.
+async fn try_log(shared: &Arc<Shared>, test: &FailedTest, deadline: Instant) -> Step {
+    let source = TestSource::new(Arc::clone(shared), test.clone());
+    let subjects: BTreeSet<_> = Subject::ALL.iter().copied().collect();
+    let mut data = source.fetch(&subjects, deadline).await;
+    let screenshot = data.attachments.iter().find(|it| it.kind == AttachmentKind::Screenshot);
+    if let Some(screenshot) = screenshot {
+        // Screenshots may be elsewhere: this shows whether the host may follow there.
+        let downloaded = source.download(screenshot, SCREENSHOT_BYTES_MAX, deadline).await;
+        data.gaps.extend(downloaded.err());
+    }
+    let log = source.parts().part(&shared.client(deadline)?, Subject::TestCaseLog).await?;
+    Ok(Some(summary(&data, &log.value)))
+}
+
+/// What was found, and what was not.
+fn summary(data: &TestData, log: &Value) -> String {
+    let result = text(log, &["result"]).unwrap_or_else(|| "no result".to_owned());
+    let counts = format!(
+        "{}, with {} assertions, {} robot log lines and {} files",
+        printable(&result),
+        data.assertions.len(),
+        data.robot_logs.len(),
+        data.attachments.len()
+    );
+    let gaps = data.gaps.iter().map(|gap| format!("; {}: {}", gap.what, gap.why));
+    format!("{counts}{}", gaps.collect::<String>())
+}

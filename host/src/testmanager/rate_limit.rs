@@ -1,0 +1,96 @@
+//! Test Manager's rate limit, as its answers tell it: `RateLimit-Remaining`, `RateLimit-Reset`, and
+//! the status 429.
+//!
+//! A request waits until the limit resets, if that is before its deadline; otherwise it is not
+//! sent.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// The longest wait that an answer can ask for.
+const RESET_MAX: Duration = Duration::from_secs(900);
+/// The wait after a 429 that does not say how long.
+const DEFAULT_RESET: Duration = Duration::from_secs(5);
+
+/// The rate limit of one connection.
+#[derive(Default)]
+pub(super) struct RateLimit {
+    closed_until: Mutex<Option<Instant>>,
+}
+
+impl RateLimit {
+    /// When the next request may be sent, if that is in the future.
+    pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
+        let closed_until = *self.closed_until.lock();
+        closed_until.filter(|until| *until > now)
+    }
+
+    /// Learns from an answer.
+    pub(super) fn note(&self, status: u16, headers: &[(String, String)], now: Instant) {
+        let seconds = |name: &str| number(headers, name).map(Duration::from_secs);
+        let wait = if status == 429 {
+            let wait = seconds("retry-after").or_else(|| seconds("ratelimit-reset"));
+            wait.unwrap_or(DEFAULT_RESET)
+        } else if number(headers, "ratelimit-remaining") == Some(0) {
+            seconds("ratelimit-reset").unwrap_or_default()
+        } else {
+            return;
+        };
+        let until = now + wait.min(RESET_MAX);
+        let mut closed_until = self.closed_until.lock();
+        // A later answer may be the older one: the longest wait counts.
+        *closed_until = (*closed_until).max(Some(until));
+    }
+}
+
+/// A header's whole number; servers also write `0;w=300`.
+fn number(headers: &[(String, String)], name: &str) -> Option<u64> {
+    let (_, value) = headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name))?;
+    let digits = value.trim();
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits.get(..end)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_s(status: u16, headers: &[(&str, &str)]) -> Option<u64> {
+        let (limit, now) = (RateLimit::default(), Instant::now());
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers: Vec<_> = headers.iter().map(owned).collect();
+        limit.note(status, &headers, now);
+        limit.wait_until(now).map(|until| (until - now).as_secs())
+    }
+
+    #[test]
+    fn an_answer_says_how_long_to_wait() {
+        let reset = ("ratelimit-reset", "12");
+        for (status, headers, wait) in [
+            (200, vec![], None),
+            (200, vec![("ratelimit-remaining", "1"), reset], None),
+            (200, vec![("ratelimit-remaining", "0"), reset], Some(12)),
+            (200, vec![("RateLimit-Remaining", " 0;w=300"), reset], Some(12)),
+            (200, vec![("ratelimit-remaining", "0")], None),
+            (429, vec![], Some(5)),
+            (429, vec![reset], Some(12)),
+            (429, vec![("retry-after", "3"), reset], Some(3)),
+            (429, vec![("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), reset], Some(12)),
+            (429, vec![("ratelimit-reset", "99999999999999999999")], Some(5)),
+            (429, vec![("ratelimit-reset", "99999999999")], Some(900)),
+        ] {
+            assert_eq!(wait_s(status, &headers), wait, "{status} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_counts() {
+        let (limit, now) = (RateLimit::default(), Instant::now());
+        limit.note(429, &[("retry-after".to_owned(), "9".to_owned())], now);
+        limit.note(429, &[("retry-after".to_owned(), "2".to_owned())], now);
+        assert_eq!(limit.wait_until(now), Some(now + Duration::from_secs(9)));
+        assert_eq!(limit.wait_until(now + Duration::from_secs(9)), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! What all requests for one failed test share: what they may use and reach, the memory that they
+//! are charged to, their token, and the record of them.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::domain::{Limits, OutboundCall, TestManagerSettings};
+use crate::egress::{ActiveConnection, Charged, Permission, Session};
+use crate::memory::{Account, Charge, MemoryOwner};
+
+use super::Dependencies;
+use super::client::Client;
+use super::failure::Failure;
+use super::state::State;
+
+/// Most requests of one session, with tokens, redirects and repetitions.
+const REQUESTS_MAX: u64 = 100;
+/// The largest JSON answer, bytes.
+const JSON_BYTES_MAX: u64 = 4 << 20;
+
+/// What all requests for one failed test share.
+pub(super) struct Shared {
+    pub(super) deps: Arc<Dependencies>,
+    /// What the requests may use.
+    active: Arc<ActiveConnection>,
+    pub(super) settings: TestManagerSettings,
+    /// The project to which the connection is pinned.
+    pub(super) pinned: Option<String>,
+    pub(super) state: Arc<State>,
+    limits: Limits,
+    /// Opened at the first request.
+    account: OnceLock<Arc<Account>>,
+    /// For the JSON that is kept.
+    pub(super) charges: Mutex<Vec<Charge>>,
+    sessions: Mutex<Vec<Arc<Session>>>,
+    pub(super) token: OnceCell<Result<(), Failure>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        deps: Arc<Dependencies>,
+        active: Arc<ActiveConnection>,
+        settings: TestManagerSettings,
+        pinned: Option<String>,
+        state: Arc<State>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            deps,
+            active,
+            settings,
+            pinned,
+            state,
+            limits,
+            account: OnceLock::new(),
+            charges: Mutex::default(),
+            sessions: Mutex::default(),
+            token: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn active(&self) -> &Arc<ActiveConnection> {
+        &self.active
+    }
+
+    /// The requests so far.
+    pub(super) fn calls(&self) -> Vec<OutboundCall> {
+        self.sessions.lock().iter().flat_map(|session| session.calls()).collect()
+    }
+
+    /// A client whose requests end by the deadline.
+    pub(super) fn client(self: &Arc<Self>, deadline: Instant) -> Result<Client, Failure> {
+        self.client_with(deadline, JSON_BYTES_MAX.min(self.limits.response_body_bytes))
+    }
+
+    /// The same, whose answers may have so many bytes.
+    pub(super) fn client_with(
+        self: &Arc<Self>,
+        deadline: Instant,
+        bytes_max: u64,
+    ) -> Result<Client, Failure> {
+        let limits =
+            Limits { outbound_calls: REQUESTS_MAX, response_body_bytes: bytes_max, ..self.limits };
+        let memory = self.account()?;
+        let charged = Charged { meter: Arc::default(), memory };
+        let session = Session::new(
+            Arc::clone(&self.deps.egress),
+            Arc::clone(&self.active),
+            Permission::Reads,
+            limits,
+            Arc::clone(&self.deps.clock),
+            deadline,
+            charged,
+        );
+        self.sessions.lock().push(Arc::clone(&session));
+        let shared = Arc::clone(self);
+        Ok(Client::new(shared, session, deadline, bytes_max))
+    }
+
+    /// The memory of the requests of this failed test.
+    pub(super) fn account(&self) -> Result<Arc<Account>, Failure> {
+        if let Some(account) = self.account.get() {
+            return Ok(Arc::clone(account));
+        }
+        let connection = &self.active.connection;
+        let owner =
+            MemoryOwner { connector: connection.connector.clone(), connection: connection.id };
+        let account = Account::open(&self.deps.memory, owner, self.limits.memory_bytes);
+        let account = account.map_err(|full| Failure::Token(full.to_string()))?;
+        Ok(Arc::clone(self.account.get_or_init(|| account)))
+    }
+}

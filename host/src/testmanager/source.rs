@@ -1,0 +1,169 @@
+//! Everything that Test Manager knows of one failed test, as data, as JSON, and as files.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::domain::{FailedTest, OutboundCall};
+use crate::report::{Attachment, Gap, Source, Subject, TestData};
+
+use super::failure::Failure;
+use super::parts::Parts;
+use super::shared::Shared;
+use super::{download, parse};
+
+/// The data of one failed test.
+pub(super) struct TestSource {
+    shared: Arc<Shared>,
+    parts: Parts,
+}
+
+/// Parts that are read from the log.
+const OF_LOG: [Subject; 4] =
+    [Subject::TestCaseLog, Subject::Assertions, Subject::Attachments, Subject::Steps];
+
+impl TestSource {
+    pub(super) fn new(shared: Arc<Shared>, test: FailedTest) -> Self {
+        Self { shared, parts: Parts::new(test) }
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+#[async_trait]
+impl Source for TestSource {
+    async fn fetch(&self, subjects: &BTreeSet<Subject>, deadline: Instant) -> TestData {
+        let mut data = TestData::of(self.parts.test());
+        if subjects.is_empty() {
+            return data;
+        }
+        let mut subjects = subjects.clone();
+        if subjects.contains(&Subject::Attachments) {
+            // The screenshots are among the attachments.
+            subjects.insert(Subject::Assertions);
+        }
+        if OF_LOG.iter().any(|subject| subjects.contains(subject)) {
+            self.parts.want_log();
+        }
+        let client = match self.shared.client(deadline) {
+            Ok(client) => client,
+            Err(failure) => {
+                data.gaps = gaps(subjects.into_iter().map(|it| (it, failure.clone())));
+                return data;
+            }
+        };
+        let fetching = subjects.iter().map(|subject| self.parts.part(&client, *subject));
+        let mut missing = Vec::new();
+        let mut notes = Vec::new();
+        for (subject, part) in subjects.iter().zip(join_all(fetching).await) {
+            match part {
+                Ok(found) => {
+                    parse::fill(&mut data, *subject, &found.value);
+                    notes
+                        .extend(found.note.map(|why| Gap { what: name(*subject).to_owned(), why }));
+                }
+                Err(failure) => missing.push((*subject, failure)),
+            }
+        }
+        data.gaps = gaps(missing);
+        data.gaps.append(&mut notes);
+        data
+    }
+
+    async fn subject_json(&self, subject: Subject, deadline: Instant) -> Result<String, Gap> {
+        let fetching = async {
+            let client = self.shared.client(deadline)?;
+            self.parts.part(&client, subject).await
+        };
+        match fetching.await {
+            Ok(found) => Ok(found.value.to_string()),
+            Err(failure) => Err(gap(name(subject), &failure)),
+        }
+    }
+
+    async fn download(
+        &self,
+        attachment: &Attachment,
+        bytes_max: u64,
+        deadline: Instant,
+    ) -> Result<Bytes, Gap> {
+        let content = download::read(&self.shared, &self.parts, attachment, bytes_max, deadline);
+        content.await.map_err(|failure| gap(&format!("the file {:?}", attachment.name), &failure))
+    }
+
+    fn calls(&self) -> Vec<OutboundCall> {
+        self.shared.calls()
+    }
+}
+
+/// A part's name in a sentence.
+fn name(subject: Subject) -> &'static str {
+    match subject {
+        Subject::Project => "the project",
+        Subject::TestCase => "the test case",
+        Subject::TestExecution => "the test execution",
+        Subject::TestCaseLog => "the log of the failed test",
+        Subject::Assertions => "the assertions",
+        Subject::RobotLogs => "the robot's log",
+        Subject::Attachments => "the attachments",
+        Subject::Requirements => "the requirements",
+        Subject::Labels => "the labels",
+        Subject::CustomFields => "the custom fields",
+        Subject::TestSet => "the test set",
+        Subject::Steps => "the test steps",
+        Subject::History => "the earlier results",
+    }
+}
+
+fn gap(what: &str, failure: &Failure) -> Gap {
+    Gap { what: what.to_owned(), why: failure.why().to_owned() }
+}
+
+/// One gap for all parts that are missing for the same reason.
+fn gaps(missing: impl IntoIterator<Item = (Subject, Failure)>) -> Vec<Gap> {
+    let mut reasons: Vec<(Failure, Vec<&str>)> = Vec::new();
+    for (subject, failure) in missing {
+        match reasons.iter_mut().find(|(other, _)| *other == failure) {
+            Some((_, names)) => names.push(name(subject)),
+            None => reasons.push((failure, vec![name(subject)])),
+        }
+    }
+    let gap = |(failure, names): (Failure, Vec<&str>)| gap(&joined(&names), &failure);
+    reasons.into_iter().map(gap).collect()
+}
+
+/// "a, b and c".
+fn joined(names: &[&str]) -> String {
+    match names {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        names => names.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_missing_for_one_reason_are_one_gap() {
+        let token = Failure::Token("no token".to_owned());
+        let other = Failure::Other("Test Manager answered 500".to_owned());
+        let missing = [
+            (Subject::Project, token.clone()),
+            (Subject::History, other),
+            (Subject::TestCase, token.clone()),
+            (Subject::RobotLogs, token),
+        ];
+        let gaps = gaps(missing);
+        let what: Vec<_> = gaps.iter().map(|gap| gap.what.as_str()).collect();
+        let all = "the project, the test case and the robot's log";
+        assert_eq!(what, [all, "the earlier results"]);
+        assert_eq!(gaps[0].why, "no token");
+    }
+}

@@ -1,0 +1,40 @@
+//! What one connection keeps between failed tests: the rate limit, and the projects it has seen.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::rate_limit::RateLimit;
+
+/// How long a project is kept: its name may change.
+const PROJECT_MAX_AGE: Duration = Duration::from_secs(3_600);
+/// Most projects of a connection.
+const PROJECTS_MAX: usize = 100;
+
+/// The state of one connection.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) rate_limit: RateLimit,
+    /// By the path of the request that found it.
+    projects: Mutex<HashMap<String, (Value, Instant)>>,
+}
+
+impl State {
+    /// The project that this request found not long ago.
+    pub(super) fn project(&self, path: &str) -> Option<Value> {
+        let projects = self.projects.lock();
+        let (project, since) = projects.get(path)?;
+        (since.elapsed() < PROJECT_MAX_AGE).then(|| project.clone())
+    }
+
+    pub(super) fn keep_project(&self, path: String, project: Value) {
+        let mut projects = self.projects.lock();
+        projects.retain(|_, (_, since)| since.elapsed() < PROJECT_MAX_AGE);
+        if projects.len() < PROJECTS_MAX {
+            projects.insert(path, (project, Instant::now()));
+        }
+    }
+}

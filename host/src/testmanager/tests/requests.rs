@@ -1,0 +1,161 @@
+//! Which requests are sent, and how often.
+
+use super::*;
+use crate::domain::{Counts, StringEnum as _};
+use crate::report::AttachmentKind;
+use crate::store::{CachedCounts, StoredConnection};
+
+/// What the default text of a defect uses.
+const USUAL: [Subject; 6] = [
+    Subject::Project,
+    Subject::TestCase,
+    Subject::TestExecution,
+    Subject::TestCaseLog,
+    Subject::Assertions,
+    Subject::RobotLogs,
+];
+
+#[tokio::test]
+async fn a_defect_with_an_assertion_and_a_screenshot_takes_six_requests() {
+    let server = FakeTracker::answering(answer_well).await;
+    let setup = Setup { ..Setup::new(&server) };
+    let setup = Setup {
+        settings: TestManagerSettings { project_id: None, ..setup.settings.clone() },
+        ..setup
+    };
+    let link = server.url("/org/tm_/SHOP/testexecution-results/1/2");
+    let active = setup.active();
+    let source = setup.source_of(&active, &failed_test(None, Some(&link)));
+    let data = source.fetch(&set(&USUAL), soon()).await;
+    assert_eq!(data.gaps, []);
+    let screenshot = &data.attachments[0];
+    let content = source.download(screenshot, 100, soon()).await.unwrap();
+    assert_eq!(&content[..], b"\x89PNG...");
+    assert_eq!(paths(&server).len(), 6, "{:?}", paths(&server));
+    assert_eq!(server.requests().len(), 7, "more than one token was fetched");
+    assert_eq!(source.calls().len(), 7);
+    assert_eq!(data.project.unwrap().prefix.as_deref(), Some("SHOP"));
+    assert_eq!(data.test_case.unwrap().key.as_deref(), Some("SHOP:1"));
+    assert_eq!(data.execution.unwrap().name.as_deref(), Some("Nightly"));
+    assert_eq!((data.assertions.len(), data.robot_logs[0].message.as_str()), (1, "first"));
+
+    // The next failed test knows the project and has the token.
+    let source = setup.source_of(&active, &failed_test(None, Some(&link)));
+    let all = set(&[&USUAL[..], &[Subject::Attachments]].concat());
+    let data = source.fetch(&all, soon()).await;
+    assert_eq!((data.gaps, data.attachments.len()), (Vec::new(), 2));
+    assert_eq!(server.requests().len(), 7 + 5, "{:?}", paths(&server));
+}
+
+#[tokio::test]
+async fn what_is_not_asked_for_is_not_requested() {
+    let server = FakeTracker::answering(answer_well).await;
+    let setup = Setup::new(&server);
+    let data = setup.fetch(&[]).await;
+    assert_eq!(data, TestData::of(&failed_test(None, None)));
+    assert_eq!(server.requests().len(), 0, "nothing was asked for");
+    for subject in Subject::ALL {
+        let before = server.requests().len();
+        let data = setup.fetch(&[*subject]).await;
+        assert_eq!(data.gaps, [], "{subject}");
+        // A token, and at most the part with what it depends on: the log, or the execution.
+        let sent = server.requests().len() - before;
+        let most = match subject {
+            Subject::Attachments => 4,
+            Subject::Assertions | Subject::Steps | Subject::TestSet => 3,
+            _ => 2,
+        };
+        assert!(sent <= most, "{subject}: {sent} requests");
+    }
+}
+
+#[tokio::test]
+async fn each_part_is_requested_once_also_as_json() {
+    let server = FakeTracker::answering(answer_well).await;
+    let setup = Setup::new(&server);
+    let source = setup.source(&setup.active());
+    let all: Vec<_> = Subject::ALL.to_vec();
+    let data = source.fetch(&set(&all), soon()).await;
+    assert_eq!(data.gaps, []);
+    assert_eq!(data.custom_fields.len(), 1, "{:?}", data.custom_fields);
+    assert_eq!(data.custom_fields[0].value, "blue");
+    assert_eq!(
+        (data.labels, data.steps.len(), data.history.len()),
+        (vec!["smoke".to_owned()], 1, 1)
+    );
+    assert_eq!(data.requirements[0].key.as_deref(), Some("SHOP:9"));
+    assert_eq!(data.test_set.unwrap().name.as_deref(), Some("Smoke"));
+    let kinds: Vec<_> = data.attachments.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, [AttachmentKind::Screenshot, AttachmentKind::File]);
+    let before = server.requests().len();
+    let json = source.subject_json(Subject::TestCaseLog, soon()).await.unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json, log("l1", None));
+    let json = source.subject_json(Subject::Labels, soon()).await.unwrap();
+    assert_eq!(json, r#"[{"name":"smoke"}]"#);
+    assert_eq!(server.requests().len(), before);
+}
+
+#[tokio::test]
+async fn a_request_has_a_token_a_path_below_the_address_and_an_agent_of_its_own() {
+    let server = FakeTracker::answering(answer_well).await;
+    let setup = Setup::new(&server);
+    setup.fetch(&[Subject::Project]).await;
+    let [asked, sent] = <[String; 2]>::try_from(server.requests()).unwrap();
+    assert!(asked.starts_with("POST /identity/token "), "{asked}");
+    let form = format!(
+        "grant_type=client_credentials&client_id=jackfield&client_secret={CLIENT_SECRET}\
+         &scope=TM.Projects.Read+TM.TestExecutions.Read"
+    );
+    assert!(asked.ends_with(&form), "{asked}");
+    assert!(!asked.contains("authorization:"), "{asked}");
+    assert!(sent.starts_with("GET /org/tm_/api/v2/projects/p1 "), "{sent}");
+    assert!(sent.contains(&format!("authorization: Bearer {TOKEN}\r\n")), "{sent}");
+    for request in [asked, sent] {
+        assert!(request.contains("user-agent: jackfield/"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn the_project_is_found_by_settings_link_pin_or_the_last_kpi_request() {
+    let server = FakeTracker::answering(answer_well).await;
+    let mut setup = Setup::new(&server);
+    setup.settings.project_id = None;
+    let link = server.url("/UNKNOWN/testexecution-results/1/2");
+    let test = failed_test(None, Some(&link));
+    let source = |setup: &Setup| setup.source_of(&setup.active(), &test);
+    let project = set(&[Subject::Project]);
+    let data = source(&setup).fetch(&project, soon()).await;
+    let why = &data.gaps[0].why;
+    for part in ["UNKNOWN", "404", "--test-manager-project"] {
+        assert!(why.contains(part), "{part} in {why}");
+    }
+
+    let active = setup.active();
+    let record = crate::domain::ConnectionRecord {
+        connection: active.connection.clone(),
+        token_tail: "tail".to_owned(),
+        last_success_at: None,
+        last_error: None,
+        index_lag_ms: 0,
+    };
+    let stored = StoredConnection { record, secrets: BTreeMap::new(), tokens: Vec::new() };
+    setup.store.create_connection(&stored).await.unwrap();
+    for (second, id) in [(1, "p0"), (3, "p1"), (2, "p2")] {
+        let counts = Counts { open: 1, closed: 0, critical: 0, moderate: 0, critical_link: None };
+        let counted_at = jiff::Timestamp::from_second(second).unwrap();
+        let counts = CachedCounts { counts, counted_at };
+        setup.store.record_counts(active.connection.id, id, counts);
+    }
+    setup.store.flush().await.unwrap();
+    let data = source(&setup).fetch(&project, soon()).await;
+    assert_eq!(data.project.unwrap().id, "p1", "the project that was counted last");
+
+    setup.pinned = Some("p9".to_owned());
+    let data = source(&setup).fetch(&project, soon()).await;
+    assert!(
+        paths(&server).last().unwrap().ends_with("/projects/p9"),
+        "the pin comes before counts"
+    );
+    assert!(data.gaps[0].why.contains("404"), "{:?}", data.gaps);
+}

@@ -1,0 +1,401 @@
+//! What the host reads from Test Manager for a connection, and how a person sets it up: by API and
+//! CLI, with `connections try` as the proof.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jackfield_tests::{Exchange, Reply, Response, ScriptedServer, Setup, TestHost};
+use serde_json::{Value, json};
+
+const CLIENT_SECRET: &str = "the-s3cr3t-of-the-application";
+const TOKEN: &str = "t0ken-of-test-manager";
+const EXECUTION: &str = "0e000000-0000-0000-0000-00000000000e";
+const CASE: &str = "0c000000-0000-0000-0000-00000000000c";
+
+/// A server with the connector `calls`, and its tracker.
+fn host() -> (TestHost, ScriptedServer) {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "reached"));
+    (Setup::new().guests(["calls"]).start(), tracker)
+}
+
+/// The body that creates the connection "qa".
+fn connection(tracker: &ScriptedServer, test_manager: &ScriptedServer) -> Value {
+    json!({
+        "name": "qa",
+        "connector": "calls",
+        "settings": {"url": tracker.url(), "target": tracker.url() + "/x"},
+        "test_manager": {
+            "base_url": test_manager.url() + "/org/tenant/tm_/",
+            "token_url": test_manager.url() + "/identity/token",
+            "client_id": "jackfield",
+        },
+        "test_manager_client_secret": CLIENT_SECRET,
+    })
+}
+
+fn create(host: &TestHost, body: &Value) -> Value {
+    host.admin().json("POST", "/connections", body).expect(201)
+}
+
+/// Tries "qa" with a failed test; returns the steps to Test Manager.
+fn try_qa(host: &TestHost) -> Vec<Value> {
+    let link = "https://tm.example/SHOP/testexecution-results/1/2";
+    let test = json!({"test_execution_id": EXECUTION, "test_case_id": CASE, "link": link});
+    let tried = host.admin().json("POST", "/connections/qa/try", &json!({"failed_test": test}));
+    let steps = tried.expect(200)["steps"].as_array().cloned().expect("steps");
+    let to_tracker = steps.iter().position(|step| step["name"] == "project").expect("a project");
+    steps[to_tracker + 1..].to_vec()
+}
+
+/// The name of the last step, its error and its note.
+fn last(steps: &[Value]) -> (String, String, String) {
+    let text = |name: &str| steps.last().expect("a step")[name].as_str().unwrap_or_default();
+    (text("name").to_owned(), text("error").to_owned(), text("note").to_owned())
+}
+
+/// The path of a request below the address of Test Manager, without its query.
+fn path(target: &str) -> &str {
+    let path = target.split('?').next().unwrap_or_default();
+    path.strip_prefix("/org/tenant/tm_/api/v2").unwrap_or(path)
+}
+
+fn json_reply(value: &Value) -> Reply {
+    Reply::json(200, &value.to_string())
+}
+
+/// A Test Manager in order. Screenshots are at `files`.
+fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
+    let path = path(&exchange.request.target);
+    let is_authorized =
+        exchange.request.header("authorization") == Some(&format!("Bearer {TOKEN}"));
+    if path == "/identity/token" {
+        return json_reply(&json!({"access_token": TOKEN, "expires_in": 3600}));
+    }
+    if !is_authorized {
+        return Reply::new(401, "");
+    }
+    if path == "/projects/prefix/SHOP" {
+        return json_reply(&json!({"id": "p1", "projectPrefix": "SHOP", "name": "Shop"}));
+    }
+    let Some(path) = path.strip_prefix("/p1/") else { return Reply::new(404, "") };
+    if path == format!("testcaselogs/testexecution/{EXECUTION}/paged") {
+        let log = json!({"id": "l1", "testCaseId": CASE, "variationId": null, "result": "Failed",
+            "info": format!("echo {CLIENT_SECRET}"),
+            "testCase": {"id": CASE, "name": "Pay", "description": "All"}});
+        return json_reply(&json!({"data": [log], "paging": {"total": 1}}));
+    }
+    match path {
+        "testcaselogartifacts/l1/assertions" => json_reply(&json!([
+            {"id": "a1", "message": "1 = 2", "succeeded": false, "hasScreenshot": true,
+             "screenshotFileName": "end.png"}
+        ])),
+        "testcaselogartifacts/l1/assertions/a1/downloadscreenshot" => {
+            Reply::Answer(Response::new(302, "").with_header("Location", files))
+        }
+        path if path.ends_with("/robotlogs/paged") => {
+            json_reply(&json!({"data": [{"message": format!("{TOKEN} was used")}]}))
+        }
+        path if path.starts_with("customfieldvalues") => Reply::new(403, ""),
+        _ => json_reply(&json!([])),
+    }
+}
+
+/// A Test Manager in order, whose screenshots are at `files`.
+fn test_manager(files: &ScriptedServer) -> ScriptedServer {
+    let files = files.url() + "/end.png?sig=1";
+    ScriptedServer::start(move |exchange| answer_well(exchange, &files))
+}
+
+/// A server for screenshots.
+fn files() -> ScriptedServer {
+    ScriptedServer::start(|_| Reply::new(200, b"\x89PNG"))
+}
+
+#[test]
+fn a_try_shows_each_step_to_test_manager_and_what_was_found() {
+    let (host, tracker) = host();
+    let (files, limited) = (files(), Arc::<AtomicUsize>::default());
+    let files_url = files.url() + "/end.png";
+    let test_manager = ScriptedServer::start(move |exchange| {
+        let is_log = exchange.request.target.contains("/testcaselogs/testexecution/");
+        if is_log && limited.fetch_add(1, Ordering::SeqCst) == 0 {
+            let limited = Response::new(429, "").with_header("RateLimit-Reset", "1");
+            return Reply::Answer(limited);
+        }
+        answer_well(exchange, &files_url)
+    });
+    let mut body = connection(&tracker, &test_manager);
+    body["test_manager"]["asset_origins"] = json!([files.url()]);
+    create(&host, &body);
+    let steps = try_qa(&host);
+    let names: Vec<_> = steps.iter().map(|step| step["name"].as_str().unwrap()).collect();
+    let own = ["token", "scope", "project", "log"].map(|step| format!("test-manager-{step}"));
+    assert_eq!(names, [&["dns", "connect"].map(str::to_owned), &own[..]].concat(), "{steps:?}");
+    assert!(steps.iter().all(|step| step["error"].is_null()), "{steps:?}");
+    assert_eq!(steps[0]["origin"], test_manager.url());
+    assert_eq!(steps[4]["note"], "SHOP, Shop");
+    let (_, _, note) = last(&steps);
+    let found = "Failed, with 1 assertions, 1 robot log lines and 1 files";
+    assert!(note.starts_with(found), "{note}");
+    for part in ["the custom fields: ", "403", "TM.CustomFieldValues.Read"] {
+        assert!(note.contains(part), "{part} in {note}");
+    }
+    assert!(!note.contains("end.png"), "{note}");
+
+    let requests = test_manager.requests();
+    let token = requests.iter().find(|it| it.is_post()).expect("a request for a token");
+    let form = format!(
+        "grant_type=client_credentials&client_id=jackfield&client_secret={CLIENT_SECRET}\
+         &scope=TM.Projects.Read"
+    );
+    assert!(token.text().starts_with(&form), "{}", token.text());
+    assert!(!token.text().contains("Write"), "{}", token.text());
+    assert_eq!(requests.iter().filter(|it| it.is_post()).count(), 1);
+    for request in &requests {
+        let agent = request.header("user-agent").unwrap_or_default();
+        assert!(agent.starts_with("jackfield/"), "{request:?}");
+        assert!(request.is_post() || request.method == "GET", "{request:?}");
+    }
+
+    let arguments = ["connections", "try", "qa", "--execution", EXECUTION, "--case", CASE];
+    let link = ["--link", "https://tm.example/SHOP/testexecution-results/1/2"];
+    let (done, printed) = host.run_cli(&[&arguments[..], &link].concat());
+    assert!(done && printed.contains(found) && printed.contains("SHOP, Shop"), "{printed}");
+    let (done, printed) = host.run_cli(&["connections", "try", "qa"]);
+    let why = "test-manager-project";
+    assert!(!done && printed.contains(why), "a server without the list of projects: {printed}");
+}
+
+#[test]
+fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
+    let (host, tracker) = host();
+    let files = files();
+    let test_manager = test_manager(&files);
+    create(&host, &connection(&tracker, &test_manager));
+    let page = "<html><head><title>Attention required</title></head></html>";
+    let no_log = format!("/org/tenant/tm_/api/v2/p1/testcaselogs/testexecution/{EXECUTION}/paged");
+    let prefix = "/org/tenant/tm_/api/v2/projects/prefix/SHOP";
+    let cases: [(&str, Reply, &str, &[&str]); 9] = [
+        (
+            prefix,
+            Reply::new(404, ""),
+            "test-manager-project",
+            &["the link's prefix SHOP", "--test-manager-project ID"],
+        ),
+        (
+            "/identity/token",
+            Reply::json(401, r#"{"error":"invalid_client"}"#),
+            "test-manager-token",
+            &["401, invalid_client", "jackfield", "check the token URL, the client id"],
+        ),
+        (
+            "/identity/token",
+            Reply::new(403, page),
+            "test-manager-token",
+            &["no OAuth token", "403 with a web page"],
+        ),
+        (
+            "/identity/token",
+            Reply::json(400, r#"{"error":"invalid_scope"}"#),
+            "test-manager-scope",
+            &["invalid_scope", "TM.Projects.Read TM.TestExecutions.Read", "ask for fewer"],
+        ),
+        (
+            prefix,
+            Reply::new(403, page),
+            "test-manager-project",
+            &["403 with a web page (\"Attention required\")", "the scope TM.Projects.Read"],
+        ),
+        (
+            prefix,
+            Reply::new(200, page),
+            "test-manager-project",
+            &["instead of JSON", "check the address"],
+        ),
+        (
+            prefix,
+            Reply::Answer(Response::new(429, "").with_header("RateLimit-Reset", "600")),
+            "test-manager-project",
+            &["rate limit", "600 s"],
+        ),
+        (&no_log, Reply::json(404, "{}"), "test-manager-log", &["404"]),
+        (&no_log, Reply::json(200, "[]"), "test-manager-log", &["no log of the test case"]),
+    ];
+    for (target, reply, step, parts) in cases {
+        let (at, files) = (target.to_owned(), files.url());
+        test_manager.set_script(move |exchange| {
+            let is_it = exchange.request.target.split('?').next() == Some(at.as_str());
+            if is_it { reply.clone() } else { answer_well(exchange, &files) }
+        });
+        // A new secret: what the connection learnt about the rate limit is forgotten.
+        let edit = json!({"test_manager_client_secret": format!("{CLIENT_SECRET}-{step}")});
+        host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+        let steps = try_qa(&host);
+        let (name, error, _) = last(&steps);
+        assert_eq!(name, step, "{steps:?}");
+        for part in parts {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        assert!(steps[..steps.len() - 1].iter().all(|step| step["error"].is_null()), "{steps:?}");
+    }
+    let metadata = "http://169.254.169.254/tm".to_owned();
+    for (url, step) in [(jackfield_tests::unreachable_url(), "connect"), (metadata, "dns")] {
+        let edit = json!({"test_manager": {"base_url": url}});
+        host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+        let (name, error, _) = last(&try_qa(&host));
+        assert_eq!(name, step, "{error}");
+    }
+}
+
+#[test]
+fn no_credential_for_test_manager_goes_to_another_origin() {
+    let (host, tracker) = host();
+    let files = files();
+    let test_manager = test_manager(&files);
+    create(&host, &connection(&tracker, &test_manager));
+    let (_, error, note) = last(&try_qa(&host));
+    let refused = format!("the file \"end.png\": Test Manager redirects to {}", files.url());
+    assert!(error.is_empty() && note.contains(&refused), "{note}");
+    assert!(note.contains("--test-manager-asset-origin"), "{note}");
+    assert_eq!(files.requests().len(), 0);
+
+    let edit = json!({"test_manager": {"asset_origins": [files.url()]}});
+    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    let (_, _, note) = last(&try_qa(&host));
+    assert!(!note.contains("end.png"), "{note}");
+    let request = files.last_request();
+    assert_eq!(request.target, "/end.png?sig=1");
+    for name in ["authorization", "cookie", "proxy-authorization"] {
+        assert_eq!(request.header(name), None, "{request:?}");
+    }
+    let all = format!("{request:?}");
+    assert!(!all.contains(TOKEN) && !all.contains(CLIENT_SECRET), "{all}");
+    for request in tracker.requests() {
+        let all = format!("{request:?}{}", request.text());
+        assert!(!all.contains(TOKEN) && !all.contains(CLIENT_SECRET), "{all}");
+    }
+}
+
+#[test]
+fn the_client_secret_and_tokens_of_test_manager_are_shown_nowhere() {
+    let (mut host, tracker) = host();
+    let test_manager = ScriptedServer::start(|exchange| {
+        let echo = format!("{CLIENT_SECRET} {TOKEN}");
+        match path(&exchange.request.target) {
+            path if path.ends_with("/paged") => Reply::new(500, echo),
+            path if path.ends_with("/assertions") => {
+                Reply::Answer(Response::new(302, "").with_header("Location", &format!("/{TOKEN}")))
+            }
+            _ => answer_well(exchange, &echo),
+        }
+    });
+    create(&host, &connection(&tracker, &test_manager));
+    let steps = try_qa(&host);
+    test_manager.set_script(|_| {
+        let said = json!({"error": "x", "error_description": format!("not {CLIENT_SECRET}")});
+        Reply::json(400, &said.to_string())
+    });
+    let refused = try_qa(&host);
+    assert!(last(&refused).1.contains("not [secret]"), "{refused:?}");
+    let mut shown = format!("{steps:?}{refused:?}");
+    for path in ["/connections", "/connections/qa", "/events", "/defects"] {
+        shown += &host.admin().get(path).body;
+    }
+    shown += &host.run_cli(&["connections", "show", "qa"]).1;
+    shown += &host.output();
+    assert!(host.stop().success());
+    let files = files_below(&host.data_folder());
+    for secret in [CLIENT_SECRET, TOKEN] {
+        assert!(!shown.contains(secret), "{secret} is shown");
+        for (path, bytes) in &files {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} is in {path}");
+        }
+    }
+}
+
+/// The paths and contents of all files below a folder.
+fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if let Ok(bytes) = fs::read(&path) {
+            files.push((path.display().to_string(), bytes));
+        }
+    }
+    files
+}
+
+#[test]
+fn the_settings_for_test_manager_are_checked_merged_and_removed() {
+    let (mut host, tracker) = host();
+    let files = files();
+    let test_manager = test_manager(&files);
+    let good = connection(&tracker, &test_manager);
+
+    let mut body = good.clone();
+    body["test_manager"]["base_uri"] = json!("x");
+    let refused = host.admin().json("POST", "/connections", &body).problem(400, "bad-request");
+    assert!(refused.contains("base_uri"), "{refused}");
+    let mut body = good.clone();
+    body["test_manager"] = json!({"base_url": "https://tm.example/api/v2", "client_id": "a b"});
+    body.as_object_mut().unwrap().remove("test_manager_client_secret");
+    let answer = host.admin().json("POST", "/connections", &body);
+    assert_eq!(answer.status, 422, "{answer:?}");
+    for name in ["base_url", "token_url", "client_id"] {
+        assert!(answer.body.contains(&format!("test_manager.{name}")), "{name}: {answer:?}");
+    }
+    body["test_manager"] = good["test_manager"].clone();
+    let answer = host.admin().json("POST", "/connections", &body);
+    assert!(
+        answer.status == 422 && answer.body.contains("test_manager_client_secret"),
+        "{answer:?}"
+    );
+
+    let created = create(&host, &good);
+    assert_eq!(created["test_manager"]["base_url"], test_manager.url() + "/org/tenant/tm_");
+    assert_eq!(created["secrets_set"], json!([]));
+    let scopes = created["test_manager"]["scopes"].as_array().expect("the default scopes");
+    assert!(scopes.iter().all(|it| it.as_str().unwrap().ends_with(".Read")), "{scopes:?}");
+
+    fs::write(host.folder().join("secret"), "another-s3cr3t\n").expect("the file is created");
+    let edit = [
+        "connections",
+        "edit",
+        "qa",
+        "--test-manager-project",
+        "p7",
+        "--test-manager-scope",
+        "TM.Projects.Read",
+        "--test-manager-client-secret=@secret",
+    ];
+    let (done, printed) = host.run_cli(&edit);
+    assert!(done, "{printed}");
+    host.restart();
+    let shown = host.connection("qa");
+    assert_eq!(shown["test_manager"]["project_id"], "p7", "{shown}");
+    assert_eq!(shown["test_manager"]["scopes"], json!(["TM.Projects.Read"]));
+    assert_eq!(shown["test_manager"]["client_id"], "jackfield", "an edit keeps the rest");
+    assert_eq!(shown["has_test_manager_client_secret"], true);
+    try_qa(&host);
+    let token = test_manager.requests().into_iter().find(|it| it.is_post()).expect("a token");
+    assert!(token.text().contains("client_secret=another-s3cr3t&"), "{}", token.text());
+
+    let (done, printed) = host.run_cli(&["connections", "edit", "qa", "--no-test-manager"]);
+    assert!(done, "{printed}");
+    let shown = host.connection("qa");
+    assert_eq!(shown["test_manager"], Value::Null, "{shown}");
+    assert_eq!(shown["has_test_manager_client_secret"], false);
+    assert_eq!(try_qa(&host), Vec::<Value>::new());
+    let alone = json!({"test_manager_client_secret": CLIENT_SECRET});
+    let answer = host.admin().json("PATCH", "/connections/qa", &alone);
+    assert!(answer.status == 422 && answer.body.contains("test_manager"), "{answer:?}");
+    let on_the_line = "--test-manager-client-secret=plain-s3cr3t";
+    let (done, printed) = host.run_cli(&["connections", "edit", "qa", on_the_line]);
+    assert!(!done && printed.contains("must not be on the command line"), "{printed}");
+    assert!(!printed.contains("plain-s3cr3t"), "{printed}");
+}
