@@ -23,11 +23,12 @@ use crate::config::Config;
 use crate::demo::tracker;
 use crate::domain::printable;
 use crate::secret::Secret;
+use crate::simulator::FailedTest;
 
 use super::client::{Answer, Client, with_query};
 use super::output::{eprint, print, print_json};
 use super::serve;
-use super::trigger::{self, FailedTest};
+use super::trigger;
 
 const CONNECTOR: &str = "redmine";
 const CONNECTION: &str = "demo";

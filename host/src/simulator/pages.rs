@@ -1,0 +1,223 @@
+//! The pages for a person: the executions with their failed tests and a Create Defect button, the
+//! dashboard, the settings, and the page of a log that links lead to.
+//!
+//! Plain HTML with forms: no script, nothing from elsewhere. Every text is escaped.
+
+mod actions;
+mod clicks;
+mod html;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use uuid::Uuid;
+
+use crate::domain::shortened;
+
+use super::data::{ProjectData, World};
+use super::dto::{TestCaseLog, TestExecution};
+use super::{Simulator, State as Everything, TENANT};
+
+use html::{Html, page};
+
+pub(super) use clicks::Clicks;
+pub use clicks::{CreatedDefect, FailedTest, Webhooks};
+
+/// The page loads nothing, and only its own forms are sent.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// Bytes of a long text that a list shows, and a page.
+const LIST_BYTES_MAX: usize = 120;
+const TEXT_BYTES_MAX: usize = 5_000;
+/// Lines of the robot that the page of a log shows.
+const ROBOT_LINES_MAX: usize = 200;
+
+pub(super) fn routes() -> Router<Arc<Simulator>> {
+    let log = format!(
+        "{TENANT}/testmanager_/{{projectPrefix}}/testexecution-results/{{execution}}/{{case}}"
+    );
+    Router::new()
+        .route("/", get(overview))
+        .route(&log, get(log_page))
+        .route("/simulator/settings", post(actions::settings))
+        .route("/simulator/create-defect", post(actions::create_defect))
+        .route("/simulator/run-again", post(actions::run_again))
+        .route("/simulator/kpis", post(actions::kpis))
+        .layer(middleware::from_fn(same_origin))
+}
+
+/// Refuses changes that a page of another origin asks for: browsers send them without a question.
+pub(super) async fn same_origin(request: Request, next: Next) -> Response {
+    if request.method() != Method::GET && !has_own_origin(request.headers()) {
+        let why = "a page of another origin cannot change the stand-in";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    let mut response = next.run(request).await;
+    let policy = HeaderValue::from_static(POLICY);
+    response.headers_mut().insert("content-security-policy", policy);
+    response
+}
+
+/// Whether the request comes from a page of the stand-in, or from a program that is no browser.
+fn has_own_origin(headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = header(HOST).map(|host| format!("http://{host}"));
+    header(ORIGIN).is_none_or(|origin| Some(origin) == own.as_deref())
+}
+
+/// All executions with failed tests, the newest first, and the dashboard.
+async fn overview(State(simulator): State<Arc<Simulator>>) -> Response {
+    let state = simulator.state();
+    let mut body = Html::default();
+    body.text_element("p", "An invented Test Manager: its data is made up, and so are its people.");
+    settings_form(&mut body, &state.clicks);
+    for project in &state.world.projects {
+        body.open("section", "");
+        body.text_element("h2", &shortened(&project.dto.name, LIST_BYTES_MAX));
+        dashboard(&mut body, &state.clicks, project);
+        for execution in project.executions.iter().rev() {
+            execution_section(&mut body, &state, project, execution);
+        }
+        body.close("section");
+    }
+    page("Simulated Test Manager", body).into_response()
+}
+
+fn settings_form(body: &mut Html, clicks: &Clicks) {
+    body.text_element("h2", "Project settings: webhook connection");
+    body.open("form", "method=post action=/simulator/settings");
+    body.raw("<label for=url>Server URL (the webhook URL of the connection)</label> ");
+    body.raw("<input id=url name=url type=url size=70 placeholder=\"http://127.0.0.1:8080/hooks/…\" value=\"");
+    body.text(clicks.webhook_url().unwrap_or_default());
+    body.raw("\"> <button>Save</button>");
+    body.close("form");
+    if let Some(notice) = clicks.notice() {
+        body.status(notice);
+    }
+}
+
+/// The numbers that the last refresh of a project's dashboard returned.
+fn dashboard(body: &mut Html, clicks: &Clicks, project: &ProjectData) {
+    body.text_element("h3", "Dashboard: defects");
+    body.button(
+        "/simulator/kpis",
+        "project",
+        project.dto.id,
+        "Refresh",
+        &project.dto.project_prefix,
+    );
+    match clicks.counts(project.dto.id) {
+        Some(Ok(counts)) => {
+            body.open("table", "");
+            body.text_element("caption", "Defects in the tracker");
+            for (name, value) in counts {
+                body.raw("<tr>").text_element("th scope=row", name).text_element("td", value);
+            }
+            body.close("table");
+        }
+        Some(Err(why)) => body.status(why),
+        None => {}
+    }
+}
+
+fn execution_section(
+    body: &mut Html,
+    state: &Everything,
+    project: &ProjectData,
+    execution: &TestExecution,
+) {
+    let failed: Vec<_> = project.logs_of(execution.id).filter(|log| log.has_error).collect();
+    if failed.is_empty() {
+        return;
+    }
+    body.text_element("h3", &shortened(&execution.name, LIST_BYTES_MAX));
+    body.button("/simulator/run-again", "execution", execution.id, "Run again", &execution.name);
+    body.raw("<table><tr><th scope=col>Test case<th scope=col>Variation<th scope=col>Defect");
+    for log in failed {
+        body.raw(&format!("<tr id=\"log-{}\"><td>", log.id));
+        let key = &log.test_case.obj_key;
+        let name = shortened(&log.test_case.name, LIST_BYTES_MAX);
+        body.link(&state.world.link(project, log), &format!("{key} {name}"));
+        let variation = log.variation_id.as_deref().unwrap_or_default();
+        body.text_element("td", variation).raw("<td>");
+        let label = format!("for {key} {name} {variation}");
+        body.button("/simulator/create-defect", "log", log.id, "Create Defect", &label);
+        match state.clicks.defect(log.id) {
+            Some(Ok(defect)) => {
+                body.link(&defect.link, &format!("{} {}", defect.link_label, defect.name))
+            }
+            Some(Err(why)) => body.status(why),
+            None => {}
+        }
+    }
+    body.close("table");
+}
+
+/// The results of a test case in an execution, one for each variation.
+async fn log_page(
+    State(simulator): State<Arc<Simulator>>,
+    Path((prefix, execution, case)): Path<(String, Uuid, Uuid)>,
+) -> Response {
+    let state = simulator.state();
+    let found = state.world.projects.iter().find(|project| project.dto.project_prefix == prefix);
+    let logs: Vec<_> = found
+        .into_iter()
+        .flat_map(|project| project.logs_of(execution))
+        .filter(|log| log.test_case_id == case)
+        .collect();
+    let (Some(project), Some(first)) = (found, logs.first()) else {
+        let mut body = Html::default();
+        body.link("/", "All executions");
+        return (StatusCode::NOT_FOUND, page("There is no such result", body)).into_response();
+    };
+    let mut body = Html::default();
+    body.link("/", "All executions");
+    for log in &logs {
+        log_section(&mut body, &state.world, project, log);
+    }
+    let name = shortened(&first.test_case.name, TEXT_BYTES_MAX);
+    page(&format!("{} {name}", first.test_case.obj_key), body).into_response()
+}
+
+fn log_section(body: &mut Html, world: &World, project: &ProjectData, log: &TestCaseLog) {
+    let variation = log.variation_id.as_deref().map(|variation| format!(" · {variation}"));
+    body.text_element("h2", &format!("{}{}", log.result, variation.unwrap_or_default()));
+    let facts = [
+        ("Started", Some(log.execution_start.clone())),
+        ("Executed by", Some(log.executed_by.clone())),
+        ("Robot", log.robot_name.clone()),
+        ("Machine", log.host_machine_name.clone()),
+        ("Pre-condition", log.pre_condition.clone()),
+        ("Input", log.input_arguments.clone()),
+        ("Output", log.output_arguments.clone()),
+    ];
+    body.open("dl", "");
+    for (name, value) in facts.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        body.text_element("dt", name).text_element("dd", &shortened(&value, TEXT_BYTES_MAX));
+    }
+    body.close("dl").text_element("h3", "Assertions").open("ul", "");
+    for assertion in world.assertions(log) {
+        let word = if assertion.succeeded { "Passed" } else { "Failed" };
+        let message = shortened(&assertion.message, TEXT_BYTES_MAX);
+        body.text_element("li", &format!("{word}: {message}"));
+    }
+    body.close("ul");
+    let Some(case) = project.case(log.test_case_id) else { return };
+    body.text_element("h3", "Steps").open("ol", "");
+    for step in world.step_logs(case, log) {
+        let (what, expected, result) = (step.description, step.expected_result, step.result);
+        body.text_element("li", &format!("{result}: {what} ({expected})"));
+    }
+    body.close("ol").text_element("h3", "Robot log").open("pre", "");
+    for line in world.robot_logs(case, log).iter().take(ROBOT_LINES_MAX) {
+        let message = shortened(&line.message, TEXT_BYTES_MAX);
+        body.text(&format!("{} {} {message}\n", line.time_stamp, line.level));
+    }
+    body.close("pre");
+}
