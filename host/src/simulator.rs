@@ -1,8 +1,8 @@
 //! The stand-in for Test Manager: `jackfield simulate test-manager`. It is not part of the server.
 //!
 //! It serves the part of Test Manager's REST API that reads, with invented data, and a page that
-//! fires the two webhooks. What it serves is known from public clients; what it cannot know, such as
-//! the form of errors, is the least that fits. Its credentials are fixed and protect nothing.
+//! fires the two webhooks. What it serves is known from public clients; what is not known, such as
+//! the form of errors, is as simple as possible. Its credentials are fixed and protect nothing.
 
 mod api;
 mod control;

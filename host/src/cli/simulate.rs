@@ -126,8 +126,7 @@ pub(super) struct Sender;
 impl Webhooks for Sender {
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, String> {
         let answer = trigger::create_defect(url, test).and_then(|answer| answer.decode());
-        let defect = answer.map_err(|error| error_line(&error))?;
-        Ok(CreatedDefect { link: defect.link, link_label: defect.link_label, name: defect.name })
+        answer.map_err(|error| error_line(&error))
     }
 
     fn counts(&self, url: &str, project: Uuid) -> Result<Vec<(String, String)>, String> {

@@ -4,11 +4,10 @@
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::simulator::FailedTest;
+use crate::simulator::{CreatedDefect, FailedTest};
 
 use super::client::{Answer, get_webhook, post_webhook};
 use super::output::Output;
@@ -66,16 +65,6 @@ pub(super) struct Kpis {
     /// The Test Manager project [default: random]
     #[arg(long, value_name = "ID")]
     project: Option<String>,
-}
-
-/// The members of the Create Defect answer that the demo prints.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CreatedDefect {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) link: String,
-    pub(super) link_label: String,
 }
 
 impl Command {

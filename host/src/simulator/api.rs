@@ -1,7 +1,7 @@
 //! The paths of Test Manager's REST API that the stand-in serves. All of them read.
 //!
-//! The test `the_stand_in_serves_only_what_public_clients_show` compares this table, and the members
-//! of the answers, with what is known of the API.
+//! The test `the_stand_in_serves_only_what_public_clients_show` compares this table, and the
+//! members of the answers, with what is known of the API.
 
 mod artifacts;
 mod cases;
@@ -135,7 +135,12 @@ pub(super) const ROUTES: [Route; 37] = [
     route("/api/v2/{projectId}/testcases", LIST, CASES, cases::list),
     route("/api/v2/{projectId}/testcases/{id}", &[], CASES, cases::by_id),
     route("/api/v2/{projectId}/testcases/objkey/{objKey}", &[], CASES, cases::by_key),
-    route("/api/v2/{projectId}/testcases/{id}/assignedrequirements", &[], CASES, cases::assigned),
+    route(
+        "/api/v2/{projectId}/testcases/{id}/assignedrequirements",
+        &[],
+        REQUIREMENTS,
+        cases::assigned,
+    ),
     route("/api/v2/{projectId}/requirements", LIST, REQUIREMENTS, cases::requirements),
     route("/api/v2/{projectId}/requirements/{id}", &[], REQUIREMENTS, cases::requirement),
     route(

@@ -2,20 +2,21 @@
 //! when a person runs an execution again. What belongs to one log is made when it is asked for.
 
 mod artifacts;
+mod build;
 mod odd;
 mod scripts;
 
 use uuid::Uuid;
 
-use scripts::{CaseScript, ProjectScript};
+use scripts::CaseScript;
 
 use super::dto::{
-    Audit, CustomFieldValue, Label, Project, Requirement, TestCase, TestCaseLog, TestExecution,
-    TestSet,
+    CustomFieldValue, Label, Project, Requirement, TestCase, TestCaseLog, TestExecution, TestSet,
 };
 use super::seed::{FIRST_START_S, Seed, instant};
 
 pub(super) use artifacts::File;
+pub(super) use build::audit;
 
 /// How many times each test set was executed at the start.
 const EXECUTIONS: usize = 3;
@@ -58,7 +59,7 @@ impl World {
         let seed = Seed(seed);
         let mut world = Self { seed, projects: Vec::new(), base_url: base_url.to_owned() };
         for script in scripts::projects() {
-            let mut project = empty_project(seed, script);
+            let mut project = build::empty_project(seed, script);
             for _ in 0..EXECUTIONS {
                 for set in project.test_sets.clone() {
                     world.execute(&mut project, &set);
@@ -163,7 +164,13 @@ impl World {
         let (script, dto) = (&case.script, &case.dto);
         let key = format!("{execution}/{}/{}", dto.id, variation.map_or("-", String::as_str));
         let id = self.seed.id("log", &key);
-        let fails = script.failure.is_some() && variation == script.variations.last();
+        let is_last = variation == script.variations.last();
+        let failure = script.failure.as_ref().filter(|_| is_last || script.all_fail);
+        let failure = failure.map(|failure| match variation {
+            Some(variation) => format!("{failure} (row {variation:?})"),
+            None => failure.clone(),
+        });
+        let fails = failure.is_some();
         let is_manual = !script.steps.is_empty();
         let result = if fails { "Failed" } else { "Passed" }.to_owned();
         let robot = |text: String| Some(text).filter(|_| !is_manual);
@@ -178,7 +185,7 @@ impl World {
             business_result: result.clone(),
             result,
             has_error: fails,
-            info: script.failure.clone().filter(|_| fails),
+            info: failure,
             execution_type: if is_manual { "Manual" } else { "Automated" }.to_owned(),
             execution_start: instant(start),
             execution_end: instant(start + TEST_DURATION_S),
@@ -249,105 +256,43 @@ impl ProjectData {
     }
 }
 
-/// A project before its first execution.
-fn empty_project(seed: Seed, script: ProjectScript) -> ProjectData {
-    let prefix = script.prefix;
-    let id = seed.id("project", prefix);
-    let dto = Project {
-        id,
-        name: script.name.to_owned(),
-        description: script.description.to_owned(),
-        project_prefix: prefix.to_owned(),
-        is_authorization_enabled: false,
-        is_active: true,
-        is_sap_configured: false,
-        audit: audit(FIRST_START_S),
-    };
-    let names = script.requirements.iter().zip(1..);
-    let requirement =
-        |(name, number): (&&str, usize)| requirement(seed, id, format!("{prefix}:{number}"), name);
-    let requirements: Vec<_> = names.map(requirement).collect();
-    let last = script.requirements.len();
-    let number_of_test_cases = script.cases.len();
-    let cases = script.cases.into_iter().zip(last + 1..);
-    let cases: Vec<_> = cases
-        .map(|(script, number)| CaseData {
-            dto: test_case(seed, id, format!("{prefix}:{number}"), &script),
-            requirement: requirements
-                .iter()
-                .cycle()
-                .nth(number)
-                .map_or(Uuid::nil(), |requirement| requirement.id),
-            script,
-        })
-        .collect();
-    let sets = script.test_sets.iter().zip(last + cases.len() + 1..);
-    let test_sets = sets.map(|(name, number)| TestSet {
-        number_of_test_cases,
-        ..test_set(seed, id, format!("{prefix}:{number}"), name)
-    });
-    let test_sets = test_sets.collect();
-    ProjectData { dto, requirements, cases, test_sets, executions: Vec::new(), logs: Vec::new() }
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-fn requirement(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Requirement {
-    Requirement {
-        id: seed.id("requirement", &obj_key),
-        project_id,
-        obj_key,
-        name: name.to_owned(),
-        description: "What the product must do.".to_owned(),
-        container_id: None,
-        foreign_reference: None,
-        connector_requirement_id: None,
-        audit: audit(FIRST_START_S),
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_only_failed_tests_have_files_and_a_failure() {
+        let world = World::new(1, "http://localhost/tm");
+        let mut ids = BTreeSet::new();
+        for project in &world.projects {
+            for log in &project.logs {
+                let case = project.case(log.test_case_id).expect("a test case");
+                assert!(ids.insert(log.id), "{} is not unique", log.id);
+                let files = world.attachments(case, log);
+                assert!(files.iter().all(|file| ids.insert(file.id)));
+                assert_eq!(log.info.is_some(), log.has_error);
+                assert!(files.is_empty() || log.has_error);
+                let failed = world.assertions(log).iter().filter(|it| !it.succeeded).count();
+                let failed_steps =
+                    world.step_logs(case, log).iter().filter(|it| it.has_error).count();
+                assert_eq!(failed + failed_steps, usize::from(log.has_error), "{}", case.dto.name);
+            }
+        }
+        assert!(ids.len() > 200, "only {} ids", ids.len());
     }
-}
 
-fn test_case(seed: Seed, project_id: Uuid, obj_key: String, script: &CaseScript) -> TestCase {
-    let automated = |text: &str| Some(text.to_owned()).filter(|_| script.steps.is_empty());
-    TestCase {
-        id: seed.id("case", &obj_key),
-        project_id,
-        name: script.name.clone(),
-        description: script.description.clone(),
-        version: "1.0.0".to_owned(),
-        pre_condition: script.pre_condition.clone(),
-        input_params: None,
-        automation_id: Some(seed.id("automation", &obj_key)).filter(|_| script.steps.is_empty()),
-        automation_test_case_name: automated("Main.xaml"),
-        automation_project_name: automated("Portal.Tests"),
-        container_id: None,
-        foreign_reference: None,
-        connector_test_case_id: None,
-        audit: audit(FIRST_START_S),
-        obj_key,
-    }
-}
-
-fn test_set(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> TestSet {
-    TestSet {
-        id: seed.id("set", &obj_key),
-        project_id,
-        obj_key,
-        name: name.to_owned(),
-        description: String::new(),
-        version: "1.0.0".to_owned(),
-        number_of_test_cases: 0,
-        source: "TestManager".to_owned(),
-        source_details: None,
-        external_test_set_id: None,
-        enable_coverage: false,
-        enforce_execution_order: true,
-        audit: audit(FIRST_START_S),
-    }
-}
-
-pub(super) fn audit(second: i64) -> Audit {
-    Audit {
-        created: instant(second),
-        created_by: "lead@test.example".to_owned(),
-        updated: instant(second),
-        updated_by: "lead@test.example".to_owned(),
+    #[test]
+    fn an_execution_can_be_run_again_until_there_are_too_many() {
+        let mut world = World::new(1, "http://localhost/tm");
+        let first = world.projects[0].executions[0].id;
+        let count = |world: &World| world.projects[0].executions.len();
+        while count(&world) < EXECUTIONS_MAX {
+            assert!(world.run_again(first).is_some());
+        }
+        assert_eq!(world.run_again(first), None);
+        assert_eq!((count(&world), world.projects.len()), (EXECUTIONS_MAX, 3));
+        assert_eq!(world.run_again(Uuid::nil()), None);
     }
 }

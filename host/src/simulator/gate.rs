@@ -1,5 +1,5 @@
-//! What each request of the API and of the token endpoint passes: faults, rate limits, the token and
-//! its scopes. Then `api` answers.
+//! What each request of the API and of the token endpoint passes: faults, rate limits, the token
+//! and its scopes. Then `api` answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;

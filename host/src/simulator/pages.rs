@@ -93,7 +93,7 @@ fn settings_form(body: &mut Html, clicks: &Clicks) {
     body.text_element("h2", "Project settings: webhook connection");
     body.open("form", "method=post action=/simulator/settings");
     body.raw("<label for=url>Server URL (the webhook URL of the connection)</label> ");
-    body.raw("<input id=url name=url type=url size=70 placeholder=\"http://127.0.0.1:8080/hooks/…\" value=\"");
+    body.raw("<input id=url name=url type=url size=70 value=\"");
     body.text(clicks.webhook_url().unwrap_or_default());
     body.raw("\"> <button>Save</button>");
     body.close("form");

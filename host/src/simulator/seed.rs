@@ -31,7 +31,7 @@ impl Seed {
     /// One of these words.
     pub(super) fn choose(self, kind: &str, key: impl Display, words: &[&'static str]) -> String {
         let at = self.number(kind, key, words.len() as u64);
-        let word = words.iter().nth(usize::try_from(at).unwrap_or_default());
+        let word = words.get(usize::try_from(at).unwrap_or_default());
         word.copied().unwrap_or_default().to_owned()
     }
 
@@ -43,8 +43,13 @@ impl Seed {
 
 /// An instant as .NET writes it: RFC 3339 in UTC with seven digits of a second.
 pub(super) fn instant(second: i64) -> String {
+    exact_instant(second, 1_234_567)
+}
+
+/// The same with these digits of a second.
+pub(super) fn exact_instant(second: i64, digits: usize) -> String {
     let text = jiff::Timestamp::from_second(second).map(|instant| instant.to_string());
-    text.unwrap_or_default().replace('Z', ".1234567Z")
+    text.unwrap_or_default().replace('Z', &format!(".{digits:07}Z"))
 }
 
 #[cfg(test)]
@@ -69,5 +74,6 @@ mod tests {
     #[test]
     fn instants_have_seven_digits() {
         assert_eq!(instant(FIRST_START_S), "2026-11-02T06:00:00.1234567Z");
+        assert_eq!(exact_instant(FIRST_START_S, 42), "2026-11-02T06:00:00.0000042Z");
     }
 }

@@ -225,7 +225,7 @@ mod tests {
     fn an_expired_token_is_refused_and_a_new_one_accepted() {
         let (mut tokens, now, mut faults) =
             (Tokens::default(), Instant::now(), with("expired-token"));
-        let mut issue = |tokens: &mut Tokens| {
+        let issue = |tokens: &mut Tokens| {
             let answer = tokens.issue(&form(&[]), now, &Faults::default()).expect("a token");
             format!("Bearer {}", answer["access_token"].as_str().expect("a text"))
         };

@@ -1,11 +1,11 @@
-//! What belongs to one log: arguments, assertions, screenshots, lines of the robot, files and steps.
+//! What belongs to one log: arguments, assertions, lines of the robot, files and steps.
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::super::dto::{Assertion, Attachment, RobotLog, TestCaseLog, TestStep, TestStepLog};
 use super::super::png;
-use super::super::seed::{FIRST_START_S, Seed, instant};
+use super::super::seed::{Seed, exact_instant};
 use super::{CaseData, ProjectData, World};
 
 /// A password that must not reach a tracker; the robot logs it, too.
@@ -74,6 +74,8 @@ impl World {
             return Vec::new();
         }
         let lines = case.script.robot_log_lines;
+        let start = log.execution_start.parse::<jiff::Timestamp>().map(|start| start.as_second());
+        let start = start.unwrap_or_default();
         let line = |at: usize| {
             let (level, message) = match (at, &log.info) {
                 (0, _) => ("Info".to_owned(), format!("{} execution started", case.dto.name)),
@@ -85,8 +87,8 @@ impl World {
                     format!("Step {at}: clicked <button id='b{at}'>Größe & *Preis*</button> 🙂"),
                 ),
             };
-            let offset = i64::try_from(at).unwrap_or_default();
-            RobotLog { time_stamp: instant(FIRST_START_S + offset), level, message }
+            let offset = i64::try_from(at * 60 / lines.max(1)).unwrap_or_default();
+            RobotLog { time_stamp: exact_instant(start + offset, at), level, message }
         };
         (0..lines).map(line).collect()
     }

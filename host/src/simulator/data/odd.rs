@@ -10,8 +10,8 @@ const TEXTS: [&str; 9] = [
     "h1. *Bold* _em_ \"link\":http://localhost !image.png! {{include(Wiki)}} @code@ <pre> #1 r2",
     "{code}x{code} [~admin] {color:red}red{color} [link|http://localhost] !x.png! ||head|| {panel}",
     "{{ 7 * 7 }} {% for x in y %} ${HOME} $(id) `id` %s %n #{1 + 1} <%= 1 %> @everyone @admin",
-    "\u{5d1}\u{5d3}\u{5d9}\u{5e7}\u{5ea} \u{5ea}\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{202e}gnp.exe\u{202c} \u{627}\u{644}\u{62f}\u{641}\u{639}",
-    "a\u{200b}b\u{feff}c\u{0}d\u{7}e\u{1b}[31mf\u{85}g\u{ad}h\u{2028}i\u{e0041}j \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} e\u{301}\u{302}\u{303}",
+    "\u{5d1}\u{5d3}\u{5d9}\u{5e7}\u{5ea} \u{202e}gnp.exe\u{202c} \u{627}\u{644}\u{62f}\u{641}\u{639}",
+    "a\u{200b}b\u{feff}c\u{0}d\u{7}e\u{1b}[31mf\u{85}g\u{ad}h\u{2028}i\u{e0041}j e\u{301}\u{302}\u{303}",
     "",
     " \t\r\n ",
 ];
@@ -63,12 +63,8 @@ fn long() -> CaseScript {
 
 /// Variations that differ little: matched carelessly, they are confused.
 fn with_variations() -> CaseScript {
-    case("Variations that differ little").fails("Only the last variation fails").varied(&[
-        "row 1",
-        "row 10",
-        "ROW 1",
-        "row 1 ",
-        "",
-        "<b>row</b>",
-    ])
+    let variations = ["row 1", "row 10", "ROW 1", "row 1 ", "", "<b>row</b>"];
+    let mut varied = case("Variations that differ little").fails("Wrong").varied(&variations);
+    varied.all_fail = true;
+    varied
 }

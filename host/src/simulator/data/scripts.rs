@@ -1,5 +1,4 @@
-//! What the data set tells: two projects of a company, and one whose texts are as difficult as texts
-//! can be.
+//! What the data set tells: two projects of a company; `odd` has a third one with difficult texts.
 
 /// A project of the data set.
 pub(super) struct ProjectScript {
@@ -19,8 +18,10 @@ pub(super) struct CaseScript {
     pub(super) pre_condition: Option<String>,
     /// The message of the assertion that fails; `None` for a test that passes.
     pub(super) failure: Option<String>,
-    /// The variations of a test with several data rows. Only the last one fails.
+    /// The variations of a test with several data rows.
     pub(super) variations: Vec<String>,
+    /// Whether all variations fail, or only the last one.
+    pub(super) all_fail: bool,
     /// Each step and what should happen; none for an automated test.
     pub(super) steps: &'static [(&'static str, &'static str)],
     pub(super) labels: Vec<String>,
@@ -115,6 +116,7 @@ pub(super) fn case(name: impl Into<String>) -> CaseScript {
         pre_condition: None,
         failure: None,
         variations: Vec::new(),
+        all_fail: false,
         steps: &[],
         labels: Vec::new(),
         fields: vec![

@@ -41,35 +41,70 @@ pub(super) async fn settings(State(simulator): Shared, form: String) -> Response
 
 /// Fires Create Defect for a log.
 pub(super) async fn create_defect(State(simulator): Shared, form: String) -> Response {
-    let Some(id) = id_field(&form, "log") else { return StatusCode::BAD_REQUEST.into_response() };
-    let Some((url, test)) = failed_test(&simulator, id) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let webhooks = Arc::clone(&simulator.webhooks);
-    let answer = match url {
-        Some(url) => spawn_blocking(move || webhooks.create_defect(&url, &test)).await,
-        None => Ok(Err(NO_URL.to_owned())),
-    };
-    let answer = answer.unwrap_or_else(|error| Err(error.to_string()));
-    let state = &mut *simulator.state();
-    if let Ok(defect) = &answer {
-        remember(state, id, defect);
+    let Some(log) = id_field(&form, "log") else { return StatusCode::BAD_REQUEST.into_response() };
+    match spawn_blocking(move || simulator.create_defect(log)).await {
+        Ok(Some(_)) => Redirect::to(&format!("/#log-{log}")).into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-    state.clicks.set_defect(id, answer);
-    Redirect::to(&format!("/#log-{id}")).into_response()
 }
 
-/// The webhook URL, and the body of Create Defect for a log.
-fn failed_test(simulator: &Simulator, id: Uuid) -> Option<(Option<String>, FailedTest)> {
-    let state = simulator.state();
-    let (project, log) = state.world.log(id)?;
-    let test = FailedTest {
-        test_execution_id: log.test_execution_id,
-        test_case_id: log.test_case_id,
-        variation_id: log.variation_id.clone(),
-        link_to_test_case_log: Some(state.world.link(project, log)),
-    };
-    Some((state.clicks.webhook_url().map(str::to_owned), test))
+impl Simulator {
+    /// The log of a failed test of the first project, of its newest execution.
+    #[must_use]
+    pub fn failed_log(&self) -> Option<Uuid> {
+        let state = self.state();
+        let logs = &state.world.projects.first()?.logs;
+        let newest = logs.last()?.test_execution_id;
+        let mut failed = logs.iter().filter(|log| log.has_error && log.test_execution_id == newest);
+        failed.next().map(|log| log.id)
+    }
+
+    /// Sets where the webhooks are sent.
+    pub fn set_webhook_url(&self, url: &str) {
+        self.state().clicks.set_webhook_url(Some(url.to_owned()));
+    }
+
+    /// Fires Create Defect for a log, as its button does, and waits for the answer. `None` if there
+    /// is no such log.
+    pub fn create_defect(&self, log: Uuid) -> Option<Result<CreatedDefect, String>> {
+        let (url, test) = self.failed_test(log)?;
+        let no_url = Err(NO_URL.to_owned());
+        let answer = url.map_or(no_url, |url| self.webhooks.create_defect(&url, &test));
+        let state = &mut *self.state();
+        if let Ok(defect) = &answer {
+            remember(state, log, defect);
+        }
+        state.clicks.set_defect(log, answer.clone());
+        Some(answer)
+    }
+
+    /// Fires Defect KPIs for the project of a log or with this id, as the dashboard does.
+    pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Vec<(String, String)>, String>> {
+        let (url, project) = {
+            let state = self.state();
+            let of_log = state.world.log(id).map(|(project, _)| project);
+            let project = state.world.project(id).or(of_log)?.dto.id;
+            (state.clicks.webhook_url().map(str::to_owned), project)
+        };
+        let no_url = Err(NO_URL.to_owned());
+        let answer = url.map_or(no_url, |url| self.webhooks.counts(&url, project));
+        self.state().clicks.set_counts(project, answer.clone());
+        Some(answer)
+    }
+
+    /// The webhook URL, and the body of Create Defect for a log.
+    fn failed_test(&self, log: Uuid) -> Option<(Option<String>, FailedTest)> {
+        let state = self.state();
+        let (project, log) = state.world.log(log)?;
+        let test = FailedTest {
+            test_execution_id: log.test_execution_id,
+            test_case_id: log.test_case_id,
+            variation_id: log.variation_id.clone(),
+            link_to_test_case_log: Some(state.world.link(project, log)),
+        };
+        Some((state.clicks.webhook_url().map(str::to_owned), test))
+    }
 }
 
 /// Adds the defect to the data, so that the API has it, too.
@@ -109,18 +144,11 @@ pub(super) async fn kpis(State(simulator): Shared, form: String) -> Response {
     let Some(id) = id_field(&form, "project") else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    if simulator.state().world.project(id).is_none() {
-        return StatusCode::NOT_FOUND.into_response();
+    match spawn_blocking(move || simulator.refresh_counts(id)).await {
+        Ok(Some(_)) => Redirect::to("/").into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-    let url = simulator.state().clicks.webhook_url().map(str::to_owned);
-    let webhooks = Arc::clone(&simulator.webhooks);
-    let answer = match url {
-        Some(url) => spawn_blocking(move || webhooks.counts(&url, id)).await,
-        None => Ok(Err(NO_URL.to_owned())),
-    };
-    let answer = answer.unwrap_or_else(|error| Err(error.to_string()));
-    simulator.state().clicks.set_counts(id, answer);
-    Redirect::to("/").into_response()
 }
 
 fn field(form: &str, name: &str) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The body of Create Defect, as Test Manager's user guide documents it.
@@ -19,8 +19,9 @@ pub struct FailedTest {
     pub link_to_test_case_log: Option<String>,
 }
 
-/// What Create Defect answered.
-#[derive(Debug, Clone)]
+/// What Create Defect answered, as far as the page shows it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CreatedDefect {
     /// The tracker's page.
     pub link: String,

@@ -70,7 +70,7 @@ impl Html {
         self.text_element("p role=status", text);
     }
 
-    /// A button that posts one field. `of` says what it acts on, for those who hear only the button.
+    /// A button that posts one field. `of` says what it acts on, for people who hear the page.
     pub(super) fn button(
         &mut self,
         action: &str,
