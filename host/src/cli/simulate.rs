@@ -14,6 +14,7 @@ use crate::simulator::{
     Simulator, Webhooks,
 };
 
+use super::ordered::Json;
 use super::output::{Output, eprint, error_line, print, print_json};
 use super::serve;
 use super::trigger;
@@ -130,10 +131,13 @@ impl Webhooks for Sender {
     }
 
     fn counts(&self, url: &str, project: Uuid) -> Result<Vec<(String, String)>, String> {
-        let answer = trigger::counts(url, &project.to_string()).and_then(|answer| answer.decode());
-        let counts: Value = answer.map_err(|error| error_line(&error))?;
-        let members = counts.as_object().into_iter().flatten();
-        let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
-        Ok(members.map(|(name, value)| (name.clone(), text(value))).collect())
+        let answer = trigger::counts(url, &project.to_string());
+        let answer = answer.map_err(|error| error_line(&error))?;
+        let Json::Members(members) = answer.json() else { return Ok(Vec::new()) };
+        let text = |value: &Json| match value {
+            Json::Scalar(Value::String(text)) => text.clone(),
+            other => serde_json::to_string(other).unwrap_or_default(),
+        };
+        Ok(members.iter().map(|(name, value)| (name.clone(), text(value))).collect())
     }
 }

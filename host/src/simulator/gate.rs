@@ -21,6 +21,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::domain::shortened;
+
 use super::api::{Call, ROUTES, Reply, Route};
 use super::faults::FaultName;
 use super::tokens::Access;
@@ -30,6 +32,7 @@ use super::{ORGANIZATION, Simulator, TENANT};
 const HANG: Duration = Duration::from_secs(600);
 /// How many requests are remembered for `GET /simulator/requests`.
 const SEEN_MAX: usize = 1000;
+const SEEN_PATH_BYTES_MAX: usize = 500;
 /// A large file is sent in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -71,6 +74,7 @@ async fn receive(
         Some(response) => response,
         None => next.run(request).await,
     };
+    let path = shortened(&path, SEEN_PATH_BYTES_MAX);
     let mut state = simulator.state();
     if state.requests.len() >= SEEN_MAX {
         state.requests.pop_front();

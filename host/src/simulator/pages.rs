@@ -52,8 +52,13 @@ pub(super) fn routes() -> Router<Arc<Simulator>> {
         .layer(middleware::from_fn(same_origin))
 }
 
-/// Refuses changes that a page of another origin asks for: browsers send them without a question.
+/// Refuses what pages of other origins ask for. Browsers post a form to any origin without a
+/// question, and give answers to a page whose name was made to lead to this machine.
 pub(super) async fn same_origin(request: Request, next: Next) -> Response {
+    if !is_addressed_directly(request.headers()) {
+        let why = "open the stand-in by its address, such as http://127.0.0.1:8090/";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
     if request.method() != Method::GET && !has_own_origin(request.headers()) {
         let why = "a page of another origin cannot change the stand-in";
         return (StatusCode::FORBIDDEN, why).into_response();
@@ -62,6 +67,16 @@ pub(super) async fn same_origin(request: Request, next: Next) -> Response {
     let policy = HeaderValue::from_static(POLICY);
     response.headers_mut().insert("content-security-policy", policy);
     response
+}
+
+/// Whether the request names this machine by an address or as `localhost`.
+fn is_addressed_directly(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let url = url::Url::parse(&format!("http://{host}/"));
+    url.is_ok_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        host => host.is_some(),
+    })
 }
 
 /// Whether the request comes from a page of the stand-in, or from a program that is no browser.
@@ -73,32 +88,36 @@ fn has_own_origin(headers: &HeaderMap) -> bool {
 
 /// All executions with failed tests, the newest first, and the dashboard.
 async fn overview(State(simulator): State<Arc<Simulator>>) -> Response {
-    let state = simulator.state();
+    let state = &mut *simulator.state();
     let mut body = Html::default();
     body.text_element("p", "An invented Test Manager: its data is made up, and so are its people.");
-    settings_form(&mut body, &state.clicks);
+    settings_form(&mut body, &mut state.clicks);
     for project in &state.world.projects {
         body.open("section", "");
         body.text_element("h2", &shortened(&project.dto.name, LIST_BYTES_MAX));
         dashboard(&mut body, &state.clicks, project);
         for execution in project.executions.iter().rev() {
-            execution_section(&mut body, &state, project, execution);
+            execution_section(&mut body, state, project, execution);
         }
         body.close("section");
     }
     page("Simulated Test Manager", body).into_response()
 }
 
-fn settings_form(body: &mut Html, clicks: &Clicks) {
+/// The form for the webhook URL. It shows only the URL's origin: a token is in its path.
+fn settings_form(body: &mut Html, clicks: &mut Clicks) {
     body.text_element("h2", "Project settings: webhook connection");
+    let shown = match clicks.webhook_url().and_then(|url| url::Url::parse(url).ok()) {
+        Some(url) => format!("Webhooks are sent to {}/…", url.origin().ascii_serialization()),
+        None => "No webhook URL is set.".to_owned(),
+    };
+    body.text_element("p", &shown);
     body.open("form", "method=post action=/simulator/settings");
     body.raw("<label for=url>Server URL (the webhook URL of the connection)</label> ");
-    body.raw("<input id=url name=url type=url size=70 value=\"");
-    body.text(clicks.webhook_url().unwrap_or_default());
-    body.raw("\"> <button>Save</button>");
-    body.close("form");
-    if let Some(notice) = clicks.notice() {
-        body.status(notice);
+    body.raw("<input id=url name=url type=url size=70 required autocomplete=off> ");
+    body.raw("<button>Save</button>").close("form");
+    if let Some(notice) = clicks.take_notice() {
+        body.status(&notice);
     }
 }
 

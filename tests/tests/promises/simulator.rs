@@ -9,7 +9,7 @@ mod page;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use jackfield_tests::{SimulatedTestManager, binary, wait_for};
+use jackfield_tests::{Client, SimulatedTestManager, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -189,5 +189,63 @@ fn what_cannot_work_is_refused_at_the_start() {
         let (ended, error) = run(arguments);
         assert_eq!(ended, Some(code), "{arguments:?}: {error}");
         assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_link_leads_to_a_page_on_which_every_text_is_escaped() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let base = simulator.printed("page_url").trim_end_matches('/');
+    let mut seen = 0;
+    for failed in simulator.failed_tests("ODD").iter().take(20) {
+        let link = failed["link"].as_str().expect("a link");
+        let end = format!(
+            "/testmanager_/ODD/testexecution-results/{}/{}",
+            id(failed, "execution"),
+            id(failed, "case")
+        );
+        assert!(link.ends_with(&end), "{link}");
+        let page = Client::new(base, &[]).get(link.strip_prefix(base).expect("its own link"));
+        assert_eq!(page.status, 200, "{link}");
+        let policy = page.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        for markup in ["<script", "<img", "<b>", "<i>", "<pre> #1", "javascript:alert(1)\""] {
+            assert!(!page.body.contains(markup), "{markup} on {link}");
+        }
+        seen += usize::from(page.body.contains("&lt;script&gt;"));
+    }
+    assert!(seen > 0, "no page had the text");
+    let overview = simulator.page().get("/").body;
+    assert!(!overview.contains("<script") && overview.contains("&lt;script&gt;"));
+    let missing = simulator.page().get(
+        "/sample/DefaultTenant/testmanager_/ODD/testexecution-results/\
+         00000000-0000-0000-0000-000000000001/00000000-0000-0000-0000-000000000001",
+    );
+    assert_eq!(missing.status, 404);
+}
+
+#[test]
+fn a_page_of_another_origin_changes_nothing() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let page = simulator.page();
+    let headers = [("origin", "http://evil.example")];
+    for action in ["settings", "create-defect", "run-again", "kpis", "faults"] {
+        let answer = page.send("POST", &format!("/simulator/{action}"), &headers, b"url=http://x");
+        assert_eq!(answer.status, 403, "{action}");
+    }
+    assert!(page.get("/").body.contains("No webhook URL is set"));
+}
+
+#[test]
+fn the_page_is_not_shown_to_another_name_and_never_shows_a_webhook_token() {
+    let url = "http://127.0.0.1:9/hooks/the-token";
+    let simulator = SimulatedTestManager::start(&["--webhook-url", url]);
+    let page = simulator.page();
+    let shown = page.get("/").body;
+    assert!(shown.contains("http://127.0.0.1:9/…") && !shown.contains("the-token"), "{shown}");
+    for (host, status) in [("evil.example:8090", 403), ("localhost:8090", 200), ("[::1]", 200)] {
+        for path in ["/", "/simulator/api", "/simulator/requests"] {
+            assert_eq!(page.send("GET", path, &[("host", host)], b"").status, status, "{host}");
+        }
     }
 }

@@ -25,16 +25,12 @@ type Shared = State<Arc<Simulator>>;
 pub(super) async fn settings(State(simulator): Shared, form: String) -> Response {
     let url = field(&form, "url").unwrap_or_default();
     let state = &mut *simulator.state();
-    if url.is_empty() {
-        state.clicks.set_webhook_url(None);
-        state.clicks.set_notice("The webhook URL was removed");
-    } else if is_web_address(&url) {
-        state.clicks.set_webhook_url(Some(url));
+    if is_web_address(&url) {
+        state.clicks.set_webhook_url(&url);
         state.clicks.set_notice("The webhook URL was saved");
     } else {
-        state
-            .clicks
-            .set_notice("The webhook URL was not saved: it must begin with http:// or https://");
+        let notice = "The webhook URL was not saved: it must begin with http:// or https://";
+        state.clicks.set_notice(notice);
     }
     Redirect::to("/").into_response()
 }
@@ -62,7 +58,7 @@ impl Simulator {
 
     /// Sets where the webhooks are sent.
     pub fn set_webhook_url(&self, url: &str) {
-        self.state().clicks.set_webhook_url(Some(url.to_owned()));
+        self.state().clicks.set_webhook_url(url);
     }
 
     /// Fires Create Defect for a log, as its button does, and waits for the answer. `None` if there

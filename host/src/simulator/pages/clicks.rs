@@ -67,13 +67,13 @@ impl Clicks {
         self.webhook_url.as_deref()
     }
 
-    pub(super) fn set_webhook_url(&mut self, url: Option<String>) {
-        self.webhook_url = url;
+    pub(super) fn set_webhook_url(&mut self, url: &str) {
+        self.webhook_url = Some(url.to_owned());
     }
 
-    /// What the last change of the settings, or the last run, came to.
-    pub(super) fn notice(&self) -> Option<&str> {
-        self.notice.as_deref()
+    /// What the last change of the settings, or the last run, came to; it is shown once.
+    pub(super) fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
     }
 
     pub(super) fn set_notice(&mut self, notice: &str) {
