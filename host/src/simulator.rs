@@ -35,7 +35,7 @@ use rates::Rates;
 use tokens::Tokens;
 
 pub use faults::{Fault, FaultName};
-pub use pages::{CreatedDefect, FailedTest, Webhooks};
+pub use pages::{Counts, CreatedDefect, FailedTest, Webhooks};
 pub use tokens::{CLIENT_ID, CLIENT_SECRET};
 
 /// The organisation and the tenant in the paths.

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::domain::{StringEnum as _, is_web_address};
 use crate::simulator::{
-    CLIENT_ID, CLIENT_SECRET, CreatedDefect, FailedTest, Fault, FaultName, Listeners, Options,
-    Simulator, Webhooks,
+    CLIENT_ID, CLIENT_SECRET, Counts, CreatedDefect, FailedTest, Fault, FaultName, Listeners,
+    Options, Simulator, Webhooks,
 };
 
 use super::ordered::Json;
@@ -130,7 +130,7 @@ impl Webhooks for Sender {
         answer.map_err(|error| error_line(&error))
     }
 
-    fn counts(&self, url: &str, project: Uuid) -> Result<Vec<(String, String)>, String> {
+    fn counts(&self, url: &str, project: Uuid) -> Result<Counts, String> {
         let answer = trigger::counts(url, &project.to_string());
         let answer = answer.map_err(|error| error_line(&error))?;
         let Json::Members(members) = answer.json() else { return Ok(Vec::new()) };

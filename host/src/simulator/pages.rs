@@ -27,7 +27,7 @@ use super::{Simulator, State as Everything, TENANT};
 use html::{Html, page};
 
 pub(super) use clicks::Clicks;
-pub use clicks::{CreatedDefect, FailedTest, Webhooks};
+pub use clicks::{Counts, CreatedDefect, FailedTest, Webhooks};
 
 /// The page loads nothing, and only its own forms are sent.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \
@@ -131,17 +131,16 @@ fn dashboard(body: &mut Html, clicks: &Clicks, project: &ProjectData) {
         "Refresh",
         &project.dto.project_prefix,
     );
-    match clicks.counts(project.dto.id) {
-        Some(Ok(counts)) => {
-            body.open("table", "");
-            body.text_element("caption", "Defects in the tracker");
-            for (name, value) in counts {
-                body.raw("<tr>").text_element("th scope=row", name).text_element("td", value);
-            }
-            body.close("table");
+    let (counts, error) = clicks.counts(project.dto.id);
+    if let Some(counts) = counts {
+        body.open("table", "").text_element("caption", "Defects in the tracker");
+        for (name, value) in counts {
+            body.raw("<tr>").text_element("th scope=row", name).text_element("td", value);
         }
-        Some(Err(why)) => body.status(why),
-        None => {}
+        body.close("table");
+    }
+    if let Some(why) = error {
+        body.status(why);
     }
 }
 
@@ -167,12 +166,12 @@ fn execution_section(
         body.text_element("td", variation).raw("<td>");
         let label = format!("for {key} {name} {variation}");
         body.button("/simulator/create-defect", "log", log.id, "Create Defect", &label);
-        match state.clicks.defect(log.id) {
-            Some(Ok(defect)) => {
-                body.link(&defect.link, &format!("{} {}", defect.link_label, defect.name))
-            }
-            Some(Err(why)) => body.status(why),
-            None => {}
+        let (defect, error) = state.clicks.defect(log.id);
+        if let Some(defect) = defect {
+            body.link(&defect.link, &format!("{} {}", defect.link_label, defect.name));
+        }
+        if let Some(why) = error {
+            body.status(why);
         }
     }
     body.close("table");

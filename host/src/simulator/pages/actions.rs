@@ -15,7 +15,7 @@ use super::super::data::audit;
 use super::super::dto::Defect;
 use super::super::seed::FIRST_START_S;
 use super::super::{Simulator, State as Everything};
-use super::clicks::{CreatedDefect, FailedTest};
+use super::clicks::{Counts, CreatedDefect, FailedTest};
 
 const NO_URL: &str = "No webhook URL is set: enter that of a connection above";
 
@@ -76,7 +76,7 @@ impl Simulator {
     }
 
     /// Fires Defect KPIs for the project of a log or with this id, as the dashboard does.
-    pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Vec<(String, String)>, String>> {
+    pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Counts, String>> {
         let (url, project) = {
             let state = self.state();
             let of_log = state.world.log(id).map(|(project, _)| project);

@@ -31,6 +31,9 @@ pub struct CreatedDefect {
     pub name: String,
 }
 
+/// The members of an answer to Defect KPIs, and their values.
+pub type Counts = Vec<(String, String)>;
+
 /// Sends the webhooks. This room has no HTTP client: whoever starts the stand-in gives it one.
 pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
@@ -43,11 +46,32 @@ pub trait Webhooks: Send + Sync {
     ///
     /// # Errors
     /// Why there are no counts, in one line.
-    fn counts(&self, url: &str, project: Uuid) -> Result<Vec<(String, String)>, String>;
+    fn counts(&self, url: &str, project: Uuid) -> Result<Counts, String>;
 }
 
-/// The last answer for a log or a project.
-type Last<T> = BTreeMap<Uuid, Result<T, String>>;
+/// The last success for each log or project, and what went wrong since.
+struct Last<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
+
+impl<T> Default for Last<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Last<T> {
+    fn set(&mut self, id: Uuid, answer: Result<T, String>) {
+        let (success, error) = self.0.entry(id).or_insert((None, None));
+        match answer {
+            Ok(answer) => (*success, *error) = (Some(answer), None),
+            Err(why) => *error = Some(why),
+        }
+    }
+
+    fn get(&self, id: Uuid) -> (Option<&T>, Option<&str>) {
+        let last = self.0.get(&id);
+        last.map_or((None, None), |(success, error)| (success.as_ref(), error.as_deref()))
+    }
+}
 
 /// Where webhooks are sent, and the last answers.
 #[derive(Default)]
@@ -55,7 +79,7 @@ pub(in super::super) struct Clicks {
     webhook_url: Option<String>,
     notice: Option<String>,
     defects: Last<CreatedDefect>,
-    counts: Last<Vec<(String, String)>>,
+    counts: Last<Counts>,
 }
 
 impl Clicks {
@@ -80,23 +104,19 @@ impl Clicks {
         self.notice = Some(notice.to_owned());
     }
 
-    pub(super) fn defect(&self, log: Uuid) -> Option<&Result<CreatedDefect, String>> {
-        self.defects.get(&log)
+    pub(super) fn defect(&self, log: Uuid) -> (Option<&CreatedDefect>, Option<&str>) {
+        self.defects.get(log)
     }
 
     pub(super) fn set_defect(&mut self, log: Uuid, answer: Result<CreatedDefect, String>) {
-        self.defects.insert(log, answer);
+        self.defects.set(log, answer);
     }
 
-    pub(super) fn counts(&self, project: Uuid) -> Option<&Result<Vec<(String, String)>, String>> {
-        self.counts.get(&project)
+    pub(super) fn counts(&self, project: Uuid) -> (Option<&Counts>, Option<&str>) {
+        self.counts.get(project)
     }
 
-    pub(super) fn set_counts(
-        &mut self,
-        project: Uuid,
-        answer: Result<Vec<(String, String)>, String>,
-    ) {
-        self.counts.insert(project, answer);
+    pub(super) fn set_counts(&mut self, project: Uuid, answer: Result<Counts, String>) {
+        self.counts.set(project, answer);
     }
 }

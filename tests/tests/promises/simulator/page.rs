@@ -103,6 +103,13 @@ fn a_refusal_of_the_webhook_is_shown_and_its_link_must_be_of_the_web() {
     create_defect(&simulator, &failed);
     let shown = row(&simulator, &failed);
     assert!(shown.contains("l n") && !shown.contains("javascript:"), "{shown}");
+    let good = webhook_server();
+    assert_eq!(post(&simulator, "settings", "url", &good.url()).status, 303);
+    create_defect(&simulator, &failed);
+    assert_eq!(post(&simulator, "settings", "url", "http://127.0.0.1:1").status, 303);
+    create_defect(&simulator, &failed);
+    let shown = row(&simulator, &failed);
+    assert!(shown.contains("no server answers") && shown.contains("issues/7\""), "{shown}");
     let refused = post(&simulator, "settings", "url", "javascript:alert(1)");
     assert_eq!(refused.status, 303);
     assert!(simulator.page().get("/").body.contains("was not saved"));
