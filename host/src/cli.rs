@@ -19,6 +19,7 @@ mod output;
 mod secrets;
 mod serve;
 mod server;
+mod simulate;
 mod trigger;
 
 use std::ffi::OsString;
@@ -63,6 +64,9 @@ enum Command {
     /// Send the requests that Test Manager sends
     #[command(subcommand)]
     Trigger(trigger::Command),
+    /// Simulate Test Manager, for those who have none
+    #[command(subcommand)]
+    Simulate(simulate::Command),
     /// Create, change, test and delete connections
     #[command(subcommand)]
     Connections(Box<connections::Command>),
@@ -112,6 +116,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo.run(server.data)?,
         Command::Check(check) => check.run(output)?,
         Command::Trigger(trigger) => trigger.run(&server, output)?,
+        Command::Simulate(command) => command.run(output)?,
         Command::Connections(command) => command.run(&server, output)?,
         Command::Connectors(command) => command.run(&server, output)?,
         Command::Events(command) => command.run(&server, output)?,

@@ -33,6 +33,7 @@ pub mod http;
 
 pub mod app;
 pub mod demo;
+pub mod simulator;
 
 pub mod cli;
 

@@ -1,13 +1,14 @@
-//! `jackfield demo`: runs a server and a sample tracker, sends one Create Defect and one Defect
-//! KPIs request over HTTP, prints each step, and keeps serving.
+//! `jackfield demo`: runs a server, a sample tracker and the stand-in for Test Manager, which sends
+//! one Create Defect and one Defect KPIs request; prints each step, and keeps serving.
 //!
 //! Reads no configuration file, so that the demo does the same everywhere.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde_json::json;
 use tempfile::TempDir;
@@ -23,11 +24,12 @@ use crate::config::Config;
 use crate::demo::tracker;
 use crate::domain::printable;
 use crate::secret::Secret;
+use crate::simulator::{CreatedDefect, Listeners, Options, Simulator};
 
 use super::client::{Answer, Client, with_query};
-use super::output::{eprint, print, print_json};
+use super::output::{eprint, print};
 use super::serve;
-use super::trigger::{self, FailedTest};
+use super::simulate::Sender;
 
 const CONNECTOR: &str = "redmine";
 const CONNECTION: &str = "demo";
@@ -91,15 +93,21 @@ async fn demo(config: Config) -> anyhow::Result<()> {
     let key = tracker.key.clone();
     let tracker_task = tokio::spawn(async move { tracker::serve(listener, &key).await });
 
+    let listeners = Listeners::bind((Ipv4Addr::LOCALHOST, 0).into()).await;
+    let listeners = listeners.context("cannot listen on ports for the simulated Test Manager")?;
+    let simulator = Simulator::new(&listeners, &Options::default(), Arc::new(Sender))?;
+    let simulator_task = tokio::spawn(Arc::clone(&simulator).serve(listeners));
+
     let data = config.data.clone();
     let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await?;
     let app = App::start(config, lock, None).await?;
     let base = format!("http://{}", app.address());
     let admin = Client::new(&base, app.admin_token().clone());
-    let demo = Demo { admin, base, tracker, data, shutdown: shutdown.drain.clone() };
+    let demo = Demo { admin, base, tracker, simulator, data, shutdown: shutdown.drain.clone() };
     let steps = tokio::task::spawn_blocking(move || demo.run());
     let served = app.run_until(shutdown).await;
     tracker_task.abort();
+    simulator_task.abort();
     steps.await.context("the demo panicked")??;
     served
 }
@@ -113,6 +121,7 @@ struct Demo {
     admin: Client,
     base: String,
     tracker: Tracker,
+    simulator: Arc<Simulator>,
     data: PathBuf,
     shutdown: CancellationToken,
 }
@@ -137,23 +146,35 @@ impl Demo {
         ));
         print(&format!("     {webhook}"));
 
-        let test = FailedTest {
-            test_execution_id: Uuid::new_v4(),
-            test_case_id: Uuid::new_v4(),
-            variation_id: None,
-            link_to_test_case_log: Some("https://cloud.uipath.com/a/log".to_owned()),
+        self.simulator.set_webhook_url(&webhook);
+        print(&format!(
+            "4. A simulated Test Manager, with its Create Defect buttons, runs at {}",
+            self.simulator.addresses().page_url
+        ));
+        self.fire_webhooks()?;
+        print(&next_steps(&self.base, &webhook, &self.data));
+        Ok(())
+    }
+
+    /// Clicks Create Defect twice, and refreshes the dashboard.
+    fn fire_webhooks(&self) -> anyhow::Result<()> {
+        let log = self.simulator.failed_log().context("the simulated data has no failed test")?;
+        let click = || -> anyhow::Result<CreatedDefect> {
+            let answer = self.simulator.create_defect(log).context("there is no such log")?;
+            answer.map_err(|why| anyhow!(why))
         };
-        let defect = trigger::create_defect(&webhook, &test)?.decode()?;
+        let defect = click()?;
         let (label, name) = (printable(&defect.link_label), printable(&defect.name));
-        print(&format!("4. Create Defect created {label} \"{name}\""));
+        print(&format!("5. Create Defect created {label} \"{name}\""));
         print(&format!("     {}", printable(&defect.link)));
-        if trigger::create_defect(&webhook, &test)?.decode()?.id == defect.id {
+        if click()?.link == defect.link {
             print("   A second click on the same failed test returned the same defect.");
         }
-        let counts = trigger::counts(&webhook, &Uuid::new_v4().to_string())?;
-        print("5. Defect KPIs returned:");
-        print_json(counts.json());
-        print(&next_steps(&self.base, &webhook, &self.data));
+        let counts = self.simulator.refresh_counts(log).context("there is no such project")?;
+        print("6. Defect KPIs returned:");
+        for (name, value) in counts.map_err(|why| anyhow!(why))? {
+            print(&format!("     {} {}", printable(&name), printable(&value)));
+        }
         Ok(())
     }
 

@@ -4,9 +4,10 @@
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
+
+use crate::simulator::{CreatedDefect, FailedTest};
 
 use super::client::{Answer, get_webhook, post_webhook};
 use super::output::Output;
@@ -64,26 +65,6 @@ pub(super) struct Kpis {
     /// The Test Manager project [default: random]
     #[arg(long, value_name = "ID")]
     project: Option<String>,
-}
-
-/// Source: the Create Defect body in UiPath's Test Manager user guide, page "Webhooks".
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FailedTest {
-    pub(super) test_execution_id: Uuid,
-    pub(super) test_case_id: Uuid,
-    pub(super) variation_id: Option<String>,
-    pub(super) link_to_test_case_log: Option<String>,
-}
-
-/// The members of the Create Defect answer that the demo prints.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CreatedDefect {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) link: String,
-    pub(super) link_label: String,
 }
 
 impl Command {

@@ -40,6 +40,8 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
         let (base, _) = word.split_once("/hooks/")?;
         Some(base[base.find("http://")?..].to_owned())
     });
+    let simulator = printed.lines().find_map(|line| line.split_once("buttons, runs at "));
+    let page = simulator.map(|(_, url)| Client::new(url.trim_end_matches('/'), &[]).get("/").body);
     let serves = base.is_some_and(|base| {
         Client::new(&base, &[])
             .attempt("GET", "/healthz", &[], b"")
@@ -51,5 +53,7 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
     for word in ["totalDefects", "/issues/", "trigger"] {
         assert!(printed.contains(word), "{word} is missing in:\n{printed}");
     }
+    let page = page.unwrap_or_default();
+    assert!(page.contains("/issues/") && page.contains("totalDefects"), "{printed}\n{page}");
     assert_eq!(end.code(), Some(0));
 }

@@ -38,6 +38,7 @@ mod search;
 mod secrets;
 mod senders;
 mod shutdown;
+mod simulator;
 mod small_containers;
 mod soak;
 mod strangers;

@@ -1,0 +1,169 @@
+//! The stand-in for Test Manager: `jackfield simulate test-manager`. It is not part of the server.
+//!
+//! It serves the part of Test Manager's REST API that reads, with invented data, and a page that
+//! fires the two webhooks. What it serves is known from public clients; what is not known, such as
+//! the form of errors, is as simple as possible. Its credentials are fixed and protect nothing.
+
+mod api;
+mod control;
+mod data;
+mod dto;
+mod faults;
+mod files;
+mod gate;
+mod pages;
+mod png;
+mod rates;
+mod seed;
+mod tokens;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use data::World;
+use faults::Faults;
+use gate::Seen;
+use pages::Clicks;
+use rates::Rates;
+use tokens::Tokens;
+
+pub use faults::{Fault, FaultName};
+pub use pages::{Counts, CreatedDefect, FailedTest, Webhooks};
+pub use tokens::{CLIENT_ID, CLIENT_SECRET};
+
+/// The organisation and the tenant in the paths.
+const ORGANIZATION: &str = "/sample";
+const TENANT: &str = "/sample/DefaultTenant";
+/// Maximum size of a request, bytes.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// What to simulate.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Selects the data.
+    pub seed: u64,
+    /// The faults from the start.
+    pub faults: Vec<Fault>,
+    /// Where the webhooks are sent; it can be set later on the page.
+    pub webhook_url: Option<String>,
+}
+
+/// The sockets of a stand-in: its own, and one for files, which is another origin.
+pub struct Listeners {
+    main: TcpListener,
+    files: TcpListener,
+}
+
+impl Listeners {
+    /// Listens on the address, and for files on another port of the same address.
+    ///
+    /// # Errors
+    /// An address cannot be listened on.
+    pub async fn bind(listen: SocketAddr) -> std::io::Result<Self> {
+        let main = TcpListener::bind(listen).await?;
+        Ok(Self { main, files: TcpListener::bind((listen.ip(), 0)).await? })
+    }
+}
+
+/// Where a stand-in is reached.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// The page with the executions and the dashboard.
+    pub page_url: String,
+    /// The base URL of Test Manager, for a connection.
+    pub base_url: String,
+    /// The token endpoint, for a connection.
+    pub token_url: String,
+    /// The origin of screenshots, with the fault `screenshot-redirect`.
+    pub files_url: String,
+}
+
+/// A running stand-in.
+pub struct Simulator {
+    addresses: Addresses,
+    webhooks: Arc<dyn Webhooks>,
+    state: Mutex<State>,
+}
+
+/// Everything that changes.
+struct State {
+    world: World,
+    faults: Faults,
+    tokens: Tokens,
+    rates: Rates,
+    requests: VecDeque<Seen>,
+    clicks: Clicks,
+    /// The defects that Create Defect made, by Test Manager's id.
+    defects: BTreeMap<Uuid, dto::Defect>,
+}
+
+impl Simulator {
+    /// Makes the data. `webhooks` sends the webhooks.
+    ///
+    /// # Errors
+    /// A listener has no address.
+    pub fn new(
+        listeners: &Listeners,
+        options: &Options,
+        webhooks: Arc<dyn Webhooks>,
+    ) -> std::io::Result<Arc<Self>> {
+        let main = origin(listeners.main.local_addr()?);
+        let addresses = Addresses {
+            page_url: format!("{main}/"),
+            base_url: format!("{main}{TENANT}/testmanager_"),
+            token_url: format!("{main}{ORGANIZATION}/identity_/connect/token"),
+            files_url: origin(listeners.files.local_addr()?),
+        };
+        let state = State {
+            world: World::new(options.seed, &addresses.base_url),
+            faults: Faults::new(&options.faults),
+            tokens: Tokens::default(),
+            rates: Rates::default(),
+            requests: VecDeque::new(),
+            clicks: Clicks::new(options.webhook_url.clone()),
+            defects: BTreeMap::new(),
+        };
+        Ok(Arc::new(Self { addresses, webhooks, state: Mutex::new(state) }))
+    }
+
+    /// Where it is reached.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until the future is dropped.
+    ///
+    /// # Errors
+    /// A listener failed.
+    pub async fn serve(self: Arc<Self>, listeners: Listeners) -> std::io::Result<()> {
+        let main = gate::routes(&self)
+            .merge(control::routes())
+            .merge(pages::routes())
+            .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+            .with_state(self);
+        let files: Router = files::routes();
+        let main = axum::serve(listeners.main, main).into_future();
+        let files = axum::serve(listeners.files, files).into_future();
+        tokio::try_join!(main, files).map(drop)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+/// The origin by which this machine reaches an address that it listens on.
+fn origin(address: SocketAddr) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("http://localhost:{}", address.port()),
+        false => format!("http://{address}"),
+    }
+}

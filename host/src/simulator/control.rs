@@ -1,0 +1,102 @@
+//! What tests and authors need and Test Manager does not have, below `/simulator`: faults, the
+//! requests that were received, and the paths that are served.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::api::{ROUTES, Route};
+use super::data::{ProjectData, World};
+use super::dto::TestCaseLog;
+use super::faults::{Fault, Faults};
+use super::{Simulator, TENANT, pages};
+
+/// Maximum number of faults in a request.
+const FAULTS_MAX: usize = 100;
+
+/// The faults that are set, each as on the command line.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FaultList {
+    faults: Vec<String>,
+}
+
+pub(super) fn routes() -> Router<Arc<Simulator>> {
+    Router::new()
+        .route("/simulator/faults", get(faults).post(set_faults))
+        .route("/simulator/requests", get(requests).delete(forget_requests))
+        .route("/simulator/api", get(api))
+        .layer(axum::middleware::from_fn(pages::same_origin))
+}
+
+async fn faults(State(simulator): State<Arc<Simulator>>) -> Json<FaultList> {
+    Json(FaultList { faults: simulator.state().faults.to_strings() })
+}
+
+/// Replaces all faults.
+async fn set_faults(
+    State(simulator): State<Arc<Simulator>>,
+    Json(list): Json<FaultList>,
+) -> Response {
+    if list.faults.len() > FAULTS_MAX {
+        let error = format!("at most {FAULTS_MAX} faults can be set");
+        return (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
+    }
+    let parsed: Result<Vec<Fault>, String> = list.faults.iter().map(|text| text.parse()).collect();
+    match parsed {
+        Ok(parsed) => {
+            simulator.state().faults = Faults::new(&parsed);
+            faults(State(simulator)).await.into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response(),
+    }
+}
+
+/// The last requests of the API and the token endpoint, the oldest first.
+async fn requests(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
+    Json(json!({ "requests": simulator.state().requests }))
+}
+
+async fn forget_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode {
+    simulator.state().requests.clear();
+    StatusCode::NO_CONTENT
+}
+
+/// The paths that are served, and the ids of all failed logs to try them with, the newest first.
+async fn api(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
+    let path = |route: &Route| {
+        let Route { path, parameters, scope, .. } = route;
+        json!({ "method": "GET", "path": path, "parameters": parameters, "scope": scope })
+    };
+    let paths: Vec<_> = ROUTES.iter().map(path).collect();
+    let state = simulator.state();
+    let failed_logs: Vec<_> = state
+        .world
+        .projects
+        .iter()
+        .flat_map(|project| failed_logs(&state.world, project))
+        .collect();
+    Json(json!({ "tenant": TENANT, "paths": paths, "failed_logs": failed_logs }))
+}
+
+fn failed_logs(world: &World, project: &ProjectData) -> Vec<Value> {
+    let failed = project.logs.iter().rev().filter(|log| log.has_error);
+    let log = |log: &TestCaseLog| {
+        json!({
+            "project": project.dto.id,
+            "prefix": project.dto.project_prefix,
+            "execution": log.test_execution_id,
+            "case": log.test_case_id,
+            "variation": log.variation_id,
+            "log": log.id,
+            "link": world.link(project, log),
+        })
+    };
+    failed.map(log).collect()
+}

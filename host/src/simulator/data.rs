@@ -1,0 +1,298 @@
+//! The data set: projects, test cases, executions and their logs. It is made from a seed, and grows
+//! when a person runs an execution again. What belongs to one log is made when it is asked for.
+
+mod artifacts;
+mod build;
+mod odd;
+mod scripts;
+
+use uuid::Uuid;
+
+use scripts::CaseScript;
+
+use super::dto::{
+    CustomFieldValue, Label, Project, Requirement, TestCase, TestCaseLog, TestExecution, TestSet,
+};
+use super::seed::{FIRST_START_S, Seed, instant};
+
+pub(super) use artifacts::File;
+pub(super) use build::audit;
+
+/// How many times each test set was executed at the start.
+const EXECUTIONS: usize = 3;
+/// Maximum number of executions of a project; then none can be run again.
+const EXECUTIONS_MAX: usize = 200;
+/// Seconds between the starts of two executions of a project, and of two tests of an execution.
+const EXECUTION_PERIOD_S: i64 = 6 * 3600;
+const TEST_PERIOD_S: i64 = 90;
+const TEST_DURATION_S: i64 = 61;
+
+/// All data.
+pub(super) struct World {
+    pub(super) seed: Seed,
+    pub(super) projects: Vec<ProjectData>,
+    /// The base URL, for the links of logs.
+    base_url: String,
+}
+
+/// A project and all that is in it.
+pub(super) struct ProjectData {
+    pub(super) dto: Project,
+    pub(super) requirements: Vec<Requirement>,
+    pub(super) cases: Vec<CaseData>,
+    pub(super) test_sets: Vec<TestSet>,
+    pub(super) executions: Vec<TestExecution>,
+    /// In the order of the executions.
+    pub(super) logs: Vec<TestCaseLog>,
+}
+
+/// A test case, and what its logs are made from.
+pub(super) struct CaseData {
+    pub(super) dto: TestCase,
+    pub(super) requirement: Uuid,
+    script: CaseScript,
+}
+
+impl World {
+    /// Makes the data set of a seed.
+    pub(super) fn new(seed: u64, base_url: &str) -> Self {
+        let seed = Seed(seed);
+        let mut world = Self { seed, projects: Vec::new(), base_url: base_url.to_owned() };
+        for script in scripts::projects() {
+            let mut project = build::empty_project(seed, script);
+            for _ in 0..EXECUTIONS {
+                for set in project.test_sets.clone() {
+                    world.execute(&mut project, &set);
+                }
+            }
+            world.projects.push(project);
+        }
+        world
+    }
+
+    pub(super) fn project(&self, id: Uuid) -> Option<&ProjectData> {
+        self.projects.iter().find(|project| project.dto.id == id)
+    }
+
+    /// The log of this id, with its project.
+    pub(super) fn log(&self, id: Uuid) -> Option<(&ProjectData, &TestCaseLog)> {
+        self.projects.iter().find_map(|project| Some((project, project.log(id)?)))
+    }
+
+    /// Marks a log as having this defect.
+    pub(super) fn set_defect(&mut self, log: Uuid, defect: Uuid) {
+        let logs = self.projects.iter_mut().flat_map(|project| &mut project.logs);
+        logs.filter(|known| known.id == log).for_each(|log| log.defect_id = Some(defect));
+    }
+
+    /// Executes the test set of an execution again, with the same results. `None` if there is no
+    /// such execution, or there are too many.
+    pub(super) fn run_again(&mut self, execution: Uuid) -> Option<Uuid> {
+        let has_it = |project: &ProjectData| project.execution(execution).is_some();
+        let at = self.projects.iter().position(has_it)?;
+        let mut project = self.projects.remove(at);
+        let set = project.execution(execution).map(|execution| execution.test_set_id);
+        let set = project.test_sets.iter().find(|known| Some(known.id) == set).cloned();
+        let is_full = project.executions.len() >= EXECUTIONS_MAX;
+        let made = set.filter(|_| !is_full).map(|set| self.execute(&mut project, &set));
+        self.projects.insert(at, project);
+        made
+    }
+
+    /// The page of a test case's result in an execution.
+    pub(super) fn link(&self, project: &ProjectData, log: &TestCaseLog) -> String {
+        let (base, prefix) = (&self.base_url, &project.dto.project_prefix);
+        let (execution, case) = (log.test_execution_id, log.test_case_id);
+        format!("{base}/{prefix}/testexecution-results/{execution}/{case}")
+    }
+
+    /// Adds the next execution of a test set, with its logs.
+    fn execute(&self, project: &mut ProjectData, set: &TestSet) -> Uuid {
+        let number = project.executions.len();
+        let key = format!("{}/{number}", project.dto.project_prefix);
+        let start = FIRST_START_S + EXECUTION_PERIOD_S * i64::try_from(number).unwrap_or_default();
+        let id = self.seed.id("execution", &key);
+        let mut logs = Vec::new();
+        for (case, at) in project.cases.iter().zip(0i64..) {
+            let variations = case.script.variations.iter().map(Some);
+            let variations: Vec<_> = match case.script.variations.is_empty() {
+                true => vec![None],
+                false => variations.collect(),
+            };
+            for variation in variations {
+                let mut log = self.log_of(case, id, variation, start + at * TEST_PERIOD_S);
+                log.run_id = number + 1;
+                log.detail_link = Some(self.link(project, &log));
+                logs.push(log);
+            }
+        }
+        let tests = i64::try_from(project.cases.len()).unwrap_or_default();
+        let finish = start + tests * TEST_PERIOD_S;
+        project.executions.push(TestExecution {
+            id,
+            project_id: project.dto.id,
+            name: format!("{} #{}", set.name, number + 1),
+            description: None,
+            test_set_id: set.id,
+            test_set_obj_key: set.obj_key.clone(),
+            execution_start: instant(start),
+            execution_finished: instant(finish),
+            reporting_date: None,
+            source: "Orchestrator".to_owned(),
+            source_details: Some("Simulated schedule".to_owned()),
+            enable_coverage: false,
+            enforce_execution_order: true,
+            status: "Finished".to_owned(),
+            has_tests_from_multiple_automation_projects: false,
+            execution_type: "Automated".to_owned(),
+            run_id: number + 1,
+            duration: u64::try_from(finish - start).unwrap_or_default(),
+            test_set_schedule_id: None,
+            audit: audit(start),
+        });
+        project.logs.extend(logs);
+        id
+    }
+
+    fn log_of(
+        &self,
+        case: &CaseData,
+        execution: Uuid,
+        variation: Option<&String>,
+        start: i64,
+    ) -> TestCaseLog {
+        let (script, dto) = (&case.script, &case.dto);
+        let key = format!("{execution}/{}/{}", dto.id, variation.map_or("-", String::as_str));
+        let id = self.seed.id("log", &key);
+        let is_last = variation == script.variations.last();
+        let failure = script.failure.as_ref().filter(|_| is_last || script.all_fail);
+        let failure = failure.map(|failure| match variation {
+            Some(variation) => format!("{failure} (row {variation:?})"),
+            None => failure.clone(),
+        });
+        let fails = failure.is_some();
+        let is_manual = !script.steps.is_empty();
+        let result = if fails { "Failed" } else { "Passed" }.to_owned();
+        let robot = |text: String| Some(text).filter(|_| !is_manual);
+        TestCaseLog {
+            id,
+            project_id: dto.project_id,
+            test_execution_id: execution,
+            test_case_id: dto.id,
+            test_case: dto.clone(),
+            variation_id: variation.cloned(),
+            original_result: None,
+            business_result: result.clone(),
+            result,
+            has_error: fails,
+            info: failure,
+            execution_type: if is_manual { "Manual" } else { "Automated" }.to_owned(),
+            execution_start: instant(start),
+            execution_end: instant(start + TEST_DURATION_S),
+            executed_by: if is_manual { "tester@test.example" } else { "robot\\runner" }.to_owned(),
+            robot_name: robot(self.seed.choose("robot", &key, &["Robot-01", "Robot-02"])),
+            host_machine_name: robot(self.seed.choose("host", &key, &["WIN-RUN-7", "WIN-RUN-8"])),
+            runtime_type: robot("Testing".to_owned()),
+            input_arguments: robot(artifacts::input_arguments(variation)),
+            output_arguments: robot(artifacts::output_arguments(self.seed, &key)),
+            job_key: Some(self.seed.id("job", &key)).filter(|_| !is_manual),
+            automation_project_name: dto.automation_project_name.clone(),
+            automation_test_case_name: dto.automation_test_case_name.clone(),
+            test_case_version: dto.version.clone(),
+            detail_link: None,
+            defect_id: None,
+            run_id: 0,
+            pre_condition: script.pre_condition.clone(),
+            post_condition: None,
+            is_post_condition_met: None,
+            due_date: None,
+        }
+    }
+}
+
+impl ProjectData {
+    pub(super) fn execution(&self, id: Uuid) -> Option<&TestExecution> {
+        self.executions.iter().find(|execution| execution.id == id)
+    }
+
+    pub(super) fn case(&self, id: Uuid) -> Option<&CaseData> {
+        self.cases.iter().find(|case| case.dto.id == id)
+    }
+
+    pub(super) fn log(&self, id: Uuid) -> Option<&TestCaseLog> {
+        self.logs.iter().find(|log| log.id == id)
+    }
+
+    pub(super) fn logs_of(&self, execution: Uuid) -> impl Iterator<Item = &TestCaseLog> {
+        self.logs.iter().filter(move |log| log.test_execution_id == execution)
+    }
+
+    /// The labels of an object: of test cases only.
+    pub(super) fn labels(&self, seed: Seed, object: Uuid) -> Vec<Label> {
+        let labels = self.case(object).map(|case| case.script.labels.as_slice());
+        let label = |(name, at): (&String, usize)| Label {
+            id: seed.id("label", format!("{object}/{at}")),
+            object_id: object,
+            object_type: "TestCase".to_owned(),
+            name: name.clone(),
+        };
+        labels.unwrap_or_default().iter().zip(0..).map(label).collect()
+    }
+
+    /// The custom fields of all test cases.
+    pub(super) fn custom_fields(&self, seed: Seed) -> Vec<CustomFieldValue> {
+        let of_case = |case: &CaseData| {
+            let id = case.dto.id;
+            let field = move |((name, value), at): (&(String, String), usize)| CustomFieldValue {
+                id: seed.id("field", format!("{id}/{at}")),
+                object_id: id,
+                object_type: "TestCase".to_owned(),
+                name: name.clone(),
+                value: value.clone(),
+            };
+            case.script.fields.iter().zip(0..).map(field).collect::<Vec<_>>()
+        };
+        self.cases.iter().flat_map(of_case).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_only_failed_tests_have_files_and_a_failure() {
+        let world = World::new(1, "http://localhost/tm");
+        let mut ids = BTreeSet::new();
+        for project in &world.projects {
+            for log in &project.logs {
+                let case = project.case(log.test_case_id).expect("a test case");
+                assert!(ids.insert(log.id), "{} is not unique", log.id);
+                let files = world.attachments(case, log);
+                assert!(files.iter().all(|file| ids.insert(file.id)));
+                assert_eq!(log.info.is_some(), log.has_error);
+                assert!(files.is_empty() || log.has_error);
+                let failed = world.assertions(log).iter().filter(|it| !it.succeeded).count();
+                let failed_steps =
+                    world.step_logs(case, log).iter().filter(|it| it.has_error).count();
+                assert_eq!(failed + failed_steps, usize::from(log.has_error), "{}", case.dto.name);
+            }
+        }
+        assert!(ids.len() > 200, "only {} ids", ids.len());
+    }
+
+    #[test]
+    fn an_execution_can_be_run_again_until_there_are_too_many() {
+        let mut world = World::new(1, "http://localhost/tm");
+        let first = world.projects[0].executions[0].id;
+        let count = |world: &World| world.projects[0].executions.len();
+        while count(&world) < EXECUTIONS_MAX {
+            assert!(world.run_again(first).is_some());
+        }
+        assert_eq!(world.run_again(first), None);
+        assert_eq!((count(&world), world.projects.len()), (EXECUTIONS_MAX, 3));
+        assert_eq!(world.run_again(Uuid::nil()), None);
+    }
+}

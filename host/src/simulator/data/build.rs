@@ -1,0 +1,111 @@
+//! Makes a project from its script: requirements, test cases and test sets.
+
+use uuid::Uuid;
+
+use super::super::dto::{Audit, Project, Requirement, TestCase, TestSet};
+use super::super::seed::{FIRST_START_S, Seed, instant};
+use super::scripts::{CaseScript, ProjectScript};
+use super::{CaseData, ProjectData};
+
+/// A project before its first execution.
+pub(super) fn empty_project(seed: Seed, script: ProjectScript) -> ProjectData {
+    let prefix = script.prefix;
+    let id = seed.id("project", prefix);
+    let dto = Project {
+        id,
+        name: script.name.to_owned(),
+        description: script.description.to_owned(),
+        project_prefix: prefix.to_owned(),
+        is_authorization_enabled: false,
+        is_active: true,
+        is_sap_configured: false,
+        audit: audit(FIRST_START_S),
+    };
+    let names = script.requirements.iter().zip(1..);
+    let requirement =
+        |(name, number): (&&str, usize)| requirement(seed, id, format!("{prefix}:{number}"), name);
+    let requirements: Vec<_> = names.map(requirement).collect();
+    let last = script.requirements.len();
+    let number_of_test_cases = script.cases.len();
+    let cases = script.cases.into_iter().zip(last + 1..);
+    let cases: Vec<_> = cases
+        .map(|(script, number)| CaseData {
+            dto: test_case(seed, id, format!("{prefix}:{number}"), &script),
+            requirement: requirements
+                .iter()
+                .cycle()
+                .nth(number)
+                .map_or(Uuid::nil(), |requirement| requirement.id),
+            script,
+        })
+        .collect();
+    let sets = script.test_sets.iter().zip(last + cases.len() + 1..);
+    let test_sets = sets.map(|(name, number)| TestSet {
+        number_of_test_cases,
+        ..test_set(seed, id, format!("{prefix}:{number}"), name)
+    });
+    let test_sets = test_sets.collect();
+    ProjectData { dto, requirements, cases, test_sets, executions: Vec::new(), logs: Vec::new() }
+}
+
+fn requirement(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> Requirement {
+    Requirement {
+        id: seed.id("requirement", &obj_key),
+        project_id,
+        obj_key,
+        name: name.to_owned(),
+        description: "What the product must do.".to_owned(),
+        container_id: None,
+        foreign_reference: None,
+        connector_requirement_id: None,
+        audit: audit(FIRST_START_S),
+    }
+}
+
+fn test_case(seed: Seed, project_id: Uuid, obj_key: String, script: &CaseScript) -> TestCase {
+    let automated = |text: &str| Some(text.to_owned()).filter(|_| script.steps.is_empty());
+    TestCase {
+        id: seed.id("case", &obj_key),
+        project_id,
+        name: script.name.clone(),
+        description: script.description.clone(),
+        version: "1.0.0".to_owned(),
+        pre_condition: script.pre_condition.clone(),
+        input_params: None,
+        automation_id: Some(seed.id("automation", &obj_key)).filter(|_| script.steps.is_empty()),
+        automation_test_case_name: automated("Main.xaml"),
+        automation_project_name: automated("Portal.Tests"),
+        container_id: None,
+        foreign_reference: None,
+        connector_test_case_id: None,
+        audit: audit(FIRST_START_S),
+        obj_key,
+    }
+}
+
+fn test_set(seed: Seed, project_id: Uuid, obj_key: String, name: &str) -> TestSet {
+    TestSet {
+        id: seed.id("set", &obj_key),
+        project_id,
+        obj_key,
+        name: name.to_owned(),
+        description: String::new(),
+        version: "1.0.0".to_owned(),
+        number_of_test_cases: 0,
+        source: "TestManager".to_owned(),
+        source_details: None,
+        external_test_set_id: None,
+        enable_coverage: false,
+        enforce_execution_order: true,
+        audit: audit(FIRST_START_S),
+    }
+}
+
+pub(in super::super) fn audit(second: i64) -> Audit {
+    Audit {
+        created: instant(second),
+        created_by: "lead@test.example".to_owned(),
+        updated: instant(second),
+        updated_by: "lead@test.example".to_owned(),
+    }
+}

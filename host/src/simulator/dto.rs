@@ -1,0 +1,286 @@
+//! The records of the API, with the members that public clients of Test Manager declare, in
+//! camelCase; a value that is not known is null, as .NET writes it.
+//!
+//! The test `the_stand_in_serves_only_what_public_clients_show` compares the members with its list.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Who created and changed a record, and when.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Audit {
+    pub(super) created: String,
+    pub(super) created_by: String,
+    pub(super) updated: String,
+    pub(super) updated_by: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Project {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) project_prefix: String,
+    pub(super) is_authorization_enabled: bool,
+    pub(super) is_active: bool,
+    pub(super) is_sap_configured: bool,
+    #[serde(flatten)]
+    pub(super) audit: Audit,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Requirement {
+    pub(super) id: Uuid,
+    pub(super) project_id: Uuid,
+    pub(super) obj_key: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) container_id: Option<Uuid>,
+    pub(super) foreign_reference: Option<String>,
+    pub(super) connector_requirement_id: Option<String>,
+    #[serde(flatten)]
+    pub(super) audit: Audit,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestCase {
+    pub(super) id: Uuid,
+    pub(super) project_id: Uuid,
+    pub(super) obj_key: String,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) version: String,
+    pub(super) pre_condition: Option<String>,
+    pub(super) input_params: Option<String>,
+    pub(super) automation_id: Option<Uuid>,
+    pub(super) automation_test_case_name: Option<String>,
+    pub(super) automation_project_name: Option<String>,
+    pub(super) container_id: Option<Uuid>,
+    pub(super) foreign_reference: Option<String>,
+    pub(super) connector_test_case_id: Option<String>,
+    #[serde(flatten)]
+    pub(super) audit: Audit,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestSet {
+    pub(super) id: Uuid,
+    pub(super) project_id: Uuid,
+    pub(super) obj_key: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) version: String,
+    pub(super) number_of_test_cases: usize,
+    pub(super) source: String,
+    pub(super) source_details: Option<String>,
+    pub(super) external_test_set_id: Option<String>,
+    pub(super) enable_coverage: bool,
+    pub(super) enforce_execution_order: bool,
+    #[serde(flatten)]
+    pub(super) audit: Audit,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestExecution {
+    pub(super) id: Uuid,
+    pub(super) project_id: Uuid,
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) test_set_id: Uuid,
+    pub(super) test_set_obj_key: String,
+    pub(super) execution_start: String,
+    pub(super) execution_finished: String,
+    pub(super) reporting_date: Option<String>,
+    pub(super) source: String,
+    pub(super) source_details: Option<String>,
+    pub(super) enable_coverage: bool,
+    pub(super) enforce_execution_order: bool,
+    pub(super) status: String,
+    pub(super) has_tests_from_multiple_automation_projects: bool,
+    pub(super) execution_type: String,
+    pub(super) run_id: usize,
+    pub(super) duration: u64,
+    pub(super) test_set_schedule_id: Option<Uuid>,
+    #[serde(flatten)]
+    pub(super) audit: Audit,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestCaseLog {
+    pub(super) id: Uuid,
+    pub(super) project_id: Uuid,
+    pub(super) test_execution_id: Uuid,
+    pub(super) test_case_id: Uuid,
+    pub(super) test_case: TestCase,
+    pub(super) variation_id: Option<String>,
+    pub(super) result: String,
+    pub(super) original_result: Option<String>,
+    pub(super) business_result: String,
+    pub(super) has_error: bool,
+    pub(super) info: Option<String>,
+    pub(super) execution_type: String,
+    pub(super) execution_start: String,
+    pub(super) execution_end: String,
+    pub(super) executed_by: String,
+    pub(super) robot_name: Option<String>,
+    pub(super) host_machine_name: Option<String>,
+    pub(super) runtime_type: Option<String>,
+    pub(super) input_arguments: Option<String>,
+    pub(super) output_arguments: Option<String>,
+    pub(super) job_key: Option<Uuid>,
+    pub(super) automation_project_name: Option<String>,
+    pub(super) automation_test_case_name: Option<String>,
+    pub(super) test_case_version: String,
+    pub(super) detail_link: Option<String>,
+    pub(super) defect_id: Option<Uuid>,
+    pub(super) run_id: usize,
+    pub(super) pre_condition: Option<String>,
+    pub(super) post_condition: Option<String>,
+    pub(super) is_post_condition_met: Option<bool>,
+    pub(super) due_date: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Assertion {
+    pub(super) id: Uuid,
+    pub(super) test_case_log_id: Uuid,
+    pub(super) message: String,
+    pub(super) payload: Option<String>,
+    pub(super) has_screenshot: bool,
+    pub(super) succeeded: bool,
+    pub(super) screenshot_file_size: usize,
+    pub(super) screenshot_file_name: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RobotLog {
+    pub(super) time_stamp: String,
+    pub(super) level: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Attachment {
+    pub(super) id: Uuid,
+    pub(super) object_id: Uuid,
+    pub(super) object_type: String,
+    pub(super) file_name: String,
+    pub(super) file_size: u64,
+    pub(super) content_type: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestStep {
+    pub(super) id: Uuid,
+    pub(super) test_case_id: Uuid,
+    pub(super) order_no: usize,
+    pub(super) description: String,
+    pub(super) expected_result: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TestStepLog {
+    pub(super) id: Uuid,
+    pub(super) test_case_log_id: Uuid,
+    pub(super) test_step_id: Uuid,
+    pub(super) order_no: usize,
+    pub(super) description: String,
+    pub(super) expected_result: String,
+    pub(super) comment: Option<String>,
+    pub(super) result: String,
+    pub(super) has_error: bool,
+    pub(super) has_attachment: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Label {
+    pub(super) id: Uuid,
+    pub(super) object_id: Uuid,
+    pub(super) object_type: String,
+    pub(super) name: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CustomFieldValue {
+    pub(super) id: Uuid,
+    pub(super) object_id: Uuid,
+    pub(super) object_type: String,
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Defect {
+    pub(super) id: Uuid,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) priority: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) link: String,
+    pub(super) link_label: String,
+    pub(super) sync_status: String,
+    #[serde(flatten)]
+    pub(super) audit: Audit,
+}
+
+/// Which part of a list is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    pub(super) skip: usize,
+    pub(super) top: usize,
+}
+
+impl Page {
+    fn number(self) -> usize {
+        self.skip / self.top.max(1) + 1
+    }
+
+    fn count(self, total: usize) -> usize {
+        total.div_ceil(self.top.max(1))
+    }
+
+    /// The form of most lists.
+    pub(super) fn of(self, total: usize, data: Vec<Value>) -> Value {
+        json!({
+            "paging": {
+                "total": total,
+                "page": self.number(),
+                "pages": self.count(total),
+                "pageSize": self.top,
+                "returned": data.len(),
+                "previousPage": self.skip > 0,
+                "nextPage": self.skip + data.len() < total,
+            },
+            "data": data,
+        })
+    }
+
+    /// The form of the list of requirements.
+    pub(super) fn of_requirements(self, total: usize, data: Vec<Value>) -> Value {
+        json!({
+            "totalPages": self.count(total),
+            "totalItems": total,
+            "currentPage": self.number(),
+            "maxPageSize": self.top,
+            "hasPreviousPage": self.skip > 0,
+            "hasNextPage": self.skip + data.len() < total,
+            "data": data,
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! What the stand-in does wrong on purpose. Faults are set when it starts, or later by
+//! `POST /simulator/faults`.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use crate::domain::{StringEnum as _, nearest, string_enum};
+
+string_enum! {
+    /// A fault.
+    pub enum FaultName {
+        /// The next token that is used has ended: 401. A new token is accepted.
+        ExpiredToken = "expired-token",
+        /// The token endpoint answers `invalid_client`.
+        WrongCredentials = "wrong-credentials",
+        /// Only `TM.Projects.Read` is granted: the token endpoint answers `invalid_scope`.
+        UngrantedScope = "ungranted-scope",
+        /// The token endpoint does not answer.
+        TokenHangs = "token-hangs",
+        /// A token ends after so many seconds, although it should last an hour.
+        ClockSkew = "clock-skew",
+        /// The API answers 403 with a page, as a firewall does.
+        Html403 = "html-403",
+        /// The token endpoint answers 403 with a page, as a firewall does.
+        TokenHtml403 = "token-html-403",
+        /// No test execution exists.
+        UnknownExecution = "unknown-execution",
+        /// The logs have other variations than the failed tests.
+        NoVariation = "no-variation",
+        /// Each log of an execution exists twice.
+        TwoLogs = "two-logs",
+        /// A list of logs begins with so many others.
+        ManyLogs = "many-logs",
+        /// Each log has one more attachment, of so many bytes.
+        LargeAttachment = "large-attachment",
+        /// Screenshots are listed, but do not exist.
+        ScreenshotGone = "screenshot-gone",
+        /// Screenshots are on another origin, which refuses the token.
+        ScreenshotRedirect = "screenshot-redirect",
+        /// Each answer takes so many milliseconds.
+        Slow = "slow",
+        /// The next so many requests are answered 503.
+        ServerErrors = "server-errors",
+        /// So many requests of each method are allowed in a window.
+        RateLimit = "rate-limit",
+        /// The window of the rate limits has so many seconds.
+        RateWindow = "rate-window",
+    }
+}
+
+impl FaultName {
+    /// The value of a fault without one, and its maximum; `None` for a fault that has no value.
+    fn default_and_max(self) -> Option<(u64, u64)> {
+        match self {
+            Self::ClockSkew => Some((2, 3600)),
+            Self::ManyLogs => Some((10_000, 100_000)),
+            Self::LargeAttachment => Some((200_000_000, 4_000_000_000)),
+            Self::Slow => Some((3_000, 600_000)),
+            Self::ServerErrors => Some((2, 1_000_000)),
+            Self::RateLimit => Some((5, 1_000_000)),
+            Self::RateWindow => Some((2, 3600)),
+            _ => None,
+        }
+    }
+}
+
+/// A fault and its value, written `slow` or `slow=500`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    name: FaultName,
+    value: u64,
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let Some(name) = FaultName::parse(name) else { return Err(unknown(name)) };
+        let value = match (name.default_and_max(), value) {
+            (None, None) => 1,
+            (None, Some(_)) => {
+                return Err(format!("the fault {name} has no value: write `{name}`"));
+            }
+            (Some((default, _)), None) => default,
+            (Some((_, max)), Some(value)) => {
+                let number = value.parse().ok().filter(|number| *number <= max);
+                number.ok_or(format!("the value of {name} must be a number from 0 to {max}"))?
+            }
+        };
+        Ok(Self { name, value })
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let known = FaultName::ALL.iter().map(|fault| fault.as_str());
+    let near = nearest(name, known.clone()).map_or("", |(near, _)| near);
+    let all: Vec<_> = known.collect();
+    format!("there is no fault {name:?}; did you mean {near}? All faults: {}", all.join(", "))
+}
+
+/// The faults that are set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Faults(BTreeMap<FaultName, u64>);
+
+impl Faults {
+    /// A later fault replaces an earlier one of the same name.
+    pub(super) fn new(faults: &[Fault]) -> Self {
+        Self(faults.iter().map(|fault| (fault.name, fault.value)).collect())
+    }
+
+    pub(super) fn has(&self, name: FaultName) -> bool {
+        self.0.contains_key(&name)
+    }
+
+    pub(super) fn value(&self, name: FaultName) -> Option<u64> {
+        self.0.get(&name).copied()
+    }
+
+    /// Uses a fault once: counts it down, and removes it at zero. Whether it was still set.
+    pub(super) fn take(&mut self, name: FaultName) -> bool {
+        let Some(left) = self.0.get_mut(&name) else { return false };
+        let was_set = *left > 0;
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.0.remove(&name);
+        }
+        was_set
+    }
+
+    /// Each fault as it is written.
+    pub(super) fn to_strings(&self) -> Vec<String> {
+        let write = |(name, value): (&FaultName, &u64)| match name.default_and_max() {
+            Some(_) => format!("{name}={value}"),
+            None => name.to_string(),
+        };
+        self.0.iter().map(write).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_may_have_a_value() {
+        for (text, written) in [
+            ("token-hangs", "token-hangs"),
+            ("slow", "slow=3000"),
+            ("slow=0", "slow=0"),
+            ("many-logs=7", "many-logs=7"),
+        ] {
+            let fault: Fault = text.parse().expect("a fault");
+            assert_eq!(Faults::new(&[fault]).to_strings(), [written]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_fault_is_refused_with_what_to_write() {
+        for (text, expected) in [
+            ("token-hang", "did you mean token-hangs?"),
+            ("", "All faults: expired-token, "),
+            ("slow=x", "a number from 0 to 600000"),
+            ("slow=600001", "a number from 0 to 600000"),
+            ("slow=-1", "a number from 0 to 600000"),
+            ("two-logs=2", "has no value: write `two-logs`"),
+        ] {
+            let error = text.parse::<Fault>().expect_err("refused");
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_fault_that_counts_down_ends() {
+        let mut faults = Faults::new(&["server-errors=2".parse().expect("a fault")]);
+        let taken = [1, 2, 3].map(|_| faults.take(FaultName::ServerErrors));
+        assert_eq!(taken, [true, true, false]);
+        assert!(!faults.has(FaultName::ServerErrors));
+    }
+}

@@ -1,0 +1,33 @@
+//! Another origin, to which downloads of screenshots are redirected with the fault
+//! `screenshot-redirect`. As the storage of a cloud does, it accepts the signature in the URL, and
+//! refuses a request that has a token, too.
+
+use std::collections::HashMap;
+
+use axum::Router;
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use uuid::Uuid;
+
+use super::png;
+
+pub(super) fn routes() -> Router {
+    Router::new().route("/screenshots/{id}", get(screenshot))
+}
+
+async fn screenshot(
+    Path(id): Path<Uuid>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    if headers.contains_key(AUTHORIZATION) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    if !query.contains_key("sig") {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    ([(CONTENT_TYPE, "image/png")], png::screenshot(id.as_u128())).into_response()
+}

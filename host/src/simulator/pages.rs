@@ -1,0 +1,241 @@
+//! The pages for a person: the executions with their failed tests and a Create Defect button, the
+//! dashboard, the settings, and the page of a log that links lead to.
+//!
+//! Plain HTML with forms: no script, nothing from elsewhere. Every text is escaped.
+
+mod actions;
+mod clicks;
+mod html;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use uuid::Uuid;
+
+use crate::domain::shortened;
+
+use super::data::{ProjectData, World};
+use super::dto::{TestCaseLog, TestExecution};
+use super::{Simulator, State as Everything, TENANT};
+
+use html::{Html, page};
+
+pub(super) use clicks::Clicks;
+pub use clicks::{Counts, CreatedDefect, FailedTest, Webhooks};
+
+/// The page loads nothing, and only its own forms are sent.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// Bytes of a long text that a list shows, and a page.
+const LIST_BYTES_MAX: usize = 120;
+const TEXT_BYTES_MAX: usize = 5_000;
+/// Lines of the robot that the page of a log shows.
+const ROBOT_LINES_MAX: usize = 200;
+
+pub(super) fn routes() -> Router<Arc<Simulator>> {
+    let log = format!(
+        "{TENANT}/testmanager_/{{projectPrefix}}/testexecution-results/{{execution}}/{{case}}"
+    );
+    Router::new()
+        .route("/", get(overview))
+        .route(&log, get(log_page))
+        .route("/simulator/settings", post(actions::settings))
+        .route("/simulator/create-defect", post(actions::create_defect))
+        .route("/simulator/run-again", post(actions::run_again))
+        .route("/simulator/kpis", post(actions::kpis))
+        .layer(middleware::from_fn(same_origin))
+}
+
+/// Refuses what pages of other origins ask for. Browsers post a form to any origin without a
+/// question, and give answers to a page whose name was made to lead to this machine.
+pub(super) async fn same_origin(request: Request, next: Next) -> Response {
+    if !is_addressed_directly(request.headers()) {
+        let why = "open the stand-in by its address, such as http://127.0.0.1:8090/";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    if request.method() != Method::GET && !has_own_origin(request.headers()) {
+        let why = "a page of another origin cannot change the stand-in";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    let mut response = next.run(request).await;
+    let policy = HeaderValue::from_static(POLICY);
+    response.headers_mut().insert("content-security-policy", policy);
+    response
+}
+
+/// Whether the request names this machine by an address or as `localhost`.
+fn is_addressed_directly(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let url = url::Url::parse(&format!("http://{host}/"));
+    url.is_ok_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        host => host.is_some(),
+    })
+}
+
+/// Whether the request comes from a page of the stand-in, or from a program that is no browser.
+fn has_own_origin(headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = header(HOST).map(|host| format!("http://{host}"));
+    header(ORIGIN).is_none_or(|origin| Some(origin) == own.as_deref())
+}
+
+/// All executions with failed tests, the newest first, and the dashboard.
+async fn overview(State(simulator): State<Arc<Simulator>>) -> Response {
+    let state = &mut *simulator.state();
+    let mut body = Html::default();
+    body.text_element("p", "An invented Test Manager: its data is made up, and so are its people.");
+    settings_form(&mut body, &mut state.clicks);
+    for project in &state.world.projects {
+        body.open("section", "");
+        body.text_element("h2", &shortened(&project.dto.name, LIST_BYTES_MAX));
+        dashboard(&mut body, &state.clicks, project);
+        for execution in project.executions.iter().rev() {
+            execution_section(&mut body, state, project, execution);
+        }
+        body.close("section");
+    }
+    page("Simulated Test Manager", body).into_response()
+}
+
+/// The form for the webhook URL. It shows only the URL's origin: a token is in its path.
+fn settings_form(body: &mut Html, clicks: &mut Clicks) {
+    body.text_element("h2", "Project settings: webhook connection");
+    let shown = match clicks.webhook_url().and_then(|url| url::Url::parse(url).ok()) {
+        Some(url) => format!("Webhooks are sent to {}/…", url.origin().ascii_serialization()),
+        None => "No webhook URL is set.".to_owned(),
+    };
+    body.text_element("p", &shown);
+    body.open("form", "method=post action=/simulator/settings");
+    body.raw("<label for=url>Server URL (the webhook URL of the connection)</label> ");
+    body.raw("<input id=url name=url type=url size=70 required autocomplete=off> ");
+    body.raw("<button>Save</button>").close("form");
+    if let Some(notice) = clicks.take_notice() {
+        body.status(&notice);
+    }
+}
+
+/// The numbers that the last refresh of a project's dashboard returned.
+fn dashboard(body: &mut Html, clicks: &Clicks, project: &ProjectData) {
+    body.text_element("h3", "Dashboard: defects");
+    body.button(
+        "/simulator/kpis",
+        "project",
+        project.dto.id,
+        "Refresh",
+        &project.dto.project_prefix,
+    );
+    let (counts, error) = clicks.counts(project.dto.id);
+    if let Some(counts) = counts {
+        body.open("table", "").text_element("caption", "Defects in the tracker");
+        for (name, value) in counts {
+            body.raw("<tr>").text_element("th scope=row", name).text_element("td", value);
+        }
+        body.close("table");
+    }
+    if let Some(why) = error {
+        body.status(why);
+    }
+}
+
+fn execution_section(
+    body: &mut Html,
+    state: &Everything,
+    project: &ProjectData,
+    execution: &TestExecution,
+) {
+    let failed: Vec<_> = project.logs_of(execution.id).filter(|log| log.has_error).collect();
+    if failed.is_empty() {
+        return;
+    }
+    body.text_element("h3", &shortened(&execution.name, LIST_BYTES_MAX));
+    body.button("/simulator/run-again", "execution", execution.id, "Run again", &execution.name);
+    body.raw("<table><tr><th scope=col>Test case<th scope=col>Variation<th scope=col>Defect");
+    for log in failed {
+        body.raw(&format!("<tr id=\"log-{}\"><td>", log.id));
+        let key = &log.test_case.obj_key;
+        let name = shortened(&log.test_case.name, LIST_BYTES_MAX);
+        body.link(&state.world.link(project, log), &format!("{key} {name}"));
+        let variation = log.variation_id.as_deref().unwrap_or_default();
+        body.text_element("td", variation).raw("<td>");
+        let label = format!("for {key} {name} {variation}");
+        body.button("/simulator/create-defect", "log", log.id, "Create Defect", &label);
+        let (defect, error) = state.clicks.defect(log.id);
+        if let Some(defect) = defect {
+            body.link(&defect.link, &format!("{} {}", defect.link_label, defect.name));
+        }
+        if let Some(why) = error {
+            body.status(why);
+        }
+    }
+    body.close("table");
+}
+
+/// The results of a test case in an execution, one for each variation.
+async fn log_page(
+    State(simulator): State<Arc<Simulator>>,
+    Path((prefix, execution, case)): Path<(String, Uuid, Uuid)>,
+) -> Response {
+    let state = simulator.state();
+    let found = state.world.projects.iter().find(|project| project.dto.project_prefix == prefix);
+    let logs: Vec<_> = found
+        .into_iter()
+        .flat_map(|project| project.logs_of(execution))
+        .filter(|log| log.test_case_id == case)
+        .collect();
+    let (Some(project), Some(first)) = (found, logs.first()) else {
+        let mut body = Html::default();
+        body.link("/", "All executions");
+        return (StatusCode::NOT_FOUND, page("There is no such result", body)).into_response();
+    };
+    let mut body = Html::default();
+    body.link("/", "All executions");
+    for log in &logs {
+        log_section(&mut body, &state.world, project, log);
+    }
+    let name = shortened(&first.test_case.name, TEXT_BYTES_MAX);
+    page(&format!("{} {name}", first.test_case.obj_key), body).into_response()
+}
+
+fn log_section(body: &mut Html, world: &World, project: &ProjectData, log: &TestCaseLog) {
+    let variation = log.variation_id.as_deref().map(|variation| format!(" · {variation}"));
+    body.text_element("h2", &format!("{}{}", log.result, variation.unwrap_or_default()));
+    let facts = [
+        ("Started", Some(log.execution_start.clone())),
+        ("Executed by", Some(log.executed_by.clone())),
+        ("Robot", log.robot_name.clone()),
+        ("Machine", log.host_machine_name.clone()),
+        ("Pre-condition", log.pre_condition.clone()),
+        ("Input", log.input_arguments.clone()),
+        ("Output", log.output_arguments.clone()),
+    ];
+    body.open("dl", "");
+    for (name, value) in facts.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        body.text_element("dt", name).text_element("dd", &shortened(&value, TEXT_BYTES_MAX));
+    }
+    body.close("dl").text_element("h3", "Assertions").open("ul", "");
+    for assertion in world.assertions(log) {
+        let word = if assertion.succeeded { "Passed" } else { "Failed" };
+        let message = shortened(&assertion.message, TEXT_BYTES_MAX);
+        body.text_element("li", &format!("{word}: {message}"));
+    }
+    body.close("ul");
+    let Some(case) = project.case(log.test_case_id) else { return };
+    body.text_element("h3", "Steps").open("ol", "");
+    for step in world.step_logs(case, log) {
+        let (what, expected, result) = (step.description, step.expected_result, step.result);
+        body.text_element("li", &format!("{result}: {what} ({expected})"));
+    }
+    body.close("ol").text_element("h3", "Robot log").open("pre", "");
+    for line in world.robot_logs(case, log).iter().take(ROBOT_LINES_MAX) {
+        let message = shortened(&line.message, TEXT_BYTES_MAX);
+        body.text(&format!("{} {} {message}\n", line.time_stamp, line.level));
+    }
+    body.close("pre");
+}

@@ -1,0 +1,157 @@
+//! What the buttons do. Each action ends with a redirect to the page, which shows its result.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use tokio::task::spawn_blocking;
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use crate::domain::is_web_address;
+
+use super::super::data::audit;
+use super::super::dto::Defect;
+use super::super::seed::FIRST_START_S;
+use super::super::{Simulator, State as Everything};
+use super::clicks::{Counts, CreatedDefect, FailedTest};
+
+const NO_URL: &str = "No webhook URL is set: enter that of a connection above";
+
+type Shared = State<Arc<Simulator>>;
+
+/// Sets the webhook URL.
+pub(super) async fn settings(State(simulator): Shared, form: String) -> Response {
+    let url = field(&form, "url").unwrap_or_default();
+    let state = &mut *simulator.state();
+    if is_web_address(&url) {
+        state.clicks.set_webhook_url(&url);
+        state.clicks.set_notice("The webhook URL was saved");
+    } else {
+        let notice = "The webhook URL was not saved: it must begin with http:// or https://";
+        state.clicks.set_notice(notice);
+    }
+    Redirect::to("/").into_response()
+}
+
+/// Fires Create Defect for a log.
+pub(super) async fn create_defect(State(simulator): Shared, form: String) -> Response {
+    let Some(log) = id_field(&form, "log") else { return StatusCode::BAD_REQUEST.into_response() };
+    match spawn_blocking(move || simulator.create_defect(log)).await {
+        Ok(Some(_)) => Redirect::to(&format!("/#log-{log}")).into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+impl Simulator {
+    /// The log of a failed test of the first project, of its newest execution.
+    #[must_use]
+    pub fn failed_log(&self) -> Option<Uuid> {
+        let state = self.state();
+        let logs = &state.world.projects.first()?.logs;
+        let newest = logs.last()?.test_execution_id;
+        let mut failed = logs.iter().filter(|log| log.has_error && log.test_execution_id == newest);
+        failed.next().map(|log| log.id)
+    }
+
+    /// Sets where the webhooks are sent.
+    pub fn set_webhook_url(&self, url: &str) {
+        self.state().clicks.set_webhook_url(url);
+    }
+
+    /// Fires Create Defect for a log, as its button does, and waits for the answer. `None` if there
+    /// is no such log.
+    pub fn create_defect(&self, log: Uuid) -> Option<Result<CreatedDefect, String>> {
+        let (url, test) = self.failed_test(log)?;
+        let no_url = Err(NO_URL.to_owned());
+        let answer = url.map_or(no_url, |url| self.webhooks.create_defect(&url, &test));
+        let state = &mut *self.state();
+        if let Ok(defect) = &answer {
+            remember(state, log, defect);
+        }
+        state.clicks.set_defect(log, answer.clone());
+        Some(answer)
+    }
+
+    /// Fires Defect KPIs for the project of a log or with this id, as the dashboard does.
+    pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Counts, String>> {
+        let (url, project) = {
+            let state = self.state();
+            let of_log = state.world.log(id).map(|(project, _)| project);
+            let project = state.world.project(id).or(of_log)?.dto.id;
+            (state.clicks.webhook_url().map(str::to_owned), project)
+        };
+        let no_url = Err(NO_URL.to_owned());
+        let answer = url.map_or(no_url, |url| self.webhooks.counts(&url, project));
+        self.state().clicks.set_counts(project, answer.clone());
+        Some(answer)
+    }
+
+    /// The webhook URL, and the body of Create Defect for a log.
+    fn failed_test(&self, log: Uuid) -> Option<(Option<String>, FailedTest)> {
+        let state = self.state();
+        let (project, log) = state.world.log(log)?;
+        let test = FailedTest {
+            test_execution_id: log.test_execution_id,
+            test_case_id: log.test_case_id,
+            variation_id: log.variation_id.clone(),
+            link_to_test_case_log: Some(state.world.link(project, log)),
+        };
+        Some((state.clicks.webhook_url().map(str::to_owned), test))
+    }
+}
+
+/// Adds the defect to the data, so that the API has it, too.
+fn remember(state: &mut Everything, log: Uuid, created: &CreatedDefect) {
+    let id = state.world.seed.id("defect", log);
+    state.world.set_defect(log, id);
+    let defect = Defect {
+        id,
+        name: created.name.clone(),
+        description: String::new(),
+        priority: None,
+        status: None,
+        link: created.link.clone(),
+        link_label: created.link_label.clone(),
+        sync_status: "Success".to_owned(),
+        audit: audit(FIRST_START_S),
+    };
+    state.defects.insert(id, defect);
+}
+
+/// Executes a test set again: the same tests fail in a later execution.
+pub(super) async fn run_again(State(simulator): Shared, form: String) -> Response {
+    let Some(id) = id_field(&form, "execution") else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let state = &mut *simulator.state();
+    let notice = match state.world.run_again(id) {
+        Some(_) => "The test set was executed again",
+        None => "The test set was not executed again: it is unknown, or has too many executions",
+    };
+    state.clicks.set_notice(notice);
+    Redirect::to("/").into_response()
+}
+
+/// Fires Defect KPIs for a project.
+pub(super) async fn kpis(State(simulator): Shared, form: String) -> Response {
+    let Some(id) = id_field(&form, "project") else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    match spawn_blocking(move || simulator.refresh_counts(id)).await {
+        Ok(Some(_)) => Redirect::to("/").into_response(),
+        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn field(form: &str, name: &str) -> Option<String> {
+    let mut fields = form_urlencoded::parse(form.as_bytes());
+    fields.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
+}
+
+fn id_field(form: &str, name: &str) -> Option<Uuid> {
+    field(form, name)?.parse().ok()
+}

@@ -1,0 +1,122 @@
+//! The webhooks that were fired, and what was answered.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The body of Create Defect, as Test Manager's user guide documents it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedTest {
+    /// The execution.
+    pub test_execution_id: Uuid,
+    /// The test case.
+    pub test_case_id: Uuid,
+    /// The variation of a test with several data rows.
+    pub variation_id: Option<String>,
+    /// The page of the log.
+    pub link_to_test_case_log: Option<String>,
+}
+
+/// What Create Defect answered, as far as the page shows it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedDefect {
+    /// The tracker's page.
+    pub link: String,
+    /// The tracker's key.
+    pub link_label: String,
+    /// The title.
+    pub name: String,
+}
+
+/// The members of an answer to Defect KPIs, and their values.
+pub type Counts = Vec<(String, String)>;
+
+/// Sends the webhooks. This room has no HTTP client: whoever starts the stand-in gives it one.
+pub trait Webhooks: Send + Sync {
+    /// Sends Create Defect to a webhook URL and waits for the answer.
+    ///
+    /// # Errors
+    /// Why there is no defect, in one line.
+    fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, String>;
+
+    /// Sends Defect KPIs for a project, and returns each member of the answer.
+    ///
+    /// # Errors
+    /// Why there are no counts, in one line.
+    fn counts(&self, url: &str, project: Uuid) -> Result<Counts, String>;
+}
+
+/// The last success for each log or project, and what went wrong since.
+struct Last<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
+
+impl<T> Default for Last<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T> Last<T> {
+    fn set(&mut self, id: Uuid, answer: Result<T, String>) {
+        let (success, error) = self.0.entry(id).or_insert((None, None));
+        match answer {
+            Ok(answer) => (*success, *error) = (Some(answer), None),
+            Err(why) => *error = Some(why),
+        }
+    }
+
+    fn get(&self, id: Uuid) -> (Option<&T>, Option<&str>) {
+        let last = self.0.get(&id);
+        last.map_or((None, None), |(success, error)| (success.as_ref(), error.as_deref()))
+    }
+}
+
+/// Where webhooks are sent, and the last answers.
+#[derive(Default)]
+pub(in super::super) struct Clicks {
+    webhook_url: Option<String>,
+    notice: Option<String>,
+    defects: Last<CreatedDefect>,
+    counts: Last<Counts>,
+}
+
+impl Clicks {
+    pub(in super::super) fn new(webhook_url: Option<String>) -> Self {
+        Self { webhook_url, ..Self::default() }
+    }
+
+    pub(super) fn webhook_url(&self) -> Option<&str> {
+        self.webhook_url.as_deref()
+    }
+
+    pub(super) fn set_webhook_url(&mut self, url: &str) {
+        self.webhook_url = Some(url.to_owned());
+    }
+
+    /// What the last change of the settings, or the last run, came to; it is shown once.
+    pub(super) fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
+    }
+
+    pub(super) fn set_notice(&mut self, notice: &str) {
+        self.notice = Some(notice.to_owned());
+    }
+
+    pub(super) fn defect(&self, log: Uuid) -> (Option<&CreatedDefect>, Option<&str>) {
+        self.defects.get(log)
+    }
+
+    pub(super) fn set_defect(&mut self, log: Uuid, answer: Result<CreatedDefect, String>) {
+        self.defects.set(log, answer);
+    }
+
+    pub(super) fn counts(&self, project: Uuid) -> (Option<&Counts>, Option<&str>) {
+        self.counts.get(project)
+    }
+
+    pub(super) fn set_counts(&mut self, project: Uuid, answer: Result<Counts, String>) {
+        self.counts.set(project, answer);
+    }
+}

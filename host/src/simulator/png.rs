@@ -1,0 +1,86 @@
+//! Screenshots: small PNG images, a different one for each assertion.
+
+use std::io::Write;
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
+
+const WIDTH: u32 = 320;
+const HEIGHT: u32 = 200;
+/// Eight bits per sample, RGB, and the only methods of compression, filter and no interlacing.
+const FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// A picture of a window with a red frame around what failed. The number selects colour and place.
+pub(super) fn screenshot(number: u128) -> Vec<u8> {
+    let mut png = SIGNATURE.to_vec();
+    let size = [WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat();
+    chunk(&mut png, *b"IHDR", &[size.as_slice(), &FORMAT].concat());
+    chunk(&mut png, *b"IDAT", &compressed(&pixels(number)));
+    chunk(&mut png, *b"IEND", &[]);
+    png
+}
+
+/// The rows of the picture, each after its filter byte.
+fn pixels(number: u128) -> Vec<u8> {
+    let [red, green, blue, left, top, ..] = number.to_le_bytes();
+    let (left, top) = (u32::from(left) / 2 + 20, u32::from(top) / 4 + 50);
+    let mut pixels = Vec::new();
+    for y in 0..HEIGHT {
+        pixels.push(0);
+        for x in 0..WIDTH {
+            let in_frame = (left..left + 120).contains(&x) && (top..top + 40).contains(&y);
+            let inside = (left + 3..left + 117).contains(&x) && (top + 3..top + 37).contains(&y);
+            pixels.extend(match (y, in_frame, inside) {
+                (0..24, ..) => [red / 2, green / 2, blue / 2],
+                (_, true, false) => [220, 20, 30],
+                _ => [235, 240, 245],
+            });
+        }
+    }
+    pixels
+}
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+    // Writing to a vector cannot fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+/// Length, name, data, and the CRC of name and data.
+fn chunk(png: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
+    let mut crc = Crc::new();
+    crc.update(&name);
+    crc.update(data);
+    png.extend(u32::try_from(data.len()).unwrap_or_default().to_be_bytes());
+    png.extend(name);
+    png.extend(data);
+    png.extend(crc.sum().to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::ZlibDecoder;
+
+    use super::*;
+
+    #[test]
+    fn a_screenshot_is_a_complete_png() {
+        let png = screenshot(7);
+        assert!(png.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x01\x40\0\0\0\xc8\x08\x02"));
+        // The CRC of an empty IEND is a constant of the format.
+        assert!(png.ends_with(b"\0\0\0\0IEND\xae\x42\x60\x82"));
+        let start = png.windows(4).position(|four| four == b"IDAT").expect("pixels") + 4;
+        let mut pixels = Vec::new();
+        ZlibDecoder::new(&png[start..]).read_to_end(&mut pixels).expect("zlib");
+        assert_eq!(pixels.len(), 200 * (1 + 320 * 3));
+    }
+
+    #[test]
+    fn screenshots_differ() {
+        assert_ne!(screenshot(1), screenshot(2));
+    }
+}

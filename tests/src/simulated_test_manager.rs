@@ -1,0 +1,144 @@
+//! The stand-in for Test Manager as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::{Answer, Client, binary};
+
+/// A running stand-in. It is killed when dropped.
+pub struct SimulatedTestManager {
+    child: Child,
+    start: Value,
+}
+
+impl SimulatedTestManager {
+    /// Starts `jackfield simulate test-manager` with these arguments, on a free port.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(binary())
+            .args(["--json", "simulate", "test-manager", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let mut printed = String::new();
+        for line in lines.map_while(Result::ok) {
+            printed += &line;
+            if line == "}" {
+                break;
+            }
+        }
+        let start = serde_json::from_str(&printed);
+        Self { child, start: start.unwrap_or_else(|e| panic!("{e}: {printed:?}")) }
+    }
+
+    /// A member of what it printed at its start, such as `base_url`.
+    ///
+    /// # Panics
+    /// If there is no such member.
+    #[must_use]
+    #[track_caller]
+    pub fn printed(&self, member: &str) -> &str {
+        self.start[member].as_str().unwrap_or_else(|| panic!("no {member} in {}", self.start))
+    }
+
+    /// A client of the pages, and of what is below `/simulator`.
+    #[must_use]
+    pub fn page(&self) -> Client {
+        Client::new(self.printed("page_url").trim_end_matches('/'), &[])
+    }
+
+    /// Asks for a token with its own credentials, changed by these fields of the form.
+    #[track_caller]
+    pub fn request_token(&self, changes: &[(&str, &str)]) -> Answer {
+        let mut form = vec![
+            ("grant_type", "client_credentials"),
+            ("client_id", self.printed("client_id")),
+            ("client_secret", self.printed("client_secret")),
+        ];
+        form.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
+        form.extend_from_slice(changes);
+        // The values of the tests need no escapes but this one.
+        let fields = form.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+")));
+        let form = fields.collect::<Vec<_>>().join("&");
+        let kind = [("content-type", "application/x-www-form-urlencoded")];
+        Client::new(self.printed("token_url"), &[]).send("POST", "", &kind, form.as_bytes())
+    }
+
+    /// A token with these scopes; empty: all that can be had.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn token(&self, scope: &str) -> String {
+        let answer = self.request_token(&[("scope", scope)]).expect(200);
+        answer["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A client of the API with a token of these scopes.
+    #[must_use]
+    #[track_caller]
+    pub fn api(&self, scope: &str) -> Client {
+        let bearer = format!("Bearer {}", self.token(scope));
+        Client::new(self.printed("base_url"), &[("authorization", &bearer)])
+    }
+
+    /// Replaces its faults.
+    ///
+    /// # Panics
+    /// If it refuses them.
+    #[track_caller]
+    pub fn set_faults(&self, faults: &[&str]) {
+        self.page()
+            .json("POST", "/simulator/faults", &json!({"faults": faults}))
+            .assert_status(200);
+    }
+
+    /// The failed tests of a project, the newest first: ids of `project`, `execution`, `case`,
+    /// `variation`, `log`, and its `link`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn failed_tests(&self, prefix: &str) -> Vec<Value> {
+        let api = self.page().get("/simulator/api").expect(200);
+        let logs = api["failed_logs"].as_array().expect("a list").iter();
+        let found: Vec<_> = logs.filter(|log| log["prefix"] == prefix).cloned().collect();
+        assert!(!found.is_empty(), "no failed test in {prefix}");
+        found
+    }
+
+    /// The requests to its API and its token endpoint, as `METHOD status path`.
+    ///
+    /// # Panics
+    /// If the answer is not a list of requests.
+    #[must_use]
+    #[track_caller]
+    pub fn requests(&self) -> Vec<String> {
+        let answer = self.page().get("/simulator/requests").expect(200);
+        let requests = answer["requests"].as_array().expect("a list").iter();
+        let text =
+            |request: &Value, member: &str| request[member].as_str().expect("a text").to_owned();
+        let line = |request| {
+            format!("{} {} {}", text(request, "method"), request["status"], text(request, "path"))
+        };
+        requests.map(line).collect()
+    }
+}
+
+impl Drop for SimulatedTestManager {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,251 @@
+//! `jackfield simulate test-manager`, the stand-in for Test Manager: it serves nothing that is not
+//! known of Test Manager's API, refuses what Test Manager refuses, has its faults on request, and
+//! fires the two webhooks from its page.
+
+mod faults;
+mod known_api;
+mod page;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use jackfield_tests::{Client, SimulatedTestManager, binary, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// A failed test of the sample shop: automated, with a screenshot and files.
+fn failed_test(simulator: &SimulatedTestManager) -> Value {
+    let mut failed = simulator.failed_tests("SHOP").into_iter();
+    let api = simulator.api("TM.TestExecutions.Read");
+    let is_fit = |log: &Value| {
+        let path = log_path(log, "");
+        let log = api.get(&path).expect(200);
+        log["testCase"]["name"] == "Checkout with a valid card"
+    };
+    failed.find(is_fit).expect("a failed checkout")
+}
+
+/// A path below a failed test's log.
+fn log_path(failed: &Value, below: &str) -> String {
+    format!("/api/v2/{}/testcaselogs/{}{below}", id(failed, "project"), id(failed, "log"))
+}
+
+fn id<'a>(failed: &'a Value, member: &str) -> &'a str {
+    failed[member].as_str().expect("an id")
+}
+
+#[test]
+fn a_wrong_token_request_is_refused_as_oauth_says() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let token = simulator.request_token(&[("scope", "TM.Projects.Read TM.Defects")]).expect(200);
+    assert_eq!(token["expires_in"], 3600);
+    assert_eq!(token["token_type"], "Bearer");
+    for (field, value, error) in [
+        ("client_secret", "wrong", "invalid_client"),
+        ("client_id", "wrong", "invalid_client"),
+        ("scope", "TM.Projects.Read TM.Users.Read", "invalid_scope"),
+        ("scope", "OR.Jobs", "invalid_scope"),
+        ("grant_type", "password", "unsupported_grant_type"),
+    ] {
+        let answer = simulator.request_token(&[(field, value)]);
+        assert_eq!(answer.expect(400)["error"], error, "{field}={value}");
+    }
+}
+
+#[test]
+fn a_request_needs_a_token_a_scope_and_something_that_exists() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let failed = failed_test(&simulator);
+    let page = simulator.page();
+    let base = simulator.printed("base_url").replace(simulator.printed("page_url"), "/");
+    let log = log_path(&failed, "");
+    let project = id(&failed, "project");
+    page.get(&format!("{base}{log}")).assert_status(401);
+    let junk = [("authorization", "Bearer junk")];
+    let answer = page.send("GET", &format!("{base}{log}"), &junk, b"");
+    assert_eq!((answer.status, answer.body.as_str()), (401, ""));
+    assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
+
+    for (scope, status) in [
+        ("TM.Projects.Read TM.TestCases", 403),
+        ("TM.TestExecutions.Read", 200),
+        ("TM.TestExecutions", 200),
+        ("", 200),
+    ] {
+        assert_eq!(simulator.api(scope).get(&log).status, status, "with {scope:?}");
+    }
+
+    let api = simulator.api("");
+    let unknown = "00000000-0000-0000-0000-000000000001";
+    for path in [
+        format!("/api/v2/{project}/testcaselogs/{unknown}"),
+        format!("/api/v2/{unknown}/testcaselogs/{}", id(&failed, "log")),
+        format!("/api/v2/{project}/testcaselogs/not-an-id"),
+        format!("/api/v2/{project}/testexecutions/{unknown}"),
+        format!("/api/v2/{project}/testcaselogs/testexecution/{unknown}/paged"),
+        format!("/api/v2/{project}/testcases/{unknown}/assignedrequirements"),
+        format!("/api/v2/{project}/attachments/{unknown}/download"),
+        "/api/v2/projects/prefix/NONE".to_owned(),
+        "/api/v3/projects".to_owned(),
+        "/swagger/v2/swagger.json".to_owned(),
+    ] {
+        assert_eq!(api.get(&path).status, 404, "{path}");
+    }
+    for query in ["top=x", "skip=-1", "top=1&TOP=x"] {
+        assert_eq!(api.get(&format!("/api/v2/projects?{query}")).status, 400, "{query}");
+    }
+    let writes = ["POST", "PUT", "PATCH", "DELETE"];
+    let statuses = writes.map(|method| api.send(method, &log, &[], b"{}").status);
+    assert_eq!(statuses, [405; 4], "it only reads");
+}
+
+#[test]
+fn lists_have_pages_filters_and_an_order() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let failed = failed_test(&simulator);
+    let api = simulator.api("");
+    let project = format!("/api/v2/{}", id(&failed, "project"));
+    let logs = format!("{project}/testcaselogs/testexecution/{}/paged", id(&failed, "execution"));
+    let all = api.get(&logs).expect(200);
+    let total = all["paging"]["total"].as_u64().expect("a number");
+    assert!(total > 4, "{total} logs");
+
+    let page = api.get(&format!("{logs}?Top=2&Skip=2")).expect(200);
+    let paging = &page["paging"];
+    assert_eq!(page["data"].as_array().map(|rows| rows[0].clone()), Some(all["data"][2].clone()));
+    assert_eq!(paging["returned"], 2);
+    assert_eq!(paging["pages"], total.div_ceil(2));
+    assert_eq!((paging["page"].clone(), paging["pageSize"].clone()), (2.into(), 2.into()));
+    assert_eq!((&paging["previousPage"], &paging["nextPage"]), (&true.into(), &true.into()));
+
+    let failed_only = api.get(&format!("{logs}?onlyFailed=true&orderBy=ExecutionEnd%20desc"));
+    let failed_only = failed_only.expect(200);
+    let rows = failed_only["data"].as_array().expect("a list");
+    assert!(rows.iter().all(|log| log["result"] == "Failed"), "{failed_only}");
+    assert!(!rows.is_empty() && (rows.len() as u64) < total, "{} of {total}", rows.len());
+    let ends: Vec<_> = rows.iter().map(|log| log["executionEnd"].as_str()).collect();
+    assert!(ends.is_sorted_by(|one, next| one >= next), "{ends:?}");
+
+    let found = api.get(&format!("{logs}?search=CHECKOUT")).expect(200);
+    assert_eq!(found["paging"]["total"], 2, "{found}");
+
+    let requirements = api.get(&format!("{project}/requirements?top=1")).expect(200);
+    let names = ["totalPages", "totalItems", "currentPage", "maxPageSize"];
+    assert_eq!(names.map(|name| requirements[name].as_u64()), [Some(3), Some(3), Some(1), Some(1)]);
+    assert_eq!(requirements["hasNextPage"], true);
+}
+
+#[test]
+fn the_seed_decides_the_data() {
+    let failed = |seed: &str| {
+        let mut failed = SimulatedTestManager::start(&["--seed", seed]).failed_tests("SHOP");
+        // The port is in the link.
+        failed.iter_mut().for_each(|log| log["link"] = Value::Null);
+        failed
+    };
+    assert_eq!(failed("7"), failed("7"));
+    assert_ne!(failed("7"), failed("8"));
+}
+
+#[test]
+fn it_prints_what_a_connection_needs_and_ends_with_ctrl_c() {
+    let mut child = Command::new(binary())
+        .args(["simulate", "test-manager", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut printed = String::new();
+    while !printed.contains("Ctrl-C") {
+        printed += &lines.next().expect("another line").expect("text");
+        printed += "\n";
+    }
+    for word in ["base URL", "/testmanager_", "/connect/token", "client id", "protects nothing"] {
+        assert!(printed.contains(word), "{word} is missing in:\n{printed}");
+    }
+    let _ = kill_process(Pid::from_child(&child), Signal::INT);
+    let end = wait_for("the stand-in to end", 20, || child.try_wait().expect("a child"));
+    assert_eq!(end.code(), Some(0));
+}
+
+#[test]
+fn what_cannot_work_is_refused_at_the_start() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = listener.local_addr().expect("an address").to_string();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary())
+            .args(["simulate", "test-manager"])
+            .args(arguments)
+            .output()
+            .expect("the binary starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (arguments, code, expected) in [
+        (&["--fault", "token-hang"][..], 2, "did you mean token-hangs?"),
+        (&["--fault", "slow=soon"], 2, "a number from 0 to 600000"),
+        (&["--webhook-url", "ftp://x"], 1, "--webhook-url must begin with http"),
+        (&["--listen", &taken], 1, "give another address with --listen"),
+    ] {
+        let (ended, error) = run(arguments);
+        assert_eq!(ended, Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_link_leads_to_a_page_on_which_every_text_is_escaped() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let base = simulator.printed("page_url").trim_end_matches('/');
+    let mut seen = 0;
+    for failed in simulator.failed_tests("ODD").iter().take(20) {
+        let link = failed["link"].as_str().expect("a link");
+        let end = format!(
+            "/testmanager_/ODD/testexecution-results/{}/{}",
+            id(failed, "execution"),
+            id(failed, "case")
+        );
+        assert!(link.ends_with(&end), "{link}");
+        let page = Client::new(base, &[]).get(link.strip_prefix(base).expect("its own link"));
+        assert_eq!(page.status, 200, "{link}");
+        let policy = page.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        for markup in ["<script", "<img", "<b>", "<i>", "<pre> #1", "javascript:alert(1)\""] {
+            assert!(!page.body.contains(markup), "{markup} on {link}");
+        }
+        seen += usize::from(page.body.contains("&lt;script&gt;"));
+    }
+    assert!(seen > 0, "no page had the text");
+    let overview = simulator.page().get("/").body;
+    assert!(!overview.contains("<script") && overview.contains("&lt;script&gt;"));
+    let missing = simulator.page().get(
+        "/sample/DefaultTenant/testmanager_/ODD/testexecution-results/\
+         00000000-0000-0000-0000-000000000001/00000000-0000-0000-0000-000000000001",
+    );
+    assert_eq!(missing.status, 404);
+}
+
+#[test]
+fn a_page_of_another_origin_changes_nothing() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let page = simulator.page();
+    let headers = [("origin", "http://evil.example")];
+    for action in ["settings", "create-defect", "run-again", "kpis", "faults"] {
+        let answer = page.send("POST", &format!("/simulator/{action}"), &headers, b"url=http://x");
+        assert_eq!(answer.status, 403, "{action}");
+    }
+    assert!(page.get("/").body.contains("No webhook URL is set"));
+}
+
+#[test]
+fn the_page_is_not_shown_to_another_name_and_never_shows_a_webhook_token() {
+    let url = "http://127.0.0.1:9/hooks/the-token";
+    let simulator = SimulatedTestManager::start(&["--webhook-url", url]);
+    let page = simulator.page();
+    let shown = page.get("/").body;
+    assert!(shown.contains("http://127.0.0.1:9/…") && !shown.contains("the-token"), "{shown}");
+    for (host, status) in [("evil.example:8090", 403), ("localhost:8090", 200), ("[::1]", 200)] {
+        for path in ["/", "/simulator/api", "/simulator/requests"] {
+            assert_eq!(page.send("GET", path, &[("host", host)], b"").status, status, "{host}");
+        }
+    }
+}
