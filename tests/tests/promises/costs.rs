@@ -8,6 +8,10 @@ use serde_json::json;
 
 /// The number of requests whose cost is measured.
 const REQUESTS: usize = 50;
+/// Allocations of a create without a write, with its event. A tenth more than were counted.
+const ALLOCATIONS_OF_A_CREATE: usize = 1_000;
+/// The same for a repeat.
+const ALLOCATIONS_OF_A_REPEAT: usize = 1_000;
 
 /// Counts how often a server syncs the write-ahead log of its database while it answers these
 /// requests and stops.
@@ -21,6 +25,22 @@ fn syncs(requests: impl Fn(&TestHost, &Connection)) -> usize {
     assert!(host.stop().success());
     let trace = fs::read_to_string(&trace).expect("the file of strace");
     trace.lines().filter(|line| line.contains("-wal>")).count()
+}
+
+/// Counts the allocations of a server while it answers these requests and stops, as its allocator
+/// reports them.
+fn allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
+    let report = "stats_print:true,stats_print_opts:gdablx";
+    let setup = Setup::new().env("_RJEM_MALLOC_CONF", report);
+    let (mut host, connection) = setup.start_with("instant", json!({}));
+    requests(&host, &connection);
+    assert!(host.stop().success());
+    let output = host.output();
+    // The line has the bytes, the allocations, and more.
+    let total = output.lines().find_map(|line| line.trim_start().strip_prefix("total:"));
+    let total = total.unwrap_or_else(|| panic!("no report of the allocator:\n{output}"));
+    let count = total.split_whitespace().nth(1).expect("a second column");
+    count.parse().expect("a number")
 }
 
 fn create(host: &TestHost, connection: &Connection) -> Answer {
@@ -49,4 +69,23 @@ fn a_create_without_a_write_syncs_the_database_once_and_a_repeat_never() {
         }
     });
     assert_eq!(repeats, one);
+}
+
+#[test]
+fn a_create_and_a_repeat_allocate_no_more_than_they_did() {
+    let requests = |count: usize, is_repeat: bool| {
+        allocations(|host, connection| {
+            let same = failed_test();
+            for _ in 0..count {
+                let test = if is_repeat { &same } else { &failed_test() };
+                host.create(connection, test).assert_status(200);
+            }
+        })
+    };
+    // The first requests fill caches.
+    for (is_repeat, most) in [(false, ALLOCATIONS_OF_A_CREATE), (true, ALLOCATIONS_OF_A_REPEAT)] {
+        let each = (requests(6 * REQUESTS, is_repeat) - requests(REQUESTS, is_repeat)) / (5 * REQUESTS);
+        println!("repeat: {is_repeat}: {each} allocations");
+        assert!(each <= most, "{each} allocations instead of {most}; repeat: {is_repeat}");
+    }
 }
