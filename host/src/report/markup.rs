@@ -75,5 +75,5 @@ pub(super) fn render(
         };
         (text.chars().count() <= max).then_some(text)
     };
-    cut::longest(document, max, render).ok_or(TooSmall { characters_max })
+    cut::longest(document, render).ok_or(TooSmall { characters_max })
 }

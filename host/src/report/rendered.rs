@@ -77,7 +77,7 @@ impl Report {
         if max == 0 { kept } else { format!("{}…", kept.trim_end()) }
     }
 
-    /// The text of the defect. Its first line has the marker.
+    /// The text of the defect. Its first line has the marker, if one is given.
     ///
     /// # Errors
     /// Not even the marker fits.
@@ -90,7 +90,7 @@ impl Report {
         markup::render(&self.description, markup, characters_max, marker)
     }
 
-    /// The text of a comment on a recurrence. Its first line has the marker.
+    /// The text of a comment on a recurrence. Its first line has the marker, if one is given.
     ///
     /// # Errors
     /// Not even the marker fits.
@@ -98,9 +98,9 @@ impl Report {
         &self,
         markup: Markup,
         characters_max: u32,
-        marker: &str,
+        marker: Option<&str>,
     ) -> Result<String, TooSmall> {
-        markup::render(&self.comment, markup, characters_max, Some(marker))
+        markup::render(&self.comment, markup, characters_max, marker)
     }
 
     /// The connection's fields, in its order, without those that are empty or null.

@@ -9,14 +9,12 @@ const ELLIPSIS: &str = "…";
 /// The longest beginning of the document that `render` accepts; absent if it accepts none.
 pub(super) fn longest(
     document: &Document,
-    characters_max: usize,
     render: impl Fn(Document) -> Option<String>,
 ) -> Option<String> {
     if let Some(whole) = render(document.clone()) {
         return Some(whole);
     }
-    // Each character of the document is at least one in the markup.
-    let (mut fits, mut too_long) = (0, characters_max.min(size(&document.blocks)) + 1);
+    let (mut fits, mut too_long) = (0, size(&document.blocks) + 1);
     let mut best = render(beginning(document, 0)).or_else(|| render(Document::default()))?;
     while too_long - fits > 1 {
         let middle = fits + (too_long - fits) / 2;

@@ -45,7 +45,7 @@ fn the_default_report_says_what_is_known() {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     assert!(!text.contains("The total is 100.00"), "{text}");
-    let comment = report.comment(Markup::Plain, u32::MAX, "m1").expect("a text");
+    let comment = report.comment(Markup::Plain, u32::MAX, Some("m1")).expect("a text");
     let first = comment.lines().next().unwrap_or_default();
     assert!(first.ends_with(": m1") && comment.contains("failed again"), "{comment}");
     assert!(report.robot_log().ends_with("Error Verification failed: the tax is 16.00\n"));
