@@ -9,6 +9,7 @@ mod connectors;
 mod defects;
 mod events;
 mod problem;
+mod report;
 mod test_manager;
 mod text;
 
@@ -24,6 +25,7 @@ pub use events::{
     Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run, Usage,
 };
 pub use problem::{Problem, SettingError};
+pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};
 

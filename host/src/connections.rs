@@ -7,6 +7,7 @@ mod breaker;
 mod consent;
 mod directory;
 mod edit;
+mod report;
 mod test_manager;
 mod try_connection;
 mod validation;
@@ -34,6 +35,7 @@ use directory::Directory;
 
 pub use breaker::Asker;
 pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
+pub use report::Preview;
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
 
@@ -47,7 +49,7 @@ pub struct Dependencies {
     pub sandbox: Arc<Sandbox>,
     /// Connects to trackers, for the steps of a `try`.
     pub egress: Arc<Egress>,
-    /// Asks Test Manager, for the steps of a `try`.
+    /// Asks Test Manager, for the steps of a `try` and for a preview.
     pub test_manager: Arc<TestManager>,
     /// Seals their secrets.
     pub sealer: Sealer,

@@ -1,12 +1,33 @@
 //! The report of a failed test: what is known of it, and what a connector files of it.
 //!
-//! Pure: never does I/O. The room `testmanager` fetches the data, `runtime` gives the report to guests.
+//! Pure: never does I/O. The room `testmanager` fetches the data, `runtime` gives the report to
+//! guests. Everything that comes from tests is untrusted: it is masked first, and then never read
+//! as a template or as markup.
 
+mod attachments;
 mod data;
+mod data_limits;
+mod defaults;
+mod engine;
+mod filters;
+mod markup;
+mod mask;
+mod names;
+mod rendered;
+mod routing;
+mod sample;
+mod settings;
 mod source;
 
+pub use attachments::{AttachmentPolicy, safe_file_names};
 pub use data::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,
     Requirement, RobotLog, Step, Subject, TestCase, TestCaseLog, TestData, TestSet,
 };
+pub use markup::{Markup, TooSmall};
+pub use mask::{Mask, MaskSettings};
+pub use rendered::{Field, FieldValue, Report};
+pub use routing::RoutingRule;
+pub use sample::sample;
+pub use settings::{FieldTemplate, ReportSettings, SettingsProblem};
 pub use source::Source;

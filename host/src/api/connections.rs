@@ -73,6 +73,9 @@ pub struct Connection {
     /// The minimum index delay, in seconds: how long the tracker's search may not find a new
     /// record.
     pub index_delay_s: u32,
+    /// What is reported of a failed test; an absent member has its default.
+    #[serde(default)]
+    pub report: Settings,
     /// The longest measured time after a create during which a search did not find the record,
     /// milliseconds.
     pub index_lag_ms: u64,
@@ -167,6 +170,10 @@ pub struct CreateConnection {
     /// The minimum index delay, in seconds; 0: as the connector states.
     #[serde(default)]
     pub index_delay_s: u32,
+    /// What is reported of a failed test: `title_template`, `description_template`,
+    /// `comment_template`, `fields`, `mask`, `attachments`, `routing`.
+    #[serde(default)]
+    pub report: Settings,
 }
 
 /// `PATCH /connections/{id}` and `POST /connections/{id}/accept`: absent members are not changed,
@@ -205,6 +212,9 @@ pub struct EditConnection {
     /// The minimum index delay, in seconds; 0: as the connector states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_delay_s: Option<u32>,
+    /// Members of `report` to set or remove.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub report: BTreeMap<String, Option<Value>>,
 }
 
 /// Distinguishes `null` (`Some(None)`) from an absent member (`None`).

@@ -1,6 +1,7 @@
 //! `jackfield connections`: creates, shows, changes, tests and deletes connections.
 
 mod accept;
+mod report;
 mod test_manager;
 mod values;
 
@@ -40,7 +41,9 @@ Example:
 Examples:
   jackfield connections edit qa --set project=qa2
   jackfield connections edit qa --secret api-key=@new-key-file
-  jackfield connections edit qa --client-cert client.pem --client-key client.key")]
+  jackfield connections edit qa --client-cert client.pem --client-key client.key
+  jackfield connections edit qa --report report.toml
+  jackfield connections edit qa --title-template '{{ test_case.key }} {{ test_case.name }}'")]
     Edit(Edit),
     /// Pause a connection: answer its webhooks with 503 until it is resumed
     Pause {
@@ -58,6 +61,12 @@ Examples:
   jackfield connections try qa
   jackfield connections try qa --execution UUID --case UUID   # reads the log from Test Manager too")]
     Try(Try),
+    /// Show what would be filed of a failed test, without creating anything
+    #[command(after_help = "\
+Examples:
+  jackfield connections preview qa --execution UUID --case UUID --markup textile
+  jackfield connections preview qa --execution UUID --case UUID --report new-report.toml")]
+    Preview(report::Preview),
     /// Replace the webhook URL; the old one still works for a grace period
     RotateToken {
         /// The name or id of the connection
@@ -167,6 +176,7 @@ impl Command {
             Self::Pause { name } => post_action(&admin, output, &name, "pause", "is paused"),
             Self::Resume { name } => post_action(&admin, output, &name, "resume", "is resumed"),
             Self::Try(arguments) => arguments.run(&admin, output),
+            Self::Preview(preview) => preview.run(&admin, output),
             Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
             Self::Accept(accept) => accept.run(&admin, output),
             Self::Delete { name, force } => {
@@ -181,7 +191,8 @@ impl Command {
 
 impl Create {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, http1_only, index_delay_s } = self.values;
+        let Values { given, project, allow_private, http1_only, index_delay_s, report } =
+            self.values;
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
@@ -195,6 +206,7 @@ impl Create {
             allow_private: allow_private.unwrap_or(false),
             http1_only: http1_only.unwrap_or(false),
             index_delay_s: index_delay_s.unwrap_or(0),
+            report: report.set()?,
         };
         let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
         let created = answer.decode()?;
@@ -231,12 +243,20 @@ fn describe_grants(grants: &Grants) -> String {
 
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, http1_only, index_delay_s } = self.values;
+        let Values { given, project, allow_private, http1_only, index_delay_s, report } =
+            self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
         let edit = given.edit(&self.removed)?;
-        let name = self.rename;
-        let body =
-            EditConnection { name, project, allow_private, http1_only, index_delay_s, ..edit };
+        let (name, report) = (self.rename, report.edit()?);
+        let body = EditConnection {
+            name,
+            project,
+            allow_private,
+            http1_only,
+            index_delay_s,
+            report,
+            ..edit
+        };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&admin.connection_path(&self.name)?, &query)?;
         let before = admin.connection(&self.name)?.decode()?.grants;

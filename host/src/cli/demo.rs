@@ -226,6 +226,7 @@ impl Demo {
             allow_private: false,
             http1_only: false,
             index_delay_s: 0,
+            report: serde_json::Map::new(),
         };
         let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;
         Ok(created.decode()?.webhook_url)

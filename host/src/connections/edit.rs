@@ -15,7 +15,7 @@ use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 use super::test_manager::{self, TestManagerEdit, secret_problem};
 use super::validation::{index_delay_problem, name_problem, project_problem, validate};
-use super::{ConnectionError, Connections};
+use super::{ConnectionError, Connections, report};
 
 /// A connection to create.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct NewConnection {
     pub index_delay_s: u32,
     /// How Test Manager is asked about failed tests.
     pub test_manager: Option<TestManagerEdit>,
+    /// What is reported of a failed test.
+    pub report: Settings,
 }
 
 /// An edit. A field that is absent stays as it is; an inner `None` removes the value.
@@ -60,6 +62,8 @@ pub struct ConnectionEdit {
     /// Changes how Test Manager is asked; `None` inside: it is not asked any more, and its client
     /// secret is removed.
     pub test_manager: Option<Option<TestManagerEdit>>,
+    /// Members of the report's settings to set or remove.
+    pub report: BTreeMap<String, Option<serde_json::Value>>,
     /// Whether a granted origin may be removed even while creates run or are in doubt.
     pub force: bool,
 }
@@ -88,6 +92,7 @@ impl Connections {
             allow_private: new.allow_private,
             http1_only: new.http1_only,
             index_delay_s: new.index_delay_s,
+            report: new.report,
             accepted_sha256: Some(connector.sha256().to_owned()),
             ..Connection::new(id, new.name, new.connector, now)
         };
@@ -103,6 +108,7 @@ impl Connections {
         let mut errors: Vec<_> = name_problem(&stored.record.connection.name).into_iter().collect();
         errors.extend(project_problem(stored.record.connection.project.as_deref()));
         errors.extend(index_delay_problem(new.index_delay_s));
+        errors.extend(report::problems(&stored.record.connection, connector.manifest()));
         errors.extend(self.seal(&mut stored, &new.secrets));
         errors.extend(change_test_manager(&mut stored, new.test_manager.map(Some)));
         match validate(&stored.record.connection, connector.manifest(), |_| true) {
@@ -205,11 +211,18 @@ impl Connections {
         let force = edit.force;
         let secrets = edit.secrets.keys().filter(|name| !is_host_secret(name));
         let set = edit.settings.keys().chain(secrets).cloned().collect();
+        let edits_report = !edit.report.is_empty();
         let mut errors = self.apply_in_memory(edit, &mut stored);
         match consent(&mut stored.record.connection, &set) {
             Err(ConnectionError::Invalid(invalid)) => errors.extend(invalid),
             Err(refused) if errors.is_empty() => return Err(refused),
             Ok(()) | Err(_) => {}
+        }
+        if edits_report {
+            let connection = &stored.record.connection;
+            let serving = self.deps.plugins.serving(connection);
+            let connector = serving.or_else(|_| self.deps.plugins.newest(&connection.connector))?;
+            errors.extend(report::problems(connection, connector.manifest()));
         }
         if !errors.is_empty() {
             return Err(ConnectionError::Invalid(errors));
@@ -235,6 +248,7 @@ impl Connections {
         connection.project = edit.project.unwrap_or_else(|| connection.project.clone());
         connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);
         connection.http1_only = edit.http1_only.unwrap_or(connection.http1_only);
+        report::change(&mut connection.report, edit.report);
         for (name, value) in edit.settings {
             match value {
                 Some(value) => connection.settings.insert(name, value),

@@ -119,6 +119,9 @@ pub struct Connection {
     pub index_delay_s: u32,
     /// How Test Manager is asked about failed tests; absent: it is not asked.
     pub test_manager: Option<TestManagerSettings>,
+    /// What is reported of a failed test: templates, fields, mask, attachments, routing. As the
+    /// room `report` reads it.
+    pub report: Settings,
     /// A paused connection answers 503.
     pub paused: bool,
     /// When it was created.
@@ -147,6 +150,7 @@ impl Connection {
             http1_only: false,
             index_delay_s: 0,
             test_manager: None,
+            report: Settings::new(),
             paused: false,
             created_at,
         }

@@ -8,6 +8,7 @@ pub(super) mod connections;
 pub(super) mod connectors;
 pub(super) mod defects;
 pub(super) mod events;
+pub(super) mod report;
 
 use std::collections::HashMap;
 use std::error::Error as _;

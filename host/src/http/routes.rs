@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
 
-use super::admin::{self, connections, connectors, defects, events};
+use super::admin::{self, connections, connectors, defects, events, report};
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, webhook};
 
@@ -59,6 +59,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/connections/{id}/pause", post(connections::pause))
         .route("/connections/{id}/resume", post(connections::resume))
         .route("/connections/{id}/try", post(connections::try_connection))
+        .route("/connections/{id}/preview", post(report::preview))
         .route("/connections/{id}/accept", post(connections::accept))
         .route("/connections/{id}/hook/{*path}", any(connections::hook))
         .route("/connectors", get(connectors::list))

@@ -41,12 +41,13 @@ const RESTRICTED: [(&str, &[&str]); 7] = [
 const FREE: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 7] = [
+const CRATES: [(&[&str], &[&str]); 8] = [
     (&["axum"], &["http", "demo", "simulator"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"], &["runtime"]),
     (&["rusqlite"], &["store"]),
     (&["hyper", "hyper_util"], &["egress", "transport"]),
     (&["rustls", "tokio_rustls"], &["transport"]),
+    (&["minijinja", "pulldown_cmark"], &["report"]),
     (&["clap"], &["cli"]),
     (&["ureq"], &["cli"]),
 ];

@@ -32,6 +32,7 @@ mod platforms;
 mod protocol_model;
 mod proxy;
 mod reload;
+mod report;
 mod resolve;
 mod sandbox_limits;
 mod search;

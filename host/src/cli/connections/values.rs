@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::api::{EditConnection, SecretText};
 use crate::cli::key_value;
 
+use super::report::ReportValues;
 use super::test_manager::{SetTestManager, UnsetTestManager};
 
 #[derive(Args)]
@@ -45,6 +46,8 @@ pub(super) struct Values {
     /// too few
     #[arg(long, value_name = "SECONDS")]
     pub(super) index_delay_s: Option<u32>,
+    #[command(flatten)]
+    pub(super) report: ReportValues,
 }
 
 #[derive(Args)]

@@ -53,6 +53,7 @@ pub(in crate::http) async fn create(
         http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
         test_manager: body.test_manager.map(test_manager_edit),
+        report: body.report,
     };
     let issued = app.services.connections.create(new).await?;
     Ok((StatusCode::CREATED, Json(with_url(&app, &issued))))
@@ -170,6 +171,7 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
         http1_only: body.http1_only,
         index_delay_s: body.index_delay_s,
         test_manager: body.test_manager.map(|edit| edit.map(test_manager_edit)),
+        report: body.report,
         force,
     }
 }
@@ -235,6 +237,7 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         allow_private: it.allow_private,
         http1_only: it.http1_only,
         index_delay_s: it.index_delay_s,
+        report: it.report.clone(),
         index_lag_ms: record.index_lag_ms,
         warnings: warnings(app, it.id),
         paused: it.paused,

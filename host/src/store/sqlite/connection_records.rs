@@ -67,6 +67,7 @@ struct Row {
     index_delay_s: u32,
     index_lag_ms: u64,
     test_manager: Option<String>,
+    report: String,
     paused: bool,
     token_tail: String,
     created_at: i64,
@@ -88,6 +89,7 @@ from_row!(Row {
     index_delay_s,
     index_lag_ms,
     test_manager,
+    report,
     paused,
     token_tail,
     created_at,
@@ -127,6 +129,7 @@ impl Row {
             http1_only: self.http1_only,
             index_delay_s: self.index_delay_s,
             test_manager: test_manager.transpose()?,
+            report: from_json(&self.report, "its report")?,
             paused: self.paused,
             created_at: time(self.created_at)?,
         };

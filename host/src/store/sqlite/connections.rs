@@ -21,9 +21,9 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
     let (record, connection) = (&new.record, &new.record.connection);
     db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
-             allow_private, http1_only, index_delay_s, test_manager, paused, token_tail,
+             allow_private, http1_only, index_delay_s, test_manager, report, paused, token_tail,
              created_at, last_success_at, last_error_at, last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             connection.id.0,
             &connection.name,
@@ -36,6 +36,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
             connection.http1_only,
             connection.index_delay_s,
             test_manager_json(connection.test_manager.as_ref())?,
+            to_json(&connection.report)?,
             connection.paused,
             &record.token_tail,
             connection.created_at.as_millisecond(),
@@ -74,7 +75,7 @@ pub(super) fn update(
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, http1_only = ?,
-             index_delay_s = ?, test_manager = ?, paused = ?
+             index_delay_s = ?, test_manager = ?, report = ?, paused = ?
          WHERE id = ? AND deleted = 0",
             params![
                 &connection.name,
@@ -87,6 +88,7 @@ pub(super) fn update(
                 connection.http1_only,
                 connection.index_delay_s,
                 test_manager_json(connection.test_manager.as_ref())?,
+                to_json(&connection.report)?,
                 connection.paused,
                 connection.id.0
             ],

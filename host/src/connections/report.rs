@@ -1,0 +1,113 @@
+//! What a connection reports of a failed test: its settings, checked before they are stored, and a
+//! preview. Never creates anything in a tracker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::domain::{Connection, ConnectionId, FailedTest, Settings, is_host_secret};
+use crate::egress::ActiveConnection;
+use crate::manifest::{Manifest, SettingError};
+use crate::report::{Report, ReportSettings, RoutingRule, SettingsProblem, TestData};
+use crate::store::StoreError;
+
+use super::{ConnectionError, Connections};
+
+/// What a connector would file of a failed test.
+#[derive(Debug)]
+pub struct Preview {
+    /// Title, texts, fields and attachments.
+    pub report: Report,
+    /// The settings of the connection that a rule replaces.
+    pub overrides: Settings,
+}
+
+impl Connections {
+    /// Renders the report of a failed test. `edit` changes the stored settings for this preview.
+    ///
+    /// # Errors
+    /// No such connection, or which settings cannot be used.
+    pub async fn preview(
+        &self,
+        id: ConnectionId,
+        test: &FailedTest,
+        edit: BTreeMap<String, Option<Value>>,
+    ) -> Result<Preview, ConnectionError> {
+        let active = self.active(id);
+        let active = active.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))?;
+        let mut object = active.connection.report.clone();
+        change(&mut object, edit);
+        let settings = ReportSettings::check(&object)
+            .map_err(|all| ConnectionError::Invalid(all.into_iter().map(error).collect()))?;
+        let data = self.test_data(&active, test, &settings).await;
+        let overrides = settings.route(&data).cloned().unwrap_or_default();
+        Ok(Preview { report: Report::new(&settings, data), overrides })
+    }
+
+    /// What Test Manager knows of a failed test; only the ids, if it is not asked.
+    async fn test_data(
+        &self,
+        active: &Arc<ActiveConnection>,
+        test: &FailedTest,
+        settings: &ReportSettings,
+    ) -> TestData {
+        let limits = self.limits(&active.connection);
+        let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms);
+        match self.deps.test_manager.source(active, test, &limits) {
+            Some(source) => source.fetch(&settings.subjects(), deadline).await,
+            None => TestData::of(test),
+        }
+    }
+}
+
+/// Changes the object: `None` removes a member.
+pub(super) fn change(object: &mut Settings, edit: BTreeMap<String, Option<Value>>) {
+    for (member, value) in edit {
+        match value {
+            Some(value) => object.insert(member, value),
+            None => object.remove(&member),
+        };
+    }
+}
+
+/// What is wrong with a connection's settings of the report.
+pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
+    let settings = match ReportSettings::check(&connection.report) {
+        Ok(settings) => settings,
+        Err(problems) => return problems.into_iter().map(error).collect(),
+    };
+    let rules = settings.routing.iter().enumerate();
+    rules.flat_map(|(index, rule)| rule_problems(index, rule, connection, manifest)).collect()
+}
+
+/// A rule replaces settings that the connector has, and neither secrets nor where they are sent.
+fn rule_problems(
+    index: usize,
+    rule: &RoutingRule,
+    connection: &Connection,
+    manifest: &Manifest,
+) -> Vec<SettingError> {
+    let name = |setting: &str| format!("report.routing[{index}].settings.{setting}");
+    let mut settings = connection.settings.clone();
+    settings.extend(rule.settings.clone());
+    let secrets = connection.secrets_set.iter().filter(|name| !is_host_secret(name));
+    let secrets: Vec<_> = secrets.cloned().collect();
+    let is_replaced = |setting: &str| rule.settings.contains_key(setting);
+    if let Err(errors) = manifest.validate(&settings, &secrets, is_replaced) {
+        let renamed = |error: SettingError| SettingError { name: name(&error.name), ..error };
+        return errors.into_iter().map(renamed).collect();
+    }
+    let grants = |settings| manifest.required_grants(settings).ok();
+    if grants(&settings) == grants(&connection.settings) {
+        return Vec::new();
+    }
+    let why = "a rule cannot change where the connector or a secret is sent".to_owned();
+    vec![SettingError { name: format!("report.routing[{index}].settings"), why }]
+}
+
+fn error(problem: SettingsProblem) -> SettingError {
+    SettingError { name: format!("report.{}", problem.member), why: problem.why }
+}

@@ -1,0 +1,72 @@
+//! `/api/v1/connections/{id}/preview`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+
+use crate::api::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
+use crate::connections::Preview;
+use crate::domain::{FailedTest, StringEnum as _};
+use crate::http::AppState;
+use crate::http::problem::Problem;
+use crate::report::{Field, FieldValue, Markup};
+
+use super::{Body, Id, connection_id};
+
+/// Most trackers take at most so many.
+const TITLE_CHARS_MAX: u32 = 255;
+
+pub(in crate::http) async fn preview(
+    State(app): State<Arc<AppState>>,
+    Id(id): Id,
+    Body(body): Body<PreviewReport>,
+) -> Result<Json<ReportPreview>, Problem> {
+    let id = connection_id(&app, &id)?;
+    let markup = markup(body.markup.as_deref())?;
+    let characters_max = body.characters_max.unwrap_or(u32::MAX);
+    let it = body.failed_test;
+    let test = FailedTest::new(it.test_execution_id, it.test_case_id, it.variation_id, it.link);
+    let preview = app.services.connections.preview(id, &test, body.report).await?;
+    Ok(Json(answer(preview, markup, characters_max)?))
+}
+
+fn markup(name: Option<&str>) -> Result<Markup, Problem> {
+    let name = name.unwrap_or(Markup::Markdown.as_str());
+    Markup::parse(name).ok_or_else(|| {
+        let known: Vec<_> = Markup::ALL.iter().map(|markup| markup.as_str()).collect();
+        let why = format!("there is no markup {name:?}; the markups are {}", known.join(", "));
+        Problem::invalid_value("markup", why)
+    })
+}
+
+fn answer(preview: Preview, markup: Markup, max: u32) -> Result<ReportPreview, Problem> {
+    let Preview { report, overrides } = preview;
+    let too_small = |error: crate::report::TooSmall| {
+        Problem::invalid_value("characters_max", error.to_string())
+    };
+    let attachments = report.attachments().iter().map(|file| PreviewAttachment {
+        kind: file.kind.to_string(),
+        name: file.name.clone(),
+        media_type: file.media_type.clone(),
+        size: file.size,
+    });
+    Ok(ReportPreview {
+        title: report.title(TITLE_CHARS_MAX),
+        markup: markup.to_string(),
+        description: report.description(markup, max, None).map_err(too_small)?,
+        comment: report.comment(markup, max, None).map_err(too_small)?,
+        fields: report.fields().iter().map(field).collect(),
+        attachments: attachments.collect(),
+        settings: overrides,
+    })
+}
+
+fn field(field: &Field) -> PreviewField {
+    let value = match &field.value {
+        FieldValue::Text(text) => Value::String(text.clone()),
+        FieldValue::Json(json) => serde_json::from_str(json).unwrap_or_default(),
+    };
+    PreviewField { field: field.name.clone(), value }
+}

@@ -1,0 +1,74 @@
+//! Limits the data before templates see it: few control characters, texts and lists of limited
+//! size. Newest log lines are kept.
+
+use serde_json::Value;
+
+use super::TestData;
+use super::markup::placeholder;
+
+const TEXT_BYTES_MAX: usize = 8 * 1024;
+const ITEMS_MAX: usize = 200;
+const LOG_LINES_MAX: usize = 500;
+
+/// The lists of the data, limited.
+pub(super) fn limit_lists(data: &mut TestData) {
+    let lines = data.robot_logs.len();
+    data.robot_logs.drain(..lines.saturating_sub(LOG_LINES_MAX));
+    data.assertions.truncate(ITEMS_MAX);
+    data.steps.truncate(ITEMS_MAX);
+    data.requirements.truncate(ITEMS_MAX);
+    data.labels.truncate(ITEMS_MAX);
+    data.custom_fields.truncate(ITEMS_MAX);
+    data.history.truncate(ITEMS_MAX);
+    data.attachments.truncate(ITEMS_MAX);
+    data.gaps.truncate(ITEMS_MAX);
+}
+
+/// The data as JSON, its texts limited.
+pub(super) fn limited(data: &TestData) -> Value {
+    let mut value = serde_json::to_value(data).unwrap_or_default();
+    limit_texts(&mut value);
+    value
+}
+
+fn limit_texts(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = clean(text),
+        Value::Array(items) => items.iter_mut().for_each(limit_texts),
+        Value::Object(members) => members.values_mut().for_each(limit_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The text without characters that no tracker takes, or that hide what a text says.
+fn clean(text: &str) -> String {
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+    let (kept, cut) = text.split_at_checked(end).unwrap_or((text, ""));
+    let kept = kept.replace("\r\n", "\n").replace(['\r', '\u{2028}', '\u{2029}'], "\n");
+    let mut clean: String = kept.chars().filter(|c| is_kept(*c)).collect();
+    if !cut.is_empty() {
+        clean.push('…');
+    }
+    clean
+}
+
+fn is_kept(c: char) -> bool {
+    let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_noncharacter = matches!(c, '\u{fffe}' | '\u{ffff}');
+    let is_control = c.is_control() && !matches!(c, '\n' | '\t');
+    let is_placeholder = placeholder::is_in(c.encode_utf8(&mut [0; 4]));
+    !(is_bidi || is_noncharacter || is_control || is_placeholder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_and_have_no_control_characters() {
+        assert_eq!(clean("a\r\nb\u{1b}[31m\u{202e}\u{e000}c\td"), "a\nb[31mc\td");
+        let long = clean(&"ä".repeat(TEXT_BYTES_MAX));
+        assert_eq!(long.chars().count(), TEXT_BYTES_MAX / 2 + 1);
+        assert!(long.ends_with('…'));
+    }
+}

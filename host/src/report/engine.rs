@@ -1,0 +1,182 @@
+//! The template engine: minijinja, with limits, and without any way to read something else than
+//! the data of the failed test.
+//!
+//! Fuel limits time and memory: minijinja charges instructions, and each byte that a template
+//! makes it produce or copy.
+
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, ValueKind};
+use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::filters;
+use super::markup::placeholder;
+
+/// The longest template, bytes.
+pub(super) const TEMPLATE_BYTES_MAX: usize = 32 * 1024;
+/// An instruction costs 1, and so do 64 bytes of text.
+const FUEL: u64 = 100_000;
+/// What an expression writes of its value's nested lists; deeper ones are left out.
+const DEPTH_MAX: usize = 8;
+
+/// What becomes of the values that a template inserts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// They are inserted as they are.
+    Text,
+    /// A placeholder is inserted, so that no value is read as Markdown.
+    Markdown,
+    /// They are written as JSON, text in quotes.
+    Json,
+}
+
+/// What a template became.
+#[derive(Debug)]
+pub(super) struct Expanded {
+    /// The text.
+    pub(super) text: String,
+    /// The values of its placeholders.
+    pub(super) values: Vec<String>,
+}
+
+/// Why a template cannot be used, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TemplateError {
+    /// Line and column, from 1, where they are known.
+    pub(super) at: Option<(usize, usize)>,
+    pub(super) reason: String,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.reason),
+            None => f.write_str(&self.reason),
+        }
+    }
+}
+
+/// The data as templates see it.
+pub(super) type Context = Value;
+
+/// Converts data for templates.
+pub(super) fn context<T: Serialize>(data: &T) -> Context {
+    Value::from(Serde(data))
+}
+
+/// Expands a template.
+///
+/// # Errors
+/// The template is not valid, fails, or needs more than its fuel.
+pub(super) fn expand(source: &str, mode: Mode, data: &Value) -> Result<Expanded, TemplateError> {
+    let values = Arc::new(Mutex::new(Vec::new()));
+    let environment = environment(mode, &values);
+    let template = environment.template_from_str(source);
+    let text = template.and_then(|template| template.render(data.clone()));
+    let text = text.map_err(|error| explain(source, &error))?;
+    drop(environment);
+    let values = std::mem::take(&mut *values.lock());
+    Ok(Expanded { text, values })
+}
+
+/// The names that a template reads: `test_case.name` for a member.
+///
+/// # Errors
+/// The template is not valid.
+pub(super) fn names(source: &str) -> Result<Vec<String>, TemplateError> {
+    let environment = environment(Mode::Text, &Arc::default());
+    let template = environment.template_from_str(source);
+    let template = template.map_err(|error| explain(source, &error))?;
+    let globals: Vec<_> = environment.globals().map(|(name, _)| name.to_owned()).collect();
+    let mut names: Vec<_> = template.undeclared_variables(true).into_iter().collect();
+    names.retain(|name| !globals.contains(name));
+    names.sort();
+    Ok(names)
+}
+
+/// The line and column of a byte, from 1.
+pub(super) fn position(source: &str, byte: usize) -> (usize, usize) {
+    let before = source.get(..byte).unwrap_or(source);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+fn environment<'s>(mode: Mode, values: &Arc<Mutex<Vec<String>>>) -> Environment<'s> {
+    let mut environment = Environment::new();
+    environment.set_debug(false);
+    environment.set_fuel(Some(FUEL));
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.remove_global("debug");
+    // They mark a text as markup, which no text of a test is.
+    for filter in ["safe", "escape", "e", "pprint"] {
+        environment.remove_filter(filter);
+    }
+    filters::add(&mut environment);
+    // A line with only a statement, such as `{% if %}`, leaves no line.
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    if let Ok(syntax) = syntax {
+        environment.set_syntax(syntax);
+    }
+    let values = Arc::clone(values);
+    environment.set_formatter(move |out, state, value| write(mode, &values, out, state, value));
+    environment
+}
+
+/// Writes the value of an expression.
+fn write(
+    mode: Mode,
+    values: &Mutex<Vec<String>>,
+    out: &mut Output<'_>,
+    state: &State<'_, '_>,
+    value: &Value,
+) -> Result<(), minijinja::Error> {
+    let text = match mode {
+        Mode::Text | Mode::Markdown => shown(value, DEPTH_MAX),
+        Mode::Json => serde_json::to_string(value).map_err(|error| {
+            minijinja::Error::new(ErrorKind::BadSerialization, error.to_string())
+        })?,
+    };
+    if mode != Mode::Markdown {
+        return Ok(out.write_str(&text)?);
+    }
+    state.consume_fuel(text.len() as u64 / 64)?;
+    let mut values = values.lock();
+    // A `{% set %}` block may have captured placeholders.
+    let text = placeholder::resolve(&text, &values);
+    out.write_str(&placeholder::of(values.len()))?;
+    values.push(text);
+    Ok(())
+}
+
+/// A value as a person reads it: what is missing is empty, a list has commas.
+fn shown(value: &Value, depth: usize) -> String {
+    match value.kind() {
+        ValueKind::Undefined | ValueKind::None => String::new(),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let items = value.try_iter().ok().filter(|_| depth > 0).into_iter().flatten();
+            let items = items.map(|item| shown(&item, depth.saturating_sub(1)));
+            items.filter(|item| !item.is_empty()).collect::<Vec<_>>().join(", ")
+        }
+        ValueKind::Map => serde_json::to_string(value).unwrap_or_default(),
+        _ => value.to_string(),
+    }
+}
+
+fn explain(source: &str, error: &minijinja::Error) -> TemplateError {
+    let at = error.range().map(|range| position(source, range.start));
+    let at = at.or_else(|| error.line().map(|line| (line, 1)));
+    let reason = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => {
+            "it computes too much; use fewer or shorter loops and texts".to_owned()
+        }
+        (ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    };
+    TemplateError { at, reason }
+}

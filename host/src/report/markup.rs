@@ -1,0 +1,79 @@
+//! The text of a report in the markup of a tracker.
+//!
+//! The canonical text is CommonMark without HTML and images. Values of tests are never in it: they
+//! are inserted into the parsed text, and each renderer escapes what its tracker would read as
+//! markup. A web address in a value may become a link, as trackers make them of any text.
+
+mod adf;
+mod cut;
+mod document;
+mod entities;
+mod flat;
+mod html;
+mod jira_wiki;
+mod markdown;
+pub(super) mod placeholder;
+mod plain;
+#[cfg(test)]
+mod tests;
+mod textile;
+mod tracwiki;
+mod web_link;
+
+use crate::domain::string_enum;
+
+pub(super) use document::Document;
+
+string_enum! {
+    /// The markups that trackers read.
+    pub enum Markup {
+        /// No markup.
+        Plain = "plain",
+        /// CommonMark; GitHub, GitLab.
+        Markdown = "markdown",
+        /// HTML; Azure DevOps.
+        Html = "html",
+        /// Textile; Redmine.
+        Textile = "textile",
+        /// The wiki markup of Jira's REST API 2.
+        JiraWiki = "jira-wiki",
+        /// Atlassian Document Format, a JSON text; Jira's REST API 3.
+        Adf = "adf",
+        /// Trac.
+        Tracwiki = "tracwiki",
+    }
+}
+
+/// Not even the marker fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("max-characters = {characters_max} is too small for the marker and the markup around it")]
+pub struct TooSmall {
+    /// The maximum.
+    pub characters_max: u32,
+}
+
+/// The document in a markup, with the marker in its first line, cut to a number of characters
+/// (Unicode scalar values).
+pub(super) fn render(
+    document: &Document,
+    markup: Markup,
+    characters_max: u32,
+    marker: Option<&str>,
+) -> Result<String, TooSmall> {
+    let first = marker.map(Document::marker);
+    let max = usize::try_from(characters_max).unwrap_or(usize::MAX);
+    let render = |part: Document| {
+        let whole = Document::join(first.clone(), part);
+        let text = match markup {
+            Markup::Plain => plain::render(&whole),
+            Markup::Markdown => markdown::render(&whole),
+            Markup::Html => html::render(&whole),
+            Markup::Textile => textile::render(&whole),
+            Markup::JiraWiki => jira_wiki::render(&whole),
+            Markup::Adf => adf::render(&whole),
+            Markup::Tracwiki => tracwiki::render(&whole),
+        };
+        (text.chars().count() <= max).then_some(text)
+    };
+    cut::longest(document, render).ok_or(TooSmall { characters_max })
+}

@@ -1,0 +1,52 @@
+//! Text for markups that know HTML's character references (Textile, Jira's wiki markup): each
+//! character that could be markup is written as its number. A backslash would not do: Textile has
+//! none, and Jira's does not know each of them.
+
+/// What a reader of a sentence expects, and no markup.
+const PLAIN: &str = ",;'/";
+
+/// The text; `line_start` if it begins a line.
+pub(super) fn encode(text: &str, line_start: bool) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    let text = if line_start { text.trim_start() } else { text };
+    let (mut before, mut in_first_word) = (None, line_start);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let after = chars.peek().copied();
+        let begins_line = line_start && before.is_none();
+        let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let is_plain = match c {
+            // `r12` is a revision, in Redmine.
+            'r' => is_word(before) || !after.is_some_and(|it| it.is_ascii_digit()),
+            // `h1. ` and `bq. ` begin a block.
+            '.' => !in_first_word,
+            '-' | '_' => is_word(before) && is_word(after),
+            // Before a letter, it may be a link or an emoticon.
+            ':' => !begins_line && after.is_none_or(char::is_whitespace),
+            c if c.is_ascii_punctuation() => PLAIN.contains(c) && !begins_line,
+            _ => true,
+        };
+        if is_plain {
+            encoded.push(c);
+        } else {
+            encoded.push_str(&format!("&#{};", u32::from(c)));
+        }
+        in_first_word &= c.is_alphanumeric() || c == '_';
+        before = Some(c);
+    }
+    encoded
+}
+
+/// Breaks what ends a block of code by a character that no reader sees. `tags` are in lower case.
+pub(super) fn break_up(text: &str, tags: &[&str]) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut broken = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        broken.push(c);
+        let rest = lower.get(at..).unwrap_or_default();
+        if c.is_ascii_punctuation() && tags.iter().any(|tag| rest.starts_with(tag)) {
+            broken.push('\u{2060}');
+        }
+    }
+    broken
+}

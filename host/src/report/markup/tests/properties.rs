@@ -1,0 +1,227 @@
+//! Any value, in any place, cut at any length.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use pulldown_cmark::{Event, Options, Parser, Tag};
+use regex::Regex;
+
+use super::*;
+
+/// What trackers read as markup.
+const NASTY: [&str; 44] = [
+    "{code}",
+    "{noformat}",
+    "{noformat:x}",
+    "h1. ",
+    "bq. ",
+    "<script>alert(1)</script>",
+    "[[Include(x)]]",
+    "{{macro(x)}}",
+    "!image.png!",
+    "#123",
+    "@user",
+    "[~user]",
+    "`",
+    "```",
+    "~~~",
+    "}}}",
+    "{{{",
+    "\n#!html\n",
+    "</pre>",
+    "<PRE>",
+    "</code>",
+    "\n",
+    "\n\n",
+    "    ",
+    "* ",
+    "1. ",
+    "- ",
+    "> ",
+    "[a](javascript:x)",
+    "\"l\":http://x.example",
+    "[l|http://x.example]",
+    "&lt;",
+    "\\",
+    "\\\\",
+    "r12",
+    "WikiPage",
+    "ticket:1",
+    "----",
+    "|a|b|",
+    "~x~",
+    "\n/close",
+    "==x==",
+    "'''b'''",
+    "**b**",
+];
+const PLACES: &str = "# A\n\nA **A** *A* `A` [A](B)\n\n- A\n  - A\n\n    A\n\n1. A\n\n> A\n>\n> - A\n\n\
+                      ```\nA\n```\n\n<b>A</b>\n";
+
+/// A canonical text with a value in each place that a value can have.
+fn places(value: &str, url: &str) -> Document {
+    let placeholder = [placeholder::of(0), placeholder::of(1)];
+    let text = PLACES.replace('A', &placeholder[0]).replace('B', &placeholder[1]);
+    Document::parse(&Expanded { text, values: vec![value.to_owned(), url.to_owned()] })
+}
+
+fn value() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        4 => proptest::sample::select(NASTY.as_slice()).prop_map(str::to_owned),
+        2 => "[a-zA-Z0-9 .,:_-]{1,6}",
+        1 => any::<char>().prop_filter("is removed before", |c| {
+            !c.is_control() && !('\u{e000}'..='\u{e001}').contains(c) && *c != '\u{2060}'
+        }).prop_map(String::from),
+    ];
+    proptest::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_data_fits_any_limit_with_the_marker_in_the_first_line(
+        value in value(), max in 0_u32..1_500,
+    ) {
+        let document = places(&value, &value);
+        for markup in Markup::ALL {
+            let marked = render(&document, *markup, max, Some(MARKER));
+            match &marked {
+                Ok(text) => {
+                    prop_assert!(text.chars().count() <= max as usize, "{}", markup);
+                    let first = text.lines().next().unwrap_or_default();
+                    prop_assert!(first.contains(MARKER), "{markup}: {first}");
+                }
+                Err(_) => prop_assert!(max < 200, "{markup}: {max}"),
+            }
+            let plain = render(&document, *markup, max, None);
+            let texts = [marked.ok(), plain.ok()];
+            for text in texts.into_iter().flatten() {
+                valid(*markup, &text)?;
+            }
+        }
+    }
+
+}
+
+proptest! {
+    #[test]
+    fn any_data_is_text_in_markdown(value in value()) {
+        let text = full(&only(&value, "A"), Markup::Markdown);
+        for event in Parser::new_ext(&text, Options::all()) {
+            let allowed = matches!(
+                event,
+                Event::Text(_) | Event::SoftBreak | Event::HardBreak | Event::End(_)
+                    | Event::Start(Tag::Paragraph)
+            );
+            prop_assert!(allowed, "{event:?} in {text:?}");
+        }
+        prop_assert!(!text.lines().any(|line| line.starts_with('/')), "{text:?}");
+        let mention = Regex::new(r"[@#][A-Za-z0-9]").expect("a pattern");
+        prop_assert!(!mention.is_match(&text), "{text:?}");
+        let code = full(&only(&value, "```\nA\n```"), Markup::Markdown);
+        let kinds: Vec<_> = Parser::new(&code).filter(|it| !matches!(it, Event::Text(_))).collect();
+        prop_assert!(kinds.len() <= 2, "{kinds:?}");
+    }
+
+    #[test]
+    fn any_data_is_text_in_wiki_markups(value in value()) {
+        let block = Regex::new(r"^\w+\.").expect("a pattern");
+        let special = Regex::new(
+            r"[^\w\s.,;'/:\x01-]|:\S|\br[0-9]|(?:^|[^\pL\pN])[-_]|[-_](?:$|[^\pL\pN\x01])",
+        );
+        let special = special.expect("a pattern");
+        let reference = Regex::new("&#[0-9]{2,3};").expect("a pattern");
+        for markup in [Markup::Textile, Markup::JiraWiki] {
+            let text = full(&only(&value, "A"), markup);
+            for line in reference.replace_all(&text, "\u{1}").lines() {
+                let first = line.chars().next();
+                prop_assert!(first.is_none_or(|c| !c.is_ascii_punctuation()), "{text:?}");
+                prop_assert!(!block.is_match(line), "{text:?}");
+                let ascii: Vec<_> = special.find_iter(line).filter(|it| it.as_str().is_ascii()).collect();
+                prop_assert!(ascii.is_empty(), "{ascii:?} in {text:?}");
+            }
+        }
+        let trac = full(&only(&value, "A"), Markup::Tracwiki);
+        let code = Regex::new(r"\{\{\{`\}\}\}|`[^`]*`|\[\[BR\]\]").expect("a pattern");
+        let plain = Regex::new(r"^[^[:punct:]]*[,.:;?]?$").expect("a pattern");
+        for word in code.replace_all(&trac, " ").split_whitespace() {
+            prop_assert!(plain.is_match(word), "{word:?} in {trac:?}");
+        }
+    }
+}
+
+/// What is true of each text in a markup.
+fn valid(markup: Markup, text: &str) -> Result<(), TestCaseError> {
+    match markup {
+        Markup::Html => {
+            let tag = Regex::new(
+                "</?(?:p|h1|ul|li|strong|em|code|pre|blockquote)>|<br>|</ol>|</a>|<ol start=\"1\">\
+                 |<a href=\"(?:https?:|mailto:)[^\"<>]*\" rel=\"nofollow noopener noreferrer\">",
+            );
+            let rest = tag.expect("a pattern").replace_all(text, "").into_owned();
+            prop_assert!(!rest.contains(['<', '>', '"', '\'']), "{text}");
+            balanced(text)?;
+        }
+        Markup::Adf => {
+            let json = serde_json::from_str::<serde_json::Value>(text);
+            let json = json.map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(&json["type"], "doc");
+            nodes(&json)?;
+        }
+        Markup::JiraWiki => {
+            prop_assert!(text.matches("{noformat}").count().is_multiple_of(2), "{text}")
+        }
+        Markup::Textile => {
+            let (begin, end) = (text.matches("<pre>").count(), text.matches("</pre>").count());
+            prop_assert_eq!(begin, end);
+        }
+        Markup::Tracwiki => {
+            let lines = |fence| text.lines().filter(|line| *line == fence).count();
+            prop_assert_eq!(lines("{{{"), lines("}}}"));
+        }
+        Markup::Plain | Markup::Markdown => {}
+    }
+    Ok(())
+}
+
+/// Each tag is closed, in order.
+fn balanced(html: &str) -> Result<(), TestCaseError> {
+    let tag = Regex::new("<(/?)([a-z0-9]+)").expect("a pattern");
+    let mut open = Vec::new();
+    for found in tag.captures_iter(html) {
+        let name = found[2].to_owned();
+        if &found[1] == "/" {
+            prop_assert_eq!(open.pop(), Some(name));
+        } else if name != "br" && name != "hr" {
+            open.push(name);
+        }
+    }
+    prop_assert!(open.is_empty(), "{:?}", open);
+    Ok(())
+}
+
+/// Texts are not empty, and lists have items that begin with a paragraph or code.
+fn nodes(node: &serde_json::Value) -> Result<(), TestCaseError> {
+    let kind = node["type"].as_str().unwrap_or_default();
+    let inside: BTreeSet<_> = node["content"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|child| child["type"].as_str())
+        .collect();
+    match kind {
+        "text" => prop_assert!(node["text"].as_str().is_some_and(|text| !text.is_empty())),
+        "bulletList" | "orderedList" => prop_assert_eq!(inside, BTreeSet::from(["listItem"])),
+        "listItem" => {
+            let first = node["content"][0]["type"].as_str();
+            prop_assert!(matches!(first, Some("paragraph" | "codeBlock")));
+        }
+        "blockquote" => prop_assert!(!inside.contains("heading") && !inside.contains("rule")),
+        _ => {}
+    }
+    for child in node["content"].as_array().into_iter().flatten() {
+        nodes(child)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! The links that a report may have.
+
+use url::Url;
+
+/// The longest address, in bytes.
+const BYTES_MAX: usize = 2_000;
+/// What is not a letter or a digit and means nothing in any markup.
+const PLAIN: &[u8] = b"-._~:/?#@&=+%,;$";
+
+/// The address as each markup can contain it; absent if a report may not link to it.
+pub(super) fn web_link(text: &str) -> Option<String> {
+    let url = Url::parse(text.trim()).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https" | "mailto");
+    let is_v6 = url.host_str().is_some_and(|host| host.starts_with('['));
+    if !is_web || is_v6 || url.as_str().len() > BYTES_MAX {
+        return None;
+    }
+    let mut link = String::new();
+    for byte in url.as_str().bytes() {
+        if byte.is_ascii_alphanumeric() || PLAIN.contains(&byte) {
+            link.push(char::from(byte));
+        } else {
+            link.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    // A tracker leaves such a character at the end out of the link.
+    if let Some(last) = link.pop() {
+        match last {
+            '.' | ',' | ';' | ':' | '?' => link.push_str(&format!("%{:02X}", u32::from(last))),
+            _ => link.push(last),
+        }
+    }
+    Some(link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_web_addresses_are_links_and_nothing_in_them_is_markup() {
+        for (text, link) in [
+            (" https://a.example/x?y=1#z ", Some("https://a.example/x?y=1#z")),
+            ("https://a.example/a|b]{c}\"d", Some("https://a.example/a%7Cb%5D%7Bc%7D%22d")),
+            ("mailto:a@b.example", Some("mailto:a@b.example")),
+            ("HTTP://A.example/.", Some("http://a.example/")),
+            ("https://a.example/x;", Some("https://a.example/x%3B")),
+            ("javascript:alert(1)", None),
+            ("data:text/html,x", None),
+            ("/relative", None),
+            ("http://[::1]/", None),
+        ] {
+            assert_eq!(web_link(text).as_deref(), link, "{text}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Masks secrets in what tests tell: arguments, logs, assertions. What is masked never reaches a
+//! template, a tracker or a connector.
+
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::TestData;
+
+/// What is shown instead.
+const MASKED: &str = "***";
+const PATTERNS_MAX: usize = 50;
+const PATTERN_CHARS_MAX: usize = 500;
+/// The memory of a compiled pattern.
+const PATTERN_BYTES_MAX: usize = 1024 * 1024;
+/// Names of arguments and of JSON members, of which the values are masked. Compared without
+/// separators, in any case.
+const NAMES: [&str; 16] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "token",
+    "secret",
+    "credential",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "authkey",
+    "signingkey",
+    "encryptionkey",
+    "connectionstring",
+    "authorization",
+    "cookie",
+];
+/// What is masked in texts by default. If a pattern has a group `value`, only that is masked.
+static DEFAULTS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let name = r"[\w.-]*(?:pass[_-]?word|passwd|passphrase|pwd|token|secret|credential|(?:api|access|private|auth|signing|encryption)[ _-]?key|connection[ _-]?string|cookie)[\w.-]*";
+    [
+        // name=value, name: value, "name": "value"
+        format!(
+            r#"(?i){name}["']?\s*[:=]\s*(?<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s"'][^\s,;]*)"#
+        ),
+        // <name>value</name>
+        format!(r"(?i)<{name}[^>\n]*>(?<value>[^<\n]+)<"),
+        // Authorization: Bearer value
+        r"(?i)\b(?:bearer|basic)\s+(?<value>[\w.~+/=-]{8,})".to_owned(),
+        // https://user:value@host
+        r"://[^/\s:@]*:(?<value>[^/\s@]+)@".to_owned(),
+    ]
+    .iter()
+    .filter_map(|pattern| compile(pattern).ok())
+    .collect()
+});
+
+/// What a connection masks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MaskSettings {
+    /// Whether passwords, tokens, secrets and keys are masked where they are recognised.
+    pub defaults: bool,
+    /// Further names of arguments of which the values are masked.
+    pub names: Vec<String>,
+    /// Regular expressions. What they find is masked; if they have a group `value`, only that.
+    pub patterns: Vec<String>,
+}
+
+impl Default for MaskSettings {
+    fn default() -> Self {
+        Self { defaults: true, names: Vec::new(), patterns: Vec::new() }
+    }
+}
+
+/// The patterns, ready for use.
+#[derive(Debug)]
+pub struct Mask {
+    defaults: bool,
+    names: Vec<String>,
+    patterns: Vec<Regex>,
+}
+
+impl Mask {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    /// Which pattern cannot be used, and why.
+    pub fn new(settings: &MaskSettings) -> Result<Self, String> {
+        if settings.patterns.len() > PATTERNS_MAX || settings.names.len() > PATTERNS_MAX {
+            return Err(format!("give at most {PATTERNS_MAX} patterns and {PATTERNS_MAX} names"));
+        }
+        let names: Vec<_> = settings.names.iter().map(|name| normal(name)).collect();
+        if names.iter().any(|name| name.is_empty() || name.len() > PATTERN_CHARS_MAX) {
+            return Err("a name has no letter or digit, or is too long".to_owned());
+        }
+        let patterns = settings.patterns.iter().map(|pattern| compile(pattern));
+        let patterns = patterns.collect::<Result<_, _>>()?;
+        Ok(Self { defaults: settings.defaults, names, patterns })
+    }
+
+    /// Masks everything that tests tell.
+    pub(super) fn apply(&self, data: &mut TestData) {
+        if let Some(log) = &mut data.log {
+            for arguments in [&mut log.input_arguments, &mut log.output_arguments] {
+                *arguments = arguments.take().map(|it| self.arguments(&it));
+            }
+            self.optional(&mut log.info);
+            self.optional(&mut log.post_condition);
+        }
+        for assertion in &mut data.assertions {
+            self.optional(&mut assertion.message);
+            self.optional(&mut assertion.payload);
+        }
+        for line in &mut data.robot_logs {
+            line.message = self.text(&line.message);
+        }
+        for step in &mut data.steps {
+            self.optional(&mut step.description);
+            self.optional(&mut step.expected);
+            self.optional(&mut step.actual);
+        }
+        for field in data.custom_fields.iter_mut().filter(|field| self.is_secret(&field.name)) {
+            field.value = MASKED.to_owned();
+        }
+    }
+
+    /// Masks a text.
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        let defaults = DEFAULTS.iter().filter(|_| self.defaults);
+        for pattern in defaults.chain(&self.patterns) {
+            text = pattern.replace_all(&text, mask_value).into_owned();
+        }
+        text
+    }
+
+    fn optional(&self, text: &mut Option<String>) {
+        *text = text.take().map(|it| self.text(&it));
+    }
+
+    /// Masks a JSON text by the names of its members, and every other text as a text.
+    fn arguments(&self, text: &str) -> String {
+        let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.text(text) };
+        self.json(&mut json);
+        json.to_string()
+    }
+
+    /// serde_json limits how deep a text may be nested.
+    fn json(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.text(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.json(item)),
+            Value::Object(members) => {
+                // {"name": "in_Password", "value": "x"}
+                let name = ["name", "Name", "key", "Key"].iter().find_map(|it| members.get(*it));
+                let named = name.and_then(Value::as_str).is_some_and(|name| self.is_secret(name));
+                for (name, value) in members {
+                    let is_value = named && name.eq_ignore_ascii_case("value");
+                    if (is_value || self.is_secret(name)) && !value.is_null() {
+                        *value = Value::String(MASKED.to_owned());
+                    } else {
+                        self.json(value);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    /// Whether this is the name of a secret.
+    fn is_secret(&self, name: &str) -> bool {
+        let name = normal(name);
+        let by_default = self.defaults && NAMES.iter().any(|it| name.contains(it));
+        by_default || self.names.iter().any(|it| name.contains(it))
+    }
+}
+
+/// A name in lower case, without separators.
+fn normal(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn mask_value(found: &Captures<'_>) -> String {
+    let (Some(whole), Some(value)) = (found.get(0), found.name("value")) else {
+        return MASKED.to_owned();
+    };
+    let text = whole.as_str();
+    let before = text.get(..value.start() - whole.start()).unwrap_or_default();
+    let after = text.get(value.end() - whole.start()..).unwrap_or_default();
+    format!("{before}{MASKED}{after}")
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    if pattern.is_empty() || pattern.chars().count() > PATTERN_CHARS_MAX {
+        return Err(format!("a pattern has 1 to {PATTERN_CHARS_MAX} characters"));
+    }
+    let mut builder = RegexBuilder::new(pattern);
+    let regex = builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build();
+    let regex =
+        regex.map_err(|error| format!("the pattern `{pattern}` cannot be used: {error}"))?;
+    if regex.is_match("") {
+        return Err(format!("the pattern `{pattern}` fits an empty text, and so everything"));
+    }
+    Ok(regex)
+}
+
+#[cfg(test)]
+mod tests;

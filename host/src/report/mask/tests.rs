@@ -1,0 +1,99 @@
+//! What is masked, and where.
+
+use crate::report::{Assertion, RobotLog, TestCaseLog};
+
+use super::*;
+
+fn default() -> Mask {
+    Mask::new(&MaskSettings::default()).expect("a mask")
+}
+
+#[test]
+fn the_default_patterns_are_valid() {
+    assert_eq!(DEFAULTS.len(), 4);
+}
+
+#[test]
+fn values_with_the_names_of_secrets_are_masked_in_texts() {
+    for (text, masked) in [
+        ("password=hunter2, user=eve", "password=***, user=eve"),
+        ("in_Password: hunter2", "in_Password: ***"),
+        ("{\"apiKey\": \"a b\\\"c\", \"n\": 1}", "{\"apiKey\": ***, \"n\": 1}"),
+        ("<DbPassword>hunter2</DbPassword>", "<DbPassword>***</DbPassword>"),
+        ("Authorization: Bearer abc.def-ghi=", "Authorization: Bearer ***"),
+        ("https://eve:hunter2@host/x", "https://eve:***@host/x"),
+        ("the password is wrong", "the password is wrong"),
+        ("keyboard: fine", "keyboard: fine"),
+    ] {
+        assert_eq!(default().text(text), masked);
+    }
+}
+
+#[test]
+fn values_with_the_names_of_secrets_are_masked_in_arguments() {
+    for (text, masked) in [
+        ("{\"in_Password\":\"x\",\"n\":7}", "{\"in_Password\":\"***\",\"n\":7}"),
+        ("{\"a\":{\"client_secret\":[1,2]}}", "{\"a\":{\"client_secret\":\"***\"}}"),
+        (
+            "[{\"name\":\"in_Token\",\"value\":\"x\"},{\"name\":\"n\",\"value\":\"y\"}]",
+            "[{\"name\":\"in_Token\",\"value\":\"***\"},{\"name\":\"n\",\"value\":\"y\"}]",
+        ),
+        ("{\"note\":\"pwd=x\"}", "{\"note\":\"pwd=***\"}"),
+        ("token=x", "token=***"),
+    ] {
+        assert_eq!(default().arguments(text), masked);
+    }
+}
+
+#[test]
+fn each_text_of_a_test_is_masked() {
+    let secret = || Some("password=hunter2".to_owned());
+    let mut data = TestData {
+        log: Some(TestCaseLog {
+            info: secret(),
+            input_arguments: secret(),
+            output_arguments: Some("{\"token\":\"hunter2\"}".to_owned()),
+            post_condition: secret(),
+            ..TestCaseLog::default()
+        }),
+        assertions: vec![Assertion {
+            message: secret(),
+            payload: secret(),
+            ..Assertion::default()
+        }],
+        robot_logs: vec![RobotLog { message: secret().expect("a text"), ..RobotLog::default() }],
+        ..TestData::default()
+    };
+    default().apply(&mut data);
+    assert!(!format!("{data:?}").contains("hunter2"), "{data:?}");
+}
+
+#[test]
+fn a_connection_has_patterns_and_names_of_its_own() {
+    let mask = Mask::new(&MaskSettings {
+        defaults: false,
+        names: vec!["Social-Security".to_owned()],
+        patterns: vec![r"\b\d{16}\b".to_owned(), "id (?<value>[0-9]+)".to_owned()],
+    });
+    let mask = mask.expect("a mask");
+    assert_eq!(mask.text("card 4111111111111111, id 77, pwd=x"), "card ***, id ***, pwd=x");
+    assert_eq!(
+        mask.arguments("{\"socialSecurityNumber\":\"1\"}"),
+        "{\"socialSecurityNumber\":\"***\"}"
+    );
+}
+
+#[test]
+fn patterns_that_cannot_be_used_are_named() {
+    for (pattern, why) in [
+        ("(", "unclosed group"),
+        ("a*", "fits an empty text"),
+        ("", "1 to 500 characters"),
+        (r"\w{200}{200}", "size limit"),
+    ] {
+        let settings =
+            MaskSettings { patterns: vec![pattern.to_owned()], ..MaskSettings::default() };
+        let error = Mask::new(&settings).expect_err("refused");
+        assert!(error.contains(why), "{error}");
+    }
+}

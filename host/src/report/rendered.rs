@@ -1,0 +1,227 @@
+//! A report: what a connector files of a failed test.
+
+use super::data_limits::{limit_lists, limited};
+use super::engine::{self, Expanded, Mode};
+use super::markup::{self, Document, Markup, TooSmall};
+use super::{Attachment, Mask, ReportSettings, TestData, defaults};
+
+/// The robot's log as a file.
+const LOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// A field of the tracker with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: FieldValue,
+}
+
+/// A field's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// Text.
+    Text(String),
+    /// A JSON text.
+    Json(String),
+}
+
+/// What a connector files of a failed test, rendered from its templates.
+#[derive(Debug)]
+pub struct Report {
+    data: TestData,
+    title: String,
+    description: Document,
+    comment: Document,
+    fields: Vec<Field>,
+    attachments: Vec<Attachment>,
+    robot_log: String,
+}
+
+impl Report {
+    /// Masks the data and renders the templates. A template that fails is replaced by the default,
+    /// and a note in the texts says so.
+    #[must_use]
+    pub fn new(settings: &ReportSettings, mut data: TestData) -> Self {
+        let mut notes = Vec::new();
+        mask(settings, &mut data, &mut notes);
+        let robot_log = robot_log(&data);
+        let (attachments, gaps) = settings.attachments.select(&data, robot_log.len() as u64);
+        data.gaps.extend(gaps);
+        limit_lists(&mut data);
+        data.attachments.clone_from(&attachments);
+        let mut writer = Writer { context: engine::context(&limited(&data)), notes };
+        let title = writer.text("title", settings.title_template.as_deref(), defaults::TITLE);
+        let fields = writer.fields(settings);
+        let mut write = |what, template: &Option<String>, default| {
+            writer.document(what, template.as_deref(), default)
+        };
+        let mut description =
+            write("description", &settings.description_template, defaults::DESCRIPTION);
+        let mut comment = write("comment", &settings.comment_template, defaults::COMMENT);
+        for note in &writer.notes {
+            description.add_note(note);
+            comment.add_note(note);
+        }
+        Self { data, title, description, comment, fields, attachments, robot_log }
+    }
+
+    /// One line of at most so many characters (Unicode scalar values).
+    #[must_use]
+    pub fn title(&self, characters_max: u32) -> String {
+        let max = usize::try_from(characters_max).unwrap_or(usize::MAX);
+        if self.title.chars().count() <= max {
+            return self.title.clone();
+        }
+        let kept: String = self.title.chars().take(max.saturating_sub(1)).collect();
+        if max == 0 { kept } else { format!("{}…", kept.trim_end()) }
+    }
+
+    /// The text of the defect. Its first line has the marker, if one is given.
+    ///
+    /// # Errors
+    /// Not even the marker fits.
+    pub fn description(
+        &self,
+        markup: Markup,
+        characters_max: u32,
+        marker: Option<&str>,
+    ) -> Result<String, TooSmall> {
+        markup::render(&self.description, markup, characters_max, marker)
+    }
+
+    /// The text of a comment on a recurrence. Its first line has the marker, if one is given.
+    ///
+    /// # Errors
+    /// Not even the marker fits.
+    pub fn comment(
+        &self,
+        markup: Markup,
+        characters_max: u32,
+        marker: Option<&str>,
+    ) -> Result<String, TooSmall> {
+        markup::render(&self.comment, markup, characters_max, marker)
+    }
+
+    /// The connection's fields, in its order, without those that are empty or null.
+    #[must_use]
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The files that the tracker gets. The content of a robot log is [`Self::robot_log`].
+    #[must_use]
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// The robot's log as a text file, masked.
+    #[must_use]
+    pub fn robot_log(&self) -> &str {
+        &self.robot_log
+    }
+
+    /// The data, masked.
+    #[must_use]
+    pub fn data(&self) -> &TestData {
+        &self.data
+    }
+}
+
+/// Masks the data. If the mask cannot be used, nothing that could be a secret is left.
+fn mask(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>) {
+    match Mask::new(&settings.mask) {
+        Ok(mask) => mask.apply(data),
+        Err(why) => {
+            (data.log, data.assertions, data.robot_logs) = (None, Vec::new(), Vec::new());
+            (data.steps, data.custom_fields) = (Vec::new(), Vec::new());
+            notes
+                .push(format!("Logs and arguments are left out, as they cannot be masked: {why}."));
+        }
+    }
+}
+
+/// The lines of the robot's log; the newest, if there are too many.
+fn robot_log(data: &TestData) -> String {
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    for line in data.robot_logs.iter().rev() {
+        let (at, level) = (line.at.as_deref(), line.level.as_deref());
+        let parts = [at, level, Some(line.message.as_str())].into_iter().flatten();
+        let text = parts.collect::<Vec<_>>().join(" ") + "\n";
+        bytes += text.len();
+        if bytes > LOG_BYTES_MAX {
+            lines.push("… older lines are left out\n".to_owned());
+            break;
+        }
+        lines.push(text);
+    }
+    lines.into_iter().rev().collect()
+}
+
+/// Renders templates with the data of one test.
+struct Writer {
+    context: engine::Context,
+    /// What went wrong, for people.
+    notes: Vec<String>,
+}
+
+impl Writer {
+    /// One line.
+    fn text(&mut self, what: &str, template: Option<&str>, default: &str) -> String {
+        let expanded = self.expand(what, template, default, Mode::Text).text;
+        expanded.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn document(&mut self, what: &str, template: Option<&str>, default: &str) -> Document {
+        Document::parse(&self.expand(what, template, default, Mode::Markdown))
+    }
+
+    /// What the template becomes; if it fails, what the default becomes.
+    fn expand(&mut self, what: &str, own: Option<&str>, default: &str, mode: Mode) -> Expanded {
+        if let Some(own) = own {
+            match engine::expand(own, mode, &self.context) {
+                Ok(expanded) => return expanded,
+                Err(error) => self.notes.push(format!(
+                    "The template of the {what} failed, and the default was used: {error}."
+                )),
+            }
+        }
+        engine::expand(default, mode, &self.context).unwrap_or_else(|error| Expanded {
+            text: format!("The default {what} failed: {error}"),
+            values: Vec::new(),
+        })
+    }
+
+    fn fields(&mut self, settings: &ReportSettings) -> Vec<Field> {
+        let mut fields = Vec::new();
+        for field in &settings.fields {
+            let (template, mode) = field.template();
+            let value = match engine::expand(template, mode, &self.context) {
+                Ok(expanded) => value(&expanded.text, mode),
+                Err(error) => Err(error.to_string()),
+            };
+            let name = field.field.clone();
+            match value {
+                Ok(Some(value)) => fields.push(Field { name, value }),
+                Ok(None) => {}
+                Err(error) => self.notes.push(format!(
+                    "The template of the field {name} failed, and the field was left out: {error}."
+                )),
+            }
+        }
+        fields
+    }
+}
+
+/// A field's value; none if it is empty or null.
+fn value(text: &str, mode: Mode) -> Result<Option<FieldValue>, String> {
+    if mode != Mode::Json {
+        let text = text.trim();
+        return Ok((!text.is_empty()).then(|| FieldValue::Text(text.to_owned())));
+    }
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok((!json.is_null()).then(|| FieldValue::Json(json.to_string())))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Whole reports.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::domain::Settings;
+use crate::report::{Gap, RobotLog, TestCase, sample};
+
+use super::*;
+
+fn settings(value: serde_json::Value) -> ReportSettings {
+    let object: Settings = value.as_object().expect("an object").clone();
+    ReportSettings::check(&object).expect("settings")
+}
+
+/// What a connection had stored, before this version refused it.
+fn old_settings(value: serde_json::Value) -> ReportSettings {
+    let object: Settings = value.as_object().expect("an object").clone();
+    ReportSettings::read(&object).expect("settings")
+}
+
+fn text(report: &Report) -> String {
+    report.description(Markup::Plain, u32::MAX, None).expect("a text")
+}
+
+#[test]
+fn the_default_report_says_what_is_known() {
+    let report = Report::new(&ReportSettings::default(), sample());
+    assert_eq!(report.title(200), "Pay by invoice (SHOP:12) failed");
+    let text = text(&report);
+    for part in [
+        "The test case Pay by invoice (SHOP:12) ended with the result Failed.",
+        "Open the test case log in Test Manager (https://testmanager.example.com/SHOP/",
+        "System.Exception: the tax is wrong",
+        "- Expected 19.00 as tax, but 16.00 was shown\n  - currency: EUR",
+        "2026-11-28 09:31:00 UTC Error: Verification failed: the tax is 16.00",
+        "\"amount\": 100,",
+        "\"tax\": \"16.00\"",
+        "- Project: Web shop (SHOP)\n- Test execution: Nightly, 28 November\n- Variation: express\n\
+         - Started: 2026-11-28 09:30:00 UTC",
+        "- Executed by: robot@example.com\n- Robot: robot-3\n- Machine: test-machine-3\n\
+         - Automation: PayByInvoice.xaml (ShopTests)",
+        "- the file trace.zip could not be fetched: Test Manager answered 404",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    assert!(!text.contains("The total is 100.00"), "{text}");
+    let comment = report.comment(Markup::Plain, u32::MAX, Some("m1")).expect("a text");
+    let first = comment.lines().next().unwrap_or_default();
+    assert!(first.ends_with(": m1") && comment.contains("failed again"), "{comment}");
+    assert!(report.robot_log().ends_with("Error Verification failed: the tax is 16.00\n"));
+    let files: Vec<_> = report.attachments().iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(files, ["basket.png", "robot-log.txt"]);
+}
+
+#[test]
+fn four_ids_are_enough() {
+    let data = TestData {
+        test_execution_id: "e1".to_owned(),
+        test_case_id: "c1".to_owned(),
+        gaps: vec![Gap { what: "the log".to_owned(), why: "there is no client".to_owned() }],
+        ..TestData::default()
+    };
+    let report = Report::new(&ReportSettings::default(), data);
+    assert_eq!(report.title(200), "Test case c1 failed");
+    assert_eq!(
+        text(&report),
+        "The test case c1 ended with the result Failed.\n\nWhere and when\n\n- Test execution: e1\n\n\
+         What is missing here\n\n- the log could not be fetched: there is no client"
+    );
+    assert!(report.fields().is_empty() && report.attachments().is_empty());
+}
+
+#[test]
+fn a_connection_has_templates_and_fields_of_its_own() {
+    let settings = settings(json!({
+        "title_template": "{{ test_case.key }}\n {{ log.result }}",
+        "description_template": "{% if labels %}\n**{{ labels }}**\n{% endif %}",
+        "fields": [
+            {"field": "Team", "text": "{{ custom_fields[0].value }}"},
+            {"field": "empty", "text": " {{ '' }} "},
+            {"field": "labels", "json": "{\"all\": {{ labels }}, \"name\": {{ test_case.name }}}"},
+            {"field": "none", "json": "{{ none }}"},
+        ],
+    }));
+    let report = Report::new(&settings, sample());
+    assert_eq!(report.title(200), "SHOP:12 Failed");
+    assert_eq!(report.title(6), "SHOP:…");
+    assert_eq!(report.title(0), "");
+    assert_eq!(text(&report), "checkout");
+    let fields: Vec<_> = report.fields().iter().map(|it| (it.name.as_str(), &it.value)).collect();
+    let json = FieldValue::Json(r#"{"all":["checkout"],"name":"Pay by invoice"}"#.to_owned());
+    assert_eq!(fields, [("Team", &FieldValue::Text("Payments".to_owned())), ("labels", &json)]);
+}
+
+#[test]
+fn a_template_that_fails_is_replaced_and_a_note_says_so() {
+    let settings = old_settings(json!({
+        "title_template": "{{ test_case.name|shout }}",
+        "description_template": "{% for a in range(90000) %}{{ a }}{% endfor %}",
+        "fields": [{"field": "P", "json": "{"}],
+        "mask": {"patterns": ["("]},
+    }));
+    let report = Report::new(&settings, sample());
+    assert_eq!(report.title(200), "Pay by invoice (SHOP:12) failed");
+    let text = text(&report);
+    for part in [
+        "The template of the title failed, and the default was used: line 1, column ",
+        "The template of the description failed, and the default was used: line 1, column ",
+        "The template of the field P failed, and the field was left out",
+        "Logs and arguments are left out, as they cannot be masked",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    assert!(!text.contains("tax is wrong") && report.robot_log().is_empty(), "{text}");
+}
+
+#[test]
+fn a_secret_reaches_no_part_of_a_report() {
+    let mut data = sample();
+    let log = data.log.as_mut().expect("a log");
+    log.info = Some("password=hunter2".to_owned());
+    log.input_arguments = Some("{\"in_Password\":\"hunter2\"}".to_owned());
+    data.robot_logs =
+        vec![RobotLog { message: "token: hunter2".to_owned(), ..RobotLog::default() }];
+    data.assertions[1].message = Some("secret='hunter2'".to_owned());
+    let report = Report::new(&ReportSettings::default(), data);
+    let text = text(&report);
+    assert!(!text.contains("hunter2") && text.contains("password=***"), "{text}");
+    assert!(!report.robot_log().contains("hunter2"));
+    assert!(!format!("{:?}", report.data()).contains("hunter2"));
+}
+
+#[test]
+fn the_largest_data_is_within_the_limits_of_the_default_templates() {
+    let long = "x\n".repeat(20_000);
+    let mut data = sample();
+    data.robot_logs = vec![RobotLog { message: long.clone(), ..RobotLog::default() }; 2_000];
+    data.assertions = vec![data.assertions[1].clone(); 2_000];
+    for assertion in &mut data.assertions {
+        (assertion.message, assertion.payload) = (Some(long.clone()), Some(long.clone()));
+    }
+    data.gaps = vec![Gap { what: long.clone(), why: long }; 2_000];
+    let report = Report::new(&ReportSettings::default(), data);
+    let text = text(&report);
+    assert!(
+        text.contains("and 180 more") && !text.contains("failed, and the default"),
+        "{}",
+        text.len()
+    );
+    assert!(report.robot_log().len() <= LOG_BYTES_MAX + 100);
+}
+
+proptest! {
+    #[test]
+    fn values_are_never_read_as_templates_or_markdown(name in "[^\\p{C}\u{e000}\u{e001}]{0,40}") {
+        let data = TestData {
+            test_case: Some(TestCase { name: Some(name.clone()), ..TestCase::default() }),
+            ..TestData::default()
+        };
+        let settings = settings(json!({
+            "title_template": "{{ test_case.name }}",
+            "description_template": "```\n{{ test_case.name }}\n```",
+        }));
+        let report = Report::new(&settings, data);
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        prop_assert_eq!(report.title(u32::MAX), words(&name));
+        prop_assert_eq!(words(&text(&report)), words(&name));
+    }
+}

@@ -1,0 +1,83 @@
+//! Rules that send the defects of some tests to another place of the tracker.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Settings;
+
+use super::{Subject, TestData};
+
+/// If everything that it names fits, its settings replace those of the connection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoutingRule {
+    /// The prefix of the project: "SHOP".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Key or name of the test set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_set: Option<String>,
+    /// A label of the test case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Key of a requirement of the test case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requirement: Option<String>,
+    /// The settings.
+    pub settings: Settings,
+}
+
+impl RoutingRule {
+    /// What must be fetched for this rule.
+    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
+        let conditions = [
+            (&self.project, Subject::Project),
+            (&self.test_set, Subject::TestSet),
+            (&self.label, Subject::Labels),
+            (&self.requirement, Subject::Requirements),
+        ];
+        conditions.into_iter().filter_map(|(condition, it)| condition.is_some().then_some(it))
+    }
+
+    /// Whether everything that it names fits. What is not known never fits.
+    pub(super) fn fits(&self, data: &TestData) -> bool {
+        let project = data.project.as_ref().and_then(|it| it.prefix.as_deref());
+        let test_set = data.test_set.as_ref();
+        let test_set = test_set.map(|it| [it.key.as_deref(), it.name.as_deref()]);
+        let requirements = data.requirements.iter().filter_map(|it| it.key.as_deref());
+        is_among(self.project.as_deref(), project.into_iter())
+            && is_among(self.test_set.as_deref(), test_set.into_iter().flatten().flatten())
+            && is_among(self.label.as_deref(), data.labels.iter().map(String::as_str))
+            && is_among(self.requirement.as_deref(), requirements)
+    }
+}
+
+/// Whether what is asked for is among the values, in upper or lower case.
+fn is_among<'v>(wanted: Option<&str>, mut values: impl Iterator<Item = &'v str>) -> bool {
+    wanted.is_none_or(|wanted| values.any(|it| it.to_lowercase() == wanted.to_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_rule_fits_if_everything_that_it_names_fits() {
+        let some = |text: &str| Some(text.to_owned());
+        let rule = RoutingRule::default;
+        for (rule, fits) in [
+            (rule(), true),
+            (RoutingRule { project: some("shop"), ..rule() }, true),
+            (RoutingRule { test_set: some("SHOP:40"), ..rule() }, true),
+            (RoutingRule { test_set: some("smoke test"), label: some("checkout"), ..rule() }, true),
+            (RoutingRule { test_set: some("smoke test"), label: some("other"), ..rule() }, false),
+            (RoutingRule { requirement: some("SHOP:7"), ..rule() }, true),
+            (RoutingRule { requirement: some("SHOP:8"), ..rule() }, false),
+        ] {
+            assert_eq!(rule.fits(&sample()), fits, "{rule:?}");
+        }
+        let unknown = RoutingRule { project: some("SHOP"), ..rule() };
+        assert!(!unknown.fits(&TestData::default()));
+    }
+}

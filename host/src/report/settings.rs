@@ -1,0 +1,240 @@
+//! What an admin sets for the reports of a connection, as the JSON object `report`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::{Settings, nearest};
+
+use super::engine::{self, Mode, TEMPLATE_BYTES_MAX, TemplateError};
+use super::markup::placeholder;
+use super::{
+    AttachmentPolicy, Mask, MaskSettings, RoutingRule, Subject, TestData, defaults, names, sample,
+};
+
+const FIELDS_MAX: usize = 100;
+const FIELD_NAME_CHARS_MAX: usize = 200;
+const RULES_MAX: usize = 100;
+/// All settings together, as JSON.
+const BYTES_MAX: usize = 256 * 1024;
+/// The members of the object.
+const MEMBERS: [&str; 7] = [
+    "title_template",
+    "description_template",
+    "comment_template",
+    "fields",
+    "mask",
+    "attachments",
+    "routing",
+];
+
+/// What an admin set. What is absent has a default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReportSettings {
+    /// The template of a defect's title.
+    pub title_template: Option<String>,
+    /// The template of a defect's text, in Markdown.
+    pub description_template: Option<String>,
+    /// The template of a comment on a recurrence, in Markdown.
+    pub comment_template: Option<String>,
+    /// Further fields of the tracker, in order.
+    pub fields: Vec<FieldTemplate>,
+    /// What is masked.
+    pub mask: MaskSettings,
+    /// Which files a tracker gets.
+    pub attachments: AttachmentPolicy,
+    /// Settings of the connection that some tests replace; the first rule that fits.
+    pub routing: Vec<RoutingRule>,
+}
+
+/// A field of the tracker and the template of its value: either `text` or `json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldTemplate {
+    /// The name, as the tracker or its connector knows it.
+    pub field: String,
+    /// The value is this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The value is JSON: each expression in it becomes a JSON value, text in quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<String>,
+}
+
+impl FieldTemplate {
+    /// The template, and what becomes of values in it.
+    pub(super) fn template(&self) -> (&str, Mode) {
+        match (&self.text, &self.json) {
+            (_, Some(json)) => (json, Mode::Json),
+            (text, None) => (text.as_deref().unwrap_or_default(), Mode::Text),
+        }
+    }
+}
+
+/// What is wrong with a member of the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// The member, such as `title_template`.
+    pub member: String,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for SettingsProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.member, self.why)
+    }
+}
+
+impl ReportSettings {
+    /// Reads the object.
+    ///
+    /// # Errors
+    /// What is unknown or of another type.
+    pub fn read(object: &Settings) -> Result<Self, Vec<SettingsProblem>> {
+        let (mut settings, mut problems) = (Self::default(), Vec::new());
+        for (member, value) in object {
+            let read = match member.as_str() {
+                "title_template" => set(&mut settings.title_template, value),
+                "description_template" => set(&mut settings.description_template, value),
+                "comment_template" => set(&mut settings.comment_template, value),
+                "fields" => set(&mut settings.fields, value),
+                "mask" => set(&mut settings.mask, value),
+                "attachments" => set(&mut settings.attachments, value),
+                "routing" => set(&mut settings.routing, value),
+                unknown => Err(nearest(unknown, MEMBERS).map_or_else(String::new, |(near, _)| {
+                    format!("there is no such member; did you mean `{near}`?")
+                })),
+            };
+            problems.extend(read.err().map(|why| SettingsProblem { member: member.clone(), why }));
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// Reads and checks the object before it is saved.
+    ///
+    /// # Errors
+    /// Everything that is wrong; for a template, with line and column.
+    pub fn check(object: &Settings) -> Result<Self, Vec<SettingsProblem>> {
+        let settings = Self::read(object)?;
+        let mut problems = settings.problems();
+        if serde_json::to_string(object).is_ok_and(|text| text.len() > BYTES_MAX) {
+            let why = format!("all settings together have more than {BYTES_MAX} bytes");
+            problems.push(SettingsProblem { member: "report".to_owned(), why });
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// What must be fetched of a failed test. What no template, rule or policy uses is not.
+    #[must_use]
+    pub fn subjects(&self) -> BTreeSet<Subject> {
+        let texts = [
+            self.title_template.as_deref().unwrap_or(defaults::TITLE),
+            self.description_template.as_deref().unwrap_or(defaults::DESCRIPTION),
+            self.comment_template.as_deref().unwrap_or(defaults::COMMENT),
+        ];
+        let fields = self.fields.iter().map(|field| field.template().0);
+        let templates = texts.into_iter().chain(fields);
+        let mut subjects = self.attachments.subjects();
+        subjects.extend(
+            templates
+                .filter_map(|template| engine::names(template).ok())
+                .flat_map(|names| names::subjects(&names)),
+        );
+        subjects.extend(self.routing.iter().flat_map(RoutingRule::subjects));
+        subjects
+    }
+
+    /// The settings of the first rule that fits.
+    #[must_use]
+    pub fn route(&self, data: &TestData) -> Option<&Settings> {
+        self.routing.iter().find(|rule| rule.fits(data)).map(|rule| &rule.settings)
+    }
+
+    fn problems(&self) -> Vec<SettingsProblem> {
+        let mut problems = Vec::new();
+        let mut note = |member: String, why: Option<String>| {
+            problems.extend(why.map(|why| SettingsProblem { member, why }));
+        };
+        let texts = [
+            ("title_template", &self.title_template, Mode::Text),
+            ("description_template", &self.description_template, Mode::Markdown),
+            ("comment_template", &self.comment_template, Mode::Markdown),
+        ];
+        for (member, template, mode) in texts {
+            let template = template.as_deref().unwrap_or_default();
+            note(member.to_owned(), template_problem(template, mode));
+        }
+        let mut names = BTreeSet::new();
+        for (index, field) in self.fields.iter().enumerate() {
+            let is_new = names.insert(&field.field);
+            note(format!("fields[{index}]"), field_problem(field, is_new));
+        }
+        let too_many = |length, max| (length > max).then(|| format!("give at most {max}"));
+        note("fields".to_owned(), too_many(self.fields.len(), FIELDS_MAX));
+        note("routing".to_owned(), too_many(self.routing.len(), RULES_MAX));
+        note("mask".to_owned(), Mask::new(&self.mask).err());
+        note("attachments".to_owned(), self.attachments.problem());
+        problems
+    }
+}
+
+fn set<T: DeserializeOwned>(place: &mut T, value: &Value) -> Result<(), String> {
+    *place = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+fn field_problem(field: &FieldTemplate, is_new: bool) -> Option<String> {
+    let length = field.field.chars().count();
+    if !(1..=FIELD_NAME_CHARS_MAX).contains(&length) {
+        return Some(format!("`field` has 1 to {FIELD_NAME_CHARS_MAX} characters"));
+    }
+    if !is_new {
+        return Some(format!("the field {:?} is there twice", field.field));
+    }
+    if field.text.is_some() == field.json.is_some() {
+        return Some("give either `text` or `json`".to_owned());
+    }
+    let (template, mode) = field.template();
+    template_problem(template, mode)
+}
+
+/// What is wrong with a template. It is tried with an example and with only the ids.
+fn template_problem(template: &str, mode: Mode) -> Option<String> {
+    try_template(template, mode).err().map(|error| error.to_string())
+}
+
+fn try_template(template: &str, mode: Mode) -> Result<(), TemplateError> {
+    let refuse = |reason: String| Err(TemplateError { at: None, reason });
+    if template.len() > TEMPLATE_BYTES_MAX {
+        return refuse(format!("a template has at most {TEMPLATE_BYTES_MAX} bytes"));
+    }
+    if placeholder::is_in(template) {
+        return refuse("a template has no character U+E000 or U+E001".to_owned());
+    }
+    let example = sample();
+    let names = engine::names(template)?;
+    let members = serde_json::to_value(&example).unwrap_or_default();
+    if let Some(error) = names::unknown(template, &names, &members) {
+        return Err(error);
+    }
+    let only_ids = TestData {
+        test_execution_id: example.test_execution_id.clone(),
+        test_case_id: example.test_case_id.clone(),
+        ..TestData::default()
+    };
+    for (data, what) in [(example, "the example"), (only_ids, "only the ids of a test")] {
+        let expanded = engine::expand(template, mode, &engine::context(&data))?;
+        let json = (mode == Mode::Json).then(|| serde_json::from_str::<Value>(&expanded.text));
+        if let Some(Err(error)) = json {
+            return refuse(format!("with {what}, the result is not JSON: {error}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
