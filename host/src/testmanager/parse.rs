@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::domain::printable;
@@ -30,16 +33,28 @@ pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
         }
         Subject::RobotLogs => {
             data.robot_logs = each(value, robot_log);
-            // Test Manager was asked for the newest first.
+            // Test Manager was asked for the newest first, but may not follow.
             data.robot_logs.reverse();
+            data.robot_logs.sort_by_cached_key(|line| instant(line.at.as_deref()));
         }
         Subject::Attachments => data.attachments.extend(each(value, file)),
         Subject::Requirements => data.requirements = each(value, requirement),
         Subject::Labels => data.labels = each(value, label),
         Subject::CustomFields => data.custom_fields = each(value, custom_field),
         Subject::Steps => data.steps = each(value, step),
-        Subject::History => data.history = each(value, past_result),
+        Subject::History => {
+            data.history = each(value, past_result);
+            let own = data.test_execution_id.as_str();
+            let is_own = |past: &PastResult| past.test_execution_id.as_deref() == Some(own);
+            data.history.retain(|past| !is_own(past));
+            data.history.sort_by_cached_key(|past| Reverse(instant(past.finished_at.as_deref())));
+        }
     }
+}
+
+/// A time that can be read.
+fn instant(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok()
 }
 
 /// The items of a list that can be read.
@@ -242,7 +257,7 @@ fn step(value: &Value) -> Option<Step> {
 
 fn past_result(value: &Value) -> Option<PastResult> {
     let past = PastResult {
-        test_execution_id: text(value, &["testExecutionId"]),
+        test_execution_id: text(value, &["testExecutionId"]).map(|id| id.to_lowercase()),
         result: text(value, &["result"]),
         finished_at: text(value, &["executionEnd", "executionFinished", "executionStart"]),
     };

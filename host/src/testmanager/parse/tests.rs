@@ -1,8 +1,10 @@
 //! Tests of reading Test Manager's JSON.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::domain::StringEnum as _;
 
 fn filled(subject: Subject, value: &Value) -> TestData {
     let mut data = TestData::default();
@@ -28,12 +30,60 @@ fn a_log_is_read_whatever_is_missing() {
 
 #[test]
 fn every_subject_accepts_any_json() {
-    use crate::domain::StringEnum as _;
     for subject in Subject::ALL {
         for value in [json!(null), json!([null, 1, "x", [], {}]), json!({"id": {"id": 1}})] {
             filled(*subject, &value);
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn no_json_makes_the_reading_fail(value in any_json(), at in 0..Subject::ALL.len()) {
+        filled(Subject::ALL[at], &value);
+        crate::testmanager::json::items(&value);
+    }
+}
+
+/// JSON with the members that are read, and others.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,9}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 5, |inner| {
+        let name = prop_oneof![
+            "(id|name|message|data|value|label|size|hasScreenshot|screenshotFileName|fileName)",
+            ".{0,5}",
+        ];
+        let members = prop::collection::btree_map(name, inner.clone(), 0..5);
+        prop_oneof![
+            prop::collection::vec(inner, 0..5).prop_map(Value::from),
+            members.prop_map(|it| Value::Object(it.into_iter().collect())),
+        ]
+    })
+}
+
+#[test]
+fn lines_are_oldest_first_and_results_newest_first_without_this_one() {
+    let lines = json!([
+        {"message": "first", "timeStamp": "2026-01-01T00:00:00.1000000Z"},
+        {"message": "second", "timeStamp": "2026-01-01T00:00:00.2000000Z"},
+    ]);
+    let lines = filled(Subject::RobotLogs, &lines).robot_logs;
+    assert_eq!(lines[0].message, "first", "an answer that is oldest first");
+    let mut data = TestData { test_execution_id: "e1".to_owned(), ..TestData::default() };
+    let history = json!([
+        {"testExecutionId": "e0", "executionEnd": "2026-01-01T00:00:00Z"},
+        {"testExecutionId": "E1", "executionEnd": "2026-01-03T00:00:00Z"},
+        {"testExecutionId": "e2", "executionEnd": "2026-01-02T00:00:00Z"},
+    ]);
+    fill(&mut data, Subject::History, &history);
+    let ids: Vec<_> =
+        data.history.iter().filter_map(|it| it.test_execution_id.as_deref()).collect();
+    assert_eq!(ids, ["e2", "e0"]);
 }
 
 #[test]
