@@ -83,8 +83,11 @@ pub(super) fn has_more(answer: &Value, count: usize, sum: usize, top: usize) -> 
     if let Some(has_next) = flag(paging, &["hasNextPage"]) {
         return has_next;
     }
-    let has_paging = member(answer, &["paging"]).is_some();
-    if has_paging { member(paging, &["nextPage"]).is_some() } else { count >= top }
+    match member(paging, &["nextPage"]) {
+        Some(Value::Bool(has_next)) => *has_next,
+        Some(_) => true,
+        None => member(answer, &["paging"]).is_none() && count >= top,
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +104,7 @@ mod tests {
             (json!({"paging": {"total": 9}}), 1, 9, false),
             (json!({"paging": {"total": null, "nextPage": 2}}), 4, 4, true),
             (json!({"paging": {"nextPage": null}}), 4, 4, false),
+            (json!({"paging": {"nextPage": false}}), 4, 4, false),
             (json!({"totalItems": 5, "hasNextPage": false}), 4, 4, true),
             (json!({"hasNextPage": true}), 2, 2, true),
             (json!({"hasNextPage": false}), 4, 4, false),

@@ -46,5 +46,6 @@ mod strangers;
 mod sync_order;
 mod terminal;
 mod test_manager;
+mod test_manager_simulated;
 mod tls;
 mod tracker_faults;
