@@ -2,6 +2,7 @@
 //! known of Test Manager's API, refuses what Test Manager refuses, has its faults on request, and
 //! fires the two webhooks from its page.
 
+mod client;
 mod faults;
 mod known_api;
 mod page;

@@ -1,0 +1,83 @@
+//! The server's client for Test Manager reads from the stand-in, through every fault that a try of a
+//! connection can show.
+
+use jackfield_tests::{ScriptedServer, Setup, SimulatedTestManager, TestHost};
+use serde_json::{Value, json};
+
+use super::failed_test;
+
+/// A connection to the stand-in. Each has a name of its own, because tokens and projects are kept.
+fn connect(
+    host: &TestHost,
+    tracker: &ScriptedServer,
+    simulator: &SimulatedTestManager,
+    name: &str,
+) {
+    let body = json!({
+        "name": name,
+        "connector": "calls",
+        "settings": {"url": tracker.url(), "target": tracker.url() + "/x"},
+        "test_manager": {
+            "base_url": simulator.printed("base_url"),
+            "token_url": simulator.printed("token_url"),
+            "client_id": simulator.printed("client_id"),
+        },
+        "test_manager_client_secret": simulator.printed("client_secret"),
+    });
+    host.admin().json("POST", "/connections", &body).assert_status(201);
+}
+
+/// Tries a connection with a failed test; returns the last step: its name, and its error or note.
+fn last_step(host: &TestHost, name: &str, failed: &Value) -> (String, String) {
+    let test = json!({
+        "test_execution_id": failed["execution"],
+        "test_case_id": failed["case"],
+        "variation_id": failed["variation"],
+        "link": failed["link"],
+    });
+    let path = format!("/connections/{name}/try");
+    let tried = host.admin().json("POST", &path, &json!({"failed_test": test})).expect(200);
+    let step = tried["steps"].as_array().and_then(|steps| steps.last()).expect("a step").clone();
+    let text = |member: &str| step[member].as_str().map(str::to_owned);
+    let said = text("error").map(|error| format!("failed: {error}"));
+    (text("name").expect("a name"), said.or_else(|| text("note")).unwrap_or_default())
+}
+
+#[test]
+fn the_server_reads_from_the_stand_in_through_its_faults() {
+    let tracker = ScriptedServer::start(|_| jackfield_tests::Reply::new(200, "reached"));
+    let host = Setup::new().guests(["calls"]).start();
+    let simulator = SimulatedTestManager::start(&[]);
+    let failed = failed_test(&simulator);
+    let found = "Failed, with 3 assertions, 40 robot log lines and 3 files";
+    for (number, (faults, step, said)) in [
+        (&[][..], "log", found),
+        (&["expired-token"], "log", found),
+        (&["server-errors=1"], "log", found),
+        (&["screenshot-gone"], "log", found),
+        (&["many-logs=300"], "log", found),
+        (&["two-logs"], "log", "Failed, with 3 assertions"),
+        (&["no-variation"], "log", "failed: "),
+        (&["unknown-execution"], "log", "404"),
+        (&["wrong-credentials"], "token", "invalid_client"),
+        (&["token-html-403"], "token", "403 with a web page"),
+        (&["ungranted-scope"], "scope", "invalid_scope"),
+        (&["html-403"], "project", "403 with a web page (\"Access denied\")"),
+        (&["rate-limit=0", "rate-window=3600"], "project", "rate limit"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("c{number}");
+        connect(&host, &tracker, &simulator, &name);
+        simulator.set_faults(faults);
+        let (last, text) = last_step(&host, &name, &failed);
+        assert_eq!(last, format!("test-manager-{step}"), "{faults:?}: {text}");
+        assert!(text.contains(said), "{faults:?}: {text}");
+    }
+    simulator.set_faults(&[]);
+    for failed in simulator.failed_tests("ODD").iter().take(16) {
+        let (last, text) = last_step(&host, "c0", failed);
+        assert!(last == "test-manager-log" && text.starts_with("Failed, with"), "{failed}: {text}");
+    }
+}
