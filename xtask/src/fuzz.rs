@@ -59,6 +59,7 @@ enum Target {
     AdminJson,
     Config,
     SettingsSchema,
+    ReportText,
     GuestRequest,
     ComponentSmith,
     ComponentMutated,
@@ -143,11 +144,12 @@ fn programs(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 impl Target {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::WebhookBody,
         Self::AdminJson,
         Self::Config,
         Self::SettingsSchema,
+        Self::ReportText,
         Self::GuestRequest,
         Self::ComponentSmith,
         Self::ComponentMutated,
@@ -166,6 +168,7 @@ impl Target {
             Self::AdminJson => "admin_json",
             Self::Config => "config",
             Self::SettingsSchema => "settings_schema",
+            Self::ReportText => "report_text",
             Self::GuestRequest => "guest_request",
             Self::ComponentSmith => "component_smith",
             Self::ComponentMutated => "component_mutated",

@@ -96,3 +96,24 @@ fn the_first_rule_that_fits_replaces_settings() {
     assert_eq!(routed(&sample()), Some(json!("payments")));
     assert_eq!(routed(&TestData::default()), Some(json!("all")));
 }
+
+/// The TOML examples of the operator's manual.
+#[test]
+fn each_example_of_the_manual_is_valid_and_fits_the_example_data() {
+    let manual = include_str!("../../../../docs/operator.md");
+    let examples: Vec<_> = manual
+        .split("\n~~~toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("\n~~~\n").next())
+        .collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let object: Settings = toml::from_str(example).expect(example);
+        let settings = ReportSettings::check(&object).expect(example);
+        let report = crate::report::Report::new(&settings, sample());
+        assert!(!report.fields().is_empty(), "{example}");
+        let text = report.description(crate::report::Markup::Plain, u32::MAX, None);
+        let text = text.expect("a text");
+        assert!(!text.contains("template of the"), "{text}");
+    }
+}

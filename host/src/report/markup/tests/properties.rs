@@ -128,7 +128,7 @@ proptest! {
     fn any_data_is_text_in_wiki_markups(value in value()) {
         let block = Regex::new(r"^\w+\.").expect("a pattern");
         let special = Regex::new(
-            r"[^\w\s.,;'/:\x01-]|:\S|\br[0-9]|(?:^|[^\pL\pN])[-_]|[-_](?:$|[^\pL\pN])",
+            r"[^\w\s.,;'/:\x01-]|:\S|\br[0-9]|(?:^|[^\pL\pN])[-_]|[-_](?:$|[^\pL\pN\x01])",
         );
         let special = special.expect("a pattern");
         let reference = Regex::new("&#[0-9]{2,3};").expect("a pattern");
