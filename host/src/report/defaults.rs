@@ -100,7 +100,7 @@ ended with the result **{{ log.result or 'Failed' }}**.
 ## What is missing here
 
 {% for gap in gaps[:20] %}
-- {{ gap.what }} could not be fetched: {{ gap.why }}
+- {{ gap.what }} is missing: {{ gap.why }}
 {% endfor %}
 {% endif %}
 ";
@@ -127,6 +127,6 @@ at {{ (log.finished_at or execution.finished_at)|date }}{% endif %}.
 {% endfor %}
 
 {% for gap in gaps[:20] %}
-- {{ gap.what }} could not be fetched: {{ gap.why }}
+- {{ gap.what }} is missing: {{ gap.why }}
 {% endfor %}
 ";

@@ -29,7 +29,7 @@ fn create(host: &TestHost, report: &Value) -> jackfield_tests::Answer {
 }
 
 fn preview(host: &TestHost, more: &Value) -> Value {
-    let test = merge(failed_test(), more["failed_test"].clone());
+    let test = merge(failed_test(), more.get("failed_test").cloned().unwrap_or_else(|| json!({})));
     let body = merge(more.clone(), json!({"failed_test": test}));
     let answer = host.admin().json("POST", "/connections/qa/preview", &body);
     assert_eq!(answer.status, 200, "{answer:?}");

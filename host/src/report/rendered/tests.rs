@@ -40,7 +40,7 @@ fn the_default_report_says_what_is_known() {
          - Started: 2026-11-28 09:30:00 UTC",
         "- Executed by: robot@example.com\n- Robot: robot-3\n- Machine: test-machine-3\n\
          - Automation: PayByInvoice.xaml (ShopTests)",
-        "- the file trace.zip could not be fetched: Test Manager answered 404",
+        "- the file trace.zip is missing: Test Manager answered 404",
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
@@ -66,7 +66,7 @@ fn four_ids_are_enough() {
     assert_eq!(
         text(&report),
         "The test case c1 ended with the result Failed.\n\nWhere and when\n\n- Test execution: e1\n\n\
-         What is missing here\n\n- the log could not be fetched: there is no client"
+         What is missing here\n\n- the log is missing: there is no client"
     );
     assert!(report.fields().is_empty() && report.attachments().is_empty());
 }
