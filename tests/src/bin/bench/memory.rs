@@ -15,8 +15,8 @@ use crate::servers::{connect, guest, with_versions};
 const SUBJECT: &str = "memory";
 /// Clients of one address that may be idle; more come from further addresses of the loopback network.
 const IDLE_PER_ADDRESS: u32 = 100;
-/// As many runs as one connection may have.
-const CONCURRENT_CALLS: usize = 24;
+/// Fewer runs than one connection may have.
+const CONCURRENT_CALLS: usize = 16;
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     let mut figures = Vec::new();
