@@ -109,22 +109,44 @@ fn build_rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn build_javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let modules = tools::node_modules(workspace, folder)?;
     let component = workspace.guests().join("javascript.wasm");
-    let mut build = program("node", folder);
-    build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
-    build.args(["--wit", "../../wit", "--world", "connector", "--js", "connector.js", "--sync"]);
-    run_program(build.arg("--output").arg(&component), tools::NODE_FIX)?;
+    quickjs(workspace, &folder.join("connector.js"), &component)?;
     Ok(component)
 }
 
+/// Builds a connector in JavaScript with QuickJS, in the version that the example uses.
+pub(crate) fn quickjs(
+    workspace: &Workspace,
+    source: &Path,
+    component: &Path,
+) -> anyhow::Result<()> {
+    let example = Example::Javascript.folder(workspace);
+    let modules = tools::node_modules(&example, &workspace.guests().join("javascript"))?;
+    let mut build = program("node", &workspace.root);
+    build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
+    build.args(["--wit", "wit", "--world", "connector", "--sync", "--js"]).arg(source);
+    run_program(build.arg("--output").arg(component), tools::NODE_FIX)
+}
+
 fn build_python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let binaries = tools::python_venv(workspace, folder)?;
     let component = workspace.guests().join("python.wasm");
-    let mut build = program(binaries.join("componentize-py"), folder);
-    build.args(["--wit-path", "../../wit", "--world", "connector", "componentize", "connector"]);
-    run_program(build.arg("--output").arg(&component), tools::PYTHON_FIX)?;
+    componentize_py(workspace, folder, "connector", &component)?;
     Ok(component)
+}
+
+/// Builds the connector of a Python module, with the tool in the version that the example uses.
+pub(crate) fn componentize_py(
+    workspace: &Workspace,
+    folder: &Path,
+    module: &str,
+    component: &Path,
+) -> anyhow::Result<()> {
+    let example = Example::Python.folder(workspace);
+    let binaries = tools::python_venv(&example, &workspace.guests().join("python"))?;
+    let mut build = program(binaries.join("componentize-py"), folder);
+    build.arg("--wit-path").arg(workspace.root.join("wit"));
+    build.args(["--world", "connector", "componentize", module]);
+    run_program(build.arg("--output").arg(component), tools::PYTHON_FIX)
 }
 
 /// Publishes a finished component; the host ignores names that do not end in `.wasm`.

@@ -46,10 +46,12 @@ Commands:
         --seconds N     How long each target runs (default 600)
         --seed N        Begins with the same random numbers each time (default: others each time)
         INPUT           Run only this input, for example one that failed before
-  bench reload|create
-        Build for release and measure. `reload` measures the time from the last byte of a
-        connector's file to the first event that it serves; `create` measures how many defects
-        are created per second
+  bench [NAME]... [--quick] [--json FILE] [--markdown FILE] [--svg FILE]
+        Build for release, build what it is compared with, measure, and print each figure with its
+        goal. Everything, or: throughput, peers (throughput beside other programs), calls, cold,
+        memory, scaling
+        --quick         Fewer and shorter rounds, for a look while other work runs
+        --json FILE     Also write the figures to this file; --markdown and --svg likewise
 ";
 
 fn main() -> ExitCode {
@@ -77,7 +79,9 @@ fn run() -> anyhow::Result<()> {
     };
     let arguments = "wrong arguments; run `cargo xtask --help`";
     match command.to_string_lossy().as_ref() {
-        "bench" => bench::run(&workspace, bench::Arguments::parse(&mut parser).context(arguments)?),
+        "bench" => {
+            bench::run(&workspace, &bench::Arguments::parse(&mut parser).context(arguments)?)
+        }
         "connectors" => connectors::run(
             &workspace,
             &connectors::Arguments::parse(&mut parser).context(arguments)?,

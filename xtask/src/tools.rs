@@ -33,9 +33,9 @@ pub(crate) fn wasm_target(workspace: &Workspace) -> anyhow::Result<()> {
     })
 }
 
-/// Installs the packages of `package-lock.json`. Returns the `node_modules` folder.
-pub(crate) fn node_modules(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let install_folder = workspace.guests().join("javascript");
+/// Installs the packages of a folder's `package-lock.json` into another folder. Returns the
+/// `node_modules` folder.
+pub(crate) fn node_modules(folder: &Path, install_folder: &Path) -> anyhow::Result<PathBuf> {
     let modules = install_folder.join("node_modules");
     let lock = fs::read(folder.join("package-lock.json"))?;
     let installed = modules.join("jackfield-installed.lock");
@@ -43,22 +43,21 @@ pub(crate) fn node_modules(workspace: &Workspace, folder: &Path) -> anyhow::Resu
         return Ok(modules);
     }
     step("npm install", || {
-        fs::create_dir_all(&install_folder)?;
+        fs::create_dir_all(install_folder)?;
         for file in ["package.json", "package-lock.json"] {
             fs::copy(folder.join(file), install_folder.join(file))?;
         }
         // Not `npm ci`: it requires optional packages of other platforms that were never published.
-        let mut install = program("npm", &install_folder);
+        let mut install = program("npm", install_folder);
         run(install.args(["install", "--no-save", "--no-fund", "--no-audit"]), NODE_FIX)?;
         Ok(fs::write(&installed, &lock)?)
     })?;
     Ok(modules)
 }
 
-/// Installs the packages of `requirements.txt` into a virtual environment. Returns its `bin`
-/// folder.
-pub(crate) fn python_venv(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
-    let venv = workspace.guests().join("python");
+/// Installs the packages of a folder's `requirements.txt` into a virtual environment. Returns its
+/// `bin` folder.
+pub(crate) fn python_venv(folder: &Path, venv: &Path) -> anyhow::Result<PathBuf> {
     let requirements = folder.join("requirements.txt");
     let wanted = fs::read(&requirements)?;
     let installed = venv.join("jackfield-installed.txt");
@@ -68,7 +67,7 @@ pub(crate) fn python_venv(workspace: &Workspace, folder: &Path) -> anyhow::Resul
     }
     step("pip install", || {
         let mut make = program("python3", folder);
-        run(make.args(["-m", "venv", "--clear"]).arg(&venv), PYTHON_FIX).context(PYTHON_FIX)?;
+        run(make.args(["-m", "venv", "--clear"]).arg(venv), PYTHON_FIX).context(PYTHON_FIX)?;
         let mut install = program(binaries.join("pip"), folder);
         install.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
         run(install.arg(&requirements), PYTHON_FIX)?;
@@ -86,7 +85,7 @@ pub(crate) fn debian_packages(workspace: &Workspace, packages: &[&str]) -> anyho
         return Ok(());
     }
     let wanted = missing.join(" ");
-    let fix = format!("the tests need Debian packages; install them: apt-get install {wanted}");
+    let fix = format!("Debian packages are missing; install them: apt-get install {wanted}");
     let root = is_root()?;
     let apt = |arguments: &[&str]| {
         let mut command = program(if root { "env" } else { "sudo" }, &workspace.root);

@@ -1,0 +1,84 @@
+//! Measures one call into a guest without a server: `guest_call COMPONENT ROUNDS`. Prints the parts of
+//! a call, each with one figure in microseconds for each round.
+
+#![expect(clippy::print_stdout, reason = "a command-line tool")]
+
+use std::time::{Duration, Instant};
+
+use jackfield::runtime::{CallTimes, MeasuredGuest};
+
+/// The server's allocator.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How long the calls of one round take together.
+const ROUND: Duration = Duration::from_millis(300);
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = "usage: guest_call COMPONENT ROUNDS";
+    // `cargo bench` adds an option of its own.
+    let (Some(component), Some(rounds)) = (arguments.next(), arguments.next()) else {
+        return Err(usage.into());
+    };
+    let rounds: usize = rounds.parse().map_err(|_| usage)?;
+    let folder = tempfile::tempdir()?;
+    let mut guest = MeasuredGuest::compile(&std::fs::read(component)?, folder.path())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        round(&guest, false).await?; // warms up
+        let (mut plain, mut watched, mut reloads) = (vec![], vec![], vec![]);
+        for _ in 0..rounds {
+            plain.push(round(&guest, false).await?);
+            watched.push(round(&guest, true).await?);
+            let begun = Instant::now();
+            guest.load_again(folder.path())?;
+            guest.call(false).await?;
+            reloads.push(microseconds(begun.elapsed()));
+        }
+        let part =
+            |of: fn(&CallTimes) -> Duration| plain.iter().map(move |it| microseconds(of(it)));
+        print("call", part(|it| it.prepare + it.instantiate + it.call + it.drop));
+        print("of it: session and store", part(|it| it.prepare));
+        print("of it: instantiate", part(|it| it.instantiate));
+        print("of it: guest and host calls", part(|it| it.call));
+        print("of it: drop and report", part(|it| it.drop));
+        print("host calls, watched", watched.iter().map(|it| microseconds(it.host_calls)));
+        print("cached code to first call", reloads.into_iter());
+        Ok(())
+    })
+}
+
+/// The mean of each part over the calls of one round.
+async fn round(guest: &MeasuredGuest, watch_host_calls: bool) -> Result<CallTimes, Failure> {
+    let begun = Instant::now();
+    let (mut sum, mut calls) = (CallTimes::default(), 0_u32);
+    while begun.elapsed() < ROUND {
+        let times = guest.call(watch_host_calls).await?;
+        sum.prepare += times.prepare;
+        sum.instantiate += times.instantiate;
+        sum.call += times.call;
+        sum.host_calls += times.host_calls;
+        sum.drop += times.drop;
+        calls += 1;
+    }
+    let mean = |sum: Duration| sum / calls.max(1);
+    Ok(CallTimes {
+        prepare: mean(sum.prepare),
+        instantiate: mean(sum.instantiate),
+        call: mean(sum.call),
+        host_calls: mean(sum.host_calls),
+        drop: mean(sum.drop),
+    })
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn print(part: &str, rounds: impl Iterator<Item = f64>) {
+    let rounds: Vec<_> = rounds.map(|round| format!("{round:.3}")).collect();
+    println!("{part}: {}", rounds.join(" "));
+}

@@ -1,0 +1,141 @@
+//! One call into a guest, taken apart, for the benchmark `guest_call`: the same engine, sandbox and
+//! instance as in the server, without permits, turns and deadlines.
+//!
+//! The server never uses it. It compiles in its own process, which the server never does.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use wasmtime::CallHook;
+
+use crate::domain::{Limits, SystemClock};
+use crate::egress::{ActiveConnection, Egress, Permission};
+use crate::memory::{Account, HostMemory, MemoryOwner};
+
+use super::component::Loaded;
+use super::engine::Engine;
+use super::execution::Execution;
+use super::instance::new_store;
+
+/// The time of each part of a call.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CallTimes {
+    /// The run's session, log, accounts and store.
+    pub prepare: Duration,
+    /// The instance, and the start functions of its modules.
+    pub instantiate: Duration,
+    /// The call of the export, with what the host does for it.
+    pub call: Duration,
+    /// Of the call: functions of the host. Only where they were watched.
+    pub host_calls: Duration,
+    /// Freeing the instance, and the report of the run.
+    pub drop: Duration,
+}
+
+/// A component whose export `kpis.count` can be called.
+pub struct MeasuredGuest {
+    engine: Engine,
+    egress: Arc<Egress>,
+    memory: Arc<HostMemory>,
+    active: Arc<ActiveConnection>,
+    loaded: Loaded,
+}
+
+/// What stopped a measurement.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+impl MeasuredGuest {
+    /// Compiles a component into the file `code` of this folder, and loads it.
+    ///
+    /// # Errors
+    /// It is not a connector.
+    pub fn compile(component: &[u8], folder: &Path) -> Result<Self, Failure> {
+        let engine = Engine::start()?;
+        let layout = engine.address_space().layout;
+        let code = Engine::for_compiling(layout)?.precompile_component(component)?;
+        std::fs::write(folder.join("code"), code)?;
+        let loaded = engine.load(&folder.join("code"))?;
+        let egress = Arc::new(Egress::new(None, folder.join("spool"), 1 << 30)?);
+        let active = Arc::new(ActiveConnection::without_grants());
+        Ok(Self { engine, egress, memory: HostMemory::new(1 << 30), active, loaded })
+    }
+
+    /// Maps the compiled code of this folder once more, as a reload of a known file does.
+    ///
+    /// # Errors
+    /// It cannot be mapped.
+    pub fn load_again(&mut self, folder: &Path) -> Result<(), Failure> {
+        self.loaded = self.engine.load(&folder.join("code"))?;
+        Ok(())
+    }
+
+    /// One call of `kpis.count` in a new instance, which every request is refused. Watching the
+    /// host's functions makes the call slower.
+    ///
+    /// # Errors
+    /// The component does not export it, or the call failed.
+    pub async fn call(&self, watch_host_calls: bool) -> Result<CallTimes, Failure> {
+        let export = self.loaded.kpis.as_ref().ok_or("it does not export `kpis`")?;
+        let begun = Instant::now();
+        let limits = Limits::default();
+        let connection = &self.active.connection;
+        let owner =
+            MemoryOwner { connector: connection.connector.clone(), connection: connection.id };
+        let account = Account::open(&self.memory, owner, limits.memory_bytes)?;
+        let (egress, active) = (Arc::clone(&self.egress), Arc::clone(&self.active));
+        let clock = Arc::new(SystemClock);
+        let permission = Permission::Nothing;
+        let execution = Execution::start(egress, active, permission, limits, clock, account);
+        let mut store = new_store(&self.engine, execution.guest(), &limits, execution.meter());
+        let watch = HostWatch::default();
+        if watch_host_calls {
+            store.call_hook(watch.hook());
+        }
+        let prepared = Instant::now();
+        let instance = self.loaded.pre.instantiate_async(&mut store).await?;
+        let instantiated = Instant::now();
+        let guest = export.load(&mut store, &instance)?;
+        guest.call_count(&mut store, "7b0c").await?.map_err(|error| format!("{error:?}"))?;
+        let called = Instant::now();
+        drop(store);
+        execution.finish().await;
+        Ok(CallTimes {
+            prepare: prepared - begun,
+            instantiate: instantiated - prepared,
+            call: called - instantiated,
+            host_calls: watch.spent(),
+            drop: called.elapsed(),
+        })
+    }
+}
+
+/// Adds up the time between the beginnings and the ends of the host's functions.
+#[derive(Default)]
+struct HostWatch(Arc<AtomicU64>);
+
+impl HostWatch {
+    fn hook<T>(
+        &self,
+    ) -> impl FnMut(wasmtime::StoreContextMut<'_, T>, CallHook) -> wasmtime::Result<()> + 'static
+    {
+        let spent = Arc::clone(&self.0);
+        let mut begun = Instant::now();
+        move |_, hook| {
+            match hook {
+                CallHook::CallingHost => begun = Instant::now(),
+                CallHook::ReturningFromHost => {
+                    let nanoseconds = begun.elapsed().as_nanos();
+                    spent.fetch_add(u64::try_from(nanoseconds).unwrap_or(0), Ordering::Relaxed);
+                }
+                CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+            }
+            Ok(())
+        }
+    }
+
+    fn spent(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,135 @@
+//! Load at a fixed rate, for latencies below the maximum: requests begin when they are due, however
+//! late the answers are.
+//!
+//! Runs as a process of its own, on the load generator's core.
+
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use crate::load::{CONNECTIONS, Kind, LOAD_CORE, Load, Outcome, serial};
+
+/// The timer wakes up to a millisecond late; a request counts from when it is due only beyond this.
+const TIMER: Duration = Duration::from_millis(2);
+
+/// Sends `rate` requests per second for this time.
+///
+/// # Panics
+/// If the process fails or a request fails.
+pub(crate) fn run(load: &Load, rate: f64, time: Duration) -> Outcome {
+    let kind = if load.kind == Kind::Create { "create" } else { "count" };
+    let program = std::env::current_exe().expect("the program knows its path");
+    let mut command = Command::new("taskset");
+    command.args(["-c", LOAD_CORE]).arg(program).args(["paced", &load.address, kind]);
+    command.args([&rate.to_string(), &time.as_secs().to_string(), &serial().to_string()]);
+    let output = command.args(&load.bases).output().expect("the load starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let outcome = Outcome::read(&text).unwrap_or_else(|| panic!("no outcome:\n{text}{errors}"));
+    assert_eq!(outcome.failed, 0, "requests failed: {outcome:?} of {load:?}");
+    outcome
+}
+
+/// The process itself: `paced ADDRESS KIND RATE SECONDS SERIAL BASE…`.
+pub(crate) fn main(arguments: &[String]) -> ExitCode {
+    let [address, kind, rate, seconds, serial, bases @ ..] = arguments else {
+        return ExitCode::from(2);
+    };
+    let kind = if kind == "create" { Kind::Create } else { Kind::NewCount };
+    let load = Load { address: address.clone(), kind, bases: bases.to_vec() };
+    let number = |text: &String| text.parse::<f64>().expect("a number");
+    let (rate, seconds, serial) = (number(rate), number(seconds), number(serial) as u32);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let pace = Pace { interval: Duration::from_secs_f64(1.0 / rate), seconds, serial };
+    let outcome = runtime.expect("a runtime").block_on(pace.send(Arc::new(load)));
+    println!("{}", outcome.line());
+    ExitCode::SUCCESS
+}
+
+#[derive(Clone, Copy)]
+struct Pace {
+    interval: Duration,
+    seconds: f64,
+    serial: u32,
+}
+
+impl Pace {
+    async fn send(self, load: Arc<Load>) -> Outcome {
+        let (start, next) =
+            (Instant::now() + Duration::from_millis(50), Arc::new(AtomicU64::new(0)));
+        let clients = (0..CONNECTIONS).map(|_| {
+            let (load, next) = (Arc::clone(&load), Arc::clone(&next));
+            tokio::spawn(async move { self.client(&load, start, &next).await })
+        });
+        let clients: Vec<_> = clients.collect();
+        let (mut times, mut failed) = (Vec::new(), 0);
+        for client in clients {
+            match client.await.expect("the task ends") {
+                Ok(more) => times.extend(more),
+                Err(_) => failed += 1,
+            }
+        }
+        times.sort();
+        let at = |share: f64| {
+            let place = (times.len() as f64 * share) as usize;
+            times
+                .get(place.min(times.len().saturating_sub(1)))
+                .map_or(0.0, |it| it.as_secs_f64() * 1e3)
+        };
+        let (requests, seconds) = (times.len() as u64, self.seconds);
+        let (p50_ms, p99_ms, p999_ms) = (at(0.5), at(0.99), at(0.999));
+        Outcome { requests, seconds, p50_ms, p99_ms, p999_ms, failed }
+    }
+
+    /// Sends the requests that are due, one after the other, and returns how long each took.
+    async fn client(
+        self,
+        load: &Load,
+        start: Instant,
+        next: &AtomicU64,
+    ) -> std::io::Result<Vec<Duration>> {
+        let mut stream = TcpStream::connect(&load.address).await?;
+        stream.set_nodelay(true)?;
+        let mut times = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let due = self.interval.mul_f64(number as f64);
+            if due.as_secs_f64() > self.seconds {
+                return Ok(times);
+            }
+            let due = start + due;
+            sleep_until(due).await;
+            let late = due.elapsed() > TIMER;
+            let begun = if late { due } else { Instant::now() };
+            stream.write_all(&load.request(self.serial, number)).await?;
+            read_answer(&mut stream).await?;
+            times.push(begun.elapsed());
+        }
+    }
+}
+
+/// Reads one answer, which must have the status 200.
+async fn read_answer(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut answer = Vec::with_capacity(1024);
+    loop {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let head = head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+        if !head.starts_with("http/1.1 200") {
+            return Err(std::io::Error::other(text));
+        }
+        if body.len() >= length {
+            return Ok(());
+        }
+    }
+}

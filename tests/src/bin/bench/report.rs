@@ -1,0 +1,231 @@
+//! The figures of a run: printed with their goals as text or Markdown, and written as JSON.
+//!
+//! Measures nothing.
+
+use serde_json::{Value, json};
+
+use crate::goals::{GOALS, Goal};
+
+/// One measured figure.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Figure {
+    /// The part of the suite that measured it.
+    pub(crate) subject: &'static str,
+    /// What was measured. The goals find their figure by it.
+    pub(crate) name: String,
+    pub(crate) unit: Unit,
+    pub(crate) median: f64,
+    /// The lowest and the highest of the rounds.
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    /// What else was measured; shown where a goal would be.
+    pub(crate) note: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// How many times as much as what the name says after the stroke.
+    Ratio,
+    PerSecond,
+    Microseconds,
+    Milliseconds,
+    Kilobytes,
+}
+
+impl Unit {
+    fn symbol(self) -> &'static str {
+        match self {
+            Self::Ratio => "x",
+            Self::PerSecond => "/s",
+            Self::Microseconds => "us",
+            Self::Milliseconds => "ms",
+            Self::Kilobytes => "KB",
+        }
+    }
+}
+
+impl Figure {
+    /// The median of the rounds, and their spread.
+    ///
+    /// # Panics
+    /// If there is no round.
+    pub(crate) fn of(
+        subject: &'static str,
+        name: impl Into<String>,
+        unit: Unit,
+        mut rounds: Vec<f64>,
+    ) -> Self {
+        rounds.sort_by(f64::total_cmp);
+        let (low, high) = (rounds[0], rounds[rounds.len() - 1]);
+        let middle = rounds.len() / 2;
+        let median = match rounds.len() % 2 {
+            0 => f64::midpoint(rounds[middle - 1], rounds[middle]),
+            _ => rounds[middle],
+        };
+        Self { subject, name: name.into(), unit, median, low, high, note: String::new() }
+    }
+
+    /// A figure that was measured once.
+    pub(crate) fn once(
+        subject: &'static str,
+        name: impl Into<String>,
+        unit: Unit,
+        value: f64,
+    ) -> Self {
+        Self::of(subject, name, unit, vec![value])
+    }
+
+    pub(crate) fn with_note(mut self, note: String) -> Self {
+        self.note = note;
+        self
+    }
+
+    fn goal(&self) -> Option<&'static Goal> {
+        GOALS.iter().find(|goal| goal.figure == self.name)
+    }
+
+    fn value(&self) -> String {
+        format!("{} {}", short(self.median), self.unit.symbol())
+    }
+
+    /// Empty for a figure that was measured once.
+    fn spread(&self) -> String {
+        if self.low == self.high {
+            return String::new();
+        }
+        format!("{} to {}", short(self.low), short(self.high))
+    }
+
+    /// The goal, and whether the median reaches it; else the note.
+    fn verdict(&self) -> String {
+        let Some(goal) = self.goal() else { return self.note.clone() };
+        format!("{goal}: {}", if goal.bound.holds(self.median) { "yes" } else { "no" })
+    }
+
+    fn json(&self) -> Value {
+        let goal = self.goal();
+        json!({
+            "subject": self.subject,
+            "name": self.name,
+            "unit": self.unit.symbol(),
+            "median": self.median,
+            "low": self.low,
+            "high": self.high,
+            "note": self.note,
+            "goal": goal.map(ToString::to_string),
+            "reached": goal.map(|goal| goal.bound.holds(self.median)),
+        })
+    }
+}
+
+/// Three significant digits, without an exponent.
+pub(crate) fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0 => 0,
+        value if value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        value if value >= 1.0 => 2,
+        value if value >= 0.1 => 3,
+        _ => 4,
+    };
+    format!("{value:.digits$}")
+}
+
+/// A table of columns, wide enough for a terminal.
+pub(crate) fn text(figures: &[Figure]) -> String {
+    let rows = figures.iter().map(|it| [it.name.clone(), it.value(), it.spread(), it.verdict()]);
+    let head = ["figure", "median", "rounds", "goal"].map(str::to_owned);
+    let rows: Vec<_> = [head].into_iter().chain(rows).collect();
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let (first, second, third) = (width(0), width(1), width(2));
+    let line = |row: &[String; 4]| {
+        let [name, median, spread, goal] = row;
+        let line = format!("{name:<first$}  {median:>second$}  {spread:<third$}  {goal}");
+        line.trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The same as a table for `docs/performance.md`, one for each subject.
+pub(crate) fn markdown(figures: &[Figure]) -> String {
+    let mut text = String::new();
+    let mut subject = "";
+    for figure in figures {
+        if figure.subject != subject {
+            subject = figure.subject;
+            text += &format!(
+                "\n### {subject}\n\n| figure | median | rounds | goal |\n|---|---|---|---|\n"
+            );
+        }
+        let (value, spread, verdict) = (figure.value(), figure.spread(), figure.verdict());
+        text += &format!("| {} | {value} | {spread} | {verdict} |\n", figure.name);
+    }
+    text.trim_start().to_owned()
+}
+
+/// What a program reads.
+pub(crate) fn to_json(figures: &[Figure]) -> Value {
+    json!({"figures": figures.iter().map(Figure::json).collect::<Vec<_>>()})
+}
+
+/// The goals of these subjects that no figure belongs to.
+pub(crate) fn without_figure(figures: &[Figure], subjects: &[&str]) -> Vec<&'static str> {
+    let measured = |goal: &Goal| figures.iter().any(|figure| figure.name == goal.figure);
+    let missing = GOALS.iter().filter(|it| subjects.contains(&it.subject) && !measured(it));
+    missing.map(|goal| goal.figure).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures() -> Vec<Figure> {
+        let create = GOALS[0].figure;
+        vec![
+            Figure::of("throughput", create, Unit::Ratio, vec![0.25, 0.21, 0.23]),
+            Figure::of("calls", "any call", Unit::Microseconds, vec![12.0, 10.0]),
+            Figure::once("memory", "a thing", Unit::Kilobytes, 1234.5),
+        ]
+    }
+
+    #[test]
+    fn a_figure_is_the_median_with_the_lowest_and_the_highest_round() {
+        let [create, call, thing] = figures().try_into().unwrap();
+        assert_eq!((create.median, create.low, create.high), (0.23, 0.21, 0.25));
+        assert_eq!((call.median, call.low, call.high), (11.0, 10.0, 12.0));
+        assert_eq!((thing.value(), thing.spread()), ("1234 KB".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn each_figure_stands_beside_its_goal() {
+        let table = text(&figures());
+        let [head, create, call, _] = table.lines().collect::<Vec<_>>().try_into().unwrap();
+        assert!(head.starts_with("figure"), "{head}");
+        assert!(create.contains("0.230 x") && create.contains("0.210 to 0.250"), "{create}");
+        assert!(create.ends_with("at least 0.2 (aim 0.36): yes"), "{create}");
+        assert!(call.ends_with("10.0 to 12.0"), "{call}");
+    }
+
+    #[test]
+    fn a_missed_goal_is_shown_in_every_form() {
+        let missed = [Figure::once("throughput", GOALS[0].figure, Unit::Ratio, 0.1)];
+        assert!(text(&missed).contains("at least 0.2 (aim 0.36): no"));
+        assert!(markdown(&missed).contains("| at least 0.2 (aim 0.36): no |"));
+        assert_eq!(to_json(&missed)["figures"][0]["reached"], false);
+    }
+
+    #[test]
+    fn markdown_has_a_table_for_each_subject() {
+        let text = markdown(&figures());
+        assert_eq!(text.matches("### ").count(), 3);
+        assert_eq!(text.matches("| figure |").count(), 3);
+    }
+
+    #[test]
+    fn a_goal_that_was_not_measured_is_named() {
+        let missing = without_figure(&figures(), &["throughput"]);
+        assert!(!missing.contains(&GOALS[0].figure));
+        assert!(missing.len() > 3, "{missing:?}");
+        assert!(without_figure(&[], &[]).is_empty());
+    }
+}

@@ -1,0 +1,166 @@
+//! Requests per second beside a native handler and, if asked for, beside peers, in one alternating
+//! run.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use jackfield_tests::TestHost;
+
+use crate::load::{CONNECTIONS, Kind, Load};
+use crate::report::{Figure, Unit};
+use crate::rounds::{Contender, Effort, Rounds, alternate};
+use crate::servers::{Peer, connect, guest, load, pinned};
+
+const CREATE: &str = "create, durable";
+const NO_SYNCS: &str = "create, no syncs";
+const ONE: &str = "create at 1 connection";
+const REPEAT: &str = "repeat";
+const CACHED: &str = "KPI from cache";
+const INSTANT: &str = "KPI, instant guest";
+const REALISTIC: &str = "KPI, realistic guest";
+
+/// A page of the database's log, in bytes, and how often one is written and synced.
+const PAGE: usize = 4_096;
+const SYNCS: usize = 101;
+
+/// Jackfield's own rows of the chart.
+pub(crate) const OWN: [&str; 6] = [CREATE, NO_SYNCS, REPEAT, CACHED, INSTANT, REALISTIC];
+
+/// A peer's name, the name of its Defect KPIs, and the server. A peer without the former is only
+/// measured on Defect KPIs.
+type Peers = Vec<(Option<&'static str>, &'static str, Peer)>;
+
+pub(crate) fn run(effort: Effort, with_peers: bool) -> Vec<Figure> {
+    let subject = if with_peers { "peers" } else { "throughput" };
+    let servers = Servers::start(with_peers);
+    let mut syncs = Vec::new();
+    let rounds = alternate(&servers.contenders(), effort, || {
+        syncs.push(sync_ms(servers.durable.folder()));
+    });
+    let mut figures = own(subject, &rounds, &syncs);
+    figures.extend(beside_peers(subject, &rounds, &servers.peers));
+    let names = servers.contenders().into_iter().map(|contender| contender.name);
+    figures.extend(names.map(|name| rounds.rate(subject, name)));
+    figures
+}
+
+/// Everything that is put under load.
+struct Servers {
+    native: Peer,
+    durable: TestHost,
+    /// The same server, whose syncs do nothing. It runs as long as it is here.
+    _no_syncs: TestHost,
+    loads: Vec<(&'static str, Load)>,
+    peers: Peers,
+}
+
+impl Servers {
+    fn start(with_peers: bool) -> Self {
+        let guests = ["instant", "realistic"];
+        let start = |setup: jackfield_tests::Setup| {
+            guests.into_iter().fold(setup, |setup, name| setup.plugin(name, &guest(name))).start()
+        };
+        let durable = start(pinned());
+        let no_syncs = start(pinned().env("LD_PRELOAD", &eatmydata()));
+        let create = [connect(&durable, "instant", "instant")];
+        let realistic = [connect(&durable, "realistic", "realistic")];
+        let create_no_syncs = [connect(&no_syncs, "instant", "instant")];
+        let loads = vec![
+            (CREATE, load(&durable, &create, Kind::Create)),
+            (NO_SYNCS, load(&no_syncs, &create_no_syncs, Kind::Create)),
+            (REPEAT, load(&durable, &create, Kind::Repeat)),
+            (CACHED, load(&durable, &create, Kind::Count)),
+            (INSTANT, load(&durable, &create, Kind::NewCount)),
+            (REALISTIC, load(&durable, &realistic, Kind::NewCount)),
+        ];
+        let peers = if with_peers { peers() } else { Vec::new() };
+        Self { native: Peer::native(), durable, _no_syncs: no_syncs, loads, peers }
+    }
+
+    fn contenders(&self) -> Vec<Contender> {
+        let at = |connections| move |(name, load)| Contender { name, load, connections };
+        let native = [
+            ("native", self.native.load(Kind::Create)),
+            ("native KPI", self.native.load(Kind::NewCount)),
+        ];
+        let own = self.loads.iter().cloned();
+        let peers = self.peers.iter().flat_map(|(create, count, peer)| {
+            let create = create.map(|name| (name, peer.load(Kind::Create)));
+            create.into_iter().chain([(*count, peer.load(Kind::NewCount))])
+        });
+        let all = native.into_iter().chain(own).chain(peers).map(at(CONNECTIONS));
+        let one = self.loads.iter().take(1).map(|(_, load)| (ONE, load.clone())).map(at(1));
+        all.chain(one).collect()
+    }
+}
+
+fn peers() -> Peers {
+    vec![
+        (None, "wasmtime serve KPI", Peer::serve(&[])),
+        (None, "wasmtime serve, tuned KPI", Peer::serve_tuned()),
+        (None, "Extism KPI", Peer::extism()),
+        (Some("fastify"), "fastify KPI", Peer::fastify()),
+        (Some("FastAPI"), "FastAPI KPI", Peer::fastapi()),
+    ]
+}
+
+fn own(subject: &'static str, rounds: &Rounds, syncs: &[f64]) -> Vec<Figure> {
+    let one = rounds.of(ONE).iter().zip(syncs).map(|(one, sync)| one.p50_ms / sync).collect();
+    let mut figures = vec![
+        rounds.ratio(subject, CREATE, "native"),
+        rounds.ratio(subject, NO_SYNCS, "native"),
+        rounds.ratio(subject, REPEAT, "native"),
+    ];
+    for name in [CACHED, INSTANT, REALISTIC] {
+        figures.push(rounds.ratio(subject, name, "native KPI"));
+    }
+    figures.push(rounds.ratio(subject, CREATE, NO_SYNCS));
+    figures.push(Figure::of(subject, format!("{ONE} / one sync of the disk"), Unit::Ratio, one));
+    figures.push(Figure::of(subject, "one sync of the disk", Unit::Milliseconds, syncs.to_vec()));
+    figures
+}
+
+/// Each peer to native, and what has a goal beside it.
+fn beside_peers(subject: &'static str, rounds: &Rounds, peers: &Peers) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (create, count, _) in peers {
+        figures.extend(create.map(|name| rounds.ratio(subject, name, "native")));
+        figures.push(rounds.ratio(subject, count, "native KPI"));
+    }
+    for (_, count, _) in peers {
+        figures.push(rounds.ratio(subject, INSTANT, count));
+    }
+    if !peers.is_empty() {
+        figures.push(rounds.ratio(subject, REPEAT, "fastify"));
+        figures.push(rounds.ratio(subject, CACHED, "fastify KPI"));
+    }
+    figures
+}
+
+/// The median time of writing a page and syncing it, in milliseconds. The page is in the middle of
+/// a file, as in a log that is used again.
+fn sync_ms(folder: &Path) -> f64 {
+    let file = File::create(folder.join("sync")).expect("the file is created");
+    file.write_all_at(&[0; PAGE * SYNCS], 0).expect("the file is written");
+    file.sync_all().expect("the file is synced");
+    let sync = |number: usize| {
+        let start = Instant::now();
+        file.write_all_at(&[1; PAGE], (number * PAGE) as u64).expect("the page is written");
+        file.sync_data().expect("the page is synced");
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    let mut times: Vec<f64> = (0..SYNCS).map(sync).collect();
+    times.sort_by(f64::total_cmp);
+    times[SYNCS / 2]
+}
+
+/// The library whose syncs do nothing.
+fn eatmydata() -> String {
+    let listed = Command::new("dpkg").args(["-L", "libeatmydata1"]).output().expect("dpkg runs");
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let found = text.lines().find(|path| path.ends_with("/libeatmydata.so"));
+    found.expect("apt-get install libeatmydata1").to_owned()
+}

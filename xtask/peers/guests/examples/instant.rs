@@ -1,0 +1,15 @@
+//! Answers at once, without a tracker.
+
+use jackfield_test_guests::*;
+
+struct Instant;
+
+impl Behaviour for Instant {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
+        Ok(defect(&marker, "created without a tracker"))
+    }
+}
+
+guest!(Instant);

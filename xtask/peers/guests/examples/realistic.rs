@@ -1,0 +1,70 @@
+//! Does what a connector does with a tracker's answer, without a tracker: reads a page of issues with
+//! serde and counts them in a map.
+
+use std::collections::HashMap;
+
+use jackfield_test_guests::*;
+use serde::Deserialize;
+
+struct Realistic;
+
+#[derive(Deserialize)]
+struct Page {
+    issues: Vec<Issue>,
+}
+
+#[derive(Deserialize)]
+struct Issue {
+    #[expect(dead_code, reason = "read because a tracker sends it")]
+    id: u64,
+    #[expect(dead_code, reason = "read because a tracker sends it")]
+    subject: String,
+    status: Named,
+    priority: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+const PAGE: &str = r#"{"issues":[
+    {"id":1,"subject":"Login fails","status":{"id":1,"name":"New"},"priority":{"id":4,"name":"Urgent"}},
+    {"id":2,"subject":"Wrong total","status":{"id":1,"name":"New"},"priority":{"id":2,"name":"Normal"}},
+    {"id":3,"subject":"Slow search","status":{"id":5,"name":"Closed"},"priority":{"id":3,"name":"High"}},
+    {"id":4,"subject":"Lost mail","status":{"id":2,"name":"In Progress"},"priority":{"id":3,"name":"High"}}
+],"total_count":4,"offset":0,"limit":25}"#;
+
+impl Behaviour for Realistic {
+    const SETTINGS: &'static str = NO_SETTINGS;
+
+    fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
+        let page = page()?;
+        let title =
+            format!("Test case {} failed, as {} others", test.test_case_id, page.issues.len());
+        Ok(defect(&marker, &title))
+    }
+
+    fn count(_project: String) -> Result<Counts, Error> {
+        let mut by_status: HashMap<String, u64> = HashMap::new();
+        let mut by_priority: HashMap<String, u64> = HashMap::new();
+        for issue in page()?.issues {
+            *by_status.entry(issue.status.name).or_default() += 1;
+            *by_priority.entry(issue.priority.name).or_default() += 1;
+        }
+        let of = |counts: &HashMap<String, u64>, name: &str| counts.get(name).copied().unwrap_or(0);
+        Ok(Counts {
+            open: by_status.values().sum::<u64>() - of(&by_status, "Closed"),
+            closed: of(&by_status, "Closed"),
+            critical: of(&by_priority, "Urgent"),
+            moderate: of(&by_priority, "High"),
+            critical_link: None,
+        })
+    }
+}
+
+fn page() -> Result<Page, Error> {
+    serde_json::from_str(PAGE).map_err(|error| Error::Internal(error.to_string()))
+}
+
+guest!(Realistic);

@@ -1,0 +1,1 @@
+//! Only the examples are built: each is one connector.
