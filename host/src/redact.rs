@@ -166,7 +166,8 @@ impl Redactor {
         }
     }
 
-    /// Borrowed if there is no secret in the text.
+    /// The text with its secrets masked; borrowed if it contains none. The whole text is masked if
+    /// the search would take too long.
     fn redacted<'t>(&self, text: &'t [u8], reading: Reading) -> Cow<'t, [u8]> {
         let window = Window { text, is_last: true };
         match self.search(window, reading, 0, &mut budget(text)) {

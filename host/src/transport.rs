@@ -15,8 +15,8 @@ use crate::domain::ConnectionId;
 
 pub(crate) use address::AddressRules;
 pub(crate) use connect::{
-    ConnectError, Dialer, HttpConnection, ProxyAuth, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX,
-    Reached, Route, Sender,
+    ConnectError, Dialer, HttpConnection, LastAddresses, ProxyAuth, RESPONSE_HEAD_BYTES_MAX,
+    RESPONSE_HEADERS_MAX, Route, Sender,
 };
 pub use identity::{ClientIdentity, IdentityError};
 pub use trust::TrustError;
@@ -37,7 +37,7 @@ pub(crate) struct Caller<'a> {
     /// Whether HTTP/2 is not offered.
     pub(crate) http1_only: bool,
     /// For each origin and proxy, the address that accepted the last connection.
-    pub(crate) reached: &'a Reached,
+    pub(crate) last_addresses: &'a LastAddresses,
 }
 
 /// The value `Basic …` of an `Authorization` header; without a user, the secret is the user name.

@@ -14,8 +14,8 @@ use crate::config::{DataFolder, check_folder};
 
 /// The pause between two attempts to take the lock.
 const TRY_LOCK_PERIOD: Duration = Duration::from_millis(200);
-/// The minimum wait: if a server is killed while it starts a compiler process, that process holds
-/// the lock for a moment.
+/// The minimum wait. If a server is killed while it starts a compiler process, the new process has
+/// inherited the lock file and holds the lock until it runs its own program.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// The lock, held until this value is dropped.

@@ -10,7 +10,7 @@ use crate::store::StoredConnection;
 
 /// Longest client id, project id and scope, characters.
 const TEXT_CHARS_MAX: usize = 200;
-/// Most scopes, and most origins for downloads.
+/// Maximum number of scopes, and of origins for downloads.
 const LIST_MAX: usize = 20;
 
 /// A change of the settings: what is absent stays as it is, or gets its default.

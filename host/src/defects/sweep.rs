@@ -17,13 +17,13 @@ use super::lease::LeasedDefect;
 use super::search::SearchResult;
 use super::{Defects, adoption, second_record};
 
-/// Most rows that one round searches for.
+/// Maximum number of rows that one round searches for.
 const ROUND_MAX: u32 = 16;
-/// Most rows of one connection that one round searches for.
+/// Maximum number of rows of one connection that one round searches for.
 const CONNECTION_MAX: u32 = 4;
-/// Most searches for a second record while the first one is not found.
+/// Maximum number of searches for a second record while the first one is not found.
 const SECOND_SEARCHES_MAX: u32 = 8;
-/// Most searches at a time.
+/// Maximum number of searches at a time.
 const CONCURRENT_MAX: usize = 4;
 
 impl Defects {

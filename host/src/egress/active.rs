@@ -11,7 +11,7 @@ use crate::domain::{
     Connection, ConnectionId, ConnectorName, Origin, Settings, TEST_MANAGER_SECRET,
 };
 use crate::secret::Secret;
-use crate::transport::{AddressRules, Caller, ClientIdentity, IdentityError, Reached};
+use crate::transport::{AddressRules, Caller, ClientIdentity, IdentityError, LastAddresses};
 
 use super::credentials::Credentials;
 use super::pool::Pool;
@@ -28,7 +28,7 @@ pub struct ActiveConnection {
     /// HTTP connections to its tracker; never shared with another connection.
     pub(super) pool: Arc<Pool>,
     /// For each origin and proxy, the address that accepted the last connection.
-    reached: Arc<Reached>,
+    last_addresses: Arc<LastAddresses>,
     /// Its client certificate.
     identity: Result<Option<ClientIdentity>, IdentityError>,
     /// What the host's own requests to Test Manager use; no run of a guest gets it.
@@ -48,8 +48,8 @@ impl ActiveConnection {
             .as_ref()
             .and_then(|_| test_manager::activate(&connection, secrets.remove(TEST_MANAGER_SECRET)));
         let credentials = Arc::new(Credentials::new(&connection, secrets));
-        let (pool, reached) = (Arc::default(), Arc::default());
-        Self { connection, credentials, pool, reached, identity, test_manager, given }
+        let (pool, last_addresses) = (Arc::default(), Arc::default());
+        Self { connection, credentials, pool, last_addresses, identity, test_manager, given }
     }
 
     /// A copy of the connection with the same grants and secrets, but with these settings.
@@ -90,7 +90,7 @@ impl ActiveConnection {
             rules: AddressRules { allow_private: self.connection.allow_private, public_only },
             identity,
             http1_only: self.connection.http1_only || self.pool.requires_http1(origin),
-            reached: &self.reached,
+            last_addresses: &self.last_addresses,
         }
     }
 

@@ -16,7 +16,7 @@ use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
 
 /// Longest URL, bytes.
 const URL_BYTES_MAX: usize = 8 * 1024;
-/// Most headers that a guest may set.
+/// Maximum number of headers that a guest may set.
 const HEADERS_MAX: usize = 64;
 /// Names and values of these headers together, bytes.
 const HEADER_BYTES_MAX: usize = 32 * 1024;

@@ -19,7 +19,7 @@ use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
 use super::authorize::Outbound;
 
-/// Most cookies of one origin.
+/// Maximum number of cookies of one origin.
 const COOKIES_MAX: usize = 50;
 /// Names and values of one origin's cookies together, bytes.
 const COOKIE_BYTES_MAX: usize = 16 << 10;

@@ -10,7 +10,7 @@ use http::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 
 use super::inflate::{Inflate, Kind, inflates};
 
-/// Most encodings of one answer.
+/// Maximum number of encodings of one answer.
 const LAYERS_MAX: usize = 3;
 /// How many bytes are needed to detect the format of the data.
 const HEAD_BYTES: usize = 1024;

@@ -15,7 +15,7 @@ use crate::domain::{Effect, Origin};
 
 use crate::transport::{HttpConnection, Sender};
 
-/// Most idle connections of one origin.
+/// Maximum number of idle connections of one origin.
 const IDLE_MAX: usize = 8;
 /// How long a connection may be idle for a read.
 const IDLE_READ_MAX: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use crate::transport::{HttpConnection, ProxyAuth};
 
 /// Redirects that one read follows.
 const REDIRECTS_MAX: u32 = 5;
-/// Most attempts of one request: on a kept connection, on a new one, and in HTTP/1.1.
+/// Maximum number of attempts of one request: on a kept connection, on a new one, and in HTTP/1.1.
 const ATTEMPTS_MAX: u32 = 3;
 
 /// Sends a read or a preparation. Each redirect is a call of its own: it is checked and gets the

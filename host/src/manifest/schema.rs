@@ -14,7 +14,7 @@ use super::keywords::{self, quoted};
 use super::place::PlaceTemplate;
 use super::rules::Rules;
 
-/// Most settings and secrets of one connector.
+/// Maximum number of settings and secrets of one connector.
 pub(super) const SETTINGS_MAX: usize = 100;
 /// Longest name of a setting or secret, in bytes.
 pub(super) const SETTING_NAME_BYTES_MAX: usize = 64;

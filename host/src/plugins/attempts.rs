@@ -23,7 +23,7 @@ const UNFINISHED_MAX: u32 = 2;
 /// A file whose compiler died is compiled again if the memory limit is now at least this percentage
 /// of the limit of the last attempt.
 const RETRY_MEMORY_PERCENT: u64 = 150;
-/// Most records that are kept.
+/// Maximum number of records that are kept.
 const RECORDS_MAX: usize = 200;
 
 /// The records, in the folder of compiled code.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::error::PluginError;
 
-/// Most files of the folder that are read.
+/// Maximum number of files of the folder that are read.
 const FILES_MAX: usize = 1_000;
 /// How long a file system may take to answer. A network file system may wait for its server
 /// forever.

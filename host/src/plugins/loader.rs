@@ -26,9 +26,10 @@ use super::attempts::Attempts;
 use super::cache::Cache;
 use super::error::{PluginError, StartError};
 
-/// Most superseded versions that stay loaded, for connections that have not accepted the newest.
+/// Maximum number of superseded versions that stay loaded, for connections that have not accepted
+/// the newest one.
 const SUPERSEDED_MAX: usize = 100;
-/// Most compiler processes at a time.
+/// Maximum number of compiler processes at a time.
 const COMPILERS_MAX: u32 = 2;
 /// Compiled code is not deleted before this age: it may serve soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);

@@ -2,9 +2,11 @@
 
 use super::forms::{Found, Window, hex_digit};
 
-/// Most backslashes in a row, leading zeros of a number, and bytes of an entity that are read.
+/// Maximum number of backslashes in a row, of leading zeros of a number, and of bytes of an entity
+/// that are read.
 const RUN_MAX: usize = 64;
-/// Most interpretations of the text that are followed at once; ordinary texts have one or two.
+/// Maximum number of interpretations of the text that are followed at once; ordinary texts have
+/// one or two.
 const READINGS_MAX: usize = 64;
 
 /// Follows every interpretation of the text, for one byte of the secret after another.

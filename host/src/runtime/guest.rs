@@ -20,7 +20,7 @@ use super::run_log::{RunLog, STDERR, STDOUT};
 use super::stdio::LogStream;
 use super::wasi_http::WasiHttp;
 
-/// Most random bytes that a guest may ask for at once.
+/// Maximum number of random bytes that a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// What one call may copy out of the guest in addition to a request's body, bytes.

@@ -7,13 +7,13 @@ use crate::memory::{Charge, MemoryFull};
 
 /// Size of a table element in the host, in bytes.
 const TABLE_ELEMENT_BYTES: usize = 8;
-/// Most elements of one table; the pool reserves room for them.
+/// Maximum number of elements of one table; the pool reserves room for them.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 100_000;
-/// Most core instances of one component; language runtimes use a few dozen.
+/// Maximum number of core instances of one component; language runtimes use a few dozen.
 pub(super) const INSTANCES_MAX: u32 = 256;
-/// Most linear memories of one component.
+/// Maximum number of linear memories of one component.
 pub(super) const MEMORIES_MAX: u32 = 32;
-/// Most tables of one component.
+/// Maximum number of tables of one component.
 pub(super) const TABLES_MAX: u32 = 64;
 
 /// Charges the memories and tables of a run to its account.

@@ -35,7 +35,7 @@ pub(super) struct Request {
     pub(super) lane: Lane,
     /// Slots of the pool that it needs; never more than the pool has.
     pub(super) slots: u32,
-    /// Most runs of its connector at a time. A lane without a run may exceed it.
+    /// Maximum number of runs of its connector at a time. A lane without a run may exceed it.
     pub(super) runs_max: u32,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Request {
 pub(super) struct Capacity {
     pub(super) slots: u32,
     pub(super) runs: u32,
-    /// Most requests of one lane that wait; further ones are refused.
+    /// Maximum number of requests of one lane that wait; further ones are refused.
     pub(super) waiting: usize,
     /// Whether a part is kept free for groups that hold nothing yet.
     pub(super) keep_free: bool,

@@ -30,7 +30,7 @@ use super::turns::{TakesTurns, turns};
 
 /// How long a `check` or a `describe` waits for its permit.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
-/// Most runs of one lane that wait for a permit.
+/// Maximum number of runs of one lane that wait for a permit.
 const WAITING_MAX: usize = 256;
 /// The longest `describe`. It delays the loading of other connectors, and has no tracker to wait
 /// for.
@@ -70,7 +70,7 @@ pub struct RunEnd<T> {
     pub writes: Vec<WriteRecord>,
 }
 
-/// What one execution runs, and its limits.
+/// The input of `execute`: component, connection, permission, limits and memory account.
 struct RunRequest<'a> {
     loaded: &'a Loaded,
     limits: Limits,

@@ -14,7 +14,7 @@ use crate::domain::LogLevel;
 
 use super::run_log::RunLog;
 
-/// Most bytes of one write.
+/// Maximum number of bytes of one write.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// One of the two streams.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 
-/// Most guests of one lane that wait for the CPU: more than there are runs.
+/// Maximum number of guests of one lane that wait for the CPU: more than there are runs.
 const WAITING_MAX: usize = 2_000;
 
 /// The permits to be polled, which all guests share.

@@ -163,7 +163,7 @@ pub(super) const ROUTES: [Route; 37] = [
         "/api/v2/{projectId}/defects/{id}/testexecution",
         &[],
         DEFECTS,
-        projects::defect_execution,
+        projects::test_execution_of_defect,
     ),
 ];
 

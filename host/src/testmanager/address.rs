@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_of_the_address_is_kept_and_parts_are_escaped() {
+    fn the_base_url_keeps_its_path_and_segments_are_percent_encoded() {
         for (base, url) in [
             ("https://tm.example", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),
             ("https://tm.example/", "https://tm.example/api/v2/p/x%2F..%3F?top=1&q=a+b"),

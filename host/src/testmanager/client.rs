@@ -17,7 +17,7 @@ use super::address::{api_url, scope_of};
 use super::failure::{Failure, reason};
 use super::shared::Shared;
 
-/// Most attempts of one request.
+/// Maximum number of attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
 /// The wait before the second attempt; it doubles.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
@@ -61,7 +61,7 @@ impl Client {
         Ok(value)
     }
 
-    /// The bytes below the API's address.
+    /// Downloads the resource at this path, relative to the API's base URL.
     pub(super) async fn get_bytes(&self, path: &[&str]) -> Result<Bytes, Failure> {
         let url = api_url(&self.shared.settings.base_url, path, &[]);
         let answer = self.send(url, "*/*", scope_of(path)).await?;

@@ -15,7 +15,7 @@ use super::parts::Found;
 
 /// Logs that are asked for at once.
 const TOP: usize = 200;
-/// Most pages of logs: 2,000 logs.
+/// Maximum number of pages of logs: 2,000 logs.
 const PAGES_MAX: usize = 10;
 
 /// The log: first among the failed ones, then among all, because a person may have changed the

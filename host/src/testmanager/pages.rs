@@ -21,7 +21,7 @@ pub(super) struct Listed {
 pub(super) struct Paging<K, E> {
     /// Items that are asked for at once.
     pub(super) top: usize,
-    /// Most pages.
+    /// Maximum number of pages.
     pub(super) pages_max: usize,
     /// Which items are kept.
     pub(super) keep: K,

@@ -23,7 +23,7 @@ const ROBOT_LOGS_MAX: usize = 200;
 const HISTORY_MAX: usize = 20;
 /// Items of any other list that are asked for at once.
 const TOP: usize = 100;
-/// Most pages of such a list.
+/// Maximum number of pages of such a list.
 const PAGES_MAX: usize = 5;
 
 /// A part that was found.

@@ -16,7 +16,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::state::State;
 
-/// Most requests of one session, with tokens, redirects and repetitions.
+/// Maximum number of requests of one session, with tokens, redirects and repetitions.
 const REQUESTS_MAX: u64 = 100;
 /// The largest JSON answer, bytes.
 const JSON_BYTES_MAX: u64 = 4 << 20;

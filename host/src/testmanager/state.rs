@@ -11,7 +11,7 @@ use super::rate_limit::RateLimit;
 
 /// How long a project is kept: its name may change.
 const PROJECT_MAX_AGE: Duration = Duration::from_secs(3_600);
-/// Most projects of a connection.
+/// Maximum number of projects of a connection.
 const PROJECTS_MAX: usize = 100;
 
 /// The state of one connection.

@@ -12,7 +12,7 @@ use crate::domain::{ConnectionId, Origin};
 
 use super::resolver::Resolver;
 
-/// Most addresses of one name; a name with more is refused.
+/// Maximum number of addresses of one name; a name with more is refused.
 const ADDRESSES_MAX: usize = 32;
 
 /// Which addresses a connection allows.

@@ -34,11 +34,11 @@ use race::NotReached;
 use tls::TlsError;
 use tolerant_end::TolerantEnd;
 
-pub(crate) use race::Reached;
+pub(crate) use race::LastAddresses;
 
 /// Longest time to make a connection, name resolution and TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Most headers of a response.
+/// Maximum number of headers of a response.
 pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
 /// Status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -208,7 +208,7 @@ impl Dialer {
         let opening = async {
             match route {
                 Route::Direct(addresses) => {
-                    let stream = caller.reached.connect(origin, addresses, until).await?;
+                    let stream = caller.last_addresses.connect(origin, addresses, until).await?;
                     Ok(Box::new(stream) as Box<dyn ByteStream>)
                 }
                 Route::Proxy(proxy) => {

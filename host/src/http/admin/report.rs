@@ -15,7 +15,7 @@ use crate::report::{Field, FieldValue, Markup};
 
 use super::{Body, Id, connection_id};
 
-/// Most trackers take at most so many.
+/// The limit of most trackers.
 const TITLE_CHARS_MAX: u32 = 255;
 
 pub(in crate::http) async fn preview(

@@ -45,6 +45,6 @@ pub(super) fn defect_log(call: &Call<'_>) -> Option<Reply> {
     one(log_of_defect(call)?)
 }
 
-pub(super) fn defect_execution(call: &Call<'_>) -> Option<Reply> {
+pub(super) fn test_execution_of_defect(call: &Call<'_>) -> Option<Reply> {
     one(call.project()?.execution(log_of_defect(call)?.test_execution_id)?)
 }

@@ -103,7 +103,7 @@ impl Simulator {
     }
 }
 
-/// Adds the defect to the data, so that the API has it, too.
+/// Adds the created defect to the simulator's data, so that the simulated API also returns it.
 fn remember(state: &mut Everything, log: Uuid, created: &CreatedDefect) {
     let id = state.world.seed.id("defect", log);
     state.world.set_defect(log, id);

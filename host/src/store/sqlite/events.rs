@@ -20,7 +20,7 @@ use crate::store::{EventFilter, Retention, StoreError};
 /// Maximum number of events that one operation deletes, so that no request waits for long.
 const DELETES_MAX: u32 = 500;
 
-/// Most bytes of a detail.
+/// Maximum number of bytes of a detail.
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
 
 /// What stands for the bytes of an event's row that its texts do not count.

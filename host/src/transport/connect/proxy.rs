@@ -69,7 +69,7 @@ impl Dialer {
     ) -> Result<Box<dyn ByteStream>, ProxyError> {
         let addresses =
             socket_addresses(self.resolver.as_ref(), caller.connection, &proxy.origin).await?;
-        let tcp = caller.reached.connect(&proxy.origin, &addresses, until).await?;
+        let tcp = caller.last_addresses.connect(&proxy.origin, &addresses, until).await?;
         let stream: Box<dyn ByteStream> = if proxy.origin.is_https() {
             let mut config = (*self.tls).clone();
             // Only HTTP/1.1 is spoken with a proxy.

@@ -24,7 +24,7 @@ const SHOWN_MAX: usize = 4;
 /// For one connection of Jackfield: the address that accepted the last TCP connection, for each
 /// granted origin and each proxy.
 #[derive(Debug, Default)]
-pub(crate) struct Reached(Mutex<HashMap<Origin, IpAddr>>);
+pub(crate) struct LastAddresses(Mutex<HashMap<Origin, IpAddr>>);
 
 /// No address accepted a connection.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl fmt::Display for NotReached {
 
 impl std::error::Error for NotReached {}
 
-impl Reached {
+impl LastAddresses {
     /// Connects to the first address of `origin` that accepts.
     pub(crate) async fn connect(
         &self,

@@ -12,7 +12,8 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 use super::certificate::Certificate;
 use super::explain::Untrusted;
 
-/// Chains to an anchor, and the listed certificates themselves.
+/// Trusts certificate chains that end at a trust anchor, and the exact certificates that are
+/// listed.
 #[derive(Debug)]
 pub(super) struct Verifier {
     /// Absent: there is no anchor.

@@ -43,7 +43,7 @@ async fn silent_addresses_delay_only_the_first_connection() {
     let (dead, _queue) = silent().await;
     let until = Instant::now() + Duration::from_secs(60);
     let origin: Origin = "http://tracker.example".parse().unwrap();
-    let reached = Reached::default();
+    let reached = LastAddresses::default();
     let started = Instant::now();
     for _ in 0..10 {
         let stream = reached.connect(&origin, &[dead, dead, dead, good], until).await.unwrap();
@@ -60,7 +60,8 @@ async fn an_address_that_refuses_costs_no_head_start_and_all_are_named() {
     let until = Instant::now() + Duration::from_secs(60);
     let started = Instant::now();
     let origin: Origin = "http://tracker.example".parse().unwrap();
-    let failed = Reached::default().connect(&origin, &closed, until).await.unwrap_err().to_string();
+    let failed =
+        LastAddresses::default().connect(&origin, &closed, until).await.unwrap_err().to_string();
     assert!(started.elapsed() < HEAD_START * 4, "{:?}", started.elapsed());
     assert!(failed.contains("127.0.0.1:1: ") && failed.ends_with("; and 1 more"), "{failed}");
 }
@@ -70,7 +71,7 @@ async fn many_silent_addresses_end_in_time() {
     let (dead, _queue) = silent().await;
     let until = Instant::now() + Duration::from_secs(1);
     let origin: Origin = "http://tracker.example".parse().unwrap();
-    let failed = Reached::default().connect(&origin, &[dead; 12], until).await.unwrap_err();
+    let failed = LastAddresses::default().connect(&origin, &[dead; 12], until).await.unwrap_err();
     assert_eq!(failed.0.len(), 12);
     assert!(Instant::now() < until + Duration::from_secs(5));
 }
