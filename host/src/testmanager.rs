@@ -38,7 +38,7 @@ use shared::Shared;
 use source::TestSource;
 use state::State;
 
-/// What asking Test Manager needs.
+/// The parts that requests to Test Manager need.
 pub(crate) struct Dependencies {
     /// Sends the requests.
     pub(crate) egress: Arc<Egress>,
@@ -53,7 +53,7 @@ pub(crate) struct Dependencies {
 /// Asks Test Manager for all connections.
 pub struct TestManager {
     deps: Arc<Dependencies>,
-    /// What is kept between failed tests, for each connection that is in use.
+    /// The state of each connection in use, kept between failed tests.
     states: Mutex<HashMap<ConnectionId, Kept>>,
 }
 

@@ -11,20 +11,20 @@ use super::{Attachment, AttachmentKind, Gap, Subject, TestData};
 const FILES_CEILING: usize = 50;
 const BYTES_CEILING: u64 = 256 * 1024 * 1024;
 const NAME_CHARS_MAX: usize = 100;
-/// What file systems and trackers do not take in a name.
+/// Characters that file systems or trackers refuse in a file name.
 const RESERVED: &str = "/\\<>:\"|?*";
 
-/// Which files a tracker gets.
+/// The attachment policy: which files are sent to the tracker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttachmentPolicy {
-    /// `screenshot`, `robot-log` and `file`; in this order of preference.
+    /// The kinds of files, in order of preference: `screenshot`, `robot-log`, `file`.
     pub kinds: Vec<String>,
-    /// How many.
+    /// The maximum number of files.
     pub files_max: usize,
-    /// How large each may be.
+    /// The maximum size of one file, bytes.
     pub file_bytes_max: u64,
-    /// How large all together may be.
+    /// The maximum size of all files together, bytes.
     pub total_bytes_max: u64,
 }
 
@@ -40,7 +40,7 @@ impl Default for AttachmentPolicy {
 }
 
 impl AttachmentPolicy {
-    /// What is wrong with it.
+    /// Checks the policy; returns what is wrong with it.
     pub(super) fn problem(&self) -> Option<String> {
         let known = AttachmentKind::ALL.iter().map(|kind| kind.as_str());
         let unknown = self.kinds.iter().find(|kind| AttachmentKind::parse(kind).is_none());
@@ -56,7 +56,7 @@ impl AttachmentPolicy {
             .then(|| format!("`file_bytes_max` and `total_bytes_max` are at most {BYTES_CEILING}"))
     }
 
-    /// What must be fetched for these files.
+    /// The parts of the data that these files need.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         let subject = |kind: AttachmentKind| match kind {
             AttachmentKind::Screenshot => Subject::Assertions,
@@ -129,7 +129,7 @@ fn all(data: &TestData, log_bytes: u64) -> Vec<Attachment> {
     all
 }
 
-/// Gives each file a name that is no path, has no special characters, and is unique.
+/// Gives each file a unique name that is not a path and has no special characters.
 pub fn safe_file_names(files: &mut [Attachment]) {
     let mut taken = BTreeSet::new();
     for file in files {

@@ -10,7 +10,7 @@ const TEXT_BYTES_MAX: usize = 8 * 1024;
 const ITEMS_MAX: usize = 200;
 const LOG_LINES_MAX: usize = 500;
 
-/// The lists of the data, limited.
+/// Shortens the lists of the data.
 pub(super) fn limit_lists(data: &mut TestData) {
     let lines = data.robot_logs.len();
     data.robot_logs.drain(..lines.saturating_sub(LOG_LINES_MAX));
@@ -24,7 +24,7 @@ pub(super) fn limit_lists(data: &mut TestData) {
     data.gaps.truncate(ITEMS_MAX);
 }
 
-/// The data as JSON, its texts limited.
+/// Converts the data to JSON with shortened texts.
 pub(super) fn limited(data: &TestData) -> Value {
     let mut value = serde_json::to_value(data).unwrap_or_default();
     limit_texts(&mut value);
@@ -40,7 +40,7 @@ fn limit_texts(value: &mut Value) {
     }
 }
 
-/// The text without characters that no tracker takes, or that hide what a text says.
+/// Removes characters that trackers refuse, or that make a text look like another.
 fn clean(text: &str) -> String {
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
     let (kept, cut) = text.split_at_checked(end).unwrap_or((text, ""));

@@ -1,14 +1,14 @@
 //! The templates that are used where a connection has none, or where its own fails. They work with
 //! only the ids of the failed test, and fetch only what they show.
 
-/// One line.
+/// The default title, one line.
 pub(super) const TITLE: &str = "\
 {% if test_case.name %}{{ test_case.name }}{% else %}Test case {{ test_case_id }}{% endif %}\
 {% if test_case.key %} ({{ test_case.key }}){% endif %} \
 {{ (log.result or 'failed')|lower }}\
 ";
 
-/// Markdown.
+/// The default description, in Markdown.
 pub(super) const DESCRIPTION: &str = "\
 The test case **{{ test_case.name or test_case_id }}**\
 {% if test_case.key %} ({{ test_case.key }}){% endif %} \
@@ -105,7 +105,7 @@ ended with the result **{{ log.result or 'Failed' }}**.
 {% endif %}
 ";
 
-/// Markdown, for a test that fails again.
+/// The default comment on a test that fails again, in Markdown.
 pub(super) const COMMENT: &str = "\
 The test case **{{ test_case.name or test_case_id }}** failed again in the test execution \
 {{ execution.name or test_execution_id }}\

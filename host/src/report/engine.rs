@@ -16,30 +16,30 @@ use serde::Serialize;
 use super::filters;
 use super::markup::placeholder;
 
-/// The longest template, bytes.
+/// Maximum size of a template, bytes.
 pub(super) const TEMPLATE_BYTES_MAX: usize = 32 * 1024;
-/// An instruction costs 1, and so do 64 bytes of text.
+/// The fuel of one template: an instruction costs 1, and so do 64 bytes of text.
 const FUEL: u64 = 100_000;
-/// What an expression writes of its value's nested lists; deeper ones are left out.
+/// Maximum depth of nested lists that an expression writes; deeper ones are left out.
 const DEPTH_MAX: usize = 8;
 
-/// What becomes of the values that a template inserts.
+/// How a template inserts values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// They are inserted as they are.
+    /// Unchanged.
     Text,
-    /// A placeholder is inserted, so that no value is read as Markdown.
+    /// As placeholders, so that no value is read as Markdown.
     Markdown,
-    /// They are written as JSON, text in quotes.
+    /// As JSON, with text in quotes.
     Json,
 }
 
-/// What a template became.
+/// The result of a template.
 #[derive(Debug)]
 pub(super) struct Expanded {
     /// The text.
     pub(super) text: String,
-    /// The values of its placeholders.
+    /// The values of its placeholders, in order.
     pub(super) values: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for TemplateError {
     }
 }
 
-/// The data as templates see it.
+/// The data in the form that templates read.
 pub(super) type Context = Value;
 
 /// Converts data for templates.
@@ -83,7 +83,7 @@ pub(super) fn expand(source: &str, mode: Mode, data: &Value) -> Result<Expanded,
     Ok(Expanded { text, values })
 }
 
-/// The names that a template reads: `test_case.name` for a member.
+/// The names that a template reads, such as `test_case.name`.
 ///
 /// # Errors
 /// The template is not valid.
@@ -153,7 +153,7 @@ fn write(
     Ok(())
 }
 
-/// A value as a person reads it: what is missing is empty, a list has commas.
+/// Formats a value for people: a missing value is empty, a list is separated by commas.
 fn shown(value: &Value, depth: usize) -> String {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => String::new(),

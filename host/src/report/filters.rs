@@ -9,20 +9,20 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_filter("truncate", truncate);
 }
 
-/// An RFC 3339 time for people, in UTC; every other text as it is.
+/// Formats an RFC 3339 time for people, in UTC; returns any other text unchanged.
 fn date(text: Value) -> Value {
     let time = text.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     time.map_or(text, |time| Value::from(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()))
 }
 
-/// A JSON text with line breaks; every other text as it is.
+/// Adds line breaks to a JSON text; returns any other text unchanged.
 fn pretty(text: Value) -> Value {
     let json = text.as_str().and_then(|it| serde_json::from_str::<serde_json::Value>(it).ok());
     let pretty = json.and_then(|json| serde_json::to_string_pretty(&json).ok());
     pretty.map_or(text, Value::from)
 }
 
-/// The first characters of a text; one that is cut ends with an ellipsis.
+/// Cuts a text to a number of characters; a text that was cut ends with an ellipsis.
 fn truncate(text: Value, characters_max: usize) -> Value {
     match text.as_str() {
         Some(long) if long.chars().count() > characters_max => {

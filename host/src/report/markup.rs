@@ -27,7 +27,7 @@ pub(super) use document::Document;
 string_enum! {
     /// The markups that trackers read.
     pub enum Markup {
-        /// No markup.
+        /// Text without markup.
         Plain = "plain",
         /// CommonMark; GitHub, GitLab.
         Markdown = "markdown",
@@ -44,11 +44,11 @@ string_enum! {
     }
 }
 
-/// Not even the marker fits.
+/// The error of a text whose maximum length has no room for the marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("max-characters = {characters_max} is too small for the marker and the markup around it")]
 pub struct TooSmall {
-    /// The maximum.
+    /// The maximum length, characters.
     pub characters_max: u32,
 }
 

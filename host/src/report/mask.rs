@@ -1,5 +1,5 @@
-//! Masks secrets in what tests tell: arguments, logs, assertions. What is masked never reaches a
-//! template, a tracker or a connector.
+//! Masks secrets in the data of tests: arguments, logs and assertions. A masked value never reaches
+//! a template, a tracker or a connector.
 
 use std::sync::LazyLock;
 
@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use super::TestData;
 
-/// What is shown instead.
+/// The text in place of a masked value.
 const MASKED: &str = "***";
 const PATTERNS_MAX: usize = 50;
 const PATTERN_CHARS_MAX: usize = 500;
-/// The memory of a compiled pattern.
+/// Maximum memory of a compiled pattern, bytes.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
-/// Names of arguments and of JSON members, of which the values are masked. Compared without
-/// separators, in any case.
+/// The values of arguments and JSON members with these names are masked. Names are compared without
+/// separators, in upper or lower case.
 const NAMES: [&str; 16] = [
     "password",
     "passwd",
@@ -35,7 +35,8 @@ const NAMES: [&str; 16] = [
     "authorization",
     "cookie",
 ];
-/// What is masked in texts by default. If a pattern has a group `value`, only that is masked.
+/// The patterns that are masked in texts by default. If a pattern has a group `value`, only this
+/// group is masked.
 static DEFAULTS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let name = r"[\w.-]*(?:pass[_-]?word|passwd|passphrase|pwd|token|secret|credential|(?:api|access|private|auth|signing|encryption)[ _-]?key|connection[ _-]?string|cookie)[\w.-]*";
     [
@@ -55,15 +56,16 @@ static DEFAULTS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     .collect()
 });
 
-/// What a connection masks.
+/// The settings of a connection's mask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MaskSettings {
     /// Whether passwords, tokens, secrets and keys are masked where they are recognised.
     pub defaults: bool,
-    /// Further names of arguments of which the values are masked.
+    /// Further names of arguments whose values are masked.
     pub names: Vec<String>,
-    /// Regular expressions. What they find is masked; if they have a group `value`, only that.
+    /// Regular expressions. Their matches are masked; if they have a group `value`, only this
+    /// group.
     pub patterns: Vec<String>,
 }
 
@@ -99,7 +101,7 @@ impl Mask {
         Ok(Self { defaults: settings.defaults, names, patterns })
     }
 
-    /// Masks everything that tests tell.
+    /// Masks all texts of the data.
     pub(super) fn apply(&self, data: &mut TestData) {
         if let Some(log) = &mut data.log {
             for arguments in [&mut log.input_arguments, &mut log.output_arguments] {

@@ -1,4 +1,4 @@
-//! The names that templates use: whether the data has them, and what must be fetched for them.
+//! Checks the names in templates, and finds which parts of the data they need.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ const MEMBERS: [(&str, Option<Subject>); 17] = [
 const ATTACHMENTS: (&str, [Subject; 2]) =
     ("attachments", [Subject::Assertions, Subject::Attachments]);
 
-/// What must be fetched for these names.
+/// The parts of the data that these names need.
 pub(super) fn subjects(names: &[String]) -> BTreeSet<Subject> {
     let mut subjects = BTreeSet::new();
     for name in names {
@@ -48,7 +48,7 @@ pub(super) fn subjects(names: &[String]) -> BTreeSet<Subject> {
     subjects
 }
 
-/// The first of these names that the data never has. `example` has every member.
+/// Finds the first name that the data never has. `example` has every member.
 pub(super) fn unknown(source: &str, names: &[String], example: &Value) -> Option<TemplateError> {
     names.iter().find_map(|name| {
         let (mut known, mut path) = (example, String::new());

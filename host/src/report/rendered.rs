@@ -11,9 +11,9 @@ const LOG_BYTES_MAX: usize = 1024 * 1024;
 /// A field of the tracker with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// The name.
+    /// The name of the field.
     pub name: String,
-    /// The value.
+    /// The value of the field.
     pub value: FieldValue,
 }
 
@@ -66,7 +66,7 @@ impl Report {
         Self { data, title, description, comment, fields, attachments, robot_log }
     }
 
-    /// One line of at most so many characters (Unicode scalar values).
+    /// The title, cut to this number of characters (Unicode scalar values).
     #[must_use]
     pub fn title(&self, characters_max: u32) -> String {
         let max = usize::try_from(characters_max).unwrap_or(usize::MAX);
@@ -109,7 +109,7 @@ impl Report {
         &self.fields
     }
 
-    /// The files that the tracker gets. The content of a robot log is [`Self::robot_log`].
+    /// The files for the tracker. The content of a robot log is [`Self::robot_log`].
     #[must_use]
     pub fn attachments(&self) -> &[Attachment] {
         &self.attachments
@@ -128,7 +128,7 @@ impl Report {
     }
 }
 
-/// Masks the data. If the mask cannot be used, nothing that could be a secret is left.
+/// Masks the data. If a pattern is not valid, all data that may contain secrets is removed.
 fn mask(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>) {
     match Mask::new(&settings.mask) {
         Ok(mask) => mask.apply(data),
@@ -141,7 +141,7 @@ fn mask(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>)
     }
 }
 
-/// The lines of the robot's log; the newest, if there are too many.
+/// The newest lines of the robot's log.
 fn robot_log(data: &TestData) -> String {
     let (mut lines, mut bytes) = (Vec::new(), 0);
     for line in data.robot_logs.iter().rev() {
@@ -161,7 +161,7 @@ fn robot_log(data: &TestData) -> String {
 /// Renders templates with the data of one test.
 struct Writer {
     context: engine::Context,
-    /// What went wrong, for people.
+    /// The templates that failed, for a note to people.
     notes: Vec<String>,
 }
 
@@ -176,7 +176,7 @@ impl Writer {
         Document::parse(&self.expand(what, template, default, Mode::Markdown))
     }
 
-    /// What the template becomes; if it fails, what the default becomes.
+    /// Renders the template, or the default if the template fails.
     fn expand(&mut self, what: &str, own: Option<&str>, default: &str, mode: Mode) -> Expanded {
         if let Some(own) = own {
             match engine::expand(own, mode, &self.context) {

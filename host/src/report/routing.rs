@@ -1,4 +1,4 @@
-//! Rules that send the defects of some tests to another place of the tracker.
+//! Routing rules: the defects of some tests go to another project of the tracker.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::domain::Settings;
 
 use super::{Subject, TestData};
 
-/// If everything that it names fits, its settings replace those of the connection.
+/// If all conditions of a rule are met, its settings replace those of the connection.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutingRule {
@@ -22,12 +22,12 @@ pub struct RoutingRule {
     /// Key of a requirement of the test case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requirement: Option<String>,
-    /// The settings.
+    /// The settings that replace those of the connection.
     pub settings: Settings,
 }
 
 impl RoutingRule {
-    /// What must be fetched for this rule.
+    /// The parts of the data that this rule needs.
     pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
         let conditions = [
             (&self.project, Subject::Project),
@@ -38,7 +38,7 @@ impl RoutingRule {
         conditions.into_iter().filter_map(|(condition, it)| condition.is_some().then_some(it))
     }
 
-    /// Whether everything that it names fits. What is not known never fits.
+    /// Whether all conditions are met. A condition on missing data is never met.
     pub(super) fn fits(&self, data: &TestData) -> bool {
         let project = data.project.as_ref().and_then(|it| it.prefix.as_deref());
         let test_set = data.test_set.as_ref();
@@ -51,7 +51,7 @@ impl RoutingRule {
     }
 }
 
-/// Whether what is asked for is among the values, in upper or lower case.
+/// Whether the values contain the wanted one, in upper or lower case.
 fn is_among<'v>(wanted: Option<&str>, mut values: impl Iterator<Item = &'v str>) -> bool {
     wanted.is_none_or(|wanted| values.any(|it| it.to_lowercase() == wanted.to_lowercase()))
 }

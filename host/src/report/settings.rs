@@ -1,4 +1,4 @@
-//! What an admin sets for the reports of a connection, as the JSON object `report`.
+//! The report settings of a connection, as the JSON object `report`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,7 +31,7 @@ const MEMBERS: [&str; 7] = [
     "routing",
 ];
 
-/// What an admin set. What is absent has a default.
+/// The report settings of a connection. An absent member has its default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReportSettings {
     /// The template of a defect's title.
@@ -56,7 +56,7 @@ pub struct ReportSettings {
 pub struct FieldTemplate {
     /// The name, as the tracker or its connector knows it.
     pub field: String,
-    /// The value is this text.
+    /// The template of a text value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// The value is JSON: each expression in it becomes a JSON value, text in quotes.
@@ -74,7 +74,7 @@ impl FieldTemplate {
     }
 }
 
-/// What is wrong with a member of the object.
+/// A problem with one member of the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsProblem {
     /// The member, such as `title_template`.
@@ -128,7 +128,7 @@ impl ReportSettings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// What must be fetched of a failed test. What no template, rule or policy uses is not.
+    /// The parts of the data that templates, rules and policies use; no other part is fetched.
     #[must_use]
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let texts = [
@@ -202,7 +202,7 @@ fn field_problem(field: &FieldTemplate, is_new: bool) -> Option<String> {
     template_problem(template, mode)
 }
 
-/// What is wrong with a template. It is tried with an example and with only the ids.
+/// Finds problems of a template by rendering it twice: with an example, and with only the ids.
 fn template_problem(template: &str, mode: Mode) -> Option<String> {
     try_template(template, mode).err().map(|error| error.to_string())
 }

@@ -171,7 +171,7 @@ pub(super) const ROUTES: [Route; 37] = [
 pub(super) enum Reply {
     Json(Value),
     File(File),
-    /// A file of so many bytes that is never in memory as a whole.
+    /// A file of this number of bytes that is never in memory as a whole.
     LargeFile(String, u64),
     Redirect(String),
 }

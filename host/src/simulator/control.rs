@@ -68,7 +68,8 @@ async fn forget_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode 
     StatusCode::NO_CONTENT
 }
 
-/// The paths that are served, and the ids of all failed logs to try them with, the newest first.
+/// The paths that are served, and the ids of all failed logs, the newest first, to try the paths
+/// with.
 async fn api(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
         let Route { path, parameters, scope, .. } = route;

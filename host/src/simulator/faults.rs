@@ -1,5 +1,5 @@
-//! What the stand-in does wrong on purpose. Faults are set when it starts, or later by
-//! `POST /simulator/faults`.
+//! Faults that the stand-in simulates. They are set when it starts, or later by `POST
+//! /simulator/faults`.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ string_enum! {
         UngrantedScope = "ungranted-scope",
         /// The token endpoint does not answer.
         TokenHangs = "token-hangs",
-        /// A token ends after so many seconds, although it should last an hour.
+        /// A token expires after this number of seconds, although its answer says an hour.
         ClockSkew = "clock-skew",
         /// The API answers 403 with a page, as a firewall does.
         Html403 = "html-403",
@@ -29,21 +29,21 @@ string_enum! {
         NoVariation = "no-variation",
         /// Each log of an execution exists twice.
         TwoLogs = "two-logs",
-        /// A list of logs begins with so many others.
+        /// A list of logs begins with this number of other logs.
         ManyLogs = "many-logs",
-        /// Each log has one more attachment, of so many bytes.
+        /// Each log has one more attachment of this number of bytes.
         LargeAttachment = "large-attachment",
         /// Screenshots are listed, but do not exist.
         ScreenshotGone = "screenshot-gone",
         /// Screenshots are on another origin, which refuses the token.
         ScreenshotRedirect = "screenshot-redirect",
-        /// Each answer takes so many milliseconds.
+        /// Each answer takes this number of milliseconds.
         Slow = "slow",
-        /// The next so many requests are answered 503.
+        /// The next requests, as many as the value says, are answered 503.
         ServerErrors = "server-errors",
-        /// So many requests of each method are allowed in a window.
+        /// The number of requests of each method that are allowed in a window.
         RateLimit = "rate-limit",
-        /// The window of the rate limits has so many seconds.
+        /// The length of the window of the rate limits, seconds.
         RateWindow = "rate-window",
     }
 }

@@ -1,5 +1,5 @@
-//! What each request of the API and of the token endpoint passes: faults, rate limits, the token
-//! and its scopes. Then `api` answers.
+//! Checks each request of the API and the token endpoint: faults, rate limits, token and scopes.
+//! Then `api` answers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const HANG: Duration = Duration::from_secs(600);
 /// How many requests are remembered for `GET /simulator/requests`.
 const SEEN_MAX: usize = 1000;
 const SEEN_PATH_BYTES_MAX: usize = 500;
-/// A large file is sent in pieces of so many bytes.
+/// The size of the pieces in which a large file is sent, bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A request that was received, for tests.
@@ -183,7 +183,7 @@ fn disposition(name: &str) -> String {
     format!("attachment; filename*=UTF-8''{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
 }
 
-/// A body of so many bytes, made piece by piece.
+/// A body of this number of bytes, made piece by piece.
 fn large_body(bytes: u64) -> Body {
     let piece = Bytes::from_static(&[b'x'; PIECE_BYTES]);
     let pieces = stream::unfold((bytes, piece), async |(left, piece)| {

@@ -1,4 +1,4 @@
-//! The published limits: so many requests of each method within five minutes. All clients of the
+//! The published limits on the requests of each method within five minutes. All clients of the
 //! stand-in count as one address.
 
 use std::collections::BTreeMap;

@@ -43,7 +43,8 @@ impl Client {
         Self { shared, session, deadline, bytes_max }
     }
 
-    /// The JSON below the API's address. The parts of the path are escaped.
+    /// Requests the JSON at this path, relative to the API's base URL. The segments of the path are
+    /// percent-encoded.
     pub(super) async fn get(
         &self,
         path: &[&str],

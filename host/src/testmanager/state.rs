@@ -1,4 +1,4 @@
-//! What one connection keeps between failed tests: the rate limit, and the projects it has seen.
+//! The state of one connection between failed tests: its rate limit and its known projects.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,11 +1,11 @@
-//! Atlassian Document Format: a JSON text. Text is never markup in it; only where a node may be is
-//! to be minded.
+//! Atlassian Document Format: a JSON document. Its text is never markup, but each kind of node is
+//! allowed only inside certain other nodes.
 
 use serde_json::{Value, json};
 
 use super::document::{Block, Document, Inline};
 
-/// What a node is in.
+/// The node that contains a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Document,

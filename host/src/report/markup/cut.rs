@@ -1,4 +1,4 @@
-//! Cuts a document so that its rendered text has at most a number of characters.
+//! Cuts a document so that its rendered text has at most a given number of characters.
 //!
 //! The document is cut, not its text: what is left is a document, and so is valid in each markup.
 
@@ -6,7 +6,7 @@ use super::document::{Block, Document, Inline};
 
 const ELLIPSIS: &str = "…";
 
-/// The longest beginning of the document that `render` accepts; absent if it accepts none.
+/// Finds the longest beginning of the document that `render` accepts; `None` if it accepts none.
 pub(super) fn longest(
     document: &Document,
     render: impl Fn(Document) -> Option<String>,
@@ -62,7 +62,7 @@ fn inline_size(inlines: &[Inline]) -> usize {
     inlines.iter().map(size).sum()
 }
 
-/// How much may still be taken.
+/// The number of characters that may still be taken.
 struct Left {
     characters: usize,
     /// Whether the ellipsis was written; nothing may follow it.
@@ -133,7 +133,7 @@ impl Left {
         kept + ELLIPSIS
     }
 
-    /// Takes the place of a block or a break.
+    /// Counts a block or a break as one character.
     fn take_one(&mut self) -> bool {
         self.is_cut |= self.characters == 0;
         self.characters = self.characters.saturating_sub(1);

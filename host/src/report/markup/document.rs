@@ -8,7 +8,7 @@ use super::placeholder;
 use super::web_link::web_link;
 use crate::report::engine::Expanded;
 
-/// Deeper quotes, lists and emphasis are read as what is around them.
+/// Maximum depth of quotes, lists and emphasis; deeper ones are read as text of the outer element.
 const DEPTH_MAX: usize = 12;
 
 /// A text in blocks.
@@ -83,13 +83,13 @@ fn push_text(inlines: &mut Vec<Inline>, text: &str) {
     }
 }
 
-/// An element that has begun.
+/// An element whose end was not read yet.
 struct Open {
     kind: Kind,
     blocks: Vec<Block>,
     items: Vec<Vec<Block>>,
     inlines: Vec<Inline>,
-    /// Text that may go on in the next event.
+    /// Text that the next event may continue.
     text: String,
 }
 
@@ -109,7 +109,7 @@ enum Kind {
 struct Builder<'v> {
     values: &'v [String],
     open: Vec<Open>,
-    /// Of each element that has begun, whether it is in `open`.
+    /// Whether each element that has begun is in `open`; those that are too deep are not.
     known: Vec<bool>,
 }
 
@@ -215,7 +215,7 @@ impl<'v> Builder<'v> {
         }
     }
 
-    /// Ends the text that may have gone on, except that of code.
+    /// Ends the current text, except inside code.
     fn flush(&mut self) {
         if let Some(open) = self.open.last_mut()
             && !matches!(open.kind, Kind::Code)
@@ -251,7 +251,7 @@ impl Open {
     }
 }
 
-/// Whether there is more than space.
+/// Whether the inlines contain anything but spaces.
 fn has_text(inlines: &[Inline]) -> bool {
     inlines.iter().any(|inline| match inline {
         Inline::Text(text) | Inline::Code(text) => !text.trim().is_empty(),

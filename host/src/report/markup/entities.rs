@@ -2,10 +2,10 @@
 //! character that could be markup is written as its number. A backslash would not do: Textile has
 //! none, and Jira's does not know each of them.
 
-/// What a reader of a sentence expects, and no markup.
+/// Punctuation that is not markup and needs no escape.
 const PLAIN: &str = ",;'/";
 
-/// The text; `line_start` if it begins a line.
+/// Escapes a text; `line_start`: it begins a line.
 pub(super) fn encode(text: &str, line_start: bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     let text = if line_start { text.trim_start() } else { text };

@@ -1,4 +1,4 @@
-//! A document as wiki markups have it: lines, of which list items say how deep they are.
+//! Writes a document for wiki markups, in which a list item's prefix shows how deeply it is nested.
 
 use super::document::{Block, Document, Inline};
 
@@ -13,7 +13,7 @@ pub(super) enum Flat<'d> {
     Rule,
 }
 
-/// The blocks, written by `write`, with an empty line between them, except between items.
+/// Writes the blocks with `write`, separated by an empty line, except between list items.
 pub(super) fn render(document: &Document, write: impl Fn(&Flat<'_>) -> String) -> String {
     let mut flat = Vec::new();
     flatten(&document.blocks, "", false, &mut flat);

@@ -5,9 +5,9 @@
 use super::document::{Block, Document, Inline};
 use super::plain::{bullet, with_prefix};
 
-/// What means something anywhere in a line.
+/// Characters that are markup anywhere in a line.
 const MARKUP: &str = "\\`*_{}[]<>#|~&@!$^";
-/// What means something at the beginning of a line.
+/// Characters that are markup at the beginning of a line.
 const LINE_START: &str = "+-=:/%";
 const WORD_JOINER: char = '\u{2060}';
 
@@ -47,7 +47,7 @@ fn list(first: Option<u64>, items: &[Vec<Block>]) -> String {
     items.iter().enumerate().map(item).collect::<Vec<_>>().join("\n")
 }
 
-/// The longest run of backticks.
+/// The length of the longest sequence of backticks.
 fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! What is in a canonical text instead of a value: private characters around the value's number.
-//! CommonMark reads them as a word.
+//! A placeholder takes the place of a value in a canonical text: the value's number between
+//! characters for private use, which CommonMark reads as a word.
 
 const BEGIN: char = '\u{e000}';
 const END: char = '\u{e001}';
@@ -14,7 +14,7 @@ pub(in crate::report) fn is_in(text: &str) -> bool {
     text.contains([BEGIN, END])
 }
 
-/// The text with the values in place.
+/// Replaces the placeholders in a text by their values.
 pub(in crate::report) fn resolve(text: &str, values: &[String]) -> String {
     let mut resolved = String::with_capacity(text.len());
     let mut rest = text;

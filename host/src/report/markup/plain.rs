@@ -29,7 +29,7 @@ fn list(first: Option<u64>, items: &[Vec<Block>]) -> String {
     items.iter().enumerate().map(item).collect::<Vec<_>>().join("\n")
 }
 
-/// What is before an item of a list: "- " or "7. ".
+/// The prefix of a list item: "- " or "7. ".
 pub(super) fn bullet(first: Option<u64>, index: usize) -> String {
     match first {
         Some(first) => format!("{}. ", first.saturating_add(index as u64).min(999_999_999)),
@@ -37,7 +37,7 @@ pub(super) fn bullet(first: Option<u64>, index: usize) -> String {
     }
 }
 
-/// The text with a prefix before its first line, and another before each of the others.
+/// Adds a prefix to the first line of a text, and another one to each further line.
 pub(super) fn with_prefix(text: &str, first: &str, other: &str) -> String {
     let mut lines = text.split('\n');
     let begin = format!("{first}{}", lines.next().unwrap_or_default());

@@ -4,10 +4,11 @@ use super::document::{Document, Inline};
 use super::entities::{break_up, encode};
 use super::flat::{self, Flat};
 
-/// What Redmine reads as the end or the nesting of code, in any case.
+/// Tags that Redmine reads as the end of code or as nested code, in upper or lower case.
 const CODE_TAGS: [&str; 8] =
     ["<pre", "</pre", "<code", "</code", "<kbd", "</kbd", "<notextile", "</notextile"];
-/// What inline code may have beside letters and digits; everything else is written as text.
+/// Characters that inline code may contain beside letters and digits; other code is written as
+/// text.
 const CODE_PLAIN: &str = " -_./,=";
 
 pub(super) fn render(document: &Document) -> String {

@@ -22,7 +22,7 @@ pub(super) fn render(document: &Document) -> String {
     })
 }
 
-/// Lines of code that neither end nor nest the code, nor choose another reader for it.
+/// Changes lines of code that would end the code, nest it, or select a processor.
 fn code_lines(text: &str) -> String {
     let text = break_up(text, &["{{{", "}}}"]);
     if text.trim_start().starts_with("#!") { format!("\u{2060}{text}") } else { text }
@@ -71,7 +71,7 @@ fn no_bracket(c: char) -> char {
     }
 }
 
-/// Words, of which those that could be markup are code.
+/// Writes the words of a text; a word that could be markup is written as code.
 fn words(text: &str) -> String {
     let (mut written, mut unsafe_words) = (String::new(), String::new());
     for part in text.split_inclusive(' ') {
@@ -98,7 +98,8 @@ fn end_code(written: &mut String, words: &mut String) {
     written.push_str(words.get(trimmed.len()..).unwrap_or_default());
 }
 
-/// Letters and digits, perhaps with the end of a sentence; neither a wiki word nor a revision.
+/// Whether a word is not markup: letters and digits, perhaps with a full stop, but neither a wiki
+/// word nor a revision.
 fn is_plain(word: &str) -> bool {
     let word = word.strip_suffix([',', '.', ':', ';', '?']).unwrap_or(word);
     let mut after_lower = false;
@@ -112,7 +113,7 @@ fn is_plain(word: &str) -> bool {
     word.chars().all(char::is_alphanumeric) && !is_wiki_word && !is_revision
 }
 
-/// Code, whatever is in it: backticks are between braces, everything else between backticks.
+/// Writes code of any content: between braces if it contains backticks, else between backticks.
 fn code(text: &str) -> String {
     let mut written = String::new();
     for part in text.split_inclusive('`') {

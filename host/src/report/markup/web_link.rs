@@ -2,12 +2,13 @@
 
 use url::Url;
 
-/// The longest address, in bytes.
+/// Maximum length of an address, bytes.
 const BYTES_MAX: usize = 2_000;
-/// What is not a letter or a digit and means nothing in any markup.
+/// Punctuation that is not markup in any of the supported markups.
 const PLAIN: &[u8] = b"-._~:/?#@&=+%,;$";
 
-/// The address as each markup can contain it; absent if a report may not link to it.
+/// Percent-encodes an address so that it is valid in each markup; `None` if a report may not link
+/// to it.
 pub(super) fn web_link(text: &str) -> Option<String> {
     let url = Url::parse(text.trim()).ok()?;
     let is_web = matches!(url.scheme(), "http" | "https" | "mailto");

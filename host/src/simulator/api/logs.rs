@@ -57,7 +57,7 @@ pub(super) fn of_execution(call: &Call<'_>) -> Option<Reply> {
     }
 }
 
-/// One page of so many failed logs of other tests, and then the logs.
+/// One page of a list that begins with this number of failed logs of other tests.
 fn many(
     call: &Call<'_>,
     project: &ProjectData,

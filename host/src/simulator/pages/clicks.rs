@@ -95,7 +95,7 @@ impl Clicks {
         self.webhook_url = Some(url.to_owned());
     }
 
-    /// What the last change of the settings, or the last run, came to; it is shown once.
+    /// The result of the last change of the settings or of the last execution; shown once.
     pub(super) fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
     }
