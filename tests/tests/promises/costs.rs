@@ -84,7 +84,8 @@ fn a_create_and_a_repeat_allocate_no_more_than_they_did() {
     };
     // The first requests fill caches.
     for (is_repeat, most) in [(false, ALLOCATIONS_OF_A_CREATE), (true, ALLOCATIONS_OF_A_REPEAT)] {
-        let each = (requests(6 * REQUESTS, is_repeat) - requests(REQUESTS, is_repeat)) / (5 * REQUESTS);
+        let each =
+            (requests(6 * REQUESTS, is_repeat) - requests(REQUESTS, is_repeat)) / (5 * REQUESTS);
         println!("repeat: {is_repeat}: {each} allocations");
         assert!(each <= most, "{each} allocations instead of {most}; repeat: {is_repeat}");
     }
