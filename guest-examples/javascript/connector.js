@@ -2,9 +2,9 @@
 // detail.
 //
 // How the contract looks in JavaScript: each exported interface is an exported object. Names in
-// kebab-case become camelCase. An absent option is undefined, and a u64 is a plain number. Throw an
-// error of the contract as { tag, val }; a caught error of an import is in `payload`. Any other
-// exception ends the run, and the run's log shows its stack.
+// kebab-case become camelCase. An absent option is undefined. Throw an error of the contract as
+// { code, message }; a caught error of an import is in `payload`. Any other exception ends the run,
+// and the run's log shows its stack.
 import { all } from 'jackfield:connector/settings@0.1.0';
 import { send } from 'jackfield:connector/http@0.1.0';
 
@@ -25,35 +25,26 @@ const SCHEMA = {
   },
 };
 const settings = () => JSON.parse(all());
-const fail = (tag, val) => { throw { tag, val }; };
+const fail = (code, message, more = {}) => { throw { code, message, ...more }; };
 const address = (path, query = []) => settings().url.replace(/\/+$/, '') + path
   + query.map(([name, value], i) => `${i ? '&' : '?'}${name}=${encodeURIComponent(value)}`).join('');
-
-// QuickJS does not have TextEncoder and TextDecoder.
-const encode = (text) => Uint8Array.from(unescape(encodeURIComponent(text)), (c) => c.charCodeAt(0));
-const decode = (bytes) => {
-  let text = ''; // in chunks, because the number of arguments of a call is limited
-  for (let at = 0; at < bytes.length; at += 8192) {
-    text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-  }
-  return decodeURIComponent(escape(text));
-};
 
 /** Sends one request to Redmine and turns every failure into an error of the contract. */
 function exchange(method, path, query, value) {
   let response, answer;
   try {
-    response = send({ method, url: address(path, query), body: value && encode(JSON.stringify(value)),
-      headers: [['Content-Type', 'application/json']] });
+    response = send({ method, url: path, query: query.map(([name, it]) => [name, `${it}`]),
+      headers: [], body: value && { tag: 'json', val: JSON.stringify(value) } });
   } catch ({ payload: { tag, val } }) {
     fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);
   }
-  try { answer = JSON.parse(decode(response.body)); } catch { /* not JSON: reported below */ }
+  try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
   const { status, headers } = response;
   const answered = `Redmine answered ${status} to ${path}`;
   if (status < 300) return answer ?? fail('unavailable', `${answered}, but not with JSON`);
   if ([401, 403].includes(status)) fail('unauthorized', `${answered}: check the API key and its rights`);
-  if (status === 429) fail('rate-limited', Number.parseInt(Object.fromEntries(headers)['retry-after']) || 60);
+  const retryAfterSeconds = Number.parseInt(Object.fromEntries(headers)['retry-after']) || undefined;
+  if (status === 429) fail('rate-limited', answered, { retryAfterSeconds });
   fail(status < 500 ? 'rejected' : 'unavailable', answer?.errors?.join('; ') || answered);
 }
 const get = (path, ...query) => exchange('get', path, query);

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.imports import http, model, settings
+from wit_world.imports.model import ErrorCode
 
 # Top-level code runs once, when the component is built. At run time there are no files to read.
 SCHEMA = Path(__file__).with_name("settings.schema.json").read_text()
@@ -21,30 +22,34 @@ def setting(name):
 def address(path, query=()):
     return setting("url").rstrip("/") + path + ("?" + urlencode(query) if query else "")
 
-def exchange(method, path, query=(), body=b""):
+def error(code, message, retry_after_seconds=None):
+    return Err(model.Error(code, message, None, retry_after_seconds))
+
+def exchange(method, path, query=(), value=None):
     """Sends one request to Redmine and turns every failure into an error of the contract."""
-    headers = [("Content-Type", "application/json")]
+    query = [(name, str(text)) for name, text in query]
+    body = http.Body_Json(json.dumps(value)) if value else None
     try:
-        response = http.send(http.Request(method, None, address(path, query), headers, body))
-    except Err as error:
-        unavailable = isinstance(error.value, (http.HttpError_Unreachable, http.HttpError_Interrupted))
-        raise Err((model.Error_Unavailable if unavailable else model.Error_Internal)(error.value.value))
+        response = http.send(http.Request(method, None, None, path, query, [], body))
+    except Err as failed:
+        unavailable = isinstance(failed.value, (http.HttpError_Unreachable, http.HttpError_Interrupted))
+        raise error(ErrorCode.UNAVAILABLE if unavailable else ErrorCode.INTERNAL, failed.value.value)
     status, answered = response.status, f"Redmine answered {response.status} to {path}"
     try:
-        answer = json.loads(response.body)
+        answer = json.loads(response.text or "")
     except ValueError:
         answer = {}
     if status < 300 and answer:
         return answer
     if status in (401, 403):
-        raise Err(model.Error_Unauthorized(f"{answered}: check the API key and its rights"))
+        raise error(ErrorCode.UNAUTHORIZED, f"{answered}: check the API key and its rights")
     if status == 429:
         wait = dict(response.headers).get("retry-after", "")
-        raise Err(model.Error_RateLimited(int(wait) if wait.isdecimal() else 60))
+        raise error(ErrorCode.RATE_LIMITED, answered, int(wait) if wait.isdecimal() else None)
     if 300 <= status < 500:
-        raise Err(model.Error_Rejected("; ".join(answer.get("errors", [])) or answered))
+        raise error(ErrorCode.REJECTED, "; ".join(answer.get("errors", [])) or answered)
     why = answered if status >= 500 else f"{answered}, but not with the expected JSON"
-    raise Err(model.Error_Unavailable(why))
+    raise error(ErrorCode.UNAVAILABLE, why)
 
 # With a wrong key, Redmine answers as if to an anonymous visitor. Only the page of user() answers 401.
 def get(path, *query): return exchange(http.Method.GET, path, query)
@@ -58,7 +63,7 @@ def id_of(records, name):
         if record["name"].lower() == name.strip().lower():
             return record["id"]
     names = ", ".join(record["name"] for record in records)
-    raise Err(model.Error_Rejected(f"a setting names {name!r}, but Redmine has only: {names}"))
+    raise error(ErrorCode.REJECTED, f"a setting names {name!r}, but Redmine has only: {names}")
 
 def defect(issue):
     return model.Defect(str(issue["id"]), issue["subject"], address(f"/issues/{issue['id']}"),
@@ -74,8 +79,9 @@ class Plugin(exports.Plugin):
         open_issues = Kpis().count("").open
         return f"{address('')} as {user()['login']}, {open_issues} open issues in {project()['name']}"
 
-    def choices(self, setting):
-        raise Err(model.Error_Unsupported(f"the setting {setting} does not have a list of values"))
+    def choices(self, setting, search):
+        why = f"the setting {setting} does not have a list of values"
+        raise error(ErrorCode.UNSUPPORTED, why)
 
 class Defects(exports.Defects):
     def create(self, test, marker):
@@ -90,8 +96,7 @@ class Defects(exports.Defects):
             issue["tracker_id"] = id_of(project()["trackers"], tracker)
         if priority := setting("priority"):
             issue["priority_id"] = id_of(priorities(), priority)
-        body = json.dumps({"issue": issue}).encode()
-        return defect(exchange(http.Method.POST, "/issues.json", body=body)["issue"])
+        return defect(exchange(http.Method.POST, "/issues.json", (), {"issue": issue})["issue"])
 
     def find(self, marker):
         field = setting("marker-field")
@@ -101,7 +106,7 @@ class Defects(exports.Defects):
             user()
         for issue in issues:  # Redmine ignores a filter that it does not know, and returns all issues
             if marker not in json.dumps(issue.get("custom_fields") if field else issue["description"]):
-                raise Err(model.Error_Unsupported(f"this Redmine cannot search by {search[0]}"))
+                raise error(ErrorCode.UNSUPPORTED, f"this Redmine cannot search by {search[0]}")
         return [defect(issue) for issue in issues]
 
 class Kpis(exports.Kpis):

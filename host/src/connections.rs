@@ -20,12 +20,14 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::domain::{
-    Call, Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, Limits, Refusal,
+    Call, Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits,
+    Refusal,
 };
 use crate::egress::{ActiveConnection, Egress};
 use crate::manifest::SettingError;
 use crate::plugins::{ConnectorUnavailable, Plugins};
-use crate::runtime::{Connector, Sandbox};
+use crate::report::ReportSettings;
+use crate::runtime::{Connector, Sandbox, TestReport};
 use crate::secret::{Sealer, TokenHash};
 use crate::store::{Store, StoreError};
 use crate::testmanager::TestManager;
@@ -110,6 +112,24 @@ impl Connections {
     #[must_use]
     pub fn by_token(&self, token: &TokenHash) -> Option<Arc<ActiveConnection>> {
         self.directory.by_token(token, self.deps.clock.since_boot())
+    }
+
+    /// What a run of `create` may know of its failed test. Test Manager is asked, until `until`,
+    /// only if the connector uses what it says. Settings that cannot be read any more have their
+    /// defaults.
+    #[must_use]
+    pub fn test_report(
+        &self,
+        active: &Arc<ActiveConnection>,
+        connector: &Connector,
+        test: &FailedTest,
+        until: Instant,
+    ) -> TestReport {
+        let settings = ReportSettings::read(&active.connection.report).unwrap_or_default();
+        let limits = self.limits(&active.connection);
+        let source = active.connection.grants.test_data && connector.manifest().asks_for_test_data;
+        let source = source.then(|| self.deps.test_manager.source(active, test, &limits));
+        TestReport::new(test.clone(), settings, source.flatten(), until)
     }
 
     /// The connection with this id, ready for runs.

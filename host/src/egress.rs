@@ -49,7 +49,7 @@ use record::Record;
 use spool::{RunSpool, Spool};
 
 pub use active::ActiveConnection;
-pub(crate) use authorize::is_reserved_header;
+pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
 pub(crate) use body::Body;
 pub(crate) use token::TokenError;
 
@@ -140,6 +140,8 @@ pub(crate) struct OutboundRequest {
 #[derive(Debug)]
 pub(crate) struct OutboundResponse {
     pub(crate) status: u16,
+    /// The address that answered, after redirects.
+    pub(crate) url: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Body,
     /// The charge for the memory that the response uses.
@@ -256,6 +258,11 @@ impl Session {
     /// the value of a cookie may also be a part of a link.
     pub(crate) fn redact_as(&self, reading: Reading, text: String) -> String {
         self.active.credentials.redactor.load().read_as(reading, text)
+    }
+
+    /// Removes every secret from a part of an answer that the guest reads.
+    pub(crate) fn redact_answer(&self, text: String) -> String {
+        self.redact_as(Reading::Answer, text)
     }
 
     /// Prevents new writes, waits for the writes in progress until shortly after the deadline, and

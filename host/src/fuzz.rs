@@ -19,6 +19,7 @@ use crate::egress::{
 };
 use crate::http::{WebhookKind, WebhookRequest, classify, read, token_and_path};
 use crate::manifest::{InvalidManifest, Manifest, RawManifest};
+use crate::runtime::address;
 
 /// The data that the host read from one request below `/hooks`.
 #[derive(Debug)]
@@ -79,6 +80,9 @@ pub struct AuthorizedRequest {
     pub with_secrets: SentRequest,
 }
 
+/// The path of the setting below which [`guest_request`] puts a request that is only a path.
+pub const BASE_PATH: &str = "/base";
+
 /// Authorizes a guest's request. If `redirect` (status and location) is given, authorizes the
 /// request that follows the redirect.
 ///
@@ -92,7 +96,10 @@ pub fn guest_request(
     body: Bytes,
     redirect: Option<(u16, &str)>,
 ) -> Result<AuthorizedRequest, String> {
-    let request = OutboundRequest { method, effect: None, url: url.to_owned(), headers, body };
+    let origins = active.connection.grants.origins.iter();
+    let bases = origins.map(|origin| (origin.to_string(), format!("{origin}{BASE_PATH}/")));
+    let url = address(url, None, &[], &bases.collect()).map_err(|error| error.to_string())?;
+    let request = OutboundRequest { method, effect: None, url, headers, body };
     authorize(active, request, redirect).map_err(|error| error.to_string())
 }
 

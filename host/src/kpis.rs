@@ -207,7 +207,7 @@ impl Kpis {
         let is_temporary = matches!(
             refusal,
             Refusal::TrackerUnavailable(_)
-                | Refusal::TrackerRateLimited(_)
+                | Refusal::TrackerRateLimited { .. }
                 | Refusal::DeadlineExceeded { .. }
                 | Refusal::Overloaded
                 | Refusal::HostMemoryFull { .. }

@@ -50,6 +50,9 @@ pub struct Manifest {
     /// How many seconds after a write the tracker's search is sure to find the defect; absent: the
     /// connector cannot search.
     pub index_delay_s: Option<u32>,
+    /// Whether the connector reads what Test Manager knows of failed tests: it imports `report` or
+    /// `test-manager`. Not from `describe`.
+    pub asks_for_test_data: bool,
     /// What `settings_schema` declares.
     schema: Arc<schema::Schema>,
 }
@@ -155,6 +158,7 @@ impl Manifest {
             homepage: raw.homepage.clone(),
             settings_schema,
             index_delay_s: raw.index_delay_seconds,
+            asks_for_test_data: false,
             schema,
         })
     }

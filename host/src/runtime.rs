@@ -22,6 +22,7 @@ mod pool;
 mod run_log;
 mod sandbox;
 mod stdio;
+mod test_report;
 mod turns;
 mod wasi_http;
 
@@ -34,6 +35,9 @@ pub(crate) use engine::Engine;
 pub use engine::WASMTIME_VERSION;
 pub(crate) use error::shortened;
 pub use error::{CompileError, EngineError, LoadError, MemoryBound, WrongFile};
+#[cfg(fuzzing)]
+pub(crate) use imports::address;
 pub(crate) use mapping::{CannotRun, check_executable};
 pub use measure::{CallTimes, MeasuredGuest};
 pub use sandbox::{Run, RunEnd, Sandbox};
+pub use test_report::TestReport;

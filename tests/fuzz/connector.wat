@@ -19,7 +19,7 @@
     (i32.const 0))
   ;; ok("tiny")
   (func (export "jackfield:connector/plugin@0.1.0#check") (result i32) (i32.const 768))
-  (func (export "jackfield:connector/plugin@0.1.0#choices") (param i32 i32) (result i32) unreachable)
+  (func (export "jackfield:connector/plugin@0.1.0#choices") (param i32 i32 i32 i32) (result i32) unreachable)
   (func (export "jackfield:connector/kpis@0.1.0#count") (param i32 i32) (result i32) unreachable)
 
   ;; The manifest: name, version, summary, no homepage, settings, index-delay-seconds.

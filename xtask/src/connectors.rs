@@ -99,6 +99,9 @@ impl Example {
     }
 }
 
+/// The world of the connectors in JavaScript and Python, which use no test data.
+const WORLD: &str = "plain-connector";
+
 fn build_rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     tools::wasm_target(workspace)?;
     let target = workspace.guests();
@@ -124,7 +127,7 @@ pub(crate) fn quickjs(
     let modules = tools::node_modules(&example, &workspace.guests().join("javascript"))?;
     let mut build = program("node", &workspace.root);
     build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
-    build.args(["--wit", "wit", "--world", "connector", "--sync", "--js"]).arg(source);
+    build.args(["--wit", "wit", "--world", WORLD, "--sync", "--js"]).arg(source);
     run_program(build.arg("--output").arg(component), tools::NODE_FIX)
 }
 
@@ -145,7 +148,7 @@ pub(crate) fn componentize_py(
     let binaries = tools::python_venv(&example, &workspace.guests().join("python"))?;
     let mut build = program(binaries.join("componentize-py"), folder);
     build.arg("--wit-path").arg(workspace.root.join("wit"));
-    build.args(["--world", "connector", "componentize", module]);
+    build.args(["--world", WORLD, "componentize", module]);
     run_program(build.arg("--output").arg(component), tools::PYTHON_FIX)
 }
 

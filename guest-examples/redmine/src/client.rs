@@ -8,13 +8,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::bindings::jackfield::connector::http::{self, HttpError, Method, Request, Response};
-use crate::bindings::jackfield::connector::model::Error;
+use crate::bindings::jackfield::connector::http::{
+    self, Body, HttpError, Method, Request, Response,
+};
+use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
 use crate::model::{Named, Project, User};
 use crate::settings::Settings;
-
-/// Seconds to wait when Redmine, or a proxy in front of it, answers 429 without a Retry-After.
-const DEFAULT_RETRY_SECONDS: u32 = 60;
 
 pub struct Client {
     /// Redmine's start page, without a trailing slash.
@@ -82,10 +81,10 @@ impl Client {
     }
 
     /// Counts the issues on a page such as `/projects/qa/issues` that match all filters.
-    pub fn count_issues(&self, page: &str, filters: &[(&str, &str)]) -> Result<u64, Error> {
+    pub fn count_issues(&self, page: &str, filters: &[(&str, &str)]) -> Result<u32, Error> {
         #[derive(Deserialize)]
         struct Answer {
-            total_count: u64,
+            total_count: u32,
         }
         let query = [filters, &[("limit", "1")]].concat();
         self.get(&format!("{page}.json"), &query).map(|Answer { total_count }| total_count)
@@ -98,10 +97,10 @@ impl Client {
     /// Posts `body` as JSON. The host treats a POST as a write: it stores durably that the write is
     /// about to be sent before the first byte leaves.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Error> {
-        self.exchange(Method::Post, path, &[], Some(body.to_string().into_bytes()))
+        self.exchange(Method::Post, path, &[], Some(Body::Json(body.to_string())))
     }
 
-    /// Returns an absolute address, for requests and for links that people open.
+    /// Returns the absolute address of a page that people open.
     pub fn address(&self, path: &str, query: &[(&str, &str)]) -> String {
         let mut address = format!("{}{path}", self.base_url);
         if !query.is_empty() {
@@ -116,30 +115,45 @@ impl Client {
         method: Method,
         path: &str,
         query: &[(&str, &str)],
-        body: Option<Vec<u8>>,
+        body: Option<Body>,
     ) -> Result<T, Error> {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let request = Request {
             method,
             effect: None,
-            url: self.address(path, query),
-            headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+            base: None,
+            url: path.to_owned(),
+            query: query.collect(),
+            headers: Vec::new(),
             body,
         };
         let response = http::send(&request).map_err(|error| match error {
-            HttpError::Unreachable(why) | HttpError::Interrupted(why) => Error::Unavailable(why),
+            HttpError::Unreachable(why) | HttpError::Interrupted(why) => {
+                Error::new(ErrorCode::Unavailable, why)
+            }
             HttpError::Denied(why) | HttpError::Limit(why) | HttpError::Invalid(why) => {
-                Error::Internal(why)
+                Error::new(ErrorCode::Internal, why)
             }
         })?;
         if !(200..300).contains(&response.status) {
             return Err(error_of(path, &response));
         }
-        serde_json::from_slice(&response.body).map_err(|error| {
-            Error::Unavailable(format!(
-                "the answer to {path} is not the expected JSON ({error}); check that the setting \
-                 `url` is the address of a Redmine"
-            ))
+        serde_json::from_str(response.text.as_deref().unwrap_or_default()).map_err(|error| {
+            let why = format!("the answer to {path} is not the expected JSON ({error})");
+            Error::new(ErrorCode::Unavailable, why + "; is this the address of a Redmine?")
+                .about("url")
         })
+    }
+}
+
+impl Error {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), setting: None, retry_after_seconds: None }
+    }
+
+    /// Names the setting to change.
+    pub fn about(self, setting: &str) -> Self {
+        Self { setting: Some(setting.to_owned()), ..self }
     }
 }
 
@@ -148,43 +162,47 @@ fn error_of(path: &str, response: &Response) -> Error {
     let status = response.status;
     let answered = format!("Redmine answered {status} to {path}");
     match status {
-        401 => Error::Unauthorized(format!(
-            "{answered}: the API key is wrong, or the REST API is disabled (see Administration, \
-             Settings, API)"
-        )),
-        403 => Error::Unauthorized(format!(
-            "{answered}: the user of the API key does not have the right to do this"
-        )),
-        404 => Error::Rejected(format!(
-            "{answered}: it does not exist, or the user of the API key cannot see it"
-        )),
-        422 => Error::Rejected(error_messages(&response.body).unwrap_or(answered)),
-        429 => Error::RateLimited(retry_after(response)),
-        500..=599 => Error::Unavailable(answered),
-        300..=399 => Error::Rejected(match header(response, "location") {
+        401 => Error::new(
+            ErrorCode::Unauthorized,
+            answered
+                + ": the API key is wrong, or the REST API is disabled (see Administration, \
+                   Settings, API)",
+        )
+        .about("api-key"),
+        403 => Error::new(
+            ErrorCode::Unauthorized,
+            answered + ": the user of the API key does not have the right to do this",
+        ),
+        404 => Error::new(
+            ErrorCode::Rejected,
+            answered + ": it does not exist, or the user of the API key cannot see it",
+        ),
+        422 => Error::new(ErrorCode::Rejected, error_messages(response).unwrap_or(answered)),
+        429 => Error {
+            retry_after_seconds: header(response, "retry-after")
+                .and_then(|seconds| seconds.trim().parse().ok()),
+            ..Error::new(ErrorCode::RateLimited, answered)
+        },
+        500..=599 => Error::new(ErrorCode::Unavailable, answered),
+        300..=399 => match header(response, "location") {
             Some(location) => {
-                format!("{answered} and redirects to {location}; correct the setting `url`")
+                let why = format!("{answered} and redirects to {location}");
+                Error::new(ErrorCode::Rejected, why).about("url")
             }
-            None => answered,
-        }),
-        _ => Error::Rejected(answered),
+            None => Error::new(ErrorCode::Rejected, answered),
+        },
+        _ => Error::new(ErrorCode::Rejected, answered),
     }
 }
 
 /// Reads the messages of a 422 answer: `{"errors":["Subject cannot be blank"]}`.
-fn error_messages(body: &[u8]) -> Option<String> {
+fn error_messages(response: &Response) -> Option<String> {
     #[derive(Deserialize)]
     struct Answer {
         errors: Vec<String>,
     }
-    let Answer { errors } = serde_json::from_slice(body).ok()?;
+    let Answer { errors } = serde_json::from_str(response.text.as_deref()?).ok()?;
     Some(errors.join("; ")).filter(|messages| !messages.is_empty())
-}
-
-fn retry_after(response: &Response) -> u32 {
-    header(response, "retry-after")
-        .and_then(|seconds| seconds.trim().parse().ok())
-        .unwrap_or(DEFAULT_RETRY_SECONDS)
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {

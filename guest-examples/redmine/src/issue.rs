@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bindings::jackfield::connector::log::{self, Level};
-use crate::bindings::jackfield::connector::model::{Defect, Error, FailedTest};
+use crate::bindings::jackfield::connector::model::{Defect, Error, ErrorCode, FailedTest};
 use crate::client::Client;
 use crate::model::Named;
 use crate::priorities::Priorities;
@@ -108,16 +108,16 @@ pub fn find(client: &Client, settings: &Settings, marker: &str) -> Result<Vec<De
     }
     // Redmine ignores a filter that it does not know, and returns all issues.
     if !issues.iter().all(|issue| issue.contains(marker, field)) {
-        return Err(Error::Unsupported(match field {
+        let why = match field {
             Some(id) => format!(
-                "this Redmine cannot search by the custom field {id} (setting `marker-field`): it \
-                 must belong to issues, be visible to the user of the API key, and be marked \
-                 \"Used as a filter\""
+                "this Redmine cannot search by the custom field {id}: it must belong to issues, be \
+                 visible to the user of the API key, and be marked \"Used as a filter\""
             ),
             None => "this Redmine cannot search in descriptions; store the marker in a custom \
-                     field instead (setting `marker-field`)"
+                     field instead"
                 .to_owned(),
-        }));
+        };
+        return Err(Error::new(ErrorCode::Unsupported, why).about("marker-field"));
     }
     Ok(issues.into_iter().map(|issue| issue.into_defect(client)).collect())
 }

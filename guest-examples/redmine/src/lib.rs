@@ -15,7 +15,7 @@ mod priorities;
 mod settings;
 
 use bindings::exports::jackfield::connector::{defects, kpis, plugin};
-use bindings::jackfield::connector::model::{Counts, Defect, Error, FailedTest};
+use bindings::jackfield::connector::model::{Counts, Defect, Error, ErrorCode, FailedTest};
 
 use client::Client;
 use priorities::Priorities;
@@ -61,10 +61,11 @@ impl plugin::Guest for Redmine {
         ))
     }
 
-    fn choices(setting: String) -> Result<Vec<plugin::Choice>, Error> {
+    /// The lists are short, so `search` is not used.
+    fn choices(setting: String, _search: String) -> Result<plugin::ChoicesPage, Error> {
         let client = Client::new(&Settings::read_incomplete()?);
         let by_name = |name: String| plugin::Choice { label: name.clone(), value: name };
-        Ok(match setting.as_str() {
+        let choices = match setting.as_str() {
             "project" => client
                 .projects()?
                 .into_iter()
@@ -81,9 +82,10 @@ impl plugin::Guest for Redmine {
                 .collect(),
             other => {
                 let why = format!("the setting `{other}` does not have a list of values");
-                return Err(Error::Unsupported(why));
+                return Err(Error::new(ErrorCode::Unsupported, why));
             }
-        })
+        };
+        Ok(plugin::ChoicesPage { choices, more: false })
     }
 }
 

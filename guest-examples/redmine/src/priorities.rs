@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use crate::bindings::jackfield::connector::model::{Counts, Error};
+use crate::bindings::jackfield::connector::model::{Counts, Error, ErrorCode};
 use crate::client::Client;
 use crate::model::{Named, join_names};
 use crate::settings::{Names, Settings};
@@ -30,10 +30,14 @@ impl Priorities {
     pub fn id(&self, name: &str) -> Result<u64, Error> {
         match self.issue_priorities.iter().find(|priority| priority.has_name(name)) {
             Some(priority) => Ok(priority.id),
-            None => Err(Error::Rejected(format!(
-                "Redmine does not have the priority {name:?}, which a setting names; it has: {}",
-                join_names(&self.issue_priorities)
-            ))),
+            None => {
+                let known = join_names(&self.issue_priorities);
+                let why = format!(
+                    "Redmine does not have the priority {name:?}, which a setting names; it has: \
+                     {known}"
+                );
+                Err(Error::new(ErrorCode::Rejected, why))
+            }
         }
     }
 

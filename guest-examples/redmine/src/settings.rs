@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::bindings::jackfield::connector::model::Error;
+use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
 use crate::bindings::jackfield::connector::settings;
 use crate::model::{Project, join_names};
 
@@ -52,15 +52,16 @@ impl Settings {
     pub fn read() -> Result<Self, Error> {
         let settings = Self::read_incomplete()?;
         match settings.project.as_str() {
-            "" => Err(Error::Rejected("the setting `project` is missing".to_owned())),
+            "" => Err(Error::new(ErrorCode::Rejected, "the setting is missing").about("project")),
             _ => Ok(settings),
         }
     }
 
     /// Reads the settings of a connection that is not complete yet; only `url` is required.
     pub fn read_incomplete() -> Result<Self, Error> {
-        let mut settings: Self = serde_json::from_str(&settings::all())
-            .map_err(|error| Error::Rejected(format!("the settings are not valid: {error}")))?;
+        let mut settings: Self = serde_json::from_str(&settings::all()).map_err(|error| {
+            Error::new(ErrorCode::Rejected, format!("the settings are not valid: {error}"))
+        })?;
         settings.url.truncate(settings.url.trim_end_matches('/').len());
         Ok(settings)
     }
@@ -71,11 +72,15 @@ impl Settings {
         let Some(name) = &self.tracker else { return Ok(None) };
         match project.trackers.iter().find(|tracker| tracker.has_name(name)) {
             Some(tracker) => Ok(Some(tracker.id)),
-            None => Err(Error::Rejected(format!(
-                "the setting `tracker` is {name:?}, but the project {} has only these trackers: {}",
-                project.name,
-                join_names(&project.trackers)
-            ))),
+            None => {
+                let why = format!(
+                    "the setting `tracker` is {name:?}, but the project {} has only these \
+                     trackers: {}",
+                    project.name,
+                    join_names(&project.trackers)
+                );
+                Err(Error::new(ErrorCode::Rejected, why).about("tracker"))
+            }
         }
     }
 
@@ -85,10 +90,11 @@ impl Settings {
             None => Ok(None),
             Some(Id::Number(id)) => Ok(Some(*id)),
             Some(Id::Text(text)) => text.parse().map(Some).map_err(|_| {
-                Error::Rejected(format!(
+                let why = format!(
                     "the setting `marker-field` is {text:?}, but must be the id of a custom field, \
                      a number"
-                ))
+                );
+                Error::new(ErrorCode::Rejected, why).about("marker-field")
             }),
         }
     }

@@ -238,7 +238,9 @@ fn describe_grants(grants: &Grants) -> String {
         .iter()
         .map(|(name, grant)| format!("; {name} goes to {} {}", grant.origin, grant.place));
     let secrets = printable(&secrets.collect::<String>());
-    format!("Its connector may reach {}{secrets}.", origins.join(" and "))
+    let test_data =
+        if grants.test_data { "; it reads what Test Manager knows of failed tests" } else { "" };
+    format!("Its connector may reach {}{secrets}{test_data}.", origins.join(" and "))
 }
 
 impl Edit {

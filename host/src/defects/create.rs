@@ -113,9 +113,18 @@ async fn run(
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
     };
-    let (waited_for, own_refusal) = (None, None);
-    let mut run =
-        CreateEvent { deps, active, connector, test, event, after_ms, waited_for, own_refusal };
+    let half = Duration::from_millis(after_ms / 2);
+    let mut run = CreateEvent {
+        deps,
+        active,
+        connector,
+        test,
+        event,
+        after_ms,
+        ask_until: deadline.checked_sub(half).unwrap_or(deadline),
+        waited_for: None,
+        own_refusal: None,
+    };
     let mut pause = WAIT_MIN;
     loop {
         let (refusal, at) = match run.attempt().await {
@@ -164,6 +173,8 @@ struct CreateEvent<'a> {
     test: &'a FailedTest,
     event: EventId,
     after_ms: u64,
+    /// When the questions to Test Manager end.
+    ask_until: Instant,
     /// The fence of the run of another event that this event waits for.
     waited_for: Option<i64>,
     /// Why the run of this event failed after it had sent a write. From then on, this event only
@@ -211,8 +222,10 @@ impl CreateEvent<'_> {
     async fn create_once(&mut self, lease: Lease, marker: &Marker) -> Attempt {
         let connector = Arc::clone(&self.connector);
         let leased = self.leased(lease, &connector);
+        let (connections, until) = (&self.deps.connections, self.ask_until);
+        let test_report = connections.test_report(self.active, &connector, self.test, until);
         let RunEnd { outcome, mut report, writes } =
-            match leased.run_create(self.test, marker).await {
+            match leased.run_create(self.test, marker, test_report).await {
                 Ok(end) => end,
                 // No run was started, so nothing was sent.
                 Err(refusal) => return self.fail(&leased, refusal, None).await,

@@ -19,7 +19,7 @@ use crate::domain::{
     NotJournaled, Refusal, SearchEnd, Verdict, after,
 };
 use crate::egress::ActiveConnection;
-use crate::runtime::{Connector, Run, RunEnd};
+use crate::runtime::{Connector, Run, RunEnd, TestReport};
 use crate::store::{JournaledWrite, Store, StoreError};
 
 use super::Dependencies;
@@ -58,12 +58,13 @@ impl LeasedDefect<'_> {
         &self,
         test: &FailedTest,
         marker: &Marker,
+        report: TestReport,
     ) -> Result<RunEnd<Defect>, Refusal> {
         self.allow(Call::Create)?;
         let journal = Arc::new(DefectJournal::new(self, marker)?);
         let run = self.run(self.active);
         let (stop, writes) = (run.stop.clone(), Arc::clone(&journal) as Arc<dyn Journal>);
-        let run = self.deps.sandbox.create(run, test, marker, writes);
+        let run = self.deps.sandbox.create(run, test, marker, writes, report);
         let mut end = self.while_renewing(stop, run).await;
         let refused = journal.refused.lock().take();
         if let (Some(refusal), Err(reported)) = (refused, &end.outcome)

@@ -183,6 +183,8 @@ pub struct Grants {
     pub fixed: Vec<Origin>,
     /// Where each secret goes, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
+    /// Whether the connector may read what Test Manager knows of failed tests.
+    pub test_data: bool,
 }
 
 /// Where one secret goes.

@@ -120,7 +120,7 @@ impl Doubt {
         use Refusal as R;
         match refusal {
             R::TrackerUnavailable(_)
-            | R::TrackerRateLimited(_)
+            | R::TrackerRateLimited { .. }
             | R::Overloaded
             | R::RunStopped
             | R::CircuitOpen { .. }

@@ -15,9 +15,14 @@ pub enum Refusal {
     /// The tracker is down, unreachable or not working.
     #[error("the tracker is unavailable: {0}")]
     TrackerUnavailable(String),
-    /// The tracker limits the rate of requests: wait this many seconds.
-    #[error("the tracker limits the rate of requests: wait {0} s")]
-    TrackerRateLimited(u32),
+    /// The tracker limits the rate of requests.
+    #[error("the tracker limits the rate of requests; wait {retry_after_s} s: {why}")]
+    TrackerRateLimited {
+        /// The tracker's text.
+        why: String,
+        /// How long to wait.
+        retry_after_s: u32,
+    },
     /// The connector says that the tracker does not support this, or does not export the interface.
     #[error("the connector does not support this: {0}")]
     Unsupported(String),
@@ -152,7 +157,7 @@ impl Refusal {
             Self::Rejected(_) => OutcomeCode::Rejected,
             Self::CredentialsRefused(_) => OutcomeCode::CredentialsRefused,
             Self::TrackerUnavailable(_) => OutcomeCode::TrackerUnavailable,
-            Self::TrackerRateLimited(_) => OutcomeCode::TrackerRateLimited,
+            Self::TrackerRateLimited { .. } => OutcomeCode::TrackerRateLimited,
             Self::Unsupported(_) => OutcomeCode::Unsupported,
             Self::ConnectorFault(_) => OutcomeCode::ConnectorFault,
             Self::ConnectorError(_) => OutcomeCode::ConnectorError,

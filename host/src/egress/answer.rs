@@ -254,7 +254,7 @@ const HOP_BY_HOP: [&str; 7] = [
 impl OutboundResponse {
     /// The answer as the guest gets it: without secrets and without hop-by-hop headers. A body in a
     /// file is not redacted here, because it was redacted before it was written.
-    pub(super) fn redacted(answer: Answer, redactor: &Redactor) -> Self {
+    pub(super) fn redacted(answer: Answer, url: String, redactor: &Redactor) -> Self {
         let body = match answer.body {
             Body::Memory(bytes) => Body::Memory(redactor.bytes(bytes)),
             spooled @ Body::Spooled(_) => spooled,
@@ -273,7 +273,8 @@ impl OutboundResponse {
             };
             headers.push((name.to_owned(), value));
         }
-        Self { status: answer.status, headers, body, held: answer.charge }
+        let url = redactor.read_as(Reading::Answer, url);
+        Self { status: answer.status, url, headers, body, held: answer.charge }
     }
 }
 

@@ -15,7 +15,7 @@ use super::body_place::check_placeholders;
 use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
 
 /// Longest URL, bytes.
-const URL_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const URL_BYTES_MAX: usize = 8 * 1024;
 /// Maximum number of headers that a guest may set.
 const HEADERS_MAX: usize = 64;
 /// Names and values of these headers together, bytes.
@@ -86,7 +86,7 @@ impl Outbound {
         connection: &Connection,
         limits: &Limits,
     ) -> Result<Self, HttpError> {
-        let effect = effect(&request);
+        let effect = effect(&request.method, request.effect);
         check_method(&request.method)?;
         let headers = check_headers(&request.headers, connection)?;
         if request.body.len() as u64 > limits.request_body_bytes {
@@ -128,8 +128,8 @@ impl Outbound {
 }
 
 /// What a request does: as the guest marked it, otherwise by its method.
-pub(super) fn effect(request: &OutboundRequest) -> Effect {
-    request.effect.unwrap_or(match request.method {
+pub(super) fn effect(method: &Method, marked: Option<Effect>) -> Effect {
+    marked.unwrap_or(match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,
         _ => Effect::Write,
     })
@@ -179,7 +179,7 @@ pub(crate) fn is_reserved_header(name: &str, connection: &Connection) -> bool {
 }
 
 /// The error for a request body that exceeds its limit.
-pub(super) fn body_too_large(limits: &Limits) -> HttpError {
+pub(crate) fn body_too_large(limits: &Limits) -> HttpError {
     let max = limits.request_body_bytes;
     HttpError::Limit(format!("`limits.request_body_bytes` = {max}: the request body is larger"))
 }

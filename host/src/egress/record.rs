@@ -59,6 +59,8 @@ pub(super) struct Call {
     index: usize,
     /// The index of the write in the record, if the call is a write.
     write: Option<usize>,
+    /// Where the request goes, without secrets.
+    url: String,
     started: Instant,
     ended: bool,
 }
@@ -102,7 +104,8 @@ impl Record {
         let index = state.calls.len() - 1;
         drop(state);
         let record = Arc::clone(self);
-        Ok(Call { record, index, write: None, started: Instant::now(), ended: false })
+        let url = String::new();
+        Ok(Call { record, index, write: None, url, started: Instant::now(), ended: false })
     }
 
     /// Whether a write of this run may have been sent.
@@ -162,7 +165,8 @@ impl Record {
 
 impl Call {
     /// Records where the call goes: the path without its query.
-    pub(super) fn record_target(&self, origin: &Origin, url: &Url, body_bytes: usize) {
+    pub(super) fn record_target(&mut self, origin: &Origin, url: &Url, body_bytes: usize) {
+        url.as_str().clone_into(&mut self.url);
         let path = shorten(self.record.redact(url.path().to_owned()));
         let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
         let mut state = self.record.state();
@@ -233,8 +237,9 @@ impl Call {
     ) -> Result<OutboundResponse, HttpError> {
         self.record_result(&result);
         let redactor = self.record.active.credentials.redactor.load();
+        let url = std::mem::take(&mut self.url);
         match result {
-            Ok(answer) => Ok(OutboundResponse::redacted(answer, &redactor)),
+            Ok(answer) => Ok(OutboundResponse::redacted(answer, url, &redactor)),
             Err(error) => Err(error.redacted(&redactor)),
         }
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use http_body_util::Full;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
@@ -57,8 +57,10 @@ impl Session {
         self: &Arc<Self>,
         request: OutboundRequest,
     ) -> Result<OutboundResponse, HttpError> {
-        let call = self.record.open(&request.method, authorize::effect(&request))?;
-        let outbound = match self.authorize(request, &call) {
+        let mut call = self
+            .record
+            .open(&request.method, authorize::effect(&request.method, request.effect))?;
+        let outbound = match self.authorize(request, &mut call) {
             Ok(outbound) => outbound,
             Err(error) => return call.finish(Err(error)),
         };
@@ -70,8 +72,22 @@ impl Session {
         }
     }
 
+    /// Records a request that cannot be built, as a call that was refused.
+    ///
+    /// # Errors
+    /// Always: why it cannot be built, or that the run sent too many requests.
+    pub(crate) fn refuse(
+        &self,
+        method: &Method,
+        effect: Option<Effect>,
+        why: HttpError,
+    ) -> Result<OutboundResponse, HttpError> {
+        let call = self.record.open(method, authorize::effect(method, effect))?;
+        call.finish(Err(why))
+    }
+
     /// Checks everything that can be checked before the name is resolved.
-    fn authorize(&self, request: OutboundRequest, call: &Call) -> Result<Outbound, HttpError> {
+    fn authorize(&self, request: OutboundRequest, call: &mut Call) -> Result<Outbound, HttpError> {
         let target = authorize::target(&request.url, &self.active.connection)?;
         call.record_target(&target.0, &target.1, request.body.len());
         authorize::authorize(request, target, &self.active, &self.permission, &self.limits)

@@ -49,7 +49,7 @@ fn grants(settings: &TestManagerSettings) -> Option<Grants> {
         }
     }
     let secrets = BTreeMap::from([(TEST_MANAGER_SECRET.to_owned(), secret)]);
-    Some(Grants { origins, fixed: Vec::new(), secrets })
+    Some(Grants { origins, secrets, ..Grants::default() })
 }
 
 impl ActiveConnection {

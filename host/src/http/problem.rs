@@ -154,8 +154,8 @@ impl From<&Refusal> for Problem {
             other => other,
         };
         let retry_after_s = match cause {
-            Refusal::TrackerRateLimited(seconds) => Some(*seconds),
-            Refusal::CircuitOpen { retry_after_s, .. }
+            Refusal::TrackerRateLimited { retry_after_s, .. }
+            | Refusal::CircuitOpen { retry_after_s, .. }
             | Refusal::OutcomePending { retry_after_s, .. } => Some(*retry_after_s),
             Refusal::Overloaded | Refusal::HostMemoryFull { .. } => Some(1),
             Refusal::RunStopped | Refusal::ShuttingDown => Some(5),
@@ -251,7 +251,7 @@ mod tests {
             (Refusal::Rejected(text()), 422, false),
             (Refusal::CredentialsRefused(text()), 502, false),
             (Refusal::TrackerUnavailable(text()), 503, true),
-            (Refusal::TrackerRateLimited(7), 503, true),
+            (Refusal::TrackerRateLimited { why: text(), retry_after_s: 7 }, 503, true),
             (Refusal::Unsupported(text()), 501, false),
             (Refusal::ConnectorFault(ConnectorFault::Trap(text())), 502, false),
             (Refusal::ConnectorError(text()), 502, false),

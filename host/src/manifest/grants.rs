@@ -18,7 +18,7 @@ impl Manifest {
     /// # Errors
     /// The settings that are not a URL or origin although they must be one.
     pub fn required_grants(&self, settings: &Settings) -> Result<Grants, Vec<SettingError>> {
-        let mut grants = Grants::default();
+        let mut grants = Grants { test_data: self.asks_for_test_data, ..Grants::default() };
         let mut errors = Vec::new();
         let mut origins = BTreeMap::new();
         for (name, _) in self.schema.settings.iter().filter(|(_, setting)| setting.is_origin) {
@@ -49,6 +49,17 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// The settings that are origins and have a value, with their addresses.
+    #[must_use]
+    pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
+        let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
+        let address =
+            |name: &String| Some((name.clone(), self.schema.text(name, settings)?.text.to_owned()));
+        origins.filter_map(|(name, _)| address(name)).collect()
+    }
+}
+
 /// What is demanded and not granted, as phrases such as `reach https://tracker.example`.
 pub(crate) fn missing_grants(granted: &Grants, demanded: &Grants) -> Vec<String> {
     let origins = demanded
@@ -63,7 +74,9 @@ pub(crate) fn missing_grants(granted: &Grants, demanded: &Grants) -> Vec<String>
         .map(|(name, grant)| {
             format!("send the secret `{name}` to {} {}", grant.origin, describe_place(&grant.place))
         });
-    origins.chain(secrets).collect()
+    let test_data = (demanded.test_data && !granted.test_data)
+        .then(|| "read what Test Manager knows of failed tests".to_owned());
+    origins.chain(secrets).chain(test_data).collect()
 }
 
 /// A place as a phrase. It contains every part, so that different places read differently; what the

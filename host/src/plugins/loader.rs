@@ -91,7 +91,7 @@ impl VersionLoader {
             return None;
         };
         versions.retain(|_, version| version.strong_count() > 0);
-        let version = Arc::new(Version { sha256: sha256.to_owned(), manifest, loaded });
+        let version = Version::new(sha256.to_owned(), manifest, loaded);
         versions.insert(sha256.to_owned(), Arc::downgrade(&version));
         Some(version)
     }
@@ -126,7 +126,7 @@ impl VersionLoader {
         if let Err(error) = self.cache.write_manifest(&sha256, fingerprint, &raw) {
             tracing::warn!(%error, "cannot store a manifest: the next start compiles the connector again");
         }
-        let version = Arc::new(Version { sha256: sha256.clone(), manifest, loaded });
+        let version = Version::new(sha256.clone(), manifest, loaded);
         self.versions.lock().insert(sha256, Arc::downgrade(&version));
         Ok(version)
     }

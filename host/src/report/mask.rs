@@ -143,7 +143,8 @@ impl Mask {
     }
 
     /// Masks a JSON text by the names of its members, and every other text as a text.
-    fn arguments(&self, text: &str) -> String {
+    #[must_use]
+    pub fn arguments(&self, text: &str) -> String {
         let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.text(text) };
         self.json(&mut json);
         json.to_string()

@@ -13,7 +13,9 @@ use super::error::shortened;
 pub(super) type Redact<'a> = &'a dyn Fn(Reading, String) -> String;
 
 pub(super) use generated::exports::jackfield::connector::{defects, kpis, plugin};
-pub(super) use generated::jackfield::connector::{http, log, model, settings};
+pub(super) use generated::jackfield::connector::{
+    http, log, model, report, settings, test_manager,
+};
 
 #[allow(
     clippy::all,
@@ -28,6 +30,13 @@ mod generated {
         world: "connector",
         imports: {
             "jackfield:connector/http.send": async | trappable,
+            "jackfield:connector/report.title": async | trappable,
+            "jackfield:connector/report.description": async | trappable,
+            "jackfield:connector/report.comment": async | trappable,
+            "jackfield:connector/report.fields": async | trappable,
+            "jackfield:connector/report.attachments": async | trappable,
+            "jackfield:connector/report.read": async | trappable,
+            "jackfield:connector/test-manager.get": async | trappable,
             default: trappable,
         },
         exports: { default: async },
@@ -49,6 +58,10 @@ impl From<&FailedTest> for model::FailedTest {
 const LINE_BYTES_MAX: usize = 4_096;
 /// Longest description of a defect, in bytes.
 const TEXT_BYTES_MAX: usize = 65_536;
+/// Longest name of a setting that an error names, with its quotes, in bytes.
+const SETTING_BYTES_MAX: usize = 66;
+/// The wait after `rate-limited` if the connector does not say how long.
+const RETRY_AFTER_S: u32 = 60;
 
 /// Redacts a defect that the guest returned, and checks it against the contract.
 pub(super) fn defect(given: model::Defect, redact: Redact<'_>) -> Result<Defect, Refusal> {
@@ -97,10 +110,10 @@ pub(super) fn counts(given: model::Counts, redact: Redact<'_>) -> Result<Counts,
         ));
     }
     Ok(Counts {
-        open: given.open,
-        closed: given.closed,
-        critical: given.critical,
-        moderate: given.moderate,
+        open: given.open.into(),
+        closed: given.closed.into(),
+        critical: given.critical.into(),
+        moderate: given.moderate.into(),
         critical_link,
     })
 }
@@ -114,20 +127,32 @@ fn is_link(text: &str) -> bool {
     text.len() <= LINE_BYTES_MAX && is_web_address(text)
 }
 
-/// Converts an error that the connector returned; its text is redacted and limited in length.
+/// An error that an import returns to the guest.
+pub(super) fn connector_error(code: model::ErrorCode, message: String) -> model::Error {
+    model::Error { code, message, setting: None, retry_after_seconds: None }
+}
+
+/// Converts an error that the connector returned. Its text is redacted and limited in length, and
+/// names the setting to change.
 pub(super) fn refusal(error: model::Error, redact: Redact<'_>) -> Refusal {
-    let clean = |text: String| {
-        let mut text = redact(Reading::Text, text);
-        text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
-        text
-    };
-    match error {
-        model::Error::Rejected(text) => Refusal::Rejected(clean(text)),
-        model::Error::Unauthorized(text) => Refusal::CredentialsRefused(clean(text)),
-        model::Error::Unavailable(text) => Refusal::TrackerUnavailable(clean(text)),
-        model::Error::RateLimited(seconds) => Refusal::TrackerRateLimited(seconds),
-        model::Error::Unsupported(text) => Refusal::Unsupported(clean(text)),
-        model::Error::Internal(text) => Refusal::ConnectorError(clean(text)),
+    let mut why = redact(Reading::Text, error.message);
+    why.truncate(why.floor_char_boundary(LINE_BYTES_MAX));
+    let setting = error.setting.map(|name| format!("`{}`", redact(Reading::Name, name)));
+    if let Some(name) = setting.filter(|name| name.len() <= SETTING_BYTES_MAX)
+        && !why.contains(&name)
+    {
+        why += &format!(" (setting {name})");
+    }
+    match error.code {
+        model::ErrorCode::Rejected => Refusal::Rejected(why),
+        model::ErrorCode::Unauthorized => Refusal::CredentialsRefused(why),
+        model::ErrorCode::Unavailable => Refusal::TrackerUnavailable(why),
+        model::ErrorCode::RateLimited => {
+            let retry_after_s = error.retry_after_seconds.unwrap_or(RETRY_AFTER_S);
+            Refusal::TrackerRateLimited { why, retry_after_s }
+        }
+        model::ErrorCode::Unsupported => Refusal::Unsupported(why),
+        model::ErrorCode::Internal => Refusal::ConnectorError(why),
     }
 }
 
@@ -141,5 +166,40 @@ impl From<plugin::Manifest> for RawManifest {
             settings: given.settings,
             index_delay_seconds: given.index_delay_seconds,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal_of(code: model::ErrorCode, message: &str, setting: Option<&str>) -> Refusal {
+        let error = model::Error {
+            code,
+            message: message.to_owned(),
+            setting: setting.map(str::to_owned),
+            retry_after_seconds: None,
+        };
+        refusal(error, &|_, text| text.replace("s3cr3t", "[secret]"))
+    }
+
+    #[test]
+    fn an_error_names_the_setting_to_change() {
+        let rejected =
+            |message, setting| refusal_of(model::ErrorCode::Rejected, message, setting).to_string();
+        let named = "the tracker refused the data: no s3cr3t".replace("s3cr3t", "[secret]");
+        assert_eq!(rejected("no s3cr3t", None), named);
+        assert_eq!(rejected("no s3cr3t", Some("project")), named + " (setting `project`)");
+        let once = rejected("the setting `project` is wrong", Some("project"));
+        assert_eq!(once.matches("`project`").count(), 1, "{once}");
+        let long = rejected("no", Some(&"x".repeat(100)));
+        assert!(long.ends_with("no"), "{long}");
+    }
+
+    #[test]
+    fn a_rate_limit_keeps_its_words_and_has_a_wait() {
+        let limited = refusal_of(model::ErrorCode::RateLimited, "locked: s3cr3t", None);
+        let why = "locked: [secret]".to_owned();
+        assert_eq!(limited, Refusal::TrackerRateLimited { why, retry_after_s: 60 });
     }
 }

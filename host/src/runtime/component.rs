@@ -17,6 +17,9 @@ use super::error::LoadError;
 use super::guest::Guest;
 use super::pool;
 
+/// The imports by which a connector reads what Test Manager knows of failed tests.
+const TEST_DATA: [&str; 2] = ["jackfield:connector/report@", "jackfield:connector/test-manager@"];
+
 /// The interfaces that a connector exports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Interfaces {
@@ -80,6 +83,16 @@ impl Loaded {
         let imports = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
         let exports = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
         (imports, exports)
+    }
+}
+
+impl Version {
+    /// What the component imports says whether it asks for test data.
+    pub(crate) fn new(sha256: String, mut manifest: Manifest, loaded: Loaded) -> Arc<Self> {
+        let (imports, _) = loaded.imports_and_exports();
+        manifest.asks_for_test_data =
+            imports.iter().any(|import| TEST_DATA.iter().any(|name| import.starts_with(name)));
+        Arc::new(Self { sha256, manifest, loaded })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::memory::{Account, MemoryFull};
 
 use super::bindings::model;
 use super::engine::STACK_BYTES;
-use super::guest::Guest;
+use super::guest::{Given, Guest};
 use super::instance::CallResult;
 use super::limiter::{LimitHit, Limiter};
 use super::run_log::RunLog;
@@ -87,10 +87,11 @@ impl Execution {
     }
 
     /// The data of the run's wasmtime store.
-    pub(super) fn guest(&self) -> Guest {
+    pub(super) fn guest(&self, given: Given) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.nothing());
         let (session, log) = (Arc::clone(&self.session), Arc::clone(&self.log));
-        Guest::new(session, log, limiter, self.memory.nothing(), Arc::clone(&self.handles_peak))
+        let handles_peak = Arc::clone(&self.handles_peak);
+        Guest::new(session, log, limiter, self.memory.nothing(), handles_peak, given)
     }
 
     pub(super) fn meter(&self) -> Arc<Meter> {

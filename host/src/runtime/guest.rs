@@ -3,6 +3,7 @@
 //! It is stored in the run's wasmtime store and dropped with it. The files in `imports/` implement
 //! the imported interfaces for it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,7 @@ use crate::memory::Charge;
 use super::limiter::{Limiter, memory_error};
 use super::run_log::{RunLog, STDERR, STDOUT};
 use super::stdio::LogStream;
+use super::test_report::TestReport;
 use super::wasi_http::WasiHttp;
 
 /// Maximum number of random bytes that a guest may ask for at once.
@@ -44,6 +46,15 @@ fn request_bytes(request: &HostOutgoingRequest) -> u64 {
     (method + texts.map(String::len).sum::<usize>()) as u64
 }
 
+/// What a run is given to work with.
+#[derive(Default)]
+pub(super) struct Given {
+    /// The connection's settings that are origins, with their addresses.
+    pub(super) bases: BTreeMap<String, String>,
+    /// The report of the failed test; only in `create`.
+    pub(super) report: Option<Arc<TestReport>>,
+}
+
 /// The data of a run's wasmtime store.
 pub(super) struct Guest {
     pub(super) session: Arc<Session>,
@@ -59,6 +70,7 @@ pub(super) struct Guest {
     requests: Charge,
     /// Charges the body that the current call of `http` returns, until it is in the guest's memory.
     pub(super) returned: Option<Charge>,
+    pub(super) given: Given,
 }
 
 impl Guest {
@@ -69,6 +81,7 @@ impl Guest {
         limiter: Limiter,
         requests: Charge,
         handles_peak: Arc<AtomicU64>,
+        given: Given,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));
@@ -93,6 +106,7 @@ impl Guest {
             wasi_http,
             requests,
             returned: None,
+            given,
         }
     }
 

@@ -5,8 +5,13 @@
 
 mod http;
 mod log;
+mod report;
 mod settings;
+mod test_manager;
 mod wasi;
+
+#[cfg(fuzzing)]
+pub(crate) use http::address;
 
 use wasmtime::component::{HasData, Linker};
 
@@ -26,6 +31,8 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtim
     bindings::settings::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
     bindings::http::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
     bindings::log::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
+    bindings::report::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
+    bindings::test_manager::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
     wasi::add_to_linker(&mut linker)?;
     Ok(linker)
 }

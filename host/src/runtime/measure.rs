@@ -17,6 +17,7 @@ use crate::memory::{Account, HostMemory, MemoryOwner};
 use super::component::Loaded;
 use super::engine::Engine;
 use super::execution::Execution;
+use super::guest::Given;
 use super::instance::new_store;
 
 /// The time of each part of a call.
@@ -86,9 +87,9 @@ impl MeasuredGuest {
         let account = Account::open(&self.memory, owner, limits.memory_bytes)?;
         let (egress, active) = (Arc::clone(&self.egress), Arc::clone(&self.active));
         let clock = Arc::new(SystemClock);
-        let permission = Permission::Nothing;
+        let (permission, given) = (Permission::Nothing, Given::default());
         let execution = Execution::start(egress, active, permission, limits, clock, account);
-        let mut store = new_store(&self.engine, execution.guest(), &limits, execution.meter());
+        let mut store = new_store(&self.engine, execution.guest(given), &limits, execution.meter());
         let watch = HostWatch::default();
         if watch_host_calls {
             store.call_hook(watch.hook());

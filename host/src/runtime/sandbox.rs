@@ -24,8 +24,10 @@ use super::bindings::{self, Redact, model};
 use super::component::{Connector, Loaded};
 use super::engine::Engine;
 use super::execution::{Execution, Finished};
+use super::guest::Given;
 use super::instance::{CallResult, GuestInstance, new_store};
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
+use super::test_report::TestReport;
 use super::turns::{TakesTurns, turns};
 
 /// How long a `check` or a `describe` waits for its permit.
@@ -79,6 +81,7 @@ struct RunRequest<'a> {
     stop: CancellationToken,
     lane: Lane,
     memory: Arc<Account>,
+    given: Given,
 }
 
 impl Sandbox {
@@ -115,21 +118,23 @@ impl Sandbox {
         self.egress.close();
     }
 
-    /// Calls `defects.create`. Each write passes the journal before its first byte is sent.
+    /// Calls `defects.create`. Each write passes the journal before its first byte is sent. The
+    /// report is what the connector may know of the failed test.
     pub async fn create(
         &self,
         run: Run,
         test: &FailedTest,
         marker: &Marker,
         journal: Arc<dyn Journal>,
+        report: TestReport,
     ) -> RunEnd<Defect> {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Create, "defects");
         };
         let (test, marker) = (test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.create(export, test, marker);
-        let permission = Permission::Writes(journal);
-        self.run(run, Call::Create, permission, call, bindings::defect).await
+        let (permission, report) = (Permission::Writes(journal), Some(Arc::new(report)));
+        self.run(run, Call::Create, permission, report, call, bindings::defect).await
     }
 
     /// Calls `defects.find`, which returns the oldest first. Writes are refused.
@@ -142,7 +147,7 @@ impl Sandbox {
         let convert = |found: Vec<model::Defect>, redact: Redact<'_>| {
             found.into_iter().map(|given| bindings::defect(given, redact)).collect()
         };
-        self.run(run, Call::Find, Permission::Reads, call, convert).await
+        self.run(run, Call::Find, Permission::Reads, None, call, convert).await
     }
 
     /// Calls `kpis.count`. Writes are refused.
@@ -152,7 +157,7 @@ impl Sandbox {
         };
         let project = project.to_owned();
         let call = |guest: GuestInstance| guest.count(export, project);
-        self.run(run, Call::Count, Permission::Reads, call, bindings::counts).await
+        self.run(run, Call::Count, Permission::Reads, None, call, bindings::counts).await
     }
 
     /// Calls `plugin.check`. Writes are refused.
@@ -160,7 +165,7 @@ impl Sandbox {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.check(export);
         let convert = |line: String, redact: Redact<'_>| Ok(redact(Reading::Text, line));
-        self.run(run, Call::Check, Permission::Reads, call, convert).await
+        self.run(run, Call::Check, Permission::Reads, None, call, convert).await
     }
 
     /// Calls `plugin.describe` of a component that has no manifest yet. Every request is refused.
@@ -177,7 +182,8 @@ impl Sandbox {
         let limits = Limits { run_ms: limits.run_ms.min(DESCRIBE_MS_MAX), ..*limits };
         let permission = Permission::Nothing;
         let memory = self.open_account(&active, &limits)?;
-        let request = RunRequest { loaded, limits, active, permission, stop, lane, memory };
+        let given = Given::default();
+        let request = RunRequest { loaded, limits, active, permission, stop, lane, memory, given };
         let export = loaded.plugin.clone();
         let (result, _) = self.execute(request, |guest| guest.describe(export)).await;
         result?.map_err(|_| {
@@ -192,6 +198,7 @@ impl Sandbox {
         run: Run,
         call: Call,
         permission: Permission,
+        report: Option<Arc<TestReport>>,
         call_guest: impl FnOnce(GuestInstance) -> F,
         convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
     ) -> RunEnd<T> {
@@ -213,6 +220,7 @@ impl Sandbox {
             Ok(memory) => memory,
             Err(refusal) => return not_run(&run, call, refusal),
         };
+        let bases = connector.manifest().addresses(&run.active.connection.settings);
         let request = RunRequest {
             memory,
             loaded: connector.loaded(),
@@ -221,6 +229,7 @@ impl Sandbox {
             permission,
             stop: run.stop.clone(),
             lane,
+            given: Given { bases, report: report.clone() },
         };
         let (result, finished) = self.execute(request, call_guest).await;
         let redact = |reading, text| match reading {
@@ -234,9 +243,11 @@ impl Sandbox {
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         let permits_before = permit.permits_before;
+        let mut calls = report.map(|report| report.calls()).unwrap_or_default();
+        calls.extend(finished.calls);
         let report = RunReport {
             log: finished.log,
-            calls: finished.calls,
+            calls,
             usage: Usage { permit_ms, permits_before, ..finished.usage },
             ..empty_report(&run.connector, call, &outcome)
         };
@@ -297,10 +308,10 @@ impl Sandbox {
         request: RunRequest<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let RunRequest { loaded, limits, active, permission, stop, lane, memory } = request;
+        let RunRequest { loaded, limits, active, permission, stop, lane, memory, given } = request;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
         let execution = Execution::start(egress, active, permission, limits, clock, memory);
-        let store = new_store(&self.engine, execution.guest(), &limits, execution.meter());
+        let store = new_store(&self.engine, execution.guest(given), &limits, execution.meter());
         let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
         let call = Metered::new(call, execution.meter(), self.engine.ticks());
         let call = TakesTurns::new(call, Arc::clone(&self.turns), lane);

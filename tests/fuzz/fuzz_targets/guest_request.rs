@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use http::{HeaderMap, Method};
 use jackfield::domain::{Connection, ConnectionId, Grants, Origin, SecretGrant, SecretPlace};
 use jackfield::egress::ActiveConnection;
-use jackfield::fuzz::{SentRequest, guest_request, placeholder};
+use jackfield::fuzz::{BASE_PATH, SentRequest, guest_request, placeholder};
 use jackfield::secret::Secret;
 use jackfield_fuzz::Message;
 use libfuzzer_sys::fuzz_target;
@@ -84,6 +84,10 @@ fuzz_target!(|input: &[u8]| {
                 let (without, with) = (&authorized.without_secrets, &authorized.with_secrets);
                 check_target(case, without);
                 check_target(case, with);
+                if url.starts_with('/') && redirect.is_none() {
+                    let path = without.url.path();
+                    assert!(path.starts_with(&format!("{BASE_PATH}/")), "{url} is {path}");
+                }
                 check_guest_headers(&without.headers);
                 assert_eq!(without.origin, with.origin);
                 let input = String::from_utf8_lossy(input);

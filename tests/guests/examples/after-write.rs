@@ -16,14 +16,14 @@ impl Behaviour for AfterWrite {
             "spin" => loop {
                 std::hint::black_box(0);
             },
-            _ => Err(Error::Rejected("rejected after the write".to_owned())),
+            _ => Err(error(ErrorCode::Rejected, "rejected after the write".to_owned())),
         }
     }
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/issues.json?description=~{marker}");
         let answer = send(Method::Get, &url, None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "found")).into_iter().collect())
+        Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }
 

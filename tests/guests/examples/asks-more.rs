@@ -31,7 +31,7 @@ impl Behaviour for AsksMore {
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
         let answer = send(Method::Post, &(setting("url") + "/issues.json"), Some("{}"));
-        let id = id_in(&answer.map_err(failed)?.body).unwrap_or_default();
+        let id = id_in(&answer.map_err(failed)?).unwrap_or_default();
         Ok(defect(&id, &format!("build {}", build())))
     }
 }

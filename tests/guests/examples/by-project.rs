@@ -10,15 +10,15 @@ impl Behaviour for ByProject {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let url = format!("/{}/issues", setting("project"));
         let answer = send(Method::Post, &url, Some(&marker)).map_err(failed)?;
-        let id = id_in(&answer.body);
-        let id = id.ok_or(Error::Unavailable(format!("answered {}", answer.status)))?;
+        let id = id_in(&answer);
+        let id = id.ok_or(error(ErrorCode::Unavailable, format!("answered {}", answer.status)))?;
         Ok(defect(&id, "created"))
     }
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let url = format!("/{}/search?{marker}", setting("project"));
         let answer = send(Method::Get, &url, None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "found")).into_iter().collect())
+        Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }
 

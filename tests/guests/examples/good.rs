@@ -14,17 +14,20 @@ fn issue(id: &str) -> Defect {
 
 impl Behaviour for Good {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let body = format!(r#"{{"issue":{{"description":"{marker}"}}}}"#);
-        let answer = send(Method::Post, "/issues.json", Some(&body)).map_err(failed)?;
-        match (answer.status, id_in(&answer.body)) {
+        let issue_json = format!(r#"{{"issue":{{"description":"{marker}"}}}}"#);
+        let answer = send(Method::Post, "/issues.json", Some(&issue_json)).map_err(failed)?;
+        match (answer.status, id_in(&answer)) {
             (200..300, Some(id)) => Ok(issue(&id)),
-            (401 | 403, _) => {
-                Err(Error::Unauthorized("the tracker refused the credentials".to_owned()))
-            }
+            (401 | 403, _) => Err(error(
+                ErrorCode::Unauthorized,
+                "the tracker refused the credentials".to_owned(),
+            )),
             (400..500, _) => {
-                Err(Error::Rejected(String::from_utf8_lossy(&answer.body).into_owned()))
+                Err(error(ErrorCode::Rejected, String::from_utf8_lossy(body(&answer))))
             }
-            (status, _) => Err(Error::Unavailable(format!("the tracker answered {status}"))),
+            (status, _) => {
+                Err(error(ErrorCode::Unavailable, format!("the tracker answered {status}")))
+            }
         }
     }
 
@@ -32,16 +35,17 @@ impl Behaviour for Good {
         let url = format!("/issues.json?description=~{marker}");
         let answer = send(Method::Get, &url, None).map_err(failed)?;
         match answer.status {
-            200 => Ok(id_in(&answer.body).map(|id| issue(&id)).into_iter().collect()),
-            status => Err(Error::Unavailable(format!("the tracker answered {status}"))),
+            200 => Ok(id_in(&answer).map(|id| issue(&id)).into_iter().collect()),
+            status => Err(error(ErrorCode::Unavailable, format!("the tracker answered {status}"))),
         }
     }
 
     fn count(_project: String) -> Result<Counts, Error> {
         let answer = send(Method::Get, "/counts", None).map_err(failed)?;
-        let open = String::from_utf8_lossy(&answer.body).trim().parse();
-        let open =
-            open.map_err(|_| Error::Unavailable("the tracker returned no number".to_owned()))?;
+        let open = String::from_utf8_lossy(body(&answer)).trim().parse();
+        let open = open.map_err(|_| {
+            error(ErrorCode::Unavailable, "the tracker returned no number".to_owned())
+        })?;
         Ok(Counts { open, closed: 0, critical: 0, moderate: 0, critical_link: None })
     }
 }

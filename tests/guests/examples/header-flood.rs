@@ -7,9 +7,7 @@ struct HeaderFlood;
 impl Behaviour for HeaderFlood {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let headers = (0..100_000).map(|n| (format!("x-flood-{n}"), "x".repeat(100))).collect();
-        let url = "/".to_owned();
-        let answer =
-            http::send(&Request { method: Method::Get, effect: None, url, headers, body: None });
+        let answer = http::send(&Request { headers, ..request(Method::Get, "/") });
         Ok(defect(&marker, &answer.map_or_else(|e| format!("{e:?}"), |a| a.status.to_string())))
     }
 }

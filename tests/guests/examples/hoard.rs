@@ -70,15 +70,10 @@ fn outgoing(url: &str) -> OutgoingRequest {
 /// Sends one request whose body is the filled memory, at most 32 MiB.
 fn request(filled: &[u8]) -> String {
     let text = &filled[..filled.len().min(32 << 20)];
-    let answer = http::send(&Request {
-        method: Method::Post,
-        effect: Some(Effect::Read),
-        url: "/".to_owned(),
-        headers: Vec::new(),
-        body: Some(text.to_vec()),
-    });
-    match answer {
-        Ok(answer) => format!("{} with {} bytes", answer.status, answer.body.len()),
+    let post = jackfield_test_guests::request(Method::Post, "/");
+    let sent = Some(Body::Bytes(text.to_vec()));
+    match http::send(&Request { effect: Some(Effect::Read), body: sent, ..post }) {
+        Ok(answer) => format!("{} with {} bytes", answer.status, body(&answer).len()),
         Err(why) => format!("{why:?}"),
     }
 }

@@ -22,12 +22,11 @@ impl Behaviour for Large {
         let body = format!(
             r#"{{"issue":{{"project_id":"{project}","subject":"large","description":"{marker} {id} {text}"}}}}"#
         );
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        let url = "/issues.json".to_owned();
-        let body = Some(body.into_bytes());
-        let request = Request { method: Method::Post, effect: None, url, headers, body };
+        let request =
+            Request { body: Some(Body::Json(body)), ..request(Method::Post, "/issues.json") };
         let answer = http::send(&request).map_err(failed)?;
-        let id = id_in(&answer.body).ok_or(Error::Unavailable(format!("{}", answer.status)))?;
+        let id =
+            id_in(&answer).ok_or(error(ErrorCode::Unavailable, format!("{}", answer.status)))?;
         Ok(defect(&id, "large"))
     }
 
@@ -35,7 +34,7 @@ impl Behaviour for Large {
         let project = setting("project");
         let url = format!("/issues.json?project_id={project}&status_id=*&description=~{marker}");
         let answer = send(Method::Get, &url, None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "large")).into_iter().collect())
+        Ok(id_in(&answer).map(|id| defect(&id, "large")).into_iter().collect())
     }
 }
 

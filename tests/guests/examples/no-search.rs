@@ -11,12 +11,12 @@ impl Behaviour for NoSearch {
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(failed)?;
-        let id = id_in(&answer.body).ok_or(Error::Unavailable("no id".to_owned()))?;
+        let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
         Ok(defect(&id, "created"))
     }
 
     fn find(_marker: String) -> Result<Vec<Defect>, Error> {
-        Err(Error::Unsupported("this tracker has no search".to_owned()))
+        Err(error(ErrorCode::Unsupported, "this tracker has no search".to_owned()))
     }
 }
 

@@ -12,13 +12,13 @@ impl Behaviour for SlowSearch {
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let answer = send(Method::Post, "/issues.json", Some(&marker)).map_err(failed)?;
-        let id = id_in(&answer.body).ok_or(Error::Unavailable("no id".to_owned()))?;
+        let id = id_in(&answer).ok_or(error(ErrorCode::Unavailable, "no id".to_owned()))?;
         Ok(defect(&id, "created"))
     }
 
     fn find(marker: String) -> Result<Vec<Defect>, Error> {
         let answer = send(Method::Get, &format!("/search?{marker}"), None).map_err(failed)?;
-        Ok(id_in(&answer.body).map(|id| defect(&id, "found")).into_iter().collect())
+        Ok(id_in(&answer).map(|id| defect(&id, "found")).into_iter().collect())
     }
 }
 

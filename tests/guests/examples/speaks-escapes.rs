@@ -26,7 +26,7 @@ impl Behaviour for SpeaksEscapes {
 
     fn check() -> Result<String, Error> {
         let said = format!("reached {ESCAPES}");
-        if setting("succeeds") == "true" { Ok(said) } else { Err(Error::Rejected(said)) }
+        if setting("succeeds") == "true" { Ok(said) } else { Err(error(ErrorCode::Rejected, said)) }
     }
 
     fn create(_test: FailedTest, _marker: String) -> Result<Defect, Error> {
@@ -34,7 +34,7 @@ impl Behaviour for SpeaksEscapes {
         println!("{ESCAPES}");
         eprintln!("{ESCAPES}");
         if setting("succeeds") != "true" {
-            return Err(Error::Rejected(ESCAPES.to_owned()));
+            return Err(error(ErrorCode::Rejected, ESCAPES.to_owned()));
         }
         let text = Some(ESCAPES.to_owned());
         let (status, priority, description) = (text.clone(), text.clone(), text);

@@ -7,15 +7,15 @@ struct WriteInFind;
 
 fn try_to_write() -> Error {
     match send(Method::Post, "/denied-write", Some("{}")) {
-        Ok(answer) => Error::Internal(format!("the write was sent: {}", answer.status)),
-        Err(error) => Error::Internal(format!("{error:?}")),
+        Ok(answer) => error(ErrorCode::Internal, format!("the write was sent: {}", answer.status)),
+        Err(why) => error(ErrorCode::Internal, format!("{why:?}")),
     }
 }
 
 impl Behaviour for WriteInFind {
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let _ = send(Method::Post, "/issues.json", Some(&marker));
-        Err(Error::Internal("failed after the write".to_owned()))
+        Err(error(ErrorCode::Internal, "failed after the write".to_owned()))
     }
     fn find(_marker: String) -> Result<Vec<Defect>, Error> {
         Err(try_to_write())

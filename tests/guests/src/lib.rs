@@ -17,13 +17,13 @@ pub mod bindings {
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{Fields, FutureIncomingResponse, OutgoingBody, OutgoingRequest, Scheme};
 
-pub use bindings::exports::jackfield::connector::plugin::{Choice, Manifest};
+pub use bindings::exports::jackfield::connector::plugin::{Choice, ChoicesPage, Manifest};
 pub use bindings::jackfield::connector::http::{
-    self, Effect, HttpError, Method, Request, Response,
+    self, Body, Content, Effect, HttpError, Method, Part, Request, Response,
 };
 pub use bindings::jackfield::connector::log;
-pub use bindings::jackfield::connector::model::{Counts, Defect, Error, FailedTest};
-pub use bindings::jackfield::connector::settings;
+pub use bindings::jackfield::connector::model::{Counts, Defect, Error, ErrorCode, FailedTest};
+pub use bindings::jackfield::connector::{report, settings, test_manager};
 
 /// A settings schema with one setting: the origin `url`.
 pub const ONE_ORIGIN: &str = r#"{"type":"object","properties":{"url":{"type":"string","format":"uri","jackfield:origin":true}},"required":["url"],"additionalProperties":false}"#;
@@ -52,8 +52,8 @@ pub trait Behaviour {
     fn check() -> Result<String, Error> {
         Ok("nothing to check".to_owned())
     }
-    fn choices(_setting: String) -> Result<Vec<Choice>, Error> {
-        Ok(Vec::new())
+    fn choices(_setting: String, _search: String) -> Result<ChoicesPage, Error> {
+        Ok(ChoicesPage { choices: Vec::new(), more: false })
     }
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         Ok(defect(&marker, "created without a tracker"))
@@ -62,13 +62,7 @@ pub trait Behaviour {
         Ok(Vec::new())
     }
     fn count(_project: String) -> Result<Counts, Error> {
-        Ok(Counts {
-            open: u64::from(build()),
-            closed: 0,
-            critical: 0,
-            moderate: 0,
-            critical_link: None,
-        })
+        Ok(Counts { open: build(), closed: 0, critical: 0, moderate: 0, critical_link: None })
     }
 }
 
@@ -86,8 +80,8 @@ macro_rules! guest {
                 fn check() -> Result<String, Error> {
                     <$guest as Behaviour>::check()
                 }
-                fn choices(setting: String) -> Result<Vec<Choice>, Error> {
-                    <$guest as Behaviour>::choices(setting)
+                fn choices(setting: String, search: String) -> Result<ChoicesPage, Error> {
+                    <$guest as Behaviour>::choices(setting, search)
                 }
             }
             impl defects::Guest for $guest {
@@ -135,15 +129,21 @@ pub fn defect(key: &str, title: &str) -> Defect {
     }
 }
 
+/// A request without effect, base, query, headers and body.
+pub fn request(method: Method, url: &str) -> Request {
+    let (query, headers) = (Vec::new(), Vec::new());
+    Request { method, effect: None, base: None, url: url.to_owned(), query, headers, body: None }
+}
+
 /// Sends a request without headers.
 pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, HttpError> {
-    http::send(&Request {
-        method,
-        effect: None,
-        url: url.to_owned(),
-        headers: Vec::new(),
-        body: body.map(|text| text.as_bytes().to_vec()),
-    })
+    let body = body.map(|text| Body::Bytes(text.as_bytes().to_vec()));
+    http::send(&Request { body, ..request(method, url) })
+}
+
+/// The body of an answer.
+pub fn body(answer: &Response) -> &[u8] {
+    answer.text.as_ref().map_or(&answer.bytes, |text| text.as_bytes())
 }
 
 /// Starts a POST to the path `/` through wasi:http. The caller writes the body.
@@ -159,17 +159,24 @@ pub fn begin_post(url: &str) -> (FutureIncomingResponse, OutgoingBody) {
 }
 
 /// The digits after the first `"id":` in a tracker's answer.
-pub fn id_in(body: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(body);
+pub fn id_in(answer: &Response) -> Option<String> {
+    let text = String::from_utf8_lossy(body(answer));
     let digits = text.split_once("\"id\":")?.1;
     Some(digits.chars().take_while(char::is_ascii_digit).collect())
+}
+
+/// An error of the connector that names no setting.
+pub fn error(code: ErrorCode, message: impl Into<String>) -> Error {
+    Error { code, message: message.into(), setting: None, retry_after_seconds: None }
 }
 
 /// Converts an `http-error` into an error of the connector.
 pub fn failed(error: HttpError) -> Error {
     match error {
-        HttpError::Unreachable(why) | HttpError::Interrupted(why) => Error::Unavailable(why),
-        other => Error::Internal(format!("{other:?}")),
+        HttpError::Unreachable(why) | HttpError::Interrupted(why) => {
+            self::error(ErrorCode::Unavailable, why)
+        }
+        other => self::error(ErrorCode::Internal, format!("{other:?}")),
     }
 }
 

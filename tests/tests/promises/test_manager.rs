@@ -10,9 +10,9 @@ use jackfield_tests::{Exchange, Reply, Response, ScriptedServer, Setup, TestHost
 use serde_json::{Value, json};
 
 const CLIENT_SECRET: &str = "the-s3cr3t-of-the-application";
-const TOKEN: &str = "t0ken-of-test-manager";
-const EXECUTION: &str = "0e000000-0000-0000-0000-00000000000e";
-const CASE: &str = "0c000000-0000-0000-0000-00000000000c";
+pub(crate) const TOKEN: &str = "t0ken-of-test-manager";
+pub(crate) const EXECUTION: &str = "0e000000-0000-0000-0000-00000000000e";
+pub(crate) const CASE: &str = "0c000000-0000-0000-0000-00000000000c";
 
 /// A server with the connector `calls`, and its tracker.
 fn host() -> (TestHost, ScriptedServer) {
@@ -21,7 +21,7 @@ fn host() -> (TestHost, ScriptedServer) {
 }
 
 /// The body that creates the connection "qa".
-fn connection(tracker: &ScriptedServer, test_manager: &ScriptedServer) -> Value {
+pub(crate) fn connection(tracker: &ScriptedServer, test_manager: &ScriptedServer) -> Value {
     json!({
         "name": "qa",
         "connector": "calls",
@@ -83,6 +83,7 @@ fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
     if path == format!("testcaselogs/testexecution/{EXECUTION}/paged") {
         let log = json!({"id": "l1", "testCaseId": CASE, "variationId": null, "result": "Failed",
             "info": format!("echo {CLIENT_SECRET}"),
+            "inputArguments": json!({"user": "bot", "password": "hunter-22"}).to_string(),
             "testCase": {"id": CASE, "name": "Pay", "description": "All"}});
         return json_reply(&json!({"data": [log], "paging": {"total": 1}}));
     }
@@ -103,13 +104,13 @@ fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
 }
 
 /// A Test Manager in order, whose screenshots are at `files`.
-fn test_manager(files: &ScriptedServer) -> ScriptedServer {
+pub(crate) fn test_manager(files: &ScriptedServer) -> ScriptedServer {
     let files = files.url() + "/end.png?sig=1";
     ScriptedServer::start(move |exchange| answer_well(exchange, &files))
 }
 
 /// A server for screenshots.
-fn files() -> ScriptedServer {
+pub(crate) fn files() -> ScriptedServer {
     ScriptedServer::start(|_| Reply::new(200, b"\x89PNG"))
 }
 

@@ -44,7 +44,7 @@ const REFUSALS: [Fault; 5] = [
     fault(
         "429",
         |_| Reply::Answer(Response::json(429, "{}").with_header("Retry-After", "17")),
-        (503, "tracker-rate-limited", "17"),
+        (503, "tracker-rate-limited", "wait 17 s: Redmine answered 429"),
     ),
 ];
 

@@ -7,7 +7,7 @@ export const plugin = {
   describe: () => ({ name: 'instant', version: '1.0.0', indexDelaySeconds: 0,
     summary: 'answers at once', settings: JSON.stringify(SCHEMA) }),
   check: () => 'nothing to check',
-  choices: () => [],
+  choices: () => ({ choices: [], more: false }),
 };
 export const defects = { create: (test, marker) => defect(marker), find: () => [] };
 export const kpis = { count: () => ({ open: 1, closed: 0, critical: 0, moderate: 0 }) };

@@ -12,8 +12,8 @@ class Plugin(exports.Plugin):
     def check(self):
         return "nothing to check"
 
-    def choices(self, setting):
-        return []
+    def choices(self, setting, search):
+        return exports.plugin.ChoicesPage([], False)
 
 
 class Defects(exports.Defects):

@@ -5,6 +5,6 @@ import { componentize } from '@bytecodealliance/componentize-js';
 
 const [source, witPath, output] = process.argv.slice(2);
 const { component } = await componentize(await readFile(source, 'utf8'), {
-  witPath, worldName: 'connector', disableFeatures: ['http', 'fetch-event'],
+  witPath, worldName: 'plain-connector', disableFeatures: ['http', 'fetch-event'],
 });
 await writeFile(output, component);

@@ -261,5 +261,6 @@ fn grants(grants: &domain::Grants) -> Grants {
     Grants {
         origins: grants.origins.iter().cloned().map(Text).collect(),
         secrets: secrets.collect(),
+        test_data: grants.test_data,
     }
 }

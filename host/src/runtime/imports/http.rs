@@ -1,6 +1,12 @@
-//! `jackfield:connector/http`: converts the guest's requests and hands them to the run's session.
+//! `jackfield:connector/http`: builds the guest's requests and hands them to the run's session.
 //!
-//! Applies no rule of its own: egress decides what is sent.
+//! A convenience in front of egress: it completes addresses, encodes queries and bodies, and
+//! decodes texts. Applies no rule about where a request may go: egress decides what is sent.
+
+mod address;
+mod body;
+mod multipart;
+mod text;
 
 use bytes::Bytes;
 
@@ -8,6 +14,12 @@ use crate::domain::Effect;
 use crate::egress::{HttpError, OutboundRequest, OutboundResponse};
 use crate::runtime::bindings::http;
 use crate::runtime::guest::Guest;
+
+use body::Body;
+use multipart::Part;
+
+#[cfg(fuzzing)]
+pub(crate) use address::address;
 
 impl http::Host for Guest {
     async fn send(
@@ -21,40 +33,97 @@ impl http::Host for Guest {
 
 impl Guest {
     async fn exchange(&mut self, request: http::Request) -> Result<http::Response, HttpError> {
+        let (method, effect) = (method(request.method), request.effect.map(Into::into));
+        let response = match self.outbound(request, method.clone(), effect).await {
+            Ok(request) => self.session.send(request).await?,
+            Err(why) => self.session.refuse(&method, effect, why)?,
+        };
+        let OutboundResponse { status, url, headers, body, held } = response;
         let memory = self.session.memory();
-        let (request, body) = outbound(request);
-        let body = memory.hold(body)?;
-        let response = self.session.send(OutboundRequest { body, ..request }).await?;
-        let OutboundResponse { status, headers, body, held } = response;
         let (body, charge) = body.into_memory(memory).await?;
         drop(held);
-        self.returned = Some(charge);
-        Ok(http::Response { status, headers, body })
+        let redact = |text| self.session.redact_answer(text);
+        let decoded = text::decode(&headers, body, charge, redact)?;
+        self.returned = Some(decoded.charge);
+        Ok(http::Response { status, url, headers, text: decoded.text, bytes: decoded.bytes })
+    }
+
+    /// The request as egress takes it.
+    async fn outbound(
+        &mut self,
+        request: http::Request,
+        method: ::http::Method,
+        effect: Option<Effect>,
+    ) -> Result<OutboundRequest, HttpError> {
+        let http::Request { base, url, query, mut headers, body, .. } = request;
+        let url = address::address(&url, base.as_deref(), &query, &self.given.bases)?;
+        let Some(body) = body else {
+            return Ok(OutboundRequest { method, effect, url, headers, body: Bytes::new() });
+        };
+        let body = self.with_attachments(body).await?;
+        let (memory, limits) = (self.session.memory(), self.session.limits());
+        let body = body::encode(body, &mut headers, memory, limits)?;
+        Ok(OutboundRequest { method, effect, url, headers, body })
+    }
+
+    /// The body with the attachments that it names.
+    async fn with_attachments(&mut self, body: http::Body) -> Result<Body, HttpError> {
+        Ok(match body {
+            http::Body::Bytes(bytes) => Body::Bytes(bytes),
+            http::Body::Json(text) => Body::Json(text),
+            http::Body::Form(fields) => Body::Form(fields),
+            http::Body::Multipart(given) => {
+                let mut parts = Vec::with_capacity(given.len());
+                for part in given {
+                    parts.push(self.part(part).await?);
+                }
+                Body::Multipart(parts)
+            }
+            http::Body::Attachment(id) => {
+                let bytes_max = self.session.limits().request_body_bytes;
+                let attachment = self.download(id, bytes_max).await?;
+                Body::Attachment(attachment.content, attachment.media_type)
+            }
+        })
+    }
+
+    async fn part(&mut self, part: http::Part) -> Result<Part, HttpError> {
+        let http::Part { name, mut file_name, mut media_type, content } = part;
+        let content = match content {
+            http::Content::Bytes(bytes) => self.session.memory().hold(bytes)?,
+            http::Content::Text(text) => self.session.memory().hold(text.into_bytes())?,
+            http::Content::Attachment(id) => {
+                let bytes_max = self.session.limits().request_body_bytes;
+                let attachment = self.download(id, bytes_max).await?;
+                file_name.get_or_insert(attachment.name);
+                media_type.get_or_insert(attachment.media_type);
+                attachment.content
+            }
+        };
+        Ok(Part { name, file_name, media_type, content })
     }
 }
 
-/// The request without its body, and the body.
-fn outbound(request: http::Request) -> (OutboundRequest, Vec<u8>) {
-    let head = OutboundRequest {
-        method: match request.method {
-            http::Method::Get => ::http::Method::GET,
-            http::Method::Head => ::http::Method::HEAD,
-            http::Method::Options => ::http::Method::OPTIONS,
-            http::Method::Post => ::http::Method::POST,
-            http::Method::Put => ::http::Method::PUT,
-            http::Method::Patch => ::http::Method::PATCH,
-            http::Method::Delete => ::http::Method::DELETE,
-        },
-        effect: request.effect.map(|effect| match effect {
-            http::Effect::Read => Effect::Read,
-            http::Effect::Prepare => Effect::Prepare,
-            http::Effect::Write => Effect::Write,
-        }),
-        url: request.url,
-        headers: request.headers,
-        body: Bytes::new(),
-    };
-    (head, request.body.unwrap_or_default())
+fn method(method: http::Method) -> ::http::Method {
+    match method {
+        http::Method::Get => ::http::Method::GET,
+        http::Method::Head => ::http::Method::HEAD,
+        http::Method::Options => ::http::Method::OPTIONS,
+        http::Method::Post => ::http::Method::POST,
+        http::Method::Put => ::http::Method::PUT,
+        http::Method::Patch => ::http::Method::PATCH,
+        http::Method::Delete => ::http::Method::DELETE,
+    }
+}
+
+impl From<http::Effect> for Effect {
+    fn from(effect: http::Effect) -> Self {
+        match effect {
+            http::Effect::Read => Self::Read,
+            http::Effect::Prepare => Self::Prepare,
+            http::Effect::Write => Self::Write,
+        }
+    }
 }
 
 impl From<HttpError> for http::HttpError {

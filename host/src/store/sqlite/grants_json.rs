@@ -16,6 +16,8 @@ pub(super) struct GrantsJson {
     fixed: Vec<String>,
     #[serde(default)]
     secrets: BTreeMap<String, SecretGrantJson>,
+    #[serde(default)]
+    test_data: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +67,7 @@ impl From<&Grants> for GrantsJson {
             origins: texts(&grants.origins),
             fixed: texts(&grants.fixed),
             secrets: secrets.collect(),
+            test_data: grants.test_data,
         }
     }
 }
@@ -87,6 +90,7 @@ impl TryFrom<GrantsJson> for Grants {
             origins: json.origins.iter().map(origin).collect::<Result<_, _>>()?,
             fixed: json.fixed.iter().map(origin).collect::<Result<_, _>>()?,
             secrets,
+            test_data: json.test_data,
         })
     }
 }

@@ -59,6 +59,7 @@ fn stored_connection(name: &str) -> StoredConnection {
         origins: vec![origin.clone()],
         fixed: Vec::new(),
         secrets: [("api-key".to_owned(), SecretGrant { origin, place })].into(),
+        test_data: true,
     };
     let id = ConnectionId(Uuid::new_v4());
     let connection = Connection {

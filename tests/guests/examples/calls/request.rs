@@ -29,6 +29,36 @@ pub fn with_placeholder(text: &str) -> String {
     text.replace("{secret}", &secret.unwrap_or_default())
 }
 
+/// Parses one parameter per line, `name=value`.
+pub fn query(text: &str) -> Vec<(String, String)> {
+    let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.into(), value.into()));
+    text.lines().filter_map(pair).collect()
+}
+
+/// A body of this kind, by default `bytes`, from a text with placeholders. `form` takes one field
+/// per line, `name=value`; `multipart` takes one part per line, where a name with `@` at its end
+/// belongs to a file.
+pub fn body(kind: &str, text: &str) -> Body {
+    let text = with_placeholder(text);
+    match kind {
+        "json" => Body::Json(text),
+        "form" => Body::Form(query(&text)),
+        "multipart" => Body::Multipart(query(&text).into_iter().map(part).collect()),
+        _ => Body::Bytes(text.into_bytes()),
+    }
+}
+
+fn part((name, value): (String, String)) -> Part {
+    let (media_type, content) = (None, Content::Bytes(value.clone().into_bytes()));
+    match name.strip_suffix('@') {
+        Some(file) => {
+            let (name, file_name) = ("file".to_owned(), Some(file.to_owned()));
+            Part { name, file_name, media_type, content }
+        }
+        None => Part { name, file_name: None, media_type, content: Content::Text(value) },
+    }
+}
+
 /// Parses one header per line, `name=value`, with placeholders. The four characters `\r\n` are
 /// replaced by a line break.
 pub fn headers(text: &str) -> Vec<(String, String)> {
@@ -50,13 +80,14 @@ pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
     }
 }
 
-/// The headers and the first 10,000 bytes of the body.
+/// The address, the headers and the first 10,000 bytes of the body.
 fn text(answer: &Response) -> String {
-    let mut text = String::new();
+    let mut text = format!("url: {}\n", answer.url);
     for (name, value) in &answer.headers {
         text += &format!("{name}: {value}\n");
     }
-    text + "\n" + &String::from_utf8_lossy(&answer.body[..answer.body.len().min(10_000)])
+    let bytes = jackfield_test_guests::body(answer);
+    text + "\n" + &String::from_utf8_lossy(&bytes[..bytes.len().min(10_000)])
 }
 
 /// A failed test with empty ids, for a call that does not use it.

@@ -1,7 +1,7 @@
 //! Sends the request through wasi:http, and converts its errors into errors of the interface
 //! `http`.
 
-use jackfield_test_guests::{Effect, HttpError, Method, Request, Response, setting};
+use jackfield_test_guests::{Body, Effect, HttpError, Method, Request, Response, setting};
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types as wasi;
 use wasip2::io::streams::StreamError;
@@ -10,7 +10,7 @@ pub fn send(request: &Request) -> Result<Response, HttpError> {
     let outgoing = outgoing(request)?;
     let body = outgoing.body().expect("the body is taken once");
     let pending = handle(outgoing, None).map_err(converted)?;
-    if let Some(bytes) = &request.body {
+    if let Some(Body::Bytes(bytes)) = &request.body {
         let stream = body.write().expect("first use");
         for chunk in bytes.chunks(4096) {
             stream
@@ -28,7 +28,8 @@ pub fn send(request: &Request) -> Result<Response, HttpError> {
     let headers = answer.headers().entries().into_iter();
     let headers =
         headers.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned())).collect();
-    Ok(Response { status: answer.status(), headers, body: read_body(&answer)? })
+    let (url, text) = (request.url.clone(), None);
+    Ok(Response { status: answer.status(), url, headers, text, bytes: read_body(&answer)? })
 }
 
 fn outgoing(request: &Request) -> Result<wasi::OutgoingRequest, HttpError> {

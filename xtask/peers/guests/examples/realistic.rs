@@ -46,15 +46,15 @@ impl Behaviour for Realistic {
     }
 
     fn count(_project: String) -> Result<Counts, Error> {
-        let mut by_status: HashMap<String, u64> = HashMap::new();
-        let mut by_priority: HashMap<String, u64> = HashMap::new();
+        let mut by_status: HashMap<String, u32> = HashMap::new();
+        let mut by_priority: HashMap<String, u32> = HashMap::new();
         for issue in page()?.issues {
             *by_status.entry(issue.status.name).or_default() += 1;
             *by_priority.entry(issue.priority.name).or_default() += 1;
         }
-        let of = |counts: &HashMap<String, u64>, name: &str| counts.get(name).copied().unwrap_or(0);
+        let of = |counts: &HashMap<String, u32>, name: &str| counts.get(name).copied().unwrap_or(0);
         Ok(Counts {
-            open: by_status.values().sum::<u64>() - of(&by_status, "Closed"),
+            open: by_status.values().sum::<u32>() - of(&by_status, "Closed"),
             closed: of(&by_status, "Closed"),
             critical: of(&by_priority, "Urgent"),
             moderate: of(&by_priority, "High"),
@@ -64,7 +64,7 @@ impl Behaviour for Realistic {
 }
 
 fn page() -> Result<Page, Error> {
-    serde_json::from_str(PAGE).map_err(|error| Error::Internal(error.to_string()))
+    serde_json::from_str(PAGE).map_err(|error| self::error(ErrorCode::Internal, error.to_string()))
 }
 
 guest!(Realistic);

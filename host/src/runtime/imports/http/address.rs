@@ -1,0 +1,154 @@
+//! The address of a request: a path below the address of a setting, and the encoded query.
+//!
+//! Never decides whether the address is allowed: egress does.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
+
+use crate::egress::{HttpError, URL_BYTES_MAX};
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The absolute address. `bases` are the connection's settings that are origins.
+///
+/// # Errors
+/// `Invalid` with the reason.
+pub(crate) fn address(
+    url: &str,
+    base: Option<&str>,
+    query: &[(String, String)],
+    bases: &BTreeMap<String, String>,
+) -> Result<String, HttpError> {
+    let query_bytes: usize = query.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if url.len() + query_bytes > URL_BYTES_MAX {
+        return Err(HttpError::Invalid(format!(
+            "the address and its query have more than {URL_BYTES_MAX} bytes"
+        )));
+    }
+    let address = if url.starts_with('/') {
+        check_path(url)?;
+        format!("{}{url}", base_address(base, bases)?)
+    } else {
+        url.to_owned()
+    };
+    with_query(address, query)
+}
+
+/// Refuses a path that a server, or a URL parser, may read as another path.
+fn check_path(url: &str) -> Result<(), HttpError> {
+    let path = url.split('?').next().unwrap_or_default();
+    let is_dots = |segment: &str| {
+        let plain = segment.replace("%2e", ".").replace("%2E", ".");
+        plain == "." || plain == ".."
+    };
+    let why = if path.split('/').any(is_dots) {
+        "has a segment `.` or `..`"
+    } else if path.contains('\\') {
+        "has a backslash; percent-encode it"
+    } else if url.contains('#') {
+        "has a fragment; percent-encode `#`"
+    } else {
+        return Ok(());
+    };
+    Err(HttpError::Invalid(format!("the path {url:?} {why}")))
+}
+
+/// The address of the setting, without its query and without a slash at its end.
+fn base_address(base: Option<&str>, bases: &BTreeMap<String, String>) -> Result<String, HttpError> {
+    let names = || bases.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let address = match base {
+        Some(name) => bases.get(name).ok_or_else(|| {
+            format!("`base` is {name:?}, but the settings that are addresses are: {}", names())
+        }),
+        None if bases.len() == 1 => bases.values().next().ok_or_else(String::new),
+        None => Err(format!(
+            "a path needs the setting that it is below: use `base` or an absolute address; the \
+             settings that are addresses are: {}",
+            names()
+        )),
+    };
+    let address = address.map_err(HttpError::Invalid)?;
+    let mut url = Url::parse(address)
+        .map_err(|error| HttpError::Invalid(format!("{address:?} is not a valid URL: {error}")))?;
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn with_query(mut address: String, query: &[(String, String)]) -> Result<String, HttpError> {
+    if query.is_empty() {
+        return Ok(address);
+    }
+    if address.contains('#') {
+        let why = "an address with a fragment cannot have `query`; remove the fragment";
+        return Err(HttpError::Invalid(why.to_owned()));
+    }
+    let mut separator = match address.find('?') {
+        None => "?",
+        Some(_) if address.ends_with(['?', '&']) => "",
+        Some(_) => "&",
+    };
+    for (name, value) in query {
+        address += separator;
+        address.extend(utf8_percent_encode(name, &RESERVED));
+        address.push('=');
+        address.extend(utf8_percent_encode(value, &RESERVED));
+        separator = "&";
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bases(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, url)| ((*name).to_owned(), (*url).to_owned())).collect()
+    }
+
+    fn below(path: &str) -> Result<String, HttpError> {
+        address(path, None, &[], &bases(&[("url", "https://host/redmine/?a=b#c")]))
+    }
+
+    #[test]
+    fn a_path_keeps_the_path_of_its_setting() {
+        assert_eq!(below("/issues.json").unwrap(), "https://host/redmine/issues.json");
+        assert_eq!(below("/a%2Fb/...").unwrap(), "https://host/redmine/a%2Fb/...");
+        assert_eq!(below("/?x=../..").unwrap(), "https://host/redmine/?x=../..");
+        assert_eq!(below("//other/x").unwrap(), "https://host/redmine//other/x");
+    }
+
+    #[test]
+    fn a_path_that_could_leave_its_setting_is_refused() {
+        for path in ["/..", "/a/../b", "/.", "/%2e%2E/x", "/.%2e", "/a/%2e", "/a\\..\\b", "/a#b"] {
+            assert!(matches!(below(path), Err(HttpError::Invalid(_))), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_base_is_needed_only_if_there_are_several() {
+        let two = bases(&[("api", "https://api.host/v1"), ("url", "https://host")]);
+        let at = |base| address("/x", base, &[], &two);
+        assert_eq!(at(Some("api")).unwrap(), "https://api.host/v1/x");
+        let (none, unknown) = (at(None).unwrap_err(), at(Some("web")).unwrap_err());
+        assert!(none.to_string().contains("`api`, `url`"), "{none}");
+        assert!(unknown.to_string().contains("\"web\""), "{unknown}");
+    }
+
+    #[test]
+    fn a_query_is_encoded_and_appended() {
+        let query = |url: &str, value: &str| {
+            let query = [("k 1".to_owned(), value.to_owned()), ("b".to_owned(), String::new())];
+            address(url, None, &query, &BTreeMap::new())
+        };
+        let sent = query("https://host/x", "a b&c=d/ü~").unwrap();
+        assert_eq!(sent, "https://host/x?k%201=a%20b%26c%3Dd%2F%C3%BC~&b=");
+        assert_eq!(query("https://host/?x=y", "1").unwrap(), "https://host/?x=y&k%201=1&b=");
+        assert_eq!(query("https://host/?", "1").unwrap(), "https://host/?k%201=1&b=");
+        assert!(query("https://host/#x", "1").is_err());
+        assert!(query("https://host/", &"x".repeat(9_000)).is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! The body of a response as text, if it is text.
+
+use encoding_rs::{Encoding, UTF_8};
+
+use crate::egress::HttpError;
+use crate::memory::Charge;
+
+/// The most bytes of UTF-8 that one byte of another charset becomes.
+const GROWTH: u64 = 3;
+
+/// A body as the guest gets it.
+pub(super) struct Decoded {
+    /// The text; absent if the body is not text.
+    pub(super) text: Option<String>,
+    /// The body if it is not text.
+    pub(super) bytes: Vec<u8>,
+    /// The charge for both.
+    pub(super) charge: Charge,
+}
+
+/// Decodes a body whose `Content-Type` names a text, or which has no `Content-Type` and is UTF-8.
+/// `redact` removes secrets that were not visible in another charset.
+///
+/// # Errors
+/// The run does not have enough memory left.
+pub(super) fn decode(
+    headers: &[(String, String)],
+    body: Vec<u8>,
+    mut charge: Charge,
+    redact: impl FnOnce(String) -> String,
+) -> Result<Decoded, HttpError> {
+    let kind = headers.iter().find(|(name, _)| name == "content-type");
+    let encoding = match kind {
+        Some((_, kind)) => encoding(kind),
+        None => Some(UTF_8),
+    };
+    let Some(encoding) = encoding else {
+        return Ok(Decoded { text: None, bytes: body, charge });
+    };
+    let bytes = match String::from_utf8(body) {
+        Ok(text) if encoding == UTF_8 => {
+            let text = without_mark(text);
+            return Ok(Decoded { text: Some(text), bytes: Vec::new(), charge });
+        }
+        Err(error) if kind.is_none() => {
+            return Ok(Decoded { text: None, bytes: error.into_bytes(), charge });
+        }
+        Ok(text) => text.into_bytes(),
+        Err(error) => error.into_bytes(),
+    };
+    charge.grow(bytes.len() as u64 * GROWTH)?;
+    let text = redact(encoding.decode(&bytes).0.into_owned());
+    charge.set(text.capacity() as u64)?;
+    Ok(Decoded { text: Some(text), bytes: Vec::new(), charge })
+}
+
+/// The charset of a text; `None` if the type is no text or its charset is unknown.
+fn encoding(content_type: &str) -> Option<&'static Encoding> {
+    let mut parts = content_type.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let subtype = kind.split('/').next_back().unwrap_or_default();
+    let is_text = kind.starts_with("text/")
+        || ["json", "xml", "javascript", "x-www-form-urlencoded"].contains(&subtype)
+        || subtype.ends_with("+json")
+        || subtype.ends_with("+xml");
+    if !is_text {
+        return None;
+    }
+    let charset = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    charset.map_or(Some(UTF_8), |label| Encoding::for_label(label.as_bytes()))
+}
+
+fn without_mark(mut text: String) -> String {
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Account;
+
+    /// The text of a body; `None` if it stays bytes.
+    fn text(kind: Option<&str>, body: &[u8]) -> Option<String> {
+        let headers: Vec<_> =
+            kind.into_iter().map(|kind| ("content-type".to_owned(), kind.to_owned())).collect();
+        let charge = Account::for_test(1 << 20).charge(body.len() as u64).unwrap();
+        let redact = |text: String| text.replace("s3cr3t", "[secret]");
+        let decoded = decode(&headers, body.to_vec(), charge, redact).unwrap();
+        assert_eq!(decoded.bytes, if decoded.text.is_some() { b"" } else { body });
+        decoded.text
+    }
+
+    #[test]
+    fn a_text_is_decoded_by_its_charset_and_has_no_mark() {
+        assert_eq!(text(Some("application/json"), b"\xef\xbb\xbf{}").unwrap(), "{}");
+        assert_eq!(text(Some("text/html; Charset=\"ISO-8859-1\""), b"\xfc").unwrap(), "ü");
+        assert_eq!(text(Some("text/xml;charset=utf-16le"), b"\xff\xfea\0b\0").unwrap(), "ab");
+        assert_eq!(text(Some("application/hal+json"), "ü".as_bytes()).unwrap(), "ü");
+        assert_eq!(text(Some("text/plain"), b"a\xff").unwrap(), "a\u{fffd}");
+        assert_eq!(text(None, "ü".as_bytes()).unwrap(), "ü");
+        assert_eq!(text(None, b"").unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_no_text_stays_bytes() {
+        let kinds = ["image/png", "application/octet-stream", "text/html; charset=klingon", ""];
+        for kind in kinds {
+            assert_eq!(text(Some(kind), b"a\xff"), None, "{kind}");
+        }
+        let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+        assert_eq!(text(Some(docx), b"PK"), None);
+        assert_eq!(text(None, b"a\xff"), None);
+    }
+
+    #[test]
+    fn a_secret_that_another_charset_hid_is_redacted() {
+        let hidden: Vec<u8> = "s3cr3t".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(text(Some("text/plain; charset=utf-16le"), &hidden).unwrap(), "[secret]");
+    }
+}

@@ -1,0 +1,36 @@
+//! `jackfield:connector/test-manager`: what Test Manager knows of the failed test, as JSON.
+//!
+//! Outside `create`, and without settings for Test Manager, there is nothing: `null`.
+
+use crate::domain::StringEnum;
+use crate::report::Subject;
+use crate::runtime::bindings::{connector_error, model, test_manager};
+use crate::runtime::guest::Guest;
+
+impl test_manager::Host for Guest {
+    async fn get(&mut self, subject: String) -> wasmtime::Result<Result<String, model::Error>> {
+        let Some(known) = Subject::parse(&subject) else {
+            let all = Subject::ALL.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
+            let why = format!("there is no subject {subject:?}; the subjects are {all}");
+            return Ok(Err(connector_error(model::ErrorCode::Unsupported, why)));
+        };
+        let json = match self.report() {
+            Some(report) => report.subject_json(known).await,
+            None => Ok(None),
+        };
+        let json = match json {
+            Ok(json) => json.unwrap_or_else(|| "null".to_owned()),
+            Err(gap) => {
+                let why = format!("{}: {}", gap.what, gap.why);
+                return Ok(Err(connector_error(model::ErrorCode::Unavailable, why)));
+            }
+        };
+        match self.session.memory().charge(json.len() as u64) {
+            Ok(charge) => self.returned = Some(charge),
+            Err(full) => {
+                return Ok(Err(connector_error(model::ErrorCode::Internal, full.to_string())));
+            }
+        }
+        Ok(Ok(self.clean(json)))
+    }
+}

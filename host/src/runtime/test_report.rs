@@ -1,0 +1,97 @@
+//! The report of the failed test that a run creates a defect for: fetched from Test Manager and
+//! rendered at its first use, once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+use crate::domain::{FailedTest, OutboundCall};
+use crate::report::{
+    Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Source, Subject, TestData,
+};
+
+/// What a run may know of its failed test.
+pub struct TestReport {
+    test: FailedTest,
+    settings: ReportSettings,
+    /// Test Manager; absent if the connection has no settings for it.
+    source: Option<Arc<dyn Source>>,
+    /// When the questions to Test Manager end.
+    deadline: Instant,
+    rendered: OnceCell<Report>,
+}
+
+impl TestReport {
+    /// Nothing is fetched yet. Without a source, the report has only what the webhook said.
+    #[must_use]
+    pub fn new(
+        test: FailedTest,
+        settings: ReportSettings,
+        source: Option<Arc<dyn Source>>,
+        deadline: Instant,
+    ) -> Self {
+        Self { test, settings, source, deadline, rendered: OnceCell::new() }
+    }
+
+    /// The report.
+    pub(super) async fn rendered(&self) -> &Report {
+        let fetch = async {
+            let data = match &self.source {
+                Some(source) => source.fetch(&self.settings.subjects(), self.deadline).await,
+                None => TestData::of(&self.test),
+            };
+            Report::new(&self.settings, data)
+        };
+        self.rendered.get_or_init(|| fetch).await
+    }
+
+    /// The attachment with this id, which is its number in the list.
+    pub(super) async fn attachment(&self, id: u32) -> Option<&Attachment> {
+        let index = usize::try_from(id).ok()?;
+        self.rendered().await.attachments().get(index)
+    }
+
+    /// The content of an attachment, at most so many bytes.
+    ///
+    /// # Errors
+    /// It could not be fetched.
+    pub(super) async fn content(
+        &self,
+        attachment: &Attachment,
+        bytes_max: u64,
+    ) -> Result<Bytes, Gap> {
+        let what = || format!("the file {:?}", attachment.name);
+        if attachment.kind == AttachmentKind::RobotLog {
+            let log = self.rendered().await.robot_log();
+            if log.len() as u64 > bytes_max {
+                let why = format!("it has more than {bytes_max} bytes");
+                return Err(Gap { what: what(), why });
+            }
+            return Ok(Bytes::copy_from_slice(log.as_bytes()));
+        }
+        match &self.source {
+            Some(source) => source.download(attachment, bytes_max, self.deadline).await,
+            None => Err(Gap { what: what(), why: "Test Manager is not set up".to_owned() }),
+        }
+    }
+
+    /// One subject as JSON, masked; absent without Test Manager.
+    ///
+    /// # Errors
+    /// It could not be fetched or masked.
+    pub(super) async fn subject_json(&self, subject: Subject) -> Result<Option<String>, Gap> {
+        let Some(source) = &self.source else { return Ok(None) };
+        let json = source.subject_json(subject, self.deadline).await?;
+        match Mask::new(&self.settings.mask) {
+            Ok(mask) => Ok(Some(mask.arguments(&json))),
+            Err(why) => Err(Gap { what: "the mask of the connection".to_owned(), why }),
+        }
+    }
+
+    /// The requests to Test Manager so far.
+    pub(super) fn calls(&self) -> Vec<OutboundCall> {
+        self.source.as_ref().map(|source| source.calls()).unwrap_or_default()
+    }
+}
