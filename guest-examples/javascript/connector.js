@@ -7,6 +7,7 @@
 // and the run's log shows its stack.
 import { all } from 'jackfield:connector/settings@0.1.0';
 import { send } from 'jackfield:connector/http@0.1.0';
+import * as report from 'jackfield:connector/report@0.1.0';
 
 const namesProperty = (title, value) =>
   ({ type: ['array', 'string'], items: { type: 'string' }, title, default: value });
@@ -20,6 +21,7 @@ const SCHEMA = {
     'critical-priorities': namesProperty('Critical priorities', ['Urgent', 'Immediate']),
     'moderate-priorities': namesProperty('Moderate priorities', ['High']),
     'marker-field': { type: ['integer', 'string'], title: 'Id of a custom field for the marker' },
+    markup: { type: 'string', enum: ['textile', 'markdown'], default: 'textile', title: 'Text formatting' },
     'api-key': { title: 'API key', type: 'string', minLength: 1, writeOnly: true,
       'jackfield:place': { in: 'header', name: 'X-Redmine-API-Key' } },
   },
@@ -30,28 +32,34 @@ const address = (path, query = []) => settings().url.replace(/\/+$/, '') + path
   + query.map(([name, value], i) => `${i ? '&' : '?'}${name}=${encodeURIComponent(value)}`).join('');
 
 /** Sends one request to Redmine and turns every failure into an error of the contract. */
-function exchange(method, path, query, value) {
+function exchange(method, path, query, body, more = { headers: [] }) {
   let response, answer;
   try {
-    response = send({ method, url: path, query: query.map(([name, it]) => [name, `${it}`]),
-      headers: [], body: value && { tag: 'json', val: JSON.stringify(value) } });
+    response = send({ method, url: path, query: query.map(([name, it]) => [name, `${it}`]), body, ...more });
   } catch ({ payload: { tag, val } }) {
     fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);
   }
   try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
   const { status, headers } = response;
   const answered = `Redmine answered ${status} to ${path}`;
+  if (status === 204) return undefined;
   if (status < 300) return answer ?? fail('unavailable', `${answered}, but not with JSON`);
   if ([401, 403].includes(status)) fail('unauthorized', `${answered}: check the API key and its rights`);
   const retryAfterSeconds = Number.parseInt(Object.fromEntries(headers)['retry-after']) || undefined;
   if (status === 429) fail('rate-limited', answered, { retryAfterSeconds });
-  fail(status < 500 ? 'rejected' : 'unavailable', answer?.errors?.join('; ') || answered);
+  fail(status < 500 ? 'rejected' : 'unavailable', answer?.errors?.join('; ') || answered, { status });
 }
 const get = (path, ...query) => exchange('get', path, query);
+const put = (key, issue) => exchange('put', `/issues/${key}.json`, [], json({ issue }));
+const json = (value) => ({ tag: 'json', val: JSON.stringify(value) }); // leaves out undefined members
 // With a wrong key, Redmine answers as if to an anonymous visitor. Only this page answers 401.
 const currentUser = () => get('/users/current.json').user;
 const priorities = () => get('/enumerations/issue_priorities.json').issue_priorities;
-const project = () => get(`/projects/${settings().project}.json`, ['include', 'trackers']).project;
+const project = (member) => get(`/projects/${settings().project}.json`, ['include', member]).project[member];
+const read = (key, include) => get(`/issues/${key}.json`, ['include', include]).issue;
+const markup = () => settings().markup ?? SCHEMA.properties.markup.default;
+const TEXT_CHARS_MAX = 16000; // fits into the text column of every database
+const MEMBERS = ['assigned_to_id', 'category_id', 'due_date', 'fixed_version_id'];
 
 /** Returns the id of the record with this name. Redmine itself would silently use another record. */
 function idOf(records, name) {
@@ -67,19 +75,38 @@ const defect = ({ id, subject, description, status, priority }) => ({
   status: status.name, priority: priority.name, description: description ?? undefined,
 });
 
-function create({ testExecutionId, testCaseId, variationId, link }, marker) {
+/** Uploads an attachment of the report; a create or an update that names it attaches it. */
+function upload({ id, name, mediaType }) {
+  const headers = [['content-type', 'application/octet-stream']];
+  const { upload: { token } } = exchange('post', '/uploads.json', [['filename', name]],
+    { tag: 'attachment', val: id }, { effect: 'prepare', headers });
+  return { token, filename: name, content_type: mediaType };
+}
+
+/** What cannot be set or attached is noted in the description, so that the issue exists nevertheless. */
+function create(test, marker) {
   const { project: project_id, tracker, priority, 'marker-field': field } = settings();
-  const lines = { 'Test case': testCaseId, 'Test execution': testExecutionId, Variation: variationId,
-    'Test case log': link, 'Jackfield marker': field ? undefined : marker };
-  const issue = { // JSON.stringify leaves out members that are undefined
-    project_id,
-    subject: `Test case ${testCaseId} failed${variationId ? ` (${variationId})` : ''}`.slice(0, 255),
-    description: Object.entries(lines).filter(([, text]) => text).map((line) => line.join(': ')).join('\n'),
-    tracker_id: tracker && idOf(project().trackers, tracker),
-    priority_id: priority && idOf(priorities(), priority),
-    custom_fields: field && [{ id: Number(field), value: marker }],
-  };
-  return defect(exchange('post', '/issues.json', [], { issue }).issue);
+  const issue = { project_id, subject: report.title(255), uploads: [],
+    custom_fields: field ? [{ id: Number(field), value: marker }] : [],
+    tracker_id: tracker && idOf(project('trackers'), tracker),
+    priority_id: priority && idOf(priorities(), priority) };
+  const fields = report.fields();
+  const known = fields.length ? project('issue_custom_fields') : [];
+  let notes = '';
+  for (const { name, value: { tag, val } } of fields) {
+    const value = tag === 'json' ? JSON.parse(val) : val;
+    const custom = known.find((it) => `${it.id}` === name || it.name.toLowerCase() === name.toLowerCase());
+    if (custom) issue.custom_fields.push({ id: custom.id, value });
+    else if (MEMBERS.includes(name)) issue[name] = value;
+    else notes += `\n\nNot set: there is no field "${name}"`;
+  }
+  for (const attachment of report.attachments()) {
+    try { issue.uploads.push(upload(attachment)); } catch (why) {
+      notes += `\n\nNot attached: ${attachment.name}: ${why.message}`;
+    }
+  }
+  issue.description = report.description(markup(), TEXT_CHARS_MAX, field ? undefined : marker) + notes;
+  return defect(exchange('post', '/issues.json', [], json({ issue })).issue);
 }
 
 function find(marker) {
@@ -100,7 +127,7 @@ function count() {
     [given[key] ?? SCHEMA.properties[key].default].flat().flatMap((name) => name.split(','))
       .filter((name) => name.trim()).map((name) => idOf(known, name)).join('|'));
   const page = `/projects/${given.project}/issues`;
-  const scope = tracker ? [['tracker_id', idOf(project().trackers, tracker)]] : [];
+  const scope = tracker ? [['tracker_id', idOf(project('trackers'), tracker)]] : [];
   const total = (status, ids) => ids === '' ? 0 : get(`${page}.json`, ...scope, ['status_id', status],
     ...(ids ? [['priority_id', ids]] : []), ['limit', 1]).total_count;
   const criticalQuery = [...scope, ['set_filter', 1], ['status_id', 'open'], ['priority_id', critical]];
@@ -111,8 +138,30 @@ function count() {
 export const plugin = {
   describe: () => ({ name: 'Redmine (JavaScript)', version: '0.1.0', indexDelaySeconds: 0,
     summary: 'Creates, finds and counts Redmine issues.', settings: JSON.stringify(SCHEMA) }),
-  check: () => `${address('')} as ${currentUser().login}, ${count().open} open issues in ${project().name}`,
+  check: () => `${address('')} as ${currentUser().login}, ${count().open} open issues in ${project('name')}`,
   choices: (setting) => fail('unsupported', `the setting ${setting} does not have a list of values`),
 };
 export const defects = { create, find };
 export const kpis = { count };
+export const followUp = {
+  state(key) {
+    try {
+      const issue = read(key, '');
+      return { defect: defect(issue), open: !issue.status.is_closed };
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      currentUser(); // it is gone, unless the key is wrong
+      return undefined;
+    }
+  },
+  comment(key, test, marker) { put(key, { notes: report.comment(markup(), TEXT_CHARS_MAX, marker) }); },
+  findComment: (key, marker) => read(key, 'journals').journals.some(({ notes }) => notes?.includes(marker)),
+  reopen(key) { // Redmine ignores a status that the workflow does not allow
+    const { status, allowed_statuses: allowed } = read(key, 'allowed_statuses');
+    if (!status.is_closed) return;
+    const open = allowed.find((it) => !it.is_closed);
+    put(key, { status_id: (open ?? fail('rejected', 'the workflow does not allow to open this issue again')).id });
+  },
+  attach(key, id) { put(key, { uploads: [upload(report.attachments().find((it) => it.id === id))] }); },
+  attached: (key) => read(key, 'attachments').attachments.map(({ filename }) => filename),
+};

@@ -9,12 +9,15 @@ from urllib.parse import urlencode
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.imports import http, model, settings
+from wit_world.imports import http, model, report, settings
 from wit_world.imports.model import ErrorCode
 
 # Top-level code runs once, when the component is built. At run time there are no files to read.
 SCHEMA = Path(__file__).with_name("settings.schema.json").read_text()
 PROPERTIES = json.loads(SCHEMA)["properties"]
+
+TEXT_CHARS_MAX = 16_000  # fits into the text column of every database
+MEMBERS = ["assigned_to_id", "category_id", "due_date", "fixed_version_id"]
 
 def setting(name):
     return json.loads(settings.all()).get(name, PROPERTIES[name].get("default"))
@@ -22,15 +25,17 @@ def setting(name):
 def address(path, query=()):
     return setting("url").rstrip("/") + path + ("?" + urlencode(query) if query else "")
 
+class NotFound(Err):
+    """Redmine does not have it, or does not show it to the user of the key."""
+
 def error(code, message, retry_after_seconds=None):
     return Err(model.Error(code, message, None, retry_after_seconds))
 
-def exchange(method, path, query=(), value=None):
+def exchange(method, path, query=(), body=None, effect=None, headers=()):
     """Sends one request to Redmine and turns every failure into an error of the contract."""
     query = [(name, str(text)) for name, text in query]
-    body = http.Body_Json(json.dumps(value)) if value else None
     try:
-        response = http.send(http.Request(method, None, None, path, query, [], body))
+        response = http.send(http.Request(method, effect, None, path, query, list(headers), body))
     except Err as failed:
         unavailable = isinstance(failed.value, (http.HttpError_Unreachable, http.HttpError_Interrupted))
         raise error(ErrorCode.UNAVAILABLE if unavailable else ErrorCode.INTERNAL, failed.value.value)
@@ -39,13 +44,15 @@ def exchange(method, path, query=(), value=None):
         answer = json.loads(response.text or "")
     except ValueError:
         answer = {}
-    if status < 300 and answer:
+    if status == 204 or (status < 300 and answer):
         return answer
     if status in (401, 403):
         raise error(ErrorCode.UNAUTHORIZED, f"{answered}: check the API key and its rights")
     if status == 429:
         wait = dict(response.headers).get("retry-after", "")
         raise error(ErrorCode.RATE_LIMITED, answered, int(wait) if wait.isdecimal() else None)
+    if status == 404:
+        raise NotFound(error(ErrorCode.REJECTED, answered).value)
     if 300 <= status < 500:
         raise error(ErrorCode.REJECTED, "; ".join(answer.get("errors", [])) or answered)
     why = answered if status >= 500 else f"{answered}, but not with the expected JSON"
@@ -54,7 +61,10 @@ def exchange(method, path, query=(), value=None):
 # With a wrong key, Redmine answers as if to an anonymous visitor. Only the page of user() answers 401.
 def get(path, *query): return exchange(http.Method.GET, path, query)
 def user(): return get("/users/current.json")["user"]
-def project(): return get(f"/projects/{setting('project')}.json", ("include", "trackers"))["project"]
+def project(member): return get(f"/projects/{setting('project')}.json", ("include", member))["project"][member]
+def read(key, include): return get(f"/issues/{key}.json", ("include", include))["issue"]
+def body(issue): return http.Body_Json(json.dumps({"issue": issue}))
+def update(key, issue): exchange(http.Method.PUT, f"/issues/{key}.json", (), body(issue))
 def priorities(): return get("/enumerations/issue_priorities.json")["issue_priorities"]
 
 def id_of(records, name):
@@ -69,6 +79,14 @@ def defect(issue):
     return model.Defect(str(issue["id"]), issue["subject"], address(f"/issues/{issue['id']}"),
                         issue["status"]["name"], issue["priority"]["name"], issue["description"])
 
+def upload(attachment):
+    """Uploads an attachment of the report; a create or an update that names it attaches it."""
+    answer = exchange(http.Method.POST, "/uploads.json", [("filename", attachment.name)],
+                      http.Body_Attachment(attachment.id), http.Effect.PREPARE,
+                      [("content-type", "application/octet-stream")])
+    return {"token": answer["upload"]["token"], "filename": attachment.name,
+            "content_type": attachment.media_type}
+
 class Plugin(exports.Plugin):
     def describe(self):
         summary, index_delay_seconds = "Creates, finds and counts Redmine issues.", 0
@@ -77,7 +95,7 @@ class Plugin(exports.Plugin):
 
     def check(self):
         open_issues = Kpis().count("").open
-        return f"{address('')} as {user()['login']}, {open_issues} open issues in {project()['name']}"
+        return f"{address('')} as {user()['login']}, {open_issues} open issues in {project('name')}"
 
     def choices(self, setting, search):
         why = f"the setting {setting} does not have a list of values"
@@ -85,18 +103,33 @@ class Plugin(exports.Plugin):
 
 class Defects(exports.Defects):
     def create(self, test, marker):
-        case, variation, field = test.test_case_id, test.variation_id, setting("marker-field")
-        subject = f"Test case {case} failed" + (f" ({variation})" if variation else "")
-        lines = {"Test case": case, "Test execution": test.test_execution_id, "Variation": variation,
-                 "Test case log": test.link, "Jackfield marker": None if field else marker}
-        description = "\n".join(f"{label}: {text}" for label, text in lines.items() if text)
-        issue = {"project_id": setting("project"), "subject": subject[:255], "description": description,
+        """What cannot be set or attached is noted in the description, so that the issue exists nevertheless."""
+        field, notes = setting("marker-field"), ""
+        issue = {"project_id": setting("project"), "subject": report.title(255), "uploads": [],
                  "custom_fields": [{"id": int(field), "value": marker}] if field else []}
         if tracker := setting("tracker"):
-            issue["tracker_id"] = id_of(project()["trackers"], tracker)
+            issue["tracker_id"] = id_of(project("trackers"), tracker)
         if priority := setting("priority"):
             issue["priority_id"] = id_of(priorities(), priority)
-        return defect(exchange(http.Method.POST, "/issues.json", (), {"issue": issue})["issue"])
+        fields = report.fields()
+        known = project("issue_custom_fields") if fields else []
+        for name, value in ((field.name, field.value) for field in fields):
+            value = json.loads(value.value) if isinstance(value, report.FieldValue_Json) else value.value
+            custom = [it["id"] for it in known if name.lower() in (it["name"].lower(), str(it["id"]))]
+            if custom:
+                issue["custom_fields"].append({"id": custom[0], "value": value})
+            elif name in MEMBERS:
+                issue[name] = value
+            else:
+                notes += f"\n\nNot set: there is no field {name!r}"
+        for attachment in report.attachments():
+            try:
+                issue["uploads"].append(upload(attachment))
+            except Err as failed:
+                notes += f"\n\nNot attached: {attachment.name}: {failed.value.message}"
+        in_text = None if field else marker
+        issue["description"] = report.description(setting("markup"), TEXT_CHARS_MAX, in_text) + notes
+        return defect(exchange(http.Method.POST, "/issues.json", (), body(issue))["issue"])
 
     def find(self, marker):
         field = setting("marker-field")
@@ -113,7 +146,7 @@ class Kpis(exports.Kpis):
     def count(self, _project):
         user()
         page, known, tracker = f"/projects/{setting('project')}/issues", priorities(), setting("tracker")
-        scope = [("tracker_id", id_of(project()["trackers"], tracker))] if tracker else []
+        scope = [("tracker_id", id_of(project("trackers"), tracker))] if tracker else []
 
         def ids(key):
             names = setting(key).split(",") if isinstance(setting(key), str) else setting(key)
@@ -126,3 +159,33 @@ class Kpis(exports.Kpis):
         critical_query = [*scope, ("set_filter", 1), ("status_id", "open"), ("priority_id", critical)]
         return model.Counts(total("open"), total("closed"), total("open", critical),
                             total("open", moderate), address(page, critical_query) if critical else None)
+
+class FollowUp(exports.FollowUp):
+    def state(self, key):
+        try:
+            issue = read(key, "")
+        except NotFound:
+            user()  # it is gone, unless the key is wrong
+            return None
+        return exports.follow_up.Current(defect(issue), not issue["status"].get("is_closed"))
+
+    def comment(self, key, test, marker):
+        update(key, {"notes": report.comment(setting("markup"), TEXT_CHARS_MAX, marker)})
+
+    def find_comment(self, key, marker):
+        return any(marker in (journal.get("notes") or "") for journal in read(key, "journals")["journals"])
+
+    def reopen(self, key):  # Redmine ignores a status that the workflow does not allow
+        issue = read(key, "allowed_statuses")
+        allowed = [status["id"] for status in issue["allowed_statuses"] if not status.get("is_closed")]
+        if issue["status"].get("is_closed"):
+            if not allowed:
+                raise error(ErrorCode.REJECTED, "the workflow does not allow to open this issue again")
+            update(key, {"status_id": allowed[0]})
+
+    def attach(self, key, attachment):
+        found = next(it for it in report.attachments() if it.id == attachment)
+        update(key, {"uploads": [upload(found)]})
+
+    def attached(self, key):
+        return [attachment["filename"] for attachment in read(key, "attachments")["attachments"]]

@@ -30,8 +30,8 @@ pub use connection::{
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
-    Claimed, ConnectionSnapshot, DecidedDoubt, Decision, Defect, DefectId, DefectRecord,
-    DefectState, DoubtfulDefect, Lease, SearchEnd, SentWrites, Verdict,
+    Claimed, ConnectionSnapshot, CurrentDefect, DecidedDoubt, Decision, Defect, DefectId,
+    DefectRecord, DefectState, DoubtfulDefect, Lease, SearchEnd, SentWrites, Verdict,
 };
 pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{

@@ -93,9 +93,10 @@ impl From<ConnectError> for HttpError {
 pub(crate) enum Permission {
     /// None (`describe`).
     Nothing,
-    /// Reads and preparations (`find`, `count`, `check`).
+    /// Reads and preparations (`find`, `count`, `check`, and the searches of `follow-up`).
     Reads,
-    /// Writes too; each is committed to this journal before it is sent (`create`).
+    /// Writes too; each is committed to this journal before it is sent (`create`, and `comment`,
+    /// `reopen` and `attach` of `follow-up`).
     Writes(Arc<dyn Journal>),
 }
 

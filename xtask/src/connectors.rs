@@ -52,7 +52,9 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
         let name = example.name();
         let plugin = workspace.plugins().join(format!("{name}.wasm"));
         let stamp = workspace.guests().join(format!("{name}.inputs"));
-        let inputs = fingerprint(&[example.folder(workspace), workspace.root.join("wit")])?;
+        let (wit, kit) = ("wit", "guest-examples/connector-kit");
+        let shared = [wit, kit].map(|folder| workspace.root.join(folder));
+        let inputs = fingerprint(&[&[example.folder(workspace)], &shared[..]].concat())?;
         if plugin.exists() && fs::read_to_string(&stamp).is_ok_and(|built| built == inputs) {
             println!("==> connector {name}: up to date");
             continue;
@@ -99,8 +101,10 @@ impl Example {
     }
 }
 
-/// The world of the connectors in JavaScript and Python, which use no test data.
-const WORLD: &str = "plain-connector";
+/// The world of the example connectors in JavaScript and Python.
+const WORLD: &str = "follow-up-connector";
+/// The world of connectors that use no test data.
+pub(crate) const PLAIN_WORLD: &str = "plain-connector";
 
 fn build_rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     tools::wasm_target(workspace)?;
@@ -113,13 +117,14 @@ fn build_rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
 
 fn build_javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let component = workspace.guests().join("javascript.wasm");
-    quickjs(workspace, &folder.join("connector.js"), &component)?;
+    quickjs(workspace, WORLD, &folder.join("connector.js"), &component)?;
     Ok(component)
 }
 
 /// Builds a connector in JavaScript with QuickJS, in the version that the example uses.
 pub(crate) fn quickjs(
     workspace: &Workspace,
+    world: &str,
     source: &Path,
     component: &Path,
 ) -> anyhow::Result<()> {
@@ -127,19 +132,20 @@ pub(crate) fn quickjs(
     let modules = tools::node_modules(&example, &workspace.guests().join("javascript"))?;
     let mut build = program("node", &workspace.root);
     build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
-    build.args(["--wit", "wit", "--world", WORLD, "--sync", "--js"]).arg(source);
+    build.args(["--wit", "wit", "--world", world, "--sync", "--js"]).arg(source);
     run_program(build.arg("--output").arg(component), tools::NODE_FIX)
 }
 
 fn build_python(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
     let component = workspace.guests().join("python.wasm");
-    componentize_py(workspace, folder, "connector", &component)?;
+    componentize_py(workspace, WORLD, folder, "connector", &component)?;
     Ok(component)
 }
 
 /// Builds the connector of a Python module, with the tool in the version that the example uses.
 pub(crate) fn componentize_py(
     workspace: &Workspace,
+    world: &str,
     folder: &Path,
     module: &str,
     component: &Path,
@@ -148,7 +154,7 @@ pub(crate) fn componentize_py(
     let binaries = tools::python_venv(&example, &workspace.guests().join("python"))?;
     let mut build = program(binaries.join("componentize-py"), folder);
     build.arg("--wit-path").arg(workspace.root.join("wit"));
-    build.args(["--world", WORLD, "componentize", module]);
+    build.args(["--world", world, "componentize", module]);
     run_program(build.arg("--output").arg(component), tools::PYTHON_FIX)
 }
 

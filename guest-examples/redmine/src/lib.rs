@@ -1,110 +1,147 @@
-//! Jackfield connector for Redmine 4.1 and later: creates, finds and counts issues.
-//!
-//! Start reading here: this file holds the exported functions, each a few calls long. `settings`
-//! reads the settings, `client` sends the requests, `issue` creates and finds issues, `priorities`
-//! counts them, and `model` has Redmine's records. The connector never sees the API key, because
-//! the host adds it to each request.
+//! Jackfield connector for Redmine 5 and later. It never sees the API key: the host adds it.
 
-mod bindings {
-    wit_bindgen::generate!({ path: "../../wit", world: "connector" });
-}
-mod client;
-mod issue;
-mod model;
-mod priorities;
-mod settings;
+mod redmine;
 
-use bindings::exports::jackfield::connector::{defects, kpis, plugin};
-use bindings::jackfield::connector::model::{Counts, Defect, Error, ErrorCode, FailedTest};
+use jackfield_connector_kit::*;
 
-use client::Client;
-use priorities::Priorities;
-use settings::Settings;
+use redmine::{Issue, REDMINE, Settings, priorities, trackers, update, upload};
 
-/// Has the form of a marker, but belongs to no defect.
-const CHECK_MARKER: &str = "jackfieldchecksthissearch0";
+/// Fits into the text column of every database.
+const TEXT_CHARS_MAX: u32 = 16_000;
+/// What the field map of a connection may set besides custom fields.
+const MEMBERS: [&str; 4] = ["assigned_to_id", "category_id", "due_date", "fixed_version_id"];
 
 struct Redmine;
-bindings::export!(Redmine with_types_in bindings);
+connector!(Redmine);
 
-impl plugin::Guest for Redmine {
-    fn describe() -> plugin::Manifest {
-        plugin::Manifest {
-            name: "Redmine".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            summary: "Creates, finds and counts Redmine issues.".to_owned(),
-            homepage: Some("https://www.redmine.org/projects/redmine/wiki/Rest_api".to_owned()),
-            settings: include_str!("../settings.schema.json").to_owned(),
-            // Redmine searches its database, so a new issue is visible immediately.
-            index_delay_seconds: Some(0),
+impl Connector for Redmine {
+    type Settings = Settings;
+    const NAME: &str = "Redmine";
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &str = "Creates, finds and counts Redmine issues, and comments on them.";
+    const SCHEMA: &str = include_str!("../settings.schema.json");
+    // Redmine searches its database, so a new issue is visible immediately.
+    const INDEX_DELAY_SECONDS: Option<u32> = Some(0);
+
+    /// Checks every setting, so that a mistake is found here and not when the first test fails.
+    fn check(settings: Settings) -> Result<String, Error> {
+        let (user, project) = (user()?, settings.project::<String>("name")?);
+        let _ = (settings.tracker_id()?, settings.priority_id()?, settings.counted_priorities()?);
+        let reached = format!("{} as {user}, project {project}", settings.url);
+        Self::find(settings, "jackfieldchecksthissearch0").map(|_| reached)
+    }
+
+    fn choices(setting: &str, _search: &str) -> Result<ChoicesPage, Error> {
+        Ok(choices(if setting == "tracker" { trackers()? } else { priorities()? }))
+    }
+
+    /// Everything that may fail comes before the one write. What cannot be set or attached is noted
+    /// in the description, so that the issue exists nevertheless.
+    fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
+        let mut fields = fields(&MEMBERS, || settings.project("issue_custom_fields"))?;
+        fields.custom.extend(settings.marker_field.map(|id| (id.0, marker.into())));
+        let custom = fields.custom.into_iter().map(|(id, value)| json!({"id": id, "value": value}));
+        let marker_in_text = settings.marker_field.is_none().then_some(marker);
+        let text = report::description(&settings.markup, TEXT_CHARS_MAX, marker_in_text)?;
+        let mut issue = json!({"project_id": settings.project, "subject": report::title(255),
+            "tracker_id": settings.tracker_id()?, "priority_id": settings.priority_id()?,
+            "custom_fields": custom.collect::<Vec<_>>()});
+        let (uploads, not_attached) = attachments(upload);
+        issue["uploads"] = uploads.into();
+        issue["description"] = (text + &fields.notes + &not_attached).into();
+        fields.members.into_iter().for_each(|(name, value)| issue[name] = value);
+        let issue = REDMINE.post("/issues.json").json(json!({"issue": issue}));
+        let issue: Issue = issue.fetch("/issue")?;
+        // The issue exists now, so a missing marker must not become an error: tell the person.
+        if !issue.contains(marker, &settings) {
+            warn("Redmine did not store the marker: may the user edit the field `marker-field`?");
+        }
+        Ok(issue.defect(&settings))
+    }
+
+    fn find(settings: Settings, marker: &str) -> Result<Vec<Defect>, Error> {
+        let search = REDMINE.get("/issues.json").query("status_id", "*").query("sort", "id");
+        let search = match settings.marker_field {
+            Some(id) => search.query(&format!("cf_{}", id.0), marker),
+            None => search.query("description", format!("~{marker}")),
+        };
+        let issues: Vec<Issue> = search.query("limit", 5).fetch("/issues")?;
+        if issues.is_empty() {
+            user()?;
+        }
+        // Redmine ignores a filter that it does not know, and returns all issues.
+        if !issues.iter().all(|issue| issue.contains(marker, &settings)) {
+            let why = "Redmine cannot search for the marker: \"Used as a filter\" must be checked";
+            return Err(Error::unsupported(why).about("marker-field"));
+        }
+        Ok(issues.into_iter().map(|issue| issue.defect(&settings)).collect())
+    }
+
+    /// The settings name the Redmine project, so the project id of Test Manager is not used.
+    fn count(settings: Settings, _project: &str) -> Result<Counts, Error> {
+        user()?;
+        let tracker = settings.tracker_id()?.map(|id| id.to_string()).unwrap_or_default();
+        let [critical, moderate] = settings.counted_priorities()?;
+        let path = format!("/projects/{}/issues", settings.project);
+        let filter =
+            |status, ids| [("status_id", status), ("tracker_id", &*tracker), ("priority_id", ids)];
+        let count = |status, ids| {
+            let request = REDMINE.get(format!("{path}.json")).queries(&filter(status, ids));
+            request.query("limit", 1).fetch("/total_count")
+        };
+        let critical_page = [&filter("open", &critical)[..], &[("set_filter", "1")]].concat();
+        Ok(Counts {
+            open: count("open", "")?,
+            closed: count("closed", "")?,
+            critical: if critical.is_empty() { 0 } else { count("open", &critical)? },
+            moderate: if moderate.is_empty() { 0 } else { count("open", &moderate)? },
+            critical_link: (!critical.is_empty())
+                .then(|| page(&settings.url, &path, &critical_page)),
+        })
+    }
+}
+
+impl FollowUp for Redmine {
+    fn state(settings: Settings, key: &str) -> Result<Option<(bool, Defect)>, Error> {
+        match Issue::read(key, "") {
+            // It is gone, unless the credentials are wrong.
+            Err(error) if error.is_not_found() => user().map(|_| None),
+            found => found.map(|it| Some((it.status["is_closed"] != true, it.defect(&settings)))),
         }
     }
 
-    /// Checks every setting, so that a mistake is found here and not when the first test fails.
-    fn check() -> Result<String, Error> {
-        let settings = Settings::read()?;
-        let client = Client::new(&settings);
-        let user = client.current_user()?;
-        let project = client.project(&settings.project)?;
-        settings.tracker_id(&project)?;
-        let priorities = Priorities::fetch(&client)?;
-        settings.priority.as_deref().map(|name| priorities.id(name)).transpose()?;
-        priorities.filter(&settings.critical_priorities)?;
-        priorities.filter(&settings.moderate_priorities)?;
-        issue::find(&client, &settings, CHECK_MARKER)?;
-        Ok(format!(
-            "{} as {} ({}), project {}",
-            settings.url,
-            user.login,
-            user.full_name(),
-            project.name
-        ))
+    fn comment(s: Settings, key: &str, _test: FailedTest, marker: &str) -> Result<(), Error> {
+        update(key, json!({"notes": report::comment(&s.markup, TEXT_CHARS_MAX, marker)?}))
     }
 
-    /// The lists are short, so `search` is not used.
-    fn choices(setting: String, _search: String) -> Result<plugin::ChoicesPage, Error> {
-        let client = Client::new(&Settings::read_incomplete()?);
-        let by_name = |name: String| plugin::Choice { label: name.clone(), value: name };
-        let choices = match setting.as_str() {
-            "project" => client
-                .projects()?
-                .into_iter()
-                .map(|project| plugin::Choice { value: project.identifier, label: project.name })
-                .collect(),
-            "tracker" => client.trackers()?.into_iter().map(|it| by_name(it.name)).collect(),
-            "priority" | "critical-priorities" | "moderate-priorities" => {
-                Priorities::fetch(&client)?.into_names().map(by_name).collect()
-            }
-            "marker-field" => client
-                .issue_custom_fields()?
-                .into_iter()
-                .map(|field| plugin::Choice { value: field.id.to_string(), label: field.name })
-                .collect(),
-            other => {
-                let why = format!("the setting `{other}` does not have a list of values");
-                return Err(Error::new(ErrorCode::Unsupported, why));
-            }
-        };
-        Ok(plugin::ChoicesPage { choices, more: false })
+    fn find_comment(_: Settings, key: &str, marker: &str) -> Result<bool, Error> {
+        let issue = Issue::read(key, "journals")?;
+        Ok(texts(&issue.more["journals"], "notes").any(|notes| notes.contains(marker)))
+    }
+
+    /// Redmine ignores a status that the workflow does not allow, so ask which ones it allows.
+    fn reopen(_: Settings, key: &str) -> Result<(), Error> {
+        let issue = Issue::read(key, "allowed_statuses")?;
+        let mut allowed = items(&issue.more["allowed_statuses"]);
+        match allowed.find(|status| status["is_closed"] != true) {
+            _ if issue.status["is_closed"] != true => Ok(()),
+            Some(status) => update(key, json!({"status_id": status["id"]})),
+            None => Err(Error::rejected("the workflow does not allow to open this issue again")),
+        }
+    }
+
+    fn attach(_: Settings, key: &str, id: u32) -> Result<(), Error> {
+        update(key, json!({"uploads": [upload(&attachment(id)?)?]}))
+    }
+
+    fn attached(_: Settings, key: &str) -> Result<Vec<String>, Error> {
+        let issue = Issue::read(key, "attachments")?;
+        Ok(texts(&issue.more["attachments"], "filename").map(str::to_owned).collect())
     }
 }
 
-impl defects::Guest for Redmine {
-    fn create(test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let settings = Settings::read()?;
-        issue::create(&Client::new(&settings), &settings, &test, &marker)
-    }
-
-    fn find(marker: String) -> Result<Vec<Defect>, Error> {
-        let settings = Settings::read()?;
-        issue::find(&Client::new(&settings), &settings, &marker)
-    }
-}
-
-impl kpis::Guest for Redmine {
-    /// The settings name the Redmine project, so the project id of Test Manager is not used.
-    fn count(_project: String) -> Result<Counts, Error> {
-        let settings = Settings::read()?;
-        priorities::count(&Client::new(&settings), &settings)
-    }
+/// The login of the API key's user. With a wrong key, Redmine answers most other requests as if
+/// they came from an anonymous visitor, who may see nothing.
+fn user() -> Result<String, Error> {
+    REDMINE.get("/users/current.json").fetch("/user/login")
 }

@@ -66,14 +66,12 @@ async fn check(file: &Path, config: Config) -> anyhow::Result<CheckReport> {
 impl<'a> Report<'a> {
     fn of(report: &'a CheckReport) -> Self {
         let manifest = &report.manifest;
-        let exported = [("defects", report.interfaces.defects), ("kpis", report.interfaces.kpis)];
-        let interfaces = exported.into_iter().filter(|(_, is_exported)| *is_exported);
         Self {
             name: &manifest.name,
             version: manifest.version.to_string(),
             summary: &manifest.summary,
             homepage: manifest.homepage.as_deref(),
-            interfaces: interfaces.map(|(name, _)| name).collect(),
+            interfaces: report.interfaces.names().collect(),
             settings: &manifest.settings_schema,
             index_delay_s: manifest.index_delay_s,
             imports: &report.imports,

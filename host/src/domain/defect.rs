@@ -28,6 +28,15 @@ pub struct Defect {
     pub description: Option<String>,
 }
 
+/// A defect as its tracker has it now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CurrentDefect {
+    /// With its present key and link.
+    pub defect: Defect,
+    /// Whether somebody still has to work on it.
+    pub open: bool,
+}
+
 /// The id of a defect's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DefectId(pub Uuid);

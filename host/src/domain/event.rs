@@ -58,6 +58,18 @@ string_enum! {
         Find = "find",
         /// `kpis.count`.
         Count = "count",
+        /// `follow-up.state`.
+        State = "state",
+        /// `follow-up.comment`.
+        Comment = "comment",
+        /// `follow-up.find-comment`.
+        FindComment = "find-comment",
+        /// `follow-up.reopen`.
+        Reopen = "reopen",
+        /// `follow-up.attach`.
+        Attach = "attach",
+        /// `follow-up.attached`.
+        Attached = "attached",
     }
 }
 

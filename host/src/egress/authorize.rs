@@ -205,7 +205,8 @@ fn check_permission(permission: &Permission, effect: Effect) -> Result<(), HttpE
             "requests are not allowed in this call of the connector (`describe`)".to_owned(),
         )),
         (Permission::Reads, Effect::Write) => Err(HttpError::Denied(
-            "a write is allowed in `create` only; if this request is a search, mark it as `read`"
+            "a write is allowed only in `create`, and in `comment`, `reopen` and `attach`; if this \
+             request is a search, mark it as `read`"
                 .to_owned(),
         )),
         _ => Ok(()),

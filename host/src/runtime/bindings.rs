@@ -1,9 +1,11 @@
 //! The WIT as Rust: generated bindings, and the conversion of what exports take and return.
 //!
 //! What a guest returned is checked here; no other file sees it unchecked. Each exported interface
-//! is bound separately, so a connector may export either or both.
+//! is bound separately, so a connector may export any of them.
 
-use crate::domain::{ConnectorFault, Counts, Defect, FailedTest, Refusal, is_web_address};
+use crate::domain::{
+    ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Refusal, is_web_address,
+};
 use crate::manifest::RawManifest;
 use crate::redact::Reading;
 
@@ -12,7 +14,7 @@ use super::error::shortened;
 /// A function that removes secrets from a text of the guest.
 pub(super) type Redact<'a> = &'a dyn Fn(Reading, String) -> String;
 
-pub(super) use generated::exports::jackfield::connector::{defects, kpis, plugin};
+pub(super) use generated::exports::jackfield::connector::{defects, follow_up, kpis, plugin};
 pub(super) use generated::jackfield::connector::{
     http, log, model, report, settings, test_manager,
 };
@@ -27,7 +29,7 @@ pub(super) use generated::jackfield::connector::{
 mod generated {
     wasmtime::component::bindgen!({
         path: "../wit",
-        world: "connector",
+        world: "follow-up-connector",
         imports: {
             "jackfield:connector/http.send": async | trappable,
             "jackfield:connector/report.title": async | trappable,
@@ -56,6 +58,8 @@ impl From<&FailedTest> for model::FailedTest {
 
 /// Longest title, status, priority or link of a defect, in bytes.
 const LINE_BYTES_MAX: usize = 4_096;
+/// Most names of attachments.
+const NAMES_MAX: usize = 10_000;
 /// Longest description of a defect, in bytes.
 const TEXT_BYTES_MAX: usize = 65_536;
 /// Longest name of a setting that an error names, with its quotes, in bytes.
@@ -98,6 +102,26 @@ pub(super) fn defect(given: model::Defect, redact: Redact<'_>) -> Result<Defect,
         ));
     }
     Ok(defect)
+}
+
+/// Redacts and checks what `state` returned.
+pub(super) fn current(
+    given: Option<follow_up::Current>,
+    redact: Redact<'_>,
+) -> Result<Option<CurrentDefect>, Refusal> {
+    let Some(follow_up::Current { defect: given, open }) = given else { return Ok(None) };
+    Ok(Some(CurrentDefect { defect: defect(given, redact)?, open }))
+}
+
+/// Redacts and checks the names that `attached` returned.
+pub(super) fn names(given: Vec<String>, redact: Redact<'_>) -> Result<Vec<String>, Refusal> {
+    if given.len() > NAMES_MAX || given.iter().any(|name| name.len() > LINE_BYTES_MAX) {
+        return contract(format!(
+            "`attached` returned more than {NAMES_MAX} names, or one of more than \
+             {LINE_BYTES_MAX} bytes"
+        ));
+    }
+    Ok(given.into_iter().map(|name| redact(Reading::Value, name)).collect())
 }
 
 /// Checks counts that the guest returned against the contract, and redacts the link.

@@ -12,7 +12,7 @@ use wasmtime::component::InstancePre;
 use crate::domain::{ConnectorName, Limits};
 use crate::manifest::Manifest;
 
-use super::bindings::{defects, kpis, plugin};
+use super::bindings::{defects, follow_up, kpis, plugin};
 use super::error::LoadError;
 use super::guest::Guest;
 use super::pool;
@@ -27,6 +27,16 @@ pub struct Interfaces {
     pub defects: bool,
     /// Exports `kpis`.
     pub kpis: bool,
+    /// Exports `follow-up`.
+    pub follow_up: bool,
+}
+
+impl Interfaces {
+    /// The names of the exported ones.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = [("defects", self.defects), ("kpis", self.kpis), ("follow-up", self.follow_up)];
+        all.into_iter().filter(|(_, is_exported)| *is_exported).map(|(name, _)| name)
+    }
 }
 
 /// A linked component, and the indices of its exports.
@@ -36,6 +46,7 @@ pub(crate) struct Loaded {
     pub(super) plugin: plugin::GuestIndices,
     pub(super) defects: Option<defects::GuestIndices>,
     pub(super) kpis: Option<kpis::GuestIndices>,
+    pub(super) follow_up: Option<follow_up::GuestIndices>,
     /// Slots of the engine's pool that one instance needs.
     pub(super) slots: u32,
 }
@@ -68,13 +79,18 @@ impl Loaded {
         if defects.is_none() && kpis.is_none() {
             return Err(LoadError::NoEventInterface);
         }
+        let follow_up = follow_up::GuestIndices::new(&pre).ok();
         let slots = pool::slots(pre.component())?;
-        Ok(Self { pre, plugin, defects, kpis, slots })
+        Ok(Self { pre, plugin, defects, kpis, follow_up, slots })
     }
 
     /// The interfaces that it exports.
     pub(crate) fn interfaces(&self) -> Interfaces {
-        Interfaces { defects: self.defects.is_some(), kpis: self.kpis.is_some() }
+        Interfaces {
+            defects: self.defects.is_some(),
+            kpis: self.kpis.is_some(),
+            follow_up: self.follow_up.is_some(),
+        }
     }
 
     /// The names of its imports and of its exports.

@@ -51,7 +51,7 @@ fn request_bytes(request: &HostOutgoingRequest) -> u64 {
 pub(super) struct Given {
     /// The connection's settings that are origins, with their addresses.
     pub(super) bases: BTreeMap<String, String>,
-    /// The report of the failed test; only in `create`.
+    /// The report of the failed test; only in `create`, `comment` and `attach`.
     pub(super) report: Option<Arc<TestReport>>,
 }
 

@@ -13,7 +13,7 @@ use crate::cpu_time::Meter;
 use crate::domain::Limits;
 use crate::manifest::RawManifest;
 
-use super::bindings::{defects, kpis, model, plugin};
+use super::bindings::{defects, follow_up, kpis, model, plugin};
 use super::component::Loaded;
 use super::engine::Engine;
 use super::guest::Guest;
@@ -81,6 +81,70 @@ impl GuestInstance {
     ) -> CallResult<model::Counts> {
         let guest = export.load(&mut self.store, &self.instance)?;
         guest.call_count(&mut self.store, &project).await
+    }
+
+    /// Calls `follow-up.state`.
+    pub(super) async fn state(
+        mut self,
+        export: follow_up::GuestIndices,
+        key: String,
+    ) -> CallResult<Option<follow_up::Current>> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_state(&mut self.store, &key).await
+    }
+
+    /// Calls `follow-up.comment`.
+    pub(super) async fn comment(
+        mut self,
+        export: follow_up::GuestIndices,
+        key: String,
+        test: model::FailedTest,
+        marker: String,
+    ) -> CallResult<()> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_comment(&mut self.store, &key, &test, &marker).await
+    }
+
+    /// Calls `follow-up.find-comment`.
+    pub(super) async fn find_comment(
+        mut self,
+        export: follow_up::GuestIndices,
+        key: String,
+        marker: String,
+    ) -> CallResult<bool> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_find_comment(&mut self.store, &key, &marker).await
+    }
+
+    /// Calls `follow-up.reopen`.
+    pub(super) async fn reopen(
+        mut self,
+        export: follow_up::GuestIndices,
+        key: String,
+    ) -> CallResult<()> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_reopen(&mut self.store, &key).await
+    }
+
+    /// Calls `follow-up.attach`.
+    pub(super) async fn attach(
+        mut self,
+        export: follow_up::GuestIndices,
+        key: String,
+        attachment: u32,
+    ) -> CallResult<()> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_attach(&mut self.store, &key, attachment).await
+    }
+
+    /// Calls `follow-up.attached`.
+    pub(super) async fn attached(
+        mut self,
+        export: follow_up::GuestIndices,
+        key: String,
+    ) -> CallResult<Vec<String>> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_attached(&mut self.store, &key).await
     }
 }
 

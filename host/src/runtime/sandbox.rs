@@ -4,6 +4,8 @@
 //! Keeps no state between runs and never uses the store: what must be durable before a write is
 //! sent goes through the [`Journal`] that `create` receives.
 
+mod follow_up;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -331,6 +333,13 @@ fn permit_wait(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
         Call::Count => Duration::from_millis(limits.kpi_answer_ms / 2),
+        // Nobody waits for these.
+        Call::State
+        | Call::Comment
+        | Call::FindComment
+        | Call::Reopen
+        | Call::Attach
+        | Call::Attached => Duration::from_millis(limits.create_answer_ms / 2),
         Call::Check | Call::Describe => PERMIT_WAIT,
     }
 }

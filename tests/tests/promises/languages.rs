@@ -1,9 +1,13 @@
 //! The main use on a real Redmine, with connectors in three languages: a failed test becomes one
-//! issue, a repeated click has the same answer, an issue whose answer was lost is found again, and
-//! the counts equal those of Redmine.
+//! issue with fields and files, a repeated click has the same answer, an issue whose answer was lost
+//! is found again, and the counts equal those of Redmine.
 
-use jackfield_tests::{Client, Guest, RedmineConnection, Reply, Setup, TestHost, failed_test};
+use jackfield_tests::{
+    Client, Guest, Redmine, RedmineConnection, Reply, Setup, TestHost, failed_test,
+};
 use serde_json::{Value, json};
+
+use crate::test_manager::{CASE, EXECUTION, connection, files, test_manager};
 
 const LANGUAGES: [&str; 3] = ["redmine", "javascript", "python"];
 
@@ -22,7 +26,47 @@ fn connectors_in_every_language_create_find_and_count_defects() {
         one_failed_test_is_one_issue(&host, &redmine);
         an_issue_whose_answer_was_lost_is_found(&host, &redmine);
         the_counts_are_those_of_redmine(&host, &redmine);
+        an_issue_has_the_fields_and_files_of_the_report(&host, &redmine, connector);
     }
+}
+
+/// A field that the project does not have prevents neither the issue nor the other fields.
+fn an_issue_has_the_fields_and_files_of_the_report(
+    host: &TestHost,
+    redmine: &RedmineConnection,
+    name: &str,
+) {
+    let files = files();
+    let test_manager = test_manager(&files);
+    let given = connection(&redmine.proxy, &test_manager);
+    let mut edit = json!({"report": {"fields": [
+        {"field": "due_date", "text": "2031-02-03"}, {"field": "no such field", "text": "x"}]}});
+    for member in ["test_manager", "test_manager_client_secret"] {
+        edit[member] = given[member].clone();
+    }
+    edit["test_manager"]["asset_origins"] = json!([files.url()]);
+    host.admin().json("PATCH", &format!("/connections/{name}"), &edit).assert_status(200);
+    let mut test = failed_test();
+    test["testExecutionId"] = json!(EXECUTION);
+    test["testCaseId"] = json!(CASE);
+    test["linkToTestCaseLog"] = json!("https://tm.example/SHOP/testexecution-results/1/2");
+    let defect = host.create(&redmine.connection, &test).expect(200);
+
+    let id = defect["id"].as_str().expect("an id");
+    let path = format!("/issues/{id}.json?include=attachments");
+    let issue = Redmine::shared().client().get(&path).expect(200)["issue"].clone();
+    assert_eq!(issue["due_date"], "2031-02-03", "{issue}");
+    let description = without_entities(issue["description"].as_str().expect("a text"));
+    for part in ["Pay", "1 = 2", "no such field"] {
+        assert!(description.contains(part), "{part} in {description}");
+    }
+    let attached = issue["attachments"].as_array().expect("attachments");
+    let screenshot = attached.iter().find(|file| file["filename"] == "end.png");
+    let screenshot = screenshot.unwrap_or_else(|| panic!("no screenshot: {issue}"));
+    assert_eq!(
+        (&screenshot["filesize"], &screenshot["content_type"]),
+        (&json!(4), &json!("image/png"))
+    );
 }
 
 fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
@@ -41,7 +85,7 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     for member in ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"] {
         let text = test[member].as_str().expect("a text");
         assert!(
-            issue.description.contains(text),
+            without_entities(&issue.description).contains(text),
             "the description lacks {member}: {}",
             issue.description
         );
@@ -59,6 +103,13 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     let write = calls.iter().find(|call| call["method"] == "POST").expect("the write");
     assert_eq!((&write["path"], &write["status"]), (&json!("/issues.json"), &json!(201)));
     assert_eq!(write["origin"], redmine.proxy.url());
+}
+
+/// A text as Redmine shows it: the host writes the characters of markup as numbers.
+fn without_entities(textile: &str) -> String {
+    let characters =
+        [("&#34;", "\""), ("&#60;", "<"), ("&#61;", "="), ("&#62;", ">"), ("&#38;", "&")];
+    characters.iter().fold(textile.to_owned(), |text, (entity, it)| text.replace(entity, it))
 }
 
 fn an_issue_whose_answer_was_lost_is_found(host: &TestHost, redmine: &RedmineConnection) {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::connectors::{componentize_py, quickjs};
+use crate::connectors::{PLAIN_WORLD, componentize_py, quickjs};
 use crate::step::{program, run, step};
 use crate::tools;
 use crate::workspace::Workspace;
@@ -28,12 +28,12 @@ pub(super) fn scripts(workspace: &Workspace, folder: &Path) -> anyhow::Result<()
     let missing = |name: &str| !to.join(name).exists();
     if missing("quickjs.wasm") {
         step("connector for QuickJS", || {
-            quickjs(workspace, &from.join("instant.js"), &to.join("quickjs.wasm"))
+            quickjs(workspace, PLAIN_WORLD, &from.join("instant.js"), &to.join("quickjs.wasm"))
         })?;
     }
     if missing("python.wasm") {
         step("connector for Python", || {
-            componentize_py(workspace, &from, "instant", &to.join("python.wasm"))
+            componentize_py(workspace, PLAIN_WORLD, &from, "instant", &to.join("python.wasm"))
         })?;
     }
     if missing("starlingmonkey.wasm") {

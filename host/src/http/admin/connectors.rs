@@ -29,8 +29,6 @@ pub(in crate::http) async fn show(
 
 fn connector(info: ConnectorInfo) -> Connector {
     let manifest = info.manifest;
-    let exported = [("defects", info.interfaces.defects), ("kpis", info.interfaces.kpis)];
-    let interfaces = exported.into_iter().filter(|(_, is_exported)| *is_exported);
     Connector {
         name: info.name,
         status: EnumString(match info.status {
@@ -39,7 +37,7 @@ fn connector(info: ConnectorInfo) -> Connector {
             plugins::ConnectorStatus::Broken => ConnectorStatus::Broken,
         }),
         sha256: info.sha256,
-        interfaces: interfaces.map(|(name, _)| name.to_owned()).collect(),
+        interfaces: info.interfaces.names().map(str::to_owned).collect(),
         version: manifest.as_ref().map(|manifest| manifest.version.to_string()),
         title: manifest.as_ref().map(|manifest| manifest.name.clone()),
         summary: manifest.as_ref().map(|manifest| manifest.summary.clone()),

@@ -1,6 +1,6 @@
 //! `jackfield:connector/report`: the texts, fields and attachments of the defect to create.
 //!
-//! Outside `create`, everything is empty. Nothing here fails because of Test Manager: what could
+//! Outside `create`, `comment` and `attach`, everything is empty. Nothing here fails because of Test Manager: what could
 //! not be fetched is named in the texts.
 
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl report::Host for Guest {
 }
 
 impl Guest {
-    /// The report; absent outside `create`.
+    /// The report; absent outside `create`, `comment` and `attach`.
     pub(super) fn report(&self) -> Option<Arc<TestReport>> {
         self.given.report.clone()
     }

@@ -1,0 +1,94 @@
+//! Errors of the contract: how to make them, and which one an answer of a tracker is.
+
+use serde_json::Value;
+
+use crate::bindings::jackfield::connector::http::{HttpError, Response};
+use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
+use crate::request::{Tracker, items};
+
+/// What the message of a 404 ends with.
+const NOT_FOUND: &str = ". It does not exist, or the user of the credentials cannot see it";
+
+impl Error {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), setting: None, retry_after_seconds: None }
+    }
+
+    /// The tracker does not accept something, or does not have it.
+    pub fn rejected(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Rejected, message)
+    }
+
+    /// Whether the tracker answered 404.
+    pub fn is_not_found(&self) -> bool {
+        self.code == ErrorCode::Rejected && self.message.contains(NOT_FOUND)
+    }
+
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Unsupported, message)
+    }
+
+    /// Names the setting to change.
+    pub fn about(self, setting: &str) -> Self {
+        Self { setting: Some(setting.to_owned()), ..self }
+    }
+}
+
+impl From<HttpError> for Error {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unreachable(why) | HttpError::Interrupted(why) => {
+                Self::new(ErrorCode::Unavailable, why)
+            }
+            HttpError::Denied(why) | HttpError::Limit(why) | HttpError::Invalid(why) => {
+                Self::new(ErrorCode::Internal, why)
+            }
+        }
+    }
+}
+
+/// Turns an answer without success into an error that says what to do.
+pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Error {
+    let Response { status, .. } = *response;
+    let body = response.text.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let words = body.and_then(|body: Value| words(body.get(tracker.words)?));
+    let answered = match words {
+        Some(words) => format!("{} answered {status} to {path}: {words}", tracker.name),
+        None => format!("{} answered {status} to {path}", tracker.name),
+    };
+    match status {
+        401 => Error::new(ErrorCode::Unauthorized, answered + ". Are the credentials right?")
+            .about(tracker.secret),
+        403 => {
+            let why = ". Does the user of the credentials have the right to do this?";
+            Error::new(ErrorCode::Unauthorized, answered + why)
+        }
+        404 => Error::rejected(answered + NOT_FOUND),
+        429 => Error {
+            retry_after_seconds: header(response, "retry-after")
+                .and_then(|seconds| seconds.trim().parse().ok()),
+            ..Error::new(ErrorCode::RateLimited, answered)
+        },
+        300..=399 => match header(response, "location") {
+            Some(location) => Error::rejected(format!("{answered} and redirects to {location}"))
+                .about(tracker.address),
+            None => Error::rejected(answered),
+        },
+        500..=599 => Error::new(ErrorCode::Unavailable, answered),
+        _ => Error::rejected(answered),
+    }
+}
+
+/// The tracker's words: a text, or a list of texts.
+fn words(given: &Value) -> Option<String> {
+    let words = match given {
+        Value::String(text) => text.clone(),
+        list => items(list).filter_map(Value::as_str).collect::<Vec<_>>().join("; "),
+    };
+    Some(words).filter(|words| !words.is_empty())
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    let mut headers = response.headers.iter();
+    headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}

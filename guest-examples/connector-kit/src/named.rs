@@ -1,0 +1,58 @@
+//! Records of a tracker that people name in settings: priorities, fields, users.
+
+use serde::Deserialize;
+
+use crate::bindings::exports::jackfield::connector::plugin::{Choice, ChoicesPage};
+use crate::bindings::jackfield::connector::model::Error;
+use crate::settings::List;
+
+/// A record with a number and a name.
+#[derive(Deserialize)]
+pub struct Named {
+    pub id: u64,
+    pub name: String,
+}
+
+impl Named {
+    /// Whether a text is its name, in any case, or its number.
+    pub fn is_called(&self, text: &str) -> bool {
+        self.name.to_lowercase() == text.to_lowercase() || self.id.to_string() == text
+    }
+}
+
+/// The id of the record that `setting` names. An unknown name is an error: if it were ignored, an
+/// issue would be in the wrong place, and a count would be zero, which looks like good news.
+pub fn id_of(known: &[Named], text: &str, setting: &str) -> Result<u64, Error> {
+    let found = known.iter().find(|it| it.is_called(text));
+    found.map(|it| it.id).ok_or_else(|| {
+        let names: Vec<_> = known.iter().map(|it| it.name.as_str()).collect();
+        let names = names.join(", ");
+        Error::rejected(format!("{text:?} does not exist; there is: {names}")).about(setting)
+    })
+}
+
+/// The id of the record that an optional setting names. `known` is asked only if it is set.
+pub fn optional_id(
+    text: &Option<String>,
+    setting: &str,
+    known: impl FnOnce() -> Result<Vec<Named>, Error>,
+) -> Result<Option<u64>, Error> {
+    text.as_ref().map(|text| id_of(&known()?, text, setting)).transpose()
+}
+
+/// The ids of all records that `setting` names, with `separator` between them.
+pub fn ids_of(
+    known: &[Named],
+    texts: &List,
+    setting: &str,
+    separator: &str,
+) -> Result<String, Error> {
+    let ids = texts.iter().map(|text| Ok(id_of(known, text, setting)?.to_string()));
+    Ok(ids.collect::<Result<Vec<_>, Error>>()?.join(separator))
+}
+
+/// Records as the possible values of a setting that names them; there are no others.
+pub fn choices(known: Vec<Named>) -> ChoicesPage {
+    let choices = known.into_iter().map(|it| Choice { value: it.name.clone(), label: it.name });
+    ChoicesPage { choices: choices.collect(), more: false }
+}

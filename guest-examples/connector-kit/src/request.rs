@@ -1,0 +1,153 @@
+//! Requests to the tracker, with JSON in both directions.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::bindings::jackfield::connector::http::{self, Body, Effect, Method, Response};
+use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
+use crate::error::refused;
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What error messages say about the tracker.
+pub struct Tracker {
+    /// Its name.
+    pub name: &'static str,
+    /// The setting with its address.
+    pub address: &'static str,
+    /// The setting with the credentials.
+    pub secret: &'static str,
+    /// The member of a JSON answer without success that has the tracker's own words: a text, or a
+    /// list of texts.
+    pub words: &'static str,
+}
+
+/// A request that is put together and then sent.
+pub struct Request<'a> {
+    tracker: &'a Tracker,
+    request: http::Request,
+}
+
+impl Tracker {
+    pub fn get(&self, path: impl Into<String>) -> Request<'_> {
+        self.request(Method::Get, path)
+    }
+
+    /// A write, unless it is marked otherwise.
+    pub fn post(&self, path: impl Into<String>) -> Request<'_> {
+        self.request(Method::Post, path)
+    }
+
+    /// A write, unless it is marked otherwise.
+    pub fn put(&self, path: impl Into<String>) -> Request<'_> {
+        self.request(Method::Put, path)
+    }
+
+    /// `path` is below the tracker's address, and already percent-encoded.
+    pub fn request(&self, method: Method, path: impl Into<String>) -> Request<'_> {
+        let request = http::Request {
+            method,
+            effect: None,
+            base: None,
+            url: path.into(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+        };
+        Request { tracker: self, request }
+    }
+}
+
+impl Request<'_> {
+    /// What the request does, if its method does not say so.
+    pub fn effect(mut self, effect: Effect) -> Self {
+        self.request.effect = Some(effect);
+        self
+    }
+
+    pub fn query(mut self, name: &str, value: impl ToString) -> Self {
+        self.request.query.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Parameters that are empty are left out.
+    pub fn queries(self, pairs: &[(&str, &str)]) -> Self {
+        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+        given.fold(self, |request, (name, value)| request.query(name, value))
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Members that are null are left out.
+    pub fn json(self, mut body: Value) -> Self {
+        without_nulls(&mut body);
+        self.body(Body::Json(body.to_string()))
+    }
+
+    pub fn body(mut self, body: Body) -> Self {
+        self.request.body = Some(body);
+        self
+    }
+
+    /// Sends the request; every answer without success is an error.
+    pub fn send(self) -> Result<Response, Error> {
+        let response = http::send(&self.request)?;
+        match response.status {
+            200..300 => Ok(response),
+            _ => Err(refused(self.tracker, &self.request.url, &response)),
+        }
+    }
+
+    /// Sends the request and reads the part of its JSON answer at a pointer (RFC 6901); an empty
+    /// one means the whole answer.
+    pub fn fetch<T: DeserializeOwned>(self, pointer: &str) -> Result<T, Error> {
+        let (tracker, path) = (self.tracker, self.request.url.clone());
+        let response = self.send()?;
+        let mut answer: Value = serde_json::from_str(response.text.as_deref().unwrap_or_default())
+            .map_err(|error| not_expected(tracker, &path, &error))?;
+        let found = answer.pointer_mut(pointer).map(Value::take);
+        let found = found.ok_or_else(|| serde::de::Error::custom(format!("{pointer} is missing")));
+        found.and_then(T::deserialize).map_err(|error| not_expected(tracker, &path, &error))
+    }
+}
+
+fn without_nulls(value: &mut Value) {
+    let Value::Object(members) = value else { return };
+    members.retain(|_, member| !member.is_null());
+    members.values_mut().for_each(without_nulls);
+}
+
+/// The items of a JSON list; none if it is not a list.
+pub fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+/// The texts of one member of each item of a JSON list.
+pub fn texts<'a>(list: &'a Value, member: &'a str) -> impl Iterator<Item = &'a str> {
+    items(list).filter_map(move |item| item.get(member)?.as_str())
+}
+
+fn not_expected(tracker: &Tracker, path: &str, error: &serde_json::Error) -> Error {
+    let name = tracker.name;
+    let why = format!("the answer to {path} is not the expected JSON ({error})");
+    Error::new(ErrorCode::Unavailable, format!("{why}; is this the address of a {name}?"))
+        .about(tracker.address)
+}
+
+/// The address of a page that people open: `base` is the tracker's address as the settings have it.
+/// Parameters that are empty are left out.
+pub fn page(base: &str, path: &str, query: &[(&str, &str)]) -> String {
+    let encode = |text| utf8_percent_encode(text, RESERVED);
+    let mut address = format!("{}{path}", base.trim_end_matches('/'));
+    let given = query.iter().filter(|(_, value)| !value.is_empty());
+    for (n, (name, value)) in given.enumerate() {
+        let before = if n == 0 { '?' } else { '&' };
+        address += &format!("{before}{}={}", encode(name), encode(value));
+    }
+    address
+}

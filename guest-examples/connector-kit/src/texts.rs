@@ -1,0 +1,66 @@
+//! The report's parts in the form in which most trackers take them, and lines for the event.
+
+use serde_json::Value;
+
+use crate::bindings::jackfield::connector::model::Error;
+use crate::bindings::jackfield::connector::{log, report};
+use crate::named::Named;
+
+/// The connection's field map, rendered, by where a tracker wants its fields.
+#[derive(Default)]
+pub struct Fields {
+    /// Fields that the tracker knows by a number.
+    pub custom: Vec<(u64, Value)>,
+    /// Fields that are members of the record itself.
+    pub members: Vec<(String, Value)>,
+    /// A line for each field that the tracker does not have: it must not prevent the defect.
+    pub notes: String,
+}
+
+/// The connection's field map. `custom` lists the fields that the tracker knows by a number, and is
+/// asked only if there are fields; `members` are names that need no number.
+pub fn fields(
+    members: &[&str],
+    custom: impl FnOnce() -> Result<Vec<Named>, Error>,
+) -> Result<Fields, Error> {
+    let (given, mut fields) = (report::fields(), Fields::default());
+    let known = if given.is_empty() { Vec::new() } else { custom()? };
+    for report::Field { name, value } in given {
+        let value = match value {
+            report::FieldValue::Text(text) => Value::String(text),
+            report::FieldValue::Json(json) => serde_json::from_str(&json).unwrap_or_default(),
+        };
+        match known.iter().find(|field| field.is_called(&name)) {
+            Some(field) => fields.custom.push((field.id, value)),
+            None if members.contains(&name.as_str()) => fields.members.push((name, value)),
+            None => fields.notes += &format!("\n\nNot set: there is no field {name:?}"),
+        }
+    }
+    Ok(fields)
+}
+
+/// The attachment of the report that `follow-up` names.
+pub fn attachment(id: u32) -> Result<report::Attachment, Error> {
+    let found = report::attachments().into_iter().find(|attachment| attachment.id == id);
+    found.ok_or_else(|| Error::rejected(format!("the report has no attachment {id}")))
+}
+
+/// Uploads every attachment of the report. One that the tracker refuses must not prevent the
+/// defect, so it becomes a line of the returned text.
+pub fn attachments<T>(
+    upload: impl Fn(&report::Attachment) -> Result<T, Error>,
+) -> (Vec<T>, String) {
+    let (mut uploaded, mut notes) = (Vec::new(), String::new());
+    for attachment in report::attachments() {
+        match upload(&attachment) {
+            Ok(done) => uploaded.push(done),
+            Err(why) => notes += &format!("\n\nNot attached: {}: {}", attachment.name, why.message),
+        }
+    }
+    (uploaded, notes)
+}
+
+/// Adds a line to the event for the person who looks at it later.
+pub fn warn(message: &str) {
+    log::log(log::Level::Warn, message);
+}

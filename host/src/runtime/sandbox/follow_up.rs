@@ -1,0 +1,105 @@
+//! The calls of the interface `follow-up`: what a connector does later to a defect that it made.
+//!
+//! Decides nothing: whether to comment, to reopen or to attach is up to the rooms above.
+
+use std::sync::Arc;
+
+use crate::domain::{Call, CurrentDefect, FailedTest, Journal, Marker};
+use crate::egress::Permission;
+use crate::runtime::bindings::{self, Redact};
+use crate::runtime::instance::GuestInstance;
+use crate::runtime::test_report::TestReport;
+
+use super::{Run, RunEnd, Sandbox, unsupported};
+
+/// The interface, as a refusal names it.
+const FOLLOW_UP: &str = "follow-up";
+
+impl Sandbox {
+    /// Calls `follow-up.state`: the defect of this key as it is now, or none if it is gone. Writes
+    /// are refused.
+    pub async fn state(&self, run: Run, key: &str) -> RunEnd<Option<CurrentDefect>> {
+        let Some(export) = run.connector.loaded().follow_up.clone() else {
+            return unsupported(&run, Call::State, FOLLOW_UP);
+        };
+        let key = key.to_owned();
+        let call = |guest: GuestInstance| guest.state(export, key);
+        self.run(run, Call::State, Permission::Reads, None, call, bindings::current).await
+    }
+
+    /// Calls `follow-up.comment`. Each write passes the journal before its first byte is sent. The
+    /// report is that of the execution that failed again.
+    pub async fn comment(
+        &self,
+        run: Run,
+        key: &str,
+        test: &FailedTest,
+        marker: &Marker,
+        journal: Arc<dyn Journal>,
+        report: TestReport,
+    ) -> RunEnd<()> {
+        let Some(export) = run.connector.loaded().follow_up.clone() else {
+            return unsupported(&run, Call::Comment, FOLLOW_UP);
+        };
+        let (key, test, marker) = (key.to_owned(), test.into(), marker.to_string());
+        let call = |guest: GuestInstance| guest.comment(export, key, test, marker);
+        let (permission, report) = (Permission::Writes(journal), Some(Arc::new(report)));
+        self.run(run, Call::Comment, permission, report, call, unchanged).await
+    }
+
+    /// Calls `follow-up.find-comment`: whether the defect has a comment with this marker. Writes are
+    /// refused.
+    pub async fn find_comment(&self, run: Run, key: &str, marker: &Marker) -> RunEnd<bool> {
+        let Some(export) = run.connector.loaded().follow_up.clone() else {
+            return unsupported(&run, Call::FindComment, FOLLOW_UP);
+        };
+        let (key, marker) = (key.to_owned(), marker.to_string());
+        let call = |guest: GuestInstance| guest.find_comment(export, key, marker);
+        self.run(run, Call::FindComment, Permission::Reads, None, call, unchanged).await
+    }
+
+    /// Calls `follow-up.reopen`. Each write passes the journal before its first byte is sent.
+    pub async fn reopen(&self, run: Run, key: &str, journal: Arc<dyn Journal>) -> RunEnd<()> {
+        let Some(export) = run.connector.loaded().follow_up.clone() else {
+            return unsupported(&run, Call::Reopen, FOLLOW_UP);
+        };
+        let key = key.to_owned();
+        let call = |guest: GuestInstance| guest.reopen(export, key);
+        self.run(run, Call::Reopen, Permission::Writes(journal), None, call, unchanged).await
+    }
+
+    /// Calls `follow-up.attach` with an attachment of the report. Each write passes the journal
+    /// before its first byte is sent.
+    pub async fn attach(
+        &self,
+        run: Run,
+        key: &str,
+        attachment: u32,
+        journal: Arc<dyn Journal>,
+        report: TestReport,
+    ) -> RunEnd<()> {
+        let Some(export) = run.connector.loaded().follow_up.clone() else {
+            return unsupported(&run, Call::Attach, FOLLOW_UP);
+        };
+        let key = key.to_owned();
+        let call = |guest: GuestInstance| guest.attach(export, key, attachment);
+        let (permission, report) = (Permission::Writes(journal), Some(Arc::new(report)));
+        self.run(run, Call::Attach, permission, report, call, unchanged).await
+    }
+
+    /// Calls `follow-up.attached`: the names of the defect's attachments. Writes are refused.
+    pub async fn attached(&self, run: Run, key: &str) -> RunEnd<Vec<String>> {
+        let Some(export) = run.connector.loaded().follow_up.clone() else {
+            return unsupported(&run, Call::Attached, FOLLOW_UP);
+        };
+        let key = key.to_owned();
+        let call = |guest: GuestInstance| guest.attached(export, key);
+        self.run(run, Call::Attached, Permission::Reads, None, call, bindings::names).await
+    }
+}
+
+/// Passes on an answer that has no text to redact.
+#[expect(clippy::unnecessary_wraps, reason = "the other conversions can fail")]
+fn unchanged<T>(answer: T, _redact: Redact<'_>) -> Result<T, crate::domain::Refusal> {
+    Ok(answer)
+}
