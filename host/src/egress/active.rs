@@ -31,7 +31,7 @@ pub struct ActiveConnection {
     last_addresses: Arc<LastAddresses>,
     /// Its client certificate.
     identity: Result<Option<ClientIdentity>, IdentityError>,
-    /// What the host's own requests to Test Manager use; no run of a guest gets it.
+    /// Used by the host's own requests to Test Manager; a guest's run never gets it.
     pub(super) test_manager: Option<Arc<Self>>,
     /// All secret values from which it was built, including those of the host.
     pub(super) given: Arc<BTreeMap<String, Secret>>,

@@ -53,7 +53,7 @@ fn grants(settings: &TestManagerSettings) -> Option<Grants> {
 }
 
 impl ActiveConnection {
-    /// What the host's requests to Test Manager may use.
+    /// The access that the host's requests to Test Manager have.
     pub(crate) fn test_manager(&self) -> Option<&Arc<Self>> {
         self.test_manager.as_ref()
     }

@@ -59,7 +59,7 @@ pub enum CompileError {
     OverMemory {
         /// The limit.
         bytes: u64,
-        /// What set it.
+        /// The setting or system limit that it comes from.
         by: MemoryBound,
     },
     /// The kernel killed it, which it does where memory is short.
@@ -187,7 +187,7 @@ pub enum LoadError {
     UnknownImport {
         /// The import.
         name: String,
-        /// What the engine says about it.
+        /// The engine's error message.
         source: wasmtime::Error,
     },
     /// The engine cannot prepare an instance of it.
