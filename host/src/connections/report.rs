@@ -73,7 +73,7 @@ pub(super) fn change(object: &mut Settings, edit: BTreeMap<String, Option<Value>
     }
 }
 
-/// What is wrong with a connection's settings of the report.
+/// The error in a connection's settings of the report.
 pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
     let settings = match ReportSettings::check(&connection.report) {
         Ok(settings) => settings,

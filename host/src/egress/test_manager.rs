@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use super::token::{self, TokenError};
 use super::{ActiveConnection, HttpError, Session};
 
-/// What the requests to Test Manager may use. Absent if the connection has no settings for it.
+/// The access of requests to Test Manager. `None` if the connection has no settings for it.
 pub(super) fn activate(
     connection: &Connection,
     secret: Option<Secret>,
