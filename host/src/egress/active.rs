@@ -18,7 +18,8 @@ use super::pool::Pool;
 use super::test_manager;
 
 /// The secrets, grants and network settings that the runs of one connection use. Rebuilt whenever
-/// the connection is edited, so that a run sees one consistent state and no HTTP connection is used under other grants.
+/// the connection is edited, so that a run sees one consistent state and no HTTP connection is
+/// used under other grants.
 #[derive(Debug, Clone)]
 pub struct ActiveConnection {
     /// The connection.
