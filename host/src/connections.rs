@@ -114,7 +114,7 @@ impl Connections {
         self.directory.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// What a run of `create` may know of its failed test. Test Manager is asked, until `until`,
+    /// The report of the failed test for a run of `create`. Test Manager is asked, until `until`,
     /// only if the connector uses what it says. Settings that cannot be read any more have their
     /// defaults.
     #[must_use]

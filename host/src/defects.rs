@@ -42,7 +42,7 @@ pub struct Dependencies {
     pub config: Arc<Config>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
-    /// What this process knows and the store does not.
+    /// The state of this process that the store does not have.
     pub process: ProcessState,
 }
 

@@ -44,7 +44,7 @@ const TENANT: &str = "/sample/DefaultTenant";
 /// Maximum size of a request, bytes.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 
-/// What to simulate.
+/// The options of the simulation.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Selects the data.

@@ -16,7 +16,7 @@ use crate::store::SqliteStore;
 
 use super::lock::DataLock;
 
-/// What a rotation did.
+/// The result of a key rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotated {
     /// Secrets that were sealed again.

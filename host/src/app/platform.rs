@@ -23,9 +23,9 @@ use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_exec
 /// Something that works, but not well, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformProblem {
-    /// What was found.
+    /// The finding, for people.
     pub found: String,
-    /// What to do.
+    /// The action that fixes it, for people.
     pub fix: String,
 }
 

@@ -27,7 +27,7 @@ Examples:
     Rotate,
 }
 
-/// What a rotation did, for `--json`.
+/// The result of a key rotation, for `--json`.
 #[derive(Serialize)]
 struct Report {
     secrets: usize,

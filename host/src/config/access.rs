@@ -68,7 +68,7 @@ pub enum AccessWarning {
 }
 
 impl AccessWarning {
-    /// What to do.
+    /// The action that fixes it, for people.
     #[must_use]
     pub fn fix(&self) -> String {
         match self {

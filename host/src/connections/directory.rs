@@ -241,7 +241,7 @@ fn unseal(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, deps: &Dependenc
 mod tests {
     use super::*;
 
-    /// What the wall clock shows, and the time since boot, in seconds.
+    /// The time of the wall clock, and the time since boot, in seconds.
     struct Clocks(i64, u64);
 
     impl Clock for Clocks {

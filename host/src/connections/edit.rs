@@ -38,7 +38,7 @@ pub struct NewConnection {
     pub index_delay_s: u32,
     /// How Test Manager is asked about failed tests.
     pub test_manager: Option<TestManagerEdit>,
-    /// What is reported of a failed test.
+    /// The settings of the report of a failed test.
     pub report: Settings,
 }
 

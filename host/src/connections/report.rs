@@ -16,7 +16,7 @@ use crate::store::StoreError;
 
 use super::{ConnectionError, Connections};
 
-/// What a connector would file of a failed test.
+/// A preview of the defect that a connector would create for a failed test.
 #[derive(Debug)]
 pub struct Preview {
     /// Title, texts, fields and attachments.
@@ -47,7 +47,7 @@ impl Connections {
         Ok(Preview { report: Report::new(&settings, data), overrides })
     }
 
-    /// What Test Manager knows of a failed test; only the ids, if it is not asked.
+    /// The data of the failed test; only its ids if Test Manager is not asked.
     async fn test_data(
         &self,
         active: &Arc<ActiveConnection>,
@@ -73,7 +73,7 @@ pub(super) fn change(object: &mut Settings, edit: BTreeMap<String, Option<Value>
     }
 }
 
-/// What is wrong with a connection's settings of the report.
+/// The error in a connection's settings of the report.
 pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
     let settings = match ReportSettings::check(&connection.report) {
         Ok(settings) => settings,

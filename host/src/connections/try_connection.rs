@@ -15,7 +15,7 @@ use crate::store::StoreError;
 
 use super::{ConnectionError, Connections};
 
-/// What a `try` found.
+/// The results of a `try`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TryReport {
     /// The steps in order; steps after a failed one are absent.

@@ -30,7 +30,7 @@ pub(super) fn validate(
     manifest.required_grants(&connection.settings)
 }
 
-/// What is wrong with a connection's name.
+/// The error in a connection's name.
 pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     let why = if name.trim() != name || name.is_empty() {
         "give 1 to 100 characters, no space at either end"
@@ -46,7 +46,7 @@ pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     Some(SettingError { name: "name".to_owned(), why: why.to_owned() })
 }
 
-/// What is wrong with a pinned project.
+/// The error in a pinned project.
 pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
     let length = project?.chars().count();
     let why = format!("give 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
@@ -54,7 +54,7 @@ pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
         .then(|| SettingError { name: "project".to_owned(), why })
 }
 
-/// What is wrong with an index delay.
+/// The error in an index delay.
 pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
     let why = format!("give 0 to {INDEX_DELAY_S_MAX} seconds; 0 for the connector's own");
     (seconds > INDEX_DELAY_S_MAX).then(|| SettingError { name: "index_delay_s".to_owned(), why })
@@ -93,7 +93,7 @@ impl Connections {
         errors
     }
 
-    /// What is wrong with the client certificate of a connection.
+    /// The error in the client certificate of a connection.
     fn identity_problem(&self, stored: &StoredConnection) -> Option<SettingError> {
         let config = &self.deps.config;
         let id = stored.record.connection.id.to_string();

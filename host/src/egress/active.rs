@@ -17,8 +17,9 @@ use super::credentials::Credentials;
 use super::pool::Pool;
 use super::test_manager;
 
-/// What the runs of one connection may use. It is rebuilt whenever the connection is edited, so
-/// that a run sees one consistent state and no HTTP connection is used under other grants.
+/// The secrets, grants and network settings that the runs of one connection use. Rebuilt whenever
+/// the connection is edited, so that a run sees one consistent state and no HTTP connection is
+/// used under other grants.
 #[derive(Debug, Clone)]
 pub struct ActiveConnection {
     /// The connection.
@@ -31,7 +32,7 @@ pub struct ActiveConnection {
     last_addresses: Arc<LastAddresses>,
     /// Its client certificate.
     identity: Result<Option<ClientIdentity>, IdentityError>,
-    /// What the host's own requests to Test Manager use; no run of a guest gets it.
+    /// Used by the host's own requests to Test Manager; a guest's run never gets it.
     pub(super) test_manager: Option<Arc<Self>>,
     /// All secret values from which it was built, including those of the host.
     pub(super) given: Arc<BTreeMap<String, Secret>>,

@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use super::token::{self, TokenError};
 use super::{ActiveConnection, HttpError, Session};
 
-/// What the requests to Test Manager may use. Absent if the connection has no settings for it.
+/// The access of requests to Test Manager. `None` if the connection has no settings for it.
 pub(super) fn activate(
     connection: &Connection,
     secret: Option<Secret>,
@@ -53,7 +53,7 @@ fn grants(settings: &TestManagerSettings) -> Option<Grants> {
 }
 
 impl ActiveConnection {
-    /// What the host's requests to Test Manager may use.
+    /// The access that the host's requests to Test Manager have.
     pub(crate) fn test_manager(&self) -> Option<&Arc<Self>> {
         self.test_manager.as_ref()
     }

@@ -13,7 +13,7 @@ use super::schema::Schema;
 use super::{Manifest, SettingError};
 
 impl Manifest {
-    /// What the connector demands for these settings.
+    /// The grants that the connector demands for these settings.
     ///
     /// # Errors
     /// The settings that are not a URL or origin although they must be one.

@@ -131,7 +131,7 @@ impl Rule {
         }
     }
 
-    /// What the keyword requires, as a sentence about `subject`.
+    /// Returns the requirement of the keyword, as a sentence about `subject`.
     fn requirement(&self, subject: &str) -> String {
         let requirement = match self {
             Self::Type(types) => {

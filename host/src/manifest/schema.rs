@@ -56,7 +56,7 @@ const SETTING_KEYWORDS: &[&str] = &[
 const NOT_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
-/// What a settings schema declares.
+/// The settings and secrets that a settings schema declares.
 #[derive(Debug, Default)]
 pub(super) struct Schema {
     /// Settings that are not secrets, by name.

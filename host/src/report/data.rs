@@ -77,12 +77,12 @@ pub struct TestData {
     pub history: Vec<PastResult>,
     /// See [`Subject::Attachments`]; without their content.
     pub attachments: Vec<Attachment>,
-    /// What could not be fetched.
+    /// The parts that could not be fetched.
     pub gaps: Vec<Gap>,
 }
 
 impl TestData {
-    /// What the webhook says of a failed test.
+    /// The ids and link of a failed test, as the webhook names them.
     #[must_use]
     pub fn of(test: &FailedTest) -> Self {
         Self {
@@ -115,11 +115,11 @@ pub struct TestCase {
     pub key: Option<String>,
     /// Its name.
     pub name: Option<String>,
-    /// What it tests.
+    /// The description of the test case.
     pub description: Option<String>,
     /// Its version.
     pub version: Option<String>,
-    /// What must be true before it runs.
+    /// The conditions that must be true before the test case runs.
     pub pre_condition: Option<String>,
     /// The automation's project.
     pub automation_project: Option<String>,
@@ -195,13 +195,13 @@ pub struct TestCaseLog {
 pub struct Assertion {
     /// UUID.
     pub id: String,
-    /// What was compared, expected and seen.
+    /// The message: which values were compared, which was expected and which was found.
     pub message: Option<String>,
     /// More about it.
     pub payload: Option<String>,
-    /// Whether it held.
+    /// Whether the assertion passed.
     pub succeeded: bool,
-    /// Whether it has a screenshot.
+    /// Whether the assertion has a screenshot.
     pub has_screenshot: bool,
 }
 
@@ -219,11 +219,11 @@ pub struct RobotLog {
 /// The result of a manual step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Step {
-    /// What to do.
+    /// The action of the step.
     pub description: Option<String>,
-    /// What should happen.
+    /// The expected result of the step.
     pub expected: Option<String>,
-    /// What happened.
+    /// The actual result of the step.
     pub actual: Option<String>,
     /// "Failed" and the like.
     pub result: Option<String>,
@@ -261,7 +261,7 @@ pub struct PastResult {
 }
 
 string_enum! {
-    /// What a file is.
+    /// The kind of a file.
     pub enum AttachmentKind {
         /// The screenshot of an assertion.
         Screenshot = "screenshot",
@@ -275,7 +275,7 @@ string_enum! {
 /// A file of the failed test, without its content.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attachment {
-    /// What it is.
+    /// The kind of the file.
     #[serde(serialize_with = "as_word")]
     pub kind: AttachmentKind,
     /// UUID of the file, or of the screenshot's assertion; empty for a robot log.
@@ -291,7 +291,7 @@ pub struct Attachment {
 /// Something that could not be fetched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Gap {
-    /// What is missing: "the robot's log".
+    /// The missing part, such as "the robot's log".
     pub what: String,
     /// Why, in a sentence's second half: "Test Manager answered 403".
     pub why: String,

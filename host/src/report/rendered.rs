@@ -26,7 +26,7 @@ pub enum FieldValue {
     Json(String),
 }
 
-/// What a connector files of a failed test, rendered from its templates.
+/// The content of a defect, rendered from the templates of a connection.
 #[derive(Debug)]
 pub struct Report {
     data: TestData,

@@ -42,7 +42,7 @@ pub struct ReportSettings {
     pub comment_template: Option<String>,
     /// Further fields of the tracker, in order.
     pub fields: Vec<FieldTemplate>,
-    /// What is masked.
+    /// The values that are masked.
     pub mask: MaskSettings,
     /// Which files a tracker gets.
     pub attachments: AttachmentPolicy,

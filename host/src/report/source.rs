@@ -1,4 +1,4 @@
-//! Where the data of a failed test comes from: what the rooms above need of Test Manager.
+//! The trait through which the rooms above read the data of a failed test.
 
 use std::collections::BTreeSet;
 

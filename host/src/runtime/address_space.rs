@@ -31,7 +31,7 @@ string_enum! {
     }
 }
 
-/// What the address space allows.
+/// How many guest memories the address space allows, and how they are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressSpace {
     /// Guest memories that can exist at the same time.

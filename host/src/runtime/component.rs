@@ -103,7 +103,7 @@ impl Loaded {
 }
 
 impl Version {
-    /// What the component imports says whether it asks for test data.
+    /// The component's imports show whether it asks for test data.
     pub(crate) fn new(sha256: String, mut manifest: Manifest, loaded: Loaded) -> Arc<Self> {
         let (imports, _) = loaded.imports_and_exports();
         manifest.asks_for_test_data =

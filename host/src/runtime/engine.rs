@@ -62,7 +62,7 @@ impl Engine {
         wasmtime::Engine::new(&code_settings(layout)).map_err(EngineError)
     }
 
-    /// What the address space allows.
+    /// The memory layout that the address space allows.
     pub(crate) fn address_space(&self) -> AddressSpace {
         self.space
     }

@@ -17,7 +17,7 @@ pub struct EngineError(#[source] pub(super) wasmtime::Error);
 /// Why a file is not a component, as far as its first bytes show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongFile {
-    /// It has no bytes.
+    /// The file has no bytes.
     #[error("the file is empty")]
     Empty,
     /// A core module.
@@ -34,7 +34,7 @@ pub enum WrongFile {
 /// Why a file is not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// It is not a component.
+    /// The file is not a component.
     #[error(transparent)]
     WrongFile(#[from] WrongFile),
     /// The folder in which it is compiled cannot be written.
@@ -51,15 +51,15 @@ pub enum CompileError {
     /// The compiler process cannot be waited for.
     #[error("cannot read the compiler's result: {0}")]
     Wait(#[source] io::Error),
-    /// It takes too long.
+    /// The compiler takes too long.
     #[error("the compile time is over `limits.compile_ms` = {0}")]
     OverTime(u64),
-    /// It takes too much memory.
+    /// The compiler takes too much memory.
     #[error("the compile memory is over {}", .by.describe(*.bytes))]
     OverMemory {
         /// The limit.
         bytes: u64,
-        /// What set it.
+        /// The setting or system limit that it comes from.
         by: MemoryBound,
     },
     /// The kernel killed it, which it does where memory is short.
@@ -105,7 +105,7 @@ pub enum CompileError {
     Failed(ExitStatus),
 }
 
-/// What sets the limit on a compiler's memory.
+/// The setting or system limit that limits a compiler's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryBound {
     /// The key `limits.compile_memory_bytes`.
@@ -179,7 +179,7 @@ pub enum LoadError {
     /// The file of compiled code is unusable.
     #[error("cannot map the compiled code: {}", shortened(&format!("{:#}", .0)))]
     Map(#[source] wasmtime::Error),
-    /// It imports what the host does not have.
+    /// The component imports an interface that the host does not provide.
     #[error(
         "imports an interface that the host does not provide: {} ({})",
         shortened(.name), shortened(&.source.root_cause().to_string())
@@ -187,13 +187,13 @@ pub enum LoadError {
     UnknownImport {
         /// The import.
         name: String,
-        /// What the engine says about it.
+        /// The engine's error message.
         source: wasmtime::Error,
     },
     /// The engine cannot prepare an instance of it.
     #[error("cannot link the component: {}", shortened(&format!("{:#}", .0)))]
     Link(#[source] wasmtime::Error),
-    /// It is not built for a connector's world.
+    /// The component is not built for a connector's world.
     #[error(
         "does not export `jackfield:connector/plugin@0.1.0`: build it for a world of \
          wit/connector.wit"
@@ -212,7 +212,7 @@ pub enum LoadError {
     /// It imports a core module, so it is not known how much of the pool it needs.
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
-    /// It exports no interface that answers events.
+    /// The component exports no interface that answers events.
     #[error("exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`")]
     NoEventInterface,
 }

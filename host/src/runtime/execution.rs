@@ -30,7 +30,7 @@ use super::run_log::RunLog;
 /// the run, but at most this.
 const AFTER_TRACKER_MAX: Duration = Duration::from_secs(5);
 
-/// A run that has started.
+/// The host's side of a run that has started. (`sandbox::Run` is the input of a run.)
 pub(super) struct Execution {
     started: Instant,
     deadline: Instant,
@@ -42,7 +42,7 @@ pub(super) struct Execution {
     session: Arc<Session>,
 }
 
-/// What happened in a run, in addition to its result.
+/// The log, requests, usage and writes of a run that ended: all but its result.
 pub(super) struct Finished {
     /// The run's session; it redacts what the guest returned.
     pub(super) session: Arc<Session>,

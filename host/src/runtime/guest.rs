@@ -25,7 +25,7 @@ use super::wasi_http::WasiHttp;
 /// Maximum number of random bytes that a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
-/// What one call may copy out of the guest in addition to a request's body, bytes.
+/// Maximum number of bytes that one call copies out of the guest, without a request's body.
 const CALL_BYTES: u64 = 4 << 20;
 /// All header lists of `wasi:http` that a guest may hold, bytes.
 const FIELDS_BYTES: u64 = 16 << 20;

@@ -44,7 +44,7 @@ pub struct MeasuredGuest {
     loaded: Loaded,
 }
 
-/// What stopped a measurement.
+/// The error that stopped a measurement.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl MeasuredGuest {

@@ -29,7 +29,7 @@ pub(super) struct Lane {
     pub(super) call: Call,
 }
 
-/// What a run asks for.
+/// The request of a run for a permit.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) lane: Lane,

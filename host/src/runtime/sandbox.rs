@@ -53,7 +53,7 @@ pub struct Sandbox {
     memory: Arc<HostMemory>,
 }
 
-/// What a run needs.
+/// The input of one run.
 pub struct Run {
     /// The version that runs.
     pub connector: Arc<Connector>,
@@ -66,9 +66,9 @@ pub struct Run {
 /// The result of a run.
 #[derive(Debug)]
 pub struct RunEnd<T> {
-    /// What the guest returned, or why there is no result.
+    /// The value that the guest returned, or why there is none.
     pub outcome: Result<T, Refusal>,
-    /// What the event shows about the run.
+    /// The details of the run that its event stores.
     pub report: RunReport,
     /// Every write, whatever the guest returned.
     pub writes: Vec<WriteRecord>,
@@ -194,7 +194,7 @@ impl Sandbox {
         })
     }
 
-    /// One run of a connector: permit, execution, conversion of the result, report.
+    /// Runs a connector: waits for a permit, calls the guest, converts the result, reports the run.
     async fn run<A, T, F: Future<Output = CallResult<A>>>(
         &self,
         run: Run,

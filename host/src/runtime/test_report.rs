@@ -12,7 +12,7 @@ use crate::report::{
     Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Source, Subject, TestData,
 };
 
-/// What a run may know of its failed test.
+/// The failed test of a run: its ids, and how its data is fetched and rendered.
 pub struct TestReport {
     test: FailedTest,
     settings: ReportSettings,
@@ -24,7 +24,7 @@ pub struct TestReport {
 }
 
 impl TestReport {
-    /// Nothing is fetched yet. Without a source, the report has only what the webhook said.
+    /// Fetches nothing yet. Without a source, the report contains only the ids of the webhook.
     #[must_use]
     pub fn new(
         test: FailedTest,

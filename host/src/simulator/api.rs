@@ -167,7 +167,7 @@ pub(super) const ROUTES: [Route; 37] = [
     ),
 ];
 
-/// What a path answers.
+/// The function that answers a path.
 pub(super) enum Reply {
     Json(Value),
     File(File),

@@ -45,7 +45,7 @@ struct Token {
     ends_at: Instant,
 }
 
-/// What is known of the token of a request.
+/// The state of the token that a request carries.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// No token, an unknown one, or one that has ended.

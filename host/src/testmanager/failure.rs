@@ -19,7 +19,7 @@ pub(super) enum Failure {
     Scope(String),
     /// The project is not known; nothing below it can be fetched.
     Project(String),
-    /// What was asked for does not exist.
+    /// The requested resource does not exist.
     NotFound(String),
     /// Everything else.
     Other(String),
@@ -87,7 +87,7 @@ pub(super) fn reason(error: &HttpError) -> &str {
     }
 }
 
-/// What an answer contains: the title of a web page, or the message of a JSON error.
+/// The essence of an answer: the title of a web page, or the message of a JSON error.
 fn describe_body(body: &[u8]) -> String {
     if body.iter().all(u8::is_ascii_whitespace) {
         return String::new();

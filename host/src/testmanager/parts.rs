@@ -17,13 +17,13 @@ use super::json::{items, member, text};
 use super::pages::{self, Listed, Paging, has_more};
 use super::{find_log, project};
 
-/// Lines of the robot's log: the newest.
+/// Maximum number of lines of the robot's log; the newest are kept.
 const ROBOT_LOGS_MAX: usize = 200;
-/// Earlier results of the test case: the newest.
+/// Maximum number of earlier results of the test case; the newest are kept.
 const HISTORY_MAX: usize = 20;
-/// Items of any other list that are asked for at once.
+/// Number of items of any other list that one request asks for.
 const TOP: usize = 100;
-/// Maximum number of pages of such a list.
+/// Maximum number of pages of any other list.
 const PAGES_MAX: usize = 5;
 
 /// A part that was found.
@@ -31,7 +31,7 @@ const PAGES_MAX: usize = 5;
 pub(super) struct Found {
     /// An object or a list.
     pub(super) value: Value,
-    /// What a person should know about it: what it leaves out, or why it was chosen.
+    /// A remark for people: what it leaves out, or why it was chosen.
     pub(super) note: Option<String>,
 }
 

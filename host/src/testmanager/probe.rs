@@ -157,7 +157,7 @@ async fn try_log(shared: &Arc<Shared>, test: &FailedTest, deadline: Instant) -> 
     Ok(Some(summary(&data, &log.value)))
 }
 
-/// What was found, and what was not.
+/// Describes what was found and what was not.
 fn summary(data: &TestData, log: &Value) -> String {
     let result = text(log, &["result"]).unwrap_or_else(|| "no result".to_owned());
     let counts = format!(

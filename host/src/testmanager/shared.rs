@@ -21,10 +21,10 @@ const REQUESTS_MAX: u64 = 100;
 /// The largest JSON answer, bytes.
 const JSON_BYTES_MAX: u64 = 4 << 20;
 
-/// What all requests for one failed test share.
+/// The state that all requests for one failed test share.
 pub(super) struct Shared {
     pub(super) deps: Arc<Dependencies>,
-    /// What the requests may use.
+    /// The origins, client secret and token that the requests may use.
     active: Arc<ActiveConnection>,
     pub(super) settings: TestManagerSettings,
     /// The project to which the connection is pinned.

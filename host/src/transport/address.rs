@@ -42,7 +42,7 @@ pub(crate) enum ResolveError {
     Lookup {
         /// The name.
         name: String,
-        /// What the resolver said.
+        /// The resolver's error message.
         source: io::Error,
     },
     /// No address or too many.

@@ -98,7 +98,7 @@ pub(crate) enum ConnectError {
     Proxy {
         /// Its URL, without credentials, and its variable.
         proxy: String,
-        /// What went wrong.
+        /// The cause of the failure.
         source: ProxyError,
     },
     /// The connection's client certificate cannot be used.
@@ -136,7 +136,7 @@ impl ConnectError {
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// What to connect to.
+/// The target of a connection.
 pub(crate) enum Route {
     /// One of these checked addresses of the tracker.
     Direct(Vec<SocketAddr>),

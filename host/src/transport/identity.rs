@@ -111,7 +111,7 @@ impl Presented {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Whether there is one to present.
+    /// Whether there is a client certificate to present.
     pub(crate) fn has_one(&self) -> bool {
         self.identity.is_some()
     }

@@ -17,7 +17,7 @@ use super::basic;
 
 /// A proxy of one of the variables.
 pub(crate) struct Proxy {
-    /// Where it is.
+    /// The address of the proxy.
     pub(crate) origin: Origin,
     /// `Proxy-Authorization`, if it has a user.
     pub(crate) authorization: Option<HeaderValue>,
@@ -140,7 +140,7 @@ fn parse_proxy(variable: &'static str, text: &str) -> Chosen {
 #[derive(Debug, PartialEq, Eq)]
 struct Exception {
     hosts: Hosts,
-    /// Absent: every port.
+    /// The only port that the entry applies to; `None` means every port.
     port: Option<u16>,
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Kind {
     pub(super) status: StatusCode,
     /// RFC 9457's `title`.
     pub(super) title: &'static str,
-    /// What a person does about it.
+    /// The action that fixes the problem, for people.
     pub(super) remedy: &'static str,
 }
 

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::Webhook;
 
-/// What a request asks for.
+/// The kind of request that Test Manager sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WebhookKind {
     /// Create Defect; with an empty body, a probe.

@@ -16,9 +16,9 @@ const PANICKED: i32 = 101;
 /// The exit code of the child, which says what kind of failure it was. Its stderr is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It refused the file.
+    /// The compiler refused the file.
     Refused = 1,
-    /// It could not write the result.
+    /// The compiler could not write the result.
     Output = 3,
 }
 

@@ -24,7 +24,7 @@ const KILLED_FIRST: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 pub(crate) struct CompileLimits {
     /// Its address space.
     pub(crate) memory_bytes: u64,
-    /// What sets that limit.
+    /// The setting or system limit that it comes from.
     pub(crate) memory_bound: MemoryBound,
     /// How long it may run.
     pub(crate) time_ms: u64,

@@ -1,4 +1,4 @@
-//! What belongs to one log: arguments, assertions, lines of the robot, files and steps.
+//! The parts of one log: arguments, assertions, lines of the robot, files and steps.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -189,7 +189,7 @@ fn content_type(name: &str) -> &'static str {
     }
 }
 
-/// What is in a file: a picture, or some lines that name it.
+/// Returns the content of a file: a picture, or some lines that name it.
 fn content(id: Uuid, name: &str) -> Vec<u8> {
     match content_type(name) {
         "image/png" => png::screenshot(id.as_u128()),

@@ -1,4 +1,4 @@
-//! What the data set tells: two projects of a company; `odd` has a third one with difficult texts.
+//! The content of the data set: two projects of a company; `odd` has a third one with difficult texts.
 
 /// A project of the data set.
 pub(super) struct ProjectScript {

@@ -19,7 +19,7 @@ pub struct FailedTest {
     pub link_to_test_case_log: Option<String>,
 }
 
-/// What Create Defect answered, as far as the page shows it.
+/// The answer to Create Defect, as far as the page shows it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedDefect {

@@ -89,25 +89,33 @@ fn apply(
                  decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,
                  fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
-params![row.id, now.as_millisecond(), to_json(&DefectJson::from(defect.clone()))?])?,
+            params![
+                row.id,
+                now.as_millisecond(),
+                to_json(&DefectJson::from(defect.clone()))?,
+            ],
+        )?,
         // The index delay counts from here: an effect may have come late.
         Decision::Retry => db.change(
             "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
                  next_search_at = COALESCE(next_search_at, ?2),
                  wait_from = MAX(COALESCE(wait_from, ?2), ?2), fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
-params![row.id, now.as_millisecond()])?,
+            params![row.id, now.as_millisecond()],
+        )?,
         Decision::GiveUp => db.change(
             "UPDATE defects SET state = 'failed', reason = ?3, decided = 'give-up',
                  needs_person = NULL, next_search_at = NULL, lease_until = NULL, fence = fence + 1,
                  class = COALESCE(class, 'open'), wait_from = MAX(COALESCE(wait_from, ?2), ?2),
                  updated_at = ?2
              WHERE id = ?1",
-params![row.id, now.as_millisecond(), format!("given up by {by}")])?,
+            params![row.id, now.as_millisecond(), format!("given up by {by}")],
+        )?,
         Decision::Release => db.change(
             "UPDATE defects SET released = 1, lease_until = NULL, fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
-params![row.id, now.as_millisecond()])?,
+            params![row.id, now.as_millisecond()],
+        )?,
     };
     Ok(())
 }

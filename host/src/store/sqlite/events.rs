@@ -205,7 +205,7 @@ pub(super) fn get(
     Ok(Some((row.event()?, runs)))
 }
 
-/// What the retention deletes.
+/// The events that the retention deletes.
 #[derive(Debug, Clone)]
 pub(super) struct Excess {
     received_before: Timestamp,

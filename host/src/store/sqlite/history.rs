@@ -20,7 +20,7 @@ pub(super) enum Record {
     /// An event, or only what is new of it, with runs.
     Event(EventId, Option<Event>, Vec<RunReport>),
     Counts(ConnectionId, String, CachedCounts),
-    /// What the events of one batch say of their connection.
+    /// The health of a connection, as the events of one batch show it.
     Health(ConnectionId, events::Health),
 }
 
@@ -58,7 +58,7 @@ impl Record {
     }
 }
 
-/// What waits.
+/// The events and runs that wait to be written.
 #[derive(Default)]
 pub(super) struct History {
     records: Vec<Record>,

@@ -150,7 +150,20 @@ fn store_failure(
              next_search_at = CASE ?3 WHEN 'in-doubt' THEN ?7 END,
              reason = ?8, ended_fence = ?2, ended_code = ?9, event_id = ?10, updated_at = ?11
          WHERE id = ?1 AND fence = ?2",
-params![lease.defect.0, lease.fence, state.as_str(), class.map(WriteClass::as_str), sent.as_ref().is_some_and(|sent| sent.forbidden), ended_at, now.as_millisecond().saturating_add(SEARCH_WAIT_MS), reason, refusal.code().as_str(), event.0, now.as_millisecond()])?;
+        params![
+            lease.defect.0,
+            lease.fence,
+            state.as_str(),
+            class.map(WriteClass::as_str),
+            sent.as_ref().is_some_and(|sent| sent.forbidden),
+            ended_at,
+            now.as_millisecond().saturating_add(SEARCH_WAIT_MS),
+            reason,
+            refusal.code().as_str(),
+            event.0,
+            now.as_millisecond(),
+        ],
+    )?;
     require_one(moved)
 }
 

@@ -27,7 +27,7 @@ const HISTORY_ENOUGH: usize = 512;
 /// How long nothing must be queued before the write-ahead log is shortened.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// What the writing thread writes in one transaction.
+/// One batch: the operations that the writing thread commits in one transaction.
 pub(super) struct Batch {
     pub(super) operations: Vec<Box<dyn Operation>>,
     pub(super) history: Vec<Record>,

@@ -16,7 +16,7 @@ use super::explain::Untrusted;
 /// listed.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// Absent: there is no anchor.
+    /// Verifies chains; `None` if there is no trust anchor.
     chains: Option<Arc<WebPkiServerVerifier>>,
     listed: Vec<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
