@@ -51,7 +51,8 @@ pub struct Config {
     /// Maximum memory of all runs together, bytes; absent: 60 % of what the machine and the control
     /// group allow.
     pub memory_bytes_host: Option<u64>,
-    /// Maximum bytes of large bodies in temporary files, which exist while their runs last.
+    /// Maximum size of all temporary files with large bodies together, bytes. The file of a run is
+    /// deleted when the run ends.
     pub spool_bytes_max: u64,
     /// How often the plugins folder is scanned in addition to notifications, milliseconds.
     pub rescan_ms: u64,

@@ -70,7 +70,8 @@ impl CreateAnswer {
         Self { defect, id, how, detail: String::new() }
     }
 
-    /// The answer if a search found the defect, and perhaps other records of the failed test.
+    /// The answer if a search found the defect. `others` are the keys of further records that it
+    /// found for the same failed test.
     fn adopted(id: DefectId, defect: Defect, others: Vec<String>) -> Self {
         let Outcome { code, detail } = adoption(&defect.key, &others);
         Self { defect, id, how: code, detail }

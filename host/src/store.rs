@@ -1,4 +1,4 @@
-//! The store: connections, defects, events and cached counts. The only room with SQL.
+//! The store: connections, defects, events and cached counts. The only room (module) with SQL.
 //!
 //! Knows nothing of connectors or HTTP and reads no clock: instants arrive as arguments. A method
 //! marked *durable* returns when the change is on the disk. A power cut may lose a change that is

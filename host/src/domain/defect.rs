@@ -14,7 +14,7 @@ use super::{
 /// What the connector created in the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defect {
-    /// The tracker's own key.
+    /// The key of the defect in the tracker, such as `QA-17`.
     pub key: String,
     /// Its title.
     pub title: String,
@@ -74,7 +74,8 @@ string_enum! {
     pub enum DecidedDoubt {
         /// Do not wait: create the defect if a search finds none.
         Retry = "retry",
-        /// Its writes did not create a defect.
+        /// The tracker does not have the defect: the next click creates it, after a last search,
+        /// even if this search fails.
         GiveUp = "give-up",
     }
 }

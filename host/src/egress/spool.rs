@@ -42,7 +42,7 @@ pub(super) struct Block {
 /// Why a body cannot be spooled.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpoolError {
-    /// The limit.
+    /// The temporary files have reached their maximum size.
     #[error(
         "`spool_bytes_max` = {0}: the large bodies of all runs need more space, or those of this run \
          more than a quarter of it"

@@ -121,9 +121,9 @@ pub struct TestCase {
     pub version: Option<String>,
     /// The conditions that must be true before the test case runs.
     pub pre_condition: Option<String>,
-    /// The automation's project.
+    /// The name of the automation project that contains the automated test.
     pub automation_project: Option<String>,
-    /// The automation's test case.
+    /// The name of the automated test in its project.
     pub automation_test_case: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use super::Subject;
 use super::engine::TemplateError;
 use super::engine::position;
 
-/// The members of the data, and the part that must be fetched for each.
+/// The names that a template may use, and the part of the data to fetch for each.
 const MEMBERS: [(&str, Option<Subject>); 17] = [
     ("test_execution_id", None),
     ("test_case_id", None),

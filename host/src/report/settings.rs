@@ -20,7 +20,7 @@ const FIELD_NAME_CHARS_MAX: usize = 200;
 const RULES_MAX: usize = 100;
 /// All settings together, as JSON.
 const BYTES_MAX: usize = 256 * 1024;
-/// The members of the object.
+/// The names that the settings of a report may have.
 const MEMBERS: [&str; 7] = [
     "title_template",
     "description_template",

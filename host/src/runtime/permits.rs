@@ -87,7 +87,8 @@ struct State {
     asked: u64,
 }
 
-/// Whose permits are counted together.
+/// A group whose permits are counted together: a connector, a connection, or one kind of call of a
+/// connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Group {
     Connector(ConnectorName),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The longest wait that an answer can ask for.
+/// Longer waits that an answer asks for are shortened to this.
 const RESET_MAX: Duration = Duration::from_secs(900);
 /// The wait after a 429 that does not say how long.
 const DEFAULT_RESET: Duration = Duration::from_secs(5);

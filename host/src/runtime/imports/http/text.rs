@@ -5,7 +5,7 @@ use encoding_rs::{Encoding, UTF_8};
 use crate::egress::HttpError;
 use crate::memory::Charge;
 
-/// The most bytes of UTF-8 that one byte of another charset becomes.
+/// One byte of another charset becomes at most this many bytes of UTF-8.
 const GROWTH: u64 = 3;
 
 /// A body as the guest gets it.
