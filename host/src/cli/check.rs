@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// The connector file
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
-    /// The configuration file, for its limits [default: jackfield.toml, if it exists]
+    /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]
     config: Option<PathBuf>,
 }

@@ -134,7 +134,8 @@ impl Doubt {
         }
     }
 
-    /// Whether the defect may be created even if the search fails permanently.
+    /// Whether the writes count as refused, so that the defect may be created even if the search
+    /// fails permanently.
     fn counts_as_refused(&self) -> bool {
         self.class == WriteClass::Refused || self.decided == Some(DecidedDoubt::GiveUp)
     }
