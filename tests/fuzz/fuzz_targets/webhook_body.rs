@@ -35,21 +35,18 @@ fn read(message: &Message<'_>) -> Option<ReadWebhook> {
     Some(wait(webhook(request, &config)))
 }
 
-/// The ids are normalised, and a body that is written from them is read as the same failed test.
+/// The ids are set, and a body that is written from them is read as the same failed test.
 fn check_accepted(test: &FailedTest) {
     let (execution, case, variation) = test.key();
-    for id in [&execution, &case] {
-        assert_eq!(Uuid::parse_str(id).map(|id| id.to_string()).as_ref(), Ok(id));
-        assert_eq!(id.len(), 36);
-        assert!(!id.bytes().any(|byte| byte.is_ascii_uppercase()));
-        assert!(Uuid::parse_str(id).is_ok_and(|id| !id.is_nil()), "an all-zero id was accepted");
+    for id in [execution, case] {
+        assert!(!id.is_nil(), "an all-zero id was accepted");
     }
     assert!(!Uuid::parse_str(variation).is_ok_and(|id| id.is_nil()), "not set");
     for text in [Some(variation), test.link.as_deref()].into_iter().flatten() {
         assert!(!text.contains(|c: char| c.is_control() && !"\t\n\r".contains(c)), "{text:?}");
     }
     let body = json!({
-        "testExecutionId": execution.to_uppercase(),
+        "testExecutionId": execution.to_string().to_uppercase(),
         "testCaseId": case,
         "variationId": variation,
         "linkToTestCaseLog": test.link,
