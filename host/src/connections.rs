@@ -115,8 +115,8 @@ impl Connections {
     }
 
     /// The report of the failed test for a run of `create`. Test Manager is asked, until `until`,
-    /// only if the connector uses what it says. Settings that cannot be read any more have their
-    /// defaults.
+    /// only if the connector uses what it says. It is not asked if the settings of the report cannot
+    /// be read any more: they say what must be masked.
     #[must_use]
     pub fn test_report(
         &self,
@@ -125,11 +125,13 @@ impl Connections {
         test: &FailedTest,
         until: Instant,
     ) -> TestReport {
-        let settings = ReportSettings::read(&active.connection.report).unwrap_or_default();
+        let settings = ReportSettings::read(&active.connection.report);
+        let asks = active.connection.grants.test_data
+            && connector.manifest().asks_for_test_data
+            && settings.is_ok();
         let limits = self.limits(&active.connection);
-        let source = active.connection.grants.test_data && connector.manifest().asks_for_test_data;
-        let source = source.then(|| self.deps.test_manager.source(active, test, &limits));
-        TestReport::new(test.clone(), settings, source.flatten(), until)
+        let source = asks.then(|| self.deps.test_manager.source(active, test, &limits)).flatten();
+        TestReport::new(test.clone(), settings.unwrap_or_default(), source, until)
     }
 
     /// The connection with this id, ready for runs.

@@ -51,7 +51,7 @@ pub fn ids_of(
     Ok(ids.collect::<Result<Vec<_>, Error>>()?.join(separator))
 }
 
-/// Records as the possible values of a setting that names them; there are no others.
+/// Lists records as the possible values of a setting that names one of them. The list is complete.
 pub fn choices(known: Vec<Named>) -> ChoicesPage {
     let choices = known.into_iter().map(|it| Choice { value: it.name.clone(), label: it.name });
     ChoicesPage { choices: choices.collect(), more: false }

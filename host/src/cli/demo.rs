@@ -160,7 +160,10 @@ impl Demo {
     fn fire_webhooks(&self) -> anyhow::Result<()> {
         let log = self.simulator.failed_log().context("the simulated data has no failed test")?;
         let click = || -> anyhow::Result<CreatedDefect> {
-            let answer = self.simulator.create_defect(log).context("there is no such log")?;
+            let answer = self
+                .simulator
+                .create_defect(log)
+                .context("the simulated Test Manager does not have this log")?;
             answer.map_err(|why| anyhow!(why))
         };
         let defect = click()?;
@@ -170,7 +173,10 @@ impl Demo {
         if click()?.link == defect.link {
             print("   A second click on the same failed test returned the same defect.");
         }
-        let counts = self.simulator.refresh_counts(log).context("there is no such project")?;
+        let counts = self
+            .simulator
+            .refresh_counts(log)
+            .context("the simulated Test Manager does not have this project")?;
         print("6. Defect KPIs returned:");
         for (name, value) in counts.map_err(|why| anyhow!(why))? {
             print(&format!("     {} {}", printable(&name), printable(&value)));

@@ -71,7 +71,9 @@ pub(super) fn option(name: &str, source: Option<&str>) -> anyhow::Result<SecretT
 fn secret(name: &str, option: &str, source: Option<&str>) -> anyhow::Result<Secret> {
     let text = match source {
         None => rpassword::prompt_password(format!("{name}: ")).with_context(|| {
-            format!("there is no terminal to ask for {name}: use {option}=@FILE or {option}=-")
+            format!(
+                "{name} cannot be asked for without a terminal: use {option}=@FILE or {option}=-"
+            )
         })?,
         Some("-") => {
             let mut text = String::new();

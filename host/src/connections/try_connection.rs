@@ -25,8 +25,8 @@ pub struct TryReport {
 }
 
 impl Connections {
-    /// Connects to every granted origin, runs the connector's `check`, then asks Test Manager if the
-    /// connection has settings for it; with a failed test, for its log too.
+    /// Connects to every granted origin, runs the connector's `check`, then asks Test Manager if
+    /// the connection has settings for it; with a failed test, for its log too.
     ///
     /// # Errors
     /// No such connection, or no version of its connector serves.

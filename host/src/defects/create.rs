@@ -31,9 +31,9 @@ const WAIT_MAX: Duration = Duration::from_secs(3);
 
 impl Defects {
     /// Answers one Create Defect event: with the defect, or with the reason why there is none.
-    /// Answers no later than the answer deadline; a run that is not finished then continues. Unless the answer is already
-    /// known, `event` is stored before the run starts, so that an event can be found even if a
-    /// crash interrupts it.
+    /// Answers no later than the answer deadline; a run that is not finished then continues. Unless
+    /// the answer is already known, `event` is stored before the run starts, so that an event can
+    /// be found even if a crash interrupts it.
     ///
     /// # Errors
     /// Why there is no defect.

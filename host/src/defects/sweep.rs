@@ -61,7 +61,7 @@ impl Defects {
             }
         };
         // Rows of paused and unavailable connections are claimed too, so that their back-off
-        // advances and later rows get their turn. Nothing runs for them, so there is no event to
+        // advances and later rows get their turn. No run starts for them, so they have no event to
         // show.
         let serving = self.deps.connections.serving(&active.connection);
         let (Ok(connector), false) = (serving, active.connection.paused) else {

@@ -110,7 +110,7 @@ pub enum LimitError {
 impl fmt::Display for LimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(name) => write!(f, "there is no limit named `{name}`"),
+            Self::Unknown(name) => write!(f, "unknown limit `{name}`"),
             Self::OutOfRange { name, value, ceiling } => {
                 write!(f, "`{name}` = {value} is out of range: 1 to {ceiling}")
             }

@@ -69,7 +69,7 @@ impl Session {
     /// this tells which of the two failed.
     ///
     /// # Errors
-    /// Why there is no token; without secrets.
+    /// Why the token request failed; contains no secret.
     pub(crate) async fn fetch_token(&self, origin: &Origin) -> Result<(), TokenError> {
         let token = token::for_origin(self, origin).await;
         let redactor = self.active.credentials.redactor.load();

@@ -54,7 +54,7 @@ pub(super) struct Token {
     use_until: Instant,
 }
 
-/// Why there is no token.
+/// Why a token request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The endpoint accepts the client, but does not grant one of the scopes.

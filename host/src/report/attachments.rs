@@ -46,7 +46,7 @@ impl AttachmentPolicy {
         let unknown = self.kinds.iter().find(|kind| AttachmentKind::parse(kind).is_none());
         if let Some(unknown) = unknown {
             let known = known.collect::<Vec<_>>().join(", ");
-            return Some(format!("there is no kind {unknown:?}; the kinds are {known}"));
+            return Some(format!("unknown kind {unknown:?}; the kinds are {known}"));
         }
         if self.files_max > FILES_CEILING {
             return Some(format!("`files_max` is at most {FILES_CEILING}"));

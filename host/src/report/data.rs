@@ -1,8 +1,8 @@
 //! What is known of a failed test, as templates see it: members in snake_case, absent where Test
 //! Manager does not say.
 //!
-//! Source: the data types that Test Manager's clients declare, as public code shows them. All texts are untrusted:
-//! people and tests wrote them.
+//! Source: the data types that Test Manager's clients declare, as public code shows them. All texts
+//! are untrusted: people and tests wrote them.
 
 use serde::{Serialize, Serializer};
 

@@ -106,7 +106,7 @@ impl ReportSettings {
                 "attachments" => set(&mut settings.attachments, value),
                 "routing" => set(&mut settings.routing, value),
                 unknown => Err(nearest(unknown, MEMBERS).map_or_else(String::new, |(near, _)| {
-                    format!("there is no such member; did you mean `{near}`?")
+                    format!("unknown member; did you mean `{near}`?")
                 })),
             };
             problems.extend(read.err().map(|why| SettingsProblem { member: member.clone(), why }));

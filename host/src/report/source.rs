@@ -18,7 +18,8 @@ pub trait Source: Send + Sync {
     /// screenshots of assertions are listed if assertions or attachments are asked for.
     async fn fetch(&self, subjects: &BTreeSet<Subject>, deadline: Instant) -> TestData;
 
-    /// One part as JSON, as Test Manager answers it. A list has the items that [`Self::fetch`] reads.
+    /// One part as JSON, as Test Manager answers it. A list has the items that [`Self::fetch`]
+    /// reads.
     ///
     /// # Errors
     /// Why it could not be fetched.

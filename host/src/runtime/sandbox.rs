@@ -333,7 +333,7 @@ fn permit_wait(call: Call, limits: &Limits) -> Duration {
     match call {
         Call::Create | Call::Find => Duration::from_millis(limits.create_answer_ms / 2),
         Call::Count => Duration::from_millis(limits.kpi_answer_ms / 2),
-        // Nobody waits for these.
+        // No answer to an event depends on these.
         Call::State
         | Call::Comment
         | Call::FindComment

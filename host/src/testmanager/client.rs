@@ -1,5 +1,5 @@
-//! Sends reads to Test Manager and returns their JSON: waits for the rate limit, repeats what failed
-//! for a moment, describes what failed for good. Everything ends by the deadline.
+//! Sends reads to Test Manager and returns their JSON: waits for the rate limit, repeats what
+//! failed for a moment, describes what failed for good. Everything ends by the deadline.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -33,8 +33,8 @@ const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
 type Step = Result<Option<String>, Failure>;
 
 impl TestManager {
-    /// The steps to Test Manager in their order, up to the first that fails. Empty if the connection
-    /// has no settings for it. With a failed test, its log is read too.
+    /// The steps to Test Manager in their order, up to the first that fails. Empty if the
+    /// connection has no settings for it. With a failed test, its log is read too.
     pub async fn try_steps(
         &self,
         active: &Arc<ActiveConnection>,

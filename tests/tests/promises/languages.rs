@@ -1,6 +1,6 @@
 //! The main use on a real Redmine, with connectors in three languages: a failed test becomes one
-//! issue with fields and files, a repeated click has the same answer, an issue whose answer was lost
-//! is found again, and the counts equal those of Redmine.
+//! issue with fields and files, a repeated click has the same answer, an issue whose answer was
+//! lost is found again, and the counts equal those of Redmine.
 
 use jackfield_tests::{
     Client, Guest, Redmine, RedmineConnection, Reply, Setup, TestHost, failed_test,

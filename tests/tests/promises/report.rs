@@ -162,7 +162,8 @@ fn a_preview_shows_the_report_and_creates_nothing() {
     assert_eq!((&events["events"], &defects["defects"]), (&json!([]), &json!([])));
 }
 
-/// What Test Manager knows of a failed checkout is in the preview; what nothing uses is not fetched.
+/// What Test Manager knows of a failed checkout is in the preview; what nothing uses is not
+/// fetched.
 #[test]
 fn a_preview_shows_what_test_manager_knows() {
     let (host, simulator) = (host(), SimulatedTestManager::start(&[]));

@@ -16,8 +16,8 @@ pub(super) struct SetTestManager {
     /// The id of the external application as which Test Manager is asked
     #[arg(long, value_name = "ID")]
     test_manager_client_id: Option<String>,
-    /// Its secret: =@FILE from a file, =- from stdin, no value for a prompt; or a reference that the
-    /// server reads, =file:/PATH or =env:NAME
+    /// Its secret: =@FILE from a file, =- from stdin, no value for a prompt; or a reference that
+    /// the server reads, =file:/PATH or =env:NAME
     #[arg(long, value_name = "@FILE", num_args = 0..=1, require_equals = true)]
     test_manager_client_secret: Option<Option<String>>,
     /// A scope to ask for, instead of the default ones; give it once for each

@@ -36,7 +36,7 @@ fn markup(name: Option<&str>) -> Result<Markup, Problem> {
     let name = name.unwrap_or(Markup::Markdown.as_str());
     Markup::parse(name).ok_or_else(|| {
         let known: Vec<_> = Markup::ALL.iter().map(|markup| markup.as_str()).collect();
-        let why = format!("there is no markup {name:?}; the markups are {}", known.join(", "));
+        let why = format!("unknown markup {name:?}; the markups are {}", known.join(", "));
         Problem::invalid_value("markup", why)
     })
 }

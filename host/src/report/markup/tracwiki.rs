@@ -1,5 +1,6 @@
-//! The wiki markup of Trac. It has an escape character only for what is markup without it, and reads
-//! many words as links. So words that are not plain are written as code, which Trac never reads.
+//! The wiki markup of Trac. It has an escape character only for what is markup without it, and
+//! reads many words as links. So words that are not plain are written as code, which Trac never
+//! reads.
 
 use super::document::{Document, Inline};
 use super::entities::break_up;

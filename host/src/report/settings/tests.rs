@@ -16,7 +16,7 @@ fn problems(value: Value) -> String {
 #[test]
 fn what_is_wrong_is_refused_with_its_place() {
     for (value, why) in [
-        (json!({"title": "x"}), "`title`: there is no such member; did you mean `title_template`"),
+        (json!({"title": "x"}), "`title`: unknown member; did you mean `title_template`"),
         (json!({"title_template": 7}), "`title_template`: invalid type"),
         (json!({"title_template": "a\n{{ log.info "}), "`title_template`: line 2, column "),
         (
@@ -42,7 +42,7 @@ fn what_is_wrong_is_refused_with_its_place() {
             "with the example, the result is not JSON",
         ),
         (json!({"mask": {"patterns": ["("]}}), "`mask`: the pattern `(`"),
-        (json!({"attachments": {"kinds": ["video"]}}), "there is no kind \"video\""),
+        (json!({"attachments": {"kinds": ["video"]}}), "unknown kind \"video\""),
         (json!({"attachments": {"files": 3}}), "unknown field `files`"),
         (json!({"routing": [{"project": "A", "setings": {}}]}), "unknown field `setings`"),
     ] {

@@ -1,7 +1,7 @@
 //! `jackfield:connector/report`: the texts, fields and attachments of the defect to create.
 //!
-//! Outside `create`, `comment` and `attach`, everything is empty. Nothing here fails because of Test Manager: what could
-//! not be fetched is named in the texts.
+//! Outside `create`, `comment` and `attach`, everything is empty. Nothing here fails because of
+//! Test Manager: what could not be fetched is named in the texts.
 
 use std::sync::Arc;
 

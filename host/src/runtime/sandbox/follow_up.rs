@@ -47,8 +47,8 @@ impl Sandbox {
         self.run(run, Call::Comment, permission, report, call, unchanged).await
     }
 
-    /// Calls `follow-up.find-comment`: whether the defect has a comment with this marker. Writes are
-    /// refused.
+    /// Calls `follow-up.find-comment`: whether the defect has a comment with this marker. Writes
+    /// are refused.
     pub async fn find_comment(&self, run: Run, key: &str, marker: &Marker) -> RunEnd<bool> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::FindComment, FOLLOW_UP);

@@ -1,4 +1,5 @@
-//! Serves the parts of a log: assertions and their screenshots, lines of the robot, steps and files.
+//! Serves the parts of a log: assertions and their screenshots, lines of the robot, steps and
+//! files.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! The content of the data set: two projects of a company; `odd` has a third one with difficult texts.
+//! The content of the data set: two projects of a company; `odd` has a third one with difficult
+//! texts.
 
 /// A project of the data set.
 pub(super) struct ProjectScript {

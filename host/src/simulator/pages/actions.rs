@@ -1,4 +1,5 @@
-//! The actions of the buttons. Each action ends with a redirect to the page, which shows its result.
+//! The actions of the buttons. Each action ends with a redirect to the page, which shows its
+//! result.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Load on one server: wrk on its own core, with a script that gives each request what is new in it.
+//! Load on one server: wrk on its own core, with a script that gives each request what is new in
+//! it.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};

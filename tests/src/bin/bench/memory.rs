@@ -13,7 +13,8 @@ use crate::rounds::Effort;
 use crate::servers::{connect, guest, with_versions};
 
 const SUBJECT: &str = "memory";
-/// Clients of one address that may be idle; more come from further addresses of the loopback network.
+/// Clients of one address that may be idle; more come from further addresses of the loopback
+/// network.
 const IDLE_PER_ADDRESS: u32 = 100;
 /// Fewer runs than one connection may have.
 const CONCURRENT_CALLS: usize = 16;

@@ -1,5 +1,5 @@
-//! Alternating rounds: each contender in turn, round after round, so that what else the machine does
-//! hits all of them.
+//! Alternating rounds: each contender in turn, round after round, so that what else the machine
+//! does hits all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The server's client for Test Manager reads from the stand-in, through every fault that a try of a
-//! connection can show.
+//! The server's client for Test Manager reads from the stand-in, through every fault that a try of
+//! a connection can show.
 
 use jackfield_tests::{ScriptedServer, Setup, SimulatedTestManager, TestHost};
 use serde_json::{Value, json};
