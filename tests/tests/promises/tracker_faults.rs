@@ -2,8 +2,8 @@
 //! causes the faults. Each fault has its own problem, and no fault creates a second issue.
 
 use jackfield_tests::{
-    Answer, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer, Setup,
-    TestHost, age_counts, failed_test, unreachable_url, wait_for,
+    Connection, Exchange, Guest, Redmine, RedmineConnection, Reply, Response, ScriptedServer,
+    Setup, TestHost, age_counts, failed_test, unreachable_url, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -158,9 +158,7 @@ fn a_write_that_created_nothing_needs_no_person() {
         assert!([422, 502, 503].contains(&refused.status), "{name}: {refused:?}");
         assert_eq!(proxy.posts(), 1, "{name}: the click did not send exactly one create");
         proxy.forward_all();
-        let defect = wait_for(&format!("{name}: the defect"), 30, || {
-            defect_in(&host.create(&connection, &test))
-        });
+        let defect = click_until_known(&host, &connection, &test, name);
         assert_eq!(defect["id"], project.only_issue().id, "{name}");
         assert_eq!(proxy.posts(), 2, "{name}");
     }
@@ -223,21 +221,23 @@ fn an_issue_whose_answer_was_damaged_is_adopted_and_never_created_twice() {
             if exchange.request.is_post() { damaged(exchange) } else { answer }
         });
         let test = failed_test();
-        let defect = wait_for(&format!("{name}: the issue to be adopted"), 30, || {
-            defect_in(&host.create(&connection, &test))
-        });
+        let defect = click_until_known(&host, &connection, &test, name);
         assert_eq!(defect["id"], project.only_issue().id, "{name}");
         assert_eq!(proxy.posts(), 1, "{name}: not exactly one write was sent");
     }
 }
 
-/// The defect in an answer; `None` if the outcome is still unknown.
-fn defect_in(answer: &Answer) -> Option<Value> {
-    if answer.status == 200 {
-        return Some(answer.json());
-    }
-    assert!([409, 503, 504].contains(&answer.status), "{answer:?}");
-    None
+/// Clicks until the answer has the defect. The first answer that only a person could change ends
+/// the test.
+fn click_until_known(host: &TestHost, connection: &Connection, test: &Value, name: &str) -> Value {
+    wait_for(&format!("{name}: the defect"), 30, || {
+        let answer = host.create(connection, test);
+        if answer.status == 200 {
+            return Some(answer.json());
+        }
+        assert!([503, 504].contains(&answer.status), "{name}: {answer:?}");
+        None
+    })
 }
 
 #[test]

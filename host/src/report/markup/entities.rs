@@ -16,8 +16,8 @@ pub(super) fn encode(text: &str, line_start: bool) -> String {
         let begins_line = line_start && before.is_none();
         let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         let is_plain = match c {
-            // `r12` is a revision, in Redmine.
-            'r' => is_word(before) || !after.is_some_and(|it| it.is_ascii_digit()),
+            // `r12` is a revision, in Redmine. `r12ab` is a word; a marker may begin like that.
+            'r' => is_word(before) || !begins_with_number(chars.clone()),
             // `h1. ` and `bq. ` begin a block.
             '.' => !in_first_word,
             '-' | '_' => is_word(before) && is_word(after),
@@ -35,6 +35,12 @@ pub(super) fn encode(text: &str, line_start: bool) -> String {
         before = Some(c);
     }
     encoded
+}
+
+/// Whether the next word has only digits.
+fn begins_with_number(rest: impl Iterator<Item = char>) -> bool {
+    let mut word = rest.take_while(|c| c.is_alphanumeric()).peekable();
+    word.peek().is_some() && word.all(|c| c.is_ascii_digit())
 }
 
 /// Breaks what ends a block of code by a character that no reader sees. `tags` are in lower case.

@@ -7,8 +7,6 @@ use crate::report::engine::Expanded;
 
 use super::*;
 
-const MARKER: &str = "0abc9marker000000000000xyz";
-
 /// A paragraph with only a value, or a block of code.
 fn only(value: &str, template: &str) -> Document {
     let text = template.replace('A', &placeholder::of(0));
@@ -140,7 +138,7 @@ fn a_cut_text_ends_with_an_ellipsis_and_is_closed() {
     assert_eq!(cut(Markup::Html, 33), "<p><strong>abcdefgh…</strong></p>");
     assert_eq!(cut(Markup::Plain, 3), "ab…");
     assert_eq!(cut(Markup::Plain, 0), "");
-    let error = render(&document, Markup::Plain, 10, Some(MARKER)).expect_err("too small");
+    let error = render(&document, Markup::Plain, 10, Some("0abc9marker")).expect_err("too small");
     assert_eq!(error, TooSmall { characters_max: 10 });
 }
 
