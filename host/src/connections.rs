@@ -126,12 +126,20 @@ impl Connections {
         until: Instant,
     ) -> TestReport {
         let settings = ReportSettings::read(&active.connection.report);
-        let asks = active.connection.grants.test_data
-            && connector.manifest().asks_for_test_data
-            && settings.is_ok();
+        let asks = reads_test_data(active, connector) && settings.is_ok();
         let limits = self.limits(&active.connection);
         let source = asks.then(|| self.deps.test_manager.source(active, test, &limits)).flatten();
         TestReport::new(test.clone(), settings.unwrap_or_default(), source, until)
+    }
+
+    /// Whether the attachments of a report are added to a defect after it was created.
+    #[must_use]
+    pub fn attaches(&self, active: &ActiveConnection, connector: &Connector) -> bool {
+        let policy = ReportSettings::read(&active.connection.report).map(|it| it.attachments);
+        connector.interfaces().follow_up
+            && reads_test_data(active, connector)
+            && active.connection.test_manager.is_some()
+            && policy.is_ok_and(|policy| policy.takes_files())
     }
 
     /// The connection with this id, ready for runs.
@@ -222,4 +230,9 @@ impl Connections {
     pub fn limits(&self, connection: &Connection) -> Limits {
         self.deps.config.limits_of(&connection.connector)
     }
+}
+
+/// Whether a connector uses what Test Manager knows of failed tests, and may.
+fn reads_test_data(active: &ActiveConnection, connector: &Connector) -> bool {
+    active.connection.grants.test_data && connector.manifest().asks_for_test_data
 }

@@ -1,10 +1,13 @@
 //! Creates defects, at most one for each failed test. `create` has the steps of a Create Defect
-//! event; `sweep` searches for defects in doubt in the background.
+//! event; in the background, `sweep` searches for defects in doubt and `follow_up` adds comments and
+//! attachments.
 //!
 //! Uses no axum, SQL or wasmtime. Returns a value or a [`Refusal`].
 
 mod create;
+mod follow_up;
 mod index_lag;
+mod journal;
 mod lease;
 mod process;
 mod search;
@@ -59,7 +62,7 @@ pub struct CreateAnswer {
     pub defect: Defect,
     /// The id of its row.
     pub id: DefectId,
-    /// `created`, `repeated`, `adopted` or `second-record`.
+    /// `created`, `repeated`, `adopted`, `recurred` or `second-record`.
     pub how: OutcomeCode,
     /// More details, which the event shows; may be empty.
     pub detail: String,

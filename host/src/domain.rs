@@ -9,6 +9,7 @@ mod defect;
 mod doubt;
 mod event;
 mod failed_test;
+mod follow_up;
 mod journal;
 mod limits;
 mod nearest;
@@ -38,7 +39,14 @@ pub use event::{
     Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
 };
 pub use failed_test::{FailedTest, Marker};
-pub use journal::{Effect, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, verdict};
+pub use follow_up::{
+    DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord, FollowUpState, FollowUpStep, OnRecurrence,
+    Recurrence,
+};
+pub use journal::{
+    Effect, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, sent_writes, verdict,
+    was_confirmed,
+};
 pub use limits::{Limit, LimitError, Limits};
 pub use nearest::nearest;
 pub use network::{InvalidNetwork, Network};

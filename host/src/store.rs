@@ -16,8 +16,9 @@ use jiff::Timestamp;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
-    DefectId, DefectRecord, DefectState, DoubtfulDefect, Event, EventId, EventKind, FailedTest,
-    Lease, Marker, OutcomeCode, RunReport, SearchEnd, Verdict,
+    DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
+    FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode, RunReport,
+    SearchEnd, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -126,6 +127,9 @@ pub struct Claim<'a> {
     /// The fence of the run that the event waited for, if any: the result of that run is the
     /// answer.
     pub waited_for: Option<i64>,
+    /// Whether a failed test without a defect may be a recurrence: the claim then looks at the
+    /// other failures of its test case.
+    pub recurs: bool,
 }
 
 /// A write that is about to be sent.
@@ -307,8 +311,15 @@ pub trait Store: Send + Sync {
         seen: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
-    /// Moves a row whose doubt has ended back to `intent`. Durable. `Fenced` if the lease was lost.
-    async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
+    /// Moves a row whose doubt has ended back to `intent`, and returns what to do next: `Create`,
+    /// or what [`Claim::recurs`] leads to. With `WaitsForFirst`, the row is not moved. Durable.
+    /// `Fenced` if the lease was lost.
+    async fn back_to_intent(
+        &self,
+        lease: &Lease,
+        recurs: bool,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError>;
     /// Extends a lease. Lazy. `Fenced` if it was lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError>;
     /// Moves a row to `sent` and renews its lease: a write is about to leave. Durable. `Fenced` if
@@ -321,12 +332,14 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Undoes the last `mark_sending`: no byte of that write left. Lazy.
     async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
-    /// Ends a run: moves the row as the verdict says and releases the lease. A known defect is
+    /// Ends a run: moves the row as the verdict says, adds the steps that follow, and releases the
+    /// lease. A known defect is
     /// stored even if the lease was lost, unless another run holds the row. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
         verdict: &Verdict,
+        steps: &[FollowUpStep],
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError>;
@@ -340,6 +353,45 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
+    /// Defects with steps that are due, the longest overdue first, but for those that this process
+    /// has open. `limits`: of all, and of one connection.
+    async fn due_follow_ups(
+        &self,
+        now: Timestamp,
+        open: Vec<DefectId>,
+        limits: (u32, u32),
+    ) -> Result<Vec<DueSearch>, StoreError>;
+    /// Takes a lease on a defect and returns its steps that are due, in their order, up to the
+    /// first one that is not due yet. `None` if none is due or another holder holds it. Durable.
+    async fn claim_follow_ups(
+        &self,
+        id: DefectId,
+        now: Timestamp,
+        lease_until: Timestamp,
+        run_ms: u64,
+    ) -> Result<Option<DueFollowUps>, StoreError>;
+    /// Stores that a write of a step is about to leave, and renews the lease. Durable. `Fenced` if
+    /// the lease was lost or has ended.
+    async fn mark_follow_up(
+        &self,
+        lease: &Lease,
+        step: &FollowUp,
+        has_marker: bool,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// Undoes the last `mark_follow_up`: no byte of that write left. Lazy.
+    async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError>;
+    /// Stores the result of one try of a step; the lease stays. Durable. `Fenced` if it was lost.
+    async fn end_follow_up(
+        &self,
+        lease: &Lease,
+        step: &FollowUp,
+        end: FollowUpEnd,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// The newest comments of a connection, at most three, that a search for a comment must find.
+    async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
     /// Carries out a person's decision and records who decided and when. Durable. `Conflict` if
     /// the row's state does not allow the decision.
     async fn decide(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::{self, Origin, Settings, string_enum};
+use crate::domain::{self, OnRecurrence, Origin, Settings, string_enum};
 
 use super::{EditTestManager, EnumString, SecretText, TestManager, Text, Time};
 
@@ -76,6 +76,8 @@ pub struct Connection {
     /// What is reported of a failed test; an absent member has its default.
     #[serde(default)]
     pub report: Settings,
+    /// What happens if a test case fails again while its defect is open.
+    pub on_recurrence: EnumString<OnRecurrence>,
     /// The longest measured time after a create during which a search did not find the record,
     /// milliseconds.
     pub index_lag_ms: u64,
@@ -176,6 +178,9 @@ pub struct CreateConnection {
     /// `comment_template`, `fields`, `mask`, `attachments`, `routing`.
     #[serde(default)]
     pub report: Settings,
+    /// What happens if a test case fails again while its defect is open; absent: `new`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_recurrence: Option<EnumString<OnRecurrence>>,
 }
 
 /// `PATCH /connections/{id}` and `POST /connections/{id}/accept`: absent members are not changed,
@@ -217,6 +222,9 @@ pub struct EditConnection {
     /// Members of `report` to set or remove.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub report: BTreeMap<String, Option<Value>>,
+    /// What happens if a test case fails again while its defect is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_recurrence: Option<EnumString<OnRecurrence>>,
 }
 
 /// Distinguishes `null` (`Some(None)`) from an absent member (`None`).

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{self, DecidedDoubt, DefectState, WriteClass, printable};
+use crate::domain::{
+    self, DecidedDoubt, DefectState, FollowUpState, FollowUpStep, WriteClass, printable,
+};
 
 use super::{EnumString, Time};
 
@@ -87,6 +89,31 @@ pub struct DefectRecord {
     pub leased_until: Option<Time>,
     /// The decisions of people, oldest first.
     pub decisions: Vec<Decision>,
+    /// The defect of the first failure of the test case, if this failure is a recurrence.
+    pub recurrence_of: Option<Uuid>,
+    /// What is done with the defect after it was created.
+    pub follow_ups: Vec<FollowUp>,
+}
+
+/// One step of the work on a created defect.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FollowUp {
+    /// `reopen`, `comment`, `list-attachments` or `attach`.
+    pub step: EnumString<FollowUpStep>,
+    /// The name of the attachment, for `attach`.
+    pub name: Option<String>,
+    /// `due`, `sent`, `done` or `given-up`.
+    pub state: EnumString<FollowUpState>,
+    /// How often it was tried.
+    pub tries: u32,
+    /// How many write requests were sent for it.
+    pub writes: u32,
+    /// The worst class of these requests.
+    pub class: Option<EnumString<WriteClass>>,
+    /// Why it is not done.
+    pub reason: Option<String>,
+    /// When it is tried next.
+    pub next_at: Option<Time>,
 }
 
 /// What a person decided.
@@ -165,6 +192,8 @@ impl DefectRecord {
             updated_at: Time(record.updated_at),
             leased_until: record.leased_until.map(Time),
             decisions: record.decisions.iter().cloned().map(Decision::from).collect(),
+            recurrence_of: record.recurrence_of.map(|id| id.0),
+            follow_ups: record.follow_ups.iter().map(FollowUp::from).collect(),
         }
     }
 }
@@ -172,6 +201,21 @@ impl DefectRecord {
 impl From<(Timestamp, String, String)> for Decision {
     fn from((at, by, decision): (Timestamp, String, String)) -> Self {
         Self { at: Time(at), by, decision }
+    }
+}
+
+impl From<&domain::FollowUpRecord> for FollowUp {
+    fn from(record: &domain::FollowUpRecord) -> Self {
+        Self {
+            step: EnumString(record.step),
+            name: Some(&record.name).filter(|name| !name.is_empty()).cloned(),
+            state: EnumString(record.state),
+            tries: record.tries,
+            writes: record.writes,
+            class: record.class.map(EnumString),
+            reason: record.reason.as_deref().map(printable),
+            next_at: record.next_at.map(Time),
+        }
     }
 }
 

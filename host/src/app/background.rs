@@ -1,5 +1,5 @@
-//! What the server does without a request: it searches for defects in doubt, measures index delays,
-//! reads the connections again, follows the versions of connectors, and deletes old events and
+//! What the server does without a request: it searches for defects in doubt, adds comments and
+//! attachments to created ones, measures index delays, reads the connections again, follows the versions of connectors, and deletes old events and
 //! unused compiled code.
 
 use std::sync::Arc;
@@ -59,6 +59,7 @@ impl Background {
         tasks.spawn(cancel.clone().run_until_cancelled_owned(restore));
         it.repeat(tasks, cancel, |it| async move { it.defects.sweep().await });
         it.repeat(tasks, cancel, |it| async move { it.defects.measure_index_lags().await });
+        it.follow_up(tasks, cancel);
         it.repeat(tasks, cancel, |it| async move { it.load_connections().await });
         it.repeat(tasks, cancel, |it| async move { it.delete_old_events().await });
         it.repeat(tasks, cancel, |it| async move { it.delete_unused_code().await });
@@ -76,6 +77,21 @@ impl Background {
         tasks.spawn(async move {
             while cancel.run_until_cancelled(sleep(it.pause())).await.is_some() {
                 work(Arc::clone(&it)).await;
+            }
+        });
+    }
+
+    /// Works on created defects: whenever steps are added, and regularly.
+    fn follow_up(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
+        let (it, cancel) = (Arc::clone(self), cancel.clone());
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    () = it.defects.follow_up_added() => {}
+                    () = sleep(it.pause()) => {}
+                }
+                it.defects.follow_up().await;
             }
         });
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::api::{
     Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection, EmptyBody,
-    FailedTest, ForceQuery, Grants, RotateToken, TryConnection, TryReport, TryStep,
+    EnumString, FailedTest, ForceQuery, Grants, RotateToken, TryConnection, TryReport, TryStep,
 };
 use crate::domain::{ConnectorName, printable};
 
@@ -191,8 +191,15 @@ impl Command {
 
 impl Create {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, http1_only, index_delay_s, report } =
-            self.values;
+        let Values {
+            given,
+            project,
+            allow_private,
+            http1_only,
+            index_delay_s,
+            on_recurrence,
+            report,
+        } = self.values;
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
@@ -207,6 +214,7 @@ impl Create {
             http1_only: http1_only.unwrap_or(false),
             index_delay_s: index_delay_s.unwrap_or(0),
             report: report.set()?,
+            on_recurrence: on_recurrence.map(EnumString),
         };
         let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
         let created = answer.decode()?;
@@ -245,8 +253,15 @@ fn describe_grants(grants: &Grants) -> String {
 
 impl Edit {
     fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
-        let Values { given, project, allow_private, http1_only, index_delay_s, report } =
-            self.values;
+        let Values {
+            given,
+            project,
+            allow_private,
+            http1_only,
+            index_delay_s,
+            on_recurrence,
+            report,
+        } = self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
         let edit = given.edit(&self.removed)?;
         let (name, report) = (self.rename, report.edit()?);
@@ -257,6 +272,7 @@ impl Edit {
             http1_only,
             index_delay_s,
             report,
+            on_recurrence: on_recurrence.map(EnumString),
             ..edit
         };
         let query = ForceQuery { force: self.removed.force };

@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::api::{
-    Connector, ConnectorStatus, CreateConnection, CreatedConnection, ForceQuery, SecretText,
+    Connector, ConnectorStatus, CreateConnection, CreatedConnection, EnumString, ForceQuery,
+    SecretText,
 };
 use crate::app::{App, DataLock};
 use crate::config::Config;
 use crate::demo::tracker;
-use crate::domain::printable;
+use crate::domain::{OnRecurrence, printable};
 use crate::secret::Secret;
 use crate::simulator::{CreatedDefect, Listeners, Options, Simulator};
 
@@ -233,6 +234,7 @@ impl Demo {
             http1_only: false,
             index_delay_s: 0,
             report: serde_json::Map::new(),
+            on_recurrence: Some(EnumString(OnRecurrence::Comment)),
         };
         let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;
         Ok(created.decode()?.webhook_url)

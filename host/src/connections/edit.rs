@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::domain::{
-    Connection, ConnectionId, ConnectionRecord, ConnectorName, Settings, TEST_MANAGER_SECRET,
-    after, is_host_secret,
+    Connection, ConnectionId, ConnectionRecord, ConnectorName, OnRecurrence, Settings,
+    TEST_MANAGER_SECRET, after, is_host_secret,
 };
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 use super::test_manager::{self, TestManagerEdit, secret_problem};
-use super::validation::{index_delay_problem, name_problem, project_problem, validate};
+use super::validation::{
+    index_delay_problem, name_problem, project_problem, recurrence_problem, validate,
+};
 use super::{ConnectionError, Connections, report};
 
 /// A connection to create.
@@ -40,6 +42,8 @@ pub struct NewConnection {
     pub test_manager: Option<TestManagerEdit>,
     /// The settings of the report of a failed test.
     pub report: Settings,
+    /// What happens if a test case fails again while its defect is open.
+    pub on_recurrence: OnRecurrence,
 }
 
 /// An edit. A field that is absent stays as it is; an inner `None` removes the value.
@@ -64,6 +68,8 @@ pub struct ConnectionEdit {
     pub test_manager: Option<Option<TestManagerEdit>>,
     /// Members of the report's settings to set or remove.
     pub report: BTreeMap<String, Option<serde_json::Value>>,
+    /// What happens if a test case fails again while its defect is open.
+    pub on_recurrence: Option<OnRecurrence>,
     /// Whether a granted origin may be removed even while creates run or are in doubt.
     pub force: bool,
 }
@@ -93,6 +99,7 @@ impl Connections {
             http1_only: new.http1_only,
             index_delay_s: new.index_delay_s,
             report: new.report,
+            on_recurrence: new.on_recurrence,
             accepted_sha256: Some(connector.sha256().to_owned()),
             ..Connection::new(id, new.name, new.connector, now)
         };
@@ -109,6 +116,7 @@ impl Connections {
         errors.extend(project_problem(stored.record.connection.project.as_deref()));
         errors.extend(index_delay_problem(new.index_delay_s));
         errors.extend(report::problems(&stored.record.connection, connector.manifest()));
+        errors.extend(recurrence_problem(&stored.record.connection, &connector));
         errors.extend(self.seal(&mut stored, &new.secrets));
         errors.extend(change_test_manager(&mut stored, new.test_manager.map(Some)));
         match validate(&stored.record.connection, connector.manifest(), |_| true) {
@@ -211,7 +219,7 @@ impl Connections {
         let force = edit.force;
         let secrets = edit.secrets.keys().filter(|name| !is_host_secret(name));
         let set = edit.settings.keys().chain(secrets).cloned().collect();
-        let edits_report = !edit.report.is_empty();
+        let edits_report = !edit.report.is_empty() || edit.on_recurrence.is_some();
         let mut errors = self.apply_in_memory(edit, &mut stored);
         match consent(&mut stored.record.connection, &set) {
             Err(ConnectionError::Invalid(invalid)) => errors.extend(invalid),
@@ -223,6 +231,7 @@ impl Connections {
             let serving = self.deps.plugins.serving(connection);
             let connector = serving.or_else(|_| self.deps.plugins.newest(&connection.connector))?;
             errors.extend(report::problems(connection, connector.manifest()));
+            errors.extend(recurrence_problem(connection, &connector));
         }
         if !errors.is_empty() {
             return Err(ConnectionError::Invalid(errors));
@@ -248,6 +257,7 @@ impl Connections {
         connection.project = edit.project.unwrap_or_else(|| connection.project.clone());
         connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);
         connection.http1_only = edit.http1_only.unwrap_or(connection.http1_only);
+        connection.on_recurrence = edit.on_recurrence.unwrap_or(connection.on_recurrence);
         report::change(&mut connection.report, edit.report);
         for (name, value) in edit.settings {
             match value {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::domain::{
-    CLIENT_CERT, Connection, Grants, PROJECT_CHARS_MAX, is_client_identity, is_host_secret,
-    is_printable, shown_secret_name,
+    CLIENT_CERT, Connection, Grants, OnRecurrence, PROJECT_CHARS_MAX, is_client_identity,
+    is_host_secret, is_printable, shown_secret_name,
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
+use crate::runtime::Connector;
 use crate::secret::{Sealer, Secret, SecretError};
 use crate::store::StoredConnection;
 use crate::transport::ClientIdentity;
@@ -52,6 +53,18 @@ pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
     let why = format!("give 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
     (!(1..=PROJECT_CHARS_MAX).contains(&length))
         .then(|| SettingError { name: "project".to_owned(), why })
+}
+
+/// The error in what happens on a recurrence.
+pub(super) fn recurrence_problem(
+    connection: &Connection,
+    connector: &Connector,
+) -> Option<SettingError> {
+    if connection.on_recurrence == OnRecurrence::New || connector.interfaces().follow_up {
+        return None;
+    }
+    let why = format!("`{}` does not export `follow-up`: only `new` works", connection.connector);
+    Some(SettingError { name: "on_recurrence".to_owned(), why })
 }
 
 /// The error in an index delay.

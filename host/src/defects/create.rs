@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::connections::Asker;
 use crate::domain::{
     Claimed, Connection, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine,
-    Marker, Next, OutcomeCode, Refusal, SearchEnd, SentWrites, Unresolvable, Verdict, WriteClass,
-    WriteRecord, after, verdict,
+    Marker, Next, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd, SentWrites,
+    Unresolvable, Verdict, WriteClass, WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, RunEnd};
@@ -28,6 +28,8 @@ use super::{Answer, CreateAnswer, Defects, Dependencies};
 const WAIT_MIN: Duration = Duration::from_millis(200);
 /// The longest wait before a row is claimed again.
 const WAIT_MAX: Duration = Duration::from_secs(3);
+/// When a client asks again that waited for the first failure of a test case in vain, seconds.
+const FIRST_RETRY_AFTER_S: u32 = 5;
 
 impl Defects {
     /// Answers one Create Defect event: with the defect, or with the reason why there is none.
@@ -197,6 +199,7 @@ impl CreateEvent<'_> {
             lease_until: after(now, self.deps.config.lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             waited_for: self.waited_for,
+            recurs: self.recurs(),
         };
         match self.deps.store.claim(claim).await {
             Err(error) => {
@@ -214,7 +217,32 @@ impl CreateEvent<'_> {
                 Attempt::Again { refusal: self.deadline_refusal(), at: None }
             }
             Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
+            Ok(Claimed::Recurs(recurrence)) => self.recur(*recurrence).await,
+            Ok(Claimed::WaitsForFirst) => waits_for_first(),
             Ok(Claimed::Search(doubtful)) => self.search(&doubtful).await,
+        }
+    }
+
+    /// Whether an open defect of the same test case is the answer.
+    fn recurs(&self) -> bool {
+        self.active.connection.on_recurrence != OnRecurrence::New
+            && self.connector.interfaces().follow_up
+    }
+
+    /// Answers with the defect of an earlier failure, if somebody still works on it. Otherwise
+    /// creates another one. The comment is added later.
+    async fn recur(&mut self, recurrence: Recurrence) -> Attempt {
+        let connector = Arc::clone(&self.connector);
+        let leased = self.leased(recurrence.lease.clone(), &connector);
+        match leased.still_open(&recurrence).await {
+            Ok(Some(defect)) => {
+                let original = recurrence.original;
+                leased.store_known(Verdict::Recurs { defect: defect.clone(), original }).await;
+                let id = leased.lease.defect;
+                Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
+            }
+            Ok(None) => self.create_once(recurrence.lease, &recurrence.marker).await,
+            Err(refusal) => self.fail(&leased, refusal, None).await,
         }
     }
 
@@ -236,7 +264,7 @@ impl CreateEvent<'_> {
         self.deps.store.record_run(self.event, report);
         match verdict(outcome, &writes) {
             Verdict::NotCreated { refusal, sent } => self.fail(&leased, refusal, sent).await,
-            Verdict::Created(defect) | Verdict::Found(defect) => {
+            Verdict::Created(defect) | Verdict::Found(defect) | Verdict::Recurs { defect, .. } => {
                 if writes.iter().any(WriteRecord::was_sent) {
                     let (id, now) = (self.active.connection.id, self.deps.clock.since_boot());
                     self.deps.process.index_lags.watch(id, marker, now);
@@ -290,10 +318,7 @@ impl CreateEvent<'_> {
         };
         match next {
             Next::Create | Next::CreateIfSearchWorks => match self.own_refusal.clone() {
-                None => match leased.back_to_intent().await {
-                    Ok(()) => self.create_once(leased.lease, &doubtful.marker).await,
-                    Err(error) => self.not_stored(&error),
-                },
+                None => self.create_after_doubt(&leased).await,
                 Some(refusal) => {
                     leased.end_search(SearchEnd::Settled).await;
                     Attempt::Done(Err(refusal))
@@ -315,6 +340,21 @@ impl CreateEvent<'_> {
                 }
                 Attempt::Done(Err(Refusal::InDoubt { defect: leased.lease.defect, reason }))
             }
+        }
+    }
+
+    /// The doubt has ended without a defect: creates it, unless it is a recurrence by now.
+    async fn create_after_doubt(&mut self, leased: &LeasedDefect<'_>) -> Attempt {
+        let (store, now) = (&self.deps.store, self.deps.clock.now());
+        match store.back_to_intent(&leased.lease, self.recurs(), now).await {
+            Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
+            Ok(Claimed::Recurs(recurrence)) => self.recur(*recurrence).await,
+            Ok(_) => {
+                // Does not hold up the others while it waits.
+                leased.end_search(SearchEnd::Settled).await;
+                waits_for_first()
+            }
+            Err(error) => self.not_stored(&error),
         }
     }
 
@@ -358,6 +398,13 @@ impl CreateEvent<'_> {
     fn deadline_refusal(&self) -> Refusal {
         Refusal::DeadlineExceeded { after_ms: self.after_ms }
     }
+}
+
+/// Another failure of the test case is being created or is in doubt.
+fn waits_for_first() -> Attempt {
+    let reason = "that of an earlier failure of the same test case".to_owned();
+    let refusal = Refusal::OutcomePending { retry_after_s: FIRST_RETRY_AFTER_S, reason };
+    Attempt::Again { refusal, at: None }
 }
 
 /// The time until `then`; zero if it has passed.

@@ -8,21 +8,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Call, Clock, ConnectionSnapshot, Defect, EventId, FailedTest, Journal, Lease, Marker,
-    NotJournaled, Refusal, SearchEnd, Verdict, after,
+    Call, ConnectionSnapshot, Defect, EventId, FailedTest, FollowUpStep, Journal, Lease, Marker,
+    OnRecurrence, Refusal, SearchEnd, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd, TestReport};
-use crate::store::{JournaledWrite, Store, StoreError};
+use crate::store::StoreError;
 
 use super::Dependencies;
+use super::journal::{Purpose, WriteJournal};
 use super::process::OpenRow;
 
 /// The wait before storing a known defect is tried again.
@@ -60,21 +59,12 @@ impl LeasedDefect<'_> {
         marker: &Marker,
         report: TestReport,
     ) -> Result<RunEnd<Defect>, Refusal> {
-        self.allow(Call::Create)?;
-        let journal = Arc::new(DefectJournal::new(self, marker)?);
-        let run = self.run(self.active);
-        let (stop, writes) = (run.stop.clone(), Arc::clone(&journal) as Arc<dyn Journal>);
-        let run = self.deps.sandbox.create(run, test, marker, writes, report);
-        let mut end = self.while_renewing(stop, run).await;
-        let refused = journal.refused.lock().take();
-        if let (Some(refusal), Err(reported)) = (refused, &end.outcome)
-            && !matches!(reported, Refusal::ConnectorFault(_))
-        {
-            // The connector reports the host's own refusal; it is not the connector's error.
-            end.outcome = Err(refusal);
-        }
-        self.record_outcome(Call::Create, marker, &end.outcome);
-        Ok(end)
+        let purpose = Purpose::Create(self.snapshot_now()?);
+        let sandbox = &self.deps.sandbox;
+        self.run_writes(self.active, Call::Create, marker, purpose, |run, journal| {
+            sandbox.create(run, test, marker, journal, report)
+        })
+        .await
     }
 
     /// Runs `find`. `active` may be the connection as an earlier run saw it.
@@ -83,18 +73,56 @@ impl LeasedDefect<'_> {
         active: &Arc<ActiveConnection>,
         marker: &Marker,
     ) -> Result<Vec<Defect>, Refusal> {
-        // Several searches may follow each other under one lease, so renew it first.
+        let sandbox = &self.deps.sandbox;
+        self.run_reads(active, Call::Find, marker, |run| sandbox.find(run, marker)).await
+    }
+
+    /// Runs a call that may write; its writes are journaled under the lease. `Err`: no run was
+    /// started.
+    pub(super) async fn run_writes<T, F: Future<Output = RunEnd<T>>>(
+        &self,
+        active: &Arc<ActiveConnection>,
+        call: Call,
+        marker: &Marker,
+        purpose: Purpose,
+        start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
+    ) -> Result<RunEnd<T>, Refusal> {
+        self.allow(call)?;
+        let journal = WriteJournal::new(self, marker, purpose);
+        let run = self.run(active);
+        let stop = run.stop.clone();
+        let run = start(run, Arc::clone(&journal) as Arc<dyn Journal>);
+        let mut end = self.while_renewing(stop, run).await;
+        if let (Some(refusal), Err(reported)) = (journal.take_refusal(), &end.outcome)
+            && !matches!(reported, Refusal::ConnectorFault(_))
+        {
+            // The connector reports the host's own refusal; it is not the connector's error.
+            end.outcome = Err(refusal);
+        }
+        self.record_outcome(call, marker, &end.outcome);
+        Ok(end)
+    }
+
+    /// Runs a call that only reads, and stores its report.
+    pub(super) async fn run_reads<T, F: Future<Output = RunEnd<T>>>(
+        &self,
+        active: &Arc<ActiveConnection>,
+        call: Call,
+        marker: &Marker,
+        start: impl FnOnce(Run) -> F,
+    ) -> Result<T, Refusal> {
+        // Several runs may follow each other under one lease, so renew it first.
         let until = after(self.deps.clock.now(), self.deps.config.lease_ms);
         match self.deps.store.renew(&self.lease, until).await {
             Ok(()) => {}
             Err(StoreError::Fenced | StoreError::NotFound(_)) => return Err(Refusal::RunStopped),
             Err(error) => return Err(Refusal::StoreUnavailable(error.to_string())),
         }
-        self.allow(Call::Find)?;
+        self.allow(call)?;
         let run = self.run(active);
         let stop = run.stop.clone();
-        let end = self.while_renewing(stop, self.deps.sandbox.find(run, marker)).await;
-        self.record_outcome(Call::Find, marker, &end.outcome);
+        let end = self.while_renewing(stop, start(run)).await;
+        self.record_outcome(call, marker, &end.outcome);
         self.deps.store.record_run(self.event, end.report);
         end.outcome
     }
@@ -111,21 +139,37 @@ impl LeasedDefect<'_> {
         })
     }
 
-    /// Moves a row whose doubt has ended back to `intent`.
-    pub(super) async fn back_to_intent(&self) -> Result<(), StoreError> {
-        self.deps.store.back_to_intent(&self.lease, self.deps.clock.now()).await
+    /// Moves the row as the verdict says, adds the steps that follow, and gives the lease back.
+    pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
+        let (now, steps) = (self.deps.clock.now(), self.next_steps(verdict));
+        self.deps.store.store_outcome(&self.lease, verdict, &steps, self.event, now).await?;
+        if !steps.is_empty() {
+            self.deps.process.follow_up.notify_one();
+        }
+        Ok(())
     }
 
-    /// Moves the row as the verdict says and gives the lease back.
-    pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
-        let now = self.deps.clock.now();
-        self.deps.store.store_outcome(&self.lease, verdict, self.event, now).await
+    /// What is done with a defect that is known now.
+    fn next_steps(&self, verdict: &Verdict) -> Vec<FollowUpStep> {
+        let attaches = || self.deps.connections.attaches(self.active, self.connector);
+        match verdict {
+            Verdict::NotCreated { .. } => Vec::new(),
+            Verdict::Created(_) | Verdict::Found(_) if attaches() => {
+                vec![FollowUpStep::ListAttachments]
+            }
+            Verdict::Created(_) | Verdict::Found(_) => Vec::new(),
+            Verdict::Recurs { .. } => match self.active.connection.on_recurrence {
+                OnRecurrence::Reopen => vec![FollowUpStep::Reopen, FollowUpStep::Comment],
+                OnRecurrence::New | OnRecurrence::Comment => vec![FollowUpStep::Comment],
+            },
+        }
     }
 
     /// Stores a known defect. If that fails, tries again in the background for as long as a lease
     /// lasts, so that the defect is not lost.
     pub(super) async fn store_known(&self, verdict: Verdict) {
         let Err(error) = self.store_outcome(&verdict).await else { return };
+        let steps = self.next_steps(&verdict);
         tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");
         let (deps, open) = (self.deps.clone(), Arc::clone(&self.open));
         let (lease, event) = (self.lease.clone(), self.event);
@@ -135,7 +179,7 @@ impl LeasedDefect<'_> {
                 sleep(STORE_RETRY).await;
                 let now = deps.clock.now();
                 // Try again also if another run holds the row: it may only search, and ends soon.
-                if deps.store.store_outcome(&lease, &verdict, event, now).await.is_ok() {
+                if deps.store.store_outcome(&lease, &verdict, &steps, event, now).await.is_ok() {
                     return;
                 }
             }
@@ -197,78 +241,6 @@ impl LeasedDefect<'_> {
                 Ok(Err(_)) | Err(_) if clock.since_boot() + third >= until => return,
                 Ok(Err(_)) | Err(_) => {}
             }
-        }
-    }
-}
-
-/// The journal of one run: it marks the row before each write is sent.
-struct DefectJournal {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    lease: Lease,
-    lease_ms: u64,
-    marker: Marker,
-    seen: ConnectionSnapshot,
-    /// When the lease ends that the last mark renewed, since boot.
-    live_until: Mutex<Duration>,
-    /// Why the last write was not journaled or not sent.
-    refused: Mutex<Option<Refusal>>,
-}
-
-impl DefectJournal {
-    fn new(leased: &LeasedDefect<'_>, marker: &Marker) -> Result<Self, Refusal> {
-        let seen = leased.snapshot_now()?;
-        Ok(Self {
-            store: Arc::clone(&leased.deps.store),
-            clock: Arc::clone(&leased.deps.clock),
-            lease: leased.lease.clone(),
-            lease_ms: leased.deps.config.lease_ms,
-            marker: marker.clone(),
-            seen,
-            live_until: Mutex::default(),
-            refused: Mutex::default(),
-        })
-    }
-}
-
-#[async_trait]
-impl Journal for DefectJournal {
-    fn marker(&self) -> &Marker {
-        &self.marker
-    }
-
-    async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
-        let (asked_at, now) = (self.clock.since_boot(), self.clock.now());
-        let lease_until = after(now, self.lease_ms);
-        let write = JournaledWrite { has_marker, seen: self.seen.clone(), lease_until };
-        match self.store.mark_sending(&self.lease, write, now).await {
-            Ok(()) => {
-                *self.refused.lock() = None;
-                *self.live_until.lock() = asked_at + Duration::from_millis(self.lease_ms);
-                Ok(())
-            }
-            Err(error) => {
-                let refusal = match &error {
-                    StoreError::Fenced | StoreError::NotFound(_) => Refusal::RunStopped,
-                    other => Refusal::StoreUnavailable(other.to_string()),
-                };
-                *self.refused.lock() = Some(refusal);
-                Err(NotJournaled(error.to_string()))
-            }
-        }
-    }
-
-    fn may_send(&self) -> bool {
-        let live = self.clock.since_boot() < *self.live_until.lock();
-        if !live {
-            *self.refused.lock() = Some(Refusal::RunStopped);
-        }
-        live
-    }
-
-    async fn unmark(&self) {
-        if let Err(error) = self.store.unmark(&self.lease, self.clock.now()).await {
-            tracing::warn!(defect = %self.lease.defect, %error, "cannot unmark a write: it stays marked as sent");
         }
     }
 }

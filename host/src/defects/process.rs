@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::domain::{Clock, DefectId};
 
@@ -22,6 +22,8 @@ const STEP_MIN: Duration = Duration::from_secs(2);
 pub struct ProcessState {
     /// How late searches find new records.
     pub(super) index_lags: IndexLags,
+    /// Notified when steps were added that follow a create.
+    pub(super) follow_up: Arc<Notify>,
     /// How many values of [`OpenRow`] each row has.
     open: Arc<Mutex<HashMap<DefectId, u32>>>,
     /// The start of the machine by the wall clock, as computed at the last check.

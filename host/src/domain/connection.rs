@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Origin;
+use super::follow_up::OnRecurrence;
 use super::test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
 
 /// The id of a connection in the store, the admin API and the marker. It never changes.
@@ -122,6 +123,8 @@ pub struct Connection {
     /// What is reported of a failed test: templates, fields, mask, attachments, routing. As the
     /// room `report` reads it.
     pub report: Settings,
+    /// What happens if a test case fails again while its defect is open.
+    pub on_recurrence: OnRecurrence,
     /// A paused connection answers 503.
     pub paused: bool,
     /// When it was created.
@@ -151,6 +154,7 @@ impl Connection {
             index_delay_s: 0,
             test_manager: None,
             report: Settings::new(),
+            on_recurrence: OnRecurrence::New,
             paused: false,
             created_at,
         }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::{
-    ConnectionId, Doubt, EventId, FailedTest, Marker, Origin, OutcomeCode, Refusal, WriteClass,
-    string_enum,
+    ConnectionId, Doubt, EventId, FailedTest, FollowUpRecord, Marker, Origin, OutcomeCode,
+    Recurrence, Refusal, WriteClass, string_enum,
 };
 
 /// What the connector created in the tracker.
@@ -115,6 +115,11 @@ pub enum Claimed {
         /// The defect.
         defect: Defect,
     },
+    /// The test case failed before and its defect is known. The row is in `intent` under a lease.
+    Recurs(Box<Recurrence>),
+    /// The defect of another failure of the test case is being created or is in doubt. No lease was
+    /// granted, and a row keeps its state.
+    WaitsForFirst,
     /// Another run holds a lease of the row, with this fence.
     Busy {
         /// Pass this fence to the next claim, which then returns the result of that run.
@@ -176,6 +181,13 @@ pub enum Verdict {
     Created(Defect),
     /// The defect is known: a search found it by its marker.
     Found(Defect),
+    /// The defect is known: it is that of an earlier failure of the test case.
+    Recurs {
+        /// The defect as the tracker has it now.
+        defect: Defect,
+        /// The row of the first failure.
+        original: DefectId,
+    },
     /// The run returned no defect.
     NotCreated {
         /// Why there is no defect.
@@ -256,6 +268,8 @@ pub struct DefectRecord {
     pub marker: Marker,
     /// The defect, once known.
     pub defect: Option<Defect>,
+    /// The row of the first failure, if the failed test is a recurrence.
+    pub recurrence_of: Option<DefectId>,
     /// Why it failed or is in doubt.
     pub reason: Option<String>,
     /// How many writes were sent in this generation.
@@ -280,4 +294,6 @@ pub struct DefectRecord {
     pub leased_until: Option<Timestamp>,
     /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,
+    /// What is done with the defect after it was created.
+    pub follow_ups: Vec<FollowUpRecord>,
 }

@@ -42,6 +42,8 @@ string_enum! {
         Check = "check",
         /// The background search for a defect in doubt.
         Sweep = "sweep",
+        /// The work on a created defect: a comment, attachments.
+        FollowUp = "follow-up",
     }
 }
 

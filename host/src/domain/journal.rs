@@ -122,40 +122,47 @@ impl WriteRecord {
 }
 
 /// How a finished run of `create` changes the row. The host's own record of writes decides, never
-/// only the guest's result: a returned defect counts only if a write was answered 2xx or 3xx, or if
-/// no write was sent.
+/// only the guest's result: a returned defect counts only if [`was_confirmed`].
 #[must_use]
 pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verdict {
-    let sent: Vec<_> = writes.iter().filter(|write| write.was_sent()).collect();
-    let confirms = |write: &&WriteRecord| matches!(write.answer, WriteAnswer::Status(200..=399));
     let refusal = match outcome {
-        Ok(defect) if sent.is_empty() || sent.iter().any(confirms) => {
-            return Verdict::Created(defect);
-        }
+        Ok(defect) if was_confirmed(writes) => return Verdict::Created(defect),
         Ok(defect) => Refusal::ConnectorFault(ConnectorFault::Contract(format!(
             "it returned the defect {:?}, but the tracker confirmed no write",
             defect.key
         ))),
         Err(refusal) => refusal,
     };
+    let sent = sent_writes(&refusal, writes);
+    Verdict::NotCreated { refusal, sent }
+}
+
+/// Whether a write was answered 2xx or 3xx, or no write was sent.
+#[must_use]
+pub fn was_confirmed(writes: &[WriteRecord]) -> bool {
+    let mut sent = writes.iter().filter(|write| write.was_sent()).peekable();
+    let confirms = |write: &WriteRecord| matches!(write.answer, WriteAnswer::Status(200..=399));
+    sent.peek().is_none() || sent.any(confirms)
+}
+
+/// What is known of the writes of a run that ended with this refusal; `None` if none was sent.
+#[must_use]
+pub fn sent_writes(refusal: &Refusal, writes: &[WriteRecord]) -> Option<SentWrites> {
+    let sent: Vec<_> = writes.iter().filter(|write| write.was_sent()).collect();
     let guest_failed =
         matches!(refusal, Refusal::ConnectorFault(_) | Refusal::RunStopped | Refusal::ShuttingDown);
     let classed = sent.iter().filter_map(|write| Some((write.answer.class(guest_failed)?, *write)));
-    let worst = classed.max_by_key(|(class, _)| *class);
-    let ended_at = sent.iter().map(|write| write.ended_at).max();
-    let (Some((class, write)), Some(ended_at)) = (worst, ended_at) else {
-        return Verdict::NotCreated { refusal, sent: None };
-    };
-    let reason = match &write.answer {
-        WriteAnswer::Status(status) => format!("{} was answered {status}", write.what),
+    let (class, worst) = classed.max_by_key(|(class, _)| *class)?;
+    let reason = match &worst.answer {
+        WriteAnswer::Status(status) => format!("{} was answered {status}", worst.what),
         WriteAnswer::Broken(why) => {
-            format!("{} was sent and no complete answer came back: {why}", write.what)
+            format!("{} was sent and no complete answer came back: {why}", worst.what)
         }
         WriteAnswer::NotSent => String::new(),
     };
+    let ended_at = sent.iter().map(|write| write.ended_at).max()?;
     let forbidden = sent.iter().any(|write| write.answer == WriteAnswer::Status(403));
-    let sent = Some(SentWrites { class, forbidden, ended_at, reason });
-    Verdict::NotCreated { refusal, sent }
+    Some(SentWrites { class, forbidden, ended_at, reason })
 }
 
 #[cfg(test)]
@@ -182,7 +189,9 @@ mod tests {
     fn sent_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<SentWrites> {
         match verdict(outcome, writes) {
             Verdict::NotCreated { sent, .. } => sent,
-            Verdict::Created(_) | Verdict::Found(_) => panic!("it counts as created"),
+            Verdict::Created(_) | Verdict::Found(_) | Verdict::Recurs { .. } => {
+                panic!("it counts as created")
+            }
         }
     }
 

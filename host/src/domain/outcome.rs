@@ -17,6 +17,10 @@ string_enum! {
         Repeated = "repeated",
         /// The defect was found by its marker.
         Adopted = "adopted",
+        /// The test case failed again: the defect of an earlier failure was returned.
+        Recurred = "recurred",
+        /// A created defect got its comment or its attachments.
+        FollowedUp = "followed-up",
         /// The tracker has a second record of the failed test.
         SecondRecord = "second-record",
         /// The tracker returned counts.
@@ -95,6 +99,8 @@ impl OutcomeCode {
             Self::Created
                 | Self::Repeated
                 | Self::Adopted
+                | Self::Recurred
+                | Self::FollowedUp
                 | Self::SecondRecord
                 | Self::Counted
                 | Self::Cached

@@ -56,6 +56,12 @@ impl AttachmentPolicy {
             .then(|| format!("`file_bytes_max` and `total_bytes_max` are at most {BYTES_CEILING}"))
     }
 
+    /// Whether a tracker gets any file.
+    #[must_use]
+    pub fn takes_files(&self) -> bool {
+        !self.kinds.is_empty() && self.files_max > 0
+    }
+
     /// The parts of the data that these files need.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         let subject = |kind: AttachmentKind| match kind {

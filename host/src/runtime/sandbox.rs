@@ -245,7 +245,7 @@ impl Sandbox {
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         let permits_before = permit.permits_before;
-        let mut calls = report.map(|report| report.calls()).unwrap_or_default();
+        let mut calls = report.map(|report| report.take_calls()).unwrap_or_default();
         calls.extend(finished.calls);
         let report = RunReport {
             log: finished.log,

@@ -2,6 +2,7 @@
 //! rendered at its first use, once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
@@ -21,6 +22,7 @@ pub struct TestReport {
     /// When the questions to Test Manager end.
     deadline: Instant,
     rendered: OnceCell<Report>,
+    calls_taken: AtomicUsize,
 }
 
 impl TestReport {
@@ -32,7 +34,8 @@ impl TestReport {
         source: Option<Arc<dyn Source>>,
         deadline: Instant,
     ) -> Self {
-        Self { test, settings, source, deadline, rendered: OnceCell::new() }
+        let (rendered, calls_taken) = (OnceCell::new(), AtomicUsize::new(0));
+        Self { test, settings, source, deadline, rendered, calls_taken }
     }
 
     /// The report.
@@ -45,6 +48,12 @@ impl TestReport {
             Report::new(&self.settings, data)
         };
         self.rendered.get_or_init(|| fetch).await
+    }
+
+    /// The names of the attachments, in the order of their ids.
+    pub async fn attachment_names(&self) -> Vec<String> {
+        let attachments = self.rendered().await.attachments();
+        attachments.iter().map(|attachment| attachment.name.clone()).collect()
     }
 
     /// The attachment with this id, which is its number in the list.
@@ -90,8 +99,11 @@ impl TestReport {
         }
     }
 
-    /// The requests to Test Manager so far.
-    pub(super) fn calls(&self) -> Vec<OutboundCall> {
-        self.source.as_ref().map(|source| source.calls()).unwrap_or_default()
+    /// The requests to Test Manager since the last time: several runs may use one report.
+    pub(super) fn take_calls(&self) -> Vec<OutboundCall> {
+        let mut calls = self.source.as_ref().map(|source| source.calls()).unwrap_or_default();
+        let before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);
+        calls.drain(..before.min(calls.len()));
+        calls
     }
 }

@@ -14,11 +14,13 @@ mod doubts;
 mod errors;
 mod events;
 mod file;
+mod follow_ups;
 mod grants_json;
 mod history;
 mod moves;
 mod queue;
 mod readers;
+mod recurrences;
 mod reseal;
 mod run_json;
 mod starts;
@@ -47,7 +49,8 @@ use super::{
 };
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
-    DoubtfulDefect, Event, EventId, FailedTest, Lease, RunReport, SearchEnd, Verdict,
+    DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd, FollowUpStep,
+    Lease, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -195,12 +198,13 @@ impl Store for SqliteStore {
         let epoch = self.cache.epoch();
         let (claimed_test, id) = (claim.test, claim.connection);
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
-        let Claim { connection, event, now, lease_until, run_ms, waited_for, .. } = claim;
+        let Claim { connection, event, now, lease_until, run_ms, waited_for, recurs, .. } = claim;
         let claimed = self
             .writer
             .run(Lazy, move |db| {
                 let test = &test;
-                let claim = Claim { connection, test, event, now, lease_until, run_ms, waited_for };
+                let claim =
+                    Claim { connection, test, event, now, lease_until, run_ms, waited_for, recurs };
                 claims::claim(db, claim, restored_at)
             })
             .await?;
@@ -241,9 +245,14 @@ impl Store for SqliteStore {
         self.readers.run(move |db| doubts::controls(db, connection, &seen, stored_by)).await
     }
 
-    async fn back_to_intent(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError> {
+    async fn back_to_intent(
+        &self,
+        lease: &Lease,
+        recurs: bool,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
         let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::back_to_intent(db, lease, now)).await
+        self.writer.run(Durable, move |db| moves::back_to_intent(db, lease, recurs, now)).await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
@@ -272,12 +281,13 @@ impl Store for SqliteStore {
         &self,
         lease: &Lease,
         verdict: &Verdict,
+        steps: &[FollowUpStep],
         event: EventId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (lease, verdict) = (lease.clone(), verdict.clone());
+        let (lease, verdict, steps) = (lease.clone(), verdict.clone(), steps.to_vec());
         self.writer
-            .run(Durable, move |db| moves::store_outcome(db, lease, verdict, event, now))
+            .run(Durable, move |db| moves::store_outcome(db, lease, verdict, &steps, event, now))
             .await
     }
 
@@ -294,6 +304,61 @@ impl Store for SqliteStore {
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError> {
         let lease = lease.clone();
         self.writer.run(Durable, move |db| moves::give_back(db, lease)).await
+    }
+
+    async fn due_follow_ups(
+        &self,
+        now: Timestamp,
+        open: Vec<DefectId>,
+        limits: (u32, u32),
+    ) -> Result<Vec<DueSearch>, StoreError> {
+        self.readers.run(move |db| follow_ups::due(db, now, open, limits)).await
+    }
+
+    async fn claim_follow_ups(
+        &self,
+        id: DefectId,
+        now: Timestamp,
+        lease_until: Timestamp,
+        run_ms: u64,
+    ) -> Result<Option<DueFollowUps>, StoreError> {
+        let claim = move |db: &_| follow_ups::claim(db, id, now, lease_until, run_ms);
+        self.writer.run(Durable, claim).await
+    }
+
+    async fn mark_follow_up(
+        &self,
+        lease: &Lease,
+        step: &FollowUp,
+        has_marker: bool,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (lease, step) = (lease.clone(), step.clone());
+        self.writer.hurry_history();
+        let mark =
+            move |db: &_| follow_ups::mark_sending(db, &lease, &step, has_marker, lease_until, now);
+        self.writer.run(Durable, mark).await
+    }
+
+    async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError> {
+        let (lease, step) = (lease.clone(), step.clone());
+        self.writer.run(Lazy, move |db| follow_ups::unmark(db, &lease, &step)).await
+    }
+
+    async fn end_follow_up(
+        &self,
+        lease: &Lease,
+        step: &FollowUp,
+        end: FollowUpEnd,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (lease, step) = (lease.clone(), step.clone());
+        self.writer.run(Durable, move |db| follow_ups::end(db, &lease, &step, end, now)).await
+    }
+
+    async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError> {
+        self.readers.run(move |db| follow_ups::controls(db, id)).await
     }
 
     async fn decide(

@@ -32,6 +32,7 @@ mod odd_answers;
 mod platforms;
 mod protocol_model;
 mod proxy;
+mod recurrence;
 mod reload;
 mod report;
 mod resolve;

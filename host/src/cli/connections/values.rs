@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::api::{EditConnection, SecretText};
+use crate::cli::filter::enum_value;
 use crate::cli::key_value;
+use crate::domain::OnRecurrence;
 
 use super::report::ReportValues;
 use super::test_manager::{SetTestManager, UnsetTestManager};
@@ -46,6 +48,10 @@ pub(super) struct Values {
     /// too few
     #[arg(long, value_name = "SECONDS")]
     pub(super) index_delay_s: Option<u32>,
+    /// What happens if a test case fails again while its defect is open: `new` creates another
+    /// defect, `comment` adds a comment, `reopen` also opens a closed defect again
+    #[arg(long, value_name = "POLICY", value_parser = enum_value::<OnRecurrence>())]
+    pub(super) on_recurrence: Option<OnRecurrence>,
     #[command(flatten)]
     pub(super) report: ReportValues,
 }

@@ -15,7 +15,7 @@ use crate::api::{
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit};
 use crate::domain::{
     self, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName, FailedTest,
-    TEST_MANAGER_SECRET, TestManagerSettings, is_host_secret, printable,
+    OnRecurrence, TEST_MANAGER_SECRET, TestManagerSettings, is_host_secret, printable,
 };
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
@@ -54,6 +54,7 @@ pub(in crate::http) async fn create(
         index_delay_s: body.index_delay_s,
         test_manager: body.test_manager.map(test_manager_edit),
         report: body.report,
+        on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
     };
     let issued = app.services.connections.create(new).await?;
     Ok((StatusCode::CREATED, Json(with_url(&app, &issued))))
@@ -172,6 +173,7 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
         index_delay_s: body.index_delay_s,
         test_manager: body.test_manager.map(|edit| edit.map(test_manager_edit)),
         report: body.report,
+        on_recurrence: body.on_recurrence.map(|it| it.0),
         force,
     }
 }
@@ -238,6 +240,7 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         http1_only: it.http1_only,
         index_delay_s: it.index_delay_s,
         report: it.report.clone(),
+        on_recurrence: EnumString(it.on_recurrence),
         index_lag_ms: record.index_lag_ms,
         warnings: warnings(app, it.id),
         paused: it.paused,

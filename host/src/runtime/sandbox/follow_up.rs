@@ -36,14 +36,14 @@ impl Sandbox {
         test: &FailedTest,
         marker: &Marker,
         journal: Arc<dyn Journal>,
-        report: TestReport,
+        report: Arc<TestReport>,
     ) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Comment, FOLLOW_UP);
         };
         let (key, test, marker) = (key.to_owned(), test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.comment(export, key, test, marker);
-        let (permission, report) = (Permission::Writes(journal), Some(Arc::new(report)));
+        let (permission, report) = (Permission::Writes(journal), Some(report));
         self.run(run, Call::Comment, permission, report, call, unchanged).await
     }
 
@@ -76,14 +76,14 @@ impl Sandbox {
         key: &str,
         attachment: u32,
         journal: Arc<dyn Journal>,
-        report: TestReport,
+        report: Arc<TestReport>,
     ) -> RunEnd<()> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Attach, FOLLOW_UP);
         };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.attach(export, key, attachment);
-        let (permission, report) = (Permission::Writes(journal), Some(Arc::new(report)));
+        let (permission, report) = (Permission::Writes(journal), Some(report));
         self.run(run, Call::Attach, permission, report, call, unchanged).await
     }
 

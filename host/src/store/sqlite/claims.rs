@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 use super::columns::known_word;
 use super::defect_records::{Row, newest};
 use super::doubts::{self, SEARCH_WAIT_MS};
+use super::recurrences::{self, Earlier};
 use super::statements::Statements as _;
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, DefectState, FailedTest, Lease, Marker,
@@ -43,7 +44,7 @@ pub(super) fn claim(
 ) -> Result<Claimed, StoreError> {
     let Some(row) = newest(db, claim.connection, claim.test)? else {
         return match restored_at {
-            None => insert_intent(db, claim, 1),
+            None => insert_first(db, claim),
             Some(since) => insert_in_doubt(db, claim, 1, since),
         };
     };
@@ -74,6 +75,27 @@ pub(super) fn claim(
     } else {
         lease_for_search(db, &row, &claim)
     }
+}
+
+/// The first claim of a failed test. If it is a recurrence, the claim says so.
+fn insert_first(db: &Connection, claim: Claim<'_>) -> Result<Claimed, StoreError> {
+    match earlier(db, &claim)? {
+        Earlier::None => insert_intent(db, claim, 1),
+        Earlier::Unresolved => Ok(Claimed::WaitsForFirst),
+        Earlier::Created(first) => {
+            let lease = insert(db, &claim, 1)?;
+            let marker = Marker::derive(claim.connection, claim.test, 1);
+            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+        }
+    }
+}
+
+/// The other failures of the test case, if the connection follows up on them.
+fn earlier(db: &Connection, claim: &Claim<'_>) -> Result<Earlier, StoreError> {
+    if !claim.recurs {
+        return Ok(Earlier::None);
+    }
+    recurrences::earlier(db, claim.connection, claim.test, claim.now)
 }
 
 /// The first claim of a generation inserts the row in `intent`.
@@ -145,6 +167,11 @@ fn is_present(db: &Connection, id: ConnectionId) -> Result<bool, StoreError> {
 
 /// Takes over a row of which no write left: `failed`, or `intent` whose lease ended.
 fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
+    // A later generation is what a person asked for: another defect.
+    let earlier = if row.generation == 1 { earlier(db, claim)? } else { Earlier::None };
+    if matches!(earlier, Earlier::Unresolved) {
+        return Ok(Claimed::WaitsForFirst);
+    }
     db.change(
         "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, event_id = ?3,
              test_link = ?4, reason = NULL, updated_at = ?5
@@ -157,11 +184,16 @@ fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Cla
             claim.now.as_millisecond()
         ],
     )?;
-    Ok(Claimed::Create {
-        lease: row.next_lease(claim.lease_until),
-        marker: Marker::derive(claim.connection, claim.test, row.generation),
-        generation: row.generation,
-    })
+    let lease = row.next_lease(claim.lease_until);
+    let marker = Marker::derive(claim.connection, claim.test, row.generation);
+    match earlier {
+        Earlier::Created(first) => {
+            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+        }
+        Earlier::None | Earlier::Unresolved => {
+            Ok(Claimed::Create { lease, marker, generation: row.generation })
+        }
+    }
 }
 
 /// Takes over a row of which a write left. A run that did not store an outcome leaves a write

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::Connection as Database;
 use uuid::Uuid;
 
-use super::columns::{from_json, time, time_opt};
+use super::columns::{from_json, known_word, time, time_opt};
 use super::errors::Unreadable;
 use super::grants_json::GrantsJson;
 use super::statements::{Statements as _, from_row};
@@ -68,6 +68,7 @@ struct Row {
     index_lag_ms: u64,
     test_manager: Option<String>,
     report: String,
+    on_recurrence: String,
     paused: bool,
     token_tail: String,
     created_at: i64,
@@ -90,6 +91,7 @@ from_row!(Row {
     index_lag_ms,
     test_manager,
     report,
+    on_recurrence,
     paused,
     token_tail,
     created_at,
@@ -130,6 +132,7 @@ impl Row {
             index_delay_s: self.index_delay_s,
             test_manager: test_manager.transpose()?,
             report: from_json(&self.report, "its report")?,
+            on_recurrence: known_word(&self.on_recurrence, "what it does on a recurrence")?,
             paused: self.paused,
             created_at: time(self.created_at)?,
         };

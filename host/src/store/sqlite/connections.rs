@@ -12,7 +12,7 @@ use super::columns::{from_json, to_i64, to_json};
 use super::grants_json::GrantsJson;
 use super::statements::Statements as _;
 use super::test_manager_json::TestManagerJson;
-use crate::domain::{ConnectionId, Grants, Origin, TestManagerSettings};
+use crate::domain::{ConnectionId, Grants, Origin, StringEnum as _, TestManagerSettings};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
@@ -21,9 +21,9 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
     let (record, connection) = (&new.record, &new.record.connection);
     db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
-             allow_private, http1_only, index_delay_s, test_manager, report, paused, token_tail,
-             created_at, last_success_at, last_error_at, last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             allow_private, http1_only, index_delay_s, test_manager, report, on_recurrence,
+             paused, token_tail, created_at, last_success_at, last_error_at, last_error)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             connection.id.0,
             &connection.name,
@@ -37,6 +37,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
             connection.index_delay_s,
             test_manager_json(connection.test_manager.as_ref())?,
             to_json(&connection.report)?,
+            connection.on_recurrence.as_str(),
             connection.paused,
             &record.token_tail,
             connection.created_at.as_millisecond(),
@@ -75,7 +76,7 @@ pub(super) fn update(
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, http1_only = ?,
-             index_delay_s = ?, test_manager = ?, report = ?, paused = ?
+             index_delay_s = ?, test_manager = ?, report = ?, on_recurrence = ?, paused = ?
          WHERE id = ? AND deleted = 0",
             params![
                 &connection.name,
@@ -89,6 +90,7 @@ pub(super) fn update(
                 connection.index_delay_s,
                 test_manager_json(connection.test_manager.as_ref())?,
                 to_json(&connection.report)?,
+                connection.on_recurrence.as_str(),
                 connection.paused,
                 connection.id.0
             ],

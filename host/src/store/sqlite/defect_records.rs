@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::columns::{DefectJson, from_json, known_word, time, time_opt};
 use super::errors::Unreadable;
+use super::follow_ups;
 use super::statements::{Statements as _, from_row};
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, DecidedDoubt, Defect, DefectId, DefectRecord,
@@ -97,15 +98,18 @@ pub(super) struct Row {
     pub(super) event_id: Option<Uuid>,
     pub(super) created_at: i64,
     pub(super) updated_at: i64,
+    pub(super) recurrence_of: Option<Uuid>,
     pub(super) decisions: Option<String>,
+    pub(super) follow_ups: Option<String>,
 }
 
 from_row!(Row {
     id, connection_id, test_execution_id, test_case_id, variation_id, generation, test_link,
     state, released, fence, lease_until, writes, class, forbidden, marked, run_writes, run_marked,
     run_settings, run_origins, run_sha256, wait_from, settled, searches, needs_person, decided, ended_fence,
-    ended_code, sent_at, write_ended_at, defect, reason, event_id, created_at, updated_at;
-    optional decisions,
+    ended_code, sent_at, write_ended_at, defect, reason, event_id, created_at, updated_at,
+    recurrence_of;
+    optional decisions, follow_ups,
 });
 
 impl Row {
@@ -165,7 +169,7 @@ impl Row {
         })
     }
 
-    fn seen(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+    pub(super) fn seen(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
         let (Some(settings), Some(origins), Some(connector_sha256)) =
             (self.run_settings.clone(), &self.run_origins, self.run_sha256.clone())
         else {
@@ -225,6 +229,8 @@ impl Row {
             reason: self.reason,
             needs_person: self.needs_person,
             decisions: decisions.collect::<Result<_, Unreadable>>()?,
+            recurrence_of: self.recurrence_of.map(DefectId),
+            follow_ups: follow_ups::records(self.follow_ups.as_deref().unwrap_or("[]"))?,
         })
     }
 }

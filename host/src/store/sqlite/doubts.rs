@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::columns::{to_i64, to_json};
 use super::defect_records::Row;
+use super::follow_ups;
 use super::statements::Statements as _;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DueSearch, StoreError};
@@ -129,7 +130,7 @@ pub(super) fn recover(db: &Connection, now: Timestamp, run_ms: u64) -> Result<()
          WHERE state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0",
         params![now.as_millisecond(), to_i64(run_ms), SEARCH_WAIT_MS],
     )?;
-    Ok(())
+    follow_ups::restart_waits(db, now, run_ms)
 }
 
 /// Begins all waits again: the clock has stepped. The write of a row in `sent` may go on until the
@@ -145,7 +146,7 @@ pub(super) fn restart_waits(
          WHERE state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0",
         params![now.as_millisecond(), SEARCH_WAIT_MS, to_i64(run_ms)],
     )?;
-    Ok(())
+    follow_ups::restart_waits(db, now, run_ms)
 }
 
 fn doubt_lost_runs(

@@ -17,7 +17,7 @@ use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::{DatabaseError, StoreError};
 
 /// The changes of the schema, in their order. One that was released never changes.
-pub(super) const MIGRATIONS: [&str; 8] = [
+pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
     include_str!("../../../migrations/sqlite/0003_classes_of_writes.sql"),
@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0006_small_rows.sql"),
     include_str!("../../../migrations/sqlite/0007_test_manager.sql"),
     include_str!("../../../migrations/sqlite/0008_report.sql"),
+    include_str!("../../../migrations/sqlite/0009_follow_ups.sql"),
 ];
 /// How long a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

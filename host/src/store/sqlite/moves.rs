@@ -10,10 +10,12 @@ use rusqlite::{Connection, params};
 use super::columns::{DefectJson, to_json};
 use super::defect_records::Row;
 use super::doubts::SEARCH_WAIT_MS;
+use super::follow_ups;
+use super::recurrences::{self, Earlier};
 use super::statements::Statements as _;
 use crate::domain::{
-    Defect, DefectState, EventId, Lease, Refusal, SearchEnd, SentWrites, StringEnum as _, Verdict,
-    WriteClass,
+    Claimed, ConnectionId, Defect, DefectState, EventId, FollowUpStep, Lease, Marker, Refusal,
+    SearchEnd, SentWrites, StringEnum as _, Verdict, WriteClass,
 };
 use crate::store::{JournaledWrite, StoreError};
 
@@ -69,21 +71,33 @@ pub(super) fn unmark(db: &Connection, lease: Lease, now: Timestamp) -> Result<()
     require_one(moved)
 }
 
-/// Stores the outcome of a run, or of a search that found the defect, and releases the lease.
+/// Stores the outcome of a run, or of a search that found the defect, and releases the lease. Adds
+/// the steps that follow.
 pub(super) fn store_outcome(
     db: &Connection,
     lease: Lease,
     verdict: Verdict,
+    steps: &[FollowUpStep],
     event: EventId,
     now: Timestamp,
 ) -> Result<(), StoreError> {
+    let id = lease.defect;
     match verdict {
         Verdict::Created(defect) => store_defect(db, lease, defect, true, event, now),
         Verdict::Found(defect) => store_defect(db, lease, defect, false, event, now),
+        Verdict::Recurs { defect, original } => {
+            store_defect(db, lease, defect, false, event, now)?;
+            db.change(
+                "UPDATE defects SET recurrence_of = ? WHERE id = ?",
+                params![original.0, id.0],
+            )?;
+            Ok(())
+        }
         Verdict::NotCreated { refusal, sent } => {
             store_failure(db, lease, &refusal, sent, event, now)
         }
-    }
+    }?;
+    follow_ups::add(db, id, steps, now)
 }
 
 /// A known defect is stored even if the lease was lost, as long as no other run holds the row.
@@ -167,12 +181,25 @@ fn store_failure(
     require_one(moved)
 }
 
-/// Moves a row whose doubt has ended back to `intent`, under the lease of the search.
+/// Moves a row whose doubt has ended back to `intent`, under the lease of the search. If the failed
+/// test is a recurrence, the result says so.
 pub(super) fn back_to_intent(
     db: &Connection,
     lease: Lease,
+    recurs: bool,
     now: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Claimed, StoreError> {
+    let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
+    let row = row.ok_or(StoreError::NotFound("defect"))?;
+    let (connection, test) = (ConnectionId(row.connection_id), row.test());
+    let earlier = if recurs && row.generation == 1 {
+        recurrences::earlier(db, connection, &test, now)?
+    } else {
+        Earlier::None
+    };
+    if matches!(earlier, Earlier::Unresolved) {
+        return Ok(Claimed::WaitsForFirst);
+    }
     let moved = db.change(
         "UPDATE defects SET state = 'intent', reason = NULL, needs_person = NULL, settled = 1,
              class = CASE decided WHEN 'give-up' THEN 'refused' ELSE class END, decided = NULL,
@@ -181,7 +208,14 @@ pub(super) fn back_to_intent(
          WHERE id = ?1 AND fence = ?2 AND lease_until > ?3 AND state IN ('in-doubt', 'failed')",
         params![lease.defect.0, lease.fence, now.as_millisecond()],
     )?;
-    require_one(moved)
+    require_one(moved)?;
+    let (generation, marker) = (row.generation, Marker::derive(connection, &test, row.generation));
+    match earlier {
+        Earlier::Created(first) => {
+            Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
+        }
+        Earlier::None | Earlier::Unresolved => Ok(Claimed::Create { lease, marker, generation }),
+    }
 }
 
 /// Ends a search that did not find the defect, and releases the lease.

@@ -111,6 +111,7 @@ async fn try_claim(
         lease_until,
         run_ms: RUN_MS,
         waited_for: None,
+        recurs: false,
     };
     store.claim(claim).await
 }

@@ -75,6 +75,7 @@ async fn a_create_costs_five_statements_with_its_event() {
             lease_until: at(LEASE_MS),
             run_ms: RUN_MS,
             waited_for: None,
+            recurs: false,
         };
         let claimed = statements(db, || granted = Some(claims::claim(db, claim, None).unwrap()));
         let granted = lease(&granted.unwrap());
@@ -83,7 +84,7 @@ async fn a_create_costs_five_statements_with_its_event() {
         });
         let stored = statements(db, || {
             let verdict = Verdict::Created(defect("7"));
-            moves::store_outcome(db, granted, verdict, event(), at(2)).unwrap();
+            moves::store_outcome(db, granted, verdict, &[], event(), at(2)).unwrap();
         });
         let recorded = statements(db, || {
             events::record(db, created(connection), vec![run()]).unwrap();

@@ -39,7 +39,7 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     assert!(
         matches!(busy, Err(StoreError::Conflict(text)) if text.contains("a run holds this defect"))
     );
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
     let early = store.decide(row, &Decision::Release, "ann", at(3), RUN_MS).await;
     assert!(matches!(early, Err(StoreError::Conflict(_))));
 
@@ -47,11 +47,11 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     let retried = claim(&store, id, 4).await;
     assert_eq!(doubt(&retried).decided, Some(DecidedDoubt::Retry));
     let retried = lease(&retried);
-    store.back_to_intent(&retried, at(4)).await.unwrap();
-    let again = store.back_to_intent(&retried, at(4)).await;
+    store.back_to_intent(&retried, false, at(4)).await.unwrap();
+    let again = store.back_to_intent(&retried, false, at(4)).await;
     assert!(matches!(again, Err(StoreError::Fenced)), "once for each retry");
     mark(&store, &retried, 5).await.unwrap();
-    store.store_outcome(&retried, &left(WriteClass::Open, 6), event(), at(6)).await.unwrap();
+    store.store_outcome(&retried, &left(WriteClass::Open, 6), &[], event(), at(6)).await.unwrap();
     assert_eq!(doubt(&claim(&store, id, 6).await).decided, None);
     store.recover(at(6), RUN_MS).await.unwrap();
     store.decide(row, &Decision::Adopt(defect("7")), "bob", at(7), RUN_MS).await.unwrap();
@@ -77,7 +77,7 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), event(), at(2))
+        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), &[], event(), at(2))
         .await
         .unwrap();
     let record =
@@ -85,10 +85,10 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
     assert_eq!(record.state, DefectState::Failed);
     let claimed = claim(&store, id, 4).await;
     assert_eq!(doubt(&claimed).decided, Some(DecidedDoubt::GiveUp));
-    store.back_to_intent(&lease(&claimed), at(4)).await.unwrap();
+    store.back_to_intent(&lease(&claimed), false, at(4)).await.unwrap();
     mark(&store, &lease(&claimed), 5).await.unwrap();
     let refused = left(WriteClass::Refused, 6);
-    store.store_outcome(&lease(&claimed), &refused, event(), at(6)).await.unwrap();
+    store.store_outcome(&lease(&claimed), &refused, &[], event(), at(6)).await.unwrap();
     assert_eq!(
         doubt(&claim(&store, id, 7).await).class,
         WriteClass::Refused,
@@ -102,7 +102,10 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Refused, 2), event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&granted, &left(WriteClass::Refused, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     store
         .decide(granted.defect, &Decision::Adopt(defect("7")), "ann", at(3), RUN_MS)
         .await
@@ -124,7 +127,7 @@ async fn a_connection_with_unresolved_creates_is_moved_or_deleted_only_by_force(
     let moved = store.update_connection(&edited, false).await;
     assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
     let moved = store.update_connection(&edited, false).await;
     assert!(matches!(moved, Err(StoreError::Conflict(_))), "{moved:?}");
     store.update_connection(&edited, true).await.unwrap();
@@ -141,7 +144,10 @@ async fn an_unclear_write_does_not_keep_an_origin_from_being_changed() {
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Unclear, 2), event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&granted, &left(WriteClass::Unclear, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     let mut edited = store.connections().await.unwrap().remove(0);
     edited.record.connection.grants.origins.clear();
     store.update_connection(&edited, false).await.unwrap();

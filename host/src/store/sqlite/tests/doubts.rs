@@ -11,7 +11,7 @@ async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
     let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, (9, 9)).await.unwrap();
     let mut now = 2;
     for wait in [15_000, 15_000, 30_000, 60_000] {
@@ -25,7 +25,7 @@ async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
         store.give_back(&found.lease).await.unwrap();
     }
     let found = lease(&claim(&store, id, now).await);
-    store.store_outcome(&found, &Verdict::Found(defect("7")), event(), at(now)).await.unwrap();
+    store.store_outcome(&found, &Verdict::Found(defect("7")), &[], event(), at(now)).await.unwrap();
     assert!(matches!(claim(&store, id, now).await, Claimed::Created { .. }));
     assert_eq!(due(now + 99_000_000, Vec::new()).await, []);
 }
@@ -36,7 +36,7 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 2), event(), at(2)).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
     let search = lease(&claim(&store, id, 3).await);
     let person = SearchEnd::NeedsPerson("no search finds it".to_owned());
     store.end_search(&search, person, at(4)).await.unwrap();
@@ -58,11 +58,17 @@ async fn after_a_create_that_followed_a_doubt_a_second_record_is_searched_for_on
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Unclear, 2), event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&granted, &left(WriteClass::Unclear, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     let search = lease(&claim(&store, id, 3).await);
-    store.back_to_intent(&search, at(3)).await.unwrap();
+    store.back_to_intent(&search, false, at(3)).await.unwrap();
     mark(&store, &search, 4).await.unwrap();
-    store.store_outcome(&search, &Verdict::Created(defect("7")), event(), at(5)).await.unwrap();
+    store
+        .store_outcome(&search, &Verdict::Created(defect("7")), &[], event(), at(5))
+        .await
+        .unwrap();
     let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), (9, 9)).await.unwrap();
     assert_eq!(due.len(), 1);
     let found = store.claim_search(due[0].id, at(20_000), at(20_010)).await.unwrap();
@@ -89,7 +95,7 @@ async fn a_search_is_tested_with_the_newest_defects_that_were_made_the_same_way(
         }
         store.mark_sending(&granted, write, at(1)).await.unwrap();
         let created = Verdict::Created(defect(&number.to_string()));
-        store.store_outcome(&granted, &created, event(), at(2)).await.unwrap();
+        store.store_outcome(&granted, &created, &[], event(), at(2)).await.unwrap();
     }
     let too_new = store.controls(id, &write(at(1)).seen, at(1)).await.unwrap();
     assert_eq!(too_new, [], "the tracker's search may not find them yet");

@@ -166,11 +166,12 @@ impl World {
                 let lease = doubtful.lease;
                 self.model.grant(lease.clone(), now);
                 if finds_nothing {
-                    store.back_to_intent(&lease, now).await.unwrap();
+                    store.back_to_intent(&lease, false, now).await.unwrap();
                     self.model.written.remove(&lease.defect);
                 }
             }
             Claimed::Created { .. } | Claimed::Busy { .. } | Claimed::Ended { .. } => {}
+            Claimed::Recurs(_) | Claimed::WaitsForFirst => unreachable!("the policy is `new`"),
         }
     }
 
@@ -215,7 +216,7 @@ impl World {
             Step::Unmark { .. } => store.unmark(&lease, now).await,
             Step::Renew { .. } => store.renew(&lease, until).await,
             _ => match &verdict {
-                Some(verdict) => store.store_outcome(&lease, verdict, event(), now).await,
+                Some(verdict) => store.store_outcome(&lease, verdict, &[], event(), now).await,
                 None => store.give_back(&lease).await,
             },
         };

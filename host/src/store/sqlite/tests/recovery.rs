@@ -14,7 +14,7 @@ async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again()
     mark(&store, &lease(&written), 5).await.unwrap();
     let answered = lease(&try_claim(&store, id, &failed_test(3), at(0)).await.unwrap());
     mark(&store, &answered, 5).await.unwrap();
-    store.store_outcome(&answered, &left(WriteClass::Open, 6), event(), at(6)).await.unwrap();
+    store.store_outcome(&answered, &left(WriteClass::Open, 6), &[], event(), at(6)).await.unwrap();
     store.close().await;
 
     let store = open(&folder).await;
@@ -40,7 +40,10 @@ async fn a_step_of_the_clock_begins_the_waits_again_also_of_writes_in_progress_a
     mark(&store, &sent, 1).await.unwrap();
     let given_up = lease(&try_claim(&store, id, &failed_test(2), at(0)).await.unwrap());
     mark(&store, &given_up, 1).await.unwrap();
-    store.store_outcome(&given_up, &left(WriteClass::Unclear, 2), event(), at(2)).await.unwrap();
+    store
+        .store_outcome(&given_up, &left(WriteClass::Unclear, 2), &[], event(), at(2))
+        .await
+        .unwrap();
     store.decide(given_up.defect, &Decision::GiveUp, "ann", at(3), RUN_MS).await.unwrap();
 
     let now = 9_000_000;
@@ -58,11 +61,11 @@ async fn a_lost_run_does_not_make_an_acknowledged_write_an_open_one() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store
-        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), event(), at(2))
+        .store_outcome(&granted, &left(WriteClass::Acknowledged, 2), &[], event(), at(2))
         .await
         .unwrap();
     let retried = lease(&claim(&store, id, 3).await);
-    store.back_to_intent(&retried, at(3)).await.unwrap();
+    store.back_to_intent(&retried, false, at(3)).await.unwrap();
     mark(&store, &retried, 4).await.unwrap();
     let lost = claim(&store, id, 4 * LEASE_MS).await;
     assert_eq!(doubt(&lost).class, WriteClass::Acknowledged);
@@ -103,7 +106,10 @@ async fn a_restored_database_puts_rows_without_a_defect_in_doubt() {
     store.give_back(&intent).await.unwrap();
     let created = lease(&try_claim(&store, id, &failed_test(2), at(1)).await.unwrap());
     mark(&store, &created, 2).await.unwrap();
-    store.store_outcome(&created, &Verdict::Created(defect("7")), event(), at(3)).await.unwrap();
+    store
+        .store_outcome(&created, &Verdict::Created(defect("7")), &[], event(), at(3))
+        .await
+        .unwrap();
     store.decide(created.defect, &Decision::Release, "ann", at(4), RUN_MS).await.unwrap();
     store.close().await;
     let database = folder.path().join("jackfield.db");

@@ -17,7 +17,10 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
     assert_eq!(claim(&store, id, 1).await, Claimed::Busy { fence: 1 });
 
     mark(&store, &granted, 2).await.unwrap();
-    store.store_outcome(&granted, &Verdict::Created(defect("7")), event(), at(3)).await.unwrap();
+    store
+        .store_outcome(&granted, &Verdict::Created(defect("7")), &[], event(), at(3))
+        .await
+        .unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.state, record.leased_until), (DefectState::Created, None));
     assert_eq!((record.sent_at, record.event), (Some(at(2)), Some(event())));
@@ -39,14 +42,14 @@ async fn a_run_without_a_write_may_run_again_and_one_with_a_write_is_searched_fo
     let granted = lease(&claim(&store, id, 0).await);
     let refusal = Refusal::Rejected("no such project".to_owned());
     let nothing_sent = Verdict::NotCreated { refusal, sent: None };
-    store.store_outcome(&granted, &nothing_sent, event(), at(2)).await.unwrap();
+    store.store_outcome(&granted, &nothing_sent, &[], event(), at(2)).await.unwrap();
     let again = claim(&store, id, 3).await;
     assert!(matches!(&again, Claimed::Create { generation: 1, .. }));
     let again = lease(&again);
     assert_eq!((again.defect, again.fence), (granted.defect, 2));
 
     mark(&store, &again, 4).await.unwrap();
-    store.store_outcome(&again, &left(WriteClass::Refused, 5), event(), at(5)).await.unwrap();
+    store.store_outcome(&again, &left(WriteClass::Refused, 5), &[], event(), at(5)).await.unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.state, record.class), (DefectState::Failed, Some(WriteClass::Refused)));
     assert!(record.reason.unwrap().contains("no such project"));
@@ -64,12 +67,12 @@ async fn the_row_keeps_the_worst_class_the_latest_end_and_the_number_of_writes()
         (WriteClass::Refused, WriteClass::Open, 30),
     ] {
         mark(&store, &granted, ms).await.unwrap();
-        store.store_outcome(&granted, &left(class, ms), event(), at(ms)).await.unwrap();
+        store.store_outcome(&granted, &left(class, ms), &[], event(), at(ms)).await.unwrap();
         let claimed = claim(&store, id, ms).await;
         assert_eq!((doubt(&claimed).class, doubt(&claimed).wait_from), (worst, at(ms)));
         assert!(!doubt(&claimed).settled && doubt(&claimed).has_marker);
         granted = lease(&claimed);
-        store.back_to_intent(&granted, at(ms)).await.unwrap();
+        store.back_to_intent(&granted, false, at(ms)).await.unwrap();
     }
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.writes, record.state), (3, DefectState::Intent));
@@ -86,7 +89,7 @@ async fn a_first_write_without_the_marker_is_remembered() {
     let unmarked = JournaledWrite { has_marker: false, ..write(at(1)) };
     store.mark_sending(&granted, unmarked, at(1)).await.unwrap();
     mark(&store, &granted, 2).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Open, 3), event(), at(3)).await.unwrap();
+    store.store_outcome(&granted, &left(WriteClass::Open, 3), &[], event(), at(3)).await.unwrap();
     assert!(!doubt(&claim(&store, id, 4).await).has_marker);
 }
 
@@ -97,7 +100,10 @@ async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
     let granted = lease(&claim(&store, id, 0).await);
     let Claimed::Busy { fence } = claim(&store, id, 1).await else { panic!("it is not busy") };
     mark(&store, &granted, 2).await.unwrap();
-    store.store_outcome(&granted, &left(WriteClass::Refused, 3), event(), at(3)).await.unwrap();
+    store
+        .store_outcome(&granted, &left(WriteClass::Refused, 3), &[], event(), at(3))
+        .await
+        .unwrap();
     let test = failed_test(1);
     let claim = Claim {
         connection: id,
@@ -107,6 +113,7 @@ async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
         lease_until: at(5),
         run_ms: RUN_MS,
         waited_for: Some(fence),
+        recurs: false,
     };
     match store.claim(claim).await.unwrap() {
         Claimed::Ended { code, detail } => {
@@ -135,15 +142,16 @@ async fn after_a_crash_intent_may_create_again_and_sent_is_searched_for() {
     // A lease to search does not allow a write.
     assert!(matches!(mark(&store, &third, 3 * LEASE_MS).await, Err(StoreError::Fenced)));
     for stale in [&first, &second] {
-        let stored =
-            store.store_outcome(stale, &left(WriteClass::Refused, 1), event(), at(100_000)).await;
+        let stored = store
+            .store_outcome(stale, &left(WriteClass::Refused, 1), &[], event(), at(100_000))
+            .await;
         assert!(matches!(stored, Err(StoreError::Fenced)));
     }
     let known = Verdict::Created(defect("1"));
-    let stored = store.store_outcome(&second, &known, event(), at(100_000)).await;
+    let stored = store.store_outcome(&second, &known, &[], event(), at(100_000)).await;
     assert!(matches!(stored, Err(StoreError::Fenced)), "another run holds the row");
     store.give_back(&third).await.unwrap();
-    store.store_outcome(&second, &known, event(), at(100_001)).await.unwrap();
+    store.store_outcome(&second, &known, &[], event(), at(100_001)).await.unwrap();
     assert!(matches!(claim(&store, id, 100_002).await, Claimed::Created { .. }));
 }
 

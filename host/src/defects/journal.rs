@@ -1,0 +1,117 @@
+//! The journal of one run: the store is told of each write before its first byte is sent.
+//!
+//! Never sends anything. A write that cannot be journaled is not sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::domain::{
+    Clock, ConnectionSnapshot, FollowUp, Journal, Lease, Marker, NotJournaled, Refusal, after,
+};
+use crate::store::{JournaledWrite, Store, StoreError};
+
+use super::lease::LeasedDefect;
+
+/// What the writes of a run are for.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    /// They create the defect. With what the run sees of the connection.
+    Create(ConnectionSnapshot),
+    /// They do this step.
+    FollowUp(FollowUp),
+}
+
+/// The journal of the writes of one run.
+pub(super) struct WriteJournal {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    lease: Lease,
+    lease_ms: u64,
+    marker: Marker,
+    purpose: Purpose,
+    /// When the lease ends that the last mark renewed, since boot.
+    live_until: Mutex<Duration>,
+    /// Why the last write was not journaled or not sent.
+    refused: Mutex<Option<Refusal>>,
+}
+
+impl WriteJournal {
+    pub(super) fn new(leased: &LeasedDefect<'_>, marker: &Marker, purpose: Purpose) -> Arc<Self> {
+        Arc::new(Self {
+            store: Arc::clone(&leased.deps.store),
+            clock: Arc::clone(&leased.deps.clock),
+            lease: leased.lease.clone(),
+            lease_ms: leased.deps.config.lease_ms,
+            marker: marker.clone(),
+            purpose,
+            live_until: Mutex::default(),
+            refused: Mutex::default(),
+        })
+    }
+
+    /// Why the last write was not sent, if the host itself refused it.
+    pub(super) fn take_refusal(&self) -> Option<Refusal> {
+        self.refused.lock().take()
+    }
+
+    async fn mark(&self, has_marker: bool) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let lease_until = after(now, self.lease_ms);
+        match &self.purpose {
+            Purpose::Create(seen) => {
+                let write = JournaledWrite { has_marker, seen: seen.clone(), lease_until };
+                self.store.mark_sending(&self.lease, write, now).await
+            }
+            Purpose::FollowUp(step) => {
+                self.store.mark_follow_up(&self.lease, step, has_marker, lease_until, now).await
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for WriteJournal {
+    fn marker(&self) -> &Marker {
+        &self.marker
+    }
+
+    async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
+        let asked_at = self.clock.since_boot();
+        match self.mark(has_marker).await {
+            Ok(()) => {
+                *self.refused.lock() = None;
+                *self.live_until.lock() = asked_at + Duration::from_millis(self.lease_ms);
+                Ok(())
+            }
+            Err(error) => {
+                let refusal = match &error {
+                    StoreError::Fenced | StoreError::NotFound(_) => Refusal::RunStopped,
+                    other => Refusal::StoreUnavailable(other.to_string()),
+                };
+                *self.refused.lock() = Some(refusal);
+                Err(NotJournaled(error.to_string()))
+            }
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        let live = self.clock.since_boot() < *self.live_until.lock();
+        if !live {
+            *self.refused.lock() = Some(Refusal::RunStopped);
+        }
+        live
+    }
+
+    async fn unmark(&self) {
+        let unmarked = match &self.purpose {
+            Purpose::Create(_) => self.store.unmark(&self.lease, self.clock.now()).await,
+            Purpose::FollowUp(step) => self.store.unmark_follow_up(&self.lease, step).await,
+        };
+        if let Err(error) = unmarked {
+            tracing::warn!(defect = %self.lease.defect, %error, "cannot unmark a write: it stays marked as sent");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The steps of the work on created defects. A step is changed only under the lease of its defect.
+//!
+//! Never decides whether a step is done: its caller asks the tracker.
+
+use jiff::Timestamp;
+
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use super::columns::{from_json, known_word, time, time_opt, to_i64, to_json};
+use super::defect_records::Row;
+use super::errors::Unreadable;
+use super::statements::{Statements as _, from_row};
+use crate::domain::{
+    ConnectionId, DefectId, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord,
+    FollowUpStep, Lease, Marker, SentWrites, StringEnum as _, WriteClass,
+};
+use crate::store::{ControlDefect, DueSearch, StoreError};
+
+/// The wait after the first try; it doubles with each try, up to the maximum.
+const WAIT_MS: i64 = 15_000;
+const WAIT_MS_MAX: i64 = 3_600_000;
+/// How many comments a search for a comment is tested with.
+const CONTROLS_MAX: i64 = 3;
+
+/// Adds steps of a defect, due at once.
+pub(super) fn add(
+    db: &Connection,
+    id: DefectId,
+    steps: &[FollowUpStep],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for step in steps {
+        insert(db, id, *step, "", now)?;
+    }
+    Ok(())
+}
+
+fn insert(
+    db: &Connection,
+    id: DefectId,
+    step: FollowUpStep,
+    name: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    db.change(
+        "INSERT INTO follow_ups (defect_id, step, name, next_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING",
+        params![id.0, step.as_str(), name, now.as_millisecond()],
+    )?;
+    Ok(())
+}
+
+/// The defects with steps that are due, but for those that this process has open.
+pub(super) fn due(
+    db: &Connection,
+    now: Timestamp,
+    open: Vec<DefectId>,
+    (limit, of_connection): (u32, u32),
+) -> Result<Vec<DueSearch>, StoreError> {
+    let open: Vec<_> = open.iter().map(|id| id.0.simple().to_string()).collect();
+    let rows: Vec<(Uuid, Uuid)> = db.all(
+        "SELECT id, connection_id FROM (
+             SELECT d.id, d.connection_id, f.next_at, ROW_NUMBER() OVER (
+                 PARTITION BY d.connection_id ORDER BY f.next_at) AS place
+             FROM (SELECT defect_id, MIN(next_at) AS next_at FROM follow_ups
+                   WHERE next_at <= ?1 GROUP BY defect_id) AS f
+             JOIN defects AS d ON d.id = f.defect_id
+             WHERE d.state = 'created' AND COALESCE(d.lease_until, 0) <= ?1
+               AND d.id NOT IN (SELECT unhex(value) FROM json_each(?3))
+               AND d.connection_id IN (SELECT id FROM connections WHERE deleted = 0))
+         WHERE place <= ?4 ORDER BY next_at LIMIT ?2",
+        params![now.as_millisecond(), limit, to_json(&open)?, of_connection],
+    )?;
+    let due =
+        |(id, connection)| DueSearch { id: DefectId(id), connection: ConnectionId(connection) };
+    Ok(rows.into_iter().map(due).collect())
+}
+
+/// Takes a lease on a defect and returns its steps that are due, up to the first one that is not.
+/// Sets when each is tried next. A write without a stored outcome is open, and ended at the run's
+/// maximum at the latest.
+pub(super) fn claim(
+    db: &Connection,
+    id: DefectId,
+    now: Timestamp,
+    lease_until: Timestamp,
+    run_ms: u64,
+) -> Result<Option<DueFollowUps>, StoreError> {
+    let now_ms = now.as_millisecond();
+    let row: Option<Row> = db.one(
+        "UPDATE defects SET fence = fence + 1, lease_until = ?2
+         WHERE id = ?1 AND state = 'created' AND COALESCE(lease_until, 0) <= ?3
+           AND EXISTS (SELECT 1 FROM follow_ups WHERE defect_id = ?1 AND next_at <= ?3)
+         RETURNING *",
+        params![id.0, lease_until.as_millisecond(), now_ms],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    db.change(
+        "UPDATE follow_ups SET state = 'due',
+             class = CASE class WHEN 'acknowledged' THEN class ELSE 'open' END,
+             wait_from = MAX(COALESCE(wait_from, 0), sent_at + ?2)
+         WHERE defect_id = ?1 AND state = 'sent'",
+        params![id.0, to_i64(run_ms)],
+    )?;
+    let mut steps: Vec<Step> = db.all(
+        "SELECT * FROM follow_ups WHERE defect_id = ? AND next_at IS NOT NULL",
+        params![id.0],
+    )?;
+    let order = |step: &Step| FollowUpStep::ALL.iter().position(|it| it.as_str() == step.step);
+    steps.sort_by_key(order);
+    let due = steps.into_iter().take_while(|step| step.next_at.is_some_and(|at| at <= now_ms));
+    let mut follow_ups = Vec::new();
+    for step in due {
+        let wait = WAIT_MS.checked_shl(step.tries.min(16)).unwrap_or(WAIT_MS_MAX);
+        db.change(
+            "UPDATE follow_ups SET tries = tries + 1, next_at = ?4
+             WHERE defect_id = ?1 AND step = ?2 AND name = ?3",
+            params![id.0, &step.step, &step.name, now_ms.saturating_add(wait.min(WAIT_MS_MAX))],
+        )?;
+        follow_ups.push(step.follow_up()?);
+    }
+    let lease = Lease { defect: id, fence: row.fence, until: lease_until };
+    let test = row.test();
+    let (_, defect) = row.created()?;
+    let seen = match row.recurrence_of {
+        None => row.seen()?,
+        Some(original) => {
+            let first: Option<Row> =
+                db.one("SELECT * FROM defects WHERE id = ?", params![original])?;
+            first.map(|first| first.seen()).transpose()?.flatten()
+        }
+    };
+    let marker = Marker::derive(ConnectionId(row.connection_id), &test, row.generation);
+    Ok(Some(DueFollowUps { lease, test, marker, key: defect.key, seen, steps: follow_ups }))
+}
+
+/// Marks that a write of a step is about to be sent, and renews the lease, which must not have
+/// ended.
+pub(super) fn mark_sending(
+    db: &Connection,
+    lease: &Lease,
+    step: &FollowUp,
+    has_marker: bool,
+    lease_until: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let renewed = db.change(
+        "UPDATE defects SET lease_until = ?4 WHERE id = ?1 AND fence = ?2 AND lease_until > ?3",
+        params![lease.defect.0, lease.fence, now.as_millisecond(), lease_until.as_millisecond()],
+    )?;
+    require_one(renewed)?;
+    let marked = db.change(
+        "UPDATE follow_ups SET state = 'sent', writes = writes + 1, marked = marked AND ?4,
+             sent_at = ?5, updated_at = ?5
+         WHERE defect_id = ?1 AND step = ?2 AND name = ?3",
+        params![lease.defect.0, step.step.as_str(), &step.name, has_marker, now.as_millisecond()],
+    )?;
+    require_one(marked)
+}
+
+/// Undoes one [`mark_sending`].
+pub(super) fn unmark(db: &Connection, lease: &Lease, step: &FollowUp) -> Result<(), StoreError> {
+    let unmarked = db.change(
+        "UPDATE follow_ups SET writes = writes - 1, state = 'due'
+         WHERE defect_id = ?1 AND step = ?3 AND name = ?4 AND state = 'sent'
+           AND EXISTS (SELECT 1 FROM defects WHERE id = ?1 AND fence = ?2)",
+        params![lease.defect.0, lease.fence, step.step.as_str(), &step.name],
+    )?;
+    require_one(unmarked)
+}
+
+/// Stores the result of one try.
+pub(super) fn end(
+    db: &Connection,
+    lease: &Lease,
+    step: &FollowUp,
+    end: FollowUpEnd,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let (state, at, sent, reason) = match end {
+        FollowUpEnd::Done => ("done", None, None, None),
+        FollowUpEnd::Missing(names) => {
+            for name in names {
+                insert(db, lease.defect, FollowUpStep::Attach, &name, now)?;
+            }
+            ("done", None, None, None)
+        }
+        FollowUpEnd::GivenUp(why) => ("given-up", None, None, Some(why)),
+        FollowUpEnd::Again { sent, at, reason } => ("due", at, sent, Some(reason)),
+    };
+    let (class, forbidden, ended_at) = match &sent {
+        Some(SentWrites { class, forbidden, ended_at, .. }) => {
+            (Some(class.as_str()), *forbidden, Some(ended_at.as_millisecond()))
+        }
+        None => (None, false, None),
+    };
+    let stored = db.change(
+        "UPDATE follow_ups SET state = ?5, reason = ?6, forbidden = forbidden OR ?7, updated_at = ?8,
+             next_at = CASE ?5 WHEN 'due' THEN COALESCE(?9, next_at) END,
+             wait_from = MAX(COALESCE(wait_from, ?10), COALESCE(?10, wait_from)),
+             class = CASE WHEN ?11 IS NULL OR class = 'acknowledged' THEN class
+                 WHEN class = 'open' AND ?11 <> 'acknowledged' THEN class
+                 WHEN class = 'unclear' AND ?11 = 'refused' THEN class ELSE ?11 END
+         WHERE defect_id = ?1 AND step = ?3 AND name = ?4
+           AND EXISTS (SELECT 1 FROM defects WHERE id = ?1 AND fence = ?2)",
+        params![
+            lease.defect.0,
+            lease.fence,
+            step.step.as_str(),
+            &step.name,
+            state,
+            reason,
+            forbidden,
+            now.as_millisecond(),
+            at.map(Timestamp::as_millisecond),
+            ended_at,
+            class,
+        ],
+    )?;
+    require_one(stored)
+}
+
+/// The newest comments of a connection that a search for a comment must find if it works.
+pub(super) fn controls(
+    db: &Connection,
+    connection: ConnectionId,
+) -> Result<Vec<ControlDefect>, StoreError> {
+    let rows: Vec<Row> = db.all(
+        "SELECT d.* FROM defects AS d JOIN follow_ups AS f ON f.defect_id = d.id
+         WHERE d.connection_id = ? AND f.step = 'comment' AND f.state = 'done' AND f.marked
+           AND f.writes > 0
+         ORDER BY d.id DESC LIMIT ?",
+        params![connection.0, CONTROLS_MAX],
+    )?;
+    let control = |row: Row| {
+        let marker = Marker::derive(connection, &row.test(), row.generation);
+        Ok(ControlDefect { marker, key: row.created()?.1.key })
+    };
+    rows.into_iter().map(control).collect()
+}
+
+/// Begins the waits of all steps again, because the clock may have been set.
+pub(super) fn restart_waits(
+    db: &Connection,
+    now: Timestamp,
+    run_ms: u64,
+) -> Result<(), StoreError> {
+    db.change(
+        "UPDATE follow_ups SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
+             next_at = MIN(next_at, ?1 + ?3)
+         WHERE next_at IS NOT NULL",
+        params![now.as_millisecond(), to_i64(run_ms), WAIT_MS],
+    )?;
+    Ok(())
+}
+
+/// The steps of a defect for people, from the JSON of the view.
+pub(super) fn records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadable> {
+    type Columns = (String, String, String, u32, u32, Option<String>, Option<String>, Option<i64>);
+    let steps: Vec<Columns> = from_json(json, "what is done with it")?;
+    let mut records = Vec::new();
+    for (step, name, state, tries, writes, class, reason, next_at) in steps {
+        records.push(FollowUpRecord {
+            step: known_word(&step, "a step of its work")?,
+            name,
+            state: known_word(&state, "the state of a step")?,
+            tries,
+            writes,
+            class: class.map(|word| known_word(&word, "the class of a step")).transpose()?,
+            reason,
+            next_at: time_opt(next_at)?,
+        });
+    }
+    records.sort_by(|a, b| (a.step as u8, &a.name).cmp(&(b.step as u8, &b.name)));
+    Ok(records)
+}
+
+struct Step {
+    step: String,
+    name: String,
+    tries: u32,
+    next_at: Option<i64>,
+    writes: u32,
+    class: Option<String>,
+    forbidden: bool,
+    marked: bool,
+    wait_from: Option<i64>,
+    updated_at: i64,
+}
+
+from_row!(Step {
+    step,
+    name,
+    tries,
+    next_at,
+    writes,
+    class,
+    forbidden,
+    marked,
+    wait_from,
+    updated_at,
+});
+
+impl Step {
+    fn follow_up(self) -> Result<FollowUp, Unreadable> {
+        let class: Option<WriteClass> =
+            self.class.map(|word| known_word(&word, "the class of a step")).transpose()?;
+        let doubt = Doubt {
+            class: class.unwrap_or(WriteClass::Open),
+            forbidden: self.forbidden,
+            has_marker: self.marked,
+            wait_from: time(self.wait_from.unwrap_or(self.updated_at))?,
+            decided: None,
+            settled: false,
+        };
+        Ok(FollowUp {
+            step: known_word(&self.step, "a step of its work")?,
+            name: self.name,
+            doubt: (self.writes > 0).then_some(doubt),
+            tries: self.tries.saturating_add(1),
+        })
+    }
+}
+
+/// The lease was lost, or the step is not there.
+fn require_one(changed: usize) -> Result<(), StoreError> {
+    if changed == 1 { Ok(()) } else { Err(StoreError::Fenced) }
+}

@@ -1,0 +1,330 @@
+//! A test case that fails again while its defect is open: one comment for each execution on the one
+//! defect, in a real Redmine, whatever breaks in between.
+
+use jackfield_tests::{
+    Click, Exchange, Gate, Guest, Redmine, RedmineFixture, Reply, Request, Setup, TestHost,
+    failed_test, rounds, wait_for,
+};
+use serde_json::{Value, json};
+
+/// A server whose connection "qa" to Redmine has this policy, with short waits.
+fn fixture(policy: &str) -> RedmineFixture {
+    let fixture = Setup::new()
+        .config(
+            "lease_ms = 1500\nsweep_ms = 200\n[create]\nin_doubt_s = 1\n[limits]\nrun_ms = 2000\n\
+             create_answer_ms = 6000",
+        )
+        .start_with_redmine("redmine", &Guest::example("redmine"), json!({}));
+    set_policy(&fixture.host, policy);
+    fixture
+}
+
+fn set_policy(host: &TestHost, policy: &str) {
+    let edit = json!({"on_recurrence": policy});
+    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+}
+
+/// The same test case fails in another execution.
+fn again(test: &Value) -> Value {
+    let mut again = failed_test();
+    again["testCaseId"] = test["testCaseId"].clone();
+    again
+}
+
+/// The defect of a failed test, as the admin API shows it.
+fn record(host: &TestHost, test: &Value) -> Value {
+    let list = host.admin().get("/defects?limit=200").expect(200);
+    let defects = list["defects"].as_array().expect("defects").iter();
+    let mut found = defects.filter(|it| it["test_execution_id"] == test["testExecutionId"]);
+    found.next().expect("a defect of the failed test").clone()
+}
+
+/// Waits until the step of the test's defect has this state.
+fn await_step(host: &TestHost, test: &Value, step: &str, state: &str) -> Value {
+    wait_for(&format!("`{step}` to be {state}"), 30, || {
+        let steps = record(host, test)["follow_ups"].as_array().expect("steps").clone();
+        let mut steps = steps.into_iter();
+        steps.find(|it| it["step"] == step && it["state"] == state)
+    })
+}
+
+/// The comments of an issue.
+fn comments(id: &str) -> Vec<String> {
+    let path = format!("/issues/{id}.json?include=journals");
+    let issue = Redmine::shared().client().get(&path).expect(200);
+    let journals = issue["issue"]["journals"].as_array().expect("journals").clone();
+    let notes = journals.into_iter().filter_map(|it| it["notes"].as_str().map(str::to_owned));
+    notes.filter(|notes| !notes.is_empty()).collect()
+}
+
+/// Checks that an issue has exactly one comment for each of these failed tests.
+fn assert_one_comment_each(id: &str, tests: &[Value]) {
+    let comments = comments(id);
+    for test in tests {
+        let execution = test["testExecutionId"].as_str().expect("an id");
+        let of_test = comments.iter().filter(|comment| comment.contains(execution)).count();
+        assert_eq!(of_test, 1, "{execution}: {comments:#?}");
+    }
+    assert_eq!(comments.len(), tests.len(), "{comments:#?}");
+}
+
+fn is_put(request: &Request) -> bool {
+    request.method == "PUT"
+}
+
+/// A script that lets the tracker add the comment and loses its answer.
+fn lose_answers_to_comments(exchange: &Exchange<'_>) -> Reply {
+    let answer = exchange.pass();
+    if is_put(exchange.request) { Reply::reset() } else { answer }
+}
+
+/// A script that loses each comment before the tracker gets it.
+fn lose_comments(exchange: &Exchange<'_>) -> Reply {
+    if is_put(exchange.request) { Reply::reset() } else { exchange.pass() }
+}
+
+#[test]
+fn the_same_test_case_failing_again_is_a_comment_on_the_open_defect() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    let created = fixture.create(&first).expect(200);
+    let second = again(&first);
+    let answer = fixture.create(&second);
+    assert_eq!(answer.json()["url"], created["url"]);
+    assert_eq!(fixture.host.event_of(&answer)["outcome"], "recurred");
+    await_step(&fixture.host, &second, "comment", "done");
+    let issue = fixture.project.only_issue();
+    assert_one_comment_each(&issue.id, &[second.clone()]);
+    let marker = record(&fixture.host, &second)["marker"].as_str().expect("a marker").to_owned();
+    assert!(comments(&issue.id)[0].contains(&marker));
+    assert_eq!(
+        record(&fixture.host, &second)["recurrence_of"],
+        record(&fixture.host, &first)["id"]
+    );
+
+    // A repeat of either click is neither another comment nor another issue.
+    for test in [&first, &second] {
+        assert_eq!(fixture.create(test).json()["url"], created["url"]);
+    }
+    let third = again(&first);
+    fixture.create(&third).assert_status(200);
+    await_step(&fixture.host, &third, "comment", "done");
+    assert_one_comment_each(&issue.id, &[second, third]);
+    assert_eq!(fixture.project.issues().len(), 1);
+}
+
+#[test]
+fn another_test_case_variation_or_policy_is_another_defect() {
+    let fixture = fixture("new");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    fixture.create(&again(&first)).assert_status(200);
+    assert_eq!(fixture.project.issues().len(), 2, "the policy is `new`");
+    set_policy(&fixture.host, "comment");
+    fixture.create(&failed_test()).assert_status(200);
+    let mut variation = again(&first);
+    variation["variationId"] = json!("row 2");
+    fixture.create(&variation).assert_status(200);
+    assert_eq!(fixture.project.issues().len(), 4);
+}
+
+#[test]
+fn a_closed_defect_is_opened_again_or_another_one_is_created() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    let closed = fixture.project.only_issue().id;
+    fixture.project.close(closed.parse().expect("a number"));
+    fixture.create(&again(&first)).assert_status(200);
+    assert_eq!(fixture.project.issues().len(), 2, "a closed defect got a comment");
+    assert_eq!(comments(&closed), Vec::<String>::new());
+
+    set_policy(&fixture.host, "reopen");
+    let opened = fixture.project.issues().pop().expect("an issue").id;
+    fixture.project.close(opened.parse().expect("a number"));
+    let third = again(&first);
+    fixture.create(&third).assert_status(200);
+    await_step(&fixture.host, &third, "reopen", "done");
+    await_step(&fixture.host, &third, "comment", "done");
+    assert_eq!(fixture.project.issues().len(), 2);
+    let issue = fixture.project.issues().pop().expect("an issue");
+    assert_eq!(issue.json["status"]["is_closed"], false);
+    assert_one_comment_each(&opened, &[third]);
+}
+
+#[test]
+fn a_defect_that_is_gone_or_released_is_not_commented_on() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    let gone = fixture.project.only_issue().id;
+    // Otherwise, Redmine's database gives the number of the deleted issue to the next one.
+    let other = fixture.project.add(1).to_string();
+    let path = format!("/issues/{gone}.json");
+    Redmine::shared().client().json("DELETE", &path, &json!({})).assert_status(204);
+    let second = again(&first);
+    fixture.create(&second).assert_status(200);
+    let ids: Vec<_> = fixture.project.issues().into_iter().map(|issue| issue.id).collect();
+    assert!(ids.len() == 2 && ids[0] == other && ids[1] != gone, "{ids:?}");
+
+    // A person wants another defect.
+    for test in [&first, &second] {
+        let id = record(&fixture.host, test)["id"].as_str().expect("an id").to_owned();
+        let path = format!("/defects/{id}/release");
+        fixture.host.admin().json("POST", &path, &json!({})).assert_status(200);
+    }
+    fixture.create(&second).assert_status(200);
+    assert_eq!(fixture.project.issues().len(), 3, "a later generation is not a recurrence");
+}
+
+#[test]
+fn of_concurrent_first_failures_one_creates_and_the_others_comment() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    let tests: Vec<_> =
+        std::iter::once(first.clone()).chain((0..5).map(|_| again(&first))).collect();
+    let clicks: Vec<_> = tests
+        .iter()
+        .map(|test| fixture.host.create_in_background(&fixture.connection, test))
+        .collect();
+    let answers: Vec<_> = clicks.into_iter().map(Click::answer).collect();
+    for answer in &answers {
+        assert_eq!(answer.expect(200)["url"], answers[0].json()["url"]);
+    }
+    let issue = fixture.project.only_issue();
+    let is_first = |test: &&Value| record(&fixture.host, test)["recurrence_of"].is_null();
+    let (creators, others): (Vec<_>, Vec<_>) = tests.iter().partition(is_first);
+    assert_eq!(creators.len(), 1);
+    let others: Vec<_> = others.into_iter().cloned().collect();
+    for test in &others {
+        await_step(&fixture.host, test, "comment", "done");
+    }
+    assert_one_comment_each(&issue.id, &others);
+}
+
+#[test]
+fn a_recurrence_waits_for_a_create_in_doubt() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    fixture.proxy.set_script(|exchange| {
+        let answer = exchange.pass();
+        if exchange.request.is_post() { Reply::reset() } else { answer }
+    });
+    fixture.create(&failed_test()).assert_status(200);
+    // The search fails, so the defect stays in doubt.
+    fixture.proxy.set_script(|exchange| {
+        let _ = exchange.pass();
+        Reply::reset()
+    });
+    assert_ne!(fixture.create(&first).status, 200);
+    let second = again(&first);
+    let waits = fixture.create(&second).problem(503, "outcome-pending");
+    assert!(waits.contains("an earlier failure of the same test case"), "{waits}");
+    fixture.proxy.forward_all();
+    wait_for("the recurrence", 30, || (fixture.create(&second).status == 200).then_some(()));
+    await_step(&fixture.host, &second, "comment", "done");
+    assert_eq!(fixture.project.issues().len(), 2);
+    let issue = &fixture.project.issues_of(&first)[0];
+    assert_one_comment_each(&issue.id, &[second]);
+}
+
+#[test]
+fn a_comment_whose_answer_was_lost_is_found_and_one_that_was_lost_is_added_again() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    let issue = fixture.project.only_issue();
+    let mut tests = Vec::new();
+    type Script = fn(&Exchange<'_>) -> Reply;
+    for script in [lose_answers_to_comments as Script, lose_comments] {
+        fixture.proxy.set_script(script);
+        let test = again(&first);
+        // The answer does not wait for the comment.
+        fixture.create(&test).assert_status(200);
+        wait_for("a comment in doubt", 30, || {
+            let steps = record(&fixture.host, &test)["follow_ups"].clone();
+            (steps[0]["class"] == "open").then_some(())
+        });
+        fixture.proxy.forward_all();
+        let comment = await_step(&fixture.host, &test, "comment", "done");
+        assert!(comment["tries"].as_u64() > Some(1), "{comment}");
+        tests.push(test);
+        assert_one_comment_each(&issue.id, &tests);
+    }
+}
+
+#[test]
+fn a_refused_comment_is_given_up_and_says_why() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    fixture.proxy.set_script(|exchange| match is_put(exchange.request) {
+        true => Reply::json(422, r#"{"errors": ["Notes is too long"]}"#),
+        false => exchange.pass(),
+    });
+    let second = again(&first);
+    fixture.create(&second).assert_status(200);
+    let comment = await_step(&fixture.host, &second, "comment", "given-up");
+    assert!(comment["reason"].to_string().contains("Notes is too long"), "{comment}");
+    let events = fixture.host.admin().get("/events?kind=follow-up").expect(200);
+    assert_eq!(events["events"][0]["outcome"], "rejected", "{events}");
+}
+
+#[test]
+fn a_connector_without_follow_up_has_only_the_policy_new() {
+    let (host, _) = Setup::new().start_with("good", json!({"url": "http://127.0.0.1:9"}));
+    let edit = json!({"on_recurrence": "comment"});
+    let refused = host.admin().json("PATCH", "/connections/qa", &edit);
+    assert!(refused.problem(422, "invalid-values").contains("on_recurrence"));
+    let (ok, text) = host.run_cli(&["connections", "edit", "qa", "--on-recurrence", "sometimes"]);
+    assert!(!ok && text.contains("[possible values: new, comment, reopen]"), "{text}");
+}
+
+/// Kills the server while comments are added, at each moment of a comment.
+#[test]
+fn random_crashes_make_no_second_comment() {
+    let rounds = rounds();
+    let mut fixture = fixture("comment");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    let issue = fixture.project.only_issue();
+    let mut tests = Vec::new();
+    for round in 0..rounds {
+        let new: Vec<_> = (0..2).map(|_| again(&first)).collect();
+        let RedmineFixture { host, proxy, connection, .. } = &mut fixture;
+        proxy.forward_all();
+        let gate = match round % 3 {
+            0 => {
+                proxy.set_script(lose_comments);
+                Some(proxy.hold_requests(is_put))
+            }
+            1 => Some(proxy.hold_answers(is_put)),
+            _ => None,
+        };
+        let clicks: Vec<_> =
+            new.iter().map(|test| host.create_in_background(connection, test)).collect();
+        match &gate {
+            Some(gate) => gate.await_held(1),
+            // The moment is arbitrary, so there is no event to wait for.
+            None => {
+                std::thread::sleep(std::time::Duration::from_millis(u64::from(round * 37 % 200)))
+            }
+        }
+        host.kill();
+        gate.iter().for_each(Gate::open);
+        clicks.into_iter().for_each(|click| drop(click.finish()));
+        host.restart();
+        proxy.forward_all();
+        tests.extend(new);
+    }
+    for test in &tests {
+        wait_for("the defect of the failed test", 90, || {
+            (fixture.create(test).status == 200).then_some(())
+        });
+    }
+    for test in &tests {
+        await_step(&fixture.host, test, "comment", "done");
+    }
+    assert_eq!(fixture.project.issues().len(), 1, "a recurrence created an issue");
+    assert_one_comment_each(&issue.id, &tests);
+}
