@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::domain::{
-    Clock, Decision, Defect, DefectId, DefectRecord, Outcome, OutcomeCode, Refusal,
+    Clock, Decision, Defect, DefectId, DefectRecord, FollowUpStep, Outcome, OutcomeCode, Refusal,
 };
 use crate::runtime::Sandbox;
 use crate::store::{Store, StoreError};
@@ -131,7 +131,23 @@ impl Defects {
             let why = "a run holds this defect; try again when it has ended";
             return Err(StoreError::Conflict(why.to_owned()));
         }
-        let run_ms = self.deps.config.longest_run_ms();
-        self.deps.store.decide(id, decision, by, self.deps.clock.now(), run_ms).await
+        let steps = match decision {
+            Decision::Adopt(_) => self.steps_after_adoption(id).await?,
+            Decision::Retry | Decision::GiveUp | Decision::Release => Vec::new(),
+        };
+        let (now, run_ms) = (self.deps.clock.now(), self.deps.config.longest_run_ms());
+        let decided = self.deps.store.decide(id, decision, &steps, by, now, run_ms).await?;
+        self.deps.process.follow_up.notify_one();
+        Ok(decided)
+    }
+
+    /// What is done with a defect that a person adopts.
+    async fn steps_after_adoption(&self, id: DefectId) -> Result<Vec<FollowUpStep>, StoreError> {
+        let connections = &self.deps.connections;
+        let record = self.deps.store.defect(id).await?.ok_or(StoreError::NotFound("defect"))?;
+        let Some(active) = connections.active(record.connection) else { return Ok(Vec::new()) };
+        let connector = connections.serving(&active.connection);
+        let attaches = connector.is_ok_and(|connector| connections.attaches(&active, &connector));
+        Ok(if attaches { vec![FollowUpStep::ListAttachments] } else { Vec::new() })
     }
 }

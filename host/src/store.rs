@@ -392,12 +392,14 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
     /// The newest comments of a connection, at most three, that a search for a comment must find.
     async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
-    /// Carries out a person's decision and records who decided and when. Durable. `Conflict` if
+    /// Carries out a person's decision, adds the steps that follow, and records who decided and
+    /// when. Durable. `Conflict` if
     /// the row's state does not allow the decision.
     async fn decide(
         &self,
         id: DefectId,
         decision: &Decision,
+        steps: &[FollowUpStep],
         by: &str,
         now: Timestamp,
         run_ms: u64,

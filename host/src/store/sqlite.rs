@@ -365,14 +365,19 @@ impl Store for SqliteStore {
         &self,
         id: DefectId,
         decision: &Decision,
+        steps: &[FollowUpStep],
         by: &str,
         now: Timestamp,
         run_ms: u64,
     ) -> Result<DefectRecord, StoreError> {
-        let (decision, by) = (decision.clone(), by.to_owned());
+        let (decision, steps, by) = (decision.clone(), steps.to_vec(), by.to_owned());
         let decided = self
             .writer
-            .run(Durable, move |db| decisions::decide(db, id, decision, by, now, run_ms))
+            .run(Durable, move |db| {
+                decisions::decide(db, id, decision, by, now, run_ms)?;
+                follow_ups::add(db, id, &steps, now)?;
+                defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
+            })
             .await;
         self.cache.clear();
         decided

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::columns::{DefectJson, time, to_json};
-use super::defect_records::{self, Row};
+use super::defect_records::Row;
 use super::doubts;
 use super::statements::Statements as _;
-use crate::domain::{Decision, DefectId, DefectRecord};
+use crate::domain::{Decision, DefectId};
 use crate::store::StoreError;
 
-/// Carries out a decision, records it, and returns the row.
+/// Carries out a decision and records it.
 pub(super) fn decide(
     db: &Connection,
     id: DefectId,
@@ -22,7 +22,7 @@ pub(super) fn decide(
     by: String,
     now: Timestamp,
     run_ms: u64,
-) -> Result<DefectRecord, StoreError> {
+) -> Result<(), StoreError> {
     let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![id.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     check_allowed(&row, &decision, now)?;
@@ -34,7 +34,7 @@ pub(super) fn decide(
         "INSERT INTO decisions (defect_id, at, who, decision) VALUES (?, ?, ?, ?)",
         params![row.id, now.as_millisecond(), by, decision.as_str()],
     )?;
-    defect_records::get(db, id)?.ok_or(StoreError::NotFound("defect"))
+    Ok(())
 }
 
 fn check_allowed(row: &Row, decision: &Decision, now: Timestamp) -> Result<(), StoreError> {

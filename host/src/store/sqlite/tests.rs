@@ -4,6 +4,7 @@ mod costs;
 mod decisions;
 mod doubts;
 mod file;
+mod follow_ups;
 mod history;
 mod migration;
 mod model;

@@ -14,14 +14,14 @@ async fn the_index_delay_counts_from_a_decision() {
         let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
         mark(&store, &granted, 1).await.unwrap();
         // The run stored nothing: its write may go on until the run's maximum.
-        let decided = store.decide(granted.defect, &decision, "ann", at(LEASE_MS + 1), RUN_MS);
+        let decided = store.decide(granted.defect, &decision, &[], "ann", at(LEASE_MS + 1), RUN_MS);
         decided.await.unwrap();
         let claimed = try_claim(&store, id, &test, at(LEASE_MS + 2)).await.unwrap();
         assert_eq!(doubt(&claimed).wait_from, at(1 + 120_000), "{decision:?}");
         store.give_back(&lease(&claimed)).await.unwrap();
         let late = 10 * LEASE_MS;
         if decision == Decision::Retry {
-            store.decide(granted.defect, &decision, "ann", at(late), RUN_MS).await.unwrap();
+            store.decide(granted.defect, &decision, &[], "ann", at(late), RUN_MS).await.unwrap();
             let claimed = try_claim(&store, id, &test, at(late + 1)).await.unwrap();
             assert_eq!(doubt(&claimed).wait_from, at(late));
         }
@@ -35,15 +35,15 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     let row = granted.defect;
-    let busy = store.decide(row, &Decision::Retry, "ann", at(2), RUN_MS).await;
+    let busy = store.decide(row, &Decision::Retry, &[], "ann", at(2), RUN_MS).await;
     assert!(
         matches!(busy, Err(StoreError::Conflict(text)) if text.contains("a run holds this defect"))
     );
     store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
-    let early = store.decide(row, &Decision::Release, "ann", at(3), RUN_MS).await;
+    let early = store.decide(row, &Decision::Release, &[], "ann", at(3), RUN_MS).await;
     assert!(matches!(early, Err(StoreError::Conflict(_))));
 
-    store.decide(row, &Decision::Retry, "ann", at(3), RUN_MS).await.unwrap();
+    store.decide(row, &Decision::Retry, &[], "ann", at(3), RUN_MS).await.unwrap();
     let retried = claim(&store, id, 4).await;
     assert_eq!(doubt(&retried).decided, Some(DecidedDoubt::Retry));
     let retried = lease(&retried);
@@ -54,16 +54,16 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     store.store_outcome(&retried, &left(WriteClass::Open, 6), &[], event(), at(6)).await.unwrap();
     assert_eq!(doubt(&claim(&store, id, 6).await).decided, None);
     store.recover(at(6), RUN_MS).await.unwrap();
-    store.decide(row, &Decision::Adopt(defect("7")), "bob", at(7), RUN_MS).await.unwrap();
+    store.decide(row, &Decision::Adopt(defect("7")), &[], "bob", at(7), RUN_MS).await.unwrap();
     assert!(matches!(claim(&store, id, 8).await, Claimed::Created { .. }));
-    let released = store.decide(row, &Decision::Release, "bob", at(9), RUN_MS).await.unwrap();
+    let released = store.decide(row, &Decision::Release, &[], "bob", at(9), RUN_MS).await.unwrap();
     let decided: Vec<_> = released
         .decisions
         .iter()
         .map(|(_, who, decision)| (who.as_str(), decision.as_str()))
         .collect();
     assert_eq!(decided, [("ann", "retry"), ("bob", "adopt"), ("bob", "release")]);
-    assert!(store.decide(row, &Decision::Release, "bob", at(9), RUN_MS).await.is_err());
+    assert!(store.decide(row, &Decision::Release, &[], "bob", at(9), RUN_MS).await.is_err());
 
     let next = claim(&store, id, 10).await;
     assert!(matches!(next, Claimed::Create { generation: 2, .. }));
@@ -81,7 +81,7 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
         .await
         .unwrap();
     let record =
-        store.decide(granted.defect, &Decision::GiveUp, "ann", at(3), RUN_MS).await.unwrap();
+        store.decide(granted.defect, &Decision::GiveUp, &[], "ann", at(3), RUN_MS).await.unwrap();
     assert_eq!(record.state, DefectState::Failed);
     let claimed = claim(&store, id, 4).await;
     assert_eq!(doubt(&claimed).decided, Some(DecidedDoubt::GiveUp));
@@ -107,7 +107,7 @@ async fn a_person_adopts_a_defect_for_a_failed_row() {
         .await
         .unwrap();
     store
-        .decide(granted.defect, &Decision::Adopt(defect("7")), "ann", at(3), RUN_MS)
+        .decide(granted.defect, &Decision::Adopt(defect("7")), &[], "ann", at(3), RUN_MS)
         .await
         .unwrap();
     assert!(matches!(claim(&store, id, 4).await, Claimed::Created { .. }));

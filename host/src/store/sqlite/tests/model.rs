@@ -260,7 +260,7 @@ impl World {
             2 => Decision::GiveUp,
             _ => Decision::Release,
         };
-        match store.decide(row, &decision, "ann", now, RUN_MS).await {
+        match store.decide(row, &decision, &[], "ann", now, RUN_MS).await {
             Err(error) => assert!(matches!(error, StoreError::Conflict(_)), "{error}"),
             Ok(_) => {
                 for granted in &mut self.model.granted {

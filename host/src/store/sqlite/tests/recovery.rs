@@ -44,7 +44,7 @@ async fn a_step_of_the_clock_begins_the_waits_again_also_of_writes_in_progress_a
         .store_outcome(&given_up, &left(WriteClass::Unclear, 2), &[], event(), at(2))
         .await
         .unwrap();
-    store.decide(given_up.defect, &Decision::GiveUp, "ann", at(3), RUN_MS).await.unwrap();
+    store.decide(given_up.defect, &Decision::GiveUp, &[], "ann", at(3), RUN_MS).await.unwrap();
 
     let now = 9_000_000;
     store.restart_waits(at(now), RUN_MS).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_restored_database_puts_rows_without_a_defect_in_doubt() {
         .store_outcome(&created, &Verdict::Created(defect("7")), &[], event(), at(3))
         .await
         .unwrap();
-    store.decide(created.defect, &Decision::Release, "ann", at(4), RUN_MS).await.unwrap();
+    store.decide(created.defect, &Decision::Release, &[], "ann", at(4), RUN_MS).await.unwrap();
     store.close().await;
     let database = folder.path().join("jackfield.db");
     let backup = std::fs::read(&database).unwrap();

@@ -30,7 +30,7 @@ async fn a_repeat_returns_the_created_defect_without_a_commit() {
     assert_eq!(store.known_defect(id, &failed_test(1)), known, "the claim cached it");
     assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), known);
     assert_eq!(store.commits(), commits, "a repeat only reads");
-    store.decide(granted.defect, &Decision::Release, "me", at(5), RUN_MS).await.unwrap();
+    store.decide(granted.defect, &Decision::Release, &[], "me", at(5), RUN_MS).await.unwrap();
     assert_eq!(store.known_defect(id, &failed_test(1)), None, "it was released");
     assert_eq!(store.created_defect(id, &failed_test(1)).await.unwrap(), None);
 }
