@@ -12,6 +12,7 @@ mod lease;
 mod process;
 mod search;
 mod single_flight;
+mod steps;
 mod sweep;
 
 use std::sync::Arc;

@@ -353,6 +353,15 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
+    /// Lets a leased row create another defect, because that of the row `asked` is closed or gone.
+    /// False: a later defect is known, or another failure of the test case is creating one; claim
+    /// again. Durable. `Fenced` if the lease was lost.
+    async fn create_anew(
+        &self,
+        lease: &Lease,
+        asked: DefectId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
     /// Defects with steps that are due, the longest overdue first, but for those that this process
     /// has open. `limits`: of all, and of one connection.
     async fn due_follow_ups(

@@ -5,6 +5,8 @@ ALTER TABLE connections ADD COLUMN on_recurrence TEXT NOT NULL DEFAULT 'new'
 
 -- The row of the first failure, if the failed test is a recurrence.
 ALTER TABLE defects ADD COLUMN recurrence_of BLOB;
+-- Whether it may create another defect, because that of the earlier failure is closed or gone.
+ALTER TABLE defects ADD COLUMN creates_anew INTEGER NOT NULL DEFAULT 0;
 -- The failures of one test case.
 CREATE INDEX defects_of_case ON defects (connection_id, test_case_id, variation_id);
 

@@ -241,8 +241,22 @@ impl CreateEvent<'_> {
                 let id = leased.lease.defect;
                 Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
             }
-            Ok(None) => self.create_once(recurrence.lease, &recurrence.marker).await,
+            Ok(None) => self.create_anew(&leased, recurrence).await,
             Err(refusal) => self.fail(&leased, refusal, None).await,
+        }
+    }
+
+    /// The defect of the earlier failure is closed or gone: creates another one, unless another
+    /// failure of the test case does.
+    async fn create_anew(&mut self, leased: &LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
+        let Recurrence { lease, marker, latest, .. } = recurrence;
+        match self.deps.store.create_anew(&lease, latest, self.deps.clock.now()).await {
+            Ok(true) => self.create_once(lease, &marker).await,
+            Ok(false) => {
+                leased.give_back().await;
+                waits_for_first()
+            }
+            Err(error) => self.not_stored(&error),
         }
     }
 

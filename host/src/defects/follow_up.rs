@@ -8,23 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Call, ConnectorFault, CurrentDefect, Defect, Doubt, DueFollowUps, Event, EventId, EventKind,
-    FollowUp, FollowUpEnd, FollowUpStep, Journal, Marker, Next, OnRecurrence, Outcome, OutcomeCode,
-    Received, Recurrence, Refusal, SentWrites, Unresolvable, WriteClass, after, milliseconds,
-    printable, sent_writes, was_confirmed,
+    Call, Defect, DueFollowUps, Event, EventId, EventKind, FollowUp, FollowUpEnd, FollowUpStep,
+    OnRecurrence, Outcome, OutcomeCode, Received, Recurrence, Refusal, after, milliseconds,
+    printable,
 };
-use crate::egress::ActiveConnection;
-use crate::runtime::{Run, RunEnd, TestReport};
 use crate::store::DueSearch;
 
 use super::Defects;
-use super::journal::Purpose;
 use super::lease::LeasedDefect;
+use super::steps::{Tried, Work, not_done};
 
 /// Maximum number of defects in one round: of all connections, and of one.
 const ROUND_MAX: (u32, u32) = (16, 4);
@@ -155,210 +151,6 @@ impl LeasedDefect<'_> {
         }
         outcome
     }
-}
-
-/// The work on one defect.
-struct Work<'a> {
-    leased: &'a LeasedDefect<'a>,
-    due: &'a DueFollowUps,
-    /// As the run that created the defect saw it.
-    active: Arc<ActiveConnection>,
-    /// Of the failed test of the row.
-    report: Arc<TestReport>,
-}
-
-/// The result of one try, and the code of the event that shows it.
-struct Tried {
-    end: FollowUpEnd,
-    code: OutcomeCode,
-}
-
-const DONE: Tried = Tried { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
-
-impl Work<'_> {
-    /// Takes one step, unless the tracker says that it is done.
-    async fn take(&self, step: &FollowUp, current: &CurrentDefect) -> Tried {
-        let key = &current.defect.key;
-        let began_at = self.leased.deps.clock.now();
-        let found = match step.step {
-            FollowUpStep::Reopen if current.open => return DONE,
-            FollowUpStep::Reopen => return self.reopen(step, key).await,
-            FollowUpStep::ListAttachments => return self.list_missing(key).await,
-            FollowUpStep::Comment if step.doubt.is_none() => Ok(false),
-            FollowUpStep::Comment => self.has_comment(key, &self.due.marker).await,
-            FollowUpStep::Attach => {
-                self.attached(key).await.map(|names| names.contains(&step.name))
-            }
-        };
-        match found {
-            Ok(true) => return DONE,
-            Ok(false) => {}
-            Err(Refusal::Unsupported(_)) if step.doubt.is_none() => {}
-            Err(refusal) => return not_done(&refusal, None),
-        }
-        if let Some(doubt) = &step.doubt
-            && let Some(tried) = self.not_yet(step, doubt, began_at).await
-        {
-            return tried;
-        }
-        match step.step {
-            FollowUpStep::Attach => self.attach(step, key).await,
-            _ => self.comment(step, key).await,
-        }
-    }
-
-    /// Why a step that left a write, and that the tracker does not show, is not taken again now.
-    async fn not_yet(&self, step: &FollowUp, doubt: &Doubt, began_at: Timestamp) -> Option<Tried> {
-        let next = match self.leased.waits() {
-            None => doubt.without_search(Unresolvable::NoSearch),
-            Some(_) if step.step == FollowUpStep::Comment && !doubt.has_marker => {
-                doubt.without_search(Unresolvable::NoMarker)
-            }
-            Some(waits) => doubt.after_none(began_at, waits),
-        };
-        let next = match next {
-            Next::CreateIfSearchWorks => self.if_search_works(step, doubt).await,
-            next => next,
-        };
-        let (end, code) = match next {
-            Next::Create | Next::CreateIfSearchWorks => return None,
-            Next::SearchAt(at) => {
-                let reason = "a request was sent and its outcome is not known yet".to_owned();
-                let again = FollowUpEnd::Again { sent: None, at: Some(at), reason };
-                (again, OutcomeCode::OutcomePending)
-            }
-            Next::TryLater => {
-                let reason = "the tracker cannot be searched now".to_owned();
-                (FollowUpEnd::Again { sent: None, at: None, reason }, OutcomeCode::OutcomePending)
-            }
-            Next::NeedsPerson(why) => {
-                let why = format!("a request was sent and its outcome is unknown: {why}");
-                (FollowUpEnd::GivenUp(why), OutcomeCode::InDoubt)
-            }
-        };
-        Some(Tried { end, code })
-    }
-
-    /// A search that finds nothing counts only if it finds an earlier comment.
-    async fn if_search_works(&self, step: &FollowUp, doubt: &Doubt) -> Next {
-        if step.step != FollowUpStep::Comment {
-            return doubt.after_control(Vec::new());
-        }
-        let id = self.active.connection.id;
-        let Ok(known) = self.leased.deps.store.comment_controls(id).await else {
-            return Next::TryLater;
-        };
-        for control in &known {
-            match self.has_comment(&control.key, &control.marker).await {
-                Ok(true) => return Next::Create,
-                Ok(false) => {}
-                Err(_) => return Next::TryLater,
-            }
-        }
-        doubt.after_control(known.into_iter().map(|control| control.key).collect())
-    }
-
-    async fn has_comment(&self, key: &str, marker: &Marker) -> Result<bool, Refusal> {
-        let sandbox = &self.leased.deps.sandbox;
-        let run = |run| sandbox.find_comment(run, key, marker);
-        self.leased.run_reads(&self.active, Call::FindComment, marker, run).await
-    }
-
-    async fn attached(&self, key: &str) -> Result<Vec<String>, Refusal> {
-        let sandbox = &self.leased.deps.sandbox;
-        let run = |run| sandbox.attached(run, key);
-        self.leased.run_reads(&self.active, Call::Attached, &self.due.marker, run).await
-    }
-
-    /// Compares the attachments of the report with those of the defect.
-    async fn list_missing(&self, key: &str) -> Tried {
-        let mut names = self.report.attachment_names().await;
-        if names.is_empty() {
-            return DONE;
-        }
-        match self.attached(key).await {
-            Ok(attached) => {
-                names.retain(|name| !attached.contains(name));
-                Tried { end: FollowUpEnd::Missing(names), code: OutcomeCode::FollowedUp }
-            }
-            Err(refusal) => not_done(&refusal, None),
-        }
-    }
-
-    /// Opens the defect again. A refusal is fine if the defect is open afterwards.
-    async fn reopen(&self, step: &FollowUp, key: &str) -> Tried {
-        let (leased, sandbox) = (self.leased, &self.leased.deps.sandbox);
-        let run = |run, journal| sandbox.reopen(run, key, journal);
-        let tried = self.write(step, Call::Reopen, run).await;
-        if matches!(tried.end, FollowUpEnd::Done) {
-            return tried;
-        }
-        let run = |run| sandbox.state(run, key);
-        match leased.run_reads(&self.active, Call::State, &self.due.marker, run).await {
-            Ok(Some(current)) if current.open => DONE,
-            _ => tried,
-        }
-    }
-
-    async fn comment(&self, step: &FollowUp, key: &str) -> Tried {
-        let (due, sandbox) = (self.due, &self.leased.deps.sandbox);
-        let run = |run, journal| {
-            let report = Arc::clone(&self.report);
-            sandbox.comment(run, key, &due.test, &due.marker, journal, report)
-        };
-        self.write(step, Call::Comment, run).await
-    }
-
-    async fn attach(&self, step: &FollowUp, key: &str) -> Tried {
-        let names = self.report.attachment_names().await;
-        let number = names.iter().position(|name| *name == step.name);
-        let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
-            let why = "Test Manager does not have this file any more".to_owned();
-            return Tried { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound };
-        };
-        let sandbox = &self.leased.deps.sandbox;
-        let run =
-            |run, journal| sandbox.attach(run, key, number, journal, Arc::clone(&self.report));
-        self.write(step, Call::Attach, run).await
-    }
-
-    /// Runs a call that writes. The host's own record of the writes decides whether it is done.
-    async fn write<F: Future<Output = RunEnd<()>>>(
-        &self,
-        step: &FollowUp,
-        call: Call,
-        start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
-    ) -> Tried {
-        let (marker, purpose) = (&self.due.marker, Purpose::FollowUp(step.clone()));
-        let run = self.leased.run_writes(&self.active, call, marker, purpose, start).await;
-        let RunEnd { outcome, report, writes } = match run {
-            Ok(end) => end,
-            Err(refusal) => return not_done(&refusal, None),
-        };
-        self.leased.deps.store.record_run(self.leased.event, report);
-        let refusal = match outcome {
-            Ok(()) if was_confirmed(&writes) => return DONE,
-            Ok(()) => Refusal::ConnectorFault(ConnectorFault::Contract(
-                "it returned ok, but the tracker confirmed no write".to_owned(),
-            )),
-            Err(refusal) => refusal,
-        };
-        let sent = sent_writes(&refusal, &writes);
-        not_done(&refusal, sent)
-    }
-}
-
-/// The step failed: whether to try again.
-fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
-    let refused = sent.as_ref().is_none_or(|sent| sent.class == WriteClass::Refused);
-    let permanent = matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_));
-    let reason = refusal.to_string();
-    let end = if permanent && refused {
-        FollowUpEnd::GivenUp(reason)
-    } else {
-        FollowUpEnd::Again { sent, at: None, reason }
-    };
-    Tried { end, code: refusal.code() }
 }
 
 /// A step as people read it.

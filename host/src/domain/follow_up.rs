@@ -57,8 +57,10 @@ pub struct Recurrence {
     pub marker: Marker,
     /// The row of the first failure.
     pub original: DefectId,
-    /// The defect.
+    /// The defect that is known last.
     pub defect: Defect,
+    /// The row of that defect.
+    pub latest: DefectId,
     /// The connection as the run that created the defect saw it.
     pub seen: Option<ConnectionSnapshot>,
 }

@@ -306,6 +306,16 @@ impl Store for SqliteStore {
         self.writer.run(Durable, move |db| moves::give_back(db, lease)).await
     }
 
+    async fn create_anew(
+        &self,
+        lease: &Lease,
+        asked: DefectId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Durable, move |db| recurrences::create_anew(db, &lease, asked, now)).await
+    }
+
     async fn due_follow_ups(
         &self,
         now: Timestamp,

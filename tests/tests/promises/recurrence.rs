@@ -97,7 +97,7 @@ fn the_same_test_case_failing_again_is_a_comment_on_the_open_defect() {
     assert_eq!(fixture.host.event_of(&answer)["outcome"], "recurred");
     await_step(&fixture.host, &second, "comment", "done");
     let issue = fixture.project.only_issue();
-    assert_one_comment_each(&issue.id, &[second.clone()]);
+    assert_one_comment_each(&issue.id, std::slice::from_ref(&second));
     let marker = record(&fixture.host, &second)["marker"].as_str().expect("a marker").to_owned();
     assert!(comments(&issue.id)[0].contains(&marker));
     assert_eq!(
@@ -153,6 +153,36 @@ fn a_closed_defect_is_opened_again_or_another_one_is_created() {
     let issue = fixture.project.issues().pop().expect("an issue");
     assert_eq!(issue.json["status"]["is_closed"], false);
     assert_one_comment_each(&opened, &[third]);
+}
+
+#[test]
+fn of_concurrent_failures_after_a_closed_defect_one_creates_and_the_others_comment() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    fixture.project.close(fixture.project.only_issue().id.parse().expect("a number"));
+    // All ask for the closed defect before one of them creates another one.
+    let gate = fixture.proxy.hold_answers(|request| request.target.starts_with("/issues/"));
+    let tests: Vec<_> = (0..4).map(|_| again(&first)).collect();
+    let clicks: Vec<_> = tests
+        .iter()
+        .map(|test| fixture.host.create_in_background(&fixture.connection, test))
+        .collect();
+    gate.await_held(4);
+    gate.open();
+    let answers: Vec<_> = clicks.into_iter().map(Click::answer).collect();
+    let issues = fixture.project.issues();
+    assert_eq!(issues.len(), 2, "{answers:?}");
+    for answer in &answers {
+        assert_eq!(answer.expect(200)["url"], answers[0].json()["url"]);
+    }
+    let commented = |test: &&Value| !record(&fixture.host, test)["recurrence_of"].is_null();
+    let others: Vec<_> = tests.iter().filter(commented).cloned().collect();
+    assert_eq!(others.len(), 3);
+    for test in &others {
+        await_step(&fixture.host, test, "comment", "done");
+    }
+    assert_one_comment_each(&issues[1].id, &others);
 }
 
 #[test]

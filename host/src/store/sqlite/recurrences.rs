@@ -18,7 +18,7 @@ pub(super) enum Earlier {
     None,
     /// One of them is being created, or is in doubt and no person is needed.
     Unresolved,
-    /// The newest of those with a known defect that was not released.
+    /// The one whose defect was known last and was not released.
     Created(Box<Row>),
 }
 
@@ -29,17 +29,10 @@ pub(super) fn earlier(
     test: &FailedTest,
     now: Timestamp,
 ) -> Result<Earlier, StoreError> {
-    let (execution, case, variation) = test.key();
-    let created: Option<Row> = db.one(
-        "SELECT * FROM defects
-         WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
-           AND test_execution_id <> ?4 AND state = 'created' AND released = 0
-         ORDER BY id DESC LIMIT 1",
-        params![connection.0, case, variation, execution],
-    )?;
-    if let Some(row) = created {
+    if let Some(row) = latest(db, connection, test)? {
         return Ok(Earlier::Created(Box::new(row)));
     }
+    let (execution, case, variation) = test.key();
     let unresolved: bool = db.only(
         "SELECT EXISTS (SELECT 1 FROM defects
          WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
@@ -50,6 +43,57 @@ pub(super) fn earlier(
     Ok(if unresolved { Earlier::Unresolved } else { Earlier::None })
 }
 
+/// The other failure of the test case whose defect was known last.
+fn latest(
+    db: &Connection,
+    connection: ConnectionId,
+    test: &FailedTest,
+) -> Result<Option<Row>, StoreError> {
+    let (execution, case, variation) = test.key();
+    Ok(db.one(
+        "SELECT * FROM defects
+         WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
+           AND test_execution_id <> ?4 AND state = 'created' AND released = 0
+         ORDER BY updated_at DESC, id DESC LIMIT 1",
+        params![connection.0, case, variation, execution],
+    )?)
+}
+
+/// Lets a leased row create another defect, because the one of the row `asked` is closed or gone.
+/// False: a later defect is known, or another failure of the test case is creating one.
+pub(super) fn create_anew(
+    db: &Connection,
+    lease: &Lease,
+    asked: DefectId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let row: Option<Row> = db.one(
+        "SELECT * FROM defects WHERE id = ? AND fence = ?",
+        params![lease.defect.0, lease.fence],
+    )?;
+    let row = row.ok_or(StoreError::Fenced)?;
+    let latest = latest(db, ConnectionId(row.connection_id), &row.test())?;
+    if latest.is_some_and(|latest| latest.id != asked.0) {
+        return Ok(false);
+    }
+    let granted = db.change(
+        "UPDATE defects SET creates_anew = 1
+         WHERE id = ?1 AND fence = ?2 AND NOT EXISTS (SELECT 1 FROM defects
+             WHERE connection_id = ?3 AND test_case_id = ?4 AND variation_id = ?5 AND id <> ?1
+               AND creates_anew AND released = 0 AND needs_person IS NULL
+               AND (state IN ('sent', 'in-doubt') OR state <> 'created' AND lease_until > ?6))",
+        params![
+            lease.defect.0,
+            lease.fence,
+            row.connection_id,
+            row.test_case_id,
+            &row.variation_id,
+            now.as_millisecond()
+        ],
+    )?;
+    Ok(granted == 1)
+}
+
 impl Row {
     /// The recurrence of this row's defect, for the failed test whose row was leased.
     pub(super) fn recurrence(
@@ -58,11 +102,11 @@ impl Row {
         lease: Lease,
         marker: Marker,
     ) -> Result<Recurrence, StoreError> {
-        let (id, defect) = self.created()?;
-        let original = self.recurrence_of.map_or(id, DefectId);
+        let (latest, defect) = self.created()?;
+        let original = self.recurrence_of.map_or(latest, DefectId);
         let first: Option<Row> =
             db.one("SELECT * FROM defects WHERE id = ?", params![original.0])?;
         let seen = first.unwrap_or(self).seen()?;
-        Ok(Recurrence { lease, marker, original, defect, seen })
+        Ok(Recurrence { lease, marker, original, defect, latest, seen })
     }
 }

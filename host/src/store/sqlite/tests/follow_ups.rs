@@ -87,6 +87,23 @@ async fn a_failure_waits_for_the_first_one_and_then_has_its_defect() {
 }
 
 #[tokio::test]
+async fn one_failure_at_a_time_creates_another_defect_after_one_that_is_closed() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let first = lease(&recurring_claim(&store, id, 1, 0).await);
+    end(&store, &first, &Verdict::Created(defect("7")), 1).await;
+    let second = recurrence(recurring_claim(&store, id, 2, 2).await);
+    let third = recurrence(recurring_claim(&store, id, 3, 2).await);
+    assert!(store.create_anew(&third.lease, third.latest, at(3)).await.unwrap());
+    assert!(!store.create_anew(&second.lease, second.latest, at(3)).await.unwrap());
+    end(&store, &third.lease, &Verdict::Created(defect("8")), 4).await;
+    assert!(!store.create_anew(&second.lease, second.latest, at(5)).await.unwrap(), "outdated");
+    store.give_back(&second.lease).await.unwrap();
+    let again = recurrence(recurring_claim(&store, id, 2, 6).await);
+    assert_eq!((again.latest, again.defect.key.as_str()), (third.lease.defect, "8"));
+}
+
+#[tokio::test]
 async fn a_failure_does_not_wait_for_a_person() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
