@@ -5,6 +5,7 @@
 //! decides, too.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -266,6 +267,7 @@ impl CreateEvent<'_> {
         let leased = self.leased(lease, &connector);
         let (connections, until) = (&self.deps.connections, self.ask_until);
         let test_report = connections.test_report(self.active, &connector, self.test, until);
+        let test_report = Arc::new(test_report);
         let RunEnd { outcome, mut report, writes } =
             match leased.run_create(self.test, marker, test_report).await {
                 Ok(end) => end,
@@ -405,8 +407,8 @@ impl CreateEvent<'_> {
     {
         let Self { deps, active, event, .. } = self;
         let open = Arc::new(deps.process.open(lease.defect));
-        let (event, asker) = (*event, Asker::Event);
-        LeasedDefect { deps, active, connector, lease, event, asker, open }
+        let (event, asker, attached) = (*event, Asker::Event, AtomicBool::default());
+        LeasedDefect { deps, active, connector, lease, event, asker, open, attached }
     }
 
     fn deadline_refusal(&self) -> Refusal {

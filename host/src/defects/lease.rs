@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -38,6 +39,8 @@ pub(super) struct LeasedDefect<'a> {
     pub(super) asker: Asker,
     /// Held as long as this process works on the row.
     pub(super) open: Arc<OpenRow>,
+    /// Whether the tracker took every attachment of the report from the run of `create`.
+    pub(super) attached: AtomicBool,
 }
 
 impl LeasedDefect<'_> {
@@ -57,14 +60,15 @@ impl LeasedDefect<'_> {
         &self,
         test: &FailedTest,
         marker: &Marker,
-        report: TestReport,
+        report: Arc<TestReport>,
     ) -> Result<RunEnd<Defect>, Refusal> {
         let purpose = Purpose::Create(self.snapshot_now()?);
-        let sandbox = &self.deps.sandbox;
-        self.run_writes(self.active, Call::Create, marker, purpose, |run, journal| {
-            sandbox.create(run, test, marker, journal, report)
-        })
-        .await
+        let run = |run, journal| {
+            self.deps.sandbox.create(run, test, marker, journal, Arc::clone(&report))
+        };
+        let end = self.run_writes(self.active, Call::Create, marker, purpose, run).await;
+        self.attached.store(report.is_sent(), Ordering::Relaxed);
+        end
     }
 
     /// Runs `find`. `active` may be the connection as an earlier run saw it.
@@ -151,7 +155,10 @@ impl LeasedDefect<'_> {
 
     /// What is done with a defect that is known now.
     fn next_steps(&self, verdict: &Verdict) -> Vec<FollowUpStep> {
-        let attaches = || self.deps.connections.attaches(self.active, self.connector);
+        let attaches = || {
+            !self.attached.load(Ordering::Relaxed)
+                && self.deps.connections.attaches(self.active, self.connector)
+        };
         match verdict {
             Verdict::NotCreated { .. } => Vec::new(),
             Verdict::Created(_) | Verdict::Found(_) if attaches() => {

@@ -3,6 +3,8 @@
 //! Runs only `find`. It adopts a defect, ends a doubt or leaves the row as it is, and never
 //! creates.
 
+use std::sync::atomic::AtomicBool;
+
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
@@ -72,9 +74,9 @@ impl Defects {
         };
         let (deps, event) = (&self.deps, EventId::fresh());
         let (lease, open) = (doubtful.lease.clone(), deps.process.open(id).into());
-        let asker = Asker::Background;
+        let (asker, attached) = (Asker::Background, AtomicBool::default());
         let (active, connector) = (&active, &connector);
-        let leased = LeasedDefect { deps, active, connector, lease, event, asker, open };
+        let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
         let (received_at, started) = (deps.clock.now(), Instant::now());
         let outcome = match &doubtful.created {
             Some(key) => search_second_record(&leased, &doubtful, key).await,

@@ -128,14 +128,14 @@ impl Sandbox {
         test: &FailedTest,
         marker: &Marker,
         journal: Arc<dyn Journal>,
-        report: TestReport,
+        report: Arc<TestReport>,
     ) -> RunEnd<Defect> {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Create, "defects");
         };
         let (test, marker) = (test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.create(export, test, marker);
-        let (permission, report) = (Permission::Writes(journal), Some(Arc::new(report)));
+        let (permission, report) = (Permission::Writes(journal), Some(report));
         self.run(run, Call::Create, permission, report, call, bindings::defect).await
     }
 

@@ -1,10 +1,12 @@
 //! The report of the failed test that a run creates a defect for: fetched from Test Manager and
 //! rendered at its first use, once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -23,6 +25,7 @@ pub struct TestReport {
     deadline: Instant,
     rendered: OnceCell<Report>,
     calls_taken: AtomicUsize,
+    sent: Mutex<BTreeSet<u32>>,
 }
 
 impl TestReport {
@@ -34,8 +37,8 @@ impl TestReport {
         source: Option<Arc<dyn Source>>,
         deadline: Instant,
     ) -> Self {
-        let (rendered, calls_taken) = (OnceCell::new(), AtomicUsize::new(0));
-        Self { test, settings, source, deadline, rendered, calls_taken }
+        let (rendered, calls_taken, sent) = Default::default();
+        Self { test, settings, source, deadline, rendered, calls_taken, sent }
     }
 
     /// The report.
@@ -54,6 +57,19 @@ impl TestReport {
     pub async fn attachment_names(&self) -> Vec<String> {
         let attachments = self.rendered().await.attachments();
         attachments.iter().map(|attachment| attachment.name.clone()).collect()
+    }
+
+    /// Remembers that the tracker took these attachments.
+    pub(super) fn mark_sent(&self, ids: impl IntoIterator<Item = u32>) {
+        self.sent.lock().extend(ids);
+    }
+
+    /// Whether the tracker took every attachment. False if the guest did not ask for the report.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        let sent = self.sent.lock();
+        let attachments = self.rendered.get().map(|report| report.attachments().len());
+        attachments.is_some_and(|count| (0..count).zip(0_u32..).all(|(_, id)| sent.contains(&id)))
     }
 
     /// The attachment with this id, which is its number in the list.

@@ -34,11 +34,17 @@ impl http::Host for Guest {
 impl Guest {
     async fn exchange(&mut self, request: http::Request) -> Result<http::Response, HttpError> {
         let (method, effect) = (method(request.method), request.effect.map(Into::into));
+        let attachments = request.body.as_ref().map(attachments_of).unwrap_or_default();
         let response = match self.outbound(request, method.clone(), effect).await {
             Ok(request) => self.session.send(request).await?,
             Err(why) => self.session.refuse(&method, effect, why)?,
         };
         let OutboundResponse { status, url, headers, body, held } = response;
+        if (200..300).contains(&status)
+            && let Some(report) = self.report()
+        {
+            report.mark_sent(attachments);
+        }
         let memory = self.session.memory();
         let (body, charge) = body.into_memory(memory).await?;
         drop(held);
@@ -101,6 +107,19 @@ impl Guest {
             }
         };
         Ok(Part { name, file_name, media_type, content })
+    }
+}
+
+/// The ids of the attachments in a body.
+fn attachments_of(body: &http::Body) -> Vec<u32> {
+    let id = |part: &http::Part| match part.content {
+        http::Content::Attachment(id) => Some(id),
+        http::Content::Bytes(_) | http::Content::Text(_) => None,
+    };
+    match body {
+        http::Body::Attachment(id) => vec![*id],
+        http::Body::Multipart(parts) => parts.iter().filter_map(id).collect(),
+        http::Body::Bytes(_) | http::Body::Json(_) | http::Body::Form(_) => Vec::new(),
     }
 }
 
