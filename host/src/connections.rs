@@ -8,6 +8,7 @@ mod consent;
 mod directory;
 mod edit;
 mod report;
+mod routing;
 mod test_manager;
 mod try_connection;
 mod validation;
@@ -38,6 +39,7 @@ use directory::Directory;
 pub use breaker::Asker;
 pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
 pub use report::Preview;
+pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
 
@@ -114,8 +116,8 @@ impl Connections {
         self.directory.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// The report of the failed test for a run of `create`. Test Manager is asked, until `until`,
-    /// only if the connector uses what it says. It is not asked if the settings of the report cannot
+    /// The report of the failed test for what follows its create. Test Manager is asked, until
+    /// `until`, only if the connector uses what it says. It is not asked if the settings of the report cannot
     /// be read any more: they say what must be masked.
     #[must_use]
     pub fn test_report(

@@ -2,18 +2,17 @@
 //! preview. Never creates anything in a tracker.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::domain::{Connection, ConnectionId, FailedTest, Settings, is_host_secret};
-use crate::egress::ActiveConnection;
 use crate::manifest::{Manifest, SettingError};
 use crate::report::{Report, ReportSettings, RoutingRule, SettingsProblem, TestData};
 use crate::store::StoreError;
 
+use super::routing::first_fit;
 use super::{ConnectionError, Connections};
 
 /// A preview of the defect that a connector would create for a failed test.
@@ -42,24 +41,17 @@ impl Connections {
         change(&mut object, edit);
         let settings = ReportSettings::check(&object)
             .map_err(|all| ConnectionError::Invalid(all.into_iter().map(error).collect()))?;
-        let data = self.test_data(&active, test, &settings).await;
-        let overrides = settings.route(&data).cloned().unwrap_or_default();
-        Ok(Preview { report: Report::new(&settings, data), overrides })
-    }
-
-    /// The data of the failed test; only its ids if Test Manager is not asked.
-    async fn test_data(
-        &self,
-        active: &Arc<ActiveConnection>,
-        test: &FailedTest,
-        settings: &ReportSettings,
-    ) -> TestData {
         let limits = self.limits(&active.connection);
         let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms);
-        match self.deps.test_manager.source(active, test, &limits) {
+        let source = self.deps.test_manager.source(&active, test, &limits);
+        let routing = first_fit(&settings.routing, test, source.as_deref(), deadline).await;
+        let data = match source {
             Some(source) => source.fetch(&settings.subjects(), deadline).await,
             None => TestData::of(test),
-        }
+        };
+        let notes: Vec<_> = routing.note().into_iter().collect();
+        let report = Report::with_notes(&settings, data, &notes);
+        Ok(Preview { report, overrides: routing.settings() })
     }
 }
 
@@ -84,15 +76,14 @@ pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<Sett
 }
 
 /// A rule replaces settings that the connector has, and neither secrets nor where they are sent.
-fn rule_problems(
+pub(super) fn rule_problems(
     index: usize,
     rule: &RoutingRule,
     connection: &Connection,
     manifest: &Manifest,
 ) -> Vec<SettingError> {
     let name = |setting: &str| format!("report.routing[{index}].settings.{setting}");
-    let mut settings = connection.settings.clone();
-    settings.extend(rule.settings.clone());
+    let settings = rule.applied_to(&connection.settings);
     let secrets = connection.secrets_set.iter().filter(|name| !is_host_secret(name));
     let secrets: Vec<_> = secrets.cloned().collect();
     let is_replaced = |setting: &str| rule.settings.contains_key(setting);

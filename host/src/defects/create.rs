@@ -5,7 +5,6 @@
 //! decides, too.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -264,12 +263,9 @@ impl CreateEvent<'_> {
     /// Runs `create`, then moves the row according to the host's own record of the run's writes.
     async fn create_once(&mut self, lease: Lease, marker: &Marker) -> Attempt {
         let connector = Arc::clone(&self.connector);
-        let leased = self.leased(lease, &connector);
-        let (connections, until) = (&self.deps.connections, self.ask_until);
-        let test_report = connections.test_report(self.active, &connector, self.test, until);
-        let test_report = Arc::new(test_report);
+        let mut leased = self.leased(lease, &connector);
         let RunEnd { outcome, mut report, writes } =
-            match leased.run_create(self.test, marker, test_report).await {
+            match leased.run_create(self.test, marker, self.ask_until).await {
                 Ok(end) => end,
                 // No run was started, so nothing was sent.
                 Err(refusal) => return self.fail(&leased, refusal, None).await,
@@ -282,8 +278,8 @@ impl CreateEvent<'_> {
             Verdict::NotCreated { refusal, sent } => self.fail(&leased, refusal, sent).await,
             Verdict::Created(defect) | Verdict::Found(defect) | Verdict::Recurs { defect, .. } => {
                 if writes.iter().any(WriteRecord::was_sent) {
-                    let (id, now) = (self.active.connection.id, self.deps.clock.since_boot());
-                    self.deps.process.index_lags.watch(id, marker, now);
+                    let now = self.deps.clock.since_boot();
+                    self.deps.process.index_lags.watch(&leased.active.connection, marker, now);
                 }
                 leased.store_known(Verdict::Created(defect.clone())).await;
                 let id = leased.lease.defect;
@@ -407,7 +403,7 @@ impl CreateEvent<'_> {
     {
         let Self { deps, active, event, .. } = self;
         let open = Arc::new(deps.process.open(lease.defect));
-        let (event, asker, attached) = (*event, Asker::Event, AtomicBool::default());
+        let (active, event, asker, attached) = (Arc::clone(active), *event, Asker::Event, false);
         LeasedDefect { deps, active, connector, lease, event, asker, open, attached }
     }
 

@@ -5,7 +5,6 @@
 //! a write is sent again; a step that cannot be looked up is sent at most once.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -79,8 +78,7 @@ impl Defects {
         let (event, open) = (EventId::fresh(), deps.process.open(id).into());
         let (received_at, started) = (deps.clock.now(), Instant::now());
         let (lease, asker) = (due.lease.clone(), Asker::Background);
-        let attached = AtomicBool::default();
-        let (active, connector) = (&active, &connector);
+        let (connector, attached) = (&connector, false);
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
         let outcome = leased.take_steps(&due).await;
         leased.give_back().await;

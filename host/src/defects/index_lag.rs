@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
-use crate::domain::{Call, ConnectionId, Marker, milliseconds};
+use crate::domain::{Call, Connection, ConnectionId, Marker, Settings, milliseconds};
 use crate::runtime::Run;
 
 use super::Defects;
@@ -29,6 +29,8 @@ pub(super) struct IndexLags(Arc<Mutex<HashMap<ConnectionId, NewRecord>>>);
 #[derive(Clone)]
 struct NewRecord {
     marker: Marker,
+    /// Those of its create: a routing rule may have replaced some, or a person since then.
+    settings: Settings,
     /// Since boot.
     created_at: Duration,
     /// Its age when the last search did not find it; zero before the first search.
@@ -46,9 +48,13 @@ impl NewRecord {
 impl IndexLags {
     /// Searches for this record from the next round on, unless another record of the connection is
     /// searched for.
-    pub(super) fn watch(&self, connection: ConnectionId, marker: &Marker, created_at: Duration) {
-        let created = NewRecord { marker: marker.clone(), created_at, missed_age: Duration::ZERO };
-        self.0.lock().entry(connection).or_insert(created);
+    pub(super) fn watch(&self, connection: &Connection, marker: &Marker, created_at: Duration) {
+        self.0.lock().entry(connection.id).or_insert_with(|| NewRecord {
+            marker: marker.clone(),
+            settings: connection.settings.clone(),
+            created_at,
+            missed_age: Duration::ZERO,
+        });
     }
 
     fn all(&self) -> Vec<(ConnectionId, NewRecord)> {
@@ -78,7 +84,7 @@ impl Defects {
             if !created.is_due(age) {
                 continue;
             }
-            let Some(found) = self.is_found(id, &created.marker).await else {
+            let Some(found) = self.is_found(id, &created).await else {
                 lags.record_search(id, false, GIVE_UP);
                 continue;
             };
@@ -90,7 +96,7 @@ impl Defects {
     }
 
     /// Whether a search finds the record; `None` if no search could run to its end.
-    async fn is_found(&self, id: ConnectionId, marker: &Marker) -> Option<bool> {
+    async fn is_found(&self, id: ConnectionId, created: &NewRecord) -> Option<bool> {
         let connections = &self.deps.connections;
         let active = connections.active(id).filter(|active| !active.connection.paused)?;
         let connector = connections.serving(&active.connection).ok()?;
@@ -98,9 +104,10 @@ impl Defects {
         connections
             .allow_run(&active.connection, &connector, Call::Find, Asker::Background)
             .ok()?;
+        let active = Arc::new(active.with_settings(created.settings.clone()));
         let run = Run { connector, active, stop: CancellationToken::new() };
-        let outcome = self.deps.sandbox.find(run, marker).await.outcome;
-        connections.record_outcome(id, Call::Find, marker.as_str(), &outcome);
+        let outcome = self.deps.sandbox.find(run, &created.marker).await.outcome;
+        connections.record_outcome(id, Call::Find, created.marker.as_str(), &outcome);
         Some(!outcome.ok()?.is_empty())
     }
 }
@@ -115,19 +122,22 @@ mod tests {
     #[test]
     fn a_lag_is_measured_only_if_a_search_missed_the_record() {
         let id = ConnectionId(Uuid::from_u128(1));
+        let connector = "test".parse().unwrap();
+        let connection =
+            Connection::new(id, "qa".to_owned(), connector, jiff::Timestamp::UNIX_EPOCH);
         let test = FailedTest::new(Uuid::from_u128(2), Uuid::from_u128(3), None, None);
         let marker = Marker::derive(id, &test, 1);
         let seconds = Duration::from_secs;
         let lags = IndexLags::default();
-        lags.watch(id, &marker, seconds(100));
+        lags.watch(&connection, &marker, seconds(100));
         assert_eq!(lags.record_search(id, true, seconds(5)), None, "found by the first search");
-        lags.watch(id, &marker, seconds(100));
-        lags.watch(id, &marker, seconds(999));
+        lags.watch(&connection, &marker, seconds(100));
+        lags.watch(&connection, &marker, seconds(999));
         assert_eq!(lags.all()[0].1.created_at, seconds(100), "one at a time");
         assert_eq!(lags.record_search(id, false, seconds(5)), None);
         assert!(!lags.all()[0].1.is_due(seconds(7)) && lags.all()[0].1.is_due(seconds(8)));
         assert_eq!(lags.record_search(id, true, seconds(20)), Some(seconds(20)));
-        lags.watch(id, &marker, seconds(100));
+        lags.watch(&connection, &marker, seconds(100));
         assert_eq!(lags.record_search(id, false, GIVE_UP), None);
         assert!(lags.all().is_empty(), "it is given up");
     }

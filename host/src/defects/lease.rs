@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -18,7 +17,7 @@ use crate::domain::{
     OnRecurrence, Refusal, SearchEnd, Verdict, after,
 };
 use crate::egress::ActiveConnection;
-use crate::runtime::{Connector, Run, RunEnd, TestReport};
+use crate::runtime::{Connector, Run, RunEnd};
 use crate::store::StoreError;
 
 use super::Dependencies;
@@ -31,7 +30,8 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 /// A leased row, and what its runs need.
 pub(super) struct LeasedDefect<'a> {
     pub(super) deps: &'a Dependencies,
-    pub(super) active: &'a Arc<ActiveConnection>,
+    /// The connection; from [`Self::run_create`] on with the settings of that run.
+    pub(super) active: Arc<ActiveConnection>,
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
     pub(super) event: EventId,
@@ -40,7 +40,7 @@ pub(super) struct LeasedDefect<'a> {
     /// Held as long as this process works on the row.
     pub(super) open: Arc<OpenRow>,
     /// Whether the tracker took every attachment of the report from the run of `create`.
-    pub(super) attached: AtomicBool,
+    pub(super) attached: bool,
 }
 
 impl LeasedDefect<'_> {
@@ -55,20 +55,26 @@ impl LeasedDefect<'_> {
         self.deps.connections.record_outcome(id, call, &marker.to_string(), outcome);
     }
 
-    /// Runs `create`; its writes are journaled under the lease.
+    /// Runs `create`, with the settings that the routing rules say; its writes are journaled under
+    /// the lease. The rules may ask Test Manager until `ask_until`.
     pub(super) async fn run_create(
-        &self,
+        &mut self,
         test: &FailedTest,
         marker: &Marker,
-        report: Arc<TestReport>,
+        ask_until: Instant,
     ) -> Result<RunEnd<Defect>, Refusal> {
+        self.allow(Call::Create)?;
+        let connections = Arc::clone(&self.deps.connections);
+        let routing = connections.route(&self.active, self.connector, test, ask_until);
+        let routed = self.while_renewing(CancellationToken::new(), routing).await;
+        self.active = routed.active;
         let purpose = Purpose::Create(self.snapshot_now()?);
-        let run = |run, journal| {
-            self.deps.sandbox.create(run, test, marker, journal, Arc::clone(&report))
-        };
-        let end = self.run_writes(self.active, Call::Create, marker, purpose, run).await;
-        self.attached.store(report.is_sent(), Ordering::Relaxed);
-        end
+        let (sandbox, report) = (&self.deps.sandbox, Arc::new(routed.report));
+        let start = |run, journal| sandbox.create(run, test, marker, journal, Arc::clone(&report));
+        let mut end = self.run_allowed(&self.active, Call::Create, marker, purpose, start).await;
+        self.attached = report.is_sent();
+        routed.record.add_to(&mut end.report);
+        Ok(end)
     }
 
     /// Runs `find`. `active` may be the connection as an earlier run saw it.
@@ -92,6 +98,18 @@ impl LeasedDefect<'_> {
         start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
     ) -> Result<RunEnd<T>, Refusal> {
         self.allow(call)?;
+        Ok(self.run_allowed(active, call, marker, purpose, start).await)
+    }
+
+    /// The same, of a call that the circuit breaker has allowed.
+    async fn run_allowed<T, F: Future<Output = RunEnd<T>>>(
+        &self,
+        active: &Arc<ActiveConnection>,
+        call: Call,
+        marker: &Marker,
+        purpose: Purpose,
+        start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
+    ) -> RunEnd<T> {
         let journal = WriteJournal::new(self, marker, purpose);
         let run = self.run(active);
         let stop = run.stop.clone();
@@ -104,7 +122,7 @@ impl LeasedDefect<'_> {
             end.outcome = Err(refusal);
         }
         self.record_outcome(call, marker, &end.outcome);
-        Ok(end)
+        end
     }
 
     /// Runs a call that only reads, and stores its report.
@@ -155,10 +173,8 @@ impl LeasedDefect<'_> {
 
     /// What is done with a defect that is known now.
     fn next_steps(&self, verdict: &Verdict) -> Vec<FollowUpStep> {
-        let attaches = || {
-            !self.attached.load(Ordering::Relaxed)
-                && self.deps.connections.attaches(self.active, self.connector)
-        };
+        let attaches =
+            || !self.attached && self.deps.connections.attaches(&self.active, self.connector);
         match verdict {
             Verdict::NotCreated { .. } => Vec::new(),
             Verdict::Created(_) | Verdict::Found(_) if attaches() => {

@@ -115,7 +115,7 @@ impl LeasedDefect<'_> {
             .filter(|settings| *settings != self.active.connection.settings);
         match settings {
             Some(settings) => Arc::new(self.active.with_settings(settings)),
-            None => Arc::clone(self.active),
+            None => Arc::clone(&self.active),
         }
     }
 }

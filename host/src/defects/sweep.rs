@@ -3,8 +3,6 @@
 //! Runs only `find`. It adopts a defect, ends a doubt or leaves the row as it is, and never
 //! creates.
 
-use std::sync::atomic::AtomicBool;
-
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
@@ -74,8 +72,7 @@ impl Defects {
         };
         let (deps, event) = (&self.deps, EventId::fresh());
         let (lease, open) = (doubtful.lease.clone(), deps.process.open(id).into());
-        let (asker, attached) = (Asker::Background, AtomicBool::default());
-        let (active, connector) = (&active, &connector);
+        let (asker, connector, attached) = (Asker::Background, &connector, false);
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
         let (received_at, started) = (deps.clock.now(), Instant::now());
         let outcome = match &doubtful.created {

@@ -42,8 +42,14 @@ impl Report {
     /// Masks the data and renders the templates. A template that fails is replaced by the default,
     /// and a note in the texts says so.
     #[must_use]
-    pub fn new(settings: &ReportSettings, mut data: TestData) -> Self {
-        let mut notes = Vec::new();
+    pub fn new(settings: &ReportSettings, data: TestData) -> Self {
+        Self::with_notes(settings, data, &[])
+    }
+
+    /// The same, whose texts end with these notes to people.
+    #[must_use]
+    pub fn with_notes(settings: &ReportSettings, mut data: TestData, notes: &[String]) -> Self {
+        let mut notes = notes.to_vec();
         mask(settings, &mut data, &mut notes);
         let robot_log = robot_log(&data);
         let (attachments, gaps) = settings.attachments.select(&data, robot_log.len() as u64);

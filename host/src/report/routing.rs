@@ -28,7 +28,7 @@ pub struct RoutingRule {
 
 impl RoutingRule {
     /// The parts of the data that this rule needs.
-    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> {
+    pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let conditions = [
             (&self.project, Subject::Project),
             (&self.test_set, Subject::TestSet),
@@ -38,8 +38,17 @@ impl RoutingRule {
         conditions.into_iter().filter_map(|(condition, it)| condition.is_some().then_some(it))
     }
 
+    /// These settings, with those that the rule replaces.
+    #[must_use]
+    pub fn applied_to(&self, settings: &Settings) -> Settings {
+        let mut all = settings.clone();
+        all.extend(self.settings.clone());
+        all
+    }
+
     /// Whether all conditions are met. A condition on missing data is never met.
-    pub(super) fn fits(&self, data: &TestData) -> bool {
+    #[must_use]
+    pub fn fits(&self, data: &TestData) -> bool {
         let project = data.project.as_ref().and_then(|it| it.prefix.as_deref());
         let test_set = data.test_set.as_ref();
         let test_set = test_set.map(|it| [it.key.as_deref(), it.name.as_deref()]);

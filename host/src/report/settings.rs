@@ -128,7 +128,8 @@ impl ReportSettings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// The parts of the data that templates, rules and policies use; no other part is fetched.
+    /// The parts of the data that templates and policies use; no other part is fetched for the
+    /// report. What a routing rule needs: [`RoutingRule::subjects`].
     #[must_use]
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let texts = [
@@ -144,14 +145,7 @@ impl ReportSettings {
                 .filter_map(|template| engine::names(template).ok())
                 .flat_map(|names| names::subjects(&names)),
         );
-        subjects.extend(self.routing.iter().flat_map(RoutingRule::subjects));
         subjects
-    }
-
-    /// The settings of the first rule that fits.
-    #[must_use]
-    pub fn route(&self, data: &TestData) -> Option<&Settings> {
-        self.routing.iter().find(|rule| rule.fits(data)).map(|rule| &rule.settings)
     }
 
     fn problems(&self) -> Vec<SettingsProblem> {

@@ -23,6 +23,8 @@ pub struct TestReport {
     source: Option<Arc<dyn Source>>,
     /// When the questions to Test Manager end.
     deadline: Instant,
+    /// For people, at the end of the texts.
+    notes: Vec<String>,
     rendered: OnceCell<Report>,
     calls_taken: AtomicUsize,
     sent: Mutex<BTreeSet<u32>>,
@@ -37,8 +39,14 @@ impl TestReport {
         source: Option<Arc<dyn Source>>,
         deadline: Instant,
     ) -> Self {
-        let (rendered, calls_taken, sent) = Default::default();
-        Self { test, settings, source, deadline, rendered, calls_taken, sent }
+        let (notes, rendered, calls_taken, sent) = Default::default();
+        Self { test, settings, source, deadline, notes, rendered, calls_taken, sent }
+    }
+
+    /// The same, whose texts end with these notes to people.
+    #[must_use]
+    pub fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 
     /// The report.
@@ -48,7 +56,7 @@ impl TestReport {
                 Some(source) => source.fetch(&self.settings.subjects(), self.deadline).await,
                 None => TestData::of(&self.test),
             };
-            Report::new(&self.settings, data)
+            Report::with_notes(&self.settings, data, &self.notes)
         };
         self.rendered.get_or_init(|| fetch).await
     }

@@ -36,6 +36,7 @@ mod recurrence;
 mod reload;
 mod report;
 mod resolve;
+mod routing;
 mod sandbox_limits;
 mod search;
 mod secrets;

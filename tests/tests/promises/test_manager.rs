@@ -66,7 +66,7 @@ fn json_reply(value: &Value) -> Reply {
 }
 
 /// A Test Manager in order. Screenshots are at `files`.
-fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
+pub(crate) fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
     let path = path(&exchange.request.target);
     let is_authorized =
         exchange.request.header("authorization") == Some(&format!("Bearer {TOKEN}"));

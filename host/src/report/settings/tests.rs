@@ -80,21 +80,11 @@ fn only_what_is_used_is_fetched() {
         "attachments": {"files_max": 0},
         "routing": [{"label": "a"}, {"requirement": "b"}],
     });
-    let expected = BTreeSet::from([Subject::History, Subject::Labels, Subject::Requirements]);
-    assert_eq!(read(least), expected);
-}
-
-#[test]
-fn the_first_rule_that_fits_replaces_settings() {
-    let settings = ReportSettings::check(&object(json!({"routing": [
-        {"project": "OTHER", "settings": {"project": "other"}},
-        {"label": "checkout", "settings": {"project": "payments"}},
-        {"settings": {"project": "all"}},
-    ]})));
-    let settings = settings.expect("settings");
-    let routed = |data: &TestData| settings.route(data).and_then(|it| it.get("project")).cloned();
-    assert_eq!(routed(&sample()), Some(json!("payments")));
-    assert_eq!(routed(&TestData::default()), Some(json!("all")));
+    assert_eq!(
+        read(least),
+        BTreeSet::from([Subject::History]),
+        "rules have a request of their own"
+    );
 }
 
 /// The TOML examples of the operator's manual.

@@ -1,0 +1,296 @@
+//! Which settings of a connection the routing rules replace for one failed test.
+//!
+//! The rules are read in their order. Only what the next rule needs is requested, so rules after
+//! the first that fits cost no request.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::domain::{
+    FailedTest, LogLevel, LogLine, OutboundCall, RunReport, Settings, printable, shortened,
+};
+use crate::egress::ActiveConnection;
+use crate::manifest::Manifest;
+use crate::report::{Gap, ReportSettings, RoutingRule, SettingsProblem, Source, TestData};
+use crate::runtime::{Connector, TestReport};
+
+use super::{Connections, reads_test_data, report};
+
+/// Longest message in the log of an event, bytes.
+const MESSAGE_BYTES_MAX: usize = 4_096;
+
+/// A failed test as one run of `create` gets it.
+pub struct RoutedTest {
+    /// The connection, with the settings that a rule replaces for this run.
+    pub active: Arc<ActiveConnection>,
+    /// What the connector may know of the failed test.
+    pub report: TestReport,
+    /// What the event says about this.
+    pub record: RoutingRecord,
+}
+
+/// What an event says about the routing of its run.
+#[derive(Debug, Default)]
+pub struct RoutingRecord {
+    notes: Vec<String>,
+    log: Vec<LogLine>,
+    /// The requests for the rules, if the connector itself gets no data of Test Manager.
+    calls: Vec<OutboundCall>,
+}
+
+impl RoutingRecord {
+    /// Puts it before what the run itself did.
+    pub fn add_to(self, run: &mut RunReport) {
+        run.log.splice(0..0, self.log);
+        run.calls.splice(0..0, self.calls);
+    }
+
+    /// Says something that the defect says, too.
+    fn warn(&mut self, note: String) {
+        self.say(LogLevel::Warn, &note);
+        self.notes.push(note);
+    }
+
+    fn say(&mut self, level: LogLevel, message: &str) {
+        let message = shortened(&printable(message), MESSAGE_BYTES_MAX);
+        self.log.push(LogLine { at_ms: 0, level, message });
+    }
+}
+
+/// The rule that fits, and what could not be found out before it.
+#[derive(Debug, PartialEq)]
+pub(super) struct Routing<'r> {
+    /// Its place in the list, from 0.
+    rule: Option<(usize, &'r RoutingRule)>,
+    gaps: Vec<Gap>,
+}
+
+impl Routing<'_> {
+    /// The settings that the rule replaces.
+    pub(super) fn settings(&self) -> Settings {
+        self.rule.map(|(_, rule)| rule.settings.clone()).unwrap_or_default()
+    }
+
+    /// For people, if something is missing that could have led to another rule.
+    pub(super) fn note(&self) -> Option<String> {
+        if self.gaps.is_empty() {
+            return None;
+        }
+        let gaps: Vec<_> =
+            self.gaps.iter().map(|gap| format!("{}: {}", gap.what, gap.why)).collect();
+        let by = match self.rule {
+            Some((index, _)) => format!("by routing rule {}", index + 1),
+            None => "with the connection's own settings".to_owned(),
+        };
+        Some(format!(
+            "Some routing rules could not be checked, so the defect is filed {by}. Missing: {}.",
+            gaps.join("; ")
+        ))
+    }
+}
+
+/// The first rule that fits. A rule whose data cannot be fetched by the deadline does not fit.
+pub(super) async fn first_fit<'r>(
+    rules: &'r [RoutingRule],
+    test: &FailedTest,
+    source: Option<&dyn Source>,
+    deadline: Instant,
+) -> Routing<'r> {
+    let mut asked = BTreeSet::new();
+    let mut data = TestData::of(test);
+    for (index, rule) in rules.iter().enumerate() {
+        let needed: BTreeSet<_> = rule.subjects().collect();
+        if !needed.is_subset(&asked) {
+            asked.extend(needed);
+            match source {
+                Some(source) => data = source.fetch(&asked, deadline).await,
+                None => data.gaps = vec![not_set_up()],
+            }
+        }
+        if rule.fits(&data) {
+            return Routing { rule: Some((index, rule)), gaps: data.gaps };
+        }
+    }
+    Routing { rule: None, gaps: data.gaps }
+}
+
+fn not_set_up() -> Gap {
+    let why = "the connection has no settings for Test Manager".to_owned();
+    Gap { what: "the data that the rules need".to_owned(), why }
+}
+
+impl Connections {
+    /// The failed test as a run of `create` gets it. Test Manager is asked until `until`: now, if a
+    /// routing rule needs data, and later only if the connector uses the data. It is not asked if
+    /// the settings of the report cannot be read any more: they say what must be masked.
+    pub async fn route(
+        &self,
+        active: &Arc<ActiveConnection>,
+        connector: &Connector,
+        test: &FailedTest,
+        until: Instant,
+    ) -> RoutedTest {
+        let (connection, manifest) = (&active.connection, connector.manifest());
+        let read = ReportSettings::read(&connection.report);
+        let mut record = RoutingRecord::default();
+        let asks = reads_test_data(active, connector) && read.is_ok();
+        let settings = read.unwrap_or_else(|problems| {
+            record.warn(unreadable(&problems));
+            ReportSettings::default()
+        });
+        let routes = settings.routing.iter().any(|rule| rule.subjects().next().is_some());
+        let limits = self.limits(connection);
+        let source = (asks || routes)
+            .then(|| self.deps.test_manager.source(active, test, &limits))
+            .flatten();
+        let routing = first_fit(&settings.routing, test, source.as_deref(), until).await;
+        let active = record.apply(&routing, active, manifest);
+        if !asks {
+            record.calls = source.iter().flat_map(|source| source.calls()).collect();
+        }
+        let (source, notes) = (source.filter(|_| asks), record.notes.clone());
+        let report = TestReport::new(test.clone(), settings, source, until).with_notes(notes);
+        RoutedTest { active, report, record }
+    }
+}
+
+impl RoutingRecord {
+    /// The connection with the settings that the rule replaces. If the version that serves now
+    /// cannot use them, the connection as it is.
+    fn apply(
+        &mut self,
+        routing: &Routing<'_>,
+        active: &Arc<ActiveConnection>,
+        manifest: &Manifest,
+    ) -> Arc<ActiveConnection> {
+        routing.note().into_iter().for_each(|note| self.warn(note));
+        let Some((index, rule)) = routing.rule else { return Arc::clone(active) };
+        let number = index + 1;
+        let problems = report::rule_problems(index, rule, &active.connection, manifest);
+        if !problems.is_empty() {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            self.warn(format!(
+                "Routing rule {number} does not fit this version of the connector, so the defect is \
+                 filed with the connection's own settings. {}.",
+                problems.join("; ")
+            ));
+            return Arc::clone(active);
+        }
+        let replaced = rule.settings.iter().map(|(name, value)| format!("{name} = {value}"));
+        let replaced = replaced.collect::<Vec<_>>().join(", ");
+        self.say(LogLevel::Info, &format!("routing rule {number} fits: {replaced}"));
+        Arc::new(active.with_settings(rule.applied_to(&active.connection.settings)))
+    }
+}
+
+fn unreadable(problems: &[SettingsProblem]) -> String {
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    format!(
+        "The report settings of the connection cannot be read, so nothing was fetched from Test \
+         Manager, and the defaults are used. {}.",
+        problems.join("; ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use parking_lot::Mutex;
+    use serde_json::{from_value, json};
+
+    use crate::report::{Attachment, Subject, sample};
+
+    use super::*;
+
+    /// Knows the example, but for these parts.
+    #[derive(Default)]
+    struct Example {
+        missing: BTreeSet<Subject>,
+        asked: Mutex<Vec<BTreeSet<Subject>>>,
+    }
+
+    #[async_trait]
+    impl Source for Example {
+        async fn fetch(&self, subjects: &BTreeSet<Subject>, _deadline: Instant) -> TestData {
+            self.asked.lock().push(subjects.clone());
+            let example = sample();
+            let is_known = |it: &Subject| subjects.contains(it) && !self.missing.contains(it);
+            let missing = subjects.intersection(&self.missing);
+            TestData {
+                project: example.project.filter(|_| is_known(&Subject::Project)),
+                test_set: example.test_set.filter(|_| is_known(&Subject::TestSet)),
+                labels: if is_known(&Subject::Labels) { example.labels } else { Vec::new() },
+                gaps: missing
+                    .map(|it| Gap { what: it.to_string(), why: "it is gone".to_owned() })
+                    .collect(),
+                ..TestData::default()
+            }
+        }
+
+        async fn subject_json(&self, _: Subject, _: Instant) -> Result<String, Gap> {
+            Ok(String::new())
+        }
+
+        async fn download(&self, _: &Attachment, _: u64, _: Instant) -> Result<Bytes, Gap> {
+            Ok(Bytes::new())
+        }
+
+        fn calls(&self) -> Vec<OutboundCall> {
+            Vec::new()
+        }
+    }
+
+    fn rules() -> Vec<RoutingRule> {
+        let rules = json!([
+            {"project": "OTHER", "settings": {"project": "other"}},
+            {"project": "SHOP", "label": "checkout", "settings": {"project": "pay"}},
+            {"test_set": "SHOP:40", "settings": {"project": "set"}},
+            {"label": "checkout", "settings": {"project": "late"}},
+        ]);
+        from_value(rules).expect("rules")
+    }
+
+    async fn route(source: Option<&Example>) -> (Option<usize>, Option<String>) {
+        let id = uuid::Uuid::from_u128(1);
+        let (test, rules) = (FailedTest::new(id, id, None, None), rules());
+        let source = source.map(|it| it as &dyn Source);
+        let routing = first_fit(&rules, &test, source, Instant::now()).await;
+        (routing.rule.map(|(index, _)| index), routing.note())
+    }
+
+    #[tokio::test]
+    async fn rules_are_read_in_order_and_ask_only_for_what_the_next_one_needs() {
+        let source = Example::default();
+        assert_eq!(route(Some(&source)).await, (Some(1), None));
+        let asked = [
+            BTreeSet::from([Subject::Project]),
+            BTreeSet::from([Subject::Project, Subject::Labels]),
+        ];
+        assert_eq!(*source.asked.lock(), asked);
+    }
+
+    #[tokio::test]
+    async fn a_rule_without_its_data_does_not_fit_and_a_note_names_what_is_missing() {
+        let missing = |parts: &[Subject]| Example {
+            missing: parts.iter().copied().collect(),
+            ..Example::default()
+        };
+        let (rule, note) = route(Some(&missing(&[Subject::Labels]))).await;
+        let note = note.expect("a note");
+        assert_eq!(rule, Some(2));
+        assert!(note.contains("by routing rule 3. Missing: labels: it is gone."), "{note}");
+
+        let (rule, note) = route(Some(&missing(&[Subject::Labels, Subject::TestSet]))).await;
+        let note = note.expect("a note");
+        assert_eq!(rule, None);
+        assert!(note.contains("the connection's own settings. Missing: "), "{note}");
+
+        let later = missing(&[Subject::TestSet]);
+        assert_eq!(route(Some(&later)).await, (Some(1), None), "it was not needed");
+        let (rule, note) = route(None).await;
+        assert!(rule.is_none() && note.expect("a note").contains("no settings for Test Manager"));
+    }
+}
