@@ -25,7 +25,7 @@ pub use data::{
     Requirement, RobotLog, Step, Subject, TestCase, TestCaseLog, TestData, TestSet,
 };
 pub use markup::{Markup, TooSmall};
-pub use mask::{Mask, MaskSettings};
+pub use mask::{InvalidMask, Mask, MaskSettings};
 pub use rendered::{Field, FieldValue, Report};
 pub use routing::RoutingRule;
 pub use sample::sample;

@@ -89,6 +89,13 @@ pub(super) fn secret_problem(stored: &StoredConnection) -> Option<SettingError> 
     Some(SettingError { name: name.to_owned(), why: why.to_owned() })
 }
 
+/// Why a value does not fit.
+struct Unfit(String);
+
+fn unfit<T>(why: impl Into<String>) -> Result<T, Unfit> {
+    Err(Unfit(why.into()))
+}
+
 /// Collects what does not fit.
 struct Checks(Vec<SettingError>);
 
@@ -98,11 +105,11 @@ impl Checks {
         &mut self,
         name: &str,
         given: Option<G>,
-        read: impl FnOnce(G) -> Result<T, String>,
+        read: impl FnOnce(G) -> Result<T, Unfit>,
     ) -> Option<T> {
-        let read = given.map_or_else(|| Err("it is missing".to_owned()), read);
+        let read = given.map_or_else(|| unfit("it is missing"), read);
         let name = format!("test_manager.{name}");
-        read.map_err(|why| self.0.push(SettingError { name, why })).ok()
+        read.map_err(|Unfit(why)| self.0.push(SettingError { name, why })).ok()
     }
 }
 
@@ -110,49 +117,52 @@ fn default_scopes() -> Vec<String> {
     TestManagerSettings::DEFAULT_SCOPES.map(str::to_owned).into()
 }
 
-fn url_of(text: String) -> Result<Url, String> {
+fn url_of(text: String) -> Result<Url, Unfit> {
     let url = Url::parse(&text);
-    let url = url.map_err(|_| "write it like https://testmanager.example/path".to_owned())?;
-    Origin::of(&url).map_err(|error| error.why.to_owned())?;
-    if url.fragment().is_some() { Err("it has a part after #".to_owned()) } else { Ok(url) }
+    let Ok(url) = url else { return unfit("write it like https://testmanager.example/path") };
+    match Origin::of(&url) {
+        Err(error) => unfit(error.why),
+        Ok(_) if url.fragment().is_some() => unfit("it has a part after #"),
+        Ok(_) => Ok(url),
+    }
 }
 
-fn base_url_of(text: String) -> Result<Url, String> {
+fn base_url_of(text: String) -> Result<Url, Unfit> {
     let mut url = url_of(text)?;
     if url.query().is_some() {
-        return Err("it has a part after ?".to_owned());
+        return unfit("it has a part after ?");
     }
     let path = url.path().trim_end_matches('/').to_owned();
     let lower = path.to_ascii_lowercase();
     if lower.contains("/api/v2") || lower.contains("/swagger") {
-        return Err("give the address before /api/v2 or /swagger".to_owned());
+        return unfit("give the address before /api/v2 or /swagger");
     }
     url.set_path(&path);
     Ok(url)
 }
 
-fn word_of(text: String) -> Result<String, String> {
+fn word_of(text: String) -> Result<String, Unfit> {
     let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count())
         && text.chars().all(|c| c.is_ascii_graphic());
     if fits {
         Ok(text)
     } else {
-        Err(format!("give 1 to {TEXT_CHARS_MAX} ASCII characters, no space"))
+        unfit(format!("give 1 to {TEXT_CHARS_MAX} ASCII characters, no space"))
     }
 }
 
-fn scopes_of(scopes: Vec<String>) -> Result<Vec<String>, String> {
+fn scopes_of(scopes: Vec<String>) -> Result<Vec<String>, Unfit> {
     if !(1..=LIST_MAX).contains(&scopes.len()) {
-        return Err(format!("give 1 to {LIST_MAX} scopes"));
+        return unfit(format!("give 1 to {LIST_MAX} scopes"));
     }
     scopes.into_iter().map(word_of).collect()
 }
 
-fn origins_of(origins: Vec<String>) -> Result<Vec<Origin>, String> {
+fn origins_of(origins: Vec<String>) -> Result<Vec<Origin>, Unfit> {
     if origins.len() > LIST_MAX {
-        return Err(format!("give at most {LIST_MAX} origins"));
+        return unfit(format!("give at most {LIST_MAX} origins"));
     }
-    let read = |text: String| text.parse().map_err(|error: InvalidOrigin| error.to_string());
+    let read = |text: String| text.parse().map_err(|error: InvalidOrigin| Unfit(error.to_string()));
     origins.into_iter().map(read).collect()
 }
 

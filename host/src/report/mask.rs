@@ -83,18 +83,25 @@ pub struct Mask {
     patterns: Vec<Regex>,
 }
 
+/// Which pattern or name of a mask cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidMask(String);
+
 impl Mask {
     /// Compiles the patterns.
     ///
     /// # Errors
     /// Which pattern cannot be used, and why.
-    pub fn new(settings: &MaskSettings) -> Result<Self, String> {
+    pub fn new(settings: &MaskSettings) -> Result<Self, InvalidMask> {
         if settings.patterns.len() > PATTERNS_MAX || settings.names.len() > PATTERNS_MAX {
-            return Err(format!("give at most {PATTERNS_MAX} patterns and {PATTERNS_MAX} names"));
+            return invalid(format!(
+                "give at most {PATTERNS_MAX} patterns and {PATTERNS_MAX} names"
+            ));
         }
         let names: Vec<_> = settings.names.iter().map(|name| normal(name)).collect();
         if names.iter().any(|name| name.is_empty() || name.len() > PATTERN_CHARS_MAX) {
-            return Err("a name has no letter or digit, or is too long".to_owned());
+            return invalid("a name has no letter or digit, or is too long");
         }
         let patterns = settings.patterns.iter().map(|pattern| compile(pattern));
         let patterns = patterns.collect::<Result<_, _>>()?;
@@ -195,18 +202,23 @@ fn mask_value(found: &Captures<'_>) -> String {
     format!("{before}{MASKED}{after}")
 }
 
-fn compile(pattern: &str) -> Result<Regex, String> {
+fn compile(pattern: &str) -> Result<Regex, InvalidMask> {
     if pattern.is_empty() || pattern.chars().count() > PATTERN_CHARS_MAX {
-        return Err(format!("a pattern has 1 to {PATTERN_CHARS_MAX} characters"));
+        return invalid(format!("a pattern has 1 to {PATTERN_CHARS_MAX} characters"));
     }
     let mut builder = RegexBuilder::new(pattern);
     let regex = builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build();
-    let regex =
-        regex.map_err(|error| format!("the pattern `{pattern}` cannot be used: {error}"))?;
-    if regex.is_match("") {
-        return Err(format!("the pattern `{pattern}` fits an empty text, and so everything"));
+    match regex {
+        Err(error) => invalid(format!("the pattern `{pattern}` cannot be used: {error}")),
+        Ok(regex) if regex.is_match("") => {
+            invalid(format!("the pattern `{pattern}` fits an empty text, and so everything"))
+        }
+        Ok(regex) => Ok(regex),
     }
-    Ok(regex)
+}
+
+fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidMask> {
+    Err(InvalidMask(why.into()))
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ impl Writer {
         for field in &settings.fields {
             let (template, mode) = field.template();
             let value = match engine::expand(template, mode, &self.context) {
-                Ok(expanded) => value(&expanded.text, mode),
+                Ok(expanded) => value(&expanded.text, mode).map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
             let name = field.field.clone();
@@ -220,12 +220,12 @@ impl Writer {
 }
 
 /// A field's value; none if it is empty or null.
-fn value(text: &str, mode: Mode) -> Result<Option<FieldValue>, String> {
+fn value(text: &str, mode: Mode) -> serde_json::Result<Option<FieldValue>> {
     if mode != Mode::Json {
         let text = text.trim();
         return Ok((!text.is_empty()).then(|| FieldValue::Text(text.to_owned())));
     }
-    let json: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let json: serde_json::Value = serde_json::from_str(text)?;
     Ok((!json.is_null()).then(|| FieldValue::Json(json.to_string())))
 }
 

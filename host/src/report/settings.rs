@@ -105,11 +105,14 @@ impl ReportSettings {
                 "mask" => set(&mut settings.mask, value),
                 "attachments" => set(&mut settings.attachments, value),
                 "routing" => set(&mut settings.routing, value),
-                unknown => Err(nearest(unknown, MEMBERS).map_or_else(String::new, |(near, _)| {
-                    format!("unknown member; did you mean `{near}`?")
-                })),
+                unknown => Err(InvalidMember::unknown(unknown)),
             };
-            problems.extend(read.err().map(|why| SettingsProblem { member: member.clone(), why }));
+            problems.extend(
+                read.err().map(|error| SettingsProblem {
+                    member: member.clone(),
+                    why: error.to_string(),
+                }),
+            );
         }
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
@@ -170,14 +173,29 @@ impl ReportSettings {
         let too_many = |length, max| (length > max).then(|| format!("give at most {max}"));
         note("fields".to_owned(), too_many(self.fields.len(), FIELDS_MAX));
         note("routing".to_owned(), too_many(self.routing.len(), RULES_MAX));
-        note("mask".to_owned(), Mask::new(&self.mask).err());
+        note("mask".to_owned(), Mask::new(&self.mask).err().map(|error| error.to_string()));
         note("attachments".to_owned(), self.attachments.problem());
         problems
     }
 }
 
-fn set<T: DeserializeOwned>(place: &mut T, value: &Value) -> Result<(), String> {
-    *place = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
+/// Why a member cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum InvalidMember {
+    #[error("unknown member; did you mean `{0}`?")]
+    Unknown(&'static str),
+    #[error(transparent)]
+    Value(#[from] serde_json::Error),
+}
+
+impl InvalidMember {
+    fn unknown(name: &str) -> Self {
+        Self::Unknown(nearest(name, MEMBERS).map_or("", |(near, _)| near))
+    }
+}
+
+fn set<T: DeserializeOwned>(place: &mut T, value: &Value) -> Result<(), InvalidMember> {
+    *place = T::deserialize(value)?;
     Ok(())
 }
 

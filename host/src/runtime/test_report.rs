@@ -119,7 +119,10 @@ impl TestReport {
         let json = source.subject_json(subject, self.deadline).await?;
         match Mask::new(&self.settings.mask) {
             Ok(mask) => Ok(Some(mask.arguments(&json))),
-            Err(why) => Err(Gap { what: "the mask of the connection".to_owned(), why }),
+            Err(error) => {
+                let what = "the mask of the connection".to_owned();
+                Err(Gap { what, why: error.to_string() })
+            }
         }
     }
 

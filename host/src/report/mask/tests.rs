@@ -94,6 +94,6 @@ fn patterns_that_cannot_be_used_are_named() {
         let settings =
             MaskSettings { patterns: vec![pattern.to_owned()], ..MaskSettings::default() };
         let error = Mask::new(&settings).expect_err("refused");
-        assert!(error.contains(why), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
     }
 }
