@@ -53,7 +53,7 @@ pub use network::{InvalidNetwork, Network};
 pub use origin::{InvalidOrigin, Origin, is_web_address};
 pub use outcome::{Outcome, OutcomeCode};
 pub use printable::{is_printable, printable};
-pub use refusal::{ConnectorFault, Refusal};
+pub use refusal::{ConnectorFault, Reason, Refusal};
 pub use short_text::shortened;
 pub use string_enum::StringEnum;
 pub(crate) use string_enum::string_enum;

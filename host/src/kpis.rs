@@ -159,7 +159,7 @@ impl Kpis {
         let connector = connections.serving(connection)?;
         if !connector.interfaces().kpis {
             let why = format!("`{}` does not export `kpis`", connection.connector);
-            return Err(Refusal::Unsupported(why));
+            return Err(Refusal::Unsupported(why.into()));
         }
         connections.allow_run(connection, &connector, Call::Count, Asker::Event)?;
         let run = Run { connector, active: Arc::clone(active), stop: CancellationToken::new() };

@@ -284,6 +284,9 @@ pub struct TryStep {
     pub origin: Option<Text<Origin>>,
     /// What went wrong; absent if the step succeeded.
     pub error: Option<String>,
+    /// The setting to change, if the connector named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
     /// How the step succeeded, if a person should know: through which proxy, with which
     /// certificate.
     #[serde(default)]

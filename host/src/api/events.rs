@@ -112,6 +112,9 @@ pub struct Run {
     pub outcome: EnumString<OutcomeCode>,
     /// What went wrong; empty if the run succeeded.
     pub detail: String,
+    /// The setting to change, if the connector named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
     /// The connector's version.
     pub connector_version: String,
     /// SHA-256 of the file that ran.
@@ -210,6 +213,7 @@ impl From<domain::RunReport> for Run {
             call: EnumString(run.call),
             outcome: EnumString(run.outcome),
             detail: printable(&run.detail),
+            setting: run.setting.as_deref().map(printable),
             connector_version: run.connector_version,
             connector_sha256: run.connector_sha256,
             log: run.log.into_iter().map(LogLine::from).collect(),

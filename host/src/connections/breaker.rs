@@ -242,7 +242,8 @@ mod tests {
         let mut breaker = Breaker::default();
         for round in 0..20 {
             assert_eq!(breaker.allow(Asker::Event, now), Ok(()));
-            let refusal = if round % 4 == 3 { Refusal::Rejected("no".to_owned()) } else { trap() };
+            let refusal =
+                if round % 4 == 3 { Refusal::Rejected("no".to_owned().into()) } else { trap() };
             breaker.record(&round.to_string(), Some(&refusal), now);
         }
     }

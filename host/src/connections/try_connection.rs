@@ -41,28 +41,26 @@ impl Connections {
         if steps.iter().any(|step| step.error.is_some()) {
             return Ok(TryReport { steps, reached: None });
         }
-        let mut add = |step, error: Option<String>| {
-            steps.push(TryStepResult { step, origin: None, error, note: None });
-        };
         if !entry.problems.is_empty() {
-            add(TryStep::Credentials, Some(entry.problems.join("; ")));
+            let error = Some(entry.problems.join("; "));
+            steps.push(TryStepResult { error, ..TryStepResult::of(TryStep::Credentials) });
             return Ok(TryReport { steps, reached: None });
         }
         let checked = self.check(&entry.active).await?;
         match &checked {
             Ok(_) => {
-                add(TryStep::Credentials, None);
-                add(TryStep::Project, None);
+                steps.push(TryStepResult::of(TryStep::Credentials));
+                steps.push(TryStepResult::of(TryStep::Project));
             }
             Err(refusal @ Refusal::CredentialsRefused(_)) => {
-                add(TryStep::Credentials, Some(refusal.to_string()));
+                steps.push(failed(TryStep::Credentials, refusal));
             }
             Err(refusal @ Refusal::Rejected(_)) => {
-                add(TryStep::Credentials, None);
-                add(TryStep::Project, Some(refusal.to_string()));
+                steps.push(TryStepResult::of(TryStep::Credentials));
+                steps.push(failed(TryStep::Project, refusal));
             }
             // This says nothing about credentials or project.
-            Err(refusal) => add(TryStep::Check, Some(refusal.to_string())),
+            Err(refusal) => steps.push(failed(TryStep::Check, refusal)),
         }
         if checked.is_ok() {
             let limits = self.limits(&entry.active.connection);
@@ -112,4 +110,9 @@ impl Connections {
         self.deps.store.record_run(id, end.report);
         Ok(end.outcome)
     }
+}
+
+fn failed(step: TryStep, refusal: &Refusal) -> TryStepResult {
+    let setting = refusal.setting().map(str::to_owned);
+    TryStepResult { error: Some(refusal.to_string()), setting, ..TryStepResult::of(step) }
 }

@@ -150,7 +150,7 @@ fn serving(deps: &Dependencies, connection: &Connection) -> Result<Arc<Connector
         return Ok(connector);
     }
     let why = format!("`{}` does not export `defects`", connection.connector);
-    Err(Refusal::Unsupported(why))
+    Err(Refusal::Unsupported(why.into()))
 }
 
 /// If no defect can be created, a defect that is stored is still the answer to a repeat. Otherwise

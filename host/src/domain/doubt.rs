@@ -264,8 +264,8 @@ mod tests {
 
     #[test]
     fn a_failed_search_is_not_a_search_that_found_nothing() {
-        let unavailable = Refusal::TrackerUnavailable("down".to_owned());
-        let unsupported = Refusal::Unsupported("no search".to_owned());
+        let unavailable = Refusal::TrackerUnavailable("down".to_owned().into());
+        let unsupported = Refusal::Unsupported("no search".to_owned().into());
         let open = doubt(WriteClass::Open);
         assert_eq!(open.after_failed_search(&unavailable), Next::TryLater);
         assert!(matches!(open.after_failed_search(&unsupported), Next::NeedsPerson(_)));

@@ -177,6 +177,8 @@ pub struct RunReport {
     pub outcome: OutcomeCode,
     /// What went wrong, for people; empty if the run succeeded.
     pub detail: String,
+    /// The setting to change, if the connector named one.
+    pub setting: Option<String>,
     /// The connector's version, from its manifest.
     pub connector_version: String,
     /// SHA-256 of the file that ran.

@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn an_answer_has_the_class_of_its_status() {
         let after =
-            |status| class_of(WriteAnswer::Status(status), Refusal::Rejected(String::new()));
+            |status| class_of(WriteAnswer::Status(status), Refusal::Rejected(String::new().into()));
         for status in [400, 401, 405, 407, 411, 413, 414, 415, 422, 429, 431] {
             assert_eq!(after(status), Some(WriteClass::Refused), "{status}");
         }

@@ -1,20 +1,43 @@
 //! Why an event was not answered with a defect or counts. Only the `http` room turns these reasons
 //! into status codes.
 
+use std::fmt;
+
 use super::{CountTooLarge, DefectId, Outcome, OutcomeCode, printable};
+
+/// What a connector says about an error, in its own words or the tracker's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// For people.
+    pub text: String,
+    /// The setting of the connection to change, if it is one.
+    pub setting: Option<String>,
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, setting: None }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
 
 /// Every reason why an event has no defect or counts.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The tracker refused the data; the text is the tracker's.
     #[error("the tracker refused the data: {0}")]
-    Rejected(String),
+    Rejected(Reason),
     /// The tracker refused the connection's credentials or rights; the text is the tracker's.
     #[error("the tracker refused the connection's credentials: {0}")]
-    CredentialsRefused(String),
+    CredentialsRefused(Reason),
     /// The tracker is down, unreachable or not working.
     #[error("the tracker is unavailable: {0}")]
-    TrackerUnavailable(String),
+    TrackerUnavailable(Reason),
     /// The tracker limits the rate of requests.
     #[error("the tracker limits the rate of requests; wait {retry_after_s} s: {why}")]
     TrackerRateLimited {
@@ -25,13 +48,13 @@ pub enum Refusal {
     },
     /// The connector says that the tracker does not support this, or does not export the interface.
     #[error("the connector does not support this: {0}")]
-    Unsupported(String),
+    Unsupported(Reason),
     /// The connector trapped, hit a limit, or violated the contract.
     #[error(transparent)]
     ConnectorFault(#[from] ConnectorFault),
     /// The connector returned an error of its own.
     #[error("the connector reports an error: {0}")]
-    ConnectorError(String),
+    ConnectorError(Reason),
     /// The KPI request names a project other than the one that the connection is restricted to.
     #[error("this connection is restricted to another Test Manager project")]
     WrongProject,
@@ -176,6 +199,26 @@ impl Refusal {
             Self::InDoubt { .. } => OutcomeCode::InDoubt,
             Self::DeadlineExceeded { .. } => OutcomeCode::DeadlineExceeded,
         }
+    }
+
+    /// The words of the connector, if this is its error.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Rejected(reason)
+            | Self::CredentialsRefused(reason)
+            | Self::TrackerUnavailable(reason)
+            | Self::Unsupported(reason)
+            | Self::ConnectorError(reason) => Some(reason),
+            Self::AfterWrite { refusal, .. } => refusal.reason(),
+            _ => None,
+        }
+    }
+
+    /// The setting to change, if the connector named one.
+    #[must_use]
+    pub fn setting(&self) -> Option<&str> {
+        self.reason()?.setting.as_deref()
     }
 }
 

@@ -38,6 +38,16 @@ pub struct TryStepResult {
     pub origin: Option<Origin>,
     /// What went wrong; absent if the step succeeded.
     pub error: Option<String>,
+    /// The setting to change, if the connector named one.
+    pub setting: Option<String>,
     /// How the step succeeded, if a person should know.
     pub note: Option<String>,
+}
+
+impl TryStepResult {
+    /// A step that succeeded.
+    #[must_use]
+    pub fn of(step: TryStep) -> Self {
+        Self { step, origin: None, error: None, setting: None, note: None }
+    }
 }

@@ -21,7 +21,8 @@ impl Egress {
         let mut steps = Vec::new();
         if let Err(error) = self.probe_steps(active, origin, &mut steps).await {
             let (step, error) = (error.step(), Some(error.to_string()));
-            steps.push(TryStepResult { step, origin: Some(origin.clone()), error, note: None });
+            let origin = Some(origin.clone());
+            steps.push(TryStepResult { origin, error, ..TryStepResult::of(step) });
         }
         steps
     }
@@ -34,7 +35,8 @@ impl Egress {
     ) -> Result<(), ConnectError> {
         let until = Instant::now() + PROBE_MAX;
         let mut succeeded = |step, note| {
-            steps.push(TryStepResult { step, origin: Some(origin.clone()), error: None, note });
+            let origin = Some(origin.clone());
+            steps.push(TryStepResult { origin, note, ..TryStepResult::of(step) });
         };
         let caller = active.calling(origin);
         let route = self.dialer.route(caller, origin, until).await?;

@@ -164,7 +164,11 @@ impl From<&Refusal> for Problem {
             Refusal::Paused => Some(60),
             _ => None,
         };
-        Self { retry_after_s, ..Self::new(refusal.code(), refusal.to_string()) }
+        let error = refusal.reason().and_then(|reason| {
+            Some(SettingError { name: reason.setting.clone()?, why: reason.text.clone() })
+        });
+        let errors = error.into_iter().collect();
+        Self { retry_after_s, errors, ..Self::new(refusal.code(), refusal.to_string()) }
     }
 }
 
@@ -241,20 +245,20 @@ pub(super) async fn explain(Id(code): Id) -> Result<String, Problem> {
 mod tests {
     use uuid::Uuid;
 
-    use crate::domain::{ConnectorFault, CountTooLarge, DefectId};
+    use crate::domain::{ConnectorFault, CountTooLarge, DefectId, Reason};
 
     use super::*;
 
     fn every_refusal() -> Vec<(Refusal, u16, bool)> {
         let text = String::new;
         vec![
-            (Refusal::Rejected(text()), 422, false),
-            (Refusal::CredentialsRefused(text()), 502, false),
-            (Refusal::TrackerUnavailable(text()), 503, true),
+            (Refusal::Rejected(text().into()), 422, false),
+            (Refusal::CredentialsRefused(text().into()), 502, false),
+            (Refusal::TrackerUnavailable(text().into()), 503, true),
             (Refusal::TrackerRateLimited { why: text(), retry_after_s: 7 }, 503, true),
-            (Refusal::Unsupported(text()), 501, false),
+            (Refusal::Unsupported(text().into()), 501, false),
             (Refusal::ConnectorFault(ConnectorFault::Trap(text())), 502, false),
-            (Refusal::ConnectorError(text()), 502, false),
+            (Refusal::ConnectorError(text().into()), 502, false),
             (Refusal::WrongProject, 404, false),
             (Refusal::CountTooLarge(CountTooLarge { field: "openDefects", value: 1 }), 502, false),
             (Refusal::Paused, 503, true),
@@ -279,6 +283,17 @@ mod tests {
             assert_eq!(problem.kind.code, refusal.code());
             assert_eq!(problem.respond("/x").headers().contains_key(RETRY_AFTER), has_retry_after);
         }
+    }
+
+    #[test]
+    fn a_problem_names_the_setting_to_change() {
+        let reason = Reason { text: "no such project".to_owned(), setting: Some("p".to_owned()) };
+        let refusal = Box::new(Refusal::Rejected(reason));
+        let after_write = Refusal::AfterWrite { refusal, write: "404".to_owned() };
+        let error = SettingError { name: "p".to_owned(), why: "no such project".to_owned() };
+        assert_eq!(Problem::from(&after_write).errors, [error]);
+        let unnamed = Refusal::Rejected("no such project".to_owned().into());
+        assert_eq!(Problem::from(&unnamed).errors, []);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! is bound separately, so a connector may export any of them.
 
 use crate::domain::{
-    ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Refusal, is_web_address,
+    ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason, Refusal, is_web_address,
 };
 use crate::manifest::RawManifest;
 use crate::redact::Reading;
@@ -62,8 +62,8 @@ const LINE_BYTES_MAX: usize = 4_096;
 const NAMES_MAX: usize = 10_000;
 /// Longest description of a defect, in bytes.
 const TEXT_BYTES_MAX: usize = 65_536;
-/// Longest name of a setting that an error names, with its quotes, in bytes.
-const SETTING_BYTES_MAX: usize = 66;
+/// Longest name of a setting that an error names, in bytes.
+const SETTING_BYTES_MAX: usize = 64;
 /// The wait after `rate-limited` if the connector does not say how long.
 const RETRY_AFTER_S: u32 = 60;
 
@@ -161,22 +161,24 @@ pub(super) fn connector_error(code: model::ErrorCode, message: String) -> model:
 pub(super) fn refusal(error: model::Error, redact: Redact<'_>) -> Refusal {
     let mut why = redact(Reading::Text, error.message);
     why.truncate(why.floor_char_boundary(LINE_BYTES_MAX));
-    let setting = error.setting.map(|name| format!("`{}`", redact(Reading::Name, name)));
-    if let Some(name) = setting.filter(|name| name.len() <= SETTING_BYTES_MAX)
-        && !why.contains(&name)
+    let setting = error.setting.map(|name| redact(Reading::Name, name));
+    let setting = setting.filter(|name| (1..=SETTING_BYTES_MAX).contains(&name.len()));
+    if let Some(name) = &setting
+        && !why.contains(&format!("`{name}`"))
     {
-        why += &format!(" (setting {name})");
+        why += &format!(" (setting `{name}`)");
     }
+    let reason = Reason { text: why, setting };
     match error.code {
-        model::ErrorCode::Rejected => Refusal::Rejected(why),
-        model::ErrorCode::Unauthorized => Refusal::CredentialsRefused(why),
-        model::ErrorCode::Unavailable => Refusal::TrackerUnavailable(why),
+        model::ErrorCode::Rejected => Refusal::Rejected(reason),
+        model::ErrorCode::Unauthorized => Refusal::CredentialsRefused(reason),
+        model::ErrorCode::Unavailable => Refusal::TrackerUnavailable(reason),
         model::ErrorCode::RateLimited => {
             let retry_after_s = error.retry_after_seconds.unwrap_or(RETRY_AFTER_S);
-            Refusal::TrackerRateLimited { why, retry_after_s }
+            Refusal::TrackerRateLimited { why: reason.text, retry_after_s }
         }
-        model::ErrorCode::Unsupported => Refusal::Unsupported(why),
-        model::ErrorCode::Internal => Refusal::ConnectorError(why),
+        model::ErrorCode::Unsupported => Refusal::Unsupported(reason),
+        model::ErrorCode::Internal => Refusal::ConnectorError(reason),
     }
 }
 
@@ -218,6 +220,17 @@ mod tests {
         assert_eq!(once.matches("`project`").count(), 1, "{once}");
         let long = rejected("no", Some(&"x".repeat(100)));
         assert!(long.ends_with("no"), "{long}");
+        for code in [
+            model::ErrorCode::Rejected,
+            model::ErrorCode::Unauthorized,
+            model::ErrorCode::Unavailable,
+            model::ErrorCode::Unsupported,
+            model::ErrorCode::Internal,
+        ] {
+            let setting = |name| refusal_of(code, "no", name).setting().map(str::to_owned);
+            assert_eq!(setting(Some("s3cr3t")), Some("[secret]".to_owned()), "{code:?}");
+            assert_eq!((setting(None), setting(Some(""))), (None, None), "{code:?}");
+        }
     }
 
     #[test]

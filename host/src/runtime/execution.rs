@@ -165,10 +165,13 @@ impl Finished {
             Refusal::ConnectorError(_)
             | Refusal::ConnectorFault(
                 ConnectorFault::Trap(_) | ConnectorFault::Limit { name: "run_ms", .. },
-            ) => Refusal::TrackerUnavailable(format!(
-                "it did not answer in the time of the run (`limits.run_ms` = {}), then {refusal}",
-                limits.run_ms
-            )),
+            ) => {
+                let run_ms = limits.run_ms;
+                let why = format!(
+                    "it did not answer in the time of the run (`limits.run_ms` = {run_ms}), then {refusal}"
+                );
+                Refusal::TrackerUnavailable(why.into())
+            }
             _ => refusal,
         }
     }

@@ -347,7 +347,7 @@ fn permit_wait(call: Call, limits: &Limits) -> Duration {
 /// The end of a run of a connector that does not export the interface.
 fn unsupported<T>(run: &Run, call: Call, interface: &str) -> RunEnd<T> {
     let why = format!("`{}` does not export `{interface}`", run.connector.name());
-    not_run(run, call, Refusal::Unsupported(why))
+    not_run(run, call, Refusal::Unsupported(why.into()))
 }
 
 /// The end of a run that did not start.
@@ -363,6 +363,7 @@ fn empty_report<T>(connector: &Connector, call: Call, outcome: &Result<T, Refusa
         call,
         outcome: outcome.as_ref().map_or_else(Refusal::code, |_| OutcomeCode::Ok),
         detail: outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+        setting: outcome.as_ref().err().and_then(Refusal::setting).map(str::to_owned),
         connector_version: connector.manifest().version.to_string(),
         connector_sha256: connector.sha256().to_owned(),
         log: Vec::new(),

@@ -53,7 +53,7 @@ impl TestManager {
                 Ok(note) => (None, note),
                 Err(failure) => (Some(failure.why().to_owned()), None),
             };
-            steps.push(TryStepResult { step, origin: None, error, note });
+            steps.push(TryStepResult { error, note, ..TryStepResult::of(step) });
             is_ok
         };
         let client = match shared.client(deadline) {

@@ -3,7 +3,7 @@
 //! answer contains a secret.
 
 use jackfield_tests::{
-    Connection, Guest, Redmine, Reply, ScriptedServer, Setup, TestHost, failed_test,
+    Connection, Guest, Redmine, Reply, ScriptedServer, Setup, TestHost, failed_test, merge,
     unreachable_url, wait_for,
 };
 use serde_json::{Value, json};
@@ -289,4 +289,32 @@ fn a_connection_shows_its_last_success_and_its_last_error() {
     wait_for("the error to be shown", 10, || {
         shown()["last_error"].to_string().contains("no such field").then_some(())
     });
+}
+
+/// A connector names the setting to change; a form can show the error beside it.
+#[test]
+fn an_error_about_a_setting_names_it_everywhere() {
+    let redmine = Redmine::shared();
+    let project = redmine.project();
+    let host = host();
+    let settings = merge(project.settings(&redmine.url), json!({"priority": "Nope"}));
+    let connection = host.connect("qa", "redmine", settings, redmine.secrets());
+    let answer = host.create(&connection, &failed_test());
+    let run = host.run_of(&answer);
+    answer.assert_problem(422, "rejected");
+    let errors = &answer.json()["errors"];
+    assert_eq!(errors[0]["name"], "priority", "{errors}");
+    assert!(errors[0]["why"].to_string().contains("does not exist"), "{errors}");
+    assert_eq!(run["setting"], "priority", "{run}");
+
+    let try_step = || {
+        let tried = host.admin().json("POST", "/connections/qa/try", &json!({})).expect(200);
+        tried["steps"].as_array().expect("steps").last().expect("a step").clone()
+    };
+    let step = try_step();
+    assert_eq!((&step["name"], &step["setting"]), (&json!("project"), &json!("priority")));
+    let edit = json!({"secrets": {"api-key": "0123456789abcdef0123456789abcdef01234567"}});
+    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    let step = try_step();
+    assert_eq!((&step["name"], &step["setting"]), (&json!("credentials"), &json!("api-key")));
 }

@@ -125,6 +125,7 @@ pub(in crate::http) async fn try_connection(
         name: EnumString(it.step),
         origin: it.origin.map(Text),
         error: it.error.as_deref().map(printable),
+        setting: it.setting.as_deref().map(printable),
         note: it.note.as_deref().map(printable),
     });
     let reached = report.reached.as_deref().map(printable);

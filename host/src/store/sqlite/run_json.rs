@@ -12,6 +12,8 @@ pub(super) struct RunJson {
     outcome: String,
     #[serde(default)]
     detail: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    setting: Option<String>,
     connector_version: String,
     connector_sha256: String,
     log: Vec<(u64, String, String)>,
@@ -57,6 +59,7 @@ impl From<RunReport> for RunJson {
             call: run.call.as_str().to_owned(),
             outcome: run.outcome.as_str().to_owned(),
             detail: run.detail,
+            setting: run.setting,
             connector_version: run.connector_version,
             connector_sha256: run.connector_sha256,
             log: run.log.into_iter().map(line).collect(),
@@ -78,6 +81,7 @@ impl TryFrom<RunJson> for RunReport {
             call: known_word(&run.call, "its call")?,
             outcome: known_word(&run.outcome, "its outcome")?,
             detail: run.detail,
+            setting: run.setting,
             connector_version: run.connector_version,
             connector_sha256: run.connector_sha256,
             log: run.log.into_iter().map(line).collect::<Result<_, Unreadable>>()?,

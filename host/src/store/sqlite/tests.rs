@@ -159,7 +159,7 @@ fn left(class: WriteClass, ms: i64) -> Verdict {
     let reason = "POST / was sent".to_owned();
     let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };
     Verdict::NotCreated {
-        refusal: Refusal::Rejected("no such project".to_owned()),
+        refusal: Refusal::Rejected("no such project".to_owned().into()),
         sent: Some(sent),
     }
 }

@@ -52,6 +52,7 @@ fn run() -> RunReport {
         call: Call::Create,
         outcome: OutcomeCode::Ok,
         detail: String::new(),
+        setting: None,
         connector_version: "1.0.0".to_owned(),
         connector_sha256: "00".to_owned(),
         log: Vec::new(),

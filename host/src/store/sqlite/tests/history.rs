@@ -41,6 +41,7 @@ fn a_run(call: Call) -> RunReport {
         call,
         outcome: OutcomeCode::Ok,
         detail: String::new(),
+        setting: Some("project".to_owned()),
         connector_version: "1.0.0".to_owned(),
         connector_sha256: "00".to_owned(),
         log: vec![LogLine { at_ms: 1, level: LogLevel::Warn, message }],

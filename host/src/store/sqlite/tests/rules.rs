@@ -40,7 +40,7 @@ async fn a_run_without_a_write_may_run_again_and_one_with_a_write_is_searched_fo
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let granted = lease(&claim(&store, id, 0).await);
-    let refusal = Refusal::Rejected("no such project".to_owned());
+    let refusal = Refusal::Rejected("no such project".to_owned().into());
     let nothing_sent = Verdict::NotCreated { refusal, sent: None };
     store.store_outcome(&granted, &nothing_sent, &[], event(), at(2)).await.unwrap();
     let again = claim(&store, id, 3).await;
