@@ -1,6 +1,7 @@
 //! How far a connection gets to Test Manager, step by step, for `connections try`.
 //!
-//! Uses new HTTP connections and a new token, so that what was kept from earlier hides nothing.
+//! Uses new HTTP connections and a new token and reads the project again, so that what was kept
+//! from earlier hides nothing. Only the rate limit is still kept to.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -84,11 +85,12 @@ impl TestManager {
         steps
     }
 
-    /// What requests share, without anything that was kept.
+    /// What requests share, without anything that was kept but the rate limit.
     fn fresh(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Arc<Shared>> {
         let own = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
         let (fresh, state) = (Arc::new(own.without_tokens()), self.state(own));
+        state.forget_projects();
         let pinned = active.connection.project.clone();
         let deps = Arc::clone(&self.deps);
         Some(Arc::new(Shared::new(deps, fresh, settings, pinned, state, *limits)))

@@ -30,6 +30,11 @@ impl State {
         (since.elapsed() < PROJECT_MAX_AGE).then(|| project.clone())
     }
 
+    /// The next requests read the projects again.
+    pub(super) fn forget_projects(&self) {
+        self.projects.lock().clear();
+    }
+
     pub(super) fn keep_project(&self, path: String, project: Value) {
         let mut projects = self.projects.lock();
         projects.retain(|_, (_, since)| since.elapsed() < PROJECT_MAX_AGE);

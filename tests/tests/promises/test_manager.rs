@@ -250,6 +250,24 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
     }
 }
 
+/// A project that Test Manager does not show any more is not answered from memory.
+#[test]
+fn a_second_try_asks_for_the_project_again() {
+    let (host, tracker) = host();
+    let files = files();
+    let test_manager = test_manager(&files);
+    create(&host, &connection(&tracker, &test_manager));
+    let (name, error, _) = last(&try_qa(&host));
+    assert_eq!((name.as_str(), error.as_str()), ("test-manager-log", ""));
+    test_manager.set_script(move |exchange| match path(&exchange.request.target) {
+        "/projects/prefix/SHOP" => Reply::new(403, ""),
+        _ => answer_well(exchange, ""),
+    });
+    let (name, error, _) = last(&try_qa(&host));
+    assert_eq!(name, "test-manager-project");
+    assert!(error.contains("403") && error.contains("TM.Projects.Read"), "{error}");
+}
+
 #[test]
 fn no_credential_for_test_manager_goes_to_another_origin() {
     let (host, tracker) = host();
