@@ -5,6 +5,7 @@
 
 mod breaker;
 mod consent;
+mod counted;
 mod directory;
 mod edit;
 mod report;
@@ -225,6 +226,13 @@ impl Connections {
     pub fn record_answer<T>(&self, id: ConnectionId, answer: &Result<T, Refusal>) {
         let error = answer.as_ref().err().map(ToString::to_string);
         self.directory.record_answer(id, error, self.deps.clock.now());
+    }
+
+    /// Which project of the tracker the counts of a connection are about, in words for an operator;
+    /// empty if no setting tells projects apart.
+    #[must_use]
+    pub fn counted_in(&self, connection: &Connection) -> String {
+        counted::counted_in(connection)
     }
 
     /// The limits of a connection's connector.

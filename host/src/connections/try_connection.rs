@@ -49,8 +49,10 @@ impl Connections {
         let checked = self.check(&entry.active).await?;
         match &checked {
             Ok(_) => {
+                let place = self.counted_in(&entry.active.connection);
+                let note = Some(place).filter(|place| !place.is_empty());
                 steps.push(TryStepResult::of(TryStep::Credentials));
-                steps.push(TryStepResult::of(TryStep::Project));
+                steps.push(TryStepResult { note, ..TryStepResult::of(TryStep::Project) });
             }
             Err(refusal @ Refusal::CredentialsRefused(_)) => {
                 steps.push(failed(TryStep::Credentials, refusal));

@@ -200,8 +200,10 @@ async fn count_defects(
             format!("the project id has {length} characters; 1 to {PROJECT_CHARS_MAX} are allowed");
         return Answer::problem(id, &Problem::bad_request(why));
     }
-    let counted = app.services.kpis.count(active, project, id).await;
-    match counted.and_then(|counted| Answer::counted(&counted, &app.services.config.webhook)) {
+    let services = &app.services;
+    let place = services.connections.counted_in(&active.connection);
+    let counted = services.kpis.count(active, project, id).await;
+    match counted.and_then(|it| Answer::counted(&it, &services.config.webhook, place)) {
         Ok(answer) => answer,
         Err(refusal) => Answer::refusal(id, &refusal),
     }

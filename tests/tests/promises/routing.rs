@@ -299,3 +299,33 @@ fn stored_settings_of_a_report_that_cannot_be_used_prevent_no_defect() {
     }
     assert_eq!(other.requests().len(), 0);
 }
+
+/// Counts say which project they are about, and where rules send defects that they do not have.
+#[test]
+fn counts_name_the_project_that_they_are_about() {
+    let redmine = Redmine::shared();
+    let (own, pay) = (redmine.project(), redmine.project());
+    let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
+    let connection = host.connect("qa", "redmine", own.settings(&redmine.url), redmine.secrets());
+    own.add(1);
+    let counted = |project: &str| {
+        let answer = host.kpis(&connection, project);
+        let event = host.event_of(&answer);
+        assert_eq!(answer.expect(200)["openDefects"], 1);
+        event["detail"].as_str().expect("a text").to_owned()
+    };
+    let in_own = format!("project = \"{}\"", own.id);
+    assert_eq!(counted("p"), format!("counted in {in_own}"));
+    let rules = json!([{"label": "checkout", "settings": {"project": pay.id}}]);
+    let edit = json!({"report": {"routing": rules}});
+    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    let elsewhere = format!("not counted where routing rules file: project = \"{}\"", pay.id);
+    let place = format!("{in_own}; {elsewhere}");
+    for _ in 0..2 {
+        assert_eq!(counted("p"), format!("counted in {place}"), "new and cached counts");
+    }
+    let tried = host.admin().json("POST", "/connections/qa/try", &json!({})).expect(200);
+    let steps = tried["steps"].as_array().expect("steps").clone();
+    let step = steps.into_iter().find(|step| step["name"] == "project").expect("the step");
+    assert_eq!((&step["note"], &step["error"]), (&json!(place), &Value::Null));
+}

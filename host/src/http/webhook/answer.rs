@@ -66,9 +66,15 @@ impl Answer {
         Self { response, outcome, defect: Some(created.id) }
     }
 
+    /// `place` says for the event which project of the tracker was counted.
+    ///
     /// # Errors
     /// A count does not fit Test Manager's int32.
-    pub(super) fn counted(counted: &KpiAnswer, config: &Webhook) -> Result<Self, Refusal> {
+    pub(super) fn counted(
+        counted: &KpiAnswer,
+        config: &Webhook,
+        place: String,
+    ) -> Result<Self, Refusal> {
         let mut response = Json(kpi_body(counted, config)?).into_response();
         let is_fresh = counted.age.is_zero() && !counted.stale;
         if !is_fresh {
@@ -78,7 +84,8 @@ impl Answer {
             response.headers_mut().insert(STALE.clone(), HeaderValue::from_static("true"));
         }
         let code = if is_fresh { OutcomeCode::Counted } else { OutcomeCode::Cached };
-        Ok(Self { response, outcome: code.into(), defect: None })
+        let detail = if place.is_empty() { place } else { format!("counted in {place}") };
+        Ok(Self { response, outcome: Outcome { code, detail }, defect: None })
     }
 
     pub(super) fn problem(id: EventId, problem: &Problem) -> Self {
