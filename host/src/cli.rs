@@ -141,6 +141,35 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// The words of a line up to a comment. Only whole words are in quotes.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split(" # ").next().unwrap_or_default();
+        let mut words = Vec::new();
+        for (index, part) in line.split('\'').enumerate() {
+            if index % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().map(str::to_owned));
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn each_command_of_the_operators_manual_can_be_given() {
+        let manual = include_str!("../../docs/operator.md");
+        let blocks = manual.split("```sh\n").skip(1);
+        let blocks = blocks.filter_map(|rest| rest.split("\n```").next());
+        let commands: Vec<_> = blocks.flat_map(str::lines).collect();
+        assert!(commands.len() > 8, "{commands:?}");
+        for line in commands {
+            let id = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e01";
+            let parsed = Arguments::try_parse_from(words(&line.replace("UUID", id)));
+            let error = parsed.err().map(|error| error.to_string());
+            assert_eq!(error, None, "{line}");
+        }
+    }
+
     #[test]
     fn the_help_of_a_filter_lists_its_values() {
         let mut command = Arguments::command();

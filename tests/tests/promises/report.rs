@@ -256,3 +256,28 @@ fn commands_set_and_preview_the_report_from_files() {
         "{out}"
     );
 }
+
+/// The Redmine example of the operator's manual with its commands, as an operator copies them.
+#[test]
+fn the_redmine_example_of_the_manual_can_be_copied() {
+    let host = host();
+    assert_eq!(create(&host, &json!({})).status, 201);
+    let manual = fs::read_to_string(jackfield_tests::root().join("docs/operator.md"));
+    let manual = manual.expect("the manual");
+    let section = manual.split("\n### Redmine\n").nth(1).expect("the section");
+    let block = |begin: &str, end: &str| {
+        let rest = section.split(begin).nth(1).expect(begin);
+        rest.split(end).next().expect(end).to_owned()
+    };
+    fs::write(host.folder().join("redmine.toml"), block("~~~toml\n", "\n~~~\n")).expect("a file");
+    let commands = block("```sh\n", "\n```\n");
+    assert_eq!(commands.lines().count(), 2, "{commands}");
+    for line in commands.lines() {
+        let line = line.replacen("UUID", EXECUTION, 1).replace("UUID", CASE);
+        let words: Vec<_> = line.split_whitespace().skip(1).collect();
+        let (ok, printed) = host.run_cli(&words);
+        assert!(ok, "{line}: {printed}");
+    }
+    let routing = &host.connection("qa")["report"]["routing"];
+    assert_eq!(routing[0]["settings"], json!({"project": "payments", "tracker": "Bug"}));
+}

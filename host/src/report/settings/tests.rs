@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::report::{Field, FieldValue, Markup, Report};
 
 fn object(value: Value) -> Settings {
     value.as_object().expect("an object").clone()
@@ -87,23 +88,68 @@ fn only_what_is_used_is_fetched() {
     );
 }
 
-/// The TOML examples of the operator's manual.
+/// The example of the manual in this file format, which begins after this heading.
+fn example(heading: &str, format: &str) -> Settings {
+    let manual = include_str!("../../../../docs/operator.md");
+    let chapter = manual.split(&format!("\n### {heading}\n")).nth(1).expect(heading);
+    let rest = chapter.split(&format!("~~~{format}\n")).nth(1).expect(heading);
+    let text = rest.split("\n~~~\n").next().expect(heading);
+    if format == "json" {
+        serde_json::from_str(text).expect(heading)
+    } else {
+        toml::from_str(text).expect(heading)
+    }
+}
+
+/// Each example can be saved, fits the example data, and does what the manual says.
 #[test]
 fn each_example_of_the_manual_is_valid_and_fits_the_example_data() {
     let manual = include_str!("../../../../docs/operator.md");
-    let examples: Vec<_> = manual
-        .split("\n~~~toml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("\n~~~\n").next())
-        .collect();
-    assert_eq!(examples.len(), 3);
-    for example in examples {
-        let object: Settings = toml::from_str(example).expect(example);
-        let settings = ReportSettings::check(&object).expect(example);
-        let report = crate::report::Report::new(&settings, sample());
-        assert!(!report.fields().is_empty(), "{example}");
-        let text = report.description(crate::report::Markup::Plain, u32::MAX, None);
-        let text = text.expect("a text");
-        assert!(!text.contains("template of the"), "{text}");
+    assert_eq!(manual.matches("\n~~~").count(), 2 * 3, "each example has a row below");
+    for (heading, format, markup, title, fields, routed) in [
+        (
+            "Redmine",
+            "toml",
+            Markup::Textile,
+            "[SHOP] Pay by invoice: Failed",
+            json!({"Affected version": "1.4.0", "assigned_to_id": "5"}),
+            json!({"project": "payments", "tracker": "Bug"}),
+        ),
+        (
+            "Jira",
+            "toml",
+            Markup::JiraWiki,
+            "Pay by invoice",
+            json!({
+                "components": r#"[{"name":"checkout"}]"#,
+                "customfield_10042": r#"{"value":"Nightly, 28 November"}"#,
+            }),
+            json!({"project": "TAX"}),
+        ),
+        (
+            "GitHub",
+            "json",
+            Markup::Markdown,
+            "SHOP:12 Pay by invoice",
+            json!({"labels": r#"["checkout"]"#, "assignees": r#"["octo-tester"]"#}),
+            json!({"repository": "shop-web"}),
+        ),
+    ] {
+        let settings = ReportSettings::check(&example(heading, format)).expect(heading);
+        let report = Report::new(&settings, sample());
+        assert_eq!(report.title(255), title);
+        let value = |field: &Field| match &field.value {
+            FieldValue::Text(text) | FieldValue::Json(text) => json!(text),
+        };
+        let filed = report.fields().iter().map(|field| (field.name.clone(), value(field)));
+        assert_eq!(json!(filed.collect::<serde_json::Map<_, _>>()), fields, "{heading}");
+        for markup in [markup, Markup::Plain] {
+            let text = report.description(markup, u32::MAX, None).expect("a text");
+            assert!(!text.contains("template of the"), "{heading}: {text}");
+            assert!(!text.contains("A-100"), "{heading}: {text}");
+            assert!(markup != Markup::Plain || text.contains("***"), "{heading} masks: {text}");
+        }
+        let rule = settings.routing.iter().find(|rule| rule.fits(&sample())).expect(heading);
+        assert_eq!(json!(rule.settings), routed, "{heading}");
     }
 }
