@@ -2,10 +2,12 @@
 //! for its defect uses the same ones. Missing data never prevents a defect.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use jackfield_tests::{
     Connection, Exchange, Guest, Redmine, Reply, ScriptedServer, Setup, TestHost, failed_test,
-    merge, with_database,
+    merge, wait_for, with_database,
 };
 use serde_json::{Value, json};
 
@@ -195,6 +197,30 @@ fn a_control_search_of_a_routed_defect_runs_in_its_project() {
     assert_eq!(created["id"], "2");
     assert_eq!(targets(&tracker, "POST"), vec!["/pay/issues"; 3]);
     assert!(targets(&tracker, "GET").iter().all(|target| target.starts_with("/pay/search?")));
+}
+
+/// The search that measures the index delay runs in the project of the rule, too.
+#[test]
+fn the_index_delay_of_a_routed_defect_is_measured_in_its_project() {
+    let test_manager = labelled(&["checkout"]);
+    let created_at = Mutex::new(None::<Instant>);
+    let tracker = ScriptedServer::start(move |exchange| {
+        let mut created_at = created_at.lock().expect("no script panicked");
+        if exchange.request.is_post() {
+            *created_at = Some(Instant::now());
+            return Reply::created(42);
+        }
+        let is_indexed = created_at.is_some_and(|at| at.elapsed() > Duration::from_secs(1));
+        let found = is_indexed && is_about(exchange, "/pay/search?");
+        Reply::json(200, if found { r#"[{"id":42}]"# } else { "[]" })
+    });
+    let host = Setup::new().config("sweep_ms = 300").guests(["by-project"]).start();
+    let rules = json!([{"label": "checkout", "settings": {"project": "pay"}}]);
+    let connection = connect(&host, &tracker, &test_manager, &rules);
+    host.create(&connection, &new_test()).assert_status(200);
+    wait_for("the lag to be measured", 20, || {
+        host.connection("qa")["index_lag_ms"].as_u64().filter(|lag| *lag > 0)
+    });
 }
 
 #[test]
