@@ -26,7 +26,7 @@ pub(super) struct ReportValues {
     /// Set the template of a defect's text, or @FILE
     #[arg(long, value_name = "TEMPLATE|@FILE")]
     description_template: Option<String>,
-    /// Set the template of a comment on a test that fails again (preview only for now), or @FILE
+    /// Set the template of a comment on a test that fails again, or @FILE
     #[arg(long, value_name = "TEMPLATE|@FILE")]
     comment_template: Option<String>,
 }
