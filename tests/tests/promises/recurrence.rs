@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use jackfield_tests::{
-    Click, Exchange, Gate, Guest, Redmine, RedmineFixture, Reply, Request, Setup,
-    SimulatedTestManager, TestHost, failed_test, rounds, wait_for,
+    Click, Exchange, Gate, Guest, Redmine, RedmineConnection, RedmineFixture, Reply, Request,
+    Setup, SimulatedTestManager, TestHost, failed_test, rounds, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -153,6 +153,37 @@ fn a_closed_defect_is_opened_again_or_another_one_is_created() {
     let issue = fixture.project.issues().pop().expect("an issue");
     assert_eq!(issue.json["status"]["is_closed"], false);
     assert_one_comment_each(&opened, &[third]);
+}
+
+#[test]
+fn connectors_in_each_language_comment_open_again_and_see_what_is_gone() {
+    let languages = ["redmine", "javascript", "python"];
+    let setup = languages
+        .iter()
+        .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));
+    let host = setup.config("sweep_ms = 200").start();
+    for language in languages {
+        let RedmineConnection { project, connection, proxy: _proxy } =
+            host.connect_to_redmine(language, language, json!({}));
+        let path = format!("/connections/{language}");
+        let edit = json!({"on_recurrence": "reopen"});
+        host.admin().json("PATCH", &path, &edit).assert_status(200);
+        let first = failed_test();
+        host.create(&connection, &first).assert_status(200);
+        let issue = project.only_issue();
+        project.close(issue.id.parse().expect("a number"));
+        let second = again(&first);
+        let answer = host.create(&connection, &second).expect(200);
+        assert_eq!(answer["id"], issue.id, "{language}");
+        await_step(&host, &second, "comment", "done");
+        assert_one_comment_each(&issue.id, &[second]);
+        assert_eq!(project.only_issue().json["status"]["is_closed"], false, "{language}");
+
+        let path = format!("/issues/{}.json", issue.id);
+        Redmine::shared().client().json("DELETE", &path, &json!({})).assert_status(204);
+        host.create(&connection, &again(&first)).assert_status(200);
+        assert_eq!(project.issues().len(), 1, "{language}: the issue is gone");
+    }
 }
 
 #[test]
