@@ -41,7 +41,7 @@ fn limit_texts(value: &mut Value) {
 }
 
 /// Removes characters that trackers refuse, or that make a text look like another.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
     let (kept, cut) = text.split_at_checked(end).unwrap_or((text, ""));
     let kept = kept.replace("\r\n", "\n").replace(['\r', '\u{2028}', '\u{2029}'], "\n");

@@ -95,14 +95,6 @@ ended with the result **{{ log.result or 'Failed' }}**.
 {% if test_case.automation_project %} ({{ test_case.automation_project }}){% endif %}
 
 {% endif %}
-
-{% if gaps %}
-## What is missing here
-
-{% for gap in gaps[:20] %}
-- {{ gap.what }} is missing: {{ gap.why }}
-{% endfor %}
-{% endif %}
 ";
 
 /// The default comment on a test that fails again, in Markdown.
@@ -124,9 +116,5 @@ at {{ (log.finished_at or execution.finished_at)|date }}{% endif %}.
 
 {% for assertion in (assertions|rejectattr('succeeded')|list)[:20] %}
 - {{ assertion.message or 'An assertion without a message failed.' }}
-{% endfor %}
-
-{% for gap in gaps[:20] %}
-- {{ gap.what }} is missing: {{ gap.why }}
 {% endfor %}
 ";

@@ -1,9 +1,15 @@
 //! A report: what a connector files of a failed test.
 
-use super::data_limits::{limit_lists, limited};
+use super::data_limits::{clean, limit_lists, limited};
 use super::engine::{self, Expanded, Mode};
 use super::markup::{self, Document, Markup, TooSmall};
-use super::{Attachment, Mask, ReportSettings, TestData, defaults};
+use super::{Attachment, Gap, Mask, ReportSettings, TestData, defaults};
+
+/// The heading of the list of gaps.
+const GAPS_HEADING: &str = "What is missing or incomplete here";
+/// Maximum number of gaps in a text, and of characters of each.
+const GAPS_MAX: usize = 20;
+const GAP_CHARS_MAX: usize = 400;
 
 /// The robot's log as a file.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
@@ -56,7 +62,8 @@ impl Report {
         data.gaps.extend(gaps);
         limit_lists(&mut data);
         data.attachments.clone_from(&attachments);
-        let mut writer = Writer { context: engine::context(&limited(&data)), notes };
+        let gaps = gap_lines(&data.gaps);
+        let mut writer = Writer { context: engine::context(&limited(&data)), notes, gaps };
         let title = writer.text("title", settings.title_template.as_deref(), defaults::TITLE);
         let fields = writer.fields(settings);
         let mut write = |what, template: &Option<String>, default| {
@@ -147,6 +154,22 @@ fn mask(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>)
     }
 }
 
+/// The gaps as a list for people.
+fn gap_lines(gaps: &[Gap]) -> Vec<String> {
+    let line = |gap: &Gap| {
+        let text = clean(&format!("{}: {}", gap.what, gap.why));
+        match text.char_indices().nth(GAP_CHARS_MAX) {
+            Some((end, _)) => text.get(..end).unwrap_or_default().to_owned() + "…",
+            None => text,
+        }
+    };
+    let mut lines: Vec<_> = gaps.iter().take(GAPS_MAX).map(line).collect();
+    if gaps.len() > GAPS_MAX {
+        lines.push(format!("… and {} more", gaps.len() - GAPS_MAX));
+    }
+    lines
+}
+
 /// The newest lines of the robot's log.
 fn robot_log(data: &TestData) -> String {
     let (mut lines, mut bytes) = (Vec::new(), 0);
@@ -169,6 +192,8 @@ struct Writer {
     context: engine::Context,
     /// The templates that failed, for a note to people.
     notes: Vec<String>,
+    /// What could not be fetched, for texts whose template does not show it.
+    gaps: Vec<String>,
 }
 
 impl Writer {
@@ -178,8 +203,15 @@ impl Writer {
         expanded.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
+    /// A text in blocks. It names the gaps, whatever its template is.
     fn document(&mut self, what: &str, template: Option<&str>, default: &str) -> Document {
-        Document::parse(&self.expand(what, template, default, Mode::Markdown))
+        let failed = self.notes.len();
+        let mut document = Document::parse(&self.expand(what, template, default, Mode::Markdown));
+        let own = template.filter(|_| self.notes.len() == failed);
+        if !self.gaps.is_empty() && !own.is_some_and(shows_gaps) {
+            document.add_list(GAPS_HEADING, &self.gaps);
+        }
+        document
     }
 
     /// Renders the template, or the default if the template fails.
@@ -217,6 +249,12 @@ impl Writer {
         }
         fields
     }
+}
+
+/// Whether a template shows the gaps itself.
+fn shows_gaps(template: &str) -> bool {
+    let is_gaps = |name: &String| name.split('.').next() == Some("gaps");
+    engine::names(template).is_ok_and(|names| names.iter().any(is_gaps))
 }
 
 /// A field's value; none if it is empty or null.

@@ -1,6 +1,7 @@
 //! Cuts a document so that its rendered text has at most a given number of characters.
 //!
-//! The document is cut, not its text: what is left is a document, and so is valid in each markup.
+//! The document is cut, not its text: what is left is a document, and so is valid in each markup. Its
+//! notes are kept, unless they alone are too long.
 
 use super::document::{Block, Document, Inline};
 
@@ -14,6 +15,8 @@ pub(super) fn longest(
     if let Some(whole) = render(document.clone()) {
         return Some(whole);
     }
+    let notes_fit = render(beginning(document, 0)).is_some();
+    let document = if notes_fit { document } else { &Document::join(None, document.clone()) };
     let (mut fits, mut too_long) = (0, size(&document.blocks) + 1);
     let mut best = render(beginning(document, 0)).or_else(|| render(Document::default()))?;
     while too_long - fits > 1 {
@@ -33,7 +36,7 @@ fn beginning(document: &Document, characters: usize) -> Document {
     if !left.is_cut {
         blocks.push(Block::Paragraph(vec![Inline::Text(ELLIPSIS.to_owned())]));
     }
-    Document { blocks }
+    Document { blocks, notes: document.notes.clone() }
 }
 
 /// How many characters a document has; each block and each break counts as one more.

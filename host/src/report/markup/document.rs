@@ -15,6 +15,8 @@ const DEPTH_MAX: usize = 12;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::report) struct Document {
     pub(super) blocks: Vec<Block>,
+    /// The end of the text. It stays where the text is cut.
+    pub(super) notes: Vec<Block>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,29 +48,42 @@ impl Document {
     pub(in crate::report) fn parse(canonical: &Expanded) -> Self {
         let mut builder = Builder::new(&canonical.values);
         Parser::new_ext(&canonical.text, Options::empty()).for_each(|event| builder.event(event));
-        Self { blocks: builder.finish() }
+        Self { blocks: builder.finish(), notes: Vec::new() }
     }
 
     /// The line that contains a marker.
     pub(super) fn marker(marker: &str) -> Self {
         let marker: String = marker.chars().filter(|c| !c.is_control()).collect();
         let text = format!("Jackfield marker, used to find this again: {marker}");
-        Self { blocks: vec![Block::Paragraph(vec![Inline::Text(text)])] }
+        Self { blocks: vec![Block::Paragraph(vec![Inline::Text(text)])], notes: Vec::new() }
     }
 
     /// One document after the other.
     pub(super) fn join(first: Option<Self>, second: Self) -> Self {
         let mut blocks = first.unwrap_or_default().blocks;
         blocks.extend(second.blocks);
-        Self { blocks }
+        blocks.extend(second.notes);
+        Self { blocks, notes: Vec::new() }
     }
 
-    /// Adds a paragraph of plain text.
+    /// Adds a paragraph of plain text at the end.
     pub(in crate::report) fn add_note(&mut self, note: &str) {
-        let mut inlines = Vec::new();
-        push_text(&mut inlines, note);
-        self.blocks.push(Block::Paragraph(inlines));
+        self.notes.push(plain(note));
     }
+
+    /// Adds a list of plain texts at the end, under a heading.
+    pub(in crate::report) fn add_list(&mut self, heading: &str, items: &[String]) {
+        let heading = Inline::Text(heading.to_owned());
+        self.notes.push(Block::Heading(2, vec![heading]));
+        let items = items.iter().map(|item| vec![plain(item)]);
+        self.notes.push(Block::List(None, items.collect()));
+    }
+}
+
+fn plain(text: &str) -> Block {
+    let mut inlines = Vec::new();
+    push_text(&mut inlines, text);
+    Block::Paragraph(inlines)
 }
 
 /// Text without control characters; its lines are separated by breaks.

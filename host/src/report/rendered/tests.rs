@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::domain::Settings;
+use crate::domain::{Settings, StringEnum as _};
 use crate::report::{Gap, RobotLog, TestCase, sample};
 
 use super::*;
@@ -40,7 +40,7 @@ fn the_default_report_says_what_is_known() {
          - Started: 2026-11-28 09:30:00 UTC",
         "- Executed by: robot@example.com\n- Robot: robot-3\n- Machine: test-machine-3\n\
          - Automation: PayByInvoice.xaml (ShopTests)",
-        "- the file trace.zip is missing: Test Manager answered 404",
+        "What is missing or incomplete here\n\n- the file trace.zip: Test Manager answered 404",
     ] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
@@ -66,7 +66,7 @@ fn four_ids_are_enough() {
     assert_eq!(
         text(&report),
         "The test case c1 ended with the result Failed.\n\nWhere and when\n\n- Test execution: e1\n\n\
-         What is missing here\n\n- the log is missing: there is no client"
+         What is missing or incomplete here\n\n- the log: there is no client"
     );
     assert!(report.fields().is_empty() && report.attachments().is_empty());
 }
@@ -87,7 +87,9 @@ fn a_connection_has_templates_and_fields_of_its_own() {
     assert_eq!(report.title(200), "SHOP:12 Failed");
     assert_eq!(report.title(6), "SHOP:…");
     assert_eq!(report.title(0), "");
-    assert_eq!(text(&report), "checkout");
+    let gap =
+        "What is missing or incomplete here\n\n- the file trace.zip: Test Manager answered 404";
+    assert_eq!(text(&report), format!("checkout\n\n{gap}"));
     let fields: Vec<_> = report.fields().iter().map(|it| (it.name.as_str(), &it.value)).collect();
     let json = FieldValue::Json(r#"{"all":["checkout"],"name":"Pay by invoice"}"#.to_owned());
     assert_eq!(fields, [("Team", &FieldValue::Text("Payments".to_owned())), ("labels", &json)]);
@@ -113,6 +115,26 @@ fn a_template_that_fails_is_replaced_and_a_note_says_so() {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     assert!(!text.contains("tax is wrong") && report.robot_log().is_empty(), "{text}");
+}
+
+#[test]
+fn gaps_are_named_also_where_the_text_is_cut_and_once_if_the_template_names_them() {
+    let mut data = sample();
+    let log = data.log.as_mut().expect("a log");
+    log.info = Some("long ".repeat(1_000));
+    for markup in Markup::ALL {
+        let report = Report::new(&ReportSettings::default(), data.clone());
+        let description = report.description(*markup, 2_000, Some("m1")).expect("a text");
+        assert!(description.chars().count() <= 2_000, "{markup}");
+        assert!(description.contains("Test Manager answered 404"), "{markup}: {description}");
+        let short = report.description(*markup, 300, Some("m1")).expect("a text");
+        assert!(short.contains("m1") && short.chars().count() <= 300, "{markup}: {short}");
+    }
+    let own = settings(
+        json!({"description_template": "Gaps: {% for it in gaps %}{{ it.why }}{% endfor %}"}),
+    );
+    let text = text(&Report::new(&own, sample()));
+    assert_eq!(text, "Gaps: Test Manager answered 404");
 }
 
 #[test]
