@@ -245,10 +245,15 @@ impl Sandbox {
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         let permits_before = permit.permits_before;
-        let mut calls = report.map(|report| report.take_calls()).unwrap_or_default();
+        let mut calls = report.as_ref().map(|report| report.take_calls()).unwrap_or_default();
         calls.extend(finished.calls);
+        let mut log = finished.log;
+        if let Some(report) = report {
+            let redact = |text| finished.session.redact(text);
+            log.extend(report.take_gaps(finished.usage.run_ms, redact));
+        }
         let report = RunReport {
-            log: finished.log,
+            log,
             calls,
             usage: Usage { permit_ms, permits_before, ..finished.usage },
             ..empty_report(&run.connector, call, &outcome)

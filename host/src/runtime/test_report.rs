@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::domain::{FailedTest, OutboundCall};
+use crate::domain::{FailedTest, LogLevel, LogLine, OutboundCall, printable};
 use crate::report::{
     Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Source, Subject, TestData,
 };
@@ -28,7 +28,13 @@ pub struct TestReport {
     rendered: OnceCell<Report>,
     calls_taken: AtomicUsize,
     sent: Mutex<BTreeSet<u32>>,
+    /// What could not be fetched after the report was rendered.
+    later_gaps: Mutex<Vec<Gap>>,
+    gaps_taken: AtomicUsize,
 }
+
+/// Maximum number of gaps that the event shows.
+const GAPS_MAX: usize = 50;
 
 impl TestReport {
     /// Fetches nothing yet. Without a source, the report contains only the ids of the webhook.
@@ -39,8 +45,19 @@ impl TestReport {
         source: Option<Arc<dyn Source>>,
         deadline: Instant,
     ) -> Self {
-        let (notes, rendered, calls_taken, sent) = Default::default();
-        Self { test, settings, source, deadline, notes, rendered, calls_taken, sent }
+        let (notes, rendered, calls_taken, sent, later_gaps, gaps_taken) = Default::default();
+        Self {
+            test,
+            settings,
+            source,
+            deadline,
+            notes,
+            rendered,
+            calls_taken,
+            sent,
+            later_gaps,
+            gaps_taken,
+        }
     }
 
     /// The same, whose texts end with these notes to people.
@@ -95,6 +112,11 @@ impl TestReport {
         attachment: &Attachment,
         bytes_max: u64,
     ) -> Result<Bytes, Gap> {
+        let content = self.fetch_content(attachment, bytes_max).await;
+        content.inspect_err(|gap| self.note(gap))
+    }
+
+    async fn fetch_content(&self, attachment: &Attachment, bytes_max: u64) -> Result<Bytes, Gap> {
         let what = || format!("the file {:?}", attachment.name);
         if attachment.kind == AttachmentKind::RobotLog {
             let log = self.rendered().await.robot_log();
@@ -116,7 +138,8 @@ impl TestReport {
     /// It could not be fetched or masked.
     pub(super) async fn subject_json(&self, subject: Subject) -> Result<Option<String>, Gap> {
         let Some(source) = &self.source else { return Ok(None) };
-        let json = source.subject_json(subject, self.deadline).await?;
+        let json = source.subject_json(subject, self.deadline).await;
+        let json = json.inspect_err(|gap| self.note(gap))?;
         match Mask::new(&self.settings.mask) {
             Ok(mask) => Ok(Some(mask.arguments(&json))),
             Err(error) => {
@@ -132,5 +155,26 @@ impl TestReport {
         let before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);
         calls.drain(..before.min(calls.len()));
         calls
+    }
+
+    fn note(&self, gap: &Gap) {
+        let mut later = self.later_gaps.lock();
+        if later.len() < GAPS_MAX && !later.contains(gap) {
+            later.push(gap.clone());
+        }
+    }
+
+    /// What the report lacks, as far as it was not taken before, as lines of the run's log. They
+    /// are the host's: the guest's limit for its log does not apply.
+    pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
+        let of_report = self.rendered.get().map(|report| report.data().gaps.as_slice());
+        let later = self.later_gaps.lock();
+        let all: Vec<_> = of_report.unwrap_or_default().iter().chain(later.iter()).collect();
+        let before = self.gaps_taken.swap(all.len(), Ordering::Relaxed);
+        let line = |gap: &Gap| {
+            let text = format!("not in the report: {}: {}", gap.what, gap.why);
+            LogLine { at_ms, level: LogLevel::Warn, message: printable(&redact(text)) }
+        };
+        all.into_iter().skip(before).take(GAPS_MAX).map(line).collect()
     }
 }
