@@ -16,6 +16,7 @@ mod parts;
 mod probe;
 mod project;
 mod rate_limit;
+mod robot_logs;
 mod shared;
 mod source;
 mod state;

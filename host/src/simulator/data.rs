@@ -106,28 +106,28 @@ impl World {
         format!("{base}/{prefix}/testexecution-results/{execution}/{case}")
     }
 
-    /// Adds the next execution of a test set, with its logs.
+    /// Adds the next execution of a test set, with its logs, one after the other.
     fn execute(&self, project: &mut ProjectData, set: &TestSet) -> Uuid {
         let number = project.executions.len();
         let key = format!("{}/{number}", project.dto.project_prefix);
         let start = FIRST_START_S + EXECUTION_PERIOD_S * i64::try_from(number).unwrap_or_default();
         let id = self.seed.id("execution", &key);
         let mut logs = Vec::new();
-        for (case, at) in project.cases.iter().zip(0i64..) {
+        let mut next = start;
+        for case in &project.cases {
             let variations = case.script.variations.iter().map(Some);
             let variations: Vec<_> = match case.script.variations.is_empty() {
                 true => vec![None],
                 false => variations.collect(),
             };
             for variation in variations {
-                let mut log = self.log_of(case, id, variation, start + at * TEST_PERIOD_S);
+                let mut log = self.log_of(case, id, variation, next);
+                next += TEST_PERIOD_S;
                 log.run_id = number + 1;
                 log.detail_link = Some(self.link(project, &log));
                 logs.push(log);
             }
         }
-        let tests = i64::try_from(project.cases.len()).unwrap_or_default();
-        let finish = start + tests * TEST_PERIOD_S;
         project.executions.push(TestExecution {
             id,
             project_id: project.dto.id,
@@ -136,7 +136,7 @@ impl World {
             test_set_id: set.id,
             test_set_obj_key: set.obj_key.clone(),
             execution_start: instant(start),
-            execution_finished: instant(finish),
+            execution_finished: instant(next),
             reporting_date: None,
             source: "Orchestrator".to_owned(),
             source_details: Some("Simulated schedule".to_owned()),
@@ -146,7 +146,7 @@ impl World {
             has_tests_from_multiple_automation_projects: false,
             execution_type: "Automated".to_owned(),
             run_id: number + 1,
-            duration: u64::try_from(finish - start).unwrap_or_default(),
+            duration: u64::try_from(next - start).unwrap_or_default(),
             test_set_schedule_id: None,
             audit: audit(start),
         });

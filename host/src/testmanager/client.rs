@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::domain::Origin;
 use crate::egress::{HttpError, OutboundRequest, OutboundResponse, Session, TokenError};
+use crate::memory::Charge;
 
 use super::address::{api_url, scope_of};
 use super::failure::{Failure, reason};
@@ -50,6 +51,17 @@ impl Client {
         path: &[&str],
         query: &[(&str, &str)],
     ) -> Result<Value, Failure> {
+        let (value, charge) = self.get_charged(path, query).await?;
+        self.shared.keep(charge);
+        Ok(value)
+    }
+
+    /// The same, for JSON that may be dropped soon: its charge ends with the second value.
+    pub(super) async fn get_charged(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<(Value, Charge), Failure> {
         let url = api_url(&self.shared.settings.base_url, path, query);
         let answer = self.send(url, "application/json", scope_of(path)).await?;
         let status = answer.status;
@@ -58,8 +70,7 @@ impl Client {
         let charge = charged.map_err(|full| Failure::Other(full.to_string()))?;
         let value = serde_json::from_slice(&body);
         let value = value.map_err(|_| Failure::instead_of("JSON", status, &body))?;
-        self.shared.charges.lock().push(charge);
-        Ok(value)
+        Ok((value, charge))
     }
 
     /// Downloads the resource at this path, relative to the API's base URL.
@@ -178,7 +189,7 @@ impl Client {
         }
         match error {
             HttpError::Limit(text) if text.starts_with("`limits.response_body_bytes`") => {
-                Failure::Other(format!("it has more than {} bytes", self.bytes_max))
+                Failure::TooLarge(format!("it has more than {} bytes", self.bytes_max))
             }
             _ => Failure::Other(format!("Test Manager: {}", reason(error))),
         }

@@ -21,6 +21,8 @@ pub(super) enum Failure {
     Project(String),
     /// The requested resource does not exist.
     NotFound(String),
+    /// The answer has more bytes than may be read.
+    TooLarge(String),
     /// Everything else.
     Other(String),
 }
@@ -33,6 +35,7 @@ impl Failure {
             | Self::Scope(why)
             | Self::Project(why)
             | Self::NotFound(why)
+            | Self::TooLarge(why)
             | Self::Other(why) => why,
         }
     }

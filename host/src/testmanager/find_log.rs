@@ -13,10 +13,10 @@ use super::json::{flag, member, text};
 use super::pages::{self, Listed, Paging};
 use super::parts::Found;
 
-/// Logs that are asked for at once.
+/// Logs of one page.
 const TOP: usize = 200;
-/// Maximum number of pages of logs: 2,000 logs.
-const PAGES_MAX: usize = 10;
+/// Maximum number of pages of logs: 20,000 logs.
+const PAGES_MAX: usize = 100;
 
 /// The log: first among the failed ones, then among all, because a person may have changed the
 /// result.
@@ -32,7 +32,7 @@ pub(super) async fn find(
             return Ok(found);
         }
         if let Some(note) = note {
-            return Err(Failure::Other(format!("no log that was read matches: {note}")));
+            return Err(Failure::Other(format!("the search stopped without it: {note}")));
         }
         others = items;
     }

@@ -3,11 +3,19 @@
 //! Both shapes of a page are read: with `paging` (`total`, `nextPage`), and with `totalItems` and
 //! `hasNextPage`. Stops after a number of pages, and where a page brings nothing new.
 
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
+
+use crate::memory::Charge;
 
 use super::client::Client;
 use super::failure::Failure;
 use super::json::{flag, items, member, number};
+
+/// Pages that are asked for at once.
+const PAGES_AT_ONCE: usize = 4;
+/// Pages that are too large are asked for with fewer items, down to this number.
+const TOP_MIN: usize = 10;
 
 /// A list and what is not in it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,7 +37,11 @@ pub(super) struct Paging<K, E> {
     pub(super) enough: E,
 }
 
-/// Reads pages until the list ends, or enough was found.
+/// Reads pages until the list ends, or enough was found. If Test Manager says how long the list is,
+/// some pages are asked for at once.
+///
+/// # Errors
+/// A page could not be read: then the list has no use, as what is searched for may be in it.
 pub(super) async fn read<K, E>(
     client: &Client,
     path: &[&str],
@@ -40,34 +52,143 @@ where
     K: Fn(&Value) -> bool,
     E: Fn(&[Value]) -> bool,
 {
-    let Paging { top, pages_max, keep, enough } = paging;
-    let mut listed = Listed::default();
-    let (mut seen, mut first) = (0_usize, None);
-    for _ in 0..pages_max {
-        // A server may answer fewer items than it was asked for.
-        let (top_text, skip) = (top.to_string(), seen.to_string());
-        let mut query = query.to_vec();
-        query.extend([("top", top_text.as_str()), ("skip", skip.as_str())]);
-        let answer = client.get(path, &query).await?;
-        let Some(found) = items(&answer) else { return Err(no_list()) };
-        if first.is_some() && first.as_ref() == found.first() {
-            listed.note = Some("Test Manager answers the same page again and again".to_owned());
-            return Ok(listed);
-        }
-        first = found.first().cloned();
-        seen += found.len();
-        listed.items.extend(found.iter().filter(|item| keep(item)).cloned());
-        if enough(&listed.items) || !has_more(&answer, found.len(), seen, top) {
-            return Ok(listed);
+    let mut reading = Reading { top: paging.top, listed: Listed::default(), ..Reading::default() };
+    let mut left = paging.pages_max;
+    // Each round begins after what was read, with the size of the pages that are answered.
+    while left > 0 {
+        let (from, top, size) = (reading.seen, reading.top, reading.page_items());
+        let (pages, at_once) = reading.ahead(left);
+        let skips = (0..pages).map(|page| from + page * size);
+        let requests = skips.map(|skip| page(client, path, query, top, skip));
+        let mut answers = stream::iter(requests).buffered(at_once);
+        while let Some(answer) = answers.next().await {
+            left -= 1;
+            let (answer, charge) = match answer {
+                Ok(answer) => answer,
+                Err(Failure::TooLarge(_)) if top > TOP_MIN => {
+                    reading.use_smaller_pages();
+                    break;
+                }
+                Err(failure) => return Err(reading.stopped(&failure)),
+            };
+            let kept = reading.listed.items.len();
+            let next = reading.add(&answer, &paging)?;
+            if reading.listed.items.len() > kept {
+                client.shared.keep(charge);
+            }
+            match next {
+                Next::End => return Ok(reading.listed),
+                Next::Round => break,
+                Next::Page => {}
+            }
         }
     }
-    listed.note = Some(format!("Test Manager has more than the {seen} that were read"));
-    Ok(listed)
+    let seen = reading.seen;
+    let all = reading.total.map_or_else(|| "more".to_owned(), |total| total.to_string());
+    reading.listed.note = Some(format!("Test Manager has {all} entries, and {seen} were read"));
+    Ok(reading.listed)
+}
+
+/// Requests one page.
+async fn page(
+    client: &Client,
+    path: &[&str],
+    query: &[(&str, &str)],
+    top: usize,
+    skip: usize,
+) -> Result<(Value, Charge), Failure> {
+    let (top, skip) = (top.to_string(), skip.to_string());
+    let page = [("top", top.as_str()), ("skip", skip.as_str())];
+    client.get_charged(path, &[query, &page].concat()).await
+}
+
+/// What follows a page.
+enum Next {
+    /// The next page of this round.
+    Page,
+    /// Another round, because the pages have another size than was thought.
+    Round,
+    /// Nothing: the list is complete, or enough was found.
+    End,
+}
+
+/// How far a list was read.
+#[derive(Default)]
+struct Reading {
+    listed: Listed,
+    top: usize,
+    /// Items that were read.
+    seen: usize,
+    /// Items of the last page: a server may answer fewer than it was asked for.
+    size: Option<usize>,
+    /// Items of the whole list, if Test Manager says it.
+    total: Option<u64>,
+    /// The first item of the last page.
+    first: Option<Value>,
+}
+
+impl Reading {
+    fn page_items(&self) -> usize {
+        self.size.unwrap_or(self.top).max(1)
+    }
+
+    /// The number of pages of the next round, and how many are asked for at once.
+    fn ahead(&self, left: usize) -> (usize, usize) {
+        let Some((total, _)) = self.total.zip(self.size) else { return (1, 1) };
+        let items = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(self.seen);
+        (items.div_ceil(self.page_items()).clamp(1, left), PAGES_AT_ONCE)
+    }
+
+    fn use_smaller_pages(&mut self) {
+        (self.top, self.size) = ((self.top / 10).max(TOP_MIN), None);
+    }
+
+    /// Adds the items of a page that are kept.
+    fn add<K, E>(&mut self, answer: &Value, paging: &Paging<K, E>) -> Result<Next, Failure>
+    where
+        K: Fn(&Value) -> bool,
+        E: Fn(&[Value]) -> bool,
+    {
+        let Some(found) = items(answer) else { return Err(no_list()) };
+        if self.first.is_some() && self.first.as_ref() == found.first() {
+            self.listed.note =
+                Some("Test Manager answers the same page again and again".to_owned());
+            return Ok(Next::End);
+        }
+        self.first = found.first().cloned();
+        self.seen += found.len();
+        self.total = total(answer);
+        self.listed.items.extend(found.iter().filter(|item| (paging.keep)(item)).cloned());
+        if (paging.enough)(&self.listed.items)
+            || !has_more(answer, found.len(), self.seen, self.top)
+        {
+            return Ok(Next::End);
+        }
+        let is_as_before = self.size == Some(found.len());
+        self.size = Some(found.len());
+        Ok(if is_as_before { Next::Page } else { Next::Round })
+    }
+
+    /// The failure of a page, with how far the list was read.
+    fn stopped(&self, failure: &Failure) -> Failure {
+        if self.seen == 0 {
+            return failure.clone();
+        }
+        let all = self.total.map_or_else(String::new, |total| format!(" of {total}"));
+        let (why, seen) = (failure.why(), self.seen);
+        Failure::Other(format!("{why}; the search stopped after {seen}{all} entries"))
+    }
 }
 
 /// The failure for an answer that is not a list.
 pub(super) fn no_list() -> Failure {
     Failure::Other("Test Manager's answer contains no list".to_owned())
+}
+
+/// The number of items of the whole list.
+fn total(answer: &Value) -> Option<u64> {
+    let paging = member(answer, &["paging"]).unwrap_or(answer);
+    number(paging, &["total", "totalItems", "totalCount"])
 }
 
 /// Whether the list goes on after a page of `count` items, with `sum` items so far.
@@ -76,8 +197,7 @@ pub(super) fn has_more(answer: &Value, count: usize, sum: usize, top: usize) -> 
         return false;
     }
     let paging = member(answer, &["paging"]).unwrap_or(answer);
-    let total = number(paging, &["total", "totalItems", "totalCount"]);
-    if let Some(total) = total {
+    if let Some(total) = total(answer) {
         return (sum as u64) < total;
     }
     if let Some(has_next) = flag(paging, &["hasNextPage"]) {

@@ -15,10 +15,8 @@ use super::client::Client;
 use super::failure::Failure;
 use super::json::{items, member, text};
 use super::pages::{self, Listed, Paging, has_more};
-use super::{find_log, project};
+use super::{find_log, project, robot_logs};
 
-/// Maximum number of lines of the robot's log; the newest are kept.
-const ROBOT_LOGS_MAX: usize = 200;
 /// Maximum number of earlier results of the test case; the newest are kept.
 const HISTORY_MAX: usize = 20;
 /// Number of items of any other list that one request asks for.
@@ -114,7 +112,6 @@ impl Parts {
             let (case, execution) =
                 (self.test.test_case_id.to_string(), self.test.test_execution_id.to_string());
             let (project, case, execution) = (project.as_str(), case.as_str(), execution.as_str());
-            let newest = |top| Newest { client, top };
             match subject {
                 Subject::Project => Err(Failure::Other("it was fetched above".to_owned())),
                 Subject::TestCase => self.test_case(client, project, case).await,
@@ -136,14 +133,12 @@ impl Parts {
                     whole(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
                 }
                 Subject::RobotLogs => {
-                    let path =
-                        [project, "orchestrator", "testexecution", execution, "robotlogs", "paged"];
-                    let query = [("orderBy", "Timestamp desc"), ("testcaseid", case)];
-                    newest(ROBOT_LOGS_MAX).read(&path, &query).await
+                    let log = self.part(client, Subject::TestCaseLog);
+                    robot_logs::read(client, project, &self.test, log).await
                 }
                 Subject::History => {
                     let path = [project, "testcaselogs", "testcase", case, "history"];
-                    newest(HISTORY_MAX).read(&path, &[]).await
+                    newest(client, &path, &[], HISTORY_MAX).await
                 }
                 Subject::Requirements => {
                     all(client, &[project, "testcases", case, "assignedrequirements"], |_| true)
@@ -183,20 +178,17 @@ impl Parts {
     }
 }
 
-/// Reads the newest items of a list that Test Manager answers newest first.
-struct Newest<'a> {
-    client: &'a Client,
-    top: usize,
-}
-
-impl Newest<'_> {
-    async fn read(&self, path: &[&str], query: &[(&str, &str)]) -> Part {
-        let top = self.top.to_string();
-        let mut query = query.to_vec();
-        query.extend([("top", top.as_str()), ("skip", "0")]);
-        let answer = self.client.get(path, &query).await?;
-        list(&answer, self.top, "only the newest")
-    }
+/// The newest items of a list that Test Manager answers newest first.
+pub(super) async fn newest(
+    client: &Client,
+    path: &[&str],
+    query: &[(&str, &str)],
+    items_max: usize,
+) -> Part {
+    let top = items_max.to_string();
+    let page = [("top", top.as_str()), ("skip", "0")];
+    let answer = client.get(path, &[query, &page].concat()).await?;
+    list(&answer, items_max, "only the newest")
 }
 
 /// A list that is answered whole.

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::state::State;
 
 /// Maximum number of requests of one session, with tokens, redirects and repetitions.
-const REQUESTS_MAX: u64 = 100;
+const REQUESTS_MAX: u64 = 250;
 /// The largest JSON answer, bytes.
 const JSON_BYTES_MAX: u64 = 4 << 20;
 
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     /// Opened at the first request.
     account: OnceLock<Arc<Account>>,
     /// For the JSON that is kept.
-    pub(super) charges: Mutex<Vec<Charge>>,
+    charges: Mutex<Vec<Charge>>,
     sessions: Mutex<Vec<Arc<Session>>>,
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
@@ -98,6 +98,11 @@ impl Shared {
         self.sessions.lock().push(Arc::clone(&session));
         let shared = Arc::clone(self);
         Ok(Client::new(shared, session, deadline, bytes_max))
+    }
+
+    /// Keeps a charge as long as the data of the failed test.
+    pub(super) fn keep(&self, charge: Charge) {
+        self.charges.lock().push(charge);
     }
 
     /// The memory of the requests of this failed test.

@@ -2,6 +2,7 @@
 
 mod faults;
 mod files;
+mod lists;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,115 @@
+//! The lines of the robot that ran one failed test. Test Manager selects them by execution and test
+//! case only, so those of other variations are told apart by their job or their time.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::domain::FailedTest;
+
+use super::client::Client;
+use super::json::text;
+use super::pages::{self, Paging};
+use super::parts::{Found, Part, newest};
+
+/// Maximum number of lines; the newest are kept.
+const LINES_MAX: usize = 200;
+/// Maximum number of pages in which lines of one variation are looked for.
+const PAGES_MAX: usize = 10;
+/// How far the clock of a robot may differ from that of Test Manager.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
+
+/// The newest lines. `log` is that of the failed test, needed for a test with a variation only.
+pub(super) async fn read(
+    client: &Client,
+    project: &str,
+    test: &FailedTest,
+    log: impl Future<Output = Part>,
+) -> Part {
+    let (execution, case) = (test.test_execution_id.to_string(), test.test_case_id.to_string());
+    let path = [project, "orchestrator", "testexecution", &execution, "robotlogs", "paged"];
+    let query = [("orderBy", "Timestamp desc"), ("testcaseid", case.as_str())];
+    if test.variation_id().is_none() {
+        return newest(client, &path, &query, LINES_MAX).await;
+    }
+    let Some(own) = log.await.ok().and_then(|log| Own::of(&log.value)) else {
+        let mut found = newest(client, &path, &query, LINES_MAX).await?;
+        found.note = Some("it has lines of all variations of the test case".to_owned());
+        return Ok(found);
+    };
+    let paging = Paging {
+        top: LINES_MAX,
+        pages_max: PAGES_MAX,
+        keep: |line: &Value| own.has(line),
+        enough: |lines: &[Value]| lines.len() > LINES_MAX,
+    };
+    let mut found = Found::from(pages::read(client, &path, &query, paging).await?);
+    let lines = found.value.as_array_mut().map_or(0, |lines| {
+        let count = lines.len();
+        lines.truncate(LINES_MAX);
+        count
+    });
+    if lines > LINES_MAX {
+        found.note = Some(format!("only the newest {LINES_MAX} are here"));
+    }
+    Ok(found)
+}
+
+/// What tells the lines of one log from those of other variations.
+struct Own {
+    job: Option<String>,
+    from: Timestamp,
+    /// Absent if the test did not end.
+    to: Option<Timestamp>,
+}
+
+impl Own {
+    fn of(log: &Value) -> Option<Self> {
+        let job = text(log, &["jobKey"]);
+        let from = at(log, &["executionStart"])?.checked_sub(CLOCK_TOLERANCE).ok()?;
+        let to = at(log, &["executionEnd", "executionFinished"]);
+        let to = to.and_then(|to| to.checked_add(CLOCK_TOLERANCE).ok());
+        Some(Self { job, from, to })
+    }
+
+    /// Whether this log's robot wrote a line. A line without job and time may be of this log.
+    fn has(&self, line: &Value) -> bool {
+        if let (Some(own), Some(job)) = (&self.job, text(line, &["jobKey"])) {
+            return own.eq_ignore_ascii_case(&job);
+        }
+        at(line, &["timeStamp", "time", "created"])
+            .is_none_or(|at| self.from <= at && self.to.is_none_or(|to| at <= to))
+    }
+}
+
+fn at(value: &Value, names: &[&str]) -> Option<Timestamp> {
+    text(value, names)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_other_jobs_and_times_are_of_other_variations() {
+        let own = Own::of(&json!({"jobKey": "A", "executionStart": "2026-01-01T10:00:00Z",
+            "executionEnd": "2026-01-01T10:01:00Z"}))
+        .unwrap();
+        for (line, is_own) in [
+            (json!({"timeStamp": "2026-01-01T10:00:30.5Z"}), true),
+            (json!({"timeStamp": "2026-01-01T11:00:30+01:00"}), true),
+            (json!({"timeStamp": "2026-01-01T10:01:01Z"}), true),
+            (json!({"timeStamp": "2026-01-01T10:01:30Z"}), false),
+            (json!({"timeStamp": "2026-01-01T09:59:30Z"}), false),
+            (json!({"timeStamp": "2026-01-01T10:00:30Z", "jobKey": "B"}), false),
+            (json!({"timeStamp": "2026-01-01T12:00:00Z", "jobKey": "a"}), true),
+            (json!({"message": "no time"}), true),
+        ] {
+            assert_eq!(own.has(&line), is_own, "{line}");
+        }
+        let running = Own::of(&json!({"executionStart": "2026-01-01T10:00:00Z"})).unwrap();
+        assert!(running.has(&json!({"timeStamp": "2026-01-02T10:00:00Z"})));
+        assert!(Own::of(&json!({"executionEnd": "2026-01-01T10:00:00Z"})).is_none());
+    }
+}

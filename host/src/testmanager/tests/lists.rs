@@ -1,0 +1,174 @@
+//! How lists are read: the log among those of its execution, and the lines of its robot.
+
+use super::*;
+
+/// Answers the logs of the execution by this function of `skip`; everything else well.
+async fn with_logs(logs: impl Fn(usize) -> Value + Clone + Send + Sync + 'static) -> FakeTracker {
+    FakeTracker::answering(move |request| {
+        if !path(request).ends_with("/paged") || path(request).contains("robotlogs") {
+            return answer_well(request);
+        }
+        ok(&logs(parameter(request, "skip")))
+    })
+    .await
+}
+
+/// A number in the query of a request; 0 if it is not there.
+fn parameter(request: &str, name: &str) -> usize {
+    let target = request.split(' ').nth(1).unwrap();
+    let (_, text) = target.split_once(&format!("{name}=")).unwrap_or_default();
+    text.split('&').next().unwrap().parse().unwrap_or_default()
+}
+
+fn other_log(number: usize) -> Value {
+    json!({"id": format!("o{number}"), "testCaseId": Uuid::from_u128(99)})
+}
+
+#[tokio::test]
+async fn the_log_is_searched_for_in_all_pages_up_to_a_limit() {
+    let page = |skip: usize, total: usize| {
+        let data: Vec<_> = (skip..(skip + 200).min(total)).map(other_log).collect();
+        json!({"data": data, "paging": {"total": total}})
+    };
+    let server = with_logs(move |skip| match skip {
+        400 => json!({"data": [other_log(1), log("l1", None)], "paging": {"total": 402}}),
+        skip => page(skip, 402),
+    });
+    let server = server.await;
+    let data = Setup::new(&server).fetch(&[Subject::Assertions]).await;
+    assert_eq!((data.gaps, data.assertions.len()), (Vec::new(), 1));
+    assert_eq!(paths(&server).len(), 4);
+
+    let server = with_logs(move |skip| match page(skip, 10_001) {
+        mut last if skip == 10_000 => {
+            last["data"] = json!([log("l1", None)]);
+            last
+        }
+        page => page,
+    });
+    let data = Setup::new(&server.await).fetch(&[Subject::TestCaseLog]).await;
+    assert_eq!((data.gaps, data.log.map(|log| log.id).as_deref()), (Vec::new(), Some("l1")));
+
+    let server = with_logs(move |skip| page(skip, 30_000)).await;
+    let data = Setup::new(&server).fetch(&[Subject::TestCaseLog, Subject::Assertions]).await;
+    let [gap] = &data.gaps[..] else { panic!("{:?}", data.gaps) };
+    assert_eq!(gap.what, "the log of the failed test and the assertions");
+    let why = "the search stopped without it: Test Manager has 30000 entries, and 20000 were read";
+    assert_eq!(gap.why, why);
+    assert_eq!(paths(&server).len(), 100);
+
+    // A server may answer fewer logs at once than it is asked for.
+    let server = with_logs(|skip| match skip {
+        0 => json!({"data": [other_log(0), other_log(1)], "paging": {"total": 3}}),
+        skip => json!({"data": [log(&format!("l{skip}"), None)], "paging": {"total": 3}}),
+    });
+    let data = Setup::new(&server.await).fetch(&[Subject::TestCaseLog]).await;
+    assert_eq!(data.log.map(|log| log.id).as_deref(), Some("l2"));
+
+    let server = with_logs(move |_| page(0, 10_000)).await;
+    let data = Setup::new(&server).fetch(&[Subject::TestCaseLog]).await;
+    assert!(data.gaps[0].why.contains("again and again"), "{:?}", data.gaps);
+    assert!(paths(&server).len() <= 5, "{}", paths(&server).len());
+}
+
+#[tokio::test]
+async fn a_search_of_logs_that_ends_early_says_how_far_it_came() {
+    let server = FakeTracker::scripted(|_, mut stream, requests| async move {
+        use tokio::io::AsyncWriteExt as _;
+        while let Some(request) = requests.read(&mut stream).await {
+            if parameter(&request, "skip") == 600 {
+                std::future::pending::<()>().await;
+            }
+            let logs: Vec<_> =
+                (0..200).map(|at| other_log(at + parameter(&request, "skip"))).collect();
+            let answer = match request.contains("/paged?") {
+                true => ok(&json!({"data": logs, "paging": {"total": 10_000}})),
+                false => answer_well(&request),
+            };
+            stream.write_all(&answer).await.unwrap();
+        }
+    });
+    let server = server.await;
+    let setup = Setup::new(&server);
+    let deadline = Instant::now() + Duration::from_millis(1_500);
+    let source = setup.source(&setup.active());
+    let data = source.fetch(&set(&[Subject::TestCaseLog]), deadline).await;
+    let why = &data.gaps[0].why;
+    assert!(why.contains("the search stopped after 600 of 10000 entries"), "{why}");
+}
+
+#[tokio::test]
+async fn pages_that_are_too_large_are_asked_for_with_fewer_items() {
+    let long = "x".repeat(60_000);
+    let server = FakeTracker::answering(move |request| {
+        if !request.contains("/testcaselogs/testexecution/") {
+            return answer_well(request);
+        }
+        let (top, skip) = (parameter(request, "top"), parameter(request, "skip"));
+        let item = |at: usize| {
+            let mut log = if at == 150 { log("l1", None) } else { other_log(at) };
+            log["info"] = json!(long);
+            log
+        };
+        let logs: Vec<_> = (skip..(skip + top).min(160)).map(item).collect();
+        ok(&json!({"data": logs, "paging": {"total": 160}}))
+    });
+    let server = server.await;
+    let data = Setup::new(&server).fetch(&[Subject::TestCaseLog]).await;
+    assert_eq!((data.gaps, data.log.map(|log| log.id).as_deref()), (Vec::new(), Some("l1")));
+}
+
+#[tokio::test]
+async fn the_lines_of_a_robot_are_those_of_the_variation() {
+    let at = |minute: u32, second: u32| format!("2026-01-01T10:{minute:02}:{second:02}Z");
+    let server = FakeTracker::answering(move |request| {
+        let lines = |minute: u32| {
+            (0..150).map(move |line| {
+                let second = 59 - line * 60 / 150;
+                json!({"timeStamp": at(minute, second), "message": format!("{minute} {line}")})
+            })
+        };
+        if request.contains("/robotlogs/") {
+            // Newest first: 5 minutes of later variations come before those of this one.
+            let lines: Vec<_> = (3..10).rev().flat_map(lines).collect();
+            let page: Vec<_> = lines.iter().skip(parameter(request, "skip")).take(200).collect();
+            return ok(&json!({"data": page, "paging": {"total": lines.len()}}));
+        }
+        let mut log = log("l1", Some("Row 4"));
+        log["executionStart"] = json!(at(4, 0));
+        log["executionEnd"] = json!(at(4, 57));
+        match request.contains("/testcaselogs/testexecution/") {
+            true => ok(&json!({"data": [log], "paging": {"total": 1}})),
+            false => answer_well(request),
+        }
+    });
+    let server = server.await;
+    let setup = Setup::new(&server);
+    let source = setup.source_of(&setup.active(), &failed_test(Some("Row 4"), None));
+    let data = source.fetch(&set(&[Subject::RobotLogs]), soon()).await;
+    let own = data.robot_logs.iter().filter(|line| line.message.starts_with("4 ")).count();
+    let others = data.robot_logs.len() - own;
+    assert_eq!((data.gaps, own), (Vec::new(), 150));
+    assert!(others < 10, "{others} lines of other variations");
+
+    let source = setup.source_of(&setup.active(), &failed_test(Some("Row 5"), None));
+    let data = source.fetch(&set(&[Subject::RobotLogs]), soon()).await;
+    assert_eq!(data.gaps[0].why, "it has lines of all variations of the test case");
+}
+
+#[tokio::test]
+async fn a_log_of_another_variation_is_not_taken() {
+    let server = with_logs(|_| json!([log("l1", Some("Row 1")), log("l2", Some("Row 2"))])).await;
+    let setup = Setup::new(&server);
+    for (variation, found) in [(Some("Row 2"), Some("l2")), (Some("Row 3"), None), (None, None)] {
+        let source = setup.source_of(&setup.active(), &failed_test(variation, None));
+        let data = source.fetch(&set(&[Subject::TestCaseLog]), soon()).await;
+        assert_eq!(data.log.map(|log| log.id).as_deref(), found, "{variation:?}");
+        if found.is_none() {
+            assert!(data.gaps[0].why.contains("no log of the test case is"), "{:?}", data.gaps);
+        }
+    }
+    let server = with_logs(|_| json!([log("l1", None), log("l2", None)])).await;
+    let data = Setup::new(&server).fetch(&[Subject::TestCaseLog]).await;
+    assert!(data.log.is_some() && data.gaps[0].why.contains("2 logs match"), "{:?}", data.gaps);
+}
