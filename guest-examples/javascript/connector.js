@@ -56,6 +56,10 @@ const json = (value) => ({ tag: 'json', val: JSON.stringify(value) }); // leaves
 const currentUser = () => get('/users/current.json').user;
 const priorities = () => get('/enumerations/issue_priorities.json').issue_priorities;
 const project = (member) => get(`/projects/${settings().project}.json`, ['include', member]).project[member];
+/** A project lists its own custom fields. Those of all projects are in each issue. */
+const customFields = () => [...project('issue_custom_fields'),
+  ...get('/issues.json', ['status_id', '*'], ['sort', 'id:desc'], ['limit', 25]).issues
+    .flatMap((issue) => issue.custom_fields ?? [])];
 const read = (key, include) => get(`/issues/${key}.json`, ['include', include]).issue;
 const markup = () => settings().markup ?? SCHEMA.properties.markup.default;
 const TEXT_CHARS_MAX = 16000; // fits into the text column of every database
@@ -91,13 +95,14 @@ function create(test, marker) {
     tracker_id: tracker && idOf(project('trackers'), tracker),
     priority_id: priority && idOf(priorities(), priority) };
   const fields = report.fields();
-  const known = fields.length ? project('issue_custom_fields') : [];
+  const known = fields.length ? customFields() : [];
   let notes = '';
   for (const { name, value: { tag, val } } of fields) {
     const value = tag === 'json' ? JSON.parse(val) : val;
     const custom = known.find((it) => `${it.id}` === name || it.name.toLowerCase() === name.toLowerCase());
     if (custom) issue.custom_fields.push({ id: custom.id, value });
     else if (MEMBERS.includes(name)) issue[name] = value;
+    else if (/^[1-9]\d*$/.test(name)) issue.custom_fields.push({ id: Number(name), value });
     else notes += `\n\nNot set: there is no field "${name}"`;
   }
   for (const attachment of report.attachments()) {

@@ -67,6 +67,11 @@ def body(issue): return http.Body_Json(json.dumps({"issue": issue}))
 def update(key, issue): exchange(http.Method.PUT, f"/issues/{key}.json", (), body(issue))
 def priorities(): return get("/enumerations/issue_priorities.json")["issue_priorities"]
 
+def custom_fields():
+    """A project lists its own custom fields. Those of all projects are in each issue."""
+    newest = get("/issues.json", ("status_id", "*"), ("sort", "id:desc"), ("limit", 25))["issues"]
+    return project("issue_custom_fields") + [it for issue in newest for it in issue.get("custom_fields", ())]
+
 def id_of(records, name):
     """Returns the id of the record with this name. Redmine itself would silently use another record."""
     for record in records:
@@ -112,7 +117,7 @@ class Defects(exports.Defects):
         if priority := setting("priority"):
             issue["priority_id"] = id_of(priorities(), priority)
         fields = report.fields()
-        known = project("issue_custom_fields") if fields else []
+        known = custom_fields() if fields else []
         for name, value in ((field.name, field.value) for field in fields):
             value = json.loads(value.value) if isinstance(value, report.FieldValue_Json) else value.value
             custom = [it["id"] for it in known if name.lower() in (it["name"].lower(), str(it["id"]))]
@@ -120,6 +125,8 @@ class Defects(exports.Defects):
                 issue["custom_fields"].append({"id": custom[0], "value": value})
             elif name in MEMBERS:
                 issue[name] = value
+            elif name.isdecimal():
+                issue["custom_fields"].append({"id": int(name), "value": value})
             else:
                 notes += f"\n\nNot set: there is no field {name!r}"
         for attachment in report.attachments():

@@ -40,7 +40,7 @@ pub use bindings::jackfield::connector::{report, test_manager};
 pub use connector::Connector;
 #[cfg(feature = "follow-up")]
 pub use connector::FollowUp;
-pub use named::{Named, choices, id_of, ids_of, optional_id};
+pub use named::{Named, choices, id_of, ids_of, named, optional_id};
 pub use request::{Request, Tracker, items, page, texts};
 pub use serde_json::{Value, json};
 pub use settings::{List, Number, settings};

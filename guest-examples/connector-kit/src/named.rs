@@ -1,9 +1,11 @@
 //! Records of a tracker that people name in settings: priorities, fields, users.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::bindings::exports::jackfield::connector::plugin::{Choice, ChoicesPage};
 use crate::bindings::jackfield::connector::model::Error;
+use crate::request::items;
 use crate::settings::List;
 
 /// A record with a number and a name.
@@ -18,6 +20,11 @@ impl Named {
     pub fn is_called(&self, text: &str) -> bool {
         self.name.to_lowercase() == text.to_lowercase() || self.id.to_string() == text
     }
+}
+
+/// The records of a JSON list that have a number and a name.
+pub fn named(list: &Value) -> Vec<Named> {
+    items(list).filter_map(|item| Named::deserialize(item).ok()).collect()
 }
 
 /// The id of the record that `setting` names. An unknown name is an error: if it were ignored, an

@@ -94,6 +94,11 @@ impl Request<'_> {
         self
     }
 
+    /// The bytes of an attachment of the report, which never enter the connector.
+    pub fn attachment(self, id: u32) -> Self {
+        self.header("content-type", "application/octet-stream").body(Body::Attachment(id))
+    }
+
     /// Sends the request; every answer without success is an error.
     pub fn send(self) -> Result<Response, Error> {
         let response = http::send(&self.request)?;

@@ -33,6 +33,10 @@ pub fn fields(
         match known.iter().find(|field| field.is_called(&name)) {
             Some(field) => fields.custom.push((field.id, value)),
             None if members.contains(&name.as_str()) => fields.members.push((name, value)),
+            // A tracker may not list all of its fields: a number needs no list.
+            None if name.parse::<u64>().is_ok_and(|id| id > 0) => {
+                fields.custom.extend(name.parse().map(|id| (id, value)));
+            }
             None => fields.notes += &format!("\n\nNot set: there is no field {name:?}"),
         }
     }

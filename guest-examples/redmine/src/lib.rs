@@ -4,7 +4,7 @@ mod redmine;
 
 use jackfield_connector_kit::*;
 
-use redmine::{Issue, REDMINE, Settings, priorities, trackers, update, upload};
+use redmine::{Issue, REDMINE, Settings, priorities, update, upload};
 
 /// Fits into the text column of every database.
 const TEXT_CHARS_MAX: u32 = 16_000;
@@ -32,13 +32,14 @@ impl Connector for Redmine {
     }
 
     fn choices(setting: &str, _search: &str) -> Result<ChoicesPage, Error> {
+        let trackers = || REDMINE.get("/trackers.json").fetch("/trackers");
         Ok(choices(if setting == "tracker" { trackers()? } else { priorities()? }))
     }
 
     /// Everything that may fail comes before the one write. What cannot be set or attached is noted
     /// in the description, so that the issue exists nevertheless.
     fn create(settings: Settings, _test: FailedTest, marker: &str) -> Result<Defect, Error> {
-        let mut fields = fields(&MEMBERS, || settings.project("issue_custom_fields"))?;
+        let mut fields = fields(&MEMBERS, || settings.custom_fields())?;
         fields.custom.extend(settings.marker_field.map(|id| (id.0, marker.into())));
         let custom = fields.custom.into_iter().map(|(id, value)| json!({"id": id, "value": value}));
         let marker_in_text = settings.marker_field.is_none().then_some(marker);
@@ -50,8 +51,8 @@ impl Connector for Redmine {
         issue["uploads"] = uploads.into();
         issue["description"] = (text + &fields.notes + &not_attached).into();
         fields.members.into_iter().for_each(|(name, value)| issue[name] = value);
-        let issue = REDMINE.post("/issues.json").json(json!({"issue": issue}));
-        let issue: Issue = issue.fetch("/issue")?;
+        let issue: Issue =
+            REDMINE.post("/issues.json").json(json!({"issue": issue})).fetch("/issue")?;
         // The issue exists now, so a missing marker must not become an error: tell the person.
         if !issue.contains(marker, &settings) {
             warn("Redmine did not store the marker: may the user edit the field `marker-field`?");
@@ -122,8 +123,7 @@ impl FollowUp for Redmine {
     /// Redmine ignores a status that the workflow does not allow, so ask which ones it allows.
     fn reopen(_: Settings, key: &str) -> Result<(), Error> {
         let issue = Issue::read(key, "allowed_statuses")?;
-        let mut allowed = items(&issue.more["allowed_statuses"]);
-        match allowed.find(|status| status["is_closed"] != true) {
+        match items(&issue.more["allowed_statuses"]).find(|status| status["is_closed"] != true) {
             _ if issue.status["is_closed"] != true => Ok(()),
             Some(status) => update(key, json!({"status_id": status["id"]})),
             None => Err(Error::rejected("the workflow does not allow to open this issue again")),
@@ -140,8 +140,7 @@ impl FollowUp for Redmine {
     }
 }
 
-/// The login of the API key's user. With a wrong key, Redmine answers most other requests as if
-/// they came from an anonymous visitor, who may see nothing.
+/// The login of the key's user. Other pages answer a wrong key as an anonymous visitor.
 fn user() -> Result<String, Error> {
     REDMINE.get("/users/current.json").fetch("/user/login")
 }

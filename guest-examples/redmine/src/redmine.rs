@@ -1,8 +1,7 @@
 //! The settings, and Redmine's records.
 
 use jackfield_connector_kit::*;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 pub const REDMINE: Tracker =
     Tracker { name: "Redmine", address: "url", secret: "api-key", words: "errors" };
@@ -27,6 +26,14 @@ impl Settings {
         request.query("include", member).fetch(&format!("/project/{member}"))
     }
 
+    /// A project lists its own custom fields. Those of all projects are in each issue.
+    pub fn custom_fields(&self) -> Result<Vec<Named>, Error> {
+        let newest = REDMINE.get("/issues.json").query("status_id", "*").query("sort", "id:desc");
+        let issues: Vec<Value> = newest.query("limit", 25).fetch("/issues")?;
+        let of_issues = issues.iter().flat_map(|issue| named(&issue["custom_fields"]));
+        Ok(self.project::<Vec<_>>("issue_custom_fields")?.into_iter().chain(of_issues).collect())
+    }
+
     /// If the project does not have this tracker, Redmine would silently use another one.
     pub fn tracker_id(&self) -> Result<Option<u64>, Error> {
         optional_id(&self.tracker, "tracker", || self.project("trackers"))
@@ -42,10 +49,6 @@ impl Settings {
         let critical = ids_of(&known, &self.critical_priorities, "critical-priorities", "|")?;
         Ok([critical, ids_of(&known, &self.moderate_priorities, "moderate-priorities", "|")?])
     }
-}
-
-pub fn trackers() -> Result<Vec<Named>, Error> {
-    REDMINE.get("/trackers.json").fetch("/trackers")
 }
 
 pub fn priorities() -> Result<Vec<Named>, Error> {
@@ -90,10 +93,9 @@ impl Issue {
 
 /// Uploads an attachment of the report; a create or an update that names it attaches it.
 pub fn upload(file: &report::Attachment) -> Result<Value, Error> {
-    let request =
-        REDMINE.post("/uploads.json").effect(Effect::Prepare).query("filename", &file.name);
-    let request = request.header("content-type", "application/octet-stream");
-    let token: String = request.body(Body::Attachment(file.id)).fetch("/upload/token")?;
+    let request = REDMINE.post("/uploads.json").effect(Effect::Prepare);
+    let request = request.query("filename", &file.name).attachment(file.id);
+    let token: String = request.fetch("/upload/token")?;
     Ok(json!({"token": token, "filename": file.name, "content_type": file.media_type}))
 }
 
