@@ -129,6 +129,31 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Answer> {
+        let (mut answer, bytes) = self.exchange(method, path, headers, body)?;
+        answer.body = String::from_utf8_lossy(&bytes).into_owned();
+        Some(answer)
+    }
+
+    /// Downloads a file.
+    ///
+    /// # Panics
+    /// If the answer is not 200.
+    #[track_caller]
+    #[must_use]
+    pub fn download(&self, path: &str) -> Vec<u8> {
+        let (answer, bytes) = self.exchange("GET", path, &[], b"").expect("an answer");
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        bytes
+    }
+
+    /// Sends a request; returns the answer without its body, and the body.
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<(Answer, Vec<u8>)> {
         let url = format!("{}{path}", self.base);
         let mut request = ureq::http::Request::builder().method(method).uri(url);
         for (name, value) in &self.headers {
@@ -145,7 +170,7 @@ impl Client {
             response.headers().iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect();
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(256 << 20).read_to_vec().ok()?;
-        Some(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+        Some((Answer { status, headers, body: String::new() }, body))
     }
 
     /// Sends a request.

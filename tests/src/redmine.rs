@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::Client;
 use crate::repository::{run, target};
+use crate::{Client, sha256};
 
 /// The folder of Debian's Redmine.
 const HOME: &str = "/usr/share/redmine";
@@ -39,6 +39,17 @@ pub struct Issue {
     pub description: String,
     /// The complete record.
     pub json: Value,
+}
+
+/// A file of an issue.
+#[derive(Debug, Clone)]
+pub struct IssueFile {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
 }
 
 /// The project of one test.
@@ -84,6 +95,18 @@ impl Redmine {
     #[must_use]
     pub fn secrets(&self) -> Value {
         json!({"api-key": self.key})
+    }
+
+    /// The id of a custom field of issues.
+    ///
+    /// # Panics
+    /// If there is none with this name.
+    #[must_use]
+    pub fn custom_field(&self, name: &str) -> u64 {
+        let fields = self.client().get("/custom_fields.json").expect(200)["custom_fields"].take();
+        let mut fields = fields.as_array().expect("fields").iter();
+        let found = fields.find(|field| field["name"] == name);
+        found.and_then(|field| field["id"].as_u64()).unwrap_or_else(|| panic!("no field {name}"))
     }
 
     /// A client of Redmine's REST API with the admin's API key.
@@ -132,6 +155,24 @@ impl Project {
         let mut issues = self.issues();
         assert_eq!(issues.len(), 1, "{issues:?}");
         issues.remove(0)
+    }
+
+    /// The files of an issue, with their contents.
+    ///
+    /// # Panics
+    /// If Redmine does not list or send them.
+    #[must_use]
+    pub fn files(&self, issue: &str) -> Vec<IssueFile> {
+        let client = self.redmine.client();
+        let listed = client.get(&format!("/issues/{issue}.json?include=attachments")).expect(200);
+        let files = listed["issue"]["attachments"].as_array().expect("attachments");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let file = |file: &Value| IssueFile {
+            name: text(&file["filename"]),
+            media_type: text(&file["content_type"]),
+            bytes: client.download(&format!("/attachments/download/{}", file["id"])),
+        };
+        files.iter().map(file).collect()
     }
 
     /// The issues whose description names this failed test.
@@ -218,7 +259,9 @@ fn start() -> Redmine {
 /// The folder with a migrated and seeded database, in the target folder. The first call creates it.
 fn seeded() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
-    let folder = target().join(format!("redmine-{}", version.replace(['+', ':', '~'], "-")));
+    let seed = sha256(SEED.as_bytes());
+    let name = format!("redmine-{}-{}", version.replace(['+', ':', '~'], "-"), &seed[..8]);
+    let folder = target().join(name);
     if folder.join("key").exists() {
         return folder;
     }
@@ -239,11 +282,14 @@ fn seeded() -> PathBuf {
     folder
 }
 
-/// A Ruby script that adds the default data, enables the REST API and writes the admin's API key to
-/// a file.
+/// A Ruby script that adds the default data and two custom fields, enables the REST API and writes
+/// the admin's API key to a file.
 const SEED: &str = "
 Redmine::DefaultData::Loader.load('en') if Redmine::DefaultData::Loader.no_data?
 Setting.rest_api_enabled = '1'
+fields = { tracker_ids: Tracker.pluck(:id), is_for_all: true, is_filter: true }
+IssueCustomField.create!(name: 'Robot', field_format: 'string', **fields)
+IssueCustomField.create!(name: 'Severity', field_format: 'list', possible_values: %w[Minor Major], **fields)
 admin = User.find_by_login('admin')
 admin.must_change_passwd = false
 admin.save!

@@ -1,13 +1,12 @@
 //! The main use on a real Redmine, with connectors in three languages: a failed test becomes one
-//! issue with fields and files, a repeated click has the same answer, an issue whose answer was
+//! issue with what Test Manager knows of it, a repeated click has the same answer, an issue whose answer was
 //! lost is found again, and the counts equal those of Redmine.
 
 use jackfield_tests::{
-    Client, Guest, Redmine, RedmineConnection, Reply, Setup, TestHost, failed_test,
+    Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply, Setup,
+    SimulatedTestManager, TestHost, failed_test, merge, webhook_body,
 };
 use serde_json::{Value, json};
-
-use crate::test_manager::{CASE, EXECUTION, connection, files, test_manager};
 
 const LANGUAGES: [&str; 3] = ["redmine", "javascript", "python"];
 
@@ -18,6 +17,7 @@ fn connectors_in_every_language_create_find_and_count_defects() {
         .iter()
         .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));
     let host = setup.start();
+    let simulator = SimulatedTestManager::start(&[]);
     for connector in LANGUAGES {
         println!("--- {connector}");
         let settings = json!({"priority": "High", "critical-priorities": "Urgent, Immediate",
@@ -26,47 +26,88 @@ fn connectors_in_every_language_create_find_and_count_defects() {
         one_failed_test_is_one_issue(&host, &redmine);
         an_issue_whose_answer_was_lost_is_found(&host, &redmine);
         the_counts_are_those_of_redmine(&host, &redmine);
-        an_issue_has_the_fields_and_files_of_the_report(&host, &redmine, connector);
+        an_issue_has_the_text_fields_files_and_link_of_the_report(
+            &host, &simulator, &redmine, connector,
+        );
     }
 }
 
-/// A field that the project does not have prevents neither the issue nor the other fields.
-fn an_issue_has_the_fields_and_files_of_the_report(
+/// The report of a failed checkout, in both markups that a Redmine may have. A field that the project
+/// does not have prevents neither the issue nor the other fields.
+fn an_issue_has_the_text_fields_files_and_link_of_the_report(
     host: &TestHost,
+    simulator: &SimulatedTestManager,
     redmine: &RedmineConnection,
     name: &str,
 ) {
-    let files = files();
-    let test_manager = test_manager(&files);
-    let given = connection(&redmine.proxy, &test_manager);
-    let mut edit = json!({"report": {"fields": [
-        {"field": "due_date", "text": "2031-02-03"}, {"field": "no such field", "text": "x"}]}});
-    for member in ["test_manager", "test_manager_client_secret"] {
-        edit[member] = given[member].clone();
-    }
-    edit["test_manager"]["asset_origins"] = json!([files.url()]);
-    host.admin().json("PATCH", &format!("/connections/{name}"), &edit).assert_status(200);
-    let mut test = failed_test();
-    test["testExecutionId"] = json!(EXECUTION);
-    test["testCaseId"] = json!(CASE);
-    test["linkToTestCaseLog"] = json!("https://tm.example/SHOP/testexecution-results/1/2");
-    let defect = host.create(&redmine.connection, &test).expect(200);
+    let severity = Redmine::shared().custom_field("Severity");
+    let report = json!({
+        "fields": [
+            {"field": "robot", "text": "{{ log.robot }}"},
+            {"field": severity.to_string(), "json": "{{ 'Major' }}"},
+            {"field": "due_date", "text": "2031-02-03"},
+            {"field": "no such field", "text": "x"},
+        ],
+        "attachments": {"kinds": ["screenshot", "robot-log", "file"]},
+    });
+    let checkouts = simulator.failed_tests_named("Checkout with a valid card");
+    for (markup, heading, failed) in
+        [("textile", "h2. ", &checkouts[0]), ("markdown", "## ", &checkouts[1])]
+    {
+        let edit = json!({"settings": {"markup": markup}, "report": report});
+        let edit = merge(simulator.credentials(), edit);
+        host.admin().json("PATCH", &format!("/connections/{name}"), &edit).assert_status(200);
+        let defect = host.create(&redmine.connection, &webhook_body(failed)).expect(200);
+        let id = defect["id"].as_str().expect("an id");
+        let issue = Redmine::shared().client().get(&format!("/issues/{id}.json")).expect(200);
+        let issue = &issue["issue"];
 
-    let id = defect["id"].as_str().expect("an id");
-    let path = format!("/issues/{id}.json?include=attachments");
-    let issue = Redmine::shared().client().get(&path).expect(200)["issue"].clone();
-    assert_eq!(issue["due_date"], "2031-02-03", "{issue}");
-    let description = without_entities(issue["description"].as_str().expect("a text"));
-    for part in ["Pay", "1 = 2", "no such field"] {
-        assert!(description.contains(part), "{part} in {description}");
+        let evidence = simulator.evidence(failed);
+        assert!(
+            issue["subject"].as_str().is_some_and(|it| it.starts_with(&evidence.name)),
+            "{issue}"
+        );
+        let description = unescaped(issue["description"].as_str().expect("a text"));
+        let heading = heading.to_owned() + "What was expected";
+        let link = failed["link"].as_str().expect("a link");
+        let robot_line = "Error: Expected total 42.00 EUR";
+        for part in [&evidence.info, &heading, link, robot_line, "Not set: there is no field"] {
+            assert!(description.contains(part), "{markup}: {part} in {description}");
+        }
+        assert!(!description.contains("What is missing"), "{description}");
+        assert_eq!(issue["due_date"], "2031-02-03", "{issue}");
+        let fields = issue["custom_fields"].as_array().expect("custom fields");
+        let field = |name: &str| fields.iter().find(|it| it["name"] == name).expect("a field");
+        assert!(
+            field("Robot")["value"].as_str().is_some_and(|it| it.starts_with("Robot-")),
+            "{issue}"
+        );
+        assert_eq!(field("Severity")["value"], "Major", "{issue}");
+        the_files_are_those_of_test_manager(&redmine.project.files(id), &evidence);
     }
-    let attached = issue["attachments"].as_array().expect("attachments");
-    let screenshot = attached.iter().find(|file| file["filename"] == "end.png");
-    let screenshot = screenshot.unwrap_or_else(|| panic!("no screenshot: {issue}"));
-    assert_eq!(
-        (&screenshot["filesize"], &screenshot["content_type"]),
-        (&json!(4), &json!("image/png"))
-    );
+}
+
+/// Each file byte for byte; the robot's log as far as it is not masked.
+fn the_files_are_those_of_test_manager(attached: &[IssueFile], evidence: &Evidence) {
+    let names: Vec<_> = attached.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(attached.len(), evidence.files.len() + 1, "{names:?}");
+    assert_eq!(evidence.files.len(), 3, "a screenshot and two files");
+    for EvidenceFile { name, bytes } in &evidence.files {
+        let found = attached.iter().find(|file| file.name == *name);
+        let found = found.unwrap_or_else(|| panic!("no {name} in {names:?}"));
+        assert!(found.bytes == *bytes, "{name}: {} bytes are {}", bytes.len(), found.bytes.len());
+        assert_eq!(name.ends_with(".png"), found.media_type == "image/png", "{found:?}");
+    }
+    let log = attached.iter().find(|file| file.name == "robot-log.txt").expect("the robot's log");
+    let log = String::from_utf8_lossy(&log.bytes).replace('\r', "");
+    let masked = |text: &str| {
+        let line = |line: &str| match line.split_once("password=") {
+            Some((before, _)) => format!("{before}password=***"),
+            None => line.to_owned(),
+        };
+        text.lines().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(log.lines().collect::<Vec<_>>(), masked(&evidence.robot_log));
 }
 
 fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
@@ -85,7 +126,7 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     for member in ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"] {
         let text = test[member].as_str().expect("a text");
         assert!(
-            without_entities(&issue.description).contains(text),
+            unescaped(&issue.description).contains(text),
             "the description lacks {member}: {}",
             issue.description
         );
@@ -105,11 +146,21 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     assert_eq!(write["origin"], redmine.proxy.url());
 }
 
-/// A text as Redmine shows it: the host writes the characters of markup as numbers.
-fn without_entities(textile: &str) -> String {
-    let characters =
-        [("&#34;", "\""), ("&#60;", "<"), ("&#61;", "="), ("&#62;", ">"), ("&#38;", "&")];
-    characters.iter().fold(textile.to_owned(), |text, (entity, it)| text.replace(entity, it))
+/// A text as Redmine shows it: the host writes the characters of markup as numbers in Textile, and
+/// with backslashes in Markdown.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split("&#");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let character = part
+            .split_once(';')
+            .and_then(|(number, rest)| Some((char::from_u32(number.parse().ok()?)?, rest)));
+        match character {
+            Some((character, rest)) => shown.extend(std::iter::once(character).chain(rest.chars())),
+            None => shown = shown + "&#" + part,
+        }
+    }
+    shown.replace('\\', "")
 }
 
 fn an_issue_whose_answer_was_lost_is_found(host: &TestHost, redmine: &RedmineConnection) {

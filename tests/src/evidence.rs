@@ -1,0 +1,133 @@
+//! What the stand-in for Test Manager knows of a failed test, read over its API by this harness: a
+//! test compares with it what the server filed.
+
+use serde_json::{Value, json};
+
+use crate::SimulatedTestManager;
+
+/// Everything about one failed test.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// The name of the test case.
+    pub name: String,
+    /// The remark of the log, which is also the message of its failed assertion.
+    pub info: String,
+    /// The screenshots of assertions, and the files of the log.
+    pub files: Vec<EvidenceFile>,
+    /// The lines of the robot, without `\r`; empty for a manual test.
+    pub robot_log: String,
+}
+
+/// A screenshot or a file.
+#[derive(Debug, Clone)]
+pub struct EvidenceFile {
+    /// Its name in Test Manager.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+impl SimulatedTestManager {
+    /// The members of a connection that let it read this stand-in.
+    #[must_use]
+    pub fn credentials(&self) -> Value {
+        json!({
+            "test_manager": {
+                "base_url": self.printed("base_url"),
+                "token_url": self.printed("token_url"),
+                "client_id": self.printed("client_id"),
+            },
+            "test_manager_client_secret": self.printed("client_secret"),
+        })
+    }
+
+    /// The failed tests of the shop whose test case has this name.
+    ///
+    /// # Panics
+    /// If a log cannot be read.
+    #[must_use]
+    #[track_caller]
+    pub fn failed_tests_named(&self, name: &str) -> Vec<Value> {
+        let api = self.api("");
+        let has_name = |failed: &Value| {
+            let path =
+                format!("/api/v2/{}/testcaselogs/{}", id(failed, "project"), id(failed, "log"));
+            api.get(&path).expect(200)["testCase"]["name"] == name
+        };
+        self.failed_tests("SHOP").into_iter().filter(has_name).collect()
+    }
+
+    /// What is known of the log of a failed test.
+    ///
+    /// # Panics
+    /// If something cannot be read.
+    #[must_use]
+    #[track_caller]
+    pub fn evidence(&self, failed: &Value) -> Evidence {
+        self.evidence_of_log(id(failed, "project"), id(failed, "log"))
+    }
+
+    /// What is known of each log that matches a failed test: several, if one has a copy.
+    ///
+    /// # Panics
+    /// If something cannot be read.
+    #[must_use]
+    #[track_caller]
+    pub fn evidence_of_matches(&self, failed: &Value) -> Vec<Evidence> {
+        let (project, execution) = (id(failed, "project"), id(failed, "execution"));
+        let path =
+            format!("/api/v2/{project}/testcaselogs/testexecution/{execution}/paged?top=200");
+        let logs = self.api("").get(&path).expect(200)["data"].take();
+        let logs = logs.as_array().expect("logs").clone();
+        let variation = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let matches = |log: &&Value| {
+            log["testCaseId"] == failed["case"]
+                && variation(&log["variationId"]) == variation(&failed["variation"])
+        };
+        let matching = logs.iter().filter(matches);
+        matching.map(|log| self.evidence_of_log(project, id(log, "id"))).collect()
+    }
+
+    fn evidence_of_log(&self, project: &str, log: &str) -> Evidence {
+        let (api, base) = (self.api(""), format!("/api/v2/{project}"));
+        let record = api.get(&format!("{base}/testcaselogs/{log}")).expect(200);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut files = Vec::new();
+        let artifacts = format!("{base}/testcaselogartifacts/{log}/assertions");
+        let assertions = api.get(&artifacts).expect(200)["data"].take();
+        for assertion in assertions.as_array().expect("assertions") {
+            if assertion["hasScreenshot"] == true {
+                let path = format!("{artifacts}/{}/downloadscreenshot", id(assertion, "id"));
+                let name = text(&assertion["screenshotFileName"]);
+                files.push(EvidenceFile { name, bytes: api.download(&path) });
+            }
+        }
+        let list = api.get(&format!("{base}/attachments/testCaseLog/{log}/all")).expect(200);
+        for file in list.as_array().expect("files") {
+            let path = format!("{base}/attachments/{}/download", id(file, "id"));
+            files.push(EvidenceFile { name: text(&file["fileName"]), bytes: api.download(&path) });
+        }
+        let robot_log = api.download(&format!("{base}/testcaselogs/{log}/logs"));
+        Evidence {
+            name: text(&record["testCase"]["name"]),
+            info: text(&record["info"]),
+            files,
+            robot_log: String::from_utf8_lossy(&robot_log).replace('\r', ""),
+        }
+    }
+}
+
+/// The body of Create Defect for a failed test of the stand-in.
+#[must_use]
+pub fn webhook_body(failed: &Value) -> Value {
+    json!({
+        "testExecutionId": failed["execution"],
+        "testCaseId": failed["case"],
+        "variationId": failed["variation"],
+        "linkToTestCaseLog": failed["link"],
+    })
+}
+
+fn id<'a>(value: &'a Value, member: &str) -> &'a str {
+    value[member].as_str().expect("an id")
+}
