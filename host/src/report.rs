@@ -24,7 +24,7 @@ pub use data::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,
     Requirement, RobotLog, Step, Subject, TestCase, TestCaseLog, TestData, TestSet,
 };
-pub use markup::{Markup, TooSmall};
+pub use markup::{Markup, TooSmall, markdown_as_html};
 pub use mask::{InvalidMask, Mask, MaskSettings};
 pub use rendered::{Field, FieldValue, Report};
 pub use routing::RoutingRule;

@@ -10,22 +10,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::api::{
-    Connector, ConnectorStatus, CreateConnection, CreatedConnection, EnumString, ForceQuery,
-    SecretText,
+    Connector, ConnectorStatus, CreateConnection, CreatedConnection, EditTestManager, EnumString,
+    ForceQuery, SecretText,
 };
 use crate::app::{App, DataLock};
 use crate::config::Config;
 use crate::demo::tracker;
 use crate::domain::{OnRecurrence, printable};
 use crate::secret::Secret;
-use crate::simulator::{CreatedDefect, Listeners, Options, Simulator};
+use crate::simulator::{CLIENT_ID, CLIENT_SECRET, CreatedDefect, Listeners, Options, Simulator};
 
 use super::client::{Answer, Client, with_query};
 use super::output::{eprint, print};
@@ -143,7 +143,8 @@ impl Demo {
         }
         let webhook = self.connect()?;
         print(&format!(
-            "3. The connection `{CONNECTION}` is created. Its webhook URL, for Test Manager:"
+            "3. The connection `{CONNECTION}` is created, with credentials for Test Manager's API. Its \
+             webhook URL, for Test Manager:"
         ));
         print(&format!("     {webhook}"));
 
@@ -171,6 +172,9 @@ impl Demo {
         let (label, name) = (printable(&defect.link_label), printable(&defect.name));
         print(&format!("5. Create Defect created {label} \"{name}\""));
         print(&format!("     {}", printable(&defect.link)));
+        print(
+            "   It has what Test Manager knows of the failed test: assertion, screenshot, log, link.",
+        );
         if click()?.link == defect.link {
             print("   A second click on the same failed test returned the same defect.");
         }
@@ -218,8 +222,17 @@ impl Demo {
         if let Ok(path) = self.admin.connection_path(CONNECTION) {
             self.admin.delete(&with_query(&path, &ForceQuery { force: true })?)?;
         }
-        let settings = json!({ "url": self.tracker.url, "project": tracker::PROJECT });
+        let settings = json!({ "url": self.tracker.url, "project": tracker::PROJECT,
+            "markup": tracker::MARKUP });
         let api_key = SecretText(Secret::new(self.tracker.key.clone()));
+        let addresses = self.simulator.addresses();
+        let test_manager = EditTestManager {
+            base_url: Some(addresses.base_url.clone()),
+            token_url: Some(addresses.token_url.clone()),
+            client_id: Some(CLIENT_ID.to_owned()),
+            ..EditTestManager::default()
+        };
+        let client_secret = SecretText(Secret::new(CLIENT_SECRET.to_owned()));
         let body = CreateConnection {
             name: CONNECTION.to_owned(),
             connector: CONNECTOR.to_owned(),
@@ -227,18 +240,30 @@ impl Demo {
             secrets: [("api-key".to_owned(), api_key)].into(),
             client_cert: None,
             client_key: None,
-            test_manager: None,
-            test_manager_client_secret: None,
+            test_manager: Some(test_manager),
+            test_manager_client_secret: Some(client_secret),
             project: None,
             allow_private: false,
             http1_only: false,
             index_delay_s: 0,
-            report: serde_json::Map::new(),
+            report: report()?,
             on_recurrence: Some(EnumString(OnRecurrence::Comment)),
         };
         let created: Answer<CreatedConnection> = self.admin.post("/connections", &body)?;
         Ok(created.decode()?.webhook_url)
     }
+}
+
+/// What is reported beyond the defaults: custom fields of the tracker, and the files of the log.
+fn report() -> anyhow::Result<serde_json::Map<String, Value>> {
+    let [(_, test_case), (_, robot)] = tracker::CUSTOM_FIELDS;
+    Ok(serde_json::from_value(json!({
+        "fields": [
+            { "field": test_case, "text": "{{ test_case.key }}" },
+            { "field": robot, "text": "{{ log.robot }}" },
+        ],
+        "attachments": { "kinds": ["screenshot", "robot-log", "file"] },
+    }))?)
 }
 
 /// The commands that the demo suggests at its end.

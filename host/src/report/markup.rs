@@ -22,6 +22,8 @@ mod web_link;
 
 use crate::domain::string_enum;
 
+use super::engine::Expanded;
+
 pub(super) use document::Document;
 
 string_enum! {
@@ -50,6 +52,14 @@ string_enum! {
 pub struct TooSmall {
     /// The maximum length, characters.
     pub characters_max: u32,
+}
+
+/// The HTML of a CommonMark text. HTML and images in it are left out, and links lead to web
+/// addresses only.
+#[must_use]
+pub fn markdown_as_html(text: &str) -> String {
+    let canonical = Expanded { text: text.to_owned(), values: Vec::new() };
+    html::render(&Document::parse(&canonical))
 }
 
 /// The document in a markup, with the marker in its first line, cut to a number of characters

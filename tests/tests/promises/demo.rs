@@ -42,6 +42,14 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
     });
     let simulator = printed.lines().find_map(|line| line.split_once("buttons, runs at "));
     let page = simulator.map(|(_, url)| Client::new(url.trim_end_matches('/'), &[]).get("/").body);
+    let issue = printed.lines().find(|line| line.contains("/issues/")).map(|line| {
+        let (tracker, id) = line.trim().split_once("/issues/").expect("a link");
+        let tracker = Client::new(tracker, &[]);
+        let page = tracker.get(&format!("/issues/{id}")).body;
+        let picture = page.split_once("<img src=\"").and_then(|(_, rest)| rest.split_once('"'));
+        let picture = picture.map(|(path, _)| tracker.download(path));
+        (page, picture.unwrap_or_default())
+    });
     let serves = base.is_some_and(|base| {
         Client::new(&base, &[])
             .attempt("GET", "/healthz", &[], b"")
@@ -55,5 +63,19 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
     }
     let page = page.unwrap_or_default();
     assert!(page.contains("/issues/") && page.contains("totalDefects"), "{printed}\n{page}");
+    let (issue, picture) = issue.unwrap_or_default();
+    for part in [
+        "Expected total 42.00 EUR, but the page showed 42.50 EUR", // the assertion
+        "<h2>End of the robot&#39;s log</h2>",
+        "robot-log.txt",
+        "page.html",
+        "/SHOP/testexecution-results/",
+        "<dt>Test case<dd>SHOP:",
+        "<dt>Robot<dd>Robot-0",
+    ] {
+        assert!(issue.contains(part), "{part} is not in {issue}");
+    }
+    assert!(!issue.contains("What is missing"), "{issue}");
+    assert!(picture.starts_with(b"\x89PNG"), "{} bytes", picture.len());
     assert_eq!(end.code(), Some(0));
 }

@@ -1,0 +1,260 @@
+//! The part of Redmine's REST API that its connector uses.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::issues::{
+    Content, Filters, ISSUES_MAX, Issue, PRIORITIES, PRIORITY_NORMAL, STATUSES, TRACKERS, status,
+};
+use super::{CUSTOM_FIELDS, PROJECT, Shared, pages};
+
+/// Issues in one answer, if the request does not say.
+const PAGE_ISSUES: usize = 25;
+/// Maximum number of comments of an issue.
+const COMMENTS_MAX: usize = 1_000;
+
+pub(super) async fn current_user() -> Json<Value> {
+    Json(json!({ "user": { "id": 1, "login": "demo", "firstname": "Demo", "lastname": "User" } }))
+}
+
+pub(super) async fn projects() -> Json<Value> {
+    Json(json!({ "projects": [project_json()], "total_count": 1 }))
+}
+
+pub(super) async fn project() -> Json<Value> {
+    Json(json!({ "project": project_json() }))
+}
+
+pub(super) async fn trackers() -> Json<Value> {
+    Json(json!({ "trackers": list_json(&TRACKERS) }))
+}
+
+pub(super) async fn priorities() -> Json<Value> {
+    Json(json!({ "issue_priorities": list_json(&PRIORITIES) }))
+}
+
+pub(super) async fn list(State(tracker): Shared, Query(filters): Query<Filters>) -> Json<Value> {
+    let content = tracker.content();
+    let mut found: Vec<_> = content.issues.iter().filter(|it| it.matches(&filters)).collect();
+    if filters.get("sort").is_some_and(|sort| sort == "id:desc") {
+        found.reverse();
+    }
+    let limit = filters.get("limit").and_then(|text| text.parse().ok()).unwrap_or(PAGE_ISSUES);
+    let page: Vec<_> = found.iter().take(limit).map(|issue| issue.json()).collect();
+    Json(json!({ "issues": page, "total_count": found.len(), "offset": 0, "limit": limit }))
+}
+
+/// The members that a request may set.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Members {
+    project_id: Option<String>,
+    tracker_id: Option<u64>,
+    priority_id: Option<u64>,
+    status_id: Option<u64>,
+    subject: String,
+    description: String,
+    notes: String,
+    custom_fields: Vec<FieldValue>,
+    uploads: Vec<Upload>,
+}
+
+#[derive(Deserialize)]
+struct FieldValue {
+    id: u64,
+    value: Value,
+}
+
+#[derive(Deserialize)]
+struct Upload {
+    token: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Body {
+    issue: Members,
+}
+
+pub(super) async fn create(State(tracker): Shared, Json(body): Json<Body>) -> Response {
+    let (new, content) = (body.issue, &mut *tracker.content());
+    let errors: Vec<_> = [
+        (new.project_id.as_deref() != Some(PROJECT), "Project cannot be blank"),
+        (new.subject.trim().is_empty(), "Subject cannot be blank"),
+        (content.issues.len() >= ISSUES_MAX, "This sample tracker is full; start the demo again"),
+    ]
+    .into_iter()
+    .filter_map(|(is_wrong, why)| is_wrong.then_some(why))
+    .collect();
+    if !errors.is_empty() {
+        return refused(&errors);
+    }
+    let mut issue = Issue {
+        id: content.issues.last().map_or(1, |last| last.id + 1),
+        tracker: new.tracker_id.unwrap_or(1),
+        priority: new.priority_id.unwrap_or(PRIORITY_NORMAL),
+        status: 1,
+        subject: new.subject.clone(),
+        description: new.description.clone(),
+        ..Issue::default()
+    };
+    change(content, &mut issue, &new);
+    let answer = json!({ "issue": issue.json() });
+    content.issues.push(issue);
+    (StatusCode::CREATED, Json(answer)).into_response()
+}
+
+/// `ID.json`, or the page of the issue with this id.
+pub(super) async fn show(
+    State(tracker): Shared,
+    Path(file): Path<String>,
+    Query(filters): Query<Filters>,
+) -> Response {
+    let content = tracker.content();
+    let (id, is_json) = match file.strip_suffix(".json") {
+        Some(id) => (id, true),
+        None => (file.as_str(), false),
+    };
+    let issue = id.parse().ok().and_then(|id| content.issue(id));
+    match issue {
+        _ if !is_json => pages::issue(&content, issue),
+        None => StatusCode::NOT_FOUND.into_response(),
+        Some(issue) => {
+            let include = filters.get("include").map_or("", String::as_str);
+            Json(json!({ "issue": with_parts(&content, issue, include) })).into_response()
+        }
+    }
+}
+
+/// An issue with what `include` names.
+fn with_parts(content: &Content, issue: &Issue, include: &str) -> Value {
+    let mut json = issue.json();
+    for part in include.split(',') {
+        json[part] = match part {
+            "journals" => issue.journals().into(),
+            "attachments" => content.files_of(issue).map(|file| file.json()).collect(),
+            "allowed_statuses" => {
+                let status = |(id, name, is_closed): &(u64, &str, bool)| json!({ "id": id, "name": name, "is_closed": is_closed });
+                STATUSES.iter().map(status).collect()
+            }
+            _ => continue,
+        };
+    }
+    json
+}
+
+pub(super) async fn update(
+    State(tracker): Shared,
+    Path(file): Path<String>,
+    Json(body): Json<Body>,
+) -> Response {
+    let content = &mut *tracker.content();
+    let id = file.strip_suffix(".json").and_then(|id| id.parse().ok());
+    let Some(mut issue) = id.and_then(|id| content.issue(id)).cloned() else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    if issue.comments.len() >= COMMENTS_MAX {
+        return refused(&["This issue is full; start the demo again"]);
+    }
+    if !body.issue.notes.is_empty() {
+        issue.comments.push(body.issue.notes.clone());
+    }
+    // Redmine ignores what the workflow does not allow.
+    if let Some((id, ..)) = body.issue.status_id.and_then(status) {
+        issue.status = id;
+    }
+    change(content, &mut issue, &body.issue);
+    if let Some(stored) = content.issue_mut(issue.id) {
+        *stored = issue;
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Sets custom fields and attaches files. Redmine ignores fields and tokens that it does not know.
+fn change(content: &Content, issue: &mut Issue, members: &Members) {
+    for FieldValue { id, value } in &members.custom_fields {
+        if CUSTOM_FIELDS.iter().any(|(known, _)| known == id) {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            issue.fields.insert(*id, text);
+        }
+    }
+    for Upload { token } in &members.uploads {
+        let file = content.files.iter().find(|file| file.token == *token);
+        issue.files.extend(file.map(|file| file.id));
+    }
+}
+
+fn refused(errors: &[&str]) -> Response {
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "errors": errors }))).into_response()
+}
+
+fn project_json() -> Value {
+    json!({ "id": 1, "name": "QA", "identifier": PROJECT, "trackers": list_json(&TRACKERS),
+        "issue_custom_fields": list_json(&CUSTOM_FIELDS) })
+}
+
+fn list_json(list: &[(u64, &str)]) -> Vec<Value> {
+    list.iter().map(|(id, name)| json!({ "id": id, "name": name })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::{Bytes, to_bytes};
+    use parking_lot::Mutex;
+
+    use super::super::{Tracker, files};
+    use super::*;
+
+    async fn json_of(response: Response, status: StatusCode) -> Value {
+        assert_eq!(response.status(), status);
+        let body = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).expect("JSON") }
+    }
+
+    fn body(issue: Value) -> Json<Body> {
+        Json(serde_json::from_value(json!({ "issue": issue })).expect("members"))
+    }
+
+    #[tokio::test]
+    async fn an_issue_has_what_the_connector_sent_then_and_later() {
+        let content = Mutex::new(Content::sample());
+        let tracker = State(Arc::new(Tracker { api_key: "key".to_owned(), content }));
+        let named =
+            |name: &str, value: &str| Query(Filters::from([(name.to_owned(), value.to_owned())]));
+        let uploaded =
+            files::upload(tracker.clone(), named("filename", "a.png"), Bytes::from("\u{89}x"))
+                .await;
+        let upload = json_of(uploaded, StatusCode::CREATED).await["upload"].take();
+        let new = json!({ "project_id": "qa", "subject": "s", "uploads": [upload],
+            "custom_fields": [{ "id": 2, "value": "Robot-01" }, { "id": 9, "value": "x" }] });
+        let created = json_of(create(tracker.clone(), body(new)).await, StatusCode::CREATED).await;
+        let file = format!("{}.json", created["issue"]["id"]);
+        assert_eq!(created["issue"]["custom_fields"][1]["value"], "Robot-01");
+
+        let changes =
+            [json!({ "notes": "again" }), json!({ "status_id": 5 }), json!({ "status_id": 9 })];
+        for change in changes {
+            let updated = update(tracker.clone(), Path(file.clone()), body(change)).await;
+            json_of(updated, StatusCode::NO_CONTENT).await;
+        }
+        let all = named("include", "journals,attachments,allowed_statuses");
+        let shown = show(tracker.clone(), Path(file), all).await;
+        let issue = json_of(shown, StatusCode::OK).await["issue"].take();
+        assert_eq!(issue["journals"][0]["notes"], "again");
+        assert_eq!(issue["attachments"][0]["filename"], "a.png");
+        assert_eq!(issue["status"]["is_closed"], true);
+        assert_eq!(issue["allowed_statuses"][0]["is_closed"], false);
+
+        for file in ["99.json", "99", "x.json"] {
+            let gone = show(tracker.clone(), Path(file.to_owned()), named("include", "")).await;
+            assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+        }
+        let blank = create(tracker, body(json!({ "project_id": "qa" }))).await;
+        json_of(blank, StatusCode::UNPROCESSABLE_ENTITY).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! Uploaded files.
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::Shared;
+
+/// Maximum size of a file, bytes.
+pub(super) const FILE_BYTES_MAX: usize = 16 << 20;
+/// Maximum size of all files together, bytes.
+const FILES_BYTES_MAX: usize = 256 << 20;
+/// Maximum number of files.
+const FILES_MAX: usize = 10_000;
+
+pub(super) struct File {
+    pub(super) id: u64,
+    /// What a request attaches it by.
+    pub(super) token: String,
+    pub(super) name: String,
+    bytes: Bytes,
+}
+
+impl File {
+    /// The type of an image that pages show. Everything else is only downloaded.
+    pub(super) fn image_type(&self) -> Option<&'static str> {
+        match self.bytes.get(..4)? {
+            b"\x89PNG" => Some("image/png"),
+            b"GIF8" => Some("image/gif"),
+            [0xff, 0xd8, 0xff, _] => Some("image/jpeg"),
+            _ => None,
+        }
+    }
+
+    pub(super) fn path(&self) -> String {
+        let name = utf8_percent_encode(&self.name, NON_ALPHANUMERIC);
+        format!("/attachments/download/{}/{name}", self.id)
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let content_type = self.image_type().unwrap_or("application/octet-stream");
+        json!({ "id": self.id, "filename": self.name, "filesize": self.size(),
+            "content_type": content_type, "content_url": self.path() })
+    }
+}
+
+/// Stores a file. A later request attaches it by the token.
+pub(super) async fn upload(
+    State(tracker): Shared,
+    Query(query): Query<HashMap<String, String>>,
+    bytes: Bytes,
+) -> Response {
+    let content = &mut *tracker.content();
+    let all: usize = content.files.iter().map(File::size).sum();
+    if content.files.len() >= FILES_MAX || all + bytes.len() > FILES_BYTES_MAX {
+        let errors = json!({ "errors": ["This sample tracker is full; start the demo again"] });
+        return (StatusCode::UNPROCESSABLE_ENTITY, Json(errors)).into_response();
+    }
+    let id = content.files.len() as u64 + 1;
+    let token = format!("{id}.{}", Uuid::new_v4().simple());
+    let name = query.get("filename").filter(|name| !name.is_empty()).cloned();
+    let answer = json!({ "upload": { "id": id, "token": token } });
+    content.files.push(File { id, token, name: name.unwrap_or_else(|| id.to_string()), bytes });
+    (StatusCode::CREATED, Json(answer)).into_response()
+}
+
+/// An image is shown, any other file is saved: a file of a test is never a page of this origin.
+pub(super) async fn download(
+    State(tracker): Shared,
+    Path((id, _)): Path<(u64, String)>,
+) -> Response {
+    let content = tracker.content();
+    let Some(file) = content.files.iter().find(|file| file.id == id) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match file.image_type() {
+        Some(image) => ([(CONTENT_TYPE, image)], file.bytes.clone()).into_response(),
+        None => {
+            let headers =
+                [(CONTENT_TYPE, "application/octet-stream"), (CONTENT_DISPOSITION, "attachment")];
+            (headers, file.bytes.clone()).into_response()
+        }
+    }
+}
