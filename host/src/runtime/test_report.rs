@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::{FailedTest, LogLevel, LogLine, OutboundCall, printable};
 use crate::report::{
@@ -68,14 +69,22 @@ impl TestReport {
 
     /// The report.
     pub(super) async fn rendered(&self) -> &Report {
-        let fetch = async {
-            let data = match &self.source {
-                Some(source) => source.fetch(&self.settings.subjects(), self.deadline).await,
-                None => TestData::of(&self.test),
-            };
-            Report::with_notes(&self.settings, data, &self.notes)
-        };
-        self.rendered.get_or_init(|| fetch).await
+        let render =
+            async { Report::with_notes(&self.settings, self.fetch().await, &self.notes) };
+        self.rendered.get_or_init(|| render).await
+    }
+
+    /// The data, fetched in a task of its own: reading thousands of logs must not use up the CPU
+    /// time of the run.
+    async fn fetch(&self) -> TestData {
+        let Some(source) = self.source.clone() else { return TestData::of(&self.test) };
+        let (subjects, deadline) = (self.settings.subjects(), self.deadline);
+        let fetching = async move { source.fetch(&subjects, deadline).await };
+        let fetched = AbortOnDropHandle::new(tokio::spawn(fetching)).await;
+        fetched.unwrap_or_else(|error| {
+            let (what, why) = ("everything of Test Manager".to_owned(), error.to_string());
+            TestData { gaps: vec![Gap { what, why }], ..TestData::of(&self.test) }
+        })
     }
 
     /// The names of the attachments, in the order of their ids.

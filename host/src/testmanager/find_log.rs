@@ -25,6 +25,7 @@ pub(super) async fn find(
     project: &str,
     test: &FailedTest,
 ) -> Result<Found, Failure> {
+    let client = &client.for_search()?;
     let mut others = Vec::new();
     for query in [&[("onlyFailed", "true")][..], &[]] {
         let Listed { items, note } = read(client, project, test, query).await?;
