@@ -108,5 +108,7 @@ pub(super) fn file(call: &Call<'_>) -> Option<Reply> {
     {
         return Some(Reply::LargeFile("memory.dmp".to_owned(), bytes));
     }
-    call.world.file(project, id).map(Reply::File)
+    let copies = logs::copies(call, project);
+    let logs = project.logs.iter().chain(&copies);
+    call.world.file(project, logs, id).map(Reply::File)
 }

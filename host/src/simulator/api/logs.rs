@@ -39,6 +39,12 @@ fn copy<'a>(call: &Call<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
     Cow::Owned(TestCaseLog { id: copy_id(call, log.id), ..shown })
 }
 
+/// The second log of each, if a fault makes it.
+pub(super) fn copies(call: &Call<'_>, project: &ProjectData) -> Vec<TestCaseLog> {
+    let logs = project.logs.iter().filter(|_| call.faults.has(FaultName::TwoLogs));
+    logs.map(|log| copy(call, log).into_owned()).collect()
+}
+
 pub(super) fn by_id(call: &Call<'_>) -> Option<Reply> {
     one(&find(call, call.id("id")?)?)
 }

@@ -110,13 +110,17 @@ impl World {
         file_names(self.seed, case, log).map(attachment).collect()
     }
 
-    /// The file of an attachment, if the project has it.
-    pub(in super::super) fn file(&self, project: &ProjectData, id: Uuid) -> Option<File> {
-        let mut names = project.logs.iter().filter_map(|log| {
+    /// The file of an attachment, if one of these logs has it.
+    pub(in super::super) fn file<'a>(
+        &self,
+        project: &ProjectData,
+        mut logs: impl Iterator<Item = &'a TestCaseLog>,
+        id: Uuid,
+    ) -> Option<File> {
+        let (_, name) = logs.find_map(|log| {
             let mut names = file_names(self.seed, project.case(log.test_case_id)?, log);
             names.find(|(known, _)| *known == id)
-        });
-        let (_, name) = names.next()?;
+        })?;
         let (content_type, bytes) = (content_type(name).to_owned(), content(id, name));
         Some(File { name: name.clone(), content_type, bytes })
     }
