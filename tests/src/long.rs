@@ -13,6 +13,12 @@ pub fn rounds() -> u32 {
     if is_long() { 200 } else { 20 }
 }
 
+/// The number of cases of a test with generated input in which each case takes a second.
+#[must_use]
+pub fn cases() -> u32 {
+    if is_long() { 300 } else { 16 }
+}
+
 /// The duration of the soak test: how long it warms up, and how long it measures.
 #[must_use]
 pub fn soak_times() -> (Duration, Duration) {

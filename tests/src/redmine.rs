@@ -206,6 +206,22 @@ impl Project {
     }
 }
 
+/// A Textile text as Redmine shows it: the host writes the characters of markup as numbers.
+#[must_use]
+pub fn as_shown(textile: &str) -> String {
+    let mut parts = textile.split("&#");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let read = part
+            .split_once(';')
+            .and_then(|(number, rest)| Some((char::from_u32(number.parse().ok()?)?, rest)));
+        match read {
+            Some((character, rest)) => text + &character.to_string() + rest,
+            None => text + "&#" + part,
+        }
+    })
+}
+
 fn issue(json: Value) -> Issue {
     let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     Issue {

@@ -4,7 +4,7 @@
 
 use jackfield_tests::{
     Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply, Setup,
-    SimulatedTestManager, TestHost, failed_test, merge, webhook_body,
+    SimulatedTestManager, TestHost, as_shown, failed_test, merge, webhook_body,
 };
 use serde_json::{Value, json};
 
@@ -67,7 +67,8 @@ fn an_issue_has_the_text_fields_files_and_link_of_the_report(
             issue["subject"].as_str().is_some_and(|it| it.starts_with(&evidence.name)),
             "{issue}"
         );
-        let description = unescaped(issue["description"].as_str().expect("a text"));
+        let description =
+            as_shown(issue["description"].as_str().expect("a text")).replace('\\', "");
         let heading = heading.to_owned() + "What was expected";
         let link = failed["link"].as_str().expect("a link");
         let robot_line = "Error: Expected total 42.00 EUR";
@@ -126,7 +127,7 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     for member in ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"] {
         let text = test[member].as_str().expect("a text");
         assert!(
-            unescaped(&issue.description).contains(text),
+            as_shown(&issue.description).contains(text),
             "the description lacks {member}: {}",
             issue.description
         );
@@ -144,23 +145,6 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     let write = calls.iter().find(|call| call["method"] == "POST").expect("the write");
     assert_eq!((&write["path"], &write["status"]), (&json!("/issues.json"), &json!(201)));
     assert_eq!(write["origin"], redmine.proxy.url());
-}
-
-/// A text as Redmine shows it: the host writes the characters of markup as numbers in Textile, and
-/// with backslashes in Markdown.
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split("&#");
-    let mut shown = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let character = part
-            .split_once(';')
-            .and_then(|(number, rest)| Some((char::from_u32(number.parse().ok()?)?, rest)));
-        match character {
-            Some((character, rest)) => shown.extend(std::iter::once(character).chain(rest.chars())),
-            None => shown = shown + "&#" + part,
-        }
-    }
-    shown.replace('\\', "")
 }
 
 fn an_issue_whose_answer_was_lost_is_found(host: &TestHost, redmine: &RedmineConnection) {

@@ -50,6 +50,6 @@ mod sync_order;
 mod terminal;
 mod test_data;
 mod test_manager;
-mod test_manager_simulated;
+mod test_manager_faults;
 mod tls;
 mod tracker_faults;

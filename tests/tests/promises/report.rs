@@ -168,15 +168,8 @@ fn a_preview_shows_the_report_and_creates_nothing() {
 fn a_preview_shows_what_test_manager_knows() {
     let (host, simulator) = (host(), SimulatedTestManager::start(&[]));
     assert_eq!(create(&host, &json!({})).status, 201);
-    let edit = json!({
-        "test_manager": {
-            "base_url": simulator.printed("base_url"),
-            "token_url": simulator.printed("token_url"),
-            "client_id": simulator.printed("client_id"),
-        },
-        "test_manager_client_secret": simulator.printed("client_secret"),
-    });
-    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    let credentials = simulator.credentials();
+    host.admin().json("PATCH", "/connections/qa", &credentials).assert_status(200);
     let failed = simulator.failed_tests("SHOP");
     let shown = failed.iter().map(|log| {
         let test = json!({

@@ -1,0 +1,106 @@
+//! A create in Redmine, whatever goes wrong with Test Manager or with the report's settings: the
+//! issue is created, says what is missing, and the event says it too.
+
+mod any_fault;
+
+use jackfield_tests::{
+    Guest, RedmineConnection, Setup, SimulatedTestManager, TestHost, as_shown, merge, webhook_body,
+};
+use serde_json::{Value, json};
+
+/// What goes wrong, as a fault of the stand-in or as a member of the connection's report; and what
+/// issue and event then say.
+enum Wrong {
+    Fault(&'static str),
+    Report(Value),
+}
+
+/// Loops for this test case only: a template that always loops is refused when it is saved.
+const LOOPS: &str = "{% if project.prefix == 'SHOP' and test_case.key != 'SHOP:12' %}\
+                     {% for n in range(99999) %}{{ n }}{% endfor %}{% endif %}";
+
+/// The connector twice: `quick` asks Test Manager for 3 seconds only, so that what hangs ends soon;
+/// `redmine` for longer than usual, as a build for tests needs seconds to read 10,000 logs.
+fn host() -> TestHost {
+    let redmine = Guest::example("redmine");
+    let limits = "[connectors.quick.limits]\ncreate_answer_ms = 6000\n\
+                  [connectors.redmine.limits]\ncreate_answer_ms = 60000";
+    Setup::new().config(limits).plugin("redmine", &redmine).plugin("quick", &redmine).start()
+}
+
+/// A connection to a new project of Redmine with credentials for the stand-in, which attaches all
+/// files.
+fn connect(
+    host: &TestHost,
+    simulator: &SimulatedTestManager,
+    name: &str,
+    connector: &str,
+    report: Value,
+) -> RedmineConnection {
+    let redmine = host.connect_to_redmine(name, connector, json!({}));
+    let all = json!({"attachments": {"kinds": ["screenshot", "robot-log", "file"]}});
+    let edit = json!({"report": merge(all, report)});
+    let edit = merge(simulator.credentials(), edit);
+    host.admin().json("PATCH", &format!("/connections/{name}"), &edit).assert_status(200);
+    redmine
+}
+
+#[test]
+fn each_fault_leaves_an_issue_that_names_what_is_missing() {
+    use Wrong::{Fault, Report};
+    let (host, simulator) = (host(), SimulatedTestManager::start(&[]));
+    let failed = simulator.failed_tests_named("Checkout with a valid card").remove(0);
+    // Nothing is said where nothing is missing in the end.
+    let rows: [(Wrong, &str); 21] = [
+        (Fault("wrong-credentials"), "invalid_client"),
+        (Fault("expired-token"), ""),
+        (Fault("ungranted-scope"), "TM.TestExecutions.Read"),
+        (Fault("html-403"), "403 with a web page (\"Access denied\")"),
+        (Fault("token-html-403"), "403 with a web page"),
+        (Fault("unknown-execution"), "Test Manager answered 404"),
+        (Fault("no-variation"), "no log of the test case is without a variation"),
+        (Fault("two-logs"), "2 logs match; this is about the newest one that failed"),
+        (Fault("many-logs"), ""),
+        (Fault("many-logs=100000"), "100004 entries"),
+        (Fault("large-attachment"), "memory.dmp: it has 200000000 bytes"),
+        (Fault("screenshot-gone"), "Test Manager answered 404"),
+        (Fault("screenshot-redirect"), "--test-manager-asset-origin"),
+        (Fault("clock-skew=0"), "Test Manager answered 401"),
+        (Fault("clock-skew=5"), ""),
+        (Fault("token-hangs"), "no OAuth token before"),
+        (Fault("slow=1200"), "in time"),
+        (Fault("rate-limit=0"), "rate limit"),
+        (Fault("server-errors=2"), ""),
+        (Report(json!({"description_template": LOOPS})), "description failed, and the default was"),
+        (Report(json!({"fields": [{"field": "no such field", "text": "x"}]})), "there is no field"),
+    ];
+    for (number, (wrong, said)) in (1..).zip(rows) {
+        let (name, faults, report) = match &wrong {
+            Fault(fault) => ((*fault).to_owned(), vec![*fault], json!({})),
+            Report(report) => (report.to_string(), Vec::new(), report.clone()),
+        };
+        println!("--- {name}");
+        let slow = ["token-hangs", "slow=1200", "many-logs=100000"];
+        let is_slow = faults.iter().any(|fault| slow.contains(fault));
+        let connector = if is_slow { "quick" } else { "redmine" };
+        let redmine = connect(&host, &simulator, &format!("c{number}"), connector, report);
+        simulator.set_faults(&faults);
+        let answer = host.create(&redmine.connection, &webhook_body(&failed));
+        let defect = answer.expect(200);
+        let issue = redmine.project.only_issue();
+        assert_eq!(defect["id"], issue.id, "{name}");
+        let text = as_shown(&issue.description);
+        let is_said = |text: &str| text.contains(said);
+        let is_complete = !["What is missing", "Not attached", "Not set", "the default was used"]
+            .iter()
+            .any(|it| text.contains(it));
+        assert!(is_said(&text), "{name}: {said} in {text}");
+        assert_eq!(said.is_empty(), is_complete, "{name}: {text}");
+        // What a person set up wrong in the connection is in the issue only.
+        if !said.is_empty() && !faults.is_empty() {
+            let log = host.run_of(&answer)["log"].to_string();
+            let said = said.replace('"', "\\\"");
+            assert!(log.contains(&said), "{name}: {said} in {log}");
+        }
+    }
+}
