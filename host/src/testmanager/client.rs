@@ -100,9 +100,19 @@ impl Client {
             {
                 result = self.session.fetch_token(&origin).await;
             }
-            result.map_err(Failure::from)
+            result.map_err(|error| match Instant::now() >= self.deadline {
+                true => self.no_token_in_time(),
+                false => Failure::from(error),
+            })
         };
         self.shared.token.get_or_init(fetching).await.clone()
+    }
+
+    fn no_token_in_time(&self) -> Failure {
+        let url = &self.shared.settings.token_url;
+        Failure::Token(format!(
+            "there is no token: {url} did not answer in time; check this token URL"
+        ))
     }
 
     /// Sends a read; repeats it after an error that may be over soon.

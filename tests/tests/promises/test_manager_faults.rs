@@ -67,7 +67,7 @@ fn each_fault_leaves_an_issue_that_names_what_is_missing() {
         (Fault("screenshot-redirect"), "--test-manager-asset-origin"),
         (Fault("clock-skew=0"), "Test Manager answered 401"),
         (Fault("clock-skew=5"), ""),
-        (Fault("token-hangs"), "no OAuth token before"),
+        (Fault("token-hangs"), "/connect/token did not answer in time"),
         (Fault("slow=1200"), "in time"),
         (Fault("rate-limit=0"), "rate limit"),
         (Fault("server-errors=2"), ""),

@@ -250,6 +250,13 @@ mod tests {
         assert_eq!(issue["status"]["is_closed"], true);
         assert_eq!(issue["allowed_statuses"][0]["is_closed"], false);
 
+        let id = Path(issue["id"].to_string());
+        let page = show(tracker.clone(), id, named("include", "")).await;
+        let page = to_bytes(page.into_body(), 1 << 20).await.expect("a page");
+        let page = String::from_utf8_lossy(&page);
+        assert!(page.contains("<h2>Comment 1</h2><p>again</p>"), "{page}");
+        assert!(page.contains("<dt>Robot<dd>Robot-01") && page.contains(">a.png</a>"), "{page}");
+
         for file in ["99.json", "99", "x.json"] {
             let gone = show(tracker.clone(), Path(file.to_owned()), named("include", "")).await;
             assert_eq!(gone.status(), StatusCode::NOT_FOUND);

@@ -44,9 +44,7 @@ pub(super) fn issue(content: &Content, issue: Option<&Issue>) -> Response {
         }
     }
     body += &format!("</dl>{}", markdown_as_html(&issue.description));
-    if !issue.files.is_empty() {
-        body += "<h2>Files</h2><ul>";
-    }
+    body += "<h2>Files</h2><ul>";
     for file in content.files_of(issue) {
         let (path, name) = (file.path(), escape(&file.name));
         let _ = write!(body, "<li><a href=\"{path}\">{name}</a> ({} bytes)", file.size());

@@ -125,7 +125,11 @@ async fn what_hangs_ends_by_the_deadline() {
         let data = source.fetch(&set(&[Subject::Project, Subject::TestCase]), deadline).await;
         assert!(began.elapsed() < Duration::from_secs(5), "{hangs}: {:?}", began.elapsed());
         let why = &data.gaps[0].why;
-        let said = if hangs == "/projects/p1" { "in time" } else { "no OAuth token before" };
+        let said = if hangs == "/projects/p1" {
+            "in time"
+        } else {
+            "/identity/token did not answer in time"
+        };
         assert!(why.contains(said), "{hangs}: {why}");
     }
 }
