@@ -1,5 +1,6 @@
 //! `jackfield demo`: runs a server, a sample tracker and the stand-in for Test Manager, which sends
-//! one Create Defect and one Defect KPIs request; prints each step, and keeps serving.
+//! Create Defect for a failed test and for its recurrence, and one Defect KPIs request; prints each
+//! step, and keeps serving.
 //!
 //! Reads no configuration file, so that the demo does the same everywhere.
 
@@ -158,35 +159,42 @@ impl Demo {
         Ok(())
     }
 
-    /// Clicks Create Defect twice, and refreshes the dashboard.
+    /// Clicks Create Defect twice, then for the same test in a later execution, and refreshes the
+    /// dashboard.
     fn fire_webhooks(&self) -> anyhow::Result<()> {
         let log = self.simulator.failed_log().context("the simulated data has no failed test")?;
-        let click = || -> anyhow::Result<CreatedDefect> {
-            let answer = self
-                .simulator
-                .create_defect(log)
-                .context("the simulated Test Manager does not have this log")?;
-            answer.map_err(|why| anyhow!(why))
-        };
-        let defect = click()?;
+        let defect = self.click(log)?;
         let (label, name) = (printable(&defect.link_label), printable(&defect.name));
         print(&format!("5. Create Defect created {label} \"{name}\""));
         print(&format!("     {}", printable(&defect.link)));
         print(
             "   It has what Test Manager knows of the failed test: assertion, screenshot, log, link.",
         );
-        if click()?.link == defect.link {
+        if self.click(log)?.link == defect.link {
             print("   A second click on the same failed test returned the same defect.");
+        }
+        let again = self.simulator.fail_again(log).context("the test set cannot run again")?;
+        if self.click(again)?.link == defect.link {
+            print(&format!(
+                "6. The same test failed in a later execution: Create Defect returned {label}, which \
+                 gets a comment."
+            ));
         }
         let counts = self
             .simulator
             .refresh_counts(log)
             .context("the simulated Test Manager does not have this project")?;
-        print("6. Defect KPIs returned:");
+        print("7. Defect KPIs returned:");
         for (name, value) in counts.map_err(|why| anyhow!(why))? {
             print(&format!("     {} {}", printable(&name), printable(&value)));
         }
         Ok(())
+    }
+
+    fn click(&self, log: Uuid) -> anyhow::Result<CreatedDefect> {
+        let answer = self.simulator.create_defect(log);
+        let answer = answer.context("the simulated Test Manager does not have this log")?;
+        answer.map_err(|why| anyhow!(why))
     }
 
     /// Waits until the connector is ready. Returns false if the demo is shut down before.

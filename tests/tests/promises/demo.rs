@@ -45,7 +45,10 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
     let issue = printed.lines().find(|line| line.contains("/issues/")).map(|line| {
         let (tracker, id) = line.trim().split_once("/issues/").expect("a link");
         let tracker = Client::new(tracker, &[]);
-        let page = tracker.get(&format!("/issues/{id}")).body;
+        let page = || tracker.get(&format!("/issues/{id}")).body;
+        let comment =
+            || Some(page()).filter(|page| page.contains("failed again in the test execution"));
+        let page = wait_for("the comment on the issue", 20, comment);
         let picture = page.split_once("<img src=\"").and_then(|(_, rest)| rest.split_once('"'));
         let picture = picture.map(|(path, _)| tracker.download(path));
         (page, picture.unwrap_or_default())
@@ -72,10 +75,12 @@ fn the_demo_shows_a_defect_and_counts_and_keeps_serving() {
         "/SHOP/testexecution-results/",
         "<dt>Test case<dd>SHOP:",
         "<dt>Robot<dd>Robot-0",
+        "<h2>Comment 1</h2>",
     ] {
         assert!(issue.contains(part), "{part} is not in {issue}");
     }
     assert!(!issue.contains("What is missing"), "{issue}");
+    assert!(!issue.contains("<h2>Comment 2</h2>"), "{issue}");
     assert!(picture.starts_with(b"\x89PNG"), "{} bytes", picture.len());
     assert_eq!(end.code(), Some(0));
 }

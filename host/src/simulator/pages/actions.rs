@@ -76,6 +76,17 @@ impl Simulator {
         Some(answer)
     }
 
+    /// Executes the test set of a log again. Returns the log of the same test in the new execution.
+    pub fn fail_again(&self, log: Uuid) -> Option<Uuid> {
+        let world = &mut self.state().world;
+        let (_, log) = world.log(log)?;
+        let (case, variation) = (log.test_case_id, log.variation_id.clone());
+        let execution = world.run_again(log.test_execution_id)?;
+        let mut logs = world.projects.iter().flat_map(|project| project.logs_of(execution));
+        let again = logs.find(|log| log.test_case_id == case && log.variation_id == variation);
+        again.map(|log| log.id)
+    }
+
     /// Fires Defect KPIs for the project of a log or with this id, as the dashboard does.
     pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Counts, String>> {
         let (url, project) = {
