@@ -131,17 +131,17 @@ pub(super) async fn show(
 
 /// An issue with what `include` names.
 fn with_parts(content: &Content, issue: &Issue, include: &str) -> Value {
+    let status = |(id, name, is_closed): &(u64, &str, bool)| json!({ "id": id, "name": name, "is_closed": is_closed });
+    let part = |name: &str| match name {
+        "journals" => Some(issue.journals()),
+        "attachments" => Some(content.files_of(issue).map(|file| file.json()).collect()),
+        "allowed_statuses" => Some(STATUSES.iter().map(status).collect()),
+        _ => None,
+    };
+    let parts = include.split(',').filter_map(|name| Some((name.to_owned(), part(name)?.into())));
     let mut json = issue.json();
-    for part in include.split(',') {
-        json[part] = match part {
-            "journals" => issue.journals().into(),
-            "attachments" => content.files_of(issue).map(|file| file.json()).collect(),
-            "allowed_statuses" => {
-                let status = |(id, name, is_closed): &(u64, &str, bool)| json!({ "id": id, "name": name, "is_closed": is_closed });
-                STATUSES.iter().map(status).collect()
-            }
-            _ => continue,
-        };
+    if let Some(members) = json.as_object_mut() {
+        members.extend(parts);
     }
     json
 }
