@@ -69,8 +69,7 @@ impl TestReport {
 
     /// The report.
     pub(super) async fn rendered(&self) -> &Report {
-        let render =
-            async { Report::with_notes(&self.settings, self.fetch().await, &self.notes) };
+        let render = async { Report::with_notes(&self.settings, self.fetch().await, &self.notes) };
         self.rendered.get_or_init(|| render).await
     }
 

@@ -137,8 +137,12 @@ async fn the_lines_of_a_robot_are_those_of_the_variation() {
         let mut log = log("l1", Some("Row 4"));
         log["executionStart"] = json!(at(4, 0));
         log["executionEnd"] = json!(at(4, 57));
+        let mut skewed = log.clone();
+        skewed["variationId"] = json!("Row 6");
+        skewed["executionStart"] = json!(at(40, 0));
+        skewed["executionEnd"] = json!(at(40, 57));
         match request.contains("/testcaselogs/testexecution/") {
-            true => ok(&json!({"data": [log], "paging": {"total": 1}})),
+            true => ok(&json!({"data": [log, skewed], "paging": {"total": 2}})),
             false => answer_well(request),
         }
     });
@@ -151,9 +155,12 @@ async fn the_lines_of_a_robot_are_those_of_the_variation() {
     assert_eq!((data.gaps, own), (Vec::new(), 150));
     assert!(others < 10, "{others} lines of other variations");
 
-    let source = setup.source_of(&setup.active(), &failed_test(Some("Row 5"), None));
-    let data = source.fetch(&set(&[Subject::RobotLogs]), soon()).await;
-    assert_eq!(data.gaps[0].why, "it has lines of all variations of the test case");
+    for without_own in ["Row 5", "Row 6"] {
+        let source = setup.source_of(&setup.active(), &failed_test(Some(without_own), None));
+        let data = source.fetch(&set(&[Subject::RobotLogs]), soon()).await;
+        assert_eq!(data.gaps[0].why, "it has lines of all variations of the test case");
+        assert_eq!(data.robot_logs.len(), 200, "{without_own}");
+    }
 }
 
 #[tokio::test]

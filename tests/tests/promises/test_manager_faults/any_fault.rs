@@ -137,7 +137,8 @@ fn check(host: &TestHost, name: &str, case: &Case) -> Result<(), String> {
     let defect = answer.json();
     require(defect["id"] == issue.id, || format!("{defect} is not {issue:?}"))?;
     let files = redmine.project.files(&issue.id);
-    let filed = Filed::new(issue, files, &host.run_of(&answer));
+    let mut filed = Filed::new(issue, files, &host.run_of(&answer));
+    filed.of_all = filed.names("lines of all variations") || failed["variation"] == "";
     let wrong = evidence.iter().map(|it| filed.differs(it).err()).collect::<Option<Vec<_>>>();
     if let Some(wrong) = wrong {
         return Err(format!("{}\n{}", wrong.join("\n"), filed.text));
@@ -187,11 +188,15 @@ struct Filed {
     files: Vec<IssueFile>,
     /// The log of the run.
     log: String,
+    /// Whether the robot's log may have lines of other variations: without the log of the test, or
+    /// its variation, they cannot be told apart.
+    of_all: bool,
 }
 
 impl Filed {
     fn new(issue: &Issue, files: Vec<IssueFile>, run: &Value) -> Self {
-        Self { text: as_shown(&issue.description), files, log: run["log"].to_string() }
+        let (text, log) = (as_shown(&issue.description), run["log"].to_string());
+        Self { text, files, log, of_all: false }
     }
 
     fn names(&self, text: &str) -> bool {
@@ -206,10 +211,8 @@ impl Filed {
         require(holds_info || self.names("the log of the failed test"), || {
             format!("neither the failure {info} nor that it is missing")
         })?;
-        // Without the log of the test, its variation's lines cannot be told from others: it says so.
-        let of_all = self.names("lines of all variations");
         let is_log = |file: &IssueFile| {
-            file.name == "robot-log.txt" && (of_all || is_end_of(file, &evidence.robot_log))
+            file.name == "robot-log.txt" && (self.of_all || is_end_of(file, &evidence.robot_log))
         };
         let has_log = self.files.iter().any(is_log);
         let log_is_named =
