@@ -138,7 +138,8 @@ fn check(host: &TestHost, name: &str, case: &Case) -> Result<(), String> {
     require(defect["id"] == issue.id, || format!("{defect} is not {issue:?}"))?;
     let files = redmine.project.files(&issue.id);
     let mut filed = Filed::new(issue, files, &host.run_of(&answer));
-    filed.of_all = filed.names("lines of all variations") || failed["variation"] == "";
+    filed.of_all =
+        filed.names("lines of all variations") || failed["variation"] == "" || evidence.len() > 1;
     let wrong = evidence.iter().map(|it| filed.differs(it).err()).collect::<Option<Vec<_>>>();
     if let Some(wrong) = wrong {
         return Err(format!("{}\n{}", wrong.join("\n"), filed.text));
@@ -188,8 +189,8 @@ struct Filed {
     files: Vec<IssueFile>,
     /// The log of the run.
     log: String,
-    /// Whether the robot's log may have lines of other variations: without the log of the test, or
-    /// its variation, they cannot be told apart.
+    /// Whether the robot's log may have other lines: without the log of the test, without its
+    /// variation, or with two logs of the same time, they cannot be told apart.
     of_all: bool,
 }
 
