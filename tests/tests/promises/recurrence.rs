@@ -44,7 +44,7 @@ fn record(host: &TestHost, test: &Value) -> Value {
 
 /// Waits until the step of the test's defect has this state.
 fn await_step(host: &TestHost, test: &Value, step: &str, state: &str) -> Value {
-    wait_for(&format!("`{step}` to be {state}"), 30, || {
+    wait_for(&format!("`{step}` to be {state}"), 90, || {
         let steps = record(host, test)["follow_ups"].as_array().expect("steps").clone();
         let mut steps = steps.into_iter();
         steps.find(|it| it["step"] == step && it["state"] == state)
