@@ -1,4 +1,4 @@
-//! The report of a failed test: what is known of it, and what a connector files of it.
+//! The report of a failed test: the data about the test, and the texts and files for the tracker.
 //!
 //! Pure: never does I/O. The room `testmanager` fetches the data, `runtime` gives the report to
 //! guests. Everything that comes from tests is untrusted: it is masked first, and then never read

@@ -1,7 +1,7 @@
-//! Asks Test Manager's REST API what it knows of a failed test.
+//! Reads from Test Manager's REST API the data of a failed test.
 //!
 //! Only reads. Every request passes through egress, with the rules of the connection; this room
-//! has no HTTP client of its own. What cannot be fetched is a gap in the data, never an error.
+//! has no HTTP client of its own. Data that cannot be fetched is a gap, never an error.
 
 mod address;
 mod client;
@@ -43,7 +43,7 @@ use state::State;
 pub(crate) struct Dependencies {
     /// Sends the requests.
     pub(crate) egress: Arc<Egress>,
-    /// Knows which project was counted last.
+    /// Stores which project was counted last.
     pub(crate) store: Arc<dyn Store>,
     /// The memory of all runs.
     pub(crate) memory: Arc<HostMemory>,
@@ -51,14 +51,14 @@ pub(crate) struct Dependencies {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Asks Test Manager for all connections.
+/// Reads from Test Manager for all connections; keeps a state for each connection in use.
 pub struct TestManager {
     deps: Arc<Dependencies>,
     /// The state of each connection in use, kept between failed tests.
     states: Mutex<HashMap<ConnectionId, Kept>>,
 }
 
-/// The state of one connection, and for which settings and secrets of it.
+/// The state of one connection, and the active connection that the state was made for.
 struct Kept {
     active: Weak<ActiveConnection>,
     state: Arc<State>,

@@ -1,4 +1,4 @@
-//! Which files of a failed test a tracker gets, and under which names.
+//! Chooses the files of a failed test that a tracker gets, and gives them safe names.
 
 use std::collections::BTreeSet;
 
@@ -56,13 +56,13 @@ impl AttachmentPolicy {
             .then(|| format!("`file_bytes_max` and `total_bytes_max` are at most {BYTES_CEILING}"))
     }
 
-    /// Whether a tracker gets any file.
+    /// Whether the policy allows any file at all.
     #[must_use]
     pub fn takes_files(&self) -> bool {
         !self.kinds.is_empty() && self.files_max > 0
     }
 
-    /// The parts of the data that these files need.
+    /// The parts of the data that list files of the chosen kinds.
     pub(super) fn subjects(&self) -> BTreeSet<Subject> {
         let subject = |kind: AttachmentKind| match kind {
             AttachmentKind::Screenshot => Subject::Assertions,
@@ -77,8 +77,8 @@ impl AttachmentPolicy {
         kinds.filter(|_| self.files_max > 0).collect()
     }
 
-    /// The files that a tracker gets, and why it does not get others of these kinds. Where the size
-    /// is not known, the download must keep to `file_bytes_max`.
+    /// The files that a tracker gets, and a gap for each other file of the chosen kinds. The size
+    /// of a file may be unknown: the download must then keep to `file_bytes_max`.
     pub(super) fn select(&self, data: &TestData, log_bytes: u64) -> (Vec<Attachment>, Vec<Gap>) {
         let (mut selected, mut gaps, mut total) = (Vec::new(), Vec::new(), 0_u64);
         let all = all(data, log_bytes);
@@ -104,7 +104,7 @@ impl AttachmentPolicy {
     }
 }
 
-/// All files: those that were fetched, the screenshots that assertions have, and the robot's log.
+/// All files: the fetched ones, a screenshot for each assertion that has one, and the robot's log.
 fn all(data: &TestData, log_bytes: u64) -> Vec<Attachment> {
     let is_log = |file: &&Attachment| file.kind == AttachmentKind::RobotLog;
     let mut all: Vec<_> = data.attachments.iter().filter(|it| !is_log(it)).cloned().collect();
@@ -120,7 +120,7 @@ fn all(data: &TestData, log_bytes: u64) -> Vec<Attachment> {
             });
         }
     }
-    // Those of failed assertions say more.
+    // Screenshots of failed assertions come first: a person needs them more.
     let succeeded = |id: &str| data.assertions.iter().any(|it| it.id == id && it.succeeded);
     all.sort_by_key(|file| succeeded(&file.source_id));
     if log_bytes > 0 {
@@ -164,7 +164,7 @@ fn safe_name(name: &str) -> String {
         .collect();
     let safe = safe.trim().trim_matches('.').trim();
     let length = safe.chars().count();
-    // The extension at the end stays.
+    // Cut the beginning, so that the name keeps its extension.
     let safe: String = safe.chars().skip(length.saturating_sub(NAME_CHARS_MAX)).collect();
     let safe = safe.trim_start_matches(['.', ' ']);
     if safe.is_empty() { "file".to_owned() } else { safe.to_owned() }

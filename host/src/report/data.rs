@@ -1,5 +1,5 @@
-//! What is known of a failed test, as templates see it: members in snake_case, absent where Test
-//! Manager does not say.
+//! The data of a failed test, as templates see it. Names are in snake_case; a value that Test
+//! Manager does not give is absent.
 //!
 //! Source: the data types that Test Manager's clients declare, as public code shows them. All texts
 //! are untrusted: people and tests wrote them.
@@ -9,15 +9,15 @@ use serde::{Serialize, Serializer};
 use crate::domain::{FailedTest, StringEnum as _, string_enum};
 
 string_enum! {
-    /// A part of the data that is fetched only where something uses it.
+    /// A part of the data. It is fetched only if a template, a rule or a connector uses it.
     pub enum Subject {
-        /// The project.
+        /// The project that the failed test belongs to.
         Project = "project",
-        /// The test case.
+        /// The test case that failed.
         TestCase = "test-case",
-        /// The test execution.
+        /// The test execution in which the test case failed.
         TestExecution = "test-execution",
-        /// The log of this failed test.
+        /// The log of this failed test: result, times, arguments.
         TestCaseLog = "test-case-log",
         /// The assertions of the log.
         Assertions = "assertions",
@@ -25,7 +25,7 @@ string_enum! {
         RobotLogs = "robot-logs",
         /// The files of the log, with the screenshots of assertions.
         Attachments = "attachments",
-        /// The requirements of the test case.
+        /// The requirements that the test case is assigned to.
         Requirements = "requirements",
         /// The labels of the test case.
         Labels = "labels",
@@ -40,14 +40,14 @@ string_enum! {
     }
 }
 
-/// All that is known of one failed test. Parts that were not asked for are absent.
+/// All data of one failed test. Parts that were not requested are absent or empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TestData {
     /// Lower-case UUID, from the webhook.
     pub test_execution_id: String,
     /// Lower-case UUID, from the webhook.
     pub test_case_id: String,
-    /// From the webhook.
+    /// From the webhook; absent for a test case without variations.
     pub variation_id: Option<String>,
     /// The page of the test case log in Test Manager, from the webhook.
     pub link: Option<String>,
@@ -77,7 +77,7 @@ pub struct TestData {
     pub history: Vec<PastResult>,
     /// See [`Subject::Attachments`]; without their content.
     pub attachments: Vec<Attachment>,
-    /// The parts that could not be fetched.
+    /// The parts that could not be fetched, each with the reason.
     pub gaps: Vec<Gap>,
 }
 
@@ -102,7 +102,7 @@ pub struct Project {
     pub id: String,
     /// The short name in keys and links: "SHOP".
     pub prefix: Option<String>,
-    /// Its name.
+    /// The full name, as people read it.
     pub name: Option<String>,
 }
 
@@ -113,11 +113,11 @@ pub struct TestCase {
     pub id: String,
     /// `objKey`: "SHOP:12".
     pub key: Option<String>,
-    /// Its name.
+    /// The name that Test Manager shows.
     pub name: Option<String>,
-    /// The description of the test case.
+    /// Text that a person wrote; it may have markup.
     pub description: Option<String>,
-    /// Its version.
+    /// The version of the test case that Test Manager names.
     pub version: Option<String>,
     /// The conditions that must be true before the test case runs.
     pub pre_condition: Option<String>,
@@ -132,17 +132,17 @@ pub struct TestCase {
 pub struct Execution {
     /// UUID.
     pub id: String,
-    /// Its name.
+    /// The name that Test Manager shows.
     pub name: Option<String>,
-    /// UUID of its test set.
+    /// UUID of the test set that was executed; absent for an execution without a test set.
     pub test_set_id: Option<String>,
-    /// RFC 3339.
+    /// When the execution began, RFC 3339.
     pub started_at: Option<String>,
-    /// RFC 3339.
+    /// When the execution ended, RFC 3339.
     pub finished_at: Option<String>,
-    /// Who or what started it.
+    /// The person or system that started the execution.
     pub source: Option<String>,
-    /// Manual, automated, …
+    /// The kind of execution, such as manual or automated.
     pub execution_type: Option<String>,
 }
 
@@ -151,9 +151,9 @@ pub struct Execution {
 pub struct TestSet {
     /// UUID.
     pub id: String,
-    /// `objKey`.
+    /// `objKey`: "SHOP:40".
     pub key: Option<String>,
-    /// Its name.
+    /// The name that Test Manager shows.
     pub name: Option<String>,
 }
 
@@ -166,27 +166,27 @@ pub struct TestCaseLog {
     pub result: Option<String>,
     /// The robot's or tester's remark, such as the exception.
     pub info: Option<String>,
-    /// RFC 3339.
+    /// When the test began, RFC 3339.
     pub started_at: Option<String>,
-    /// RFC 3339.
+    /// When the test ended, RFC 3339.
     pub finished_at: Option<String>,
     /// The person or robot account that ran it.
     pub executed_by: Option<String>,
-    /// The robot.
+    /// The name of the robot that ran the test; absent for a manual test.
     pub robot: Option<String>,
-    /// The machine.
+    /// The name of the machine on which the robot ran.
     pub machine: Option<String>,
-    /// The runtime's type.
+    /// The type of runtime that the robot used.
     pub runtime: Option<String>,
-    /// JSON text.
+    /// The arguments that the test was started with, as JSON text.
     pub input_arguments: Option<String>,
-    /// JSON text.
+    /// The arguments that the test returned, as JSON text.
     pub output_arguments: Option<String>,
-    /// Test Manager's page or the robot's job.
+    /// A page with more details: one of Test Manager, or that of the robot's job.
     pub detail_link: Option<String>,
-    /// Set if Test Manager knows a defect of this log already.
+    /// The id of the defect that Test Manager already has for this log.
     pub defect_id: Option<String>,
-    /// What was true afterwards.
+    /// The conditions that were true after the test.
     pub post_condition: Option<String>,
 }
 
@@ -197,7 +197,7 @@ pub struct Assertion {
     pub id: String,
     /// The message: which values were compared, which was expected and which was found.
     pub message: Option<String>,
-    /// More about it.
+    /// More details of the assertion, as text or JSON text.
     pub payload: Option<String>,
     /// Whether the assertion passed.
     pub succeeded: bool,
@@ -208,15 +208,15 @@ pub struct Assertion {
 /// One line of the robot's log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RobotLog {
-    /// RFC 3339.
+    /// When the line was written, RFC 3339.
     pub at: Option<String>,
-    /// "Error" and the like.
+    /// "Error", "Warn" and the like.
     pub level: Option<String>,
-    /// The text.
+    /// The text of the line, masked before a template sees it.
     pub message: String,
 }
 
-/// The result of a manual step.
+/// The result of one step of a manual test.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Step {
     /// The action of the step.
@@ -225,7 +225,7 @@ pub struct Step {
     pub expected: Option<String>,
     /// The actual result of the step.
     pub actual: Option<String>,
-    /// "Failed" and the like.
+    /// "Failed", "Passed" and the like.
     pub result: Option<String>,
 }
 
@@ -234,29 +234,29 @@ pub struct Step {
 pub struct Requirement {
     /// UUID.
     pub id: String,
-    /// `objKey`.
+    /// `objKey`: "SHOP:3".
     pub key: Option<String>,
-    /// Its name.
+    /// The name that Test Manager shows.
     pub name: Option<String>,
 }
 
 /// A custom field of the test case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CustomField {
-    /// Its name.
+    /// The name of the field, as people see it.
     pub name: String,
-    /// Its value as text.
+    /// The value of the field as text, whatever type the field has.
     pub value: String,
 }
 
 /// An earlier result of the same test case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct PastResult {
-    /// UUID of that execution.
+    /// UUID of the earlier execution.
     pub test_execution_id: Option<String>,
     /// "Passed" and the like.
     pub result: Option<String>,
-    /// RFC 3339.
+    /// When the earlier test ended, RFC 3339.
     pub finished_at: Option<String>,
 }
 
@@ -284,16 +284,16 @@ pub struct Attachment {
     pub name: String,
     /// "image/png" and the like.
     pub media_type: String,
-    /// Bytes, where it is known before the download.
+    /// Size in bytes; absent if it is not known before the download.
     pub size: Option<u64>,
 }
 
-/// Something that could not be fetched.
+/// A part of the data that could not be fetched.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Gap {
     /// The missing part, such as "the robot's log".
     pub what: String,
-    /// Why, in a sentence's second half: "Test Manager answered 403".
+    /// The reason, as the second half of a sentence: "Test Manager answered 403".
     pub why: String,
 }
 

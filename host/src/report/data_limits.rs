@@ -1,5 +1,5 @@
-//! Limits the data before templates see it: few control characters, texts and lists of limited
-//! size. Newest log lines are kept.
+//! Limits the data before templates see it: removes most control characters, shortens long texts
+//! and lists. Of a long log, the newest lines are kept.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! The templates that are used where a connection has none, or where its own fails. They work with
-//! only the ids of the failed test, and fetch only what they show.
+//! The templates for a connection that has none, or whose own template fails. They work with only
+//! the ids of the failed test, and use only data that they show.
 
 /// The default title, one line.
 pub(super) const TITLE: &str = "\

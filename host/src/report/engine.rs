@@ -1,5 +1,5 @@
-//! The template engine: minijinja, with limits, and without any way to read something else than
-//! the data of the failed test.
+//! The template engine: minijinja with limits. A template can read only the data of the failed
+//! test.
 //!
 //! Fuel limits time and memory: minijinja charges instructions, and each byte that a template
 //! makes it produce or copy.
@@ -34,19 +34,19 @@ pub(super) enum Mode {
     Json,
 }
 
-/// The result of a template.
+/// The result of expanding a template.
 #[derive(Debug)]
 pub(super) struct Expanded {
-    /// The text.
+    /// The text; in the mode `Markdown`, with placeholders instead of values.
     pub(super) text: String,
-    /// The values of its placeholders, in order.
+    /// The values of the placeholders, in the order of their numbers.
     pub(super) values: Vec<String>,
 }
 
-/// Why a template cannot be used, and where.
+/// The reason why a template cannot be used, and the place of the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TemplateError {
-    /// Line and column, from 1, where they are known.
+    /// Line and column, from 1; absent if minijinja does not say them.
     pub(super) at: Option<(usize, usize)>,
     pub(super) reason: String,
 }
@@ -63,7 +63,7 @@ impl fmt::Display for TemplateError {
 /// The data in the form that templates read.
 pub(super) type Context = Value;
 
-/// Converts data for templates.
+/// Converts data into the form that [`expand`] reads.
 pub(super) fn context<T: Serialize>(data: &T) -> Context {
     Value::from(Serde(data))
 }
@@ -112,12 +112,12 @@ fn environment<'s>(mode: Mode, values: &Arc<Mutex<Vec<String>>>) -> Environment<
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.remove_global("debug");
-    // They mark a text as markup, which no text of a test is.
+    // These filters mark a text as safe markup. No text of a test is safe.
     for filter in ["safe", "escape", "e", "pprint"] {
         environment.remove_filter(filter);
     }
     filters::add(&mut environment);
-    // A line with only a statement, such as `{% if %}`, leaves no line.
+    // A line that has only a statement, such as `{% if %}`, adds no line to the text.
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     if let Ok(syntax) = syntax {
         environment.set_syntax(syntax);

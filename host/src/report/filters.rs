@@ -1,4 +1,4 @@
-//! The filters that templates have beside those of minijinja: `date`, `pretty`, `truncate`.
+//! Adds the filters `date`, `pretty` and `truncate` to those of minijinja.
 
 use jiff::Timestamp;
 use minijinja::{Environment, Value};

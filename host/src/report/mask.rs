@@ -75,7 +75,7 @@ impl Default for MaskSettings {
     }
 }
 
-/// The patterns, ready for use.
+/// The compiled patterns and the names, ready for use.
 #[derive(Debug)]
 pub struct Mask {
     defaults: bool,
@@ -83,16 +83,16 @@ pub struct Mask {
     patterns: Vec<Regex>,
 }
 
-/// Which pattern or name of a mask cannot be used, and why.
+/// The reason why the settings of a mask cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidMask(String);
 
 impl Mask {
-    /// Compiles the patterns.
+    /// Compiles the patterns and normalizes the names.
     ///
     /// # Errors
-    /// Which pattern cannot be used, and why.
+    /// The settings have too many patterns or names, or one of them cannot be used.
     pub fn new(settings: &MaskSettings) -> Result<Self, InvalidMask> {
         if settings.patterns.len() > PATTERNS_MAX || settings.names.len() > PATTERNS_MAX {
             return invalid(format!(
@@ -149,7 +149,8 @@ impl Mask {
         *text = text.take().map(|it| self.text(&it));
     }
 
-    /// Masks a JSON text by the names of its members, and every other text as a text.
+    /// Masks the members of a JSON text by their names. A text that is not JSON is masked as a
+    /// text.
     #[must_use]
     pub fn arguments(&self, text: &str) -> String {
         let Ok(mut json) = serde_json::from_str::<Value>(text) else { return self.text(text) };
@@ -157,7 +158,7 @@ impl Mask {
         json.to_string()
     }
 
-    /// serde_json limits how deep a text may be nested.
+    /// Recursion is safe: serde_json limits how deep a text may be nested.
     fn json(&self, value: &mut Value) {
         match value {
             Value::String(text) => *text = self.text(text),
@@ -179,7 +180,7 @@ impl Mask {
         }
     }
 
-    /// Whether this is the name of a secret.
+    /// Whether this name says that the value is a secret.
     fn is_secret(&self, name: &str) -> bool {
         let name = normal(name);
         let by_default = self.defaults && NAMES.iter().any(|it| name.contains(it));

@@ -31,7 +31,7 @@ const MEMBERS: [(&str, Option<Subject>); 17] = [
     ("history", Some(Subject::History)),
 ];
 
-/// A further member: its files may be screenshots, which belong to assertions.
+/// Another name: the files may include screenshots, so it also needs the assertions.
 const ATTACHMENTS: (&str, [Subject; 2]) =
     ("attachments", [Subject::Assertions, Subject::Attachments]);
 
@@ -48,12 +48,12 @@ pub(super) fn subjects(names: &[String]) -> BTreeSet<Subject> {
     subjects
 }
 
-/// Finds the first name that the data never has. `example` has every member.
+/// Finds the first name that the data never has. `example` contains every name that is allowed.
 pub(super) fn unknown(source: &str, names: &[String], example: &Value) -> Option<TemplateError> {
     names.iter().find_map(|name| {
         let (mut known, mut path) = (example, String::new());
         for member in name.split('.') {
-            // Below a list or a text there are no members with names.
+            // Lists and texts have no members with names, so the rest of the name is not checked.
             let members = known.as_object()?;
             let Some(next) = members.get(member) else {
                 let hint = nearest(member, members.keys().map(String::as_str))

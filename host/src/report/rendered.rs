@@ -1,4 +1,4 @@
-//! A report: what a connector files of a failed test.
+//! Renders a report: the texts, fields and files of the defect for one failed test.
 
 use super::data_limits::{clean, limit_lists, limited};
 use super::engine::{self, Expanded, Mode};
@@ -11,24 +11,25 @@ const GAPS_HEADING: &str = "What is missing or incomplete here";
 const GAPS_MAX: usize = 20;
 const GAP_CHARS_MAX: usize = 400;
 
-/// The robot's log as a file.
+/// Maximum size of the robot's log as a file, bytes.
 const LOG_BYTES_MAX: usize = 1024 * 1024;
 
 /// A field of the tracker with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// The name of the field.
+    /// The name under which the person configured the field; the connector finds the tracker's
+    /// field.
     pub name: String,
-    /// The value of the field.
+    /// The rendered value, which is never empty or null.
     pub value: FieldValue,
 }
 
-/// A field's value.
+/// The value of a field. It is not escaped: the connector encodes it for its tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldValue {
-    /// Text.
+    /// Plain text.
     Text(String),
-    /// A JSON text.
+    /// JSON of any type, as text.
     Json(String),
 }
 
@@ -52,7 +53,7 @@ impl Report {
         Self::with_notes(settings, data, &[])
     }
 
-    /// The same, whose texts end with these notes to people.
+    /// As [`Self::new`]; description and comment also end with these notes for people.
     #[must_use]
     pub fn with_notes(settings: &ReportSettings, mut data: TestData, notes: &[String]) -> Self {
         let mut notes = notes.to_vec();
@@ -90,10 +91,10 @@ impl Report {
         if max == 0 { kept } else { format!("{}…", kept.trim_end()) }
     }
 
-    /// The text of the defect. Its first line has the marker, if one is given.
+    /// Renders the description. If a marker is given, the first line contains it.
     ///
     /// # Errors
-    /// Not even the marker fits.
+    /// The maximum is too small for the marker.
     pub fn description(
         &self,
         markup: Markup,
@@ -103,10 +104,10 @@ impl Report {
         markup::render(&self.description, markup, characters_max, marker)
     }
 
-    /// The text of a comment on a recurrence. Its first line has the marker, if one is given.
+    /// Renders the comment on a recurrence. If a marker is given, the first line contains it.
     ///
     /// # Errors
-    /// Not even the marker fits.
+    /// The maximum is too small for the marker.
     pub fn comment(
         &self,
         markup: Markup,
@@ -190,14 +191,14 @@ fn robot_log(data: &TestData) -> String {
 /// Renders templates with the data of one test.
 struct Writer {
     context: engine::Context,
-    /// The templates that failed, for a note to people.
+    /// A note for people about each template that failed.
     notes: Vec<String>,
     /// What could not be fetched, for texts whose template does not show it.
     gaps: Vec<String>,
 }
 
 impl Writer {
-    /// One line.
+    /// Renders a template to a text of one line.
     fn text(&mut self, what: &str, template: Option<&str>, default: &str) -> String {
         let expanded = self.expand(what, template, default, Mode::Text).text;
         expanded.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! Routing rules: the defects of some tests go to another project of the tracker.
+//! Routing rules replace settings of the connection for some tests, such as the tracker's project.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,24 +10,26 @@ use super::{Subject, TestData};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RoutingRule {
-    /// The prefix of the project: "SHOP".
+    /// The prefix of the test's project, such as "SHOP". As for all conditions, case does not
+    /// matter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// Key or name of the test set.
+    /// Key or name of the test set that was executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_set: Option<String>,
-    /// A label of the test case.
+    /// One label that the test case must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Key of a requirement of the test case.
+    /// Key of one requirement that the test case must be assigned to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requirement: Option<String>,
-    /// The settings that replace those of the connection.
+    /// The settings that replace those of the connection. Settings without a name here stay.
     pub settings: Settings,
 }
 
 impl RoutingRule {
-    /// The parts of the data that this rule needs.
+    /// The parts of the data that the conditions of this rule need; empty for a rule without
+    /// conditions.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let conditions = [
             (&self.project, Subject::Project),
@@ -38,7 +40,7 @@ impl RoutingRule {
         conditions.into_iter().filter_map(|(condition, it)| condition.is_some().then_some(it))
     }
 
-    /// These settings, with those that the rule replaces.
+    /// A copy of `settings` in which this rule's settings replace those of the same name.
     #[must_use]
     pub fn applied_to(&self, settings: &Settings) -> Settings {
         let mut all = settings.clone();
@@ -60,7 +62,7 @@ impl RoutingRule {
     }
 }
 
-/// Whether the values contain the wanted one, in upper or lower case.
+/// Whether one of the values equals `wanted`, in upper or lower case. True if nothing is wanted.
 fn is_among<'v>(wanted: Option<&str>, mut values: impl Iterator<Item = &'v str>) -> bool {
     wanted.is_none_or(|wanted| values.any(|it| it.to_lowercase() == wanted.to_lowercase()))
 }

@@ -1,5 +1,5 @@
-//! An example of the data, in which every member has a value: what templates are tried with before
-//! they are saved.
+//! Example data in which every member has a value. Templates are tried with it before they are
+//! saved.
 
 use super::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,
@@ -12,7 +12,7 @@ const OTHER: &str = "5b8f5c4e-7c1d-4e0b-9a43-0c2d8a6f1e03";
 const STARTED: &str = "2026-11-28T09:30:00Z";
 const FINISHED: &str = "2026-11-28T09:31:30Z";
 
-/// The example.
+/// Invented data of one failed test.
 #[must_use]
 pub fn sample() -> TestData {
     TestData {

@@ -18,7 +18,7 @@ use super::{
 const FIELDS_MAX: usize = 100;
 const FIELD_NAME_CHARS_MAX: usize = 200;
 const RULES_MAX: usize = 100;
-/// All settings together, as JSON.
+/// Maximum size of all settings together as JSON, bytes.
 const BYTES_MAX: usize = 256 * 1024;
 /// The names that the settings of a report may have.
 const MEMBERS: [&str; 7] = [
@@ -42,11 +42,12 @@ pub struct ReportSettings {
     pub comment_template: Option<String>,
     /// Further fields of the tracker, in order.
     pub fields: Vec<FieldTemplate>,
-    /// The values that are masked.
+    /// The values to mask in everything that comes from tests.
     pub mask: MaskSettings,
-    /// Which files a tracker gets.
+    /// The files that a tracker gets.
     pub attachments: AttachmentPolicy,
-    /// Settings of the connection that some tests replace; the first rule that fits.
+    /// Rules that replace settings of the connection for some tests. Only the first rule whose
+    /// conditions are all met is used.
     pub routing: Vec<RoutingRule>,
 }
 
@@ -54,7 +55,7 @@ pub struct ReportSettings {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FieldTemplate {
-    /// The name, as the tracker or its connector knows it.
+    /// The field's name, as the tracker or the connector knows it.
     pub field: String,
     /// The template of a text value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,7 @@ pub struct FieldTemplate {
 }
 
 impl FieldTemplate {
-    /// The template, and what becomes of values in it.
+    /// The template, and how it inserts values.
     pub(super) fn template(&self) -> (&str, Mode) {
         match (&self.text, &self.json) {
             (_, Some(json)) => (json, Mode::Json),
@@ -79,7 +80,7 @@ impl FieldTemplate {
 pub struct SettingsProblem {
     /// The member, such as `title_template`.
     pub member: String,
-    /// Why.
+    /// The error of the member, for the admin.
     pub why: String,
 }
 
@@ -90,10 +91,10 @@ impl fmt::Display for SettingsProblem {
 }
 
 impl ReportSettings {
-    /// Reads the object.
+    /// Reads the object without checking its templates.
     ///
     /// # Errors
-    /// What is unknown or of another type.
+    /// The members that are unknown or have the wrong type.
     pub fn read(object: &Settings) -> Result<Self, Vec<SettingsProblem>> {
         let (mut settings, mut problems) = (Self::default(), Vec::new());
         for (member, value) in object {
@@ -120,7 +121,7 @@ impl ReportSettings {
     /// Reads and checks the object before it is saved.
     ///
     /// # Errors
-    /// Everything that is wrong; for a template, with line and column.
+    /// Every problem of every member; for a template, with line and column.
     pub fn check(object: &Settings) -> Result<Self, Vec<SettingsProblem>> {
         let settings = Self::read(object)?;
         let mut problems = settings.problems();
@@ -131,8 +132,8 @@ impl ReportSettings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// The parts of the data that templates and policies use; no other part is fetched for the
-    /// report. What a routing rule needs: [`RoutingRule::subjects`].
+    /// The parts of the data that the templates and the attachment policy use. A routing rule may
+    /// need others: [`RoutingRule::subjects`].
     #[must_use]
     pub fn subjects(&self) -> BTreeSet<Subject> {
         let texts = [
@@ -179,7 +180,7 @@ impl ReportSettings {
     }
 }
 
-/// Why a member cannot be read.
+/// The reason why a member cannot be read.
 #[derive(Debug, thiserror::Error)]
 enum InvalidMember {
     #[error("unknown member; did you mean `{0}`?")]

@@ -1,4 +1,4 @@
-//! The trait through which the rooms above read the data of a failed test.
+//! The trait by which other rooms read the data of a failed test, without knowing where it is from.
 
 use std::collections::BTreeSet;
 
@@ -10,25 +10,26 @@ use crate::domain::OutboundCall;
 
 use super::{Attachment, Gap, Subject, TestData};
 
-/// What Test Manager knows of one failed test. Each part is requested at most once, at its first
-/// use, and only if it was asked for. Nothing here fails as a whole: what is missing is a [`Gap`].
+/// Reads the data of one failed test. Each part is requested at most once, when it is first needed.
+/// A part that cannot be fetched is a [`Gap`] and does not affect the others.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// The asked parts, and a gap for each that could not be fetched by the deadline. The
-    /// screenshots of assertions are listed if assertions or attachments are asked for.
+    /// Fetches the requested parts, and adds a gap for each part that could not be fetched by the
+    /// deadline. The screenshots of assertions are listed if assertions or attachments are
+    /// requested.
     async fn fetch(&self, subjects: &BTreeSet<Subject>, deadline: Instant) -> TestData;
 
-    /// One part as JSON, as Test Manager answers it. A list has the items that [`Self::fetch`]
-    /// reads.
+    /// Fetches one part as JSON, as Test Manager answers it. A list has the items that
+    /// [`Self::fetch`] reads.
     ///
     /// # Errors
-    /// Why it could not be fetched.
+    /// The part could not be fetched; the gap says the reason.
     async fn subject_json(&self, subject: Subject, deadline: Instant) -> Result<String, Gap>;
 
-    /// The content of a screenshot or a file that [`Self::fetch`] listed.
+    /// Downloads a screenshot or a file that [`Self::fetch`] listed.
     ///
     /// # Errors
-    /// It has more than `bytes_max` bytes, or why it could not be fetched.
+    /// The content has more than `bytes_max` bytes, or could not be fetched.
     async fn download(
         &self,
         attachment: &Attachment,
@@ -36,6 +37,6 @@ pub trait Source: Send + Sync {
         deadline: Instant,
     ) -> Result<Bytes, Gap>;
 
-    /// The requests so far, for the event.
+    /// The requests to Test Manager so far, for the event.
     fn calls(&self) -> Vec<OutboundCall>;
 }

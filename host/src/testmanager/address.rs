@@ -14,7 +14,7 @@ pub(super) fn api_url(base_url: &Url, path: &[&str], query: &[(&str, &str)]) -> 
     url
 }
 
-/// The scope that a request probably needs, by the collection in its path.
+/// The scope that a request probably needs, chosen by the collection in the path.
 pub(super) fn scope_of(path: &[&str]) -> &'static str {
     let collection = if path.first() == Some(&"projects") {
         "projects"

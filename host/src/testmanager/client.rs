@@ -1,5 +1,5 @@
-//! Sends reads to Test Manager and returns their JSON: waits for the rate limit, repeats what
-//! failed for a moment, describes what failed for good. Everything ends by the deadline.
+//! Sends reads to Test Manager and returns their JSON. Waits for the rate limit, repeats a request
+//! after a temporary error, and describes a permanent one. No request lasts beyond the deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl Client {
         self.content(answer).await
     }
 
-    /// Fetches a token, unless a valid one is kept. Asked once for each failed test.
+    /// Fetches a token, unless a valid one is kept. Runs once for each failed test.
     pub(super) async fn token(&self) -> Result<(), Failure> {
         let origin = Origin::of(&self.shared.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;
@@ -165,7 +165,7 @@ impl Client {
     async fn wait_for_rate_limit(&self) -> Result<(), Failure> {
         while let Some(until) = self.shared.state.rate_limit.wait_until(Instant::now()) {
             if until >= self.deadline {
-                // Rounded, so that the parts of one failed test have one reason.
+                // Rounded up to 10 s, so that all parts of one failed test show the same reason.
                 let seconds = ((until - Instant::now()).as_secs() + 1).next_multiple_of(10);
                 return Err(Failure::Other(format!(
                     "Test Manager's rate limit is used up for another {seconds} s, longer than this \
@@ -177,7 +177,7 @@ impl Client {
         Ok(())
     }
 
-    /// Waits a moment; false if the deadline is too near.
+    /// Waits before the next attempt. Returns false without a wait if the deadline is too near.
     async fn wait_for_retry(&self, attempt: u32) -> bool {
         let wait = RETRY_WAIT * 2_u32.saturating_pow(attempt.saturating_sub(1));
         if Instant::now() + wait >= self.deadline {
@@ -187,7 +187,7 @@ impl Client {
         true
     }
 
-    /// The body in memory, charged until it is dropped.
+    /// The body in memory; its memory stays charged until the body is dropped.
     async fn content(&self, answer: OutboundResponse) -> Result<Bytes, Failure> {
         let account = self.shared.account()?;
         let (body, charge) =

@@ -1,4 +1,4 @@
-//! The content of a screenshot or of a file.
+//! Downloads the content of a screenshot or of an attached file.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::parts::Parts;
 use super::shared::Shared;
 
-/// Reads the content, if it has at most so many bytes.
+/// Downloads the content; fails if it has more than `bytes_max` bytes.
 pub(super) async fn read(
     shared: &Arc<Shared>,
     parts: &Parts,

@@ -1,4 +1,4 @@
-//! Why something could not be fetched, as the second half of a sentence.
+//! The reasons why a part could not be fetched, each as the second half of a sentence.
 //!
 //! Texts of Test Manager are shortened and printable here. They are not escaped for any markup.
 
@@ -10,14 +10,14 @@ use super::json;
 /// How much of a text of Test Manager is shown, bytes.
 const TEXT_BYTES_MAX: usize = 200;
 
-/// Why something could not be fetched.
+/// The reason why a part could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// There is no token, so nothing can be fetched.
     Token(String),
     /// A scope is not granted, so there is no token.
     Scope(String),
-    /// The project is not known; nothing below it can be fetched.
+    /// The project is not known, so nothing that belongs to a project can be fetched.
     Project(String),
     /// The requested resource does not exist.
     NotFound(String),
@@ -28,7 +28,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The reason.
+    /// The reason, as the second half of a sentence.
     pub(super) fn why(&self) -> &str {
         match self {
             Self::Token(why)
@@ -40,7 +40,8 @@ impl Failure {
         }
     }
 
-    /// An answer that is not a success. `scope` is what the request probably needs.
+    /// The failure for an answer without success. `scope` is the scope that the request probably
+    /// needs.
     pub(super) fn of_status(status: u16, body: &[u8], scope: &str) -> Self {
         let said = describe_body(body);
         match status {
@@ -57,7 +58,7 @@ impl Failure {
         }
     }
 
-    /// A success with something else than what was asked for.
+    /// The failure for a successful answer whose body is not of the kind `wanted`.
     pub(super) fn instead_of(wanted: &str, status: u16, body: &[u8]) -> Self {
         let said = describe_body(body);
         Self::Other(format!(
@@ -79,7 +80,7 @@ impl From<TokenError> for Failure {
     }
 }
 
-/// The text of an error of egress.
+/// The text inside an error of egress, without the kind of the error.
 pub(super) fn reason(error: &HttpError) -> &str {
     match error {
         HttpError::Denied(text)

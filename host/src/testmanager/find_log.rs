@@ -1,5 +1,5 @@
-//! Finds the log of a failed test among the logs of its execution: no request takes execution, test
-//! case and variation.
+//! Finds the log of a failed test among the logs of its execution. No request of the API selects a
+//! log by execution, test case and variation.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -18,8 +18,8 @@ const TOP: usize = 200;
 /// Maximum number of pages of logs: 20,000 logs.
 const PAGES_MAX: usize = 100;
 
-/// The log: first among the failed ones, then among all, because a person may have changed the
-/// result.
+/// Finds the log. Searches first the failed logs, then all logs, because a person may have changed
+/// the result.
 pub(super) async fn find(
     client: &Client,
     project: &str,
@@ -40,7 +40,7 @@ pub(super) async fn find(
     Err(Failure::Other(mismatch(&others, test)))
 }
 
-/// The logs of the test case, up to the first page with one of the same variation.
+/// Reads the logs of the test case, up to the first page that contains one of the same variation.
 async fn read(
     client: &Client,
     project: &str,
@@ -58,7 +58,7 @@ async fn read(
     pages::read(client, &path, query, paging).await
 }
 
-/// The log that matches. If several do, the newest that failed.
+/// The log that matches. If several match, the newest one that failed.
 fn choose(logs: &[Value], test: &FailedTest) -> Option<Found> {
     let matches: Vec<_> = logs.iter().filter(|log| is_of_variation(log, test)).collect();
     let newest = matches.iter().max_by_key(|log| (has_failed(log), ended_at(log)))?;
@@ -67,7 +67,7 @@ fn choose(logs: &[Value], test: &FailedTest) -> Option<Found> {
     Some(Found { value: (*newest).clone(), note })
 }
 
-/// Why no log matches.
+/// The reason why no log matches, for people.
 fn mismatch(of_case: &[Value], test: &FailedTest) -> String {
     let wanted = test.variation_id().unwrap_or_default();
     match (of_case.len(), wanted) {
@@ -89,7 +89,7 @@ fn is_of_case(log: &Value, test: &FailedTest) -> bool {
 }
 
 fn is_of_variation(log: &Value, test: &FailedTest) -> bool {
-    // .NET writes no id as the id of zeros.
+    // .NET writes a missing id as an id of zeros.
     let is_id = |id: &String| id.parse() != Ok(Uuid::nil());
     let own = text(log, &["variationId"]).filter(is_id);
     match (own.as_deref(), test.variation_id()) {

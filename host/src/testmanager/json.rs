@@ -25,7 +25,7 @@ pub(super) fn text(value: &Value, names: &[&str]) -> Option<String> {
     (!text.trim().is_empty()).then_some(text)
 }
 
-/// A member as JSON text, whether Test Manager has it as a text or as JSON.
+/// A member as JSON text; the answer may contain it as text or as JSON.
 pub(super) fn json_text(value: &Value, names: &[&str]) -> Option<String> {
     text(value, names).or_else(|| member(value, names).map(Value::to_string))
 }

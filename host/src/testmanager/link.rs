@@ -1,4 +1,4 @@
-//! The project's prefix in the link to a test case log.
+//! Reads the project's prefix from the link to a test case log.
 //!
 //! Links that were seen: `{address}/{prefix}/testexecution-results/{execution}/{case}`, where the
 //! address may have a path. Which links the webhook sends is not documented.
@@ -31,7 +31,7 @@ fn is_page(part: &str) -> bool {
         .any(|page| part.starts_with(page))
 }
 
-/// The first part of a longer path below Test Manager's address.
+/// The first segment below Test Manager's address, if more segments follow.
 fn below(link: &Url, base_url: &Url) -> Option<String> {
     let rest = link.path().strip_prefix(base_url.path().trim_end_matches('/'))?;
     let mut parts = rest.split('/').filter(|part| !part.is_empty());

@@ -1,7 +1,7 @@
-//! Lists that Test Manager answers in pages, by `top` and `skip`.
+//! Reads lists that Test Manager answers in pages, with the parameters `top` and `skip`.
 //!
-//! Both shapes of a page are read: with `paging` (`total`, `nextPage`), and with `totalItems` and
-//! `hasNextPage`. Stops after a number of pages, and where a page brings nothing new.
+//! Both known forms of a page are read: with `paging` (`total`, `nextPage`), and with `totalItems`
+//! and `hasNextPage`. Reading stops after a number of pages, or when a page repeats the one before.
 
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
@@ -21,19 +21,19 @@ const TOP_MIN: usize = 10;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Listed {
     pub(super) items: Vec<Value>,
-    /// Why it has not all items.
+    /// The reason why items are missing; absent if the list is complete or enough was read.
     pub(super) note: Option<String>,
 }
 
-/// How a list is read.
+/// Settings for reading one list.
 pub(super) struct Paging<K, E> {
-    /// Items that are asked for at once.
+    /// Number of items that one request asks for.
     pub(super) top: usize,
     /// Maximum number of pages.
     pub(super) pages_max: usize,
-    /// Which items are kept.
+    /// Returns whether an item is kept.
     pub(super) keep: K,
-    /// Whether the items that were kept are enough.
+    /// Returns whether the kept items are enough, so that no further page is read.
     pub(super) enough: E,
 }
 

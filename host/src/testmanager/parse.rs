@@ -1,4 +1,5 @@
-//! Reads Test Manager's JSON into the data of a failed test. What is missing there is absent here.
+//! Converts Test Manager's JSON into the data of a failed test. A value that is missing in the JSON
+//! is absent in the data.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use super::json::{flag, json_text, member, number, text};
 /// Longest file name, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 
-/// Fills in one part.
+/// Fills in the fields of the data that belong to one part.
 pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
     match subject {
         Subject::Project => data.project = project(value),
@@ -33,7 +34,7 @@ pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
         }
         Subject::RobotLogs => {
             data.robot_logs = each(value, robot_log);
-            // Test Manager was asked for the newest first, but may not follow.
+            // The request asks for the newest lines first, but Test Manager may ignore this.
             data.robot_logs.reverse();
             data.robot_logs.sort_by_cached_key(|line| instant(line.at.as_deref()));
         }
@@ -52,12 +53,12 @@ pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
     }
 }
 
-/// A time that can be read.
+/// A time, or `None` if the text is not a time that can be parsed.
 fn instant(text: Option<&str>) -> Option<Timestamp> {
     text?.parse().ok()
 }
 
-/// The items of a list that can be read.
+/// The items of a list; items that `read` does not understand are left out.
 fn each<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Vec<T> {
     value.as_array().into_iter().flatten().filter_map(read).collect()
 }
@@ -132,13 +133,13 @@ fn assertion(value: &Value) -> Option<Assertion> {
     })
 }
 
-/// Unless it says otherwise, an assertion of a failed test has failed.
+/// Whether the assertion passed. Without a status, an assertion of a failed test counts as failed.
 fn succeeded(value: &Value) -> bool {
     let status = || text(value, &["status", "result"]).map(|it| it.eq_ignore_ascii_case("passed"));
     flag(value, &["succeeded"]).or_else(status).unwrap_or(false)
 }
 
-/// The screenshots of assertions, those of failed ones first.
+/// The screenshots of assertions, first those of failed assertions.
 fn screenshots(value: &Value) -> Vec<Attachment> {
     let mut found: Vec<_> = each(value, |it| Some((succeeded(it), screenshot(it)?)));
     found.sort_by_key(|(succeeded, _)| *succeeded);
@@ -191,7 +192,7 @@ fn file_name(text: &str) -> String {
     if name.chars().all(|c| c == '.') { String::new() } else { name }
 }
 
-/// The media type by the ending of a file name.
+/// The media type that belongs to the extension of a file name.
 fn media_type(name: &str) -> &'static str {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
     match ending.as_str() {

@@ -24,12 +24,12 @@ const TOP: usize = 100;
 /// Maximum number of pages of any other list.
 const PAGES_MAX: usize = 5;
 
-/// A part that was found.
+/// A part as it was fetched, with a remark for people.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
     /// An object or a list.
     pub(super) value: Value,
-    /// A remark for people: what it leaves out, or why it was chosen.
+    /// A remark for people, such as which items are missing or why this log was chosen.
     pub(super) note: Option<String>,
 }
 
@@ -45,16 +45,17 @@ impl From<Listed> for Found {
     }
 }
 
-/// A part, or why it is missing.
+/// A part, or the reason why it is missing.
 pub(super) type Part = Result<Found, Failure>;
 
-/// The parts of one failed test.
+/// The parts of one failed test, each fetched at most once.
 pub(super) struct Parts {
     test: FailedTest,
     parts: BTreeMap<Subject, OnceCell<Part>>,
-    /// Has at least the project's id.
+    /// The project as JSON, with at least its id.
     project: OnceCell<Result<Value, Failure>>,
-    /// Whether the log is needed anyway; it usually contains the test case.
+    /// Whether the log will be needed. The log usually contains the test case, so that the test
+    /// case then needs no request of its own.
     log_is_wanted: AtomicBool,
 }
 
@@ -68,12 +69,12 @@ impl Parts {
         &self.test
     }
 
-    /// Says that the log will be needed.
+    /// Records that the log will be needed.
     pub(super) fn want_log(&self) {
         self.log_is_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// One part.
+    /// Returns one part, and fetches it if this is the first call for it.
     pub(super) async fn part(&self, client: &Client, subject: Subject) -> Part {
         let fetched = self.fetch(client, subject);
         match self.parts.get(&subject) {
@@ -155,7 +156,8 @@ impl Parts {
         })
     }
 
-    /// The test case in the log, if it is complete; otherwise by a request of its own.
+    /// Takes the test case from the log, if the log will be needed and its copy is complete.
+    /// Otherwise requests the test case.
     async fn test_case(&self, client: &Client, project: &str, case: &str) -> Part {
         if self.log_is_wanted.load(Ordering::Relaxed)
             && let Ok(log) = self.part(client, Subject::TestCaseLog).await
@@ -168,7 +170,7 @@ impl Parts {
         Ok(client.get(&[project, "testcases", case], &[]).await?.into())
     }
 
-    /// The test set; null if the execution has none.
+    /// Requests the test set; the part is null if the execution has none.
     async fn test_set(&self, client: &Client, project: &str) -> Part {
         let execution = self.part(client, Subject::TestExecution).await?;
         match text(&execution.value, &["testSetId"]) {
@@ -191,13 +193,13 @@ pub(super) async fn newest(
     list(&answer, items_max, "only the newest")
 }
 
-/// A list that is answered whole.
+/// Requests a list that Test Manager answers without pages.
 async fn whole(client: &Client, path: &[&str], query: &[(&str, &str)]) -> Part {
     let answer = client.get(path, query).await?;
     list(&answer, usize::MAX, "only the first")
 }
 
-/// All pages of a list, with the items to keep.
+/// Reads all pages of a list, and keeps the items for which `keep` returns true.
 async fn all(client: &Client, path: &[&str], keep: impl Fn(&Value) -> bool) -> Part {
     let enough = |_: &[Value]| false;
     let paging = Paging { top: TOP, pages_max: PAGES_MAX, keep, enough };

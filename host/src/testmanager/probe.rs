@@ -1,7 +1,7 @@
-//! How far a connection gets to Test Manager, step by step, for `connections try`.
+//! Tests step by step what a connection can read from Test Manager, for `connections try`.
 //!
-//! Uses new HTTP connections and a new token and reads the project again, so that what was kept
-//! from earlier hides nothing. Only the rate limit is still kept to.
+//! Uses new HTTP connections and a new token, and reads the project again, so that earlier results
+//! hide no error. Only the rate limit of the connection is still respected.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,12 +30,12 @@ const TRY_MAX: Duration = Duration::from_secs(20);
 /// The largest screenshot that is read, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
 
-/// The result of a step: what a person should know if it succeeded.
+/// The result of a step. A step that succeeds may return a remark for people.
 type Step = Result<Option<String>, Failure>;
 
 impl TestManager {
-    /// The steps to Test Manager in their order, up to the first that fails. Empty if the
-    /// connection has no settings for it. With a failed test, its log is read too.
+    /// Runs the steps in order, up to the first that fails. Returns no steps if the connection has
+    /// no settings for Test Manager. If a failed test is given, its log is read too.
     pub async fn try_steps(
         &self,
         active: &Arc<ActiveConnection>,
@@ -85,7 +85,7 @@ impl TestManager {
         steps
     }
 
-    /// What requests share, without anything that was kept but the rate limit.
+    /// A new shared state that keeps only the rate limit of the connection.
     fn fresh(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Arc<Shared>> {
         let own = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
@@ -116,7 +116,7 @@ fn origins(settings: &TestManagerSettings) -> Vec<Origin> {
     origins
 }
 
-/// Reads the project. Without a failed test it may not be known yet; then any project will do.
+/// Reads the project. If it is not known because no failed test is given, reads any project.
 async fn try_project(client: &Client, test: Option<&FailedTest>) -> Step {
     let found = match project::identify(client, test).await {
         Err(Failure::Project(_)) if test.is_none() => return try_any_project(client).await,
@@ -144,14 +144,14 @@ async fn try_any_project(client: &Client) -> Step {
     }
 }
 
-/// Reads everything about a failed test, and one screenshot.
+/// Reads all parts of a failed test, and downloads one screenshot.
 async fn try_log(shared: &Arc<Shared>, test: &FailedTest, deadline: Instant) -> Step {
     let source = TestSource::new(Arc::clone(shared), test.clone());
     let subjects: BTreeSet<_> = Subject::ALL.iter().copied().collect();
     let mut data = source.fetch(&subjects, deadline).await;
     let screenshot = data.attachments.iter().find(|it| it.kind == AttachmentKind::Screenshot);
     if let Some(screenshot) = screenshot {
-        // Screenshots may be elsewhere: this shows whether the host may follow there.
+        // Screenshots may be on another origin: this shows whether the connection permits it.
         let downloaded = source.download(screenshot, SCREENSHOT_BYTES_MAX, deadline).await;
         data.gaps.extend(downloaded.err());
     }
@@ -159,7 +159,7 @@ async fn try_log(shared: &Arc<Shared>, test: &FailedTest, deadline: Instant) -> 
     Ok(Some(summary(&data, &log.value)))
 }
 
-/// Describes what was found and what was not.
+/// Describes the parts that were found, and those that were not.
 fn summary(data: &TestData, log: &Value) -> String {
     let result = text(log, &["result"]).unwrap_or_else(|| "no result".to_owned());
     let counts = format!(

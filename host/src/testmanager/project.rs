@@ -1,4 +1,4 @@
-//! Which project a failed test belongs to. The webhook does not say it, and every request needs it.
+//! Finds the project of a failed test. The webhook does not name it, but every request needs it.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::json::text;
 use super::link;
 
-/// What to do if the project is not known.
+/// How to fix an unknown project, for the admin.
 const FIX: &str = "set it with `jackfield connections edit NAME --test-manager-project ID` (its id in Test Manager)";
 
 /// The id in a project's JSON.
@@ -17,8 +17,9 @@ pub(super) fn id(project: &Value) -> Option<String> {
     text(project, &["id", "projectId"])
 }
 
-/// The project: of the settings, else of the link's prefix, else the one to which the connection is
-/// pinned or whose defects were counted last. Has at least its id.
+/// Identifies the project: first by the settings, then by the prefix in the link, then by the
+/// connection's pinned project, or else by the project whose defects were counted last. The result
+/// has at least the project's id.
 pub(super) async fn identify(client: &Client, test: Option<&FailedTest>) -> Result<Value, Failure> {
     let settings = &client.shared.settings;
     if let Some(id) = &settings.project_id {
@@ -49,7 +50,7 @@ fn unknown(why: &str) -> Failure {
     Failure::Project(format!("the project is not known, because {why}; {FIX}"))
 }
 
-/// All that Test Manager tells of a project.
+/// Requests the project's details, unless `project` already has them.
 pub(super) async fn details(client: &Client, project: Value) -> Result<Value, Failure> {
     match id(&project) {
         Some(id) if text(&project, &["name"]).is_none() => read(client, &["projects", &id]).await,
@@ -57,7 +58,7 @@ pub(super) async fn details(client: &Client, project: Value) -> Result<Value, Fa
     }
 }
 
-/// The project that the connection's KPI requests are about.
+/// The pinned project of the connection, or else the project whose defects were counted last.
 async fn counted(client: &Client) -> Option<String> {
     let shared = &client.shared;
     if shared.pinned.is_some() {
@@ -70,7 +71,7 @@ async fn counted(client: &Client) -> Option<String> {
     })
 }
 
-/// A project, from the last hour or from Test Manager.
+/// Requests a project, unless the same request found one within the last hour.
 async fn read(client: &Client, path: &[&str]) -> Result<Value, Failure> {
     let key = path.join("/");
     if let Some(project) = client.shared.state.project(&key) {

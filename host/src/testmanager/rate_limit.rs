@@ -1,8 +1,8 @@
-//! Test Manager's rate limit, as its answers tell it: `RateLimit-Remaining`, `RateLimit-Reset`, and
+//! Test Manager's rate limit, read from its answers: `RateLimit-Remaining`, `RateLimit-Reset` and
 //! the status 429.
 //!
-//! A request waits until the limit resets, if that is before its deadline; otherwise it is not
-//! sent.
+//! A request waits for the reset of the limit, if the reset is before the request's deadline.
+//! Otherwise the request is not sent.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl RateLimit {
         closed_until.filter(|until| *until > now)
     }
 
-    /// Learns from an answer.
+    /// Updates the limit from the status and the headers of an answer.
     pub(super) fn note(&self, status: u16, headers: &[(String, String)], now: Instant) {
         let seconds = |name: &str| number(headers, name).map(Duration::from_secs);
         let wait = if status == 429 {
@@ -40,7 +40,7 @@ impl RateLimit {
         };
         let until = now + wait.min(RESET_MAX);
         let mut closed_until = self.closed_until.lock();
-        // A later answer may be the older one: the longest wait counts.
+        // Answers may arrive out of order, so the longest wait counts.
         *closed_until = (*closed_until).max(Some(until));
     }
 }

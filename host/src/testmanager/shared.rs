@@ -1,5 +1,5 @@
-//! What all requests for one failed test share: what they may use and reach, the memory that they
-//! are charged to, their token, and the record of them.
+//! The state that all requests for one failed test share: settings, memory account, token, and the
+//! record of the requests.
 
 use std::sync::{Arc, OnceLock};
 
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pub(super) pinned: Option<String>,
     pub(super) state: Arc<State>,
     limits: Limits,
-    /// Opened at the first request.
+    /// The memory account of the requests, opened at the first request.
     account: OnceLock<Arc<Account>>,
     /// For the JSON that is kept.
     charges: Mutex<Vec<Charge>>,
@@ -76,7 +76,7 @@ impl Shared {
         self.client_with(deadline, JSON_BYTES_MAX.min(self.limits.response_body_bytes))
     }
 
-    /// The same, whose answers may have so many bytes.
+    /// As [`Self::client`], with a maximum size for each answer.
     pub(super) fn client_with(
         self: &Arc<Self>,
         deadline: Instant,

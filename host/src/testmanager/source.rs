@@ -1,4 +1,4 @@
-//! Everything that Test Manager knows of one failed test, as data, as JSON, and as files.
+//! Reads one failed test from Test Manager, for a report or a connector: as data, JSON or files.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) struct TestSource {
     parts: Parts,
 }
 
-/// Parts that are read from the log.
+/// The log, and the parts that are requested with the log's id.
 const OF_LOG: [Subject; 4] =
     [Subject::TestCaseLog, Subject::Assertions, Subject::Attachments, Subject::Steps];
 
@@ -45,7 +45,7 @@ impl Source for TestSource {
         }
         let mut subjects = subjects.clone();
         if subjects.contains(&Subject::Attachments) {
-            // The screenshots are among the attachments.
+            // Also fetch the assertions, because their screenshots count as attachments.
             subjects.insert(Subject::Assertions);
         }
         if OF_LOG.iter().any(|subject| subjects.contains(subject)) {
@@ -102,7 +102,7 @@ impl Source for TestSource {
     }
 }
 
-/// A part's name in a sentence.
+/// The name of a part, as it is used in a sentence.
 fn name(subject: Subject) -> &'static str {
     match subject {
         Subject::Project => "the project",
@@ -125,7 +125,7 @@ fn gap(what: &str, failure: &Failure) -> Gap {
     Gap { what: what.to_owned(), why: failure.why().to_owned() }
 }
 
-/// One gap for all parts that are missing for the same reason.
+/// One gap for all parts that have the same reason to be missing.
 fn gaps(missing: impl IntoIterator<Item = (Subject, Failure)>) -> Vec<Gap> {
     let mut reasons: Vec<(Failure, Vec<&str>)> = Vec::new();
     for (subject, failure) in missing {
@@ -138,7 +138,7 @@ fn gaps(missing: impl IntoIterator<Item = (Subject, Failure)>) -> Vec<Gap> {
     reasons.into_iter().map(gap).collect()
 }
 
-/// "a, b and c".
+/// Joins names in a sentence: "a, b and c".
 fn joined(names: &[&str]) -> String {
     match names {
         [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::rate_limit::RateLimit;
 
-/// How long a project is kept: its name may change.
+/// How long a project is kept. Then it is read again, because its name may have changed.
 const PROJECT_MAX_AGE: Duration = Duration::from_secs(3_600);
 /// Maximum number of projects of a connection.
 const PROJECTS_MAX: usize = 100;
@@ -18,19 +18,19 @@ const PROJECTS_MAX: usize = 100;
 #[derive(Default)]
 pub(super) struct State {
     pub(super) rate_limit: RateLimit,
-    /// By the path of the request that found it.
+    /// The projects with the time at which each was read, by the path of the request.
     projects: Mutex<HashMap<String, (Value, Instant)>>,
 }
 
 impl State {
-    /// The project that this request found not long ago.
+    /// The project that this request found less than [`PROJECT_MAX_AGE`] ago.
     pub(super) fn project(&self, path: &str) -> Option<Value> {
         let projects = self.projects.lock();
         let (project, since) = projects.get(path)?;
         (since.elapsed() < PROJECT_MAX_AGE).then(|| project.clone())
     }
 
-    /// The next requests read the projects again.
+    /// Forgets the projects, so that the next requests read them again.
     pub(super) fn forget_projects(&self) {
         self.projects.lock().clear();
     }

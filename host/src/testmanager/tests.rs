@@ -1,4 +1,4 @@
-//! Tests of what is requested of Test Manager, against a scripted server on loopback.
+//! Tests the requests to Test Manager, against a scripted server on loopback.
 
 mod faults;
 mod files;
@@ -31,7 +31,7 @@ const TOKEN: &str = "a-token-that-the-server-gave";
 const EXECUTION: u128 = 0xE;
 const CASE: u128 = 0xC;
 
-/// What the connection of a test knows of Test Manager.
+/// The connection of a test, with settings for Test Manager that a test may change.
 struct Setup {
     settings: TestManagerSettings,
     pinned: Option<String>,
@@ -42,7 +42,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// With the project "p1".
+    /// A connection whose settings name the project "p1".
     fn new(server: &FakeTracker) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("jackfield.db"), &Sealer::fresh());
@@ -145,7 +145,7 @@ fn log(id: &str, variation: Option<&str>) -> Value {
     })
 }
 
-/// Answers as a Test Manager in order, with one log, one assertion and its screenshot.
+/// Answers like a Test Manager without faults, with one log, one assertion and its screenshot.
 fn answer_well(request: &str) -> Vec<u8> {
     let execution = Uuid::from_u128(EXECUTION);
     let case = Uuid::from_u128(CASE);

@@ -9,9 +9,9 @@ use super::document::{Block, Document, Inline};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Document,
-    /// No headings, rules and quotes.
+    /// A quote cannot contain headings, rules and other quotes.
     Quote,
-    /// As a quote.
+    /// A list item cannot contain headings, rules and quotes.
     Item,
 }
 

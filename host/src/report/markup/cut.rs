@@ -65,7 +65,7 @@ fn inline_size(inlines: &[Inline]) -> usize {
     inlines.iter().map(size).sum()
 }
 
-/// The number of characters that may still be taken.
+/// The part of the limit that is not used yet, while a document is cut.
 struct Left {
     characters: usize,
     /// Whether the ellipsis was written; nothing may follow it.

@@ -38,7 +38,7 @@ pub(super) enum Inline {
     Code(String),
     Strong(Vec<Inline>),
     Emphasis(Vec<Inline>),
-    /// Its address is one that [`web_link`] returned.
+    /// The address is one that [`web_link`] returned, and the inlines are its label.
     Link(String, Vec<Inline>),
     Break,
 }
@@ -58,7 +58,7 @@ impl Document {
         Self { blocks: vec![Block::Paragraph(vec![Inline::Text(text)])], notes: Vec::new() }
     }
 
-    /// One document after the other.
+    /// Appends the second document to the first, if there is a first.
     pub(super) fn join(first: Option<Self>, second: Self) -> Self {
         let mut blocks = first.unwrap_or_default().blocks;
         blocks.extend(second.blocks);
@@ -124,7 +124,8 @@ enum Kind {
 struct Builder<'v> {
     values: &'v [String],
     open: Vec<Open>,
-    /// Whether each element that has begun is in `open`; those that are too deep are not.
+    /// For each element that has begun, whether `open` contains it. Elements that are nested too
+    /// deeply are not in `open`.
     known: Vec<bool>,
 }
 
@@ -145,7 +146,7 @@ impl<'v> Builder<'v> {
             Event::SoftBreak => self.text(" "),
             Event::HardBreak => self.inline(Inline::Break),
             Event::Rule => self.block(Block::Rule),
-            // The others belong to extensions that are not enabled.
+            // Other events belong to extensions of CommonMark that are not enabled.
             _ => {}
         }
     }

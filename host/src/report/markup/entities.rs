@@ -1,11 +1,11 @@
-//! Text for markups that know HTML's character references (Textile, Jira's wiki markup): each
-//! character that could be markup is written as its number. A backslash would not do: Textile has
-//! none, and Jira's does not know each of them.
+//! Escapes text for markups that know HTML's character references (Textile, Jira's wiki markup):
+//! each character that could be markup is written as its number. A backslash does not work: Textile
+//! has no such escape, and Jira's does not cover every character.
 
 /// Punctuation that is not markup and needs no escape.
 const PLAIN: &str = ",;'/";
 
-/// Escapes a text; `line_start`: it begins a line.
+/// Escapes a text. `line_start` says that the text begins a line.
 pub(super) fn encode(text: &str, line_start: bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     let text = if line_start { text.trim_start() } else { text };

@@ -8,7 +8,8 @@ pub(super) enum Flat<'d> {
     Heading(u8, &'d [Inline]),
     Code(&'d str),
     Quote(&'d [Inline]),
-    /// `*` for each list around it, or `#` for one with numbers.
+    /// The prefix and the text of a list item. The prefix has one character for each list around
+    /// the item: `*`, or `#` for a list with numbers.
     Item(String, &'d [Inline]),
     Rule,
 }

@@ -1,4 +1,4 @@
-//! HTML with few tags; everything else is escaped.
+//! Writes HTML with few tags; all other characters of HTML's syntax are escaped.
 
 use super::document::{Block, Document, Inline};
 

@@ -1,4 +1,4 @@
-//! The wiki markup of Jira.
+//! Writes the wiki markup of Jira's REST API 2; texts are escaped by `entities`.
 
 use super::document::{Document, Inline};
 use super::entities::{break_up, encode};

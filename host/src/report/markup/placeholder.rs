@@ -4,12 +4,12 @@
 const BEGIN: char = '\u{e000}';
 const END: char = '\u{e001}';
 
-/// The placeholder of a value.
+/// The placeholder of the value with this number.
 pub(in crate::report) fn of(number: usize) -> String {
     format!("{BEGIN}{number}{END}")
 }
 
-/// Whether a text can be mistaken for one with placeholders.
+/// Whether a text contains a character that placeholders are made of.
 pub(in crate::report) fn is_in(text: &str) -> bool {
     text.contains([BEGIN, END])
 }

@@ -1,4 +1,4 @@
-//! Text without markup.
+//! Writes text without markup: lists keep their bullets, and links show their address.
 
 use super::document::{Block, Document, Inline};
 

@@ -1,4 +1,4 @@
-//! Whatever a test says: it stays text in every markup, within every limit.
+//! Whatever a test says remains text in every markup, and every text keeps to its limit.
 
 mod properties;
 

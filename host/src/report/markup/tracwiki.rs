@@ -1,6 +1,6 @@
-//! The wiki markup of Trac. It has an escape character only for what is markup without it, and
-//! reads many words as links. So words that are not plain are written as code, which Trac never
-//! reads.
+//! The wiki markup of Trac. Its escape character works only before text that would be markup
+//! without it, and Trac reads many words as links. So words that are not plain are written as code,
+//! in which Trac reads no markup.
 
 use super::document::{Document, Inline};
 use super::entities::break_up;
@@ -53,7 +53,7 @@ fn between(mark: &str, inner: &[Inline], line_break: &str) -> String {
     if inner.trim().is_empty() { inner } else { format!("{mark}{}{mark}", inner.trim()) }
 }
 
-/// Trac reads no markup in a label.
+/// The text of a link's label, in which Trac reads no markup.
 fn label(inlines: &[Inline]) -> String {
     let text = |inline: &Inline| match inline {
         Inline::Text(text) | Inline::Code(text) => text.clone(),

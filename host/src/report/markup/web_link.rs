@@ -1,4 +1,4 @@
-//! The links that a report may have.
+//! Checks and encodes the addresses that a report may link to.
 
 use url::Url;
 
@@ -24,7 +24,7 @@ pub(super) fn web_link(text: &str) -> Option<String> {
             link.push_str(&format!("%{byte:02X}"));
         }
     }
-    // A tracker leaves such a character at the end out of the link.
+    // A tracker does not count such a character at the end as part of the link.
     if let Some(last) = link.pop() {
         match last {
             '.' | ',' | ';' | ':' | '?' => link.push_str(&format!("%{:02X}", u32::from(last))),

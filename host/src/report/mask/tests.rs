@@ -1,4 +1,4 @@
-//! What is masked, and where.
+//! Tests which values are masked, and in which places.
 
 use crate::report::{Assertion, RobotLog, TestCaseLog};
 

@@ -1,4 +1,4 @@
-//! Whole reports.
+//! Tests of whole reports, from settings and data to texts.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -13,7 +13,7 @@ fn settings(value: serde_json::Value) -> ReportSettings {
     ReportSettings::check(&object).expect("settings")
 }
 
-/// What a connection had stored, before this version refused it.
+/// Settings that an earlier version stored, and that this version would refuse to save.
 fn old_settings(value: serde_json::Value) -> ReportSettings {
     let object: Settings = value.as_object().expect("an object").clone();
     ReportSettings::read(&object).expect("settings")

@@ -1,4 +1,4 @@
-//! Settings that are refused, and what the others lead to.
+//! Tests of report settings: which ones are refused, and what the accepted ones do.
 
 use serde_json::json;
 
@@ -88,7 +88,7 @@ fn only_what_is_used_is_fetched() {
     );
 }
 
-/// The examples of the manual, each with its heading.
+/// The examples of the operator's manual, each with the heading above it.
 fn examples() -> Vec<(&'static str, Settings)> {
     let manual = include_str!("../../../../docs/operator.md");
     let (mut heading, mut examples) = ("", Vec::new());

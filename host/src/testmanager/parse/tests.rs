@@ -45,7 +45,7 @@ proptest! {
     }
 }
 
-/// JSON with the members that are read, and others.
+/// JSON with names that the parser reads, and with other names.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

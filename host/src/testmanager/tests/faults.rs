@@ -1,10 +1,10 @@
-//! What happens if Test Manager refuses, fails, is slow, or answers oddly.
+//! Tests a Test Manager that refuses, fails, is slow, or answers with unexpected JSON.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
-/// A server that answers the first requests for a path by these answers, all others well.
+/// A server that gives these answers to the first requests for a path, and good answers otherwise.
 async fn failing(at: &'static str, answers: Vec<Vec<u8>>) -> (FakeTracker, Arc<AtomicUsize>) {
     let count = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&count);

@@ -1,4 +1,4 @@
-//! The content of screenshots and files.
+//! Tests the download of screenshots and files.
 
 use super::*;
 use crate::report::{Attachment, AttachmentKind};
@@ -13,7 +13,7 @@ fn screenshot() -> Attachment {
     }
 }
 
-/// A Test Manager whose screenshots are at another address.
+/// A Test Manager that redirects the download of screenshots to another address.
 async fn redirecting(to: String) -> FakeTracker {
     FakeTracker::answering(move |request| {
         if path(request).ends_with("/downloadscreenshot") {

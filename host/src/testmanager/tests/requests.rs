@@ -1,11 +1,11 @@
-//! Which requests are sent, and how often.
+//! Tests which requests are sent, and how often.
 
 use super::*;
 use crate::domain::{Counts, StringEnum as _};
 use crate::report::AttachmentKind;
 use crate::store::{CachedCounts, StoredConnection};
 
-/// What the default text of a defect uses.
+/// The parts that the default description needs.
 const USUAL: [Subject; 6] = [
     Subject::Project,
     Subject::TestCase,
@@ -39,7 +39,7 @@ async fn a_defect_with_an_assertion_and_a_screenshot_takes_six_requests() {
     assert_eq!(data.execution.unwrap().name.as_deref(), Some("Nightly"));
     assert_eq!((data.assertions.len(), data.robot_logs[0].message.as_str()), (1, "first"));
 
-    // The next failed test knows the project and has the token.
+    // The next failed test uses the same project and token without a request for either.
     let source = setup.source_of(&active, &failed_test(None, Some(&link)));
     let all = set(&[&USUAL[..], &[Subject::Attachments]].concat());
     let data = source.fetch(&all, soon()).await;
@@ -58,7 +58,7 @@ async fn what_is_not_asked_for_is_not_requested() {
         let before = server.requests().len();
         let data = setup.fetch(&[*subject]).await;
         assert_eq!(data.gaps, [], "{subject}");
-        // A token, and at most the part with what it depends on: the log, or the execution.
+        // One request for the token, and at most those for the part and the parts that it needs.
         let sent = server.requests().len() - before;
         let most = match subject {
             Subject::Attachments => 4,

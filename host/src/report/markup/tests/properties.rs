@@ -1,4 +1,4 @@
-//! Any value, in any place, cut at any length.
+//! Property tests: any value, in any place, with the text cut at any length.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::domain::Marker;
 
 use super::*;
 
-/// What trackers read as markup.
+/// Texts that trackers read as markup.
 const NASTY: [&str; 44] = [
     "{code}",
     "{noformat}",
@@ -160,7 +160,7 @@ proptest! {
     }
 }
 
-/// What is true of each text in a markup.
+/// Checks that a text is valid in this markup.
 fn valid(markup: Markup, text: &str) -> Result<(), TestCaseError> {
     match markup {
         Markup::Html => {
@@ -194,7 +194,7 @@ fn valid(markup: Markup, text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Each tag is closed, in order.
+/// Checks that each tag is closed, in the right order.
 fn balanced(html: &str) -> Result<(), TestCaseError> {
     let tag = Regex::new("<(/?)([a-z0-9]+)").expect("a pattern");
     let mut open = Vec::new();
@@ -210,7 +210,7 @@ fn balanced(html: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Texts are not empty, and lists have items that begin with a paragraph or code.
+/// Checks that text nodes are not empty, and that list items begin with a paragraph or code.
 fn nodes(node: &serde_json::Value) -> Result<(), TestCaseError> {
     let kind = node["type"].as_str().unwrap_or_default();
     let inside: BTreeSet<_> = node["content"]
