@@ -1,8 +1,8 @@
-//! The types of the admin API's requests and answers. Both `http` and `cli` use them, so that
-//! server and client agree.
+//! The types of requests and answers of the admin API. Both `http` and `cli` use these types, so
+//! that server and client agree.
 //!
-//! Plain data; field names are the JSON names. Requests refuse unknown members; later versions may
-//! add members to answers.
+//! Plain data; field names are the JSON names. A request with an unknown member is refused. Later
+//! versions may add members to answers.
 
 mod connections;
 mod connectors;
@@ -29,12 +29,12 @@ pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};
 
-/// Rows of a page, if the request does not say.
+/// Number of rows in a page if the request has no `limit`.
 pub const PAGE_ROWS: u32 = 50;
-/// Maximum rows of a page.
+/// Maximum number of rows in a page.
 pub const PAGE_ROWS_MAX: u32 = 200;
 
-/// A request without members.
+/// The body of a request that takes no members; any member is refused.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmptyBody {}
@@ -42,8 +42,8 @@ pub struct EmptyBody {}
 /// `GET /status`: the process itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
-    /// The server's version.
+    /// The version of the server program.
     pub version: String,
-    /// Number of tasks that its async runtime runs.
+    /// Number of tasks that the server's async runtime runs now.
     pub tasks: usize,
 }

@@ -1,4 +1,4 @@
-//! `/connections`.
+//! Types of `/connections`: list, create, edit, accept, try.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use crate::domain::{self, OnRecurrence, Origin, Settings, string_enum};
 
 use super::{EditTestManager, EnumString, SecretText, TestManager, Text, Time};
 
-/// `GET /connections`.
+/// The answer to `GET /connections`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConnectionList {
-    /// By name.
+    /// All connections, by name.
     pub connections: Vec<Connection>,
 }
 
 string_enum! {
-    /// Whether a connection's webhooks are answered.
+    /// Whether the webhooks of a connection are answered, and why they may not be.
     pub enum ConnectionStatus {
         /// The webhooks are answered.
         Active = "active",
@@ -32,37 +32,37 @@ string_enum! {
     }
 }
 
-/// A connection, without its secrets.
+/// A connection as an admin sees it. It never contains the values of secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connection {
-    /// Never changes.
+    /// The id, which never changes; a name may change.
     pub id: Uuid,
-    /// Unique.
+    /// Unique among all connections.
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
     /// Whether its webhooks are answered.
     pub status: EnumString<ConnectionStatus>,
-    /// Values of the settings that are not secrets.
+    /// Values of the settings that are not secrets, by name.
     pub settings: Settings,
     /// Names of the secrets that have a value.
     pub secrets_set: Vec<String>,
-    /// Whether it has a client certificate.
+    /// Whether the connection has a client certificate for its tracker.
     #[serde(default)]
     pub has_client_cert: bool,
-    /// How Test Manager is asked about failed tests; absent: it is not asked.
+    /// Settings for Test Manager; absent if the connection never asks Test Manager.
     #[serde(default)]
     pub test_manager: Option<TestManager>,
-    /// Whether it has the client secret for Test Manager.
+    /// Whether the client secret for Test Manager is stored.
     #[serde(default)]
     pub has_test_manager_client_secret: bool,
-    /// What its connector may reach.
+    /// Where the connector may send requests, and where secrets are sent.
     pub grants: Grants,
     /// SHA-256 of the version that was accepted last.
     pub accepted_sha256: Option<String>,
     /// What the newest version asks for beyond the grants; absent if the version needs no consent.
     pub needs_consent: Option<Vec<String>>,
-    /// SHA-256 of the newest version.
+    /// SHA-256 of the newest version in the plugins folder; absent if no version can be used.
     pub newest_sha256: Option<String>,
     /// The only Test Manager project whose KPIs are answered; absent: every project.
     pub project: Option<String>,
@@ -73,7 +73,7 @@ pub struct Connection {
     /// The minimum index delay, in seconds: how long the tracker's search may not find a new
     /// record.
     pub index_delay_s: u32,
-    /// What is reported of a failed test; an absent member has its default.
+    /// The settings of the report. A member that is absent has its default.
     #[serde(default)]
     pub report: Settings,
     /// What happens if a test case fails again while its defect is open.
@@ -81,10 +81,10 @@ pub struct Connection {
     /// The longest measured time after a create during which a search did not find the record,
     /// milliseconds.
     pub index_lag_ms: u64,
-    /// Warnings about its secrets, for the operator.
+    /// Warnings about the connection's secrets, for the operator.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// Whether an admin paused it.
+    /// Whether an admin paused the connection.
     pub paused: bool,
     /// Last four characters of the webhook token.
     pub token_tail: String,
@@ -92,20 +92,20 @@ pub struct Connection {
     pub created_at: Time,
     /// When an event was last answered with a defect or counts.
     pub last_success_at: Option<Time>,
-    /// The last refusal.
+    /// The last refusal of an event; absent if there was none.
     pub last_error: Option<LastError>,
 }
 
-/// The last refusal of a connection.
+/// The last refusal of an event of a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LastError {
-    /// When.
+    /// The time of the refusal.
     pub at: Time,
-    /// Why.
+    /// The reason, for a person.
     pub detail: String,
 }
 
-/// What a connector may reach, and where its secrets go.
+/// The permissions that a person granted to a connector for one connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Grants {
     /// The origins that the connector may reach.
@@ -116,12 +116,12 @@ pub struct Grants {
     pub test_data: bool,
 }
 
-/// Where one secret goes.
+/// The place to which one secret is sent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SecretGrant {
-    /// The only origin that receives it.
+    /// The only origin that receives the secret.
     pub origin: Text<Origin>,
-    /// A description of the place in a request.
+    /// The place in a request, in words: a header, a query parameter, a body.
     pub place: String,
 }
 
@@ -129,14 +129,14 @@ pub struct SecretGrant {
 /// webhook URL.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CreatedConnection {
-    /// The connection.
+    /// The connection that was created or has the new token.
     #[serde(flatten)]
     pub connection: Connection,
-    /// Its webhook URL.
+    /// The address to enter in Test Manager. It contains the token and is never shown again.
     pub webhook_url: String,
 }
 
-/// `POST /connections`.
+/// The body of `POST /connections`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateConnection {
@@ -144,10 +144,10 @@ pub struct CreateConnection {
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
-    /// Values of settings.
+    /// Values of the settings that are not secrets, by name.
     #[serde(default)]
     pub settings: Settings,
-    /// Values of secrets; `file:/path` and `env:NAME` are references.
+    /// Values of secrets, by name. `file:/path` and `env:NAME` are references to values.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretText>,
     /// The client certificate that the tracker asks for, as PEM, or a reference like a secret.
@@ -156,13 +156,13 @@ pub struct CreateConnection {
     /// The key of the client certificate, as PEM without a password, or a reference like a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<SecretText>,
-    /// How Test Manager is asked about failed tests.
+    /// Settings for Test Manager; absent: the connection never asks Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
-    /// The secret of the external application, or a reference like a secret.
+    /// The secret of the external application in Test Manager, or a reference like a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// The only Test Manager project whose KPIs are answered.
+    /// The only Test Manager project whose KPIs are answered; absent: every project.
     #[serde(default)]
     pub project: Option<String>,
     /// Whether host names may resolve to private addresses.
@@ -171,11 +171,11 @@ pub struct CreateConnection {
     /// Whether only HTTP/1.1 is used with the tracker.
     #[serde(default)]
     pub http1_only: bool,
-    /// The minimum index delay, in seconds; 0: as the connector states.
+    /// The minimum index delay, in seconds; 0 means the delay that the connector states.
     #[serde(default)]
     pub index_delay_s: u32,
-    /// What is reported of a failed test: `title_template`, `description_template`,
-    /// `comment_template`, `fields`, `mask`, `attachments`, `routing`.
+    /// The settings of the report: `title_template`, `description_template`, `comment_template`,
+    /// `fields`, `mask`, `attachments`, `routing`.
     #[serde(default)]
     pub report: Settings,
     /// What happens if a test case fails again while its defect is open; absent: `new`.
@@ -183,12 +183,12 @@ pub struct CreateConnection {
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
 }
 
-/// `PATCH /connections/{id}` and `POST /connections/{id}/accept`: absent members are not changed,
-/// `null` removes a value.
+/// The body of `PATCH /connections/{id}` and `POST /connections/{id}/accept`. An absent member
+/// changes nothing; `null` removes a value.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditConnection {
-    /// A new name.
+    /// The new name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Settings to set or remove.
@@ -201,10 +201,10 @@ pub struct EditConnection {
     /// The key of the client certificate; `null` removes it.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub client_key: Option<Option<SecretText>>,
-    /// How Test Manager is asked; `null` removes it, with its client secret.
+    /// Settings for Test Manager; `null` removes them, with the client secret.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<Option<EditTestManager>>,
-    /// The secret of the external application.
+    /// The secret of the external application in Test Manager, or a reference like a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
     /// The only project whose KPIs are answered; `null`: every project.
@@ -216,10 +216,10 @@ pub struct EditConnection {
     /// Whether only HTTP/1.1 is used with the tracker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http1_only: Option<bool>,
-    /// The minimum index delay, in seconds; 0: as the connector states.
+    /// The minimum index delay, in seconds; 0 means the delay that the connector states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index_delay_s: Option<u32>,
-    /// Members of `report` to set or remove.
+    /// Members of the report's settings to set; `null` removes a member.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub report: BTreeMap<String, Option<Value>>,
     /// What happens if a test case fails again while its defect is open.
@@ -236,7 +236,7 @@ where
     Option::deserialize(value).map(Some)
 }
 
-/// `?force=true`: proceed even if creates are in progress or defects are in doubt.
+/// The query `?force=true` of a request that could lose track of defects.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForceQuery {
@@ -244,18 +244,18 @@ pub struct ForceQuery {
     pub force: bool,
 }
 
-/// The query of `POST /connections/{id}/accept`.
+/// The query of `POST /connections/{id}/accept`: which version, and whether to force it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptQuery {
     /// Proceed even if creates are in progress or defects are in doubt.
     #[serde(default)]
     pub force: bool,
-    /// The version that the person looked at. No other version is accepted.
+    /// SHA-256 of the version that the person reviewed. No other version is accepted.
     pub sha256: String,
 }
 
-/// `POST /connections/{id}/rotate-token`.
+/// The body of `POST /connections/{id}/rotate-token`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateToken {
@@ -263,7 +263,7 @@ pub struct RotateToken {
     pub grace_s: u32,
 }
 
-/// `POST /connections/{id}/try`.
+/// The answer to `POST /connections/{id}/try`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TryReport {
     /// The steps in order; the steps after a failed one are absent.
@@ -278,7 +278,7 @@ pub struct TryReport {
 /// One step of a `try`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TryStep {
-    /// The step.
+    /// The name of the step, such as `check`.
     pub name: EnumString<domain::TryStep>,
     /// The origin of the step; only for the steps before the connector runs.
     pub origin: Option<Text<Origin>>,
@@ -287,8 +287,7 @@ pub struct TryStep {
     /// The setting to change, if the connector named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setting: Option<String>,
-    /// How the step succeeded, if a person should know: through which proxy, with which
-    /// certificate.
+    /// A remark about a step that succeeded, such as its proxy or certificate.
     #[serde(default)]
     pub note: Option<String>,
 }

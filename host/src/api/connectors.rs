@@ -1,4 +1,4 @@
-//! `/connectors`.
+//! Types of `/connectors`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,21 +7,21 @@ use crate::domain::string_enum;
 
 use super::{EnumString, Time};
 
-/// `GET /connectors`.
+/// The answer to `GET /connectors`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ConnectorList {
-    /// By name.
+    /// All connectors in the plugins folder, by name.
     pub connectors: Vec<Connector>,
 }
 
 string_enum! {
-    /// The status of a connector.
+    /// Whether a connector can be used.
     pub enum ConnectorStatus {
-        /// The newest version serves.
+        /// The newest file is loaded.
         Ready = "ready",
-        /// Its first version is being compiled.
+        /// The first version of the connector is being compiled; no version can be used yet.
         Compiling = "compiling",
-        /// The newest file cannot be used; an older version may still serve.
+        /// The newest file cannot be used; an older version may still be in use.
         Broken = "broken",
     }
 }
@@ -31,26 +31,26 @@ string_enum! {
 pub struct Connector {
     /// The file's stem.
     pub name: String,
-    /// Its status.
+    /// Whether the connector can be used.
     pub status: EnumString<ConnectorStatus>,
-    /// SHA-256 of the file that serves.
+    /// SHA-256 of the file of the version in use; absent if no version can be used.
     pub sha256: Option<String>,
-    /// The version, from the manifest.
+    /// The semantic version, from the manifest.
     pub version: Option<String>,
     /// The name, from the manifest.
     pub title: Option<String>,
     /// A description in one line, from the manifest.
     pub summary: Option<String>,
-    /// The address of the homepage, from the manifest.
+    /// An http or https address, from the manifest.
     pub homepage: Option<String>,
-    /// `defects`, `kpis` or both.
+    /// The exported interfaces of the contract, such as `defects` and `kpis`.
     pub interfaces: Vec<String>,
     /// JSON Schema of a connection's settings.
     pub settings_schema: Option<Value>,
     /// Seconds until the tracker's search is sure to find a new defect.
     pub index_delay_s: Option<u32>,
-    /// Why the newest file cannot be used.
+    /// Why the newest file cannot be used; absent if it can.
     pub error: Option<String>,
-    /// When the serving version was loaded.
+    /// When the version in use was loaded.
     pub loaded_at: Option<Time>,
 }

@@ -1,4 +1,4 @@
-//! `/defects`.
+//! Types of `/defects`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,61 +23,61 @@ pub struct DefectQuery {
     /// Only defects of this connection, by id or name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<String>,
-    /// `next` of the previous page.
+    /// The `next` of the previous page; absent for the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
-    /// Rows of a page, 1 to 200.
+    /// Number of rows in a page, 1 to 200; absent: 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 
-/// `GET /defects`.
+/// The answer to `GET /defects`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DefectList {
-    /// Newest first.
+    /// The rows of this page, newest first.
     pub defects: Vec<DefectRecord>,
     /// The cursor of the next page; absent at the end.
     pub next: Option<Uuid>,
 }
 
-/// A failed test's defect.
+/// The row of one failed test: its defect, or the state of its creation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DefectRecord {
     /// The id of the defect's row.
     pub id: Uuid,
-    /// The connection's id.
+    /// The id of the connection that received the failed test.
     pub connection: Uuid,
     /// The connection's name.
     pub connection_name: Option<String>,
-    /// `testExecutionId`.
+    /// `testExecutionId` of the webhook.
     pub test_execution_id: Uuid,
-    /// `testCaseId`.
+    /// `testCaseId` of the webhook.
     pub test_case_id: Uuid,
-    /// `variationId`, if any.
+    /// `variationId` of the webhook; absent if the test case has no variations.
     pub variation_id: Option<String>,
-    /// `linkToTestCaseLog`, if any.
+    /// `linkToTestCaseLog` of the webhook; absent if the webhook had none.
     pub link_to_test_case_log: Option<String>,
-    /// The generation, from 1.
+    /// Counts from 1; a person who asks for another defect increases it.
     pub generation: u32,
     /// The state of the row.
     pub state: EnumString<DefectState>,
     /// The marker that the connector stored in the tracker.
     pub marker: String,
-    /// The defect, once known.
+    /// The defect in the tracker; absent while no defect is known.
     pub defect: Option<Defect>,
     /// Why it failed or is in doubt.
     pub reason: Option<String>,
-    /// How many write requests were sent for it.
+    /// Number of write requests that were sent in this generation.
     pub writes: u32,
     /// The worst class of these requests: `refused`, `unclear`, `open` or `acknowledged`.
     pub class: Option<EnumString<WriteClass>>,
     /// Why only a person can resolve the defect; absent if a search can still resolve it.
     pub needs_person: Option<String>,
-    /// What a person decided for the next click.
+    /// A person's decision that the next click carries out.
     pub decided: Option<EnumString<DecidedDoubt>>,
     /// The event that changed the row last.
     pub event: Option<Uuid>,
-    /// When the last write was sent.
+    /// When the last write was sent; absent if none was sent.
     pub sent_at: Option<Time>,
     /// When the last write ended.
     pub write_ended_at: Option<Time>,
@@ -91,11 +91,11 @@ pub struct DefectRecord {
     pub decisions: Vec<Decision>,
     /// The defect of the first failure of the test case, if this failure is a recurrence.
     pub recurrence_of: Option<Uuid>,
-    /// What is done with the defect after it was created.
+    /// The steps after the create: comments and attachments.
     pub follow_ups: Vec<FollowUp>,
 }
 
-/// One step of the work on a created defect.
+/// One step of the work on a created defect: a comment, an attachment or a change of state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FollowUp {
     /// `reopen`, `comment`, `list-attachments` or `attach`.
@@ -104,35 +104,35 @@ pub struct FollowUp {
     pub name: Option<String>,
     /// `due`, `sent`, `done` or `given-up`.
     pub state: EnumString<FollowUpState>,
-    /// How often it was tried.
+    /// Number of tries so far.
     pub tries: u32,
-    /// How many write requests were sent for it.
+    /// Number of write requests that were sent for this step.
     pub writes: u32,
-    /// The worst class of these requests.
+    /// The worst class of these write requests.
     pub class: Option<EnumString<WriteClass>>,
-    /// Why it is not done.
+    /// Why the step is not done yet or was given up.
     pub reason: Option<String>,
-    /// When it is tried next.
+    /// When the step is tried next.
     pub next_at: Option<Time>,
 }
 
-/// What a person decided.
+/// A person's decision about a defect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
     /// When the person decided.
     pub at: Time,
-    /// Who decided.
+    /// The account that decided; today this is always `admin`.
     pub by: String,
     /// `adopt`, `retry`, `give-up` or `release`.
     pub decision: String,
 }
 
-/// A defect in the tracker.
+/// A defect as the tracker described it last.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Defect {
     /// The tracker's own key.
     pub key: String,
-    /// Its title.
+    /// The title that the tracker shows.
     pub title: String,
     /// A page that a person can open.
     pub link: String,
@@ -140,15 +140,15 @@ pub struct Defect {
     pub status: Option<String>,
     /// Its priority, as the tracker names it.
     pub priority: Option<String>,
-    /// Its description.
+    /// The text of the defect; absent if the connector did not return it.
     pub description: Option<String>,
 }
 
-/// `POST /defects/{id}/resolve`: exactly one of `adopt`, `retry` and `give_up`.
+/// The body of `POST /defects/{id}/resolve`: exactly one of `adopt`, `retry` and `give_up`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolveDefect {
-    /// The tracker has the defect, under this key.
+    /// The key of the defect, if the tracker has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
     /// The adopted defect's title; absent: its key.
@@ -165,7 +165,7 @@ pub struct ResolveDefect {
 }
 
 impl DefectRecord {
-    /// Converts a record of the store; `connection_name` is added.
+    /// Converts a record of the store and adds the name of its connection.
     #[must_use]
     pub fn new(record: &domain::DefectRecord, connection_name: Option<String>) -> Self {
         Self {

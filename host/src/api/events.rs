@@ -1,4 +1,4 @@
-//! `/events`.
+//! Types of `/events`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,10 +12,10 @@ use super::{EnumString, Time};
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventQuery {
-    /// From this instant on, RFC 3339.
+    /// Only events from this instant on, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Before this instant, RFC 3339.
+    /// Only events before this instant, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// Only events of this connection, by id or name.
@@ -27,24 +27,24 @@ pub struct EventQuery {
     /// Only events with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<EnumString<OutcomeCode>>,
-    /// `next` of the previous page.
+    /// The `next` of the previous page; absent for the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Uuid>,
-    /// Rows of a page, 1 to 200.
+    /// Number of rows in a page, 1 to 200; absent: 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 
-/// `GET /events`.
+/// The answer to `GET /events`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EventList {
-    /// Newest first.
+    /// The events of this page, newest first.
     pub events: Vec<Event>,
     /// The cursor of the next page; absent at the end.
     pub next: Option<Uuid>,
 }
 
-/// `GET /events/{id}`.
+/// The answer to `GET /events/{id}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EventWithRuns {
     /// The event.
@@ -54,16 +54,16 @@ pub struct EventWithRuns {
     pub runs: Vec<Run>,
 }
 
-/// One webhook request and its answer.
+/// One webhook request and its answer, one `try`, or one piece of background work.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Event {
-    /// The answer's `Jackfield-Event`.
+    /// The id; every answer to a webhook repeats it in the header `Jackfield-Event`.
     pub id: Uuid,
     /// The connection's id; absent if the request matched no connection.
     pub connection: Option<Uuid>,
     /// The connection's name.
     pub connection_name: Option<String>,
-    /// The kind of the event.
+    /// What the request asked for, or which background work it was.
     pub kind: EnumString<EventKind>,
     /// When the request arrived.
     pub received_at: Time,
@@ -71,13 +71,13 @@ pub struct Event {
     pub ms: u64,
     /// The answer's status; absent if there was no answer.
     pub status: Option<u16>,
-    /// How it ended.
+    /// The result, as a code that can be filtered by.
     pub outcome: EnumString<OutcomeCode>,
     /// One line for a person; empty if the outcome code says enough.
     pub detail: String,
     /// The defect that the event is about.
     pub defect: Option<Uuid>,
-    /// The request.
+    /// The request, masked; empty for background work.
     pub request: Request,
 }
 
@@ -86,7 +86,7 @@ pub struct Event {
 pub struct Request {
     /// HTTP method.
     pub method: String,
-    /// Path below the token.
+    /// The path below the token.
     pub path: String,
     /// Headers; only of unrecognised requests and of refused creates.
     pub headers: Vec<Header>,
@@ -106,20 +106,20 @@ pub struct Header {
 /// One call into a guest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
-    /// The export that was called.
+    /// The exported function that was called.
     pub call: EnumString<Call>,
-    /// How it ended.
+    /// The result of the run, as a code.
     pub outcome: EnumString<OutcomeCode>,
     /// What went wrong; empty if the run succeeded.
     pub detail: String,
     /// The setting to change, if the connector named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setting: Option<String>,
-    /// The connector's version.
+    /// The connector's version, from its manifest.
     pub connector_version: String,
     /// SHA-256 of the file that ran.
     pub connector_sha256: String,
-    /// Guest log, stdout and stderr.
+    /// Lines of the guest's log, stdout and stderr, masked.
     pub log: Vec<LogLine>,
     /// Requests that the run sent, or was refused to send.
     pub calls: Vec<OutboundCall>,
@@ -130,24 +130,24 @@ pub struct Run {
 /// One line of a guest's log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LogLine {
-    /// Milliseconds since the run began.
+    /// Milliseconds from the start of the run.
     pub at_ms: u64,
     /// Its level.
     pub level: EnumString<LogLevel>,
-    /// The text.
+    /// The text, with secrets masked.
     pub message: String,
 }
 
 /// One request that a run sent, or was refused to send.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutboundCall {
-    /// Milliseconds since the run began.
+    /// Milliseconds from the start of the run.
     pub at_ms: u64,
     /// HTTP method.
     pub method: String,
     /// The origin that the request was sent to.
     pub origin: String,
-    /// Path without its query.
+    /// The path, without its query.
     pub path: String,
     /// What the request does to the tracker.
     pub effect: EnumString<Effect>,
@@ -155,9 +155,9 @@ pub struct OutboundCall {
     pub status: Option<u16>,
     /// Milliseconds from connect to the last byte of the answer.
     pub ms: u64,
-    /// Bytes of the answer's body, decoded.
+    /// Size of the answer's body, decompressed, bytes.
     pub bytes: u64,
-    /// Why it was refused or failed.
+    /// Why the request was refused or failed; absent if an answer came.
     pub error: Option<String>,
 }
 
@@ -181,7 +181,7 @@ pub struct Usage {
 }
 
 impl Event {
-    /// Converts an event of the store; `connection_name` is added.
+    /// Converts an event of the store and adds the name of its connection.
     #[must_use]
     pub fn new(event: &domain::Event, connection_name: Option<String>) -> Self {
         let request = &event.request;

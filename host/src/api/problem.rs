@@ -1,20 +1,20 @@
-//! The body of every answer that is not a success, RFC 9457.
+//! The body of every answer without success (RFC 9457).
 
 use serde::{Deserialize, Serialize};
 
-/// `application/problem+json`.
+/// A problem, sent as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// `/problems/{code}`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The same for every problem of that type.
+    /// A short title, the same for every problem of this type.
     pub title: String,
     /// The answer's HTTP status.
     pub status: u16,
-    /// What happened this time, and what to do.
+    /// What happened to this request, and what to do next.
     pub detail: String,
-    /// The event, or the request's path.
+    /// The path of the event, or of the request if there is no event.
     pub instance: String,
     /// Values that are not valid, each by its name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

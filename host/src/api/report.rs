@@ -1,4 +1,4 @@
-//! `/connections/{id}/preview`.
+//! Types of `/connections/{id}/preview`.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::domain::Settings;
 
 use super::FailedTest;
 
-/// `POST /connections/{id}/preview`: what would be filed of a failed test.
+/// The body of `POST /connections/{id}/preview`: the failed test to render a report for.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreviewReport {
     /// The failed test.
     pub failed_test: FailedTest,
-    /// `markdown`, if absent.
+    /// The markup of the texts; absent: `markdown`.
     #[serde(default)]
     pub markup: Option<String>,
-    /// Where description and comment are cut; absent: not at all.
+    /// Maximum length of description and comment; absent: no maximum.
     #[serde(default)]
     pub characters_max: Option<u32>,
     /// Members of the connection's `report` that are changed for this preview; `null` removes one.
@@ -26,43 +26,43 @@ pub struct PreviewReport {
     pub report: BTreeMap<String, Option<Value>>,
 }
 
-/// The answer.
+/// The rendered report. Nothing is created in the tracker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReportPreview {
     /// The title, at most 255 characters.
     pub title: String,
     /// The markup of `description` and `comment`.
     pub markup: String,
-    /// The text of the defect.
+    /// The description of the defect, in `markup`.
     pub description: String,
-    /// The text of a comment, if the test fails again.
+    /// The comment for a later failure of the same test case, in `markup`.
     pub comment: String,
-    /// The fields of the tracker, in their order.
+    /// The configured fields with their values, in order.
     pub fields: Vec<PreviewField>,
-    /// The files.
+    /// The files that would be sent, without their content.
     pub attachments: Vec<PreviewAttachment>,
-    /// Settings of the connection that a routing rule replaces for this test.
+    /// The settings that a routing rule replaces for this test; empty if no rule matches.
     pub settings: Settings,
 }
 
-/// A field of the tracker.
+/// A configured field of the tracker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PreviewField {
-    /// Its name.
+    /// The name of the field, as the person configured it.
     pub field: String,
-    /// Its value: text or other JSON.
+    /// The rendered value: a text or other JSON.
     pub value: Value,
 }
 
-/// A file.
+/// A file that would be sent to the tracker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PreviewAttachment {
     /// `screenshot`, `robot-log` or `file`.
     pub kind: String,
-    /// Its name in the tracker.
+    /// The file name in the tracker, without a path.
     pub name: String,
-    /// Its media type.
+    /// The media type, such as `image/png`.
     pub media_type: String,
-    /// Its size in bytes, if it is known before the download.
+    /// Size in bytes; absent if it is not known before the download.
     pub size: Option<u64>,
 }

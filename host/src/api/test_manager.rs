@@ -1,4 +1,4 @@
-//! How Test Manager is asked, in `/connections`.
+//! Types of the member `test_manager` of `/connections`, and of failed tests in requests.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,15 +11,15 @@ use super::connections::present;
 /// The settings for Test Manager, without the client secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TestManager {
-    /// The address of Test Manager.
+    /// The address of Test Manager, without `/api/v2`.
     pub base_url: String,
-    /// The token endpoint of its identity server.
+    /// The address of the token endpoint of the identity server.
     pub token_url: String,
-    /// The id of the external application.
+    /// The id of the external application in Test Manager.
     pub client_id: String,
-    /// The scopes that are asked for.
+    /// The scopes that each token is requested with.
     pub scopes: Vec<String>,
-    /// The project of all failed tests; absent: it is found by the link of each.
+    /// The project of all failed tests; absent: the link of each failed test names its project.
     pub project_id: Option<String>,
     /// Other origins to which a download may be redirected; they receive no credential.
     pub asset_origins: Vec<Text<Origin>>,
@@ -32,16 +32,16 @@ pub struct EditTestManager {
     /// The address of Test Manager, without `/api/v2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// The token endpoint of its identity server.
+    /// The address of the token endpoint of the identity server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
-    /// The id of the external application.
+    /// The id of the external application in Test Manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The scopes to ask for; by default, those that the log with its assertions and files needs.
+    /// The scopes to request. The default permits to read the log with its assertions and files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
-    /// The project of all failed tests; `null`: found by the link of each.
+    /// The project of all failed tests; `null`: the link of each failed test names its project.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub project_id: Option<Option<String>>,
     /// Other origins to which a download may be redirected.
@@ -49,11 +49,11 @@ pub struct EditTestManager {
     pub asset_origins: Option<Vec<String>>,
 }
 
-/// `POST /connections/{id}/try`.
+/// The body of `POST /connections/{id}/try`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TryConnection {
-    /// A failed test whose log is read from Test Manager.
+    /// A failed test whose log the try reads from Test Manager; absent: no log is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_test: Option<FailedTest>,
 }
@@ -62,14 +62,14 @@ pub struct TryConnection {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailedTest {
-    /// The test execution.
+    /// The id of the test execution.
     pub test_execution_id: Uuid,
-    /// The test case.
+    /// The id of the test case.
     pub test_case_id: Uuid,
-    /// The variation, if it has one.
+    /// The variation; absent if the test case has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variation_id: Option<String>,
-    /// The link to the test case log.
+    /// The link to the test case log, from which the project may be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
