@@ -46,17 +46,17 @@ pub use try_connection::TryReport;
 
 /// The parts that the work on connections needs.
 pub struct Dependencies {
-    /// Where they are stored.
+    /// Where the connections are stored.
     pub store: Arc<dyn Store>,
-    /// The connectors that serve them.
+    /// The connectors that the connections use.
     pub plugins: Arc<Plugins>,
     /// Runs `check`.
     pub sandbox: Arc<Sandbox>,
-    /// Connects to trackers, for the steps of a `try`.
+    /// Connects to trackers, for the first steps of a `try`.
     pub egress: Arc<Egress>,
-    /// Asks Test Manager, for the steps of a `try` and for a preview.
+    /// Reads from Test Manager, for the last steps of a `try`, for routing, previews and reports.
     pub test_manager: Arc<TestManager>,
-    /// Seals their secrets.
+    /// Opens and seals the secrets of connections.
     pub sealer: Sealer,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
@@ -64,7 +64,7 @@ pub struct Dependencies {
     pub config: Arc<Config>,
 }
 
-/// All connections.
+/// All connections, ready for runs, with their circuit breakers.
 pub struct Connections {
     deps: Dependencies,
     directory: Directory,
@@ -73,13 +73,13 @@ pub struct Connections {
     edit_lock: Mutex<()>,
 }
 
-/// Why a connection was not created or changed.
+/// The reason why a connection was not created or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// Settings, secrets or other fields are not valid.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<SettingError>),
-    /// No version of the connector serves.
+    /// No version of the connector can be used for this connection.
     #[error(transparent)]
     ConnectorUnavailable(#[from] ConnectorUnavailable),
     /// A person must consent first, or there is nothing to consent to.
@@ -117,9 +117,9 @@ impl Connections {
         self.directory.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// The report of the failed test for what follows its create. Test Manager is asked, until
-    /// `until`, only if the connector uses what it says. It is not asked if the settings of the report cannot
-    /// be read any more: they say what must be masked.
+    /// The report of a failed test for the steps after its create. The report may read from Test
+    /// Manager until `until`, if the connector asks for test data. If the settings of the report
+    /// cannot be read any more, it never does, because they say which texts must be masked.
     #[must_use]
     pub fn test_report(
         &self,
@@ -151,7 +151,7 @@ impl Connections {
         self.directory.by_id(id).map(|entry| Arc::clone(&entry.active))
     }
 
-    /// Whether these are the settings, secrets and grants that the connection has now.
+    /// Whether the connection still has the settings, secrets and grants of `active`.
     #[must_use]
     pub fn is_current(&self, active: &Arc<ActiveConnection>) -> bool {
         let id = active.connection.id;
@@ -179,16 +179,17 @@ impl Connections {
         self.directory.accepted_versions()
     }
 
-    /// The version of its connector that serves a connection.
+    /// The version of the connector that a connection uses now.
     ///
     /// # Errors
-    /// Why none does.
+    /// No version can be used; the refusal says the reason.
     pub fn serving(&self, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
         let serving = self.deps.plugins.serving(connection);
         serving.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// The longest measured index lag, milliseconds: how late a search found a new record.
+    /// The longest measured index lag, milliseconds: how long after a create a search did not find
+    /// the record yet.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {
         self.directory.by_id(id).map_or(0, |entry| entry.index_lag_ms())
@@ -209,8 +210,8 @@ impl Connections {
         self.breakers.allow(connection.id, connector.sha256(), call, asker, Instant::now())
     }
 
-    /// Tells the circuit breaker how an allowed run ended. `input` is what the run was about: a
-    /// marker or a project.
+    /// Records in the circuit breaker how an allowed run ended. `input` names the subject of the
+    /// run: a marker or a project.
     pub fn record_outcome<T>(
         &self,
         id: ConnectionId,
@@ -228,8 +229,8 @@ impl Connections {
         self.directory.record_answer(id, error, self.deps.clock.now());
     }
 
-    /// Which project of the tracker the counts of a connection are about, in words for an operator;
-    /// empty if no setting tells projects apart.
+    /// The project of the tracker whose defects are counted for a connection, in words for an
+    /// operator. Empty if no setting tells projects apart.
     #[must_use]
     pub fn counted_in(&self, connection: &Connection) -> String {
         counted::counted_in(connection)
@@ -242,7 +243,7 @@ impl Connections {
     }
 }
 
-/// Whether a connector uses what Test Manager knows of failed tests, and may.
+/// Whether the connector asks for test data and the connection grants it.
 fn reads_test_data(active: &ActiveConnection, connector: &Connector) -> bool {
     active.connection.grants.test_data && connector.manifest().asks_for_test_data
 }

@@ -31,7 +31,7 @@ use single_flight::SingleFlight;
 
 pub use process::ProcessState;
 
-/// The parts that the work on defects needs; cheap to clone.
+/// The parts that defects work with; cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
     /// Where the rows of defects are stored.
@@ -50,22 +50,22 @@ pub struct Dependencies {
     pub process: ProcessState,
 }
 
-/// The defects of all connections.
+/// Creates and follows up on the defects of all connections.
 pub struct Defects {
     deps: Dependencies,
     in_flight: SingleFlight,
 }
 
-/// A created, repeated or adopted defect.
+/// The answer to a Create Defect event that has a defect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateAnswer {
-    /// The defect.
+    /// The defect that Test Manager is told about.
     pub defect: Defect,
     /// The id of its row.
     pub id: DefectId,
     /// `created`, `repeated`, `adopted`, `recurred` or `second-record`.
     pub how: OutcomeCode,
-    /// More details, which the event shows; may be empty.
+    /// More details for the event; may be empty.
     pub detail: String,
 }
 
@@ -142,7 +142,8 @@ impl Defects {
         Ok(decided)
     }
 
-    /// What is done with a defect that a person adopts.
+    /// The steps to take after a person adopts a defect: attach missing files, if the connector
+    /// can.
     async fn steps_after_adoption(&self, id: DefectId) -> Result<Vec<FollowUpStep>, StoreError> {
         let connections = &self.deps.connections;
         let record = self.deps.store.defect(id).await?.ok_or(StoreError::NotFound("defect"))?;

@@ -28,7 +28,7 @@ const STALE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Counts up to this age are answered while the tracker is unavailable.
 const LAST_KNOWN_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The parts that counting needs; cheap to clone.
+/// The parts that counting uses; cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
     /// Stores the last counts of each project.
@@ -45,14 +45,14 @@ pub struct Dependencies {
     pub tasks: TaskTracker,
 }
 
-/// The counts of all connections; cheap to clone.
+/// Answers Defect KPIs for all connections; cheap to clone.
 #[derive(Clone)]
 pub struct Kpis {
     deps: Dependencies,
     cache: Arc<Cache>,
 }
 
-/// Counts and how old they are.
+/// The counts for one answer, with their age.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KpiAnswer {
     /// The counts.
@@ -73,7 +73,7 @@ impl Kpis {
     /// Answers one Defect KPIs request, from the cache if its counts are recent.
     ///
     /// # Errors
-    /// Why there are no counts.
+    /// There are no counts; the refusal says the reason.
     pub async fn count(
         &self,
         active: &Arc<ActiveConnection>,

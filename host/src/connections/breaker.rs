@@ -21,12 +21,12 @@ const OPEN_MIN: Duration = Duration::from_secs(10);
 /// The longest time that a breaker is open.
 const OPEN_MAX: Duration = Duration::from_secs(300);
 
-/// Who asks for a run.
+/// The caller that asks for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
     /// An event; a person waits for its answer.
     Event,
-    /// The background search. It never takes the trial run of an open breaker.
+    /// Background work. It never takes the trial run of an open breaker.
     Background,
 }
 
@@ -62,7 +62,8 @@ impl Breakers {
         breakers.by_call.entry(call).or_default().allow(asker, now)
     }
 
-    /// Records how an allowed run ended. `input` is what the run was about: a marker or a project.
+    /// Records how an allowed run ended. `input` names the subject of the run: a marker or a
+    /// project.
     pub(super) fn record(
         &self,
         id: ConnectionId,
@@ -93,7 +94,7 @@ struct Breaker {
     open_until: Option<Instant>,
     /// When the trial run after the pause was allowed.
     trial: Option<Instant>,
-    /// The last failure.
+    /// The fault of the last run that failed because of the connector.
     reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! Which version of its connector a connection accepted, and what it grants that version.
+//! The versions of its connector that a connection accepts, and the permissions that it grants.
 //!
 //! Never extends a grant without a person's consent. A person who enters a new value for a setting
 //! consents to that setting only.
@@ -75,10 +75,10 @@ impl Connections {
         Ok(())
     }
 
-    /// Stores for each connection the newest version that serves it, so that a later version that
-    /// asks for more does not move the connection back to an older one.
+    /// Stores for each connection the newest version that it may use. A later version that asks for
+    /// more then does not move the connection back to an older one.
     pub async fn follow_versions(&self) {
-        // No edit may run at the same time: it is validated against the version that serves now.
+        // No edit may run at the same time: an edit is validated against the version in use.
         let _edit = self.edit_lock.lock().await;
         let mut moved = false;
         for ConnectionRecord { connection, .. } in self.list() {

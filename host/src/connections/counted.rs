@@ -1,4 +1,4 @@
-//! Which project of the tracker the counts of a connection are about, in words for an operator.
+//! Describes in words for an operator which project of the tracker the counts are about.
 //!
 //! Counts use the connection's own settings. Routing rules may file defects elsewhere, where they
 //! are not counted.
@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use crate::domain::{Connection, Settings, shortened};
 use crate::report::ReportSettings;
 
-/// The setting by which connectors name a project, if no rule says otherwise.
+/// The setting that usually names the project. Settings that routing rules replace count too.
 const PROJECT: &str = "project";
 /// Maximum number of places that are named besides the counted one.
 const ELSEWHERE_MAX: usize = 10;
 /// Longest name and value together, bytes.
 const VALUE_BYTES_MAX: usize = 100;
 
-/// Such as `project = "qa"; not counted where routing rules file: project = "payments"`. Empty if
-/// no setting tells projects apart.
+/// A text such as `project = "qa"; not counted where routing rules file: project = "payments"`.
+/// Empty if no setting tells projects apart.
 pub(super) fn counted_in(connection: &Connection) -> String {
     let rules = ReportSettings::read(&connection.report).unwrap_or_default().routing;
     let replaced = rules.iter().flat_map(|rule| rule.settings.keys().map(String::as_str));

@@ -1,7 +1,7 @@
-//! The connections in memory: by token, by id, by name, ready for runs.
+//! The connections in memory, ready for runs, found by token, by id or by name.
 //!
-//! The connections are a snapshot that is replaced as a whole. If a secret cannot be opened, the
-//! snapshot does not have it, and the connection shows the reason.
+//! A load replaces the whole snapshot. A secret that cannot be opened is missing in the snapshot,
+//! and the connection shows the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -35,22 +35,23 @@ struct Snapshot {
     tokens: HashMap<TokenHash, Token>,
 }
 
-/// A webhook token.
+/// A webhook token that is valid until it expires.
 struct Token {
     connection: ConnectionId,
-    /// When it expires, since boot: no step of the wall clock makes it valid again.
+    /// When the token expires, as time since boot, so that a step of the wall clock never makes it
+    /// valid again. `None`: never.
     expires_at: Option<Duration>,
 }
 
-/// One connection.
+/// One connection of the snapshot.
 pub(super) struct Entry {
-    /// Ready for runs; the same value as long as the connection is unchanged, so that pooled HTTP
-    /// connections and fetched tokens are used again.
+    /// The connection, ready for runs. It stays the same value while the connection is unchanged,
+    /// so that pooled HTTP connections and fetched tokens are used again.
     pub(super) active: Arc<ActiveConnection>,
     /// The record as the store has it.
     record: ConnectionRecord,
     secrets: BTreeMap<String, Sealed>,
-    /// Whether a secret is a reference (`file:`, `env:`), which is read again at each load.
+    /// Whether a secret is a reference (`file:`, `env:`). A reference is read again at each load.
     has_references: bool,
     /// Secrets that could not be opened or read, and why.
     pub(super) problems: Vec<String>,
@@ -89,8 +90,8 @@ impl Directory {
         let expired = next.tokens.extract_if(|_, token| token.has_expired(since_boot));
         let expired: Vec<_> = expired.map(|(hash, _)| hash).collect();
         if !expired.is_empty() {
-            // Delete them, so that they stay expired after a restart, whatever the clock shows
-            // then.
+            // Delete the tokens, so that they stay expired after a restart, whatever the clock then
+            // shows.
             deps.store.delete_tokens(expired).await?;
         }
         self.last_answers.lock().retain(|id, _| next.entries.contains_key(id));

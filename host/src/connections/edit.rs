@@ -24,9 +24,9 @@ use super::{ConnectionError, Connections, report};
 pub struct NewConnection {
     /// Unique, 1 to 100 characters.
     pub name: String,
-    /// The connector.
+    /// The connector that the connection uses.
     pub connector: ConnectorName,
-    /// Values of settings.
+    /// Values of the settings that are not secrets, by name.
     pub settings: Settings,
     /// Values of secrets, the client certificate's too; `file:/path` and `env:NAME` are references.
     pub secrets: BTreeMap<String, Secret>,
@@ -38,9 +38,9 @@ pub struct NewConnection {
     pub http1_only: bool,
     /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: u32,
-    /// How Test Manager is asked about failed tests.
+    /// Settings for Test Manager; absent: the connection never asks Test Manager.
     pub test_manager: Option<TestManagerEdit>,
-    /// The settings of the report of a failed test.
+    /// The settings of the report of a failed test, as an admin writes them.
     pub report: Settings,
     /// What happens if a test case fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
@@ -55,7 +55,7 @@ pub struct ConnectionEdit {
     pub settings: BTreeMap<String, Option<serde_json::Value>>,
     /// Secrets to set or remove.
     pub secrets: BTreeMap<String, Option<Secret>>,
-    /// A project to pin or unpin.
+    /// Pins the connection to a Test Manager project, or removes the pin.
     pub project: Option<Option<String>>,
     /// Whether host names may resolve to private addresses.
     pub allow_private: Option<bool>,
@@ -63,10 +63,9 @@ pub struct ConnectionEdit {
     pub http1_only: Option<bool>,
     /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
     pub index_delay_s: Option<u32>,
-    /// Changes how Test Manager is asked; `None` inside: it is not asked any more, and its client
-    /// secret is removed.
+    /// Changes the settings for Test Manager. An inner `None` removes them and the client secret.
     pub test_manager: Option<Option<TestManagerEdit>>,
-    /// Members of the report's settings to set or remove.
+    /// Members of the report's settings to set (`Some`) or remove (`None`).
     pub report: BTreeMap<String, Option<serde_json::Value>>,
     /// What happens if a test case fails again while its defect is open.
     pub on_recurrence: Option<OnRecurrence>,
@@ -77,9 +76,9 @@ pub struct ConnectionEdit {
 /// A connection with a new webhook token, which is shown only once.
 #[derive(Debug)]
 pub struct IssuedToken {
-    /// The connection.
+    /// The connection, as it was stored.
     pub record: ConnectionRecord,
-    /// Its new token.
+    /// The new token. Only its hash is stored.
     pub token: Secret,
 }
 
@@ -239,7 +238,7 @@ impl Connections {
         self.store_edit(&stored, force).await
     }
 
-    /// Applies an edit in memory. Returns what is not valid in it.
+    /// Applies an edit in memory. Returns an error for each value that is not valid.
     fn apply_in_memory(
         &self,
         edit: ConnectionEdit,
@@ -300,7 +299,7 @@ impl Connections {
     }
 }
 
-/// Changes how Test Manager is asked; returns what is not valid. The secrets are sealed already.
+/// Changes the settings for Test Manager; returns the errors. Call it after secrets are sealed.
 fn change_test_manager(
     stored: &mut StoredConnection,
     edit: Option<Option<TestManagerEdit>>,

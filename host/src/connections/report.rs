@@ -1,5 +1,5 @@
-//! What a connection reports of a failed test: its settings, checked before they are stored, and a
-//! preview. Never creates anything in a tracker.
+//! Checks the settings of a connection's report before they are stored, and renders a preview.
+//! Never creates anything in a tracker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{ConnectionError, Connections};
 /// A preview of the defect that a connector would create for a failed test.
 #[derive(Debug)]
 pub struct Preview {
-    /// Title, texts, fields and attachments.
+    /// The rendered report: title, texts, fields and attachments.
     pub report: Report,
     /// The settings of the connection that a rule replaces.
     pub overrides: Settings,
@@ -55,7 +55,7 @@ impl Connections {
     }
 }
 
-/// Changes the object: `None` removes a member.
+/// Sets members of the object; `None` removes a member.
 pub(super) fn change(object: &mut Settings, edit: BTreeMap<String, Option<Value>>) {
     for (member, value) in edit {
         match value {
@@ -65,7 +65,7 @@ pub(super) fn change(object: &mut Settings, edit: BTreeMap<String, Option<Value>
     }
 }
 
-/// The error in a connection's settings of the report.
+/// The errors in the settings of a connection's report, including its routing rules.
 pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<SettingError> {
     let settings = match ReportSettings::check(&connection.report) {
         Ok(settings) => settings,
@@ -75,7 +75,8 @@ pub(super) fn problems(connection: &Connection, manifest: &Manifest) -> Vec<Sett
     rules.flat_map(|(index, rule)| rule_problems(index, rule, connection, manifest)).collect()
 }
 
-/// A rule replaces settings that the connector has, and neither secrets nor where they are sent.
+/// The errors in the settings that a rule replaces. A rule may replace only settings of the
+/// connector, never secrets or the places where they are sent.
 pub(super) fn rule_problems(
     index: usize,
     rule: &RoutingRule,

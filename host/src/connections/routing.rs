@@ -1,7 +1,7 @@
-//! Which settings of a connection the routing rules replace for one failed test.
+//! Selects the settings for one failed test: the connection's own, or those that a rule replaces.
 //!
-//! The rules are read in their order. Only what the next rule needs is requested, so rules after
-//! the first that fits cost no request.
+//! Checks the rules in order, and fetches only the data that the next rule needs. No data is
+//! fetched for rules after the first one whose conditions are met.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,33 +21,33 @@ use super::{Connections, reads_test_data, report};
 /// Longest message in the log of an event, bytes.
 const MESSAGE_BYTES_MAX: usize = 4_096;
 
-/// A failed test as one run of `create` gets it.
+/// A failed test, prepared for one run of `create`.
 pub struct RoutedTest {
     /// The connection, with the settings that a rule replaces for this run.
     pub active: Arc<ActiveConnection>,
-    /// What the connector may know of the failed test.
+    /// The data that the connector may read about the failed test.
     pub report: TestReport,
-    /// What the event says about this.
+    /// The notes and requests of the routing, for the event.
     pub record: RoutingRecord,
 }
 
-/// What an event says about the routing of its run.
+/// The notes and requests of the routing, for the event of the run.
 #[derive(Debug, Default)]
 pub struct RoutingRecord {
     notes: Vec<String>,
     log: Vec<LogLine>,
-    /// The requests for the rules, if the connector itself gets no data of Test Manager.
+    /// The requests for the rules, if the connector itself reads no test data.
     calls: Vec<OutboundCall>,
 }
 
 impl RoutingRecord {
-    /// Puts it before what the run itself did.
+    /// Adds this record to the report of the run, before the lines and requests of the run itself.
     pub fn add_to(self, run: &mut RunReport) {
         run.log.splice(0..0, self.log);
         run.calls.splice(0..0, self.calls);
     }
 
-    /// Says something that the defect says, too.
+    /// Adds a warning to the event's log and to the texts of the defect.
     fn warn(&mut self, note: String) {
         self.say(LogLevel::Warn, &note);
         self.notes.push(note);
@@ -59,21 +59,21 @@ impl RoutingRecord {
     }
 }
 
-/// The rule that fits, and what could not be found out before it.
+/// The selected rule, and the data that was missing for the rules up to this one.
 #[derive(Debug, PartialEq)]
 pub(super) struct Routing<'r> {
-    /// Its place in the list, from 0.
+    /// The rule and its place in the list, from 0; `None` if no rule applies.
     rule: Option<(usize, &'r RoutingRule)>,
     gaps: Vec<Gap>,
 }
 
 impl Routing<'_> {
-    /// The settings that the rule replaces.
+    /// The settings that the selected rule replaces; empty if no rule applies.
     pub(super) fn settings(&self) -> Settings {
         self.rule.map(|(_, rule)| rule.settings.clone()).unwrap_or_default()
     }
 
-    /// For people, if something is missing that could have led to another rule.
+    /// A note for people, if missing data could have led to another rule.
     pub(super) fn note(&self) -> Option<String> {
         if self.gaps.is_empty() {
             return None;
@@ -91,7 +91,8 @@ impl Routing<'_> {
     }
 }
 
-/// The first rule that fits. A rule whose data cannot be fetched by the deadline does not fit.
+/// Selects the first rule whose conditions are all met. A condition whose data cannot be fetched by
+/// the deadline is not met.
 pub(super) async fn first_fit<'r>(
     rules: &'r [RoutingRule],
     test: &FailedTest,
@@ -122,9 +123,10 @@ fn not_set_up() -> Gap {
 }
 
 impl Connections {
-    /// The failed test as a run of `create` gets it. Test Manager is asked until `until`: now, if a
-    /// routing rule needs data, and later only if the connector uses the data. It is not asked if
-    /// the settings of the report cannot be read any more: they say what must be masked.
+    /// Prepares the failed test for a run of `create`. Data for the rules is fetched now; the
+    /// connector's report fetches its data later, when the connector uses it. Both end at `until`.
+    /// If the settings of the report cannot be read any more, no data is fetched, because they say
+    /// which texts must be masked.
     pub async fn route(
         &self,
         active: &Arc<ActiveConnection>,
@@ -157,8 +159,8 @@ impl Connections {
 }
 
 impl RoutingRecord {
-    /// The connection with the settings that the rule replaces. If the version that serves now
-    /// cannot use them, the connection as it is.
+    /// The connection with the settings that the rule replaces. If the version in use cannot use
+    /// these settings, the connection is returned unchanged.
     fn apply(
         &mut self,
         routing: &Routing<'_>,
@@ -205,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// Knows the example, but for these parts.
+    /// A source that has the example data, without the subjects in `missing`.
     #[derive(Default)]
     struct Example {
         missing: BTreeSet<Subject>,

@@ -1,4 +1,4 @@
-//! The settings for Test Manager: what an admin gives, checked.
+//! Checks the settings for Test Manager that an admin enters.
 
 use url::Url;
 
@@ -13,16 +13,17 @@ const TEXT_CHARS_MAX: usize = 200;
 /// Maximum number of scopes, and of origins for downloads.
 const LIST_MAX: usize = 20;
 
-/// A change of the settings: what is absent stays as it is, or gets its default.
+/// A change of the settings. An absent member keeps its value; at the first change, it gets its
+/// default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TestManagerEdit {
-    /// The address of Test Manager.
+    /// The address of Test Manager, without `/api/v2`.
     pub base_url: Option<String>,
-    /// The token endpoint.
+    /// The address of the token endpoint of the identity server.
     pub token_url: Option<String>,
-    /// The id of the external application.
+    /// The id of the external application in Test Manager.
     pub client_id: Option<String>,
-    /// The scopes to ask for.
+    /// The scopes to request with each token.
     pub scopes: Option<Vec<String>>,
     /// The project of all failed tests; `None` inside removes it.
     pub project_id: Option<Option<String>>,
@@ -30,10 +31,10 @@ pub struct TestManagerEdit {
     pub asset_origins: Option<Vec<String>>,
 }
 
-/// The settings after a change.
+/// Applies a change to the settings.
 ///
 /// # Errors
-/// Every member that is missing or does not fit.
+/// Every member that is missing or not valid.
 pub(super) fn apply(
     edit: TestManagerEdit,
     before: Option<&TestManagerSettings>,
@@ -75,7 +76,7 @@ pub(super) fn apply(
     }
 }
 
-/// The settings need the client secret, and the secret needs the settings.
+/// The error if only one of the settings and the client secret is stored: each needs the other.
 pub(super) fn secret_problem(stored: &StoredConnection) -> Option<SettingError> {
     let has_secret =
         stored.record.connection.secrets_set.iter().any(|it| it == TEST_MANAGER_SECRET);
@@ -89,18 +90,18 @@ pub(super) fn secret_problem(stored: &StoredConnection) -> Option<SettingError> 
     Some(SettingError { name: name.to_owned(), why: why.to_owned() })
 }
 
-/// Why a value does not fit.
+/// The reason why a value is not valid.
 struct Unfit(String);
 
 fn unfit<T>(why: impl Into<String>) -> Result<T, Unfit> {
     Err(Unfit(why.into()))
 }
 
-/// Collects what does not fit.
+/// Collects the errors of all members.
 struct Checks(Vec<SettingError>);
 
 impl Checks {
-    /// The value, if it is given and fits.
+    /// Reads a value. Adds an error and returns `None` if the value is missing or not valid.
     fn check<G, T>(
         &mut self,
         name: &str,

@@ -25,8 +25,8 @@ pub struct TryReport {
 }
 
 impl Connections {
-    /// Connects to every granted origin, runs the connector's `check`, then asks Test Manager if
-    /// the connection has settings for it; with a failed test, for its log too.
+    /// Connects to every granted origin and runs the connector's `check`. Then tests the access to
+    /// Test Manager, if the connection has settings for it; with a failed test, also to its log.
     ///
     /// # Errors
     /// No such connection, or no version of its connector serves.
@@ -61,7 +61,7 @@ impl Connections {
                 steps.push(TryStepResult::of(TryStep::Credentials));
                 steps.push(failed(TryStep::Project, refusal));
             }
-            // This says nothing about credentials or project.
+            // This refusal does not say whether the credentials and the project are right.
             Err(refusal) => steps.push(failed(TryStep::Check, refusal)),
         }
         if checked.is_ok() {
@@ -83,8 +83,8 @@ impl Connections {
         steps
     }
 
-    /// Runs `check` as an event of its own, even if the circuit breaker is open, because a person
-    /// asks.
+    /// Runs `check` as an event of its own. Runs even if the circuit breaker is open, because a
+    /// person waits for the result.
     async fn check(
         &self,
         active: &Arc<ActiveConnection>,

@@ -31,7 +31,7 @@ pub(super) fn validate(
     manifest.required_grants(&connection.settings)
 }
 
-/// The error in a connection's name.
+/// The error in a connection's name; `None` if the name is valid.
 pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     let why = if name.trim() != name || name.is_empty() {
         "give 1 to 100 characters, no space at either end"
@@ -47,7 +47,7 @@ pub(super) fn name_problem(name: &str) -> Option<SettingError> {
     Some(SettingError { name: "name".to_owned(), why: why.to_owned() })
 }
 
-/// The error in a pinned project.
+/// The error in a pinned project; `None` if the project is valid.
 pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
     let length = project?.chars().count();
     let why = format!("give 1 to {PROJECT_CHARS_MAX} characters, or null for every project");
@@ -55,7 +55,7 @@ pub(super) fn project_problem(project: Option<&str>) -> Option<SettingError> {
         .then(|| SettingError { name: "project".to_owned(), why })
 }
 
-/// The error in what happens on a recurrence.
+/// The error if the policy for recurrences needs interfaces that the connector does not export.
 pub(super) fn recurrence_problem(
     connection: &Connection,
     connector: &Connector,
@@ -67,7 +67,7 @@ pub(super) fn recurrence_problem(
     Some(SettingError { name: "on_recurrence".to_owned(), why })
 }
 
-/// The error in an index delay.
+/// The error in an index delay; `None` if the delay is valid.
 pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
     let why = format!("give 0 to {INDEX_DELAY_S_MAX} seconds; 0 for the connector's own");
     (seconds > INDEX_DELAY_S_MAX).then(|| SettingError { name: "index_delay_s".to_owned(), why })

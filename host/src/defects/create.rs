@@ -28,7 +28,8 @@ use super::{Answer, CreateAnswer, Defects, Dependencies};
 const WAIT_MIN: Duration = Duration::from_millis(200);
 /// The longest wait before a row is claimed again.
 const WAIT_MAX: Duration = Duration::from_secs(3);
-/// When a client asks again that waited for the first failure of a test case in vain, seconds.
+/// The `Retry-After` of the refusal when an earlier failure of the test case is not resolved,
+/// seconds.
 const FIRST_RETRY_AFTER_S: u32 = 5;
 
 impl Defects {
@@ -38,7 +39,7 @@ impl Defects {
     /// be found even if a crash interrupts it.
     ///
     /// # Errors
-    /// Why there is no defect.
+    /// There is no defect; the refusal says the reason.
     pub async fn create(
         &self,
         active: &Arc<ActiveConnection>,
@@ -143,7 +144,7 @@ async fn run(
     }
 }
 
-/// The version that serves a connection, if it creates defects.
+/// The version that the connection uses, if it exports `defects`.
 fn serving(deps: &Dependencies, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
     let connector = deps.connections.serving(connection)?;
     if connector.interfaces().defects {
@@ -153,8 +154,8 @@ fn serving(deps: &Dependencies, connection: &Connection) -> Result<Arc<Connector
     Err(Refusal::Unsupported(why.into()))
 }
 
-/// If no defect can be created, a defect that is stored is still the answer to a repeat. Otherwise
-/// the answer is `refusal`.
+/// Answers a repeat with the stored defect, because no defect can be created now. If no defect is
+/// stored, the answer is `refusal`.
 async fn stored_defect(
     deps: &Dependencies,
     active: &ActiveConnection,
@@ -175,12 +176,12 @@ struct CreateEvent<'a> {
     test: &'a FailedTest,
     event: EventId,
     after_ms: u64,
-    /// When the questions to Test Manager end.
+    /// Until when the rules and the report may read from Test Manager.
     ask_until: Instant,
-    /// The fence of the run of another event that this event waits for.
+    /// The fence of another event's run that this event waits for.
     waited_for: Option<i64>,
-    /// Why the run of this event failed after it had sent a write. From then on, this event only
-    /// searches.
+    /// The refusal of this event's own run, if that run had sent a write. From then on, this event
+    /// only searches.
     own_refusal: Option<Refusal>,
 }
 
@@ -223,14 +224,15 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// Whether an open defect of the same test case is the answer.
+    /// Whether the open defect of an earlier failure can be the answer: the policy must not be
+    /// `new`, and the connector must export `follow-up`.
     fn recurs(&self) -> bool {
         self.active.connection.on_recurrence != OnRecurrence::New
             && self.connector.interfaces().follow_up
     }
 
-    /// Answers with the defect of an earlier failure, if somebody still works on it. Otherwise
-    /// creates another one. The comment is added later.
+    /// Answers with the defect of an earlier failure, if that defect is open or may be opened
+    /// again. Otherwise creates another defect. The comment is added later, in the background.
     async fn recur(&mut self, recurrence: Recurrence) -> Attempt {
         let connector = Arc::clone(&self.connector);
         let leased = self.leased(recurrence.lease.clone(), &connector);
@@ -246,8 +248,8 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// The defect of the earlier failure is closed or gone: creates another one, unless another
-    /// failure of the test case does.
+    /// Creates another defect, because the defect of the earlier failure is closed or gone. If
+    /// another failure of the test case has a new one or is creating one, this one waits.
     async fn create_anew(&mut self, leased: &LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
         let Recurrence { lease, marker, latest, .. } = recurrence;
         match self.deps.store.create_anew(&lease, latest, self.deps.clock.now()).await {
@@ -355,14 +357,16 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// The doubt has ended without a defect: creates it, unless it is a recurrence by now.
+    /// Creates the defect after the doubt ended without one. If the test is a recurrence by now,
+    /// continues with the earlier failure's defect.
     async fn create_after_doubt(&mut self, leased: &LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
         match store.back_to_intent(&leased.lease, self.recurs(), now).await {
             Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
             Ok(Claimed::Recurs(recurrence)) => self.recur(*recurrence).await,
             Ok(_) => {
-                // Does not hold up the others while it waits.
+                // Give the lease back, so that other failures of the test case do not wait for this
+                // one.
                 leased.end_search(SearchEnd::Settled).await;
                 waits_for_first()
             }
@@ -396,7 +400,7 @@ impl CreateEvent<'_> {
         }
     }
 
-    /// The leased row, for the runs of this event.
+    /// The leased row, with everything that the runs of this event need.
     fn leased<'c>(&self, lease: Lease, connector: &'c Arc<Connector>) -> LeasedDefect<'c>
     where
         Self: 'c,
@@ -412,7 +416,7 @@ impl CreateEvent<'_> {
     }
 }
 
-/// Another failure of the test case is being created or is in doubt.
+/// Another failure of the test case is being created or is in doubt: try again after a pause.
 fn waits_for_first() -> Attempt {
     let reason = "that of an earlier failure of the same test case".to_owned();
     let refusal = Refusal::OutcomePending { retry_after_s: FIRST_RETRY_AFTER_S, reason };

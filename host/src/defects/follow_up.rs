@@ -1,5 +1,5 @@
-//! What follows a create: a comment when the same test case fails again, and attachments that are
-//! missing, each once.
+//! The steps after a create, each done once: a comment when the same test case fails again, and
+//! attachments that are missing.
 //!
 //! Runs in the background and never delays an answer. Each step is looked up in the tracker before
 //! a write is sent again; a step that cannot be looked up is sent at most once.
@@ -22,7 +22,7 @@ use super::Defects;
 use super::lease::LeasedDefect;
 use super::steps::{Tried, Work, not_done};
 
-/// Maximum number of defects in one round: of all connections, and of one.
+/// Maximum number of defects in one round: of all connections together, and of one connection.
 const ROUND_MAX: (u32, u32) = (16, 4);
 /// Maximum number of defects that are worked on at a time.
 const CONCURRENT_MAX: usize = 4;
@@ -30,12 +30,12 @@ const CONCURRENT_MAX: usize = 4;
 const TRIES_MAX: u32 = 20;
 
 impl Defects {
-    /// Returns when steps were added.
+    /// Returns after new steps were added.
     pub async fn follow_up_added(&self) {
         self.deps.process.follow_up.notified().await;
     }
 
-    /// Takes the steps that are due.
+    /// Takes the steps that are due now, of all connections.
     pub async fn follow_up(&self) {
         let deps = &self.deps;
         if let Err(error) = deps.restart_waits_if_clock_stepped().await {
@@ -53,7 +53,7 @@ impl Defects {
         }
     }
 
-    /// Takes the steps of one defect that are due, and records the event.
+    /// Claims one defect, takes its steps that are due, and records the event.
     async fn follow_up_on(&self, DueSearch { id, connection }: DueSearch) {
         let deps = &self.deps;
         let Some(active) = deps.connections.active(connection) else { return };
@@ -67,7 +67,8 @@ impl Defects {
                 return;
             }
         };
-        // Claimed even if no run can start, so that the pause before the next try grows.
+        // Rows without a possible run are claimed too, so that the pause before their next try
+        // grows.
         let serving = deps.connections.serving(&active.connection);
         let (Ok(connector), false) = (serving, active.connection.paused) else {
             if let Err(error) = deps.store.give_back(&due.lease).await {
@@ -110,7 +111,7 @@ impl LeasedDefect<'_> {
         Ok(current.filter(|current| current.open || reopens).map(|current| current.defect))
     }
 
-    /// Takes steps until one must be tried again later.
+    /// Takes the steps in order, until one of them must be tried again later.
     async fn take_steps(&self, due: &DueFollowUps) -> Outcome {
         let active = self.with_snapshot(due.seen.as_ref());
         let limits = self.deps.connections.limits(&active.connection);
@@ -153,7 +154,7 @@ impl LeasedDefect<'_> {
     }
 }
 
-/// A step as people read it.
+/// The name of a step, as people read it.
 fn named(step: &FollowUp) -> String {
     match step.step {
         FollowUpStep::Attach => format!("attach {}", step.name),

@@ -18,7 +18,7 @@ use crate::runtime::Run;
 
 use super::Defects;
 
-/// A record that is not found for this long is not searched for any more.
+/// Maximum age of a record that is searched for.
 const GIVE_UP: Duration = Duration::from_secs(60 * 60);
 
 /// The new records that are searched for, one for each connection.
@@ -29,11 +29,12 @@ pub(super) struct IndexLags(Arc<Mutex<HashMap<ConnectionId, NewRecord>>>);
 #[derive(Clone)]
 struct NewRecord {
     marker: Marker,
-    /// Those of its create: a routing rule may have replaced some, or a person since then.
+    /// The settings of the create, in which a routing rule may have replaced some. The connection's
+    /// settings may have changed since.
     settings: Settings,
-    /// Since boot.
+    /// When the create ended, as time since boot.
     created_at: Duration,
-    /// Its age when the last search did not find it; zero before the first search.
+    /// The record's age when the last search did not find it; zero before the first search.
     missed_age: Duration,
 }
 

@@ -15,12 +15,13 @@ use crate::store::{JournaledWrite, Store, StoreError};
 
 use super::lease::LeasedDefect;
 
-/// What the writes of a run are for.
+/// The purpose of the writes of a run.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
-    /// They create the defect. With what the run sees of the connection.
+    /// The writes create the defect. The snapshot is stored with each, so that a later search can
+    /// use the same settings.
     Create(ConnectionSnapshot),
-    /// They do this step.
+    /// The writes take this step.
     FollowUp(FollowUp),
 }
 
@@ -32,9 +33,9 @@ pub(super) struct WriteJournal {
     lease_ms: u64,
     marker: Marker,
     purpose: Purpose,
-    /// When the lease ends that the last mark renewed, since boot.
+    /// Until when the lease is valid that the last mark renewed, as time since boot.
     live_until: Mutex<Duration>,
-    /// Why the last write was not journaled or not sent.
+    /// The reason why the host did not journal or send the last write.
     refused: Mutex<Option<Refusal>>,
 }
 
@@ -52,7 +53,7 @@ impl WriteJournal {
         })
     }
 
-    /// Why the last write was not sent, if the host itself refused it.
+    /// Returns the reason why the host itself refused the last write, and forgets it.
     pub(super) fn take_refusal(&self) -> Option<Refusal> {
         self.refused.lock().take()
     }

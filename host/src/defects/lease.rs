@@ -1,5 +1,4 @@
-//! A defect's row that this process has leased: what runs under the lease, and how the lease is
-//! given back.
+//! A defect's row that this process has leased: starts the runs under the lease, and gives it back.
 //!
 //! The lease is renewed as long as a run lasts. A run whose lease cannot be renewed is stopped
 //! before the lease ends, so that two processes never write for one failed test.
@@ -27,15 +26,15 @@ use super::process::OpenRow;
 /// The wait before storing a known defect is tried again.
 const STORE_RETRY: Duration = Duration::from_millis(500);
 
-/// A leased row, and what its runs need.
+/// A leased row, with everything that its runs need.
 pub(super) struct LeasedDefect<'a> {
     pub(super) deps: &'a Dependencies,
-    /// The connection; from [`Self::run_create`] on with the settings of that run.
+    /// The connection. From [`Self::run_create`] on, it has the settings of that run.
     pub(super) active: Arc<ActiveConnection>,
     pub(super) connector: &'a Arc<Connector>,
     pub(super) lease: Lease,
     pub(super) event: EventId,
-    /// Who asks for its runs.
+    /// The caller on whose behalf the runs start.
     pub(super) asker: Asker,
     /// Held as long as this process works on the row.
     pub(super) open: Arc<OpenRow>,
@@ -55,8 +54,8 @@ impl LeasedDefect<'_> {
         self.deps.connections.record_outcome(id, call, &marker.to_string(), outcome);
     }
 
-    /// Runs `create`, with the settings that the routing rules say; its writes are journaled under
-    /// the lease. The rules may ask Test Manager until `ask_until`.
+    /// Runs `create` with the settings that the routing rules select, and journals its writes under
+    /// the lease. The rules may read from Test Manager until `ask_until`.
     pub(super) async fn run_create(
         &mut self,
         test: &FailedTest,
@@ -87,8 +86,7 @@ impl LeasedDefect<'_> {
         self.run_reads(active, Call::Find, marker, |run| sandbox.find(run, marker)).await
     }
 
-    /// Runs a call that may write; its writes are journaled under the lease. `Err`: no run was
-    /// started.
+    /// Runs a call that may write, and journals its writes under the lease. `Err`: no run started.
     pub(super) async fn run_writes<T, F: Future<Output = RunEnd<T>>>(
         &self,
         active: &Arc<ActiveConnection>,
@@ -101,7 +99,7 @@ impl LeasedDefect<'_> {
         Ok(self.run_allowed(active, call, marker, purpose, start).await)
     }
 
-    /// The same, of a call that the circuit breaker has allowed.
+    /// As [`Self::run_writes`], for a call that the circuit breaker has allowed.
     async fn run_allowed<T, F: Future<Output = RunEnd<T>>>(
         &self,
         active: &Arc<ActiveConnection>,
@@ -149,7 +147,7 @@ impl LeasedDefect<'_> {
         end.outcome
     }
 
-    /// What a run would see of the connection now.
+    /// The settings, origins and connector version that a run would use now.
     pub(super) fn snapshot_now(&self) -> Result<ConnectionSnapshot, Refusal> {
         let connection = &self.active.connection;
         let settings = serde_json::to_string(&connection.settings)
@@ -161,7 +159,7 @@ impl LeasedDefect<'_> {
         })
     }
 
-    /// Moves the row as the verdict says, adds the steps that follow, and gives the lease back.
+    /// Stores the outcome in the row, adds the steps that follow, and gives the lease back.
     pub(super) async fn store_outcome(&self, verdict: &Verdict) -> Result<(), StoreError> {
         let (now, steps) = (self.deps.clock.now(), self.next_steps(verdict));
         self.deps.store.store_outcome(&self.lease, verdict, &steps, self.event, now).await?;
@@ -171,7 +169,7 @@ impl LeasedDefect<'_> {
         Ok(())
     }
 
-    /// What is done with a defect that is known now.
+    /// The steps to take for a defect that is known now.
     fn next_steps(&self, verdict: &Verdict) -> Vec<FollowUpStep> {
         let attaches =
             || !self.attached && self.deps.connections.attaches(&self.active, self.connector);
@@ -247,7 +245,7 @@ impl LeasedDefect<'_> {
         run.await
     }
 
-    /// Returns when the lease is lost or about to end.
+    /// Returns when the lease is lost, or is about to end and could not be renewed.
     async fn renew_until_lost(&self) {
         let clock = &self.deps.clock;
         let lease_ms = self.deps.config.lease_ms;

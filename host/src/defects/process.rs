@@ -1,5 +1,5 @@
-//! What this process knows and the store does not: which rows it works on, and whether the wall
-//! clock stepped.
+//! State of this process that the store does not have: the rows that the process works on, and
+//! whether the wall clock stepped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ const STEP_MIN: Duration = Duration::from_secs(2);
 /// Shared by all work on defects; cheap to clone.
 #[derive(Clone, Default)]
 pub struct ProcessState {
-    /// How late searches find new records.
+    /// The new records for which the index lag is measured.
     pub(super) index_lags: IndexLags,
-    /// Notified when steps were added that follow a create.
+    /// Notified when steps are added that follow a create.
     pub(super) follow_up: Arc<Notify>,
     /// How many values of [`OpenRow`] each row has.
     open: Arc<Mutex<HashMap<DefectId, u32>>>,

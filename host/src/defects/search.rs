@@ -60,9 +60,9 @@ impl LeasedDefect<'_> {
         }
     }
 
-    /// How long to wait before a search is trusted. The index delay is the longest of three: what
-    /// the connector says, what the connection says, and twice what was measured. `None` if the
-    /// connector cannot search.
+    /// How long to wait before a search is trusted. The index delay is the longest of three values:
+    /// the connector's, the connection's, and twice the measured lag. `None` if the connector
+    /// cannot search.
     pub(super) fn waits(&self) -> Option<Waits> {
         let connection = &self.active.connection;
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
@@ -80,8 +80,8 @@ impl LeasedDefect<'_> {
         active: &Arc<ActiveConnection>,
         indexed_by: Timestamp,
     ) -> SearchResult {
-        // Rows of an earlier version of Jackfield and rows of a restored database do not store what
-        // their run saw.
+        // Rows of an earlier version of Jackfield and rows of a restored database do not have this
+        // snapshot.
         let seen = match doubtful.seen.clone().map_or_else(|| self.snapshot_now(), Ok) {
             Ok(seen) => seen,
             Err(refusal) => return SearchResult::NotFound(Next::TryLater, Some(refusal)),
@@ -105,8 +105,8 @@ impl LeasedDefect<'_> {
         SearchResult::NotFound(doubtful.doubt.after_control(keys), None)
     }
 
-    /// The connection as an earlier run saw it, but with today's secrets. If one of its origins is
-    /// not granted any more, the connection as it is today.
+    /// The connection with the settings that an earlier run used, and with the current secrets. If
+    /// an origin of that run is not granted any more, the current settings are used.
     pub(super) fn with_snapshot(&self, seen: Option<&ConnectionSnapshot>) -> Arc<ActiveConnection> {
         let granted = &self.active.connection.grants.origins;
         let settings = seen

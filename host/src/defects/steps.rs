@@ -1,6 +1,6 @@
-//! One step of the work on a created defect: is it done already, may it be taken again, take it.
+//! One step after a create: looks up whether it is done, decides whether to try it again, takes it.
 //!
-//! Never stores anything but the report of a run and, before each write, its journal.
+//! Stores only the report of a run and, before each write, a mark in the journal.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ use crate::runtime::{Run, RunEnd, TestReport};
 use super::journal::Purpose;
 use super::lease::LeasedDefect;
 
-/// The work on one defect.
+/// The steps of one defect in progress.
 pub(super) struct Work<'a> {
     pub(super) leased: &'a LeasedDefect<'a>,
     pub(super) due: &'a DueFollowUps,
-    /// As the run that created the defect saw it.
+    /// The connection with the settings of the run that created the defect.
     pub(super) active: Arc<ActiveConnection>,
-    /// Of the failed test of the row.
+    /// The report of the failed test that the row belongs to.
     pub(super) report: Arc<TestReport>,
 }
 
-/// The result of one try, and the code of the event that shows it.
+/// The result of one try, and the outcome code for the event.
 pub(super) struct Tried {
     pub(super) end: FollowUpEnd,
     pub(super) code: OutcomeCode,
@@ -67,7 +67,8 @@ impl Work<'_> {
         }
     }
 
-    /// Why a step that left a write, and that the tracker does not show, is not taken again now.
+    /// The result if a step that sent a write cannot be tried again now, although the tracker does
+    /// not show that write. `None` if it can.
     async fn not_yet(&self, step: &FollowUp, doubt: &Doubt, began_at: Timestamp) -> Option<Tried> {
         let next = match self.leased.waits() {
             None => doubt.without_search(Unresolvable::NoSearch),
@@ -99,7 +100,8 @@ impl Work<'_> {
         Some(Tried { end, code })
     }
 
-    /// A search that finds nothing counts only if it finds an earlier comment.
+    /// Checks that the search works: a search that finds nothing counts only if another search
+    /// finds an earlier comment.
     async fn if_search_works(&self, step: &FollowUp, doubt: &Doubt) -> Next {
         if step.step != FollowUpStep::Comment {
             return doubt.after_control(Vec::new());
@@ -130,7 +132,7 @@ impl Work<'_> {
         self.leased.run_reads(&self.active, Call::Attached, &self.due.marker, run).await
     }
 
-    /// Compares the attachments of the report with those of the defect.
+    /// Lists the report's attachments that the defect does not have; each becomes a step.
     async fn list_missing(&self, key: &str) -> Tried {
         let mut names = self.report.attachment_names().await;
         if names.is_empty() {
@@ -145,7 +147,7 @@ impl Work<'_> {
         }
     }
 
-    /// Opens the defect again. A refusal is fine if the defect is open afterwards.
+    /// Opens the defect again. A refusal counts as success if the defect is open afterwards.
     async fn reopen(&self, step: &FollowUp, key: &str) -> Tried {
         let (leased, sandbox) = (self.leased, &self.leased.deps.sandbox);
         let run = |run, journal| sandbox.reopen(run, key, journal);
@@ -182,7 +184,8 @@ impl Work<'_> {
         self.write(step, Call::Attach, run).await
     }
 
-    /// Runs a call that writes. The host's own record of the writes decides whether it is done.
+    /// Runs a call that writes. The host's own record of the writes decides whether the step is
+    /// done.
     async fn write<F: Future<Output = RunEnd<()>>>(
         &self,
         step: &FollowUp,
@@ -208,7 +211,7 @@ impl Work<'_> {
     }
 }
 
-/// The step failed: whether to try again.
+/// The result of a step that failed: the step is tried again or given up.
 pub(super) fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
     let refused = sent.as_ref().is_none_or(|sent| sent.class == WriteClass::Refused);
     let permanent = matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_));

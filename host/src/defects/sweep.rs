@@ -21,7 +21,7 @@ use super::{Defects, adoption, second_record};
 const ROUND_MAX: u32 = 16;
 /// Maximum number of rows of one connection that one round searches for.
 const CONNECTION_MAX: u32 = 4;
-/// Maximum number of searches for a second record while the first one is not found.
+/// Maximum number of searches for a second record, if none of them finds the known record.
 const SECOND_SEARCHES_MAX: u32 = 8;
 /// Maximum number of searches at a time.
 const CONCURRENT_MAX: usize = 4;
@@ -115,7 +115,7 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
         }
         Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
         Next::TryLater => leased.give_back().await,
-        // An unclear row is searched for only once; the others are searched for again.
+        // An unclear row is not searched for again after a failed search; other rows are.
         Next::NeedsPerson(Unresolvable::SearchFailed(_)) if !unclear => leased.give_back().await,
         Next::NeedsPerson(why) => {
             leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await;

@@ -1,5 +1,4 @@
-//! Caches in memory the last counts of each project, and its refresh in progress.
-//!
+//! Caches in memory the last counts of each project, and the refresh that is in progress.
 //! Counts belong to the active connection that they were counted for, so an edit of the connection
 //! removes them.
 
