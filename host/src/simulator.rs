@@ -1,8 +1,8 @@
 //! The stand-in for Test Manager: `jackfield simulate test-manager`. It is not part of the server.
 //!
-//! It serves the part of Test Manager's REST API that reads, with invented data, and a page that
-//! fires the two webhooks. What it serves is known from public clients; what is not known, such as
-//! the form of errors, is as simple as possible. Its credentials are fixed and protect nothing.
+//! It has the part of Test Manager's REST API that reads, with invented data, and a page that sends
+//! the two webhooks. Its paths and answers are those that public clients show. Unknown parts, such
+//! as the form of errors, are as simple as possible. The credentials are fixed and protect nothing.
 
 mod api;
 mod control;
@@ -38,7 +38,7 @@ pub use faults::{Fault, FaultName};
 pub use pages::{Counts, CreatedDefect, FailedTest, Webhooks};
 pub use tokens::{CLIENT_ID, CLIENT_SECRET};
 
-/// The organisation and the tenant in the paths.
+/// The path of the organisation and of the tenant, as in Test Manager's addresses.
 const ORGANIZATION: &str = "/sample";
 const TENANT: &str = "/sample/DefaultTenant";
 /// Maximum size of a request, bytes.
@@ -47,9 +47,9 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// The options of the simulation.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Selects the data.
+    /// The seed of the data: the same seed always gives the same data.
     pub seed: u64,
-    /// The faults from the start.
+    /// The faults that are set when the stand-in starts.
     pub faults: Vec<Fault>,
     /// Where the webhooks are sent; it can be set later on the page.
     pub webhook_url: Option<String>,
@@ -72,7 +72,7 @@ impl Listeners {
     }
 }
 
-/// Where a stand-in is reached.
+/// The addresses of a running stand-in.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     /// The page with the executions and the dashboard.
@@ -92,7 +92,7 @@ pub struct Simulator {
     state: Mutex<State>,
 }
 
-/// Everything that changes.
+/// The state that requests and clicks change.
 struct State {
     world: World,
     faults: Faults,
@@ -100,15 +100,15 @@ struct State {
     rates: Rates,
     requests: VecDeque<Seen>,
     clicks: Clicks,
-    /// The defects that Create Defect made, by Test Manager's id.
+    /// The defects from answers to Create Defect, by the id that the stand-in gives them.
     defects: BTreeMap<Uuid, dto::Defect>,
 }
 
 impl Simulator {
-    /// Makes the data. `webhooks` sends the webhooks.
+    /// Creates the data. `webhooks` sends the webhooks.
     ///
     /// # Errors
-    /// A listener has no address.
+    /// The address of a listener cannot be read.
     pub fn new(
         listeners: &Listeners,
         options: &Options,
@@ -133,13 +133,13 @@ impl Simulator {
         Ok(Arc::new(Self { addresses, webhooks, state: Mutex::new(state) }))
     }
 
-    /// Where it is reached.
+    /// The addresses of this stand-in.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// Serves until the future is dropped.
+    /// Answers requests on both listeners until the future is dropped.
     ///
     /// # Errors
     /// A listener failed.

@@ -1,7 +1,7 @@
-//! The paths of Test Manager's REST API that the stand-in serves. All of them read.
+//! The paths of Test Manager's REST API that the stand-in answers. All of them only read.
 //!
 //! The test `the_stand_in_serves_only_what_public_clients_show` compares this table, and the
-//! members of the answers, with what is known of the API.
+//! members of the answers, with the known API.
 
 mod artifacts;
 mod cases;
@@ -19,19 +19,19 @@ use super::data::{CaseData, File, ProjectData, World};
 use super::dto::Page;
 use super::faults::Faults;
 
-/// Items in one answer, if the request does not say, and at most.
+/// Number of items in one answer if the request has no limit, and the maximum.
 const PAGE_ITEMS: usize = 50;
 const PAGE_ITEMS_MAX: usize = 1000;
 
-/// A path of the API.
+/// One path of the API, and the function that answers it.
 pub(super) struct Route {
-    /// Below `…/testmanager_`.
+    /// The path below `…/testmanager_`, with names in braces.
     pub(super) path: &'static str,
-    /// The parameters of the query that have a meaning; any other is ignored.
+    /// The parameters of the query that have an effect; other parameters are ignored.
     pub(super) parameters: &'static [&'static str],
     /// The family of scopes that a token needs; empty: any token will do.
     pub(super) scope: &'static str,
-    /// Answers a request; `None` if something that the path names does not exist.
+    /// Answers a request; `None` if a record that the path names does not exist.
     pub(super) serve: fn(&Call<'_>) -> Option<Reply>,
 }
 
@@ -167,16 +167,16 @@ pub(super) const ROUTES: [Route; 37] = [
     ),
 ];
 
-/// The function that answers a path.
+/// The answer to a request that is permitted.
 pub(super) enum Reply {
     Json(Value),
     File(File),
-    /// A file of this number of bytes that is never in memory as a whole.
+    /// A file of this number of bytes. It is sent piece by piece and is never completely in memory.
     LargeFile(String, u64),
     Redirect(String),
 }
 
-/// A permitted request.
+/// A request that its token permits.
 pub(super) struct Call<'a> {
     pub(super) world: &'a World,
     pub(super) faults: &'a Faults,
@@ -184,12 +184,12 @@ pub(super) struct Call<'a> {
     /// The origin of the files, for redirects.
     pub(super) files_url: &'a str,
     path: HashMap<String, String>,
-    /// By their names in lower case: the names of Test Manager's parameters have no case.
+    /// The parameters of the query, by name in lower case: Test Manager ignores the case of names.
     query: HashMap<String, String>,
 }
 
 impl<'a> Call<'a> {
-    /// `None` if a value of the query is not what its parameter takes.
+    /// Reads the parameters. `None` if a parameter has a value that is not valid.
     pub(super) fn new(
         route: &Route,
         (world, faults): (&'a World, &'a Faults),
@@ -217,7 +217,7 @@ impl<'a> Call<'a> {
         self.project()?.case(id)
     }
 
-    /// The part of the path with this name, as an id.
+    /// The segment of the path with this name, parsed as an id.
     fn id(&self, name: &str) -> Option<Uuid> {
         self.text(name)?.parse().ok()
     }
@@ -236,7 +236,8 @@ impl<'a> Call<'a> {
         Page { skip: number("skip").unwrap_or(0), top }
     }
 
-    /// The items that the query asks for, in its order, and how many there are in all.
+    /// The items that the query selects, in the order that it names, and the number of items in
+    /// total.
     fn select<T: Serialize>(&self, items: impl IntoIterator<Item = T>) -> (usize, Vec<Value>) {
         let mut values: Vec<_> = items.into_iter().map(|item| json!(item)).collect();
         if let Some(search) = self.parameter("search").filter(|search| !search.is_empty()) {
@@ -260,7 +261,8 @@ fn one(item: &impl Serialize) -> Option<Reply> {
     Some(Reply::Json(json!(item)))
 }
 
-/// The names of a record, in lower case: its own, its key, or those of its test case.
+/// The text that a search compares, in lower case: the record's name, its key, and the name of its
+/// test case.
 fn searched_text(value: &Value) -> String {
     let texts = [value.get("name"), value.get("objKey"), value.pointer("/testCase/name")];
     let texts = texts.into_iter().flatten().filter_map(Value::as_str);

@@ -1,5 +1,5 @@
-//! What tests and authors need and Test Manager does not have, below `/simulator`: faults, the
-//! requests that were received, and the paths that are served.
+//! Paths below `/simulator` for tests and for authors of connectors. Test Manager does not have
+//! them: faults, the received requests, and the answered paths.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{Simulator, TENANT, pages};
 /// Maximum number of faults in a request.
 const FAULTS_MAX: usize = 100;
 
-/// The faults that are set, each as on the command line.
+/// The faults that are set, each written as on the command line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FaultList {
@@ -39,7 +39,7 @@ async fn faults(State(simulator): State<Arc<Simulator>>) -> Json<FaultList> {
     Json(FaultList { faults: simulator.state().faults.to_strings() })
 }
 
-/// Replaces all faults.
+/// Replaces all faults by those of the request.
 async fn set_faults(
     State(simulator): State<Arc<Simulator>>,
     Json(list): Json<FaultList>,
@@ -58,7 +58,7 @@ async fn set_faults(
     }
 }
 
-/// The last requests of the API and the token endpoint, the oldest first.
+/// The last requests to the API and the token endpoint, oldest first.
 async fn requests(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     Json(json!({ "requests": simulator.state().requests }))
 }
@@ -68,8 +68,8 @@ async fn forget_requests(State(simulator): State<Arc<Simulator>>) -> StatusCode 
     StatusCode::NO_CONTENT
 }
 
-/// The paths that are served, and the ids of all failed logs, the newest first, to try the paths
-/// with.
+/// The answered paths, and the ids of all failed logs, newest first, with which the paths can be
+/// tried.
 async fn api(State(simulator): State<Arc<Simulator>>) -> Json<Value> {
     let path = |route: &Route| {
         let Route { path, parameters, scope, .. } = route;

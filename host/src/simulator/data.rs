@@ -1,5 +1,5 @@
 //! The data set: projects, test cases, executions and their logs. It is made from a seed, and grows
-//! when a person runs an execution again. What belongs to one log is made when it is asked for.
+//! when a person runs an execution again. The parts of a log are made at each request.
 
 mod artifacts;
 mod build;
@@ -20,33 +20,33 @@ pub(super) use build::audit;
 
 /// How many times each test set was executed at the start.
 const EXECUTIONS: usize = 3;
-/// Maximum number of executions of a project; then none can be run again.
+/// Maximum number of executions of a project. Then no execution can be run again.
 const EXECUTIONS_MAX: usize = 200;
 /// Seconds between the starts of two executions of a project, and of two tests of an execution.
 const EXECUTION_PERIOD_S: i64 = 6 * 3600;
 const TEST_PERIOD_S: i64 = 90;
 const TEST_DURATION_S: i64 = 61;
 
-/// All data.
+/// The whole data set.
 pub(super) struct World {
     pub(super) seed: Seed,
     pub(super) projects: Vec<ProjectData>,
-    /// The base URL, for the links of logs.
+    /// The base URL, which the links of logs begin with.
     base_url: String,
 }
 
-/// A project and all that is in it.
+/// A project with its test cases, executions and logs.
 pub(super) struct ProjectData {
     pub(super) dto: Project,
     pub(super) requirements: Vec<Requirement>,
     pub(super) cases: Vec<CaseData>,
     pub(super) test_sets: Vec<TestSet>,
     pub(super) executions: Vec<TestExecution>,
-    /// In the order of the executions.
+    /// All logs of the project, in the order of the executions.
     pub(super) logs: Vec<TestCaseLog>,
 }
 
-/// A test case, and what its logs are made from.
+/// A test case, and the script from which its logs are made.
 pub(super) struct CaseData {
     pub(super) dto: TestCase,
     pub(super) requirement: Uuid,
@@ -74,7 +74,7 @@ impl World {
         self.projects.iter().find(|project| project.dto.id == id)
     }
 
-    /// The log of this id, with its project.
+    /// The log with this id, and the project that it belongs to.
     pub(super) fn log(&self, id: Uuid) -> Option<(&ProjectData, &TestCaseLog)> {
         self.projects.iter().find_map(|project| Some((project, project.log(id)?)))
     }
@@ -85,8 +85,8 @@ impl World {
         logs.filter(|known| known.id == log).for_each(|log| log.defect_id = Some(defect));
     }
 
-    /// Executes the test set of an execution again, with the same results. `None` if there is no
-    /// such execution, or there are too many.
+    /// Executes the test set of an execution again, with the same results. `None` if the execution
+    /// does not exist, or the project has too many.
     pub(super) fn run_again(&mut self, execution: Uuid) -> Option<Uuid> {
         let has_it = |project: &ProjectData| project.execution(execution).is_some();
         let at = self.projects.iter().position(has_it)?;
@@ -99,7 +99,7 @@ impl World {
         made
     }
 
-    /// The page of a test case's result in an execution.
+    /// The address of the page with a test case's result in an execution.
     pub(super) fn link(&self, project: &ProjectData, log: &TestCaseLog) -> String {
         let (base, prefix) = (&self.base_url, &project.dto.project_prefix);
         let (execution, case) = (log.test_execution_id, log.test_case_id);
@@ -227,7 +227,7 @@ impl ProjectData {
         self.logs.iter().filter(move |log| log.test_execution_id == execution)
     }
 
-    /// The labels of an object: of test cases only.
+    /// The labels of an object. Only test cases have labels.
     pub(super) fn labels(&self, seed: Seed, object: Uuid) -> Vec<Label> {
         let labels = self.case(object).map(|case| case.script.labels.as_slice());
         let label = |(name, at): (&String, usize)| Label {
@@ -239,7 +239,7 @@ impl ProjectData {
         labels.unwrap_or_default().iter().zip(0..).map(label).collect()
     }
 
-    /// The custom fields of all test cases.
+    /// The values of the custom fields of all test cases.
     pub(super) fn custom_fields(&self, seed: Seed) -> Vec<CustomFieldValue> {
         let of_case = |case: &CaseData| {
             let id = case.dto.id;

@@ -1,5 +1,5 @@
 //! The records of the API, with the members that public clients of Test Manager declare, in
-//! camelCase; a value that is not known is null, as .NET writes it.
+//! camelCase. An unknown value is null, as .NET writes it.
 //!
 //! The test `the_stand_in_serves_only_what_public_clients_show` compares the members with its list.
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Who created and changed a record, and when.
+/// The persons who created and changed a record, and the times.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Audit {
@@ -239,7 +239,7 @@ pub(super) struct Defect {
     pub(super) audit: Audit,
 }
 
-/// Which part of a list is asked for.
+/// The part of a list that a request asks for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Page {
     pub(super) skip: usize,
@@ -255,7 +255,7 @@ impl Page {
         total.div_ceil(self.top.max(1))
     }
 
-    /// The form of most lists.
+    /// A page in the form of most lists.
     pub(super) fn of(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "paging": {
@@ -271,7 +271,7 @@ impl Page {
         })
     }
 
-    /// The form of the list of requirements.
+    /// A page in the form of the list of requirements.
     pub(super) fn of_requirements(self, total: usize, data: Vec<Value>) -> Value {
         json!({
             "totalPages": self.count(total),

@@ -7,9 +7,10 @@ use std::str::FromStr;
 use crate::domain::{StringEnum as _, nearest, string_enum};
 
 string_enum! {
-    /// A fault.
+    /// The name of a fault.
     pub enum FaultName {
-        /// The next token that is used has ended: 401. A new token is accepted.
+        /// The next token that is used counts as expired and is answered 401. A new token is
+        /// accepted.
         ExpiredToken = "expired-token",
         /// The token endpoint answers `invalid_client`.
         WrongCredentials = "wrong-credentials",
@@ -102,12 +103,12 @@ fn unknown(name: &str) -> String {
     format!("there is no fault {name:?}; did you mean {near}? All faults: {}", all.join(", "))
 }
 
-/// The faults that are set.
+/// The faults that are set, with their values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults(BTreeMap<FaultName, u64>);
 
 impl Faults {
-    /// A later fault replaces an earlier one of the same name.
+    /// Sets the faults. If a name occurs twice, the later value counts.
     pub(super) fn new(faults: &[Fault]) -> Self {
         Self(faults.iter().map(|fault| (fault.name, fault.value)).collect())
     }
@@ -120,7 +121,7 @@ impl Faults {
         self.0.get(&name).copied()
     }
 
-    /// Uses a fault once: counts it down, and removes it at zero. Whether it was still set.
+    /// Uses a fault once: decreases its value, and removes it at zero. Returns whether it was set.
     pub(super) fn take(&mut self, name: FaultName) -> bool {
         let Some(left) = self.0.get_mut(&name) else { return false };
         let was_set = *left > 0;
@@ -131,7 +132,7 @@ impl Faults {
         was_set
     }
 
-    /// Each fault as it is written.
+    /// The faults, each written as on the command line.
     pub(super) fn to_strings(&self) -> Vec<String> {
         let write = |(name, value): (&FaultName, &u64)| match name.default_and_max() {
             Some(_) => format!("{name}={value}"),

@@ -1,6 +1,6 @@
-//! Another origin, to which downloads of screenshots are redirected with the fault
-//! `screenshot-redirect`. As the storage of a cloud does, it accepts the signature in the URL, and
-//! refuses a request that has a token, too.
+//! Another origin, to which the fault `screenshot-redirect` redirects downloads of screenshots.
+//! Like a cloud storage, it accepts the signature in the URL, and refuses a request that also has a
+//! token.
 
 use std::collections::HashMap;
 

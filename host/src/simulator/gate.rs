@@ -28,15 +28,15 @@ use super::faults::FaultName;
 use super::tokens::Access;
 use super::{ORGANIZATION, Simulator, TENANT};
 
-/// How long a token endpoint that hangs keeps a request.
+/// How long a token endpoint with the fault `token-hangs` keeps a request.
 const HANG: Duration = Duration::from_secs(600);
 /// How many requests are remembered for `GET /simulator/requests`.
 const SEEN_MAX: usize = 1000;
 const SEEN_PATH_BYTES_MAX: usize = 500;
-/// The size of the pieces in which a large file is sent, bytes.
+/// The size of one piece of a large file, bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A request that was received, for tests.
+/// A received request, which tests read.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Seen {
     pub(super) method: String,
@@ -60,7 +60,7 @@ pub(super) fn routes(simulator: &Arc<Simulator>) -> Router<Arc<Simulator>> {
     routes.layer(middleware::from_fn_with_state(Arc::clone(simulator), receive))
 }
 
-/// Applies the faults that need nothing of a request, and the rate limits; records the request.
+/// Applies the rate limits and the faults that concern every request, and records the request.
 async fn receive(
     State(simulator): State<Arc<Simulator>>,
     request: Request,
@@ -117,7 +117,7 @@ fn firewall_page() -> Response {
     (StatusCode::FORBIDDEN, headers, page).into_response()
 }
 
-/// The token endpoint.
+/// Answers a request to the token endpoint.
 async fn token(State(simulator): State<Arc<Simulator>>, form: String) -> Response {
     if simulator.state().faults.has(FaultName::TokenHangs) {
         tokio::time::sleep(HANG).await;
@@ -130,7 +130,7 @@ async fn token(State(simulator): State<Arc<Simulator>>, form: String) -> Respons
     }
 }
 
-/// Answers a request of the API, if its token permits it.
+/// Answers a request to the API, if its token permits the request.
 fn answer(
     route: &Route,
     simulator: &Simulator,

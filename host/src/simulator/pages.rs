@@ -1,7 +1,7 @@
-//! The pages for a person: the executions with their failed tests and a Create Defect button, the
-//! dashboard, the settings, and the page of a log that links lead to.
+//! The pages for a person: the executions with their failed tests and buttons for Create Defect,
+//! the dashboard, the settings, and the page of a log to which links lead.
 //!
-//! Plain HTML with forms: no script, nothing from elsewhere. Every text is escaped.
+//! The pages are plain HTML with forms, have no scripts, and load nothing. Every text is escaped.
 
 mod actions;
 mod clicks;
@@ -29,7 +29,7 @@ use html::{Html, page};
 pub(super) use clicks::Clicks;
 pub use clicks::{Counts, CreatedDefect, FailedTest, Webhooks};
 
-/// The page loads nothing, and only its own forms are sent.
+/// The browser loads nothing for a page, and sends its forms only to the stand-in.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 /// Bytes of a long text that a list shows, and a page.
@@ -52,8 +52,8 @@ pub(super) fn routes() -> Router<Arc<Simulator>> {
         .layer(middleware::from_fn(same_origin))
 }
 
-/// Refuses what pages of other origins ask for. Browsers post a form to any origin without a
-/// question, and give answers to a page whose name was made to lead to this machine.
+/// Refuses requests from pages of other origins. Browsers send a form to any origin without asking.
+/// They also let a page read answers if its own host name resolves to this machine.
 pub(super) async fn same_origin(request: Request, next: Next) -> Response {
     if !is_addressed_directly(request.headers()) {
         let why = "open the stand-in by its address, such as http://127.0.0.1:8090/";
@@ -69,7 +69,7 @@ pub(super) async fn same_origin(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether the request names this machine by an address or as `localhost`.
+/// Whether the request's host is an IP address or `localhost`.
 fn is_addressed_directly(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let url = url::Url::parse(&format!("http://{host}/"));
@@ -79,7 +79,7 @@ fn is_addressed_directly(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the request comes from a page of the stand-in, or from a program that is no browser.
+/// Whether the request comes from a page of the stand-in, or from a program that is not a browser.
 fn has_own_origin(headers: &HeaderMap) -> bool {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let own = header(HOST).map(|host| format!("http://{host}"));
@@ -104,7 +104,7 @@ async fn overview(State(simulator): State<Arc<Simulator>>) -> Response {
     page("Simulated Test Manager", body).into_response()
 }
 
-/// The form for the webhook URL. It shows only the URL's origin: a token is in its path.
+/// The form for the webhook URL. It shows only the origin of the URL, because the path has a token.
 fn settings_form(body: &mut Html, clicks: &mut Clicks) {
     body.text_element("h2", "Project settings: webhook connection");
     let shown = match clicks.webhook_url().and_then(|url| url::Url::parse(url).ok()) {
@@ -121,7 +121,7 @@ fn settings_form(body: &mut Html, clicks: &mut Clicks) {
     }
 }
 
-/// The numbers that the last refresh of a project's dashboard returned.
+/// The numbers from the last refresh of a project's dashboard.
 fn dashboard(body: &mut Html, clicks: &Clicks, project: &ProjectData) {
     body.text_element("h3", "Dashboard: defects");
     body.button(

@@ -7,11 +7,12 @@ use flate2::{Compression, Crc};
 
 const WIDTH: u32 = 320;
 const HEIGHT: u32 = 200;
-/// Eight bits per sample, RGB, and the only methods of compression, filter and no interlacing.
+/// Eight bits per sample, RGB, the only compression and filter methods, and no interlacing.
 const FORMAT: [u8; 5] = [8, 2, 0, 0, 0];
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// A picture of a window with a red frame around what failed. The number selects colour and place.
+/// A picture of a window with a red frame around the failed part. The number selects colours and
+/// place.
 pub(super) fn screenshot(number: u128) -> Vec<u8> {
     let mut png = SIGNATURE.to_vec();
     let size = [WIDTH.to_be_bytes(), HEIGHT.to_be_bytes()].concat();
@@ -48,7 +49,7 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// Length, name, data, and the CRC of name and data.
+/// Adds a chunk: length, name, data, and the CRC of name and data.
 fn chunk(png: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
     let mut crc = Crc::new();
     crc.update(&name);

@@ -1,5 +1,5 @@
-//! The published limits on the requests of each method within five minutes. All clients of the
-//! stand-in count as one address.
+//! The published limits on requests of each method within five minutes. All clients of the stand-in
+//! count as one address.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ const LIMITS: [(&str, u64); 6] =
     [("GET", 1200), ("POST", 750), ("PATCH", 200), ("PUT", 300), ("OPTIONS", 50), ("DELETE", 300)];
 const WINDOW_S: u64 = 300;
 
-/// The requests of the current window.
+/// The requests that were counted in the current window.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     began: Option<Instant>,
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// The headers of a refusal.
+/// The values of the rate headers when a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Exceeded {
     pub(super) limit: u64,

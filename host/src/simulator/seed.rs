@@ -1,4 +1,4 @@
-//! Ids, numbers and times of the data set. The same seed always gives the same ones.
+//! Derives ids, numbers and times of the data set from a seed, always in the same way.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// When the first execution of the data set began, seconds since 1970: 2 November 2026, 06:00 UTC.
 pub(super) const FIRST_START_S: i64 = 1_793_599_200;
 
-/// Test Manager's ids are not UUIDs of a version that RFC 9562 knows: these bits are fixed.
+/// Test Manager's ids are not UUIDs of any version in RFC 9562: these bits are the same in each.
 const ID_FIXED: u128 = 0x0000_0000_0000_0000_0000_0b49_0000_0000;
 const ID_RANDOM: u128 = 0xffff_ffff_ffff_0f00_ffff_0000_ffff_ffff;
 
@@ -28,7 +28,7 @@ impl Seed {
         u64::try_from(digest).unwrap_or_default()
     }
 
-    /// One of these words.
+    /// Chooses one of these words.
     pub(super) fn choose(self, kind: &str, key: impl Display, words: &[&'static str]) -> String {
         let at = self.number(kind, key, words.len() as u64);
         let word = words.get(usize::try_from(at).unwrap_or_default());
@@ -46,7 +46,7 @@ pub(super) fn instant(second: i64) -> String {
     exact_instant(second, 1_234_567)
 }
 
-/// The same with these digits of a second.
+/// As [`instant`], with this number of digits of a second.
 pub(super) fn exact_instant(second: i64, digits: usize) -> String {
     let text = jiff::Timestamp::from_second(second).map(|instant| instant.to_string());
     text.unwrap_or_default().replace('Z', &format!(".{digits:07}Z"))

@@ -1,4 +1,4 @@
-//! The token endpoint's decisions: OAuth 2.0 client credentials, and what a token permits.
+//! Decides for the token endpoint (OAuth 2.0 client credentials), and what each token permits.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ pub const CLIENT_SECRET: &str = "stand-in-secret-that-protects-nothing";
 
 /// How long a token lasts, seconds.
 const LIFETIME_S: u64 = 3600;
-/// How many tokens are remembered; older ones no longer count.
+/// Maximum number of tokens that are remembered; older tokens are not accepted.
 const TOKENS_MAX: usize = 1000;
 
-/// The families of scopes. `TM.X` permits all of a family, `TM.X.Read` only to read.
+/// The families of scopes. `TM.X` permits everything in a family, `TM.X.Read` only reads.
 const FAMILIES: [&str; 8] = [
     "TM.Projects",
     "TM.TestExecutions",
@@ -32,7 +32,7 @@ const FAMILIES: [&str; 8] = [
     "TM.Defects",
 ];
 
-/// Why the token endpoint refuses, as the member `error`.
+/// The reason why the token endpoint refuses: the value of the member `error`.
 pub(super) type Refusal = &'static str;
 
 /// The tokens that were issued, the newest last.
@@ -45,12 +45,12 @@ struct Token {
     ends_at: Instant,
 }
 
-/// The state of the token that a request carries.
+/// Whether the token of a request permits the request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// No token, an unknown one, or one that has ended.
+    /// The request has no token, or its token is unknown or expired.
     Unauthorized,
-    /// The token permits something else only.
+    /// The token does not permit this request.
     Forbidden,
     /// The request is permitted.
     Permitted,
@@ -94,7 +94,7 @@ impl Tokens {
         }))
     }
 
-    /// What the header `Authorization` permits, for a request that needs a scope of this family.
+    /// Checks the header `Authorization` of a request that needs a scope of this family.
     pub(super) fn access(
         &mut self,
         authorization: Option<&str>,
@@ -123,7 +123,8 @@ impl Tokens {
     }
 }
 
-/// The scopes of a request for a token: all must be granted. Without any, all that are granted.
+/// The granted scopes of a token request. If one requested scope is not granted, the request is
+/// refused. A request without scopes gets all that are granted.
 fn granted(requested: &str, faults: &Faults) -> Result<Vec<String>, Refusal> {
     let all = match faults.has(FaultName::UngrantedScope) {
         true => vec!["TM.Projects.Read".to_owned()],
@@ -142,8 +143,8 @@ fn granted(requested: &str, faults: &Faults) -> Result<Vec<String>, Refusal> {
     }
 }
 
-/// A text that looks like a signed JSON Web Token, as Test Manager's do: clients must not depend on
-/// what is in it.
+/// A text that looks like a signed JSON Web Token, as Test Manager's tokens do. Clients must not
+/// read its content.
 fn token_text(scopes: &[String]) -> String {
     let encode = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
     let head = encode(r#"{"alg":"RS256","typ":"at+jwt"}"#);

@@ -1,5 +1,5 @@
-//! Serves the parts of a log: assertions and their screenshots, lines of the robot, steps and
-//! files.
+//! Answers requests for the parts of a log: assertions and their screenshots, lines of the robot,
+//! steps and files.
 
 use std::borrow::Cow;
 
@@ -59,7 +59,8 @@ pub(super) fn screenshot(call: &Call<'_>) -> Option<Reply> {
     Some(Reply::File(File { name, content_type: "image/png".to_owned(), bytes }))
 }
 
-/// The lines of an execution's robots; with `testcaseid`, of all variations of that test case.
+/// The lines of the robots in an execution. With `testcaseid`, only the lines of that test case, in
+/// all its variations.
 pub(super) fn robot_logs(call: &Call<'_>) -> Option<Reply> {
     let (project, execution) = executions::find(call, call.id("id")?)?;
     let case = call.parameter("testcaseid").and_then(|text| text.parse::<Uuid>().ok());
@@ -75,7 +76,7 @@ pub(super) fn step_logs(call: &Call<'_>) -> Option<Reply> {
     call.list(call.world.step_logs(call.case(log.test_case_id)?, &log))
 }
 
-/// Attachments of logs; other objects have none.
+/// The attachments of a log. An object of another type has none.
 pub(super) fn attachments(call: &Call<'_>) -> Option<Reply> {
     let is_log = call.text("objectType")?.eq_ignore_ascii_case("testcaselog");
     call.project()?;

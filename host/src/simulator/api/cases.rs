@@ -1,4 +1,4 @@
-//! Test cases, their steps, labels and custom fields, and requirements.
+//! Answers requests for test cases, their steps, labels and custom fields, and for requirements.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ pub(super) fn assigned(call: &Call<'_>) -> Option<Reply> {
     one(&requirements.filter(|requirement| requirement.id == assigned).collect::<Vec<_>>())
 }
 
-/// The only list with the other form of paging.
+/// Test Manager's only list with the other form of paging.
 pub(super) fn requirements(call: &Call<'_>) -> Option<Reply> {
     let (total, values) = call.select(&call.project()?.requirements);
     Some(Reply::Json(call.page().of_requirements(total, values)))
@@ -48,7 +48,7 @@ fn is_for_cases(call: &Call<'_>) -> bool {
     call.text("objectType").is_some_and(|kind| kind.eq_ignore_ascii_case("testcase"))
 }
 
-/// The values of all test cases: no parameter selects one of them.
+/// The values of all test cases, because no parameter selects a test case.
 pub(super) fn custom_fields(call: &Call<'_>) -> Option<Reply> {
     let fields = call.project()?.custom_fields(call.world.seed);
     call.list(fields.into_iter().filter(|_| is_for_cases(call)))

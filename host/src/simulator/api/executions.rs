@@ -1,4 +1,4 @@
-//! Test executions and test sets.
+//! Answers requests for test executions and test sets.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use super::super::dto::TestExecution;
 use super::super::faults::FaultName;
 use super::{Call, Reply, one};
 
-/// The project of the path, if it has this execution.
+/// The project that the path names, if it has this execution.
 pub(super) fn find<'a>(call: &Call<'a>, id: Uuid) -> Option<(&'a ProjectData, &'a TestExecution)> {
     let project = call.project()?;
     let execution = project.execution(id)?;
@@ -23,7 +23,7 @@ pub(super) fn by_id(call: &Call<'_>) -> Option<Reply> {
     one(find(call, call.id("id")?)?.1)
 }
 
-/// The execution with the numbers of its results.
+/// The execution, with the number of results of each kind.
 pub(super) fn stats(call: &Call<'_>) -> Option<Reply> {
     let (project, execution) = find(call, call.id("id")?)?;
     let mut value = json!(execution);

@@ -1,4 +1,4 @@
-//! Test case logs.
+//! Answers requests for test case logs.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::super::dto::TestCaseLog;
 use super::super::faults::FaultName;
 use super::{Call, Reply, executions, one};
 
-/// The log with this id, also if a fault made it.
+/// The log with this id; it may be a copy that a fault made.
 pub(super) fn find<'a>(call: &Call<'a>, id: Uuid) -> Option<Cow<'a, TestCaseLog>> {
     let project = call.project()?;
     if let Some(log) = project.log(id) {
@@ -21,7 +21,7 @@ pub(super) fn find<'a>(call: &Call<'a>, id: Uuid) -> Option<Cow<'a, TestCaseLog>
     copied.next().map(|log| copy(call, log))
 }
 
-/// A log as it is shown: a fault gives it another variation.
+/// The log as the API shows it: with the fault `no-variation`, it has another variation.
 fn shown<'a>(call: &Call<'a>, log: &'a TestCaseLog) -> Cow<'a, TestCaseLog> {
     if !call.faults.has(FaultName::NoVariation) {
         return Cow::Borrowed(log);
@@ -63,7 +63,7 @@ pub(super) fn of_execution(call: &Call<'_>) -> Option<Reply> {
     }
 }
 
-/// One page of a list that begins with this number of failed logs of other tests.
+/// One page of a list that begins with `count` failed logs of other tests.
 fn many(
     call: &Call<'_>,
     project: &ProjectData,
@@ -92,7 +92,7 @@ fn many(
     Some(Reply::Json(page.of(total, values)))
 }
 
-/// The results of a test case, the newest first if the query does not say.
+/// The results of a test case; the newest come first unless the query names an order.
 pub(super) fn of_case(call: &Call<'_>) -> Option<Reply> {
     let case = call.case(call.id("testCaseId")?)?;
     let logs = call.project()?.logs.iter().rev();

@@ -1,4 +1,4 @@
-//! Projects, defects and the server's version.
+//! Answers requests for projects, defects and the server's version.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ pub(super) fn by_prefix(call: &Call<'_>) -> Option<Reply> {
     one(&call.world.projects.iter().find(|project| project.dto.project_prefix == prefix)?.dto)
 }
 
-/// The log in the project that has the defect of the path.
+/// The log with the defect that the path names, if the project has one.
 fn log_of_defect<'a>(call: &Call<'a>) -> Option<&'a TestCaseLog> {
     let id = call.id("id")?;
     call.project()?.logs.iter().find(|log| log.defect_id == Some(id))

@@ -8,7 +8,7 @@ use super::super::png;
 use super::super::seed::{Seed, exact_instant};
 use super::{CaseData, ProjectData, World};
 
-/// A password that must not reach a tracker; the robot logs it, too.
+/// A password in arguments and in the robot's log. It must not reach a tracker.
 const PASSWORD: &str = "S3cr3t-of-the-test!";
 const PASSED_ASSERTIONS: usize = 2;
 const LEVELS: [&str; 4] = ["Trace", "Info", "Info", "Warn"];
@@ -36,7 +36,7 @@ pub(super) fn output_arguments(seed: Seed, key: &str) -> String {
 }
 
 impl World {
-    /// The assertions of an automated log: some that held, and the one that failed.
+    /// The assertions of an automated log: some that passed, and the one that failed.
     pub(in super::super) fn assertions(&self, log: &TestCaseLog) -> Vec<Assertion> {
         if log.execution_type == "Manual" {
             return Vec::new();
@@ -138,7 +138,7 @@ impl World {
         steps.map(step).collect()
     }
 
-    /// The results of the steps: the last one fails in a failed log.
+    /// The results of the steps. In a failed log, the last step fails.
     pub(in super::super) fn step_logs(
         &self,
         case: &CaseData,

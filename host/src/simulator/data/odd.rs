@@ -1,9 +1,9 @@
-//! The project with difficult texts: markup of many kinds, right-to-left, invisible, very long and
-//! empty ones. Whatever prints, escapes or stores texts of tests can be tried with it.
+//! A project with difficult texts: markup of many kinds, right-to-left, invisible, very long and
+//! empty texts. It shows whether code prints, escapes and stores texts of tests correctly.
 
 use super::scripts::{CaseScript, ProjectScript, case};
 
-/// Each text is the name, the description and the failure of one test case.
+/// Texts for test cases: each one is the name, the description and the failure of its test case.
 const TEXTS: [&str; 9] = [
     "<b>Sign in</b> <img src=x onerror=alert(1)> <script>alert(2)</script> &amp; \"quoted\" ]]>",
     "# Heading\n- [link](javascript:alert(1)) ![x](http://localhost/x.png)\n```\n| a | ~~b~~ | <!--",
@@ -61,7 +61,7 @@ fn long() -> CaseScript {
     long
 }
 
-/// Variations that differ little: matched carelessly, they are confused.
+/// A test case whose variations have similar ids, to find code that confuses them.
 fn with_variations() -> CaseScript {
     let variations = ["row 1", "row 10", "ROW 1", "row 1 ", "", "<b>row</b>"];
     let mut varied = case("Variations that differ little").fails("Wrong").varied(&variations);

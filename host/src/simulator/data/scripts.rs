@@ -1,7 +1,7 @@
 //! The content of the data set: two projects of a company; `odd` has a third one with difficult
 //! texts.
 
-/// A project of the data set.
+/// The content of one project, from which its data is made.
 pub(super) struct ProjectScript {
     pub(super) prefix: &'static str,
     pub(super) name: &'static str,
@@ -11,19 +11,19 @@ pub(super) struct ProjectScript {
     pub(super) cases: Vec<CaseScript>,
 }
 
-/// A test case of the data set.
+/// The content of one test case, from which its data is made.
 #[derive(Debug, Clone)]
 pub(super) struct CaseScript {
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) pre_condition: Option<String>,
-    /// The message of the assertion that fails; `None` for a test that passes.
+    /// The message of the assertion that fails; `None` if the test passes.
     pub(super) failure: Option<String>,
-    /// The variations of a test with several data rows.
+    /// The variations of a test with several data rows; empty for a test without variations.
     pub(super) variations: Vec<String>,
     /// Whether all variations fail, or only the last one.
     pub(super) all_fail: bool,
-    /// Each step and what should happen; none for an automated test.
+    /// Each step with its expected result; empty for an automated test.
     pub(super) steps: &'static [(&'static str, &'static str)],
     pub(super) labels: Vec<String>,
     pub(super) fields: Vec<(String, String)>,
@@ -32,7 +32,7 @@ pub(super) struct CaseScript {
     pub(super) robot_log_lines: usize,
 }
 
-/// All projects.
+/// The scripts of all projects.
 pub(super) fn projects() -> Vec<ProjectScript> {
     vec![shop(), bank(), super::odd::project()]
 }

@@ -22,7 +22,7 @@ const NO_URL: &str = "No webhook URL is set: enter that of a connection above";
 
 type Shared = State<Arc<Simulator>>;
 
-/// Sets the webhook URL.
+/// Handles the form of the settings: stores the webhook URL.
 pub(super) async fn settings(State(simulator): Shared, form: String) -> Response {
     let url = field(&form, "url").unwrap_or_default();
     let state = &mut *simulator.state();
@@ -36,7 +36,7 @@ pub(super) async fn settings(State(simulator): Shared, form: String) -> Response
     Redirect::to("/").into_response()
 }
 
-/// Fires Create Defect for a log.
+/// Handles the button Create Defect of a log.
 pub(super) async fn create_defect(State(simulator): Shared, form: String) -> Response {
     let Some(log) = id_field(&form, "log") else { return StatusCode::BAD_REQUEST.into_response() };
     match spawn_blocking(move || simulator.create_defect(log)).await {
@@ -57,13 +57,13 @@ impl Simulator {
         failed.next().map(|log| log.id)
     }
 
-    /// Sets where the webhooks are sent.
+    /// Sets the URL to which webhooks are sent.
     pub fn set_webhook_url(&self, url: &str) {
         self.state().clicks.set_webhook_url(url);
     }
 
-    /// Fires Create Defect for a log, as its button does, and waits for the answer. `None` if there
-    /// is no such log.
+    /// Sends Create Defect for a log, like the button, and waits for the answer. `None` if the log
+    /// does not exist.
     pub fn create_defect(&self, log: Uuid) -> Option<Result<CreatedDefect, String>> {
         let (url, test) = self.failed_test(log)?;
         let no_url = Err(NO_URL.to_owned());
@@ -101,7 +101,7 @@ impl Simulator {
         Some(answer)
     }
 
-    /// The webhook URL, and the body of Create Defect for a log.
+    /// The webhook URL, if one is set, and the body of Create Defect for a log.
     fn failed_test(&self, log: Uuid) -> Option<(Option<String>, FailedTest)> {
         let state = self.state();
         let (project, log) = state.world.log(log)?;
@@ -133,7 +133,7 @@ fn remember(state: &mut Everything, log: Uuid, created: &CreatedDefect) {
     state.defects.insert(id, defect);
 }
 
-/// Executes a test set again: the same tests fail in a later execution.
+/// Handles the button that runs an execution again: the same tests fail in a later execution.
 pub(super) async fn run_again(State(simulator): Shared, form: String) -> Response {
     let Some(id) = id_field(&form, "execution") else {
         return StatusCode::BAD_REQUEST.into_response();
@@ -147,7 +147,7 @@ pub(super) async fn run_again(State(simulator): Shared, form: String) -> Respons
     Redirect::to("/").into_response()
 }
 
-/// Fires Defect KPIs for a project.
+/// Handles the button that refreshes a project's dashboard.
 pub(super) async fn kpis(State(simulator): Shared, form: String) -> Response {
     let Some(id) = id_field(&form, "project") else {
         return StatusCode::BAD_REQUEST.into_response();

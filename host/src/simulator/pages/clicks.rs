@@ -1,4 +1,4 @@
-//! The webhooks that were fired, and what was answered.
+//! The webhooks that the stand-in sent, and the last answers.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedTest {
-    /// The execution.
+    /// The id of the execution.
     pub test_execution_id: Uuid,
-    /// The test case.
+    /// The id of the test case.
     pub test_case_id: Uuid,
-    /// The variation of a test with several data rows.
+    /// The variation, if the test has several data rows.
     pub variation_id: Option<String>,
-    /// The page of the log.
+    /// The address of the log's page.
     pub link_to_test_case_log: Option<String>,
 }
 
@@ -23,33 +23,33 @@ pub struct FailedTest {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedDefect {
-    /// The tracker's page.
+    /// The address of the defect in the tracker.
     pub link: String,
-    /// The tracker's key.
+    /// The defect's key in the tracker.
     pub link_label: String,
-    /// The title.
+    /// The title of the defect.
     pub name: String,
 }
 
 /// The members of an answer to Defect KPIs, and their values.
 pub type Counts = Vec<(String, String)>;
 
-/// Sends the webhooks. This room has no HTTP client: whoever starts the stand-in gives it one.
+/// Sends the webhooks. The stand-in has no HTTP client, so the program that starts it gives it one.
 pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
     ///
     /// # Errors
-    /// Why there is no defect, in one line.
+    /// There is no defect; the text says why, in one line.
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, String>;
 
     /// Sends Defect KPIs for a project, and returns each member of the answer.
     ///
     /// # Errors
-    /// Why there are no counts, in one line.
+    /// There are no counts; the text says why, in one line.
     fn counts(&self, url: &str, project: Uuid) -> Result<Counts, String>;
 }
 
-/// The last success for each log or project, and what went wrong since.
+/// For each log or project, the last success, and the last error since.
 struct Last<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
 
 impl<T> Default for Last<T> {
@@ -73,7 +73,7 @@ impl<T> Last<T> {
     }
 }
 
-/// Where webhooks are sent, and the last answers.
+/// The URL to which webhooks are sent, and the last answers.
 #[derive(Default)]
 pub(in super::super) struct Clicks {
     webhook_url: Option<String>,
@@ -95,7 +95,7 @@ impl Clicks {
         self.webhook_url = Some(url.to_owned());
     }
 
-    /// The result of the last change of the settings or of the last execution; shown once.
+    /// The result of the last action, which a page shows once. Returns it and forgets it.
     pub(super) fn take_notice(&mut self) -> Option<String> {
         self.notice.take()
     }

@@ -1,4 +1,4 @@
-//! HTML, written so that a text can only be added escaped.
+//! Writes HTML so that a text from outside is always escaped.
 
 use std::fmt::Display;
 
@@ -16,13 +16,13 @@ pre{white-space:pre-wrap}section{border-top:1px solid;margin-top:2rem}\
 pub(super) struct Html(String);
 
 impl Html {
-    /// Markup of our own.
+    /// Adds markup that this program wrote. Never pass a text from outside.
     pub(super) fn raw(&mut self, markup: &str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    /// A text, escaped for elements and quoted attributes.
+    /// Adds a text, escaped for elements and quoted attributes.
     pub(super) fn text(&mut self, text: &str) -> &mut Self {
         for c in text.chars() {
             match c {
@@ -47,13 +47,14 @@ impl Html {
         self.raw(&format!("</{element}>\n"))
     }
 
-    /// An element, which may have attributes, with a text. `bdi` keeps right-to-left texts inside.
+    /// Adds an element with a text; `element` may have attributes. `bdi` isolates right-to-left
+    /// texts.
     pub(super) fn text_element(&mut self, element: &str, text: &str) -> &mut Self {
         let name = element.split(' ').next().unwrap_or_default();
         self.raw(&format!("<{element}><bdi>")).text(text).raw("</bdi>").close(name)
     }
 
-    /// A link, if the address is one of the web; otherwise only its text.
+    /// Adds a link if the address is a web address; otherwise adds only the text.
     pub(super) fn link(&mut self, address: &str, text: &str) {
         let is_link = address == "/" || is_web_address(address);
         if is_link {
@@ -65,12 +66,12 @@ impl Html {
         }
     }
 
-    /// A sentence that assistive technology reads aloud.
+    /// Adds a sentence that assistive technology reads aloud.
     pub(super) fn status(&mut self, text: &str) {
         self.text_element("p role=status", text);
     }
 
-    /// A button that posts one field. `of` says what it acts on, for people who hear the page.
+    /// Adds a button that posts one field. `of` names the record for people who hear the page.
     pub(super) fn button(
         &mut self,
         action: &str,
@@ -88,7 +89,7 @@ impl Html {
     }
 }
 
-/// A whole page.
+/// Returns a complete page.
 pub(super) fn page(title: &str, body: Html) -> axum::response::Html<String> {
     let mut page = Html::default();
     page.raw("<!doctype html><html lang=en><meta charset=utf-8><title>").text(title);
