@@ -50,19 +50,20 @@ pub use platform::{
 /// stored, answers are sent.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// How the server is asked to end.
+/// The two signals that end the server.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    /// Accept no more requests, and let running work finish, for at most `drain_ms`.
+    /// Accept no more requests, and wait at most `drain_ms` for running work.
     pub drain: CancellationToken,
-    /// Do not wait any longer: stop the guests.
+    /// Stop the guests without any further wait.
     pub stop_now: CancellationToken,
 }
 
-/// A server that is ready to serve.
+/// A server whose parts are open and whose sockets listen.
 pub struct App {
     config: Arc<Config>,
-    /// The main listener, and the admin listener if one is configured. Taken when serving begins.
+    /// The main listener, and the admin listener if one is configured. [`Self::run_until`] takes
+    /// them.
     listeners: Option<(TcpListener, Option<TcpListener>)>,
     address: SocketAddr,
     admin_token: Secret,
@@ -101,8 +102,8 @@ impl Runner {
 }
 
 impl App {
-    /// Opens everything that serving needs; `lock` is the lock of the data folder. Nothing is
-    /// served yet.
+    /// Opens everything that the server needs; `lock` is the lock of the data folder. No request is
+    /// answered yet.
     ///
     /// # Errors
     /// One line that says what cannot be opened and how to fix it.
@@ -164,7 +165,8 @@ impl App {
         AppState::new(Arc::clone(&self.services), self.admin_token.clone(), base_url)
     }
 
-    /// Serves until `shutdown`. Then accepts no more requests, lets running work finish, and writes
+    /// Answers requests until `shutdown`. Then accepts no more requests, lets running work finish,
+    /// and writes
     /// the queued data to the store. Runs that have not ended after the drain are stopped, and
     /// their outcomes are stored like those of any run.
     ///
@@ -183,7 +185,7 @@ impl App {
         served.context("a listener failed")
     }
 
-    /// Serves; returns when all work has ended.
+    /// Answers requests; returns when all work has ended.
     async fn serve(
         &self,
         listeners: (TcpListener, Option<TcpListener>),
@@ -292,7 +294,7 @@ async fn services(
     })
 }
 
-/// Asks Test Manager, with the egress, the memory and the clock of all runs.
+/// Creates the client for Test Manager, with the egress, memory and clock of all runs.
 fn test_manager(
     egress: &Arc<Egress>,
     store: &Arc<dyn Store>,

@@ -40,17 +40,17 @@ pub use serve::serve;
 #[cfg(fuzzing)]
 pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_path};
 
-/// What the handlers call.
+/// The parts that the handlers call.
 pub struct Services {
-    /// Handles Create Defect, and a person's decisions about defects.
+    /// Creates defects, and carries out people's decisions about them.
     pub defects: Arc<Defects>,
-    /// Defect KPIs.
+    /// Answers Defect KPIs.
     pub kpis: Kpis,
-    /// The connections.
+    /// The connections, found by token or by name.
     pub connections: Arc<Connections>,
-    /// The connectors, for listings.
+    /// The connectors, for lists of them.
     pub plugins: Arc<Plugins>,
-    /// The store, for listings and events.
+    /// The store, for lists, events and readiness.
     pub store: Arc<dyn Store>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
@@ -63,7 +63,7 @@ pub struct Services {
 /// The state that every handler may use.
 pub struct AppState {
     services: Arc<Services>,
-    /// Authenticates requests to the admin API.
+    /// The token that requests to the admin API must have.
     admin_token: Secret,
     base_url: String,
     health: Health,

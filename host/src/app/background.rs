@@ -1,6 +1,6 @@
-//! What the server does without a request: it searches for defects in doubt, adds comments and
-//! attachments to created ones, measures index delays, reads the connections again, follows the versions of connectors, and deletes old events and
-//! unused compiled code.
+//! Work without a request: searches for defects in doubt, adds comments and attachments to created
+//! defects, measures index lags, reads the connections again, moves them to new versions of
+//! connectors, and deletes old events and unused compiled code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Background {
         });
     }
 
-    /// Works on created defects: whenever steps are added, and regularly.
+    /// Takes the steps after creates: whenever steps are added, and regularly.
     fn follow_up(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (it, cancel) = (Arc::clone(self), cancel.clone());
         tasks.spawn(async move {
@@ -96,7 +96,7 @@ impl Background {
         });
     }
 
-    /// Updates the connections to new versions of their connectors: at each change, and regularly.
+    /// Moves connections to new versions of their connectors: at each change, and regularly.
     fn follow_versions(self: &Arc<Self>, tasks: &TaskTracker, cancel: &CancellationToken) {
         let (it, cancel) = (Arc::clone(self), cancel.clone());
         let mut versions = self.plugins.changes();

@@ -18,7 +18,7 @@ impl Checker {
     /// Starts the engine.
     ///
     /// # Errors
-    /// What cannot be started.
+    /// The engine or the sandbox cannot be started.
     pub fn start(config: Config) -> anyhow::Result<Self> {
         let runner = Runner::start(&config)?;
         Ok(Self { config: Arc::new(config), runner })
@@ -27,7 +27,7 @@ impl Checker {
     /// Compiles, links and describes a file.
     ///
     /// # Errors
-    /// Why the server would not load it.
+    /// The server would not load the file; the error says the reason.
     pub async fn check(&self, file: &Path) -> Result<CheckReport, PluginError> {
         let Runner { engine, sandbox, clock, .. } = &self.runner;
         let config = Arc::clone(&self.config);

@@ -1,5 +1,5 @@
-//! What a start does in the data folder, while it holds the lock: deletes leftover temporary files,
-//! and reads or creates the admin token.
+//! Prepares the data folder at a start, under the lock: deletes leftover temporary files, and reads
+//! or creates the admin token.
 
 use std::io::ErrorKind;
 

@@ -1,8 +1,7 @@
 //! Problems of the machine, its file systems and the container, described for the operator. The
 //! server logs them at its start, and `jackfield doctor` prints the same texts.
 //!
-//! A problem that makes serving impossible is not reported here; it is an error in the code that
-//! meets it.
+//! A problem that prevents the start is not reported here: the code that meets it returns an error.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +19,7 @@ use crate::memory::{free_bytes, group_limit_bytes};
 use crate::plugins;
 use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_executable};
 
-/// Something that works, but not well, and how to fix it.
+/// A problem with which the server runs, but not well, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformProblem {
     /// The finding, for people.
@@ -42,7 +41,7 @@ const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
 /// The address space that a new engine gets.
 ///
 /// # Errors
-/// No engine starts.
+/// No engine can be started.
 pub fn address_space() -> Result<AddressSpace, EngineError> {
     Engine::start().map(|engine| engine.address_space())
 }

@@ -38,7 +38,7 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the body of an admin request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `GET /status`: for monitoring of the process.
+/// Answers `GET /status`: the version and the number of tasks, for monitoring.
 pub(super) async fn status() -> Json<Status> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Json(Status { version, tasks: Handle::current().metrics().num_alive_tasks() })
@@ -103,7 +103,7 @@ fn without_values(error: &serde_json::Error) -> String {
     }
 }
 
-/// The first parameter of a path: an id or a name. A path that is not UTF-8 is a bad request.
+/// The first parameter of a path: an id or a name. If it is not UTF-8, the request is refused.
 pub(in crate::http) struct Id(pub(in crate::http) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
@@ -119,7 +119,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// The parameters of a query; unknown ones are refused.
+/// The parameters of a query. A request with an unknown parameter is refused.
 pub(in crate::http) struct Params<T>(T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
@@ -139,7 +139,7 @@ fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Probl
     Ok(found.ok_or_else(|| Problem::no_such("connection", id_or_name))?.connection.id)
 }
 
-/// The names of all connections.
+/// The names of all connections, by id.
 fn connection_names(app: &AppState) -> HashMap<ConnectionId, String> {
     let all = app.services.connections.list().into_iter();
     all.map(|it| (it.connection.id, it.connection.name)).collect()

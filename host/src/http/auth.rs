@@ -18,8 +18,8 @@ use super::problem::Problem;
 
 const TOO_MANY: &str = "too many logins from this address failed";
 
-/// Passes on only requests with the admin token. An address with many failed logins must wait, even
-/// if it now sends the right token: otherwise the wait would not slow down guessing.
+/// Lets only requests with the admin token pass. An address with many failed logins must wait, even
+/// if it now sends the right token. Otherwise the wait would not slow down guessing.
 pub(super) async fn require_admin(
     State(state): State<Arc<AppState>>,
     request: Request,

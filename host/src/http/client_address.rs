@@ -1,7 +1,7 @@
 //! The address of the client that sent a request: the peer's address, or the address that a trusted
 //! proxy names.
 //!
-//! Ignores these headers from any other peer.
+//! Ignores the headers of proxies if the peer is not a trusted proxy.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

@@ -24,19 +24,19 @@ use super::timing::Timing;
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the first byte of a request until its head is complete.
+/// Maximum time from the first byte of a request until its head is complete.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Limits on what clients may occupy.
 #[derive(Debug, Clone)]
 pub struct ClientLimits {
-    /// Open connections.
+    /// Maximum number of open connections.
     pub connections_max: usize,
-    /// Idle connections of one client address.
+    /// Maximum number of idle connections of one client address.
     pub idle_per_address_max: usize,
     /// Maximum time until the first byte of a connection.
     pub first_byte: Duration,
-    /// From the first byte of a request until its head is complete.
+    /// Maximum time from the first byte of a request until its head is complete.
     pub head: Duration,
     /// Maximum time from the end of an answer until the first byte of the next request.
     pub keep_alive: Duration,
@@ -63,7 +63,7 @@ impl ClientLimits {
     }
 }
 
-/// The open connections of a listener.
+/// The open connections of a listener, each counted until it ends.
 pub(super) struct Clients {
     pub(super) limits: ClientLimits,
     state: Mutex<State>,
@@ -96,14 +96,14 @@ pub(super) struct Client {
     pub(super) peer: IpAddr,
     /// `None` if the peer is a trusted proxy.
     limit_key: Option<IpAddr>,
-    /// Its key in the list of idle connections; `None` while the connection is busy.
+    /// The key of this connection in the list of idle ones; `None` while the connection is busy.
     idle: Mutex<Option<u64>>,
     close: CancellationToken,
     became_idle: Notify,
     pub(super) timing: Timing,
 }
 
-/// A forwarded request that arrives. It is counted until it is dropped.
+/// A forwarded request whose body still arrives. It is counted until it is dropped.
 pub(super) struct Arriving {
     clients: Arc<Clients>,
     limit_key: IpAddr,
@@ -205,7 +205,7 @@ impl Client {
         forwarded_client(headers, self.peer, &self.limits().trusted_proxies)
     }
 
-    /// Counts a forwarded request that arrives; `None` if its client has too many.
+    /// Counts a forwarded request that begins to arrive; `None` if its client has too many of them.
     pub(super) fn count_arriving(&self, client: IpAddr) -> Option<Arriving> {
         let limit_key = limit_key(client);
         let mut state = self.clients.state.lock();

@@ -1,5 +1,5 @@
-//! For supervisors and load balancers: whether the process runs (`/healthz`), and whether it can
-//! write to the store (`/readyz`). Also the front page.
+//! Answers supervisors and load balancers: whether the process runs (`/healthz`), and whether it
+//! can write to the store (`/readyz`). Also answers the front page.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use super::problem::Problem;
 /// request.
 const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// The last readiness, and when it was determined.
+/// The last result of the readiness check, and the time of the check.
 #[derive(Default)]
 pub(super) struct Health {
     last: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
-/// `GET /healthz`.
+/// Answers `GET /healthz`: the process runs.
 pub(super) async fn alive() -> &'static str {
     "alive\n"
 }
 
-/// `GET /readyz`.
+/// Answers `GET /readyz`: whether the store can be written.
 pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     match readiness(&app).await {
         Ok(()) => "ready\n".into_response(),
@@ -35,7 +35,7 @@ pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     }
 }
 
-/// `GET /`.
+/// Answers `GET /` with a short text for people.
 pub(super) async fn front_page(State(app): State<Arc<AppState>>) -> String {
     let readiness = match readiness(&app).await {
         Ok(()) => "ready".to_owned(),

@@ -45,7 +45,7 @@ impl Problem {
         Self::new(OutcomeCode::BadRequest, why)
     }
 
-    /// The body is over its limit.
+    /// The body is larger than the limit.
     pub(super) fn payload_too_large(limit_kib: usize) -> Self {
         Self::new(OutcomeCode::PayloadTooLarge, format!("a body has at most {limit_kib} KiB"))
     }
@@ -77,7 +77,7 @@ impl Problem {
         Self::new(OutcomeCode::NotFound, why)
     }
 
-    /// The sender is over its rate.
+    /// The sender has sent more requests than its rate allows.
     pub(super) fn rate_limited(why: &str, wait: Duration) -> Self {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         Self { retry_after_s: Some(seconds), ..Self::new(OutcomeCode::RateLimited, why) }
@@ -110,7 +110,7 @@ impl Problem {
         Self::new(code, kinds::of(code).remedy)
     }
 
-    /// The answer's status.
+    /// The HTTP status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         self.kind.status
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Maximum number of keys. If there are more, the key is forgotten whose burst will be full first.
+/// Maximum number of keys. If there are more, the limit forgets the key whose burst is full first.
 const KEYS_MAX: usize = 4_096;
 
 /// The rate limit of each key.
@@ -15,7 +15,7 @@ const KEYS_MAX: usize = 4_096;
 pub(super) struct Rate<K> {
     interval: Duration,
     burst: u32,
-    /// When each key has its whole burst again.
+    /// For each key, when its whole burst is available again.
     full_at: Mutex<HashMap<K, Instant>>,
 }
 

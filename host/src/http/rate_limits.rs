@@ -14,18 +14,18 @@ use super::rate::Rate;
 /// The rate limits of all requests, events and logins.
 #[derive(Debug)]
 pub(super) struct RateLimits {
-    /// Create Defect requests of a connection.
+    /// Create Defect requests of each connection.
     clicks: Rate<ConnectionId>,
-    /// Other requests of a connection. They have their own rate, so they never use up the rate of
-    /// clicks.
+    /// Other requests of each connection. They have a separate rate, so that they never use up the
+    /// rate of Create Defect.
     others: Rate<ConnectionId>,
-    /// Events of requests over the rate, and events that store the request's headers and body.
+    /// Events of requests over the rate, and events that store the headers and body of a request.
     odd_events: Rate<ConnectionId>,
     /// Events of requests that match no connection, for each client address.
     no_connection_by_client: Rate<IpAddr>,
     /// Events of requests that match no connection, in total.
     no_connection: Rate<()>,
-    /// Failed logins.
+    /// Failed logins of each client address.
     pub(super) logins: Rate<IpAddr>,
     /// Lines in the log about failed logins.
     pub(super) login_lines: Rate<()>,
@@ -59,7 +59,8 @@ impl RateLimits {
         rate.take(&connection, now)
     }
 
-    /// Whether a request is stored as an event. `is_odd`: it was over the rate or not recognised.
+    /// Whether a request is stored as an event. `is_odd`: the request was over the rate or not
+    /// recognised.
     pub(super) fn stores_event(
         &self,
         connection: Option<ConnectionId>,

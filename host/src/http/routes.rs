@@ -11,8 +11,8 @@ use super::admin::{self, connections, connectors, defects, events, report};
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, webhook};
 
-/// The routes of the main listener, and those of the admin listener if one is configured. In that
-/// case, the main listener serves only `/hooks`.
+/// The routes of the main listener, and the routes of the admin listener if one is configured. With
+/// an admin listener, the main listener has only `/hooks`.
 pub fn routers(state: AppState) -> (Router, Option<Router>) {
     let config = Arc::clone(&state.services.config);
     let prefix = config.public_url.as_ref().map(|url| url.path().trim_end_matches('/'));

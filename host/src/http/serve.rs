@@ -34,8 +34,8 @@ const TOO_MANY: &str = "too many requests from this address arrive at once";
 /// The pause after the process ran out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`. Then accepts no more connections, and waits at most `drain` for answers
-/// in progress.
+/// Answers requests until `shutdown`. Then accepts no more connections, and waits at most `drain`
+/// for answers in progress.
 ///
 /// # Errors
 /// The listener failed permanently.
@@ -86,7 +86,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// Serves one connection until it ends, is closed for a new one, or exceeds a time-out.
+/// Answers the requests of one connection until it ends, is closed for a new one, or exceeds a
+/// time-out.
 async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, watcher: Watcher) {
     // Answers are small; Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);

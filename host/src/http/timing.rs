@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// What the client must send next, and until when.
+/// The part of a request that the client must send next, and the deadline for it.
 #[derive(Debug, Clone, Copy)]
 enum Awaited {
     /// The first byte of another request.
@@ -31,17 +31,17 @@ impl Timing {
         Self { head, keep_alive, awaited: watch::Sender::new(Awaited::Nothing) }
     }
 
-    /// A request has begun: its head must arrive in time.
+    /// Starts the time-out for the head: a request has begun.
     pub(super) fn await_head(&self) {
         self.awaited.send_replace(Awaited::Head(Instant::now() + self.head));
     }
 
-    /// The head of a request is complete.
+    /// Stops the time-out for the head: the head is complete.
     pub(super) fn head_complete(&self) {
         self.awaited.send_replace(Awaited::Nothing);
     }
 
-    /// An answer was sent: the next request must begin in time.
+    /// Starts the time-out for the next request: an answer was sent.
     pub(super) fn await_request(&self) {
         self.awaited.send_replace(Awaited::Request(Instant::now() + self.keep_alive));
     }
@@ -54,7 +54,7 @@ impl Timing {
         }
     }
 
-    /// Returns when the client did not send in time what it must send next.
+    /// Returns when the client has exceeded a time-out.
     pub(super) async fn overdue(&self) {
         let mut awaited = self.awaited.subscribe();
         loop {

@@ -66,7 +66,7 @@ pub(super) async fn receive_for(
     handle(app, target, None, request).await
 }
 
-/// What method and path of a request mean: its connection, token, path and kind.
+/// The properties of a request that its method and path decide: connection, token, path, kind.
 struct Target {
     active: Option<Arc<ActiveConnection>>,
     token: String,

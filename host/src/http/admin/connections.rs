@@ -132,7 +132,8 @@ pub(in crate::http) async fn try_connection(
     Ok(Json(TryReport { steps: steps.collect(), reached, warnings }))
 }
 
-/// The body is that of an edit, because the new version may need new settings.
+/// Accepts the newest version. The body has the members of an edit, because the new version may
+/// need new settings.
 pub(in crate::http) async fn accept(
     State(app): App,
     Id(id): Id,
@@ -179,8 +180,8 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
     }
 }
 
-/// The secrets of the host that a request gives, by their names in the store: certificate, its key,
-/// client secret for Test Manager.
+/// The host's own secrets in a request, by their names in the store: client certificate, its key,
+/// and client secret for Test Manager.
 fn host_secrets<T>(given: [Option<T>; 3]) -> impl Iterator<Item = (String, T)> {
     let names = [CLIENT_CERT, CLIENT_KEY, TEST_MANAGER_SECRET];
     names.into_iter().zip(given).filter_map(|(name, secret)| Some((name.to_owned(), secret?)))

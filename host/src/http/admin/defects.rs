@@ -14,7 +14,7 @@ use crate::store::DefectFilter;
 
 use super::{Body, Id, Params, connection_id, connection_names, page, page_size};
 
-/// Who decided, as the defect's row stores it. There is only one admin token.
+/// The name that a defect's row stores for a person's decision. There is only one admin token.
 const BY: &str = "admin";
 
 type App = State<Arc<AppState>>;
@@ -88,8 +88,8 @@ fn answer(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {
     Json(DefectRecord::new(record, name))
 }
 
-/// The decision that a body names. If a person adopts a defect without a link, the link is the
-/// tracker's address, because the host knows no other.
+/// Reads the decision from a body. If a person adopts a defect without a link, the tracker's
+/// address becomes the link, because the host knows no other address.
 fn decision(body: ResolveDefect, tracker: Option<&str>) -> Result<Decision, Problem> {
     let key = body.adopt.as_deref().map(str::trim);
     match (key, body.retry, body.give_up) {

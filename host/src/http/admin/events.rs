@@ -1,4 +1,5 @@
-//! `/api/v1/events`: what was received, what was answered, and what each run logged, sent and used.
+//! `/api/v1/events`: the requests and answers, and for each run its log, its requests and its
+//! usage.
 
 use std::sync::Arc;
 

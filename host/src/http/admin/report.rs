@@ -1,4 +1,4 @@
-//! `/api/v1/connections/{id}/preview`.
+//! `/api/v1/connections/{id}/preview`: renders a report without creating a defect.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::report::{Field, FieldValue, Markup};
 
 use super::{Body, Id, connection_id};
 
-/// The limit of most trackers.
+/// Maximum length of a title in the preview, characters; many trackers have this limit.
 const TITLE_CHARS_MAX: u32 = 255;
 
 pub(in crate::http) async fn preview(

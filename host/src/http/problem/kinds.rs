@@ -1,4 +1,4 @@
-//! Every kind of problem: its code, its status, its title, and what to do about it.
+//! Every kind of problem: its code, its status, its title, and advice for the reader.
 
 use axum::http::StatusCode;
 
@@ -9,9 +9,9 @@ use crate::domain::OutcomeCode;
 pub(super) struct Kind {
     /// The last part of `type`, and the event's outcome.
     pub(super) code: OutcomeCode,
-    /// The answer's status.
+    /// The HTTP status of the answer.
     pub(super) status: StatusCode,
-    /// RFC 9457's `title`.
+    /// The `title` of RFC 9457, the same for every problem of this kind.
     pub(super) title: &'static str,
     /// The action that fixes the problem, for people.
     pub(super) remedy: &'static str,

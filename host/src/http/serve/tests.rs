@@ -1,4 +1,4 @@
-//! Tests with real sockets and a router of two routes: what closes a connection, and what does not.
+//! Tests with real sockets and a router of two routes: which events close a connection.
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -66,7 +66,7 @@ impl Answer {
         Self { response, outcome, defect: Some(created.id) }
     }
 
-    /// `place` says for the event which project of the tracker was counted.
+    /// Answers counts. `place` tells the event which project of the tracker was counted.
     ///
     /// # Errors
     /// A count does not fit Test Manager's int32.

@@ -11,15 +11,15 @@ use crate::config::Webhook;
 /// The kind of request that Test Manager sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WebhookKind {
-    /// Create Defect; with an empty body, a probe.
+    /// Create Defect; a request with an empty body is a liveness probe.
     CreateOrProbe,
-    /// Create Defect.
+    /// Create Defect, by its path.
     Create,
     /// Defect KPIs of this project; the id is percent-decoded and may have any length.
     Kpis(String),
     /// A liveness probe.
     Probe,
-    /// Unknown.
+    /// A request that the host does not know.
     Unrecognised,
 }
 

@@ -94,8 +94,8 @@ impl WebhookRequest {
         }
     }
 
-    /// The event of this request, without headers and body. `status` is that of the answer; absent
-    /// while the event runs.
+    /// The event of this request, without headers and body. `status` is the status of the answer;
+    /// it is absent while the event runs.
     pub(crate) fn event(
         &self,
         kind: EventKind,
@@ -160,8 +160,8 @@ fn without_tokens(path: &str) -> String {
     path.split('/').map(word).collect::<Vec<_>>().join("/")
 }
 
-/// A query with the length of each value in place of the value, which may be a credential. A name
-/// without a value may be one too.
+/// A query in which the length of each value replaces the value, because it may be a credential. A
+/// name without a value is replaced too, as it may be one.
 fn masked_query(query: &str) -> String {
     let count = |text: &str| format!("({} characters)", text.chars().count());
     let masked = query.split('&').map(|pair| match pair.split_once('=') {
