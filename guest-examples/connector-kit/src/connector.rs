@@ -1,5 +1,5 @@
-//! What the author of a connector writes: one type with these functions. They get the connection's
-//! settings as a value of the connector's own type.
+//! The trait that the author of a connector implements. Its functions get the connection's settings
+//! as a value of the connector's own type.
 
 use serde::de::DeserializeOwned;
 
@@ -12,9 +12,9 @@ pub trait Connector {
     /// The settings of [`Self::SCHEMA`], without secrets.
     type Settings: DeserializeOwned;
 
-    /// The name for people.
+    /// The name that people see.
     const NAME: &'static str;
-    /// Usually `env!("CARGO_PKG_VERSION")`.
+    /// The connector's version, usually `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
     const SUMMARY: &'static str;
     const HOMEPAGE: Option<&'static str> = None;
@@ -24,7 +24,7 @@ pub trait Connector {
 
     fn check(settings: Self::Settings) -> Result<String, Error>;
 
-    /// Other settings may still be missing, so it gets none.
+    /// Lists values of a setting. It gets no settings, because other settings may still be missing.
     fn choices(setting: &str, _search: &str) -> Result<plugin::ChoicesPage, Error> {
         Err(Error::unsupported("this setting has no list of values").about(setting))
     }
@@ -83,9 +83,10 @@ mod later {
     use super::{Connector, Defect, Error, FailedTest, given};
     use crate::bindings::exports::jackfield::connector::follow_up::{Current, Guest};
 
-    /// What a connector can do later to a defect that it made.
+    /// The functions that work on a defect after it was created.
     pub trait FollowUp: Connector {
-        /// Whether the defect is open, and the defect as it is now; none if it is gone.
+        /// Whether the defect is open, and the defect as it is now; `None` if the tracker has it no
+        /// more.
         fn state(settings: Self::Settings, key: &str) -> Result<Option<(bool, Defect)>, Error>;
 
         fn comment(

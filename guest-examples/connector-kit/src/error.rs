@@ -1,4 +1,4 @@
-//! Errors of the contract: how to make them, and which one an answer of a tracker is.
+//! Creates the errors of the contract, also from the answers of a tracker.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::bindings::jackfield::connector::http::{HttpError, Response};
 use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
 use crate::request::{Tracker, items};
 
-/// What the message of a 404 ends with.
+/// The end of the message about a 404.
 const NOT_FOUND: &str = ". It does not exist, or the user of the credentials cannot see it";
 
 impl Error {
@@ -28,7 +28,7 @@ impl Error {
         Self::new(ErrorCode::Unsupported, message)
     }
 
-    /// Names the setting to change.
+    /// Names the setting that a person must change.
     pub fn about(self, setting: &str) -> Self {
         Self { setting: Some(setting.to_owned()), ..self }
     }
@@ -79,7 +79,7 @@ pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Err
     }
 }
 
-/// The tracker's words: a text, or a list of texts.
+/// The tracker's own explanation, which is a text or a list of texts.
 fn words(given: &Value) -> Option<String> {
     let words = match given {
         Value::String(text) => text.clone(),

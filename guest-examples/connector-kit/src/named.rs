@@ -1,4 +1,4 @@
-//! Records of a tracker that people name in settings: priorities, fields, users.
+//! Records of a tracker that settings name: priorities, fields, users.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ pub struct Named {
 }
 
 impl Named {
-    /// Whether a text is its name, in any case, or its number.
+    /// Whether a text is this record's name, in upper or lower case, or its number.
     pub fn is_called(&self, text: &str) -> bool {
         self.name.to_lowercase() == text.to_lowercase() || self.id.to_string() == text
     }
@@ -38,7 +38,7 @@ pub fn id_of(known: &[Named], text: &str, setting: &str) -> Result<u64, Error> {
     })
 }
 
-/// The id of the record that an optional setting names. `known` is asked only if it is set.
+/// The id of the record that an optional setting names. Calls `known` only if the setting is set.
 pub fn optional_id(
     text: &Option<String>,
     setting: &str,
@@ -47,7 +47,7 @@ pub fn optional_id(
     text.as_ref().map(|text| id_of(&known()?, text, setting)).transpose()
 }
 
-/// The ids of all records that `setting` names, with `separator` between them.
+/// The ids of all records that `setting` names, separated by `separator`.
 pub fn ids_of(
     known: &[Named],
     texts: &List,

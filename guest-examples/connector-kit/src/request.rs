@@ -11,16 +11,15 @@ use crate::error::refused;
 /// Everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What error messages say about the tracker.
+/// The names that error messages use for the tracker and its settings.
 pub struct Tracker {
-    /// Its name.
+    /// The name of the tracker.
     pub name: &'static str,
-    /// The setting with its address.
+    /// The name of the setting with the tracker's address.
     pub address: &'static str,
-    /// The setting with the credentials.
+    /// The name of the setting with the credentials.
     pub secret: &'static str,
-    /// The member of a JSON answer without success that has the tracker's own words: a text, or a
-    /// list of texts.
+    /// The member of a refusal in JSON that explains it: a text, or a list of texts.
     pub words: &'static str,
 }
 
@@ -35,17 +34,17 @@ impl Tracker {
         self.request(Method::Get, path)
     }
 
-    /// A write, unless it is marked otherwise.
+    /// A POST request, which is a write unless [`Request::effect`] says otherwise.
     pub fn post(&self, path: impl Into<String>) -> Request<'_> {
         self.request(Method::Post, path)
     }
 
-    /// A write, unless it is marked otherwise.
+    /// A PUT request, which is a write unless [`Request::effect`] says otherwise.
     pub fn put(&self, path: impl Into<String>) -> Request<'_> {
         self.request(Method::Put, path)
     }
 
-    /// `path` is below the tracker's address, and already percent-encoded.
+    /// A request. `path` is below the tracker's address, and already percent-encoded.
     pub fn request(&self, method: Method, path: impl Into<String>) -> Request<'_> {
         let request = http::Request {
             method,
@@ -61,7 +60,7 @@ impl Tracker {
 }
 
 impl Request<'_> {
-    /// What the request does, if its method does not say so.
+    /// Sets the effect, if it does not follow from the method.
     pub fn effect(mut self, effect: Effect) -> Self {
         self.request.effect = Some(effect);
         self
@@ -72,7 +71,7 @@ impl Request<'_> {
         self
     }
 
-    /// Parameters that are empty are left out.
+    /// Adds parameters to the query; leaves out empty ones.
     pub fn queries(self, pairs: &[(&str, &str)]) -> Self {
         let given = pairs.iter().filter(|(_, value)| !value.is_empty());
         given.fold(self, |request, (name, value)| request.query(name, value))
@@ -83,7 +82,7 @@ impl Request<'_> {
         self
     }
 
-    /// Members that are null are left out.
+    /// Sets a JSON body; leaves out members that are null.
     pub fn json(self, mut body: Value) -> Self {
         without_nulls(&mut body);
         self.body(Body::Json(body.to_string()))

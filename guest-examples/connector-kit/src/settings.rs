@@ -45,7 +45,7 @@ enum NumberOrText {
 }
 
 impl List {
-    /// The items, trimmed and without empty ones.
+    /// The items without spaces around them; empty items are left out.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let (list, text) = match self {
             Self::List(list) => (list.as_slice(), ""),

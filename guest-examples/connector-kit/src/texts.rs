@@ -1,4 +1,4 @@
-//! The report's parts in the form in which most trackers take them, and lines for the event.
+//! Converts the report into the forms that most trackers take, and adds lines to the event.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::bindings::jackfield::connector::model::Error;
 use crate::bindings::jackfield::connector::{log, report};
 use crate::named::Named;
 
-/// The connection's field map, rendered, by where a tracker wants its fields.
+/// The fields of the report, sorted by how a tracker stores them.
 #[derive(Default)]
 pub struct Fields {
     /// Fields that the tracker knows by a number.
@@ -17,8 +17,8 @@ pub struct Fields {
     pub notes: String,
 }
 
-/// The connection's field map. `custom` lists the fields that the tracker knows by a number, and is
-/// asked only if there are fields; `members` are names that need no number.
+/// Reads the fields of the report. `custom` lists the fields that the tracker knows by a number; it
+/// is called only if the report has fields. `members` are the names that need no number.
 pub fn fields(
     members: &[&str],
     custom: impl FnOnce() -> Result<Vec<Named>, Error>,
@@ -43,7 +43,7 @@ pub fn fields(
     Ok(fields)
 }
 
-/// The attachment of the report that `follow-up` names.
+/// The attachment of the report with this id.
 pub fn attachment(id: u32) -> Result<report::Attachment, Error> {
     let found = report::attachments().into_iter().find(|attachment| attachment.id == id);
     found.ok_or_else(|| Error::rejected(format!("the report has no attachment {id}")))
