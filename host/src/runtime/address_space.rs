@@ -16,7 +16,7 @@ pub(super) const ON_DEMAND_BYTES: u64 = 128 << 20;
 /// Without a pool: the address space that is reserved for further growth when a memory grows beyond
 /// [`ON_DEMAND_BYTES`], so that not each growth moves it.
 pub(super) const GROWTH_BYTES: u64 = 32 << 20;
-/// Without a pool: the address space of one run, which has a memory, its tables and its stack.
+/// Without a pool: the address space of one run, which has one memory, its tables and its stack.
 const RUN_BYTES: u64 = ON_DEMAND_BYTES + (4 << 20);
 /// Reserved for everything else: heap, threads, compiled code, the database.
 const HEADROOM_BYTES: u64 = 2 << 30;
@@ -36,7 +36,7 @@ string_enum! {
 pub struct AddressSpace {
     /// Guest memories that can exist at the same time.
     pub slots: u32,
-    /// How they are laid out.
+    /// The layout of each memory.
     pub layout: MemoryLayout,
 }
 
@@ -49,7 +49,7 @@ impl AddressSpace {
         Self { slots, layout: MemoryLayout::OnDemand }
     }
 
-    /// Whether it is less than Jackfield is designed for.
+    /// Whether this is less address space than Jackfield is designed for.
     #[must_use]
     pub fn is_small(self) -> bool {
         self != Self { slots: pool::SIZES[0], layout: MemoryLayout::Reserved }

@@ -1,4 +1,4 @@
-//! The WIT as Rust: generated bindings, and the conversion of what exports take and return.
+//! The WIT as Rust: generated bindings, and conversions of the values that exports take and return.
 //!
 //! What a guest returned is checked here; no other file sees it unchecked. Each exported interface
 //! is bound separately, so a connector may export any of them.
@@ -58,7 +58,7 @@ impl From<&FailedTest> for model::FailedTest {
 
 /// Longest title, status, priority or link of a defect, in bytes.
 const LINE_BYTES_MAX: usize = 4_096;
-/// Most names of attachments.
+/// Maximum number of names that `attached` may return.
 const NAMES_MAX: usize = 10_000;
 /// Longest description of a defect, in bytes.
 const TEXT_BYTES_MAX: usize = 65_536;
@@ -104,7 +104,7 @@ pub(super) fn defect(given: model::Defect, redact: Redact<'_>) -> Result<Defect,
     Ok(defect)
 }
 
-/// Redacts and checks what `state` returned.
+/// Redacts and checks the value that `state` returned.
 pub(super) fn current(
     given: Option<follow_up::Current>,
     redact: Redact<'_>,

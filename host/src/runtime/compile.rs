@@ -40,9 +40,9 @@ const ALLOCATOR: (&str, &str) =
 
 /// The files of one compilation.
 pub(crate) struct CompiledFiles {
-    /// The component.
+    /// The file of the component.
     pub(crate) source: PathBuf,
-    /// Its machine code.
+    /// The file of the machine code.
     pub(crate) code: PathBuf,
 }
 
@@ -69,8 +69,7 @@ impl Compiler {
     /// Compiles a component into `folder`.
     ///
     /// # Errors
-    /// Why the component was not compiled. If a limit was hit, the error names its key and its
-    /// value.
+    /// The component was not compiled. If a limit was hit, the error names its key and its value.
     pub(crate) async fn compile(
         &self,
         wasm: &[u8],
@@ -150,7 +149,7 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
     }
 }
 
-/// Why the child process cannot compile; the parent reads only the text.
+/// The reason why the child process cannot compile. The parent reads only the text.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
     #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT")]

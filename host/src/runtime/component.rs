@@ -17,7 +17,7 @@ use super::error::LoadError;
 use super::guest::Guest;
 use super::pool;
 
-/// The imports by which a connector reads what Test Manager knows of failed tests.
+/// The imports by which a connector reads test data from Test Manager.
 const TEST_DATA: [&str; 2] = ["jackfield:connector/report@", "jackfield:connector/test-manager@"];
 
 /// The interfaces that a connector exports.
@@ -27,12 +27,12 @@ pub struct Interfaces {
     pub defects: bool,
     /// Exports `kpis`.
     pub kpis: bool,
-    /// Exports `follow-up`.
+    /// Exports `follow-up`: it can work on a defect after the create.
     pub follow_up: bool,
 }
 
 impl Interfaces {
-    /// The names of the exported ones.
+    /// The names of the exported interfaces.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         let all = [("defects", self.defects), ("kpis", self.kpis), ("follow-up", self.follow_up)];
         all.into_iter().filter(|(_, is_exported)| *is_exported).map(|(name, _)| name)
@@ -84,7 +84,7 @@ impl Loaded {
         Ok(Self { pre, plugin, defects, kpis, follow_up, slots })
     }
 
-    /// The interfaces that it exports.
+    /// The interfaces that the component exports.
     pub(crate) fn interfaces(&self) -> Interfaces {
         Interfaces {
             defects: self.defects.is_some(),
@@ -93,7 +93,7 @@ impl Loaded {
         }
     }
 
-    /// The names of its imports and of its exports.
+    /// The names of the component's imports and of its exports.
     pub(crate) fn imports_and_exports(&self) -> (Vec<String>, Vec<String>) {
         let (engine, kind) = (self.pre.engine(), self.pre.component().component_type());
         let imports = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -103,7 +103,7 @@ impl Loaded {
 }
 
 impl Version {
-    /// The component's imports show whether it asks for test data.
+    /// Creates a version. The component's imports decide whether it asks for test data.
     pub(crate) fn new(sha256: String, mut manifest: Manifest, loaded: Loaded) -> Arc<Self> {
         let (imports, _) = loaded.imports_and_exports();
         manifest.asks_for_test_data =
@@ -123,7 +123,7 @@ impl Connector {
         Self { name, version, limits, loaded_at }
     }
 
-    /// The file's stem.
+    /// The name: the stem of the connector's file.
     #[must_use]
     pub fn name(&self) -> &ConnectorName {
         &self.name
@@ -141,7 +141,7 @@ impl Connector {
         &self.version.manifest
     }
 
-    /// The interfaces that it exports.
+    /// The interfaces that the connector exports.
     #[must_use]
     pub fn interfaces(&self) -> Interfaces {
         self.version.loaded.interfaces()

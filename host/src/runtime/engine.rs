@@ -85,7 +85,7 @@ impl Engine {
     /// Maps compiled code from the cache folder and links it.
     ///
     /// # Errors
-    /// Why it is not a connector.
+    /// The code cannot be mapped, or the component is not a connector.
     pub(crate) fn load(&self, compiled: &Path) -> Result<Loaded, LoadError> {
         #[expect(
             unsafe_code,

@@ -1,4 +1,4 @@
-//! Why a file cannot be compiled or loaded, and why the engine does not start.
+//! The reasons why a file is not compiled or loaded, and why the engine does not start.
 //!
 //! A text that comes from a connector's file is shortened.
 
@@ -9,29 +9,29 @@ use std::process::ExitStatus;
 /// The longest text that is repeated from a connector's file or from the compiler, in characters.
 const REPEATED_CHARS_MAX: usize = 1_500;
 
-/// Why the engine does not start.
+/// The error of an engine that does not start.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]
 pub struct EngineError(#[source] pub(super) wasmtime::Error);
 
-/// Why a file is not a component, as far as its first bytes show.
+/// The reason why a file is not a component, as far as its first bytes show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WrongFile {
     /// The file has no bytes.
     #[error("the file is empty")]
     Empty,
-    /// A core module.
+    /// The file is a core module.
     #[error(
         "a core module, not a component: build it for wasm32-wasip2 or wrap it with \
          `wasm-tools component new`"
     )]
     CoreModule,
-    /// Something else.
+    /// The file is not WebAssembly.
     #[error("not a WebAssembly file (wrong magic bytes)")]
     NotWasm,
 }
 
-/// Why a file is not compiled.
+/// The reason why a file was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The file is not a component.
@@ -43,61 +43,61 @@ pub enum CompileError {
     /// The compiler process does not start.
     #[error("cannot start the compiler {}: {source}", .program.display())]
     Start {
-        /// Its executable.
+        /// The path of the compiler's executable.
         program: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The compiler process cannot be waited for.
     #[error("cannot read the compiler's result: {0}")]
     Wait(#[source] io::Error),
-    /// The compiler takes too long.
+    /// The compiler needs more time than its limit.
     #[error("the compile time is over `limits.compile_ms` = {0}")]
     OverTime(u64),
-    /// The compiler takes too much memory.
+    /// The compiler needs more memory than its limit.
     #[error("the compile memory is over {}", .by.describe(*.bytes))]
     OverMemory {
-        /// The limit.
+        /// The limit, bytes.
         bytes: u64,
-        /// The setting or system limit that it comes from.
+        /// The setting or system limit that `bytes` comes from.
         by: MemoryBound,
     },
-    /// The kernel killed it, which it does where memory is short.
+    /// The kernel killed the compiler, as it does when memory runs out.
     #[error(
         "the compiler was killed, as the kernel does when memory runs out; its limit was {bytes} bytes: \
          give the machine or the container more memory, or lower `limits.compile_memory_bytes`"
     )]
     Killed {
-        /// Its limit.
+        /// The compiler's limit, bytes.
         bytes: u64,
     },
-    /// The limit on the CPU time of the server's processes is the lower one.
+    /// The compiler used more CPU time than the service allows for a process.
     #[error(
         "the compiler is over the CPU time that a process of this service may have (`ulimit -t`)"
     )]
     OverCpuTime,
-    /// It wrote too much.
+    /// The compiled code is larger than a file may be.
     #[error(
         "the compiled code is larger than {bytes_max} bytes, the most for a file (2 GiB, or \
          `ulimit -f` of the service)"
     )]
     OverFileSize {
-        /// The limit.
+        /// The maximum size of the file, bytes.
         bytes_max: u64,
     },
-    /// No process or thread can be started for it.
+    /// The system starts no process or thread for the compiler.
     #[error(
         "no process or thread could be started for the compiler: raise the limit on processes (`ulimit -u`, \
          `TasksMax=`, pids.max), or `limits.compile_memory_bytes`"
     )]
     NoThread,
-    /// Its output cannot be written.
+    /// The compiler cannot write its output.
     #[error("{}; is the disk of the data folder full?", shortened(.0))]
     Output(String),
-    /// A signal ended it.
+    /// A signal ended the compiler.
     #[error("the compiler died on this file: {0}")]
     Died(ExitStatus),
-    /// The compiler refused it and said why.
+    /// The compiler refused the component, with this reason.
     #[error("{}", shortened(.0))]
     Refused(String),
     /// The compiler process failed and said nothing.
@@ -173,7 +173,7 @@ impl CompileError {
     }
 }
 
-/// Why compiled code is not a connector that this host can run.
+/// The reason why compiled code is not a connector that this host can run.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file of compiled code is unusable.
@@ -185,12 +185,12 @@ pub enum LoadError {
         shortened(.name), shortened(&.source.root_cause().to_string())
     )]
     UnknownImport {
-        /// The import.
+        /// The name of the import.
         name: String,
         /// The engine's error message.
         source: wasmtime::Error,
     },
-    /// The engine cannot prepare an instance of it.
+    /// The engine cannot prepare an instance of the component.
     #[error("cannot link the component: {}", shortened(&format!("{:#}", .0)))]
     Link(#[source] wasmtime::Error),
     /// The component is not built for a connector's world.
@@ -199,17 +199,17 @@ pub enum LoadError {
          wit/connector.wit"
     )]
     NoPlugin,
-    /// One run of it would take too much of the engine's pool.
+    /// One run of the component would take too much of the engine's pool.
     #[error("has {count} {what}; a component may have at most {max}")]
     TooMany {
         /// `memories` or `tables`.
         what: &'static str,
-        /// How many it has.
+        /// The number that the component has.
         count: u32,
-        /// How many it may have.
+        /// The maximum number.
         max: u32,
     },
-    /// It imports a core module, so it is not known how much of the pool it needs.
+    /// The component imports a core module, so the host cannot know how much of the pool it needs.
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
     /// The component exports no interface that answers events.

@@ -27,7 +27,7 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// Maximum number of bytes that one call copies out of the guest, without a request's body.
 const CALL_BYTES: u64 = 4 << 20;
-/// All header lists of `wasi:http` that a guest may hold, bytes.
+/// Maximum size of all header lists of `wasi:http` that a guest holds, bytes.
 const FIELDS_BYTES: u64 = 16 << 20;
 
 /// The largest size of one header list: even if all handles are header lists, they stay below
@@ -46,7 +46,7 @@ fn request_bytes(request: &HostOutgoingRequest) -> u64 {
     (method + texts.map(String::len).sum::<usize>()) as u64
 }
 
-/// What a run is given to work with.
+/// The input that the guest's imports read.
 #[derive(Default)]
 pub(super) struct Given {
     /// The connection's settings that are origins, with their addresses.

@@ -11,36 +11,36 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprot
 /// At least as large as a memory page of every supported system.
 const LENGTH: usize = 64 << 10;
 
-/// Why compiled code cannot be run.
+/// The reason why compiled code cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotRun {
-    /// The file system refuses it.
+    /// The file system is mounted `noexec`.
     #[error(
         "{} is on a file system that is mounted `noexec`, and compiled connectors run from there: mount \
          it with `exec`, or move the data folder (for `check` and `demo`: TMPDIR) to another file system",
         .0.display()
     )]
     NoExec(PathBuf),
-    /// The process may run no new code at all.
+    /// The system lets the process run no new code.
     #[error(
         "the system lets this process run no code that was compiled at run time: remove \
          `MemoryDenyWriteExecute=` from its service, or what else forbids it (PR_SET_MDWE, SELinux execmem)"
     )]
     Denied,
-    /// The check itself failed.
+    /// The check itself failed, so the answer is not known.
     #[error("cannot check whether compiled code runs from {}: {source}", .folder.display())]
     Io {
-        /// The folder.
+        /// The folder that was checked.
         folder: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-/// Checks it by mapping a file of the folder as the engine maps compiled code.
+/// Maps a file of the folder as the engine maps compiled code.
 ///
 /// # Errors
-/// Which rule of the system forbids it, and what to do.
+/// A rule of the system forbids it; the text says which one, and what to do.
 pub(crate) fn check_executable(folder: &Path) -> Result<(), CannotRun> {
     let failed = |source| CannotRun::Io { folder: folder.to_owned(), source };
     let mut file = tempfile::tempfile_in(folder).map_err(failed)?;

@@ -23,15 +23,15 @@ use super::instance::new_store;
 /// The time of each part of a call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CallTimes {
-    /// The run's session, log, accounts and store.
+    /// The time to create the run's session, log, accounts and store.
     pub prepare: Duration,
-    /// The instance, and the start functions of its modules.
+    /// The time to instantiate the component, with the start functions of its modules.
     pub instantiate: Duration,
-    /// The call of the export, with what the host does for it.
+    /// The time of the exported function, with the work of the host for it.
     pub call: Duration,
-    /// Of the call: functions of the host. Only where they were watched.
+    /// The part of `call` that functions of the host took; zero unless they were watched.
     pub host_calls: Duration,
-    /// Freeing the instance, and the report of the run.
+    /// The time to free the instance and to make the report of the run.
     pub drop: Duration,
 }
 
@@ -72,8 +72,8 @@ impl MeasuredGuest {
         Ok(())
     }
 
-    /// One call of `kpis.count` in a new instance, which every request is refused. Watching the
-    /// host's functions makes the call slower.
+    /// Calls `kpis.count` once in a new instance; every request of the guest is refused. Watching
+    /// the host's functions makes the call slower.
     ///
     /// # Errors
     /// The component does not export it, or the call failed.

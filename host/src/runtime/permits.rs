@@ -18,7 +18,7 @@ use crate::domain::{Call, ConnectionId, ConnectorName};
 /// A connection may hold this many times what is still free for the other connections of its
 /// connector. A connector may hold as much as is still free for other connectors.
 const CONNECTION_SHARE: u32 = 3;
-/// The same for one kind of call of a connection.
+/// As [`CONNECTION_SHARE`], for one kind of call of a connection.
 const CALL_SHARE: u32 = 2;
 
 /// One kind of call of one connection: its runs wait in one queue.
@@ -33,13 +33,13 @@ pub(super) struct Lane {
 #[derive(Debug, Clone)]
 pub(super) struct Request {
     pub(super) lane: Lane,
-    /// Slots of the pool that it needs; never more than the pool has.
+    /// Slots of the pool that the run needs; never more than the pool has.
     pub(super) slots: u32,
-    /// Maximum number of runs of its connector at a time. A lane without a run may exceed it.
+    /// Maximum number of runs of the connector at a time. A lane without a run may exceed it.
     pub(super) runs_max: u32,
 }
 
-/// The most that may be held at once.
+/// The maximum that all permits together may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capacity {
     pub(super) slots: u32,
@@ -53,13 +53,13 @@ pub(super) struct Capacity {
 /// The answer to a request for a permit.
 pub(super) enum Admission {
     Granted(Permit),
-    /// Sends the permit. Drop it to give up.
+    /// The request waits: the receiver gets the permit. Drop the receiver to give up.
     Waiting(oneshot::Receiver<Permit>),
     /// Too many requests of this lane wait.
     Full,
 }
 
-/// The right to run; given back when it is dropped.
+/// The right to run. Dropping it gives it back.
 pub(super) struct Permit {
     permits: Arc<Permits>,
     lane: Lane,
@@ -108,7 +108,7 @@ struct Waiter {
     request: Request,
     sender: oneshot::Sender<Permit>,
     asked_at: u64,
-    /// [`State::handed_over`] when it began to wait.
+    /// The value of [`State::handed_over`] when the request began to wait.
     handed_over_at_start: u64,
 }
 
@@ -121,7 +121,7 @@ impl Permits {
         Arc::new(Self { capacity, state: Mutex::default() })
     }
 
-    /// Asks for a permit.
+    /// Requests a permit. It is granted at once, or the request waits, or is refused.
     pub(super) fn ask(self: &Arc<Self>, request: Request) -> Admission {
         let mut state = self.state.lock();
         let waiting = state.waiting.get_mut(&request.lane).map_or(0, |waiters| {
@@ -200,7 +200,7 @@ impl State {
         lane.groups().map(|group| self.groups.get(&group).copied().unwrap_or_default())
     }
 
-    /// Whether the request can have its permit now.
+    /// Whether the request can get its permit now.
     fn fits(&self, request: &Request, capacity: Capacity) -> bool {
         let free_slots = capacity.slots.saturating_sub(self.in_use.slots);
         let free_runs = capacity.runs.saturating_sub(self.in_use.runs);

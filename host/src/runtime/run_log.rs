@@ -11,11 +11,11 @@ use crate::domain::{LogLevel, LogLine, milliseconds, printable};
 pub(super) const STDOUT: LogLevel = LogLevel::Info;
 /// The level of lines on stderr.
 pub(super) const STDERR: LogLevel = LogLevel::Warn;
-/// What each line costs in addition to its text, in bytes, so that the number of lines is limited
-/// too.
+/// The size that each line counts in addition to its text, bytes, so that the number of lines is
+/// limited too.
 const LINE_BYTES: u64 = 16;
 
-/// Collects lines up to a number of bytes. It drops the rest, and one line says so.
+/// Collects lines up to a number of bytes. Drops further lines, and adds one line that says so.
 pub(super) struct RunLog {
     started: Instant,
     bytes_max: u64,

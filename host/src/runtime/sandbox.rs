@@ -55,9 +55,9 @@ pub struct Sandbox {
 
 /// The input of one run.
 pub struct Run {
-    /// The version that runs.
+    /// The version of the connector that runs.
     pub connector: Arc<Connector>,
-    /// The connection that it runs for.
+    /// The connection for which the connector runs.
     pub active: Arc<ActiveConnection>,
     /// Ends the guest early; its writes in progress still run to their end.
     pub stop: CancellationToken,
@@ -66,7 +66,7 @@ pub struct Run {
 /// The result of a run.
 #[derive(Debug)]
 pub struct RunEnd<T> {
-    /// The value that the guest returned, or why there is none.
+    /// The value that the guest returned, or the reason why there is no value.
     pub outcome: Result<T, Refusal>,
     /// The details of the run that its event stores.
     pub report: RunReport,
@@ -121,7 +121,7 @@ impl Sandbox {
     }
 
     /// Calls `defects.create`. Each write passes the journal before its first byte is sent. The
-    /// report is what the connector may know of the failed test.
+    /// report has the data about the failed test that the connector may read.
     pub async fn create(
         &self,
         run: Run,

@@ -36,7 +36,7 @@ impl StdoutStream for LogStream {
     }
 
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // For WASI 0.3, which guests do not get.
+        // Only WASI 0.3 uses this stream, and guests do not get WASI 0.3.
         Box::new(tokio::io::sink())
     }
 }

@@ -1,5 +1,5 @@
-//! The report of the failed test that a run creates a defect for: fetched from Test Manager and
-//! rendered at its first use, once.
+//! The report of a run's failed test. The data is fetched from Test Manager and rendered once, when
+//! the guest first uses the report.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::report::{
     Attachment, AttachmentKind, Gap, Mask, Report, ReportSettings, Source, Subject, TestData,
 };
 
-/// The failed test of a run: its ids, and how its data is fetched and rendered.
+/// The failed test of a run, and everything that fetching and rendering its data needs.
 pub struct TestReport {
     test: FailedTest,
     settings: ReportSettings,
-    /// Test Manager; absent if the connection has no settings for it.
+    /// Reads from Test Manager; `None` if the connection has no settings for it, or may not read.
     source: Option<Arc<dyn Source>>,
-    /// When the questions to Test Manager end.
+    /// Until when data may be fetched from Test Manager.
     deadline: Instant,
-    /// For people, at the end of the texts.
+    /// Notes for people, at the end of the texts.
     notes: Vec<String>,
     rendered: OnceCell<Report>,
     calls_taken: AtomicUsize,
@@ -61,13 +61,13 @@ impl TestReport {
         }
     }
 
-    /// The same, whose texts end with these notes to people.
+    /// Adds notes for people at the end of the texts.
     #[must_use]
     pub fn with_notes(self, notes: Vec<String>) -> Self {
         Self { notes, ..self }
     }
 
-    /// The report.
+    /// The rendered report. The first call fetches the data and renders it.
     pub(super) async fn rendered(&self) -> &Report {
         let render = async { Report::with_notes(&self.settings, self.fetch().await, &self.notes) };
         self.rendered.get_or_init(|| render).await
@@ -97,7 +97,7 @@ impl TestReport {
         self.sent.lock().extend(ids);
     }
 
-    /// Whether the tracker took every attachment. False if the guest did not ask for the report.
+    /// Whether the tracker took every attachment. False if the guest did not use the report.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         let sent = self.sent.lock();
@@ -111,10 +111,10 @@ impl TestReport {
         self.rendered().await.attachments().get(index)
     }
 
-    /// The content of an attachment, at most so many bytes.
+    /// The content of an attachment, of at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// It could not be fetched.
+    /// The content is larger, or could not be fetched.
     pub(super) async fn content(
         &self,
         attachment: &Attachment,
@@ -140,10 +140,10 @@ impl TestReport {
         }
     }
 
-    /// One subject as JSON, masked; absent without Test Manager.
+    /// One subject as JSON, masked; `None` if the connection reads nothing from Test Manager.
     ///
     /// # Errors
-    /// It could not be fetched or masked.
+    /// The subject could not be fetched or masked.
     pub(super) async fn subject_json(&self, subject: Subject) -> Result<Option<String>, Gap> {
         let Some(source) = &self.source else { return Ok(None) };
         let json = source.subject_json(subject, self.deadline).await;
@@ -157,7 +157,8 @@ impl TestReport {
         }
     }
 
-    /// The requests to Test Manager since the last time: several runs may use one report.
+    /// The requests to Test Manager since the last call of this function: several runs may use one
+    /// report.
     pub(super) fn take_calls(&self) -> Vec<OutboundCall> {
         let mut calls = self.source.as_ref().map(|source| source.calls()).unwrap_or_default();
         let before = self.calls_taken.swap(calls.len(), Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Shares the CPU among guests: at most as many guests are polled at once as there are cores, and
-//! the next one is chosen fairly. Otherwise each task of the host would wait behind hundreds of
+//! Shares the CPU among guests. At most as many guests are polled at once as there are cores, and
+//! the next guest is chosen fairly. Otherwise each task of the host would wait behind hundreds of
 //! guests that compute.
 //!
 //! A poll ends after one epoch slice, because a guest that computes yields then.
@@ -23,7 +23,7 @@ pub(super) fn turns() -> Arc<Permits> {
     Permits::new(capacity)
 }
 
-/// A future whose polls take turns with those of others.
+/// A future that waits for its turn before each poll.
 pub(super) struct TakesTurns<F> {
     future: F,
     turns: Arc<Permits>,

@@ -1,4 +1,4 @@
-//! Why a compiler process ended, from its exit status and its stderr.
+//! Finds out from the exit status and stderr of a compiler process why the process ended.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -13,7 +13,7 @@ use super::limits::{CompileLimits, cpu_s, output_bytes_max};
 /// The exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
-/// The exit code of the child, which says what kind of failure it was. Its stderr is for people.
+/// The exit codes of the child, one for each kind of failure. Its stderr is for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The compiler refused the file.
@@ -34,7 +34,7 @@ impl From<Failure> for ExitCode {
     }
 }
 
-/// Why the child failed.
+/// The error for the exit status of the child.
 pub(super) fn classify(
     status: ExitStatus,
     stderr: &str,

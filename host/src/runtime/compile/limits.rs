@@ -22,11 +22,11 @@ const KILLED_FIRST: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 /// The limits of one compiler process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CompileLimits {
-    /// Its address space.
+    /// Maximum address space of the compiler, bytes.
     pub(crate) memory_bytes: u64,
-    /// The setting or system limit that it comes from.
+    /// The setting or system limit that `memory_bytes` comes from.
     pub(crate) memory_bound: MemoryBound,
-    /// How long it may run.
+    /// Maximum time of the compiler, milliseconds.
     pub(crate) time_ms: u64,
 }
 

@@ -1,7 +1,7 @@
 //! `jackfield:connector/http`: builds the guest's requests and hands them to the run's session.
 //!
-//! A convenience in front of egress: it completes addresses, encodes queries and bodies, and
-//! decodes texts. Applies no rule about where a request may go: egress decides what is sent.
+//! Completes addresses, encodes queries and bodies, and decodes texts. Never decides where a
+//! request may go: egress does.
 
 mod address;
 mod body;
@@ -54,7 +54,7 @@ impl Guest {
         Ok(http::Response { status, url, headers, text: decoded.text, bytes: decoded.bytes })
     }
 
-    /// The request as egress takes it.
+    /// Converts the request into the form that egress takes.
     async fn outbound(
         &mut self,
         request: http::Request,
@@ -72,7 +72,7 @@ impl Guest {
         Ok(OutboundRequest { method, effect, url, headers, body })
     }
 
-    /// The body with the attachments that it names.
+    /// Replaces the attachments that the body names by their content.
     async fn with_attachments(&mut self, body: http::Body) -> Result<Body, HttpError> {
         Ok(match body {
             http::Body::Bytes(bytes) => Body::Bytes(bytes),

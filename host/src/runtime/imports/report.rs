@@ -1,7 +1,7 @@
 //! `jackfield:connector/report`: the texts, fields and attachments of the defect to create.
 //!
-//! Outside `create`, `comment` and `attach`, everything is empty. Nothing here fails because of
-//! Test Manager: what could not be fetched is named in the texts.
+//! Outside `create`, `comment` and `attach`, everything is empty. An error of Test Manager is never
+//! an error here: the texts name the data that could not be fetched.
 
 use std::sync::Arc;
 
@@ -103,12 +103,12 @@ impl report::Host for Guest {
 }
 
 impl Guest {
-    /// The report; absent outside `create`, `comment` and `attach`.
+    /// The report of the run; `None` outside `create`, `comment` and `attach`.
     pub(super) fn report(&self) -> Option<Arc<TestReport>> {
         self.given.report.clone()
     }
 
-    /// A text for the guest: without the connection's secrets, which a robot may have logged.
+    /// Removes the connection's secrets from a text: a robot may have logged them.
     pub(super) fn clean(&self, text: String) -> String {
         self.session.redact_answer(text)
     }
@@ -129,11 +129,11 @@ impl Guest {
             .map_err(|small| connector_error(model::ErrorCode::Internal, small.to_string()))
     }
 
-    /// An attachment of at most so many bytes.
+    /// Fetches an attachment of at most `bytes_max` bytes.
     ///
     /// # Errors
-    /// `Invalid` if there is none with this id, `Unreachable` if it cannot be fetched, `Limit` if
-    /// the run does not have enough memory left.
+    /// `Invalid` if the report has no attachment with this id, `Unreachable` if it cannot be
+    /// fetched, `Limit` if the run does not have enough memory left.
     pub(super) async fn download(
         &mut self,
         id: u32,

@@ -1,6 +1,6 @@
-//! `jackfield:connector/test-manager`: what Test Manager knows of the failed test, as JSON.
+//! `jackfield:connector/test-manager`: returns data of Test Manager about the failed test, as JSON.
 //!
-//! Outside `create`, and without settings for Test Manager, there is nothing: `null`.
+//! Returns `null` outside `create`, `comment` and `attach`, and without settings for Test Manager.
 
 use crate::domain::StringEnum;
 use crate::report::Subject;

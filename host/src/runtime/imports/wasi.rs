@@ -1,4 +1,4 @@
-//! `wasi:*` 0.2: what language runtimes need to start, and `wasi:http`.
+//! `wasi:*` 0.2: the interfaces that language runtimes need to start, and `wasi:http`.
 //!
 //! The file system has no folder, the environment is empty, and sockets refuse (see
 //! [`Guest::new`]).

@@ -1,4 +1,4 @@
-//! How permits are shared while hostile runs never end.
+//! Tests how permits are shared while hostile runs never end.
 
 use uuid::Uuid;
 
@@ -32,7 +32,7 @@ fn waiting(asked: Admission) -> oneshot::Receiver<Permit> {
     }
 }
 
-/// Takes as many permits as there are.
+/// Takes all permits that are free.
 fn take_all(permits: &Arc<Permits>, lane: &Lane, slots: u32) -> Vec<Permit> {
     let next = || granted(permits.ask(request(lane.clone(), slots)));
     std::iter::from_fn(next).collect()

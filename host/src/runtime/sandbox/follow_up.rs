@@ -1,6 +1,6 @@
-//! The calls of the interface `follow-up`: what a connector does later to a defect that it made.
+//! The calls of the interface `follow-up`, which work on a defect after it was created.
 //!
-//! Decides nothing: whether to comment, to reopen or to attach is up to the rooms above.
+//! The rooms above decide whether to comment, to open a defect again, or to attach a file.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::runtime::test_report::TestReport;
 
 use super::{Run, RunEnd, Sandbox, unsupported};
 
-/// The interface, as a refusal names it.
+/// The name of the interface in a refusal.
 const FOLLOW_UP: &str = "follow-up";
 
 impl Sandbox {
-    /// Calls `follow-up.state`: the defect of this key as it is now, or none if it is gone. Writes
-    /// are refused.
+    /// Calls `follow-up.state`: returns the current defect with this key, or none if it is gone.
+    /// Writes are refused.
     pub async fn state(&self, run: Run, key: &str) -> RunEnd<Option<CurrentDefect>> {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::State, FOLLOW_UP);
@@ -28,7 +28,7 @@ impl Sandbox {
     }
 
     /// Calls `follow-up.comment`. Each write passes the journal before its first byte is sent. The
-    /// report is that of the execution that failed again.
+    /// report belongs to the execution that failed again.
     pub async fn comment(
         &self,
         run: Run,

@@ -11,9 +11,9 @@ use crate::memory::Account;
 
 use super::multipart::{self, Part};
 
-/// What the guest sends.
+/// The body that the guest sends, before it is encoded.
 pub(super) enum Body {
-    /// As it is.
+    /// Bytes that are sent unchanged.
     Bytes(Vec<u8>),
     Json(String),
     Form(Vec<(String, String)>),
@@ -65,7 +65,7 @@ pub(super) fn encode(
     }
 }
 
-/// Builds a body whose size is known. What the guest gave and the body are charged before.
+/// Builds a body of known size. Charges the guest's data and the body before it builds it.
 fn build(
     given_bytes: usize,
     body_bytes: usize,
@@ -92,7 +92,7 @@ fn content_type(headers: &[(String, String)]) -> Option<&str> {
     found.map(|(_, value)| value.as_str())
 }
 
-/// Adds the header unless the guest set it.
+/// Adds the header `Content-Type`, unless the guest set it.
 fn set_content_type(headers: &mut Vec<(String, String)>, kind: &str) {
     if content_type(headers).is_none() {
         headers.push(("content-type".to_owned(), kind.to_owned()));

@@ -13,15 +13,15 @@ pub(super) struct Part {
     pub(super) name: String,
     pub(super) file_name: Option<String>,
     pub(super) media_type: Option<String>,
-    /// Charged to the run.
+    /// The content of the part, charged to the run.
     pub(super) content: Bytes,
 }
 
-/// Most parts of a body.
+/// Maximum number of parts of a body.
 const PARTS_MAX: usize = 1_000;
-/// How many boundaries are tried.
+/// Maximum number of boundaries that are tried.
 const BOUNDARIES_MAX: usize = 4;
-/// The media type of a file for which the guest gives none.
+/// The media type of a file if the guest gives none.
 const FILE_TYPE: &str = "application/octet-stream";
 
 /// Refuses names, file names and media types that could break the frame.
@@ -58,7 +58,7 @@ fn unused(mut boundaries: impl Iterator<Item = String>, parts: &[Part]) -> Optio
     })
 }
 
-/// The size of [`frame`].
+/// The number of bytes that [`frame`] returns.
 pub(super) fn framed_bytes(parts: &[Part], boundary: &str) -> usize {
     let parts_bytes: usize = parts.iter().map(|part| part.content.len() + head(part).len()).sum();
     parts_bytes + (parts.len() + 1) * (boundary.len() + 6)

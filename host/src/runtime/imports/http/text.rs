@@ -8,13 +8,13 @@ use crate::memory::Charge;
 /// One byte of another charset becomes at most this many bytes of UTF-8.
 const GROWTH: u64 = 3;
 
-/// A body as the guest gets it.
+/// A body in the form that the guest gets.
 pub(super) struct Decoded {
     /// The text; absent if the body is not text.
     pub(super) text: Option<String>,
-    /// The body if it is not text.
+    /// The body, if it is not text; otherwise empty.
     pub(super) bytes: Vec<u8>,
-    /// The charge for both.
+    /// The charge for the text or the bytes.
     pub(super) charge: Charge,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn decode(
     Ok(Decoded { text: Some(text), bytes: Vec::new(), charge })
 }
 
-/// The charset of a text; `None` if the type is no text or its charset is unknown.
+/// The encoding of a text; `None` if the type is not a text type or its charset is unknown.
 fn encoding(content_type: &str) -> Option<&'static Encoding> {
     let mut parts = content_type.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::memory::Account;
 
-    /// The text of a body; `None` if it stays bytes.
+    /// The body as text; `None` if it is not text.
     fn text(kind: Option<&str>, body: &[u8]) -> Option<String> {
         let headers: Vec<_> =
             kind.into_iter().map(|kind| ("content-type".to_owned(), kind.to_owned())).collect();
