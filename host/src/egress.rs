@@ -91,7 +91,7 @@ impl From<ConnectError> for HttpError {
 /// Which requests a run may send.
 #[derive(Clone)]
 pub(crate) enum Permission {
-    /// None (`describe`).
+    /// No requests (`describe`).
     Nothing,
     /// Reads and preparations (`find`, `count`, `check`, and the searches of `follow-up`).
     Reads,
@@ -100,7 +100,7 @@ pub(crate) enum Permission {
     Writes(Arc<dyn Journal>),
 }
 
-/// The accounts to which the host charges its work for a run.
+/// The accounts to which the host charges the work that it does for a run.
 #[derive(Clone)]
 pub(crate) struct Charged {
     pub(crate) meter: Arc<Meter>,
@@ -149,7 +149,7 @@ pub(crate) struct OutboundResponse {
     pub(crate) held: Charge,
 }
 
-/// Why there is no response; the cases are those of the WIT.
+/// The reason why there is no response; the cases are those of the WIT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("denied: {0}")]
@@ -281,7 +281,7 @@ impl Session {
         self.record.tracker_was_late()
     }
 
-    /// The connection of this run.
+    /// The connection that this run uses.
     pub(crate) fn active(&self) -> &Arc<ActiveConnection> {
         &self.active
     }
@@ -301,7 +301,7 @@ impl Session {
         &self.limits
     }
 
-    /// Fills in how much of the limits that egress enforces was used.
+    /// Fills in the usage of the limits that egress enforces.
     pub(crate) fn fill(&self, usage: &mut Usage) {
         self.record.fill(usage);
     }

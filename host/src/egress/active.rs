@@ -22,19 +22,19 @@ use super::test_manager;
 /// used under other grants.
 #[derive(Debug, Clone)]
 pub struct ActiveConnection {
-    /// The connection.
+    /// The connection's settings and grants.
     pub connection: Connection,
-    /// Its secrets; `file:` and `env:` values are read.
+    /// The secrets, with the values that `file:` and `env:` refer to.
     pub(super) credentials: Arc<Credentials>,
-    /// HTTP connections to its tracker; never shared with another connection.
+    /// Idle HTTP connections to the tracker; never shared with another connection.
     pub(super) pool: Arc<Pool>,
     /// For each origin and proxy, the address that accepted the last connection.
     last_addresses: Arc<LastAddresses>,
-    /// Its client certificate.
+    /// The client certificate, or the reason why it cannot be used.
     identity: Result<Option<ClientIdentity>, IdentityError>,
     /// Used by the host's own requests to Test Manager; a guest's run never gets it.
     pub(super) test_manager: Option<Arc<Self>>,
-    /// All secret values from which it was built, including those of the host.
+    /// All secret values from which this was built, including the host's own secrets.
     pub(super) given: Arc<BTreeMap<String, Secret>>,
 }
 
@@ -68,14 +68,14 @@ impl ActiveConnection {
         Self::new(connection, BTreeMap::new())
     }
 
-    /// Warnings about its secrets, as sentences for an operator.
+    /// Warnings about the connection's secrets, as sentences for an operator.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let of_host = self.test_manager.iter().flat_map(|it| it.credentials.warnings());
         self.credentials.warnings().into_iter().chain(of_host).collect()
     }
 
-    /// Why its client certificate cannot be used.
+    /// The reason why the client certificate cannot be used.
     pub(crate) fn identity_problem(&self) -> Option<&IdentityError> {
         self.identity.as_ref().err()
     }
@@ -95,7 +95,7 @@ impl ActiveConnection {
         }
     }
 
-    /// Whether its secrets have exactly these values.
+    /// Whether the connection's secrets have exactly these values.
     pub(crate) fn has_secrets(&self, secrets: &BTreeMap<String, Secret>) -> bool {
         let same = |(name, value): (&String, &Secret)| {
             secrets.get(name).is_some_and(|other| other.matches(value.reveal()))

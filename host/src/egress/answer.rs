@@ -62,7 +62,7 @@ impl AnswerMemory {
     }
 }
 
-/// Why the body of a response cannot be used.
+/// The reason why the body of a response cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     /// The connection ended or the framing is invalid.
@@ -233,7 +233,7 @@ impl Decoding {
     }
 }
 
-/// Whether the body is or may be text. In other data, a byte order mark is part of the data.
+/// Whether the body is or may be text. In other data, a byte order mark belongs to the data.
 fn is_text(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return true };
     let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
@@ -252,8 +252,8 @@ const HOP_BY_HOP: [&str; 7] = [
 ];
 
 impl OutboundResponse {
-    /// The answer as the guest gets it: without secrets and without hop-by-hop headers. A body in a
-    /// file is not redacted here, because it was redacted before it was written.
+    /// Converts the answer into the form that the guest gets: without secrets and without
+    /// hop-by-hop headers. A body in a file was already redacted before it was written.
     pub(super) fn redacted(answer: Answer, url: String, redactor: &Redactor) -> Self {
         let body = match answer.body {
             Body::Memory(bytes) => Body::Memory(redactor.bytes(bytes)),
@@ -279,7 +279,7 @@ impl OutboundResponse {
 }
 
 impl HttpError {
-    /// The error as the guest gets it: without secrets.
+    /// Removes the secrets from the error before the guest gets it.
     pub(super) fn redacted(mut self, redactor: &Redactor) -> Self {
         let (Self::Denied(text)
         | Self::Limit(text)

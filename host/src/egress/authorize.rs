@@ -18,7 +18,7 @@ use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
 pub(crate) const URL_BYTES_MAX: usize = 8 * 1024;
 /// Maximum number of headers that a guest may set.
 const HEADERS_MAX: usize = 64;
-/// Names and values of these headers together, bytes.
+/// Maximum size of the names and values of these headers together, bytes.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Headers that request a part of a resource. With them, a guest could read a secret that the
@@ -41,7 +41,7 @@ const FRAMING_HEADERS: [&str; 11] = [
     "upgrade",
 ];
 
-/// How the error for an origin begins that the connection does not grant.
+/// The beginning of the error about an origin that the connection does not grant.
 pub(super) const NOT_GRANTED: &str = "the connection does not grant ";
 
 /// Headers that are kept when a redirect leads to another origin.
@@ -95,7 +95,7 @@ impl Outbound {
         Ok(Self { method: request.method, effect, origin, url, headers, body: request.body })
     }
 
-    /// Whether its URL, a header value or its body contains a text.
+    /// Whether the URL, a header value or the body contains a text.
     pub(super) fn contains(&self, text: &str) -> bool {
         self.url.as_str().contains(text)
             || self.headers.values().any(|value| occurs(text, value.as_bytes()))
@@ -127,7 +127,7 @@ impl Outbound {
     }
 }
 
-/// What a request does: as the guest marked it, otherwise by its method.
+/// The effect of a request: as the guest marked it, otherwise by its method.
 pub(super) fn effect(method: &Method, marked: Option<Effect>) -> Effect {
     marked.unwrap_or(match *method {
         Method::GET | Method::HEAD | Method::OPTIONS => Effect::Read,

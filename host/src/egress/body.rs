@@ -16,7 +16,7 @@ use crate::redact::{MASK, Redactor};
 use super::HttpError;
 use super::spool::{Block, RunSpool, SpoolError};
 
-/// The largest body in memory.
+/// The largest body in memory, bytes.
 pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// How many bytes are read from the file at once.
 const PART_BYTES: usize = 64 << 10;
@@ -24,9 +24,9 @@ const PART_BYTES: usize = 64 << 10;
 /// A complete body.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// In memory.
+    /// The body is in memory and not redacted yet.
     Memory(Bytes),
-    /// In the file of its run.
+    /// The body is in the file of its run, and is redacted.
     Spooled(SpooledBody),
 }
 
@@ -112,7 +112,7 @@ impl BodyWriter {
 }
 
 impl Body {
-    /// Its length, in bytes.
+    /// The length of the body in the file, bytes.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes) => bytes.len() as u64,

@@ -21,13 +21,13 @@ use super::authorize::Outbound;
 
 /// Maximum number of cookies of one origin.
 const COOKIES_MAX: usize = 50;
-/// Names and values of one origin's cookies together, bytes.
+/// Maximum size of the names and values of one origin's cookies together, bytes.
 const COOKIE_BYTES_MAX: usize = 16 << 10;
 
 /// The cookies of one run, by origin.
 pub(super) struct Cookies {
     jars: Mutex<BTreeMap<Origin, CookieStore>>,
-    /// Searches for their values.
+    /// Finds the values of the cookies in texts.
     redactor: ArcSwap<Redactor>,
 }
 
@@ -86,7 +86,7 @@ impl Cookies {
         }
     }
 
-    /// A text for people, without the values of cookies.
+    /// Removes the values of cookies from a text for people.
     pub(super) fn redact(&self, text: String) -> String {
         self.redactor.load().text(text)
     }

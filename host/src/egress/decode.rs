@@ -15,7 +15,7 @@ const LAYERS_MAX: usize = 3;
 /// How many bytes are needed to detect the format of the data.
 const HEAD_BYTES: usize = 1024;
 
-/// Why a body cannot be decoded.
+/// The reason why a body cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     /// The data is damaged or cut off.

@@ -29,7 +29,7 @@ use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("jackfield/", env!("CARGO_PKG_VERSION")));
-/// How an exchange failed.
+/// The reason why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
     /// The HTTP client returned the request, or the tracker refused its HTTP/2 stream unprocessed.
@@ -58,9 +58,9 @@ pub(super) enum ExchangeError {
     /// A response began, with this status, and its body is incomplete or cannot be used.
     #[error("answered {status}, then: {source}")]
     Body {
-        /// The status.
+        /// The status of the response.
         status: u16,
-        /// What is wrong with the body.
+        /// The error of the body.
         source: BodyError,
     },
 }
@@ -84,7 +84,7 @@ impl From<ExchangeError> for HttpError {
     }
 }
 
-/// The request in the form that its connection needs.
+/// Builds the request in the form that its connection needs.
 pub(super) fn build_request(
     outbound: &Outbound,
     connection: &HttpConnection,
@@ -177,9 +177,10 @@ fn classify_send_error(mut failed: TrySendError<Request<Full<Bytes>>>) -> Exchan
     }
 }
 
-/// Why the tracker refused an HTTP/2 request without processing it (RFC 9113, section 8.7): it
-/// reset the stream with one of these reasons, or sent `GOAWAY` with an earlier stream as the last
-/// one. The HTTP client reports `GOAWAY` only for streams that the tracker did not process.
+/// The reason why the tracker refused an HTTP/2 request without processing it (RFC 9113, section
+/// 8.7): it reset the stream with one of these reasons, or sent `GOAWAY` with an earlier stream as
+/// the last one. The HTTP client reports `GOAWAY` only for streams that the tracker did not
+/// process.
 fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     let reason = error.reason().filter(|_| error.is_remote())?;

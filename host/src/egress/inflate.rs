@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use flate2::write::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// How compressed data is wrapped.
+/// The format around compressed data.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     Gzip,

@@ -19,8 +19,8 @@ use crate::transport::{HttpConnection, Sender};
 const IDLE_MAX: usize = 8;
 /// How long a connection may be idle for a read.
 const IDLE_READ_MAX: Duration = Duration::from_secs(30);
-/// How long for all other requests: the longer a connection is idle, the likelier it is that the
-/// tracker closes it while the request is on its way.
+/// How long a connection may be idle for any other request. The longer a connection is idle, the
+/// likelier it is that the tracker closes it while the request is on its way.
 pub(super) const IDLE_WRITE_MAX: Duration = Duration::from_secs(1);
 /// How long a connection may take to be ready again after its answer was read.
 const READY_MAX: Duration = Duration::from_millis(50);

@@ -34,7 +34,7 @@ pub(super) struct Record {
     clock: Arc<dyn Clock>,
     started: Instant,
     calls_max: u64,
-    /// When the requests of the run end.
+    /// The deadline of the run's requests.
     deadline: Instant,
     state: Mutex<State>,
 }
@@ -59,7 +59,7 @@ pub(super) struct Call {
     index: usize,
     /// The index of the write in the record, if the call is a write.
     write: Option<usize>,
-    /// Where the request goes, without secrets.
+    /// The address of the request, without secrets.
     url: String,
     started: Instant,
     ended: bool,
@@ -164,7 +164,7 @@ impl Record {
 }
 
 impl Call {
-    /// Records where the call goes: the path without its query.
+    /// Records the target of the call: its origin, and its path without the query.
     pub(super) fn record_target(&mut self, origin: &Origin, url: &Url, body_bytes: usize) {
         url.as_str().clone_into(&mut self.url);
         let path = shorten(self.record.redact(url.path().to_owned()));

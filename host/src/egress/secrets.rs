@@ -12,7 +12,7 @@ use crate::transport::basic;
 use super::authorize::{Outbound, body_too_large};
 use super::{ActiveConnection, HttpError, body_place};
 
-/// The request with every secret that its origin is granted. `token` is a fetched OAuth token.
+/// Inserts every secret that the request's origin is granted. `token` is a fetched OAuth token.
 ///
 /// # Errors
 /// A secret has characters that a header cannot contain, or the body exceeds its limit after the

@@ -75,7 +75,7 @@ impl Session {
     /// Records a request that cannot be built, as a call that was refused.
     ///
     /// # Errors
-    /// Always: why it cannot be built, or that the run sent too many requests.
+    /// Always: the reason why the request cannot be built, or that the run sent too many requests.
     pub(crate) fn refuse(
         &self,
         method: &Method,
@@ -141,7 +141,7 @@ impl Session {
         Ok(PreparedWrite { outbound, connection, lock })
     }
 
-    /// The request with its cookies and secrets. A body in which a placeholder is replaced is a
+    /// Adds cookies and secrets to the request. A body in which a placeholder is replaced is a
     /// second copy, which is charged before it is made.
     pub(super) fn insert_secrets(
         &self,
@@ -159,8 +159,8 @@ impl Session {
         Ok(outbound)
     }
 
-    /// Commits the write to the journal and sends it. From the commit on, the record says at
-    /// every moment what is known of the write.
+    /// Commits the write to the journal and sends it. From the commit on, the record always has the
+    /// current knowledge about the write.
     async fn send_journaled(
         &self,
         outbound: &Outbound,
@@ -275,8 +275,8 @@ impl Session {
     }
 }
 
-/// What the end of an exchange proves about a write. Only a complete answer, or the head of a
-/// refusal, proves anything.
+/// Classifies what the end of an exchange proves about a write. Only a complete answer, or the head
+/// of a refusal, proves anything.
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),

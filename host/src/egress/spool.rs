@@ -32,14 +32,14 @@ pub(super) struct RunSpool {
     bytes: Mutex<u64>,
 }
 
-/// Bytes in the file.
+/// A part of the file that has the bytes of one body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block {
     pub(super) at: u64,
     pub(super) bytes: usize,
 }
 
-/// Why a body cannot be spooled.
+/// The reason why a body cannot be stored in the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpoolError {
     /// The temporary files have reached their maximum size.
@@ -48,7 +48,7 @@ pub(super) enum SpoolError {
          more than a quarter of it"
     )]
     Full(u64),
-    /// The disk.
+    /// The disk failed.
     #[error("cannot store a large body in the data folder: {0}")]
     Disk(#[from] io::Error),
 }
@@ -89,7 +89,7 @@ impl RunSpool {
         .await
     }
 
-    /// The place of the next block.
+    /// Reserves the place of the next block.
     fn reserve(&self, bytes: u64) -> Result<u64, SpoolError> {
         let max = self.spool.bytes_max;
         let mut own = self.bytes.lock();
@@ -102,7 +102,7 @@ impl RunSpool {
         Ok(std::mem::replace(&mut *own, sum))
     }
 
-    /// Creates it at the first call.
+    /// Opens the file; creates it at the first call.
     fn open_file(&self) -> io::Result<&File> {
         if let Some(file) = self.file.get() {
             return Ok(file);

@@ -1,8 +1,8 @@
-//! The host's own requests to Test Manager for a connection: what they may reach, and where the
-//! client secret goes.
+//! The host's own requests to Test Manager for a connection: the origins that they may reach, and
+//! the use of the client secret.
 //!
-//! They are the reads of a connection of their own, which no run of a guest gets. So they pass
-//! through the same rules, limits and redaction as a guest's, and share no pool with them.
+//! The requests use a separate connection, which no run of a guest gets. So they pass through the
+//! same rules, limits and redaction as a guest's requests, and share no pool with them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::secret::Secret;
 use super::token::{self, TokenError};
 use super::{ActiveConnection, HttpError, Session};
 
-/// The access of requests to Test Manager. `None` if the connection has no settings for it.
+/// The connection for requests to Test Manager. `None` if the connection has no settings for it.
 pub(super) fn activate(
     connection: &Connection,
     secret: Option<Secret>,
@@ -53,7 +53,7 @@ fn grants(settings: &TestManagerSettings) -> Option<Grants> {
 }
 
 impl ActiveConnection {
-    /// The access that the host's requests to Test Manager have.
+    /// The connection that the host's requests to Test Manager use.
     pub(crate) fn test_manager(&self) -> Option<&Arc<Self>> {
         self.test_manager.as_ref()
     }
@@ -65,11 +65,11 @@ impl ActiveConnection {
 }
 
 impl Session {
-    /// Fetches the token of this origin, unless a valid one is kept. Requests do so by themselves;
-    /// this tells which of the two failed.
+    /// Fetches the token of this origin, unless a valid one is kept. Requests also fetch it; a
+    /// separate call shows whether the token or the request failed.
     ///
     /// # Errors
-    /// Why the token request failed; contains no secret.
+    /// The token request failed; the text contains no secret.
     pub(crate) async fn fetch_token(&self, origin: &Origin) -> Result<(), TokenError> {
         let token = token::for_origin(self, origin).await;
         let redactor = self.active.credentials.redactor.load();
@@ -79,7 +79,7 @@ impl Session {
         })
     }
 
-    /// The requests so far.
+    /// The requests of this session so far.
     pub(crate) fn calls(&self) -> Vec<OutboundCall> {
         self.record.copy().0
     }

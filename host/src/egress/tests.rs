@@ -58,7 +58,7 @@ pub(crate) struct SessionBuilder {
     pub(crate) limits: Limits,
     /// Lists of addresses by name; see [`SessionBuilder::name`].
     pub(crate) names: HashMap<String, Vec<Vec<IpAddr>>>,
-    /// Empty: no proxy.
+    /// The address of the proxy; empty: no proxy.
     pub(crate) proxy: String,
     pub(crate) extra_ca: Option<PathBuf>,
     pub(crate) run_time: Duration,
@@ -131,7 +131,7 @@ impl SessionBuilder {
         self.session_for(&self.active(), permission)
     }
 
-    /// Another run of the same connection.
+    /// The session of another run of the same connection.
     pub(crate) fn session_for(
         &self,
         active: &Arc<ActiveConnection>,

@@ -50,17 +50,17 @@ pub(super) type Tokens = Mutex<BTreeMap<String, Vec<Token>>>;
 pub(super) struct Token {
     value: Secret,
     fetched_at: Instant,
-    /// When to fetch the next one: a margin before it expires.
+    /// When the next token must be fetched: a margin before this one expires.
     use_until: Instant,
 }
 
-/// Why a token request failed.
+/// The reason why a token request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The endpoint accepts the client, but does not grant one of the scopes.
     #[error("{0}")]
     Scope(String),
-    /// Everything else.
+    /// Any other error.
     #[error(transparent)]
     Other(#[from] HttpError),
 }
@@ -87,7 +87,7 @@ struct Client<'a> {
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
-    /// Seconds; some endpoints write the number as a string.
+    /// Number of seconds; some endpoints write the number as a string.
     expires_in: Option<Value>,
 }
 
@@ -101,13 +101,13 @@ impl TokenResponse {
     }
 }
 
-/// The error of a token endpoint (RFC 6749, section 5.2). Its texts come from a stranger.
+/// The error of a token endpoint (RFC 6749, section 5.2). Its texts are not trusted.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct TokenRefusal {
     error: Option<String>,
     error_description: Option<String>,
-    /// What is answered before the identity server, for example by a firewall.
+    /// Whether the answer is a web page, for example of a firewall before the identity server.
     #[serde(skip)]
     is_page: bool,
 }
@@ -119,7 +119,7 @@ impl TokenRefusal {
         serde_json::from_slice(body).unwrap_or(Self { is_page, ..Self::default() })
     }
 
-    /// The message if a scope is the reason. One scope that is not granted refuses all.
+    /// The error if a scope is the reason. If one scope is not granted, the server refuses all.
     fn scope_error(&self, client: &Client<'_>, origin: &Origin) -> Option<String> {
         let scope = client.scope.filter(|_| self.error.as_deref() == Some("invalid_scope"))?;
         Some(format!(
@@ -188,7 +188,7 @@ pub(super) async fn expire_if_refused(
     }
 }
 
-/// The client secret that is granted to an origin, if any.
+/// The client secret that is granted to an origin; `None` if there is none.
 fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Client<'a>> {
     active.connection.grants.secrets.iter().find_map(|(name, grant)| {
         let SecretPlace::ClientCredentials { token_url, client_id, scope } = &grant.place else {
@@ -274,7 +274,7 @@ fn token_request(client: &Client<'_>) -> Result<Outbound, HttpError> {
     let mut body = form_urlencoded::Serializer::new(String::new());
     body.append_pair("grant_type", "client_credentials");
     if client.secret_name == TEST_MANAGER_SECRET {
-        // Its identity server documents the form. The header is what the RFC prefers.
+        // Test Manager's identity server documents the form. The RFC prefers the header.
         body.append_pair("client_id", client.client_id);
         body.append_pair("client_secret", client.secret.reveal());
     } else {

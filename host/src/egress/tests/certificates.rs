@@ -59,7 +59,7 @@ impl Issuer {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))
     }
 
-    /// A server that presents it, followed by `intermediates`.
+    /// A server that presents this certificate, followed by `intermediates`.
     pub(super) fn acceptor(&self, intermediates: &[&Self], protocols: &[&[u8]]) -> TlsAcceptor {
         let config = ServerConfig::builder_with_provider(crypto());
         let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
@@ -70,7 +70,7 @@ impl Issuer {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A server that presents it, and demands a certificate that `clients` issued.
+    /// A server that presents this certificate, and demands a certificate that `clients` issued.
     pub(super) fn demanding(
         &self,
         clients: &Self,
@@ -98,7 +98,7 @@ pub(super) fn named(host: &str) -> CertificateParams {
     parameters
 }
 
-/// An authority.
+/// The parameters of a certificate authority.
 pub(super) fn authority(name: &str) -> CertificateParams {
     let mut parameters = CertificateParams::new(Vec::new()).unwrap();
     parameters.distinguished_name = common_name(name);
@@ -123,7 +123,7 @@ fn encode(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// An `extra_ca_file`.
+/// A file for the setting `extra_ca_file`.
 pub(super) fn pem_file(certificates: &[&CertificateDer<'_>]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     for der in certificates {

@@ -1,5 +1,4 @@
-//! Client certificates: which connection presents which certificate, and what is known if it is
-//! refused.
+//! Client certificates: which connection presents which certificate, and what a refusal proves.
 
 use rustls::version::{TLS12, TLS13};
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The `Cookie` of each request.
+/// The header `Cookie` of each request.
 fn cookies(tracker: &FakeTracker) -> Vec<Option<String>> {
     let line = |request: &String| {
         let line = request.lines().find_map(|line| line.strip_prefix("cookie: "));

@@ -40,7 +40,7 @@ impl FakeTracker {
         Self::scripted_at(SocketAddr::from(([127, 0, 0, 1], 0)), script).await
     }
 
-    /// The same, at this address.
+    /// As [`Self::scripted`], at this address.
     pub(crate) async fn scripted_at<F, Fut>(address: SocketAddr, script: F) -> Self
     where
         F: Fn(usize, TcpStream, RequestLog) -> Fut + Send + 'static,
@@ -179,7 +179,7 @@ impl TestJournal {
         })
     }
 
-    /// What was committed: `marked` or `unmarked`.
+    /// The committed marks: `marked` or `unmarked`.
     pub(crate) fn marks(&self) -> Vec<&'static str> {
         self.marks.lock().unwrap().clone()
     }

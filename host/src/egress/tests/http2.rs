@@ -1,4 +1,4 @@
-//! HTTP/2: what its refusals prove about a write, the way back to HTTP/1.1, and the end of a TLS
+//! HTTP/2: what a refusal proves about a write, the return to HTTP/1.1, and the end of a TLS
 //! stream.
 
 use super::tls::{Authority, authority};
@@ -112,7 +112,7 @@ async fn a_tracker_that_requires_http1_gets_it() {
         let (_, writes) = session.finish().await;
         assert_eq!(writes[0].answer, WriteAnswer::Status(201));
         assert_eq!(journal.marks(), ["marked"]);
-        // Remembered for other runs of the connection.
+        // Other runs of the connection use HTTP/1.1 too.
         builder.session_for(&active, Permission::Reads).send(get("/")).await.unwrap();
         let versions: Vec<_> =
             tracker.requests().iter().map(|it| it.contains("HTTP/1.1")).collect();

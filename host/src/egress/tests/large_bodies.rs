@@ -1,4 +1,4 @@
-//! Bodies above 1 MiB: in a file, redacted on the way there, and given back as they were.
+//! Bodies above 1 MiB: stored in a file, redacted before that, and returned unchanged otherwise.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which requests are sent: origins, addresses, headers, methods, limits.
+//! Tests which requests are sent: origins, addresses, headers, methods, limits.
 
 use super::*;
 use crate::domain::Origin;

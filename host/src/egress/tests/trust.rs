@@ -1,4 +1,4 @@
-//! Which servers are trusted, and what an admin is told about a server that is not trusted.
+//! Tests which servers are trusted, and what the error says about a server that is not trusted.
 
 use rcgen::{
     ExtendedKeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, date_time_ymd,

@@ -1,4 +1,4 @@
-//! What is recorded of a write, for each way in which its exchange can end.
+//! Tests the record of a write, for each way in which its exchange can end.
 
 use super::*;
 use crate::domain::{WriteAnswer, WriteRecord};

@@ -1,4 +1,4 @@
-//! Which writes may be sent: after which other writes, with which content, and until when.
+//! Tests which writes may be sent: after which other writes, with which content, and until when.
 
 use super::*;
 use crate::domain::WriteAnswer;
