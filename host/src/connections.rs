@@ -46,7 +46,7 @@ pub use try_connection::TryReport;
 
 /// The parts that the work on connections needs.
 pub struct Dependencies {
-    /// Where the connections are stored.
+    /// The store of connections and their secrets.
     pub store: Arc<dyn Store>,
     /// The connectors that the connections use.
     pub plugins: Arc<Plugins>,
@@ -60,7 +60,7 @@ pub struct Dependencies {
     pub sealer: Sealer,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
-    /// The configuration.
+    /// The configuration of the server.
     pub config: Arc<Config>,
 }
 

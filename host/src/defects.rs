@@ -34,7 +34,7 @@ pub use process::ProcessState;
 /// The parts that defects work with; cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
-    /// Where the rows of defects are stored.
+    /// The store of the defects' rows.
     pub store: Arc<dyn Store>,
     /// The connections that the defects belong to.
     pub connections: Arc<Connections>,
@@ -42,7 +42,7 @@ pub struct Dependencies {
     pub sandbox: Arc<Sandbox>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
-    /// The configuration.
+    /// The configuration of the server.
     pub config: Arc<Config>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,

@@ -74,7 +74,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
-    /// When all exchanges end because the server shuts down; a run may still go on.
+    /// The time at which all exchanges end because the server shuts down; a run may still go on.
     closed_at: watch::Sender<Option<Instant>>,
 }
 

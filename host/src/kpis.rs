@@ -39,7 +39,7 @@ pub struct Dependencies {
     pub sandbox: Arc<Sandbox>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
-    /// The configuration.
+    /// The configuration of the server.
     pub config: Arc<Config>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
@@ -55,7 +55,7 @@ pub struct Kpis {
 /// The counts for one answer, with their age.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KpiAnswer {
-    /// The counts.
+    /// The counts, as the connector returned them.
     pub counts: Counts,
     /// Time since the tracker returned them; zero if they are new.
     pub age: Duration,

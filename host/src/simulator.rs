@@ -51,7 +51,7 @@ pub struct Options {
     pub seed: u64,
     /// The faults that are set when the stand-in starts.
     pub faults: Vec<Fault>,
-    /// Where the webhooks are sent; it can be set later on the page.
+    /// The URL to which webhooks are sent; it can also be set on the page.
     pub webhook_url: Option<String>,
 }
 

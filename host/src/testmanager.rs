@@ -69,8 +69,8 @@ impl TestManager {
         Self { deps: Arc::new(deps), states: Mutex::default() }
     }
 
-    /// The source of a failed test's data. `None`: the connection has no settings for Test
-    /// Manager. `limits` are those of its connector.
+    /// The source of a failed test's data, with the limits of the connection's connector. `None`:
+    /// the connection has no settings for Test Manager.
     #[must_use]
     pub fn source(
         &self,

@@ -24,8 +24,8 @@ string_enum! {
         Active = "active",
         /// An admin paused the connection; webhooks are answered with 503.
         Paused = "paused",
-        /// The newest version of the connector waits for consent. An accepted version may still
-        /// serve.
+        /// The newest version of the connector waits for consent. An accepted version may still be
+        /// used.
         NeedsConsent = "needs-consent",
         /// No version of the connector can be used.
         ConnectorUnavailable = "connector-unavailable",
@@ -60,7 +60,7 @@ pub struct Connection {
     pub grants: Grants,
     /// SHA-256 of the version that was accepted last.
     pub accepted_sha256: Option<String>,
-    /// What the newest version asks for beyond the grants; absent if the version needs no consent.
+    /// The demands of the newest version beyond the grants; absent if it needs no consent.
     pub needs_consent: Option<Vec<String>>,
     /// SHA-256 of the newest version in the plugins folder; absent if no version can be used.
     pub newest_sha256: Option<String>,
@@ -76,7 +76,7 @@ pub struct Connection {
     /// The settings of the report. A member that is absent has its default.
     #[serde(default)]
     pub report: Settings,
-    /// What happens if a test case fails again while its defect is open.
+    /// The reaction to a test case that fails again while its defect is open.
     pub on_recurrence: EnumString<OnRecurrence>,
     /// The longest measured time after a create during which a search did not find the record,
     /// milliseconds.
@@ -88,9 +88,9 @@ pub struct Connection {
     pub paused: bool,
     /// Last four characters of the webhook token.
     pub token_tail: String,
-    /// When it was created.
+    /// The time of the create.
     pub created_at: Time,
-    /// When an event was last answered with a defect or counts.
+    /// The time of the last event that was answered with a defect or counts.
     pub last_success_at: Option<Time>,
     /// The last refusal of an event; absent if there was none.
     pub last_error: Option<LastError>,
@@ -110,9 +110,9 @@ pub struct LastError {
 pub struct Grants {
     /// The origins that the connector may reach.
     pub origins: Vec<Text<Origin>>,
-    /// Where each secret goes, by the secret's name.
+    /// The only place where each secret may be sent, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
-    /// Whether the connector may read what Test Manager knows of failed tests.
+    /// Whether the connector may read test data of Test Manager.
     pub test_data: bool,
 }
 
@@ -178,7 +178,7 @@ pub struct CreateConnection {
     /// `fields`, `mask`, `attachments`, `routing`.
     #[serde(default)]
     pub report: Settings,
-    /// What happens if a test case fails again while its defect is open; absent: `new`.
+    /// The reaction to a test case that fails again while its defect is open; absent: `new`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
 }
@@ -222,7 +222,7 @@ pub struct EditConnection {
     /// Members of the report's settings to set; `null` removes a member.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub report: BTreeMap<String, Option<Value>>,
-    /// What happens if a test case fails again while its defect is open.
+    /// The reaction to a test case that fails again while its defect is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
 }
@@ -282,7 +282,7 @@ pub struct TryStep {
     pub name: EnumString<domain::TryStep>,
     /// The origin of the step; only for the steps before the connector runs.
     pub origin: Option<Text<Origin>>,
-    /// What went wrong; absent if the step succeeded.
+    /// The error of the step; absent if the step succeeded.
     pub error: Option<String>,
     /// The setting to change, if the connector named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

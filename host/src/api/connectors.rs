@@ -49,8 +49,8 @@ pub struct Connector {
     pub settings_schema: Option<Value>,
     /// Seconds until the tracker's search is sure to find a new defect.
     pub index_delay_s: Option<u32>,
-    /// Why the newest file cannot be used; absent if it can.
+    /// The reason why the newest file cannot be used; absent if it can.
     pub error: Option<String>,
-    /// When the version in use was loaded.
+    /// The time at which the version in use was loaded.
     pub loaded_at: Option<Time>,
 }

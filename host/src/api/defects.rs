@@ -65,27 +65,27 @@ pub struct DefectRecord {
     pub marker: String,
     /// The defect in the tracker; absent while no defect is known.
     pub defect: Option<Defect>,
-    /// Why it failed or is in doubt.
+    /// The reason why the row is failed or in doubt.
     pub reason: Option<String>,
     /// Number of write requests that were sent in this generation.
     pub writes: u32,
     /// The worst class of these requests: `refused`, `unclear`, `open` or `acknowledged`.
     pub class: Option<EnumString<WriteClass>>,
-    /// Why only a person can resolve the defect; absent if a search can still resolve it.
+    /// The reason why only a person can resolve the defect; absent if a search still can.
     pub needs_person: Option<String>,
     /// A person's decision that the next click carries out.
     pub decided: Option<EnumString<DecidedDoubt>>,
     /// The event that changed the row last.
     pub event: Option<Uuid>,
-    /// When the last write was sent; absent if none was sent.
+    /// The time at which the last write was sent; absent if none was sent.
     pub sent_at: Option<Time>,
-    /// When the last write ended.
+    /// The time at which the last write ended.
     pub write_ended_at: Option<Time>,
-    /// When the failed test was claimed first.
+    /// The time at which the row was created.
     pub created_at: Time,
-    /// When the row changed last.
+    /// The time of the last change of the row.
     pub updated_at: Time,
-    /// When the lease of the current run ends; absent if no run leases the row.
+    /// The end of the current run's lease; absent if no run leases the row.
     pub leased_until: Option<Time>,
     /// The decisions of people, oldest first.
     pub decisions: Vec<Decision>,
@@ -110,16 +110,16 @@ pub struct FollowUp {
     pub writes: u32,
     /// The worst class of these write requests.
     pub class: Option<EnumString<WriteClass>>,
-    /// Why the step is not done yet or was given up.
+    /// The reason why the step is not done yet or was given up.
     pub reason: Option<String>,
-    /// When the step is tried next.
+    /// The time of the next try.
     pub next_at: Option<Time>,
 }
 
 /// A person's decision about a defect.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Decision {
-    /// When the person decided.
+    /// The time of the decision.
     pub at: Time,
     /// The account that decided; today this is always `admin`.
     pub by: String,
@@ -136,9 +136,9 @@ pub struct Defect {
     pub title: String,
     /// A page that a person can open.
     pub link: String,
-    /// Its state, as the tracker names it.
+    /// The state that the tracker shows, in the tracker's words.
     pub status: Option<String>,
-    /// Its priority, as the tracker names it.
+    /// The priority that the tracker shows, in the tracker's words.
     pub priority: Option<String>,
     /// The text of the defect; absent if the connector did not return it.
     pub description: Option<String>,

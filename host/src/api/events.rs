@@ -47,7 +47,7 @@ pub struct EventList {
 /// The answer to `GET /events/{id}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EventWithRuns {
-    /// The event.
+    /// The event itself, without its runs.
     #[serde(flatten)]
     pub event: Event,
     /// The runs that the event caused, in order.
@@ -63,9 +63,9 @@ pub struct Event {
     pub connection: Option<Uuid>,
     /// The connection's name.
     pub connection_name: Option<String>,
-    /// What the request asked for, or which background work it was.
+    /// The kind of request, or of background work.
     pub kind: EnumString<EventKind>,
-    /// When the request arrived.
+    /// The time at which the request arrived.
     pub received_at: Time,
     /// Milliseconds until the answer.
     pub ms: u64,
@@ -110,7 +110,7 @@ pub struct Run {
     pub call: EnumString<Call>,
     /// The result of the run, as a code.
     pub outcome: EnumString<OutcomeCode>,
-    /// What went wrong; empty if the run succeeded.
+    /// The error of the run; empty if the run succeeded.
     pub detail: String,
     /// The setting to change, if the connector named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +132,7 @@ pub struct Run {
 pub struct LogLine {
     /// Milliseconds from the start of the run.
     pub at_ms: u64,
-    /// Its level.
+    /// The level that the guest chose; stdout counts as `info`, stderr as `warn`.
     pub level: EnumString<LogLevel>,
     /// The text, with secrets masked.
     pub message: String,
@@ -149,7 +149,7 @@ pub struct OutboundCall {
     pub origin: String,
     /// The path, without its query.
     pub path: String,
-    /// What the request does to the tracker.
+    /// The effect of the request on the tracker: read, prepare or write.
     pub effect: EnumString<Effect>,
     /// The answer's status; absent if no answer came.
     pub status: Option<u16>,
@@ -157,7 +157,7 @@ pub struct OutboundCall {
     pub ms: u64,
     /// Size of the answer's body, decompressed, bytes.
     pub bytes: u64,
-    /// Why the request was refused or failed; absent if an answer came.
+    /// The error of a request that was refused or failed; absent if an answer came.
     pub error: Option<String>,
 }
 

@@ -12,7 +12,7 @@ pub struct Problem {
     pub title: String,
     /// The answer's HTTP status.
     pub status: u16,
-    /// What happened to this request, and what to do next.
+    /// The cause of this problem, and the next step for the reader.
     pub detail: String,
     /// The path of the event, or of the request if there is no event.
     pub instance: String,
@@ -26,6 +26,6 @@ pub struct Problem {
 pub struct SettingError {
     /// The setting's or secret's name.
     pub name: String,
-    /// What is wrong and what is allowed.
+    /// The reason why the value is not valid, and the allowed values.
     pub why: String,
 }

@@ -92,7 +92,7 @@ struct Breaker {
     /// How often it opened since the last success.
     opened: u32,
     open_until: Option<Instant>,
-    /// When the trial run after the pause was allowed.
+    /// The time at which the trial run after the pause was allowed.
     trial: Option<Instant>,
     /// The fault of the last run that failed because of the connector.
     reason: String,

@@ -162,7 +162,8 @@ impl Token {
     }
 }
 
-/// When a token expires, since boot. It is never later than the grace period allows, whatever the
+/// The expiry of a token, as time since boot. It is never later than the grace period allows,
+/// whatever the
 /// wall clock shows.
 fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
     let left = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();

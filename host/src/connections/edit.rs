@@ -42,7 +42,7 @@ pub struct NewConnection {
     pub test_manager: Option<TestManagerEdit>,
     /// The settings of the report of a failed test, as an admin writes them.
     pub report: Settings,
-    /// What happens if a test case fails again while its defect is open.
+    /// The reaction to a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
 }
 
@@ -67,7 +67,7 @@ pub struct ConnectionEdit {
     pub test_manager: Option<Option<TestManagerEdit>>,
     /// Members of the report's settings to set (`Some`) or remove (`None`).
     pub report: BTreeMap<String, Option<serde_json::Value>>,
-    /// What happens if a test case fails again while its defect is open.
+    /// The new reaction to a test case that fails again while its defect is open.
     pub on_recurrence: Option<OnRecurrence>,
     /// Whether a granted origin may be removed even while creates run or are in doubt.
     pub force: bool,

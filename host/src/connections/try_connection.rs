@@ -29,7 +29,7 @@ impl Connections {
     /// Test Manager, if the connection has settings for it; with a failed test, also to its log.
     ///
     /// # Errors
-    /// No such connection, or no version of its connector serves.
+    /// The connection does not exist, or no version of its connector can be used.
     pub async fn try_connection(
         &self,
         id: ConnectionId,

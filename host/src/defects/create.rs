@@ -111,7 +111,7 @@ async fn run(
     deadline: Instant,
     after_ms: u64,
 ) -> Answer {
-    // Resolved once, so that one version serves the whole event.
+    // Selected once, so that the whole event uses one version.
     let connector = match serving(deps, &active.connection) {
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,

@@ -32,7 +32,7 @@ struct NewRecord {
     /// The settings of the create, in which a routing rule may have replaced some. The connection's
     /// settings may have changed since.
     settings: Settings,
-    /// When the create ended, as time since boot.
+    /// The end of the create, as time since boot.
     created_at: Duration,
     /// The record's age when the last search did not find it; zero before the first search.
     missed_age: Duration,

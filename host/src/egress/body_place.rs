@@ -62,7 +62,7 @@ fn describe(place: &SecretPlace) -> String {
     format!("{at} of a body of type {of} with at most {BODY_BYTES_MAX} bytes")
 }
 
-/// Where the placeholder is in the body; `None` if it is not exactly at its granted place.
+/// The position of the placeholder in the body; `None` if it is not exactly at its granted place.
 pub(super) fn find_placeholder(
     outbound: &Outbound,
     place: &SecretPlace,

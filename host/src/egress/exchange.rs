@@ -188,7 +188,7 @@ fn refusal_reason(error: &hyper::Error) -> Option<Reason> {
     (is_refusal || error.is_go_away()).then_some(reason)
 }
 
-/// An error with its causes, which hyper leaves out of its own text.
+/// The text of an error with its causes, which hyper leaves out of its own text.
 pub(super) fn with_causes(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

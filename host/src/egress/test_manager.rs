@@ -58,7 +58,7 @@ impl ActiveConnection {
         self.test_manager.as_ref()
     }
 
-    /// The same connection without pooled HTTP connections and fetched tokens, for a `try`.
+    /// A copy of the connection without pooled HTTP connections and fetched tokens, for a `try`.
     pub(crate) fn without_tokens(&self) -> Self {
         Self::new(self.connection.clone(), (*self.given).clone())
     }

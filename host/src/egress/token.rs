@@ -50,7 +50,7 @@ pub(super) type Tokens = Mutex<BTreeMap<String, Vec<Token>>>;
 pub(super) struct Token {
     value: Secret,
     fetched_at: Instant,
-    /// When the next token must be fetched: a margin before this one expires.
+    /// The time at which the next token must be fetched: a margin before this one expires.
     use_until: Instant,
 }
 

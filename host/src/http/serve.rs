@@ -1,4 +1,4 @@
-//! Accepts client connections and serves a router on them with HTTP/1.1 until shutdown.
+//! Accepts client connections and answers their requests (HTTP/1.1) with a router until shutdown.
 //!
 //! Limits what clients without credentials can occupy: the number of connections, the time until
 //! the first byte, for a request's head and between two requests. Also limits the time for the last

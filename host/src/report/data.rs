@@ -136,9 +136,9 @@ pub struct Execution {
     pub name: Option<String>,
     /// UUID of the test set that was executed; absent for an execution without a test set.
     pub test_set_id: Option<String>,
-    /// When the execution began, RFC 3339.
+    /// The start of the execution, RFC 3339.
     pub started_at: Option<String>,
-    /// When the execution ended, RFC 3339.
+    /// The end of the execution, RFC 3339.
     pub finished_at: Option<String>,
     /// The person or system that started the execution.
     pub source: Option<String>,
@@ -166,9 +166,9 @@ pub struct TestCaseLog {
     pub result: Option<String>,
     /// The robot's or tester's remark, such as the exception.
     pub info: Option<String>,
-    /// When the test began, RFC 3339.
+    /// The start of the test, RFC 3339.
     pub started_at: Option<String>,
-    /// When the test ended, RFC 3339.
+    /// The end of the test, RFC 3339.
     pub finished_at: Option<String>,
     /// The person or robot account that ran it.
     pub executed_by: Option<String>,
@@ -182,7 +182,7 @@ pub struct TestCaseLog {
     pub input_arguments: Option<String>,
     /// The arguments that the test returned, as JSON text.
     pub output_arguments: Option<String>,
-    /// A page with more details: one of Test Manager, or that of the robot's job.
+    /// A page with more details: Test Manager's page of the log, or the page of the robot's job.
     pub detail_link: Option<String>,
     /// The id of the defect that Test Manager already has for this log.
     pub defect_id: Option<String>,
@@ -208,7 +208,7 @@ pub struct Assertion {
 /// One line of the robot's log.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RobotLog {
-    /// When the line was written, RFC 3339.
+    /// The time of the line, RFC 3339.
     pub at: Option<String>,
     /// "Error", "Warn" and the like.
     pub level: Option<String>,
@@ -256,7 +256,7 @@ pub struct PastResult {
     pub test_execution_id: Option<String>,
     /// "Passed" and the like.
     pub result: Option<String>,
-    /// When the earlier test ended, RFC 3339.
+    /// The end of the earlier test, RFC 3339.
     pub finished_at: Option<String>,
 }
 

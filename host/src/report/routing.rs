@@ -23,7 +23,7 @@ pub struct RoutingRule {
     /// Key of one requirement that the test case must be assigned to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requirement: Option<String>,
-    /// The settings that replace those of the connection. Settings without a name here stay.
+    /// Values by the name of the setting; other settings of the connection stay unchanged.
     pub settings: Settings,
 }
 

@@ -135,7 +135,7 @@ impl Connector {
         &self.version.sha256
     }
 
-    /// Its name, its version and the settings that it needs.
+    /// The manifest that the connector's `describe` returned.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.version.manifest
@@ -147,7 +147,7 @@ impl Connector {
         self.version.loaded.interfaces()
     }
 
-    /// When this version was loaded.
+    /// The time at which this version was loaded.
     #[must_use]
     pub fn loaded_at(&self) -> Timestamp {
         self.loaded_at

@@ -25,7 +25,7 @@ impl HasData for GuestData {
     type Data<'a> = &'a mut Guest;
 }
 
-/// Links the contract's interfaces, and those of WASI 0.2 that language runtimes need.
+/// Links the contract's interfaces, and the interfaces of WASI 0.2 that language runtimes need.
 pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtime::Error> {
     let mut linker = Linker::new(engine);
     bindings::settings::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;

@@ -1,7 +1,8 @@
 //! One instance of a component in its own wasmtime store, and one function for each export that the
 //! host calls.
 //!
-//! An instance serves one call: each function consumes it, so that the guest's memory is freed when
+//! An instance is used for one call: each function consumes it, so that the guest's memory is freed
+//! when
 //! the call ends or is cancelled.
 
 use std::sync::Arc;

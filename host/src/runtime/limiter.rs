@@ -20,7 +20,7 @@ pub(super) const TABLES_MAX: u32 = 64;
 pub(super) struct Limiter {
     limits: Limits,
     charge: Charge,
-    /// What the current growth added; subtracted again if the growth fails.
+    /// The bytes that the current growth added; subtracted again if the growth fails.
     growing: u64,
 }
 

@@ -39,7 +39,7 @@ async fn faults(State(simulator): State<Arc<Simulator>>) -> Json<FaultList> {
     Json(FaultList { faults: simulator.state().faults.to_strings() })
 }
 
-/// Replaces all faults by those of the request.
+/// Replaces all faults by the faults in the request.
 async fn set_faults(
     State(simulator): State<Arc<Simulator>>,
     Json(list): Json<FaultList>,

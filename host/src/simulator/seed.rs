@@ -5,7 +5,8 @@ use std::fmt::Display;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// When the first execution of the data set began, seconds since 1970: 2 November 2026, 06:00 UTC.
+/// The start of the first execution of the data set, seconds since 1970: 2 November 2026, 06:00
+/// UTC.
 pub(super) const FIRST_START_S: i64 = 1_793_599_200;
 
 /// Test Manager's ids are not UUIDs of any version in RFC 9562: these bits are the same in each.

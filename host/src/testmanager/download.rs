@@ -53,7 +53,7 @@ pub(super) async fn read(
     Ok(content)
 }
 
-/// Whether bytes are a web page, such as that of a sign-in.
+/// Whether the bytes are a web page, such as a sign-in page.
 fn is_web_page(content: &[u8]) -> bool {
     let begin = content.get(..content.len().min(100)).unwrap_or_default();
     let begin = String::from_utf8_lossy(begin).trim_start().to_ascii_lowercase();

@@ -139,7 +139,7 @@ fn succeeded(value: &Value) -> bool {
     flag(value, &["succeeded"]).or_else(status).unwrap_or(false)
 }
 
-/// The screenshots of assertions, first those of failed assertions.
+/// The screenshots of assertions; the screenshots of failed assertions come first.
 fn screenshots(value: &Value) -> Vec<Attachment> {
     let mut found: Vec<_> = each(value, |it| Some((succeeded(it), screenshot(it)?)));
     found.sort_by_key(|(succeeded, _)| *succeeded);

@@ -21,7 +21,7 @@ pub(super) struct RateLimit {
 }
 
 impl RateLimit {
-    /// When the next request may be sent, if that is in the future.
+    /// The time at which the next request may be sent; `None` if it may be sent now.
     pub(super) fn wait_until(&self, now: Instant) -> Option<Instant> {
         let closed_until = *self.closed_until.lock();
         closed_until.filter(|until| *until > now)

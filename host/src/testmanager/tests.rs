@@ -116,7 +116,7 @@ fn path(request: &str) -> &str {
     path.strip_prefix("/org/tm_/api/v2").unwrap_or(path)
 }
 
-/// What the server received, without requests for tokens.
+/// The paths that the server received, without requests for tokens.
 fn paths(server: &FakeTracker) -> Vec<String> {
     let requests = server.requests().into_iter().map(|request| path(&request).to_owned());
     requests.filter(|path| path != "/identity/token").collect()

@@ -153,7 +153,7 @@ pub(crate) struct TestJournal {
     pub(crate) requested: Semaphore,
     /// Whether commits are refused.
     pub(crate) refuses: AtomicBool,
-    /// Whether the lease ends before the first byte leaves.
+    /// Whether the lease ends before the first byte is sent.
     pub(crate) expires: AtomicBool,
     marker: Marker,
     marks: Mutex<Vec<&'static str>>,

@@ -11,7 +11,7 @@ use flate2::{bufread::GzDecoder, read::DeflateDecoder, read::ZlibDecoder};
 
 use super::body::BODY_BYTES_MAX;
 
-/// Why a body is not a complete text.
+/// The reason why a body is not a complete text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The body has more bytes than the limit, as it was sent or decompressed.

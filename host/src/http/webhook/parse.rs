@@ -22,7 +22,7 @@ const LINK_BYTES_MAX: usize = 4 * 1024;
 /// How many characters of a wrong value an error repeats.
 const FOUND_MAX: usize = 60;
 
-/// What is wrong with the body of a Create Defect.
+/// The error in the body of a Create Defect request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidBody {
     #[error("the body is not JSON: {0}")]

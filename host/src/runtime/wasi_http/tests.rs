@@ -106,7 +106,7 @@ async fn the_rules_of_egress_apply() {
     assert!(matches!(connect, Err(Error::HttpRequestDenied)));
     let mut hooks = WasiHttp::new(session);
     assert!(hooks.is_forbidden_header(&AUTHORIZATION));
-    // What libraries set about the framing is dropped.
+    // Headers about the framing, which libraries set, are dropped.
     for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
         assert!(!hooks.is_forbidden_header(&name), "{name}");
     }
