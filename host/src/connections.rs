@@ -58,7 +58,7 @@ pub struct Dependencies {
     pub test_manager: Arc<TestManager>,
     /// Opens and seals the secrets of connections.
     pub sealer: Sealer,
-    /// The wall clock.
+    /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
     pub config: Arc<Config>,

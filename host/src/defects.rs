@@ -40,7 +40,7 @@ pub struct Dependencies {
     pub connections: Arc<Connections>,
     /// Runs `create` and `find`.
     pub sandbox: Arc<Sandbox>,
-    /// The wall clock.
+    /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
     pub config: Arc<Config>,
@@ -61,7 +61,7 @@ pub struct Defects {
 pub struct CreateAnswer {
     /// The defect that Test Manager is told about.
     pub defect: Defect,
-    /// The id of its row.
+    /// The id of the defect's row in the store.
     pub id: DefectId,
     /// `created`, `repeated`, `adopted`, `recurred` or `second-record`.
     pub how: OutcomeCode,

@@ -52,9 +52,9 @@ pub struct Services {
     pub plugins: Arc<Plugins>,
     /// The store, for lists, events and readiness.
     pub store: Arc<dyn Store>,
-    /// The wall clock.
+    /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
-    /// The configuration.
+    /// The configuration of the server.
     pub config: Arc<Config>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,

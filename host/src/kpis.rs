@@ -37,7 +37,7 @@ pub struct Dependencies {
     pub connections: Arc<Connections>,
     /// Runs `count`.
     pub sandbox: Arc<Sandbox>,
-    /// The wall clock.
+    /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
     pub config: Arc<Config>,

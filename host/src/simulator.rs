@@ -85,7 +85,7 @@ pub struct Addresses {
     pub files_url: String,
 }
 
-/// A running stand-in.
+/// A stand-in with its data, its state and its addresses.
 pub struct Simulator {
     addresses: Addresses,
     webhooks: Arc<dyn Webhooks>,

@@ -88,7 +88,7 @@ pub struct Connection {
     pub paused: bool,
     /// Last four characters of the webhook token.
     pub token_tail: String,
-    /// The time of the create.
+    /// The time at which the connection was created.
     pub created_at: Time,
     /// The time of the last event that was answered with a defect or counts.
     pub last_success_at: Option<Time>,
@@ -99,7 +99,7 @@ pub struct Connection {
 /// The last refusal of an event of a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LastError {
-    /// The time of the refusal.
+    /// The time at which the event was refused.
     pub at: Time,
     /// The reason, for a person.
     pub detail: String,
@@ -188,12 +188,12 @@ pub struct CreateConnection {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditConnection {
-    /// The new name.
+    /// The new name, unique among all connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Settings to set or remove.
+    /// Settings to set; `null` removes a setting.
     pub settings: BTreeMap<String, Option<Value>>,
-    /// Secrets to set or remove.
+    /// Secrets to set; `null` removes a secret.
     pub secrets: BTreeMap<String, Option<SecretText>>,
     /// The client certificate; `null` removes it.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]

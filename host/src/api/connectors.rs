@@ -1,4 +1,4 @@
-//! Types of `/connectors`.
+//! Types of `/connectors`: the files of the plugins folder.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,7 +29,7 @@ string_enum! {
 /// A file of the plugins folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connector {
-    /// The file's stem.
+    /// The stem of the file's name; connections refer to the connector by it.
     pub name: String,
     /// Whether the connector can be used.
     pub status: EnumString<ConnectorStatus>,

@@ -1,4 +1,4 @@
-//! Types of `/defects`.
+//! Types of `/defects`: the rows of failed tests, and people's decisions.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ pub struct DefectRecord {
     pub link_to_test_case_log: Option<String>,
     /// Counts from 1; a person who asks for another defect increases it.
     pub generation: u32,
-    /// The state of the row.
+    /// The state of the row, such as `created` or `in-doubt`.
     pub state: EnumString<DefectState>,
     /// The marker that the connector stored in the tracker.
     pub marker: String,
@@ -130,7 +130,7 @@ pub struct Decision {
 /// A defect as the tracker described it last.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Defect {
-    /// The tracker's own key.
+    /// The tracker's own key, such as "QA-123".
     pub key: String,
     /// The title that the tracker shows.
     pub title: String,

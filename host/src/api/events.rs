@@ -1,4 +1,4 @@
-//! Types of `/events`.
+//! Types of `/events`: what was received, and the runs that followed.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ pub struct Event {
 /// The request of an event; credentials are masked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Request {
-    /// HTTP method.
+    /// The method of the HTTP request.
     pub method: String,
     /// The path below the token.
     pub path: String,
@@ -94,7 +94,7 @@ pub struct Request {
     pub body: Option<String>,
 }
 
-/// One header.
+/// One header of a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Header {
     /// The header's name, in lower case.
@@ -103,7 +103,7 @@ pub struct Header {
     pub value: String,
 }
 
-/// One call into a guest.
+/// One call into a guest, with its log and requests.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     /// The exported function that was called.
@@ -143,7 +143,7 @@ pub struct LogLine {
 pub struct OutboundCall {
     /// Milliseconds from the start of the run.
     pub at_ms: u64,
-    /// HTTP method.
+    /// The method of the HTTP request.
     pub method: String,
     /// The origin that the request was sent to.
     pub origin: String,

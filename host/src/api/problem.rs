@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A problem, sent as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// `/problems/{code}`.
+    /// The type of the problem: `/problems/{code}`.
     #[serde(rename = "type")]
     pub kind: String,
     /// A short title, the same for every problem of this type.

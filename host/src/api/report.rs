@@ -13,7 +13,7 @@ use super::FailedTest;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreviewReport {
-    /// The failed test.
+    /// The failed test whose report is rendered.
     pub failed_test: FailedTest,
     /// The markup of the texts; absent: `markdown`.
     #[serde(default)]

@@ -20,7 +20,7 @@ use crate::store::{StoreError, StoredConnection, TokenExpiry};
 use super::Dependencies;
 use super::validation::resolve;
 
-/// All connections.
+/// All connections, as the last load read them.
 #[derive(Default)]
 pub(super) struct Directory {
     snapshot: ArcSwap<Snapshot>,
@@ -110,7 +110,7 @@ impl Directory {
         Some(snapshot.entries.get(&token.connection)?.active.clone())
     }
 
-    /// One connection.
+    /// The connection with this id, if the snapshot has it.
     pub(super) fn by_id(&self, id: ConnectionId) -> Option<Arc<Entry>> {
         self.snapshot.load().entries.get(&id).cloned()
     }

@@ -49,11 +49,11 @@ pub struct NewConnection {
 /// An edit. A field that is absent stays as it is; an inner `None` removes the value.
 #[derive(Debug, Default)]
 pub struct ConnectionEdit {
-    /// A new name.
+    /// The new name, unique among all connections.
     pub name: Option<String>,
     /// Settings to set (`Some`) or remove (`None`).
     pub settings: BTreeMap<String, Option<serde_json::Value>>,
-    /// Secrets to set or remove.
+    /// Secrets to set (`Some`) or remove (`None`).
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// Pins the connection to a Test Manager project, or removes the pin.
     pub project: Option<Option<String>>,

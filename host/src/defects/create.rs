@@ -94,7 +94,7 @@ impl Defects {
 
 /// The result of one attempt.
 enum Attempt {
-    /// The answer is known.
+    /// The answer is known, so no further attempt is made.
     Done(Answer),
     /// Try again at this instant, or after a growing pause. If no time is left, `refusal` is the
     /// answer.

@@ -58,7 +58,7 @@ impl BodyWriter {
         Self { run, redactor, rest, context_bytes: 0, blocks, is_secret: false }
     }
 
-    /// Adds data that arrived.
+    /// Adds data that arrived; writes to the file once the data is too large for memory.
     pub(super) async fn write(&mut self, mut data: &[u8]) -> Result<(), SpoolError> {
         while !data.is_empty() && !self.is_secret {
             if self.rest.len() >= MEMORY_BYTES_MAX {
@@ -72,7 +72,7 @@ impl BodyWriter {
         Ok(())
     }
 
-    /// The complete body.
+    /// Ends the body and returns it, in memory or in the file.
     pub(super) async fn finish(mut self) -> Result<Body, SpoolError> {
         if !self.blocks.is_empty() && !self.is_secret {
             self.spool(true).await?;

@@ -21,7 +21,7 @@ use super::token::Tokens;
 
 /// The secrets of one connection.
 pub(super) struct Credentials {
-    /// The values, by name.
+    /// The values of the secrets, by name.
     pub(super) secrets: BTreeMap<String, Secret>,
     /// User and password as `Authorization: Basic` joins them, so that an echo is found as a
     /// whole.

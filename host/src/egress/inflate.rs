@@ -36,7 +36,7 @@ impl Inflate {
         }
     }
 
-    /// Decodes a piece.
+    /// Decodes a piece and returns the bytes that it produced.
     pub(super) fn decode(&mut self, mut piece: &[u8]) -> io::Result<Vec<u8>> {
         let mut decoded = Vec::new();
         while !piece.is_empty() {

@@ -65,7 +65,7 @@ impl RunSpool {
         Arc::new(Self { spool, file: OnceLock::new(), bytes: Mutex::default() })
     }
 
-    /// Appends a block.
+    /// Appends a block to the file and returns its place.
     pub(super) async fn append(self: &Arc<Self>, data: Vec<u8>) -> Result<Block, SpoolError> {
         let bytes = data.len();
         let at = self.reserve(bytes as u64)?;

@@ -46,7 +46,7 @@ const TOKENS_KEPT: usize = 3;
 /// fetched, so that it is fetched once.
 pub(super) type Tokens = Mutex<BTreeMap<String, Vec<Token>>>;
 
-/// An OAuth access token.
+/// An OAuth access token, with the time at which it is replaced.
 pub(super) struct Token {
     value: Secret,
     fetched_at: Instant,

@@ -19,9 +19,9 @@ string_enum! {
         TestExecution = "test-execution",
         /// The log of this failed test: result, times, arguments.
         TestCaseLog = "test-case-log",
-        /// The assertions of the log.
+        /// The assertions of the log, passed and failed.
         Assertions = "assertions",
-        /// The log of the robot.
+        /// The lines that the robot logged during this test.
         RobotLogs = "robot-logs",
         /// The files of the log, with the screenshots of assertions.
         Attachments = "attachments",
@@ -95,10 +95,10 @@ impl TestData {
     }
 }
 
-/// A project of Test Manager.
+/// A project of Test Manager; test cases and executions belong to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Project {
-    /// UUID.
+    /// The id in Test Manager, a UUID.
     pub id: String,
     /// The short name in keys and links: "SHOP".
     pub prefix: Option<String>,
@@ -106,12 +106,12 @@ pub struct Project {
     pub name: Option<String>,
 }
 
-/// A test case.
+/// A test case of Test Manager, as it is defined there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TestCase {
-    /// UUID.
+    /// The id in Test Manager, a UUID.
     pub id: String,
-    /// `objKey`: "SHOP:12".
+    /// The key that people use, Test Manager's `objKey`: "SHOP:12".
     pub key: Option<String>,
     /// The name that Test Manager shows.
     pub name: Option<String>,
@@ -127,10 +127,10 @@ pub struct TestCase {
     pub automation_test_case: Option<String>,
 }
 
-/// A test execution.
+/// One execution of a test set in Test Manager.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Execution {
-    /// UUID.
+    /// The id in Test Manager, a UUID.
     pub id: String,
     /// The name that Test Manager shows.
     pub name: Option<String>,
@@ -146,12 +146,12 @@ pub struct Execution {
     pub execution_type: Option<String>,
 }
 
-/// A test set.
+/// A test set: the test cases that are executed together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TestSet {
-    /// UUID.
+    /// The id in Test Manager, a UUID.
     pub id: String,
-    /// `objKey`: "SHOP:40".
+    /// The key that people use, Test Manager's `objKey`: "SHOP:40".
     pub key: Option<String>,
     /// The name that Test Manager shows.
     pub name: Option<String>,
@@ -160,9 +160,9 @@ pub struct TestSet {
 /// The log of one test case in one execution, with one variation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TestCaseLog {
-    /// UUID.
+    /// The id in Test Manager, a UUID.
     pub id: String,
-    /// "Failed" and the like.
+    /// The result, such as "Failed".
     pub result: Option<String>,
     /// The robot's or tester's remark, such as the exception.
     pub info: Option<String>,
@@ -190,10 +190,10 @@ pub struct TestCaseLog {
     pub post_condition: Option<String>,
 }
 
-/// One assertion of a log.
+/// One check that the test made, as the log has it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Assertion {
-    /// UUID.
+    /// The id in Test Manager, a UUID.
     pub id: String,
     /// The message: which values were compared, which was expected and which was found.
     pub message: Option<String>,
@@ -232,9 +232,9 @@ pub struct Step {
 /// A requirement that the test case is assigned to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Requirement {
-    /// UUID.
+    /// The id in Test Manager, a UUID.
     pub id: String,
-    /// `objKey`: "SHOP:3".
+    /// The key that people use, Test Manager's `objKey`: "SHOP:3".
     pub key: Option<String>,
     /// The name that Test Manager shows.
     pub name: Option<String>,
@@ -254,14 +254,14 @@ pub struct CustomField {
 pub struct PastResult {
     /// UUID of the earlier execution.
     pub test_execution_id: Option<String>,
-    /// "Passed" and the like.
+    /// The result, such as "Passed".
     pub result: Option<String>,
     /// The end of the earlier test, RFC 3339.
     pub finished_at: Option<String>,
 }
 
 string_enum! {
-    /// The kind of a file.
+    /// The kinds of files that a tracker can get.
     pub enum AttachmentKind {
         /// The screenshot of an assertion.
         Screenshot = "screenshot",
@@ -275,14 +275,14 @@ string_enum! {
 /// A file of the failed test, without its content.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attachment {
-    /// The kind of the file.
+    /// The kind, which the attachment policy selects by.
     #[serde(serialize_with = "as_word")]
     pub kind: AttachmentKind,
     /// UUID of the file, or of the screenshot's assertion; empty for a robot log.
     pub source_id: String,
     /// A file name, without a path.
     pub name: String,
-    /// "image/png" and the like.
+    /// The media type, such as "image/png".
     pub media_type: String,
     /// Size in bytes; absent if it is not known before the download.
     pub size: Option<u64>,

@@ -26,11 +26,11 @@ const DEPTH_MAX: usize = 8;
 /// How a template inserts values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Unchanged.
+    /// Inserts each value unchanged.
     Text,
-    /// As placeholders, so that no value is read as Markdown.
+    /// Inserts placeholders, so that no value is read as Markdown.
     Markdown,
-    /// As JSON, with text in quotes.
+    /// Inserts each value as JSON, with text in quotes.
     Json,
 }
 

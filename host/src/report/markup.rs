@@ -33,15 +33,15 @@ string_enum! {
         Plain = "plain",
         /// CommonMark; GitHub, GitLab.
         Markdown = "markdown",
-        /// HTML; Azure DevOps.
+        /// HTML, for example for Azure DevOps.
         Html = "html",
-        /// Textile; Redmine.
+        /// Textile, for example for Redmine.
         Textile = "textile",
         /// The wiki markup of Jira's REST API 2.
         JiraWiki = "jira-wiki",
         /// Atlassian Document Format, a JSON text; Jira's REST API 3.
         Adf = "adf",
-        /// Trac.
+        /// The wiki markup of Trac.
         Tracwiki = "tracwiki",
     }
 }

@@ -134,7 +134,7 @@ impl Mask {
         }
     }
 
-    /// Masks a text.
+    /// Masks the secrets in a text by the patterns.
     #[must_use]
     pub fn text(&self, text: &str) -> String {
         let mut text = text.to_owned();

@@ -48,7 +48,7 @@ pub(crate) struct CompiledFiles {
 
 /// Starts the child processes.
 pub(crate) struct Compiler {
-    /// A Jackfield executable.
+    /// The Jackfield executable that the child process runs.
     program: PathBuf,
     layout: MemoryLayout,
 }

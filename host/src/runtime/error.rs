@@ -206,7 +206,7 @@ pub enum LoadError {
         what: &'static str,
         /// The number that the component has.
         count: u32,
-        /// The maximum number.
+        /// The maximum for one run.
         max: u32,
     },
     /// The component imports a core module, so the host cannot know how much of the pool it needs.

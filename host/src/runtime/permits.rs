@@ -68,7 +68,7 @@ pub(super) struct Permit {
     pub(super) permits_before: u64,
 }
 
-/// All permits of one kind.
+/// All permits of one kind, and the requests that wait for them.
 pub(super) struct Permits {
     capacity: Capacity,
     state: Mutex<State>,
@@ -149,7 +149,7 @@ impl Permits {
         Permit { permits: Arc::clone(self), lane, slots, permits_before }
     }
 
-    /// Gives a permit back.
+    /// Gives a permit back, so that a waiting request may get it.
     fn give_back(self: &Arc<Self>, lane: &Lane, slots: u32) {
         self.state.lock().record_returned(lane, slots);
         self.hand_over();

@@ -40,7 +40,7 @@ const WAITING_MAX: usize = 256;
 /// for.
 const DESCRIBE_MS_MAX: u64 = 10_000;
 
-/// Runs connectors.
+/// Runs connectors, each call in a new instance.
 pub struct Sandbox {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
@@ -53,7 +53,7 @@ pub struct Sandbox {
     memory: Arc<HostMemory>,
 }
 
-/// The input of one run.
+/// The input of one run: connector, connection and stop signal.
 pub struct Run {
     /// The version of the connector that runs.
     pub connector: Arc<Connector>,
@@ -63,7 +63,7 @@ pub struct Run {
     pub stop: CancellationToken,
 }
 
-/// The result of a run.
+/// The outcome of a run, its report and its writes.
 #[derive(Debug)]
 pub struct RunEnd<T> {
     /// The value that the guest returned, or the reason why there is no value.

@@ -17,7 +17,7 @@ use super::run_log::RunLog;
 /// Maximum number of bytes of one write.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// One of the two streams.
+/// The guest's stdout or stderr.
 #[derive(Clone)]
 pub(super) struct LogStream {
     pub(super) log: Arc<RunLog>,

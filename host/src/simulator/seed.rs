@@ -18,7 +18,7 @@ const ID_RANDOM: u128 = 0xffff_ffff_ffff_0f00_ffff_0000_ffff_ffff;
 pub(super) struct Seed(pub(super) u64);
 
 impl Seed {
-    /// The id of a record.
+    /// The id of a record, always the same for the same kind and key.
     pub(super) fn id(self, kind: &str, key: impl Display) -> Uuid {
         Uuid::from_u128(self.digest(kind, key) & ID_RANDOM | ID_FIXED)
     }

@@ -83,14 +83,14 @@ impl Parts {
         }
     }
 
-    /// The id of the project.
+    /// The id of the test's project, which the paths of other requests need.
     pub(super) async fn project_id(&self, client: &Client) -> Result<String, Failure> {
         let project = self.project(client).await?;
         let id = project::id(&project);
         id.ok_or_else(|| Failure::Project("Test Manager's project has no id".to_owned()))
     }
 
-    /// The id of the log.
+    /// The id of the test's log, which the paths of its parts need.
     pub(super) async fn log_id(&self, client: &Client) -> Result<String, Failure> {
         let log = self.part(client, Subject::TestCaseLog).await?;
         let id = text(&log.value, &["id", "testCaseLogId"]);

@@ -15,9 +15,9 @@ use uuid::Uuid;
 use crate::domain::{FailedTest, printable};
 
 const MEMBERS: [&str; 4] = ["testExecutionId", "testCaseId", "variationId", "linkToTestCaseLog"];
-/// Maximum size of a variation's id.
+/// Maximum size of a variation's id, bytes.
 const VARIATION_BYTES_MAX: usize = 1024;
-/// Maximum size of a link.
+/// Maximum size of the link to the log, bytes.
 const LINK_BYTES_MAX: usize = 4 * 1024;
 /// How many characters of a wrong value an error repeats.
 const FOUND_MAX: usize = 60;

@@ -32,9 +32,9 @@ pub(super) enum Block {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Inline {
-    /// Without line breaks.
+    /// Plain text without line breaks.
     Text(String),
-    /// Without line breaks.
+    /// Code without line breaks.
     Code(String),
     Strong(Vec<Inline>),
     Emphasis(Vec<Inline>),
