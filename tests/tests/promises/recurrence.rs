@@ -1,5 +1,5 @@
-//! A test case that fails again while its defect is open: one comment for each execution on the one
-//! defect, in a real Redmine, whatever breaks in between.
+//! A test case fails again while its defect is open: each execution adds one comment to the one
+//! defect, in a real Redmine, even if server or tracker fail in between.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -105,7 +105,7 @@ fn the_same_test_case_failing_again_is_a_comment_on_the_open_defect() {
         record(&fixture.host, &first)["id"]
     );
 
-    // A repeat of either click is neither another comment nor another issue.
+    // A repeat of either click adds neither a comment nor an issue.
     for test in [&first, &second] {
         assert_eq!(fixture.create(test).json()["url"], created["url"]);
     }
@@ -192,7 +192,7 @@ fn of_concurrent_failures_after_a_closed_defect_one_creates_and_the_others_comme
     let first = failed_test();
     fixture.create(&first).assert_status(200);
     fixture.project.close(fixture.project.only_issue().id.parse().expect("a number"));
-    // All ask for the closed defect before one of them creates another one.
+    // All of them look up the closed defect before one of them creates another one.
     let gate = fixture.proxy.hold_answers(|request| request.target.starts_with("/issues/"));
     let tests: Vec<_> = (0..4).map(|_| again(&first)).collect();
     let clicks: Vec<_> = tests
@@ -424,7 +424,7 @@ fn attachments_that_the_create_added_are_not_added_again() {
     let fixture = fixture("new");
     let test = with_test_manager(&simulator, &fixture);
     fixture.create(&test).assert_status(200);
-    // The tracker took each of them, so there is nothing to ask for.
+    // The tracker has taken every attachment, so no step is added.
     assert_eq!(record(&fixture.host, &test)["follow_ups"], json!([]));
     assert!(attachments(&fixture.project.only_issue().id).len() >= 2);
 }

@@ -1,5 +1,5 @@
-//! The report of a connection: what an admin sets is checked when it is saved, survives a restart,
-//! and a preview shows what would be filed without creating anything.
+//! The report settings of a connection are checked when an admin saves them, and survive a restart.
+//! A preview renders the report without creating a defect.
 
 use std::fs;
 
@@ -140,7 +140,7 @@ fn a_preview_shows_the_report_and_creates_nothing() {
         (&json!([]), &json!({"project": "all"}))
     );
 
-    // An edit is tried without saving it.
+    // A preview tries an edit without saving it.
     let other = preview(&host, &json!({"report": {"title_template": null}, "markup": "html"}));
     assert_eq!(other["title"], format!("Test case {CASE} failed"));
     assert_eq!(host.connection("qa")["report"], report);
@@ -162,7 +162,7 @@ fn a_preview_shows_the_report_and_creates_nothing() {
     assert_eq!((&events["events"], &defects["defects"]), (&json!([]), &json!([])));
 }
 
-/// What Test Manager knows of a failed checkout is in the preview; what nothing uses is not
+/// The preview has the data of Test Manager about a failed checkout. Data that nothing uses is not
 /// fetched.
 #[test]
 fn a_preview_shows_what_test_manager_knows() {

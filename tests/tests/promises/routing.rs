@@ -1,5 +1,5 @@
-//! Routing rules: the first rule that fits decides which settings a create uses, and every search
-//! for its defect uses the same ones. Missing data never prevents a defect.
+//! Routing rules: the first rule whose conditions are met decides which settings a create uses, and
+//! every search for its defect uses the same settings. Missing data never prevents a defect.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -93,7 +93,7 @@ fn a_rule_sends_a_defect_to_another_project_of_the_tracker() {
     assert!(issue.subject.contains("Pay"), "{issue:?}");
     assert!(log(&run).contains(&format!("routing rule 1 fits: project = \\\"{}", pay.id)), "{run}");
 
-    // What follows the create in the background has requests of its own.
+    // The steps after the create send requests of their own, in the background.
     let calls = run["calls"].as_array().expect("calls").iter();
     let calls = calls.filter(|call| call["origin"] == test_manager.url());
     let asked: Vec<_> = calls.map(|call| call["path"].to_string()).collect();
@@ -128,7 +128,7 @@ fn the_first_rule_that_fits_wins_and_later_ones_cost_no_request() {
     let calls = run["calls"].as_array().expect("calls").iter();
     let shown = calls.filter(|call| call["origin"] == test_manager.url());
     assert_eq!(shown.count(), 3, "the event shows them, with the token: {run}");
-    // A repeat needs no rule.
+    // A repeat reads no rule.
     host.create(&connection, &new_test()).assert_status(200);
     let before = test_manager.requests().len();
     host.create(&connection, &known_test()).assert_status(200);
@@ -282,7 +282,7 @@ fn a_test_manager_that_hangs_delays_a_rule_and_prevents_no_defect() {
     assert!(log(&run).contains("Test Manager did not answer in time"), "{run}");
 }
 
-/// What an older or newer version of Jackfield stored, or a person changed in the database.
+/// Settings that another version of Jackfield stored, or that a person changed in the database.
 #[test]
 fn stored_settings_of_a_report_that_cannot_be_used_prevent_no_defect() {
     let redmine = Redmine::shared();
@@ -326,7 +326,8 @@ fn stored_settings_of_a_report_that_cannot_be_used_prevent_no_defect() {
     assert_eq!(other.requests().len(), 0);
 }
 
-/// Counts say which project they are about, and where rules send defects that they do not have.
+/// The counts name their project, and the projects to which rules send defects that are not
+/// counted.
 #[test]
 fn counts_name_the_project_that_they_are_about() {
     let redmine = Redmine::shared();

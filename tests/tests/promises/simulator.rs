@@ -1,6 +1,6 @@
-//! `jackfield simulate test-manager`, the stand-in for Test Manager: it serves nothing that is not
-//! known of Test Manager's API, refuses what Test Manager refuses, has its faults on request, and
-//! fires the two webhooks from its page.
+//! `jackfield simulate test-manager`, the stand-in for Test Manager: it has only parts of Test
+//! Manager's API that are known, refuses what Test Manager refuses, has faults on request, and
+//! sends the two webhooks from its page.
 
 mod client;
 mod faults;

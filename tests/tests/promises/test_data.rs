@@ -1,5 +1,5 @@
-//! What a connector gets of the failed test through `report` and `test-manager`, and that a person
-//! consents to it.
+//! A connector reads the failed test through `report` and `test-manager`, after a person has
+//! consented to this.
 
 use jackfield_tests::{
     Connection, Gate, Guest, Reply, ScriptedServer, Setup, TestHost, failed_test,
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::test_manager::{CASE, EXECUTION, TOKEN, connection, files, test_manager};
 
-/// A server with the connector `reports`, its tracker, and a Test Manager in order.
+/// A server with the connector `reports`, its tracker, and a Test Manager without faults.
 struct Reporting {
     host: TestHost,
     tracker: ScriptedServer,

@@ -1,5 +1,5 @@
-//! What the host reads from Test Manager for a connection, and how a person sets it up: by API and
-//! CLI, with `connections try` as the proof.
+//! The host reads from Test Manager for a connection. A person sets this up by API and CLI, and
+//! `connections try` shows whether it works.
 
 use std::fs;
 use std::path::Path;
@@ -65,7 +65,7 @@ fn json_reply(value: &Value) -> Reply {
     Reply::json(200, &value.to_string())
 }
 
-/// A Test Manager in order. Screenshots are at `files`.
+/// A Test Manager without faults. Screenshots are at `files`.
 pub(crate) fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
     let path = path(&exchange.request.target);
     let is_authorized =
@@ -103,7 +103,7 @@ pub(crate) fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
     }
 }
 
-/// A Test Manager in order, whose screenshots are at `files`.
+/// A Test Manager without faults, whose screenshots are at `files`.
 pub(crate) fn test_manager(files: &ScriptedServer) -> ScriptedServer {
     let files = files.url() + "/end.png?sig=1";
     ScriptedServer::start(move |exchange| answer_well(exchange, &files))
@@ -230,7 +230,7 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
             let is_it = exchange.request.target.split('?').next() == Some(at.as_str());
             if is_it { reply.clone() } else { answer_well(exchange, &files) }
         });
-        // A new secret: what the connection learnt about the rate limit is forgotten.
+        // A new secret makes the connection forget the rate limit that it has learnt.
         let edit = json!({"test_manager_client_secret": format!("{CLIENT_SECRET}-{step}")});
         host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
         let steps = try_qa(&host);
@@ -250,7 +250,7 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
     }
 }
 
-/// A project that Test Manager does not show any more is not answered from memory.
+/// A project that Test Manager no longer shows is not taken from memory.
 #[test]
 fn a_second_try_asks_for_the_project_again() {
     let (host, tracker) = host();

@@ -1,4 +1,4 @@
-//! Each fault of the stand-in, at its start or set while it runs.
+//! Each fault of the stand-in, set at its start or while it runs.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -69,7 +69,7 @@ fn a_token_endpoint_hangs_without_an_answer() {
     stream.write_all(head.as_bytes()).expect("sent");
     let nothing = stream.read(&mut [0]).expect_err("no answer");
     assert!(matches!(nothing.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{nothing}");
-    // The API is not hindered by it.
+    // The fault does not affect the API.
     assert_eq!(
         simulator.page().get("/sample/DefaultTenant/testmanager_/api/serverinfo").status,
         401

@@ -1,4 +1,4 @@
-//! The stand-in serves only paths, parameters and members that are known of Test Manager's API. The
+//! The stand-in has only paths, parameters and members of Test Manager's API that are known. The
 //! list is in `known_api.json`.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const KNOWN_API: &str = "tests/tests/promises/simulator/known_api.json";
 
-/// What is known, and what of it was seen in answers.
+/// The known API, and the names in it that answers have shown.
 struct Known {
     api: Value,
     answered: BTreeSet<String>,
@@ -110,7 +110,7 @@ fn with_ids(path: &str, failed: &Value, ids: &[(&str, String)]) -> String {
     path.replace("{id}", &id(meant))
 }
 
-/// Ids that only other answers contain.
+/// Ids that the paths need and that only other answers contain.
 fn other_ids(api: &Client, failed: &Value) -> Vec<(&'static str, String)> {
     let get = |path: &str| api.get(&with_ids(path, failed, &[])).expect(200);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -173,7 +173,7 @@ fn newest(simulator: &SimulatedTestManager, prefix: &str) -> Vec<Value> {
     failed.into_iter().filter(|log| log["execution"] == execution).collect()
 }
 
-/// Asks for one path, if the failed test has what it is about.
+/// Requests one path, if the failed test has the record that the path is about.
 fn visit(known: &mut Known, client: &Client, path: &str, failed: &Value, ids: &[(&str, String)]) {
     let url = with_ids(path, failed, ids);
     let log = failed["log"].as_str().expect("an id");

@@ -1,4 +1,4 @@
-//! The page of the stand-in: its buttons fire the two webhooks, and its links lead to logs.
+//! The page of the stand-in: its buttons send the two webhooks, and its links lead to logs.
 
 use jackfield_tests::{Answer, Guest, Reply, ScriptedServer, Setup, SimulatedTestManager};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn create_defect_sends_the_documented_body_and_shows_the_link() {
     assert_eq!(row.matches("href=\"http://tracker.example/issues/7\"").count(), 1, "{row}");
     assert!(row.contains("#7 A &lt;b&gt;defect&lt;/b&gt;"), "{row}");
 
-    // Test Manager's own record of it is in the API.
+    // The API of the stand-in also returns the defect.
     let api = simulator.api("");
     let log = api.get(&log_path(&failed, "")).expect(200);
     let defect = id(&log, "defectId");
