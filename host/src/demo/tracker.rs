@@ -2,8 +2,8 @@
 //! connector uses, and a page per issue with its files and comments, so that links open. It keeps
 //! everything in memory until the demo ends.
 //!
-//! The server never serves it: the demo gives it its own listener. Tests of the server never use
-//! it: they use a real Redmine.
+//! It has its own listener, which the demo opens; the server never uses it. Tests of the server use
+//! a real Redmine instead.
 
 mod api;
 mod files;
@@ -26,12 +26,12 @@ use issues::Content;
 
 /// The identifier of the only project: the value for the Redmine connector's setting `project`.
 pub const PROJECT: &str = "qa";
-/// The markup of its texts: the value for the setting `markup`.
+/// The markup of the tracker's texts: the value for the connector's setting `markup`.
 pub const MARKUP: &str = "markdown";
-/// The custom fields of its issues: a number and a name.
+/// The custom fields of the issues: a number and a name.
 pub const CUSTOM_FIELDS: [(u64, &str); 2] = [(1, "Test case"), (2, "Robot")];
 
-/// Pages load nothing from elsewhere and run no script.
+/// The browser loads nothing else for a page, and runs no script.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 

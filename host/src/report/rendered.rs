@@ -7,7 +7,7 @@ use super::{Attachment, Gap, Mask, ReportSettings, TestData, defaults};
 
 /// The heading of the list of gaps.
 const GAPS_HEADING: &str = "What is missing or incomplete here";
-/// Maximum number of gaps in a text, and of characters of each.
+/// Maximum number of gaps in a text, and maximum number of characters of each gap.
 const GAPS_MAX: usize = 20;
 const GAP_CHARS_MAX: usize = 400;
 
@@ -155,7 +155,7 @@ fn mask(settings: &ReportSettings, data: &mut TestData, notes: &mut Vec<String>)
     }
 }
 
-/// The gaps as a list for people.
+/// Describes the gaps for people, one line for each.
 fn gap_lines(gaps: &[Gap]) -> Vec<String> {
     let line = |gap: &Gap| {
         let text = clean(&format!("{}: {}", gap.what, gap.why));
@@ -193,7 +193,7 @@ struct Writer {
     context: engine::Context,
     /// A note for people about each template that failed.
     notes: Vec<String>,
-    /// What could not be fetched, for texts whose template does not show it.
+    /// The gaps, for texts whose template does not show them.
     gaps: Vec<String>,
 }
 
@@ -204,7 +204,7 @@ impl Writer {
         expanded.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// A text in blocks. It names the gaps, whatever its template is.
+    /// Renders a text in blocks. If the template does not show the gaps, they are added at the end.
     fn document(&mut self, what: &str, template: Option<&str>, default: &str) -> Document {
         let failed = self.notes.len();
         let mut document = Document::parse(&self.expand(what, template, default, Mode::Markdown));
@@ -258,7 +258,7 @@ fn shows_gaps(template: &str) -> bool {
     engine::names(template).is_ok_and(|names| names.iter().any(is_gaps))
 }
 
-/// A field's value; none if it is empty or null.
+/// The value of a field; `None` if the value is empty or null.
 fn value(text: &str, mode: Mode) -> serde_json::Result<Option<FieldValue>> {
     if mode != Mode::Json {
         let text = text.trim();

@@ -29,7 +29,7 @@ pub struct TestReport {
     rendered: OnceCell<Report>,
     calls_taken: AtomicUsize,
     sent: Mutex<BTreeSet<u32>>,
-    /// What could not be fetched after the report was rendered.
+    /// The gaps of requests after the report was rendered.
     later_gaps: Mutex<Vec<Gap>>,
     gaps_taken: AtomicUsize,
 }
@@ -73,8 +73,8 @@ impl TestReport {
         self.rendered.get_or_init(|| render).await
     }
 
-    /// The data, fetched in a task of its own: reading thousands of logs must not use up the CPU
-    /// time of the run.
+    /// Fetches the data in a separate task: reading thousands of logs must not use up the CPU time
+    /// of the run.
     async fn fetch(&self) -> TestData {
         let Some(source) = self.source.clone() else { return TestData::of(&self.test) };
         let (subjects, deadline) = (self.settings.subjects(), self.deadline);
@@ -173,8 +173,8 @@ impl TestReport {
         }
     }
 
-    /// What the report lacks, as far as it was not taken before, as lines of the run's log. They
-    /// are the host's: the guest's limit for its log does not apply.
+    /// Returns the gaps since the last call as lines of the run's log. These lines are the host's,
+    /// so the guest's limit for its log does not apply.
     pub(super) fn take_gaps(&self, at_ms: u64, redact: impl Fn(String) -> String) -> Vec<LogLine> {
         let of_report = self.rendered.get().map(|report| report.data().gaps.as_slice());
         let later = self.later_gaps.lock();

@@ -26,7 +26,7 @@ const RETRY_WAIT: Duration = Duration::from_millis(200);
 /// parsed.
 const PARSED_FACTOR: u64 = 8;
 
-/// Longer JSON texts are parsed on a thread of their own, bytes.
+/// Longer JSON texts are parsed on a separate thread, bytes.
 const PARSED_HERE_BYTES_MAX: usize = 64 << 10;
 
 /// Sends requests that end by one deadline.
@@ -47,7 +47,8 @@ impl Client {
         Self { shared, session, deadline, bytes_max }
     }
 
-    /// A client for a long search: it leaves a quarter of the time to what does not need the result.
+    /// A client for a long search. It leaves a quarter of the time to requests that do not need the
+    /// result of the search.
     pub(super) fn for_search(&self) -> Result<Self, Failure> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         self.shared.client(self.deadline - left / 4)
@@ -65,7 +66,8 @@ impl Client {
         Ok(value)
     }
 
-    /// The same, for JSON that may be dropped soon: its charge ends with the second value.
+    /// As [`Self::get`], for JSON that may be dropped soon: the memory is charged until the second
+    /// value is dropped.
     pub(super) async fn get_charged(
         &self,
         path: &[&str],
@@ -115,7 +117,7 @@ impl Client {
         ))
     }
 
-    /// Sends a read; repeats it after an error that may be over soon.
+    /// Sends a read; repeats it after an error that is probably temporary.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
         self.token().await?;
         let mut attempt = 1;
@@ -215,7 +217,7 @@ impl Client {
     }
 }
 
-/// Parses JSON; a long text on a thread where it delays no other task.
+/// Parses JSON. Parses a long text on a thread where it delays no other task.
 async fn parse(body: &Bytes) -> Option<Value> {
     if body.len() <= PARSED_HERE_BYTES_MAX {
         return serde_json::from_slice(body).ok();
@@ -225,7 +227,7 @@ async fn parse(body: &Bytes) -> Option<Value> {
     parsing.await.ok().flatten()
 }
 
-/// Whether an error may be over soon.
+/// Whether an error is probably temporary, so that another attempt may succeed.
 fn is_short_error(error: &HttpError) -> bool {
     matches!(error, HttpError::Unreachable(_) | HttpError::Interrupted(_))
 }

@@ -23,7 +23,7 @@ pub(super) enum Failure {
     NotFound(String),
     /// The answer has more bytes than may be read.
     TooLarge(String),
-    /// Everything else.
+    /// Any other reason; other parts may still be fetched.
     Other(String),
 }
 

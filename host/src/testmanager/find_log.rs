@@ -13,7 +13,7 @@ use super::json::{flag, member, text};
 use super::pages::{self, Listed, Paging};
 use super::parts::Found;
 
-/// Logs of one page.
+/// Number of logs that one page has.
 const TOP: usize = 200;
 /// Maximum number of pages of logs: 20,000 logs.
 const PAGES_MAX: usize = 100;

@@ -12,12 +12,12 @@ use super::client::Client;
 use super::failure::Failure;
 use super::json::{flag, items, member, number};
 
-/// Pages that are asked for at once.
+/// Maximum number of pages that are requested at the same time.
 const PAGES_AT_ONCE: usize = 4;
-/// Pages that are too large are asked for with fewer items, down to this number.
+/// If a page is too large, it is requested again with fewer items, down to this number.
 const TOP_MIN: usize = 10;
 
-/// A list and what is not in it.
+/// The items that were read, and a note if the list has more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Listed {
     pub(super) items: Vec<Value>,
@@ -37,11 +37,12 @@ pub(super) struct Paging<K, E> {
     pub(super) enough: E,
 }
 
-/// Reads pages until the list ends, or enough was found. If Test Manager says how long the list is,
-/// some pages are asked for at once.
+/// Reads pages until the list ends, the kept items are enough, or `pages_max` pages were read. If
+/// Test Manager says how long the list is, several pages are requested at the same time.
 ///
 /// # Errors
-/// A page could not be read: then the list has no use, as what is searched for may be in it.
+/// A page could not be read. The items before it are not returned, because the rest may contain the
+/// item that is searched for.
 pub(super) async fn read<K, E>(
     client: &Client,
     path: &[&str],
@@ -54,7 +55,7 @@ where
 {
     let mut reading = Reading { top: paging.top, listed: Listed::default(), ..Reading::default() };
     let mut left = paging.pages_max;
-    // Each round begins after what was read, with the size of the pages that are answered.
+    // Each round begins after the items that were read, with the page size that Test Manager uses.
     while left > 0 {
         let (from, top, size) = (reading.seen, reading.top, reading.page_items());
         let (pages, at_once) = reading.ahead(left);
@@ -102,28 +103,28 @@ async fn page(
     client.get_charged(path, &[query, &page].concat()).await
 }
 
-/// What follows a page.
+/// The step that follows a page.
 enum Next {
-    /// The next page of this round.
+    /// Read the next page of this round.
     Page,
-    /// Another round, because the pages have another size than was thought.
+    /// Begin another round, because the pages have another size than expected.
     Round,
-    /// Nothing: the list is complete, or enough was found.
+    /// Stop: the list is complete, or the kept items are enough.
     End,
 }
 
-/// How far a list was read.
+/// The progress of reading a list.
 #[derive(Default)]
 struct Reading {
     listed: Listed,
     top: usize,
-    /// Items that were read.
+    /// Number of items that were read.
     seen: usize,
-    /// Items of the last page: a server may answer fewer than it was asked for.
+    /// Number of items in the last page: a server may answer fewer items than requested.
     size: Option<usize>,
-    /// Items of the whole list, if Test Manager says it.
+    /// Number of items in the whole list, if Test Manager says it.
     total: Option<u64>,
-    /// The first item of the last page.
+    /// The first item of the last page, by which a repeated page is recognised.
     first: Option<Value>,
 }
 
@@ -132,7 +133,7 @@ impl Reading {
         self.size.unwrap_or(self.top).max(1)
     }
 
-    /// The number of pages of the next round, and how many are asked for at once.
+    /// The number of pages of the next round, and how many of them are requested at the same time.
     fn ahead(&self, left: usize) -> (usize, usize) {
         let Some((total, _)) = self.total.zip(self.size) else { return (1, 1) };
         let items = usize::try_from(total).unwrap_or(usize::MAX).saturating_sub(self.seen);
@@ -169,7 +170,7 @@ impl Reading {
         Ok(if is_as_before { Next::Page } else { Next::Round })
     }
 
-    /// The failure of a page, with how far the list was read.
+    /// The failure of a page, which also says how many items were read before it.
     fn stopped(&self, failure: &Failure) -> Failure {
         if self.seen == 0 {
             return failure.clone();
@@ -185,7 +186,7 @@ pub(super) fn no_list() -> Failure {
     Failure::Other("Test Manager's answer contains no list".to_owned())
 }
 
-/// The number of items of the whole list.
+/// The number of items in the whole list; `None` if the answer does not say it.
 fn total(answer: &Value) -> Option<u64> {
     let paging = member(answer, &["paging"]).unwrap_or(answer);
     number(paging, &["total", "totalItems", "totalCount"])

@@ -1,5 +1,5 @@
-//! The lines of the robot that ran one failed test. Test Manager selects them by execution and test
-//! case only, so those of other variations are told apart by their job or their time.
+//! Reads the lines of the robot that ran one failed test. Test Manager selects lines by execution
+//! and test case only, so the lines of other variations are recognised by their job or their time.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -13,12 +13,13 @@ use super::parts::{Found, Part, newest};
 
 /// Maximum number of lines; the newest are kept.
 const LINES_MAX: usize = 200;
-/// Maximum number of pages in which lines of one variation are looked for.
+/// Maximum number of pages that are searched for lines of one variation.
 const PAGES_MAX: usize = 10;
-/// How far the clock of a robot may differ from that of Test Manager.
+/// Maximum difference between the clock of a robot and the clock of Test Manager.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// The newest lines. `log` is that of the failed test, needed for a test with a variation only.
+/// Reads the newest lines. `log` fetches the log of the failed test; only a test with a variation
+/// needs it.
 pub(super) async fn read(
     client: &Client,
     project: &str,
@@ -33,7 +34,7 @@ pub(super) async fn read(
     }
     if let Some(own) = log.await.ok().and_then(|log| Own::of(&log.value)) {
         let found = of_log(client, &path, &query, &own).await?;
-        // Without any line, the clocks of robot and Test Manager probably differ.
+        // If no line is found, the clocks of robot and Test Manager probably differ too much.
         if found.value.as_array().is_some_and(|lines| !lines.is_empty()) {
             return Ok(found);
         }
@@ -43,7 +44,7 @@ pub(super) async fn read(
     Ok(found)
 }
 
-/// The newest lines of one log.
+/// Reads the newest lines that belong to one log.
 async fn of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &Own) -> Part {
     let paging = Paging {
         top: LINES_MAX,
@@ -63,11 +64,11 @@ async fn of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &Ow
     Ok(found)
 }
 
-/// What tells the lines of one log from those of other variations.
+/// The job and the time by which the lines of one log are recognised.
 struct Own {
     job: Option<String>,
     from: Timestamp,
-    /// Absent if the test did not end.
+    /// The end of the test; `None` if it did not end.
     to: Option<Timestamp>,
 }
 
@@ -80,7 +81,7 @@ impl Own {
         Some(Self { job, from, to })
     }
 
-    /// Whether this log's robot wrote a line. A line without job and time may be of this log.
+    /// Whether the line belongs to this log. A line without job and time counts as belonging to it.
     fn has(&self, line: &Value) -> bool {
         if let (Some(own), Some(job)) = (&self.job, text(line, &["jobKey"])) {
             return own.eq_ignore_ascii_case(&job);

@@ -33,7 +33,7 @@ pub(super) struct Shared {
     limits: Limits,
     /// The memory account of the requests, opened at the first request.
     account: OnceLock<Arc<Account>>,
-    /// For the JSON that is kept.
+    /// The memory that is charged for JSON, as long as this state exists.
     charges: Mutex<Vec<Charge>>,
     sessions: Mutex<Vec<Arc<Session>>>,
     pub(super) token: OnceCell<Result<(), Failure>>,
@@ -100,12 +100,12 @@ impl Shared {
         Ok(Client::new(shared, session, deadline, bytes_max))
     }
 
-    /// Keeps a charge as long as the data of the failed test.
+    /// Keeps a charge for as long as this state exists.
     pub(super) fn keep(&self, charge: Charge) {
         self.charges.lock().push(charge);
     }
 
-    /// The memory of the requests of this failed test.
+    /// The memory account that the requests of this failed test are charged to.
     pub(super) fn account(&self) -> Result<Arc<Account>, Failure> {
         if let Some(account) = self.account.get() {
             return Ok(Arc::clone(account));

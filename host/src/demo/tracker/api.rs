@@ -1,4 +1,4 @@
-//! The part of Redmine's REST API that its connector uses.
+//! The part of Redmine's REST API that the Redmine connector uses.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -12,7 +12,7 @@ use super::issues::{
 };
 use super::{CUSTOM_FIELDS, PROJECT, Shared, pages};
 
-/// Issues in one answer, if the request does not say.
+/// Number of issues in one answer, if the request has no `limit`.
 const PAGE_ISSUES: usize = 25;
 /// Maximum number of comments of an issue.
 const COMMENTS_MAX: usize = 1_000;
@@ -107,7 +107,7 @@ pub(super) async fn create(State(tracker): Shared, Json(body): Json<Body>) -> Re
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// `ID.json`, or the page of the issue with this id.
+/// Answers `ID.json` with the issue, and `ID` with the page of the issue.
 pub(super) async fn show(
     State(tracker): Shared,
     Path(file): Path<String>,
@@ -129,7 +129,7 @@ pub(super) async fn show(
     }
 }
 
-/// An issue with what `include` names.
+/// An issue with the parts that `include` names.
 fn with_parts(content: &Content, issue: &Issue, include: &str) -> Value {
     let status = |(id, name, is_closed): &(u64, &str, bool)| json!({ "id": id, "name": name, "is_closed": is_closed });
     let part = |name: &str| match name {
@@ -162,7 +162,7 @@ pub(super) async fn update(
     if !body.issue.notes.is_empty() {
         issue.comments.push(body.issue.notes.clone());
     }
-    // Redmine ignores what the workflow does not allow.
+    // Redmine ignores a status that the workflow does not allow.
     if let Some((id, ..)) = body.issue.status_id.and_then(status) {
         issue.status = id;
     }

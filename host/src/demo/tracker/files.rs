@@ -1,4 +1,4 @@
-//! Uploaded files.
+//! Stores uploaded files in memory, and answers downloads.
 
 use std::collections::HashMap;
 
@@ -23,14 +23,15 @@ const FILES_MAX: usize = 10_000;
 
 pub(super) struct File {
     pub(super) id: u64,
-    /// What a request attaches it by.
+    /// The text by which a later request attaches the file.
     pub(super) token: String,
     pub(super) name: String,
     bytes: Bytes,
 }
 
 impl File {
-    /// The type of an image that pages show. Everything else is only downloaded.
+    /// The media type of an image that pages show; `None` for any other file, which is only
+    /// downloaded.
     pub(super) fn image_type(&self) -> Option<&'static str> {
         match self.bytes.get(..4)? {
             b"\x89PNG" => Some("image/png"),
@@ -76,7 +77,8 @@ pub(super) async fn upload(
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 
-/// An image is shown, any other file is saved: a file of a test is never a page of this origin.
+/// Answers a download. An image is shown; any other file is saved, so a file is never a page of
+/// this origin.
 pub(super) async fn download(
     State(tracker): Shared,
     Path((id, _)): Path<(u64, String)>,

@@ -1,4 +1,4 @@
-//! The records: issues with comments, files and custom fields.
+//! The records of the tracker: issues with comments, files and custom fields.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ pub(super) const ISSUES_MAX: usize = 10_000;
 pub(super) const TRACKERS: [(u64, &str); 2] = [(1, "Bug"), (2, "Feature")];
 pub(super) const PRIORITIES: [(u64, &str); 5] =
     [(1, "Low"), (2, "Normal"), (3, "High"), (4, "Urgent"), (5, "Immediate")];
-/// Id, name, and whether an issue of this status is closed.
+/// The statuses: id, name, and whether an issue of this status is closed.
 pub(super) const STATUSES: [(u64, &str, bool); 3] =
     [(1, "New", false), (2, "In Progress", false), (5, "Closed", true)];
 pub(super) const PRIORITY_NORMAL: u64 = 2;
@@ -30,11 +30,11 @@ const SAMPLE_ISSUES: [(&str, u64, u64); 6] = [
     ("Export stops after 1,000 rows", 2, CLOSED),
 ];
 
-/// All that the tracker stores.
+/// Everything that the tracker stores.
 #[derive(Default)]
 pub(super) struct Content {
     pub(super) issues: Vec<Issue>,
-    /// Also files that no issue has yet.
+    /// All files, including files that no issue has yet.
     pub(super) files: Vec<File>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Issue {
     pub(super) description: String,
     /// The text of each custom field that is set, by its id.
     pub(super) fields: HashMap<u64, String>,
-    /// The ids of its files.
+    /// The ids of the issue's files.
     pub(super) files: Vec<u64>,
     pub(super) comments: Vec<String>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Issue {
 pub(super) type Filters = HashMap<String, String>;
 
 impl Content {
-    /// Some issues, so that there is something to count.
+    /// The content at the start: some issues, so that the counts are not zero.
     pub(super) fn sample() -> Self {
         let issue = |(&(subject, priority, status), id)| Issue {
             id,

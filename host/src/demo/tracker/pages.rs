@@ -31,7 +31,7 @@ pub(super) async fn list(
     page("Issues", &format!("<table><tr><th>#<th>Priority<th>Status<th>Subject{rows}</table>"))
 }
 
-/// The page of an issue, or that there is none.
+/// The page of an issue; a page that says so if the issue does not exist.
 pub(super) fn issue(content: &Content, issue: Option<&Issue>) -> Response {
     let Some(issue) = issue else {
         return (StatusCode::NOT_FOUND, page("Issue not found", "")).into_response();

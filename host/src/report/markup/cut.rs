@@ -1,6 +1,6 @@
 //! Cuts a document so that its rendered text has at most a given number of characters.
 //!
-//! The document is cut, not its text: what is left is a document, and so is valid in each markup. Its
+//! Cuts the parsed document and not the rendered text, so the result is valid in each markup. The
 //! notes are kept, unless they alone are too long.
 
 use super::document::{Block, Document, Inline};

@@ -15,7 +15,7 @@ const DEPTH_MAX: usize = 12;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::report) struct Document {
     pub(super) blocks: Vec<Block>,
-    /// The end of the text. It stays where the text is cut.
+    /// Blocks at the end of the text, which are kept if the text is cut.
     pub(super) notes: Vec<Block>,
 }
 

@@ -1,8 +1,8 @@
-//! How lists are read: the log among those of its execution, and the lines of its robot.
+//! Tests how lists are read: the logs of an execution, and the lines of a robot.
 
 use super::*;
 
-/// Answers the logs of the execution by this function of `skip`; everything else well.
+/// A server that answers lists of logs with this function of `skip`, and all else without faults.
 async fn with_logs(logs: impl Fn(usize) -> Value + Clone + Send + Sync + 'static) -> FakeTracker {
     FakeTracker::answering(move |request| {
         if !path(request).ends_with("/paged") || path(request).contains("robotlogs") {
@@ -13,7 +13,7 @@ async fn with_logs(logs: impl Fn(usize) -> Value + Clone + Send + Sync + 'static
     .await
 }
 
-/// A number in the query of a request; 0 if it is not there.
+/// The number of a query parameter; 0 if the request does not have the parameter.
 fn parameter(request: &str, name: &str) -> usize {
     let target = request.split(' ').nth(1).unwrap();
     let (_, text) = target.split_once(&format!("{name}=")).unwrap_or_default();
@@ -57,7 +57,7 @@ async fn the_log_is_searched_for_in_all_pages_up_to_a_limit() {
     assert_eq!(gap.why, why);
     assert_eq!(paths(&server).len(), 100);
 
-    // A server may answer fewer logs at once than it is asked for.
+    // A server may answer fewer logs than `top` asks for.
     let server = with_logs(|skip| match skip {
         0 => json!({"data": [other_log(0), other_log(1)], "paging": {"total": 3}}),
         skip => json!({"data": [log(&format!("l{skip}"), None)], "paging": {"total": 3}}),
@@ -129,7 +129,8 @@ async fn the_lines_of_a_robot_are_those_of_the_variation() {
             })
         };
         if request.contains("/robotlogs/") {
-            // Newest first: 5 minutes of later variations come before those of this one.
+            // The newest lines come first: 5 minutes of later variations, then the lines of this
+            // one.
             let lines: Vec<_> = (3..10).rev().flat_map(lines).collect();
             let page: Vec<_> = lines.iter().skip(parameter(request, "skip")).take(200).collect();
             return ok(&json!({"data": page, "paging": {"total": lines.len()}}));
