@@ -1,6 +1,6 @@
 //! Creates defects, at most one for each failed test. `create` has the steps of a Create Defect
-//! event; in the background, `sweep` searches for defects in doubt and `follow_up` adds comments and
-//! attachments.
+//! event. In the background, `sweep` searches for defects in doubt, and `follow_up` adds comments
+//! and attachments.
 //!
 //! Uses no axum, SQL or wasmtime. Returns a value or a [`Refusal`].
 
