@@ -11,7 +11,7 @@ use crate::domain::OutboundCall;
 use super::{Attachment, Gap, Subject, TestData};
 
 /// Reads the data of one failed test. Each part is requested at most once, when it is first needed.
-/// A part that cannot be fetched is a [`Gap`] and does not affect the others.
+/// A part that cannot be fetched becomes a [`Gap`]; a fetch never fails as a whole.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Fetches the requested parts, and adds a gap for each part that could not be fetched by the
