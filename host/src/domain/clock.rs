@@ -30,13 +30,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// A duration in whole milliseconds.
+/// Converts a duration to whole milliseconds, rounded down.
 #[must_use]
 pub fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The instant `ms` milliseconds after `now`.
+/// Returns the instant `ms` milliseconds after `now`, at most [`Timestamp::MAX`].
 #[must_use]
 pub fn after(now: Timestamp, ms: u64) -> Timestamp {
     now.saturating_add(Duration::from_millis(ms)).unwrap_or(Timestamp::MAX)

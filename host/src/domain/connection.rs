@@ -33,7 +33,7 @@ impl ConnectorName {
         Self(Arc::from(""))
     }
 
-    /// The name as text.
+    /// Returns the name as text, without `.wasm`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -79,7 +79,8 @@ pub fn is_host_secret(secret: &str) -> bool {
     is_client_identity(secret) || secret == TEST_MANAGER_SECRET
 }
 
-/// The name of a secret as people know it: the API's member for a secret of the host.
+/// Returns the name that people see. For a secret of the host it is the API's field, such as
+/// `client_cert`.
 #[must_use]
 pub fn shown_secret_name(secret: &str) -> &str {
     match secret {
@@ -96,17 +97,17 @@ pub type Settings = serde_json::Map<String, serde_json::Value>;
 /// One configured use of a connector. Holds no secret and no token: the store keeps those.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
-    /// Never changes.
+    /// Identifies the connection in the store and in markers; never changes.
     pub id: ConnectionId,
-    /// What people call it; unique.
+    /// The name that people use in the CLI; no two connections have the same name.
     pub name: String,
-    /// Which connector runs for it.
+    /// The connector that handles the events of this connection.
     pub connector: ConnectorName,
     /// Values of the settings that are not secrets.
     pub settings: Settings,
     /// Names of the secrets that have a value.
     pub secrets_set: Vec<String>,
-    /// What its connector may reach, and where each secret goes.
+    /// The origins that the connector may reach, and the place of each secret in a request.
     pub grants: Grants,
     /// SHA-256 of the last connector file that a person accepted.
     pub accepted_sha256: Option<String>,
@@ -118,16 +119,16 @@ pub struct Connection {
     pub http1_only: bool,
     /// The minimum index delay, seconds. It raises the index delay that the connector states.
     pub index_delay_s: u32,
-    /// How Test Manager is asked about failed tests; absent: it is not asked.
+    /// Access to Test Manager's API for details of failed tests; absent: the host never calls it.
     pub test_manager: Option<TestManagerSettings>,
-    /// What is reported of a failed test: templates, fields, mask, attachments, routing. As the
-    /// room `report` reads it.
+    /// The settings of defect reports: templates, fields, mask, attachments, routing. The room
+    /// `report` parses them.
     pub report: Settings,
     /// What happens if a test case fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
     /// A paused connection answers 503.
     pub paused: bool,
-    /// When it was created.
+    /// When a person created the connection.
     pub created_at: Timestamp,
 }
 
@@ -161,16 +162,16 @@ impl Connection {
     }
 }
 
-/// A connection with its status, for people.
+/// A connection with the status that the API and the CLI show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionRecord {
-    /// The connection.
+    /// The connection as people configured it.
     pub connection: Connection,
     /// Last four characters of the newest webhook token, for people to recognise it.
     pub token_tail: String,
     /// When an event was last answered with a defect or counts.
     pub last_success_at: Option<Timestamp>,
-    /// The last refusal: when and its detail.
+    /// The instant and the text of the last refusal.
     pub last_error: Option<(Timestamp, String)>,
     /// The longest measured time after a create during which a search did not find the record,
     /// milliseconds.
@@ -182,16 +183,16 @@ pub struct ConnectionRecord {
 pub struct Grants {
     /// Origins that the connector may reach.
     pub origins: Vec<Origin>,
-    /// Origins that the connector fixed itself, of settings and of token URLs. They must have
-    /// public addresses.
+    /// Origins that the connector fixes for a setting or a token URL. Their addresses must be
+    /// public.
     pub fixed: Vec<Origin>,
-    /// Where each secret goes, by the secret's name.
+    /// The only destination of each secret, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
     /// Whether the connector may read what Test Manager knows of failed tests.
     pub test_data: bool,
 }
 
-/// Where one secret goes.
+/// The only origin and place to which the host sends one secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretGrant {
     /// The only origin that ever receives it.
@@ -214,7 +215,7 @@ pub enum SecretPlace {
     },
     /// `Authorization: Basic …`; the secret is the password, or the user if `user` is absent.
     Basic {
-        /// The user's name.
+        /// The user name; absent: the secret is the user name, and the password is empty.
         user: Option<String>,
     },
     /// A query parameter.
@@ -236,9 +237,9 @@ pub enum SecretPlace {
     },
     /// OAuth 2.0 client credentials: the host fetches a token and sends it as bearer.
     ClientCredentials {
-        /// Where the token comes from.
+        /// The token endpoint, which receives the secret.
         token_url: url::Url,
-        /// The client's id.
+        /// The client id that the token endpoint knows; it is not secret.
         client_id: String,
         /// Space-separated scopes, if any.
         scope: Option<String>,

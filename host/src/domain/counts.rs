@@ -6,15 +6,15 @@ pub const PROJECT_CHARS_MAX: usize = 128;
 /// Counts of a project's defects, as the connector reports them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
-    /// Open defects.
+    /// Number of open defects, whatever their priority.
     pub open: u64,
-    /// Closed defects.
+    /// Number of closed defects, whatever their priority.
     pub closed: u64,
     /// Open defects of the critical priorities.
     pub critical: u64,
     /// Open defects of the moderate priorities.
     pub moderate: u64,
-    /// Address of the list of open critical defects.
+    /// Web address of the tracker's list of open critical defects, if the connector gave one.
     pub critical_link: Option<String>,
 }
 
@@ -22,14 +22,14 @@ pub struct Counts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` is {value}, more than Test Manager's int32 can hold (2147483647)")]
 pub struct CountTooLarge {
-    /// The answer's field.
+    /// The field of the answer to Test Manager.
     pub field: &'static str,
-    /// Its value.
+    /// The count, which is above 2147483647.
     pub value: u64,
 }
 
 impl Counts {
-    /// Open plus closed.
+    /// Returns the sum of open and closed defects.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.open.saturating_add(self.closed)
@@ -38,7 +38,7 @@ impl Counts {
     /// Every count as Test Manager's int32, in the order total, critical, moderate, open, closed.
     ///
     /// # Errors
-    /// Names the first field that does not fit.
+    /// The first count that is above int32.
     pub fn as_int32(&self) -> Result<[i32; 5], CountTooLarge> {
         let fit =
             |field, value: u64| i32::try_from(value).map_err(|_| CountTooLarge { field, value });

@@ -16,28 +16,28 @@ use super::{
 pub struct Defect {
     /// The key of the defect in the tracker, such as `QA-17`.
     pub key: String,
-    /// Its title.
+    /// The title of the record in the tracker.
     pub title: String,
     /// Absolute http(s) address that a person can open.
     pub link: String,
-    /// Its state, as the tracker names it.
+    /// The tracker's own word for the state of the defect.
     pub status: Option<String>,
-    /// Its priority, as the tracker names it.
+    /// The tracker's own word for the priority of the defect.
     pub priority: Option<String>,
-    /// Its text.
+    /// The description in the tracker, if the connector returned one.
     pub description: Option<String>,
 }
 
 /// A defect as its tracker has it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentDefect {
-    /// With its present key and link.
+    /// The defect with its present key and link, which may differ from the stored ones.
     pub defect: Defect,
     /// Whether somebody still has to work on it.
     pub open: bool,
 }
 
-/// The id of a defect's row.
+/// The id of a row in the store. Each generation of a failed test has its own row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DefectId(pub Uuid);
 
@@ -61,10 +61,10 @@ string_enum! {
         Sent = "sent",
         /// The defect is known.
         Created = "created",
-        /// No defect is known. A click may create one; if a write was sent, the click searches
-        /// first.
+        /// No defect is known. The next Create Defect request may create one; if a write was sent,
+        /// it searches first.
         Failed = "failed",
-        /// A write was sent and its outcome is unknown. A click may not create a defect yet.
+        /// A write was sent and its outcome is unknown. A request may not create a defect yet.
         InDoubt = "in-doubt",
     }
 }
@@ -84,7 +84,7 @@ string_enum! {
 /// older fence is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The row.
+    /// The row that the lease protects.
     pub defect: DefectId,
     /// The fencing token, which grows with every lease of the row.
     pub fence: i64,
@@ -98,21 +98,21 @@ pub enum Claimed {
     /// No write was ever sent. The caller may run `create`; the row is in `intent` under this
     /// lease.
     Create {
-        /// The right to move the row.
+        /// The lease under which the run changes the row.
         lease: Lease,
-        /// What the connector stores in the tracker.
+        /// The search word that the connector stores in the tracker's record.
         marker: Marker,
-        /// Counts from 1.
+        /// 1, plus 1 for each time that a person asked for another defect.
         generation: u32,
     },
     /// A write was sent. The caller runs `find` under this lease, and may create a defect only if
     /// its result allows that.
     Search(Box<DoubtfulDefect>),
-    /// The defect is known.
+    /// The failed test has a known defect, so no run is needed.
     Created {
-        /// Its row.
+        /// The row that stores the defect.
         id: DefectId,
-        /// The defect.
+        /// The defect with which the request is answered.
         defect: Defect,
     },
     /// The test case failed before and its defect is known. The row is in `intent` under a lease.
@@ -127,9 +127,9 @@ pub enum Claimed {
     },
     /// The run that the caller waited for ended without a defect.
     Ended {
-        /// Its outcome.
+        /// The outcome of that run.
         code: OutcomeCode,
-        /// Its detail.
+        /// The detail of that outcome, for people.
         detail: String,
     },
 }
@@ -137,11 +137,11 @@ pub enum Claimed {
 /// A row for which writes were sent, leased for a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DoubtfulDefect {
-    /// The right to move the row.
+    /// The lease under which the search changes the row.
     pub lease: Lease,
-    /// What to search for.
+    /// The search word that the tracker's record should contain.
     pub marker: Marker,
-    /// What is known of its writes.
+    /// The facts about the row's writes. They decide what may follow the search.
     pub doubt: Doubt,
     /// The settings and connector of the last run; absent in rows of earlier versions and after a
     /// database was restored.
@@ -166,11 +166,11 @@ impl DoubtfulDefect {
 /// The state of the connection during a run of `create`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionSnapshot {
-    /// The settings, as JSON.
+    /// The connection's settings, as JSON.
     pub settings: String,
-    /// The granted origins.
+    /// The origins that the connection granted.
     pub origins: Vec<Origin>,
-    /// The connector's hash.
+    /// SHA-256 of the connector's file, hex.
     pub connector_sha256: String,
 }
 
@@ -190,17 +190,17 @@ pub enum Verdict {
     },
     /// The run returned no defect.
     NotCreated {
-        /// Why there is no defect.
+        /// Explains why the run returned no defect.
         refusal: Refusal,
-        /// What is known of its writes; absent if none was sent.
+        /// The writes of the run; absent if none was sent.
         sent: Option<SentWrites>,
     },
 }
 
-/// What is known of the writes that a run sent.
+/// A summary of the writes that a run sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentWrites {
-    /// The class of the worst write.
+    /// The class of the worst write: the one after which the tracker may have done most.
     pub class: WriteClass,
     /// Whether one of the writes was answered 403.
     pub forbidden: bool,
@@ -210,10 +210,11 @@ pub struct SentWrites {
     pub reason: String,
 }
 
-/// How a search that found nothing, or failed, changes the row.
+/// The result of a search that found nothing, or failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchEnd {
-    /// The search counts. A click may create the defect, after another search.
+    /// The search counts. The next Create Defect request searches again, and then may create the
+    /// defect.
     Settled,
     /// A person must resolve the doubt, for this reason.
     NeedsPerson(String),
@@ -226,7 +227,7 @@ pub enum SearchEnd {
 /// What a person decides about a defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// For a defect in doubt or failed: the tracker has this defect.
+    /// The tracker has this defect. Allowed for a defect in doubt or failed.
     Adopt(Defect),
     /// For a defect in doubt: do not wait. The next click searches, and creates the defect if it
     /// finds none.
@@ -254,31 +255,31 @@ impl Decision {
 /// A defect's row, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DefectRecord {
-    /// The row.
+    /// The id by which people name the row in the CLI.
     pub id: DefectId,
-    /// Its connection.
+    /// The connection that received the failed test.
     pub connection: ConnectionId,
     /// The failed test.
     pub test: FailedTest,
-    /// Counts from 1.
+    /// 1, plus 1 for each time that a person asked for another defect.
     pub generation: u32,
-    /// Its state.
+    /// The last stored state; a run may be in progress.
     pub state: DefectState,
     /// The marker that the connector stored in the tracker.
     pub marker: Marker,
-    /// The defect, once known.
+    /// The defect in the tracker; absent while it is not known.
     pub defect: Option<Defect>,
     /// The row of the first failure, if the failed test is a recurrence.
     pub recurrence_of: Option<DefectId>,
-    /// Why it failed or is in doubt.
+    /// Explains why the row failed or is in doubt.
     pub reason: Option<String>,
     /// How many writes were sent in this generation.
     pub writes: u32,
-    /// The class of the worst write.
+    /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,
     /// Why only a person can resolve the defect; absent if a search can still resolve it.
     pub needs_person: Option<String>,
-    /// What a person decided for the next click.
+    /// A person's decision that no create has used yet.
     pub decided: Option<DecidedDoubt>,
     /// The event that changed the row last.
     pub event: Option<EventId>,
@@ -294,6 +295,6 @@ pub struct DefectRecord {
     pub leased_until: Option<Timestamp>,
     /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,
-    /// What is done with the defect after it was created.
+    /// The steps that follow the creation, such as comments and attachments.
     pub follow_ups: Vec<FollowUpRecord>,
 }

@@ -1,5 +1,4 @@
-//! The rules that decide when a defect in doubt may be created after all: pure functions of what is
-//! known.
+//! The rules that decide when a defect in doubt may be created after all. They are pure functions.
 //!
 //! Time alone never decides. A second create needs a search that found nothing, unless the tracker
 //! refused every write, or a person decided. A search that failed, was stopped or did not run does
@@ -11,10 +10,10 @@ use jiff::Timestamp;
 
 use super::{DecidedDoubt, Refusal, WriteClass, after};
 
-/// What is known of the writes that were sent in one generation of a failed test.
+/// The known facts about the writes that were sent in one generation of a failed test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
-    /// The class of the worst write.
+    /// The class of the worst write: the one after which the tracker may have done most.
     pub class: WriteClass,
     /// Whether one of the writes was answered 403: the tracker may hide what it created.
     pub forbidden: bool,
@@ -23,7 +22,7 @@ pub struct Doubt {
     /// When the waits began: at the end of the last write, or later, because a jump of the clock
     /// restarts the waits.
     pub wait_from: Timestamp,
-    /// What a person decided.
+    /// A person's decision that ends the wait, if there is one.
     pub decided: Option<DecidedDoubt>,
     /// Whether the doubt was ended since the last write, by a search that counts or by a person.
     pub settled: bool,
@@ -38,13 +37,13 @@ pub struct Waits {
     pub in_doubt_ms: Option<u64>,
 }
 
-/// What the host does after a search, or if no search is possible.
+/// The next action of the host after a search, or if no search is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// A click may create the defect.
+    /// The next Create Defect request may create the defect.
     Create,
-    /// A click may create the defect, if the search also proves that it works: it must find another
-    /// defect that was created the same way.
+    /// The next Create Defect request may create the defect if the search is proved to work: it
+    /// must find another defect that was created the same way.
     CreateIfSearchWorks,
     /// Only a search that begins at this instant or later counts.
     SearchAt(Timestamp),
@@ -54,7 +53,7 @@ pub enum Next {
     NeedsPerson(Unresolvable),
 }
 
-/// Why only a person can resolve a doubt.
+/// The reason why only a person can resolve a doubt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolvable {
     /// The connector cannot search.
@@ -74,8 +73,8 @@ pub enum Unresolvable {
 }
 
 impl Doubt {
-    /// Decides if no search is possible: the connector cannot search, or the write did not contain
-    /// the marker.
+    /// Decides for a write that no search can find: the connector cannot search, or the write did
+    /// not contain the marker.
     #[must_use]
     pub fn without_search(&self, why: Unresolvable) -> Next {
         if self.class == WriteClass::Refused || self.decided.is_some() || self.settled {
@@ -151,7 +150,8 @@ impl Doubt {
         }
     }
 
-    /// `next`, if the search began at `from` or later; otherwise a new search is needed then.
+    /// Returns `next` if the search began at `from` or later; otherwise asks for a new search at
+    /// `from`.
     fn after_wait(began_at: Timestamp, from: Timestamp, next: Next) -> Next {
         if began_at >= from { next } else { Next::SearchAt(from) }
     }

@@ -26,7 +26,7 @@ impl fmt::Display for EventId {
 }
 
 string_enum! {
-    /// What an event is about.
+    /// The request or task that caused an event.
     pub enum EventKind {
         /// Create Defect.
         CreateDefect = "create-defect",
@@ -78,9 +78,9 @@ string_enum! {
 string_enum! {
     /// The level of a log line.
     pub enum LogLevel {
-        /// For the connector's author.
+        /// Details for the connector's author.
         Debug = "debug",
-        /// Worth knowing.
+        /// A normal step that an admin may want to know.
         Info = "info",
         /// Something is unexpected.
         Warn = "warn",
@@ -94,7 +94,7 @@ string_enum! {
 pub struct Received {
     /// HTTP method.
     pub method: String,
-    /// Path below the token, with the masked query. The token itself is never recorded.
+    /// The path after the token, with the masked query. The token itself is never recorded.
     pub path: String,
     /// Headers; only of unrecognised requests and of refused creates.
     pub headers: Vec<(String, String)>,
@@ -107,9 +107,9 @@ pub struct Received {
 pub struct LogLine {
     /// Milliseconds since the run began.
     pub at_ms: u64,
-    /// Its level.
+    /// The severity of the line.
     pub level: LogLevel,
-    /// The text.
+    /// The logged text.
     pub message: String,
 }
 
@@ -146,13 +146,13 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Milliseconds from the start of the run to its end.
     pub run_ms: u64,
-    /// Outbound calls.
+    /// Number of outbound requests, at most the limit.
     pub outbound_calls: u64,
     /// Largest tracker answer, bytes decoded.
     pub response_body_bytes: u64,
     /// Largest outbound body, bytes.
     pub request_body_bytes: u64,
-    /// Bytes logged.
+    /// Size of the log, stdout and stderr together, bytes.
     pub log_bytes: u64,
     /// Peak number of handles, sampled at each epoch tick, at each request and at the end.
     pub handles: u64,
@@ -173,7 +173,7 @@ pub struct Usage {
 pub struct RunReport {
     /// The export that was called.
     pub call: Call,
-    /// How it ended: `ok`, or a refusal's code.
+    /// The result of the run: `ok`, or the code of a refusal.
     pub outcome: OutcomeCode,
     /// What went wrong, for people; empty if the run succeeded.
     pub detail: String,
@@ -183,7 +183,7 @@ pub struct RunReport {
     pub connector_version: String,
     /// SHA-256 of the file that ran.
     pub connector_sha256: String,
-    /// Guest log, stdout and stderr.
+    /// The lines of the guest's log, stdout and stderr.
     pub log: Vec<LogLine>,
     /// Requests that the run sent, or was refused to send.
     pub calls: Vec<OutboundCall>,
@@ -194,21 +194,21 @@ pub struct RunReport {
 /// One webhook request and its answer. The runs that it caused are stored separately.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Its id; the answer's `Jackfield-Event`.
+    /// The id, which the answer repeats in the header `Jackfield-Event`.
     pub id: EventId,
-    /// The connection; absent if the request matched none.
+    /// The connection that the event belongs to; absent if the request matched none.
     pub connection: Option<ConnectionId>,
-    /// The kind of the event.
+    /// The request or task that caused the event.
     pub kind: EventKind,
     /// When the request arrived.
     pub received_at: Timestamp,
-    /// Milliseconds until the answer.
+    /// Milliseconds from the request to its answer.
     pub ms: u64,
     /// The answer's status; absent if there was no answer (a sweep).
     pub status: Option<u16>,
-    /// How it ended.
+    /// The code and the detail with which the event ended.
     pub outcome: Outcome,
-    /// The request.
+    /// The request, with masked credentials.
     pub request: Received,
     /// The defect that the event is about.
     pub defect: Option<DefectId>,

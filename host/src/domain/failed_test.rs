@@ -13,12 +13,12 @@ use super::ConnectionId;
 /// Source: the Create Defect body in UiPath's Test Manager user guide, page "Webhooks".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedTest {
-    /// `testExecutionId`.
+    /// The field `testExecutionId` of the request.
     pub test_execution_id: Uuid,
-    /// `testCaseId`.
+    /// The field `testCaseId` of the request.
     pub test_case_id: Uuid,
     variation_id: Option<String>,
-    /// `linkToTestCaseLog`.
+    /// The field `linkToTestCaseLog` of the request; absent if it is empty.
     pub link: Option<String>,
 }
 
@@ -39,13 +39,13 @@ impl FailedTest {
         }
     }
 
-    /// The variation; never empty.
+    /// Returns the id of the variation, which is never empty.
     #[must_use]
     pub fn variation_id(&self) -> Option<&str> {
         self.variation_id.as_deref()
     }
 
-    /// The identity: execution, case, and the variation, which is "" if there is none.
+    /// Returns the identity: execution, case and variation. Without a variation, the last is "".
     #[must_use]
     pub fn key(&self) -> (Uuid, Uuid, &str) {
         let variation = self.variation_id.as_deref().unwrap_or_default();
@@ -77,7 +77,7 @@ impl Marker {
         Self(text)
     }
 
-    /// The marker as text.
+    /// Returns the marker's characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -37,13 +37,13 @@ string_enum! {
 string_enum! {
     /// The state of a step.
     pub enum FollowUpState {
-        /// It is still to be done.
+        /// The host has not done the step yet.
         Due = "due",
         /// A write may have been sent, and its outcome is not stored.
         Sent = "sent",
-        /// It is done.
+        /// The step is complete.
         Done = "done",
-        /// It will not be tried again.
+        /// The host does not try the step again.
         GivenUp = "given-up",
     }
 }
@@ -51,87 +51,87 @@ string_enum! {
 /// The defect of a test case that failed again, as the store knows it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recurrence {
-    /// The right to move the row of the test that failed again.
+    /// The lease on the row of the test that failed again.
     pub lease: Lease,
-    /// The marker of its comment, or of its defect if one is created.
+    /// The search word of the new comment, or of the new defect if one is created.
     pub marker: Marker,
     /// The row of the first failure.
     pub original: DefectId,
-    /// The defect that is known last.
+    /// The defect that the test case got last.
     pub defect: Defect,
-    /// The row of that defect.
+    /// The row that stores `defect`.
     pub latest: DefectId,
-    /// The connection as the run that created the defect saw it.
+    /// The settings and connector of the run that created the defect, if they are stored.
     pub seen: Option<ConnectionSnapshot>,
 }
 
 /// One step that is to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FollowUp {
-    /// The step.
+    /// The kind of work to do.
     pub step: FollowUpStep,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
-    /// What is known of the writes that were sent; `None` if none was.
+    /// The known facts about the writes of earlier attempts; `None` if none was sent.
     pub doubt: Option<Doubt>,
-    /// How often the step was tried, with this time.
+    /// Number of attempts, including the present one.
     pub tries: u32,
 }
 
 /// The steps of one defect that are due, leased.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DueFollowUps {
-    /// The right to change the steps.
+    /// The lease on the defect, under which the steps may change.
     pub lease: Lease,
     /// The failed test of the row.
     pub test: FailedTest,
-    /// The marker of a comment.
+    /// The search word that a comment on the defect contains.
     pub marker: Marker,
-    /// The key of the defect.
+    /// The key of the defect in the tracker.
     pub key: String,
-    /// The connection as the run that created the defect saw it.
+    /// The settings and connector of the run that created the defect, if they are stored.
     pub seen: Option<ConnectionSnapshot>,
-    /// In their order; never empty.
+    /// The due steps, in the order in which they are done; never empty.
     pub steps: Vec<FollowUp>,
 }
 
-/// The result of one try of a step.
+/// The result of one attempt at a step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FollowUpEnd {
-    /// It is done.
+    /// The step is complete.
     Done,
     /// The attachments with these names are missing; each becomes a step of its own.
     Missing(Vec<String>),
-    /// It will not be tried again, for this reason.
+    /// The host does not try the step again, for this reason.
     GivenUp(String),
-    /// It is tried again.
+    /// The host tries the step again.
     Again {
-        /// What is known of the writes that this try sent.
+        /// The writes that this attempt sent; absent if none was sent.
         sent: Option<SentWrites>,
-        /// When; absent: after a pause that grows with each try.
+        /// The instant of the next attempt; absent: after a wait that doubles with each attempt.
         at: Option<Timestamp>,
-        /// Why, for a person.
+        /// Explains to a person why the step is not complete.
         reason: String,
     },
 }
 
-/// One step, for people.
+/// A step as the API and the CLI show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowUpRecord {
-    /// The step.
+    /// The kind of work.
     pub step: FollowUpStep,
     /// The name of the attachment; empty for the other steps.
     pub name: String,
-    /// The state.
+    /// Says whether the step is due, in progress or ended.
     pub state: FollowUpState,
-    /// How often it was tried.
+    /// Number of attempts so far.
     pub tries: u32,
-    /// How many writes were sent.
+    /// Number of writes that were sent.
     pub writes: u32,
-    /// The class of the worst write.
+    /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,
-    /// Why it is not done.
+    /// Explains why the step is not done; absent if it is done.
     pub reason: Option<String>,
-    /// When it is tried next.
+    /// The instant of the next attempt; absent if there will be none.
     pub next_at: Option<Timestamp>,
 }

@@ -9,24 +9,24 @@ use super::{ConnectorFault, Defect, Marker, Refusal, SentWrites, Verdict, string
 string_enum! {
     /// What a request does to the tracker.
     pub enum Effect {
-        /// It changes nothing.
+        /// The request changes nothing in the tracker.
         Read = "read",
-        /// It changes something, but creates no defect (a login, an upload).
+        /// The request changes something, but creates no defect (a login, an upload).
         Prepare = "prepare",
-        /// It may create or change a defect.
+        /// The request may create or change a defect.
         Write = "write",
     }
 }
 
 string_enum! {
-    /// What the answer says about a write that was sent. Ordered by how much the tracker may have
-    /// done.
+    /// The class of a write that was sent: what the answer proves. Ordered by how much the tracker
+    /// may have done.
     pub enum WriteClass {
         /// The tracker refused it and created nothing.
         Refused = "refused",
         /// Its answer says neither that a defect was created nor that none was.
         Unclear = "unclear",
-        /// It has no answer, or the answer means that the tracker may still act.
+        /// No answer came, or the answer means that the tracker may still act.
         Open = "open",
         /// The tracker answered that it created something.
         Acknowledged = "acknowledged",
@@ -121,8 +121,8 @@ impl WriteRecord {
     }
 }
 
-/// How a finished run of `create` changes the row. The host's own record of writes decides, never
-/// only the guest's result: a returned defect counts only if [`was_confirmed`].
+/// Decides how a finished run of `create` changes the row. The host's own record of writes decides,
+/// never only the guest's result: a returned defect counts only if [`was_confirmed`].
 #[must_use]
 pub fn verdict(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Verdict {
     let refusal = match outcome {
@@ -145,7 +145,7 @@ pub fn was_confirmed(writes: &[WriteRecord]) -> bool {
     sent.peek().is_none() || sent.any(confirms)
 }
 
-/// What is known of the writes of a run that ended with this refusal; `None` if none was sent.
+/// Summarises the writes of a run that ended with this refusal; `None` if none was sent.
 #[must_use]
 pub fn sent_writes(refusal: &Refusal, writes: &[WriteRecord]) -> Option<SentWrites> {
     let sent: Vec<_> = writes.iter().filter(|write| write.was_sent()).collect();
@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// What is known of the writes, after a run that ended with this outcome.
+    /// Returns the summary of the writes after a run that ended with this outcome.
     fn sent_after(outcome: Result<Defect, Refusal>, writes: &[WriteRecord]) -> Option<SentWrites> {
         match verdict(outcome, writes) {
             Verdict::NotCreated { sent, .. } => sent,

@@ -11,7 +11,7 @@ pub struct Limit {
     pub default: u64,
     /// The maximum that the config may set.
     pub ceiling: u64,
-    /// What it limits, in a few words.
+    /// A short description of the limited resource, for people.
     pub what: &'static str,
 }
 
@@ -98,7 +98,7 @@ pub enum LimitError {
     Unknown(String),
     /// Zero, or more than the host's maximum.
     OutOfRange {
-        /// The limit.
+        /// The key of the limit.
         name: &'static str,
         /// The value that was given.
         value: u64,

@@ -1,9 +1,10 @@
-//! How an event or a run ended.
+//! The outcomes of events and runs.
 
 use super::string_enum;
 
 string_enum! {
-    /// How an event or a run ended, as one code. It is also the last part of a problem's `type`.
+    /// The outcome of an event or a run, as one code. It is also the last part of a problem's
+    /// `type`.
     pub enum OutcomeCode {
         /// The event has begun and has no outcome yet.
         Running = "running",
@@ -37,7 +38,7 @@ string_enum! {
         TrackerUnavailable = "tracker-unavailable",
         /// The tracker limits the rate of requests.
         TrackerRateLimited = "tracker-rate-limited",
-        /// The connector does not support this.
+        /// The connector does not support the operation.
         Unsupported = "unsupported",
         /// The connector trapped, hit a limit, or violated the contract.
         ConnectorFault = "connector-fault",
@@ -49,11 +50,11 @@ string_enum! {
         CountTooLarge = "count-too-large",
         /// The connection is paused.
         Paused = "paused",
-        /// No version of the connector can serve.
+        /// No version of the connector can handle events of the connection.
         ConnectorUnavailable = "connector-unavailable",
         /// The connector failed repeatedly, and its circuit breaker is open.
         CircuitOpen = "circuit-open",
-        /// Too many runs at once.
+        /// Too many runs are in progress, or they use too much memory, for another run.
         Overloaded = "overloaded",
         /// The run was stopped because its lease could not be renewed.
         RunStopped = "run-stopped",
@@ -75,13 +76,13 @@ string_enum! {
         UnsupportedMediaType = "unsupported-media-type",
         /// The admin token is missing or wrong.
         Unauthorized = "unauthorized",
-        /// The sender is over its rate.
+        /// The sender exceeded its request rate.
         RateLimited = "rate-limited",
-        /// There is no such page, path or record.
+        /// The page, path or record does not exist.
         NotFound = "not-found",
         /// The path does not support the method.
         MethodNotAllowed = "method-not-allowed",
-        /// The change conflicts with something that exists.
+        /// The change conflicts with existing data.
         Conflict = "conflict",
         /// Some values are not valid.
         InvalidValues = "invalid-values",
@@ -108,10 +109,10 @@ impl OutcomeCode {
     }
 }
 
-/// How an event ended.
+/// The outcome of an event, with an explanation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The code.
+    /// The outcome as a code, for programs.
     pub code: OutcomeCode,
     /// One line for a person; empty if the code says enough.
     pub detail: String,

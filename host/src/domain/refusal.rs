@@ -1,16 +1,16 @@
-//! Why an event was not answered with a defect or counts. Only the `http` room turns these reasons
-//! into status codes.
+//! The reasons why an event is not answered with a defect or counts. Only the `http` room turns
+//! these reasons into status codes.
 
 use std::fmt;
 
 use super::{CountTooLarge, DefectId, Outcome, OutcomeCode, printable};
 
-/// What a connector says about an error, in its own words or the tracker's.
+/// A connector's explanation of an error, in its own words or the tracker's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// For people.
+    /// The explanation, for people.
     pub text: String,
-    /// The setting of the connection to change, if it is one.
+    /// The setting of the connection to change, if the error is about one.
     pub setting: Option<String>,
 }
 
@@ -41,9 +41,9 @@ pub enum Refusal {
     /// The tracker limits the rate of requests.
     #[error("the tracker limits the rate of requests; wait {retry_after_s} s: {why}")]
     TrackerRateLimited {
-        /// The tracker's text.
+        /// The tracker's explanation.
         why: String,
-        /// How long to wait.
+        /// Seconds to wait before the next request.
         retry_after_s: u32,
     },
     /// The connector says that the tracker does not support this, or does not export the interface.
@@ -64,8 +64,8 @@ pub enum Refusal {
     /// The connection is paused.
     #[error("the connection is paused; run `jackfield connections resume NAME` to resume it")]
     Paused,
-    /// No version of the connector can serve: it is missing, broken, being compiled, or waits for
-    /// consent.
+    /// No version of the connector can handle the event: it is missing, broken, being compiled, or
+    /// waits for consent.
     #[error("{0}")]
     ConnectorUnavailable(String),
     /// The connector failed repeatedly, and its circuit breaker is open.
@@ -78,7 +78,7 @@ pub enum Refusal {
         /// Seconds until the next try.
         retry_after_s: u32,
     },
-    /// Too many runs at once.
+    /// Too many runs are in progress for another run.
     #[error("too many runs at once; try again")]
     Overloaded,
     /// The runs hold as much memory as they may: all runs together, or those of one connection or
@@ -88,7 +88,7 @@ pub enum Refusal {
          connection or connector may have; try again"
     )]
     HostMemoryFull {
-        /// The limit.
+        /// The value of `memory_bytes_host`.
         bytes_max: u64,
     },
     /// The lease of the run could not be renewed.
@@ -114,9 +114,9 @@ pub enum Refusal {
     /// This request waited for the create of another request, which ended without a defect.
     #[error("{detail}")]
     Ended {
-        /// Its outcome.
+        /// The outcome of that create.
         code: OutcomeCode,
-        /// Its detail.
+        /// The detail of that outcome.
         detail: String,
     },
     /// A write was sent and its outcome is not known yet; the tracker's search may still find the
@@ -128,7 +128,7 @@ pub enum Refusal {
     OutcomePending {
         /// Seconds until the next search.
         retry_after_s: u32,
-        /// What happened.
+        /// The known facts about the write, for a person.
         reason: String,
     },
     /// A write was sent, its outcome is unknown, and waiting does not help: a person must resolve
@@ -140,7 +140,7 @@ pub enum Refusal {
     InDoubt {
         /// The defect to resolve.
         defect: DefectId,
-        /// What happened.
+        /// The known facts about the write, for a person.
         reason: String,
     },
     /// The answer deadline passed; the work continues.
@@ -148,26 +148,26 @@ pub enum Refusal {
         "no answer within {after_ms} ms; the work goes on, and the next request returns its result"
     )]
     DeadlineExceeded {
-        /// The deadline.
+        /// The answer deadline, milliseconds after the request.
         after_ms: u64,
     },
 }
 
-/// What a connector did wrong.
+/// A fault of the connector itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectorFault {
-    /// It trapped (panic, unreachable, stack overflow, bad memory access).
+    /// The guest trapped (panic, unreachable, stack overflow, bad memory access).
     #[error("the connector trapped: {0}")]
     Trap(String),
-    /// It exceeded a limit.
+    /// The run exceeded a limit.
     #[error("the connector hit its limit `limits.{name}` = {value}")]
     Limit {
-        /// The config key.
+        /// The key under `[limits]`.
         name: &'static str,
         /// The value of the limit.
         value: u64,
     },
-    /// It returned something that the contract does not allow.
+    /// The guest returned something that the contract does not allow.
     #[error("the connector violated the contract: {0}")]
     Contract(String),
 }
@@ -201,7 +201,7 @@ impl Refusal {
         }
     }
 
-    /// The words of the connector, if this is its error.
+    /// Returns the connector's explanation, if the connector returned this error.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         match self {

@@ -1,6 +1,6 @@
 //! Shortens texts from outside, which may have any length.
 
-/// The text; if it is too long, its beginning, followed by its original length.
+/// Returns the text; above `bytes_max`, returns its beginning, followed by its original length.
 #[must_use]
 pub fn shortened(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {

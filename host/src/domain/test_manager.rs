@@ -8,8 +8,8 @@ use super::Origin;
 /// can have this name, because it contains a colon.
 pub const TEST_MANAGER_SECRET: &str = "test-manager:client-secret";
 
-/// Where Test Manager is, and as whom the host asks it. The client secret is stored as the secret
-/// [`TEST_MANAGER_SECRET`].
+/// The address of Test Manager, and the account with which the host calls its API. The client
+/// secret is stored as the secret [`TEST_MANAGER_SECRET`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestManagerSettings {
     /// The address of Test Manager's own pages, without `/api/v2`; its path is kept.
@@ -18,17 +18,17 @@ pub struct TestManagerSettings {
     pub token_url: Url,
     /// The id of the external application.
     pub client_id: String,
-    /// The scopes that are asked for; one that is not granted fails every token.
+    /// The OAuth scopes to request. If one is not granted, every token request fails.
     pub scopes: Vec<String>,
-    /// The project of all failed tests; absent: it is found by the link of each.
+    /// The project of all failed tests; absent: the host finds it by the link of each failed test.
     pub project_id: Option<String>,
     /// Other origins to which a download may be redirected. They never receive a credential.
     pub asset_origins: Vec<Origin>,
 }
 
 impl TestManagerSettings {
-    /// What the log of a failed test with its assertions, robot log and files needs. All of them
-    /// only read.
+    /// The scopes that are needed to read a failed test's log, assertions, robot log and files. None
+    /// of them allows a change.
     pub const DEFAULT_SCOPES: [&str; 5] = [
         "TM.Projects.Read",
         "TM.TestExecutions.Read",

@@ -1,5 +1,5 @@
-//! The steps of a connection's `try`: from DNS to the connector's `check`, then those to Test
-//! Manager.
+//! The steps of a connection's `try`: DNS, TCP, TLS, the connector's `check`, and then calls of
+//! Test Manager.
 
 use super::{Origin, string_enum};
 
@@ -20,7 +20,7 @@ string_enum! {
         Check = "check",
         /// Test Manager's identity server gives a token.
         Token = "test-manager-token",
-        /// It grants every scope that is asked for.
+        /// The identity server grants every requested scope.
         Scope = "test-manager-scope",
         /// Test Manager shows a project.
         TestManagerProject = "test-manager-project",
@@ -32,7 +32,7 @@ string_enum! {
 /// The result of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TryStepResult {
-    /// The step.
+    /// The part of `try` that ended with this result.
     pub step: TryStep,
     /// The origin of the step; only for DNS, connect and TLS.
     pub origin: Option<Origin>,
@@ -40,7 +40,7 @@ pub struct TryStepResult {
     pub error: Option<String>,
     /// The setting to change, if the connector named one.
     pub setting: Option<String>,
-    /// How the step succeeded, if a person should know.
+    /// A remark about a successful step that a person should know.
     pub note: Option<String>,
 }
 
