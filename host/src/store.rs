@@ -1,4 +1,5 @@
-//! The store: connections, defects, events and cached counts. The only room (module) with SQL.
+//! The store of connections, defects, events and cached counts. Only this room (module) contains
+//! SQL.
 //!
 //! Knows nothing of connectors or HTTP and reads no clock: instants arrive as arguments. A method
 //! marked *durable* returns when the change is on the disk. A power cut may lose a change that is
@@ -24,19 +25,19 @@ use crate::secret::{Sealed, TokenHash};
 
 pub use self::sqlite::SqliteStore;
 
-/// Why the store did not do what was asked.
+/// The reason why the store refused or failed an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No row has this id.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// The change conflicts with something that exists; says with what, and what to do.
+    /// The change conflicts with stored data; the text names it, and says what to do.
     #[error("{0}")]
     Conflict(String),
     /// The lease was lost: another holder claimed the row, or the row was deleted.
     #[error("the lease on this defect was lost; repeat the request to see its present state")]
     Fenced,
-    /// The database cannot be used in its present state; says why, and what to do.
+    /// The database cannot be used in its present state; the text says why, and what to do.
     #[error("{0}")]
     Unusable(String),
     /// The database engine, its file or a stored value failed.
@@ -82,27 +83,27 @@ impl Error for DatabaseError {
 /// A connection with its sealed secrets and its tokens, which only the host sees.
 #[derive(Debug, Clone)]
 pub struct StoredConnection {
-    /// The part that people may see.
+    /// The part of the connection that people may see.
     pub record: ConnectionRecord,
-    /// Secrets by name, sealed.
+    /// The sealed value of each secret, by the secret's name.
     pub secrets: BTreeMap<String, Sealed>,
     /// Webhook tokens that are still valid.
     pub tokens: Vec<StoredToken>,
 }
 
-/// A webhook token, as the store keeps it.
+/// A webhook token; the store keeps only a hash of it.
 #[derive(Debug, Clone)]
 pub struct StoredToken {
-    /// Its hash; the token itself is not stored.
+    /// The hash by which the token of a request is recognised.
     pub hash: TokenHash,
     /// When it expires; absent: never.
     pub expiry: Option<TokenExpiry>,
 }
 
-/// When a token expires that was replaced by another.
+/// The expiry of a token that was replaced by another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenExpiry {
-    /// By the wall clock.
+    /// The instant of the expiry, by the wall clock.
     pub at: Timestamp,
     /// The grace period that began when it was replaced, milliseconds. The token is never valid for
     /// longer, whatever the wall clock shows.
@@ -116,7 +117,7 @@ pub struct Claim<'a> {
     pub connection: ConnectionId,
     /// The failed test.
     pub test: &'a FailedTest,
-    /// The event that claims it.
+    /// The event whose request asks for the defect.
     pub event: EventId,
     /// The time of the claim.
     pub now: Timestamp,
@@ -137,85 +138,85 @@ pub struct Claim<'a> {
 pub struct JournaledWrite {
     /// Whether the request contains the marker.
     pub has_marker: bool,
-    /// What its run saw of the connection.
+    /// The state of the connection during the run that sends the write.
     pub seen: ConnectionSnapshot,
-    /// Until when the lease is renewed.
+    /// The new end of the lease.
     pub lease_until: Timestamp,
 }
 
 /// A row whose next search is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueSearch {
-    /// The row.
+    /// The defect's row.
     pub id: DefectId,
-    /// Its connection.
+    /// The connection that the defect belongs to.
     pub connection: ConnectionId,
 }
 
 /// A known defect that a search must find if it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlDefect {
-    /// What to search for.
+    /// The search word in the tracker's record of the defect.
     pub marker: Marker,
-    /// Its key, for people.
+    /// The defect's key in the tracker, for people.
     pub key: String,
 }
 
-/// Which events to list.
+/// The conditions that listed events must meet. An absent condition allows every event.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     /// Received at this instant or later.
     pub since: Option<Timestamp>,
     /// Received before this instant.
     pub until: Option<Timestamp>,
-    /// Of this connection.
+    /// Only events of this connection.
     pub connection: Option<ConnectionId>,
-    /// Of this kind.
+    /// Only events of this kind.
     pub kind: Option<EventKind>,
-    /// With this outcome.
+    /// Only events with this outcome.
     pub outcome: Option<OutcomeCode>,
-    /// Only rows older than this one: the cursor.
+    /// Only events that are older than this one: the cursor of a list in pages.
     pub before: Option<EventId>,
     /// Maximum number of rows; newest first.
     pub limit: u32,
 }
 
-/// Which defects to list.
+/// The conditions that listed defects must meet. An absent condition allows every defect.
 #[derive(Debug, Clone, Default)]
 pub struct DefectFilter {
-    /// In this state.
+    /// Only defects in this state.
     pub state: Option<DefectState>,
-    /// Only those that no rule will resolve.
+    /// Only defects that a person must resolve.
     pub needs_person: bool,
-    /// Of this connection.
+    /// Only defects of this connection.
     pub connection: Option<ConnectionId>,
-    /// Only rows older than this one: the cursor.
+    /// Only defects that are older than this one: the cursor of a list in pages.
     pub before: Option<DefectId>,
     /// Maximum number of rows; newest first.
     pub limit: u32,
 }
 
-/// How long events are kept.
+/// The limits of the age, number and size of stored events.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     /// Events received before this instant are deleted, but only if another event was received
     /// between this instant and `confirmed_by`. Otherwise the clock may have been set forward, and
     /// all events would be deleted.
     pub events_since: Timestamp,
-    /// See `events_since`.
+    /// The end of the period in which another event must have been received, see `events_since`.
     pub confirmed_by: Timestamp,
     /// Maximum number of events.
     pub events_max: u64,
     /// Maximum number of requests that reached no connection.
     pub no_connection_max: u64,
-    /// Bytes of events and their runs.
+    /// Maximum size of events with their runs, bytes.
     pub events_bytes_max: u64,
 }
 
 /// The last counts of a project that the tracker returned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CachedCounts {
-    /// The counts.
+    /// The numbers that the tracker returned.
     pub counts: Counts,
     /// When the tracker returned them.
     pub counted_at: Timestamp,
@@ -237,7 +238,7 @@ pub trait Store: Send + Sync {
     /// write in progress counts as ended `run_ms` from now. Durable.
     async fn restart_waits(&self, now: Timestamp, run_ms: u64) -> Result<(), StoreError>;
 
-    /// All connections.
+    /// Returns all connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
     /// Adds a connection. Durable. `Conflict` if the name is taken.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
@@ -268,13 +269,14 @@ pub trait Store: Send + Sync {
     /// Deletes tokens that have expired. Durable.
     async fn delete_tokens(&self, expired: Vec<TokenHash>) -> Result<(), StoreError>;
 
-    /// The created defect of a failed test, if it is in memory: the answer to most repeats.
+    /// Returns the created defect of a failed test if it is in memory. Most repeats are answered by
+    /// it.
     fn known_defect(
         &self,
         connection: ConnectionId,
         test: &FailedTest,
     ) -> Option<(DefectId, Defect)>;
-    /// The created defect of a failed test, if there is one. Only reads.
+    /// Returns the created defect of a failed test, if it exists. Changes nothing.
     async fn created_defect(
         &self,
         connection: ConnectionId,
@@ -292,10 +294,10 @@ pub trait Store: Send + Sync {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<Option<DoubtfulDefect>, StoreError>;
-    /// Rows without a lease whose next search is due, the longest overdue first: rows in doubt, and
-    /// created ones that are searched for a second record. Rows in `sent` whose lease ended are
-    /// moved to `in-doubt` first. Rows that this process has open are left alone, whatever the
-    /// clock says about their leases. `limits`: of all, and of one connection. Durable.
+    /// Returns rows without a lease whose next search is due, the longest overdue first: rows in
+    /// doubt, and created rows that are searched for a second record. First moves rows in `sent`
+    /// whose lease ended to `in-doubt`. Leaves out rows that this process has open, whatever the
+    /// clock says about their leases. `limits`: of all rows, and of one connection's. Durable.
     async fn due_searches(
         &self,
         now: Timestamp,
@@ -303,8 +305,8 @@ pub trait Store: Send + Sync {
         open: Vec<DefectId>,
         limits: (u32, u32),
     ) -> Result<Vec<DueSearch>, StoreError>;
-    /// The newest defects, at most three, that the same connector made with the same settings, with
-    /// the marker in its write, and that were stored by this instant.
+    /// Returns the newest defects, at most three, that the same connector created with the same
+    /// settings and with the marker in its write, and that were stored by this instant.
     async fn controls(
         &self,
         connection: ConnectionId,
@@ -322,19 +324,19 @@ pub trait Store: Send + Sync {
     ) -> Result<Claimed, StoreError>;
     /// Extends a lease. Lazy. `Fenced` if it was lost.
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError>;
-    /// Moves a row to `sent` and renews its lease: a write is about to leave. Durable. `Fenced` if
-    /// the lease was lost or has ended.
+    /// Moves a row to `sent` and renews its lease, before a write is sent. Durable. `Fenced` if the
+    /// lease was lost or has ended.
     async fn mark_sending(
         &self,
         lease: &Lease,
         write: JournaledWrite,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Undoes the last `mark_sending`: no byte of that write left. Lazy.
+    /// Undoes the last `mark_sending`. Call it only if no byte of that write was sent. Lazy.
     async fn unmark(&self, lease: &Lease, now: Timestamp) -> Result<(), StoreError>;
     /// Ends a run: moves the row as the verdict says, adds the steps that follow, and releases the
-    /// lease. A known defect is
-    /// stored even if the lease was lost, unless another run holds the row. Durable.
+    /// lease. A known defect is stored even if the lease was lost, unless another run holds the
+    /// row. Durable.
     async fn store_outcome(
         &self,
         lease: &Lease,
@@ -353,17 +355,17 @@ pub trait Store: Send + Sync {
     ) -> Result<(), StoreError>;
     /// Releases a lease without changing the row's state. Durable. `Fenced` if it was lost.
     async fn give_back(&self, lease: &Lease) -> Result<(), StoreError>;
-    /// Lets a leased row create another defect, because that of the row `asked` is closed or gone.
-    /// False: a later defect is known, or another failure of the test case is creating one; claim
-    /// again. Durable. `Fenced` if the lease was lost.
+    /// Lets a leased row create another defect, because the defect of the row `asked` is closed or
+    /// gone. False: the test case has a later defect, or another of its failures is creating one;
+    /// claim again. Durable. `Fenced` if the lease was lost.
     async fn create_anew(
         &self,
         lease: &Lease,
         asked: DefectId,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
-    /// Defects with steps that are due, the longest overdue first, but for those that this process
-    /// has open. `limits`: of all, and of one connection.
+    /// Returns defects with steps that are due, the longest overdue first. Leaves out defects that
+    /// this process has open. `limits`: of all defects, and of one connection's.
     async fn due_follow_ups(
         &self,
         now: Timestamp,
@@ -379,8 +381,8 @@ pub trait Store: Send + Sync {
         lease_until: Timestamp,
         run_ms: u64,
     ) -> Result<Option<DueFollowUps>, StoreError>;
-    /// Stores that a write of a step is about to leave, and renews the lease. Durable. `Fenced` if
-    /// the lease was lost or has ended.
+    /// Stores that a write of a step is about to be sent, and renews the lease. Durable. `Fenced`
+    /// if the lease was lost or has ended.
     async fn mark_follow_up(
         &self,
         lease: &Lease,
@@ -389,9 +391,10 @@ pub trait Store: Send + Sync {
         lease_until: Timestamp,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// Undoes the last `mark_follow_up`: no byte of that write left. Lazy.
+    /// Undoes the last `mark_follow_up`. Call it only if no byte of that write was sent. Lazy.
     async fn unmark_follow_up(&self, lease: &Lease, step: &FollowUp) -> Result<(), StoreError>;
-    /// Stores the result of one try of a step; the lease stays. Durable. `Fenced` if it was lost.
+    /// Stores the result of one attempt at a step; the lease stays. Durable. `Fenced` if it was
+    /// lost.
     async fn end_follow_up(
         &self,
         lease: &Lease,
@@ -399,11 +402,11 @@ pub trait Store: Send + Sync {
         end: FollowUpEnd,
         now: Timestamp,
     ) -> Result<(), StoreError>;
-    /// The newest comments of a connection, at most three, that a search for a comment must find.
+    /// Returns the newest comments of a connection, at most three. A search for a comment must find
+    /// them to prove that it works.
     async fn comment_controls(&self, id: ConnectionId) -> Result<Vec<ControlDefect>, StoreError>;
     /// Carries out a person's decision, adds the steps that follow, and records who decided and
-    /// when. Durable. `Conflict` if
-    /// the row's state does not allow the decision.
+    /// when. Durable. `Conflict` if the row's state does not allow the decision.
     async fn decide(
         &self,
         id: DefectId,
@@ -413,9 +416,9 @@ pub trait Store: Send + Sync {
         now: Timestamp,
         run_ms: u64,
     ) -> Result<DefectRecord, StoreError>;
-    /// One defect.
+    /// Returns one defect.
     async fn defect(&self, id: DefectId) -> Result<Option<DefectRecord>, StoreError>;
-    /// Defects, newest first.
+    /// Returns the defects that meet the conditions, newest first.
     async fn defects(&self, filter: &DefectFilter) -> Result<Vec<DefectRecord>, StoreError>;
 
     /// Stores an event, and its connection's last success or error. Lazy: returns at once. If the
@@ -425,27 +428,29 @@ pub trait Store: Send + Sync {
     fn record_run(&self, event: EventId, run: RunReport);
     /// Returns when everything that was recorded before this call can be read.
     async fn flush(&self) -> Result<(), StoreError>;
-    /// Events, newest first. An event that cannot be read is logged and left out.
+    /// Returns the events that meet the conditions, newest first. An event that cannot be read is
+    /// logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
-    /// One event with its runs, in their order.
+    /// Returns one event with its runs, in the order in which they ran.
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
-    /// Deletes the events that the retention does not keep, and what is left of deleted
-    /// connections, in steps. Lazy.
+    /// Deletes the events that exceed the retention, and the remaining rows of deleted connections,
+    /// in small steps. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;
 
     /// Stores the counts of a project. Lazy, as `record_event`.
     fn record_counts(&self, id: ConnectionId, project: &str, counts: CachedCounts);
-    /// The last stored counts of a project. At most 100 projects are stored for each connection.
+    /// Returns the last stored counts of a project. At most 100 projects are stored for each
+    /// connection.
     async fn cached_counts(
         &self,
         id: ConnectionId,
         project: &str,
     ) -> Result<Option<CachedCounts>, StoreError>;
-    /// The project that was counted last.
+    /// Returns the project of the newest stored counts.
     async fn last_counted_project(&self, id: ConnectionId) -> Result<Option<String>, StoreError>;
 
-    /// Whether a durable write succeeds now; the error says what is wrong.
+    /// Checks whether a durable write succeeds now; the error says what is wrong.
     async fn ready(&self) -> Result<(), StoreError>;
-    /// Writes what is queued, then closes. No method may be called afterwards.
+    /// Writes the queued changes, then closes. No method may be called afterwards.
     async fn close(&self);
 }

@@ -27,8 +27,8 @@ pub struct TestManagerSettings {
 }
 
 impl TestManagerSettings {
-    /// The scopes that are needed to read a failed test's log, assertions, robot log and files. None
-    /// of them allows a change.
+    /// The scopes for reading a failed test's log, assertions, robot log and files. None of them
+    /// allows a change.
     pub const DEFAULT_SCOPES: [&str; 5] = [
         "TM.Projects.Read",
         "TM.TestExecutions.Read",

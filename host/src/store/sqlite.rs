@@ -60,7 +60,7 @@ pub struct SqliteStore {
     readers: Readers,
     cache: DefectCache,
     starts: StartCounter,
-    /// Set by `recover`.
+    /// Since when failed tests without a row count as in doubt. Set by `recover`.
     restored_at: OnceLock<Option<Timestamp>>,
 }
 
@@ -93,7 +93,7 @@ impl SqliteStore {
         file::opens_with(path, sealer)
     }
 
-    /// The number of commits since it was opened.
+    /// Returns the number of commits since the file was opened.
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.writer.commits()
@@ -139,7 +139,7 @@ impl Store for SqliteStore {
         force: bool,
     ) -> Result<(), StoreError> {
         let edited = edited.clone();
-        // Counts that are still queued are those of the old settings.
+        // Queued counts belong to the old settings: write them before the update deletes them.
         self.writer.hurry_history();
         self.writer.run(Durable, move |db| connections::update(db, edited, force)).await
     }
@@ -194,7 +194,7 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
-        // Taken before the read: a change during the read then prevents the insert.
+        // The epoch is read before the file: a change during the read then prevents the insert.
         let epoch = self.cache.epoch();
         let (claimed_test, id) = (claim.test, claim.connection);
         let (test, restored_at) = (claim.test.clone(), self.restored_at());

@@ -18,11 +18,11 @@ use crate::domain::{
 };
 use crate::store::{Claim, StoreError};
 
-/// The reason of a doubt about a failed test without a row.
+/// The reason for doubt about a failed test that has no row in a restored database.
 pub(super) const RESTORED: &str =
     "the database was restored, or fell behind, and may have lost this defect";
 
-/// The created and unreleased defect of a failed test.
+/// Returns the defect of a failed test if it is created and not released.
 pub(super) fn created_defect(
     db: &Connection,
     connection: ConnectionId,
@@ -77,7 +77,7 @@ pub(super) fn claim(
     }
 }
 
-/// The first claim of a failed test. If it is a recurrence, the claim says so.
+/// Handles the first claim of a failed test, which may be a recurrence.
 fn insert_first(db: &Connection, claim: Claim<'_>) -> Result<Claimed, StoreError> {
     match earlier(db, &claim)? {
         Earlier::None => insert_intent(db, claim, 1),
@@ -90,7 +90,7 @@ fn insert_first(db: &Connection, claim: Claim<'_>) -> Result<Claimed, StoreError
     }
 }
 
-/// The other failures of the test case, if the connection follows up on them.
+/// Looks up the other failures of the test case, if the claim allows recurrences.
 fn earlier(db: &Connection, claim: &Claim<'_>) -> Result<Earlier, StoreError> {
     if !claim.recurs {
         return Ok(Earlier::None);
@@ -98,7 +98,7 @@ fn earlier(db: &Connection, claim: &Claim<'_>) -> Result<Earlier, StoreError> {
     recurrences::earlier(db, claim.connection, claim.test, claim.now)
 }
 
-/// The first claim of a generation inserts the row in `intent`.
+/// Inserts the row of a new generation in `intent`, with a lease.
 fn insert_intent(
     db: &Connection,
     claim: Claim<'_>,
@@ -109,7 +109,7 @@ fn insert_intent(
     Ok(Claimed::Create { lease, marker, generation })
 }
 
-/// A row as if a write had left at `since` and had no answer.
+/// Inserts a row as if a write had been sent at `since` and was not answered.
 fn insert_in_doubt(
     db: &Connection,
     claim: Claim<'_>,
@@ -165,9 +165,9 @@ fn is_present(db: &Connection, id: ConnectionId) -> Result<bool, StoreError> {
     Ok(db.only(found, [id.0])?)
 }
 
-/// Takes over a row of which no write left: `failed`, or `intent` whose lease ended.
+/// Takes over a row of which no write was sent: `failed`, or `intent` whose lease ended.
 fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
-    // A later generation is what a person asked for: another defect.
+    // A person asked for each later generation, so it is never a recurrence.
     let earlier = if row.generation == 1 { earlier(db, claim)? } else { Earlier::None };
     if matches!(earlier, Earlier::Unresolved) {
         return Ok(Claimed::WaitsForFirst);
@@ -196,8 +196,8 @@ fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Cla
     }
 }
 
-/// Takes over a row of which a write left. A run that did not store an outcome leaves a write
-/// without an answer.
+/// Takes over a row of which a write was sent. If the last run stored no outcome, its write counts
+/// as unanswered.
 fn lease_for_search(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     if row.state == DefectState::Sent.as_str() {
         doubts::doubt_lost_run(db, row.id, claim.now, claim.run_ms)?;

@@ -1,4 +1,4 @@
-//! How values are stored in columns: times as milliseconds, ids as 16 bytes, the rest as JSON.
+//! The form of values in columns: times as milliseconds, ids as 16 bytes, the rest as JSON.
 //!
 //! A member that is missing in an old row's JSON reads as its default, so that a newer version
 //! reads what an older one wrote.
@@ -19,7 +19,8 @@ pub(super) fn time_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Unreadable>
     ms.map(time).transpose()
 }
 
-/// The value of a word. A later version may have written words that this one does not know.
+/// Parses the string of an enum value. A later version may have stored strings that this one does
+/// not know.
 pub(super) fn known_word<T: StringEnum>(word: &str, what: &'static str) -> Result<T, Unreadable> {
     T::parse(word)
         .ok_or_else(|| Unreadable::new(what, format!("this version does not know `{word}`")))
@@ -37,7 +38,7 @@ pub(super) fn from_json<T: DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| Unreadable::new(what, error))
 }
 
-/// A value for SQLite's INTEGER column. No real duration or size is larger.
+/// Converts to SQLite's INTEGER. No real duration or size is too large for it.
 pub(super) fn to_i64(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -16,10 +16,11 @@ use crate::domain::{Connection, ConnectionId, ConnectionRecord, TestManagerSetti
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
-/// A token: its connection, its hash, when it expires and its grace.
+/// The columns of a token: its connection, its hash, its expiry, and its grace period in
+/// milliseconds.
 type TokenRow = (Uuid, Vec<u8>, Option<i64>, Option<u64>);
 
-/// All connections, by name.
+/// Returns all connections, sorted by name.
 pub(super) fn list(db: &Database) -> Result<Vec<StoredConnection>, StoreError> {
     // One transaction: a connection is always read together with its secrets and tokens.
     let snapshot = db.unchecked_transaction()?;

@@ -54,7 +54,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
     Ok(())
 }
 
-/// Replaces the columns that people edit, and the secrets.
+/// Replaces the columns that people edit and the secrets of a connection.
 pub(super) fn update(
     db: &Connection,
     edited: StoredConnection,
@@ -66,7 +66,7 @@ pub(super) fn update(
         refuse_while_unresolved(db, connection.id, "changing its origin")?;
     }
     let settings = to_json(&connection.settings)?;
-    // With other settings, the counts may be those of another tracker.
+    // Under other settings, the stored counts may be those of another tracker.
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND NOT EXISTS (
              SELECT 1 FROM connections WHERE id = ?1 AND connector = ?2 AND settings = ?3)",
@@ -101,7 +101,7 @@ pub(super) fn update(
     insert_secrets(db, connection.id, &edited.secrets)
 }
 
-/// Records the version that serves a connection.
+/// Records the connector version that handles the events of a connection.
 pub(super) fn accept_version(
     db: &Connection,
     id: ConnectionId,
@@ -114,7 +114,7 @@ pub(super) fn accept_version(
     require_one(updated)
 }
 
-/// Records how late a search was seen to find a new record; the longest is kept.
+/// Records how late a search found a new record; only the longest delay is kept.
 pub(super) fn record_index_lag(
     db: &Connection,
     id: ConnectionId,
@@ -127,7 +127,7 @@ pub(super) fn record_index_lag(
     Ok(())
 }
 
-/// Rows that one operation deletes, so that no write waits for long.
+/// Maximum number of rows that one operation deletes, so that no other write waits for long.
 const DELETES_MAX: u32 = 500;
 
 /// Hides a connection and deletes its tokens, secrets and counts. [`delete_some`] deletes the rest
@@ -145,7 +145,7 @@ pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(
         "DELETE FROM tokens WHERE connection_id = ?",
         "DELETE FROM secrets WHERE connection_id = ?",
         "DELETE FROM counts WHERE connection_id = ?",
-        // Runs in progress lose their leases: no further write leaves.
+        // Runs in progress lose their leases, so no further write is sent.
         "UPDATE defects SET fence = fence + 1, lease_until = NULL, next_search_at = NULL
          WHERE state IN ('intent', 'sent', 'in-doubt') AND connection_id = ?",
     ] {
@@ -154,8 +154,8 @@ pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(
     Ok(())
 }
 
-/// Deletes some events or defects of hidden connections, at last the connections; false: nothing is
-/// left.
+/// Deletes some events or defects of hidden connections, and finally the connections. False: none
+/// is left.
 pub(super) fn delete_some(db: &Connection) -> Result<bool, StoreError> {
     for statement in [
         "DELETE FROM events WHERE id IN (
@@ -204,7 +204,8 @@ fn refuse_while_unresolved(
     )))
 }
 
-/// Adds a token. Older tokens expire at the latest as given; without a grace they are deleted.
+/// Adds a token. Older tokens expire at the given instant or earlier; without a grace period they
+/// are deleted.
 pub(super) fn rotate_token(
     db: &Connection,
     id: ConnectionId,
@@ -230,7 +231,7 @@ pub(super) fn rotate_token(
     insert_token(db, id, &token)
 }
 
-/// Deletes tokens.
+/// Deletes the tokens with these hashes.
 pub(super) fn delete_tokens(db: &Connection, expired: Vec<TokenHash>) -> Result<(), StoreError> {
     for hash in expired {
         db.change("DELETE FROM tokens WHERE hash = ?", params![hash.0.to_vec()])?;

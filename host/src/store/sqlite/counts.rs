@@ -1,4 +1,4 @@
-//! The last counts of each project, for the time when the tracker is down.
+//! The last counts of each project. They answer Defect KPIs while the tracker is down.
 //!
 //! Never stores more than 100 projects for each connection: the oldest counts are deleted.
 
@@ -39,7 +39,7 @@ pub(super) fn record(
     Ok(())
 }
 
-/// The stored counts of one project.
+/// Returns the stored counts of one project.
 pub(super) fn get(
     db: &Connection,
     id: ConnectionId,
@@ -54,7 +54,7 @@ pub(super) fn get(
     Ok(Some(CachedCounts { counts, counted_at: time(counted_at)? }))
 }
 
-/// The project that was counted last.
+/// Returns the project of the newest stored counts.
 pub(super) fn last_project(
     db: &Connection,
     id: ConnectionId,

@@ -83,7 +83,8 @@ fn apply(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     match decision {
-        // A record that a person found may not contain the marker: no search is tested with it.
+        // The record that a person found may not contain the marker, so no search is tested with
+        // it.
         Decision::Adopt(defect) => db.change(
             "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, needs_person = NULL,
                  decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,
@@ -95,7 +96,7 @@ fn apply(
                 to_json(&DefectJson::from(defect.clone()))?,
             ],
         )?,
-        // The index delay counts from here: an effect may have come late.
+        // The index delay begins again now, because a late write may have taken effect just before.
         Decision::Retry => db.change(
             "UPDATE defects SET decided = 'retry', needs_person = NULL, lease_until = NULL,
                  next_search_at = COALESCE(next_search_at, ?2),

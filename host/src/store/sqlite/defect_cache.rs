@@ -12,10 +12,10 @@ use crate::domain::{ConnectionId, Defect, DefectId, FailedTest};
 
 const DEFECTS_MAX: usize = 4_096;
 
-/// Connection, test execution, test case, variation.
+/// The identity of a failed test: connection, test execution, test case, variation ("" if none).
 type Key = (ConnectionId, Uuid, Uuid, String);
 
-/// Created defects by failed test.
+/// A cache of created defects, by failed test.
 #[derive(Default)]
 pub(super) struct DefectCache {
     state: Mutex<State>,
@@ -27,12 +27,12 @@ struct State {
     epoch: Epoch,
 }
 
-/// The time between two clears. What was read from the file in an earlier epoch may be outdated.
+/// The time between two clears. A value that was read in an earlier epoch may be outdated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
 impl DefectCache {
-    /// The cached defect of a failed test.
+    /// Returns the cached defect of a failed test.
     pub(super) fn get(
         &self,
         connection: ConnectionId,
@@ -41,7 +41,7 @@ impl DefectCache {
         self.state.lock().defects.get(&key(connection, test)).cloned()
     }
 
-    /// The present epoch; taken before the file is read for [`Self::insert`].
+    /// Returns the present epoch. Call it before the file is read for [`Self::insert`].
     pub(super) fn epoch(&self) -> Epoch {
         self.state.lock().epoch
     }

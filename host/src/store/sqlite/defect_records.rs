@@ -1,4 +1,4 @@
-//! Reads defect rows: the newest generation for a claim, the whole record for people.
+//! Reads defect rows: the newest generation of a failed test, or the whole record for people.
 //!
 //! Never moves a row.
 
@@ -18,13 +18,13 @@ use crate::domain::{
 };
 use crate::store::{DefectFilter, StoreError};
 
-/// One defect as people see it.
+/// Returns one defect with its decisions and follow-up steps.
 pub(super) fn get(db: &Connection, id: DefectId) -> Result<Option<DefectRecord>, StoreError> {
     let row: Option<Row> = db.one("SELECT * FROM defect_records WHERE id = ?", params![id.0])?;
     row.map(Row::record).transpose()
 }
 
-/// Defects, newest first.
+/// Returns the defects that meet the conditions, newest first.
 pub(super) fn list(
     db: &Connection,
     filter: &DefectFilter,
@@ -45,7 +45,7 @@ pub(super) fn list(
     rows.into_iter().map(Row::record).collect()
 }
 
-/// The row of the newest generation of a failed test.
+/// Returns the row of the newest generation of a failed test.
 pub(super) fn newest(
     db: &Connection,
     connection: ConnectionId,
@@ -113,7 +113,8 @@ from_row!(Row {
 });
 
 impl Row {
-    /// The lease of the claim that is now stored: its fence follows the one that was read.
+    /// Returns the lease that a claim has just stored: its fence is one above the fence in this
+    /// row.
     pub(super) fn next_lease(&self, until: Timestamp) -> Lease {
         Lease { defect: DefectId(self.id), fence: self.fence.saturating_add(1), until }
     }
@@ -127,7 +128,7 @@ impl Row {
         )
     }
 
-    /// The class of the worst write.
+    /// Returns the class of the worst write; `None` if no write was classified.
     pub(super) fn class(&self) -> Result<Option<WriteClass>, Unreadable> {
         self.class.as_deref().map(|word| known_word(word, "the class of its writes")).transpose()
     }
@@ -136,7 +137,7 @@ impl Row {
         self.decided.as_deref().map(|word| known_word(word, "what was decided")).transpose()
     }
 
-    /// The result of the run that a claim waited for, if it ended without a defect.
+    /// Returns the result of the run that a claim waited for, if the run ended without a defect.
     pub(super) fn ended(&self, waited_for: Option<i64>) -> Result<Option<Claimed>, Unreadable> {
         if waited_for.is_none() || self.ended_fence != waited_for {
             return Ok(None);
@@ -146,7 +147,7 @@ impl Row {
         Ok(Some(Claimed::Ended { code, detail: self.reason.clone().unwrap_or_default() }))
     }
 
-    /// The row for a search under this lease.
+    /// Converts the row for a search under this lease.
     pub(super) fn doubtful(self, lease: Lease) -> Result<DoubtfulDefect, Unreadable> {
         let connection = ConnectionId(self.connection_id);
         let doubt = Doubt {
@@ -190,7 +191,7 @@ impl Row {
             .transpose()
     }
 
-    /// The defect of a row in `created`.
+    /// Returns the id and the defect of a row in `created`.
     pub(super) fn created(&self) -> Result<(DefectId, Defect), Unreadable> {
         let defect = self.stored_defect()?;
         let defect = defect.ok_or_else(|| Unreadable::new("its defect", "it is missing"))?;

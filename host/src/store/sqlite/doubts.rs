@@ -1,5 +1,5 @@
-//! Defects in doubt: which are due for a search, by which other defects a search is tested, and how
-//! a start recovers the rows of runs that did not end.
+//! Finds the defects in doubt that are due for a search, and the known defects that test a search.
+//! Recovers, at a start, the rows of runs that did not end.
 //!
 //! Never decides that nothing was created: only a search or a person does.
 
@@ -15,13 +15,13 @@ use super::statements::Statements as _;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
 use crate::store::{ControlDefect, DueSearch, StoreError};
 
-/// The wait before the first search; it doubles with each search, up to the maximum.
+/// The wait before the next search, milliseconds. It doubles with each search, up to the maximum.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
 const SEARCH_WAIT_MS_MAX: i64 = 3_600_000;
-/// How many defects a search is tested with.
+/// Maximum number of known defects that test a search.
 const CONTROLS_MAX: i64 = 3;
 
-/// The reason for a doubt whose run stored no outcome.
+/// The reason for doubt about a row whose run stored no outcome.
 const RUN_LOST: &str = "the run ended without an outcome after a request had been sent";
 const INTERRUPTED: &str =
     "the host ended while the event was in progress; the next request returns its outcome";
@@ -52,8 +52,8 @@ pub(super) fn claim_search(
     Ok(Some(row.doubtful(lease)?))
 }
 
-/// The rows whose next search is due, but for those that this process has open. Rows in `sent`
-/// whose lease ended are in doubt, too.
+/// Returns the rows whose next search is due. Leaves out rows that this process has open. First
+/// puts rows in `sent` whose lease ended in doubt.
 pub(super) fn due_searches(
     db: &Connection,
     now: Timestamp,
@@ -80,8 +80,8 @@ pub(super) fn due_searches(
     Ok(rows.into_iter().map(due).collect())
 }
 
-/// The newest defects that the same connector made with the same settings, with the marker in the
-/// write.
+/// Returns the newest defects that the same connector created with the same settings and with the
+/// marker in its write.
 pub(super) fn controls(
     db: &Connection,
     connection: ConnectionId,
@@ -133,8 +133,8 @@ pub(super) fn recover(db: &Connection, now: Timestamp, run_ms: u64) -> Result<()
     follow_ups::restart_waits(db, now, run_ms)
 }
 
-/// Begins all waits again: the clock has stepped. The write of a row in `sent` may go on until the
-/// run's maximum.
+/// Begins all waits again, because the clock has stepped. The write of a row in `sent` may last
+/// until the run's maximum.
 pub(super) fn restart_waits(
     db: &Connection,
     now: Timestamp,
@@ -167,8 +167,8 @@ fn doubt_lost_runs(
     Ok(())
 }
 
-/// The run of a row in `sent` did not store an outcome: its write has no answer, and ended at the
-/// run's maximum at the latest.
+/// Puts a row in `sent`, whose run stored no outcome, in doubt. The write has no answer, and counts
+/// as ended at the run's maximum.
 pub(super) fn doubt_lost_run(
     db: &Connection,
     id: Uuid,

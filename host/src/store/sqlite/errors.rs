@@ -12,9 +12,9 @@ use rusqlite::ErrorCode::{
 
 use crate::store::{DatabaseError, StoreError};
 
-/// What to do about a damaged database.
+/// The advice about a damaged database.
 const RESTORE: &str = "restore the data folder from a backup";
-/// What to do about a value that cannot be read.
+/// The advice about a value that cannot be read.
 const UPDATE_OR_RESTORE: &str =
     "run a newer Jackfield if that wrote it, otherwise restore the data folder from a backup";
 
@@ -24,7 +24,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// An error of the open database.
+/// Describes an error of the open database.
 pub(super) fn describe_error(error: rusqlite::Error) -> DatabaseError {
     let (failure, fix) = match error.sqlite_error_code() {
         Some(ReadOnly | SystemIoFailure | DiskFull | CannotOpen) => (
@@ -37,7 +37,7 @@ pub(super) fn describe_error(error: rusqlite::Error) -> DatabaseError {
     DatabaseError::new(failure, cause(error), fix)
 }
 
-/// An error while the file is opened.
+/// Describes an error that occurred while the file was opened.
 pub(super) fn cannot_open(path: &Path, error: rusqlite::Error) -> StoreError {
     let (failure, fix) = match error.sqlite_error_code() {
         Some(DatabaseBusy) => ("is locked by another process", Some("stop that process")),
@@ -54,7 +54,7 @@ pub(super) fn cannot_open(path: &Path, error: rusqlite::Error) -> StoreError {
     DatabaseError::new(failure, cause(error), fix).into()
 }
 
-/// SQLite's own text, without the number that its source adds.
+/// Returns the text of SQLite, without the number that its source adds.
 fn cause(error: rusqlite::Error) -> Box<dyn Error + Send + Sync> {
     match error {
         rusqlite::Error::SqliteFailure(_, Some(text)) => text.into(),

@@ -23,10 +23,10 @@ const DELETES_MAX: u32 = 500;
 /// Maximum number of bytes of a detail.
 const DETAIL_BYTES_MAX: usize = 4 * 1024;
 
-/// What stands for the bytes of an event's row that its texts do not count.
+/// The estimated size of an event's row without its texts.
 const ROW_BYTES: usize = 300;
 
-/// Stores an event with its runs, or the newer state of a stored one with its later runs.
+/// Stores an event with its runs, or updates a stored event and adds its later runs.
 pub(super) fn record(
     db: &Connection,
     mut event: Event,
@@ -67,7 +67,7 @@ pub(super) fn record(
     Ok(())
 }
 
-/// Adds runs to a stored event. Without the event they are dropped.
+/// Adds runs to a stored event. Drops them if the event is not stored.
 pub(super) fn add_runs(
     db: &Connection,
     event: EventId,
@@ -84,7 +84,7 @@ pub(super) fn add_runs(
     Ok(())
 }
 
-/// The JSON array of an event's runs; `None` without a run.
+/// Returns the runs of an event as a JSON array; `None` if it has no runs.
 fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
     if runs.is_empty() {
         return Ok(None);
@@ -95,7 +95,7 @@ fn runs_json(runs: Vec<RunReport>) -> Result<Option<String>, StoreError> {
     to_json(&runs.into_iter().map(short).collect::<Vec<_>>()).map(Some)
 }
 
-/// What events say of their connection.
+/// The last success and the last error of a connection, as a batch of events shows them.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     last_success_at: Option<i64>,
@@ -103,7 +103,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Adds what one event says.
+    /// Takes one event into account.
     pub(super) fn add(&mut self, event: &Event) {
         let at = event.received_at.as_millisecond();
         if event.outcome.code.is_success() {
@@ -120,7 +120,7 @@ impl Health {
         }
     }
 
-    /// Stores it, unless something newer is stored.
+    /// Stores the last success and the last error, unless newer ones are stored.
     pub(super) fn store(self, db: &Connection, id: ConnectionId) -> Result<(), StoreError> {
         let id = id.0;
         if let Some(at) = self.last_success_at {
@@ -141,8 +141,8 @@ impl Health {
     }
 }
 
-/// Events, newest first. An event that cannot be read is logged and left out: one row must not
-/// make the whole history unreadable.
+/// Returns the events that meet the conditions, newest first. An event that cannot be read is
+/// logged and left out: one row must not make the whole history unreadable.
 pub(super) fn list(db: &Connection, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
     let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
     let mut events = Vec::new();
@@ -191,7 +191,7 @@ fn page(
     Ok(rows)
 }
 
-/// One event with its runs.
+/// Returns one event with its runs.
 pub(super) fn get(
     db: &Connection,
     id: EventId,
@@ -205,18 +205,19 @@ pub(super) fn get(
     Ok(Some((row.event()?, runs)))
 }
 
-/// The events that the retention deletes.
+/// The events that exceed the retention.
 #[derive(Debug, Clone)]
 pub(super) struct Excess {
     received_before: Timestamp,
-    /// This event and all older ones.
+    /// Delete this event and all older ones.
     up_to: Option<Uuid>,
-    /// Of the requests that reached no connection, this one and all older ones.
+    /// Delete this request that reached no connection, and all older such requests.
     no_connection_up_to: Option<Uuid>,
     events_bytes_max: u64,
 }
 
-/// Finds what the retention deletes. It only reads: counting a long history delays no write.
+/// Finds the events that exceed the retention. It only reads, so that counting a long history
+/// delays no write.
 pub(super) fn find_excess(db: &Connection, retention: Retention) -> Result<Excess, StoreError> {
     let up_to = db.one(
         "SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?",
@@ -235,7 +236,7 @@ pub(super) fn find_excess(db: &Connection, retention: Retention) -> Result<Exces
     Ok(Excess { received_before, up_to, no_connection_up_to, events_bytes_max })
 }
 
-/// Deletes some of the excess; false: no event is left to delete.
+/// Deletes some of the excess. False: no event is left to delete.
 pub(super) fn delete_some(db: &Connection, excess: Excess) -> Result<bool, StoreError> {
     let received_before = excess.received_before.as_millisecond();
     let deleted = db.change(
@@ -255,7 +256,7 @@ pub(super) fn delete_some(db: &Connection, excess: Excess) -> Result<bool, Store
             to_i64(excess.events_bytes_max)
         ],
     )?;
-    // Tokens that expired before the oldest event.
+    // Also delete the tokens that expired before the oldest event.
     db.change("DELETE FROM tokens WHERE expires_at < ?", params![received_before])?;
     Ok(deleted > 0)
 }

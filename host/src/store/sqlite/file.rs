@@ -16,7 +16,7 @@ use super::wal;
 use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::{DatabaseError, StoreError};
 
-/// The changes of the schema, in their order. One that was released never changes.
+/// The changes of the schema, in order. A released change is never edited.
 pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
@@ -30,9 +30,9 @@ pub(super) const MIGRATIONS: [&str; 9] = [
 ];
 /// How long a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Statements that each connection keeps prepared.
+/// Number of statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
-/// Names a text that is sealed beside the secrets. Whether it opens shows whether a key is right.
+/// The name of a sealed text that shows whether a key is right: only the right key opens it.
 pub(super) const KEY_CHECK: &str = "key-check";
 
 /// Opens an existing file for writing. Never creates one: somebody may have moved the database
@@ -58,9 +58,9 @@ pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreErro
     Ok(connection)
 }
 
-/// Closes the file to others than its group, if it is this user's. Another owner decides for
-/// themselves: the data folder is closed to others. SQLite gives the files beside it the same
-/// permissions.
+/// Removes the access of users outside the group, if this user owns the file. Another owner's file
+/// stays as it is, because the data folder itself is closed to others. SQLite gives its other files
+/// the same mode.
 fn make_private(path: &Path) -> Result<(), StoreError> {
     let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
     let closed = opened.and_then(|file| {
@@ -78,7 +78,7 @@ fn make_private(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// One transaction: the migrations are kept only if the file passes every check.
+/// Migrates and checks the file in one transaction, so that a refused file stays unchanged.
 fn prepare(path: &Path, connection: &mut Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let failed = |error| cannot_open(path, error);
     let transaction = connection.transaction().map_err(failed)?;
@@ -104,7 +104,7 @@ fn migrate(path: &Path, db: &Connection) -> Result<(), StoreError> {
     db.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(failed)
 }
 
-/// How many migrations the file has. Early versions counted them in a table.
+/// Returns how many migrations the file has. Early versions counted them in a table.
 fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
     let has_table: bool =
         db.only("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations')", [])?;
@@ -116,7 +116,7 @@ fn schema_version(db: &Connection) -> rusqlite::Result<usize> {
     Ok(version)
 }
 
-/// The first start seals a text; every later start must be able to open it.
+/// Seals a text at the first start; at every later start, checks that the key opens it.
 fn check_key(path: &Path, db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
     let failed = |error| cannot_open(path, error);
     let Some(sealed) = read_key_check(db).map_err(failed)? else {
@@ -139,7 +139,7 @@ fn read_key_check(db: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
     db.one("SELECT value FROM meta WHERE name = ?", [KEY_CHECK])
 }
 
-/// Checks the tables that decide about defects. The history may be large and is not checked.
+/// Checks the tables that decide about defects. Skips the history, because it may be large.
 fn check_pages(path: &Path, db: &Connection) -> Result<(), StoreError> {
     for table in ["connections", "tokens", "secrets", "defects", "decisions"] {
         let found: String = db
@@ -157,7 +157,7 @@ fn check_pages(path: &Path, db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Opens a connection that can only read.
+/// Opens a connection that cannot write.
 pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError> {
     let connect = || {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -171,14 +171,14 @@ pub(super) fn connect_for_reading(path: &Path) -> Result<Connection, StoreError>
     connect().map_err(|error| cannot_open(path, error))
 }
 
-/// Whether this is the key of an existing file.
+/// Returns whether this key sealed the secrets of an existing file.
 pub(super) fn opens_with(path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     let sealed = connect(path).and_then(|connection| read_key_check(&connection));
     let sealed = sealed.map_err(|error| cannot_open(path, error))?;
     Ok(sealed.is_some_and(|sealed| sealer.open_sealed(KEY_CHECK, &Sealed(sealed)).is_ok()))
 }
 
-/// The smallest write, which shows whether a write succeeds.
+/// Makes the smallest possible write, to show whether a write succeeds.
 pub(super) fn check_writable(db: &Connection) -> Result<(), StoreError> {
     db.change(
         "INSERT INTO meta (name, value) VALUES ('ready', x'00')

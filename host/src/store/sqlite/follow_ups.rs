@@ -1,4 +1,5 @@
-//! The steps of the work on created defects. A step is changed only under the lease of its defect.
+//! The steps that follow the creation of defects. A step is changed only under the lease of its
+//! defect.
 //!
 //! Never decides whether a step is done: its caller asks the tracker.
 
@@ -17,13 +18,13 @@ use crate::domain::{
 };
 use crate::store::{ControlDefect, DueSearch, StoreError};
 
-/// The wait after the first try; it doubles with each try, up to the maximum.
+/// The wait after the first attempt, milliseconds. It doubles with each attempt, up to the maximum.
 const WAIT_MS: i64 = 15_000;
 const WAIT_MS_MAX: i64 = 3_600_000;
-/// How many comments a search for a comment is tested with.
+/// Maximum number of known comments that test a search for a comment.
 const CONTROLS_MAX: i64 = 3;
 
-/// Adds steps of a defect, due at once.
+/// Adds steps of a defect that are due at once.
 pub(super) fn add(
     db: &Connection,
     id: DefectId,
@@ -51,7 +52,7 @@ fn insert(
     Ok(())
 }
 
-/// The defects with steps that are due, but for those that this process has open.
+/// Returns the defects with steps that are due. Leaves out defects that this process has open.
 pub(super) fn due(
     db: &Connection,
     now: Timestamp,
@@ -77,9 +78,9 @@ pub(super) fn due(
     Ok(rows.into_iter().map(due).collect())
 }
 
-/// Takes a lease on a defect and returns its steps that are due, up to the first one that is not.
-/// Sets when each is tried next. A write without a stored outcome is open, and ended at the run's
-/// maximum at the latest.
+/// Takes a lease on a defect and returns its due steps, up to the first one that is not due. Sets
+/// the next attempt of each. A write without a stored outcome counts as unanswered, and as ended at
+/// the run's maximum.
 pub(super) fn claim(
     db: &Connection,
     id: DefectId,
@@ -135,8 +136,7 @@ pub(super) fn claim(
     Ok(Some(DueFollowUps { lease, test, marker, key: defect.key, seen, steps: follow_ups }))
 }
 
-/// Marks that a write of a step is about to be sent, and renews the lease, which must not have
-/// ended.
+/// Marks that a write of a step is about to be sent, and renews the lease. Fails if it has ended.
 pub(super) fn mark_sending(
     db: &Connection,
     lease: &Lease,
@@ -159,7 +159,7 @@ pub(super) fn mark_sending(
     require_one(marked)
 }
 
-/// Undoes one [`mark_sending`].
+/// Undoes one [`mark_sending`], if no byte of that write was sent.
 pub(super) fn unmark(db: &Connection, lease: &Lease, step: &FollowUp) -> Result<(), StoreError> {
     let unmarked = db.change(
         "UPDATE follow_ups SET writes = writes - 1, state = 'due'
@@ -170,7 +170,7 @@ pub(super) fn unmark(db: &Connection, lease: &Lease, step: &FollowUp) -> Result<
     require_one(unmarked)
 }
 
-/// Stores the result of one try.
+/// Stores the result of one attempt.
 pub(super) fn end(
     db: &Connection,
     lease: &Lease,
@@ -221,7 +221,7 @@ pub(super) fn end(
     require_one(stored)
 }
 
-/// The newest comments of a connection that a search for a comment must find if it works.
+/// Returns the newest comments of a connection. A search for a comment that works finds them.
 pub(super) fn controls(
     db: &Connection,
     connection: ConnectionId,
@@ -240,7 +240,7 @@ pub(super) fn controls(
     rows.into_iter().map(control).collect()
 }
 
-/// Begins the waits of all steps again, because the clock may have been set.
+/// Begins the waits of all steps again, because the clock may have stepped.
 pub(super) fn restart_waits(
     db: &Connection,
     now: Timestamp,
@@ -255,7 +255,7 @@ pub(super) fn restart_waits(
     Ok(())
 }
 
-/// The steps of a defect for people, from the JSON of the view.
+/// Reads the steps of a defect, for people, from the JSON of the view.
 pub(super) fn records(json: &str) -> Result<Vec<FollowUpRecord>, Unreadable> {
     type Columns = (String, String, String, u32, u32, Option<String>, Option<String>, Option<i64>);
     let steps: Vec<Columns> = from_json(json, "what is done with it")?;
@@ -323,7 +323,7 @@ impl Step {
     }
 }
 
-/// The lease was lost, or the step is not there.
+/// Fails if the lease was lost or the step does not exist.
 fn require_one(changed: usize) -> Result<(), StoreError> {
     if changed == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

@@ -46,8 +46,8 @@ enum PlaceJson {
     Form {
         name: String,
     },
-    /// Of older databases: wherever the guest wrote it. Granted no more; a person consents to a
-    /// place.
+    /// Older databases let the guest write the secret wherever it liked. Not granted any more: a
+    /// person consents to a place.
     Placeholder,
     ClientCredentials {
         token_url: String,

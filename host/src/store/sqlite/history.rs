@@ -1,4 +1,4 @@
-//! The part of the history that waits to be written: events, their runs, counts.
+//! The queued part of the history: events, their runs, counts.
 //!
 //! An event that ends while it waits replaces its own beginning, and takes its runs: nothing is
 //! written twice. Never holds more than [`RECORDS_MAX`] parts.
@@ -15,12 +15,12 @@ use crate::store::{CachedCounts, StoreError};
 
 const RECORDS_MAX: usize = 4_096;
 
-/// A part of the history.
+/// A queued part of the history.
 pub(super) enum Record {
-    /// An event, or only what is new of it, with runs.
+    /// An event, or only its later changes, with runs.
     Event(EventId, Option<Event>, Vec<RunReport>),
     Counts(ConnectionId, String, CachedCounts),
-    /// The health of a connection, as the events of one batch show it.
+    /// The last success and error of a connection, from the events of one batch.
     Health(ConnectionId, events::Health),
 }
 
@@ -39,7 +39,7 @@ impl Record {
         history
     }
 
-    /// Takes what a later record says of the same event.
+    /// Merges a later record of the same event.
     fn update(&mut self, later: Self) {
         if let (Self::Event(_, event, runs), Self::Event(_, newer, more)) = (self, later) {
             *event = newer.or(event.take());
@@ -47,7 +47,7 @@ impl Record {
         }
     }
 
-    /// Stores it.
+    /// Writes the record into the database.
     pub(super) fn store(self, db: &Connection) -> Result<(), StoreError> {
         match self {
             Self::Event(_, Some(event), runs) => events::record(db, event, runs),
@@ -58,11 +58,11 @@ impl Record {
     }
 }
 
-/// The events and runs that wait to be written.
+/// The queue of events, runs and counts.
 #[derive(Default)]
 pub(super) struct History {
     records: Vec<Record>,
-    /// The places of the events.
+    /// The position of each event in `records`.
     events: HashMap<EventId, usize>,
     /// When the first record was added.
     since: Option<Instant>,
@@ -96,8 +96,8 @@ impl History {
         self.records.is_empty()
     }
 
-    /// When the records are to be written; `None` if there are none. At once if there are enough,
-    /// or `now` says so.
+    /// Returns when to write the records; `None` if there are none. Does not wait if there are
+    /// `enough` records, or if `now` is true.
     pub(super) fn due(&self, wait: Duration, enough: usize, now: bool) -> Option<Instant> {
         let since = self.since?;
         if now || self.records.len() >= enough { Some(since) } else { since.checked_add(wait) }

@@ -19,7 +19,7 @@ use crate::domain::{
 };
 use crate::store::{JournaledWrite, StoreError};
 
-/// Extends a lease, even if it has ended, unless another process took it over.
+/// Extends a lease, even if it has ended, unless another run took the row over.
 pub(super) fn renew(db: &Connection, lease: Lease, until: Timestamp) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET lease_until = ?3
@@ -29,8 +29,8 @@ pub(super) fn renew(db: &Connection, lease: Lease, until: Timestamp) -> Result<(
     require_one(moved)
 }
 
-/// Moves the row to `sent` and renews the lease. It must not have ended, even if no other holder
-/// took it.
+/// Moves the row to `sent` and renews the lease. Fails if the lease has ended, even if no other run
+/// took the row over.
 pub(super) fn mark_sending(
     db: &Connection,
     lease: Lease,
@@ -59,7 +59,8 @@ pub(super) fn mark_sending(
     require_one(moved)
 }
 
-/// Undoes one [`mark_sending`]. If the run then has no marked write, the row is in `intent` again.
+/// Undoes one [`mark_sending`]. If the run has no other marked write, moves the row back to
+/// `intent`.
 pub(super) fn unmark(db: &Connection, lease: Lease, now: Timestamp) -> Result<(), StoreError> {
     let moved = db.change(
         "UPDATE defects SET writes = writes - 1, run_writes = run_writes - 1, updated_at = ?3,
@@ -100,8 +101,8 @@ pub(super) fn store_outcome(
     follow_ups::add(db, id, steps, now)
 }
 
-/// A known defect is stored even if the lease was lost, as long as no other run holds the row.
-/// After a create that followed a doubt, one more search looks for a second record.
+/// Stores a known defect, even if the lease was lost, unless another run holds the row. After a
+/// create that followed a doubt, one more search looks for a second record.
 fn store_defect(
     db: &Connection,
     lease: Lease,
@@ -131,7 +132,7 @@ fn store_defect(
     require_one(moved)
 }
 
-/// The run created nothing that is known. The row keeps the worst class and the latest end of all
+/// Stores that the run returned no defect. The row keeps the worst class and the latest end of all
 /// writes of its generation.
 fn store_failure(
     db: &Connection,
@@ -181,8 +182,8 @@ fn store_failure(
     require_one(moved)
 }
 
-/// Moves a row whose doubt has ended back to `intent`, under the lease of the search. If the failed
-/// test is a recurrence, the result says so.
+/// Moves a row whose doubt has ended back to `intent`, under the lease of the search. The result
+/// says if the failed test is a recurrence.
 pub(super) fn back_to_intent(
     db: &Connection,
     lease: Lease,
@@ -261,7 +262,7 @@ pub(super) fn give_back(db: &Connection, lease: Lease) -> Result<(), StoreError>
     require_one(moved)
 }
 
-/// The row was not moved if its fence is newer, its state does not fit, or it was deleted.
+/// Fails if no row was moved: its fence is newer, its state does not fit, or it was deleted.
 fn require_one(moved: usize) -> Result<(), StoreError> {
     if moved == 1 { Ok(()) } else { Err(StoreError::Fenced) }
 }

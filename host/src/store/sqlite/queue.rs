@@ -1,4 +1,5 @@
-//! What waits to be written: operations whose callers wait, and the history, which can wait.
+//! The queue of the writing thread: operations, whose callers wait for the commit, and the history,
+//! for which no caller waits.
 //!
 //! An operation wakes the writing thread. A part of the history does not: it goes with the next
 //! batch that asks for it, or after [`HISTORY_WAIT`]. Never holds its lock while something is
@@ -16,15 +17,16 @@ use super::history::{History, Record};
 use super::writer::{Durability, Operation, closed};
 use crate::store::StoreError;
 
-/// Operations that wait. Each has a caller, so there are hardly more than events in progress.
+/// Maximum number of queued operations. Each has a waiting caller, so few more than the events in
+/// progress are queued.
 const OPERATIONS_MAX: usize = 4_096;
-/// Operations that share one commit.
+/// Maximum number of operations that share one commit.
 const BATCH_MAX: usize = 512;
 /// How long the history may wait to be written.
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
-/// Parts of the history that are written without waiting longer.
+/// Number of queued parts of the history at which they are written at once.
 const HISTORY_ENOUGH: usize = 512;
-/// How long nothing must be queued before the write-ahead log is shortened.
+/// How long the queue must be empty before the write-ahead log is shortened.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// One batch: the operations that the writing thread commits in one transaction.
@@ -46,13 +48,13 @@ pub(super) struct Queue {
 struct State {
     operations: VecDeque<(Box<dyn Operation>, Durability)>,
     history: History,
-    /// The next batch writes the history.
+    /// Whether the next batch writes the history, even if it is not due.
     hurry: bool,
     closed: bool,
 }
 
 impl Queue {
-    /// Queues an operation.
+    /// Queues an operation, and wakes the writing thread.
     pub(super) fn push(
         &self,
         operation: Box<dyn Operation>,
@@ -72,7 +74,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a part of the history. Drops it if too much of it waits.
+    /// Queues a part of the history. Drops it if too many parts are queued.
     pub(super) fn record(&self, record: Record) {
         let mut state = self.state.lock();
         if state.closed {
@@ -85,27 +87,27 @@ impl Queue {
             }
             return;
         }
-        // The first part starts the wait; enough parts end it.
+        // The first part starts the wait; the part that makes the queue long enough ends the wait.
         if matches!(state.history.len(), 1 | HISTORY_ENOUGH) {
             drop(state);
             self.changed.notify_one();
         }
     }
 
-    /// The next batch writes the history that is queued now.
+    /// Makes the next batch write the history that is queued now.
     pub(super) fn hurry_history(&self) {
         let mut state = self.state.lock();
         state.hurry = !state.history.is_empty();
     }
 
-    /// Takes nothing more; what is queued is still written.
+    /// Refuses further operations; those in the queue are still written.
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_one();
     }
 
-    /// Waits for the next batch; `None`: closed, and everything was taken. Calls `idle` once when
-    /// nothing was queued for a while.
+    /// Waits for the next batch; `None` once the queue is closed and empty. Calls `idle` once if
+    /// nothing is queued for a while.
     pub(super) fn next(&self, idle: impl FnOnce()) -> Option<Batch> {
         let mut idle = Some(idle);
         let mut state = self.state.lock();

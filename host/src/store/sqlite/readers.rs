@@ -1,5 +1,5 @@
-//! A few threads that read, each with a connection of its own, so that no request waits for the
-//! disk in the threads that serve requests.
+//! Threads that read, each with a connection of its own, so that the threads that handle requests
+//! never wait for the disk.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,9 +15,9 @@ use super::file;
 use super::writer::{closed, lost};
 use crate::store::{DatabaseError, StoreError};
 
-/// Threads that read.
+/// Number of threads that read.
 const READERS: usize = 4;
-/// Reads that wait for a thread.
+/// Maximum number of reads that wait for a thread.
 const READS_MAX: usize = 4_096;
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -70,13 +70,13 @@ impl Readers {
     {
         let (caller, answer) = oneshot::channel();
         self.queue.push(Box::new(move |db| {
-            // A caller that has gone needs no answer.
+            // If the caller no longer waits, the value is dropped.
             let _ = caller.send(read(db));
         }))?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Ends the threads after the reads that wait.
+    /// Ends the threads, after the queued reads.
     pub(super) async fn close(&self) {
         self.queue.close();
         let ended = std::mem::take(&mut *self.ended.lock());

@@ -1,5 +1,5 @@
-//! Recurrences: the failures of one test case, of which only the first one without a known defect
-//! may create one.
+//! Recurrences: several failures of one test case. Only the first one without a known defect may
+//! create a defect.
 //!
 //! Is called inside the transaction that grants the right to create. Never moves a row.
 
@@ -12,13 +12,13 @@ use super::statements::Statements as _;
 use crate::domain::{ConnectionId, DefectId, FailedTest, Lease, Marker, Recurrence};
 use crate::store::StoreError;
 
-/// What is known of the other failures of a test case.
+/// The result of looking up the other failures of a test case.
 pub(super) enum Earlier {
-    /// None has a defect.
+    /// No other failure has a defect.
     None,
-    /// One of them is being created, or is in doubt and no person is needed.
+    /// Another failure is creating a defect, or is in doubt and needs no person.
     Unresolved,
-    /// The one whose defect was known last and was not released.
+    /// The newest created row of another failure that was not released.
     Created(Box<Row>),
 }
 
@@ -43,7 +43,7 @@ pub(super) fn earlier(
     Ok(if unresolved { Earlier::Unresolved } else { Earlier::None })
 }
 
-/// The other failure of the test case whose defect was known last.
+/// Returns the other failure of the test case whose created row changed last.
 fn latest(
     db: &Connection,
     connection: ConnectionId,
@@ -59,8 +59,8 @@ fn latest(
     )?)
 }
 
-/// Lets a leased row create another defect, because the one of the row `asked` is closed or gone.
-/// False: a later defect is known, or another failure of the test case is creating one.
+/// Lets a leased row create another defect, because the defect of the row `asked` is closed or
+/// gone. False: the test case has a later defect, or another of its failures is creating one.
 pub(super) fn create_anew(
     db: &Connection,
     lease: &Lease,

@@ -1,5 +1,5 @@
-//! Whether the database fell behind: each start is counted in the database and in a file beside it.
-//! A database whose count is the lower one was restored, or lost commits that it had acknowledged.
+//! Detects a database that fell behind: each start is counted in the database and in a file beside
+//! it. A database with the lower count was restored, or lost commits that it had acknowledged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -18,7 +18,7 @@ use crate::store::{DatabaseError, StoreError};
 const STARTS: &str = "starts";
 const RESTORED_AT: &str = "restored-at";
 
-/// The count of starts in a file beside the database.
+/// The count of starts, in a file beside the database.
 pub(super) struct StartCounter {
     path: PathBuf,
 }
@@ -28,7 +28,7 @@ impl StartCounter {
         Self { path: database.with_extension("starts") }
     }
 
-    /// The count; 0 if the file does not exist yet.
+    /// Returns the count; 0 if the file does not exist yet.
     pub(super) fn read(&self) -> Result<i64, StoreError> {
         match fs::read_to_string(&self.path) {
             Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
@@ -59,8 +59,8 @@ impl StartCounter {
     }
 }
 
-/// Counts a start in the database, and compares with the count in the file. Returns the new count,
-/// and since when the database counts as restored.
+/// Counts a start in the database, and compares its count with that of the file. Returns the new
+/// count, and since when the database counts as restored.
 pub(super) fn count(
     db: &Connection,
     counted: i64,
@@ -81,8 +81,8 @@ pub(super) fn count(
     Ok((starts, restored_at))
 }
 
-/// Rows that say that nothing was created may be outdated: since they were stored, a write may have
-/// left.
+/// Puts rows in doubt that say that nothing was created: a write may have been sent after they were
+/// stored.
 fn doubt_outdated_rows(db: &Connection, now: Timestamp) -> Result<(), StoreError> {
     db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),

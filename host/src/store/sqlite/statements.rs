@@ -1,4 +1,4 @@
-//! How SQL is run: each statement is prepared once for each connection, and rows become values.
+//! Runs SQL: prepares each statement once for each connection, and converts rows to values.
 
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Error, Params, Row};
@@ -9,16 +9,16 @@ pub(super) trait FromRow: Sized {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self>;
 }
 
-/// Runs statements.
+/// Runs statements on a connection.
 pub(super) trait Statements {
     /// Runs a statement that returns no row; returns how many rows it changed.
     fn change(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize>;
-    /// The first row, if there is one.
+    /// Returns the first row of a query, if there is one.
     fn one<T: FromRow>(&self, sql: &str, params: impl Params) -> rusqlite::Result<Option<T>>;
-    /// All rows.
+    /// Returns all rows of a query.
     fn all<T: FromRow>(&self, sql: &str, params: impl Params) -> rusqlite::Result<Vec<T>>;
 
-    /// The first row of a query that always has one.
+    /// Returns the first row of a query that always has one.
     fn only<T: FromRow>(&self, sql: &str, params: impl Params) -> rusqlite::Result<T> {
         self.one(sql, params)?.ok_or(Error::QueryReturnedNoRows)
     }
@@ -50,7 +50,7 @@ macro_rules! from_columns {
     };
 }
 
-/// Values that are read from a row's only column.
+/// Reads a value from the only column of a row.
 macro_rules! from_column {
     ($($kind:ty),+) => {$(
         impl FromRow for $kind {

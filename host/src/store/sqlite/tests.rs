@@ -48,7 +48,7 @@ async fn open(folder: &TempDir) -> SqliteStore {
     SqliteStore::open(&path.join("jackfield.db"), &sealer(path)).unwrap()
 }
 
-/// The number that a query of the file returns.
+/// Returns the number that a query of the file returns.
 async fn number(store: &SqliteStore, sql: &'static str) -> i64 {
     store.readers.run(move |db| Ok(db.only(sql, [])?)).await.unwrap()
 }
@@ -85,7 +85,7 @@ fn stored_connection(name: &str) -> StoredConnection {
     }
 }
 
-/// A store with one connection.
+/// Opens a store with one connection.
 async fn store_with_connection(folder: &TempDir) -> (SqliteStore, ConnectionId) {
     let store = open(folder).await;
     let new = stored_connection("shop");
@@ -122,7 +122,7 @@ async fn claim(store: &SqliteStore, connection: ConnectionId, ms: i64) -> Claime
     try_claim(store, connection, &failed_test(1), at(ms)).await.unwrap()
 }
 
-/// The lease of a claim that granted one.
+/// Returns the lease of a claim that granted one.
 fn lease(claimed: &Claimed) -> Lease {
     match claimed {
         Claimed::Create { lease, .. } => lease.clone(),
@@ -131,7 +131,7 @@ fn lease(claimed: &Claimed) -> Lease {
     }
 }
 
-/// What a claim says of the writes of its row.
+/// Returns the doubt of a claim that must search.
 fn doubt(claimed: &Claimed) -> Doubt {
     match claimed {
         Claimed::Search(doubtful) => doubtful.doubt.clone(),
@@ -154,7 +154,7 @@ async fn mark(store: &SqliteStore, lease: &Lease, ms: i64) -> Result<(), StoreEr
     store.mark_sending(lease, write(at(ms)), at(ms)).await
 }
 
-/// A run that ended without a defect, after a write of this class that ended at the instant.
+/// Returns the verdict of a run without a defect, after a write of this class that ended at `ms`.
 fn left(class: WriteClass, ms: i64) -> Verdict {
     let reason = "POST / was sent".to_owned();
     let sent = SentWrites { class, forbidden: false, ended_at: at(ms), reason };

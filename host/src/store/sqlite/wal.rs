@@ -1,15 +1,16 @@
-//! When the write-ahead log is copied into the database: while nothing is written, or when the log
-//! has become too long.
+//! Decides when the write-ahead log is copied into the database: while nothing is written, or when
+//! the log has become too long.
 //!
-//! SQLite would do it inside a commit, and the callers of that commit would wait for it.
+//! SQLite would copy the log inside a commit, and the callers of that commit would wait.
 
 use std::cell::Cell;
 
 use rusqlite::Connection;
 
-/// The pages (of 4 KiB) that the log has when it is shortened while nothing is written: 4 MiB.
+/// The length of the log, in pages of 4 KiB, from which it is shortened while nothing is written: 4
+/// MiB.
 const PAGES_ENOUGH: i32 = 1_000;
-/// The pages at which writes wait for it: 64 MiB.
+/// The length of the log, in pages, from which writes wait until it is shortened: 64 MiB.
 const PAGES_MAX: i32 = 16_000;
 
 thread_local! {
@@ -17,8 +18,8 @@ thread_local! {
     static PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Counts the pages of the log of this connection, in the thread that uses it. SQLite's own
-/// checkpoints end.
+/// Counts the pages of this connection's log, in the thread that uses the connection. This hook
+/// replaces the one by which SQLite shortens the log itself.
 pub(super) fn count_pages(connection: &Connection) {
     connection.wal_hook(Some(|_, pages| {
         PAGES.set(pages);
@@ -26,22 +27,22 @@ pub(super) fn count_pages(connection: &Connection) {
     }));
 }
 
-/// The write-ahead log, as its writing thread sees it.
+/// The write-ahead log, as the writing thread sees it.
 #[derive(Default)]
 pub(super) struct Log {
-    /// The pages at which the last attempt was made: a reader may have kept the log.
+    /// The length at the last attempt, in pages. A reader can keep the log from becoming shorter.
     tried_at: i32,
 }
 
 impl Log {
-    /// Nothing is being written.
+    /// Shortens a long log. Call it while nothing is written.
     pub(super) fn shorten(&mut self, connection: Option<&Connection>) {
         if PAGES.get() >= PAGES_ENOUGH {
             self.checkpoint(connection);
         }
     }
 
-    /// A batch was committed.
+    /// Shortens the log if it is too long. Call it after each commit.
     pub(super) fn limit(&mut self, connection: Option<&Connection>) {
         let pages = PAGES.get();
         if pages < self.tried_at {

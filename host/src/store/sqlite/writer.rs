@@ -23,12 +23,12 @@ use super::statements::Statements as _;
 use super::wal::Log;
 use crate::store::{DatabaseError, StoreError};
 
-/// Whether an answered operation survives a power cut.
+/// Says whether an operation survives a power cut after its caller was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// A power cut may lose it; a crash of the process does not.
+    /// A power cut may lose the change; a crash of the process does not.
     Lazy,
-    /// It is on the disk before its caller is answered.
+    /// The change is on the disk before its caller is answered.
     Durable,
 }
 
@@ -68,7 +68,7 @@ impl Writer {
         Ok(Self { queue, commits, ended: Mutex::new(Some(ended)) })
     }
 
-    /// Runs an operation and returns its value after the commit.
+    /// Runs an operation in the writing thread and returns its value after the commit.
     pub(super) async fn run<T, F>(
         &self,
         durability: Durability,
@@ -89,24 +89,24 @@ impl Writer {
         self.queue.record(record);
     }
 
-    /// Returns when everything that was queued before is committed, also the history.
+    /// Returns when everything that was queued before the call is committed, also the history.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         self.queue.hurry_history();
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
-    /// Writes what is queued of the history with the next batch: before a write leaves, its event
-    /// is stored.
+    /// Writes the queued history with the next batch. Called before a write is sent, so that its
+    /// event is stored.
     pub(super) fn hurry_history(&self) {
         self.queue.hurry_history();
     }
 
-    /// The number of commits since the start.
+    /// Returns the number of commits since the start.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Writes what is queued, then ends the thread.
+    /// Writes the queued changes, then ends the thread.
     pub(super) async fn close(&self) {
         self.queue.close();
         let ended = self.ended.lock().take();
@@ -124,7 +124,7 @@ impl Drop for Writer {
     }
 }
 
-/// The operation panicked.
+/// Returns the error of an operation that panicked.
 pub(super) fn lost() -> StoreError {
     StoreError::Unusable("the server failed while it used its database; see its log".to_owned())
 }
@@ -157,7 +157,7 @@ where
             (Some(Ok(_)) | None, Err(error)) => Err(error.into()),
             (None, Ok(())) => Err(closed()),
         };
-        // A caller that has gone needs no answer; the operation counts all the same.
+        // If the caller no longer waits, its answer is dropped; the change is still committed.
         let _ = self.caller.send(answer);
     }
 }
@@ -222,7 +222,7 @@ impl Writing {
             self.durability = Some(durability);
         }
         db.change("BEGIN IMMEDIATE", [])?;
-        // The history first: an operation may delete what it says.
+        // Write the history first: an operation may delete rows that the history adds.
         for record in Record::merge(history) {
             in_savepoint(db, |db| {
                 let stored = record.store(db);

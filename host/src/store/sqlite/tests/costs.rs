@@ -1,4 +1,5 @@
-//! How many statements an event costs. A change that needs more raises the count here and says why.
+//! The number of statements that an event costs. A change that needs more raises the number here
+//! and says why.
 
 use std::cell::RefCell;
 
@@ -15,7 +16,7 @@ thread_local! {
     static STATEMENTS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The statements that `work` runs, without those of its transaction.
+/// Returns the statements that `work` runs, without those of its transaction.
 fn statements(db: &Database, work: impl FnOnce()) -> Vec<String> {
     db.trace_v2(
         TraceEventCodes::SQLITE_TRACE_STMT,

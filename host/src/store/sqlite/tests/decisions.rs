@@ -1,4 +1,4 @@
-//! What people decide about a defect, and which changes of a connection its defects forbid.
+//! Decisions of people about a defect, and changes of a connection that its defects forbid.
 
 use tempfile::tempdir;
 
@@ -13,7 +13,7 @@ async fn the_index_delay_counts_from_a_decision() {
         let test = failed_test(number);
         let granted = lease(&try_claim(&store, id, &test, at(0)).await.unwrap());
         mark(&store, &granted, 1).await.unwrap();
-        // The run stored nothing: its write may go on until the run's maximum.
+        // The run stored no outcome: its write may last until the run's maximum.
         let decided = store.decide(granted.defect, &decision, &[], "ann", at(LEASE_MS + 1), RUN_MS);
         decided.await.unwrap();
         let claimed = try_claim(&store, id, &test, at(LEASE_MS + 2)).await.unwrap();

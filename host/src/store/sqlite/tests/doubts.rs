@@ -1,4 +1,5 @@
-//! The search for defects in doubt: when it is due, how it ends, by what it is tested.
+//! Searches for defects in doubt: when they are due, how they end, and which known defects test
+//! them.
 
 use tempfile::tempdir;
 

@@ -1,4 +1,4 @@
-//! The file: which files are refused, with which error, and what survives a restart.
+//! The database file: which files are refused with which error, and which data survives a restart.
 
 use std::os::unix::fs::PermissionsExt as _;
 

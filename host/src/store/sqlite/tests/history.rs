@@ -117,7 +117,7 @@ async fn the_retention_keeps_the_newest_events() {
         store.record_event(an_event(number, connection, OutcomeCode::NotFound, 404));
         store.record_run(EventId(Uuid::from_u128(number)), a_run(Call::Create));
     }
-    // A run whose event was not stored.
+    // Record a run whose event was not stored.
     store.record_run(EventId(Uuid::nil()), a_run(Call::Check));
     store.flush().await.unwrap();
     let (events_since, confirmed_by) = (at(2), at(5));

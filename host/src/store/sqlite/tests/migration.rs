@@ -1,4 +1,4 @@
-//! A database that the first schema wrote is read by the store of today.
+//! The present store reads a database that the first schema wrote.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::*;
 use crate::domain::{Call, DefectId, OutcomeCode, StringEnum as _};
 use crate::store::{EventFilter, Retention};
 
-/// The outcome words of the first schema that have changed.
+/// The outcome words of the first schema that later schemas replaced.
 const CHANGED_WORDS: [(&str, OutcomeCode); 13] = [
     ("connector-broke", OutcomeCode::ConnectorFault),
     ("content-type", OutcomeCode::UnsupportedMediaType),
@@ -44,7 +44,7 @@ fn connect(folder: &TempDir) -> (PathBuf, Database) {
 fn old_database(folder: &TempDir, outcomes: &[&str]) {
     let (_, db) = connect(folder);
     db.execute_batch(MIGRATIONS[0]).unwrap();
-    // How the first versions counted their migrations.
+    // The table in which the first versions counted their migrations.
     let counted = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY);
                    INSERT INTO _sqlx_migrations VALUES (1);";
     db.execute_batch(counted).unwrap();

@@ -1,5 +1,5 @@
-//! A model test: two hosts on one file, clocks that differ, crashes at any point. No defect is
-//! created twice and no lease has two holders.
+//! A model test: two hosts use one file, with different clocks, and crash at any point. No defect
+//! is created twice and no lease has two holders.
 
 use std::collections::HashMap;
 
@@ -78,12 +78,12 @@ struct Granted {
 struct Model {
     now: i64,
     granted: Vec<Granted>,
-    /// By row: the fence under which writes may have left, and their number.
+    /// The fence under which writes of a row may have been sent, and their number.
     written: HashMap<DefectId, (i64, u32)>,
 }
 
 impl Model {
-    /// The index of a lease.
+    /// Returns the position of a lease in `granted`.
     fn index(&self, age: usize) -> Option<usize> {
         self.granted.len().checked_sub(age + 1)
     }
@@ -93,7 +93,7 @@ impl Model {
         of_row.map(|granted| granted.lease.fence).max().unwrap_or_default()
     }
 
-    /// A host whose clock shows `now` was granted a lease.
+    /// Records that a host whose clock shows `now` was granted a lease.
     fn grant(&mut self, lease: Lease, now: Timestamp) {
         let row = lease.defect;
         for other in self.granted.iter_mut().filter(|other| other.lease.defect == row) {
@@ -197,7 +197,8 @@ impl World {
         }
     }
 
-    /// A move under a lease: refused if a newer lease exists, otherwise also made in the model.
+    /// Moves a row under a lease. The store must refuse if a newer lease exists; otherwise the
+    /// model moves too.
     async fn move_row(&mut self, host: usize, index: usize, step: Step) {
         let (now, store) = (self.clock(host), &self.stores[host]);
         let lease = self.model.granted[index].lease.clone();
@@ -226,7 +227,7 @@ impl World {
         }
         let newest = self.model.newest_fence(lease.defect);
         if matches!(verdict, Some(Verdict::Created(_))) && lease.fence < newest {
-            // A known defect is never thrown away, unless another run holds the row.
+            // A known defect must be stored, unless another run holds the row.
             let held = self.model.granted.iter().any(|it| it.lease.fence == newest && !it.over);
             assert!(!held, "an older lease moved a row that another run holds");
             return;

@@ -1,4 +1,4 @@
-//! What a start, a step of the clock and a restored database make of the rows.
+//! Changes of rows by a start, a step of the clock, and a restored database.
 
 use tempfile::tempdir;
 
