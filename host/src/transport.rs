@@ -1,4 +1,4 @@
-//! Connects to a tracker's server: resolves names, uses proxies and TLS, and starts HTTP.
+//! Connects to a tracker's server: resolves names, uses proxies and TLS, and negotiates HTTP.
 //!
 //! Sends no byte of a request and does not depend on guests. Only this module uses the TLS library.
 
@@ -25,27 +25,28 @@ pub(crate) use trust::{client_config, crypto};
 #[cfg(test)]
 pub(crate) use {proxies::Proxies, resolver::Resolver};
 
-/// The connection of Jackfield that asks for a connection to an origin, and its options.
+/// The connection of Jackfield for which a network connection is made, and its options.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
-    /// The connection of the host.
+    /// The connection of Jackfield, not a network connection.
     pub(crate) connection: ConnectionId,
-    /// Which addresses it may reach there.
+    /// The addresses that the origin may have.
     pub(crate) rules: AddressRules,
     /// The certificate to present if the server asks for a client certificate.
     pub(crate) identity: Result<Option<&'a ClientIdentity>, &'a IdentityError>,
-    /// Whether HTTP/2 is not offered.
+    /// Whether to offer HTTP/1.1 only.
     pub(crate) http1_only: bool,
     /// For each origin and proxy, the address that accepted the last connection.
     pub(crate) last_addresses: &'a LastAddresses,
 }
 
-/// The value `Basic …` of an `Authorization` header; without a user, the secret is the user name.
+/// Returns the value `Basic …` of an `Authorization` header. Without a user, the secret is the user
+/// name.
 pub(crate) fn basic(user: Option<&str>, secret: &str) -> String {
     format!("Basic {}", BASE64.encode(basic_pair(user, secret).as_bytes()))
 }
 
-/// What [`basic`] encodes.
+/// Returns the text that [`basic`] encodes: user, colon, password.
 pub(crate) fn basic_pair(user: Option<&str>, secret: &str) -> String {
     user.map_or_else(|| format!("{secret}:"), |user| format!("{user}:{secret}"))
 }

@@ -15,48 +15,48 @@ use super::resolver::Resolver;
 /// Maximum number of addresses of one name; a name with more is refused.
 const ADDRESSES_MAX: usize = 32;
 
-/// Which addresses a connection allows.
+/// Says which addresses a request may be sent to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressRules {
-    /// Names may resolve to RFC 1918, ULA, shared (100.64/10) and loopback addresses.
+    /// Whether names may resolve to RFC 1918, ULA, shared (100.64/10) and loopback addresses.
     pub(crate) allow_private: bool,
-    /// The connector itself fixed this origin: only public addresses are allowed.
+    /// Whether only public addresses are allowed, because the connector itself fixed the origin.
     pub(crate) public_only: bool,
 }
 
-/// Why an origin has no address to connect to.
+/// The reason why no address of an origin can be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ResolveError {
     /// The rules forbid one of its addresses.
     #[error("{origin} has the address {ip}, which is not allowed: {reason}")]
     Forbidden {
-        /// The origin.
+        /// The origin whose name was resolved.
         origin: Origin,
-        /// The address.
+        /// The first forbidden address.
         ip: IpAddr,
-        /// The rule.
+        /// The rule that forbids the address, as a text for people.
         reason: &'static str,
     },
-    /// The resolver failed.
+    /// The name could not be resolved.
     #[error("cannot resolve {name}: {source}")]
     Lookup {
-        /// The name.
+        /// The host name.
         name: String,
         /// The resolver's error message.
         source: io::Error,
     },
-    /// No address or too many.
+    /// The name has no address, or more than the maximum.
     #[error("{origin} resolves to {count} addresses; 1 to {ADDRESSES_MAX} are supported")]
     AddressCount {
-        /// The origin.
+        /// The origin whose name was resolved.
         origin: Origin,
-        /// Its addresses.
+        /// The number of addresses.
         count: usize,
     },
 }
 
-/// The checked addresses of an origin. The caller connects only to these addresses, so that a later
-/// change of the name's addresses has no effect.
+/// Resolves the name of an origin and checks its addresses. The caller connects only to these
+/// addresses, so that a later change of the name's addresses has no effect.
 ///
 /// # Errors
 /// One forbidden address refuses the whole name, because any of the addresses may be used.
@@ -77,10 +77,10 @@ pub(crate) async fn resolve(
     Ok(addresses)
 }
 
-/// The addresses of a proxy. No address rules apply, because the operator chose the proxy.
+/// Resolves the name of a proxy. No address rules apply, because the operator chose the proxy.
 ///
 /// # Errors
-/// It has no address or too many.
+/// The name has no address or too many.
 pub(crate) async fn socket_addresses(
     resolver: &dyn Resolver,
     connection: ConnectionId,
@@ -101,7 +101,8 @@ pub(crate) async fn socket_addresses(
     Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, origin.port())).collect())
 }
 
-/// Whether requests to an origin may go to an address.
+/// Checks whether a request for an origin may be sent to an address. The error is the rule that
+/// forbids it.
 fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(), &'static str> {
     let is_name = matches!(origin.host(), Host::Domain(_));
     match classify(ip) {
@@ -110,7 +111,7 @@ fn check_address(origin: &Origin, ip: IpAddr, rules: AddressRules) -> Result<(),
         AddressClass::Loopback | AddressClass::Private if rules.public_only => {
             Err("the connector fixes this origin itself, so its address must be public")
         }
-        // A person who grants an IP address means that address.
+        // If a person grants an IP address, the person chose that address.
         AddressClass::Loopback | AddressClass::Private if !is_name => Ok(()),
         AddressClass::Loopback if *origin.host() == Host::Domain("localhost".to_owned()) => Ok(()),
         AddressClass::Loopback | AddressClass::Private if rules.allow_private => Ok(()),
@@ -130,7 +131,7 @@ enum AddressClass {
     Public,
     Private,
     Loopback,
-    /// A person cannot grant this address, for this reason.
+    /// An address that a person cannot grant, for this reason.
     Forbidden(&'static str),
 }
 
@@ -188,7 +189,7 @@ fn classify_v6(ip: Ipv6Addr) -> AddressClass {
     }
 }
 
-/// The IPv4 address inside a mapped, compatible, NAT64 or 6to4 address.
+/// Returns the IPv4 address inside a mapped, compatible, NAT64 or 6to4 address.
 fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let [o0, o1, ..] = ip.octets();
     let [.., o12, o13, o14, o15] = ip.octets();

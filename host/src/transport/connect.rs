@@ -36,11 +36,11 @@ use tolerant_end::TolerantEnd;
 
 pub(crate) use race::LastAddresses;
 
-/// Longest time to make a connection, name resolution and TLS included.
+/// Maximum time to make a connection, including name resolution and TLS.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Maximum number of headers of a response.
 pub(crate) const RESPONSE_HEADERS_MAX: usize = 128;
-/// Status line and headers of a response together, bytes.
+/// Maximum size of the status line and headers of a response together, bytes.
 pub(crate) const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
 /// Size of the read buffer and of the write buffer of an HTTP/1.1 connection, bytes. An exchange is
@@ -59,7 +59,7 @@ pub(crate) struct Dialer {
 /// A connection that is ready for a request.
 pub(crate) struct HttpConnection {
     pub(crate) sender: Sender,
-    /// Present: requests go to this proxy, with absolute URLs.
+    /// The proxy to which requests go with absolute URLs; absent: requests go to the tracker.
     pub(crate) proxy: Option<ProxyAuth>,
 }
 
@@ -68,35 +68,35 @@ pub(crate) struct HttpConnection {
 pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 
 impl ProxyAuth {
-    /// Why an answer does not come from the tracker: the proxy refused to forward the request.
+    /// Explains an answer of the proxy itself: the proxy refused to forward the request.
     pub(crate) fn refusal(&self, status: u16) -> Option<String> {
         let why = ProxyError::Authentication(self.0.is_some());
         (status == 407).then(|| format!("the proxy of HTTP_PROXY: {why}"))
     }
 }
 
-/// The negotiated protocol.
+/// The HTTP connection, by the negotiated protocol.
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// Why there is no connection; no byte of the request was sent.
+/// The reason why no connection was made. No byte of the request was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     /// The name has no address that may be used.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
-    /// No TCP connection to the tracker.
+    /// No address of the tracker accepted a TCP connection.
     #[error("{0}")]
     Tcp(#[from] NotReached),
     /// The value of the proxy's environment variable cannot be used.
     #[error(transparent)]
     ProxyVariable(#[from] InvalidProxy),
-    /// No connection through the proxy.
+    /// The connection through the proxy failed.
     #[error("the proxy {proxy}: {source}")]
     Proxy {
-        /// Its URL, without credentials, and its variable.
+        /// The URL of the proxy, without credentials, and the variable that names the proxy.
         proxy: String,
         /// The cause of the failure.
         source: ProxyError,
@@ -110,18 +110,18 @@ pub(crate) enum ConnectError {
     /// HTTP could not be started on the connection.
     #[error("{0}")]
     Http(#[source] hyper::Error),
-    /// A step took longer than ten seconds, or the run's deadline passed.
+    /// A step took longer than [`CONNECT_MAX`], or the run's deadline passed.
     #[error("timed out")]
     TimedOut(TryStep),
 }
 
 impl ConnectError {
-    /// Whether the host's rules forbid the address.
+    /// Returns whether the host's rules forbid the address.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Resolve(ResolveError::Forbidden { .. }))
     }
 
-    /// The step that failed.
+    /// Returns the step of `try` that failed.
     pub(crate) fn step(&self) -> TryStep {
         match self {
             Self::Resolve(_) => TryStep::Dns,
@@ -136,9 +136,9 @@ impl ConnectError {
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// The target of a connection.
+/// The way to the server of an origin.
 pub(crate) enum Route {
-    /// One of these checked addresses of the tracker.
+    /// Connect to one of these checked addresses of the tracker.
     Direct(Vec<SocketAddr>),
     Proxy(Arc<Proxy>),
 }
@@ -151,13 +151,13 @@ pub(crate) struct Negotiated {
 }
 
 impl Dialer {
-    /// With the resolver of the operating system, and the proxies of the environment.
+    /// Makes a dialer with the resolver of the operating system and the proxies of the environment.
     pub(crate) fn from_env(tls: Arc<ClientConfig>) -> Self {
         Self { tls, resolver: Box::new(SystemResolver::new()), proxies: Proxies::from_env() }
     }
 
-    /// Connects to an origin for a connection of Jackfield, under its rules: at the latest at
-    /// `until`, and within ten seconds.
+    /// Connects to an origin for a connection of Jackfield and under its rules. Fails after
+    /// `until`, or after ten seconds.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
@@ -177,7 +177,7 @@ impl Dialer {
         Ok(HttpConnection { sender, proxy })
     }
 
-    /// Chooses the proxy, or resolves the name.
+    /// Chooses the proxy for an origin; without one, resolves the origin's name.
     pub(crate) async fn route(
         &self,
         caller: Caller<'_>,
@@ -197,7 +197,7 @@ impl Dialer {
         Ok(Route::Direct(addresses))
     }
 
-    /// An unencrypted stream to the origin, or to the proxy that forwards to it.
+    /// Opens an unencrypted stream to the origin, or to the proxy that forwards to it.
     pub(crate) async fn open_stream(
         &self,
         caller: Caller<'_>,
@@ -221,7 +221,7 @@ impl Dialer {
         timeout_at(until, opening).await.unwrap_or(Err(ConnectError::TimedOut(TryStep::Connect)))
     }
 
-    /// TLS for an https origin, then HTTP/2 or HTTP/1.1.
+    /// Makes the TLS handshake for an https origin, then starts HTTP/2 or HTTP/1.1.
     pub(crate) async fn negotiate(
         &self,
         caller: Caller<'_>,

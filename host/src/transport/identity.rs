@@ -1,7 +1,7 @@
-//! The client certificate of a connection: the two secrets that hold it, and what is presented to a
-//! tracker that asks for one.
+//! The client certificate of a connection: the two secrets that hold it, and its use in a TLS
+//! handshake if the tracker asks for it.
 //!
-//! Its key is never sent, so it is not searched for in answers.
+//! The key is never sent, so answers are not searched for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,17 +19,17 @@ use crate::secret::Secret;
 
 use super::trust::crypto;
 
-/// A client certificate with its key.
+/// A client certificate chain and its key.
 #[derive(Clone)]
 pub struct ClientIdentity(Arc<CertifiedKey>);
 
-/// Why a client certificate cannot be used.
+/// The reason why a client certificate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Only one of the two secrets has a value.
     #[error("a client certificate needs both `client_cert` and `client_key`")]
     Half,
-    /// No certificate.
+    /// The first secret contains no certificate.
     #[error("`client_cert` contains no certificate; give it as PEM (-----BEGIN CERTIFICATE-----)")]
     NoCertificate,
     /// The key is protected by a password.
@@ -38,7 +38,7 @@ pub enum IdentityError {
          it is sealed here"
     )]
     Encrypted,
-    /// No key.
+    /// The second secret contains no key.
     #[error(
         "`client_key` contains no private key; give it as PEM (-----BEGIN PRIVATE KEY-----), and \
          convert a PKCS#12 file with `openssl pkcs12 -nodes`"
@@ -47,7 +47,7 @@ pub enum IdentityError {
     /// The key does not belong to the certificate.
     #[error("`client_key` is not the key of the first certificate in `client_cert`")]
     Mismatch,
-    /// The library cannot use it.
+    /// The TLS library does not support the certificate or its key.
     #[error("the client certificate cannot be used: {0}; use an RSA, ECDSA or Ed25519 key")]
     Unusable(String),
 }
@@ -106,12 +106,12 @@ impl Presented {
         Self { identity: identity.cloned(), asked: AtomicBool::new(false) }
     }
 
-    /// Whether the server asked for a client certificate.
+    /// Returns whether the server asked for a client certificate.
     pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Whether there is a client certificate to present.
+    /// Returns whether there is a client certificate to present.
     pub(crate) fn has_one(&self) -> bool {
         self.identity.is_some()
     }

@@ -1,4 +1,4 @@
-//! Which proxy leads to a tracker: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl reads them.
+//! Chooses the proxy for a tracker by `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl does.
 //!
 //! Beyond curl, an entry of `NO_PROXY` may begin with `*.` and may have a port.
 
@@ -15,11 +15,11 @@ use crate::domain::Origin;
 
 use super::basic;
 
-/// A proxy of one of the variables.
+/// A proxy that an environment variable names.
 pub(crate) struct Proxy {
-    /// The address of the proxy.
+    /// The scheme, host and port of the proxy.
     pub(crate) origin: Origin,
-    /// `Proxy-Authorization`, if it has a user.
+    /// The `Proxy-Authorization` to send, if the proxy's URL has a user.
     pub(crate) authorization: Option<HeaderValue>,
     variable: &'static str,
 }
@@ -44,7 +44,7 @@ pub(crate) struct InvalidProxy {
 
 type Chosen = Option<Result<Arc<Proxy>, InvalidProxy>>;
 
-/// The proxies of the server.
+/// The proxies of the environment, and the origins that need none.
 #[derive(Default)]
 pub(crate) struct Proxies {
     http: Chosen,
@@ -94,8 +94,8 @@ impl Proxies {
         }
     }
 
-    /// The proxy for requests to an origin. A loopback address is never reached through a proxy,
-    /// because it would mean the proxy's own machine.
+    /// Returns the proxy for requests to an origin. A loopback address is never reached through a
+    /// proxy, because it would mean the proxy's own machine.
     pub(crate) fn to(&self, origin: &Origin) -> Chosen {
         let is_loopback = match origin.host() {
             Host::Domain(name) => name == "localhost",
@@ -120,7 +120,7 @@ fn parse_proxy(variable: &'static str, text: &str) -> Chosen {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let (user, password) = (decoded(url.username()), url.password().map(decoded));
         let has_user = !user.is_empty() || password.is_some();
-        // Only a URL without a host refuses this.
+        // Only a URL without a host refuses this change.
         let _ = (url.set_username(""), url.set_password(None));
         let origin = Origin::of(&url).map_err(|error| invalid(error.why))?;
         let authorization = has_user

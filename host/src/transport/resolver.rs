@@ -16,25 +16,25 @@ use tokio::sync::watch;
 
 use crate::domain::ConnectionId;
 
-/// Look-ups of one connection at a time.
+/// Maximum number of look-ups of one connection at a time.
 const OF_CONNECTION_MAX: usize = 4;
-/// Look-ups of all connections at a time, and so threads.
+/// Maximum number of look-ups, and so of their threads, of all connections at a time.
 const LOOKUPS_MAX: usize = 256;
 
 /// The source of a name's addresses; tests replace it.
 #[async_trait]
 pub(crate) trait Resolver: Send + Sync {
-    /// All addresses of a name, for this connection.
+    /// Returns all addresses of a name that a connection needs.
     async fn resolve(&self, connection: ConnectionId, name: &str) -> io::Result<Vec<IpAddr>>;
 }
 
 /// The blocking call of the operating system.
 type Lookup = fn(&str) -> io::Result<Vec<IpAddr>>;
 
-/// The addresses, or the kind and the text of an error; `None` until the look-up ends.
+/// The addresses, or the kind and text of an error; `None` until the look-up ends.
 type Answer = Option<Result<Vec<IpAddr>, (io::ErrorKind, String)>>;
 
-/// The resolver of the operating system.
+/// Resolves names with the operating system.
 pub(crate) struct SystemResolver {
     lookup: Lookup,
     in_progress: Arc<InProgress>,
@@ -56,7 +56,7 @@ impl SystemResolver {
         Self { lookup, in_progress: Arc::new(in_progress) }
     }
 
-    /// Joins the look-up of this name, or starts it. `None`: too many are in progress.
+    /// Joins the look-up of this name, or starts it. `None`: too many look-ups are in progress.
     fn join_or_start(
         &self,
         connection: ConnectionId,
@@ -93,7 +93,7 @@ impl Resolver for SystemResolver {
         loop {
             let mut ended = self.in_progress.ended.subscribe();
             let Some(mut answer) = self.join_or_start(connection, name)? else {
-                // The caller has a deadline.
+                // This wait needs no limit, because the caller has a deadline.
                 let _ = ended.changed().await;
                 continue;
             };
@@ -122,7 +122,7 @@ mod tests {
     static ANSWERED: Condvar = Condvar::new();
     static STARTED: AtomicUsize = AtomicUsize::new(0);
 
-    /// The look-up of a name that begins with `silent` takes as long as the test wants.
+    /// A look-up of a name that begins with `silent` lasts until the test lets it end.
     fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
         if name.starts_with("silent") {
             STARTED.fetch_add(1, Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! Which servers are trusted: those that the system's store vouches for, those that an authority in
-//! `extra_ca_file` vouches for, and, for their own names, the certificates in that file.
+//! Decides which servers are trusted: those with a certificate of an authority in the system's
+//! store or in `extra_ca_file`, and those whose own certificate is in that file.
 //!
 //! Never disables a check of certificates.
 
@@ -21,15 +21,15 @@ use verifier::Verifier;
 
 pub(crate) use explain::explain;
 
-/// Why TLS cannot be configured.
+/// The reason why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file cannot be read or is not PEM.
     #[error("cannot read `extra_ca_file` = {path:?}: {source}; it must contain PEM certificates")]
     ExtraCa {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of reading or parsing the file.
         source: pem::Error,
     },
     /// The file has no usable certificate.
@@ -52,8 +52,8 @@ pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// TLS for trackers: HTTP/2 or HTTP/1.1, the system's anchors and the extra ones. Without a
-/// system store, only the extra file is trusted.
+/// Configures TLS for trackers: HTTP/2 or HTTP/1.1, the system's authorities and the extra ones.
+/// Without a system store, only the extra file is trusted.
 pub(crate) fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();

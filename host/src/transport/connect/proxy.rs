@@ -17,28 +17,28 @@ use super::race::NotReached;
 use super::tls::{TlsError, handshake};
 use super::{ByteStream, Dialer};
 
-/// Why there is no connection through the proxy.
+/// The reason why no connection was made through the proxy.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
-    /// Its URL cannot be used.
+    /// The URL of the proxy cannot be used.
     #[error(transparent)]
     Url(#[from] InvalidProxy),
-    /// Its name has no address.
+    /// The name of the proxy has no usable address.
     #[error("{0}")]
     Resolve(#[from] ResolveError),
-    /// No TCP connection to it.
+    /// No address of the proxy accepted a TCP connection.
     #[error("{0}")]
     Tcp(#[from] NotReached),
-    /// Its TLS handshake failed.
+    /// The TLS handshake with the proxy failed.
     #[error("{0}")]
     Tls(#[from] TlsError),
-    /// It does not speak HTTP as expected.
+    /// The proxy does not speak HTTP as expected.
     #[error("{0}; is it an HTTP proxy?")]
     Http(#[from] hyper::Error),
     /// The CONNECT request cannot be built.
     #[error("{0}")]
     Request(#[from] http::Error),
-    /// The proxy requires authentication (status 407).
+    /// The proxy requires authentication (status 407). True: it refused the user in its URL.
     #[error("{}", ask_for_user(*.0))]
     Authentication(bool),
     /// The proxy did not open a tunnel.
@@ -46,7 +46,7 @@ pub(crate) enum ProxyError {
     Refused(StatusCode),
 }
 
-/// What to do about a 407.
+/// Returns the advice about a 407.
 fn ask_for_user(has_user: bool) -> &'static str {
     if has_user {
         "it refused the user and password of its variable (407); correct them, with special characters \
@@ -58,8 +58,8 @@ fn ask_for_user(has_user: bool) -> &'static str {
 }
 
 impl Dialer {
-    /// A stream to a proxy; for https a tunnel through it to the origin. The proxy gets no client
-    /// certificate.
+    /// Opens a stream to a proxy; for https, a tunnel through it to the origin. The proxy gets no
+    /// client certificate.
     pub(crate) async fn via_proxy(
         &self,
         caller: Caller<'_>,
@@ -72,7 +72,7 @@ impl Dialer {
         let tcp = caller.last_addresses.connect(&proxy.origin, &addresses, until).await?;
         let stream: Box<dyn ByteStream> = if proxy.origin.is_https() {
             let mut config = (*self.tls).clone();
-            // Only HTTP/1.1 is spoken with a proxy.
+            // Offer only HTTP/1.1 to a proxy.
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             let host = proxy.origin.host();
             Box::new(handshake(&config, host, None, Box::new(tcp)).await?.stream)

@@ -16,17 +16,17 @@ use crate::domain::Origin;
 
 /// How long an attempt runs before the next attempt starts.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// Attempts at a time: a name may have many addresses that do not answer.
+/// Maximum number of attempts at a time, because a name may have many addresses that do not answer.
 const AT_ONCE_MAX: usize = 4;
-/// Failed addresses that an error names.
+/// Maximum number of failed addresses that an error names.
 const SHOWN_MAX: usize = 4;
 
-/// For one connection of Jackfield: the address that accepted the last TCP connection, for each
+/// The address that accepted the last TCP connection of one connection of Jackfield, for each
 /// granted origin and each proxy.
 #[derive(Debug, Default)]
 pub(crate) struct LastAddresses(Mutex<HashMap<Origin, IpAddr>>);
 
-/// No address accepted a connection.
+/// The addresses that were tried, each with its error. None accepted a connection.
 #[derive(Debug)]
 pub(crate) struct NotReached(Vec<(SocketAddr, io::Error)>);
 
@@ -46,7 +46,7 @@ impl fmt::Display for NotReached {
 impl std::error::Error for NotReached {}
 
 impl LastAddresses {
-    /// Connects to the first address of `origin` that accepts.
+    /// Connects to the first address of `origin` that accepts, and remembers the address.
     pub(crate) async fn connect(
         &self,
         origin: &Origin,
@@ -64,8 +64,8 @@ impl LastAddresses {
     }
 }
 
-/// The address that worked last, then one of each family in turn, beginning with the family that
-/// the resolver prefers.
+/// Puts the address that worked last first. After it, the families take turns. Without it, the
+/// family that the resolver prefers begins.
 fn order(addresses: &[SocketAddr], last: Option<IpAddr>) -> Vec<SocketAddr> {
     let (worked, others): (Vec<_>, Vec<_>) =
         addresses.iter().copied().partition(|address| Some(address.ip()) == last);
@@ -87,8 +87,7 @@ fn order(addresses: &[SocketAddr], last: Option<IpAddr>) -> Vec<SocketAddr> {
 }
 
 async fn race(addresses: Vec<SocketAddr>, until: Instant) -> Result<TcpStream, NotReached> {
-    // If there are more addresses than attempts at a time, no attempt may use the time of the
-    // others.
+    // With more addresses than attempts at a time, each attempt gets an equal share of the time.
     let rounds = u32::try_from(addresses.len().div_ceil(AT_ONCE_MAX)).unwrap_or(u32::MAX).max(1);
     let share = until.saturating_duration_since(Instant::now()) / rounds;
     let attempt = |address: SocketAddr| async move {

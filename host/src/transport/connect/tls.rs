@@ -21,8 +21,8 @@ use crate::transport::identity::{ClientIdentity, Presented};
 use crate::transport::trust::explain;
 
 /// How long a server may take to refuse a client certificate under TLS 1.3. Servers that accept one
-/// send a session ticket or the first HTTP/2 frame at once; the others cost this time for each new
-/// connection.
+/// send a session ticket or the first HTTP/2 frame at once. Any other server delays each new
+/// connection by this time.
 const VERDICT_MAX: Duration = Duration::from_secs(1);
 
 /// An encrypted stream.
@@ -32,14 +32,14 @@ pub(crate) struct Encrypted {
     pub(crate) asked: bool,
 }
 
-/// Why the handshake failed, as a text for people.
+/// The reason why the handshake failed, as a text for people.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TlsError(String);
 
-/// A handshake with a host. After it, the server has accepted the client certificate, or its
-/// absence, also under TLS 1.3, where it decides after the client's last message: a request on a
-/// connection that is about to be refused would be in doubt.
+/// Makes a handshake with a host. Afterwards the server has accepted the client certificate, or its
+/// absence. Under TLS 1.3 it decides only after the client's last message: without the wait, a
+/// write could be sent on a connection that the server then refuses, and would be in doubt.
 pub(crate) async fn handshake(
     config: &ClientConfig,
     host: &Host,
@@ -67,7 +67,7 @@ pub(crate) async fn handshake(
     Ok(Encrypted { stream, asked })
 }
 
-/// Waits until the server has said something after the handshake; consumes nothing.
+/// Waits until the server has sent something after the handshake; consumes nothing.
 async fn verdict(stream: &mut TlsStream<Box<dyn ByteStream>>) -> io::Result<()> {
     let said = poll_fn(|context| {
         let read = match Pin::new(&mut *stream).poll_fill_buf(context) {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Reads the missing `close_notify` as the end of the stream.
+/// Treats a stream that ends without `close_notify` as an ordinary end.
 pub(super) struct TolerantEnd<S>(pub(super) S);
 
 impl<S: AsyncRead + Unpin> AsyncRead for TolerantEnd<S> {

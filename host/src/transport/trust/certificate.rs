@@ -1,5 +1,4 @@
-//! The fields of a certificate that messages and rules need: its subject, its issuer and its
-//! validity.
+//! Reads the fields of a certificate that messages and rules need: subject, issuer and validity.
 //!
 //! Never decides about trust. Uses x509-cert, because rustls does not expose the fields.
 
@@ -16,7 +15,7 @@ use x509_cert::name::Name;
 
 use crate::domain::{printable, shortened};
 
-/// Longest name of a certificate that a message repeats, bytes.
+/// Maximum length of a certificate's name that a message repeats, bytes.
 const NAME_BYTES_MAX: usize = 200;
 
 /// A certificate that could be read.
@@ -27,7 +26,8 @@ impl Certificate {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }
 
-    /// Whether it may issue other certificates. Old authorities (version 1) do not state this.
+    /// Returns whether the certificate may issue others. Old authorities (version 1) do not state
+    /// this.
     pub(super) fn may_issue(&self) -> bool {
         let tbs = &self.0.tbs_certificate;
         match tbs.get::<BasicConstraints>() {
@@ -37,7 +37,8 @@ impl Certificate {
         }
     }
 
-    /// Version 1 certificates have no subject alternative names, which TLS needs.
+    /// Returns whether the certificate has version 1. It then has no subject alternative names,
+    /// which TLS needs.
     pub(super) fn is_old(&self) -> bool {
         self.0.tbs_certificate.version == Version::V1
     }
@@ -66,7 +67,8 @@ impl Certificate {
         since_epoch(self.0.tbs_certificate.validity.not_after)
     }
 
-    /// Whether its common name is the name of this server. `false` if it has a subjectAltName.
+    /// Returns whether the common name is the name of this server. False if the certificate has a
+    /// subjectAltName.
     pub(super) fn has_common_name(&self, name: &ServerName<'_>) -> bool {
         let tbs = &self.0.tbs_certificate;
         if tbs.filter::<SubjectAltName>().next().is_some() {
@@ -97,7 +99,7 @@ fn since_epoch(time: x509_cert::time::Time) -> UnixTime {
     UnixTime::since_unix_epoch(time.to_unix_duration())
 }
 
-/// The day and time, in UTC.
+/// Formats an instant as day and time, in UTC.
 pub(super) fn date(time: UnixTime) -> String {
     let seconds = Duration::from_secs(time.as_secs());
     let at = Timestamp::UNIX_EPOCH.checked_add(seconds);

@@ -19,13 +19,14 @@ const BROKEN: [(&[u8], &str); 3] = [
 const SUPPORTED: &str = "RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, or Ed25519, \
                          each with SHA-256 or longer";
 
-/// Why a server's certificate is not trusted.
+/// An explanation for people why a server's certificate is not trusted.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Untrusted(String);
 
 impl Untrusted {
-    /// `sent` are the certificates that the server sent, its own first; `None`: could not be read.
+    /// `sent` contains the certificates that the server sent, its own first. `None`: it is
+    /// unreadable.
     pub(crate) fn new(
         error: Error,
         sent: &[Option<Certificate>],
@@ -39,7 +40,7 @@ impl Untrusted {
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), Some(own)) => {
                 unknown_issuer(own, sent, has_extra_file)
             }
-            // A trusted authority has the name of the issuer.
+            // A trusted authority has the name of the issuer, but did not sign the certificate.
             (
                 Error::InvalidCertificate(
                     CertificateError::BadSignature
@@ -158,7 +159,7 @@ fn wrong_name(presented: &[String], own: Option<&Certificate>, host: &str) -> St
              for {host}; have it issued again with that name"
         );
     }
-    // webpki quotes each of them with its type: DnsName("a.example").
+    // webpki quotes each name together with its type: DnsName("a.example").
     let names: Vec<_> =
         presented.iter().map(|it| it.split('"').nth(1).unwrap_or(it).to_owned()).collect();
     format!(
@@ -192,8 +193,8 @@ fn unusual(webpki: &str, own: Option<&Certificate>) -> String {
     format!("the server's certificate{subject} {why}")
 }
 
-/// A failed handshake in words. `asked`: the server asked for a client certificate; `sent`: it got
-/// one.
+/// Explains a failed handshake. `asked`: the server asked for a client certificate. `sent`: the
+/// host sent one.
 pub(crate) fn explain(error: &io::Error, asked: bool, sent: bool) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
         return broken_off(error, asked, sent);
@@ -266,7 +267,7 @@ fn incompatible(why: &PeerIncompatible) -> String {
     }
 }
 
-/// The stream ended without an alert.
+/// Explains a stream that ended without an alert.
 fn broken_off(error: &io::Error, asked: bool, sent: bool) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof

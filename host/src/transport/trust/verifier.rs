@@ -83,8 +83,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A server certificate that a person listed; compared byte by byte. It is trusted for its own
-/// names while it is valid. If it has no other names, its common name counts.
+/// Checks a server certificate that a person listed; compares all bytes. The certificate is trusted
+/// for its own names while it is valid. If it has no other names, its common name counts.
 fn verify_listed(
     der: &CertificateDer<'_>,
     name: &ServerName<'_>,

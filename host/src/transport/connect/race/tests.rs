@@ -1,4 +1,4 @@
-//! In which order, and when, the addresses of a name are tried.
+//! Tests when, and in which order, the addresses of a name are tried.
 
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -8,8 +8,8 @@ fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-/// A loopback address that does not answer, because its queue of connections is full. Keep the
-/// returned values: dropping them closes the sockets.
+/// Returns a loopback address that does not answer, because its queue of connections is full. Keep
+/// the returned values: dropping them closes the sockets.
 async fn silent() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
