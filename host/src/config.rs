@@ -22,14 +22,14 @@ pub use access::{
 pub use data_folder::DataFolder;
 pub use file_system::unsuitable_file_system;
 
-/// All settings of an operator; a setting that is not set has its default.
+/// All settings of the server. A setting that the operator did not set has its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where the server listens.
+    /// The address and port for webhooks, and for the admin API unless `admin_listen` is set.
     pub listen: SocketAddr,
-    /// The data folder.
+    /// The folder for the database, keys, compiled code and temporary files.
     pub data: PathBuf,
-    /// The plugins folder.
+    /// The folder from which connectors are loaded.
     pub plugins: PathBuf,
     /// The address at which Test Manager reaches the server, with an optional path prefix; absent:
     /// `http://{listen}`.
@@ -40,13 +40,13 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// How long a client connection may stay open without a request, seconds.
     pub keep_alive_s: u32,
-    /// What Test Manager's requests look like.
+    /// How Test Manager's requests are recognised, limited and answered.
     pub webhook: Webhook,
-    /// The limits of every connector.
+    /// The limits of connectors without limits of their own.
     pub limits: Limits,
-    /// The limits of connectors that have their own.
+    /// The limits of each connector that has its own.
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
-    /// Concurrent runs of the whole host.
+    /// Maximum number of concurrent runs of all connectors together.
     pub concurrent_runs_host: u32,
     /// Maximum memory of all runs together, bytes; absent: 60 % of what the machine and the control
     /// group allow.
@@ -56,18 +56,19 @@ pub struct Config {
     pub spool_bytes_max: u64,
     /// How often the plugins folder is scanned in addition to notifications, milliseconds.
     pub rescan_ms: u64,
-    /// How much compiled code is kept, bytes. Code of versions that serve or were accepted is
-    /// always kept.
+    /// Maximum size of the stored compiled code, bytes. Code that versions in use or accepted
+    /// versions need is never deleted.
     pub compiled_bytes_max: u64,
     /// How long events are kept, days.
     pub events_days: u32,
-    /// How many events are kept.
+    /// Maximum number of stored events.
     pub events_max: u64,
-    /// How many bytes of events are kept.
+    /// Maximum size of the stored events with their runs, bytes.
     pub events_bytes_max: u64,
-    /// How often the sweep searches for defects in doubt, milliseconds.
+    /// How often the background searches for defects in doubt, milliseconds.
     pub sweep_ms: u64,
-    /// Length of a lease on a defect's row, milliseconds. It is renewed after a third of this time.
+    /// Duration of a lease on a defect's row, milliseconds. It is renewed after a third of this
+    /// time.
     pub lease_ms: u64,
     /// How long the tracker may still act on a create request that got no answer, seconds. `None`:
     /// without limit, so a person must resolve every such defect.
@@ -76,13 +77,13 @@ pub struct Config {
     pub drain_ms: u64,
     /// How long cached counts are answered without asking the tracker again, milliseconds.
     pub kpi_fresh_ms: u64,
-    /// A PEM file with more trusted certificates for trackers.
+    /// A PEM file with certificates to trust for trackers, besides the system's.
     pub extra_ca_file: Option<PathBuf>,
     /// Folders that may contain the files of `file:` secrets.
     pub secret_file_roots: Vec<PathBuf>,
     /// Prefixes that the names of `env:` secrets may have.
     pub secret_env_prefixes: Vec<String>,
-    /// The Jackfield executable that compiles components; absent: this process's own.
+    /// The Jackfield executable that compiles components; absent: the running executable.
     pub compiler: Option<PathBuf>,
 }
 
@@ -98,24 +99,24 @@ pub struct Webhook {
     pub create_defect_paths: Vec<String>,
     /// More paths below the token that mean Defect KPIs; `{projectId}` is the project.
     pub kpi_paths: Vec<String>,
-    /// The `id` in the answer to Create Defect.
+    /// Whether Create Defect is answered with the tracker's key or with a UUID.
     pub defect_id: DefectIdKind,
     /// The three values of `status` (ok, moderate, critical), which UiPath does not document;
     /// absent: no `status`.
     pub kpi_status: Option<[String; 3]>,
 }
 
-/// The `id` in the answer to Create Defect.
+/// The kind of `id` in the answer to Create Defect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DefectIdKind {
-    /// The tracker's key.
+    /// The key of the defect in the tracker.
     #[default]
     Key,
     /// A UUID that the host assigns.
     Uuid,
 }
 
-/// What is wrong with the configuration, in one line.
+/// An error of the configuration, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct ConfigError {
@@ -173,10 +174,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults, overridden by the file, and both overridden by the environment:
-    /// `JACKFIELD_<KEY>` for a key of the top level, `JACKFIELD_LIMITS_<NAME>`,
-    /// `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`. Items of lists are separated by commas.
-    /// An empty variable counts as not set; other variables are ignored.
+    /// Reads the configuration. The environment overrides the file, and the file overrides the
+    /// defaults. The variables are `JACKFIELD_<KEY>` for a key of the top level,
+    /// `JACKFIELD_LIMITS_<NAME>`, `JACKFIELD_WEBHOOK_<KEY>`, `JACKFIELD_CREATE_<KEY>`. Items of
+    /// lists are separated by commas. An empty variable counts as not set; other variables are
+    /// ignored.
     ///
     /// # Errors
     /// The file cannot be read or is not TOML, a key is unknown, or a value is not allowed.
@@ -194,20 +196,20 @@ impl Config {
         environment::unknown_variables(env, &self.secret_env_prefixes)
     }
 
-    /// The layout of the data folder.
+    /// Returns the paths of the files in the data folder.
     #[must_use]
     pub fn data_folder(&self) -> DataFolder {
         DataFolder::at(&self.data)
     }
 
-    /// The longest `run_ms` limit of any connector, milliseconds.
+    /// Returns the longest `run_ms` limit of any connector, milliseconds.
     #[must_use]
     pub fn longest_run_ms(&self) -> u64 {
         let own = self.connector_limits.values().map(|limits| limits.run_ms);
         own.fold(self.limits.run_ms, u64::max)
     }
 
-    /// The limits of one connector.
+    /// Returns the limits of one connector: its own, or else those of all connectors.
     #[must_use]
     pub fn limits_of(&self, connector: &ConnectorName) -> Limits {
         self.connector_limits.get(connector).copied().unwrap_or(self.limits)

@@ -34,12 +34,12 @@ pub const SECRET_BYTES_MIN: usize = 4;
 /// A secret of fewer characters is redacted only as a whole value or word, because it may be a
 /// common word.
 pub const SHORT_SECRET_CHARS: usize = 12;
-/// How many borders a secret, or a prefix of it, may have: proper suffixes that are also prefixes.
-/// A text of one repeated letter has almost as many borders as letters. Searching for it could take
-/// the length of the searched text times that number.
+/// Maximum number of borders of a secret, or of a prefix of it. A border is a proper suffix that is
+/// also a prefix. A text of one repeated letter has almost as many borders as letters, and
+/// searching for it could take the length of the searched text times that number.
 const OVERLAPS_MAX: usize = 16;
 
-/// Why a secret cannot be sealed, opened or read.
+/// The reason why a secret cannot be sealed, opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The key's text is not 32 bytes of hex or base64.
@@ -62,13 +62,13 @@ pub enum SecretError {
     /// The name of the variable is not allowed.
     #[error("the name of the variable {0} does not begin with a prefix of `secret_env_prefixes`")]
     EnvNotAllowed(String),
-    /// The secret is too long.
+    /// The secret is longer than [`SECRET_BYTES_MAX`].
     #[error("it is longer than {SECRET_BYTES_MAX} bytes")]
     TooLong,
     /// The secret is too short to be redacted.
     #[error("it is shorter than {SECRET_BYTES_MIN} bytes, too short to be redacted from logs")]
     TooShort,
-    /// The secret is too repetitive to search for it efficiently.
+    /// Searching for the secret would take too long, because its text is too repetitive.
     #[error("it repeats itself too often to be redacted from logs")]
     Repetitive,
     /// The variable is not set, or is empty.
@@ -84,7 +84,7 @@ pub enum SecretError {
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Wraps a text.
+    /// Wraps a text, without any check.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
@@ -103,7 +103,7 @@ impl Secret {
         Ok(Some(secret).filter(|secret| !secret.reveal().trim().is_empty()))
     }
 
-    /// Removes the line end that editors and `echo` add.
+    /// Removes a line end, which editors and `echo` add.
     #[must_use]
     pub fn without_line_end(self) -> Self {
         Self::new(self.0.trim_end_matches(['\r', '\n']).to_owned())
@@ -115,33 +115,33 @@ impl Secret {
         Self::new(self.0.trim().to_owned())
     }
 
-    /// A new token: 256 random bits as 43 characters that are allowed in a URL.
+    /// Makes a new token: 256 random bits as 43 characters that are allowed in a URL.
     #[must_use]
     pub fn fresh_token() -> Self {
         Self::new(BASE64URL_NOPAD.encode(&Zeroizing::new(<[u8; 32]>::generate())[..]))
     }
 
-    /// The text itself, to be sent or sealed.
+    /// Returns the text itself, which may only be sent or sealed.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// The last four characters, so that people can recognise a token.
+    /// Returns the last four characters, so that people can recognise a token.
     #[must_use]
     pub fn tail(&self) -> String {
         let skip = self.0.chars().count().saturating_sub(4);
         self.0.chars().skip(skip).collect()
     }
 
-    /// Whether a text equals this secret. The time does not depend on where they differ.
+    /// Returns whether a text equals this secret. The time does not depend on where they differ.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.0.as_bytes().ct_eq(text.as_bytes()).into()
     }
 
-    /// The value: this text, or the content of the file or variable that `file:/path` or `env:NAME`
-    /// names.
+    /// Returns this text, or, for `file:/path` and `env:NAME`, the content of that file or
+    /// variable.
     ///
     /// # Errors
     /// The reference is not allowed or cannot be read, or the value cannot be redacted.
@@ -153,8 +153,8 @@ impl Secret {
         self.resolve_unredacted(file_roots, env_prefixes)?.checked()
     }
 
-    /// As [`Self::resolve`], for a value that is never sent to a tracker as it is. Answers need not
-    /// be searched for it, so it may be short.
+    /// Like [`Self::resolve`], for a value that is never sent to a tracker as it is. Answers are
+    /// not searched for it, so it may be short.
     ///
     /// # Errors
     /// The reference is not allowed or cannot be read, or the value is too long.
@@ -168,7 +168,7 @@ impl Secret {
         if value.0.len() > SECRET_BYTES_MAX { Err(SecretError::TooLong) } else { Ok(value) }
     }
 
-    /// Whether the text is a reference, whose value may change.
+    /// Returns whether the text is a reference, whose value may change.
     #[must_use]
     pub fn is_reference(&self) -> bool {
         ["file:", "env:"].iter().any(|scheme| self.0.starts_with(scheme))
@@ -191,7 +191,8 @@ impl Secret {
         }
     }
 
-    /// The value that a reference names; a text that is not a reference is the value itself.
+    /// Returns the value that a reference names. A text that is not a reference is the value
+    /// itself.
     fn dereference(
         &self,
         file_roots: &[PathBuf],
@@ -210,11 +211,10 @@ impl Secret {
     }
 }
 
-/// The largest number of borders that the text or one of its prefixes has. A border is a proper
-/// suffix that is also a prefix.
+/// Returns the largest number of borders that the text or one of its prefixes has.
 #[expect(clippy::indexing_slicing, reason = "a border is shorter than what it is a border of")]
 fn overlap_count(text: &[u8]) -> usize {
-    // For each prefix: the length of its longest border, and the number of its borders.
+    // For each prefix, the length of its longest border and the number of its borders.
     let (mut longest, mut count) = (vec![0; text.len() + 1], vec![0; text.len() + 1]);
     let (mut border, mut most) = (0, 0);
     for end in 1..text.len() {
@@ -254,7 +254,7 @@ pub struct Sealer {
     cipher: XChaCha20Poly1305,
 }
 
-/// Length of the random nonce, which precedes the encrypted bytes.
+/// Length of the random nonce before the encrypted bytes.
 const NONCE_BYTES: usize = 24;
 
 impl Sealer {
@@ -280,7 +280,7 @@ impl Sealer {
         }
     }
 
-    /// A sealer with a new key, which is not stored.
+    /// Makes a sealer with a new key, which is not stored.
     #[must_use]
     pub fn fresh() -> Self {
         Self { cipher: XChaCha20Poly1305::new(&Key::<XChaCha20Poly1305>::generate()) }
@@ -299,13 +299,13 @@ impl Sealer {
         Ok(Self { cipher: XChaCha20Poly1305::new(&key) })
     }
 
-    /// The place of a secret of a connection.
+    /// Returns the place of a connection's secret, for sealing.
     #[must_use]
     pub fn place(connection: &str, name: &str) -> String {
         format!("{connection}/{name}")
     }
 
-    /// Seals a secret for one place, say `{connection}/{secret's name}`.
+    /// Seals a secret for one place, such as `{connection}/{name of the secret}`.
     ///
     /// # Errors
     /// The text is longer than the cipher can take (gigabytes).
@@ -350,7 +350,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-/// A sealed secret, as the store keeps it.
+/// An encrypted secret: a random nonce, then the encrypted bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(pub Vec<u8>);
 
@@ -366,7 +366,7 @@ impl fmt::Debug for Sealed {
 pub struct TokenHash(pub [u8; 32]);
 
 impl TokenHash {
-    /// The hash of a token.
+    /// Returns the hash of a token.
     #[must_use]
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())

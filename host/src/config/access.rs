@@ -11,23 +11,23 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// Why a folder or a file is not safe to use.
+/// The reason why a folder or a file is not safe to use.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The path is not a folder.
     #[error("{} is not a folder: remove it", .0.display())]
     NotAFolder(PathBuf),
-    /// Another user owns it, and may have created it or may change it.
+    /// Another user owns the path, and may have created it or may change it.
     #[error(
         "{} belongs to user {owner}, not to user {user}: move it away, or run `chown {user} {}` if \
          you trust its content", .path.display(), .path.display()
     )]
     OtherOwner {
-        /// The folder or file.
+        /// The path of the folder or file.
         path: PathBuf,
-        /// Who owns it.
+        /// The id of the owner.
         owner: u32,
-        /// Who runs the server.
+        /// The id of the user that runs the server.
         user: u32,
     },
     /// Other users have access.
@@ -36,19 +36,19 @@ pub enum AccessError {
          read or written there", .path.display(), .path.display()
     )]
     Others {
-        /// The folder or file.
+        /// The path of the folder or file.
         path: PathBuf,
-        /// Its mode.
+        /// The mode bits of the folder or file.
         mode: u32,
-        /// The command that removes the access.
+        /// The command that removes the access of others, without the path.
         fix: &'static str,
     },
-    /// It cannot be examined or read.
+    /// The folder or file cannot be examined or read.
     #[error("{}: {source}", .path.display())]
     Io {
-        /// The folder or file.
+        /// The path of the folder or file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -68,7 +68,7 @@ pub enum AccessWarning {
 }
 
 impl AccessWarning {
-    /// The action that fixes it, for people.
+    /// Returns the action that removes the risk, for people.
     #[must_use]
     pub fn fix(&self) -> String {
         match self {
@@ -91,7 +91,7 @@ impl AccessWarning {
 /// group may have access.
 ///
 /// # Errors
-/// Why it is not safe to use, and how to fix it.
+/// The folder is not safe to use; the error says how to fix it.
 pub fn check_folder(path: &Path) -> Result<(), AccessError> {
     inspect_folder(path).map(|warning| warning.iter().for_each(AccessWarning::log))
 }
@@ -119,7 +119,7 @@ pub fn inspect_folder(path: &Path) -> Result<Option<AccessWarning>, AccessError>
 /// access. Logs a warning if its group has access.
 ///
 /// # Errors
-/// Why it is not safe to use, and how to fix it; or it cannot be read.
+/// The file is not safe to use, or cannot be read; the error says how to fix it.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, AccessError> {
     let (mut file, warning) = open_private(path)?;
     warning.iter().for_each(AccessWarning::log);
@@ -158,7 +158,7 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// Fails if other users have access. `folder` is where to test whether modes have an effect.
+/// Fails if other users have access. `folder` is the place for a test whether modes have an effect.
 fn check_others(
     path: &Path,
     folder: &Path,

@@ -7,69 +7,69 @@ use std::path::{Path, PathBuf};
 pub struct DataFolder(PathBuf);
 
 impl DataFolder {
-    /// The layout of this folder.
+    /// Describes the layout of this folder; creates nothing.
     #[must_use]
     pub fn at(folder: &Path) -> Self {
         Self(folder.to_owned())
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder itself.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The lock file, which is locked by the server that uses the folder.
+    /// Returns the path of the lock file, which is locked by the server that uses the folder.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
     }
 
-    /// The database.
+    /// Returns the path of the SQLite database.
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.0.join("jackfield.db")
     }
 
-    /// The token of the admin API.
+    /// Returns the path of the file with the token of the admin API.
     #[must_use]
     pub fn admin_token(&self) -> PathBuf {
         self.0.join("admin-token")
     }
 
-    /// The key that seals secrets.
+    /// Returns the path of the file with the key that seals secrets.
     #[must_use]
     pub fn secret_key(&self) -> PathBuf {
         self.0.join("secret-key")
     }
 
-    /// The new key, during a rotation.
+    /// Returns the path of the file with the new sealing key, which exists only during a rotation.
     #[must_use]
     pub fn next_secret_key(&self) -> PathBuf {
         self.0.join("secret-key.next")
     }
 
-    /// The folder's last key, after a rotation to a key from the environment.
+    /// Returns the path of the folder's last key, after a rotation to a key from the environment.
     #[must_use]
     pub fn old_secret_key(&self) -> PathBuf {
         self.0.join("secret-key.old")
     }
 
-    /// The folder for temporary files with large bodies. The files have no name, so the folder
-    /// looks empty.
+    /// Returns the folder for temporary files with large bodies. The files have no name, so the
+    /// folder looks empty.
     #[must_use]
     pub fn spool(&self) -> PathBuf {
         self.0.join("spool")
     }
 
-    /// The key that seals the digests of compiled code. If it is lost, everything is compiled
-    /// again.
+    /// Returns the path of the key that seals the digests of compiled code. If it is lost,
+    /// everything is compiled again.
     #[must_use]
     pub fn compiled_key(&self) -> PathBuf {
         self.0.join("compiled-key")
     }
 
-    /// The folder for compiled code, and for the files that it was compiled from.
+    /// Returns the folder for compiled code and for the files that it was compiled from.
     #[must_use]
     pub fn compiled(&self) -> PathBuf {
         self.0.join("compiled")

@@ -20,12 +20,12 @@ const OTHERS: [&str; 4] =
 /// A table of the configuration ("" for the top level) and a key in it.
 type TableAndKey = (&'static str, &'static str);
 
-/// The key that a variable sets; `None` if it sets no key.
+/// Returns the key that a variable sets; `None` if it sets no key.
 pub(super) fn key_of(name: &str) -> Option<TableAndKey> {
     keys().find(|key| variable_of(*key).eq_ignore_ascii_case(name))
 }
 
-/// Every key that a variable can set.
+/// Returns every key that a variable can set.
 fn keys() -> impl Iterator<Item = TableAndKey> {
     let table = |table| move |key| (table, key);
     KEYS.into_iter()
@@ -66,7 +66,7 @@ pub(super) fn unknown_variables(
     reports
 }
 
-/// Whether a container platform made this variable for a service whose name begins with
+/// Returns whether a container platform sets this variable for a service whose name begins with
 /// `jackfield`.
 fn is_kubernetes_service(name: &str, text: &str) -> bool {
     SERVICE.is_match(name) || name.ends_with("_PORT") && text.contains("://")

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-/// File systems on which the database should not be, by the number that `statfs` returns.
+/// File systems on which the database should not be, each with the number that `statfs` returns.
 const UNSUITABLE: [(u32, &str); 13] = [
     (0x0000_6969, "NFS"),
     (0xff53_4d42, "CIFS (SMB)"),
@@ -20,7 +20,7 @@ const UNSUITABLE: [(u32, &str); 13] = [
     (0x6573_5546, "FUSE"),
 ];
 
-/// The name of a folder's file system, if a database should not be on it.
+/// Returns the name of a folder's file system, if a database should not be on it.
 #[must_use]
 pub fn unsuitable_file_system(folder: &Path) -> Option<&'static str> {
     name_if_unsuitable(i128::from(rustix::fs::statfs(folder).ok()?.f_type))

@@ -62,7 +62,7 @@ const LISTS: [&str; 6] = [
     "kpi_status",
 ];
 
-/// The engine's pool has no more slots for concurrent runs.
+/// The engine's pool has at most 1,000 slots for concurrent runs.
 const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
 /// From a few of the largest connectors to a terabyte.
 const COMPILED_BYTES_RANGE: RangeInclusive<u64> = 256 << 20..=1 << 40;
@@ -255,7 +255,7 @@ fn read_limits(limits: &mut Limits, table: Table, prefix: &str) -> Result<(), Ke
     Ok(())
 }
 
-/// Fails, naming the nearest limit, if no limit has this name.
+/// Fails if no limit has this name; the error names the nearest limit.
 fn check_limit_name(name: &str, prefix: &str) -> Result<(), KeyError> {
     let mut names = Limits::TABLE.iter().map(|limit| limit.name);
     if names.clone().any(|known| known == name) {
@@ -269,7 +269,7 @@ fn set_limit(limits: &mut Limits, name: &str, value: u64, prefix: &str) -> Resul
     limits.set(name, value).map_err(|error| format!("[{prefix}] {error}"))
 }
 
-/// The error in one line: unprintable characters of keys and values are escaped.
+/// Makes the error, in one line: unprintable characters of keys and values are escaped.
 fn error_at(place: &str, why: &str) -> ConfigError {
     let shown =
         |c: char| if is_printable(c) { c.to_string() } else { c.escape_default().to_string() };
@@ -277,7 +277,7 @@ fn error_at(place: &str, why: &str) -> ConfigError {
     ConfigError { place: line(place), why: line(why) }
 }
 
-/// The error for an unknown key, with the nearest known key.
+/// Makes the error for an unknown key; it names the nearest known key.
 fn unknown_key(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> KeyError {
     let nearest = nearest(key, known).map_or("", |(name, _)| name);
     format!("unknown key `{prefix}{key}`; the nearest is `{prefix}{nearest}`")
@@ -304,7 +304,7 @@ fn variable_value(key: &str, text: &str) -> Value {
     number.map_or_else(|| Value::String(text.to_owned()), Value::Integer)
 }
 
-/// Whether the value of a key without `_ms` or `_s` is a number.
+/// Returns whether the value of a key is a number, although the key does not end in `_ms` or `_s`.
 fn is_number(key: &str) -> bool {
     key.ends_with("_max")
         || Limits::TABLE.iter().any(|limit| limit.name == key)

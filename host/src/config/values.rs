@@ -11,7 +11,7 @@ use crate::domain::Network;
 
 use super::DefectIdKind;
 
-/// What is wrong with a key; the caller adds the file.
+/// An error of a key's value. The caller adds the file or variable.
 pub(super) type KeyError = String;
 
 pub(super) fn number<T: TryFrom<u64>>(
