@@ -1,4 +1,4 @@
-//! The connectors in the plugins folder, and which version of a connector serves a connection.
+//! Loads the connectors in the plugins folder, and chooses the version that serves a connection.
 //!
 //! One task scans the folder and publishes snapshots; readers take the latest snapshot and never
 //! wait. A snapshot contains only versions that are compiled and linked and that have a manifest.
@@ -40,15 +40,15 @@ pub use check::CheckReport;
 pub(crate) use check::check_file;
 pub use error::{PluginError, StartError};
 
-/// The connectors of one folder, kept up to date.
+/// The connectors of one folder, kept up to date until the server stops.
 pub struct Plugins {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
 }
 
 impl Plugins {
-    /// Scans the folder, serves what was compiled before, compiles the rest in the background, and
-    /// keeps scanning until `cancel` is cancelled.
+    /// Scans the folder, uses versions that were compiled before, compiles the rest in the
+    /// background, and keeps scanning until `cancel` is cancelled.
     ///
     /// # Errors
     /// The plugins folder cannot be read, or the folder of compiled code is not safe. The error
@@ -77,25 +77,24 @@ impl Plugins {
         Ok(Self { catalog, loader })
     }
 
-    /// All connectors, by name.
+    /// Returns all connectors, sorted by name.
     #[must_use]
     pub fn list(&self) -> Vec<ConnectorInfo> {
         self.catalog.list()
     }
 
-    /// The newest version of a connector that can be used.
+    /// Returns the newest version of a connector that can be used.
     ///
     /// # Errors
-    /// Why no version can be used.
+    /// No version can be used; the error says why.
     pub fn newest(&self, name: &ConnectorName) -> Result<Arc<Connector>, ConnectorUnavailable> {
         self.catalog.newest(name)
     }
 
-    /// The version that serves a connection: the newest, or the version that a person accepted if
-    /// the newest needs more than was granted.
+    /// Returns the version that serves a connection: the newest, or the version that a person
+    /// accepted if the newest needs more than was granted.
     ///
-    /// # Errors
-    /// Why no version serves it.
+    /// No version serves the connection; the error says why.
     pub fn serving(&self, connection: &Connection) -> Result<Arc<Connector>, ConnectorUnavailable> {
         let name = &connection.connector;
         let unavailable = match self.catalog.newest(name) {
@@ -109,7 +108,7 @@ impl Plugins {
             },
             Err(unavailable) => unavailable,
         };
-        // If a connector's file was removed, an older version does not serve either.
+        // If a connector's file was removed, an older version must not serve either.
         if matches!(unavailable, ConnectorUnavailable::Missing { .. }) {
             return Err(unavailable);
         }
@@ -135,7 +134,7 @@ impl Plugins {
         }
     }
 
-    /// Deletes compiled code that does not serve and that no person accepted, if there is more
+    /// Deletes compiled code that no connector uses and no person accepted, if there is more
     /// compiled code than `compiled_bytes_max`.
     pub async fn delete_unused_code(&self, accepted: BTreeSet<String>) {
         let mut used = accepted;
@@ -150,7 +149,7 @@ impl Plugins {
         }
     }
 
-    /// The number of snapshots so far. It changes whenever a connector changes.
+    /// Returns the number of snapshots so far. It changes whenever a connector changes.
     #[must_use]
     pub fn changes(&self) -> watch_channel::Receiver<u64> {
         self.catalog.changes()

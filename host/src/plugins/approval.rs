@@ -4,8 +4,8 @@ use crate::domain::Connection;
 use crate::manifest::missing_grants;
 use crate::runtime::Connector;
 
-/// Why a version may not serve a connection: invalid settings and missing grants. Empty if it may
-/// serve.
+/// Returns why a version may not serve a connection: invalid settings and missing grants. Empty if
+/// it may.
 #[must_use]
 pub fn unapproved(connector: &Connector, connection: &Connection) -> Vec<String> {
     if connection.accepted_sha256.as_deref() == Some(connector.sha256()) {

@@ -26,17 +26,17 @@ const RETRY_MEMORY_PERCENT: u64 = 150;
 /// Maximum number of records that are kept.
 const RECORDS_MAX: usize = 200;
 
-/// The records, in the folder of compiled code.
+/// The records of attempts, in the folder of compiled code.
 pub(super) struct Attempts {
     folder: PathBuf,
 }
 
-/// What is known of the attempts to compile a file.
+/// The stored facts about the attempts to compile a file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Record {
-    /// Attempts without a result, because the server ended while the compiler ran.
+    /// Number of attempts without a result, because the server ended while the compiler ran.
     unfinished: u32,
-    /// Why the compiler died, if it did.
+    /// The reason why the compiler died; absent if it did not.
     died: Option<String>,
     /// The limits of the last attempt.
     memory_bytes: u64,
@@ -99,8 +99,8 @@ impl Attempts {
     }
 }
 
-/// The reasons why files are blocked, which means that they are not compiled again: one for each
-/// file, from the records in the folder of compiled code.
+/// Returns one reason for each blocked file, from the records in the folder of compiled code. A
+/// blocked file is not compiled again.
 pub(crate) fn blocked_files(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let records = entries.map(|entry| entry.path()).filter(|path| is_record(path));
@@ -117,7 +117,8 @@ impl Record {
         serde_json::from_slice(&fs::read(file).ok()?).ok()
     }
 
-    /// Why the file is not compiled again with the limits of the last attempt; `None` if it is.
+    /// Returns why the file is not compiled again with the limits of the last attempt; `None` if it
+    /// is.
     fn block_reason(&self, file: &Path) -> Option<PluginError> {
         let (times, file) = (self.unfinished, file.to_owned());
         match self.died.clone() {
@@ -127,7 +128,7 @@ impl Record {
         }
     }
 
-    /// Whether these limits are clearly larger than those of the last attempt.
+    /// Returns whether these limits are clearly larger than those of the last attempt.
     fn had_smaller_limits(&self, limits: &CompileLimits) -> bool {
         limits.time_ms > self.time_ms
             || limits.memory_bytes / 100
@@ -169,7 +170,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Replaces a record, durably.
+/// Replaces a record, and syncs it to the disk.
 fn write(file: &Path, record: &Record) -> io::Result<()> {
     let folder = file.parent().ok_or(io::ErrorKind::NotFound)?;
     let mut new = super::cache::temporary_file(folder)?;

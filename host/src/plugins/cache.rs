@@ -1,6 +1,7 @@
-//! The folder of compiled code. For each version it has the machine code and the manifest, by
-//! content hash and engine fingerprint, so that the version starts without the compiler and without
-//! a call of `describe`. It also has the component, to compile it again for another engine.
+//! The folder of compiled code. For each version it contains the machine code and the manifest, by
+//! content hash and engine fingerprint. With them, the version starts without the compiler and
+//! without a call of `describe`. The folder also contains the component, to compile it again for
+//! another engine.
 //!
 //! The server runs this code without checking it. Therefore no other user may write to the folder,
 //! and a version is used only if its code and manifest are, byte for byte, what this server stored:
@@ -26,7 +27,7 @@ use super::error::StartError;
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
-/// How much of a file is read at once for its digest.
+/// Number of bytes of a file that are read at once for its digest.
 const DIGEST_PART_BYTES: usize = 64 * 1024;
 
 /// The folder of compiled code. The same users may have access to it as to the data folder.
@@ -71,22 +72,22 @@ impl Cache {
         Ok(Self { folder, sealer })
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A folder to compile in; deleted when dropped.
+    /// Creates a folder to compile in; dropping the value deletes it.
     pub(super) fn temporary_folder(&self) -> io::Result<tempfile::TempDir> {
         tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(&self.folder)
     }
 
-    /// The path of a version's compiled code.
+    /// Returns the path of a version's compiled code.
     pub(super) fn code_path(&self, sha256: &str, fingerprint: &str) -> PathBuf {
         self.folder.join(format!("{sha256}-{fingerprint}.cwasm"))
     }
 
-    /// The path of the component that a version was compiled from.
+    /// Returns the path of the component that a version was compiled from.
     pub(super) fn source_path(&self, sha256: &str) -> PathBuf {
         self.folder.join(format!("{sha256}.wasm"))
     }
@@ -95,8 +96,8 @@ impl Cache {
         self.folder.join(format!("{sha256}-{fingerprint}.json"))
     }
 
-    /// The manifest of a version that was compiled and described before, if neither its code nor
-    /// its manifest has changed since.
+    /// Returns the manifest of a version that was compiled and described before. `None` if its code
+    /// or its manifest has changed since.
     pub(super) fn manifest(&self, sha256: &str, fingerprint: &str) -> Option<RawManifest> {
         let text = fs::read(self.manifest_path(sha256, fingerprint)).ok()?;
         let file: ManifestFile = serde_json::from_slice(&text).ok()?;
@@ -158,7 +159,7 @@ impl Cache {
         fs::File::open(&self.folder)?.sync_all()
     }
 
-    /// SHA-256 of a version's code and manifest.
+    /// Computes the SHA-256 of a version's code and manifest.
     fn digest(
         &self,
         sha256: &str,
@@ -212,7 +213,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Deletes a version whose files are unusable.
+    /// Deletes the files of a version, which are unusable.
     pub(super) fn delete(&self, sha256: &str, fingerprint: &str) {
         for path in [self.manifest_path(sha256, fingerprint), self.code_path(sha256, fingerprint)] {
             if let Err(error) = fs::remove_file(&path).or_else(ignore_missing) {
@@ -227,7 +228,7 @@ pub(super) fn temporary_file(folder: &Path) -> io::Result<tempfile::NamedTempFil
     tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)
 }
 
-/// The place that a digest is sealed for, so that it is not valid for another version.
+/// Returns the place that a digest is sealed for, so that it is not valid for another version.
 fn seal_place(sha256: &str, fingerprint: &str) -> String {
     format!("compiled/{sha256}-{fingerprint}")
 }
@@ -246,7 +247,8 @@ fn delete_temporary(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The SHA-256 of the version that a file belongs to, and for compiled code the fingerprint.
+/// Returns the SHA-256 of the version that a file belongs to, and for compiled code the
+/// fingerprint.
 fn version_of(file: &str) -> Option<(&str, Option<&str>)> {
     let Some(code) = file.strip_suffix(".cwasm") else {
         return Some((file.strip_suffix(".wasm")?, None));

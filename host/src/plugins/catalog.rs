@@ -16,9 +16,9 @@ use crate::runtime::{Connector, Interfaces};
 /// The status of a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorStatus {
-    /// Its newest version serves.
+    /// The newest version of the connector serves.
     Ready,
-    /// Its first version is being compiled.
+    /// The first version of the connector is being compiled.
     Compiling,
     /// The newest file cannot be used; an older version may still serve.
     Broken,
@@ -27,9 +27,9 @@ pub enum ConnectorStatus {
 /// A connector as the admin API shows it.
 #[derive(Debug, Clone)]
 pub struct ConnectorInfo {
-    /// The file's stem. Not always a [`ConnectorName`]: a file may be broken because of its name.
+    /// The stem of the file's name; not always a [`ConnectorName`], as the name may be invalid.
     pub name: String,
-    /// Whether it serves.
+    /// Whether the connector serves, is being compiled, or is broken.
     pub status: ConnectorStatus,
     /// SHA-256 of the version that serves, hex; absent if none serves.
     pub sha256: Option<String>,
@@ -37,46 +37,46 @@ pub struct ConnectorInfo {
     pub manifest: Option<Manifest>,
     /// The interfaces that the version that serves exports.
     pub interfaces: Interfaces,
-    /// Why the newest file cannot be used.
+    /// The reason why the newest file cannot be used; absent if it can.
     pub error: Option<String>,
     /// When the version that serves was loaded.
     pub loaded_at: Option<Timestamp>,
 }
 
-/// Why no version of a connector serves.
+/// The reason why no version of a connector serves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectorUnavailable {
     /// The plugins folder has no file of this name.
     #[error("there is no connector `{name}`: copy {name}.wasm into the plugins folder")]
     Missing {
-        /// The connector.
+        /// The name that the connection uses.
         name: ConnectorName,
     },
-    /// Its file cannot be used, and no older version serves.
+    /// The connector's file cannot be used, and no older version serves.
     #[error("the connector `{name}` is broken: {reason}")]
     Broken {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// Why.
+        /// The reason why the file cannot be used.
         reason: String,
     },
-    /// Its first version is not ready yet.
+    /// The first version of the connector is not ready yet.
     #[error("the connector `{name}` is being compiled; try again soon")]
     Compiling {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
     },
-    /// It needs more than its connection granted.
+    /// The connector needs more than the connection granted.
     #[error(
         "the connector `{name}` needs what this connection has not granted: {}; \
          to grant it, run `jackfield connections accept {connection}`", .unapproved.join("; ")
     )]
     NeedsConsent {
-        /// The connector.
+        /// The name of the connector.
         name: ConnectorName,
-        /// The connection's name.
+        /// The name of the connection.
         connection: String,
-        /// What was not granted.
+        /// The invalid settings and missing grants of the connection, as phrases for people.
         unapproved: Vec<String>,
     },
 }
@@ -87,9 +87,9 @@ pub(super) type Snapshot = BTreeMap<String, Entry>;
 /// One file of the folder.
 #[derive(Clone, Default)]
 pub(super) struct Entry {
-    /// The last good version.
+    /// The last version that could be loaded.
     pub(super) serving: Option<Arc<Connector>>,
-    /// Why the newest file cannot be used.
+    /// The reason why the newest file cannot be used; absent if it can.
     pub(super) error: Option<String>,
 }
 

@@ -16,29 +16,29 @@ use super::cache::Cache;
 use super::error::PluginError;
 use super::loader::VersionLoader;
 
-/// A file that the server would load.
+/// The properties of a file that the server would load.
 #[derive(Debug, Clone)]
 pub struct CheckReport {
     /// SHA-256 of the file, hex.
     pub sha256: String,
     /// Size of the file, in bytes.
     pub bytes: u64,
-    /// Time to compile, link and describe it, milliseconds.
+    /// Time to compile, link and describe the component, milliseconds.
     pub compile_ms: u64,
-    /// Its manifest.
+    /// The manifest that `describe` returned.
     pub manifest: Manifest,
-    /// The interfaces that it exports.
+    /// The connector interfaces that the component exports.
     pub interfaces: Interfaces,
-    /// The names of its imports.
+    /// The names of everything that the component imports.
     pub imports: Vec<String>,
-    /// The names of its exports.
+    /// The names of everything that the component exports.
     pub exports: Vec<String>,
 }
 
 /// Compiles, links and describes a file.
 ///
 /// # Errors
-/// Why the server would not load it.
+/// The server would not load the file; the error says why.
 pub(crate) async fn check_file(
     file: &Path,
     config: Arc<Config>,

@@ -1,4 +1,4 @@
-//! Why the server cannot serve connectors, and why it cannot use one connector's file.
+//! The reasons why the server cannot run connectors, or cannot use one connector's file.
 //!
 //! The log, the admin API and `jackfield check` show these texts. A text that a connector wrote is
 //! shortened.
@@ -12,26 +12,26 @@ use crate::manifest::InvalidManifest;
 use crate::runtime::{CannotRun, CompileError, LoadError, shortened};
 use crate::secret::SecretError;
 
-/// Why the server cannot serve connectors.
+/// The reason why the server cannot run connectors.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The folder of connectors or of compiled code cannot be created.
     #[error("cannot create the folder {}: {source}", .folder.display())]
     CreateFolder {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The folder of connectors or of compiled code cannot be read.
     #[error("cannot read the folder {}: {source}", .folder.display())]
     ReadFolder {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The folder of compiled code is not safe.
+    /// Other users may have access to the folder of compiled code.
     #[error("the server would run code from this folder: {0}")]
     Access(#[from] AccessError),
     /// The key that seals the digests of compiled code cannot be used.
@@ -40,15 +40,15 @@ pub enum StartError {
     /// The path of this program, which is also the compiler, is unknown.
     #[error("cannot open /proc/self/exe, this program, which is also the compiler: {0}")]
     Compiler(#[source] io::Error),
-    /// Compiled code cannot be run.
+    /// The system does not run compiled code.
     #[error(transparent)]
     CannotRun(#[from] CannotRun),
 }
 
-/// Why the host cannot use a connector's file.
+/// The reason why the host cannot use a connector's file.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    /// The file's name is not a connector's.
+    /// The stem of the file's name is not a valid connector name.
     #[error("{0}; rename the file")]
     Name(#[from] InvalidName),
     /// The file's name does not end in `.wasm`.
@@ -57,18 +57,18 @@ pub enum PluginError {
     /// The file cannot be read.
     #[error("cannot read the file: {0}")]
     Read(#[source] io::Error),
-    /// It is a folder or a device.
+    /// The path names a folder or a device.
     #[error("not a regular file")]
     NotAFile,
-    /// It is too large.
+    /// The file is larger than `limits.component_bytes`.
     #[error("the file has {bytes} bytes: over `limits.component_bytes` = {bytes_max}")]
     TooLarge {
-        /// Its size.
+        /// The size of the file.
         bytes: u64,
-        /// The limit.
+        /// The value of `limits.component_bytes`.
         bytes_max: u64,
     },
-    /// It cannot be compiled.
+    /// The component cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// The compiler died at an earlier attempt.
@@ -77,9 +77,9 @@ pub enum PluginError {
          is deleted", .file.display()
     )]
     DiedBefore {
-        /// Why.
+        /// The reason why the compiler died.
         reason: String,
-        /// The record of the attempts.
+        /// The record of the attempts. Deleting it allows another attempt.
         file: PathBuf,
     },
     /// The server was killed while it compiled the file.
@@ -89,40 +89,40 @@ pub enum PluginError {
         .file.display()
     )]
     EndedBefore {
-        /// How often.
+        /// The number of such attempts.
         times: u32,
-        /// The record of the attempts.
+        /// The record of the attempts. Deleting it allows another attempt.
         file: PathBuf,
     },
-    /// Its content keeps changing.
+    /// The content of the file keeps changing.
     #[error("the file keeps changing: copy it under another name, then rename it")]
     KeepsChanging,
-    /// The task that loads it panicked, or takes too long.
+    /// The task that loads the file panicked, or takes too long.
     #[error("loading it {0}; the server tries again")]
     Unfinished(&'static str),
-    /// It cannot be loaded.
+    /// The compiled component cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Its `describe` failed.
+    /// The component's `describe` failed.
     #[error("its `describe` failed: {}", shortened(&.0.to_string()))]
     Describe(#[source] Refusal),
-    /// Its manifest is invalid.
+    /// The manifest that `describe` returned is invalid.
     #[error("{}", shortened(&.0.to_string()))]
     Manifest(#[from] InvalidManifest),
-    /// Compiled code cannot be stored.
+    /// The compiled code cannot be stored.
     #[error("cannot store the compiled code: {0}")]
     Store(#[source] io::Error),
     /// The stored file of an accepted version is not the one that was accepted.
     #[error("{} was changed after it was stored: its SHA-256 differs", .0.display())]
     SourceChanged(PathBuf),
-    /// The loader does not start.
+    /// The loader cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
 }
 
 impl PluginError {
-    /// Whether the cause may be temporary: the state of the machine, which may change although the
-    /// file does not.
+    /// Returns whether the state of the machine may be the cause. It may change although the file
+    /// does not.
     pub(super) fn may_be_temporary(&self) -> bool {
         match self {
             Self::Read(_)

@@ -16,15 +16,15 @@ use tokio::time::timeout;
 
 use super::error::PluginError;
 
-/// Maximum number of files of the folder that are read.
+/// Maximum number of files that are read from the folder.
 const FILES_MAX: usize = 1_000;
 /// How long a file system may take to answer. A network file system may wait for its server
 /// forever.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// Threads that read the folder. A thread that waits forever counts, too.
+/// Limits the threads that read the folder. A thread that waits forever counts, too.
 static READERS: Semaphore = Semaphore::const_new(4);
 
-/// What is compared to see whether a file may have changed. A difference is only a hint: some file
+/// The properties that show whether a file may have changed. A difference is only a hint: some file
 /// systems change the device, the inode or a time of the same file, and some store times in whole
 /// seconds. The content decides.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) struct FileStamp {
     unreadable: Option<io::ErrorKind>,
 }
 
-/// A `*.wasm` file of the folder.
+/// A `*.wasm` file in the folder, not yet read.
 pub(super) struct FoundFile {
     stamp: FileStamp,
     is_file: bool,
@@ -62,10 +62,10 @@ impl FoundFile {
         self.stamp.clone()
     }
 
-    /// Checks the type and size before the file is read.
+    /// Checks the type and size of the file, before it is read.
     ///
     /// # Errors
-    /// Why the file cannot be used.
+    /// The file cannot be used; the error says why.
     pub(super) fn check(self, bytes_max: u64) -> Result<(), PluginError> {
         if let Some(error) = self.error {
             return Err(PluginError::Read(error));
@@ -99,7 +99,7 @@ impl FileStamp {
     }
 }
 
-/// All `*.wasm` files of a folder, by stem. Symbolic links are followed.
+/// Returns all `*.wasm` files of a folder, by stem. Symbolic links are followed.
 pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFile>> {
     blocking(move || {
         let mut found = BTreeMap::new();
@@ -121,7 +121,7 @@ pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFi
     .await
 }
 
-/// Reads a whole file; `None` if it is gone.
+/// Reads a whole file; `None` if the file does not exist any more.
 pub(super) async fn read(path: PathBuf, bytes_max: u64) -> Result<Option<Vec<u8>>, PluginError> {
     let reading = blocking(move || match fs::File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -156,8 +156,9 @@ async fn blocking<T: Send + 'static>(
     timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| no_answer())
 }
 
-/// The stem of a file that may be a connector; `None` for other files. For `NAME.WASM` returns the
-/// whole name, which is not a valid connector name, so that the file is reported and not ignored.
+/// Returns the stem of a file that may be a connector; `None` for other files. For `NAME.WASM`
+/// returns the whole name, which is not a valid connector name, so that the file is reported and
+/// not ignored.
 fn stem(file: &str) -> Option<&str> {
     if file.starts_with('.') {
         return None;

@@ -31,10 +31,10 @@ use super::error::{PluginError, StartError};
 const SUPERSEDED_MAX: usize = 100;
 /// Maximum number of compiler processes at a time.
 const COMPILERS_MAX: u32 = 2;
-/// Compiled code is not deleted before this age: it may serve soon.
+/// Compiled code is not deleted before this age, because a connection may need it soon.
 const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
-/// Loads versions.
+/// Loads versions of connectors, and caches the loaded ones.
 pub(super) struct VersionLoader {
     pub(super) config: Arc<Config>,
     clock: Arc<dyn Clock>,
@@ -50,6 +50,8 @@ pub(super) struct VersionLoader {
 }
 
 impl VersionLoader {
+    /// Opens the loader with an empty set of loaded versions.
+    ///
     /// # Errors
     /// The compiler cannot be found, or the system does not run what it compiles.
     pub(super) fn open(
@@ -76,7 +78,7 @@ impl VersionLoader {
         })
     }
 
-    /// A version that is loaded, or that was compiled before and only needs to be mapped.
+    /// Returns a version that is loaded, or that was compiled before and only needs to be mapped.
     pub(super) fn cached(&self, sha256: &str) -> Option<Arc<Version>> {
         let mut versions = self.versions.lock();
         if let Some(version) = versions.get(sha256).and_then(Weak::upgrade) {
@@ -96,7 +98,7 @@ impl VersionLoader {
         Some(version)
     }
 
-    /// Waits for the permit to compile. Take it before the file is read, so that few files are in
+    /// Waits for a permit to compile. Take it before the file is read, so that few files are in
     /// memory at a time, and hold it during [`VersionLoader::build`]. If memory is short, only one
     /// compiler runs at a time.
     pub(super) async fn compile_permit(&self, limits: &Limits) -> Option<SemaphorePermit<'_>> {
@@ -107,7 +109,7 @@ impl VersionLoader {
     /// Compiles a file's content, loads it and calls its `describe`.
     ///
     /// # Errors
-    /// Why the host cannot use it.
+    /// The host cannot use the component; the error says why.
     pub(super) async fn build(
         &self,
         wasm: Vec<u8>,
@@ -131,7 +133,7 @@ impl VersionLoader {
         Ok(version)
     }
 
-    /// Compiles in a temporary folder and moves the result into the cache.
+    /// Compiles a component in a temporary folder and moves the result into the cache.
     async fn compile(&self, wasm: &[u8], sha256: &str, limits: &Limits) -> Result<(), PluginError> {
         check_magic_bytes(wasm).map_err(CompileError::from)?;
         let (limits, fingerprint) = (CompileLimits::now(limits), self.engine.fingerprint());
@@ -142,10 +144,10 @@ impl VersionLoader {
         self.cache.store(sha256, fingerprint, &compiled?).await.map_err(PluginError::Store)
     }
 
-    /// Compiles a superseded version again, if it was compiled for another engine.
+    /// Compiles a superseded version again, if its code was compiled for another engine.
     ///
     /// # Errors
-    /// Its component is not stored, or this engine refuses it.
+    /// The component of the version is not stored, or this engine refuses it.
     pub(super) async fn recompile(
         &self,
         name: &ConnectorName,
@@ -164,13 +166,13 @@ impl VersionLoader {
         self.build(wasm, &limits).await.map(|_| ())
     }
 
-    /// The connector of this name that runs this version.
+    /// Combines a connector's name with the version that it runs.
     pub(super) fn connector(&self, name: &ConnectorName, version: Arc<Version>) -> Arc<Connector> {
         let limits = self.config.limits_of(name);
         Arc::new(Connector::new(name.clone(), version, limits, self.clock.now()))
     }
 
-    /// A superseded version, if it is still cached.
+    /// Returns a superseded version, if its compiled code is cached.
     pub(super) fn superseded(&self, name: &ConnectorName, sha256: &str) -> Option<Arc<Connector>> {
         let key = (name.clone(), sha256.to_owned());
         let mut superseded = self.superseded.lock();
@@ -193,7 +195,7 @@ impl VersionLoader {
     }
 }
 
-/// The SHA-256 of a file's content, hex.
+/// Returns the SHA-256 of a file's content, hex.
 pub(super) fn sha256_of(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }

@@ -26,10 +26,10 @@ use super::watch::watch;
 
 /// The shortest time between two scans after notifications.
 const SCAN_GAP: Duration = Duration::from_millis(10);
-/// The longest time of a job, in addition to that of its compiler: reading, `describe`, storing.
+/// Maximum time of a job, besides that of its compiler: reading, `describe`, storing.
 const JOB_MAX: Duration = Duration::from_secs(120);
 
-/// Scans the folder.
+/// The state of the task that scans the folder.
 pub(super) struct Scanner {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
@@ -38,7 +38,7 @@ pub(super) struct Scanner {
     snapshot: Snapshot,
     snapshot_changed: bool,
     jobs: JoinSet<JobResult>,
-    /// Which file's content each job loads.
+    /// The file and content that each job loads.
     job_files: HashMap<Id, Content>,
 }
 
@@ -48,7 +48,7 @@ struct Content {
     sha256: String,
 }
 
-/// `None`: the file changed before it was read.
+/// The result of loading a file. `None`: the file changed before it was read.
 type JobResult = Result<Option<Arc<Version>>, PluginError>;
 
 impl Scanner {
@@ -102,12 +102,12 @@ impl Scanner {
         Ok(())
     }
 
-    /// When the next file must be read or loaded, even if no notification arrives.
+    /// Returns when the next file must be read or loaded, even if no notification arrives.
     fn next_due(&self) -> Option<Instant> {
         self.files.values().filter_map(TrackedFile::due_at).min()
     }
 
-    /// Reads a file if it may have changed, and loads its content when that is complete.
+    /// Reads a file if it may have changed, and starts a job once its content is complete.
     async fn update_file(&mut self, name: String, found: FoundFile) {
         let due = self.files.get(&name).map(|file| file.due(&found.stamp(), Instant::now()));
         match due {
@@ -143,7 +143,7 @@ impl Scanner {
         }
     }
 
-    /// The SHA-256 of a file's content; `None` if it is gone.
+    /// Returns the SHA-256 of a file's content; `None` if the file does not exist any more.
     async fn content(&self, name: &str, found: FoundFile) -> Result<Option<String>, PluginError> {
         let bytes_max = self.loader.config.limits_of(&name.parse()?).component_bytes;
         found.check(bytes_max)?;
@@ -152,8 +152,8 @@ impl Scanner {
         hashing.await.map(Some).map_err(|error| PluginError::Read(io::Error::other(error)))
     }
 
-    /// Serves new content at once if it was compiled before. Otherwise the content waits until it
-    /// is complete.
+    /// Uses new content at once if it was compiled before. Otherwise waits until the content is
+    /// complete.
     async fn handle_new_content(&mut self, name: &str, sha256: String) {
         let loader = Arc::clone(&self.loader);
         let cached = spawn_blocking(move || loader.cached(&sha256)).await;
@@ -254,7 +254,7 @@ impl Scanner {
     }
 }
 
-/// The next job that ends, and its result; waits forever if there is none.
+/// Waits for the next job that ends, and returns its result; waits forever if no job runs.
 async fn next_ended(jobs: &mut JoinSet<JobResult>) -> (Id, JobResult) {
     match jobs.join_next_with_id().await {
         Some(Ok(ended)) => ended,

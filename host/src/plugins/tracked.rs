@@ -1,4 +1,4 @@
-//! The state of one file of the plugins folder. It says when the file is read again, when its
+//! The state of one file of the plugins folder. It determines when the file is read again, when its
 //! content is complete, and when a failure is tried again.
 //!
 //! Size, times and inode of a file are only hints that it changed; its content decides. This module
@@ -12,7 +12,7 @@ use super::folder::FileStamp;
 
 /// A file with new content is complete when it has not changed for this time.
 const UNCHANGED_FOR: Duration = Duration::from_millis(100);
-/// A file whose content changes for longer and more often than this is reported.
+/// A file whose content has changed for longer and more often than these limits is reported.
 const CHANGING_MAX: Duration = Duration::from_secs(30);
 const CHANGES_MAX: u32 = 10;
 /// A file is read again after this time even without a hint, because some file systems store times
@@ -28,7 +28,7 @@ const READ_AGAIN_UNSTABLE_MAX: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(15);
 const RETRY_MAX: Duration = Duration::from_secs(600);
 
-/// What the scanner must do with a file now.
+/// The action of the scanner that a file needs now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     Nothing,
@@ -38,36 +38,36 @@ pub(super) enum Due {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Its content changed at this instant, and may be incomplete.
+    /// The content changed at this instant, and may be incomplete.
     New(Instant),
-    /// A job loads it.
+    /// A job is loading the content.
     Loading,
-    /// It serves or is broken, until its content changes.
+    /// The content serves or is broken, until it changes.
     Processed,
-    /// It could not be loaded, and is tried again at this instant.
+    /// The content could not be loaded, and is tried again at this instant.
     Failed(Instant),
 }
 
-/// A file of the plugins folder.
+/// A file of the plugins folder, with the results of earlier reads.
 #[derive(Debug, Clone)]
 pub(super) struct TrackedFile {
     stamp: FileStamp,
-    /// SHA-256 of its content; `None` if that cannot be read.
+    /// SHA-256 of the content; `None` if the content cannot be read.
     sha256: Option<String>,
     state: State,
-    /// When it is read again without a hint, and how long that wait is.
+    /// When the file is read again without a hint, and how long that wait is.
     read_at: Instant,
     read_wait: Duration,
-    /// How often its stamp changed since its content last changed.
+    /// Number of changes of the stamp since the content last changed.
     false_hints: u32,
-    /// Since when and how often its content changed without being loaded.
+    /// Since when and how often the content changed without being loaded.
     changing_since: Instant,
     changes: u32,
     retry_wait: Duration,
 }
 
 impl TrackedFile {
-    /// A file that was read for the first time.
+    /// Starts to track a file that was read for the first time.
     pub(super) fn new(stamp: FileStamp, sha256: Option<String>, now: Instant) -> Self {
         Self {
             stamp,
@@ -82,7 +82,7 @@ impl TrackedFile {
         }
     }
 
-    /// Records that it was read again. Returns whether its content has changed.
+    /// Records that the file was read again. Returns whether its content has changed.
     pub(super) fn record_read(
         &mut self,
         stamp: FileStamp,
@@ -111,7 +111,7 @@ impl TrackedFile {
         true
     }
 
-    /// What to do with the file, whose stamp is now `stamp`.
+    /// Returns the next action for the file, whose stamp is now `stamp`.
     pub(super) fn due(&self, stamp: &FileStamp, now: Instant) -> Due {
         let is_hinted = self.stamp != *stamp && !self.is_unstable();
         match self.state {
@@ -124,18 +124,18 @@ impl TrackedFile {
         }
     }
 
-    /// Whether its content is complete and was not loaded yet.
+    /// Returns whether the content is complete and was not loaded yet.
     pub(super) fn is_complete(&self, now: Instant) -> bool {
         matches!(self.state, State::New(at) if now >= at + UNCHANGED_FOR) && self.sha256.is_some()
     }
 
-    /// Whether its content has kept changing for so long that a person should know.
+    /// Returns whether the content has kept changing for so long that a person should know.
     pub(super) fn keeps_changing(&self, now: Instant) -> bool {
         now > self.changing_since + CHANGING_MAX && self.changes >= CHANGES_MAX
     }
 
-    /// When it must be read or loaded even if no notification arrives. Reads without a hint are not
-    /// included: the next scan on the timer does them.
+    /// Returns when the file must be read or loaded even if no notification arrives. Reads without
+    /// a hint are not included: the next scan on the timer does them.
     pub(super) fn due_at(&self) -> Option<Instant> {
         match self.state {
             State::New(at) => Some(at + UNCHANGED_FOR),
@@ -156,17 +156,17 @@ impl TrackedFile {
         self.state = State::Loading;
     }
 
-    /// It serves, or is broken until its content changes.
+    /// Records that the content serves, or is broken until it changes.
     pub(super) fn set_processed(&mut self) {
         self.state = State::Processed;
     }
 
-    /// It changed before it was loaded.
+    /// Records that the content changed before it was loaded.
     pub(super) fn set_changed(&mut self, now: Instant) {
         self.state = State::New(now);
     }
 
-    /// It could not be loaded, and the cause may be temporary.
+    /// Records that the content could not be loaded, and that the cause may be temporary.
     pub(super) fn set_failed(&mut self, now: Instant) {
         self.state = State::Failed(now + self.retry_wait);
         self.retry_wait = (self.retry_wait * 2).min(RETRY_MAX);
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(file.due(&stamp(2), later), Due::Read);
     }
 
-    /// Some file systems give a file another inode or device each time.
+    /// Simulates a file system that gives a file another inode or device each time.
     #[test]
     fn a_file_whose_identity_changes_all_the_time_is_loaded_and_then_rarely_read() {
         let start = Instant::now();

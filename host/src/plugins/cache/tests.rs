@@ -1,4 +1,4 @@
-//! The folder of compiled code: which versions it accepts, and which files it deletes.
+//! Tests which versions the folder of compiled code accepts, and which files it deletes.
 
 use std::os::unix::fs::PermissionsExt;
 
