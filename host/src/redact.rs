@@ -25,11 +25,11 @@ use crate::secret::Secret;
 use forms::{Form, Found, Window};
 use short::{ShortSecret, Whole, is_whole};
 
-/// Replaces each secret.
+/// The text that replaces each secret.
 pub(crate) const MASK: &str = "[secret]";
 
-/// How many bytes of secrets may be compared for each byte of a text. An ordinary text takes less
-/// than one, and more only if it consists of beginnings of a secret.
+/// Maximum number of comparisons with bytes of secrets, for each byte of a text. An ordinary text
+/// takes less than one, and more only if it consists of beginnings of a secret.
 const STEPS_PER_BYTE: usize = 8;
 
 /// The kind of a text. It decides where in the text a short secret is redacted.
@@ -46,10 +46,10 @@ pub(crate) enum Reading {
     Name,
 }
 
-/// Searches for a set of secrets at once.
+/// Searches a text for a set of secrets at once.
 pub(crate) struct Redactor {
     secrets: Vec<(Secret, Option<ShortSecret>)>,
-    /// For each byte: which secrets, in which form, may begin with it.
+    /// For each byte: the secrets, with their form, that may begin with this byte.
     begins: Vec<Vec<(usize, Form)>>,
 }
 
@@ -63,7 +63,8 @@ enum Search {
 }
 
 impl Redactor {
-    /// Searches for these secrets. A short one does not count in `own_texts`.
+    /// Makes a redactor for these secrets. A short secret is not redacted where it is part of one
+    /// of `own_texts`, the connection's own origins and settings.
     pub(crate) fn new<'a>(
         secrets: impl IntoIterator<Item = &'a Secret>,
         own_texts: &[String],
@@ -88,23 +89,23 @@ impl Redactor {
         Self { begins: begins.collect(), secrets }
     }
 
-    /// Whether a text contains a secret.
+    /// Returns whether a text of an answer contains a secret, or takes too long to search.
     pub(crate) fn finds(&self, text: &[u8]) -> bool {
         self.finds_in(text, Reading::Answer)
     }
 
-    /// Whether a text that is read in this way contains a secret.
+    /// Returns whether a text that is read in this way contains a secret, or takes too long.
     pub(crate) fn finds_in(&self, text: &[u8], reading: Reading) -> bool {
         let window = Window { text, is_last: true };
         !matches!(self.search(window, reading, 0, &mut budget(text)), Search::None)
     }
 
-    /// The text without secrets.
+    /// Redacts a text that people read.
     pub(crate) fn text(&self, text: String) -> String {
         self.read_as(Reading::Text, text)
     }
 
-    /// The text without secrets, read in this way.
+    /// Redacts a text that is read in this way.
     pub(crate) fn read_as(&self, reading: Reading, text: String) -> String {
         match self.redacted(text.as_bytes(), reading) {
             Cow::Borrowed(_) => text,
@@ -112,7 +113,7 @@ impl Redactor {
         }
     }
 
-    /// A body without secrets.
+    /// Redacts the body of an answer.
     pub(crate) fn bytes(&self, bytes: Bytes) -> Bytes {
         match self.redacted(&bytes, Reading::Answer) {
             Cow::Borrowed(_) => bytes,
@@ -135,7 +136,7 @@ impl Redactor {
         self.redact_into(Window { text, is_last }, Reading::Answer, done, out)
     }
 
-    /// How many bytes that are already redacted the next part must repeat as context.
+    /// Returns how many redacted bytes the next part must repeat as context.
     pub(crate) fn context_bytes(&self) -> usize {
         let short = self.secrets.iter().filter_map(|(_, short)| short.as_ref());
         short.map(ShortSecret::context_bytes).max().unwrap_or_default()
@@ -166,8 +167,8 @@ impl Redactor {
         }
     }
 
-    /// The text with its secrets masked; borrowed if it contains none. The whole text is masked if
-    /// the search would take too long.
+    /// Masks the secrets in a text; borrowed if it contains none. Masks the whole text if the
+    /// search would take too long.
     fn redacted<'t>(&self, text: &'t [u8], reading: Reading) -> Cow<'t, [u8]> {
         let window = Window { text, is_last: true };
         match self.search(window, reading, 0, &mut budget(text)) {
@@ -182,8 +183,8 @@ impl Redactor {
         }
     }
 
-    /// The first secret at `from` or later. If several begin at the same position, the longest of
-    /// them.
+    /// Finds the first secret at `from` or later. If several begin at the same position, finds the
+    /// longest.
     fn search(
         &self,
         window: Window<'_>,
@@ -224,7 +225,7 @@ impl Redactor {
     }
 }
 
-/// How many comparisons a search in this text may take.
+/// Returns the maximum number of comparisons for a search in this text.
 fn budget(text: &[u8]) -> usize {
     text.len().saturating_mul(STEPS_PER_BYTE).saturating_add(1 << 16)
 }

@@ -2,16 +2,15 @@
 
 use super::forms::{Found, Window, hex_digit};
 
-/// Maximum number of backslashes in a row, of leading zeros of a number, and of bytes of an entity
-/// that are read.
+/// Maximum number of backslashes in a row, of leading zeros of a number, and of bytes of an entity.
 const RUN_MAX: usize = 64;
 /// Maximum number of interpretations of the text that are followed at once; ordinary texts have
 /// one or two.
 const READINGS_MAX: usize = 64;
 
-/// Follows every interpretation of the text, for one byte of the secret after another.
+/// Compares a secret with a text from `at` on, in every interpretation of the text's escapes.
 pub(super) fn escaped(secret: &[u8], window: Window<'_>, at: usize, steps: &mut usize) -> Found {
-    // Places in the text, each with the number of the secret's bytes before it.
+    // Positions in the text, each with the number of the secret's bytes before it.
     let mut readings = vec![(at, 0)];
     let mut unknown = false;
     while let Some(first) = (0..readings.len()).min_by_key(|index| readings.get(*index).copied()) {
@@ -88,7 +87,7 @@ fn read_backslashes(
     let run = backslashes(window, at);
     *steps = steps.saturating_sub(run);
     let wanted = rest.iter().take_while(|byte| **byte == b'\\').count();
-    // The last one may begin the escape of what follows.
+    // The last backslash of the run may begin the escape that follows.
     for run in [run, run - 1] {
         if wanted > 0 && run > 0 {
             read(at + run, wanted.min(run));
@@ -143,14 +142,14 @@ enum Unit {
     Is(u16),
 }
 
-/// Four hex digits.
+/// Reads four hex digits.
 fn utf16_unit(window: Window<'_>, at: usize) -> Unit {
     let Some(digits) = window.text.get(at..at + 4) else { return Unit::Unknown };
     let digits = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
     digits.and_then(|text| u16::from_str_radix(text, 16).ok()).map_or(Unit::None, Unit::Is)
 }
 
-/// The character of an HTML entity, without `&` and `;`.
+/// Returns the character of an HTML entity, whose name has neither `&` nor `;`.
 pub(super) fn entity(name: &[u8]) -> Option<char> {
     let name = std::str::from_utf8(name).ok()?;
     let Some(number) = name.strip_prefix('#') else {
@@ -178,7 +177,7 @@ fn read_char(c: char, rest: &[u8], to: usize, read: &mut impl FnMut(usize, usize
     }
 }
 
-/// The number of backslashes that follow.
+/// Returns the number of backslashes that follow.
 fn backslashes(window: Window<'_>, at: usize) -> usize {
     let rest = window.text.get(at..).unwrap_or_default();
     rest.iter().take(RUN_MAX).take_while(|byte| **byte == b'\\').count()

@@ -7,25 +7,25 @@ use super::escapes::escaped;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     No,
-    /// The text is too short to decide.
+    /// The text is too short to decide; more of it is needed.
     Unknown,
-    /// The secret ends here.
+    /// The secret ends before this position.
     To(usize),
-    /// Comparing takes too long.
+    /// The comparison would exceed the allowed number of steps.
     TooMuch,
 }
 
-/// A form of a secret.
+/// One form in which a text may contain a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Each byte raw, or escaped as percent, JSON or HTML: every mixture.
+    /// Each byte of the secret is raw, or escaped as percent, JSON or HTML, in every mixture.
     Escaped,
     Hex,
-    /// Base64 of a text in which the secret begins this many bytes into a group of three.
+    /// The secret is part of a text in base64, and begins this many bytes into a group of three.
     Base64(usize),
 }
 
-/// A text in which secrets are searched. More may follow unless it is the last part.
+/// A text in which secrets are searched. More text may follow, unless it is the last part.
 #[derive(Clone, Copy)]
 pub(super) struct Window<'t> {
     pub(super) text: &'t [u8],
@@ -36,7 +36,7 @@ impl Form {
     pub(super) const ALL: [Self; 5] =
         [Self::Escaped, Self::Hex, Self::Base64(0), Self::Base64(1), Self::Base64(2)];
 
-    /// The forms of a secret that is not a part of a longer text.
+    /// The forms of a secret that is a whole text, not part of a longer one.
     pub(super) const WHOLE: [Self; 3] = [Self::Escaped, Self::Hex, Self::Base64(0)];
 
     /// Whether a text with this form can begin with this byte.
@@ -80,7 +80,7 @@ impl Window<'_> {
         self.text.get(at).copied()
     }
 
-    /// The result when the end of the text is reached.
+    /// Returns the result for a comparison that reached the end of the text.
     fn at_end(&self) -> Found {
         if self.is_last { Found::No } else { Found::Unknown }
     }
@@ -112,7 +112,7 @@ pub(super) fn hex_digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// The value of a digit in either alphabet.
+/// Returns the value of a digit in the standard or the URL alphabet of base64.
 fn base64_digit(byte: u8) -> Option<u8> {
     match byte {
         b'A'..=b'Z' => Some(byte - b'A'),
@@ -124,12 +124,12 @@ fn base64_digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// The first digit that does not depend on what is before the secret.
+/// Returns the index of the first digit that does not depend on the text before the secret.
 fn base64_start(offset: usize) -> usize {
     (offset * 8).div_ceil(6)
 }
 
-/// Six bits of a secret that begins `offset` bytes into the encoded text; zeros follow it.
+/// Returns six bits of a secret that begins `offset` bytes into the encoded text; zeros follow it.
 fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
     let bit = (digit * 6).saturating_sub(offset * 8);
     let byte = |at: usize| u16::from(secret.get(at).copied().unwrap_or_default());
@@ -137,8 +137,8 @@ fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
     u8::try_from((pair >> (10 - bit % 8)) & 63).unwrap_or_default()
 }
 
-/// The digits that do not depend on what surrounds the secret; then, if the encoded text ends with
-/// it, the last digit and the padding.
+/// Compares the digits that do not depend on the text around the secret. If the encoded text ends
+/// with the secret, the match includes the last digit and the padding.
 fn base64(secret: &[u8], offset: usize, window: Window<'_>, at: usize, steps: &mut usize) -> Found {
     let (start, bits) = (base64_start(offset), (offset + secret.len()) * 8);
     let digits = (start..bits / 6).map(|digit| sextet(secret, offset, digit));

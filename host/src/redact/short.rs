@@ -1,5 +1,5 @@
-//! Where a short secret in a text counts as that secret. Short secrets are often common words,
-//! which a tracker uses for other things: as names of members, in addresses, as parts of longer
+//! Decides where a short secret in a text counts as that secret. Short secrets are often common
+//! words, which a tracker uses for other things: as names of members, in addresses, in longer
 //! words.
 
 use super::Reading;
@@ -7,15 +7,16 @@ use super::escapes::entity;
 use super::forms::{Window, hex_digit};
 use crate::secret::{SHORT_SECRET_CHARS, Secret};
 
-/// How many bytes before and after a secret are examined.
+/// Number of bytes before and after a secret that are examined.
 const CONTEXT_BYTES: usize = 256;
-/// The name of a JSON member counts as such if it ends at most this many bytes after the secret.
+/// The secret counts as part of a JSON member's name if the name ends at most this many bytes after
+/// it.
 const NAME_DISTANCE_BYTES_MAX: usize = 128;
 
-/// Only the connection's own texts of at most this length are searched for a short secret, bytes.
+/// Maximum length of the connection's own texts that are searched for a short secret, bytes.
 const OWN_TEXT_BYTES_MAX: usize = 1024;
 
-/// A secret of few characters.
+/// A secret of fewer than [`SHORT_SECRET_CHARS`] characters.
 pub(super) struct ShortSecret {
     /// The connection's own texts that contain the secret, and its positions in them. There, the
     /// secret is not redacted.
@@ -23,7 +24,7 @@ pub(super) struct ShortSecret {
 }
 
 impl ShortSecret {
-    /// `None` for a long secret.
+    /// Returns `None` for a long secret.
     pub(super) fn of(secret: &Secret, own_texts: &[String]) -> Option<Self> {
         if secret.reveal().chars().count() >= SHORT_SECRET_CHARS {
             return None;
@@ -36,7 +37,7 @@ impl ShortSecret {
         Some(Self { in_own_texts: own_texts.flat_map(places).collect() })
     }
 
-    /// Whether this occurrence is a part of one of the connection's own texts.
+    /// Returns whether this occurrence is part of one of the connection's own texts.
     fn is_in_own_text(&self, text: &[u8], start: usize, end: usize) -> bool {
         self.in_own_texts.iter().any(|(own, at)| {
             let from = start.checked_sub(*at);
@@ -45,14 +46,14 @@ impl ShortSecret {
         })
     }
 
-    /// How many bytes of the text around the secret must be known.
+    /// Returns how many bytes of the text around the secret are needed to decide.
     pub(super) fn context_bytes(&self) -> usize {
         let lengths = self.in_own_texts.iter().map(|(text, _)| text.len());
         lengths.max().unwrap_or_default().max(CONTEXT_BYTES)
     }
 }
 
-/// Whether an occurrence of a short secret's characters counts as the secret.
+/// Says whether an occurrence of a short secret's characters counts as the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whole {
     No,
@@ -61,7 +62,7 @@ pub(super) enum Whole {
     Unknown,
 }
 
-/// Whether a short secret from `start` to `end` counts, in a text that is read as `reading`.
+/// Decides whether the short secret from `start` to `end` counts, in a text read as `reading`.
 pub(super) fn is_whole(
     secret: &str,
     short: &ShortSecret,
@@ -90,7 +91,7 @@ pub(super) fn is_whole(
     if is_secret && !short.is_in_own_text(text, start, end) { Whole::Yes } else { Whole::No }
 }
 
-/// A character next to a position, and the position of its other end.
+/// Reads the character next to a position. Returns the character and the position of its other end.
 type Beside = fn(&[u8], usize) -> (u8, usize);
 
 /// Whether the occurrence is a whole word: the word continues neither before nor after it.
@@ -112,7 +113,7 @@ fn is_letter_at(text: &[u8], at: usize, next: Beside) -> bool {
     is_letter(next(text, at).0)
 }
 
-/// Whether a longer word, a path, a host name or a key like `QA-1` goes on at this end.
+/// Returns whether a longer word, a path, a host name or a key like `QA-1` continues at this end.
 fn continues(text: &[u8], at: usize, next: Beside) -> bool {
     let (byte, at) = next(text, at);
     match byte {
@@ -158,13 +159,13 @@ fn is_quoted(text: &[u8], start: usize, end: usize) -> bool {
     before(text, start).0 == b'"' && after(text, end).0 == b'"'
 }
 
-/// The bytes of letters and digits; those of every character beyond ASCII count too.
+/// Returns whether a byte belongs to a letter or digit; each byte beyond ASCII does.
 fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
 }
 
-/// The character before a place, with its escape undone, and where it begins. At the beginning of
-/// the text: a space.
+/// Returns the unescaped character before a position, and where the character begins. At the
+/// beginning of the text: a space.
 fn before(text: &[u8], at: usize) -> (u8, usize) {
     let head = text.get(..at).unwrap_or_default();
     match head {
@@ -188,8 +189,8 @@ fn before(text: &[u8], at: usize) -> (u8, usize) {
     }
 }
 
-/// The character at a place, with its escape undone, and where it ends. At the end of the text: a
-/// space.
+/// Returns the unescaped character at a position, and where the character ends. At the end of the
+/// text: a space.
 fn after(text: &[u8], at: usize) -> (u8, usize) {
     let rest = text.get(at..).unwrap_or_default();
     match rest {
@@ -231,7 +232,7 @@ fn utf16(digits: &[u8]) -> Option<u8> {
     Some(char::from_u32(unit).map_or(u8::MAX, ascii))
 }
 
-/// The character if it is ASCII; otherwise a byte that counts as a letter.
+/// Returns an ASCII character as it is; for any other, a byte that counts as a letter.
 fn ascii(c: char) -> u8 {
     u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(u8::MAX)
 }

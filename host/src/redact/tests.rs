@@ -1,11 +1,11 @@
-//! Each form of an echo is found, quickly, and nothing else.
+//! Tests that each form of an echo is found, quickly, and that nothing else is.
 
 use super::*;
 use data_encoding::HEXLOWER;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 
-/// The text with its percent escapes in lower case.
+/// Returns the text with its percent escapes in lower case.
 fn lower_escapes(percent: &str) -> String {
     let mut parts = percent.split('%');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -118,7 +118,8 @@ fn a_token_is_found_as_a_whole_in_each_form() {
 }
 
 /// A tracker chooses the token and the text. Here the token nearly matches at each letter of the
-/// text: a search without a limit would take half a minute. The text then counts as a secret.
+/// text: a search without a limit would take half a minute. With the limit, the text counts as a
+/// secret.
 #[test]
 fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let (token, pair) = ("a".repeat(4_000), "a".repeat(4_000) + ":s3cr3t/+");
@@ -126,10 +127,10 @@ fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     let began = std::time::Instant::now();
     let is_masked = |secret: &str, text: &str| searching(&[secret]).text(text.to_owned()) == MASK;
     assert!(is_masked(&token, &near) && is_masked(&pair, &near));
-    // Two readings of each escape: as many paths as there are texts of two letters.
+    // Each escape has two readings, so there are as many paths as there are texts of two letters.
     let (two, readings) = ("%41A".repeat(1_000) + "!", "%41".repeat(100_000));
     assert!(is_masked(&two, &readings));
-    // Long runs of what may begin an escape.
+    // The text consists of long runs of characters that may begin an escape.
     for run in ["\\", "%", "&", "&#0", "+", "\\u00"] {
         let text = run.repeat(100_000);
         let redacted = searching(&[SECRET, "\\\\ s", "%%25"]).text(text.clone());
@@ -138,7 +139,7 @@ fn a_text_designed_to_slow_the_search_does_not_slow_it() {
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
-/// What a search holds: the secrets, and nothing that grows with their forms.
+/// A search holds the secrets, and nothing that grows with the number of their forms.
 #[test]
 fn a_long_secret_is_found_in_every_form_and_costs_its_own_length() {
     let long: String = (0..4_096).map(|n| format!("{n:03x}/")).collect();
@@ -177,7 +178,7 @@ fn a_secret_is_found_wherever_a_text_is_divided() {
     }
 }
 
-/// What a tracker says that uses the word `issue`, and no echo.
+/// Texts of a tracker that use the word `issue` and do not echo the secret `issue`.
 const NOT_ECHOED: [&str; 17] = [
     "<x:issue><a>7</a></x:issue>",
     r#"{"issue":{"id":7}}"#,
@@ -198,7 +199,7 @@ const NOT_ECHOED: [&str; 17] = [
     "M\u{fc}issue",
 ];
 
-/// Echoes of the secret `issue`.
+/// Texts of a tracker that echo the secret `issue`.
 const ECHOED: [(&str, &str); 15] = [
     (r#"{"key":"issue"}"#, r#"{"key":"[secret]"}"#),
     (r#"["issue","a"]"#, r#"["[secret]","a"]"#),
