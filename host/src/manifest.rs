@@ -25,21 +25,21 @@ pub(crate) use grants::missing_grants;
 pub use schema_error::SchemaError;
 pub use settings::SettingError;
 
-/// Longest settings schema, in bytes.
+/// Maximum length of the settings schema, bytes.
 const SETTINGS_BYTES_MAX: usize = 64 * 1024;
-/// Longest name and version, in bytes.
+/// Maximum length of the name and of the version, bytes.
 const NAME_BYTES_MAX: usize = 100;
-/// Longest summary and homepage, in bytes.
+/// Maximum length of the summary and of the homepage, bytes.
 const LINE_BYTES_MAX: usize = 500;
-/// Longest index delay of a tracker's search, in seconds.
+/// Maximum index delay of a tracker's search, seconds.
 pub const INDEX_DELAY_S_MAX: u32 = 24 * 60 * 60;
 
-/// What `describe` returned, read and checked once.
+/// A connector's manifest, read once from the result of `describe` and checked.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// A name for people.
+    /// The connector's name for people, not the name of its file.
     pub name: String,
-    /// Semantic version.
+    /// The connector's semantic version.
     pub version: semver::Version,
     /// One line that describes the connector.
     pub summary: String,
@@ -50,14 +50,14 @@ pub struct Manifest {
     /// How many seconds after a write the tracker's search is sure to find the defect; absent: the
     /// connector cannot search.
     pub index_delay_s: Option<u32>,
-    /// Whether the connector reads what Test Manager knows of failed tests: it imports `report` or
-    /// `test-manager`. Not from `describe`.
+    /// Whether the connector reads data about failed tests from Test Manager: it imports `report`
+    /// or `test-manager`. The host sees this in the imports, not in `describe`.
     pub asks_for_test_data: bool,
-    /// What `settings_schema` declares.
+    /// The settings and secrets that `settings_schema` declares.
     schema: Arc<schema::Schema>,
 }
 
-/// A manifest that the host refuses.
+/// The reason why the host refuses a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidManifest {
     /// The name is empty or only spaces.
@@ -66,44 +66,44 @@ pub enum InvalidManifest {
     /// A text is too long.
     #[error("the manifest's `{field}` has {bytes} bytes; at most {bytes_max} are allowed")]
     TooLong {
-        /// Field of the manifest.
+        /// The field of the manifest.
         field: &'static str,
-        /// Its length.
+        /// The length of the text.
         bytes: usize,
-        /// Longest allowed length.
+        /// The maximum length.
         bytes_max: usize,
     },
     /// A text is not one plain line.
     #[error("the manifest's `{field}` must not contain control or format characters")]
     NotPrintable {
-        /// Field of the manifest.
+        /// The field of the manifest.
         field: &'static str,
     },
-    /// The version cannot be compared with others.
+    /// The version is not a semantic version, so it cannot be compared with others.
     #[error(
         "the manifest's `version` {version:?} is not a semantic version such as 1.4.0: {source}"
     )]
     Version {
-        /// What the manifest has.
+        /// The version in the manifest.
         version: String,
-        /// What is wrong with it.
+        /// The error of the parser.
         source: semver::Error,
     },
-    /// The homepage cannot be a link.
+    /// The homepage is not an http or https address.
     #[error("the manifest's `homepage` must be an http or https address")]
     Homepage,
     /// The index delay is too long.
     #[error("the manifest's `index-delay-seconds` is {seconds}; at most {seconds_max} is allowed")]
     IndexDelay {
-        /// What the manifest has.
+        /// The index delay in the manifest.
         seconds: u32,
-        /// Longest allowed delay.
+        /// The maximum, [`INDEX_DELAY_S_MAX`].
         seconds_max: u32,
     },
     /// The settings schema is not JSON.
     #[error("the manifest's `settings` must be JSON: {0}")]
     Json(#[source] serde_json::Error),
-    /// The settings schema is not a schema, or uses what the host does not support.
+    /// The settings schema is not a JSON Schema, or uses keywords that the host does not support.
     #[error("the manifest's `settings` are not a supported JSON Schema: {0}")]
     Schema(#[from] SchemaError),
 }
@@ -123,7 +123,7 @@ impl Manifest {
     /// Reads and checks what `describe` returned.
     ///
     /// # Errors
-    /// The first field that is refused, and what is allowed.
+    /// The first field that is refused; the error says what is allowed.
     pub(crate) fn read(raw: &RawManifest) -> Result<Self, InvalidManifest> {
         check_line("name", &raw.name, NAME_BYTES_MAX)?;
         check_line("version", &raw.version, NAME_BYTES_MAX)?;
@@ -133,7 +133,8 @@ impl Manifest {
         }
         if let Some(homepage) = &raw.homepage {
             check_line("homepage", homepage, LINE_BYTES_MAX)?;
-            // It becomes a link, so other schemes, such as `javascript`, are refused.
+            // People open the homepage as a link, so other schemes, such as `javascript`, are
+            // refused.
             if !is_web_address(homepage) {
                 return Err(InvalidManifest::Homepage);
             }
@@ -172,8 +173,8 @@ fn check_line(field: &'static str, text: &str, bytes_max: usize) -> Result<(), I
     Ok(())
 }
 
-/// Whether no text in a settings schema has characters that manipulate how it is displayed. Only an
-/// editable value and a description may have several lines.
+/// Returns whether no text in a settings schema has characters that change how text is displayed.
+/// Only an editable value and a description may have several lines.
 fn is_printable_schema(schema: &Value, several_lines: bool) -> bool {
     let is_text = |text: &str, several_lines| {
         text.chars().all(|c| is_printable(c) || (several_lines && matches!(c, '\n' | '\t')))

@@ -1,4 +1,4 @@
-//! Counts the memory that the host holds for runs: one account for each run, a share for each
+//! Counts the memory that the host holds for runs: one account for each run, a sum for each
 //! connection and connector, and one sum for the whole host.
 //!
 //! Everything whose size a guest or its tracker chooses is charged to the run: linear memories and
@@ -26,7 +26,7 @@ pub(crate) const RUN_BYTES: u64 = 8 << 20;
 /// connections.
 const CONNECTOR_SHARE: u64 = 3;
 
-/// The memory of all runs together.
+/// The limit and the sums of the memory of all runs.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
     bytes_max: u64,
@@ -40,7 +40,7 @@ struct Sums {
     connections: HashMap<ConnectionId, u64>,
 }
 
-/// The connector and the connection whose shares of the host's memory a run uses.
+/// The connector and the connection of a run. Each may use only a share of the host's memory.
 #[derive(Debug, Clone)]
 pub(crate) struct MemoryOwner {
     pub(crate) connector: ConnectorName,
@@ -55,22 +55,22 @@ pub(crate) struct Account {
     used: AtomicU64,
     peak: AtomicU64,
     bytes_max: u64,
-    /// Whether a charge was refused because the host's memory was full, not because of the run's
-    /// own limit.
+    /// Whether a charge was refused because of the host's limit or a share of it, not because of
+    /// the run's own limit.
     host_was_full: AtomicBool,
 }
 
-/// An amount that is charged to an account. It is given back when it is dropped.
+/// A number of bytes that is charged to an account. Dropping the charge gives them back.
 #[derive(Debug)]
 pub(crate) struct Charge {
     account: Arc<Account>,
     bytes: u64,
 }
 
-/// Why no more memory may be charged.
+/// The reason why no more memory may be charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MemoryFull {
-    /// The run reached its own limit.
+    /// The run reached its own limit, `limits.memory_bytes`.
     #[error(
         "`limits.memory_bytes` = {0}: the run's memory and the bodies that the host holds for it"
     )]
@@ -86,7 +86,7 @@ impl HostMemory {
         Arc::new(Self { bytes_max, sums: Mutex::default() })
     }
 
-    /// Adds to all sums of an owner, unless a limit or a share would be exceeded.
+    /// Adds to all sums of an owner; fails without adding if a limit or a share would be exceeded.
     fn add(&self, owner: &MemoryOwner, bytes: u64) -> Result<(), MemoryFull> {
         let mut sums = self.sums.lock();
         let of_connector = sums.connectors.get(&owner.connector).copied().unwrap_or_default();
@@ -127,7 +127,7 @@ impl Account {
     /// Opens the account of a run whose limit is `bytes_max`.
     ///
     /// # Errors
-    /// The host has not enough memory for another run.
+    /// The host has too little free memory for another run.
     pub(crate) fn open(
         host: &Arc<HostMemory>,
         owner: MemoryOwner,
@@ -144,7 +144,7 @@ impl Account {
         }))
     }
 
-    /// An account on a host without a memory limit.
+    /// Opens an account on a host without a memory limit.
     #[cfg(test)]
     pub(crate) fn for_test(bytes_max: u64) -> Arc<Self> {
         let owner = MemoryOwner {
@@ -154,17 +154,17 @@ impl Account {
         Self::open(&HostMemory::new(u64::MAX), owner, bytes_max).unwrap()
     }
 
-    /// Charges this many bytes.
+    /// Charges this many bytes to the run and to the host.
     ///
     /// # Errors
-    /// The run reached its own limit, or the host's memory or its share of that is full.
+    /// The run reached its own limit, the host's memory is full, or the run's share of it is full.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge, MemoryFull> {
         let mut charge = self.nothing();
         charge.grow(bytes)?;
         Ok(charge)
     }
 
-    /// A charge of zero bytes, which can grow.
+    /// Makes a charge of zero bytes, which can grow.
     pub(crate) fn nothing(self: &Arc<Self>) -> Charge {
         Charge { account: Arc::clone(self), bytes: 0 }
     }
@@ -178,17 +178,17 @@ impl Account {
         Ok(charge.hold(body.into()))
     }
 
-    /// How many more bytes the run's own limit allows.
+    /// Returns how many more bytes the run's own limit allows.
     pub(crate) fn room(&self) -> u64 {
         self.bytes_max.saturating_sub(self.used.load(Ordering::Relaxed))
     }
 
-    /// The limit of the host's memory, if a charge of this run was refused because of it.
+    /// Returns the limit of the host's memory, if a charge of this run was refused because of it.
     pub(crate) fn refused_by_host(&self) -> Option<u64> {
         self.host_was_full.load(Ordering::Relaxed).then_some(self.host.bytes_max)
     }
 
-    /// The peak of the charged bytes.
+    /// Returns the maximum of the charged bytes so far.
     pub(crate) fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
@@ -201,7 +201,7 @@ impl Drop for Account {
 }
 
 impl Charge {
-    /// Charges more bytes.
+    /// Adds bytes to the charge.
     ///
     /// # Errors
     /// As [`Account::charge`]; then nothing is added.
@@ -230,7 +230,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Gives some bytes back.
+    /// Gives some bytes of the charge back.
     pub(crate) fn shrink(&mut self, bytes: u64) {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
@@ -261,7 +261,7 @@ impl AsRef<[u8]> for ChargedBody {
     }
 }
 
-/// Adds to the sum and returns it; `None`, without adding, if it would exceed the maximum.
+/// Adds to a sum and returns it; `None`, without adding, if the sum would exceed the maximum.
 fn add(sum: &AtomicU64, bytes: u64, max: u64) -> Option<u64> {
     let within = |now: u64| now.checked_add(bytes).filter(|sum| *sum <= max);
     sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).ok().map(|before| before + bytes)

@@ -6,43 +6,43 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
-/// Whether two values are equal.
+/// Returns whether two values are equal.
 pub(super) fn is_equal(one: &Value, other: &Value) -> bool {
     compare(one, other).is_eq()
 }
 
-/// A sorted copy, for [`contains`].
+/// Returns a sorted copy, for [`contains`].
 pub(super) fn sorted(values: &[Value]) -> Vec<Value> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(compare);
     sorted
 }
 
-/// Whether sorted values contain this one.
+/// Returns whether sorted values contain this one.
 pub(super) fn contains(sorted: &[Value], value: &Value) -> bool {
     sorted.binary_search_by(|candidate| compare(candidate, value)).is_ok()
 }
 
-/// Whether an array contains a value twice. Sorts, since comparing each pair is quadratic.
+/// Returns whether an array contains a value twice. Sorts, since comparing each pair is quadratic.
 pub(super) fn has_duplicate(items: &[Value]) -> bool {
     let mut sorted: Vec<&Value> = items.iter().collect();
     sorted.sort_unstable_by(|one, other| compare(one, other));
     sorted.windows(2).any(|pair| matches!(pair, [one, other] if is_equal(one, other)))
 }
 
-/// The order of two numbers. It is exact even if a float cannot represent the integer.
+/// Returns the order of two numbers. It is exact even if a float cannot represent the integer.
 pub(super) fn compare_numbers(one: &Number, other: &Number) -> Ordering {
     // JSON has no NaN, so there is always an order.
     parts(one).partial_cmp(&parts(other)).unwrap_or(Ordering::Equal)
 }
 
-/// The number as an integer, if it is one: 2 and also 2.0.
+/// Returns the number as an integer, if it is one: 2 and also 2.0.
 pub(super) fn integer(number: &Number) -> Option<i128> {
     let (whole, rest) = parts(number);
     (rest == 0.0).then_some(whole)
 }
 
-/// The whole part, and what remains: these pairs have the same order as the numbers.
+/// Splits a number into whole part and remainder. These pairs have the same order as the numbers.
 fn parts(number: &Number) -> (i128, f64) {
     if let Some(integer) = number.as_i128() {
         return (integer, 0.0);

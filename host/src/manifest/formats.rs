@@ -1,5 +1,4 @@
-//! The values of the JSON Schema keyword `format`, each with its check. Never resolves or contacts
-//! what a text names.
+//! The values of the JSON Schema keyword `format`, each with its check. No check contacts a server.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,12 +6,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Debug)]
 pub(super) struct Format {
     pub(super) name: &'static str,
-    /// What the text must be, with an example.
+    /// A description of a valid text, with an example.
     pub(super) description: &'static str,
     pub(super) is_valid: fn(&str) -> bool,
 }
 
-/// Every supported format. A schema with another one is refused, because it would not be checked.
+/// All supported formats. A schema with another one is refused, because it would not be checked.
 pub(super) const FORMATS: &[Format] = &[
     Format { name: "date", description: "a date such as 2026-01-31", is_valid: is_date },
     Format {
@@ -49,13 +48,13 @@ pub(super) const FORMATS: &[Format] = &[
     },
 ];
 
-/// Has a scheme and only characters of RFC 3986; `Url` alone would also accept spaces.
+/// Requires a scheme, and only characters of RFC 3986; `Url` alone would also accept spaces.
 fn is_uri(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&b);
     text.bytes().all(is_allowed) && url::Url::parse(text).is_ok()
 }
 
-/// Without the quoted form, such as `"a b"@example.com`.
+/// Refuses the quoted form, such as `"a b"@example.com`.
 fn is_email(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b);
     let Some((name, host)) = text.rsplit_once('@') else { return false };
@@ -73,7 +72,7 @@ fn is_hostname(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// The form with hyphens only.
+/// Accepts only the form with hyphens.
 fn is_uuid(text: &str) -> bool {
     text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
 }
@@ -86,7 +85,7 @@ fn is_date_time(text: &str) -> bool {
     text.split_once(['T', 't']).is_some_and(|(date, time)| is_date(date) && is_time(time))
 }
 
-/// RFC 3339. The shape is checked first, because jiff accepts more than that.
+/// Accepts a time of RFC 3339. Checks the shape first, because jiff accepts more than that.
 fn is_time(text: &str) -> bool {
     let Some((clock, rest)) = text.split_at_checked("00:00:00".len()) else { return false };
     let zone = match rest.strip_prefix('.') {
@@ -99,7 +98,8 @@ fn is_time(text: &str) -> bool {
         && format!("2026-01-31T{text}").parse::<jiff::Timestamp>().is_ok()
 }
 
-/// Whether the text has a digit where the shape has `0`, and otherwise the shape's characters.
+/// Returns whether the text has a digit where the shape has `0`, and otherwise the shape's
+/// characters.
 fn has_shape(text: &str, shape: &str) -> bool {
     let fits = |(b, shape): (u8, u8)| if shape == b'0' { b.is_ascii_digit() } else { b == shape };
     text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)

@@ -1,5 +1,5 @@
-//! What a connector demands for the settings of one connection: origins, and a place for each
-//! secret. Never grants anything: a person does.
+//! Derives the grants that a connector needs for the settings of one connection: origins, and a
+//! place for each secret. Never grants anything: a person does.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use super::schema::Schema;
 use super::{Manifest, SettingError};
 
 impl Manifest {
-    /// The grants that the connector demands for these settings.
+    /// Returns the grants that the connector needs for these settings.
     ///
     /// # Errors
-    /// The settings that are not a URL or origin although they must be one.
+    /// Settings that must be a URL or an origin, and are not.
     pub fn required_grants(&self, settings: &Settings) -> Result<Grants, Vec<SettingError>> {
         let mut grants = Grants { test_data: self.asks_for_test_data, ..Grants::default() };
         let mut errors = Vec::new();
@@ -50,7 +50,7 @@ impl Manifest {
 }
 
 impl Manifest {
-    /// The settings that are origins and have a value, with their addresses.
+    /// Returns the settings that are origins and have a value, with their addresses.
     #[must_use]
     pub(crate) fn addresses(&self, settings: &Settings) -> BTreeMap<String, String> {
         let origins = self.schema.settings.iter().filter(|(_, setting)| setting.is_origin);
@@ -60,7 +60,7 @@ impl Manifest {
     }
 }
 
-/// What is demanded and not granted, as phrases such as `reach https://tracker.example`.
+/// Returns the needed grants that are missing, as phrases such as `reach https://tracker.example`.
 pub(crate) fn missing_grants(granted: &Grants, demanded: &Grants) -> Vec<String> {
     let origins = demanded
         .origins
@@ -79,8 +79,9 @@ pub(crate) fn missing_grants(granted: &Grants, demanded: &Grants) -> Vec<String>
     origins.chain(secrets).chain(test_data).collect()
 }
 
-/// A place as a phrase. It contains every part, so that different places read differently; what the
-/// connector chose freely is quoted, so that it cannot look like a part of the phrase.
+/// Describes a place as a phrase with all its parts, so that different places read differently.
+/// Quotes parts that the connector chose freely, so that they cannot look like a part of the
+/// phrase.
 #[must_use]
 pub fn describe_place(place: &SecretPlace) -> String {
     match place {
@@ -107,12 +108,12 @@ pub fn describe_place(place: &SecretPlace) -> String {
 /// The text of a setting, and who chose it.
 struct SettingText<'a> {
     text: &'a str,
-    /// The connector listed it or fell back to it. Such an address must be public.
+    /// Whether the connector listed the text or fell back to it. Such an address must be public.
     is_from_connector: bool,
 }
 
 impl Schema {
-    /// The text that the connector uses for a setting; `None` if it has none.
+    /// Returns the text that the connector uses for a setting; `None` if it has none.
     fn text<'a>(&'a self, name: &str, settings: &'a Settings) -> Option<SettingText<'a>> {
         let setting = self.settings.get(name)?;
         let entered = settings.get(name).and_then(Value::as_str);

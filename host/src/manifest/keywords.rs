@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::SchemaError;
 
-/// Longest part of a connector's text that an error repeats, in characters.
+/// Maximum length of a connector's text that an error repeats, characters.
 const QUOTED_CHARS_MAX: usize = 64;
 
 /// Refuses every keyword that is not supported.
@@ -19,7 +19,7 @@ pub(super) fn only(object: &Map<String, Value>, supported: &[&str]) -> Result<()
     }
 }
 
-/// A keyword that is true or false; false if it is absent.
+/// Reads a keyword that is true or false; false if it is absent.
 pub(super) fn boolean(object: &Map<String, Value>, keyword: &str) -> Result<bool, SchemaError> {
     match object.get(keyword) {
         None => Ok(false),
@@ -28,7 +28,7 @@ pub(super) fn boolean(object: &Map<String, Value>, keyword: &str) -> Result<bool
     }
 }
 
-/// A keyword that is a string.
+/// Reads a keyword that is a string.
 pub(super) fn string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,
@@ -40,7 +40,7 @@ pub(super) fn string<'o>(
     }
 }
 
-/// A keyword that must be a string of at least one character.
+/// Reads a keyword that must be a string of at least one character.
 pub(super) fn required_string<'o>(
     object: &'o Map<String, Value>,
     keyword: &str,
@@ -50,7 +50,7 @@ pub(super) fn required_string<'o>(
         .ok_or_else(|| SchemaError::at(keyword, "is required"))
 }
 
-/// A name in quotation marks, with its beginning only if it is long.
+/// Quotes a name; if it is long, only its beginning.
 pub(super) fn quoted(name: &str) -> String {
     let shown: String = name.chars().take(QUOTED_CHARS_MAX).collect();
     if shown.len() < name.len() { format!("{shown:?}…") } else { format!("{shown:?}") }

@@ -112,7 +112,7 @@ impl PlaceKind {
     }
 }
 
-/// A JSON pointer to a member of the body, such as `/user/password`.
+/// Reads a JSON pointer to a member of the body, such as `/user/password`.
 fn pointer(place: &Map<String, Value>) -> Result<String, SchemaError> {
     let pointer = required_string(place, "pointer")?;
     let is_escaped = pointer.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
@@ -139,7 +139,7 @@ fn header(place: &Map<String, Value>) -> Result<SecretPlace, SchemaError> {
     Ok(SecretPlace::Header { name, prefix })
 }
 
-/// The setting whose origin receives the secret: the one that is named, or the only one.
+/// Returns the setting whose origin receives the secret: the one that is named, or the only origin.
 fn origin_setting(
     place: &Map<String, Value>,
     settings: &BTreeMap<String, DeclaredSetting>,

@@ -11,7 +11,7 @@ use super::compare::{compare_numbers, contains, has_duplicate, integer, is_equal
 use super::formats::{FORMATS, Format};
 use super::keywords;
 
-/// Memory of one compiled `pattern`, in bytes.
+/// Maximum memory of one compiled `pattern`, bytes.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 const TYPES: &[JsonType] = &[
@@ -22,7 +22,7 @@ const TYPES: &[JsonType] = &[
     JsonType { name: "array", includes: Value::is_array },
 ];
 
-/// What JSON Schema requires of a value.
+/// The requirements of one setting's schema.
 #[derive(Debug)]
 pub(super) struct Rules(Vec<Rule>);
 
@@ -31,7 +31,7 @@ pub(super) struct Rules(Vec<Rule>);
 enum Rule {
     Type(Vec<&'static JsonType>),
     Enum {
-        /// As the schema lists them.
+        /// The allowed values, in the order of the schema, for error messages.
         shown: String,
         sorted: Vec<Value>,
     },
@@ -70,7 +70,7 @@ impl Rules {
         schema.iter().filter_map(compile).collect::<Result<_, _>>().map(Self)
     }
 
-    /// One error for each keyword that does not allow the value.
+    /// Returns one error for each keyword that does not allow the value.
     pub(super) fn errors(&self, value: &Value) -> impl Iterator<Item = String> {
         self.0.iter().filter(|rule| !rule.allows(value)).map(|rule| rule.requirement("it"))
     }
@@ -81,7 +81,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// `None` for keywords that do not restrict the value.
+    /// Returns `None` for a keyword that does not restrict the value.
     fn compile(keyword: &str, value: &Value) -> Result<Option<Self>, SchemaError> {
         Ok(Some(match keyword {
             "type" => Self::Type(types(value)?),
@@ -131,7 +131,7 @@ impl Rule {
         }
     }
 
-    /// Returns the requirement of the keyword, as a sentence about `subject`.
+    /// Describes the requirement of the keyword, as a sentence about `subject`.
     fn requirement(&self, subject: &str) -> String {
         let requirement = match self {
             Self::Type(types) => {
@@ -171,7 +171,7 @@ fn types(value: &Value) -> Result<Vec<&'static JsonType>, SchemaError> {
     })
 }
 
-/// JSON Schema counts 2.0 among the integers.
+/// Returns whether a value is an integer. JSON Schema counts 2.0 among the integers.
 fn is_integer(value: &Value) -> bool {
     value.as_f64().is_some_and(|number| number.fract() == 0.0)
 }
@@ -213,7 +213,7 @@ fn format(value: &Value) -> Result<&'static Format, SchemaError> {
     })
 }
 
-/// The regex crate searches in linear time, and its memory is limited.
+/// Compiles a pattern. The regex crate searches in linear time, and its memory is limited.
 fn pattern(value: &Value) -> Result<Regex, SchemaError> {
     let regex = RegexBuilder::new(&from_ecma(string(value)?))
         .size_limit(PATTERN_BYTES_MAX)

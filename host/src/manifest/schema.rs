@@ -1,4 +1,4 @@
-//! Reads a settings schema: which settings and secrets it declares, with which keywords.
+//! Reads a settings schema: the settings and secrets that it declares, with their keywords.
 //!
 //! Never follows a reference and never combines schemas, so that a short schema cannot make the
 //! check of a value slow.
@@ -14,9 +14,9 @@ use super::keywords::{self, quoted};
 use super::place::PlaceTemplate;
 use super::rules::Rules;
 
-/// Maximum number of settings and secrets of one connector.
+/// Maximum number of settings and secrets of one connector together.
 pub(super) const SETTINGS_MAX: usize = 100;
-/// Longest name of a setting or secret, in bytes.
+/// Maximum length of the name of a setting or secret, bytes.
 pub(super) const SETTING_NAME_BYTES_MAX: usize = 64;
 
 const SCHEMA_KEYWORDS: &[&str] = &[
@@ -52,7 +52,7 @@ const SETTING_KEYWORDS: &[&str] = &[
     "jackfield:origin",
     "jackfield:lookup",
 ];
-/// Keywords that would show a secret's value or let a person choose it from a list.
+/// Keywords that a secret may not have: they would show its value or list values to choose from.
 const NOT_FOR_SECRETS: &[&str] =
     &["default", "const", "enum", "items", "examples", "jackfield:origin", "jackfield:lookup"];
 
@@ -69,15 +69,16 @@ pub(super) struct Schema {
 #[derive(Debug)]
 pub(super) struct DeclaredSetting {
     pub(super) is_required: bool,
-    /// Title and description, for a person who has to enter the value.
+    /// The title and description, for a person who enters the value.
     pub(super) label: String,
-    /// What an entered value must be.
+    /// The requirements that an entered value must meet.
     pub(super) rules: Rules,
-    /// `jackfield:origin`: the value is a base address.
+    /// Whether the value is a base address (`jackfield:origin`).
     pub(super) is_origin: bool,
-    /// The connector lists the allowed values (`const`, `enum`): a person does not choose freely.
+    /// Whether the connector lists the allowed values (`const`, `enum`), so a person does not
+    /// choose freely.
     pub(super) is_listed: bool,
-    /// The text that the connector uses if none is entered: its `const` or `default`.
+    /// The text that the connector uses if no value is entered: its `const` or `default`.
     pub(super) fallback: Option<String>,
 }
 

@@ -1,28 +1,28 @@
-//! The error of a settings schema: where in the schema the problem is, and what the problem is.
+//! The error of a settings schema: the place in the schema, and the problem there.
 
 use std::fmt;
 
-/// Why a settings schema is refused. Reads as one sentence, whose subject is the place.
+/// The reason why a settings schema is refused. Reads as one sentence, whose subject is the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaError {
-    /// JSON Pointer such as `/properties/url/type`. Empty for the schema itself.
+    /// A JSON Pointer such as `/properties/url/type`. Empty for the schema itself.
     place: String,
-    /// For example `must be a string`.
+    /// The rest of the sentence, for example `must be a string`.
     problem: String,
 }
 
 impl SchemaError {
-    /// A problem of the object that is being read.
+    /// Makes an error about the object that is being read.
     pub(super) fn new(problem: impl Into<String>) -> Self {
         Self { place: String::new(), problem: problem.into() }
     }
 
-    /// A problem of one keyword of the object that is being read.
+    /// Makes an error about one keyword of the object that is being read.
     pub(super) fn at(keyword: &str, problem: impl Into<String>) -> Self {
         Self::new(problem).within(keyword)
     }
 
-    /// The same problem, seen from the object that contains this one under `name`.
+    /// Adds `name` to the front of the place: the object that is being read is in another one.
     pub(super) fn within(self, name: &str) -> Self {
         Self { place: format!("/{name}{}", self.place), problem: self.problem }
     }

@@ -8,20 +8,20 @@ use crate::domain::{Grants, Settings, nearest};
 use super::Manifest;
 use super::schema::{SETTING_NAME_BYTES_MAX, SETTINGS_MAX};
 
-/// Errors that are reported at once.
+/// Maximum number of errors that are reported at once.
 const ERRORS_MAX: usize = SETTINGS_MAX;
-/// Longest reason of one error, in characters. A schema may contain long lists and patterns.
+/// Maximum length of one error's reason, characters. A schema may contain long lists and patterns.
 const WHY_CHARS_MAX: usize = 1_000;
 /// How similar (0 to 1) a known name must be to be suggested.
 const SIMILARITY_MIN: f64 = 0.7;
 
-/// A setting or secret that does not fit the manifest.
+/// A setting or secret that does not meet the manifest's requirements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}`: {why}")]
 pub struct SettingError {
-    /// The setting's name.
+    /// The name of the setting or secret.
     pub name: String,
-    /// What is wrong and what is allowed.
+    /// Says what is wrong with the value, and what is allowed.
     pub why: String,
 }
 
@@ -41,7 +41,8 @@ impl Manifest {
     /// errors of names for which `concerns` returns true.
     ///
     /// # Errors
-    /// Each setting or secret that is wrong, missing or unknown, with what is allowed.
+    /// The settings and secrets that are wrong, missing or unknown; each error says what is
+    /// allowed.
     pub fn validate(
         &self,
         settings: &Settings,
@@ -68,7 +69,7 @@ impl Manifest {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// Whether there is a setting or a secret of that name.
+    /// Returns whether the manifest declares a setting or a secret of that name.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
         self.schema.settings.contains_key(name) || self.schema.secrets.contains_key(name)
@@ -120,7 +121,8 @@ impl Manifest {
         })
     }
 
-    /// Secrets that have a value but no place, because settings that the place names are missing.
+    /// Finds secrets that have a value but no place, because settings that the place names are
+    /// missing.
     fn secrets_without_place(&self, secrets_set: &[String], grants: &Grants) -> Vec<SettingError> {
         let is_unplaced = |name: &&String| {
             self.schema.secrets.contains_key(*name) && !grants.secrets.contains_key(*name)
@@ -131,7 +133,8 @@ impl Manifest {
     }
 }
 
-/// Why a name that the schema does not declare is refused. `kind` is `setting` or `secret`.
+/// Explains why a name that the schema does not declare is refused. `kind` is `setting` or
+/// `secret`.
 fn unknown<'s>(kind: &str, name: &str, declared: impl Iterator<Item = &'s String>) -> String {
     let names: Vec<&str> = declared.map(String::as_str).collect();
     if names.is_empty() {

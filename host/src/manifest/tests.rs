@@ -1,4 +1,5 @@
-//! Manifests with small schemas: what is accepted, refused and granted. No guest runs here.
+//! Tests which manifests with small schemas are accepted, and which grants they need. Runs no
+//! guest.
 
 use serde_json::json;
 

@@ -1,25 +1,26 @@
-//! How much memory the machine and the process's control group allow.
+//! Finds out how much memory the machine and the control groups of the process allow.
 
 use std::path::{Path, PathBuf};
 
-/// The percentage of that memory that runs may use. The rest is for the server itself, its
+/// The percentage of the allowed memory that runs may use. The rest is for the server itself, its
 /// database, the compiler process and the system.
 const RUNS_PERCENT: u64 = 60;
-/// Assumed if neither the machine's memory nor a limit is known.
+/// The assumed memory if neither the machine's memory nor a limit of a control group is known.
 const UNKNOWN_BYTES: u64 = 2 << 30;
 
-/// How much memory all runs together may use, if it is not configured.
+/// Returns how much memory all runs together may use, if this is not configured.
 pub(crate) fn default_bytes_max() -> u64 {
     allowed_bytes().0 / 100 * RUNS_PERCENT
 }
 
-/// [`default_bytes_max`], and what it was derived from.
+/// Returns [`default_bytes_max`], and a text that says how it was derived.
 pub(crate) fn describe_default() -> (u64, String) {
     let (bytes, source) = allowed_bytes();
     (default_bytes_max(), format!("{RUNS_PERCENT} % of {} MiB ({source})", bytes >> 20))
 }
 
-/// The memory that the machine and the control groups allow, and which of the two is lower.
+/// Returns the memory that the machine or the control groups allow, and the name of the lower
+/// limit.
 fn allowed_bytes() -> (u64, &'static str) {
     let group = Groups::of_this_process().limit();
     let group = group.map(|bytes| (bytes, "the limit of the control group"));
@@ -28,18 +29,18 @@ fn allowed_bytes() -> (u64, &'static str) {
     known.unwrap_or((UNKNOWN_BYTES, "a guess: neither a limit nor the memory is known"))
 }
 
-/// How much memory is free now in the machine and in the process's control groups: the lower value;
+/// Returns the memory that is free now in the machine and in the control groups: the lower value;
 /// `None` if neither is known.
 pub(crate) fn free_bytes() -> Option<u64> {
     Groups::of_this_process().free().into_iter().chain(meminfo("MemAvailable:")).min()
 }
 
-/// The lowest memory limit of the process's control groups; `None` if there is no limit.
+/// Returns the lowest memory limit of the process's control groups; `None` if there is no limit.
 pub(crate) fn group_limit_bytes() -> Option<u64> {
     Groups::of_this_process().limit()
 }
 
-/// The process's control groups for memory (version 1 and 2), and their parent groups.
+/// The control groups of the process for memory (version 1 and 2), and their parent groups.
 struct Groups(Vec<Group>);
 
 struct Group {
@@ -47,7 +48,7 @@ struct Group {
     files: &'static Files,
 }
 
-/// The names of a group's files, and of a line in its statistics.
+/// The names of a group's files, and of one line of its statistics.
 struct Files {
     limits: &'static [&'static str],
     used: &'static str,
@@ -97,12 +98,12 @@ impl Groups {
         Self(groups.flatten().collect())
     }
 
-    /// The lowest limit.
+    /// Returns the lowest limit of any group.
     fn limit(&self) -> Option<u64> {
         self.0.iter().filter_map(Group::limit).min()
     }
 
-    /// The free memory of the group that has the least.
+    /// Returns the free memory of the group that has the least.
     fn free(&self) -> Option<u64> {
         self.0.iter().filter_map(Group::free).min()
     }
@@ -126,17 +127,17 @@ impl Group {
     }
 }
 
-/// The number in a file; `None` for `max`.
+/// Reads the number in a file; `None` for `max`.
 fn read_number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-/// A value of `/proc/meminfo`, bytes.
+/// Reads a value of `/proc/meminfo`, in bytes.
 fn meminfo(name: &str) -> Option<u64> {
     kib_after(name, &std::fs::read_to_string("/proc/meminfo").ok()?)
 }
 
-/// The value after `name` in the text of `/proc/meminfo`, which is in KiB, as bytes.
+/// Returns the value after `name` in the text of `/proc/meminfo`, which is in KiB, as bytes.
 fn kib_after(name: &str, meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)

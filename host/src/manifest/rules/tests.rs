@@ -1,4 +1,4 @@
-//! Each validation keyword with values that it allows and values that it refuses.
+//! Tests each validation keyword with values that it allows and values that it refuses.
 
 use serde_json::{Value, json};
 
