@@ -36,8 +36,8 @@ CREATE TABLE secrets (
     PRIMARY KEY (connection_id, name)
 ) STRICT;
 
--- One row for each generation of a failed test's defect. A row with closed = 1 was released by a
--- person: the next claim of its failed test makes the next generation.
+-- One row for each generation of a failed test's defect. A person released a row with closed = 1:
+-- the next claim of its failed test inserts the next generation.
 CREATE TABLE defects (
     id                TEXT PRIMARY KEY,
     connection_id     TEXT NOT NULL REFERENCES connections ON DELETE CASCADE,
@@ -79,7 +79,7 @@ CREATE TABLE decisions (
 ) STRICT;
 CREATE INDEX decisions_of_defect ON decisions (defect_id);
 
--- What people see of a defect.
+-- A defect as the API and the CLI show it.
 CREATE VIEW defect_records AS
 SELECT d.*, (
     SELECT json_group_array(json_array(p.at, p.who, p.what) ORDER BY p.seq)
@@ -104,7 +104,8 @@ CREATE INDEX events_of_kind ON events (kind, id);
 CREATE INDEX events_by_time ON events (received_at);
 CREATE INDEX events_running ON events (id) WHERE outcome = 'running';
 
--- A run may be recorded before its event, so nothing but the trigger ties them.
+-- A run may be stored before its event, so a foreign key is not possible. The trigger below deletes
+-- the runs of a deleted event.
 CREATE TABLE runs (
     event_id TEXT NOT NULL,
     seq      INTEGER NOT NULL,

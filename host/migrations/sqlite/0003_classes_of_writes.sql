@@ -1,6 +1,6 @@
--- What is known of the writes of each generation, so that a click can decide by a search whether it
--- may create the defect again; how late a tracker's search finds new records; and for how long a
--- replaced token may be valid at most.
+-- Stores facts about the writes of each generation, so that a Create Defect request can decide by a
+-- search whether it may create the defect again; how late a tracker's search finds new records; and
+-- the maximum time that a replaced token is valid.
 
 ALTER TABLE connections ADD COLUMN index_delay_s INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE connections ADD COLUMN index_lag_ms INTEGER NOT NULL DEFAULT 0;
@@ -11,24 +11,25 @@ UPDATE tokens SET grace_ms = MAX(0, expires_at - unixepoch() * 1000) WHERE expir
 DROP VIEW defect_records;
 DROP INDEX defects_unresolved;
 
--- Of the worst write of the generation.
+-- The class of the generation's worst write, and whether one of its writes was answered 403.
 ALTER TABLE defects ADD COLUMN class TEXT
     CHECK (class IN ('refused', 'unclear', 'open', 'acknowledged'));
 ALTER TABLE defects ADD COLUMN forbidden INTEGER NOT NULL DEFAULT 0;
--- Whether the first write of each earlier run contained the marker; then the same of the last run.
+-- `marked`: whether the first write of each earlier run contained the marker. `run_writes` and
+-- `run_marked`: the writes of the last run, and the same about its first write.
 ALTER TABLE defects ADD COLUMN marked INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE defects ADD COLUMN run_writes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE defects ADD COLUMN run_marked INTEGER NOT NULL DEFAULT 1;
--- What the last run saw.
+-- The settings, the granted origins and the connector of the last run.
 ALTER TABLE defects ADD COLUMN run_settings TEXT;
 ALTER TABLE defects ADD COLUMN run_origins TEXT;
 ALTER TABLE defects ADD COLUMN run_sha256 TEXT;
--- When the waits begin: the end of the last write, or later.
+-- The start of the waits: the end of the last write, or later.
 ALTER TABLE defects ADD COLUMN wait_from INTEGER;
 ALTER TABLE defects ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE defects ADD COLUMN needs_person TEXT;
 ALTER TABLE defects ADD COLUMN decided TEXT CHECK (decided IN ('retry', 'give-up'));
--- The outcome of the last run, and its fence: the answer to requests that waited for it.
+-- The fence and the outcome of the last run. They answer requests that waited for this run.
 ALTER TABLE defects ADD COLUMN ended_fence INTEGER;
 ALTER TABLE defects ADD COLUMN ended_code TEXT;
 

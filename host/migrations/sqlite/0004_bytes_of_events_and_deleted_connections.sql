@@ -1,9 +1,10 @@
--- How many bytes the history takes, so that it can be limited; and which connections are being deleted: they
--- are hidden at once, and their rows are deleted in steps.
+-- Counts the bytes of the history, so that it can be limited. Marks connections that are being
+-- deleted: they are hidden at once, and their rows are deleted in steps.
 
 ALTER TABLE connections ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
 
--- One row. 500 and 100 stand for what a row and its indexes take beside its texts.
+-- One row. 500 and 100 are the estimated size of an event and of a run without their texts, with
+-- their indexes.
 CREATE TABLE history_size (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     bytes INTEGER NOT NULL

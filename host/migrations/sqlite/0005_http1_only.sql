@@ -1,3 +1,3 @@
--- Trackers, and what is before them, whose HTTP/2 does not work.
+-- For trackers, or proxies in front of them, whose HTTP/2 does not work.
 
 ALTER TABLE connections ADD COLUMN http1_only INTEGER NOT NULL DEFAULT 0;

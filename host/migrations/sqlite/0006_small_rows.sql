@@ -1,6 +1,6 @@
--- Ids become 16 bytes instead of 36 characters, an event keeps its runs in its own row, and indexes that
--- no statement needs go: a create costs half as much. Columns that were only written, or that follow
--- from others (the marker), go as well.
+-- Makes rows small, so that a create costs half as much: ids become 16 bytes instead of 36
+-- characters, an event keeps its runs in its own row, and unused indexes are dropped. Also drops
+-- columns that were never read, or that can be computed from others (the marker).
 
 DROP VIEW defect_records;
 
@@ -46,8 +46,8 @@ CREATE TABLE new_secrets (
 ) STRICT;
 INSERT INTO new_secrets SELECT unhex(connection_id, '-'), name, sealed FROM secrets;
 
--- One row for each generation of a failed test's defect. A row with released = 1 was released by a
--- person: the next claim of its failed test makes the next generation.
+-- One row for each generation of a failed test's defect. A person released a row with released = 1:
+-- the next claim of its failed test inserts the next generation.
 CREATE TABLE new_defects (
     id                BLOB PRIMARY KEY CHECK (length(id) = 16),
     connection_id     BLOB NOT NULL REFERENCES new_connections ON DELETE CASCADE,
@@ -61,28 +61,30 @@ CREATE TABLE new_defects (
     released          INTEGER NOT NULL DEFAULT 0,
     fence             INTEGER NOT NULL,
     lease_until       INTEGER,
-    -- Of the generation's writes: how many, the worst one, whether one was answered 403.
+    -- The generation's writes: their number, the class of the worst one, whether one was answered
+    -- 403.
     writes            INTEGER NOT NULL DEFAULT 0,
     class             TEXT CHECK (class IN ('refused', 'unclear', 'open', 'acknowledged')),
     forbidden         INTEGER NOT NULL DEFAULT 0,
-    -- Whether the first write of each earlier run contained the marker; then the same of the last run.
+    -- `marked`: whether the first write of each earlier run contained the marker. `run_writes` and
+    -- `run_marked`: the writes of the last run, and the same about its first write.
     marked            INTEGER NOT NULL DEFAULT 1,
     run_writes        INTEGER NOT NULL DEFAULT 0,
     run_marked        INTEGER NOT NULL DEFAULT 1,
-    -- What the last run saw.
+    -- The settings, the granted origins and the connector of the last run.
     run_settings      TEXT,
     run_origins       TEXT,
     run_sha256        TEXT,
     sent_at           INTEGER,
     write_ended_at    INTEGER,
-    -- When the waits begin: the end of the last write, or later.
+    -- The start of the waits: the end of the last write, or later.
     wait_from         INTEGER,
     settled           INTEGER NOT NULL DEFAULT 0,
     searches          INTEGER NOT NULL DEFAULT 0,
     next_search_at    INTEGER,
     needs_person      TEXT,
     decided           TEXT CHECK (decided IN ('retry', 'give-up')),
-    -- The outcome of the last run, and its fence: the answer to requests that waited for it.
+    -- The fence and the outcome of the last run. They answer requests that waited for this run.
     ended_fence       INTEGER,
     ended_code        TEXT,
     defect            TEXT,
@@ -109,7 +111,8 @@ CREATE TABLE new_decisions (
 ) STRICT;
 INSERT INTO new_decisions SELECT seq, unhex(defect_id, '-'), at, who, decision FROM decisions;
 
--- `runs` is a JSON array. `bytes`: the texts, and what stands for the rest of the row.
+-- `runs` is a JSON array. `bytes` is the size of the texts plus an estimate for the rest of the
+-- row.
 CREATE TABLE new_events (
     id            BLOB PRIMARY KEY CHECK (length(id) = 16),
     connection_id BLOB REFERENCES new_connections ON DELETE CASCADE,
@@ -142,7 +145,7 @@ CREATE TABLE new_counts (
 INSERT INTO new_counts SELECT unhex(connection_id, '-'), project, counts, counted_at
 FROM counts ORDER BY rowid;
 
--- Those that refer to others first.
+-- Drop tables that refer to other tables before those tables.
 DROP TABLE runs;
 DROP TABLE events;
 DROP TABLE counts;

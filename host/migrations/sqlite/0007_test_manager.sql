@@ -1,3 +1,4 @@
--- How Test Manager is asked about the failed tests of a connection: JSON, without the secret.
+-- The address of Test Manager and the account for requests about failed tests, as JSON without the
+-- secret.
 
 ALTER TABLE connections ADD COLUMN test_manager TEXT;

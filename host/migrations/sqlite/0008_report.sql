@@ -1,4 +1,4 @@
--- What an admin set for the reports of a connection: templates, fields, mask, attachments, routing.
--- JSON, as it was entered.
+-- An admin's settings for the reports of a connection: templates, fields, mask, attachments,
+-- routing. JSON, as it was entered.
 
 ALTER TABLE connections ADD COLUMN report TEXT NOT NULL DEFAULT '{}';

@@ -1,31 +1,33 @@
--- Recurrences, and what is done with a defect after it was created.
+-- Recurrences of failed tests, and the steps that follow the creation of a defect.
 
 ALTER TABLE connections ADD COLUMN on_recurrence TEXT NOT NULL DEFAULT 'new'
     CHECK (on_recurrence IN ('new', 'comment', 'reopen'));
 
 -- The row of the first failure, if the failed test is a recurrence.
 ALTER TABLE defects ADD COLUMN recurrence_of BLOB;
--- Whether it may create another defect, because that of the earlier failure is closed or gone.
+-- Whether the row may create another defect, because the defect of the earlier failure is closed or
+-- gone.
 ALTER TABLE defects ADD COLUMN creates_anew INTEGER NOT NULL DEFAULT 0;
--- The failures of one test case.
+-- Finds the failures of one test case.
 CREATE INDEX defects_of_case ON defects (connection_id, test_case_id, variation_id);
 
--- One row for each step. A row is changed under the lease of its defect.
+-- One row for each step. It is changed only under the lease of the defect.
 CREATE TABLE follow_ups (
     defect_id  BLOB NOT NULL REFERENCES defects ON DELETE CASCADE,
     step       TEXT NOT NULL CHECK (step IN ('reopen', 'comment', 'list-attachments', 'attach')),
-    -- The attachment; empty for the other steps.
+    -- The name of the attachment; empty for the other steps.
     name       TEXT NOT NULL DEFAULT '',
     state      TEXT NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'sent', 'done', 'given-up')),
     tries      INTEGER NOT NULL DEFAULT 0,
     next_at    INTEGER,
-    -- Of its writes: how many, the worst one, whether one was answered 403, whether each had the marker.
+    -- The step's writes: their number, the class of the worst one, whether one was answered 403,
+    -- whether each contained the marker.
     writes     INTEGER NOT NULL DEFAULT 0,
     class      TEXT CHECK (class IN ('refused', 'unclear', 'open', 'acknowledged')),
     forbidden  INTEGER NOT NULL DEFAULT 0,
     marked     INTEGER NOT NULL DEFAULT 1,
     sent_at    INTEGER,
-    -- When the waits begin: the end of the last write, or later.
+    -- The start of the waits: the end of the last write, or later.
     wait_from  INTEGER,
     reason     TEXT,
     updated_at INTEGER NOT NULL,
