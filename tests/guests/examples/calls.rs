@@ -1,6 +1,6 @@
-//! Sends the one request that its settings describe, then logs and returns the result. The key of
-//! the defect is the status or the kind of error. The description contains the headers and the
-//! body. The settings `base`, `query` and `body-kind` concern the interface `http` only.
+//! Sends one request, which the settings describe, then logs and returns the result. The key of the
+//! defect is the status or the kind of error. The description contains the headers and the body.
+//! The settings `base`, `query` and `body-kind` concern the interface `http` only.
 
 #[path = "calls/request.rs"]
 mod request;

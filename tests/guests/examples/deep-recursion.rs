@@ -1,5 +1,5 @@
-//! Recurses without end. Its frames are small, so that it reaches the host's stack limit before the
-//! end of its own stack.
+//! Recurses without end. The frames are small, so that the guest reaches the host's stack limit
+//! before the end of its own stack.
 
 use jackfield_test_guests::*;
 

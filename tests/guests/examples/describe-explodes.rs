@@ -1,5 +1,5 @@
-//! Its schema is short, but grows exponentially when its references are followed, because each
-//! definition refers to the next definition twice.
+//! A guest with a short schema that grows exponentially when its references are followed, because
+//! each definition refers to the next definition twice.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Its `describe` returns a manifest of 10 MiB.
+//! A guest whose `describe` returns a manifest of 10 MiB.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Its `describe` is an endless loop.
+//! A guest whose `describe` is an endless loop.
 
 use jackfield_test_guests::*;
 

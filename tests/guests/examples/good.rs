@@ -1,5 +1,5 @@
-//! An honest guest: creates with one POST, finds with one GET, counts with one GET. The title of
-//! its defects names the build.
+//! An honest guest: `create` sends one POST, `find` and `count` send one GET each. The title of
+//! each defect names the build.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! Sends one request with 100,000 headers. The title of its defect is the result.
+//! Sends one request with 100,000 headers. The title of the defect is the result of the request.
 
 use jackfield_test_guests::*;
 

@@ -1,5 +1,5 @@
-//! Fills its memory up to a size. Then it makes the host store as much as possible, in the way that
-//! its setting `what` names, and releases nothing.
+//! Fills its memory up to a size. Then makes the host store as much as possible, in the way that
+//! the setting `what` names, and releases nothing.
 
 use jackfield_test_guests::*;
 use wasip2::http::outgoing_handler::handle;

@@ -1,4 +1,4 @@
-//! Answers at once, without a tracker. The title of its defects names the build.
+//! Answers at once, without a tracker. The title of each defect names the build.
 
 use jackfield_test_guests::*;
 

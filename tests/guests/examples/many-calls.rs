@@ -1,4 +1,4 @@
-//! Sends 1,000 reads. The title of its defect says how many succeeded, and which error came then.
+//! Sends 1,000 reads. The title of the defect says how many succeeded, and which error came then.
 
 use jackfield_test_guests::*;
 

@@ -1,4 +1,4 @@
-//! An honest guest for a tracker that has no search: its manifest has no index delay.
+//! An honest guest for a tracker that has no search: the manifest has no index delay.
 
 use jackfield_test_guests::*;
 

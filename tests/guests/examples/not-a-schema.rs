@@ -1,4 +1,4 @@
-//! Its settings are not a valid JSON Schema.
+//! A guest whose settings schema is not a valid JSON Schema.
 
 use jackfield_test_guests::*;
 

@@ -1,5 +1,5 @@
-//! Searches for its secrets in settings, environment, arguments and files, tries to write files and
-//! to use sockets, and returns what it found and what succeeded.
+//! Searches for secrets in settings, environment, arguments and files, tries to write files and to
+//! use sockets, and returns what it found and what succeeded.
 
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
@@ -37,7 +37,7 @@ impl Behaviour for ReadsSecrets {
     }
 }
 
-/// The uses of sockets that succeed, with the server that the setting `url` names.
+/// Returns the uses of sockets that succeed, with the server that the setting `url` names.
 fn sockets() -> Vec<&'static str> {
     let url = setting("url");
     let server = url.trim_start_matches("http://").trim_end_matches('/');

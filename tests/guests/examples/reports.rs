@@ -1,6 +1,6 @@
-//! Files what the host's report says: title, description, fields, attachments and one subject of
-//! Test Manager. First uploads the attachments, then creates the defect. Its `check` returns what
-//! these functions return outside `create`.
+//! First uploads the attachments of the host's report, then creates a defect from its title,
+//! description, fields and one subject of Test Manager. `check` returns the results of the same
+//! functions outside `create`.
 
 use jackfield_test_guests::*;
 

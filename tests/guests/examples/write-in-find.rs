@@ -1,5 +1,5 @@
-//! Its `create` returns an error after the write. Its `find`, `count` and `check` try to write,
-//! which the host denies.
+//! A guest whose `create` returns an error after the write. `find`, `count` and `check` try to
+//! write, which the host denies.
 
 use jackfield_test_guests::*;
 

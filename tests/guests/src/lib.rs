@@ -35,13 +35,13 @@ pub const NO_SETTINGS: &str = r#"{"type":"object","properties":{},"additionalPro
 /// one build.
 static STAMP: &[u8; 22] = b"jackfield-build-000000";
 
-/// The build number: the digits of [`STAMP`].
+/// Returns the build number: the digits of [`STAMP`].
 pub fn build() -> u32 {
     let stamp = std::hint::black_box(STAMP);
     stamp[16..].iter().fold(0, |n, digit| n * 10 + u32::from(digit - b'0'))
 }
 
-/// The exports of a connector. The defaults are not hostile.
+/// The exports of a connector. The defaults are not hostile: a test guest overrides only some.
 pub trait Behaviour {
     /// The settings schema.
     const SETTINGS: &'static str = ONE_ORIGIN;
@@ -102,7 +102,7 @@ macro_rules! guest {
     };
 }
 
-/// The manifest of a test guest.
+/// Returns the manifest of a test guest with this settings schema.
 pub fn manifest(settings: String) -> Manifest {
     Manifest {
         name: "test guest".to_owned(),
@@ -114,7 +114,7 @@ pub fn manifest(settings: String) -> Manifest {
     }
 }
 
-/// A defect with this title and a fixed link.
+/// Makes a defect with this key and title and a fixed link.
 pub fn defect(key: &str, title: &str) -> Defect {
     Defect {
         key: key.to_owned(),
@@ -129,7 +129,7 @@ pub fn defect(key: &str, title: &str) -> Defect {
     }
 }
 
-/// A request without effect, base, query, headers and body.
+/// Makes a request with only a method and a URL.
 pub fn request(method: Method, url: &str) -> Request {
     let (query, headers) = (Vec::new(), Vec::new());
     Request { method, effect: None, base: None, url: url.to_owned(), query, headers, body: None }
@@ -141,7 +141,7 @@ pub fn send(method: Method, url: &str, body: Option<&str>) -> Result<Response, H
     http::send(&Request { body, ..request(method, url) })
 }
 
-/// The body of an answer.
+/// Returns the body of an answer.
 pub fn body(answer: &Response) -> &[u8] {
     answer.text.as_ref().map_or(&answer.bytes, |text| text.as_bytes())
 }
@@ -158,14 +158,14 @@ pub fn begin_post(url: &str) -> (FutureIncomingResponse, OutgoingBody) {
     (handle(request, None).expect("the host accepts the request"), body)
 }
 
-/// The digits after the first `"id":` in a tracker's answer.
+/// Returns the digits after the first `"id":` in a tracker's answer.
 pub fn id_in(answer: &Response) -> Option<String> {
     let text = String::from_utf8_lossy(body(answer));
     let digits = text.split_once("\"id\":")?.1;
     Some(digits.chars().take_while(char::is_ascii_digit).collect())
 }
 
-/// An error of the connector that names no setting.
+/// Makes an error of the connector that names no setting.
 pub fn error(code: ErrorCode, message: impl Into<String>) -> Error {
     Error { code, message: message.into(), setting: None, retry_after_seconds: None }
 }
@@ -180,7 +180,7 @@ pub fn failed(error: HttpError) -> Error {
     }
 }
 
-/// The text of a setting; empty if it is not set.
+/// Returns the text of a setting; empty if it is not set.
 pub fn setting(key: &str) -> String {
     settings::get(key).unwrap_or_default()
 }

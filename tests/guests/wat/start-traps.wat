@@ -1,2 +1,2 @@
-;; Its start function traps.
+;; A module whose start function traps.
 (module (func $trap unreachable) (start $trap))

@@ -1,4 +1,4 @@
-;; Its start function grows a table without end.
+;; A module whose start function grows a table without end.
 (module
   (table $t 1 funcref)
   (func $grow

@@ -23,7 +23,7 @@ pub fn effect(word: &str) -> Option<Effect> {
     }
 }
 
-/// Replaces `{secret}` by the placeholder of the secret that has a place in a body.
+/// Replaces `{secret}` with the placeholder of the secret that has a place in a body.
 pub fn with_placeholder(text: &str) -> String {
     let secret = settings::get("key-json").or_else(|| settings::get("key-form"));
     text.replace("{secret}", &secret.unwrap_or_default())
@@ -35,9 +35,9 @@ pub fn query(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(pair).collect()
 }
 
-/// A body of this kind, by default `bytes`, from a text with placeholders. `form` takes one field
-/// per line, `name=value`; `multipart` takes one part per line, where a name with `@` at its end
-/// belongs to a file.
+/// Makes a body of this kind, by default `bytes`, from a text with placeholders. `form` takes one
+/// field per line, `name=value`; `multipart` takes one part per line, where a name with `@` at its
+/// end belongs to a file.
 pub fn body(kind: &str, text: &str) -> Body {
     let text = with_placeholder(text);
     match kind {
@@ -68,7 +68,7 @@ pub fn headers(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(pair).collect()
 }
 
-/// Two texts: the status or the kind of error, and the answer or the reason of the error.
+/// Returns the status or the kind of error, and then the answer or the reason of the error.
 pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
     match result {
         Ok(answer) => (answer.status.to_string(), text(&answer)),
@@ -80,7 +80,7 @@ pub fn outcome(result: Result<Response, HttpError>) -> (String, String) {
     }
 }
 
-/// The address, the headers and the first 10,000 bytes of the body.
+/// Returns the address, the headers and the first 10,000 bytes of the body.
 fn text(answer: &Response) -> String {
     let mut text = format!("url: {}\n", answer.url);
     for (name, value) in &answer.headers {
@@ -90,7 +90,7 @@ fn text(answer: &Response) -> String {
     text + "\n" + &String::from_utf8_lossy(&bytes[..bytes.len().min(10_000)])
 }
 
-/// A failed test with empty ids, for a call that does not use it.
+/// Returns a failed test with empty ids, for a call that does not use it.
 pub fn empty_test() -> FailedTest {
     let (id, link) = (String::new(), None);
     FailedTest { test_execution_id: id.clone(), test_case_id: id, variation_id: None, link }
