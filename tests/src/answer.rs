@@ -6,25 +6,25 @@ use serde_json::Value;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// A complete answer.
+/// A complete answer of a server.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// HTTP status.
+    /// The HTTP status code.
     pub status: u16,
-    /// Headers, names in lower case.
+    /// The headers, with names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Body as text; invalid UTF-8 is replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     pub body: String,
 }
 
 impl Answer {
-    /// The value of the first header with this name (lower case).
+    /// Returns the value of the first header with this name (lower case).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
     /// If the body is not JSON.
@@ -47,8 +47,7 @@ impl Answer {
 
     /// Checks the status, and that the body is JSON or empty.
     ///
-    /// # Panics
-    /// As [`Self::expect`].
+    /// As for [`Self::expect`].
     #[track_caller]
     pub fn assert_status(&self, status: u16) {
         let _ = self.expect(status);
@@ -87,7 +86,7 @@ impl Answer {
         let _ = self.problem(status, code);
     }
 
-    /// The id of the event that this answer belongs to.
+    /// Returns the id of the event that caused this answer.
     ///
     /// # Panics
     /// If the answer names no event.
@@ -100,7 +99,7 @@ impl Answer {
     }
 }
 
-/// A client of one server.
+/// A client of one server. It does not follow redirects.
 #[derive(Debug, Clone)]
 pub struct Client {
     agent: ureq::Agent,
@@ -109,7 +108,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for URLs that start with `base`. It adds `headers` to each request.
+    /// Makes a client for URLs that start with `base`. It adds `headers` to each request.
     #[must_use]
     pub fn new(base: &str, headers: &[(&str, &str)]) -> Self {
         let config = ureq::Agent::config_builder()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Answer, Connection, TestHost, wait_for};
 
-/// The body of a Create Defect request for a new failed test.
+/// Returns the body of a Create Defect request for a new failed test.
 #[must_use]
 pub fn failed_test() -> Value {
     json!({
@@ -18,7 +18,7 @@ pub fn failed_test() -> Value {
     })
 }
 
-/// A Create Defect request on a thread of its own.
+/// A Create Defect request in progress, on a thread of its own.
 #[derive(Debug)]
 pub struct Click(JoinHandle<Option<Answer>>);
 
@@ -53,7 +53,7 @@ impl Click {
         assert!(answer.is_none(), "the request was answered: {answer:?}");
     }
 
-    /// Whether the request has ended.
+    /// Returns whether the request has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
@@ -61,13 +61,13 @@ impl Click {
 }
 
 impl TestHost {
-    /// Sends a Create Defect.
+    /// Sends a Create Defect request and waits for the answer.
     #[track_caller]
     pub fn create(&self, connection: &Connection, test: &Value) -> Answer {
         self.anonymous().json("POST", &connection.create_path(), test)
     }
 
-    /// Sends a Create Defect in the background.
+    /// Sends a Create Defect request in the background.
     #[must_use]
     pub fn create_in_background(&self, connection: &Connection, test: &Value) -> Click {
         let (client, path) = (self.anonymous(), connection.create_path());
@@ -76,7 +76,8 @@ impl TestHost {
         Click(std::thread::spawn(send))
     }
 
-    /// Repeats a Create Defect until the answer is final: the defect, or the detail of a 409.
+    /// Repeats a Create Defect request until the answer is final: the defect, or the detail of a
+    /// 409.
     ///
     /// # Errors
     /// If the defect is in doubt.
@@ -100,7 +101,7 @@ impl TestHost {
         })
     }
 
-    /// The id of a defect in doubt, if there is one.
+    /// Returns the id of a defect in doubt, if there is one.
     #[must_use]
     #[track_caller]
     pub fn defect_in_doubt(&self) -> Option<String> {
@@ -108,7 +109,7 @@ impl TestHost {
         defects["defects"][0]["id"].as_str().map(str::to_owned)
     }
 
-    /// Resolves a defect in doubt over the admin API.
+    /// Sends a decision about a defect in doubt to the admin API.
     #[must_use]
     #[track_caller]
     pub fn resolve(&self, id: &str, decision: &Value) -> Answer {

@@ -6,8 +6,8 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 use uuid::Uuid;
 
-/// The state of each defect's row at the last commit, by test execution id. Reads a copy, so the
-/// next start of the server finds the files unchanged.
+/// Returns the state of each defect's row at the last commit, by test execution id. Reads a copy,
+/// so the next start of the server finds the files unchanged.
 ///
 /// # Panics
 /// If the data folder has no readable database.

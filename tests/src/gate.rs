@@ -3,10 +3,10 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The longest time that a request is held, and the longest time that a test waits for a request.
+/// Maximum time that a request is held, and that a test waits for a request.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A gate: closed until [`Self::open`].
+/// A gate, which is closed until [`Self::open`] is called.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Arc<(Mutex<State>, Condvar)>);
 
@@ -36,7 +36,7 @@ impl Gate {
     /// Waits until `count` requests have reached the gate.
     ///
     /// # Panics
-    /// After a minute.
+    /// If the requests do not arrive within a minute.
     #[track_caller]
     pub fn await_held(&self, count: usize) {
         let (lock, changed) = &*self.0;

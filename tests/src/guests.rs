@@ -12,15 +12,15 @@ use sha2::{Digest, Sha256};
 use crate::repository::{cargo, root, run, target, xtask};
 use crate::wasm::{core_modules, leb128, push_section};
 
-/// A connector file in memory.
+/// A connector's component file, in memory.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    /// The component's bytes.
+    /// The bytes of the component.
     pub bytes: Vec<u8>,
 }
 
 impl Guest {
-    /// The test guest of this name: an example in `tests/guests/examples`, such as
+    /// Returns the test guest of this name: an example in `tests/guests/examples`, such as
     /// `spin-host-call`.
     ///
     /// # Panics
@@ -32,8 +32,8 @@ impl Guest {
         Self { bytes }
     }
 
-    /// The same guest with another build number: the bytes and the version differ, and the title of
-    /// its defects names the number.
+    /// Returns the guest with another build number. Its bytes and version differ, and the titles of
+    /// its defects name the number.
     ///
     /// # Panics
     /// If the file has no build number.
@@ -46,7 +46,7 @@ impl Guest {
         self
     }
 
-    /// The same guest with another hash: it gets a custom section, which the host ignores.
+    /// Returns the guest with another hash: with a custom section, which the host ignores.
     #[must_use]
     pub fn with_custom_section(mut self, number: u32) -> Self {
         let content = number.to_be_bytes();
@@ -54,7 +54,7 @@ impl Guest {
         self
     }
 
-    /// The same guest with the core module `tests/guests/wat/NAME.wat`, which it instantiates
+    /// Returns the guest with the core module `tests/guests/wat/NAME.wat`, which it instantiates
     /// `times` times.
     ///
     /// # Panics
@@ -66,7 +66,7 @@ impl Guest {
         self.with_module(&module, times)
     }
 
-    /// The same guest with a further core module, which it instantiates `times` times.
+    /// Returns the guest with a further core module, which it instantiates `times` times.
     #[must_use]
     pub fn with_module(mut self, module: &[u8], times: u32) -> Self {
         let index = core_modules(&self.bytes);
@@ -81,24 +81,24 @@ impl Guest {
         self
     }
 
-    /// The file's SHA-256, in lower-case hex, as the admin API shows it.
+    /// Returns the file's SHA-256, in lower-case hex, as the admin API shows it.
     #[must_use]
     pub fn sha256(&self) -> String {
         sha256(&self.bytes)
     }
 }
 
-/// The SHA-256 of some bytes, in lower-case hex.
+/// Returns the SHA-256 of bytes, in lower-case hex.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 impl Guest {
-    /// The example connector of this name: `redmine`, `javascript` or `python`.
+    /// Returns the example connector of this name: `redmine`, `javascript` or `python`.
     ///
     /// # Panics
-    /// If it does not build.
+    /// If the example does not build.
     #[must_use]
     pub fn example(name: &str) -> Self {
         static BUILDING: Mutex<()> = Mutex::new(());
@@ -114,7 +114,8 @@ impl Guest {
     }
 }
 
-/// The folder of the built guests: `TEST_GUESTS`, or else the guests are built once per test run.
+/// Returns the folder of the built guests: `TEST_GUESTS`, or else a folder that is built once per
+/// test run.
 fn built() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The running server of one test: its clients, connectors, connections, events and process.
+//! The running server of one test, with its clients, connectors, connections, events and process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -12,7 +12,7 @@ use crate::{Answer, Client, Guest, KillPoint, Setup, Strace, binary, wait_for};
 /// The admin token of every test host.
 pub(crate) const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
 
-/// A running server, with its own data and plugins folders.
+/// A running server, with its own data and plugins folders. Dropping it kills the server.
 pub struct TestHost {
     setup: Setup,
     folder: TempDir,
@@ -20,17 +20,17 @@ pub struct TestHost {
     kill_at: Option<Strace>,
 }
 
-/// A connection of a test host.
+/// A connection that a test created.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// Its id.
+    /// The id in the admin API.
     pub id: String,
     /// The path of its webhook URL: `/hooks/{token}`.
     pub webhook_path: String,
 }
 
 impl Connection {
-    /// The connection in an answer of the admin API that shows the webhook URL.
+    /// Reads the connection from an answer of the admin API that shows the webhook URL.
     ///
     /// # Panics
     /// If the answer has no id or no webhook URL.
@@ -43,7 +43,7 @@ impl Connection {
         Self { id, webhook_path: url[path..].to_owned() }
     }
 
-    /// The path of Create Defect.
+    /// Returns the path of Create Defect.
     #[must_use]
     pub fn create_path(&self) -> String {
         format!("{}/defects", self.webhook_path)
@@ -55,62 +55,62 @@ impl TestHost {
         Self { setup, folder, process, kill_at: None }
     }
 
-    /// The server's base URL.
+    /// Returns the server's base URL.
     #[must_use]
     pub fn url(&self) -> &str {
         self.process.url()
     }
 
-    /// The admin token.
+    /// Returns the admin token.
     #[must_use]
     pub fn admin_token(&self) -> &'static str {
         ADMIN_TOKEN
     }
 
-    /// The folder with `data`, `plugins` and `jackfield.toml`.
+    /// Returns the folder with `data`, `plugins` and `jackfield.toml`.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The data folder.
+    /// Returns the path of the data folder.
     #[must_use]
     pub fn data_folder(&self) -> PathBuf {
         self.folder().join("data")
     }
 
-    /// The path of a file in the data folder.
+    /// Returns the path of a file in the data folder.
     #[must_use]
     pub fn data(&self, name: &str) -> PathBuf {
         self.data_folder().join(name)
     }
 
-    /// The path of a connector's file.
+    /// Returns the path of a connector's file.
     #[must_use]
     pub fn plugin(&self, name: &str) -> PathBuf {
         self.folder().join("plugins").join(format!("{name}.wasm"))
     }
 
-    /// Everything that the server printed.
+    /// Returns everything that the server printed.
     #[must_use]
     pub fn output(&self) -> String {
         self.process.output()
     }
 
-    /// A client of the admin API.
+    /// Returns a client of the admin API.
     #[must_use]
     pub fn admin(&self) -> Client {
         let bearer = format!("Bearer {ADMIN_TOKEN}");
         Client::new(&format!("{}/api/v1", self.url()), &[("authorization", &bearer)])
     }
 
-    /// A client without credentials.
+    /// Returns a client without credentials.
     #[must_use]
     pub fn anonymous(&self) -> Client {
         Client::new(self.url(), &[])
     }
 
-    /// A command of the `jackfield` binary that uses this server.
+    /// Returns a command of the `jackfield` binary that uses this server.
     #[must_use]
     pub fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
@@ -134,7 +134,7 @@ impl TestHost {
         (output.status.success(), text(&output.stdout) + &text(&output.stderr))
     }
 
-    /// Puts a connector into the plugins folder, by rename.
+    /// Puts a connector into the plugins folder. The file is complete when its name appears.
     ///
     /// # Panics
     /// If the file cannot be written.
@@ -147,7 +147,7 @@ impl TestHost {
     /// Puts a connector into the plugins folder and waits until it is ready.
     ///
     /// # Panics
-    /// As [`Self::install`] and [`Self::await_connector`].
+    /// As for [`Self::install`] and [`Self::await_connector`].
     #[track_caller]
     pub fn replace(&self, name: &str, guest: &Guest) {
         self.install(name, guest);
@@ -158,7 +158,7 @@ impl TestHost {
     /// record in the admin API.
     ///
     /// # Panics
-    /// After 90 seconds. Each change of the status is printed.
+    /// If this takes more than 90 seconds. Each change of the status is printed.
     #[track_caller]
     pub fn await_connector(&self, name: &str, status: &str, sha256: Option<&str>) -> Value {
         let admin = self.admin();
@@ -178,7 +178,7 @@ impl TestHost {
         })
     }
 
-    /// Creates a connection.
+    /// Creates a connection over the admin API.
     ///
     /// # Panics
     /// If the server refuses.
@@ -195,7 +195,7 @@ impl TestHost {
         Connection::from_json(&self.admin().json("POST", "/connections", &body).expect(201))
     }
 
-    /// A connection's record in the admin API, by name or id.
+    /// Returns a connection's record in the admin API, by name or id.
     ///
     /// # Panics
     /// If there is no such connection.
@@ -212,7 +212,7 @@ impl TestHost {
         self.anonymous().get(&path)
     }
 
-    /// The event of an answer, once it is stored.
+    /// Waits until the event of an answer is stored, and returns it.
     ///
     /// # Panics
     /// If it is not stored within ten seconds.
@@ -222,20 +222,20 @@ impl TestHost {
         self.event(&answer.event())
     }
 
-    /// The first run of the event of an answer.
+    /// Waits until the event of an answer is stored, and returns its first run.
     ///
     /// # Panics
-    /// As [`Self::event_of`].
+    /// As for [`Self::event_of`].
     #[must_use]
     #[track_caller]
     pub fn run_of(&self, answer: &Answer) -> Value {
         self.event_of(answer)["runs"][0].clone()
     }
 
-    /// An event by its id, once it is stored.
+    /// Waits until the event with this id is stored, and returns it.
     ///
     /// # Panics
-    /// As [`Self::event_of`].
+    /// As for [`Self::event_of`].
     #[track_caller]
     pub fn event(&self, id: &str) -> Value {
         let admin = self.admin();
@@ -277,7 +277,7 @@ impl TestHost {
         self.process.await_end()
     }
 
-    /// Sends SIGTERM.
+    /// Sends SIGTERM and does not wait.
     pub fn terminate(&self) {
         self.process.terminate();
     }
@@ -306,19 +306,19 @@ impl TestHost {
         Process::refuses_to_start(&self.setup, self.folder.path())
     }
 
-    /// The server's process id.
+    /// Returns the server's process id.
     #[must_use]
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Resident memory of the server, in bytes.
+    /// Returns the resident memory of the server, bytes.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
         self.process.resident_bytes()
     }
 
-    /// Runs `what` and returns its result, and by how many bytes the peak of resident memory rose.
+    /// Runs `what`. Returns its result, and by how many bytes the peak of resident memory rose.
     pub fn rise_of_peak<T>(&self, what: impl FnOnce() -> T) -> (T, u64) {
         self.process.reset_peak();
         let before = self.process.resident_bytes();
@@ -326,31 +326,31 @@ impl TestHost {
         (result, self.process.peak_bytes().saturating_sub(before))
     }
 
-    /// CPU time of the server so far, in milliseconds.
+    /// Returns the CPU time of the server so far, milliseconds.
     #[must_use]
     pub fn cpu_ms(&self) -> u64 {
         self.process.cpu_ms()
     }
 
-    /// Open file descriptors of the server.
+    /// Returns the number of open file descriptors of the server.
     #[must_use]
     pub fn open_files(&self) -> usize {
         self.process.open_files()
     }
 
-    /// Threads of the server.
+    /// Returns the number of threads of the server.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.process.threads()
     }
 
-    /// Child processes of the server.
+    /// Returns the number of child processes of the server.
     #[must_use]
     pub fn children(&self) -> usize {
         self.process.children()
     }
 
-    /// Tasks of the server's async runtime.
+    /// Returns the number of tasks of the server's async runtime.
     ///
     /// # Panics
     /// If `/status` does not return their number.

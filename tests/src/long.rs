@@ -1,5 +1,4 @@
-//! How long the tests that kill, race and soak run: short by default, long with
-//! `TEST_LONG=1`.
+//! The duration of the tests that kill, race and soak: short by default, long with `TEST_LONG=1`.
 
 use std::time::Duration;
 
@@ -7,7 +6,8 @@ fn is_long() -> bool {
     std::env::var_os("TEST_LONG").is_some()
 }
 
-/// The number of rounds of a test that kills the server or replaces its connector again and again.
+/// Returns the number of rounds of a test that kills the server or replaces its connector
+/// repeatedly.
 #[must_use]
 pub fn rounds() -> u32 {
     if is_long() { 200 } else { 20 }
@@ -19,7 +19,7 @@ pub fn cases() -> u32 {
     if is_long() { 300 } else { 16 }
 }
 
-/// The duration of the soak test: how long it warms up, and how long it measures.
+/// Returns for how long the soak test warms up, and for how long it measures.
 #[must_use]
 pub fn soak_times() -> (Duration, Duration) {
     let (warm_up, measured) = if is_long() { (75, 1_800) } else { (20, 40) };

@@ -13,10 +13,11 @@ pub struct MemoryGroup {
 }
 
 impl MemoryGroup {
-    /// Makes a group with this limit, below the group of the test.
+    /// Creates a group with this memory limit, bytes, below the group of the test.
     ///
     /// # Panics
-    /// If the machine does not allow it. The test must run as root and needs a memory controller.
+    /// If the machine does not allow such a group. The test must run as root and needs a memory
+    /// controller.
     #[must_use]
     pub fn with_limit(bytes: u64) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -46,7 +47,7 @@ impl MemoryGroup {
         Self { folder, kills }
     }
 
-    /// A command line that enters the group and then executes its arguments.
+    /// Returns a command line that enters the group and then executes its arguments.
     #[must_use]
     pub fn enter(&self) -> [String; 4] {
         let processes = self.folder.join("cgroup.procs").display().to_string();
@@ -54,7 +55,7 @@ impl MemoryGroup {
         ["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]
     }
 
-    /// How many processes the kernel killed because of the memory limit.
+    /// Returns how many processes the kernel killed because of the memory limit.
     ///
     /// # Panics
     /// If the kernel does not report the number.

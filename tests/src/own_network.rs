@@ -6,9 +6,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// This environment variable is set for a test that runs inside the namespace.
+/// The environment variable that is set for a test inside the namespace.
 const INSIDE: &str = "JACKFIELD_TEST_INSIDE";
-/// Sets up the network, directs name lookups to loopback, and executes the test.
+/// A script that sets up the network, directs name lookups to loopback, and executes the test.
 const SET_UP_NETWORK: &str = r#"
 ip link set lo up
 for address in $ADDRESSES; do ip address add "$address/32" dev lo; done
@@ -52,11 +52,11 @@ pub fn run_in_own_network(test: &str, addresses: &[Ipv4Addr]) -> bool {
     false
 }
 
-/// The name server of the namespace: all names have the same addresses.
+/// The name server of the namespace, which gives all names the same addresses.
 pub struct NameServer(Arc<Mutex<Vec<Ipv4Addr>>>);
 
 impl NameServer {
-    /// Listens on port 53.
+    /// Starts a name server on port 53.
     ///
     /// # Panics
     /// Outside of the namespace, where this port cannot be used.
@@ -83,9 +83,8 @@ impl NameServer {
     }
 }
 
-/// A DNS answer (RFC 1035, section 4) to a query of one question. It uses no DNS library, because a
-/// DNS library would enable other features of the host's dependencies and so rebuild them for the
-/// tests.
+/// Builds a DNS answer (RFC 1035, section 4) to a query of one question. A DNS library would enable
+/// other features of the host's dependencies, and so rebuild them for the tests.
 fn answer(query: &[u8], addresses: &[Ipv4Addr]) -> Option<Vec<u8>> {
     const HEADER_BYTES: usize = 12;
     let id = query.get(..2)?;

@@ -1,4 +1,4 @@
-//! The process of the server: how it is started, what it prints, which resources it uses.
+//! The process of the server: its start, its output, and the resources that it uses.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -69,17 +69,17 @@ impl Process {
         error
     }
 
-    /// The server's base URL.
+    /// Returns the server's base URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Everything that the server printed.
+    /// Returns everything that the server printed.
     pub(crate) fn output(&self) -> String {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -90,7 +90,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Sends SIGTERM.
+    /// Sends SIGTERM and does not wait.
     pub(crate) fn terminate(&self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
@@ -102,19 +102,19 @@ impl Process {
         wait_for("the server to end", 60, || child.try_wait().expect("a child to wait for"))
     }
 
-    /// Waits until the process has ended, which SIGKILL must have caused.
+    /// Waits until the process has ended. Only SIGKILL may have ended it.
     #[track_caller]
     pub(crate) fn await_kill(&mut self) {
         let end = self.await_end();
         assert_eq!(end.signal(), Some(Signal::KILL.as_raw()), "{end:?}");
     }
 
-    /// Resident memory, in bytes.
+    /// Returns the resident memory, bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.status_bytes("VmRSS:")
     }
 
-    /// The peak of resident memory since [`Self::reset_peak`], in bytes.
+    /// Returns the peak of resident memory since [`Self::reset_peak`], bytes.
     pub(crate) fn peak_bytes(&self) -> u64 {
         self.status_bytes("VmHWM:")
     }
@@ -124,7 +124,7 @@ impl Process {
         std::fs::write(self.proc("clear_refs"), "5").expect("the kernel resets the peak");
     }
 
-    /// CPU time so far, in milliseconds.
+    /// Returns the CPU time so far, milliseconds.
     pub(crate) fn cpu_ms(&self) -> u64 {
         let stat = std::fs::read_to_string(self.proc("stat")).expect("the server runs");
         let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -133,7 +133,7 @@ impl Process {
         times.map(|ticks| ticks.parse::<u64>().expect("a number") * 10).sum()
     }
 
-    /// A size in `/proc/PID/status`, in bytes.
+    /// Reads a size from `/proc/PID/status`, in bytes.
     fn status_bytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(self.proc("status")).expect("the server runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -141,17 +141,17 @@ impl Process {
         kib.expect("a number of kB") * 1024
     }
 
-    /// Open file descriptors.
+    /// Returns the number of open file descriptors.
     pub(crate) fn open_files(&self) -> usize {
         std::fs::read_dir(self.proc("fd")).expect("the server runs").count()
     }
 
-    /// Threads.
+    /// Returns the number of threads.
     pub(crate) fn threads(&self) -> usize {
         std::fs::read_dir(self.proc("task")).expect("the server runs").count()
     }
 
-    /// Child processes.
+    /// Returns the number of child processes.
     pub(crate) fn children(&self) -> usize {
         let threads = std::fs::read_dir(self.proc("task")).expect("the server runs");
         let children = |thread: std::io::Result<std::fs::DirEntry>| {
@@ -160,7 +160,7 @@ impl Process {
         threads.filter_map(children).map(|list| list.split_whitespace().count()).sum()
     }
 
-    /// The path of a file of the process in `/proc`.
+    /// Returns the path of a file of the process in `/proc`.
     fn proc(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.child.id())
     }

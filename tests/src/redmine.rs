@@ -13,31 +13,31 @@ use serde_json::{Value, json};
 use crate::repository::{run, target};
 use crate::{Client, sha256};
 
-/// The folder of Debian's Redmine.
+/// The folder in which Debian's package installs Redmine.
 const HOME: &str = "/usr/share/redmine";
 
 /// The command that installs Redmine.
 const INSTALL: &str = "apt-get install --no-install-recommends redmine redmine-sqlite puma";
 
-/// The running Redmine.
+/// A running Redmine that all tests share.
 #[derive(Debug)]
 pub struct Redmine {
-    /// `http://127.0.0.1:PORT`.
+    /// The base URL, `http://127.0.0.1:PORT`.
     pub url: String,
-    /// The admin's API key.
+    /// The API key of Redmine's administrator.
     pub key: String,
 }
 
 /// An issue, as Redmine returns it.
 #[derive(Debug, Clone)]
 pub struct Issue {
-    /// Its id.
+    /// The number of the issue.
     pub id: String,
-    /// Its subject.
+    /// The title of the issue.
     pub subject: String,
-    /// Its description.
+    /// The text of the issue.
     pub description: String,
-    /// The complete record.
+    /// The complete record of the issue.
     pub json: Value,
 }
 
@@ -52,16 +52,16 @@ pub struct IssueFile {
     pub bytes: Vec<u8>,
 }
 
-/// The project of one test.
+/// A Redmine project that only one test uses.
 #[derive(Debug)]
 pub struct Project {
-    /// Its identifier.
+    /// The project's identifier in Redmine's URLs.
     pub id: String,
     redmine: &'static Redmine,
 }
 
 impl Redmine {
-    /// The Redmine of this test run. The first call starts it.
+    /// Returns the Redmine of this test run. The first call starts it.
     ///
     /// # Panics
     /// If Redmine is not installed (the message names the command that installs it) or does not
@@ -71,7 +71,7 @@ impl Redmine {
         SHARED.get_or_init(start)
     }
 
-    /// Host and port.
+    /// Returns host and port.
     #[must_use]
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
@@ -91,7 +91,7 @@ impl Redmine {
         Project { id, redmine: self }
     }
 
-    /// The secrets of a connection that uses the admin's API key.
+    /// Returns the secrets of a connection that uses the administrator's API key.
     #[must_use]
     pub fn secrets(&self) -> Value {
         json!({"api-key": self.key})
@@ -109,7 +109,7 @@ impl Redmine {
         found.and_then(|field| field["id"].as_u64()).unwrap_or_else(|| panic!("no field {name}"))
     }
 
-    /// A client of Redmine's REST API with the admin's API key.
+    /// Returns a client of Redmine's REST API with the administrator's API key.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(&self.url, &[("x-redmine-api-key", &self.key)])
@@ -117,13 +117,13 @@ impl Redmine {
 }
 
 impl Project {
-    /// The settings of a connection to this project, with Redmine at `url`.
+    /// Returns the settings of a connection to this project, with Redmine at `url`.
     #[must_use]
     pub fn settings(&self, url: &str) -> Value {
         json!({"url": url, "project": self.id})
     }
 
-    /// All issues of the project, oldest first.
+    /// Returns all issues of the project, oldest first.
     ///
     /// # Panics
     /// If Redmine does not list them.
@@ -145,7 +145,7 @@ impl Project {
         }
     }
 
-    /// The only issue of the project.
+    /// Returns the only issue of the project.
     ///
     /// # Panics
     /// If the project has no issue or several issues.
@@ -175,10 +175,10 @@ impl Project {
         files.iter().map(file).collect()
     }
 
-    /// The issues whose description names this failed test.
+    /// Returns the issues whose description names this failed test.
     ///
     /// # Panics
-    /// As [`Self::issues`].
+    /// As for [`Self::issues`].
     #[must_use]
     pub fn issues_of(&self, test: &Value) -> Vec<Issue> {
         let id = test["testExecutionId"].as_str().expect("a uuid");
@@ -186,6 +186,7 @@ impl Project {
     }
 
     /// Creates an open issue without Jackfield, with this priority (1 is Low, 5 is Immediate).
+    /// Returns its number.
     ///
     /// # Panics
     /// If Redmine refuses.
@@ -232,8 +233,9 @@ fn issue(json: Value) -> Issue {
     }
 }
 
-/// Starts puma on a copy of the seeded database. A shell between this process and puma reads from a
-/// pipe. The pipe closes when this process ends, in whatever way, and then the shell kills puma.
+/// Starts the web server puma on a copy of the seeded database. A shell between this process and
+/// puma reads from a pipe. The pipe closes when this process ends, in whatever way, and then the
+/// shell kills puma.
 fn start() -> Redmine {
     assert!(Path::new(HOME).join("config.ru").exists(), "Redmine is not installed: {INSTALL}");
     let seeded = seeded();
@@ -272,7 +274,8 @@ fn start() -> Redmine {
     Redmine { url: url.unwrap_or_else(|| panic!("puma did not start: {printed}")), key }
 }
 
-/// The folder with a migrated and seeded database, in the target folder. The first call creates it.
+/// Returns the folder with a migrated and seeded database, in the target folder. The first call
+/// creates it.
 fn seeded() -> PathBuf {
     let version = run(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "redmine"]));
     let seed = sha256(SEED.as_bytes());
@@ -326,7 +329,7 @@ fn instance(home: &Path) {
     std::fs::write(home.join("config/secret_key.txt"), secret).expect("the file is created");
 }
 
-/// The environment variables of an instance. Debian's Redmine reads the path of an instance
+/// Returns the environment variables of an instance. Debian's Redmine reads the path of an instance
 /// relative to its folder of instances. With enough `../` in the path, any folder can be an
 /// instance.
 fn environment(home: &Path) -> [(&'static str, String); 4] {

@@ -11,19 +11,19 @@ pub struct RedmineConnection {
     pub project: Project,
     /// The proxy in front of Redmine; it forwards everything until a test sets another script.
     pub proxy: ScriptedServer,
-    /// The connection.
+    /// The connection in Jackfield to this project.
     pub connection: Connection,
 }
 
 /// A server with one connection to Redmine.
 pub struct RedmineFixture {
-    /// The server.
+    /// The running Jackfield server.
     pub host: TestHost,
     /// The project in Redmine.
     pub project: Project,
     /// The proxy in front of Redmine; it forwards everything until a test sets another script.
     pub proxy: ScriptedServer,
-    /// The connection.
+    /// The connection in Jackfield to this project.
     pub connection: Connection,
 }
 
@@ -31,7 +31,7 @@ impl TestHost {
     /// Creates a connection to a new project of the shared Redmine, through a new proxy.
     ///
     /// # Panics
-    /// As [`Redmine::shared`] and [`Self::connect`].
+    /// As for [`Redmine::shared`] and [`Self::connect`].
     #[must_use]
     #[track_caller]
     pub fn connect_to_redmine(
@@ -53,7 +53,7 @@ impl Setup {
     /// Starts a server with one connector and a connection `qa` to Redmine.
     ///
     /// # Panics
-    /// As [`Self::start`] and [`TestHost::connect_to_redmine`].
+    /// As for [`Self::start`] and [`TestHost::connect_to_redmine`].
     #[must_use]
     #[track_caller]
     pub fn start_with_redmine(
@@ -70,14 +70,15 @@ impl Setup {
 }
 
 impl RedmineFixture {
-    /// Sends a Create Defect.
+    /// Sends a Create Defect request and waits for the answer.
     #[must_use]
     #[track_caller]
     pub fn create(&self, test: &Value) -> Answer {
         self.host.create(&self.connection, test)
     }
 
-    /// Repeats a Create Defect until the answer is final: the defect, or the detail of a 409.
+    /// Repeats a Create Defect request until the answer is final: the defect, or the detail of a
+    /// 409.
     ///
     /// # Errors
     /// If the defect is in doubt.
@@ -87,7 +88,7 @@ impl RedmineFixture {
     }
 }
 
-/// The members of both objects. A member of `more` replaces a member of `base` with the same name.
+/// Merges two objects. A member of `more` replaces a member of `base` with the same name.
 ///
 /// # Panics
 /// If a value is not an object.

@@ -6,21 +6,22 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-/// The repository's root.
+/// Returns the repository's root.
 #[must_use]
 pub fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("tests/ is in the repository").to_owned()
 }
 
-/// Cargo's target folder: `target/`, or another folder if Cargo is configured so.
+/// Returns Cargo's target folder: `target/`, or another folder if Cargo is configured so.
 pub(crate) fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
     let found = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
     found.expect("the test runs from cargo's target folder").to_owned()
 }
 
-/// The `jackfield` binary under test: `TEST_BIN`, else the binary in this test's target folder.
+/// Returns the `jackfield` binary under test: `TEST_BIN`, else the binary in this test's target
+/// folder.
 ///
 /// # Panics
 /// If the binary is missing or older than the sources. The message names the command that builds
@@ -42,12 +43,12 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// The time of the last change of a file.
+/// Returns the time of the last change of a file.
 fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-/// The time of the last change of any file below a folder.
+/// Returns the time of the last change of any file below a folder.
 fn newest_below(folder: &Path) -> SystemTime {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let paths = entries.map(|entry| entry.expect("a readable folder").path());
@@ -60,12 +61,12 @@ fn newest_below(folder: &Path) -> SystemTime {
 /// Runs `cargo xtask` with these arguments.
 ///
 /// # Panics
-/// If it fails; the message is its output.
+/// If the command fails; the message is its output.
 pub fn xtask(arguments: &[&str]) {
     run(Command::new(cargo()).arg("xtask").args(arguments).current_dir(root()));
 }
 
-/// The cargo that runs the tests.
+/// Returns the path of the Cargo that runs the tests.
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }

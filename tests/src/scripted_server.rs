@@ -9,51 +9,51 @@ use std::time::Duration;
 use crate::Gate;
 use crate::wire::{Request, Response};
 
-/// Any free port of loopback.
+/// An address of loopback with any free port.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// How a script answers a request.
+/// The action by which a script answers a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// A complete answer; the connection stays open.
+    /// Sends a complete answer, and keeps the connection open.
     Answer(Response),
-    /// These bytes, then the connection is closed.
+    /// Sends these bytes, then closes the connection.
     Raw(Vec<u8>),
-    /// These bytes, then the connection is reset.
+    /// Sends these bytes, then resets the connection.
     Reset(Vec<u8>),
-    /// These bytes, then blocks of 64 KiB until the client closes the connection.
+    /// Sends these bytes, then blocks of 64 KiB until the client closes the connection.
     Endless(Vec<u8>),
 }
 
 impl Reply {
-    /// A complete answer with this body.
+    /// Makes a complete answer with this body.
     #[must_use]
     pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self::Answer(Response::new(status, body))
     }
 
-    /// A complete answer with this JSON body.
+    /// Makes a complete answer with this JSON body.
     #[must_use]
     pub fn json(status: u16, body: &str) -> Self {
         Self::Answer(Response::json(status, body))
     }
 
-    /// The answer of a tracker that created the issue `id`.
+    /// Makes the answer of a tracker that created the issue `id`.
     #[must_use]
     pub fn created(id: u32) -> Self {
         Self::json(201, &format!(r#"{{"issue":{{"id":{id}}}}}"#))
     }
 
-    /// No answer: the connection is reset.
+    /// Resets the connection without an answer.
     #[must_use]
     pub fn reset() -> Self {
         Self::Reset(Vec::new())
     }
 }
 
-/// A request that a script answers.
+/// The argument of a script: one request, and the way to forward it.
 pub struct Exchange<'a> {
-    /// The request.
+    /// The request that the script answers.
     pub request: &'a Request,
     inner: &'a Inner,
 }
@@ -74,7 +74,7 @@ impl Exchange<'_> {
     /// Forwards the request and returns the answer; the connection is closed afterwards.
     ///
     /// # Panics
-    /// As [`Self::forward`].
+    /// As for [`Self::forward`].
     #[must_use]
     pub fn pass(&self) -> Reply {
         Reply::Raw(self.forward())
@@ -83,15 +83,15 @@ impl Exchange<'_> {
     /// Forwards the request and returns the answer; the connection stays open.
     ///
     /// # Panics
-    /// As [`Self::forward`].
+    /// As for [`Self::forward`].
     #[must_use]
     pub fn pass_and_keep_open(&self) -> Reply {
         Reply::Answer(Response::read(&self.forward()).expect("the upstream server speaks HTTP"))
     }
 }
 
-/// A script of a proxy that loses each POST: the upstream server never receives it, and the
-/// client's connection is reset. All other requests pass.
+/// Answers as a proxy that loses each POST: the upstream server never receives it, and the client's
+/// connection is reset. All other requests pass.
 #[must_use]
 pub fn lose_writes(exchange: &Exchange<'_>) -> Reply {
     if exchange.request.is_post() { Reply::reset() } else { exchange.pass() }
@@ -120,13 +120,13 @@ struct State {
 }
 
 impl ScriptedServer {
-    /// A server that answers each request by `script`.
+    /// Starts a server that answers each request by `script`.
     #[must_use]
     pub fn start(script: impl Fn(&Exchange<'_>) -> Reply + Send + Sync + 'static) -> Self {
         Self::serve(ANY_PORT, None, Arc::new(script))
     }
 
-    /// The same, listening at this address.
+    /// Starts a server that answers each request by `script`, at this address.
     #[must_use]
     pub fn start_at(
         address: SocketAddr,
@@ -135,8 +135,8 @@ impl ScriptedServer {
         Self::serve(address, None, Arc::new(script))
     }
 
-    /// A proxy to the server at `upstream` (`host:port`). It forwards every request until a test
-    /// sets another script.
+    /// Starts a proxy to the server at `upstream` (`host:port`). It forwards every request until a
+    /// test sets another script.
     #[must_use]
     pub fn proxy_to(upstream: &str) -> Self {
         let pass = |exchange: &Exchange<'_>| exchange.pass();
@@ -168,13 +168,13 @@ impl ScriptedServer {
         Self { address, inner }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// Returns the base URL, `http://127.0.0.1:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Host and port.
+    /// Returns the address on which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -222,13 +222,13 @@ impl ScriptedServer {
         gate
     }
 
-    /// All requests so far.
+    /// Returns all requests so far, in the order received.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.inner.lock().requests.clone()
     }
 
-    /// The last request.
+    /// Returns the last request.
     ///
     /// # Panics
     /// If there was no request.
@@ -238,25 +238,25 @@ impl ScriptedServer {
         self.inner.lock().requests.last().cloned().expect("the server received a request")
     }
 
-    /// How many POSTs the server has received.
+    /// Returns how many POSTs the server has received.
     #[must_use]
     pub fn posts(&self) -> usize {
         self.inner.lock().requests.iter().filter(|request| request.is_post()).count()
     }
 
-    /// How many requests were forwarded and answered by the upstream server.
+    /// Returns how many requests were forwarded and answered by the upstream server.
     #[must_use]
     pub fn forwarded(&self) -> usize {
         self.inner.lock().forwarded
     }
 
-    /// How many connections carried a request.
+    /// Returns how many connections carried a request.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.inner.lock().connections
     }
 
-    /// How many requests ended before they were complete.
+    /// Returns how many requests ended before they were complete.
     #[must_use]
     pub fn truncated_requests(&self) -> usize {
         self.inner.lock().truncated
@@ -323,12 +323,12 @@ fn serve_connection(inner: &Inner, stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// Whether the client closed the connection in the middle of a request.
+/// Returns whether the client closed the connection in the middle of a request.
 fn is_truncated(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
 }
 
-/// An address at which no server listens.
+/// Returns a URL at whose address no server listens.
 #[must_use]
 pub fn unreachable_url() -> String {
     let listener = TcpListener::bind(ANY_PORT).expect("a free port");

@@ -7,17 +7,17 @@ use tempfile::NamedTempFile;
 
 use crate::Setup;
 
-/// The path of the library of Debian's package libfaketime.
+/// Returns the path of the library in Debian's package libfaketime.
 fn library() -> String {
     format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH)
 }
 
-/// The wall clock of a server.
+/// The wall clock of a server, which a test can set.
 #[derive(Debug)]
 pub struct WallClock(NamedTempFile);
 
 impl WallClock {
-    /// A clock that shows the real time until it is set.
+    /// Makes a clock that shows the real time until it is set.
     ///
     /// # Panics
     /// If no file can be created.

@@ -1,4 +1,4 @@
-//! How a test starts a server: its configuration, environment variables and connectors.
+//! The start of a server for a test: its configuration, environment variables and connectors.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -19,7 +19,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A server with the default configuration.
+    /// Prepares a server with the default configuration.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -98,7 +98,7 @@ impl Setup {
     /// Starts a server with one test guest and a connection `qa` to it, without secrets.
     ///
     /// # Panics
-    /// As [`Self::start`] and [`TestHost::connect`].
+    /// As for [`Self::start`] and [`TestHost::connect`].
     #[track_caller]
     #[must_use]
     pub fn start_with(self, guest: &str, settings: Value) -> (TestHost, Connection) {
@@ -108,7 +108,7 @@ impl Setup {
     }
 }
 
-/// A folder with empty folders `data` and `plugins`, without a server.
+/// Creates a folder with empty folders `data` and `plugins`, without a server.
 ///
 /// # Panics
 /// If the folders cannot be created.

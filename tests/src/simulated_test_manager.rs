@@ -1,4 +1,4 @@
-//! The stand-in for Test Manager as a child process.
+//! Runs the stand-in for Test Manager as a child process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Answer, Client, binary};
 
-/// A running stand-in. It is killed when dropped.
+/// A running stand-in for Test Manager. It is killed when dropped.
 pub struct SimulatedTestManager {
     child: Child,
     start: Value,
@@ -17,7 +17,7 @@ impl SimulatedTestManager {
     /// Starts `jackfield simulate test-manager` with these arguments, on a free port.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If the stand-in does not start.
     #[must_use]
     #[track_caller]
     pub fn start(arguments: &[&str]) -> Self {
@@ -40,23 +40,23 @@ impl SimulatedTestManager {
         Self { child, start: start.unwrap_or_else(|e| panic!("{e}: {printed:?}")) }
     }
 
-    /// A member of what it printed at its start, such as `base_url`.
+    /// Returns a field of the JSON that the stand-in printed at its start, such as `base_url`.
     ///
     /// # Panics
-    /// If there is no such member.
+    /// If it printed no such field.
     #[must_use]
     #[track_caller]
     pub fn printed(&self, member: &str) -> &str {
         self.start[member].as_str().unwrap_or_else(|| panic!("no {member} in {}", self.start))
     }
 
-    /// A client of the pages, and of what is below `/simulator`.
+    /// Returns a client of the stand-in's pages, and of the paths below `/simulator`.
     #[must_use]
     pub fn page(&self) -> Client {
         Client::new(self.printed("page_url").trim_end_matches('/'), &[])
     }
 
-    /// Asks for a token with its own credentials, changed by these fields of the form.
+    /// Requests a token with the stand-in's own credentials. `changes` replaces fields of the form.
     #[track_caller]
     pub fn request_token(&self, changes: &[(&str, &str)]) -> Answer {
         let mut form = vec![
@@ -66,17 +66,17 @@ impl SimulatedTestManager {
         ];
         form.retain(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
         form.extend_from_slice(changes);
-        // The values of the tests need no escapes but this one.
+        // The tests use no value that needs another escape.
         let fields = form.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+")));
         let form = fields.collect::<Vec<_>>().join("&");
         let kind = [("content-type", "application/x-www-form-urlencoded")];
         Client::new(self.printed("token_url"), &[]).send("POST", "", &kind, form.as_bytes())
     }
 
-    /// A token with these scopes; empty: all that can be had.
+    /// Returns a token with these scopes; an empty text requests all available scopes.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the stand-in gives no token.
     #[must_use]
     #[track_caller]
     pub fn token(&self, scope: &str) -> String {
@@ -84,7 +84,7 @@ impl SimulatedTestManager {
         answer["access_token"].as_str().expect("a token").to_owned()
     }
 
-    /// A client of the API with a token of these scopes.
+    /// Returns a client of the API with a token of these scopes.
     #[must_use]
     #[track_caller]
     pub fn api(&self, scope: &str) -> Client {
@@ -92,10 +92,10 @@ impl SimulatedTestManager {
         Client::new(self.printed("base_url"), &[("authorization", &bearer)])
     }
 
-    /// Replaces its faults.
+    /// Replaces the faults that the stand-in simulates.
     ///
     /// # Panics
-    /// If it refuses them.
+    /// If the stand-in refuses the faults.
     #[track_caller]
     pub fn set_faults(&self, faults: &[&str]) {
         self.page()
@@ -103,11 +103,11 @@ impl SimulatedTestManager {
             .assert_status(200);
     }
 
-    /// The failed tests of a project, the newest first: ids of `project`, `execution`, `case`,
-    /// `variation`, `log`, and its `link`.
+    /// Returns the failed tests of a project, the newest first: ids of `project`, `execution`,
+    /// `case`, `variation`, `log`, and a `link` to the log.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the project has no failed test.
     #[must_use]
     #[track_caller]
     pub fn failed_tests(&self, prefix: &str) -> Vec<Value> {
@@ -118,7 +118,7 @@ impl SimulatedTestManager {
         found
     }
 
-    /// The requests to its API and its token endpoint, as `METHOD status path`.
+    /// Returns the requests to the stand-in's API and token endpoint, as `METHOD status path`.
     ///
     /// # Panics
     /// If the answer is not a list of requests.

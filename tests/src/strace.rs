@@ -1,6 +1,6 @@
-//! Faults at a chosen system call. strace attaches to every thread of a running server. At the
-//! entry of the call, it kills the process or makes the call fail. The server is the unchanged
-//! binary.
+//! Simulates faults at a chosen system call. strace attaches to every thread of a running server.
+//! At the entry of the call, it kills the process or makes the call fail. The server is the
+//! unchanged binary.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -18,19 +18,19 @@ pub struct KillPoint {
 }
 
 impl KillPoint {
-    /// The next write to this file.
+    /// Selects the next write to this file.
     #[must_use]
     pub fn write_to(path: PathBuf) -> Self {
         Self { calls: "pwrite64,pwritev,write", path: Some(path), nth: 1 }
     }
 
-    /// The next outgoing connection.
+    /// Selects the next outgoing connection.
     #[must_use]
     pub fn connect() -> Self {
         Self { calls: "connect", path: None, nth: 1 }
     }
 
-    /// The `nth` call from now on with which a thread sends to a socket.
+    /// Selects the `nth` call from now on with which a thread sends to a socket.
     #[must_use]
     pub fn send(nth: u32) -> Self {
         Self { calls: "sendto,sendmsg,writev", path: None, nth }
@@ -56,7 +56,7 @@ impl Strace {
     /// Makes each write to these files fail with EROFS, like a file system that turned read-only.
     ///
     /// # Panics
-    /// As [`Self::kill_at`].
+    /// As for [`Self::kill_at`].
     #[must_use]
     #[track_caller]
     pub fn make_read_only(process: u32, files: &[PathBuf]) -> Self {
@@ -67,7 +67,7 @@ impl Strace {
     /// Delays the end of each sync to the disk.
     ///
     /// # Panics
-    /// As [`Self::kill_at`].
+    /// As for [`Self::kill_at`].
     #[must_use]
     #[track_caller]
     pub fn delay_syncs(process: u32, delay: Duration) -> Self {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// Calls `check` every 20 ms until it returns a value.
 ///
 /// # Panics
-/// After `seconds` without a value; the message names `what`.
+/// If `check` returns no value within `seconds`; the message names `what`.
 #[track_caller]
 pub fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);

@@ -11,7 +11,7 @@ pub fn push_section(file: &mut Vec<u8>, id: u8, payload: &[u8]) {
     file.extend(payload);
 }
 
-/// An unsigned integer in LEB128 encoding.
+/// Encodes an unsigned integer in LEB128.
 #[must_use]
 pub fn leb128(mut value: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -23,7 +23,7 @@ pub fn leb128(mut value: u32) -> Vec<u8> {
     bytes
 }
 
-/// How many core modules a component defines at its top level: its sections with the id 1.
+/// Returns how many core modules a component defines at its top level: its sections with the id 1.
 pub(crate) fn core_modules(component: &[u8]) -> u32 {
     let (mut at, mut count) = (8, 0);
     while at < component.len() {

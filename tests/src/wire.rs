@@ -1,5 +1,5 @@
-//! The part of HTTP/1.1 that a scripted server needs. It works on a raw socket, so that a script
-//! can cut an exchange at any byte.
+//! Reads and writes the part of HTTP/1.1 that a scripted server needs. It uses a raw socket, so
+//! that a script can cut an exchange at any byte.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
@@ -7,31 +7,31 @@ use std::net::TcpStream;
 /// A request as it was received.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Method.
+    /// The method, as received.
     pub method: String,
-    /// Path and query.
+    /// The path with the query.
     pub target: String,
-    /// Headers in the order received, names as received.
+    /// The headers in the order received; names as received.
     pub headers: Vec<(String, String)>,
     /// The complete body, without chunk framing.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The value of the first header with this name, in any case.
+    /// Returns the value of the first header with this name, in upper or lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Whether the method is POST. The connectors of the tests write by POST only.
+    /// Returns whether the method is POST. The connectors of the tests write by POST only.
     #[must_use]
     pub fn is_post(&self) -> bool {
         self.method == "POST"
     }
 
-    /// The body as text.
+    /// Returns the body as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -101,14 +101,14 @@ impl Request {
     }
 }
 
-/// A complete answer.
+/// A complete answer, to be sent by a script.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// Status code.
+    /// The status code.
     pub status: u16,
-    /// Headers, without the content length.
+    /// The headers, without the content length, which is added when the answer is sent.
     pub headers: Vec<(String, String)>,
-    /// Body.
+    /// The bytes of the body.
     pub body: Vec<u8>,
 }
 
@@ -127,13 +127,13 @@ impl Response {
         Some(Self { status, headers: kept.collect(), body: bytes.get(end + 4..)?.to_vec() })
     }
 
-    /// An answer with a JSON body.
+    /// Makes an answer with a JSON body.
     #[must_use]
     pub fn json(status: u16, body: &str) -> Self {
         Self::new(status, body).with_header("content-type", "application/json")
     }
 
-    /// An answer without headers.
+    /// Makes an answer without headers.
     #[must_use]
     pub fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self { status, headers: Vec::new(), body: body.as_ref().to_vec() }
@@ -146,7 +146,7 @@ impl Response {
         self
     }
 
-    /// The bytes to send.
+    /// Returns the bytes to send.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} Scripted\r\n", self.status);

@@ -1,6 +1,7 @@
 //! One call into a guest, in a fresh instance each time, without a server around it.
 //!
-//! The program `guest_call` of the host measures it, in a process of its own on the servers' core.
+//! The program `guest_call` of the host measures the call, in a process of its own on the servers'
+//! core.
 
 use std::process::Command;
 

@@ -8,7 +8,7 @@ use crate::report::Figure;
 const WIDTH: usize = 760;
 const ROW: usize = 30;
 const TOP: usize = 56;
-/// Where the bars begin, and how wide a ratio of 1 is.
+/// The position at which the bars begin, and the width of a bar for the ratio 1.
 const LEFT: usize = 290;
 const FULL: f64 = 400.0;
 
@@ -28,15 +28,15 @@ const STYLE: &str = "
     }
 ";
 
-/// One bar.
+/// One bar of the chart.
 struct Bar<'f> {
     name: &'f str,
     figure: &'f Figure,
-    /// Whether it is Jackfield, not a peer.
+    /// Whether the bar shows Jackfield, not a peer.
     is_own: bool,
 }
 
-/// A chart of the figures whose names end in `/ native` or `/ native KPI`.
+/// Draws a chart of the figures whose names end in `/ native` or `/ native KPI`.
 pub(crate) fn svg(figures: &[Figure], own: &[&str]) -> String {
     let bars: Vec<_> = figures
         .iter()

@@ -1,4 +1,4 @@
-//! The time from a file to its first event, and of a start, from outside.
+//! Measures the time from a connector's file to its first event, and the time of a server's start.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::servers::{connect, guest, with_versions};
 
 const SUBJECT: &str = "cold";
 
-/// The languages, and the names of their guests that answer at once.
+/// The languages, each with the name of a guest that answers without a tracker.
 pub(crate) const LANGUAGES: [(&str, &str); 4] = [
     ("small Rust", "instant"),
     ("QuickJS", "quickjs"),
@@ -28,8 +28,8 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// The time from the last byte of a file to the first event that it serves, for versions that are
-/// compiled first and for versions whose compiled code is there.
+/// Measures the time from the last byte of a file to its first event: once for versions that must
+/// be compiled, and once for versions whose compiled code is cached.
 fn reloads(language: &str, guest: &Guest, effort: Effort) -> [Figure; 2] {
     let host = Setup::new().plugin("c", guest).start();
     let connection = connect(&host, "qa", "c");
@@ -48,7 +48,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// A server whose connector is replaced, and a connection to the connector.
+/// A server whose connector is replaced again and again, and a connection to the connector.
 struct Reloads {
     host: TestHost,
     connection: Connection,
@@ -68,8 +68,8 @@ impl Reloads {
     }
 }
 
-/// The start of a server until this many connectors are ready, and its memory then. Their compiled
-/// code is cached.
+/// Measures a start until this many connectors are ready, and the server's memory then. Their
+/// compiled code is cached.
 fn start(count: u32, effort: Effort) -> Vec<Figure> {
     let (mut host, _) = with_versions(Setup::new(), &guest("instant"), count);
     let mut times = Vec::new();

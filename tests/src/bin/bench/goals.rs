@@ -1,16 +1,16 @@
-//! The goals: which figure has to be how large or small. Ratios hold for one alternating run on a
-//! quiet machine, with the server on one core and 64 connections.
+//! The goals: the minimum or maximum of each figure. Ratios hold for one alternating run on a quiet
+//! machine, with the server on one core and 64 connections.
 
 use std::fmt;
 
-/// What a figure should be.
+/// The goal of one figure.
 #[derive(Debug)]
 pub(crate) struct Goal {
     /// The part of the suite that measures the figure.
     pub(crate) subject: &'static str,
     pub(crate) figure: &'static str,
     pub(crate) bound: Bound,
-    /// What was aimed at beyond the goal.
+    /// A value beyond the goal that the project tries to reach; absent if there is none.
     aim: Option<f64>,
 }
 

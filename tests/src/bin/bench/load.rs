@@ -1,22 +1,21 @@
-//! Load on one server: wrk on its own core, with a script that gives each request what is new in
-//! it.
+//! Puts one server under load: wrk runs on its own core, with a script that varies each request.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The core of the load generator; the servers have core 0.
+/// The core of the load generator; the servers run on core 0.
 pub(crate) const LOAD_CORE: &str = "1";
-/// The number of connections of the goals.
+/// Number of connections for which the goals are defined.
 pub(crate) const CONNECTIONS: usize = 64;
 
-/// Requests to one server.
+/// The requests that are sent to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
-    /// `host:port`.
+    /// The address of the server, `host:port`.
     pub(crate) address: String,
     pub(crate) kind: Kind,
-    /// The paths below which the requests go, in turn; an empty path for a peer.
+    /// The paths below which requests are sent, one after the other; an empty path for a peer.
     pub(crate) bases: Vec<String>,
 }
 
@@ -26,13 +25,13 @@ pub(crate) enum Kind {
     Create,
     /// Create Defect, always for the same failed test.
     Repeat,
-    /// Defect KPIs of a project that was not asked for before.
+    /// Defect KPIs of a project that no earlier request named.
     NewCount,
     /// Defect KPIs, always of the same project.
     Count,
 }
 
-/// What came of a load.
+/// The measured result of a load.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Outcome {
     pub(crate) requests: u64,
@@ -40,7 +39,7 @@ pub(crate) struct Outcome {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) p999_ms: f64,
-    /// Requests that got no answer or another status than 2xx.
+    /// Number of requests that got no answer, or another status than 2xx.
     pub(crate) failed: u64,
 }
 
@@ -49,7 +48,7 @@ impl Outcome {
         self.requests as f64 / self.seconds
     }
 
-    /// The outcome in the line that begins with `RESULT`.
+    /// Reads the outcome from the line that begins with `RESULT`.
     pub(crate) fn read(output: &str) -> Option<Self> {
         let line = output.lines().find_map(|line| line.strip_prefix("RESULT "))?;
         let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
@@ -64,7 +63,7 @@ impl Outcome {
         })
     }
 
-    /// The line that [`Outcome::read`] reads.
+    /// Formats the line that [`Outcome::read`] reads.
     pub(crate) fn line(&self) -> String {
         let Self { requests, seconds, p50_ms, p99_ms, p999_ms, failed } = self;
         let [us, p50, p99, p999] =
@@ -74,10 +73,10 @@ impl Outcome {
 }
 
 impl Load {
-    /// Sends as many requests as get answered in this time.
+    /// Sends requests for this time, each connection as fast as it gets answers.
     ///
     /// # Panics
-    /// If wrk fails, or requests fail: a figure of failures would mean nothing.
+    /// If wrk fails, or if a request fails: a figure with failures would mean nothing.
     pub(crate) fn run(&self, connections: usize, time: Duration) -> Outcome {
         let outcome = self.attempt(connections, time, Some(LOAD_CORE));
         assert_eq!(outcome.failed, 0, "requests failed: {outcome:?} of {self:?}");
@@ -85,7 +84,7 @@ impl Load {
         outcome
     }
 
-    /// The same, on any core if there is none given; requests may fail.
+    /// Like [`Self::run`], but requests may fail. Without a core, wrk runs on any core.
     pub(crate) fn attempt(
         &self,
         connections: usize,
@@ -112,7 +111,7 @@ impl Load {
         Outcome::read(&text).unwrap_or_else(|| panic!("wrk failed:\n{text}{errors}"))
     }
 
-    /// The requests of one `serial`, in wrk's language.
+    /// Returns wrk's script for these requests; each script has its own `serial`.
     fn script(&self) -> String {
         let serial = serial();
         let quoted: Vec<_> = self.bases.iter().map(|base| format!("\"{base}\"")).collect();
@@ -128,7 +127,7 @@ impl Load {
         )
     }
 
-    /// One request as bytes, with a number that no other one has.
+    /// Returns one request as bytes. Other requests have another `serial` or `number`.
     pub(crate) fn request(&self, serial: u32, number: u64) -> Vec<u8> {
         let (host, base) = (&self.address, &self.bases[number as usize % self.bases.len()]);
         let id = format!("{serial:08x}-0000-4000-8000-{number:012x}");
@@ -152,7 +151,7 @@ impl Load {
     }
 }
 
-/// A number for each load, so that no two have requests in common.
+/// Returns a new number for each load, so that no two loads have requests in common.
 pub(crate) fn serial() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)

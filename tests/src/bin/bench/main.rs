@@ -1,6 +1,6 @@
-//! The measurements of `cargo xtask bench`, which builds what they need and names it in the
-//! environment. They measure the built server from outside, beside a native handler and peers, and
-//! print each figure with its goal. They never fail because of a figure.
+//! The measurements of `cargo xtask bench`, which builds the needed files and names them in
+//! environment variables. They measure the built server from outside, next to a native handler and
+//! peers, and print each figure with its goal. They never fail because of a figure.
 
 mod calls;
 mod chart;
@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use report::Figure;
 use rounds::Effort;
 
-/// What can be measured. `peers` is `throughput` with the peers in the same alternating run.
+/// The names of the measurements. `peers` is `throughput` with the peers in the same alternating
+/// run.
 const SUBJECTS: [&str; 6] = ["throughput", "peers", "calls", "cold", "memory", "scaling"];
 
 /// The command line: names, `--quick`, and the files to write.
@@ -51,7 +52,8 @@ impl Arguments {
         Some(arguments)
     }
 
-    /// Everything if nothing is named; the peers' run includes that of `throughput`.
+    /// Returns the chosen measurements; all of them if none is named. `peers` includes
+    /// `throughput`.
     fn subjects(&self) -> Vec<&'static str> {
         let named =
             |subject: &str| self.names.is_empty() || self.names.iter().any(|it| it == subject);

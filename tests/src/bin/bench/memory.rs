@@ -1,4 +1,4 @@
-//! What a server keeps in memory for each thing that it holds.
+//! Measures the memory of a server for each connector, connection, client and run.
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
@@ -13,10 +13,9 @@ use crate::rounds::Effort;
 use crate::servers::{connect, guest, with_versions};
 
 const SUBJECT: &str = "memory";
-/// Clients of one address that may be idle; more come from further addresses of the loopback
-/// network.
+/// Number of idle clients that one address may have. More come from other loopback addresses.
 const IDLE_PER_ADDRESS: u32 = 100;
-/// Fewer runs than one connection may have.
+/// Number of runs that wait at the same time; one connection may have more.
 const CONCURRENT_CALLS: usize = 16;
 
 pub(crate) fn run(effort: Effort) -> Vec<Figure> {
@@ -51,7 +50,7 @@ impl Memory {
         Self { resident: value("Rss:"), anonymous: value("Anonymous:") }
     }
 
-    /// For each of `count` things that were added since.
+    /// Returns the growth since, divided by the `count` things that were added.
     fn each(self, after: Self, count: u32) -> Self {
         let each = |before, after| (after - before) / f64::from(count);
         let resident = each(self.resident, after.resident);
@@ -63,7 +62,7 @@ fn kilobytes(name: String, value: f64) -> Figure {
     Figure::once(SUBJECT, name, Unit::Kilobytes, value)
 }
 
-/// Each further connector that was loaded from the cache and called once.
+/// Measures the memory of each further connector that was loaded from the cache and called once.
 fn called_connectors(language: &str, guest: &Guest, more: u32) -> [Figure; 2] {
     let memory = |count: u32| {
         let (mut host, names) = with_versions(Setup::new(), guest, count);
@@ -100,7 +99,7 @@ fn stored_connection(more: u32) -> Figure {
     kilobytes("resident per stored connection".to_owned(), each.resident)
 }
 
-/// Clients that sent one request and keep their connection open.
+/// Measures the memory of a client that sent one request and keeps its connection open.
 fn idle_client(count: u32) -> Figure {
     let host = Setup::new().start();
     let port = host.url().rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
@@ -124,7 +123,7 @@ fn idle_client(count: u32) -> Figure {
     kilobytes("resident per idle client".to_owned(), each.resident)
 }
 
-/// Runs that wait for their tracker at the same time.
+/// Measures the memory of a run that waits for its tracker, while other runs wait too.
 fn concurrent_call(language: &str, example: &str) -> Figure {
     let tracker = ScriptedServer::start(|_| Reply::json(201, REDMINE_ISSUE));
     let host = Setup::new().plugin("c", &Guest::example(example)).start();

@@ -1,7 +1,7 @@
-//! Load at a fixed rate, for latencies below the maximum: requests begin when they are due, however
-//! late the answers are.
+//! Puts a server under load at a fixed rate, to measure latencies below the maximum rate. A request
+//! begins at its planned instant, even if earlier answers are late.
 //!
-//! Runs as a process of its own, on the load generator's core.
+//! The load runs as a process of its own, on the load generator's core.
 
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::load::{CONNECTIONS, Kind, LOAD_CORE, Load, Outcome, serial};
 
-/// The timer wakes up to a millisecond late; a request counts from when it is due only beyond this.
+/// The timer wakes up to a millisecond late. Only a request that begins later than this counts from
+/// its planned instant; the others count from their beginning.
 const TIMER: Duration = Duration::from_millis(2);
 
 /// Sends `rate` requests per second for this time.
@@ -35,7 +36,7 @@ pub(crate) fn run(load: &Load, rate: f64, time: Duration) -> Outcome {
     outcome
 }
 
-/// The process itself: `paced ADDRESS KIND RATE SECONDS SERIAL BASE…`.
+/// Runs the process that sends the load: `paced ADDRESS KIND RATE SECONDS SERIAL BASE…`.
 pub(crate) fn main(arguments: &[String]) -> ExitCode {
     let [address, kind, rate, seconds, serial, bases @ ..] = arguments else {
         return ExitCode::from(2);

@@ -1,4 +1,4 @@
-//! The figures of a run: printed with their goals as text or Markdown, and written as JSON.
+//! Prints the figures of a run with their goals, as text or Markdown, and writes them as JSON.
 //!
 //! Measures nothing.
 
@@ -9,22 +9,22 @@ use crate::goals::{GOALS, Goal};
 /// One measured figure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
-    /// The part of the suite that measured it.
+    /// The measurement that produced the figure.
     pub(crate) subject: &'static str,
-    /// What was measured. The goals find their figure by it.
+    /// A description of the measured value. A goal finds its figure by this name.
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) median: f64,
-    /// The lowest and the highest of the rounds.
+    /// The lowest and the highest value of all rounds.
     pub(crate) low: f64,
     pub(crate) high: f64,
-    /// What else was measured; shown where a goal would be.
+    /// Other values of the same measurement. Shown if the figure has no goal.
     pub(crate) note: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// How many times as much as what the name says after the stroke.
+    /// The quotient of two values, which the name gives as `one / other`.
     Ratio,
     PerSecond,
     Microseconds,
@@ -45,7 +45,7 @@ impl Unit {
 }
 
 impl Figure {
-    /// The median of the rounds, and their spread.
+    /// Makes a figure from the values of the rounds: their median, minimum and maximum.
     ///
     /// # Panics
     /// If there is no round.
@@ -65,7 +65,7 @@ impl Figure {
         Self { subject, name: name.into(), unit, median, low, high, note: String::new() }
     }
 
-    /// A figure that was measured once.
+    /// Makes a figure from one value.
     pub(crate) fn once(
         subject: &'static str,
         name: impl Into<String>,
@@ -88,7 +88,7 @@ impl Figure {
         format!("{} {}", short(self.median), self.unit.symbol())
     }
 
-    /// Empty for a figure that was measured once.
+    /// Returns the range of the values; empty for a figure that was measured once.
     fn spread(&self) -> String {
         if self.low == self.high {
             return String::new();
@@ -96,7 +96,7 @@ impl Figure {
         format!("{} to {}", short(self.low), short(self.high))
     }
 
-    /// The goal, and whether the median reaches it; else the note.
+    /// Returns the goal, and whether the median reaches it; without a goal, returns the note.
     fn verdict(&self) -> String {
         let Some(goal) = self.goal() else { return self.note.clone() };
         format!("{goal}: {}", if goal.bound.holds(self.median) { "yes" } else { "no" })
@@ -118,7 +118,7 @@ impl Figure {
     }
 }
 
-/// Three significant digits, without an exponent.
+/// Formats a number with three significant digits, without an exponent.
 pub(crate) fn short(value: f64) -> String {
     let digits = match value.abs() {
         0.0 => 0,
@@ -131,7 +131,7 @@ pub(crate) fn short(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// A table of columns, wide enough for a terminal.
+/// Formats a table with aligned columns, for a terminal.
 pub(crate) fn text(figures: &[Figure]) -> String {
     let rows = figures.iter().map(|it| [it.name.clone(), it.value(), it.spread(), it.verdict()]);
     let head = ["figure", "median", "rounds", "goal"].map(str::to_owned);
@@ -146,7 +146,7 @@ pub(crate) fn text(figures: &[Figure]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The same as a table for `docs/performance.md`, one for each subject.
+/// Formats one table for each subject, for `docs/performance.md`.
 pub(crate) fn markdown(figures: &[Figure]) -> String {
     let mut text = String::new();
     let mut subject = "";
@@ -163,12 +163,12 @@ pub(crate) fn markdown(figures: &[Figure]) -> String {
     text.trim_start().to_owned()
 }
 
-/// What a program reads.
+/// Converts the figures to JSON, for programs.
 pub(crate) fn to_json(figures: &[Figure]) -> Value {
     json!({"figures": figures.iter().map(Figure::json).collect::<Vec<_>>()})
 }
 
-/// The goals of these subjects that no figure belongs to.
+/// Returns the goals of these subjects for which no figure was measured.
 pub(crate) fn without_figure(figures: &[Figure], subjects: &[&str]) -> Vec<&'static str> {
     let measured = |goal: &Goal| figures.iter().any(|figure| figure.name == goal.figure);
     let missing = GOALS.iter().filter(|it| subjects.contains(&it.subject) && !measured(it));

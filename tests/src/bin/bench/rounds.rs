@@ -1,5 +1,5 @@
-//! Alternating rounds: each contender in turn, round after round, so that what else the machine
-//! does hits all of them.
+//! Alternating rounds: in each round, all contenders are loaded one after the other. So other work
+//! of the machine affects all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::load::{Load, Outcome};
 use crate::report::{Figure, Unit, short};
 
-/// How much is measured.
+/// The number and duration of the rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
@@ -21,13 +21,13 @@ impl Effort {
         Self { rounds, seconds: Duration::from_secs(seconds), quick }
     }
 
-    /// The first number, or the second one in a quick run.
+    /// Returns the first number, or in a quick run the second.
     pub(crate) fn pick(self, full: u32, quick: u32) -> u32 {
         if self.quick { quick } else { full }
     }
 }
 
-/// Something that is put under load in each round.
+/// A server that is put under load in each round.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) load: Load,
@@ -37,10 +37,10 @@ pub(crate) struct Contender {
 /// The outcomes of each contender, one for each round.
 pub(crate) struct Rounds(BTreeMap<&'static str, Vec<Outcome>>);
 
-/// A pause after each load, in which the server finishes what it postponed.
+/// The pause after each load, in which the server finishes postponed work.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Warms all contenders up, then loads them in turn. `each_round` runs once a round.
+/// Warms up all contenders, then loads them in turn. Calls `each_round` after each round.
 pub(crate) fn alternate(
     contenders: &[Contender],
     effort: Effort,
@@ -73,20 +73,20 @@ impl Rounds {
         self.0.get(name).unwrap_or_else(|| panic!("no contender is named {name}"))
     }
 
-    /// The requests per second of one contender for each request of another one, by rounds.
+    /// Divides the requests per second of `name` by those of `to`, round by round.
     pub(crate) fn ratio(&self, subject: &'static str, name: &str, to: &str) -> Figure {
         let pairs = self.of(name).iter().zip(self.of(to));
         let ratios = pairs.map(|(one, other)| one.per_second() / other.per_second()).collect();
         Figure::of(subject, format!("{name} / {to}"), Unit::Ratio, ratios)
     }
 
-    /// Requests per second of one contender.
+    /// Returns the requests per second of one contender.
     pub(crate) fn rate(&self, subject: &'static str, name: &str) -> Figure {
         rate(subject, name, self.of(name))
     }
 }
 
-/// Requests per second, with the medians of the rounds' latencies.
+/// Returns the requests per second, with the medians of the rounds' latencies as a note.
 pub(crate) fn rate(subject: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
     let figure = |unit, of: fn(&Outcome) -> f64| {
         Figure::of(subject, name, unit, rounds.iter().map(of).collect())

@@ -1,4 +1,5 @@
-//! How the server scales: with cores, with concurrent requests, and with what it holds.
+//! Measures how the server scales with cores, concurrent requests, connections, events and
+//! connectors.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::servers::{connect, guest, load, on_cores, pinned, with_versions};
 
 const SUBJECT: &str = "scaling";
 
-/// Limits for many concurrent requests of one address, which counts as a proxy.
+/// The configuration for many concurrent requests of one address, which counts as a proxy.
 const MANY: &str = "trusted_proxies = [\"127.0.0.1\"]\nconcurrent_runs_host = 1000\n\
     [limits]\nconcurrent_runs = 1000";
 
@@ -25,12 +26,13 @@ pub(crate) fn run(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// One and two cores, 1 to 1,000 concurrent creates.
+/// Measures one and two cores with 1 to 1,000 concurrent creates.
 fn concurrent(effort: Effort) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (cores, label, load_core) in [("0", "1 core", Some(LOAD_CORE)), ("0,1", "2 cores", None)] {
         let host = on_cores(cores).config(MANY).plugin("instant", &guest("instant")).start();
-        // A connection has a limited queue of runs: eight have room for all requests.
+        // Each connection has a limited queue of runs. Eight connections have room for all
+        // requests.
         let connections: Vec<_> =
             (0..8).map(|n| connect(&host, &format!("c{n}"), "instant")).collect();
         for concurrent in [1, 8, 64, 256, 1_000] {
@@ -47,7 +49,7 @@ fn concurrent(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// Latencies at half of the highest rate.
+/// Measures latencies at half of the highest rate.
 fn half_load(effort: Effort) -> Vec<Figure> {
     let host = pinned().plugin("instant", &guest("instant")).start();
     let connection = [connect(&host, "qa", "instant")];
@@ -65,14 +67,14 @@ fn half_load(effort: Effort) -> Vec<Figure> {
     figures
 }
 
-/// A server and the load on it.
+/// A server, and the load that is put on it.
 struct Side {
     host: TestHost,
     load: Load,
 }
 
 impl Side {
-    /// CPU time of the server for each event, in microseconds.
+    /// Measures the server's CPU time for each event, in microseconds.
     fn cpu_us(&self, time: Duration) -> f64 {
         let before = self.host.cpu_ms();
         let outcome = self.load.run(CONNECTIONS, time);
@@ -80,7 +82,7 @@ impl Side {
     }
 }
 
-/// The cost of an event on two servers that hold little and much, in alternation.
+/// Compares the CPU time of an event on a server that holds little and on one that holds much.
 fn compare(name: &str, little: &Side, much: &Side, effort: Effort) -> Vec<Figure> {
     for side in [little, much] {
         side.load.run(CONNECTIONS, Duration::from_secs(1));
@@ -100,7 +102,8 @@ fn compare(name: &str, little: &Side, much: &Side, effort: Effort) -> Vec<Figure
     ]
 }
 
-/// A server with one connector and this many connections, all of which get creates.
+/// Starts a server with one connector and this many connections, and a load of creates on all of
+/// them.
 fn with_connections(count: u32) -> Side {
     let host = pinned().plugin("instant", &guest("instant")).start();
     let connections: Vec<_> =
@@ -133,7 +136,8 @@ fn connectors(effort: Effort) -> Vec<Figure> {
     compare(&name, &with_connectors(1), &with_connectors(many), effort)
 }
 
-/// A server with this many different connectors, each with a connection that gets Defect KPIs.
+/// Starts a server with this many different connectors, each with a connection, and a load of
+/// Defect KPIs on all of them.
 fn with_connectors(count: u32) -> Side {
     let (host, names) = with_versions(pinned(), &guest("realistic"), count);
     let connections: Vec<Connection> =
@@ -142,7 +146,8 @@ fn with_connectors(count: u32) -> Side {
     Side { host, load }
 }
 
-/// The name of the goal, unless a quick run measures something smaller.
+/// Returns the name of the figure, by which its goal is found. A quick run, which measures something
+/// smaller, adds `(quick)`, so that the figure has no goal.
 fn label(many: u32, full: u32, what: &str) -> String {
     let digits = many.to_string();
     let mut grouped = String::new();

@@ -1,4 +1,4 @@
-//! The servers under load, each on core 0: Jackfield with shipped defaults, and the peers.
+//! The servers under load, each on core 0: Jackfield with its default settings, and the peers.
 
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -9,31 +9,31 @@ use serde_json::json;
 
 use crate::load::{Kind, Load};
 
-/// The core of the servers.
+/// The core on which the servers run.
 pub(crate) const SERVER_CORE: &str = "0";
 
-/// A server on one core that answers as many requests of one sender as it can. Everything else is
-/// as shipped.
+/// Prepares a server on one core that answers up to a million requests of one sender per second.
+/// All other settings are the defaults.
 pub(crate) fn pinned() -> Setup {
     on_cores(SERVER_CORE)
 }
 
-/// The same on these cores.
+/// Like [`pinned`], on these cores.
 pub(crate) fn on_cores(cores: &str) -> Setup {
     let setup = Setup::new().run_under(&["taskset", "-c", cores]);
     setup.env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
 }
 
-/// A guest that was built for the benchmarks, such as `instant`: as the template says, with a small
-/// stack.
+/// Returns a guest that was built for the benchmarks, such as `instant`. It is built as the project
+/// template says, but with a small stack.
 pub(crate) fn guest(name: &str) -> Guest {
     let path = folder("BENCH_GUESTS").join(format!("{name}.wasm"));
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     Guest { bytes }
 }
 
-/// A server with this many versions of a guest, as connectors `c0`, `c1` and so on. They are added
-/// one after the other: compiling many takes longer than a start may take.
+/// Starts a server with this many versions of a guest, as connectors `c0`, `c1` and so on. They are
+/// added one after the other, because compiling many takes longer than a start may take.
 pub(crate) fn with_versions(setup: Setup, guest: &Guest, count: u32) -> (TestHost, Vec<String>) {
     let host = setup.start();
     let admin = host.admin();
@@ -48,19 +48,19 @@ pub(crate) fn with_versions(setup: Setup, guest: &Guest, count: u32) -> (TestHos
     (host, names)
 }
 
-/// A connection without settings.
+/// Creates a connection without settings.
 pub(crate) fn connect(host: &TestHost, name: &str, connector: &str) -> Connection {
     host.connect(name, connector, json!({}), json!({}))
 }
 
-/// Requests to some connections of a server.
+/// Describes a load of requests to these connections of a server.
 pub(crate) fn load(host: &TestHost, connections: &[Connection], kind: Kind) -> Load {
     let address = host.url().trim_start_matches("http://").to_owned();
     let bases = connections.iter().map(|it| it.webhook_path.clone()).collect();
     Load { address, kind, bases }
 }
 
-/// A folder that `cargo xtask bench` names.
+/// Returns the folder that `cargo xtask bench` names in this environment variable.
 pub(crate) fn folder(variable: &str) -> PathBuf {
     let found = std::env::var_os(variable);
     found.unwrap_or_else(|| panic!("{variable} is not set: run `cargo xtask bench`")).into()
@@ -81,7 +81,7 @@ impl Peer {
         })
     }
 
-    /// `wasmtime serve`, which takes a new instance for each request of this component.
+    /// Starts `wasmtime serve`, which creates a new instance of this component for each request.
     pub(crate) fn serve(options: &[&str]) -> Self {
         Self::start(|port| {
             let mut command = Command::new(peers().join("wasmtime/bin/wasmtime"));
@@ -92,7 +92,7 @@ impl Peer {
         })
     }
 
-    /// `wasmtime serve` with the settings that were measured to be its best.
+    /// Starts `wasmtime serve` with the settings that performed best.
     pub(crate) fn serve_tuned() -> Self {
         let keep = "pooling-memory-keep-resident=2097152,pooling-table-keep-resident=2097152";
         Self::serve(&["-O", &format!("pooling-allocator=y,{keep},pooling-pagemap-scan=y")])
@@ -133,7 +133,7 @@ impl Peer {
         })
     }
 
-    /// Starts a command that listens on a free port, and waits until it does.
+    /// Starts a command that listens on a free port, and waits until it listens.
     fn start(command: impl FnOnce(u16) -> Command) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("the listener has an address");

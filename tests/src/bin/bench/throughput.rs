@@ -1,5 +1,5 @@
-//! Requests per second beside a native handler and, if asked for, beside peers, in one alternating
-//! run.
+//! Measures requests per second next to a native handler and, in the measurement `peers`, next to
+//! other servers, in one alternating run.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -22,15 +22,16 @@ const CACHED: &str = "KPI from cache";
 const INSTANT: &str = "KPI, instant guest";
 const REALISTIC: &str = "KPI, realistic guest";
 
-/// A page of the database's log, in bytes, and how often one is written and synced.
+/// The size of a page in the database's log, bytes, and the number of pages that are written and
+/// synced.
 const PAGE: usize = 4_096;
 const SYNCS: usize = 101;
 
-/// Jackfield's own rows of the chart.
+/// The names of the chart's bars that show Jackfield.
 pub(crate) const OWN: [&str; 6] = [CREATE, NO_SYNCS, REPEAT, CACHED, INSTANT, REALISTIC];
 
-/// A peer's name, the name of its Defect KPIs, and the server. A peer without the former is only
-/// measured on Defect KPIs.
+/// The name of a peer's Create Defect, the name of its Defect KPIs, and the peer. Without the first
+/// name, only Defect KPIs are measured.
 type Peers = Vec<(Option<&'static str>, &'static str, Peer)>;
 
 pub(crate) fn run(effort: Effort, with_peers: bool) -> Vec<Figure> {
@@ -47,11 +48,11 @@ pub(crate) fn run(effort: Effort, with_peers: bool) -> Vec<Figure> {
     figures
 }
 
-/// Everything that is put under load.
+/// All servers that are put under load.
 struct Servers {
     native: Peer,
     durable: TestHost,
-    /// The same server, whose syncs do nothing. It runs as long as it is here.
+    /// A server whose syncs do nothing. It runs until this field is dropped.
     _no_syncs: TestHost,
     loads: Vec<(&'static str, Load)>,
     peers: Peers,
@@ -123,7 +124,7 @@ fn own(subject: &'static str, rounds: &Rounds, syncs: &[f64]) -> Vec<Figure> {
     figures
 }
 
-/// Each peer to native, and what has a goal beside it.
+/// Compares each peer with the native handler and with Jackfield.
 fn beside_peers(subject: &'static str, rounds: &Rounds, peers: &Peers) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (create, count, _) in peers {
@@ -140,7 +141,7 @@ fn beside_peers(subject: &'static str, rounds: &Rounds, peers: &Peers) -> Vec<Fi
     figures
 }
 
-/// The median time of writing a page and syncing it, in milliseconds. The page is in the middle of
+/// Measures the median time to write and sync a page, in milliseconds. The page is in the middle of
 /// a file, as in a log that is used again.
 fn sync_ms(folder: &Path) -> f64 {
     let file = File::create(folder.join("sync")).expect("the file is created");
@@ -157,7 +158,7 @@ fn sync_ms(folder: &Path) -> f64 {
     times[SYNCS / 2]
 }
 
-/// The library whose syncs do nothing.
+/// Returns the path of the library that makes syncs do nothing.
 fn eatmydata() -> String {
     let listed = Command::new("dpkg").args(["-L", "libeatmydata1"]).output().expect("dpkg runs");
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
