@@ -124,7 +124,7 @@ pub struct Connection {
     /// The settings of defect reports: templates, fields, mask, attachments, routing. The room
     /// `report` parses them.
     pub report: Settings,
-    /// What happens if a test case fails again while its defect is open.
+    /// The policy for a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
     /// A paused connection answers 503.
     pub paused: bool,
@@ -169,7 +169,7 @@ pub struct ConnectionRecord {
     pub connection: Connection,
     /// Last four characters of the newest webhook token, for people to recognise it.
     pub token_tail: String,
-    /// When an event was last answered with a defect or counts.
+    /// The time of the last event that was answered with a defect or counts.
     pub last_success_at: Option<Timestamp>,
     /// The instant and the text of the last refusal.
     pub last_error: Option<(Timestamp, String)>,
@@ -178,7 +178,7 @@ pub struct ConnectionRecord {
     pub index_lag_ms: u64,
 }
 
-/// What a person agreed to when they created the connection or accepted a newer version.
+/// The rights that a person granted when they created the connection or accepted a newer version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Origins that the connector may reach.
@@ -188,7 +188,7 @@ pub struct Grants {
     pub fixed: Vec<Origin>,
     /// The only destination of each secret, by the secret's name.
     pub secrets: BTreeMap<String, SecretGrant>,
-    /// Whether the connector may read what Test Manager knows of failed tests.
+    /// Whether the connector may read Test Manager's data about failed tests.
     pub test_data: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How many defects a tracker has.
+//! The number of defects that a tracker has.
 
 /// Maximum length of a Test Manager project's id, characters.
 pub const PROJECT_CHARS_MAX: usize = 128;

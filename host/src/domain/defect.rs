@@ -11,7 +11,7 @@ use super::{
     Recurrence, Refusal, WriteClass, string_enum,
 };
 
-/// What the connector created in the tracker.
+/// A defect that exists in the tracker, as the connector returned it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defect {
     /// The key of the defect in the tracker, such as `QA-17`.
@@ -70,7 +70,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// What a person decided about a defect in doubt, until the next create.
+    /// A person's decision about a defect in doubt. It holds until the next create.
     pub enum DecidedDoubt {
         /// Do not wait: create the defect if a search finds none.
         Retry = "retry",
@@ -88,7 +88,7 @@ pub struct Lease {
     pub defect: DefectId,
     /// The fencing token, which grows with every lease of the row.
     pub fence: i64,
-    /// When the lease ends, unless it is renewed.
+    /// The end of the lease, unless it is renewed.
     pub until: Timestamp,
 }
 
@@ -146,7 +146,7 @@ pub struct DoubtfulDefect {
     /// The settings and connector of the last run; absent in rows of earlier versions and after a
     /// database was restored.
     pub seen: Option<ConnectionSnapshot>,
-    /// Why the defect is in doubt, for a person.
+    /// An explanation for a person why the defect is in doubt.
     pub reason: String,
     /// The key of the defect, if the row is in `created`. The search then only looks for a second
     /// record.
@@ -156,7 +156,7 @@ pub struct DoubtfulDefect {
 }
 
 impl DoubtfulDefect {
-    /// Why the defect is in doubt, followed by `why`, a later finding.
+    /// Returns the reason of the doubt, followed by `why`, a later finding.
     #[must_use]
     pub fn because(&self, why: &impl fmt::Display) -> String {
         if self.reason.is_empty() { why.to_string() } else { format!("{}; {why}", self.reason) }
@@ -174,14 +174,14 @@ pub struct ConnectionSnapshot {
     pub connector_sha256: String,
 }
 
-/// How a finished run changes the row.
+/// The change of the row that a finished run leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The defect is known: this run created it.
     Created(Defect),
     /// The defect is known: a search found it by its marker.
     Found(Defect),
-    /// The defect is known: it is that of an earlier failure of the test case.
+    /// The defect is known: an earlier failure of the test case has it.
     Recurs {
         /// The defect as the tracker has it now.
         defect: Defect,
@@ -204,7 +204,7 @@ pub struct SentWrites {
     pub class: WriteClass,
     /// Whether one of the writes was answered 403.
     pub forbidden: bool,
-    /// When the last write ended.
+    /// The time when the last write ended.
     pub ended_at: Timestamp,
     /// The answer to the worst write, for a person.
     pub reason: String,
@@ -224,7 +224,7 @@ pub enum SearchEnd {
     SearchBy(Timestamp),
 }
 
-/// What a person decides about a defect.
+/// A person's decision about a defect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// The tracker has this defect. Allowed for a defect in doubt or failed.
@@ -273,25 +273,26 @@ pub struct DefectRecord {
     pub recurrence_of: Option<DefectId>,
     /// Explains why the row failed or is in doubt.
     pub reason: Option<String>,
-    /// How many writes were sent in this generation.
+    /// Number of writes that were sent in this generation.
     pub writes: u32,
     /// The class of the worst write; absent if no write was classified.
     pub class: Option<WriteClass>,
-    /// Why only a person can resolve the defect; absent if a search can still resolve it.
+    /// The reason why only a person can resolve the defect; absent if a search can still resolve
+    /// it.
     pub needs_person: Option<String>,
     /// A person's decision that no create has used yet.
     pub decided: Option<DecidedDoubt>,
     /// The event that changed the row last.
     pub event: Option<EventId>,
-    /// When the last write was sent.
+    /// The time when the last write was sent; absent if the last run sent none.
     pub sent_at: Option<Timestamp>,
-    /// When the last write ended.
+    /// The time when the last write ended; absent if that is not known.
     pub write_ended_at: Option<Timestamp>,
-    /// When the failed test was claimed first.
+    /// The time of the first claim of the failed test in this generation.
     pub created_at: Timestamp,
-    /// When the row changed last.
+    /// The time of the last change of the row.
     pub updated_at: Timestamp,
-    /// When the lease of the current run ends; absent if no run leases the row.
+    /// The end of the current run's lease; absent if no run leases the row.
     pub leased_until: Option<Timestamp>,
     /// The decisions of people (when, who, what), oldest first.
     pub decisions: Vec<(Timestamp, String, String)>,

@@ -19,7 +19,7 @@ pub struct Doubt {
     pub forbidden: bool,
     /// Whether the first write of each run contained the marker.
     pub has_marker: bool,
-    /// When the waits began: at the end of the last write, or later, because a jump of the clock
+    /// The start of the waits: the end of the last write, or later, because a jump of the clock
     /// restarts the waits.
     pub wait_from: Timestamp,
     /// A person's decision that ends the wait, if there is one.
@@ -28,12 +28,13 @@ pub struct Doubt {
     pub settled: bool,
 }
 
-/// How long the host waits before a search counts.
+/// The waits after which a search counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waits {
     /// The index delay: how long the tracker's search may not see a new record, milliseconds.
     pub index_delay_ms: u64,
-    /// How long the tracker may still act on a request, milliseconds; `None`: without limit.
+    /// The time during which the tracker may still act on a request, milliseconds; `None`: without
+    /// limit.
     pub in_doubt_ms: Option<u64>,
 }
 

@@ -124,7 +124,7 @@ pub struct OutboundCall {
     pub origin: String,
     /// Path without its query, which may contain a secret.
     pub path: String,
-    /// What the request does to the tracker.
+    /// The effect of the request in the tracker.
     pub effect: Effect,
     /// The answer's status; absent if no answer came.
     pub status: Option<u16>,
@@ -132,11 +132,11 @@ pub struct OutboundCall {
     pub ms: u64,
     /// Bytes of the answer's body, decoded.
     pub bytes: u64,
-    /// Why it was refused or failed.
+    /// The reason why the request was refused or failed; absent otherwise.
     pub error: Option<String>,
 }
 
-/// How much of its limits a run used.
+/// The resources that a run used, for comparison with its limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Peak of the bytes in the run's memory account: memories, tables and bodies that the host
@@ -156,15 +156,15 @@ pub struct Usage {
     pub log_bytes: u64,
     /// Peak number of handles, sampled at each epoch tick, at each request and at the end.
     pub handles: u64,
-    /// How often the guest was polled.
+    /// Number of polls of the guest.
     pub polls: u64,
-    /// How often the guest was still computing at an epoch tick and yielded to other tasks.
+    /// Number of epoch ticks at which the guest was still computing and yielded to other tasks.
     pub yields: u64,
-    /// How long the guest waited between a wake and the next poll, in epoch ticks of 10 ms.
+    /// The time between a wake of the guest and its next poll, summed up, in epoch ticks of 10 ms.
     pub waited_ticks: u64,
     /// Milliseconds that the run waited for its permit.
     pub permit_ms: u64,
-    /// How many permits other runs got while this run waited.
+    /// Number of permits that other runs got while this run waited.
     pub permits_before: u64,
 }
 
@@ -175,7 +175,7 @@ pub struct RunReport {
     pub call: Call,
     /// The result of the run: `ok`, or the code of a refusal.
     pub outcome: OutcomeCode,
-    /// What went wrong, for people; empty if the run succeeded.
+    /// A description of the failure, for people; empty if the run succeeded.
     pub detail: String,
     /// The setting to change, if the connector named one.
     pub setting: Option<String>,
@@ -187,7 +187,7 @@ pub struct RunReport {
     pub log: Vec<LogLine>,
     /// Requests that the run sent, or was refused to send.
     pub calls: Vec<OutboundCall>,
-    /// How much of each limit the run used.
+    /// The resources that the run used.
     pub usage: Usage,
 }
 
@@ -200,7 +200,7 @@ pub struct Event {
     pub connection: Option<ConnectionId>,
     /// The request or task that caused the event.
     pub kind: EventKind,
-    /// When the request arrived.
+    /// The time when the request arrived or the task began.
     pub received_at: Timestamp,
     /// Milliseconds from the request to its answer.
     pub ms: u64,

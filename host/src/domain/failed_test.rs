@@ -90,7 +90,7 @@ impl fmt::Display for Marker {
     }
 }
 
-/// 32 digits and letters. `0`, `1`, `l` and `o` are left out, because people confuse them.
+/// An alphabet of 32 digits and letters, without `0`, `1`, `l` and `o`, which people confuse.
 #[expect(clippy::expect_used, reason = "a constant alphabet, covered by the tests below")]
 static ALPHABET: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();

@@ -1,5 +1,5 @@
-//! What the host does with a defect after it was created: it comments when the same test fails
-//! again, and adds attachments that are still missing.
+//! The work on a defect after it was created: the host comments when the same test fails again, and
+//! adds attachments that are still missing.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use super::{
 };
 
 string_enum! {
-    /// What happens if a test case fails again while its defect is open.
+    /// The policy for a test case that fails again while its defect is open.
     pub enum OnRecurrence {
         /// A new defect is created.
         New = "new",

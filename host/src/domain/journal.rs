@@ -1,5 +1,5 @@
-//! The journal of writes: the step before a write is sent, the record of a write, and what its
-//! answer proves.
+//! The journal of writes: the mark before a write is sent, the record of a write, and the rules
+//! that decide what its answer proves.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{ConnectorFault, Defect, Marker, Refusal, SentWrites, Verdict, string_enum};
 
 string_enum! {
-    /// What a request does to the tracker.
+    /// The effect of a request in the tracker.
     pub enum Effect {
         /// The request changes nothing in the tracker.
         Read = "read",
@@ -24,7 +24,7 @@ string_enum! {
     pub enum WriteClass {
         /// The tracker refused it and created nothing.
         Refused = "refused",
-        /// Its answer says neither that a defect was created nor that none was.
+        /// The answer says neither that a defect was created nor that none was.
         Unclear = "unclear",
         /// No answer came, or the answer means that the tracker may still act.
         Open = "open",
@@ -81,7 +81,7 @@ pub struct WriteRecord {
     pub what: String,
     /// The result of the write.
     pub answer: WriteAnswer,
-    /// When the exchange ended.
+    /// The time when the exchange ended.
     pub ended_at: Timestamp,
 }
 

@@ -91,7 +91,7 @@ limits! {
     handles = 1_000, up to 100_000, "handles of one run";
 }
 
-/// Why a limit could not be set.
+/// The reason why a limit could not be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitError {
     /// No limit has that name.

@@ -20,7 +20,7 @@ pub struct Origin {
 pub struct InvalidOrigin {
     /// The text that was given, without a user and password.
     pub text: String,
-    /// What is wrong with it.
+    /// The error of the text, for people.
     pub why: &'static str,
 }
 

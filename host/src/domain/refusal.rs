@@ -81,8 +81,8 @@ pub enum Refusal {
     /// Too many runs are in progress for another run.
     #[error("too many runs at once; try again")]
     Overloaded,
-    /// The runs hold as much memory as they may: all runs together, or those of one connection or
-    /// connector.
+    /// The memory of all runs, or of one connection's or one connector's runs, has reached its
+    /// limit.
     #[error(
         "this run would exceed `memory_bytes_host` = {bytes_max}, or the share of it that its \
          connection or connector may have; try again"
@@ -106,12 +106,12 @@ pub enum Refusal {
         "{refusal}. A create request was sent ({write}); the next request searches for its defect first"
     )]
     AfterWrite {
-        /// Why the connector returned no defect.
+        /// The reason why the connector returned no defect.
         refusal: Box<Refusal>,
         /// The result of the create request.
         write: String,
     },
-    /// This request waited for the create of another request, which ended without a defect.
+    /// The request waited for another request's create, which ended without a defect.
     #[error("{detail}")]
     Ended {
         /// The outcome of that create.

@@ -1,4 +1,4 @@
-//! How the host asks Test Manager's REST API for a connection.
+//! A connection's settings for requests of the host to Test Manager's REST API.
 
 use url::Url;
 

@@ -36,7 +36,7 @@ pub struct TryStepResult {
     pub step: TryStep,
     /// The origin of the step; only for DNS, connect and TLS.
     pub origin: Option<Origin>,
-    /// What went wrong; absent if the step succeeded.
+    /// A description of the failure; absent if the step succeeded.
     pub error: Option<String>,
     /// The setting to change, if the connector named one.
     pub setting: Option<String>,
