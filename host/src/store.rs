@@ -45,8 +45,8 @@ pub enum StoreError {
     Database(#[from] DatabaseError),
 }
 
-/// A failure of the database engine, of its file or of a stored value: what failed, why, and what
-/// to do.
+/// A failure of the database engine, of its file or of a stored value. The text says what failed,
+/// why, and what to do.
 ///
 /// The text contains the cause. `source` therefore continues with the cause's own source, and a
 /// printed chain of errors does not repeat the cause.
@@ -96,7 +96,7 @@ pub struct StoredConnection {
 pub struct StoredToken {
     /// The hash by which the token of a request is recognised.
     pub hash: TokenHash,
-    /// When it expires; absent: never.
+    /// The expiry of the token; absent: it never expires.
     pub expiry: Option<TokenExpiry>,
 }
 
@@ -121,7 +121,7 @@ pub struct Claim<'a> {
     pub event: EventId,
     /// The time of the claim.
     pub now: Timestamp,
-    /// When a granted lease ends.
+    /// The end of the lease, if one is granted.
     pub lease_until: Timestamp,
     /// The run maximum, milliseconds: after a crash, a write counts as ended at `sent` plus this.
     pub run_ms: u64,
@@ -218,7 +218,7 @@ pub struct Retention {
 pub struct CachedCounts {
     /// The numbers that the tracker returned.
     pub counts: Counts,
-    /// When the tracker returned them.
+    /// The time when the tracker returned the counts.
     pub counted_at: Timestamp,
 }
 
@@ -250,7 +250,7 @@ pub trait Store: Send + Sync {
         edited: &StoredConnection,
         force: bool,
     ) -> Result<(), StoreError>;
-    /// Records the connector version that serves a connection from now on. Lazy.
+    /// Records the connector version that a connection uses from now on. Lazy.
     async fn accept_version(&self, id: ConnectionId, sha256: &str) -> Result<(), StoreError>;
     /// Records how late a search found a new record; the longest is kept. Durable.
     async fn record_index_lag(&self, id: ConnectionId, lag_ms: u64) -> Result<(), StoreError>;
@@ -313,9 +313,9 @@ pub trait Store: Send + Sync {
         seen: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
-    /// Moves a row whose doubt has ended back to `intent`, and returns what to do next: `Create`,
-    /// or what [`Claim::recurs`] leads to. With `WaitsForFirst`, the row is not moved. Durable.
-    /// `Fenced` if the lease was lost.
+    /// Moves a row whose doubt has ended back to `intent`, and returns the next step: `Create`, or,
+    /// if [`Claim::recurs`] is set, `Recurs` or `WaitsForFirst`. With `WaitsForFirst`, the row is
+    /// not moved. Durable. `Fenced` if the lease was lost.
     async fn back_to_intent(
         &self,
         lease: &Lease,

@@ -1,7 +1,7 @@
 //! The form of values in columns: times as milliseconds, ids as 16 bytes, the rest as JSON.
 //!
-//! A member that is missing in an old row's JSON reads as its default, so that a newer version
-//! reads what an older one wrote.
+//! If a member is missing in an old row's JSON, it gets its default, so that a newer version can
+//! read the rows of an older one.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;

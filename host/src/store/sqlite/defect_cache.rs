@@ -1,7 +1,7 @@
 //! A cache of created defects in memory, so that the answer to a repeat needs no read of the file.
 //!
-//! It is correct because one process writes the file and every change of a created row calls
-//! [`DefectCache::clear`]. Never contains anything that the file does not.
+//! The cache is correct because one process writes the file and every change of a created row calls
+//! [`DefectCache::clear`]. It never contains a defect that the file does not contain.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Opens the database file: its permissions, its schema, its key.
 //!
-//! A file that is refused is left unchanged: it is damaged, a newer Jackfield wrote it, or its
-//! secrets were sealed with another key.
+//! A refused file is not changed: it is damaged, a newer Jackfield wrote it, or its secrets were
+//! sealed with another key.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -28,7 +28,7 @@ pub(super) const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0008_report.sql"),
     include_str!("../../../migrations/sqlite/0009_follow_ups.sql"),
 ];
-/// How long a statement waits for another process, such as a backup or a CLI command.
+/// Maximum time that a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Number of statements that each connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -53,7 +53,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) fn open(path: &Path, sealer: &Sealer) -> Result<Connection, StoreError> {
     make_private(path)?;
     let mut connection = connect(path).map_err(|error| cannot_open(path, error))?;
-    // A refused file is closed, which removes the write-ahead log that is beside it.
+    // Closing a refused file removes the write-ahead log in its folder.
     prepare(path, &mut connection, sealer)?;
     Ok(connection)
 }

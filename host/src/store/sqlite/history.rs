@@ -64,7 +64,7 @@ pub(super) struct History {
     records: Vec<Record>,
     /// The position of each event in `records`.
     events: HashMap<EventId, usize>,
-    /// When the first record was added.
+    /// The time when the first record was added.
     since: Option<Instant>,
 }
 

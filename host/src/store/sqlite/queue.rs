@@ -22,11 +22,11 @@ use crate::store::StoreError;
 const OPERATIONS_MAX: usize = 4_096;
 /// Maximum number of operations that share one commit.
 const BATCH_MAX: usize = 512;
-/// How long the history may wait to be written.
+/// Maximum time that the history waits in the queue.
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
 /// Number of queued parts of the history at which they are written at once.
 const HISTORY_ENOUGH: usize = 512;
-/// How long the queue must be empty before the write-ahead log is shortened.
+/// The time for which the queue must be empty before the write-ahead log is shortened.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// One batch: the operations that the writing thread commits in one transaction.

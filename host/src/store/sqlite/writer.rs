@@ -1,5 +1,5 @@
-//! The thread that writes: it takes what is queued as one batch, runs it in one transaction,
-//! commits once, and answers the callers afterwards.
+//! The thread that writes: it takes the queued operations as one batch, runs them in one
+//! transaction, commits once, and answers the callers afterwards.
 //!
 //! Never answers before the commit. A failed operation does not affect the others of its batch. A
 //! failed commit does not end the thread: the callers get the error, and the next batch tries

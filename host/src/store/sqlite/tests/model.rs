@@ -128,7 +128,7 @@ struct World {
     model: Model,
 }
 
-/// How far the second host's clock is ahead of the first's.
+/// The lead of the second host's clock over the first one's.
 const SKEW_MS: i64 = 7_000;
 
 impl World {
