@@ -38,9 +38,9 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// The reverse proxies that are trusted to name the client's address.
     pub trusted_proxies: Vec<Network>,
-    /// How long a client connection may stay open without a request, seconds.
+    /// Maximum time that a client connection may stay open without a request, seconds.
     pub keep_alive_s: u32,
-    /// How Test Manager's requests are recognised, limited and answered.
+    /// Settings for Test Manager's requests: recognition, rate and answers.
     pub webhook: Webhook,
     /// The limits of connectors without limits of their own.
     pub limits: Limits,
@@ -48,34 +48,36 @@ pub struct Config {
     pub connector_limits: BTreeMap<ConnectorName, Limits>,
     /// Maximum number of concurrent runs of all connectors together.
     pub concurrent_runs_host: u32,
-    /// Maximum memory of all runs together, bytes; absent: 60 % of what the machine and the control
-    /// group allow.
+    /// Maximum memory of all runs together, bytes; absent: 60 % of the memory that the machine and
+    /// the control group allow.
     pub memory_bytes_host: Option<u64>,
     /// Maximum size of all temporary files with large bodies together, bytes. The file of a run is
     /// deleted when the run ends.
     pub spool_bytes_max: u64,
-    /// How often the plugins folder is scanned in addition to notifications, milliseconds.
+    /// The pause between two scans of the plugins folder without a notification, milliseconds.
     pub rescan_ms: u64,
     /// Maximum size of the stored compiled code, bytes. Code that versions in use or accepted
     /// versions need is never deleted.
     pub compiled_bytes_max: u64,
-    /// How long events are kept, days.
+    /// Maximum age of stored events, days.
     pub events_days: u32,
     /// Maximum number of stored events.
     pub events_max: u64,
     /// Maximum size of the stored events with their runs, bytes.
     pub events_bytes_max: u64,
-    /// How often the background searches for defects in doubt, milliseconds.
+    /// The pause between two background searches for defects in doubt, milliseconds.
     pub sweep_ms: u64,
     /// Duration of a lease on a defect's row, milliseconds. It is renewed after a third of this
     /// time.
     pub lease_ms: u64,
-    /// How long the tracker may still act on a create request that got no answer, seconds. `None`:
-    /// without limit, so a person must resolve every such defect.
+    /// The time during which the tracker may still act on a create request that got no answer,
+    /// seconds. `None`: without limit, so a person must resolve every such defect.
     pub in_doubt_s: Option<u32>,
-    /// How long running events may continue after the server is asked to end, milliseconds.
+    /// The time for which running events may continue after the server begins to stop,
+    /// milliseconds.
     pub drain_ms: u64,
-    /// How long cached counts are answered without asking the tracker again, milliseconds.
+    /// The age up to which stored counts are answered without a request to the tracker,
+    /// milliseconds.
     pub kpi_fresh_ms: u64,
     /// A PEM file with certificates to trust for trackers, besides the system's.
     pub extra_ca_file: Option<PathBuf>,
@@ -122,7 +124,7 @@ pub enum DefectIdKind {
 pub struct ConfigError {
     /// The file, or the environment variable.
     pub place: String,
-    /// The key, what is wrong with it and what is allowed.
+    /// The key, its error, and the allowed values.
     pub why: String,
 }
 

@@ -1,7 +1,7 @@
 //! A connector's manifest: its name and version, and a JSON Schema that says which settings,
 //! secrets and origins it needs. Never runs a guest and never stores anything.
 //!
-//! The host must not trust what `describe` returns. So every text has a maximum length, and only
+//! The host must not trust the result of `describe`. So every text has a maximum length, and only
 //! the supported keywords of JSON Schema are accepted, so that no check can become slow.
 
 mod compare;
@@ -47,8 +47,8 @@ pub struct Manifest {
     pub homepage: Option<String>,
     /// The settings schema: JSON Schema 2020-12 of one flat object.
     pub settings_schema: Value,
-    /// How many seconds after a write the tracker's search is sure to find the defect; absent: the
-    /// connector cannot search.
+    /// The time after a write, in seconds, until the tracker's search is sure to find the defect;
+    /// absent: the connector cannot search.
     pub index_delay_s: Option<u32>,
     /// Whether the connector reads data about failed tests from Test Manager: it imports `report`
     /// or `test-manager`. The host sees this in the imports, not in `describe`.
@@ -120,7 +120,7 @@ pub(crate) struct RawManifest {
 }
 
 impl Manifest {
-    /// Reads and checks what `describe` returned.
+    /// Reads and checks the result of `describe`.
     ///
     /// # Errors
     /// The first field that is refused; the error says what is allowed.

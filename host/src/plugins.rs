@@ -116,8 +116,8 @@ impl Plugins {
         accepted.and_then(|sha256| self.loader.superseded(name, sha256)).ok_or(unavailable)
     }
 
-    /// Compiles accepted versions again if they were compiled for another engine, so that they
-    /// still serve after an upgrade of the host.
+    /// Compiles accepted versions again if they were compiled for another engine, so that they can
+    /// still be used after an upgrade of the host.
     pub async fn recompile_accepted(&self, accepted: BTreeSet<(ConnectorName, String)>) {
         // Wait until the scanner has finished, because it compiles most of them.
         let mut changes = self.changes();

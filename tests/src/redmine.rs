@@ -1,6 +1,5 @@
 //! A real Redmine from Debian's packages: one server for the whole test run, and one project for
-//! each test. The tests check Redmine's issues by Redmine's own API, never by what Jackfield
-//! reports.
+//! each test. The tests check issues in Redmine's own API, never in Jackfield's reports.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

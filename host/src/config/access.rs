@@ -272,8 +272,7 @@ mod tests {
         }
     }
 
-    /// As root, the test creates a file of another user. Otherwise it uses one that exists on every
-    /// system.
+    /// As root, the test creates a file of another user. Otherwise the test uses an existing one.
     #[test]
     fn files_and_folders_of_another_user_are_refused() {
         let home = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ mod tests {
         for local in ["ef53", "58465342", "9123683e", "1021994", "794c7630", "2fc12fc1"] {
             assert_eq!(named(local), None, "{local}");
         }
-        // The same number, read as a signed 32-bit integer.
+        // A number from above, read as a signed 32-bit integer.
         assert_eq!(
             name_if_unsuitable(i128::from(0xff53_4d42_u32.cast_signed())),
             Some("CIFS (SMB)")

@@ -12,7 +12,7 @@ use super::schema::{SETTING_NAME_BYTES_MAX, SETTINGS_MAX};
 const ERRORS_MAX: usize = SETTINGS_MAX;
 /// Maximum length of one error's reason, characters. A schema may contain long lists and patterns.
 const WHY_CHARS_MAX: usize = 1_000;
-/// How similar (0 to 1) a known name must be to be suggested.
+/// Minimum similarity (0 to 1) of a known name that an error suggests.
 const SIMILARITY_MIN: f64 = 0.7;
 
 /// A setting or secret that does not meet the manifest's requirements.

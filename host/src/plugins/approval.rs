@@ -1,4 +1,4 @@
-//! Compares what a version of a connector needs with what a person granted its connection.
+//! Compares the needs of a connector's version with the grants and settings of a connection.
 
 use crate::domain::Connection;
 use crate::manifest::missing_grants;

@@ -234,7 +234,7 @@ mod tests {
         );
     }
 
-    /// `forget` leaves the record as it is, like a server that was killed.
+    /// Simulates a killed server: `forget` leaves the record as it is.
     #[test]
     fn a_file_is_blocked_after_the_server_was_killed_at_two_attempts() {
         let folder = tempfile::tempdir().unwrap();

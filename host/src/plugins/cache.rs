@@ -4,8 +4,8 @@
 //! another engine.
 //!
 //! The server runs this code without checking it. Therefore no other user may write to the folder,
-//! and a version is used only if its code and manifest are, byte for byte, what this server stored:
-//! a power cut may leave zeros in a file, and a backup may restore files of another server.
+//! and a version is used only if its code and manifest are, byte for byte, those that this server
+//! stored: a power cut may leave zeros in a file, and a backup may restore files of another server.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -178,9 +178,9 @@ impl Cache {
         Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
     }
 
-    /// Deletes the oldest files until at most `bytes_max` bytes are left. Never deletes a file that
-    /// a version in `kept` (by SHA-256) needs with this fingerprint, nor a file that was written
-    /// after `before`, which may serve soon.
+    /// Deletes the oldest files until at most `bytes_max` bytes remain. Never deletes a file that a
+    /// version in `kept` (by SHA-256) needs with this fingerprint, nor a file that was written
+    /// after `before`, because it may be needed soon.
     pub(super) fn prune(
         &self,
         bytes_max: u64,

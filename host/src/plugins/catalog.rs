@@ -1,4 +1,4 @@
-//! The latest snapshot of the plugins folder: each connector's status and the version that serves.
+//! The latest snapshot of the plugins folder: each connector's status and the version in use.
 //!
 //! Only the scanner publishes a snapshot. Readers never wait.
 
@@ -16,11 +16,11 @@ use crate::runtime::{Connector, Interfaces};
 /// The status of a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorStatus {
-    /// The newest version of the connector serves.
+    /// The newest version of the connector is in use.
     Ready,
     /// The first version of the connector is being compiled.
     Compiling,
-    /// The newest file cannot be used; an older version may still serve.
+    /// The newest file cannot be used; an older version may still be in use.
     Broken,
 }
 
@@ -29,21 +29,21 @@ pub enum ConnectorStatus {
 pub struct ConnectorInfo {
     /// The stem of the file's name; not always a [`ConnectorName`], as the name may be invalid.
     pub name: String,
-    /// Whether the connector serves, is being compiled, or is broken.
+    /// Says whether the connector is in use, is being compiled, or is broken.
     pub status: ConnectorStatus,
-    /// SHA-256 of the version that serves, hex; absent if none serves.
+    /// SHA-256 of the version in use, hex; absent if there is none.
     pub sha256: Option<String>,
-    /// The manifest of the version that serves.
+    /// The manifest of the version in use.
     pub manifest: Option<Manifest>,
-    /// The interfaces that the version that serves exports.
+    /// The interfaces that the version in use exports.
     pub interfaces: Interfaces,
     /// The reason why the newest file cannot be used; absent if it can.
     pub error: Option<String>,
-    /// When the version that serves was loaded.
+    /// The time when the version in use was loaded.
     pub loaded_at: Option<Timestamp>,
 }
 
-/// The reason why no version of a connector serves.
+/// The reason why no version of a connector can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectorUnavailable {
     /// The plugins folder has no file of this name.
@@ -52,7 +52,7 @@ pub enum ConnectorUnavailable {
         /// The name that the connection uses.
         name: ConnectorName,
     },
-    /// The connector's file cannot be used, and no older version serves.
+    /// The connector's file cannot be used, and no older version is in use.
     #[error("the connector `{name}` is broken: {reason}")]
     Broken {
         /// The name of the connector.

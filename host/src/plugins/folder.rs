@@ -18,8 +18,8 @@ use super::error::PluginError;
 
 /// Maximum number of files that are read from the folder.
 const FILES_MAX: usize = 1_000;
-/// How long a file system may take to answer. A network file system may wait for its server
-/// forever.
+/// Maximum time that a file system may take to answer. A network file system may wait for its
+/// server forever.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Limits the threads that read the folder. A thread that waits forever counts, too.
 static READERS: Semaphore = Semaphore::const_new(4);

@@ -1,7 +1,7 @@
 //! Loads versions of connectors: from the folder of compiled code, or by compiling them.
 //!
-//! Each content is loaded once, even if several files have it. Does not decide which version
-//! serves.
+//! Each content is loaded once, even if several files have it. This module does not decide which
+//! version a connection uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

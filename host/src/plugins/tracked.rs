@@ -42,7 +42,7 @@ enum State {
     New(Instant),
     /// A job is loading the content.
     Loading,
-    /// The content serves or is broken, until it changes.
+    /// The content is in use or broken, until it changes.
     Processed,
     /// The content could not be loaded, and is tried again at this instant.
     Failed(Instant),
@@ -55,7 +55,7 @@ pub(super) struct TrackedFile {
     /// SHA-256 of the content; `None` if the content cannot be read.
     sha256: Option<String>,
     state: State,
-    /// When the file is read again without a hint, and how long that wait is.
+    /// The time when the file is read again without a hint, and the length of that wait.
     read_at: Instant,
     read_wait: Duration,
     /// Number of changes of the stamp since the content last changed.
@@ -156,7 +156,7 @@ impl TrackedFile {
         self.state = State::Loading;
     }
 
-    /// Records that the content serves, or is broken until it changes.
+    /// Records that the content is in use, or is broken until it changes.
     pub(super) fn set_processed(&mut self) {
         self.state = State::Processed;
     }

@@ -148,7 +148,7 @@ struct Exception {
 enum Hosts {
     All,
     Network(IpNet),
-    /// This name and every name below it.
+    /// The name itself and every name below it.
     Name(String),
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::domain::Origin;
 
-/// How long an attempt runs before the next attempt starts.
+/// The time that an attempt has before the next attempt starts.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// Maximum number of attempts at a time, because a name may have many addresses that do not answer.
 const AT_ONCE_MAX: usize = 4;

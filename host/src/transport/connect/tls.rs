@@ -20,8 +20,8 @@ use super::ByteStream;
 use crate::transport::identity::{ClientIdentity, Presented};
 use crate::transport::trust::explain;
 
-/// How long a server may take to refuse a client certificate under TLS 1.3. Servers that accept one
-/// send a session ticket or the first HTTP/2 frame at once. Any other server delays each new
+/// Maximum wait for a server's refusal of a client certificate under TLS 1.3. Servers that accept
+/// one send a session ticket or the first HTTP/2 frame at once. Any other server delays each new
 /// connection by this time.
 const VERDICT_MAX: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! Explains the TLS library's errors to an admin: what is wrong, and what to do about it.
+//! Explains the TLS library's errors to an admin, and says how to fix them.
 
 use std::io;
 

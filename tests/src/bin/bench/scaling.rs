@@ -146,8 +146,8 @@ fn with_connectors(count: u32) -> Side {
     Side { host, load }
 }
 
-/// Returns the name of the figure, by which its goal is found. A quick run, which measures something
-/// smaller, adds `(quick)`, so that the figure has no goal.
+/// Returns the name of the figure, by which its goal is found. A quick run, which measures less,
+/// adds `(quick)`, so that the figure has no goal.
 fn label(many: u32, full: u32, what: &str) -> String {
     let digits = many.to_string();
     let mut grouped = String::new();
