@@ -105,7 +105,7 @@ pub struct Connection {
     pub connector: ConnectorName,
     /// Values of the settings that are not secrets.
     pub settings: Settings,
-    /// Names of the secrets that have a value.
+    /// Names of the secrets that have a value; the values are not in this type.
     pub secrets_set: Vec<String>,
     /// The origins that the connector may reach, and the place of each secret in a request.
     pub grants: Grants,
@@ -126,14 +126,14 @@ pub struct Connection {
     pub report: Settings,
     /// The policy for a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
-    /// A paused connection answers 503.
+    /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,
-    /// When a person created the connection.
+    /// The time when a person created the connection.
     pub created_at: Timestamp,
 }
 
 impl Connection {
-    /// A connection without settings, secrets or grants.
+    /// Makes a connection without settings, secrets or grants.
     #[must_use]
     pub fn new(
         id: ConnectionId,
@@ -195,16 +195,16 @@ pub struct Grants {
 /// The only origin and place to which the host sends one secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretGrant {
-    /// The only origin that ever receives it.
+    /// The only origin that ever receives the secret.
     pub origin: Origin,
-    /// The place in a request to that origin.
+    /// The place of the secret in a request to that origin.
     pub place: SecretPlace,
 }
 
 /// A place for a secret in a request: the manifest's `jackfield:place`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretPlace {
-    /// `Authorization: Bearer …`.
+    /// The header `Authorization: Bearer …`.
     Bearer,
     /// A header with any name, with a text before the secret.
     Header {
@@ -218,21 +218,21 @@ pub enum SecretPlace {
         /// The user name; absent: the secret is the user name, and the password is empty.
         user: Option<String>,
     },
-    /// A query parameter.
+    /// A parameter of the address's query.
     Query {
-        /// The parameter's name.
+        /// The name of the query parameter.
         name: String,
     },
     /// The guest sees a placeholder. The host replaces it if it is the whole string at this place
     /// of a JSON body.
     Json {
-        /// A JSON pointer (RFC 6901).
+        /// The JSON pointer (RFC 6901) to the string in the body.
         pointer: String,
     },
     /// The guest sees a placeholder. The host replaces it if it is the whole value of this field of
     /// a form body.
     Form {
-        /// The field's name.
+        /// The name of the field in the form.
         name: String,
     },
     /// OAuth 2.0 client credentials: the host fetches a token and sends it as bearer.
@@ -241,7 +241,7 @@ pub enum SecretPlace {
         token_url: url::Url,
         /// The client id that the token endpoint knows; it is not secret.
         client_id: String,
-        /// Space-separated scopes, if any.
+        /// Scopes to request, separated by spaces; absent: none are requested.
         scope: Option<String>,
     },
 }

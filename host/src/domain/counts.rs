@@ -10,9 +10,9 @@ pub struct Counts {
     pub open: u64,
     /// Number of closed defects, whatever their priority.
     pub closed: u64,
-    /// Open defects of the critical priorities.
+    /// Number of open defects that the connector counts as critical.
     pub critical: u64,
-    /// Open defects of the moderate priorities.
+    /// Number of open defects that the connector counts as moderate.
     pub moderate: u64,
     /// Web address of the tracker's list of open critical defects, if the connector gave one.
     pub critical_link: Option<String>,

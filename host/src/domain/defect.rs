@@ -28,12 +28,12 @@ pub struct Defect {
     pub description: Option<String>,
 }
 
-/// A defect as its tracker has it now.
+/// A defect in its present state in the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentDefect {
     /// The defect with its present key and link, which may differ from the stored ones.
     pub defect: Defect,
-    /// Whether somebody still has to work on it.
+    /// Whether people still have to work on the defect: it is not closed, resolved or rejected.
     pub open: bool,
 }
 
@@ -57,9 +57,9 @@ string_enum! {
     pub enum DefectState {
         /// No write was sent yet. It is safe to run `create` again.
         Intent = "intent",
-        /// A write may have been sent.
+        /// A write of the last run may have been sent, and its outcome is not stored yet.
         Sent = "sent",
-        /// The defect is known.
+        /// The defect is known and stored in the row.
         Created = "created",
         /// No defect is known. The next Create Defect request may create one; if a write was sent,
         /// it searches first.
@@ -183,9 +183,9 @@ pub enum Verdict {
     Found(Defect),
     /// The defect is known: an earlier failure of the test case has it.
     Recurs {
-        /// The defect as the tracker has it now.
+        /// The defect in its present state in the tracker.
         defect: Defect,
-        /// The row of the first failure.
+        /// The row of the first failure, which stores the original defect.
         original: DefectId,
     },
     /// The run returned no defect.
@@ -200,7 +200,7 @@ pub enum Verdict {
 /// A summary of the writes that a run sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentWrites {
-    /// The class of the worst write: the one after which the tracker may have done most.
+    /// The class of the worst write. Classes are ordered by how much the tracker may have done.
     pub class: WriteClass,
     /// Whether one of the writes was answered 403.
     pub forbidden: bool,
@@ -252,14 +252,14 @@ impl Decision {
     }
 }
 
-/// A defect's row, for people.
+/// A defect's row, as the API and the CLI show it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DefectRecord {
     /// The id by which people name the row in the CLI.
     pub id: DefectId,
     /// The connection that received the failed test.
     pub connection: ConnectionId,
-    /// The failed test.
+    /// The failed test that the row belongs to.
     pub test: FailedTest,
     /// 1, plus 1 for each time that a person asked for another defect.
     pub generation: u32,

@@ -13,7 +13,7 @@ use super::{DecidedDoubt, Refusal, WriteClass, after};
 /// The known facts about the writes that were sent in one generation of a failed test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
-    /// The class of the worst write: the one after which the tracker may have done most.
+    /// The class of the worst write. Classes are ordered by how much the tracker may have done.
     pub class: WriteClass,
     /// Whether one of the writes was answered 403: the tracker may hide what it created.
     pub forbidden: bool,
@@ -63,7 +63,7 @@ pub enum Unresolvable {
     NoMarker,
     /// The tracker answered that it created something, but the search does not find it.
     Acknowledged,
-    /// `create.in_doubt_s` is "never".
+    /// The operator set `create.in_doubt_s` to "never".
     Never,
     /// The tracker answered 403, and the connection has no other defect to test the search with.
     Forbidden,

@@ -12,7 +12,7 @@ use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, string_enum};
 pub struct EventId(pub Uuid);
 
 impl EventId {
-    /// A new id (UUID version 7).
+    /// Makes a new id (UUID version 7).
     #[must_use]
     pub fn fresh() -> Self {
         Self(Uuid::now_v7())
@@ -28,11 +28,11 @@ impl fmt::Display for EventId {
 string_enum! {
     /// The request or task that caused an event.
     pub enum EventKind {
-        /// Create Defect.
+        /// A Create Defect request.
         CreateDefect = "create-defect",
-        /// Defect KPIs.
+        /// A Defect KPIs request.
         Kpis = "kpis",
-        /// A liveness probe.
+        /// A request that only tests whether the server answers.
         Probe = "probe",
         /// A request with a valid token whose method or path the host does not know.
         Unrecognised = "unrecognised",
@@ -50,41 +50,41 @@ string_enum! {
 string_enum! {
     /// The export of a connector that a run calls.
     pub enum Call {
-        /// `plugin.describe`.
+        /// `plugin.describe` returns the connector's manifest.
         Describe = "describe",
-        /// `plugin.check`.
+        /// `plugin.check` tests the settings and the tracker.
         Check = "check",
-        /// `defects.create`.
+        /// `defects.create` creates a defect.
         Create = "create",
-        /// `defects.find`.
+        /// `defects.find` searches for defects with a marker.
         Find = "find",
-        /// `kpis.count`.
+        /// `kpis.count` counts the defects of a project.
         Count = "count",
-        /// `follow-up.state`.
+        /// `follow-up.state` returns the present state of a defect.
         State = "state",
-        /// `follow-up.comment`.
+        /// `follow-up.comment` adds a comment to a defect.
         Comment = "comment",
-        /// `follow-up.find-comment`.
+        /// `follow-up.find-comment` searches for a comment with a marker.
         FindComment = "find-comment",
-        /// `follow-up.reopen`.
+        /// `follow-up.reopen` opens a closed defect again.
         Reopen = "reopen",
-        /// `follow-up.attach`.
+        /// `follow-up.attach` adds an attachment to a defect.
         Attach = "attach",
-        /// `follow-up.attached`.
+        /// `follow-up.attached` lists the attachments of a defect.
         Attached = "attached",
     }
 }
 
 string_enum! {
-    /// The level of a log line.
+    /// The severity of a log line.
     pub enum LogLevel {
         /// Details for the connector's author.
         Debug = "debug",
         /// A normal step that an admin may want to know.
         Info = "info",
-        /// Something is unexpected.
+        /// Something unexpected, which did not stop the work.
         Warn = "warn",
-        /// Something failed.
+        /// A failure of the work.
         Error = "error",
     }
 }
@@ -92,7 +92,7 @@ string_enum! {
 /// The request of an event, with masked credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Received {
-    /// HTTP method.
+    /// The HTTP method of the request.
     pub method: String,
     /// The path after the token, with the masked query. The token itself is never recorded.
     pub path: String,
@@ -118,7 +118,7 @@ pub struct LogLine {
 pub struct OutboundCall {
     /// Milliseconds since the run began.
     pub at_ms: u64,
-    /// HTTP method.
+    /// The HTTP method of the request.
     pub method: String,
     /// The origin that the request was sent to, in canonical form.
     pub origin: String,
@@ -148,9 +148,9 @@ pub struct Usage {
     pub run_ms: u64,
     /// Number of outbound requests, at most the limit.
     pub outbound_calls: u64,
-    /// Largest tracker answer, bytes decoded.
+    /// Size of the largest tracker answer, decoded, bytes.
     pub response_body_bytes: u64,
-    /// Largest outbound body, bytes.
+    /// Size of the largest outbound body, bytes.
     pub request_body_bytes: u64,
     /// Size of the log, stdout and stderr together, bytes.
     pub log_bytes: u64,

@@ -11,7 +11,7 @@ use super::{
 string_enum! {
     /// The policy for a test case that fails again while its defect is open.
     pub enum OnRecurrence {
-        /// A new defect is created.
+        /// Each failure of the test case gets a defect of its own.
         New = "new",
         /// The open defect gets a comment. If it is closed, a new defect is created.
         Comment = "comment",
@@ -35,7 +35,7 @@ string_enum! {
 }
 
 string_enum! {
-    /// The state of a step.
+    /// The progress of a step.
     pub enum FollowUpState {
         /// The host has not done the step yet.
         Due = "due",
@@ -55,7 +55,7 @@ pub struct Recurrence {
     pub lease: Lease,
     /// The search word of the new comment, or of the new defect if one is created.
     pub marker: Marker,
-    /// The row of the first failure.
+    /// The row of the first failure, which stores the original defect.
     pub original: DefectId,
     /// The defect that the test case got last.
     pub defect: Defect,
@@ -65,7 +65,7 @@ pub struct Recurrence {
     pub seen: Option<ConnectionSnapshot>,
 }
 
-/// One step that is to be done.
+/// A step that is due.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FollowUp {
     /// The kind of work to do.
@@ -83,7 +83,7 @@ pub struct FollowUp {
 pub struct DueFollowUps {
     /// The lease on the defect, under which the steps may change.
     pub lease: Lease,
-    /// The failed test of the row.
+    /// The failed test that the row belongs to.
     pub test: FailedTest,
     /// The search word that a comment on the defect contains.
     pub marker: Marker,
@@ -118,7 +118,7 @@ pub enum FollowUpEnd {
 /// A step as the API and the CLI show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FollowUpRecord {
-    /// The kind of work.
+    /// The kind of work, for example a comment.
     pub step: FollowUpStep,
     /// The name of the attachment; empty for the other steps.
     pub name: String,

@@ -22,7 +22,7 @@ string_enum! {
     /// The class of a write that was sent: what the answer proves. Ordered by how much the tracker
     /// may have done.
     pub enum WriteClass {
-        /// The tracker refused it and created nothing.
+        /// The tracker refused the write and created nothing.
         Refused = "refused",
         /// The answer says neither that a defect was created nor that none was.
         Unclear = "unclear",
@@ -62,10 +62,10 @@ pub trait Journal: Send + Sync {
 #[error("the write was not sent, because it could not be journaled: {0}")]
 pub struct NotJournaled(pub String);
 
-/// The result of a write.
+/// The result of a write, from the answer or its absence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteAnswer {
-    /// Certainly no byte was sent.
+    /// It is certain that no byte of the write was sent.
     NotSent,
     /// The write was answered with this status. The answer is complete, or its head alone shows
     /// that it is a refusal.
@@ -74,10 +74,10 @@ pub enum WriteAnswer {
     Broken(String),
 }
 
-/// One write of a run.
+/// The record of one write of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteRecord {
-    /// Method, origin and path, for people.
+    /// The method, the origin and the path of the write, for people.
     pub what: String,
     /// The result of the write.
     pub answer: WriteAnswer,

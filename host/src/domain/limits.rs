@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Name, default and maximum of one limit.
+/// A limit of the sandbox, as the docs list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     /// The config key under `[limits]`, which ends in its unit if it has one.
@@ -71,36 +71,36 @@ limits! {
     create_answer_ms = 25_000, up to 300_000, "time to answer Create Defect";
     /// Time from a Defect KPIs request to its answer.
     kpi_answer_ms = 10_000, up to 300_000, "time to answer Defect KPIs";
-    /// Requests that one run may send.
+    /// Maximum number of requests that one run may send.
     outbound_calls = 30, up to 1_000, "outbound calls of one run";
-    /// Body of one answer of a tracker, decoded.
+    /// Maximum size of the body of a tracker's answer, decoded.
     response_body_bytes = 8 * MIB, up to 256 * MIB, "body of one tracker answer";
-    /// Body of one request to a tracker.
+    /// Maximum size of the body of a request to a tracker.
     request_body_bytes = 32 * MIB, up to 256 * MIB, "body of one outbound request";
     /// Log lines, stdout and stderr of one run together.
     log_bytes = 64 * 1024, up to 4 * MIB, "log of one run";
-    /// Size of a file in `plugins/`.
+    /// Maximum size of a connector's file.
     component_bytes = 64 * MIB, up to 512 * MIB, "size of a component file";
-    /// Time to compile a component.
+    /// Maximum time to compile a component.
     compile_ms = 120_000, up to 1_800_000, "time to compile a component";
-    /// Memory of the compiler process.
+    /// Maximum memory of the compiler process.
     compile_memory_bytes = 4096 * MIB, up to 65_536 * MIB, "memory to compile a component";
-    /// Runs of one connector at the same time.
+    /// Maximum number of runs of one connector at the same time.
     concurrent_runs = 32, up to 1_000, "concurrent runs of one connector";
-    /// Handles (resources) that one run may hold.
+    /// Maximum number of handles (resources) that one run may hold.
     handles = 1_000, up to 100_000, "handles of one run";
 }
 
 /// The reason why a limit could not be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitError {
-    /// No limit has that name.
+    /// The config has a limit that does not exist.
     Unknown(String),
-    /// Zero, or more than the host's maximum.
+    /// The value is zero, or more than the maximum.
     OutOfRange {
         /// The key of the limit.
         name: &'static str,
-        /// The value that was given.
+        /// The value in the config.
         value: u64,
         /// The maximum that is allowed.
         ceiling: u64,

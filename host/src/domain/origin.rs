@@ -25,7 +25,7 @@ pub struct InvalidOrigin {
 }
 
 impl Origin {
-    /// The origin of a parsed address.
+    /// Returns the origin of a parsed address.
     ///
     /// # Errors
     /// The scheme is not http or https, the host is missing, there is a user or password, or the
@@ -48,19 +48,19 @@ impl Origin {
         Ok(Self { https, host: host.to_owned(), port })
     }
 
-    /// Whether the scheme is https.
+    /// Returns whether the scheme is https.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The host in canonical form: a lower-case name or an IP address.
+    /// Returns the host in canonical form: a lower-case name or an IP address.
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The IP address, if the host is one.
+    /// Returns the IP address, if the host is one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         match self.host {
@@ -70,7 +70,7 @@ impl Origin {
         }
     }
 
-    /// The port, also if it is the default port of the scheme.
+    /// Returns the port, also if it is the default port of the scheme.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -98,14 +98,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A text without anything that may be a user and password of a URL.
+/// Returns a text without any part that may be the user and password of a URL.
 fn without_credentials(text: &str) -> String {
     let Some((before, after)) = text.rsplit_once('@') else { return text.to_owned() };
     let scheme = before.find("://").map_or("", |at| &before[..at + 3]);
     format!("{scheme}{after}")
 }
 
-/// Whether a text is an absolute http or https URL, which a person can open.
+/// Returns whether a text is an absolute http or https URL, which a person can open.
 #[must_use]
 pub fn is_web_address(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())

@@ -12,11 +12,11 @@ string_enum! {
         Interrupted = "interrupted",
         /// The run succeeded.
         Ok = "ok",
-        /// A defect was created.
+        /// This event created the defect.
         Created = "created",
         /// The defect was already created by an earlier event.
         Repeated = "repeated",
-        /// The defect was found by its marker.
+        /// A search found the defect by its marker.
         Adopted = "adopted",
         /// The test case failed again: the defect of an earlier failure was returned.
         Recurred = "recurred",
@@ -26,7 +26,7 @@ string_enum! {
         SecondRecord = "second-record",
         /// The tracker returned counts.
         Counted = "counted",
-        /// Counts came from the cache.
+        /// The counts come from the cache, not from the tracker.
         Cached = "cached",
         /// A liveness probe was answered, or a connector's `check` succeeded.
         Alive = "alive",

@@ -73,9 +73,9 @@ pub enum Refusal {
         "the connector failed repeatedly; it is tried again in {retry_after_s} s. Last: {reason}"
     )]
     CircuitOpen {
-        /// The last failure of the connector.
+        /// The last failure of the connector, as a text.
         reason: String,
-        /// Seconds until the next try.
+        /// Seconds until the host runs the connector again.
         retry_after_s: u32,
     },
     /// Too many runs are in progress for another run.
@@ -108,7 +108,7 @@ pub enum Refusal {
     AfterWrite {
         /// The reason why the connector returned no defect.
         refusal: Box<Refusal>,
-        /// The result of the create request.
+        /// The result of the create request, for a person.
         write: String,
     },
     /// The request waited for another request's create, which ended without a defect.
@@ -138,7 +138,7 @@ pub enum Refusal {
          `jackfield defects resolve {defect}` with --adopt KEY, --retry or --give-up"
     )]
     InDoubt {
-        /// The defect to resolve.
+        /// The defect that the person must resolve.
         defect: DefectId,
         /// The known facts about the write, for a person.
         reason: String,
@@ -215,7 +215,7 @@ impl Refusal {
         }
     }
 
-    /// The setting to change, if the connector named one.
+    /// Returns the setting to change, if the connector named one.
     #[must_use]
     pub fn setting(&self) -> Option<&str> {
         self.reason()?.setting.as_deref()

@@ -2,13 +2,13 @@
 
 /// An enum whose values have strings, made by the macro `string_enum!`.
 pub trait StringEnum: Copy + 'static {
-    /// Every value.
+    /// All values, in the order of the declaration.
     const ALL: &'static [Self];
 
-    /// The string of a value.
+    /// Returns the string of a value.
     fn as_str(self) -> &'static str;
 
-    /// The value that has this string.
+    /// Returns the value that has this string; `None` for any other string.
     #[must_use]
     fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|value| value.as_str() == word)

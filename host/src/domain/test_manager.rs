@@ -16,7 +16,7 @@ pub struct TestManagerSettings {
     pub base_url: Url,
     /// The token endpoint of the identity server.
     pub token_url: Url,
-    /// The id of the external application.
+    /// The OAuth client id of an external application in UiPath.
     pub client_id: String,
     /// The OAuth scopes to request. If one is not granted, every token request fails.
     pub scopes: Vec<String>,

@@ -4,13 +4,13 @@
 use super::{Origin, string_enum};
 
 string_enum! {
-    /// A step of `try`.
+    /// A part of `try`, which tests one condition.
     pub enum TryStep {
         /// The host name is resolved, and its addresses are checked.
         Dns = "dns",
-        /// A TCP connection is made.
+        /// The host can make a TCP connection.
         Connect = "connect",
-        /// The TLS handshake.
+        /// The TLS handshake succeeds.
         Tls = "tls",
         /// The tracker accepts the credentials.
         Credentials = "credentials",
@@ -45,7 +45,7 @@ pub struct TryStepResult {
 }
 
 impl TryStepResult {
-    /// A step that succeeded.
+    /// Makes the result of a step that succeeded.
     #[must_use]
     pub fn of(step: TryStep) -> Self {
         Self { step, origin: None, error: None, setting: None, note: None }
