@@ -115,7 +115,7 @@ pub struct TokenExpiry {
 pub struct Claim<'a> {
     /// The connection that received the event.
     pub connection: ConnectionId,
-    /// The failed test.
+    /// The failed test whose defect is wanted.
     pub test: &'a FailedTest,
     /// The event whose request asks for the defect.
     pub event: EventId,
@@ -165,9 +165,9 @@ pub struct ControlDefect {
 /// The conditions that listed events must meet. An absent condition allows every event.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Received at this instant or later.
+    /// Only events that were received at this instant or later.
     pub since: Option<Timestamp>,
-    /// Received before this instant.
+    /// Only events that were received before this instant.
     pub until: Option<Timestamp>,
     /// Only events of this connection.
     pub connection: Option<ConnectionId>,

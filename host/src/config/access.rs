@@ -30,7 +30,7 @@ pub enum AccessError {
         /// The id of the user that runs the server.
         user: u32,
     },
-    /// Other users have access.
+    /// Users outside the group have access.
     #[error(
         "other users have access to {} (mode {mode:o}): run `{fix} {}`, and replace what they may have \
          read or written there", .path.display(), .path.display()

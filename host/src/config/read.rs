@@ -17,7 +17,7 @@ use super::values::{
 };
 use super::{Config, ConfigError};
 
-/// The keys of the top level that are not tables.
+/// The top-level keys that have a value or a list.
 pub(super) const KEYS: [&str; 22] = [
     "listen",
     "data",
@@ -42,7 +42,7 @@ pub(super) const KEYS: [&str; 22] = [
     "secret_file_roots",
     "secret_env_prefixes",
 ];
-/// The keys of the top level that are tables.
+/// The top-level keys that are tables.
 const TABLES: [&str; 4] = ["webhook", "create", "limits", "connectors"];
 pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "requests_per_s",
@@ -64,24 +64,24 @@ const LISTS: [&str; 6] = [
 
 /// The engine's pool has at most 1,000 slots for concurrent runs.
 const RUNS_RANGE: RangeInclusive<u64> = 1..=1_000;
-/// From a few of the largest connectors to a terabyte.
+/// The minimum holds a few of the largest connectors; the maximum is a terabyte.
 const COMPILED_BYTES_RANGE: RangeInclusive<u64> = 256 << 20..=1 << 40;
-/// From a few small runs to a terabyte.
+/// The minimum holds a few small runs; the maximum is a terabyte.
 const HOST_BYTES_RANGE: RangeInclusive<u64> = 64 << 20..=1 << 40;
-/// From a few large bodies to a terabyte.
+/// The minimum holds a few large bodies; the maximum is a terabyte.
 const SPOOL_BYTES_RANGE: RangeInclusive<u64> = 16 << 20..=1 << 40;
 const DAYS_RANGE: RangeInclusive<u64> = 1..=3_650;
 const EVENTS_RANGE: RangeInclusive<u64> = 1..=1_000_000_000;
-/// From a few of the largest events to a terabyte.
+/// The minimum holds a few of the largest events; the maximum is a terabyte.
 const EVENTS_BYTES_RANGE: RangeInclusive<u64> = 1 << 20..=1 << 40;
 const REQUESTS_RANGE: RangeInclusive<u64> = 1..=1_000_000;
 /// Up to an hour: some load balancers keep connections for ten minutes.
 const KEEP_ALIVE_S_RANGE: RangeInclusive<u64> = 1..=3_600;
-/// From 50 ms to an hour.
+/// The range of periods: 50 ms to an hour.
 const PERIOD_MS_RANGE: RangeInclusive<u64> = 50..=3_600_000;
 /// A lease must outlast a slow disk, and must not block a repeat for long after a crash.
 const LEASE_MS_RANGE: RangeInclusive<u64> = 1_000..=600_000;
-/// Up to a week. The word "never" removes the limit.
+/// The maximum is a week. The word "never" removes the limit.
 const IN_DOUBT_S_RANGE: RangeInclusive<u64> = 1..=604_800;
 /// Up to ten minutes. Service managers often kill a process that has not ended after 90 seconds.
 const DRAIN_MS_RANGE: RangeInclusive<u64> = 0..=600_000;

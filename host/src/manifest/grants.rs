@@ -105,7 +105,7 @@ pub fn describe_place(place: &SecretPlace) -> String {
     }
 }
 
-/// The text of a setting, and who chose it.
+/// The text of a setting, and whether the connector chose it.
 struct SettingText<'a> {
     text: &'a str,
     /// Whether the connector listed the text or fell back to it. Such an address must be public.

@@ -25,11 +25,11 @@ pub(super) struct PlaceTemplate {
 
 #[derive(Debug)]
 pub(super) enum PlaceKind {
-    /// A place that does not depend on settings.
+    /// A place without parts that settings fill in.
     Fixed(SecretPlace),
-    /// The password of basic authentication.
+    /// Basic authentication: the secret is the password, and a setting contains the user.
     BasicPassword { user_setting: String },
-    /// OAuth 2.0 client credentials.
+    /// OAuth 2.0 client credentials; settings contain the token URL and the client id.
     ClientCredentials {
         token_url_setting: String,
         client_id_setting: String,

@@ -48,7 +48,7 @@ enum Rule {
     UniqueItems,
 }
 
-/// A value of the keyword `type`.
+/// A JSON type that the keyword `type` may name.
 #[derive(Debug)]
 struct JsonType {
     name: &'static str,

@@ -59,9 +59,9 @@ const NOT_FOR_SECRETS: &[&str] =
 /// The settings and secrets that a settings schema declares.
 #[derive(Debug, Default)]
 pub(super) struct Schema {
-    /// Settings that are not secrets, by name.
+    /// The settings that are not secrets, by name.
     pub(super) settings: BTreeMap<String, DeclaredSetting>,
-    /// Secrets, by name.
+    /// The secrets, by name.
     pub(super) secrets: BTreeMap<String, DeclaredSecret>,
 }
 

@@ -38,7 +38,7 @@ struct Record {
     unfinished: u32,
     /// The reason why the compiler died; absent if it did not.
     died: Option<String>,
-    /// The limits of the last attempt.
+    /// The memory limit and the time limit of the last attempt.
     memory_bytes: u64,
     time_ms: u64,
 }

@@ -37,7 +37,7 @@ pub(super) struct Cache {
     sealer: Sealer,
 }
 
-/// The content of a manifest file.
+/// The JSON of a manifest file.
 #[derive(Serialize, Deserialize)]
 struct ManifestFile {
     /// The sealed digest of the code and of `manifest`.

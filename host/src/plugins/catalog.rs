@@ -13,7 +13,7 @@ use crate::domain::ConnectorName;
 use crate::manifest::Manifest;
 use crate::runtime::{Connector, Interfaces};
 
-/// The status of a connector.
+/// Says whether a connector can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorStatus {
     /// The newest version of the connector is in use.
@@ -81,10 +81,10 @@ pub enum ConnectorUnavailable {
     },
 }
 
-/// All files of the folder, by stem.
+/// The entries of all files in the folder, by stem.
 pub(super) type Snapshot = BTreeMap<String, Entry>;
 
-/// One file of the folder.
+/// The state of one file in the folder.
 #[derive(Clone, Default)]
 pub(super) struct Entry {
     /// The last version that could be loaded.

@@ -58,7 +58,7 @@ impl ShortSecret {
 pub(super) enum Whole {
     No,
     Yes,
-    /// The text is too short to decide.
+    /// The text is too short to decide; more of it is needed.
     Unknown,
 }
 

@@ -35,7 +35,7 @@ fn recurrence(claimed: Claimed) -> Recurrence {
     }
 }
 
-/// Stores the outcome of a run at this instant.
+/// Stores the outcome of a run at the instant `ms`.
 async fn end(store: &SqliteStore, lease: &Lease, verdict: &Verdict, ms: i64) {
     store.store_outcome(lease, verdict, &[], event(), at(ms)).await.unwrap();
 }

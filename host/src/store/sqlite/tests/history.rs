@@ -1,4 +1,4 @@
-//! Events, runs and counts.
+//! Stores and lists events, runs and counts.
 
 use tempfile::tempdir;
 

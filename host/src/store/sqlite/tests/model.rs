@@ -16,7 +16,7 @@ enum Step {
     Wait {
         ms: i64,
     },
-    /// A search that follows may find nothing.
+    /// Claims the failed test. If the claim leads to a search, the search may find nothing.
     Claim {
         host: usize,
         finds_nothing: bool,

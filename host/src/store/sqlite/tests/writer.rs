@@ -65,7 +65,7 @@ async fn a_failed_commit_is_an_error_for_its_callers_and_the_next_batch_is_writt
 async fn a_panic_is_an_error_for_its_callers_and_the_store_goes_on() {
     let folder = tempdir().unwrap();
     let (store, _) = store_with_connection(&folder).await;
-    // More often than there are threads that read.
+    // Run more panicking reads than there are threads that read.
     for _ in 0..9 {
         let read = store.readers.run(|_| -> Result<(), StoreError> { panic!("of the test") });
         assert!(read.await.unwrap_err().to_string().contains("see its log"));
