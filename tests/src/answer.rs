@@ -145,7 +145,7 @@ impl Client {
         bytes
     }
 
-    /// Sends a request; returns the answer without its body, and the body.
+    /// Sends a request. Returns the answer without its body, and then the body.
     fn exchange(
         &self,
         method: &str,

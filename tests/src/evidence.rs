@@ -1,11 +1,11 @@
-//! What the stand-in for Test Manager knows of a failed test, read over its API by this harness: a
-//! test compares with it what the server filed.
+//! Reads the stand-in's data about a failed test over its API. A test compares this data with the
+//! filed defect.
 
 use serde_json::{Value, json};
 
 use crate::SimulatedTestManager;
 
-/// Everything about one failed test.
+/// The data of one failed test.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// The name of the test case.
@@ -18,17 +18,17 @@ pub struct Evidence {
     pub robot_log: String,
 }
 
-/// A screenshot or a file.
+/// A screenshot of an assertion, or a file of the log.
 #[derive(Debug, Clone)]
 pub struct EvidenceFile {
-    /// Its name in Test Manager.
+    /// The file name in Test Manager.
     pub name: String,
-    /// Its content.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
 }
 
 impl SimulatedTestManager {
-    /// The members of a connection that let it read this stand-in.
+    /// Returns the fields of a connection that let it read this stand-in.
     #[must_use]
     pub fn credentials(&self) -> Value {
         json!({
@@ -41,7 +41,7 @@ impl SimulatedTestManager {
         })
     }
 
-    /// The failed tests of the shop whose test case has this name.
+    /// Returns the failed tests of the project SHOP whose test case has this name.
     ///
     /// # Panics
     /// If a log cannot be read.
@@ -57,7 +57,7 @@ impl SimulatedTestManager {
         self.failed_tests("SHOP").into_iter().filter(has_name).collect()
     }
 
-    /// What is known of the log of a failed test.
+    /// Reads the data of a failed test's log.
     ///
     /// # Panics
     /// If something cannot be read.
@@ -67,7 +67,7 @@ impl SimulatedTestManager {
         self.evidence_of_log(id(failed, "project"), id(failed, "log"))
     }
 
-    /// What is known of each log that matches a failed test: several, if one has a copy.
+    /// Reads the data of each log that matches a failed test: several, if a log has a copy.
     ///
     /// # Panics
     /// If something cannot be read.
@@ -117,7 +117,7 @@ impl SimulatedTestManager {
     }
 }
 
-/// The body of Create Defect for a failed test of the stand-in.
+/// Returns the body of a Create Defect request for a failed test of the stand-in.
 #[must_use]
 pub fn webhook_body(failed: &Value) -> Value {
     json!({

@@ -13,7 +13,7 @@ pub fn rounds() -> u32 {
     if is_long() { 200 } else { 20 }
 }
 
-/// The number of cases of a test with generated input in which each case takes a second.
+/// Returns the number of generated inputs for a test that takes a second for each.
 #[must_use]
 pub fn cases() -> u32 {
     if is_long() { 300 } else { 16 }

@@ -40,14 +40,14 @@ pub struct Issue {
     pub json: Value,
 }
 
-/// A file of an issue.
+/// A file that is attached to an issue.
 #[derive(Debug, Clone)]
 pub struct IssueFile {
-    /// Its name.
+    /// The file name in Redmine.
     pub name: String,
-    /// Its media type.
+    /// The media type that Redmine stores.
     pub media_type: String,
-    /// Its content.
+    /// The bytes of the file.
     pub bytes: Vec<u8>,
 }
 
@@ -96,10 +96,10 @@ impl Redmine {
         json!({"api-key": self.key})
     }
 
-    /// The id of a custom field of issues.
+    /// Returns the id of a custom field of issues.
     ///
     /// # Panics
-    /// If there is none with this name.
+    /// If no custom field has this name.
     #[must_use]
     pub fn custom_field(&self, name: &str) -> u64 {
         let fields = self.client().get("/custom_fields.json").expect(200)["custom_fields"].take();
@@ -156,10 +156,10 @@ impl Project {
         issues.remove(0)
     }
 
-    /// The files of an issue, with their contents.
+    /// Downloads the files of an issue.
     ///
     /// # Panics
-    /// If Redmine does not list or send them.
+    /// If Redmine does not list or send the files.
     #[must_use]
     pub fn files(&self, issue: &str) -> Vec<IssueFile> {
         let client = self.redmine.client();
@@ -206,7 +206,7 @@ impl Project {
     }
 }
 
-/// A Textile text as Redmine shows it: the host writes the characters of markup as numbers.
+/// Returns a Textile text as Redmine shows it: numbers for characters of markup are decoded.
 #[must_use]
 pub fn as_shown(textile: &str) -> String {
     let mut parts = textile.split("&#");

@@ -14,7 +14,7 @@ pub trait Clock: Send + Sync {
     fn since_boot(&self) -> Duration;
 }
 
-/// The clock of the operating system; the only code of this room that reads a clock.
+/// The clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 

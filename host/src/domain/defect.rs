@@ -200,7 +200,7 @@ pub enum Verdict {
 /// A summary of the writes that a run sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentWrites {
-    /// The class of the worst write. Classes are ordered by how much the tracker may have done.
+    /// The class of the worst write, in the order of [`WriteClass`].
     pub class: WriteClass,
     /// Whether one of the writes was answered 403.
     pub forbidden: bool,

@@ -13,7 +13,7 @@ use super::{DecidedDoubt, Refusal, WriteClass, after};
 /// The known facts about the writes that were sent in one generation of a failed test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
-    /// The class of the worst write. Classes are ordered by how much the tracker may have done.
+    /// The class of the worst write, in the order of [`WriteClass`].
     pub class: WriteClass,
     /// Whether one of the writes was answered 403: the tracker may hide what it created.
     pub forbidden: bool,
