@@ -313,9 +313,9 @@ pub trait Store: Send + Sync {
         seen: &ConnectionSnapshot,
         stored_by: Timestamp,
     ) -> Result<Vec<ControlDefect>, StoreError>;
-    /// Moves a row whose doubt has ended back to `intent`, and returns the next step: `Create`, or,
-    /// if [`Claim::recurs`] is set, `Recurs` or `WaitsForFirst`. With `WaitsForFirst`, the row is
-    /// not moved. Durable. `Fenced` if the lease was lost.
+    /// Moves a row whose doubt has ended back to `intent`, and returns the next step, as a claim
+    /// with this `recurs` would: `Create`, `Recurs` or `WaitsForFirst`. With `WaitsForFirst`, the
+    /// row is not moved. Durable. `Fenced` if the lease was lost.
     async fn back_to_intent(
         &self,
         lease: &Lease,
