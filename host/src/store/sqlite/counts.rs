@@ -30,6 +30,11 @@ pub(super) fn record(
             cached.counted_at.as_millisecond()
         ],
     )?;
+    Ok(())
+}
+
+/// Deletes the oldest counts of a connection that has too many. Call it after [`record`].
+pub(super) fn delete_oldest(db: &Connection, id: ConnectionId) -> Result<(), StoreError> {
     db.change(
         "DELETE FROM counts WHERE connection_id = ?1 AND rowid IN (
              SELECT rowid FROM counts WHERE connection_id = ?1

@@ -3,7 +3,7 @@
 //! An event that ends while it waits replaces its own beginning, and takes its runs: nothing is
 //! written twice. Never holds more than [`RECORDS_MAX`] parts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -22,20 +22,31 @@ pub(super) enum Record {
     Counts(ConnectionId, String, CachedCounts),
     /// The last success and error of a connection, from the events of one batch.
     Health(ConnectionId, events::Health),
+    /// The counts of a connection that are too old, after the counts of one batch.
+    OldCounts(ConnectionId),
 }
 
 impl Record {
-    /// Adds one record for each connection of the events: its last success and last error.
+    /// Adds what the batch means for each of its connections: its last success and last error, and
+    /// which counts it has too many of.
     pub(super) fn merge(mut history: Vec<Self>) -> Vec<Self> {
-        let mut connections: HashMap<ConnectionId, events::Health> = HashMap::new();
+        let mut answered: HashMap<ConnectionId, events::Health> = HashMap::new();
+        let mut counted = HashSet::new();
         for record in &history {
-            if let Self::Event(_, Some(event), _) = record
-                && let Some(connection) = event.connection
-            {
-                connections.entry(connection).or_default().add(event);
+            match record {
+                Self::Event(_, Some(event), _) => {
+                    if let Some(connection) = event.connection {
+                        answered.entry(connection).or_default().add(event);
+                    }
+                }
+                Self::Counts(connection, ..) => {
+                    counted.insert(*connection);
+                }
+                Self::Event(_, None, _) | Self::Health(..) | Self::OldCounts(_) => {}
             }
         }
-        history.extend(connections.into_iter().map(|(id, health)| Self::Health(id, health)));
+        history.extend(answered.into_iter().map(|(id, health)| Self::Health(id, health)));
+        history.extend(counted.into_iter().map(Self::OldCounts));
         history
     }
 
@@ -54,6 +65,7 @@ impl Record {
             Self::Event(id, None, runs) => events::add_runs(db, id, runs),
             Self::Counts(id, project, counts) => counts::record(db, id, &project, counts),
             Self::Health(id, health) => health.store(db, id),
+            Self::OldCounts(id) => counts::delete_oldest(db, id),
         }
     }
 }

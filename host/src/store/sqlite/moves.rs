@@ -115,9 +115,9 @@ fn store_defect(
         "UPDATE defects SET state = 'created', defect = ?3, lease_until = NULL, reason = NULL,
              needs_person = NULL, decided = NULL, searches = 0, event_id = ?4, updated_at = ?5,
              next_search_at =
-                 CASE WHEN ?6 AND class IN ('unclear', 'open', 'acknowledged') THEN ?7 END
+                 CASE WHEN ?6 AND class <> 'refused' THEN ?7 END
          WHERE id = ?1 AND released = 0 AND (
-             fence = ?2 AND state IN ('intent', 'sent', 'in-doubt', 'failed')
+             fence = ?2 AND state <> 'created'
              OR fence > ?2 AND state IN ('in-doubt', 'failed') AND lease_until IS NULL)",
         params![
             lease.defect.0,

@@ -13,6 +13,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::errors::describe_error;
@@ -57,6 +58,7 @@ impl Writer {
             path,
             durability: None,
             commits: Arc::clone(&commits),
+            runtime: Handle::try_current().ok(),
         };
         let (end, ended) = oneshot::channel();
         let jobs = Arc::clone(&queue);
@@ -170,6 +172,8 @@ struct Writing {
     /// The durability that the connection is set to.
     durability: Option<Durability>,
     commits: Arc<AtomicU64>,
+    /// The runtime of the callers; `None` if the store was opened outside one.
+    runtime: Option<Handle>,
 }
 
 impl Writing {
@@ -198,8 +202,21 @@ impl Writing {
             tracing::debug!(%error, "a batch was not committed");
             self.roll_back();
         }
-        for operation in operations {
-            operation.answer(committed.clone());
+        self.answer(operations, committed);
+    }
+
+    /// Answers the callers. Several are answered in a task: to wake each of them from this thread
+    /// would cost a thread switch each.
+    fn answer(&self, operations: Vec<Box<dyn Operation>>, committed: Result<(), DatabaseError>) {
+        let several = operations.len() > 1;
+        let answer = move || {
+            for operation in operations {
+                operation.answer(committed.clone());
+            }
+        };
+        match &self.runtime {
+            Some(runtime) if several => drop(runtime.spawn(async move { answer() })),
+            _ => answer(),
         }
     }
 

@@ -34,6 +34,16 @@ fn statements(db: &Database, work: impl FnOnce()) -> Vec<String> {
     STATEMENTS.take()
 }
 
+/// The temporary tables that these statements make, which cost more than the rest of most of them.
+fn temporary_tables(db: &Database, statements: &[String]) -> usize {
+    let of = |sql: &String| {
+        let mut explain = db.prepare(&format!("EXPLAIN {sql}")).unwrap();
+        let steps = explain.raw_query().mapped(|row| row.get::<_, String>("opcode"));
+        steps.filter(|step| step.as_ref().unwrap() == "OpenEphemeral").count()
+    };
+    statements.iter().map(of).sum()
+}
+
 fn created(connection: ConnectionId) -> Event {
     Event {
         id: event(),
@@ -91,8 +101,12 @@ async fn a_create_costs_five_statements_with_its_event() {
         let recorded = statements(db, || {
             events::record(db, created(connection), vec![run()]).unwrap();
         });
-        Ok([claimed, sent, stored, recorded])
+        let all = [claimed, sent, stored, recorded];
+        let tables = all.each_ref().map(|statements| temporary_tables(db, statements));
+        Ok((all, tables))
     });
-    let counted = counted.await.unwrap();
+    let (counted, tables) = counted.await.unwrap();
     assert_eq!(counted.each_ref().map(Vec::len), [2, 1, 1, 1], "{counted:#?}");
+    // Lists in `CHECK`s, and in the condition of the index `defects_unresolved`.
+    assert_eq!(tables, [3, 3, 3, 0], "{counted:#?}");
 }
