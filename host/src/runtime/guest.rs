@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi::{WasiCtx, WasiCtxView};
 use wasmtime_wasi_http::WasiHttpCtx;
 use wasmtime_wasi_http::p2::bindings::http::types::Method;
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
@@ -63,7 +63,8 @@ pub(super) struct Guest {
     /// The highest number of handles seen by [`Guest::record_handles`].
     handles_peak: Arc<AtomicU64>,
     pub(super) table: ResourceTable,
-    pub(super) wasi: WasiCtx,
+    /// Made when the guest first uses WASI: many never do, and its random numbers cost system calls.
+    wasi: Option<WasiCtx>,
     pub(super) wasi_http: WasiHttpCtx,
     pub(super) wasi_http_hooks: WasiHttp,
     /// Charges the texts of the guest's unsent `wasi:http` requests.
@@ -74,7 +75,6 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// The guest gets no folder, environment, arguments or sockets; stdout and stderr go to `log`.
     pub(super) fn new(
         session: Arc<Session>,
         log: Arc<RunLog>,
@@ -85,14 +85,6 @@ impl Guest {
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));
-        let stream = |level| LogStream { log: Arc::clone(&log), level };
-        let wasi = WasiCtx::builder()
-            .stdout(stream(STDOUT))
-            .stderr(stream(STDERR))
-            .max_random_size(RANDOM_BYTES_MAX)
-            .allow_tcp(false)
-            .allow_udp(false)
-            .build();
         let mut wasi_http = WasiHttpCtx::new();
         wasi_http.set_field_size_limit(field_bytes_max(limiter.handles_max()));
         Self {
@@ -102,12 +94,29 @@ impl Guest {
             limiter,
             handles_peak,
             table,
-            wasi,
+            wasi: None,
             wasi_http,
             requests,
             returned: None,
             given,
         }
+    }
+
+    /// WASI and the handles of the guest. It gets no folder, environment, arguments or sockets; stdout
+    /// and stderr go to the log.
+    pub(super) fn wasi(&mut self) -> WasiCtxView<'_> {
+        let log = &self.log;
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let stream = |level| LogStream { log: Arc::clone(log), level };
+            WasiCtx::builder()
+                .stdout(stream(STDOUT))
+                .stderr(stream(STDERR))
+                .max_random_size(RANDOM_BYTES_MAX)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .build()
+        });
+        WasiCtxView { ctx, table: &mut self.table }
     }
 
     /// How many bytes the host may copy from the guest in one call: a request's body, as far as the

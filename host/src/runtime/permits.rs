@@ -151,8 +151,13 @@ impl Permits {
 
     /// Gives a permit back, so that a waiting request may get it.
     fn give_back(self: &Arc<Self>, lane: &Lane, slots: u32) {
-        self.state.lock().record_returned(lane, slots);
-        self.hand_over();
+        let mut state = self.state.lock();
+        state.record_returned(lane, slots);
+        let somebody_waits = !state.waiting.is_empty();
+        drop(state);
+        if somebody_waits {
+            self.hand_over();
+        }
     }
 
     /// Gives free permits to waiting requests. Also called when a request gives up: the requests

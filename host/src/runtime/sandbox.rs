@@ -233,7 +233,8 @@ impl Sandbox {
             lane,
             given: Given { bases, report: report.clone() },
         };
-        let (result, finished) = self.execute(request, call_guest).await;
+        // In a box: the future is large, and each caller would move it.
+        let (result, finished) = Box::pin(self.execute(request, call_guest)).await;
         let redact = |reading, text| match reading {
             Reading::Text => finished.session.redact(text),
             _ => finished.session.redact_as(reading, text),
@@ -287,25 +288,26 @@ impl Sandbox {
         wait: Duration,
         stop: &CancellationToken,
     ) -> Result<Permit, Refusal> {
-        let asked = async {
-            match self.permits.ask(request) {
-                Admission::Granted(permit) => Some(permit),
-                Admission::Waiting(receiver) => match timeout(wait, receiver).await {
-                    Ok(permit) => permit.ok(),
-                    Err(_) => {
-                        // The next request in the queue may need fewer slots.
-                        self.permits.hand_over();
-                        None
-                    }
-                },
-                Admission::Full => None,
-            }
+        if self.stopping.is_cancelled() {
+            return Err(Refusal::ShuttingDown);
+        }
+        if stop.is_cancelled() {
+            return Err(Refusal::RunStopped);
+        }
+        let receiver = match self.permits.ask(request) {
+            Admission::Granted(permit) => return Ok(permit),
+            Admission::Waiting(receiver) => receiver,
+            Admission::Full => return Err(Refusal::Overloaded),
         };
         tokio::select! {
             biased;
             () = self.stopping.cancelled() => Err(Refusal::ShuttingDown),
             () = stop.cancelled() => Err(Refusal::RunStopped),
-            permit = asked => permit.ok_or(Refusal::Overloaded),
+            permit = timeout(wait, receiver) => {
+                // After the wait, the next request in the queue may need fewer slots.
+                let given_up = permit.inspect_err(|_| self.permits.hand_over());
+                given_up.ok().and_then(Result::ok).ok_or(Refusal::Overloaded)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! `wasi:*` 0.2: the interfaces that language runtimes need to start, and `wasi:http`.
 //!
 //! The file system has no folder, the environment is empty, and sockets refuse (see
-//! [`Guest::new`]).
+//! [`Guest::wasi`]).
 
 use wasmtime::component::Linker;
 use wasmtime_wasi::{WasiCtxView, WasiView};
@@ -19,7 +19,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> Result<(), wasmtime::
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        self.wasi()
     }
 }
 
