@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::completion::Flight;
 use crate::config::Config;
 use crate::connections::{Asker, Connections};
 use crate::domain::{Call, Clock, Counts, EventId, Refusal};
@@ -21,7 +21,7 @@ use crate::egress::ActiveConnection;
 use crate::runtime::{Run, Sandbox};
 use crate::store::{CachedCounts, Store};
 
-use cache::{Cache, Refresh};
+use cache::{Cache, Counted};
 
 /// Counts up to this age are answered at once and refreshed in the background.
 const STALE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -92,12 +92,9 @@ impl Kpis {
         if let Some(answer) = self.cached(active, project, event) {
             return Ok(answer);
         }
-        let mut refresh = self.refresh(active, project, event);
-        let counted = match timeout_at(deadline, refresh.wait_for(Option::is_some)).await {
-            Ok(Ok(counted)) => counted.clone(),
-            // The deadline passed, or the refresh panicked.
-            Ok(Err(_)) | Err(_) => None,
-        };
+        let refresh = self.refresh(active, project, event);
+        // `None`: the deadline passed, or the refresh panicked.
+        let counted = timeout_at(deadline, refresh.result()).await.ok().flatten();
         let answer = match counted.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms })) {
             Ok(counts) => Ok(KpiAnswer { counts, age: Duration::ZERO, stale: false }),
             Err(refusal) => self.last_known(active, project, refusal).await,
@@ -124,27 +121,28 @@ impl Kpis {
         }
         let fresh = age < Duration::from_millis(self.deps.config.kpi_fresh_ms);
         if !fresh {
-            self.refresh(active, project, event);
+            drop(self.refresh(active, project, event));
         }
         Some(KpiAnswer { counts: cached.counts, age, stale: failing && !fresh })
     }
 
-    /// Joins the refresh of this project that is in progress, or starts one.
-    fn refresh(&self, active: &Arc<ActiveConnection>, project: &str, event: EventId) -> Refresh {
+    /// Joins the refresh of this project that is in progress, or starts one, which runs to its end.
+    fn refresh(
+        &self,
+        active: &Arc<ActiveConnection>,
+        project: &str,
+        event: EventId,
+    ) -> Flight<Counted> {
         self.cache.with(active, project, self.deps.clock.now(), |entry| {
-            // If the refresh task panicked, its channel is closed: start a new one.
-            if let Some(refresh) = entry.refresh.as_ref().filter(|it| it.has_changed().is_ok()) {
-                return refresh.clone();
-            }
-            let (sender, refresh) = watch::channel(None);
-            entry.refresh = Some(refresh.clone());
-            let (kpis, active, project) = (self.clone(), Arc::clone(active), project.to_owned());
-            self.deps.tasks.spawn(async move {
-                let counted = kpis.ask_tracker(&active, &project, event).await;
-                kpis.remember(&active, &project, &counted);
-                sender.send_replace(Some(counted));
-            });
-            refresh
+            Flight::join_or_start(&mut entry.refresh, &self.deps.tasks, || {
+                let (kpis, active, project) =
+                    (self.clone(), Arc::clone(active), project.to_owned());
+                async move {
+                    let counted = kpis.ask_tracker(&active, &project, event).await;
+                    kpis.remember(&active, &project, &counted);
+                    counted
+                }
+            })
         })
     }
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod domain;
 pub mod secret;
 
+mod completion;
 mod cpu_time;
 mod memory;
 mod redact;

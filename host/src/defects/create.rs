@@ -1,6 +1,6 @@
 //! The steps of one Create Defect event: one failed test, one defect.
 //!
-//! The run is a task of its own, so neither a client's disconnect nor the answer deadline ends it.
+//! The run goes on to its end: neither a client's disconnect nor the answer deadline ends it.
 //! The guest's answer alone never decides how the row changes: the host's own record of the writes
 //! decides, too.
 
@@ -77,13 +77,11 @@ impl Defects {
             let (deps, active, test) = (self.deps.clone(), Arc::clone(active), test.clone());
             async move { run(&deps, &active, &test, id, deadline, after_ms).await }
         };
-        let (mut in_flight, joined) =
+        let flight =
             self.in_flight.join_or_start(active.connection.id, &test, &self.deps.tasks, start);
-        let answer = match timeout_at(deadline, in_flight.wait_for(Option::is_some)).await {
-            Ok(Ok(answer)) => answer.clone(),
-            // The deadline passed, or the run panicked.
-            Ok(Err(_)) | Err(_) => None,
-        };
+        let joined = flight.is_joined();
+        // `None`: the deadline passed, or the run panicked.
+        let answer = timeout_at(deadline, flight.result()).await.ok().flatten();
         let mut answer = answer.unwrap_or(Err(Refusal::DeadlineExceeded { after_ms }))?;
         if joined {
             answer.how = OutcomeCode::Repeated;
@@ -218,9 +216,10 @@ impl CreateEvent<'_> {
                 Attempt::Again { refusal: self.deadline_refusal(), at: None }
             }
             Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
-            Ok(Claimed::Recurs(recurrence)) => self.recur(*recurrence).await,
+            // In boxes: these are rare, and their futures are large.
+            Ok(Claimed::Recurs(recurrence)) => Box::pin(self.recur(*recurrence)).await,
             Ok(Claimed::WaitsForFirst) => waits_for_first(),
-            Ok(Claimed::Search(doubtful)) => self.search(&doubtful).await,
+            Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful)).await,
         }
     }
 

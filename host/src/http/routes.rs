@@ -20,8 +20,8 @@ pub fn routers(state: AppState) -> (Router, Option<Router>) {
     let hooks = hooks(&state, prefix.unwrap_or_default());
     let others = others(&state);
     match config.admin_listen {
-        Some(_) => (with_problems(hooks), Some(with_problems(others))),
-        None => (with_problems(hooks.merge(others)), None),
+        Some(_) => (with_problems(Router::new()).merge(hooks), Some(with_problems(others))),
+        None => (with_problems(others).merge(hooks), None),
     }
 }
 
@@ -76,7 +76,8 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn_with_state(Arc::clone(state), auth::require_admin))
 }
 
-/// Turns the framework's own refusals into problems too, and completes every problem.
+/// Turns the framework's own refusals into problems too, and completes every problem. Not for
+/// `/hooks`: it accepts any method, completes its problems itself, and a layer costs each request.
 fn with_problems(routes: Router) -> Router {
     routes
         .fallback(async |_: Request| Problem::not_found("page"))

@@ -1,11 +1,13 @@
 //! The time-outs of one client connection: for the head of a request, and for the pause before the
 //! request.
 //!
-//! The body of a request and its answer have no time-out here: the handlers limit them.
+//! The body of a request and its answer have no time-out here: the handlers limit them. A request
+//! only stores until when it must go on. Nothing is woken, because [`Timing::overdue`] looks often
+//! enough.
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 /// The part of a request that the client must send next, and the deadline for it.
@@ -23,32 +25,32 @@ enum Awaited {
 pub(super) struct Timing {
     head: Duration,
     keep_alive: Duration,
-    awaited: watch::Sender<Awaited>,
+    awaited: Mutex<Awaited>,
 }
 
 impl Timing {
     pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
-        Self { head, keep_alive, awaited: watch::Sender::new(Awaited::Nothing) }
+        Self { head, keep_alive, awaited: Mutex::new(Awaited::Nothing) }
     }
 
     /// Starts the time-out for the head: a request has begun.
     pub(super) fn await_head(&self) {
-        self.awaited.send_replace(Awaited::Head(Instant::now() + self.head));
+        *self.awaited.lock() = Awaited::Head(Instant::now() + self.head);
     }
 
     /// Stops the time-out for the head: the head is complete.
     pub(super) fn head_complete(&self) {
-        self.awaited.send_replace(Awaited::Nothing);
+        *self.awaited.lock() = Awaited::Nothing;
     }
 
     /// Starts the time-out for the next request: an answer was sent.
     pub(super) fn await_request(&self) {
-        self.awaited.send_replace(Awaited::Request(Instant::now() + self.keep_alive));
+        *self.awaited.lock() = Awaited::Request(Instant::now() + self.keep_alive);
     }
 
     /// Bytes have arrived. Only the first bytes of a request start the time for its head.
     pub(super) fn received(&self) {
-        let begins = matches!(*self.awaited.borrow(), Awaited::Request(_));
+        let begins = matches!(*self.awaited.lock(), Awaited::Request(_));
         if begins {
             self.await_head();
         }
@@ -56,19 +58,16 @@ impl Timing {
 
     /// Returns when the client has exceeded a time-out.
     pub(super) async fn overdue(&self) {
-        let mut awaited = self.awaited.subscribe();
         loop {
-            let now_awaited = *awaited.borrow_and_update();
-            let expired = async {
-                match now_awaited {
-                    Awaited::Request(until) | Awaited::Head(until) => sleep_until(until).await,
-                    Awaited::Nothing => std::future::pending().await,
-                }
+            let now = Instant::now();
+            // A time that is set later ends no sooner than this.
+            let look_again = now + self.head.min(self.keep_alive);
+            let until = match *self.awaited.lock() {
+                Awaited::Request(until) | Awaited::Head(until) if until <= now => return,
+                Awaited::Request(until) | Awaited::Head(until) => until.min(look_again),
+                Awaited::Nothing => look_again,
             };
-            tokio::select! {
-                () = expired => return,
-                _ = awaited.changed() => {}
-            }
+            sleep_until(until).await;
         }
     }
 }

@@ -20,6 +20,7 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use tokio::time::Instant;
 
+use crate::completion::Completing;
 use crate::domain::{ConnectionId, EventId, EventKind, OutcomeCode, PROJECT_CHARS_MAX};
 use crate::egress::ActiveConnection;
 use crate::secret::TokenHash;
@@ -74,8 +75,8 @@ struct Target {
     kind: WebhookKind,
 }
 
-/// Reads the request, then answers it in its own task, so that the event is stored even if the
-/// client disconnects. The body is not read if the sender must `wait`.
+/// Reads the request, then answers it to the end, so that the event is stored even if the client
+/// disconnects. The body is not read if the sender must `wait`.
 async fn handle(
     app: Arc<AppState>,
     target: Target,
@@ -91,8 +92,7 @@ async fn handle(
         if wait.is_none() { body::read(&parts.headers, body).await } else { ReadBody::default() };
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
     let tasks = app.services.tasks.clone();
-    // In a box: the future is large, and starting a task moves it several times.
-    let answered = tasks.spawn(Box::pin(async move {
+    let answered = Completing::new(&tasks, async move {
         let (kind, answer) = match (&active, wait) {
             (Some(_), Some(wait)) => {
                 let problem = Problem::rate_limited(OVER_RATE, wait);
@@ -109,7 +109,7 @@ async fn handle(
         let keeps_request = kind == EventKind::Unrecognised
             || answer.refuses_create(kind) && app.rate_limits.keeps_request(connection, started);
         record(&app, &request, (kind, connection), keeps_request, answer)
-    }));
+    });
     let mut response = answered.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler panicked");
         Problem::internal().respond(&instance(id))

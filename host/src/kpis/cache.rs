@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
+use crate::completion::InFlight;
 use crate::domain::{ConnectionId, Counts, Refusal};
 use crate::egress::ActiveConnection;
 use crate::store::CachedCounts;
@@ -16,8 +16,8 @@ use crate::store::CachedCounts;
 /// Maximum number of cached projects of one connection.
 const PROJECTS_MAX: usize = 100;
 
-/// A refresh in progress, which receives the result when it ends.
-pub(super) type Refresh = watch::Receiver<Option<Result<Counts, Refusal>>>;
+/// The result of a refresh.
+pub(super) type Counted = Result<Counts, Refusal>;
 
 /// The counts of all connections.
 #[derive(Default)]
@@ -37,7 +37,8 @@ pub(super) struct Project {
     pub(super) cached: Option<CachedCounts>,
     /// Whether the last refresh failed.
     pub(super) failing: bool,
-    pub(super) refresh: Option<Refresh>,
+    /// The refresh in progress.
+    pub(super) refresh: Option<InFlight<Counted>>,
     used_at: Timestamp,
 }
 

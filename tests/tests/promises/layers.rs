@@ -13,7 +13,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 /// not in a circle.
 const LAYERS: [&[&str]; 12] = [
     &["domain", "config", "secret"],
-    &["cpu_time", "memory"],
+    &["completion", "cpu_time", "memory"],
     &["redact", "transport"],
     &["manifest", "egress", "report"],
     &["runtime", "store", "testmanager"],
