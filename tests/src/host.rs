@@ -344,6 +344,15 @@ impl TestHost {
         self.process.threads()
     }
 
+    /// Returns how often the server's threads have waited for something.
+    ///
+    /// # Panics
+    /// If the server does not run.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.process.waits()
+    }
+
     /// Returns the number of child processes of the server.
     #[must_use]
     pub fn children(&self) -> usize {

@@ -151,6 +151,21 @@ impl Process {
         std::fs::read_dir(self.proc("task")).expect("the server runs").count()
     }
 
+    /// Returns how often the threads have waited for something, and so let others run. Without the thread
+    /// that only keeps time.
+    pub(crate) fn waits(&self) -> u64 {
+        let threads = std::fs::read_dir(self.proc("task")).expect("the server runs");
+        let statuses = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
+        let working = statuses.filter(|status| !status.starts_with("Name:\tticker"));
+        let waits = working.map(|status| {
+            let mut lines = status.lines();
+            let waits = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            waits.and_then(|count| count.trim().parse::<u64>().ok()).expect("a count")
+        });
+        waits.sum()
+    }
+
     /// Returns the number of child processes.
     pub(crate) fn children(&self) -> usize {
         let threads = std::fs::read_dir(self.proc("task")).expect("the server runs");
