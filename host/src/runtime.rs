@@ -14,6 +14,7 @@ mod execution;
 mod guest;
 mod imports;
 mod instance;
+mod last_words;
 mod limiter;
 mod mapping;
 mod measure;

@@ -160,16 +160,38 @@ pub enum ConnectorFault {
     #[error("the connector trapped: {0}")]
     Trap(String),
     /// The run exceeded a limit.
-    #[error("the connector hit its limit `limits.{name}` = {value}")]
+    #[error(
+        "the connector hit its limit `limits.{name}` = {value}{}", last_words(.printed.as_deref())
+    )]
     Limit {
         /// The key under `[limits]`.
         name: &'static str,
         /// The value of the limit.
         value: u64,
+        /// The last words of the guest on stderr.
+        printed: Option<String>,
     },
     /// The guest returned something that the contract does not allow.
     #[error("the connector violated the contract: {0}")]
     Contract(String),
+}
+
+impl ConnectorFault {
+    /// Adds what the connector printed last on stderr, which is usually the cause of a trap.
+    #[must_use]
+    pub fn with_last_words(self, words: &str) -> Self {
+        match self {
+            Self::Trap(why) => Self::Trap(format!("{why}{}", last_words(Some(words)))),
+            Self::Limit { name, value, .. } => {
+                Self::Limit { name, value, printed: Some(words.to_owned()) }
+            }
+            Self::Contract(_) => self,
+        }
+    }
+}
+
+fn last_words(printed: Option<&str>) -> String {
+    printed.map(|words| format!("; it printed: {words}")).unwrap_or_default()
 }
 
 impl Refusal {

@@ -52,6 +52,8 @@ pub(super) struct Finished {
     pub(super) writes: Vec<WriteRecord>,
     /// The limit of the host's memory, if the run was refused memory because of it.
     pub(super) host_memory: Option<u64>,
+    /// The cause that the guest printed last on stderr.
+    last_words: Option<String>,
 }
 
 impl Execution {
@@ -127,6 +129,7 @@ impl Execution {
         for line in &mut log {
             line.message = self.session.redact(std::mem::take(&mut line.message));
         }
+        let last_words = self.log.take_tail().cause(|text| self.session.redact(text));
         let mut usage = Usage {
             memory_bytes: self.memory.peak(),
             cpu_ms: self.meter.spent_ms(),
@@ -140,11 +143,20 @@ impl Execution {
         };
         self.session.fill(&mut usage);
         let host_memory = self.memory.refused_by_host();
-        Finished { session: self.session, log, calls, usage, writes, host_memory }
+        let session = self.session;
+        Finished { session, log, calls, usage, writes, host_memory, last_words }
     }
 }
 
 impl Finished {
+    /// Adds to a trap, or to a limit that was hit, what the guest printed last.
+    pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
+        match (refusal, &self.last_words) {
+            (Refusal::ConnectorFault(fault), Some(words)) => fault.with_last_words(words).into(),
+            (refusal, _) => refusal,
+        }
+    }
+
     /// Replaces the refusal if the connector is not its cause: the run failed after its tracker was
     /// late, or after the host had no memory for it. If a write was answered, the refusal stays,
     /// because the way in which the guest ended decides how the row changes.

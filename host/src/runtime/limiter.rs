@@ -34,7 +34,7 @@ pub(super) struct LimitHit {
 
 impl From<LimitHit> for ConnectorFault {
     fn from(hit: LimitHit) -> Self {
-        Self::Limit { name: hit.name, value: hit.value }
+        Self::Limit { name: hit.name, value: hit.value, printed: None }
     }
 }
 

@@ -1,11 +1,15 @@
 //! The log of one run: the guest's log lines, stdout and stderr, limited in size.
 //!
+//! The end of stderr is also kept apart, because it says why a guest failed.
+//!
 //! Never contains a control character, so that a guest cannot send escape sequences to a terminal.
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::{LogLevel, LogLine, milliseconds, printable};
+
+use super::last_words::Tail;
 
 /// The level of lines on stdout.
 pub(super) const STDOUT: LogLevel = LogLevel::Info;
@@ -29,6 +33,8 @@ struct Content {
     full: bool,
     /// The last lines of stdout and stderr, while they have no line end.
     incomplete: [Vec<u8>; 2],
+    /// The end of stderr, also beyond the limit.
+    tail: Tail,
 }
 
 impl RunLog {
@@ -48,6 +54,9 @@ impl RunLog {
     pub(super) fn add_output(&self, level: LogLevel, bytes: &[u8]) {
         let at_ms = milliseconds(self.started.elapsed());
         let mut content = self.content.lock();
+        if level == STDERR {
+            content.tail.add(bytes);
+        }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             if content.full {
                 return;
@@ -66,6 +75,11 @@ impl RunLog {
             let text = text.strip_suffix('\r').unwrap_or(text);
             content.push(at_ms, level, text, self.bytes_max);
         }
+    }
+
+    /// What the guest printed last on stderr.
+    pub(super) fn take_tail(&self) -> Tail {
+        std::mem::take(&mut self.content.lock().tail)
     }
 
     /// Ends the log: its lines and their size in bytes.

@@ -187,8 +187,8 @@ impl Sandbox {
         let given = Given::default();
         let request = RunRequest { loaded, limits, active, permission, stop, lane, memory, given };
         let export = loaded.plugin.clone();
-        let (result, _) = self.execute(request, |guest| guest.describe(export)).await;
-        result?.map_err(|_| {
+        let (result, finished) = self.execute(request, |guest| guest.describe(export)).await;
+        result.map_err(|refusal| finished.add_last_words(refusal))?.map_err(|_| {
             let why = "`describe` returned an error, although it has no error type".to_owned();
             Refusal::ConnectorFault(ConnectorFault::Contract(why))
         })
@@ -242,7 +242,7 @@ impl Sandbox {
         let outcome = match result {
             Ok(Ok(answer)) => convert(answer, &redact),
             Ok(Err(error)) => Err(bindings::refusal(error, &redact)),
-            Err(refusal) => Err(refusal),
+            Err(refusal) => Err(finished.add_last_words(refusal)),
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         let permits_before = permit.permits_before;

@@ -1,0 +1,128 @@
+//! Why a guest failed, in its own words: the cause that it printed last on stderr.
+//!
+//! Languages print it there: a panic in Rust, an exception with its stack in JavaScript and Python.
+//! Kept apart from the log, which may be full when the run fails.
+
+use crate::domain::printable;
+
+/// How much of the end of stderr is kept, in bytes.
+const TAIL_BYTES: usize = 16 << 10;
+/// The longest cause, in characters.
+const CAUSE_CHARS_MAX: usize = 300;
+
+/// The end of what a guest printed on stderr.
+#[derive(Default)]
+pub(super) struct Tail {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+impl Tail {
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        // Moved only once for many small writes.
+        if self.bytes.len() > 2 * TAIL_BYTES {
+            self.bytes.drain(..self.bytes.len() - TAIL_BYTES);
+            self.is_cut = true;
+        }
+    }
+
+    /// The cause in one line, redacted. If the text is cut, its first half serves only to find a
+    /// secret that begins there.
+    pub(super) fn cause(&self, redact: impl FnOnce(String) -> String) -> Option<String> {
+        let text = redact(String::from_utf8_lossy(&self.bytes).into_owned());
+        let text = match self.is_cut {
+            true => {
+                let half = text.get(text.floor_char_boundary(text.len() / 2)..)?;
+                half.split_once('\n')?.1
+            }
+            false => &text,
+        };
+        cause(text)
+    }
+}
+
+/// The last cause in a text.
+fn cause(text: &str) -> Option<String> {
+    let lines = text.lines().map(str::trim_end);
+    let lines: Vec<_> =
+        lines.filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
+    let last = |is_first: fn(&str) -> bool| lines.iter().rposition(|line| is_first(line));
+    let panic = last(|line| line.contains("panicked at "));
+    // What belongs to a cause is indented: a stack.
+    let begin = panic.or_else(|| last(|line| !line.starts_with([' ', '\t']))).unwrap_or_default();
+    let (before, said) = lines.split_at_checked(begin)?;
+    let mut words: Vec<_> = said.iter().map(|line| line.trim()).collect();
+    if let Some(first) = words.first_mut().filter(|_| panic.is_some()) {
+        *first = first.find("panicked at ").and_then(|at| first.get(at..)).unwrap_or(first);
+    }
+    // Python prints the place before the cause.
+    let place = before.iter().rev().take_while(|line| line.starts_with(' '));
+    let place = place.map(|line| line.trim()).find(|line| line.starts_with("File \""));
+    let place = place.map(|place| place.strip_suffix(',').unwrap_or(place));
+    words.extend(place.filter(|_| panic.is_none()));
+    let line = printable(&words.join(" "));
+    (!line.is_empty()).then(|| match line.char_indices().nth(CAUSE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause_of(text: &str) -> Option<String> {
+        let mut tail = Tail::default();
+        tail.add(text.as_bytes());
+        tail.cause(|text| text)
+    }
+
+    #[test]
+    fn the_cause_is_what_each_language_prints_last() {
+        for (text, expected) in [
+            (
+                "starting\n\nthread '<unnamed>' (1) panicked at src/lib.rs:88:5:\nno key `x`\n\
+                 note: run with `RUST_BACKTRACE=1` environment variable\n",
+                "panicked at src/lib.rs:88:5: no key `x`",
+            ),
+            (
+                "old\nTypeError: cannot read property 'foo' of undefined\n    at create \
+                 (connector.js:101)\n    at <anonymous> (connector.js:7)\n",
+                "TypeError: cannot read property 'foo' of undefined at create (connector.js:101) at \
+                 <anonymous> (connector.js:7)",
+            ),
+            (
+                "Traceback (most recent call last):\n  File \"connector.py\", line 3, in create\n    \
+                 a.foo()\nAttributeError: no foo\n",
+                "AttributeError: no foo File \"connector.py\", line 3, in create",
+            ),
+            ("one\r\ntwo\u{1b}[2J", "two\\u{1b}[2J"),
+        ] {
+            assert_eq!(cause_of(text).as_deref(), Some(expected));
+        }
+        for nothing in ["", "\n \n", "note: nothing"] {
+            assert_eq!(cause_of(nothing), None, "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_cause_is_shortened() {
+        let cause = cause_of(&"\u{e4}".repeat(5_000)).expect("a cause");
+        assert_eq!(cause.chars().count(), CAUSE_CHARS_MAX + 1);
+        assert!(cause.ends_with("\u{e4}…"));
+    }
+
+    #[test]
+    fn only_the_end_is_kept_and_no_rest_of_a_secret_is_shown() {
+        let mut tail = Tail::default();
+        for _ in 0..1_000 {
+            tail.add(&[b'x'; 100]);
+            assert!(tail.bytes.len() <= 2 * TAIL_BYTES);
+        }
+        assert_eq!(tail.cause(|text| text), None, "the rest of a cut line is shown");
+        tail.add(b"\nthe end: s3cret");
+        let redact = |text: String| text.replace("s3cret", "[secret]");
+        assert_eq!(tail.cause(redact).as_deref(), Some("the end: [secret]"));
+    }
+}
