@@ -16,6 +16,7 @@ mod exchange;
 mod inflate;
 mod pool;
 mod probe;
+mod query;
 mod read;
 mod record;
 mod secrets;

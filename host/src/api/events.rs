@@ -149,6 +149,9 @@ pub struct OutboundCall {
     pub origin: String,
     /// The path, without its query.
     pub path: String,
+    /// The query without secrets; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
     /// The effect of the request on the tracker: read, prepare or write.
     pub effect: EnumString<Effect>,
     /// The answer's status; absent if no answer came.
@@ -236,6 +239,7 @@ impl From<domain::OutboundCall> for OutboundCall {
             method: call.method,
             origin: call.origin,
             path: call.path,
+            query: call.query.as_deref().map(printable),
             effect: EnumString(call.effect),
             status: call.status,
             ms: call.ms,

@@ -122,8 +122,10 @@ pub struct OutboundCall {
     pub method: String,
     /// The origin that the request was sent to, in canonical form.
     pub origin: String,
-    /// Path without its query, which may contain a secret.
+    /// Path without its query.
     pub path: String,
+    /// The query without secrets.
+    pub query: Option<String>,
     /// The effect of the request in the tracker.
     pub effect: Effect,
     /// The answer's status; absent if no answer came.

@@ -14,12 +14,15 @@ use crate::domain::{
     Clock, Effect, Origin, OutboundCall, Usage, WriteAnswer, WriteRecord, milliseconds,
 };
 
+use crate::redact::MASK;
+
 use super::answer::Answer;
 use super::authorize::Outbound;
 use super::cookies::Cookies;
+use super::query::masked;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
-/// Longest path and longest error in the record, characters: a guest chooses both.
+/// Longest path, query and error in the record, characters: a guest chooses both.
 const TEXT_MAX: usize = 500;
 
 /// The error of a call, and the answer of a write, that has not ended.
@@ -95,6 +98,7 @@ impl Record {
             method: method.to_string(),
             origin: String::new(),
             path: String::new(),
+            query: None,
             effect,
             status: None,
             ms: 0,
@@ -158,21 +162,29 @@ impl Record {
         self.state.lock()
     }
 
+    /// A text of the guest without secrets, and without what stands for them in a body.
+    fn redact_target(&self, text: String) -> String {
+        let placeholders = self.active.credentials.placeholders.values();
+        let text = placeholders.fold(text, |text, it| text.replace(it.as_str(), MASK));
+        shorten(self.redact(text))
+    }
+
     fn redact(&self, text: String) -> String {
         self.cookies.redact(self.active.credentials.redactor.load().text(text))
     }
 }
 
 impl Call {
-    /// Records the target of the call: its origin, and its path without the query.
+    /// Records the target of the call: its origin, its path and its query.
     pub(super) fn record_target(&mut self, origin: &Origin, url: &Url, body_bytes: usize) {
         url.as_str().clone_into(&mut self.url);
-        let path = shorten(self.record.redact(url.path().to_owned()));
+        let path = self.record.redact_target(url.path().to_owned());
+        let query = url.query().map(|query| self.record.redact_target(masked(query)));
         let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
         let mut state = self.record.state();
         state.request_body_bytes = state.request_body_bytes.max(bytes);
         if let Some(call) = state.calls.get_mut(self.index) {
-            (call.origin, call.path) = (origin.to_string(), path);
+            (call.origin, call.path, call.query) = (origin.to_string(), path, query);
         }
     }
 

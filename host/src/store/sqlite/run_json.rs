@@ -27,6 +27,8 @@ struct CallJson {
     method: String,
     origin: String,
     path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    query: Option<String>,
     effect: String,
     status: Option<u16>,
     ms: u64,
@@ -93,9 +95,10 @@ impl TryFrom<RunJson> for RunReport {
 
 impl From<OutboundCall> for CallJson {
     fn from(call: OutboundCall) -> Self {
-        let OutboundCall { at_ms, method, origin, path, effect, status, ms, bytes, error } = call;
+        let OutboundCall { at_ms, method, origin, path, query, effect, status, ms, bytes, error } =
+            call;
         let effect = effect.as_str().to_owned();
-        Self { at_ms, method, origin, path, effect, status, ms, bytes, error }
+        Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error }
     }
 }
 
@@ -103,9 +106,10 @@ impl TryFrom<CallJson> for OutboundCall {
     type Error = Unreadable;
 
     fn try_from(call: CallJson) -> Result<Self, Unreadable> {
-        let CallJson { at_ms, method, origin, path, effect, status, ms, bytes, error } = call;
+        let CallJson { at_ms, method, origin, path, query, effect, status, ms, bytes, error } =
+            call;
         let effect = known_word(&effect, "the effect of a call")?;
-        Ok(Self { at_ms, method, origin, path, effect, status, ms, bytes, error })
+        Ok(Self { at_ms, method, origin, path, query, effect, status, ms, bytes, error })
     }
 }
 

@@ -50,6 +50,7 @@ fn a_run(call: Call) -> RunReport {
             method: "POST".to_owned(),
             origin: "https://tracker.example".to_owned(),
             path: "/issues".to_owned(),
+            query: Some("a=1".to_owned()),
             effect: Effect::Write,
             status: Some(201),
             ms: 30,
