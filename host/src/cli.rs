@@ -2,7 +2,7 @@
 //!
 //! Commands that act on a server use its admin API. No command opens the store itself; `secrets
 //! rotate` calls `app`, and works only while no server runs. Exit codes: 0 success, 1 refused or
-//! failed (one line on stderr), 2 wrong usage.
+//! failed (one line on stderr, with `--json` as JSON), 2 wrong usage.
 
 mod check;
 mod client;
@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod events;
 mod filter;
+mod ids;
 mod key_value;
 mod ordered;
 mod output;
@@ -20,7 +21,9 @@ mod secrets;
 mod serve;
 mod server;
 mod simulate;
+mod timeline;
 mod trigger;
+mod units;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,7 +32,7 @@ use clap::{Parser, Subcommand};
 
 use crate::runtime::COMPILE_SUBCOMMAND;
 
-use output::{Output, print_error};
+use output::Output;
 use server::{GLOBAL, ServerArgs};
 
 #[derive(Parser)]
@@ -99,17 +102,17 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match run_command(arguments) {
+    let output = Output { json: arguments.json };
+    match run_command(arguments, output) {
         Ok(code) => code,
         Err(error) => {
-            print_error(&error);
+            output.print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn run_command(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let output = Output { json: arguments.json };
+fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode> {
     let server = arguments.server;
     match arguments.command {
         Command::Serve(serve) => serve.run(server.data)?,

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::tls::TlsConfig;
+use uuid::Uuid;
 
 use crate::api::{Connection, Problem};
 use crate::secret::Secret;
@@ -36,6 +37,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 pub(super) struct Answer<T> {
     text: String,
     json: Json,
+    event: Option<Uuid>,
     decoded: PhantomData<fn() -> T>,
 }
 
@@ -43,6 +45,11 @@ impl<T: DeserializeOwned> Answer<T> {
     /// The answer as the server sent it.
     pub(super) fn json(&self) -> &Json {
         &self.json
+    }
+
+    /// The event of a webhook request.
+    pub(super) fn event(&self) -> Option<Uuid> {
+        self.event
     }
 
     /// The answer as a value of its type.
@@ -176,10 +183,23 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .new_agent()
 }
 
-/// Status and body of any answer.
+/// Status, body and event of any answer.
 struct Response {
     status: u16,
     text: String,
+    event: Option<Uuid>,
+}
+
+/// A refusal of the server, in one line and as the server sent it.
+#[derive(Debug, thiserror::Error)]
+#[error("{line}")]
+pub(super) struct Refused {
+    line: String,
+    pub(super) status: u16,
+    /// The problem; null if the answer was none.
+    pub(super) problem: Json,
+    /// The event of a webhook request.
+    pub(super) event: Option<Uuid>,
 }
 
 impl Response {
@@ -206,17 +226,22 @@ fn exchange(
         None => agent.run(request.body(())?)?,
     };
     let status = response.status().as_u16();
+    let event = response.headers().get("jackfield-event").and_then(|id| id.to_str().ok());
+    let event = event.and_then(|id| id.parse().ok());
     let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
-    Ok(Response { status, text })
+    Ok(Response { status, text, event })
 }
 
 /// The answer, if the status is 2xx; otherwise the problem as an error.
 fn success<T>(response: Response) -> anyhow::Result<Answer<T>> {
     if (200..300).contains(&response.status) {
         let json = Json::read(&response.text);
-        return Ok(Answer { text: response.text, json, decoded: PhantomData });
+        let Response { text, event, .. } = response;
+        return Ok(Answer { text, json, event, decoded: PhantomData });
     }
-    bail!("{}", problem_line(&response))
+    let line = problem_line(&response);
+    let Response { status, text, event } = response;
+    Err(Refused { line, status, problem: Json::read(&text), event }.into())
 }
 
 /// The error if no answer came. A webhook URL contains its token, so only its origin is printed.
@@ -275,16 +300,16 @@ mod tests {
             "errors": [{"name": "url", "why": "is missing"}, {"name": "n", "why": "too large"}],
             "later": true,
         });
-        let line = problem_line(&Response { status: 422, text: body.to_string() });
+        let line = problem_line(&Response { status: 422, text: body.to_string(), event: None });
         assert_eq!(line, "2 values are not valid: `url` is missing (HTTP 422); n: too large");
-        let line = problem_line(&Response { status: 502, text: String::new() });
+        let line = problem_line(&Response { status: 502, text: String::new(), event: None });
         assert_eq!(line, "the server answered HTTP 502 and gave no reason");
     }
 
     #[test]
     fn an_answer_keeps_members_that_its_type_does_not_have() {
         let text = r#"{"later":1,"connections":[]}"#;
-        let response = Response { status: 200, text: text.to_owned() };
+        let response = Response { status: 200, text: text.to_owned(), event: None };
         let answer = success::<ConnectionList>(response).expect("a success");
         assert_eq!(serde_json::to_string(answer.json()).expect("JSON"), text);
         assert!(answer.decode().expect("a list").connections.is_empty());

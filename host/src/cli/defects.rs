@@ -2,13 +2,13 @@
 //! doubt.
 
 use clap::{Args, Subcommand};
-use uuid::Uuid;
 
 use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, EnumString, ResolveDefect};
 use crate::domain::DefectState;
 
 use super::client::{Answer, with_query};
 use super::filter::{Page, enum_value};
+use super::ids::{IdPrefix, Row, with_short_ids};
 use super::output::{Column, Output, optional};
 use super::server::ServerArgs;
 
@@ -22,8 +22,8 @@ Examples:
     List(Filter),
     /// Show one defect
     Show {
-        /// The id of the defect
-        id: Uuid,
+        /// The id of the defect, or its beginning
+        id: IdPrefix,
     },
     /// Resolve a defect in doubt, after you have searched the tracker for it
     #[command(after_help = "\
@@ -39,8 +39,8 @@ Examples:
       The tracker does not have the defect. The next click creates it, after a last search if the connector
       can search, even if that search fails.")]
     Resolve {
-        /// The id of the defect
-        id: Uuid,
+        /// The id of the defect, or its beginning
+        id: IdPrefix,
         #[command(flatten)]
         decision: Decision,
         /// The page of the adopted defect [default: the tracker's address]
@@ -52,8 +52,8 @@ Examples:
     },
     /// Let the next click create another defect for the same failed test
     Release {
-        /// The id of the defect
-        id: Uuid,
+        /// The id of the defect, or its beginning
+        id: IdPrefix,
     },
 }
 
@@ -102,13 +102,13 @@ pub(super) struct Decision {
     give_up: bool,
 }
 
-const DEFECTS: [Column<DefectRecord>; 6] = [
-    ("ID", |it| it.id.to_string()),
-    ("STATE", |it| it.state.to_string()),
-    ("CONNECTION", |it| optional(it.connection_name.as_ref())),
-    ("KEY", |it| optional(it.defect.as_ref().map(|defect| &defect.key))),
-    ("LINK", |it| optional(it.defect.as_ref().map(|defect| &defect.link))),
-    ("ERROR", |it| optional(it.needs_person.as_ref().or(it.reason.as_ref()))),
+const DEFECTS: [Column<Row<DefectRecord>>; 6] = [
+    ("ID", |row| row.id.clone()),
+    ("STATE", |row| row.it.state.to_string()),
+    ("CONNECTION", |row| optional(row.it.connection_name.as_ref())),
+    ("KEY", |row| optional(row.it.defect.as_ref().map(|defect| &defect.key))),
+    ("LINK", |row| optional(row.it.defect.as_ref().map(|defect| &defect.link))),
+    ("ERROR", |row| optional(row.it.needs_person.as_ref().or(row.it.reason.as_ref()))),
 ];
 
 impl Command {
@@ -118,13 +118,17 @@ impl Command {
             Self::List(filter) => {
                 let path = with_query("/defects", &filter.query())?;
                 let list: Answer<DefectList> = admin.get(&path)?;
-                return output.print_list(&list, "defects", &DEFECTS, |it| (it.defects, it.next));
+                return output.print_list(&list, "defects", &DEFECTS, |page| {
+                    (with_short_ids(page.defects, |defect| defect.id), page.next)
+                });
             }
             Self::Show { id } => {
+                let id = id.resolve(&admin, "defect")?;
                 let defect: Answer<DefectRecord> = admin.get_by_name("defect", &id.to_string())?;
                 output.print_record(defect.json());
             }
             Self::Resolve { id, decision, link, title } => {
+                let id = id.resolve(&admin, "defect")?;
                 let Decision { adopt, retry, give_up } = decision;
                 let body = ResolveDefect { adopt, title, link, retry, give_up };
                 let path = format!("/defects/{id}/resolve");
@@ -137,6 +141,7 @@ impl Command {
                 output.print_result(&sentence, answer.json());
             }
             Self::Release { id } => {
+                let id = id.resolve(&admin, "defect")?;
                 let path = format!("/defects/{id}/release");
                 let answer: Answer<DefectRecord> = admin.post(&path, &EmptyBody {})?;
                 let sentence = format!("{id} is released: the next click creates another defect");

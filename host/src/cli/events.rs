@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -12,11 +13,11 @@ use crate::domain::{EventKind, OutcomeCode};
 
 use super::client::{Answer, Client, with_query};
 use super::filter::{Page, enum_value};
+use super::ids::{IdPrefix, Row, short_id, with_short_ids};
 use super::ordered::Json;
-use super::output::{
-    Column, Output, cells, one_line, optional, print, print_error, print_json_line,
-};
+use super::output::{Column, Output, cells, one_line, optional, print, print_json_line};
 use super::server::ServerArgs;
+use super::{timeline, units};
 
 /// How often `tail` asks the server.
 const TAIL_PERIOD: Duration = Duration::from_secs(1);
@@ -37,16 +38,30 @@ Examples:
         #[command(flatten)]
         page: Page,
     },
-    /// Show one event: request, outcome, and the log, outbound calls and usage of each run
-    Show {
-        /// The id of the event
-        id: Uuid,
-    },
+    /// Show one event: request, outcome, and the outbound calls, log and use of limits of each run
+    #[command(after_help = "\
+Examples:
+  jackfield events show 01a2b3c4
+  jackfield events show --last --connection qa")]
+    Show(Show),
     /// Print new events and their outcomes until you press Ctrl-C
     Tail {
         #[command(flatten)]
         filter: Filter,
     },
+}
+
+#[derive(Args)]
+pub(super) struct Show {
+    /// The id of the event, or its beginning
+    #[arg(required_unless_present = "last")]
+    id: Option<IdPrefix>,
+    /// The newest event
+    #[arg(long, conflicts_with = "id")]
+    last: bool,
+    /// The newest event of this connection
+    #[arg(long, value_name = "NAME", requires = "last")]
+    connection: Option<String>,
 }
 
 #[derive(Args)]
@@ -82,16 +97,16 @@ impl Filter {
     }
 }
 
-const EVENTS: [Column<Event>; 6] = [
-    ("RECEIVED", |it| it.received_at.to_string()),
-    ("KIND", |it| it.kind.to_string()),
-    ("STATUS", |it| optional(it.status.as_ref())),
-    ("CONNECTION", |it| optional(it.connection_name.as_ref())),
-    ("OUTCOME", |it| match it.detail.as_str() {
-        "" => it.outcome.to_string(),
-        detail => format!("{}: {detail}", it.outcome),
+const EVENTS: [Column<Row<Event>>; 6] = [
+    ("RECEIVED", |row| units::time(row.it.received_at.0)),
+    ("KIND", |row| row.it.kind.to_string()),
+    ("STATUS", |row| optional(row.it.status.as_ref())),
+    ("CONNECTION", |row| optional(row.it.connection_name.as_ref())),
+    ("OUTCOME", |row| match row.it.detail.as_str() {
+        "" => row.it.outcome.to_string(),
+        detail => format!("{}: {detail}", row.it.outcome),
     }),
-    ("ID", |it| it.id.to_string()),
+    ("ID", |row| row.id.clone()),
 ];
 
 impl Command {
@@ -101,16 +116,37 @@ impl Command {
             Self::List { filter, page } => {
                 let path = with_query("/events", &filter.query(page.limit, page.cursor))?;
                 let list: Answer<EventList> = admin.get(&path)?;
-                output.print_list(&list, "events", &EVENTS, |it| (it.events, it.next))
+                output.print_list(&list, "events", &EVENTS, |page| {
+                    (with_short_ids(page.events, |event| event.id), page.next)
+                })
             }
-            Self::Show { id } => {
-                let event: Answer<EventWithRuns> = admin.get_by_name("event", &id.to_string())?;
-                output.print_record(event.json());
-                Ok(())
-            }
+            Self::Show(show) => show.run(&admin, output),
             Self::Tail { filter } => tail(&admin, filter, output),
         }
     }
+}
+
+impl Show {
+    fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
+        let id = match self.id {
+            Some(id) => id.resolve(admin, "event")?,
+            None => last(admin, self.connection)?,
+        };
+        let event: Answer<EventWithRuns> = admin.get_by_name("event", &id.to_string())?;
+        if output.json {
+            output.print_record(event.json());
+        } else {
+            print(&timeline::event(&event.decode()?));
+        }
+        Ok(())
+    }
+}
+
+/// The newest event, of any connection or of this one.
+fn last(admin: &Client, connection: Option<String>) -> anyhow::Result<Uuid> {
+    let query = EventQuery { connection, limit: Some(1), ..EventQuery::default() };
+    let page: Answer<EventList> = admin.get(&with_query("/events", &query)?)?;
+    page.decode()?.events.first().map(|event| event.id).context("there is no event yet")
 }
 
 /// Prints each event when it arrives, and again when its outcome changes.
@@ -122,8 +158,9 @@ fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
             Ok(answer) => {
                 let events = answer.decode()?.events;
                 let key = |event: &Event| (event.id, event.outcome.0);
-                for (event, json) in events.iter().zip(answer.json().list("events")).rev() {
-                    if printed.as_ref().is_some_and(|printed| !printed.contains(&key(event))) {
+                for (event, json) in events.iter().cloned().zip(answer.json().list("events")).rev()
+                {
+                    if printed.as_ref().is_some_and(|printed| !printed.contains(&key(&event))) {
                         print_event(event, json, output);
                     }
                 }
@@ -131,18 +168,19 @@ fn tail(admin: &Client, filter: Filter, output: Output) -> anyhow::Result<()> {
             }
             // Keep waiting if the server restarts. Fail if it never answered, or if it refuses the
             // request.
-            Err(error) if printed.is_some() && !admin.is_healthy() => print_error(&error),
+            Err(error) if printed.is_some() && !admin.is_healthy() => output.print_error(&error),
             Err(error) => return Err(error),
         }
         std::thread::sleep(TAIL_PERIOD);
     }
 }
 
-fn print_event(event: &Event, json: &Json, output: Output) {
+fn print_event(event: Event, json: &Json, output: Output) {
     if output.json {
         return print_json_line(json);
     }
-    let words = cells(&EVENTS, event).into_iter().map(|cell| match one_line(&cell) {
+    let row = Row { id: short_id(event.id), it: event };
+    let words = cells(&EVENTS, &row).into_iter().map(|cell| match one_line(&cell) {
         empty if empty.is_empty() => "-".to_owned(),
         word => word,
     });

@@ -1,4 +1,4 @@
-//! What commands print: tables for people, JSON for programs, one line for a failure.
+//! What commands print: tables for people, JSON for programs, one line on stderr for a failure.
 //!
 //! Never panics when the reader closes the output (`jackfield events list | head`). Never prints a
 //! control or format character, because texts come from trackers, connectors and unknown senders.
@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::domain::{is_printable, printable};
 
-use super::client::Answer;
+use super::client::{Answer, Refused};
+use super::ids::short_id;
 use super::ordered::Json;
 
 /// Maximum length of a list that is printed in one line.
@@ -67,6 +68,30 @@ impl Output {
         }
     }
 
+    /// Prints an error on stderr in one line, and where its event is shown.
+    pub(super) fn print_error(self, error: &anyhow::Error) {
+        let refused = error.downcast_ref::<Refused>();
+        let event = refused.and_then(|refused| refused.event);
+        if self.json {
+            let problem = refused.map(|refused| &refused.problem);
+            let problem = problem.filter(|problem| matches!(problem, Json::Members(_)));
+            let status = refused.map(|refused| refused.status);
+            eprint_json(&Failure { error: error_line(error), status, problem, event });
+        } else {
+            eprint(&format!("error: {}", error_line(error)));
+            event.into_iter().for_each(|event| self.print_event_id(event));
+        }
+    }
+
+    /// Prints on stderr where an event is shown, or with `--json` its id.
+    pub(super) fn print_event_id(self, event: Uuid) {
+        if self.json {
+            eprint_json(&serde_json::json!({ "event": event }));
+        } else {
+            eprint(&format!("event {event}: jackfield events show {}", short_id(event)));
+        }
+    }
+
     /// Prints the sentence, or with `--json` the answer.
     pub(super) fn print_result(self, sentence: &str, answer: &impl Serialize) {
         if self.json { print_json(answer) } else { print(sentence) }
@@ -108,9 +133,17 @@ pub(super) fn eprint(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable_lines(text));
 }
 
-/// Prints an error in one line.
-pub(super) fn print_error(error: &anyhow::Error) {
-    eprint(&format!("error: {}", error_line(error)));
+/// An error as JSON.
+#[derive(Serialize)]
+struct Failure<'a> {
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// The problem as the server sent it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<Uuid>,
 }
 
 /// Prints JSON with the exact texts.
@@ -122,6 +155,12 @@ pub(super) fn print_json(value: &impl Serialize) {
 /// Prints JSON in one line, for programs that read line by line.
 pub(super) fn print_json_line(value: &Json) {
     let _ = writeln!(std::io::stdout(), "{}", printable_json(&json_text(value)));
+}
+
+/// Prints JSON to stderr in one line.
+fn eprint_json(value: &impl Serialize) {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "{}", printable_json(&text));
 }
 
 fn json_text(value: &Json) -> String {

@@ -4,6 +4,7 @@
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -70,11 +71,17 @@ pub(super) struct Kpis {
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
         match self {
-            Self::CreateDefect(create) => output.print_record(create.send(server)?.json()),
-            Self::Kpis(kpis) => output.print_record(kpis.send(server)?.json()),
+            Self::CreateDefect(create) => print(&create.send(server)?, output),
+            Self::Kpis(kpis) => print(&kpis.send(server)?, output),
         }
         Ok(())
     }
+}
+
+/// Prints an answer, and where its event is shown.
+fn print<T: DeserializeOwned>(answer: &Answer<T>, output: Output) {
+    output.print_record(answer.json());
+    answer.event().into_iter().for_each(|event| output.print_event_id(event));
 }
 
 impl CreateDefect {

@@ -1,13 +1,20 @@
-//! Reads `/health` from the tracker and traps if the answer is `bad`.
+//! Reads `/health` from the tracker. Panics if the answer begins with `bad`, and repeats it then
+//! without its bars.
 
 use jackfield_test_guests::*;
 
 struct TrapsOnDemand;
 
 impl Behaviour for TrapsOnDemand {
+    const SETTINGS: &'static str = r#"{"type":"object","properties":{
+        "url":{"type":"string","format":"uri","jackfield:origin":true},
+        "key":{"type":"string","writeOnly":true,"jackfield:place":{"in":"query","name":"key"}}},
+        "required":["url"],"additionalProperties":false}"#;
+
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
-        let answer = send(Method::Get, "/health", None).map_err(failed)?;
-        assert_ne!(body(&answer), b"bad");
+        let answer = send(Method::Get, "/health?subject=a%20b&sig=0123", None).map_err(failed)?;
+        let text = String::from_utf8_lossy(body(&answer));
+        assert!(!text.starts_with("bad"), "the tracker said {}", text.replace('|', ""));
         Ok(defect(&marker, "did not trap"))
     }
 }

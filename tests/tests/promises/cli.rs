@@ -96,14 +96,11 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
     let created = ok_json(&host, &["connections", "create", "qa", "--connector", "instant"]);
     let url = created["webhook_url"].as_str().expect("a webhook_url").to_owned();
     ok(&host, &["trigger", "create-defect", "--url", &url]);
-    let events = ok_json(&host, &["events", "list"]);
-    let event = events["events"][0]["id"].as_str().expect("an id").to_owned();
     let defects = ok_json(&host, &["defects", "list"]);
     let defect = defects["defects"][0]["id"].as_str().expect("an id").to_owned();
     for (words, first) in [
         (["connections", "show", "qa"], ["id", "name", "connector", "status"]),
         (["connectors", "show", "instant"], ["name", "status", "sha256", "version"]),
-        (["events", "show", &event], ["id", "connection", "connection_name", "kind"]),
         (
             ["defects", "show", &defect],
             ["id", "connection", "connection_name", "test_execution_id"],
@@ -139,6 +136,75 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
         let answer = host.admin().get(&format!("/{what}/{name}"));
         assert!(answer.problem(404, "not-found").contains(name), "{answer:?}");
     }
+}
+
+/// An id can be given by its beginning, and lists print ids that are short but tell their rows apart.
+#[test]
+fn an_event_is_named_by_the_beginning_of_its_id_or_as_the_last_one() {
+    let host = host();
+    for name in ["qa", "other"] {
+        ok(&host, &["connections", "create", name, "--connector", "instant"]);
+    }
+    let mut command = host.cli(&["trigger", "create-defect", "--connection", "qa"]);
+    let (_, _, err) = output(&mut command);
+    let words: Vec<_> = err.split_whitespace().collect();
+    let ["event", id, "jackfield", "events", "show", short] = words[..] else { panic!("{err}") };
+    let id = id.trim_end_matches(':');
+    assert!(id.starts_with(short) && short.len() < id.len(), "{err}");
+    ok(&host, &["trigger", "create-defect", "--connection", "other"]);
+
+    let shown = ok(&host, &["events", "show", short]);
+    assert!(shown.contains(id) && shown.contains("create-defect"), "{shown}");
+    assert!(shown.contains(" UTC") && shown.contains("HTTP 200 after"), "{shown}");
+    assert!(shown.contains("memory_bytes"), "{shown}");
+    assert!(!shown.contains('{'), "JSON in a table: {shown}");
+    let last = ok_json(&host, &["events", "show", "--last", "--connection", "qa"]);
+    assert_eq!(last["id"], id);
+    assert_ne!(ok_json(&host, &["events", "show", "--last"])["id"], id);
+    assert_refused(&mut host.cli(&["events", "show", "--last", "--connection", "x"]), &["x"]);
+
+    let listed = ok(&host, &["events", "list"]);
+    let ids: Vec<_> =
+        listed.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1] && ids[0].len() == ids[1].len(), "{listed}");
+    assert!(id.starts_with(ids[1]) && ids[1].len() < id.len(), "{listed}");
+
+    // Both events begin with the same hour.
+    let ambiguous = host.cli(&["events", "show", &id[..6]]);
+    assert_refused(&mut { ambiguous }, &["more than one event", &id[..6], id]);
+    let (done, _, err) = output(&mut host.cli(&["events", "show", "01a"]));
+    assert!(done.status.code() == Some(2) && err.contains("too short"), "{err}");
+    let defects = ok_json(&host, &["defects", "list", "--connection", "qa"]);
+    let defect = defects["defects"][0]["id"].as_str().expect("an id").to_owned();
+    let beginning = defect[..24].replace('-', "");
+    assert_eq!(ok_json(&host, &["defects", "show", &beginning])["id"], defect);
+    assert!(ok(&host, &["defects", "release", &beginning]).contains(&defect));
+    let unknown = "0198c0de0000";
+    assert_refused(&mut host.cli(&["defects", "show", unknown]), &[unknown, "defects list"]);
+}
+
+#[test]
+fn with_json_an_error_is_json_too_and_names_the_event() {
+    let host = host();
+    ok(&host, &["connections", "create", "qa", "--connector", "instant"]);
+    ok(&host, &["connections", "pause", "qa"]);
+    let failure = |words: &[&str]| {
+        let (done, out, err) = output(&mut host.cli(&[words, &["--json"]].concat()));
+        assert_eq!((done.status.code(), &*out), (Some(1), ""), "{err}");
+        serde_json::from_str::<Value>(&err).unwrap_or_else(|error| panic!("{error} in {err}"))
+    };
+    let paused = failure(&["trigger", "create-defect", "--connection", "qa"]);
+    assert_eq!(
+        (&paused["status"], &paused["problem"]["type"]),
+        (&json!(503), &json!("/problems/paused"))
+    );
+    assert!(paused["error"].as_str().is_some_and(|error| error.contains("paused")), "{paused}");
+    let id = paused["event"].as_str().expect("an event");
+    assert_eq!(ok_json(&host, &["events", "show", id])["outcome"], "paused");
+    let unknown = failure(&["connections", "show", "no-such"]);
+    assert!(unknown["error"].as_str().is_some_and(|error| error.contains("no-such")), "{unknown}");
+    let unreadable = failure(&["check", "nowhere.wasm"]);
+    assert!(unreadable["error"].is_string() && unreadable.get("event").is_none(), "{unreadable}");
 }
 
 #[test]

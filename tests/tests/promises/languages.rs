@@ -3,7 +3,7 @@
 //! lost is found again, and the counts equal those of Redmine.
 
 use jackfield_tests::{
-    Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply, Setup,
+    Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply, ScriptedServer, Setup,
     SimulatedTestManager, TestHost, as_shown, failed_test, merge, webhook_body,
 };
 use serde_json::{Value, json};
@@ -109,6 +109,25 @@ fn the_files_are_those_of_test_manager(attached: &[IssueFile], evidence: &Eviden
         text.lines().map(line).collect::<Vec<_>>()
     };
     assert_eq!(log.lines().collect::<Vec<_>>(), masked(&evidence.robot_log));
+}
+
+/// An exception ends a run; the detail has its words and its place.
+#[test]
+fn an_exception_in_every_language_is_named_in_the_detail() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "{\"user\": 1}"));
+    let host = ["javascript", "python"]
+        .iter()
+        .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)))
+        .start();
+    for (name, error, place) in [
+        ("javascript", "TypeError", "connector.js"),
+        ("python", "Error", "File \\\"connector.py\\\", line "),
+    ] {
+        let settings = json!({"url": tracker.url(), "project": "qa"});
+        let connection = host.connect(name, name, settings, json!({"api-key": "k3y-of-the-test"}));
+        let detail = host.create(&connection, &failed_test()).problem(502, "connector-fault");
+        assert!(detail.contains(error) && detail.contains(place), "{name}: {detail}");
+    }
 }
 
 fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {

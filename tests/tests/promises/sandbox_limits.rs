@@ -229,6 +229,48 @@ fn a_good_event_waits_at_most_one_tick_for_each_busy_connector() {
     );
 }
 
+/// The engine names only the instruction at which a guest trapped; the guest prints the cause.
+#[test]
+fn a_trap_is_explained_by_what_the_guest_printed_last() {
+    let tracker =
+        ScriptedServer::start(|_| Reply::new(200, "bad \u{1b}[2J top-s3cret|-of-the-te|st"));
+    let host = Setup::new().guests(["traps-on-demand"]).start();
+    let (settings, secrets) =
+        (json!({"url": tracker.url()}), json!({"key": "top-s3cret-of-the-test"}));
+    let connection = host.connect("qa", "traps-on-demand", settings, secrets);
+    let answer = host.create(&connection, &failed_test());
+    let detail = answer.problem(502, "connector-fault");
+    for part in ["unreachable", "panicked at ", "traps-on-demand.rs:", "the tracker said bad"] {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
+    assert!(detail.contains("[secret]") && detail.contains("\\u{1b}"), "{detail}");
+    let event = host.event_of(&answer);
+    let shown = host.admin().get("/connections/qa").expect(200);
+    for place in
+        [event["detail"].clone(), event["runs"][0]["detail"].clone(), shown["last_error"].clone()]
+    {
+        assert!(place.to_string().contains("panicked at "), "{place}");
+    }
+    let (_, listed) = host.run_cli(&["events", "list"]);
+    for text in [&listed, &event.to_string(), &host.output()] {
+        assert!(!text.contains("top-s3cret"), "{text}");
+    }
+    assert!(listed.contains("panicked at "), "{listed}");
+
+    // Events show the query of a call, and no credential in it.
+    let call = &event["runs"][0]["calls"][0];
+    assert!(tracker.requests()[0].target.contains("key=top-s3cret-of-the-test"));
+    assert_eq!(
+        (&call["path"], &call["query"]),
+        (&json!("/health"), &json!("subject=a%20b&sig=[secret]"))
+    );
+    let (_, shown) = host.run_cli(&["events", "show", &answer.event()]);
+    let line = shown.lines().find(|line| line.contains("/health")).expect("the call");
+    for part in ["GET", "read", "200", "?subject=a%20b&sig=[secret]"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
 #[test]
 fn a_connection_that_fails_repeatedly_opens_its_circuit_breaker() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));

@@ -1,0 +1,156 @@
+//! Ids of events and defects for people: short ones in lists, and the beginning of an id as an
+//! argument.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::bail;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::client::{Answer, Client, with_query};
+use super::ordered::Json;
+
+/// The shortest beginning of an id that counts, in digits.
+const DIGITS_MIN: usize = 4;
+const DIGITS: usize = 32;
+/// The shortest id in a list, in characters. Ids begin with the time: these are the same for a
+/// minute.
+const SHORT_CHARS_MIN: usize = 8;
+/// The length of an id that is printed alone, in characters. These are the same for a millisecond.
+const SHORT_CHARS: usize = 13;
+/// How many ids are listed that begin in the same way.
+const CANDIDATES_MAX: usize = 10;
+
+/// An id, or its beginning.
+#[derive(Clone)]
+pub(super) struct IdPrefix {
+    given: String,
+    digits: String,
+}
+
+impl FromStr for IdPrefix {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, String> {
+        let digits = given.replace('-', "").to_ascii_lowercase();
+        if digits.len() > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err("not an id: an id has 32 hexadecimal digits".to_owned());
+        }
+        if digits.len() < DIGITS_MIN {
+            return Err(format!("too short: give at least the first {DIGITS_MIN} digits"));
+        }
+        Ok(Self { given: given.to_owned(), digits })
+    }
+}
+
+impl fmt::Display for IdPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.given)
+    }
+}
+
+impl IdPrefix {
+    /// The id that begins like this; `kind` says of what: `event` or `defect`.
+    pub(super) fn resolve(&self, admin: &Client, kind: &str) -> anyhow::Result<Uuid> {
+        // A cursor excludes itself, which is why a whole id is not looked up.
+        let last: Uuid = format!("{:f<DIGITS$}", self.digits).parse()?;
+        if self.digits.len() == DIGITS {
+            return Ok(last);
+        }
+        let query = serde_json::json!({"cursor": last, "limit": CANDIDATES_MAX + 1});
+        let page: Answer<Value> = admin.get(&with_query(&format!("/{kind}s"), &query)?)?;
+        let ids = page.json().list(&format!("{kind}s")).iter().filter_map(id_of);
+        let mut found: Vec<_> = ids.take_while(|id| self.is_beginning_of(*id)).collect();
+        match found[..] {
+            [] => bail!("there is no {kind} {self}: run `jackfield {kind}s list` to see all"),
+            [id] => Ok(id),
+            _ => {
+                let more = if found.len() > CANDIDATES_MAX { ", and more" } else { "" };
+                found.truncate(CANDIDATES_MAX);
+                let ids: Vec<_> = found.iter().map(Uuid::to_string).collect();
+                bail!("more than one {kind} begins with {self}: {}{more}", ids.join(", "))
+            }
+        }
+    }
+
+    fn is_beginning_of(&self, id: Uuid) -> bool {
+        id.simple().to_string().starts_with(&self.digits)
+    }
+}
+
+fn id_of(record: &Json) -> Option<Uuid> {
+    let Json::Members(members) = record else { return None };
+    let (_, id) = members.iter().find(|(name, _)| name == "id")?;
+    let Json::Scalar(Value::String(id)) = id else { return None };
+    id.parse().ok()
+}
+
+/// The beginning of an id that is printed alone.
+pub(super) fn short_id(id: Uuid) -> String {
+    id.to_string().chars().take(SHORT_CHARS).collect()
+}
+
+/// A row of a list with its short id.
+pub(super) struct Row<T> {
+    pub(super) id: String,
+    pub(super) it: T,
+}
+
+/// The rows of a list, with ids that are as short as they can be in this list.
+pub(super) fn with_short_ids<T>(records: Vec<T>, id: impl Fn(&T) -> Uuid) -> Vec<Row<T>> {
+    let mut ids: Vec<_> = records.iter().map(|it| id(it).to_string()).collect();
+    let chars = (SHORT_CHARS_MIN..=SHORT_CHARS).find(|chars| are_unique(&ids, *chars));
+    let chars = chars.or_else(|| (SHORT_CHARS..).take(DIGITS).find(|it| are_unique(&ids, *it)));
+    ids.iter_mut().for_each(|id| id.truncate(chars.unwrap_or(usize::MAX)));
+    ids.into_iter().zip(records).map(|(id, it)| Row { id, it }).collect()
+}
+
+/// Whether these beginnings are unique, and do not end with a hyphen.
+fn are_unique(ids: &[String], chars: usize) -> bool {
+    let beginnings = ids.iter().map(|id| id.get(..chars).unwrap_or(id));
+    let mut beginnings: Vec<_> = beginnings.collect();
+    beginnings.sort_unstable();
+    !beginnings.iter().any(|id| id.ends_with('-'))
+        && beginnings.windows(2).all(|pair| pair.first() != pair.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn short(ids: &[&str]) -> Vec<String> {
+        let ids = ids.iter().map(|id| id.parse::<Uuid>().expect("an id")).collect();
+        with_short_ids(ids, |id| *id).into_iter().map(|row| row.id).collect()
+    }
+
+    #[test]
+    fn ids_in_a_list_are_as_short_as_they_can_be() {
+        let one = "01a2b3c4-d5e6-7000-8000-000000000001";
+        assert_eq!(short(&[one]), ["01a2b3c4"]);
+        for (other, expected) in [
+            ("01a2b3c5-d5e6-7000-8000-000000000001", "01a2b3c5"),
+            ("01a2b3c4-05e6-7000-8000-000000000001", "01a2b3c4-0"),
+            ("01a2b3c4-d5e7-7000-8000-000000000001", "01a2b3c4-d5e7"),
+            ("01a2b3c4-d5e6-7100-8000-000000000001", "01a2b3c4-d5e6-71"),
+            ("01a2b3c4-d5e6-7000-8000-000000000002", "01a2b3c4-d5e6-7000-8000-000000000002"),
+        ] {
+            assert_eq!(short(&[one, other])[1], expected);
+        }
+        assert!(short(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_is_read_with_and_without_hyphens() {
+        let id: Uuid = "01a2b3c4-d5e6-7000-8000-000000000001".parse().expect("an id");
+        for given in ["01a2", "01A2b3c4", "01a2b3c4-d", "01a2b3c4d5", &id.to_string()] {
+            let prefix: IdPrefix = given.parse().expect("a beginning");
+            assert!(prefix.is_beginning_of(id), "{given}");
+        }
+        let other: IdPrefix = "01a3".parse().expect("a beginning");
+        assert!(!other.is_beginning_of(id));
+        for wrong in ["", "01a", "0-1-a", "01ag", "ä1a2", &format!("{id}0")] {
+            assert!(wrong.parse::<IdPrefix>().is_err(), "{wrong}");
+        }
+    }
+}

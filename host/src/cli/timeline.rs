@@ -1,0 +1,180 @@
+//! An event for people: its request and outcome, then each run with a line for each outbound call,
+//! its log and its use of the limits.
+
+use crate::api::{Event, EventWithRuns, LogLine, OutboundCall, Run, Usage};
+use crate::domain::printable;
+
+use super::output::table;
+use super::units::{duration, size, time};
+
+/// How much of the hash of a file is shown.
+const HASH_CHARS: usize = 12;
+
+/// The whole event.
+pub(super) fn event(shown: &EventWithRuns) -> String {
+    let mut text = table(Vec::new(), about(&shown.event));
+    for (run, number) in shown.runs.iter().zip(1..) {
+        text.push_str(&format!("\n\nrun {number}: {}", self::run(run)));
+    }
+    text
+}
+
+fn about(event: &Event) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String| {
+        if !value.is_empty() {
+            rows.push(vec![name.to_owned(), printable(&value)]);
+        }
+    };
+    row("event", event.id.to_string());
+    row("kind", event.kind.to_string());
+    let connection = event.connection_name.clone();
+    let connection = connection.or_else(|| Some(event.connection?.to_string()));
+    row("connection", connection.unwrap_or_default());
+    row("received", time(event.received_at.0));
+    let after = duration(event.ms);
+    row("answer", event.status.map(|it| format!("HTTP {it} after {after}")).unwrap_or_default());
+    row("outcome", outcome(&event.outcome.to_string(), &event.detail));
+    row("defect", event.defect.map(|id| id.to_string()).unwrap_or_default());
+    let request = &event.request;
+    row("request", format!("{} {}", request.method, request.path).trim().to_owned());
+    for header in &request.headers {
+        row("header", format!("{}: {}", header.name, header.value));
+    }
+    row("body", request.body.clone().unwrap_or_default());
+    rows
+}
+
+fn outcome(code: &str, detail: &str) -> String {
+    if detail.is_empty() { code.to_owned() } else { format!("{code}: {detail}") }
+}
+
+fn run(run: &Run) -> String {
+    let hash: String = run.connector_sha256.chars().take(HASH_CHARS).collect();
+    let mut text = printable(&format!(
+        "{} by version {} ({hash}), {}",
+        run.call,
+        run.connector_version,
+        outcome(&run.outcome.to_string(), &run.detail)
+    ));
+    if let Some(setting) = &run.setting {
+        text.push_str(&format!("\n  setting to change: {}", printable(setting)));
+    }
+    for (heading, rows) in [
+        ("calls", run.calls.iter().map(call).collect::<Vec<_>>()),
+        ("log", run.log.iter().map(log_line).collect()),
+        ("used of the limits", usage(&run.usage)),
+    ] {
+        if !rows.is_empty() {
+            text.push_str(&format!("\n  {heading}"));
+            let table = table(Vec::new(), rows);
+            table.lines().for_each(|line| text.push_str(&format!("\n    {}", line.trim_end())));
+        }
+    }
+    text
+}
+
+/// One line: when, what, the answer, how long it took, its size, and where it went.
+fn call(call: &OutboundCall) -> Vec<String> {
+    let status = call.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
+    let query = call.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let error = call.error.as_ref().map(|error| format!("  error: {error}")).unwrap_or_default();
+    vec![
+        format!("+{}", duration(call.at_ms)),
+        printable(&call.method),
+        call.effect.to_string(),
+        status,
+        duration(call.ms),
+        size(call.bytes),
+        printable(&format!("{}{}{query}{error}", call.origin, call.path)),
+    ]
+}
+
+fn log_line(line: &LogLine) -> Vec<String> {
+    let at = format!("+{}", duration(line.at_ms));
+    vec![at, line.level.to_string(), printable(&line.message)]
+}
+
+/// The limits by the names of their configuration keys.
+fn usage(usage: &Usage) -> Vec<Vec<String>> {
+    [
+        ("run_ms", duration(usage.run_ms)),
+        ("cpu_ms", duration(usage.cpu_ms)),
+        ("memory_bytes", size(usage.memory_bytes)),
+        ("outbound_calls", usage.outbound_calls.to_string()),
+        ("request_body_bytes", size(usage.request_body_bytes)),
+        ("response_body_bytes", size(usage.response_body_bytes)),
+        ("log_bytes", size(usage.log_bytes)),
+        ("handles", usage.handles.to_string()),
+        ("waited to start", duration(usage.permit_ms)),
+    ]
+    .map(|(name, used)| vec![name.to_owned(), used])
+    .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn each_call_and_each_log_line_has_its_own_line() {
+        let usage: Value = [
+            "memory_bytes",
+            "cpu_ms",
+            "run_ms",
+            "outbound_calls",
+            "response_body_bytes",
+            "request_body_bytes",
+            "log_bytes",
+            "handles",
+            "polls",
+            "yields",
+            "waited_ticks",
+            "permit_ms",
+            "permits_before",
+        ]
+        .into_iter()
+        .map(|name| (name.to_owned(), json!(2_048)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+        let shown: EventWithRuns = serde_json::from_value(json!({
+            "id": "01a2b3c4-d5e6-7000-8000-000000000001", "connection": null,
+            "connection_name": "qa\u{1b}", "kind": "create-defect",
+            "received_at": "2026-11-28T19:58:51.250Z", "ms": 1_250, "status": 502,
+            "outcome": "connector-fault", "detail": "it trapped", "defect": null,
+            "request": {"method": "POST", "path": "/defects", "headers": [], "body": null},
+            "runs": [{
+                "call": "create", "outcome": "connector-fault", "detail": "it trapped",
+                "connector_version": "1.0.0", "connector_sha256": "0123456789abcdef",
+                "log": [{"at_ms": 7, "level": "info", "message": "hello\u{1b}[2J"}],
+                "calls": [{"at_ms": 422, "method": "POST", "origin": "https://tracker",
+                    "path": "/issues.json", "query": "a=1", "effect": "write", "status": 201,
+                    "ms": 235, "bytes": 110, "error": null},
+                    {"at_ms": 1_000, "method": "GET", "origin": "https://tracker", "path": "/x",
+                    "effect": "read", "status": null, "ms": 3, "bytes": 0, "error": "reset"}],
+                "usage": usage,
+            }],
+        }))
+        .expect("an event");
+        let text = event(&shown);
+        let lines: Vec<_> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        for expected in [
+            "connection qa\\u{1b}",
+            "received 2026-11-28 19:58:51 UTC",
+            "answer HTTP 502 after 1.25s",
+            "outcome connector-fault: it trapped",
+            "run 1: create by version 1.0.0 (0123456789ab), connector-fault: it trapped",
+            "+422ms POST write 201 235ms 110B https://tracker/issues.json?a=1",
+            "+1.00s GET read - 3ms 0B https://tracker/x error: reset",
+            "+7ms info hello\\u{1b}[2J",
+            "memory_bytes 2.0KiB",
+        ] {
+            assert!(lines.iter().any(|line| line == expected), "{expected:?} is missing:\n{text}");
+        }
+    }
+}
