@@ -203,7 +203,7 @@ impl Create {
         let body = CreateConnection {
             name: self.name,
             connector: self.connector.to_string(),
-            settings: key_value::settings(&given.set)?,
+            settings: given.settings(admin, self.connector.as_str())?,
             secrets: key_value::secrets(&given.secret)?,
             client_cert: given.client_cert()?,
             client_key: given.client_key()?,
@@ -263,7 +263,9 @@ impl Edit {
             report,
         } = self.values;
         let project = if self.any_project { Some(None) } else { project.map(Some) };
-        let edit = given.edit(&self.removed)?;
+        let before = admin.connection(&self.name)?.decode()?;
+        let settings = given.settings(admin, &before.connector)?;
+        let edit = given.edit(settings, &self.removed)?;
         let (name, report) = (self.rename, report.edit()?);
         let body = EditConnection {
             name,
@@ -276,12 +278,11 @@ impl Edit {
             ..edit
         };
         let query = ForceQuery { force: self.removed.force };
-        let path = with_query(&admin.connection_path(&self.name)?, &query)?;
-        let before = admin.connection(&self.name)?.decode()?.grants;
+        let path = with_query(&format!("/connections/{}", before.id), &query)?;
         let answer: Answer<Connection> = admin.patch(&path, &body)?;
         let edited = answer.decode()?;
         let granted = edited.grants;
-        let sentence = if describe_grants(&granted) == describe_grants(&before) {
+        let sentence = if describe_grants(&granted) == describe_grants(&before.grants) {
             format!("{} is changed", self.name)
         } else {
             format!("{} is changed. From now on: {}", self.name, describe_grants(&granted))

@@ -10,13 +10,14 @@ use clap::Args;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
+use crate::api::ConnectionList;
 use crate::app::Descriptors;
 use crate::config::{Config, DataFolder, inspect_folder, inspect_private};
 use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::{KEY_VARIABLE, Secret};
 
-use super::client::is_healthy;
+use super::client::{Client, is_healthy};
 use super::output::{Column, Output, cells, error_line, print, print_json, table};
 use super::serve::read_config;
 use super::server::ServerArgs;
@@ -124,6 +125,7 @@ impl Arguments {
             findings.push(platform::access(&config.data_folder()));
         }
         findings.extend(platform::findings(&config));
+        findings.extend(consent(server));
         let failed = findings.iter().any(|finding| finding.status == Status::Fail);
         if output.json {
             print_json(&Report { findings });
@@ -236,6 +238,27 @@ fn server_port(server: &ServerArgs, config: &Config) -> Finding {
             "set `listen` or --listen to another port",
         ),
     }
+}
+
+/// Connections that wait for a person's consent. Only a server that can be asked says so.
+fn consent(server: &ServerArgs) -> Option<Finding> {
+    const CHECK: &str = "consent";
+    let admin = server.admin().ok().filter(Client::is_healthy)?;
+    let listed = admin.get("/connections").and_then(|list| list.decode());
+    let connections: ConnectionList = match listed {
+        Ok(list) => list,
+        Err(error) => return Some(warn(CHECK, error_line(&error), "")),
+    };
+    let waiting = connections.connections.into_iter().filter(|it| it.needs_consent.is_some());
+    let names: Vec<_> = waiting.map(|it| it.name).collect();
+    if names.is_empty() {
+        return Some(ok(CHECK, "no connection waits for consent"));
+    }
+    let found = format!(
+        "these connections wait for consent to the newest version of their connector: {}",
+        names.join(", ")
+    );
+    Some(warn(CHECK, found, "see what is new, and accept it: `jackfield connections accept NAME`"))
 }
 
 /// The descriptors that a server started here would have. A server raises its soft limit itself.

@@ -3,6 +3,7 @@
 //! Never accepts a secret's value on the command line, where other users of the machine and the
 //! shell's history could see it. Never repeats a secret in an error.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -13,9 +14,13 @@ use crate::api::SecretText;
 use crate::domain::Settings;
 use crate::secret::Secret;
 
-/// Reads settings. A JSON list, a number, true and false keep their type; every other value is
-/// text.
-pub(super) fn settings(arguments: &[String]) -> anyhow::Result<Settings> {
+/// Reads settings. A JSON list, a number, true and false keep their type, unless the connector's
+/// schema, which is asked for only then, says that the setting is text. Every other value is text.
+pub(super) fn settings(
+    arguments: &[String],
+    schema: impl FnOnce() -> Option<Value>,
+) -> anyhow::Result<Settings> {
+    let schema = LazyCell::new(schema);
     arguments
         .iter()
         .map(|argument| {
@@ -23,9 +28,31 @@ pub(super) fn settings(arguments: &[String]) -> anyhow::Result<Settings> {
             let (name, text) = pair.with_context(|| {
                 format!("cannot read --set {argument:?}: write --set NAME=VALUE")
             })?;
-            Ok((name.to_owned(), setting(text)))
+            let read = setting(text);
+            let is_text = !read.is_string()
+                && schema.as_ref().is_some_and(|schema| must_be_text(schema, name, &read));
+            let value = if is_text { Value::String(text.to_owned()) } else { read };
+            Ok((name.to_owned(), value))
         })
         .collect()
+}
+
+/// Whether the schema allows text for a setting, but not the type of this value.
+fn must_be_text(schema: &Value, name: &str, value: &Value) -> bool {
+    let setting = schema.get("properties").and_then(|settings| settings.get(name));
+    let types = setting.and_then(|setting| setting.get("type"));
+    let allows = |word: &str| match types {
+        Some(Value::Array(types)) => types.iter().any(|it| it == word),
+        Some(single) => single == word,
+        None => false,
+    };
+    let own: &[&str] = match value {
+        Value::Array(_) => &["array"],
+        Value::Bool(_) => &["boolean"],
+        Value::Number(number) if number.is_f64() => &["number"],
+        _ => &["number", "integer"],
+    };
+    allows("string") && !own.iter().any(|word| allows(word))
 }
 
 fn setting(text: &str) -> Value {
@@ -106,6 +133,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_setting_has_the_type_that_the_schema_allows() {
+        let schema = json!({"properties": {
+            "text": {"type": "string"},
+            "number": {"type": "number"},
+            "either": {"type": ["array", "string"], "items": {"type": "string"}},
+            "count": {"type": ["integer", "string"]},
+        }});
+        for (argument, value) in [
+            ("text=3", json!("3")),
+            ("text=1e400", json!("1e400")),
+            ("text=3.10", json!("3.10")),
+            ("text=true", json!("true")),
+            ("text=[1, 2]", json!("[1, 2]")),
+            ("text=\"3\"", json!("\"3\"")),
+            ("number=3", json!(3)),
+            ("number=x", json!("x")),
+            ("either=[\"a\"]", json!(["a"])),
+            ("either=7", json!("7")),
+            ("count=7", json!(7)),
+            ("count=7.5", json!("7.5")),
+            ("unknown=7", json!(7)),
+        ] {
+            let read = settings(&[argument.to_owned()], || Some(schema.clone()));
+            let (name, _) = argument.split_once('=').expect("a pair");
+            assert_eq!(read.expect("a setting").get(name), Some(&value), "{argument}");
+        }
+        let text = settings(&["text=x".to_owned()], || panic!("the schema is not needed"));
+        assert!(text.is_ok());
+    }
+
+    #[test]
     fn a_setting_is_a_list_a_number_a_boolean_or_text() {
         for (text, value) in [
             ("[\"a\"]", json!(["a"])),
@@ -115,10 +173,10 @@ mod tests {
             ("{}", json!("{}")),
             ("a=b", json!("a=b")),
         ] {
-            let read = settings(&[format!("k={text}")]).expect("a setting");
+            let read = settings(&[format!("k={text}")], || None).expect("a setting");
             assert_eq!(read.get("k"), Some(&value));
         }
-        assert!(settings(&["k".to_owned()]).is_err());
+        assert!(settings(&["k".to_owned()], || None).is_err());
     }
 
     #[test]

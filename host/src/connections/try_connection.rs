@@ -51,17 +51,12 @@ impl Connections {
             Ok(_) => {
                 let place = self.counted_in(&entry.active.connection);
                 let note = Some(place).filter(|place| !place.is_empty());
-                steps.push(TryStepResult::of(TryStep::Credentials));
-                steps.push(TryStepResult { note, ..TryStepResult::of(TryStep::Project) });
+                steps.push(TryStepResult { note, ..TryStepResult::of(TryStep::Check) });
             }
             Err(refusal @ Refusal::CredentialsRefused(_)) => {
                 steps.push(failed(TryStep::Credentials, refusal));
             }
-            Err(refusal @ Refusal::Rejected(_)) => {
-                steps.push(TryStepResult::of(TryStep::Credentials));
-                steps.push(failed(TryStep::Project, refusal));
-            }
-            // This refusal does not say whether the credentials and the project are right.
+            // This refusal does not say whether the credentials are right.
             Err(refusal) => steps.push(failed(TryStep::Check, refusal)),
         }
         if checked.is_ok() {

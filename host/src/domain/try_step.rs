@@ -12,11 +12,9 @@ string_enum! {
         Connect = "connect",
         /// The TLS handshake succeeds.
         Tls = "tls",
-        /// The tracker accepts the credentials.
+        /// Secrets cannot be used, or the tracker refused the credentials.
         Credentials = "credentials",
-        /// The project and whatever else the settings name exist in the tracker.
-        Project = "project",
-        /// The connector's `check`, if its error concerns neither credentials nor project.
+        /// The connector's `check`: with these credentials, what the settings name exists.
         Check = "check",
         /// Test Manager's identity server gives a token.
         Token = "test-manager-token",

@@ -82,9 +82,14 @@ impl Manifest {
                 return errors.map(|why| SettingError::new(name, why)).collect();
             }
             let why = if self.schema.secrets.contains_key(name) {
-                "it is a secret; enter it under `secrets`".to_owned()
+                format!("it is a secret; {}", give_secret(name))
             } else {
-                unknown("setting", name, self.schema.settings.keys())
+                let unknown = unknown("setting", name, self.schema.settings.keys());
+                let secrets: Vec<_> = self.schema.secrets.keys().map(String::as_str).collect();
+                match secrets.is_empty() {
+                    true => unknown,
+                    false => format!("{unknown}; its secrets are {}", secrets.join(", ")),
+                }
             };
             vec![SettingError::new(name, why)]
         })
@@ -96,7 +101,8 @@ impl Manifest {
             .filter(|(name, setting)| setting.is_required && !settings.contains_key(name.as_str()));
         missing.map(|(name, setting)| {
             let separator = if setting.label.is_empty() { "" } else { ": " };
-            SettingError::new(name, format!("it is missing{separator}{}", setting.label))
+            let missing = format!("it is missing{separator}{}", setting.label);
+            SettingError::new(name, format!("{missing}; {}", give_setting(name)))
         })
     }
 
@@ -104,7 +110,7 @@ impl Manifest {
         let known = &self.schema.secrets;
         secrets_set.iter().filter(|name| !known.contains_key(*name)).map(|name| {
             let why = if self.schema.settings.contains_key(name) {
-                "it is not a secret; enter it under `settings`".to_owned()
+                format!("it is not a secret; {}", give_setting(name))
             } else {
                 unknown("secret", name, known.keys())
             };
@@ -117,7 +123,7 @@ impl Manifest {
         let missing =
             declared.filter(|(name, secret)| secret.is_required && !secrets_set.contains(name));
         missing.map(|(name, _)| {
-            SettingError::new(name, "this secret is missing; enter it under `secrets`")
+            SettingError::new(name, format!("this secret is missing; {}", give_secret(name)))
         })
     }
 
@@ -131,6 +137,15 @@ impl Manifest {
         let unplaced = secrets_set.iter().filter(is_unplaced);
         unplaced.map(|name| SettingError::new(name, why)).collect()
     }
+}
+
+/// Says how a setting is given: most people use the command line.
+fn give_setting(name: &str) -> String {
+    format!("give it with `--set {name}=VALUE`, in the API under `settings`")
+}
+
+fn give_secret(name: &str) -> String {
+    format!("give it with `--secret {name}`, in the API under `secrets`")
 }
 
 /// Explains why a name that the schema does not declare is refused. `kind` is `setting` or

@@ -63,8 +63,10 @@ fn each_wrong_setting_is_named() {
     assert!(why("url").contains("http or https"), "{errors:?}");
     assert!(why("projct").contains("did you mean `project`"), "{errors:?}");
     assert!(why("project").contains("missing"), "{errors:?}");
+    assert!(why("project").contains("`--set project=VALUE`"), "{errors:?}");
+    assert!(why("projct").contains("its secrets are api-key"), "{errors:?}");
     assert!(why("mode").contains("one"), "{errors:?}");
-    assert!(why("api-key").contains("secret"), "{errors:?}");
+    assert!(why("api-key").contains("`--secret api-key`"), "{errors:?}");
     assert!(why("token").contains("no such secret"), "{errors:?}");
 }
 

@@ -61,11 +61,35 @@ fn cause(text: &str) -> Option<String> {
     let place = place.map(|line| line.trim()).find(|line| line.starts_with("File \""));
     let place = place.map(|place| place.strip_suffix(',').unwrap_or(place));
     words.extend(place.filter(|_| panic.is_none()));
-    let line = printable(&words.join(" "));
+    let words = words.join(" ");
+    let line = printable(&javascript_exception(&words).unwrap_or(words));
     (!line.is_empty()).then(|| match line.char_indices().nth(CAUSE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
     })
+}
+
+/// The exception in a panic of the JavaScript runtime, which prints it as a record of Rust.
+fn javascript_exception(panic: &str) -> Option<String> {
+    let (_, record) = panic.split_once("Exception {")?;
+    let member = |name: &str| {
+        let (_, text) = record.split_once(name)?;
+        let mut characters = text.trim_start().strip_prefix('"')?.chars();
+        let mut member = String::new();
+        loop {
+            match characters.next()? {
+                '"' => return Some(member),
+                '\\' => member.push(match characters.next()? {
+                    'n' | 't' => ' ',
+                    escaped => escaped,
+                }),
+                c => member.push(c),
+            }
+        }
+    };
+    let stack = member("stack: Some(").unwrap_or_default();
+    let words = format!("{} {stack}", member("message: Some(")?);
+    Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
@@ -96,6 +120,13 @@ mod tests {
                 "Traceback (most recent call last):\n  File \"connector.py\", line 3, in create\n    \
                  a.foo()\nAttributeError: no foo\n",
                 "AttributeError: no foo File \"connector.py\", line 3, in create",
+            ),
+            (
+                "thread '<unnamed>' panicked at runtime/src/interpreter.rs:51:31:\nFailed to call \
+                 'create': Value(\n    Exception(\n        Exception {\n            message: \
+                 Some(\n                \"no \\\"foo\\\" in null\",\n            ),\n            \
+                 stack: Some(\n                \"    at create (connector.js:73:16)\\n    at x\",\n",
+                "no \"foo\" in null at create (connector.js:73:16) at x",
             ),
             ("one\r\ntwo\u{1b}[2J", "two\\u{1b}[2J"),
         ] {

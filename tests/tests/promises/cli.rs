@@ -183,6 +183,44 @@ fn an_event_is_named_by_the_beginning_of_its_id_or_as_the_last_one() {
     assert_refused(&mut host.cli(&["defects", "show", unknown]), &[unknown, "defects list"]);
 }
 
+/// A text setting may look like a number, and an error is in the words of the command line.
+#[test]
+fn a_setting_is_converted_to_the_type_of_the_schema() {
+    let host = Setup::new().guests(["speaks-escapes"]).start();
+    let create = |name: &str, more: &[&str]| {
+        let words = ["connections", "create", name, "--connector", "speaks-escapes"];
+        host.cli(&[&words, more].concat())
+    };
+    let url = format!("url={}", unreachable_url());
+    assert_refused(&mut create("qa", &[]), &["url", "it is missing", "--set url=VALUE"]);
+    let unknown = ["--set", &url, "--set", "no-such=1", "--set", "key=1"];
+    assert_refused(
+        &mut create("qa", &unknown),
+        &["no-such", "user", "its secrets are key, password", "--secret key"],
+    );
+    let file = host.folder().join("secret");
+    std::fs::write(&file, "k3y-of-the-test").expect("the file is created");
+    let [key, password] = ["key", "password"].map(|name| format!("{name}=@{}", file.display()));
+    let given = [
+        "--set",
+        &url,
+        "--set",
+        "user=3.10",
+        "--set",
+        "succeeds=true",
+        "--secret",
+        &key,
+        "--secret",
+        &password,
+    ];
+    let (done, _, err) = output(&mut create("qa", &given));
+    assert!(done.status.success(), "{err}");
+    let settings = ok_json(&host, &["connections", "show", "qa"])["settings"].clone();
+    assert_eq!((&settings["user"], &settings["succeeds"]), (&json!("3.10"), &json!(true)));
+    ok(&host, &["connections", "edit", "qa", "--set", "user=[7]"]);
+    assert_eq!(ok_json(&host, &["connections", "show", "qa"])["settings"]["user"], "[7]");
+}
+
 #[test]
 fn with_json_an_error_is_json_too_and_names_the_event() {
     let host = host();

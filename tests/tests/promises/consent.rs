@@ -166,6 +166,11 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     assert_eq!(upgrade.serving(&upgrade.old), 1);
     let grants = upgrade.host.connection("old")["grants"].to_string();
     assert!(!grants.contains(origin), "{grants}");
+    let needs = upgrade.needs_consent().to_string();
+    assert!(needs.contains("--set team=VALUE"), "{needs}");
+    let (_, found) = upgrade.host.run_cli(&["doctor"]);
+    let waits = found.lines().find(|line| line.contains("consent")).unwrap_or_default();
+    assert!(waits.contains("warn") && waits.contains("old"), "{found}");
     let (accepted, printed) = upgrade.try_accept(&["--set", "team=blue"]);
     assert!(accepted, "{printed}");
     assert_eq!(upgrade.serving(&upgrade.old), build);

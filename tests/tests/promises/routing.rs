@@ -353,6 +353,6 @@ fn counts_name_the_project_that_they_are_about() {
     }
     let tried = host.admin().json("POST", "/connections/qa/try", &json!({})).expect(200);
     let steps = tried["steps"].as_array().expect("steps").clone();
-    let step = steps.into_iter().find(|step| step["name"] == "project").expect("the step");
+    let step = steps.into_iter().find(|step| step["name"] == "check").expect("the step");
     assert_eq!((&step["note"], &step["error"]), (&json!(place), &Value::Null));
 }

@@ -45,7 +45,7 @@ fn try_qa(host: &TestHost) -> Vec<Value> {
     let test = json!({"test_execution_id": EXECUTION, "test_case_id": CASE, "link": link});
     let tried = host.admin().json("POST", "/connections/qa/try", &json!({"failed_test": test}));
     let steps = tried.expect(200)["steps"].as_array().cloned().expect("steps");
-    let to_tracker = steps.iter().position(|step| step["name"] == "project").expect("a project");
+    let to_tracker = steps.iter().position(|step| step["name"] == "check").expect("a check");
     steps[to_tracker + 1..].to_vec()
 }
 

@@ -30,7 +30,8 @@ pub(in crate::cli) struct Accept {
 impl Accept {
     pub(super) fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
         let shown = admin.connection(&self.name)?.decode()?;
-        let body = self.given.edit(&self.removed)?;
+        let settings = self.given.settings(admin, &shown.connector)?;
+        let body = self.given.edit(settings, &self.removed)?;
         let Some(newest) = shown.newest_sha256.clone() else {
             bail!("no version of the connector {} can be used", shown.connector)
         };

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::Value;
 
-use crate::api::{EditConnection, SecretText};
+use crate::api::{Connector, EditConnection, SecretText};
+use crate::cli::client::{Answer, Client};
 use crate::cli::filter::enum_value;
 use crate::cli::key_value;
-use crate::domain::OnRecurrence;
+use crate::domain::{OnRecurrence, Settings};
 
 use super::report::ReportValues;
 use super::test_manager::{SetTestManager, UnsetTestManager};
@@ -58,8 +59,8 @@ pub(super) struct Values {
 
 #[derive(Args)]
 pub(super) struct SetValues {
-    /// Set a setting; a JSON list, a number, true and false keep their type, every other value is
-    /// text
+    /// Set a setting; a JSON list, a number, true and false keep their type if the connector allows
+    /// it, every other value is text
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
     /// Set a secret: KEY=@FILE from a file, KEY=- from stdin, KEY for a prompt; or a reference
@@ -88,9 +89,21 @@ impl SetValues {
         source.map(|source| key_value::file("client-key", source)).transpose()
     }
 
+    /// The settings, with the types of this connector's schema.
+    pub(super) fn settings(&self, admin: &Client, connector: &str) -> anyhow::Result<Settings> {
+        key_value::settings(&self.set, || {
+            let shown: Answer<Connector> = admin.get(&format!("/connectors/{connector}")).ok()?;
+            shown.decode().ok()?.settings_schema
+        })
+    }
+
     /// The edit that sets these values and removes the others: a removed name has the value `None`.
-    pub(super) fn edit(&self, removed: &UnsetValues) -> anyhow::Result<EditConnection> {
-        let settings = key_value::settings(&self.set)?.into_iter();
+    pub(super) fn edit(
+        &self,
+        settings: Settings,
+        removed: &UnsetValues,
+    ) -> anyhow::Result<EditConnection> {
+        let settings = settings.into_iter();
         let secrets = key_value::secrets(&self.secret)?.into_iter();
         let mut settings: BTreeMap<String, Option<Value>> =
             settings.map(|(name, value)| (name, Some(value))).collect();
@@ -125,7 +138,7 @@ mod tests {
     #[test]
     fn an_edit_sends_null_for_what_is_removed() {
         let given = SetValues {
-            set: vec!["a=1".to_owned()],
+            set: Vec::new(),
             secret: vec!["k=env:JACKFIELD_SECRET_K".to_owned()],
             client_cert: None,
             client_key: None,
@@ -138,7 +151,8 @@ mod tests {
             test_manager: UnsetTestManager { no_test_manager: true, ..UnsetTestManager::default() },
             force: false,
         };
-        let edit = given.edit(&removed).expect("an edit");
+        let settings = [("a".to_owned(), json!(1))].into_iter().collect();
+        let edit = given.edit(settings, &removed).expect("an edit");
         assert_eq!(
             serde_json::to_value(edit).expect("JSON"),
             json!({
