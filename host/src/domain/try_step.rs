@@ -12,9 +12,9 @@ string_enum! {
         Connect = "connect",
         /// The TLS handshake succeeds.
         Tls = "tls",
-        /// Secrets cannot be used, or the tracker refused the credentials.
+        /// The secrets can be used, and the tracker does not refuse the credentials. Only a failure is reported.
         Credentials = "credentials",
-        /// The connector's `check`: with these credentials, what the settings name exists.
+        /// The connector's `check` succeeds: what the settings name exists, with these credentials.
         Check = "check",
         /// Test Manager's identity server gives a token.
         Token = "test-manager-token",

@@ -130,6 +130,9 @@ fn record(
 ) -> Response {
     let Answer { response, outcome, defect } = answer;
     let status = Some(response.status().as_u16());
+    if outcome.code == OutcomeCode::ConnectorFault {
+        tracing::warn!(event = %request.id, why = outcome.detail, "a connector failed");
+    }
     let event = request.event(kind, connection, status, outcome, defect);
     let event = if keeps_request { request.with_headers_and_body(event) } else { event };
     app.services.store.record_event(event);

@@ -10,6 +10,9 @@ const TAIL_BYTES: usize = 16 << 10;
 /// The longest cause, in characters.
 const CAUSE_CHARS_MAX: usize = 300;
 
+/// What the Python runtime says when it panics because of an exception.
+const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
+
 /// The end of what a guest printed on stderr.
 #[derive(Default)]
 pub(super) struct Tail {
@@ -45,8 +48,13 @@ impl Tail {
 /// The last cause in a text.
 fn cause(text: &str) -> Option<String> {
     let lines = text.lines().map(str::trim_end);
-    let lines: Vec<_> =
+    let mut lines: Vec<_> =
         lines.filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
+    // The runtime panics after it has printed the exception.
+    if let Some(panic) = lines.iter().rposition(|line| line.contains(PYTHON_PANIC)) {
+        lines.truncate(panic);
+        lines.pop_if(|line| line.contains("panicked at "));
+    }
     let last = |is_first: fn(&str) -> bool| lines.iter().rposition(|line| is_first(line));
     let panic = last(|line| line.contains("panicked at "));
     // What belongs to a cause is indented: a stack.
@@ -60,8 +68,10 @@ fn cause(text: &str) -> Option<String> {
     let place = before.iter().rev().take_while(|line| line.starts_with(' '));
     let place = place.map(|line| line.trim()).find(|line| line.starts_with("File \""));
     let place = place.map(|place| place.strip_suffix(',').unwrap_or(place));
-    words.extend(place.filter(|_| panic.is_none()));
-    let words = words.join(" ");
+    let words = match place.filter(|_| panic.is_none()) {
+        Some(place) => format!("{} ({place})", words.join(" ")),
+        None => words.join(" "),
+    };
     let line = printable(&javascript_exception(&words).unwrap_or(words));
     (!line.is_empty()).then(|| match line.char_indices().nth(CAUSE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
@@ -118,8 +128,10 @@ mod tests {
             ),
             (
                 "Traceback (most recent call last):\n  File \"connector.py\", line 3, in create\n    \
-                 a.foo()\nAttributeError: no foo\n",
-                "AttributeError: no foo File \"connector.py\", line 3, in create",
+                 a.foo()\nAttributeError: no foo\n\nthread '<unnamed>' (1) panicked at \
+                 runtime/src/lib.rs:1293:29:\nPython function threw an unexpected exception\n\
+                 note: run with `RUST_BACKTRACE=1`\n",
+                "AttributeError: no foo (File \"connector.py\", line 3, in create)",
             ),
             (
                 "thread '<unnamed>' panicked at runtime/src/interpreter.rs:51:31:\nFailed to call \

@@ -1,5 +1,5 @@
 //! Reads `/health` from the tracker. Panics if the answer begins with `bad`, and repeats it then
-//! without its bars.
+//! without its bars. Build 2 panics in `describe`.
 
 use jackfield_test_guests::*;
 
@@ -10,6 +10,11 @@ impl Behaviour for TrapsOnDemand {
         "url":{"type":"string","format":"uri","jackfield:origin":true},
         "key":{"type":"string","writeOnly":true,"jackfield:place":{"in":"query","name":"key"}}},
         "required":["url"],"additionalProperties":false}"#;
+
+    fn describe() -> Manifest {
+        assert_ne!(build(), 2, "build 2 does not describe itself");
+        manifest(Self::SETTINGS.to_owned())
+    }
 
     fn create(_test: FailedTest, marker: String) -> Result<Defect, Error> {
         let answer = send(Method::Get, "/health?subject=a%20b&sig=0123", None).map_err(failed)?;

@@ -256,6 +256,16 @@ fn a_trap_is_explained_by_what_the_guest_printed_last() {
         assert!(!text.contains("top-s3cret"), "{text}");
     }
     assert!(listed.contains("panicked at "), "{listed}");
+    assert!(host.output().contains("the tracker said bad"), "{}", host.output());
+
+    let silent = Guest::named("traps-on-demand").with_build(2);
+    host.install("silent", &silent);
+    let error = host.await_connector("silent", "broken", None)["error"].to_string();
+    let (checked, printed) = host.run_cli(&["check", &host.plugin("silent").display().to_string()]);
+    assert!(!checked);
+    for text in [&error, &printed, &host.output()] {
+        assert!(text.contains("build 2 does not describe itself"), "{text}");
+    }
 
     // Events show the query of a call, and no credential in it.
     let call = &event["runs"][0]["calls"][0];
