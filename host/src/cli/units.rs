@@ -11,7 +11,7 @@ pub(super) fn time(at: Timestamp) -> String {
 pub(super) fn duration(ms: u64) -> String {
     match ms {
         ..1_000 => format!("{ms}ms"),
-        ..60_000 => format!("{}.{:02}s", ms / 1_000, ms % 1_000 / 10),
+        1_000..60_000 => format!("{}.{:02}s", ms / 1_000, ms % 1_000 / 10),
         _ => format!("{}m{:02}s", ms / 60_000, ms % 60_000 / 1_000),
     }
 }
@@ -22,7 +22,7 @@ pub(super) fn size(bytes: u64) -> String {
         |unit: u64| format!("{}.{}", bytes / unit, (bytes % unit).saturating_mul(10) / unit);
     match bytes {
         0x10_0000.. => format!("{}MiB", tenths(1 << 20)),
-        0x400.. => format!("{}KiB", tenths(1 << 10)),
+        0x400..0x10_0000 => format!("{}KiB", tenths(1 << 10)),
         _ => format!("{bytes}B"),
     }
 }

@@ -3,8 +3,9 @@
 //! lost is found again, and the counts equal those of Redmine.
 
 use jackfield_tests::{
-    Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply, ScriptedServer, Setup,
-    SimulatedTestManager, TestHost, as_shown, failed_test, merge, webhook_body,
+    Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply,
+    ScriptedServer, Setup, SimulatedTestManager, TestHost, as_shown, failed_test, merge,
+    webhook_body,
 };
 use serde_json::{Value, json};
 
