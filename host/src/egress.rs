@@ -22,6 +22,7 @@ mod record;
 mod secrets;
 mod send;
 mod spool;
+mod tape;
 mod test_manager;
 mod token;
 
@@ -52,6 +53,7 @@ use spool::{RunSpool, Spool};
 pub use active::ActiveConnection;
 pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
 pub(crate) use body::Body;
+pub use tape::{NotUsable, Recorder, Replay, Tape};
 pub(crate) use token::TokenError;
 
 #[cfg(fuzzing)]
@@ -75,6 +77,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
+    /// Keeps exchanges or answers from them; only for `jackfield invoke`.
+    tape: Option<Arc<dyn Tape>>,
     /// The time at which all exchanges end because the server shuts down; a run may still go on.
     closed_at: watch::Sender<Option<Instant>>,
 }
@@ -181,7 +185,18 @@ impl Egress {
     }
 
     fn with(dialer: Dialer, spool: Arc<Spool>) -> Self {
-        Self { dialer, spool, closed_at: watch::Sender::new(None) }
+        Self { dialer, spool, tape: None, closed_at: watch::Sender::new(None) }
+    }
+
+    /// The same, whose exchanges go to a tape or come from it.
+    #[must_use]
+    pub fn with_tape(self, tape: Arc<dyn Tape>) -> Self {
+        Self { tape: Some(tape), ..self }
+    }
+
+    /// Whether requests are answered from a recording, so that there are no connections.
+    fn replays(&self) -> bool {
+        self.tape.as_ref().is_some_and(|tape| tape.replays())
     }
 
     /// Ends every exchange after a short time, because the server shuts down.

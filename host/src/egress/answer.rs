@@ -116,6 +116,28 @@ pub(super) async fn read_response(
     Ok(Answer { status, headers, body, charge })
 }
 
+impl Answer {
+    /// An answer of a recording, within the same limit and the same memory as one of a tracker.
+    pub(super) async fn recorded(
+        status: u16,
+        mut headers: HeaderMap,
+        body: &[u8],
+        memory: AnswerMemory,
+    ) -> Result<Self, BodyError> {
+        let AnswerMemory { mut charge, mut writer, body_bytes_max } = memory;
+        if body.len() as u64 > body_bytes_max {
+            return Err(BodyError::TooLarge(body_bytes_max));
+        }
+        writer.write(body).await?;
+        let body = writer.finish().await?;
+        charge.shrink(EXCHANGE_BYTES.saturating_sub(body.in_memory().len() as u64));
+        if body.len() > 0 {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        Ok(Self { status, headers, body, charge })
+    }
+}
+
 /// Reads the body to its end and decodes it. After a decoding error, the host still reads the rest,
 /// because a complete body proves something about a write.
 async fn read_body(
@@ -292,7 +314,7 @@ impl HttpError {
 }
 
 /// A header's value; old servers write it in Latin-1.
-fn header_text(value: &[u8]) -> String {
+pub(super) fn header_text(value: &[u8]) -> String {
     match std::str::from_utf8(value) {
         Ok(text) => text.to_owned(),
         Err(_) => value.iter().copied().map(char::from).collect(),

@@ -29,6 +29,8 @@ use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("jackfield/", env!("CARGO_PKG_VERSION")));
+/// Why a request that is answered from a recording is not sent.
+const NO_CONNECTION: &str = "answers come from a recording, so nothing is sent";
 /// The reason why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
@@ -38,6 +40,9 @@ pub(super) enum ExchangeError {
     /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
     #[error("the tracker answers this request in HTTP/1.1 only: {}", with_causes(.0))]
     Http1Required(#[source] hyper::Error),
+    /// Answers come from a recording, which has none for this request. Nothing was sent.
+    #[error("{0}")]
+    NotRecorded(String),
     /// The connection ended before a response began; the request may have arrived.
     #[error("the connection ended before a response: {}", with_causes(.0))]
     Dropped(#[source] hyper::Error),
@@ -68,9 +73,9 @@ pub(super) enum ExchangeError {
 impl From<ExchangeError> for HttpError {
     fn from(error: ExchangeError) -> Self {
         match error {
-            ExchangeError::NotSent(_) | ExchangeError::Http1Required(_) => {
-                Self::Unreachable(error.to_string())
-            }
+            ExchangeError::NotSent(_)
+            | ExchangeError::Http1Required(_)
+            | ExchangeError::NotRecorded(_) => Self::Unreachable(error.to_string()),
             ExchangeError::HeadTooLarge => Self::Limit(error.to_string()),
             ExchangeError::Body {
                 source:
@@ -151,6 +156,7 @@ pub(super) async fn exchange(
         let sent = match &mut connection.sender {
             Sender::Http1(sender) => sender.try_send_request(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
+            Sender::Recorded => return Err(ExchangeError::NotRecorded(NO_CONNECTION.to_owned())),
         };
         let response = sent.map_err(classify_send_error)?;
         let answer = read_response(response, is_head, memory).await;

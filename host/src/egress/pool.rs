@@ -88,6 +88,7 @@ impl Pool {
                 matches!(tokio::time::timeout(READY_MAX, sender.ready()).await, Ok(Ok(())))
             }
             Sender::Http2(sender) => sender.is_ready(),
+            Sender::Recorded => false,
         };
         if !ready {
             return;

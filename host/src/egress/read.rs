@@ -9,9 +9,9 @@ use crate::domain::Effect;
 use super::answer::{Answer, AnswerMemory};
 use super::authorize::Outbound;
 use super::body_place::check_placeholders;
-use super::exchange::{ExchangeError, build_request, exchange};
+use super::exchange::{ExchangeError, build_request};
 use super::record::Call;
-use super::{HttpError, OutboundResponse, Session, token};
+use super::{HttpError, OutboundResponse, Session, tape, token};
 use crate::transport::{HttpConnection, ProxyAuth};
 
 /// Redirects that one read follows.
@@ -122,7 +122,8 @@ async fn exchange_and_keep(
     let request = build_request(outbound, &connection)?;
     let memory = AnswerMemory::reserve(session, session.limits.response_body_bytes)?;
     let sent_at = Instant::now();
-    let answer = match exchange(&mut connection, request, memory, session.deadline).await {
+    let exchanging = tape::exchange(session, outbound, &mut connection, request, memory);
+    let answer = match exchanging.await {
         Ok(answer) => answer,
         failed => return Ok(failed),
     };

@@ -19,13 +19,13 @@ use crate::secret::Secret;
 
 use super::answer::{Answer, AnswerMemory};
 use super::authorize::{self, Outbound};
-use super::exchange::{ExchangeError, build_request, exchange};
+use super::exchange::{ExchangeError, build_request};
 use super::pool::IDLE_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
 use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
-use super::{read, token};
-use crate::transport::HttpConnection;
+use super::{read, tape, token};
+use crate::transport::{HttpConnection, Sender};
 
 /// How many bytes the replacement of placeholders may add to a body before more memory is charged.
 const REPLACED_BYTES: u64 = 256 << 10;
@@ -231,7 +231,7 @@ impl Session {
     /// Sends a write if its lease is still valid, and records what is then known about the write.
     async fn exchange_write(
         &self,
-        MarkedWrite { call, journal, .. }: &MarkedWrite<'_>,
+        MarkedWrite { outbound, call, journal }: &MarkedWrite<'_>,
         connection: &mut HttpConnection,
         request: Request<Full<Bytes>>,
         memory: AnswerMemory,
@@ -241,15 +241,18 @@ impl Session {
             return Err(HttpError::Unreachable(why.to_owned()));
         }
         call.record_write_under_way();
-        let exchanging = exchange(connection, request, memory, self.deadline);
+        let exchanging = tape::exchange(self, outbound, connection, request, memory);
         let result = self.egress.until(self.deadline, exchanging).await;
         let result = result.unwrap_or(Err(ExchangeError::DeadlineExceeded));
         call.record_write(classify_write(&result));
         Ok(result)
     }
 
-    /// A new connection to an origin.
+    /// A new connection to an origin; none if answers come from a recording.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
+        if self.egress.replays() {
+            return Ok(HttpConnection { sender: Sender::Recorded, proxy: None });
+        }
         let caller = self.active.calling(origin);
         Ok(self.egress.dialer.connect(origin, caller, self.deadline).await?)
     }
@@ -280,7 +283,11 @@ impl Session {
 fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
     match result {
         Ok(answer) => WriteAnswer::Status(answer.status),
-        Err(ExchangeError::NotSent(_) | ExchangeError::Http1Required(_)) => WriteAnswer::NotSent,
+        Err(
+            ExchangeError::NotSent(_)
+            | ExchangeError::Http1Required(_)
+            | ExchangeError::NotRecorded(_),
+        ) => WriteAnswer::NotSent,
         Err(ExchangeError::Body { status, source })
             if source.is_complete() || WriteAnswer::is_refusal(*status) =>
         {

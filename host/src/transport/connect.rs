@@ -79,6 +79,8 @@ impl ProxyAuth {
 pub(crate) enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
+    /// There is no connection: answers come from a recording.
+    Recorded,
 }
 
 /// The reason why no connection was made. No byte of the request was sent.

@@ -1,0 +1,140 @@
+//! Keeps the exchanges of a run without credentials, or answers requests from exchanges that were
+//! kept: tests of a connector need no tracker.
+//!
+//! Below authorization, secrets, redirects and the journal, so all of them work as with a tracker.
+//! What is kept and what is compared has no secret in it: both are redacted here.
+
+mod folder;
+mod recorder;
+mod replay;
+
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
+    SET_COOKIE,
+};
+use http_body_util::Full;
+
+use crate::redact::Reading;
+use crate::transport::HttpConnection;
+
+use super::Session;
+use super::answer::{Answer, AnswerMemory, header_text};
+use super::authorize::Outbound;
+use super::exchange::{self, ExchangeError};
+
+pub use folder::NotUsable;
+pub use recorder::Recorder;
+pub use replay::Replay;
+
+/// Headers that are never kept: credentials, and the length, which follows from the body.
+const DROPPED: [HeaderName; 5] =
+    [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, CONTENT_LENGTH];
+
+/// A request without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapedRequest {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+/// A complete answer without credentials, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapedAnswer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+/// Where exchanges are kept, or where answers come from.
+pub trait Tape: Send + Sync {
+    /// Whether answers come from here. Then no connection is made.
+    fn replays(&self) -> bool;
+
+    /// The answer to a request.
+    ///
+    /// # Errors
+    /// No exchange was kept for this request; the nearest one, and how it differs.
+    fn answer(&self, request: &TapedRequest) -> Result<TapedAnswer, String>;
+
+    /// Keeps an exchange.
+    fn keep(&self, request: TapedRequest, answer: Result<TapedAnswer, String>);
+}
+
+/// One exchange: with the tracker, or with the tape.
+pub(super) async fn exchange(
+    session: &Session,
+    outbound: &Outbound,
+    connection: &mut HttpConnection,
+    request: http::Request<Full<Bytes>>,
+    memory: AnswerMemory,
+) -> Result<Answer, ExchangeError> {
+    let Some(tape) = &session.egress.tape else {
+        return exchange::exchange(connection, request, memory, session.deadline).await;
+    };
+    let taped = taped_request(session, outbound);
+    if !tape.replays() {
+        let answer = exchange::exchange(connection, request, memory, session.deadline).await?;
+        tape.keep(taped, taped_answer(session, &answer).await);
+        return Ok(answer);
+    }
+    let TapedAnswer { status, headers, body } =
+        tape.answer(&taped).map_err(ExchangeError::NotRecorded)?;
+    let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
+    answer.map_err(|source| ExchangeError::Body { status, source })
+}
+
+fn taped_request(session: &Session, outbound: &Outbound) -> TapedRequest {
+    TapedRequest {
+        method: outbound.method.to_string(),
+        url: session.redact(outbound.url.to_string()),
+        headers: kept_headers(session, &outbound.headers),
+        body: redacted_body(session, outbound.body.clone()),
+    }
+}
+
+async fn taped_answer(session: &Session, answer: &Answer) -> Result<TapedAnswer, String> {
+    let body = answer.body.clone().into_memory(&session.memory).await;
+    let (body, _charge) = body.map_err(|error| error.to_string())?;
+    Ok(TapedAnswer {
+        status: answer.status,
+        headers: kept_headers(session, &answer.headers),
+        body: redacted_body(session, body.into()),
+    })
+}
+
+/// The headers without those that are credentials, and without secrets in the others.
+fn kept_headers(session: &Session, headers: &HeaderMap) -> Vec<(String, String)> {
+    let redactor = session.active.credentials.redactor.load();
+    let is_kept = |name: &HeaderName, value: &HeaderValue| {
+        let is_credential = value.is_sensitive() || DROPPED.contains(name);
+        !is_credential && !redactor.finds_in(name.as_str().as_bytes(), Reading::Name)
+    };
+    let kept = headers.iter().filter(|(name, value)| is_kept(name, value));
+    let text = |value: &HeaderValue| session.redact(header_text(value.as_bytes()));
+    kept.map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+/// A body as a connector would read it: without secrets, and without the cookies of the run.
+fn redacted_body(session: &Session, body: Bytes) -> Bytes {
+    let body = session.active.credentials.redactor.load().bytes(body);
+    match std::str::from_utf8(&body) {
+        Ok(text) => session.cookies.redact(text.to_owned()).into(),
+        Err(_) => body,
+    }
+}
+
+/// The headers of a recording; one that is not valid HTTP is left out.
+fn header_map(headers: &[(String, String)]) -> HeaderMap {
+    let valid = |(name, value): &(String, String)| {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in headers.iter().filter_map(valid) {
+        map.append(name, value);
+    }
+    map
+}

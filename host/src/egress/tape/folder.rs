@@ -1,0 +1,250 @@
+//! The folder of a recording: one JSON file for each exchange, `0001.json` and so on. People read
+//! and edit these files.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::secret::write_private;
+
+use super::{TapedAnswer, TapedRequest};
+
+/// Most exchanges of a recording.
+pub(super) const EXCHANGES_MAX: usize = 1_000;
+/// Largest recording, bytes of its files.
+const RECORDING_BYTES_MAX: u64 = 512 << 20;
+
+/// Why a folder cannot be used for a recording.
+#[derive(Debug, thiserror::Error)]
+pub enum NotUsable {
+    /// It cannot be read or written.
+    #[error("cannot use {}: {source}", .path.display())]
+    Disk {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A recording begins in an empty folder.
+    #[error(
+        "{} has recorded exchanges already: delete them or give another folder", .0.display()
+    )]
+    NotEmpty(PathBuf),
+    /// There is nothing to answer from.
+    #[error(
+        "{} has no recorded exchange (a file that ends in .json): record one with --record",
+        .0.display()
+    )]
+    Empty(PathBuf),
+    /// A file is not a recorded exchange.
+    #[error("{} is not a recorded exchange: {why}", .path.display())]
+    NotAnExchange {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The recording is too large.
+    #[error(
+        "{} has more than {EXCHANGES_MAX} exchanges or {RECORDING_BYTES_MAX} bytes", .0.display()
+    )]
+    TooLarge(PathBuf),
+}
+
+/// One file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExchangeFile {
+    request: RequestPart,
+    response: ResponsePart,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestPart {
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResponsePart {
+    status: u16,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+/// Creates the folder, if it is missing, for its owner only.
+pub(super) fn create(folder: &Path) -> Result<(), NotUsable> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    created.map_err(|source| NotUsable::Disk { path: folder.to_owned(), source })?;
+    if files(folder)?.is_empty() { Ok(()) } else { Err(NotUsable::NotEmpty(folder.to_owned())) }
+}
+
+/// Writes an exchange as the file with this number.
+pub(super) fn write(
+    folder: &Path,
+    number: usize,
+    request: TapedRequest,
+    answer: TapedAnswer,
+) -> Result<(), NotUsable> {
+    if number > EXCHANGES_MAX {
+        return Err(NotUsable::TooLarge(folder.to_owned()));
+    }
+    let (body, body_base64) = body_members(&request.body);
+    let TapedRequest { method, url, headers, .. } = request;
+    let request = RequestPart { method, url, headers, body, body_base64 };
+    let (body, body_base64) = body_members(&answer.body);
+    let TapedAnswer { status, headers, .. } = answer;
+    let response = ResponsePart { status, headers, body, body_base64 };
+    let path = folder.join(format!("{number:04}.json"));
+    let disk = |source| NotUsable::Disk { path: path.clone(), source };
+    let json = serde_json::to_string_pretty(&ExchangeFile { request, response });
+    let json = json.map_err(|error| disk(error.into()))?;
+    write_private(&path, format!("{json}\n").as_bytes()).map_err(disk)
+}
+
+/// Reads all exchanges in the order of their files, each with the name of its file.
+pub(super) fn read(folder: &Path) -> Result<Vec<(String, TapedRequest, TapedAnswer)>, NotUsable> {
+    let files = files(folder)?;
+    if files.is_empty() {
+        return Err(NotUsable::Empty(folder.to_owned()));
+    }
+    let mut room = RECORDING_BYTES_MAX;
+    let mut exchanges = Vec::new();
+    for path in files {
+        let disk = |source| NotUsable::Disk { path: path.clone(), source };
+        let bytes = fs::metadata(&path).map_err(disk)?.len();
+        let Some(left) = room.checked_sub(bytes) else {
+            return Err(NotUsable::TooLarge(folder.to_owned()));
+        };
+        room = left;
+        let text = fs::read_to_string(&path).map_err(disk)?;
+        let (request, answer) =
+            exchange(&text).map_err(|why| NotUsable::NotAnExchange { path: path.clone(), why })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        exchanges.push((name, request, answer));
+    }
+    Ok(exchanges)
+}
+
+/// The files of a recording, sorted.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, NotUsable> {
+    let disk = |source| NotUsable::Disk { path: folder.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(disk)? {
+        let path = entry.map_err(disk)?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+        if files.len() > EXCHANGES_MAX {
+            return Err(NotUsable::TooLarge(folder.to_owned()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn exchange(text: &str) -> Result<(TapedRequest, TapedAnswer), String> {
+    let file: ExchangeFile = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let ExchangeFile { request, response } = file;
+    if !(200..=999).contains(&response.status) {
+        return Err(format!("`status` = {}: give 200 to 999", response.status));
+    }
+    let body = body_of(request.body, request.body_base64)?;
+    let RequestPart { method, url, headers, .. } = request;
+    let request = TapedRequest { method, url, headers, body };
+    let body = body_of(response.body, response.body_base64)?;
+    let ResponsePart { status, headers, .. } = response;
+    Ok((request, TapedAnswer { status, headers, body }))
+}
+
+/// The members for a body: as text, or in base64 if it is not UTF-8. An empty body has none.
+fn body_members(body: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(body) {
+        Ok("") => (None, None),
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(BASE64.encode(body))),
+    }
+}
+
+fn body_of(text: Option<String>, base64: Option<String>) -> Result<Bytes, String> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err("give `body` or `body_base64`, not both".to_owned()),
+        (Some(text), None) => Ok(text.into()),
+        (None, Some(text)) => match BASE64.decode(text.as_bytes()) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error) => Err(format!("`body_base64` is not base64: {error}")),
+        },
+        (None, None) => Ok(Bytes::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("new");
+        create(&folder).unwrap();
+        let request = |body: &'static [u8]| TapedRequest {
+            method: "POST".to_owned(),
+            url: "https://t.example/a?b=c".to_owned(),
+            headers: vec![("accept".to_owned(), "text/plain".to_owned())],
+            body: Bytes::from_static(body),
+        };
+        let answer = |body: &'static [u8]| TapedAnswer {
+            status: 201,
+            headers: Vec::new(),
+            body: Bytes::from_static(body),
+        };
+        write(&folder, 2, request(b"\xff\0"), answer(b"")).unwrap();
+        write(&folder, 1, request(b"text"), answer(b"\xfe")).unwrap();
+        let read = read(&folder).unwrap();
+        assert_eq!(read[0], ("0001.json".to_owned(), request(b"text"), answer(b"\xfe")));
+        assert_eq!(read[1], ("0002.json".to_owned(), request(b"\xff\0"), answer(b"")));
+        assert!(matches!(create(&folder), Err(NotUsable::NotEmpty(_))));
+        assert!(write(&folder, EXCHANGES_MAX + 1, request(b""), answer(b"")).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_not_an_exchange_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(read(folder.path()), Err(NotUsable::Empty(_))));
+        assert!(matches!(read(&folder.path().join("no")), Err(NotUsable::Disk { .. })));
+        for (text, why) in [
+            ("{", "EOF"),
+            ("{\"request\":{\"method\":\"GET\",\"url\":\"/\",\"boby\":\"\"}}", "boby"),
+            (
+                "{\"request\":{\"method\":\"GET\",\"url\":\"/\"},\"response\":{\"status\":7}}",
+                "`status` = 7",
+            ),
+            (
+                "{\"request\":{\"method\":\"GET\",\"url\":\"/\",\"body_base64\":\"%\"},
+                  \"response\":{\"status\":200}}",
+                "base64",
+            ),
+        ] {
+            fs::write(folder.path().join("7.json"), text).unwrap();
+            let error = read(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("7.json") && error.contains(why), "{error}");
+        }
+    }
+}

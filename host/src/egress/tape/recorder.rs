@@ -1,0 +1,66 @@
+//! Writes each exchange of a run to a folder.
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+
+use super::{NotUsable, Tape, TapedAnswer, TapedRequest, folder};
+
+/// Writes exchanges to a folder.
+pub struct Recorder {
+    folder: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    written: usize,
+    /// Why the first exchange was not written that is missing.
+    failure: Option<String>,
+}
+
+impl Recorder {
+    /// Creates the folder, which must not have recorded exchanges.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn create(folder: &Path) -> Result<Self, NotUsable> {
+        folder::create(folder)?;
+        Ok(Self { folder: folder.to_owned(), state: Mutex::default() })
+    }
+
+    /// How many exchanges were written.
+    ///
+    /// # Errors
+    /// Why the recording is not complete.
+    pub fn end(&self) -> Result<usize, String> {
+        let state = self.state.lock();
+        state.failure.clone().map_or(Ok(state.written), Err)
+    }
+}
+
+impl Tape for Recorder {
+    fn replays(&self) -> bool {
+        false
+    }
+
+    fn answer(&self, _request: &TapedRequest) -> Result<TapedAnswer, String> {
+        Err("a recording in progress has no answers".to_owned())
+    }
+
+    /// A failure does not change the run, because the tracker has answered.
+    fn keep(&self, request: TapedRequest, answer: Result<TapedAnswer, String>) {
+        let mut state = self.state.lock();
+        let number = state.written + 1;
+        let what = format!("{} {}", request.method, request.url);
+        let written = answer.and_then(|answer| {
+            folder::write(&self.folder, number, request, answer).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(()) => state.written = number,
+            Err(why) => {
+                state.failure.get_or_insert(format!("{what} could not be recorded: {why}"));
+            }
+        }
+    }
+}
