@@ -7,6 +7,7 @@ mod background;
 mod checker;
 mod data;
 mod descriptors;
+mod invoker;
 mod keys;
 mod lock;
 mod platform;
@@ -25,7 +26,7 @@ use crate::config::Config;
 use crate::connections::{self, Connections};
 use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, SystemClock};
-use crate::egress::Egress;
+use crate::egress::{Egress, Tape};
 use crate::http::{self, AppState, ClientLimits, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
@@ -39,6 +40,7 @@ use background::Background;
 
 pub use checker::Checker;
 pub use descriptors::Descriptors;
+pub use invoker::{Answer, Exchanges, Invocation, Invoked, Invoker, TapeEnd};
 pub use keys::{Rotated, rotate_key};
 pub use lock::DataLock;
 pub use platform::{
@@ -84,11 +86,15 @@ struct Runner {
 }
 
 impl Runner {
-    fn start(config: &Config) -> anyhow::Result<Self> {
+    fn start(config: &Config, tape: Option<Arc<dyn Tape>>) -> anyhow::Result<Self> {
         let engine = Engine::start().context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
         let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
-        let egress = Arc::new(Egress::new(config.extra_ca_file.as_deref(), spool, spool_max)?);
+        let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max)?;
+        let egress = Arc::new(match tape {
+            Some(tape) => egress.with_tape(tape),
+            None => egress,
+        });
         let memory_bytes = config.memory_bytes_host.unwrap_or_else(default_bytes_max);
         let sandbox = Arc::new(Sandbox::new(
             Arc::clone(&engine),
@@ -126,7 +132,7 @@ impl App {
         };
         let address = listener.local_addr()?;
         let background = CancellationToken::new();
-        let runner = Runner::start(&config)?;
+        let runner = Runner::start(&config, None)?;
         platform::log_problems(&config, runner.engine.address_space());
         let sandbox = Arc::clone(&runner.sandbox);
         let services = Arc::new(services(&config, runner, &background).await?);

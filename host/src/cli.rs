@@ -14,6 +14,7 @@ mod doctor;
 mod events;
 mod filter;
 mod ids;
+mod invoke;
 mod key_value;
 mod ordered;
 mod output;
@@ -64,6 +65,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check whether the server can load a connector file, and describe it
     Check(check::Arguments),
+    /// Call one export of a connector file, without a server; record or replay its requests
+    Invoke(Box<invoke::Arguments>),
     /// Send the requests that Test Manager sends
     #[command(subcommand)]
     Trigger(trigger::Command),
@@ -118,6 +121,7 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Serve(serve) => serve.run(server.data)?,
         Command::Demo(demo) => demo.run(server.data)?,
         Command::Check(check) => check.run(output)?,
+        Command::Invoke(invoke) => return invoke.run(output),
         Command::Trigger(trigger) => trigger.run(&server, output)?,
         Command::Simulate(command) => command.run(output)?,
         Command::Connections(command) => command.run(&server, output)?,

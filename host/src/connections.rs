@@ -12,6 +12,7 @@ mod report;
 mod routing;
 mod test_manager;
 mod try_connection;
+mod unstored;
 mod validation;
 
 use std::collections::BTreeSet;
@@ -43,6 +44,7 @@ pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
+pub use unstored::{Unstored, activate};
 
 /// The parts that the work on connections needs.
 pub struct Dependencies {

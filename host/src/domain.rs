@@ -2,6 +2,7 @@
 //!
 //! Never does I/O, and has no wire format (no serde). Only [`SystemClock`] reads a clock.
 
+mod choice;
 mod clock;
 mod connection;
 mod counts;
@@ -23,6 +24,7 @@ mod string_enum;
 mod test_manager;
 mod try_step;
 
+pub use choice::{Choice, ChoicesPage};
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
     CLIENT_CERT, CLIENT_KEY, Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants,
@@ -38,7 +40,7 @@ pub use doubt::{Doubt, Next, Unresolvable, Waits};
 pub use event::{
     Call, Event, EventId, EventKind, LogLevel, LogLine, OutboundCall, Received, RunReport, Usage,
 };
-pub use failed_test::{FailedTest, Marker};
+pub use failed_test::{FailedTest, InvalidMarker, Marker};
 pub use follow_up::{
     DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord, FollowUpState, FollowUpStep, OnRecurrence,
     Recurrence,

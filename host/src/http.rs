@@ -37,6 +37,7 @@ pub use clients::ClientLimits;
 pub use routes::routers;
 pub use serve::serve;
 
+pub(crate) use webhook::failed_test;
 #[cfg(fuzzing)]
 pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_path};
 

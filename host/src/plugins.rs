@@ -37,7 +37,7 @@ pub use approval::unapproved;
 pub(crate) use attempts::blocked_files;
 pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
 pub use check::CheckReport;
-pub(crate) use check::check_file;
+pub(crate) use check::load_file;
 pub use error::{PluginError, StartError};
 
 /// The connectors of one folder, kept up to date until the server stops.

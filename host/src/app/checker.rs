@@ -1,17 +1,20 @@
-//! The parts of `jackfield check`: an engine and a sandbox, started once for any number of files.
+//! The parts of `jackfield check` and `jackfield invoke`: an engine and a sandbox, without a server and
+//! without a database.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::plugins::{CheckReport, PluginError, check_file};
+use crate::egress::Tape;
+use crate::plugins::{CheckReport, PluginError, load_file};
+use crate::runtime::Connector;
 
 use super::Runner;
 
-/// Checks connector files as the server would load them.
+/// Loads connector files as the server would.
 pub struct Checker {
-    config: Arc<Config>,
-    runner: Runner,
+    pub(super) config: Arc<Config>,
+    pub(super) runner: Runner,
 }
 
 impl Checker {
@@ -20,7 +23,12 @@ impl Checker {
     /// # Errors
     /// The engine or the sandbox cannot be started.
     pub fn start(config: Config) -> anyhow::Result<Self> {
-        let runner = Runner::start(&config)?;
+        Self::start_with(config, None)
+    }
+
+    /// The same, with a tape for the requests of the guests.
+    pub(super) fn start_with(config: Config, tape: Option<Arc<dyn Tape>>) -> anyhow::Result<Self> {
+        let runner = Runner::start(&config, tape)?;
         Ok(Self { config: Arc::new(config), runner })
     }
 
@@ -29,8 +37,15 @@ impl Checker {
     /// # Errors
     /// The server would not load the file; the error says the reason.
     pub async fn check(&self, file: &Path) -> Result<CheckReport, PluginError> {
+        self.load(file).await.map(|(_, report)| report)
+    }
+
+    pub(super) async fn load(
+        &self,
+        file: &Path,
+    ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
         let Runner { engine, sandbox, clock, .. } = &self.runner;
         let config = Arc::clone(&self.config);
-        check_file(file, config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock)).await
+        load_file(file, config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock)).await
     }
 }

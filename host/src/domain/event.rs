@@ -54,6 +54,8 @@ string_enum! {
         Describe = "describe",
         /// `plugin.check` tests the settings and the tracker.
         Check = "check",
+        /// `plugin.choices` lists the possible values of a setting.
+        Choices = "choices",
         /// `defects.create` creates a defect.
         Create = "create",
         /// `defects.find` searches for defects with a marker.

@@ -3,6 +3,7 @@
 use data_encoding::{Encoding, Specification};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::LazyLock;
 use uuid::Uuid;
 
@@ -84,6 +85,21 @@ impl Marker {
     }
 }
 
+/// A text that is not a marker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a marker: it has 26 lower-case letters and digits, without 0, 1, l and o")]
+pub struct InvalidMarker(pub String);
+
+impl FromStr for Marker {
+    type Err = InvalidMarker;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMarker> {
+        let is_symbol = |byte: u8| SYMBOLS.as_bytes().contains(&byte);
+        let fits = text.len() == Self::LENGTH && text.bytes().all(is_symbol);
+        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidMarker(text.to_owned())) }
+    }
+}
+
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -91,10 +107,13 @@ impl fmt::Display for Marker {
 }
 
 /// An alphabet of 32 digits and letters, without `0`, `1`, `l` and `o`, which people confuse.
+const SYMBOLS: &str = "23456789abcdefghijkmnpqrstuvwxyz";
+
+/// Writes bytes in [`SYMBOLS`].
 #[expect(clippy::expect_used, reason = "a constant alphabet, covered by the tests below")]
 static ALPHABET: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
-    specification.symbols.push_str("23456789abcdefghijkmnpqrstuvwxyz");
+    specification.symbols.push_str(SYMBOLS);
     specification.encoding().expect("32 distinct ASCII symbols")
 });
 
@@ -120,6 +139,10 @@ mod tests {
         assert_eq!(marker.as_str().len(), Marker::LENGTH);
         assert!(marker.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
         assert_eq!(marker, Marker::derive(connection, &test(Some("")), 1));
+        assert_eq!(marker.as_str().parse(), Ok(marker.clone()));
+        for other in ["", "0", &marker.as_str()[1..], &marker.as_str().to_uppercase()] {
+            assert!(other.parse::<Marker>().is_err(), "{other}");
+        }
         for other in [
             Marker::derive(connection, &test(None), 2),
             Marker::derive(connection, &test(Some("a")), 1),

@@ -32,7 +32,7 @@ use answer::{Answer, instance};
 use body::ReadBody;
 use request::token_and_path as split_path;
 
-pub(crate) use {classify::WebhookKind, request::WebhookRequest};
+pub(crate) use {classify::WebhookKind, parse::failed_test, request::WebhookRequest};
 
 #[cfg(fuzzing)]
 pub(crate) use self::{body::read, classify::classify, request::token_and_path};

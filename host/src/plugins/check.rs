@@ -1,4 +1,4 @@
-//! Checks one connector file as the server would load it, for `jackfield check`.
+//! Loads one connector file as the server would, for `jackfield check` and `jackfield invoke`.
 //!
 //! Uses neither the plugins folder nor the compiled code of a server.
 
@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::config::Config;
 use crate::domain::{Clock, ConnectorName, milliseconds};
 use crate::manifest::Manifest;
-use crate::runtime::{Engine, Interfaces, Sandbox};
+use crate::runtime::{Connector, Engine, Interfaces, Sandbox};
 use crate::secret::Sealer;
 
 use super::cache::Cache;
@@ -39,13 +39,13 @@ pub struct CheckReport {
 ///
 /// # Errors
 /// The server would not load the file; the error says why.
-pub(crate) async fn check_file(
+pub(crate) async fn load_file(
     file: &Path,
     config: Arc<Config>,
     engine: Arc<Engine>,
     sandbox: Arc<Sandbox>,
     clock: Arc<dyn Clock>,
-) -> Result<CheckReport, PluginError> {
+) -> Result<(Arc<Connector>, CheckReport), PluginError> {
     if file.extension().is_none_or(|extension| extension != "wasm") {
         return Err(PluginError::Extension);
     }
@@ -62,7 +62,7 @@ pub(crate) async fn check_file(
     let started = Instant::now();
     let version = loader.build(wasm, &limits).await?;
     let (imports, exports) = version.loaded.imports_and_exports();
-    Ok(CheckReport {
+    let report = CheckReport {
         sha256: version.sha256.clone(),
         bytes,
         compile_ms: milliseconds(started.elapsed()),
@@ -70,5 +70,6 @@ pub(crate) async fn check_file(
         interfaces: version.loaded.interfaces(),
         imports,
         exports,
-    })
+    };
+    Ok((loader.connector(&name, version), report))
 }

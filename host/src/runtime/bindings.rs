@@ -4,7 +4,8 @@
 //! is bound separately, so a connector may export any of them.
 
 use crate::domain::{
-    ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason, Refusal, is_web_address,
+    Choice, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Reason,
+    Refusal, is_web_address,
 };
 use crate::manifest::RawManifest;
 use crate::redact::Reading;
@@ -60,6 +61,8 @@ impl From<&FailedTest> for model::FailedTest {
 const LINE_BYTES_MAX: usize = 4_096;
 /// Maximum number of names that `attached` may return.
 const NAMES_MAX: usize = 10_000;
+/// Most choices of a setting.
+const CHOICES_MAX: usize = 10_000;
 /// Longest description of a defect, in bytes.
 const TEXT_BYTES_MAX: usize = 65_536;
 /// Longest name of a setting that an error names, in bytes.
@@ -122,6 +125,27 @@ pub(super) fn names(given: Vec<String>, redact: Redact<'_>) -> Result<Vec<String
         ));
     }
     Ok(given.into_iter().map(|name| redact(Reading::Value, name)).collect())
+}
+
+/// Redacts and checks the page that `choices` returned.
+pub(super) fn choices(
+    given: plugin::ChoicesPage,
+    redact: Redact<'_>,
+) -> Result<ChoicesPage, Refusal> {
+    let is_long = |choice: &plugin::Choice| {
+        choice.value.len() > LINE_BYTES_MAX || choice.label.len() > LINE_BYTES_MAX
+    };
+    if given.choices.len() > CHOICES_MAX || given.choices.iter().any(is_long) {
+        return contract(format!(
+            "`choices` returned more than {CHOICES_MAX} choices, or a text of more than \
+             {LINE_BYTES_MAX} bytes"
+        ));
+    }
+    let value = |text| redact(Reading::Value, text);
+    let choice =
+        |choice: plugin::Choice| Choice { value: value(choice.value), label: value(choice.label) };
+    let choices = given.choices.into_iter().map(choice).collect();
+    Ok(ChoicesPage { choices, more: given.more })
 }
 
 /// Checks counts that the guest returned against the contract, and redacts the link.

@@ -53,6 +53,17 @@ impl GuestInstance {
         guest.call_check(&mut self.store).await
     }
 
+    /// Calls `plugin.choices`.
+    pub(super) async fn choices(
+        mut self,
+        export: plugin::GuestIndices,
+        setting: String,
+        search: String,
+    ) -> CallResult<plugin::ChoicesPage> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        guest.call_choices(&mut self.store, &setting, &search).await
+    }
+
     /// Calls `defects.create`.
     pub(super) async fn create(
         mut self,

@@ -5,6 +5,7 @@
 //! sent goes through the [`Journal`] that `create` receives.
 
 mod follow_up;
+mod set_up;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 use super::test_report::TestReport;
 use super::turns::{TakesTurns, turns};
 
-/// How long a `check` or a `describe` waits for its permit.
+/// How long a call of the interface `plugin` waits for its permit.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
 /// Maximum number of runs of one lane that wait for a permit.
 const WAITING_MAX: usize = 256;
@@ -347,7 +348,7 @@ fn permit_wait(call: Call, limits: &Limits) -> Duration {
         | Call::Reopen
         | Call::Attach
         | Call::Attached => Duration::from_millis(limits.create_answer_ms / 2),
-        Call::Check | Call::Describe => PERMIT_WAIT,
+        Call::Check | Call::Choices | Call::Describe => PERMIT_WAIT,
     }
 }
 

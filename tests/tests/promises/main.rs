@@ -24,6 +24,7 @@ mod fairness;
 mod good_neighbour;
 mod harness;
 mod http_import;
+mod invoke;
 mod key_rotation;
 mod languages;
 mod layers;

@@ -24,7 +24,7 @@ const FOUND_MAX: usize = 60;
 
 /// The error in the body of a Create Defect request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidBody {
+pub(crate) enum InvalidBody {
     #[error("the body is not JSON: {0}")]
     NotJson(String),
     #[error("the body must be a JSON object")]
@@ -45,7 +45,7 @@ pub(super) enum InvalidBody {
 ///
 /// # Errors
 /// What is wrong with the body.
-pub(super) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
+pub(crate) fn failed_test(json: &str) -> Result<FailedTest, InvalidBody> {
     let Members(members) =
         serde_json::from_str(&without_lone_surrogates(json)).map_err(|error| {
             if error.is_data() {

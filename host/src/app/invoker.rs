@@ -1,0 +1,283 @@
+//! The parts of `jackfield invoke`: one call of one export of a connector file, in the sandbox of
+//! the server, without a server and without a database.
+
+mod journal;
+mod sample;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tempfile::TempDir;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::connections::{Unstored, activate};
+use crate::domain::{
+    Call, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Grants, Limits,
+    Marker, Refusal, RunReport, was_confirmed,
+};
+use crate::egress::{ActiveConnection, Recorder, Replay, Tape};
+use crate::manifest::{Manifest, missing_grants};
+use crate::report::{ReportSettings, Source};
+use crate::runtime::{Run, RunEnd, Sandbox, TestReport};
+
+use super::Checker;
+use journal::MemoryJournal;
+use sample::Sample;
+
+/// Where answers come from, and where exchanges are kept.
+#[derive(Debug)]
+pub enum Exchanges {
+    /// From the tracker.
+    Tracker,
+    /// From the tracker; each exchange is kept in this folder.
+    Record(PathBuf),
+    /// From the recording in this folder.
+    Replay(PathBuf),
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The connector file.
+    pub file: PathBuf,
+    /// The export.
+    pub call: Call,
+    /// Its failed test.
+    pub test: FailedTest,
+    /// The marker; absent: that of the failed test.
+    pub marker: Option<Marker>,
+    /// The key of a defect, for `follow-up`.
+    pub key: String,
+    /// The id of an attachment, for `attach`.
+    pub attachment: u32,
+    /// The project, for `kpis`.
+    pub project: String,
+    /// The setting and what a person typed, for `choices`.
+    pub choices_of: (String, String),
+    /// Whether the report is made of the sample data instead of the ids of the failed test alone.
+    pub sample_data: bool,
+}
+
+/// What an export returned.
+#[derive(Debug)]
+pub enum Answer {
+    /// `describe`.
+    Manifest(Box<Manifest>),
+    /// `check`.
+    Line(String),
+    /// `choices`.
+    Choices(ChoicesPage),
+    /// `create`.
+    Defect(Defect),
+    /// `find`.
+    Found(Vec<Defect>),
+    /// `count`.
+    Counts(Counts),
+    /// `state`.
+    State(Option<CurrentDefect>),
+    /// `find-comment`.
+    HasComment(bool),
+    /// `attached`.
+    Names(Vec<String>),
+    /// `comment`, `reopen`, `attach`.
+    Done,
+}
+
+/// A call that ended.
+#[derive(Debug)]
+pub struct Invoked {
+    /// What the export returned, or why there is nothing.
+    pub answer: Result<Answer, Refusal>,
+    /// Log, requests and usage.
+    pub report: RunReport,
+    /// The limits of the call.
+    pub limits: Limits,
+    /// The marker of the call.
+    pub marker: Marker,
+    /// What was granted, as phrases.
+    pub granted: Vec<String>,
+    /// For people: what the server would warn of.
+    pub warnings: Vec<String>,
+    /// What happened to the recording.
+    pub tape: TapeEnd,
+}
+
+/// What happened to a recording.
+#[derive(Debug)]
+pub enum TapeEnd {
+    /// There was none.
+    None,
+    /// So many exchanges were written, or why the recording is incomplete.
+    Recorded(Result<usize, String>),
+    /// The files that were not used, or why a request had no answer.
+    Replayed(Result<Vec<String>, String>),
+}
+
+/// Makes calls.
+pub struct Invoker {
+    checker: Checker,
+    tape: Taped,
+    /// For large bodies.
+    _folder: TempDir,
+}
+
+enum Taped {
+    None,
+    Recorder(Arc<Recorder>),
+    Replay(Arc<Replay>),
+}
+
+impl Invoker {
+    /// Starts the engine.
+    ///
+    /// # Errors
+    /// What cannot be started, or why the folder of a recording cannot be used.
+    pub fn start(mut config: Config, exchanges: &Exchanges) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+        folder.path().clone_into(&mut config.data);
+        std::fs::create_dir_all(config.data_folder().spool())?;
+        let (tape, shared): (Taped, Option<Arc<dyn Tape>>) = match exchanges {
+            Exchanges::Tracker => (Taped::None, None),
+            Exchanges::Record(folder) => {
+                let recorder = Arc::new(Recorder::create(folder)?);
+                (Taped::Recorder(Arc::clone(&recorder)), Some(recorder))
+            }
+            Exchanges::Replay(folder) => {
+                let replay = Arc::new(Replay::read(folder)?);
+                (Taped::Replay(Arc::clone(&replay)), Some(replay))
+            }
+        };
+        let checker = Checker::start_with(config, shared)?;
+        Ok(Self { checker, tape, _folder: folder })
+    }
+
+    /// Makes the call for a connection with these values.
+    ///
+    /// # Errors
+    /// The server would not load the file, or it would not create the connection.
+    pub async fn invoke(&self, asked: &Invocation, values: Unstored) -> anyhow::Result<Invoked> {
+        let file = &asked.file;
+        let loaded = self.checker.load(file).await;
+        let (connector, _) =
+            loaded.with_context(|| format!("the server would not load {}", file.display()))?;
+        let now = self.checker.runner.clock.now();
+        let active = activate(values, &connector, &self.checker.config, now)
+            .context("the server would not create this connection")?;
+        let connection = &active.connection;
+        let of_test = || Marker::derive(connection.id, &asked.test, 1);
+        let marker = asked.marker.clone().unwrap_or_else(of_test);
+        let mut warnings = active.warnings();
+        let granted = missing_grants(&Grants::default(), &connection.grants);
+        let limits = self.checker.config.limits_of(connector.name());
+        let journal = MemoryJournal::new(marker.clone());
+        let one = OneCall {
+            sandbox: &self.checker.runner.sandbox,
+            run: Run { connector, active: Arc::new(active), stop: CancellationToken::new() },
+            marker: &marker,
+            journal: Arc::clone(&journal),
+            limits,
+        };
+        let (answer, report) = one.run(asked).await?;
+        warnings.extend(journal.warning());
+        let tape = match &self.tape {
+            Taped::None => TapeEnd::None,
+            Taped::Recorder(recorder) => TapeEnd::Recorded(recorder.end()),
+            Taped::Replay(replay) => TapeEnd::Replayed(replay.end()),
+        };
+        Ok(Invoked { answer, report, limits, marker, granted, warnings, tape })
+    }
+}
+
+/// What one call needs.
+struct OneCall<'a> {
+    sandbox: &'a Sandbox,
+    run: Run,
+    marker: &'a Marker,
+    journal: Arc<MemoryJournal>,
+    limits: Limits,
+}
+
+type Ended = (Result<Answer, Refusal>, RunReport);
+
+impl OneCall<'_> {
+    async fn run(self, asked: &Invocation) -> anyhow::Result<Ended> {
+        let report = || test_report(asked, &self.run.active, &self.limits);
+        let Self { sandbox, marker, .. } = self;
+        let (test, key) = (&asked.test, asked.key.as_str());
+        Ok(match asked.call {
+            Call::Describe => {
+                let connector = Arc::clone(&self.run.connector);
+                let manifest = move |_| Answer::Manifest(Box::new(connector.manifest().clone()));
+                ended(sandbox.describe_again(self.run).await, manifest)
+            }
+            Call::Check => ended(sandbox.check(self.run).await, Answer::Line),
+            Call::Choices => {
+                let (setting, search) = &asked.choices_of;
+                ended(sandbox.choices(self.run, setting, search).await, Answer::Choices)
+            }
+            Call::Create => {
+                let report = report()?;
+                let end = sandbox.create(self.run, test, marker, self.journal, report).await;
+                ended(confirmed(end), Answer::Defect)
+            }
+            Call::Find => ended(sandbox.find(self.run, marker).await, Answer::Found),
+            Call::Count => ended(sandbox.count(self.run, &asked.project).await, Answer::Counts),
+            Call::State => ended(sandbox.state(self.run, key).await, Answer::State),
+            Call::Comment => {
+                let report = report()?;
+                let end = sandbox.comment(self.run, key, test, marker, self.journal, report).await;
+                ended(end, |()| Answer::Done)
+            }
+            Call::FindComment => {
+                ended(sandbox.find_comment(self.run, key, marker).await, Answer::HasComment)
+            }
+            Call::Reopen => {
+                ended(sandbox.reopen(self.run, key, self.journal).await, |()| Answer::Done)
+            }
+            Call::Attach => {
+                let (report, id) = (report()?, asked.attachment);
+                let end = sandbox.attach(self.run, key, id, self.journal, report).await;
+                ended(end, |()| Answer::Done)
+            }
+            Call::Attached => ended(sandbox.attached(self.run, key).await, Answer::Names),
+        })
+    }
+}
+
+fn ended<T>(end: RunEnd<T>, answer: impl FnOnce(T) -> Answer) -> Ended {
+    (end.outcome.map(answer), end.report)
+}
+
+/// As the server does: a defect counts only if the tracker confirmed a write, or none was sent.
+fn confirmed(end: RunEnd<Defect>) -> RunEnd<Defect> {
+    let outcome = end.outcome.and_then(|defect| {
+        if was_confirmed(&end.writes) {
+            return Ok(defect);
+        }
+        let why =
+            format!("it returned the defect {:?}, but the tracker confirmed no write", defect.key);
+        Err(Refusal::ConnectorFault(ConnectorFault::Contract(why)))
+    });
+    RunEnd { outcome, ..end }
+}
+
+/// The report of the failed test, from its ids or from the sample data.
+fn test_report(
+    asked: &Invocation,
+    active: &ActiveConnection,
+    limits: &Limits,
+) -> anyhow::Result<Arc<TestReport>> {
+    let settings = ReportSettings::read(&active.connection.report).map_err(|problems| {
+        let problem = problems.first();
+        let why = problem.map(|it| format!("report.{}: {}", it.member, it.why));
+        anyhow::anyhow!(why.unwrap_or_default())
+    })?;
+    let sample = || Arc::new(Sample::of(&asked.test)) as Arc<dyn Source>;
+    let source = asked.sample_data.then(sample);
+    let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
+    Ok(Arc::new(TestReport::new(asked.test.clone(), settings, source, deadline)))
+}

@@ -1,0 +1,60 @@
+//! Sample data as a failed test: for calls of connectors that file a report, without Test Manager.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::domain::{FailedTest, OutboundCall};
+use crate::report::{Attachment, Gap, Source, Subject, TestData, sample};
+
+/// The content of each attachment of the sample.
+const CONTENT: &[u8] = b"the content of a sample file";
+
+/// The sample data with the ids of a failed test.
+pub(super) struct Sample(TestData);
+
+impl Sample {
+    pub(super) fn of(test: &FailedTest) -> Self {
+        let TestData { test_execution_id, test_case_id, variation_id, link, .. } =
+            TestData::of(test);
+        let mut data = TestData { test_execution_id, test_case_id, variation_id, link, ..sample() };
+        for attachment in &mut data.attachments {
+            attachment.size = Some(CONTENT.len() as u64);
+        }
+        Self(data)
+    }
+}
+
+#[async_trait]
+impl Source for Sample {
+    async fn fetch(&self, _subjects: &BTreeSet<Subject>, _deadline: Instant) -> TestData {
+        self.0.clone()
+    }
+
+    async fn subject_json(&self, subject: Subject, _deadline: Instant) -> Result<String, Gap> {
+        let gap = |why: String| Gap { what: format!("the subject `{subject}`"), why };
+        let members = serde_json::to_value(&self.0).map_err(|error| gap(error.to_string()))?;
+        let name = match subject {
+            Subject::TestExecution => "execution".to_owned(),
+            Subject::TestCaseLog => "log".to_owned(),
+            other => other.to_string().replace('-', "_"),
+        };
+        let part = members.get(&name).ok_or_else(|| gap("the sample has none".to_owned()))?;
+        Ok(part.to_string())
+    }
+
+    async fn download(
+        &self,
+        _attachment: &Attachment,
+        _bytes_max: u64,
+        _deadline: Instant,
+    ) -> Result<Bytes, Gap> {
+        Ok(Bytes::from_static(CONTENT))
+    }
+
+    fn calls(&self) -> Vec<OutboundCall> {
+        Vec::new()
+    }
+}

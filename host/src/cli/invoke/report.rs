@@ -1,0 +1,177 @@
+//! What `invoke` prints: the answer, the log, the requests and the use of each limit.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::{Defect, LogLine, OutboundCall};
+use crate::app::{Answer, Invocation, Invoked, TapeEnd};
+use crate::domain::{self, Call, Limits, StringEnum, Usage, printable};
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    call: String,
+    outcome: &'static str,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setting: Option<String>,
+    answer: Option<AnswerPart>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marker: Option<String>,
+    granted: Vec<String>,
+    warnings: Vec<String>,
+    log: Vec<LogLine>,
+    calls: Vec<OutboundCall>,
+    limits: Vec<LimitUse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<Recording>,
+    connector_version: String,
+    connector_sha256: String,
+}
+
+/// What an export returned.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnswerPart {
+    Manifest {
+        name: String,
+        version: String,
+        summary: String,
+        homepage: Option<String>,
+        index_delay_s: Option<u32>,
+        settings: Value,
+    },
+    Line(String),
+    Choices {
+        choices: Vec<Choice>,
+        more: bool,
+    },
+    Defect(Defect),
+    Found(Vec<Defect>),
+    Counts {
+        open: u64,
+        closed: u64,
+        critical: u64,
+        moderate: u64,
+        critical_link: Option<String>,
+    },
+    State {
+        exists: bool,
+        open: Option<bool>,
+        defect: Option<Defect>,
+    },
+    HasComment(bool),
+    Names(Vec<String>),
+    Done,
+}
+
+#[derive(Serialize)]
+struct Choice {
+    value: String,
+    label: String,
+}
+
+/// How much of one limit was used.
+#[derive(Serialize)]
+struct LimitUse {
+    limit: &'static str,
+    used: u64,
+    max: u64,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Recording {
+    Written { exchanges_written: usize },
+    Replayed { files_not_used: Vec<String> },
+    Failed { error: String },
+}
+
+impl Report {
+    pub(super) fn of(name: &str, asked: &Invocation, ended: Invoked) -> Self {
+        let Invoked { answer, report, limits, marker, granted, warnings, tape } = ended;
+        let has_marker =
+            matches!(asked.call, Call::Create | Call::Find | Call::Comment | Call::FindComment);
+        Self {
+            call: name.to_owned(),
+            outcome: report.outcome.as_str(),
+            detail: printable(&report.detail),
+            setting: report.setting,
+            answer: answer.ok().map(AnswerPart::of),
+            marker: has_marker.then(|| marker.to_string()),
+            granted,
+            warnings,
+            log: report.log.into_iter().map(LogLine::from).collect(),
+            calls: report.calls.into_iter().map(OutboundCall::from).collect(),
+            limits: limit_uses(&report.usage, &limits),
+            recording: Recording::of(tape),
+            connector_version: report.connector_version,
+            connector_sha256: report.connector_sha256,
+        }
+    }
+}
+
+impl AnswerPart {
+    fn of(answer: Answer) -> Self {
+        let defect = |defect: &domain::Defect| Defect::from(defect);
+        match answer {
+            Answer::Manifest(manifest) => Self::Manifest {
+                name: manifest.name,
+                version: manifest.version.to_string(),
+                summary: manifest.summary,
+                homepage: manifest.homepage,
+                index_delay_s: manifest.index_delay_s,
+                settings: manifest.settings_schema,
+            },
+            Answer::Line(line) => Self::Line(line),
+            Answer::Choices(page) => {
+                let choice = |it: domain::Choice| Choice { value: it.value, label: it.label };
+                let choices = page.choices.into_iter().map(choice).collect();
+                Self::Choices { choices, more: page.more }
+            }
+            Answer::Defect(created) => Self::Defect(defect(&created)),
+            Answer::Found(found) => Self::Found(found.iter().map(defect).collect()),
+            Answer::Counts(counts) => Self::Counts {
+                open: counts.open,
+                closed: counts.closed,
+                critical: counts.critical,
+                moderate: counts.moderate,
+                critical_link: counts.critical_link,
+            },
+            Answer::State(state) => Self::State {
+                exists: state.is_some(),
+                open: state.as_ref().map(|state| state.open),
+                defect: state.as_ref().map(|state| defect(&state.defect)),
+            },
+            Answer::HasComment(has_comment) => Self::HasComment(has_comment),
+            Answer::Names(names) => Self::Names(names),
+            Answer::Done => Self::Done,
+        }
+    }
+}
+
+impl Recording {
+    fn of(tape: TapeEnd) -> Option<Self> {
+        Some(match tape {
+            TapeEnd::None => return None,
+            TapeEnd::Recorded(Ok(exchanges_written)) => Self::Written { exchanges_written },
+            TapeEnd::Replayed(Ok(files_not_used)) => Self::Replayed { files_not_used },
+            TapeEnd::Recorded(Err(error)) | TapeEnd::Replayed(Err(error)) => Self::Failed { error },
+        })
+    }
+}
+
+/// The limits of one call, and how much of each was used.
+fn limit_uses(usage: &Usage, limits: &Limits) -> Vec<LimitUse> {
+    [
+        ("memory_bytes", usage.memory_bytes),
+        ("cpu_ms", usage.cpu_ms),
+        ("run_ms", usage.run_ms),
+        ("outbound_calls", usage.outbound_calls),
+        ("request_body_bytes", usage.request_body_bytes),
+        ("response_body_bytes", usage.response_body_bytes),
+        ("log_bytes", usage.log_bytes),
+        ("handles", usage.handles),
+    ]
+    .map(|(limit, used)| LimitUse { limit, used, max: limits.value(limit).unwrap_or_default() })
+    .into()
+}

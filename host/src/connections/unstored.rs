@@ -1,0 +1,74 @@
+//! A connection that is not stored, for one call without a server. It is checked like a connection
+//! that is created, and gets the grants that its connector asks for.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::domain::{Connection, ConnectionId, Settings};
+use crate::egress::ActiveConnection;
+use crate::manifest::SettingError;
+use crate::runtime::Connector;
+use crate::secret::Secret;
+
+use super::validation::{resolve, validate};
+use super::{ConnectionError, report};
+
+/// The values of a connection that is not stored.
+#[derive(Debug)]
+pub struct Unstored {
+    /// Values of settings.
+    pub settings: Settings,
+    /// Values of secrets; `file:/path` and `env:NAME` are references.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Whether host names may resolve to private addresses.
+    pub allow_private: bool,
+    /// Whether requests to its tracker use only HTTP/1.1.
+    pub http1_only: bool,
+    /// The settings of the report of a failed test.
+    pub report: Settings,
+}
+
+/// A connection with these values. Its id is always the same, so that the same failed test has the
+/// same marker in each call.
+///
+/// # Errors
+/// Each setting and secret that is not valid.
+pub fn activate(
+    values: Unstored,
+    connector: &Connector,
+    config: &Config,
+    now: Timestamp,
+) -> Result<ActiveConnection, ConnectionError> {
+    let name = connector.name();
+    let id = ConnectionId(Uuid::nil());
+    let mut connection = Connection {
+        settings: values.settings,
+        secrets_set: values.secrets.keys().cloned().collect(),
+        accepted_sha256: Some(connector.sha256().to_owned()),
+        allow_private: values.allow_private,
+        http1_only: values.http1_only,
+        report: values.report,
+        ..Connection::new(id, name.to_string(), name.clone(), now)
+    };
+    let mut errors = report::problems(&connection, connector.manifest());
+    let mut secrets = BTreeMap::new();
+    for (name, secret) in values.secrets {
+        match resolve(&name, &secret, config) {
+            Ok(value) => {
+                secrets.insert(name, value);
+            }
+            Err(error) => errors.push(SettingError { name, why: error.to_string() }),
+        }
+    }
+    match validate(&connection, connector.manifest(), |_| true) {
+        Ok(grants) => connection.grants = grants,
+        Err(invalid) => errors.extend(invalid),
+    }
+    if !errors.is_empty() {
+        return Err(ConnectionError::Invalid(errors));
+    }
+    Ok(ActiveConnection::new(connection, secrets))
+}

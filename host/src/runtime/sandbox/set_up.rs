@@ -1,0 +1,28 @@
+//! The calls of the interface `plugin` that serve people who set up or write a connector.
+
+use crate::domain::{Call, ChoicesPage};
+use crate::egress::Permission;
+use crate::manifest::RawManifest;
+use crate::runtime::bindings;
+use crate::runtime::instance::GuestInstance;
+
+use super::{Run, RunEnd, Sandbox};
+
+impl Sandbox {
+    /// Calls `plugin.choices`: possible values of a setting. Writes are refused.
+    pub async fn choices(&self, run: Run, setting: &str, search: &str) -> RunEnd<ChoicesPage> {
+        let export = run.connector.loaded().plugin.clone();
+        let (setting, search) = (setting.to_owned(), search.to_owned());
+        let call = |guest: GuestInstance| guest.choices(export, setting, search);
+        self.run(run, Call::Choices, Permission::Reads, None, call, bindings::choices).await
+    }
+
+    /// Calls `plugin.describe` of a loaded connector again, with a report of the run. Every request
+    /// is refused.
+    pub(crate) async fn describe_again(&self, run: Run) -> RunEnd<RawManifest> {
+        let export = run.connector.loaded().plugin.clone();
+        let call = |guest: GuestInstance| guest.describe(export);
+        let convert = |manifest, _: bindings::Redact<'_>| Ok(manifest);
+        self.run(run, Call::Describe, Permission::Nothing, None, call, convert).await
+    }
+}

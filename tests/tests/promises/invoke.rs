@@ -1,0 +1,268 @@
+//! `jackfield invoke`: one call of a connector file without a server, with a tracker or with a
+//! recording of its exchanges.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use jackfield_tests::{
+    Guest, Project, Redmine, Reply, ScriptedServer, binary, failed_test, unreachable_url,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder with a connector file and what it is called with; no server runs.
+struct Author {
+    folder: TempDir,
+}
+
+/// A command that ended.
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Author {
+    fn of(guest: &Guest, settings: &Value, secret: &str) -> Self {
+        let author = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        author.write("connector.wasm", &guest.bytes);
+        author.write("settings.json", settings.to_string());
+        author.write("event.json", failed_test().to_string());
+        author.write("secret", secret);
+        author
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).expect("the file is written");
+    }
+
+    /// Runs `invoke` in the folder.
+    fn run(&self, call: &str, words: &[&str]) -> Ended {
+        let mut command = Command::new(binary());
+        command.args(["invoke", "connector.wasm", call, "--settings", "settings.json"]);
+        let output = command.args(words).current_dir(self.folder.path()).output();
+        let output = output.expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        Ended { code: output.status.code(), out, err }
+    }
+
+    /// Runs a call that must succeed, and returns its report.
+    #[track_caller]
+    fn ok(&self, call: &str, words: &[&str]) -> Value {
+        let ended = self.run(call, &[words, &["--json"]].concat());
+        assert_eq!(ended.code, Some(0), "{call} {words:?}: {}\n{}", ended.out, ended.err);
+        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error} in {}", ended.out))
+    }
+
+    /// Runs a call that must fail with these words on stderr, and returns what it printed.
+    #[track_caller]
+    fn fails(&self, call: &str, words: &[&str], why: &[&str]) -> String {
+        let Ended { code, out, err } = self.run(call, words);
+        assert_eq!(code, Some(1), "{call} {words:?}: {out}\n{err}");
+        assert_eq!(err.trim_end().lines().count(), 1, "not one line: {err}");
+        for word in why {
+            assert!(err.contains(word), "{word:?} is missing in: {err}");
+        }
+        out
+    }
+
+    /// The texts of the files of a recording, in order.
+    fn recorded(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).expect("the recording");
+        let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths.iter().map(|path| fs::read_to_string(path).expect("a text")).collect()
+    }
+}
+
+const KEY: [&str; 2] = ["--secret", "api-key=@secret"];
+
+/// The Redmine connector, called for a new project of the real Redmine through a proxy.
+fn author_of_redmine() -> (Author, Project, ScriptedServer) {
+    let redmine = Redmine::shared();
+    let (project, proxy) = (redmine.project(), ScriptedServer::proxy_to(redmine.address()));
+    let secrets = redmine.secrets();
+    let key = secrets["api-key"].as_str().expect("a key");
+    let author = Author::of(&Guest::example("redmine"), &project.settings(&proxy.url()), key);
+    (author, project, proxy)
+}
+
+#[test]
+fn an_author_calls_each_export_without_a_server() {
+    let (author, project, _proxy) = author_of_redmine();
+    let created = author
+        .ok("create-defect", &[&KEY[..], &["--event", "event.json", "--sample-data"]].concat());
+    let issue = project.only_issue();
+    assert_eq!(created["answer"]["key"], json!(issue.id), "{created}");
+    assert!(issue.description.contains("16.00"), "{}", issue.description);
+    let marker = created["marker"].as_str().expect("a marker");
+    assert!(issue.description.contains(marker), "{}", issue.description);
+    let granted = created["granted"].to_string();
+    assert!(
+        granted.contains("reach http://127.0.0.1") && granted.contains("`api-key`"),
+        "{granted}"
+    );
+    let calls = created["calls"].as_array().expect("calls");
+    let is_create = |call: &&Value| call["path"] == "/issues.json" && call["status"] == 201;
+    assert_eq!(calls.iter().filter(is_create).count(), 1, "{created}");
+    let of_limit = |name: &str| {
+        let limits = created["limits"].as_array().expect("limits").iter();
+        limits.clone().find(|it| it["limit"] == name).cloned().unwrap_or_default()
+    };
+    assert_eq!(of_limit("outbound_calls")["max"], 30);
+    assert_eq!(of_limit("outbound_calls")["used"], calls.len());
+
+    let call =
+        |name: &str, words: &[&str]| author.ok(name, &[&KEY[..], words].concat())["answer"].clone();
+    assert_eq!(call("find", &["--marker", marker])[0]["key"], json!(issue.id));
+    assert_eq!(call("find", &["--event", "event.json"])[0]["key"], json!(issue.id));
+    assert_eq!(call("find", &["--marker", &"z".repeat(26)]), json!([]));
+    assert_eq!(call("kpis", &[])["open"], 1);
+    assert!(call("check", &[]).as_str().is_some_and(|line| !line.is_empty()));
+    assert_eq!(call("describe", &[])["name"], "Redmine");
+    let trackers = call("choices", &["--setting", "tracker"]);
+    assert!(trackers["choices"].to_string().contains("Bug"), "{trackers}");
+    let key = ["--key", issue.id.as_str()];
+    assert_eq!(call("state", &key)["open"], true);
+    let event = ["--event", "event.json"];
+    assert_eq!(call("find-comment", &[&key[..], &event].concat()), false);
+    assert_eq!(call("comment", &[&key[..], &event].concat()), Value::Null);
+    assert_eq!(call("find-comment", &[&key[..], &event].concat()), true);
+    assert_eq!(call("attached", &[&key[..]].concat()).as_array().map(Vec::is_empty), Some(false));
+    call("reopen", &key);
+
+    let shown = author.run("kpis", &KEY);
+    for word in ["outcome", "ok", "memory_bytes", "GET", "/issues.json", "granted"] {
+        assert!(shown.out.contains(word), "{word} is missing in: {}", shown.out);
+    }
+}
+
+#[test]
+fn a_recording_answers_like_the_tracker_and_a_changed_request_fails_with_the_nearest() {
+    let (author, project, proxy) = author_of_redmine();
+    let words = [&KEY[..], &["--event", "event.json"]].concat();
+    let create = |more: &[&str]| author.ok("create-defect", &[&words, more].concat());
+    let recorded = create(&["--record", "create"]);
+    assert_eq!(
+        recorded["recording"]["exchanges_written"].as_u64(),
+        recorded["calls"].as_array().map(|calls| calls.len() as u64)
+    );
+    author.fails(
+        "create-defect",
+        &[&words[..], &["--record", "create"]].concat(),
+        &["create has recorded exchanges already"],
+    );
+    let before = proxy.requests().len();
+    drop(proxy);
+
+    // Any key of the right form will do: credentials are neither recorded nor compared.
+    author.write("secret", "another-key-of-the-tests");
+    let replayed = create(&["--replay", "create"]);
+    for member in ["answer", "marker", "outcome"] {
+        assert_eq!(replayed[member], recorded[member], "{member}");
+    }
+    assert_eq!(replayed["recording"]["files_not_used"], json!([]));
+    assert_eq!(project.issues().len(), 1);
+    assert_eq!(before, author.recorded("create").len());
+
+    author.write("event.json", failed_test().to_string());
+    let replay = [&words[..], &["--replay", "create"]].concat();
+    let last = format!("{before:04}.json");
+    author.fails("create-defect", &replay, &["cannot be replayed", &last, "body differs at byte"]);
+    // An error that a connector handles fails the call too.
+    author.fails(
+        "find",
+        &[&KEY[..], &["--event", "event.json", "--replay", "create"]].concat(),
+        &["cannot be replayed", "no recorded exchange answers GET"],
+    );
+}
+
+#[test]
+fn a_recording_has_no_secret_and_no_cookie() {
+    const SECRET: &str = "s3cr3t-of-the-tracker";
+    const COOKIE: &str = "c00kie-of-the-session";
+    let tracker = ScriptedServer::start(|exchange| {
+        let sent = format!("{} {}", exchange.request.target, exchange.request.text());
+        let answer = Reply::new(200, format!("{sent} {SECRET}"));
+        let Reply::Answer(answer) = answer else { return answer };
+        Reply::Answer(
+            answer
+                .with_header("set-cookie", &format!("session={COOKIE}"))
+                .with_header("x-echo", SECRET),
+        )
+    });
+    for (place, more) in [
+        ("key-bearer", json!({})),
+        ("key-header", json!({})),
+        ("key-basic", json!({"user": "bot"})),
+        ("key-query", json!({})),
+        (
+            "key-json",
+            json!({"headers": "Content-Type=application/json",
+                "body": r#"{"user": {"password": "{secret}"}}"#}),
+        ),
+    ] {
+        let mut settings = jackfield_tests::merge(
+            json!({"url": tracker.url(), "target": "/x", "method": "POST", "effect": "prepare"}),
+            more,
+        );
+        if settings.get("body").is_none() {
+            settings["body"] = json!("text");
+        }
+        let author = Author::of(&Guest::named("calls"), &settings, SECRET);
+        let secret = format!("{place}=@secret");
+        let words = ["--secret", &secret, "--event", "event.json"];
+        let recorded = author.ok("create-defect", &[&words[..], &["--record", "r"]].concat());
+        let files = author.recorded("r");
+        assert_eq!(files.len(), 1, "{place}");
+        assert!(files[0].contains("[secret]"), "{place}: {}", files[0]);
+        let basic = data_encoding::BASE64.encode(format!("bot:{SECRET}").as_bytes());
+        for hidden in [SECRET, COOKIE, &basic, "authorization", "set-cookie", "x-api-key"] {
+            assert!(!files[0].contains(hidden), "{place}: {hidden} in {}", files[0]);
+        }
+        let replayed = author.ok("create-defect", &[&words[..], &["--replay", "r"]].concat());
+        assert_eq!(replayed["answer"]["key"], recorded["answer"]["key"], "{place}");
+    }
+    assert_eq!(tracker.requests().len(), 5, "a replay sent a request");
+}
+
+#[test]
+fn a_call_that_fails_says_why_and_ends_with_1() {
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
+    let settings = json!({"url": tracker.url()});
+    let author = Author::of(&Guest::named("traps-on-demand"), &settings, "");
+    let shown = author.fails("create-defect", &[], &["create-defect failed", "connector-fault"]);
+    assert!(shown.contains("panicked at"), "{shown}");
+    assert!(shown.contains("/health"), "{shown}");
+
+    author.write("settings.json", json!({"url": unreachable_url()}).to_string());
+    author.fails("create-defect", &[], &["create-defect failed"]);
+    author.write("settings.json", "{}");
+    author.fails("create-defect", &[], &["would not create this connection", "url"]);
+    author.write("settings.json", "[]");
+    author.fails("create-defect", &[], &["settings.json is not a JSON object"]);
+    author.write("settings.json", settings.to_string());
+    author.write("bad.json", "{\"testCaseId\":7}");
+    author.fails("create-defect", &["--event", "bad.json"], &["bad.json", "testExecutionId"]);
+    for (call, words, why) in [
+        ("find", &[][..], "--marker"),
+        ("state", &[], "--key"),
+        ("state", &["--key", "1"], "follow-up"),
+        ("choices", &[], "--setting"),
+        ("check", &["--event", "event.json"], "does not use --event"),
+        ("create-defect", &["--record", "r"], "--event"),
+        ("create-defect", &["--event", "event.json", "--replay", "none"], "none"),
+        ("create-defect", &["--secret", "key=topsecret"], "must not be on the command line"),
+    ] {
+        let shown = author.fails(call, words, &[why]);
+        assert!(!shown.contains("topsecret"), "{shown}");
+    }
+    author.write("connector.wasm", "no component");
+    author.fails("check", &[], &["the server would not load connector.wasm"]);
+}
