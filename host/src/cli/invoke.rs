@@ -29,11 +29,11 @@ const EVENTS: [(&str, Call); 2] = [("create-defect", Call::Create), ("kpis", Cal
 #[derive(Args)]
 #[command(after_help = "\
 The connector gets the grants that it asks for with these settings, as for a connection that is
-created. Prints what the export returned, the log, the requests, and the use of each limit. The exit
-code is 0 if the export returned ok, otherwise 1.
+created. Prints what the export returned, the log, the requests, and the use of each limit. The
+exit code is 0 if the export returned ok, otherwise 1.
 
-With --record, each exchange with the tracker is kept in a folder, one file each, without credentials.
-With --replay, requests are answered from that folder by method, URL and body, without network. So the
+With --record, each exchange with the tracker is kept in a folder, without credentials. With
+--replay, requests are answered from that folder by method, URL and body, without network. So the
 folder and an event file are a test of the connector.
 
 Examples:
@@ -131,7 +131,7 @@ impl Arguments {
         };
         let call = call_of(&self.call);
         self.given.check(call, &self.call, &exchanges)?;
-        let values = self.connection.values()?;
+        let values = self.connection.values(call)?;
         let asked = self.given.invocation(self.file, call)?;
         let ended = runtime()?.block_on(invoke(config, &exchanges, &asked, values))?;
         let failure = failure(&self.call, &ended);
@@ -175,7 +175,7 @@ fn call_of(name: &str) -> Call {
 }
 
 impl Connection {
-    fn values(&self) -> anyhow::Result<Unstored> {
+    fn values(&self, call: Call) -> anyhow::Result<Unstored> {
         let mut settings = self.settings.as_deref().map_or(Ok(Settings::new()), json_object)?;
         settings.extend(key_value::settings(&self.set)?);
         let secrets = key_value::secrets(&self.secret)?.into_iter();
@@ -185,6 +185,7 @@ impl Connection {
             allow_private: self.allow_private,
             http1_only: self.http1_only,
             report: self.report.as_deref().map_or(Ok(Settings::new()), json_object)?,
+            may_be_incomplete: call == Call::Choices,
         })
     }
 }

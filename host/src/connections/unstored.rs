@@ -29,6 +29,8 @@ pub struct Unstored {
     pub http1_only: bool,
     /// The settings of the report of a failed test.
     pub report: Settings,
+    /// Whether required settings and secrets may be missing: a person is still entering them.
+    pub may_be_incomplete: bool,
 }
 
 /// A connection with these values. Its id is always the same, so that the same failed test has the
@@ -63,7 +65,11 @@ pub fn activate(
             Err(error) => errors.push(SettingError { name, why: error.to_string() }),
         }
     }
-    match validate(&connection, connector.manifest(), |_| true) {
+    let is_checked = |name: &str| {
+        let is_given = connection.settings.contains_key(name) || secrets.contains_key(name);
+        is_given || !values.may_be_incomplete
+    };
+    match validate(&connection, connector.manifest(), is_checked) {
         Ok(grants) => connection.grants = grants,
         Err(invalid) => errors.extend(invalid),
     }

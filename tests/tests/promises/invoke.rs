@@ -263,6 +263,25 @@ fn a_call_that_fails_says_why_and_ends_with_1() {
         let shown = author.fails(call, words, &[why]);
         assert!(!shown.contains("topsecret"), "{shown}");
     }
+    author.write("settings.json", "{}");
+    assert_eq!(author.ok("describe", &[])["answer"]["name"], "test guest");
     author.write("connector.wasm", "no component");
     author.fails("check", &[], &["the server would not load connector.wasm"]);
+}
+
+#[test]
+fn a_defect_without_a_confirmed_write_is_a_failure_and_a_write_without_marker_a_warning() {
+    let tracker = ScriptedServer::start(|exchange| {
+        let status = if exchange.request.target == "/refused" { 422 } else { 201 };
+        Reply::new(status, "answer")
+    });
+    let settings = |target: &str| json!({"url": tracker.url(), "target": target, "method": "POST", "body": "text"});
+    let author = Author::of(&Guest::named("calls"), &settings("/refused"), "");
+    author.fails("create-defect", &[], &["the tracker confirmed no write"]);
+    author.write("settings.json", settings("/taken").to_string());
+    let warnings = author.ok("create-defect", &[])["warnings"].to_string();
+    assert!(warnings.contains("does not contain the marker"), "{warnings}");
+    // A call that only reads has the permission of the server's: none to write.
+    author.fails("kpis", &[], &["kpis failed"]);
+    assert_eq!(tracker.posts(), 2);
 }
