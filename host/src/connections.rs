@@ -92,6 +92,14 @@ pub enum ConnectionError {
     Store(#[from] StoreError),
 }
 
+/// The reports of a failed test for the steps after its create.
+pub struct LaterReports {
+    /// The complete report, for a comment.
+    pub of_comment: TestReport,
+    /// Only the attachments: a text that cannot be fetched does not hold them up.
+    pub of_files: TestReport,
+}
+
 impl Connections {
     /// Starts without connections; [`Self::load`] reads them.
     #[must_use]
@@ -119,22 +127,27 @@ impl Connections {
         self.directory.by_token(token, self.deps.clock.since_boot())
     }
 
-    /// The report of a failed test for the steps after its create. The report may read from Test
-    /// Manager until `until`, if the connector asks for test data. If the settings of the report
-    /// cannot be read any more, it never does, because they say which texts must be masked.
+    /// The reports of a failed test for the steps after its create. They may read from Test Manager
+    /// until `until`, if the connector asks for test data. If the settings of the report cannot be
+    /// read any more, they never do, because the settings say which texts must be masked.
     #[must_use]
-    pub fn test_report(
+    pub fn later_reports(
         &self,
         active: &Arc<ActiveConnection>,
         connector: &Connector,
         test: &FailedTest,
         until: Instant,
-    ) -> TestReport {
+    ) -> LaterReports {
         let settings = ReportSettings::read(&active.connection.report);
         let asks = reads_test_data(active, connector) && settings.is_ok();
-        let limits = self.limits(&active.connection);
-        let source = asks.then(|| self.deps.test_manager.source(active, test, &limits)).flatten();
-        TestReport::new(test.clone(), settings.unwrap_or_default(), source, until)
+        let (settings, limits) = (settings.unwrap_or_default(), self.limits(&active.connection));
+        let only_files = settings.only_attachments();
+        let report = |settings| {
+            let test_manager = &self.deps.test_manager;
+            let source = asks.then(|| test_manager.source(active, test, &limits)).flatten();
+            TestReport::new(test.clone(), settings, source, until)
+        };
+        LaterReports { of_comment: report(settings), of_files: report(only_files) }
     }
 
     /// Whether the attachments of a report are added to a defect after it was created.

@@ -128,9 +128,9 @@ pub struct Claim<'a> {
     /// The fence of the run that the event waited for, if any: the result of that run is the
     /// answer.
     pub waited_for: Option<i64>,
-    /// Whether a failed test without a defect may be a recurrence: the claim then looks at the
-    /// other failures of its test case.
-    pub recurs: bool,
+    /// The rows that this process has open, if a failed test without a defect may be a recurrence:
+    /// the claim then looks at the other failures of its test case.
+    pub recurs: Option<&'a [DefectId]>,
 }
 
 /// A write that is about to be sent.
@@ -319,7 +319,7 @@ pub trait Store: Send + Sync {
     async fn back_to_intent(
         &self,
         lease: &Lease,
-        recurs: bool,
+        recurs: Option<&[DefectId]>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
     /// Extends a lease. Lazy. `Fenced` if it was lost.
@@ -362,6 +362,7 @@ pub trait Store: Send + Sync {
         &self,
         lease: &Lease,
         asked: DefectId,
+        open: &[DefectId],
         now: Timestamp,
     ) -> Result<bool, StoreError>;
     /// Returns defects with steps that are due, the longest overdue first. Leaves out defects that

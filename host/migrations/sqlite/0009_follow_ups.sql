@@ -19,6 +19,8 @@ CREATE TABLE follow_ups (
     name       TEXT NOT NULL DEFAULT '',
     state      TEXT NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'sent', 'done', 'given-up')),
     tries      INTEGER NOT NULL DEFAULT 0,
+    -- How often it was claimed, also if no run could start: the pauses grow with it.
+    claims     INTEGER NOT NULL DEFAULT 0,
     next_at    INTEGER,
     -- The step's writes: their number, the class of the worst one, whether one was answered 403,
     -- whether each contained the marker.

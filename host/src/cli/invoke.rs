@@ -19,7 +19,7 @@ use crate::domain::{Call, FailedTest, Marker, Settings, StringEnum};
 use crate::http::failed_test;
 
 use super::key_value;
-use super::output::{Output, print_error};
+use super::output::Output;
 use super::serve::{read_config, runtime};
 use report::Report;
 
@@ -137,7 +137,7 @@ impl Arguments {
         let failure = failure(&self.call, &ended);
         output.print_record(&Report::of(&self.call, &asked, ended));
         let Some(failure) = failure else { return Ok(ExitCode::SUCCESS) };
-        print_error(&failure);
+        output.print_error(&failure);
         Ok(ExitCode::FAILURE)
     }
 }
@@ -177,7 +177,7 @@ fn call_of(name: &str) -> Call {
 impl Connection {
     fn values(&self, call: Call) -> anyhow::Result<Unstored> {
         let mut settings = self.settings.as_deref().map_or(Ok(Settings::new()), json_object)?;
-        settings.extend(key_value::settings(&self.set)?);
+        settings.extend(key_value::settings(&self.set, || None)?);
         let secrets = key_value::secrets(&self.secret)?.into_iter();
         Ok(Unstored {
             settings,

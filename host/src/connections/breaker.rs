@@ -28,6 +28,8 @@ pub enum Asker {
     Event,
     /// Background work. It never takes the trial run of an open breaker.
     Background,
+    /// The work on created defects in the background. It takes trial runs: no event makes its calls.
+    FollowUp,
 }
 
 /// The breakers of every connection that has had a run.
@@ -206,6 +208,8 @@ mod tests {
         let later = start + OPEN_MIN;
         assert!(breaker.allow(Asker::Background, later).is_err());
         assert_eq!(breaker.allow(Asker::Event, later), Ok(()), "the trial run is still available");
+        // No event makes the calls of follow-ups, so these take the trial run themselves.
+        assert_eq!(opened_at(start).allow(Asker::FollowUp, later), Ok(()));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::connections::Asker;
 use crate::domain::{
-    Claimed, Connection, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel, LogLine,
-    Marker, Next, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd, SentWrites,
+    Claimed, Connection, DefectId, DoubtfulDefect, Event, EventId, FailedTest, Lease, LogLevel,
+    LogLine, Marker, Next, OnRecurrence, OutcomeCode, Recurrence, Refusal, SearchEnd, SentWrites,
     Unresolvable, Verdict, WriteClass, WriteRecord, after, verdict,
 };
 use crate::egress::ActiveConnection;
@@ -189,7 +189,7 @@ impl CreateEvent<'_> {
         if let Err(error) = self.deps.restart_waits_if_clock_stepped().await {
             return Attempt::Done(Err(Refusal::StoreUnavailable(error.to_string())));
         }
-        let now = self.deps.clock.now();
+        let (now, open) = (self.deps.clock.now(), self.open_rows());
         let claim = Claim {
             connection: self.active.connection.id,
             test: self.test,
@@ -198,7 +198,7 @@ impl CreateEvent<'_> {
             lease_until: after(now, self.deps.config.lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             waited_for: self.waited_for,
-            recurs: self.recurs(),
+            recurs: self.recurs().then_some(open.as_slice()),
         };
         match self.deps.store.claim(claim).await {
             Err(error) => {
@@ -218,7 +218,7 @@ impl CreateEvent<'_> {
             Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
             // In boxes: these are rare, and their futures are large.
             Ok(Claimed::Recurs(recurrence)) => Box::pin(self.recur(*recurrence)).await,
-            Ok(Claimed::WaitsForFirst) => waits_for_first(),
+            Ok(Claimed::WaitsForFirst(first)) => waits_for_first(Some(first)),
             Ok(Claimed::Search(doubtful)) => Box::pin(self.search(&doubtful)).await,
         }
     }
@@ -230,6 +230,12 @@ impl CreateEvent<'_> {
             && self.connector.interfaces().follow_up
     }
 
+    /// The rows that this process works on, for a claim that looks at other failures. A step of the
+    /// clock may make their leases look ended.
+    fn open_rows(&self) -> Vec<DefectId> {
+        if self.recurs() { self.deps.process.open_rows() } else { Vec::new() }
+    }
+
     /// Answers with the defect of an earlier failure, if that defect is open or may be opened
     /// again. Otherwise creates another defect. The comment is added later, in the background.
     async fn recur(&mut self, recurrence: Recurrence) -> Attempt {
@@ -238,12 +244,22 @@ impl CreateEvent<'_> {
         match leased.still_open(&recurrence).await {
             Ok(Some(defect)) => {
                 let original = recurrence.original;
-                leased.store_known(Verdict::Recurs { defect: defect.clone(), original }).await;
+                let verdict = Verdict::Recurs { defect: defect.clone(), original };
                 let id = leased.lease.defect;
-                Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
+                match leased.store_outcome(&verdict).await {
+                    Ok(()) => {
+                        Attempt::Done(Ok(CreateAnswer::new(id, defect, OutcomeCode::Recurred)))
+                    }
+                    // Nothing was written yet, and the comment must not be lost.
+                    Err(error) => self.not_stored(&error),
+                }
             }
             Ok(None) => self.create_anew(&leased, recurrence).await,
-            Err(refusal) => self.fail(&leased, refusal, None).await,
+            Err(refusal) => {
+                let refusal = Box::new(refusal);
+                let refusal = Refusal::EarlierDefect { refusal, first: recurrence.original };
+                self.fail(&leased, refusal, None).await
+            }
         }
     }
 
@@ -251,11 +267,12 @@ impl CreateEvent<'_> {
     /// another failure of the test case has a new one or is creating one, this one waits.
     async fn create_anew(&mut self, leased: &LeasedDefect<'_>, recurrence: Recurrence) -> Attempt {
         let Recurrence { lease, marker, latest, .. } = recurrence;
-        match self.deps.store.create_anew(&lease, latest, self.deps.clock.now()).await {
+        let (now, open) = (self.deps.clock.now(), self.open_rows());
+        match self.deps.store.create_anew(&lease, latest, &open, now).await {
             Ok(true) => self.create_once(lease, &marker).await,
             Ok(false) => {
                 leased.give_back().await;
-                waits_for_first()
+                waits_for_first(None)
             }
             Err(error) => self.not_stored(&error),
         }
@@ -348,7 +365,9 @@ impl CreateEvent<'_> {
             Next::NeedsPerson(why) => {
                 let reason = doubtful.because(&why);
                 match why {
-                    Unresolvable::SearchFailed(_) => leased.give_back().await,
+                    Unresolvable::SearchFailed(_) => {
+                        leased.end_search(SearchEnd::Failed(why.to_string())).await;
+                    }
                     _ => leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await,
                 }
                 Attempt::Done(Err(Refusal::InDoubt { defect: leased.lease.defect, reason }))
@@ -360,14 +379,19 @@ impl CreateEvent<'_> {
     /// continues with the earlier failure's defect.
     async fn create_after_doubt(&mut self, leased: &LeasedDefect<'_>) -> Attempt {
         let (store, now) = (&self.deps.store, self.deps.clock.now());
-        match store.back_to_intent(&leased.lease, self.recurs(), now).await {
+        let open = self.open_rows();
+        let recurs = self.recurs().then_some(open.as_slice());
+        match store.back_to_intent(&leased.lease, recurs, now).await {
             Ok(Claimed::Create { lease, marker, .. }) => self.create_once(lease, &marker).await,
             Ok(Claimed::Recurs(recurrence)) => self.recur(*recurrence).await,
-            Ok(_) => {
+            Ok(other) => {
                 // Give the lease back, so that other failures of the test case do not wait for this
                 // one.
                 leased.end_search(SearchEnd::Settled).await;
-                waits_for_first()
+                waits_for_first(match other {
+                    Claimed::WaitsForFirst(first) => Some(first),
+                    _ => None,
+                })
             }
             Err(error) => self.not_stored(&error),
         }
@@ -416,8 +440,9 @@ impl CreateEvent<'_> {
 }
 
 /// Another failure of the test case is being created or is in doubt: try again after a pause.
-fn waits_for_first() -> Attempt {
-    let reason = "that of an earlier failure of the same test case".to_owned();
+fn waits_for_first(first: Option<DefectId>) -> Attempt {
+    let first = first.map(|id| format!(", defect {id}")).unwrap_or_default();
+    let reason = format!("that of an earlier failure of the same test case{first}");
     let refusal = Refusal::OutcomePending { retry_after_s: FIRST_RETRY_AFTER_S, reason };
     Attempt::Again { refusal, at: None }
 }

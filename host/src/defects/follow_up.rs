@@ -20,7 +20,7 @@ use crate::store::DueSearch;
 
 use super::Defects;
 use super::lease::LeasedDefect;
-use super::steps::{Tried, Work, not_done};
+use super::steps::{State, Tried, Work, again, given_up};
 
 /// Maximum number of defects in one round: of all connections together, and of one connection.
 const ROUND_MAX: (u32, u32) = (16, 4);
@@ -78,7 +78,7 @@ impl Defects {
         };
         let (event, open) = (EventId::fresh(), deps.process.open(id).into());
         let (received_at, started) = (deps.clock.now(), Instant::now());
-        let (lease, asker) = (due.lease.clone(), Asker::Background);
+        let (lease, asker) = (due.lease.clone(), Asker::FollowUp);
         let (connector, attached) = (&connector, false);
         let leased = LeasedDefect { deps, active, connector, lease, event, asker, open, attached };
         let outcome = leased.take_steps(&due).await;
@@ -103,7 +103,7 @@ impl LeasedDefect<'_> {
         &self,
         recurrence: &Recurrence,
     ) -> Result<Option<Defect>, Refusal> {
-        let active = self.with_snapshot(recurrence.seen.as_ref());
+        let Some(active) = self.in_same_tracker(recurrence.seen.as_ref()) else { return Ok(None) };
         let (sandbox, key) = (&self.deps.sandbox, &recurrence.defect.key);
         let run = |run| sandbox.state(run, key);
         let current = self.run_reads(&active, Call::State, &recurrence.marker, run).await?;
@@ -113,25 +113,31 @@ impl LeasedDefect<'_> {
 
     /// Takes the steps in order, until one of them must be tried again later.
     async fn take_steps(&self, due: &DueFollowUps) -> Outcome {
-        let active = self.with_snapshot(due.seen.as_ref());
+        let active = self.in_same_tracker(due.seen.as_ref());
+        let moved = active.is_none();
+        let active = active.unwrap_or_else(|| Arc::clone(&self.active));
         let limits = self.deps.connections.limits(&active.connection);
-        let time = Duration::from_millis(limits.run_ms).saturating_mul(2);
-        let until = Instant::now() + time;
-        let connections = &self.deps.connections;
-        let report = Arc::new(connections.test_report(&active, self.connector, &due.test, until));
-        let (sandbox, key) = (&self.deps.sandbox, &due.key);
-        let run = |run| sandbox.state(run, key);
-        let state = self.run_reads(&active, Call::State, &due.marker, run).await;
-        let work = Work { leased: self, due, active, report };
-        let mut outcome = Outcome::from(OutcomeCode::FollowedUp);
+        let until = Instant::now() + Duration::from_millis(limits.run_ms).saturating_mul(2);
+        let reports =
+            self.deps.connections.later_reports(&active, self.connector, &due.test, until);
+        let (report, files) = (Arc::new(reports.of_comment), Arc::new(reports.of_files));
+        let work = Work { leased: self, due, active, report, files };
+        let state = if moved { Ok(State::OtherTracker) } else { work.state().await };
+        let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
         for step in &due.steps {
+            if step.step == FollowUpStep::Comment && comment_waits {
+                continue;
+            }
             let Tried { end, code } = match &state {
-                Ok(Some(current)) => work.take(step, current).await,
-                Ok(None) => {
-                    let why = format!("the tracker does not have {} any more", due.key);
-                    Tried { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
+                Ok(State::Known(current)) => work.take(step, current).await,
+                Ok(State::Gone) => {
+                    given_up(format!("the tracker does not have {} any more", due.key))
                 }
-                Err(refusal) => not_done(refusal, None),
+                Ok(State::OtherTracker) => given_up(format!(
+                    "{} is in a tracker to which the connection has no grant any more",
+                    due.key
+                )),
+                Err(refusal) => again(refusal, None),
             };
             let end = match end {
                 FollowUpEnd::Again { reason, .. } if step.tries >= TRIES_MAX => {
@@ -146,9 +152,8 @@ impl LeasedDefect<'_> {
             if let FollowUpEnd::GivenUp(why) | FollowUpEnd::Again { reason: why, .. } = &end {
                 outcome = Outcome { code, detail: printable(&format!("{}: {why}", named(step))) };
             }
-            if matches!(end, FollowUpEnd::Again { .. }) {
-                break;
-            }
+            let is_again = matches!(end, FollowUpEnd::Again { .. });
+            comment_waits |= is_again && step.step == FollowUpStep::Reopen;
         }
         outcome
     }

@@ -228,6 +228,11 @@ impl LeasedDefect<'_> {
         }
     }
 
+    /// Renews the lease while data is read for the steps of a defect.
+    pub(super) async fn while_reading<T>(&self, read: impl Future<Output = T>) -> T {
+        self.while_renewing(CancellationToken::new(), read).await
+    }
+
     fn run(&self, active: &Arc<ActiveConnection>) -> Run {
         let (connector, active) = (Arc::clone(self.connector), Arc::clone(active));
         Run { connector, active, stop: CancellationToken::new() }

@@ -105,12 +105,26 @@ impl LeasedDefect<'_> {
         SearchResult::NotFound(doubtful.doubt.after_control(keys), None)
     }
 
+    /// As [`Self::with_snapshot`], for calls with a key: in another tracker, the same key is another
+    /// defect. `None` if an origin of the earlier run is not granted any more.
+    pub(super) fn in_same_tracker(
+        &self,
+        seen: Option<&ConnectionSnapshot>,
+    ) -> Option<Arc<ActiveConnection>> {
+        let is_granted = seen.is_none_or(|seen| self.grants_all(seen));
+        is_granted.then(|| self.with_snapshot(seen))
+    }
+
+    fn grants_all(&self, seen: &ConnectionSnapshot) -> bool {
+        let granted = &self.active.connection.grants.origins;
+        seen.origins.iter().all(|origin| granted.contains(origin))
+    }
+
     /// The connection with the settings that an earlier run used, and with the current secrets. If
     /// an origin of that run is not granted any more, the current settings are used.
     pub(super) fn with_snapshot(&self, seen: Option<&ConnectionSnapshot>) -> Arc<ActiveConnection> {
-        let granted = &self.active.connection.grants.origins;
         let settings = seen
-            .filter(|seen| seen.origins.iter().all(|origin| granted.contains(origin)))
+            .filter(|seen| self.grants_all(seen))
             .and_then(|seen| serde_json::from_str::<Settings>(&seen.settings).ok())
             .filter(|settings| *settings != self.active.connection.settings);
         match settings {

@@ -23,8 +23,10 @@ pub(super) struct Work<'a> {
     pub(super) due: &'a DueFollowUps,
     /// The connection with the settings of the run that created the defect.
     pub(super) active: Arc<ActiveConnection>,
-    /// The report of the failed test that the row belongs to.
+    /// The report of the failed test that the row belongs to, for a comment.
     pub(super) report: Arc<TestReport>,
+    /// The same report with only the attachments.
+    pub(super) files: Arc<TestReport>,
 }
 
 /// The result of one try, and the outcome code for the event.
@@ -33,9 +35,25 @@ pub(super) struct Tried {
     pub(super) code: OutcomeCode,
 }
 
+/// What the tracker has of the defect now.
+pub(super) enum State {
+    Known(CurrentDefect),
+    Gone,
+    /// The connection may not reach the tracker of the defect any more.
+    OtherTracker,
+}
+
 const DONE: Tried = Tried { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
 
 impl Work<'_> {
+    /// Asks the tracker for the defect.
+    pub(super) async fn state(&self) -> Result<State, Refusal> {
+        let (sandbox, due) = (&self.leased.deps.sandbox, self.due);
+        let run = |run| sandbox.state(run, &due.key);
+        let state = self.leased.run_reads(&self.active, Call::State, &due.marker, run).await?;
+        Ok(state.map_or(State::Gone, State::Known))
+    }
+
     /// Takes one step, unless the tracker says that it is done.
     pub(super) async fn take(&self, step: &FollowUp, current: &CurrentDefect) -> Tried {
         let key = &current.defect.key;
@@ -44,7 +62,6 @@ impl Work<'_> {
             FollowUpStep::Reopen if current.open => return DONE,
             FollowUpStep::Reopen => return self.reopen(step, key).await,
             FollowUpStep::ListAttachments => return self.list_missing(key).await,
-            FollowUpStep::Comment if step.doubt.is_none() => Ok(false),
             FollowUpStep::Comment => self.has_comment(key, &self.due.marker).await,
             FollowUpStep::Attach => {
                 self.attached(key).await.map(|names| names.contains(&step.name))
@@ -54,7 +71,7 @@ impl Work<'_> {
             Ok(true) => return DONE,
             Ok(false) => {}
             Err(Refusal::Unsupported(_)) if step.doubt.is_none() => {}
-            Err(refusal) => return not_done(&refusal, None),
+            Err(refusal) => return again(&refusal, None),
         }
         if let Some(doubt) = &step.doubt
             && let Some(tried) = self.not_yet(step, doubt, began_at).await
@@ -76,6 +93,11 @@ impl Work<'_> {
                 doubt.without_search(Unresolvable::NoMarker)
             }
             Some(waits) => doubt.after_none(began_at, waits),
+        };
+        // The start of the search cannot be compared with the wait if the clock stepped.
+        let next = match self.leased.deps.restart_waits_if_clock_stepped().await {
+            Ok(false) => next,
+            Ok(true) | Err(_) => Next::TryLater,
         };
         let next = match next {
             Next::CreateIfSearchWorks => self.if_search_works(step, doubt).await,
@@ -134,7 +156,10 @@ impl Work<'_> {
 
     /// Lists the report's attachments that the defect does not have; each becomes a step.
     async fn list_missing(&self, key: &str) -> Tried {
-        let mut names = self.report.attachment_names().await;
+        let mut names = match self.attachment_names().await {
+            Ok(names) => names,
+            Err(tried) => return tried,
+        };
         if names.is_empty() {
             return DONE;
         }
@@ -143,8 +168,18 @@ impl Work<'_> {
                 names.retain(|name| !attached.contains(name));
                 Tried { end: FollowUpEnd::Missing(names), code: OutcomeCode::FollowedUp }
             }
-            Err(refusal) => not_done(&refusal, None),
+            Err(refusal) => again(&refusal, None),
         }
+    }
+
+    /// The names of the report's attachments. `Err`: Test Manager did not give all of them.
+    async fn attachment_names(&self) -> Result<Vec<String>, Tried> {
+        let names = self.leased.while_reading(self.files.attachment_names()).await;
+        names.map_err(|gap| {
+            let reason = format!("{}: {}", gap.what, gap.why);
+            let end = FollowUpEnd::Again { sent: None, at: None, reason };
+            Tried { end, code: OutcomeCode::Interrupted }
+        })
     }
 
     /// Opens the defect again. A refusal counts as success if the defect is open afterwards.
@@ -172,15 +207,16 @@ impl Work<'_> {
     }
 
     async fn attach(&self, step: &FollowUp, key: &str) -> Tried {
-        let names = self.report.attachment_names().await;
+        let names = match self.attachment_names().await {
+            Ok(names) => names,
+            Err(tried) => return tried,
+        };
         let number = names.iter().position(|name| *name == step.name);
         let Some(number) = number.and_then(|number| u32::try_from(number).ok()) else {
-            let why = "Test Manager does not have this file any more".to_owned();
-            return Tried { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound };
+            return given_up("Test Manager does not have this file any more".to_owned());
         };
         let sandbox = &self.leased.deps.sandbox;
-        let run =
-            |run, journal| sandbox.attach(run, key, number, journal, Arc::clone(&self.report));
+        let run = |run, journal| sandbox.attach(run, key, number, journal, Arc::clone(&self.files));
         self.write(step, Call::Attach, run).await
     }
 
@@ -196,7 +232,7 @@ impl Work<'_> {
         let run = self.leased.run_writes(&self.active, call, marker, purpose, start).await;
         let RunEnd { outcome, report, writes } = match run {
             Ok(end) => end,
-            Err(refusal) => return not_done(&refusal, None),
+            Err(refusal) => return again(&refusal, None),
         };
         self.leased.deps.store.record_run(self.leased.event, report);
         let refusal = match outcome {
@@ -211,15 +247,23 @@ impl Work<'_> {
     }
 }
 
-/// The result of a step that failed: the step is tried again or given up.
-pub(super) fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
-    let refused = sent.as_ref().is_none_or(|sent| sent.class == WriteClass::Refused);
-    let permanent = matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_));
-    let reason = refusal.to_string();
-    let end = if permanent && refused {
-        FollowUpEnd::GivenUp(reason)
-    } else {
-        FollowUpEnd::Again { sent, at: None, reason }
-    };
+/// The step failed, and its write with it. A write that the tracker refused for good is not tried
+/// again.
+fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
+    let is_refused = sent.as_ref().is_some_and(|sent| sent.class == WriteClass::Refused);
+    if is_refused && matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_)) {
+        return Tried { end: FollowUpEnd::GivenUp(refusal.to_string()), code: refusal.code() };
+    }
+    again(refusal, sent)
+}
+
+/// The step is tried again after a pause.
+pub(super) fn again(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
+    let end = FollowUpEnd::Again { sent, at: None, reason: refusal.to_string() };
     Tried { end, code: refusal.code() }
+}
+
+/// The step cannot be done any more.
+pub(super) fn given_up(why: String) -> Tried {
+    Tried { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
 }

@@ -116,7 +116,9 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
         Next::SearchAt(at) => leased.end_search(SearchEnd::SearchBy(at)).await,
         Next::TryLater => leased.give_back().await,
         // An unclear row is not searched for again after a failed search; other rows are.
-        Next::NeedsPerson(Unresolvable::SearchFailed(_)) if !unclear => leased.give_back().await,
+        Next::NeedsPerson(why @ Unresolvable::SearchFailed(_)) if !unclear => {
+            leased.end_search(SearchEnd::Failed(why.to_string())).await;
+        }
         Next::NeedsPerson(why) => {
             leased.end_search(SearchEnd::NeedsPerson(why.to_string())).await;
         }

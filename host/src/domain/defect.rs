@@ -117,9 +117,9 @@ pub enum Claimed {
     },
     /// The test case failed before and its defect is known. The row is in `intent` under a lease.
     Recurs(Box<Recurrence>),
-    /// The defect of another failure of the test case is being created or is in doubt. No lease was
-    /// granted, and a row keeps its state.
-    WaitsForFirst,
+    /// The defect of another failure of the test case, in this row, is being created or is in
+    /// doubt. No lease was granted, and the row of the failed test keeps its state.
+    WaitsForFirst(DefectId),
     /// Another run holds a lease of the row, with this fence.
     Busy {
         /// Pass this fence to the next claim, which then returns the result of that run.
@@ -218,6 +218,9 @@ pub enum SearchEnd {
     Settled,
     /// A person must resolve the doubt, for this reason.
     NeedsPerson(String),
+    /// The search failed for this reason, and waiting may not help. A person may resolve the doubt;
+    /// the background also searches again.
+    Failed(String),
     /// The background searches again at this instant, or never.
     SearchAt(Option<Timestamp>),
     /// The background searches again at this instant or earlier.

@@ -100,6 +100,17 @@ pub enum Refusal {
     /// The store cannot be read or written.
     #[error("the host cannot use its database: {0}")]
     StoreUnavailable(String),
+    /// The test case failed before, and the tracker refused to say how its defect is now.
+    #[error(
+        "{refusal}. The defect of the first failure of this test case cannot be read; if it is not needed \
+         any more, run `jackfield defects release {first}`, and the next request creates another defect"
+    )]
+    EarlierDefect {
+        /// The reason that the defect cannot be read.
+        refusal: Box<Refusal>,
+        /// The row of the first failure.
+        first: DefectId,
+    },
     /// A create request was sent, but the connector returned no defect. The next request searches
     /// first.
     #[error(
@@ -215,7 +226,9 @@ impl Refusal {
             Self::RunStopped => OutcomeCode::RunStopped,
             Self::ShuttingDown => OutcomeCode::ShuttingDown,
             Self::StoreUnavailable(_) => OutcomeCode::StoreUnavailable,
-            Self::AfterWrite { refusal, .. } => refusal.code(),
+            Self::AfterWrite { refusal, .. } | Self::EarlierDefect { refusal, .. } => {
+                refusal.code()
+            }
             Self::Ended { code, .. } => *code,
             Self::OutcomePending { .. } => OutcomeCode::OutcomePending,
             Self::InDoubt { .. } => OutcomeCode::InDoubt,

@@ -150,7 +150,7 @@ impl Problem {
 impl From<&Refusal> for Problem {
     fn from(refusal: &Refusal) -> Self {
         let cause = match refusal {
-            Refusal::AfterWrite { refusal, .. } => refusal,
+            Refusal::AfterWrite { refusal, .. } | Refusal::EarlierDefect { refusal, .. } => refusal,
             other => other,
         };
         let retry_after_s = match cause {

@@ -132,6 +132,20 @@ impl ReportSettings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
+    /// The same policy for attachments, with texts that need no data.
+    #[must_use]
+    pub fn only_attachments(&self) -> Self {
+        let text = || Some("-".to_owned());
+        Self {
+            title_template: text(),
+            description_template: text(),
+            comment_template: text(),
+            mask: self.mask.clone(),
+            attachments: self.attachments.clone(),
+            ..Self::default()
+        }
+    }
+
     /// The parts of the data that the templates and the attachment policy use. A routing rule may
     /// need others: [`RoutingRule::subjects`].
     #[must_use]

@@ -32,6 +32,8 @@ pub struct TestReport {
     /// The gaps of requests after the report was rendered.
     later_gaps: Mutex<Vec<Gap>>,
     gaps_taken: AtomicUsize,
+    /// The first gap of the data as it was fetched, without what the attachment policy leaves out.
+    first_gap: Mutex<Option<Gap>>,
 }
 
 /// Maximum number of gaps that the event shows.
@@ -46,7 +48,8 @@ impl TestReport {
         source: Option<Arc<dyn Source>>,
         deadline: Instant,
     ) -> Self {
-        let (notes, rendered, calls_taken, sent, later_gaps, gaps_taken) = Default::default();
+        let (notes, rendered, calls_taken, sent) = Default::default();
+        let (later_gaps, gaps_taken, first_gap) = Default::default();
         Self {
             test,
             settings,
@@ -58,6 +61,7 @@ impl TestReport {
             sent,
             later_gaps,
             gaps_taken,
+            first_gap,
         }
     }
 
@@ -80,16 +84,24 @@ impl TestReport {
         let (subjects, deadline) = (self.settings.subjects(), self.deadline);
         let fetching = async move { source.fetch(&subjects, deadline).await };
         let fetched = AbortOnDropHandle::new(tokio::spawn(fetching)).await;
-        fetched.unwrap_or_else(|error| {
+        let data = fetched.unwrap_or_else(|error| {
             let (what, why) = ("everything of Test Manager".to_owned(), error.to_string());
             TestData { gaps: vec![Gap { what, why }], ..TestData::of(&self.test) }
-        })
+        });
+        *self.first_gap.lock() = data.gaps.first().cloned();
+        data
     }
 
     /// The names of the attachments, in the order of their ids.
-    pub async fn attachment_names(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// Some data could not be fetched, so the list may be incomplete.
+    pub async fn attachment_names(&self) -> Result<Vec<String>, Gap> {
         let attachments = self.rendered().await.attachments();
-        attachments.iter().map(|attachment| attachment.name.clone()).collect()
+        match self.first_gap.lock().clone() {
+            Some(gap) => Err(gap),
+            None => Ok(attachments.iter().map(|attachment| attachment.name.clone()).collect()),
+        }
     }
 
     /// Remembers that the tracker took these attachments.
@@ -97,9 +109,13 @@ impl TestReport {
         self.sent.lock().extend(ids);
     }
 
-    /// Whether the tracker took every attachment. False if the guest did not use the report.
+    /// Whether the tracker took every attachment. False if the guest did not use the report, or if
+    /// some data could not be fetched, so that the list may be incomplete.
     #[must_use]
     pub fn is_sent(&self) -> bool {
+        if self.first_gap.lock().is_some() {
+            return false;
+        }
         let sent = self.sent.lock();
         let attachments = self.rendered.get().map(|report| report.attachments().len());
         attachments.is_some_and(|count| (0..count).zip(0_u32..).all(|(_, id)| sent.contains(&id)))

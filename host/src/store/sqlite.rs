@@ -198,11 +198,12 @@ impl Store for SqliteStore {
         let epoch = self.cache.epoch();
         let (claimed_test, id) = (claim.test, claim.connection);
         let (test, restored_at) = (claim.test.clone(), self.restored_at());
-        let Claim { connection, event, now, lease_until, run_ms, waited_for, recurs, .. } = claim;
+        let Claim { connection, event, now, lease_until, run_ms, waited_for, .. } = claim;
+        let recurs = claim.recurs.map(<[DefectId]>::to_vec);
         let claimed = self
             .writer
             .run(Lazy, move |db| {
-                let test = &test;
+                let (test, recurs) = (&test, recurs.as_deref());
                 let claim =
                     Claim { connection, test, event, now, lease_until, run_ms, waited_for, recurs };
                 claims::claim(db, claim, restored_at)
@@ -248,11 +249,12 @@ impl Store for SqliteStore {
     async fn back_to_intent(
         &self,
         lease: &Lease,
-        recurs: bool,
+        recurs: Option<&[DefectId]>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
-        let lease = lease.clone();
-        self.writer.run(Durable, move |db| moves::back_to_intent(db, lease, recurs, now)).await
+        let (lease, recurs) = (lease.clone(), recurs.map(<[DefectId]>::to_vec));
+        let back = move |db: &_| moves::back_to_intent(db, lease, recurs.as_deref(), now);
+        self.writer.run(Durable, back).await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<(), StoreError> {
@@ -310,10 +312,12 @@ impl Store for SqliteStore {
         &self,
         lease: &Lease,
         asked: DefectId,
+        open: &[DefectId],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let lease = lease.clone();
-        self.writer.run(Durable, move |db| recurrences::create_anew(db, &lease, asked, now)).await
+        let (lease, open) = (lease.clone(), open.to_vec());
+        let allow = move |db: &_| recurrences::create_anew(db, &lease, asked, &open, now);
+        self.writer.run(Durable, allow).await
     }
 
     async fn due_follow_ups(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use jackfield_tests::{
     Click, Exchange, Gate, Guest, Redmine, RedmineConnection, RedmineFixture, Reply, Request,
-    Setup, SimulatedTestManager, TestHost, failed_test, rounds, wait_for,
+    ScriptedServer, Setup, SimulatedTestManager, TestHost, failed_test, rounds, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -342,6 +342,22 @@ fn a_connector_without_follow_up_has_only_the_policy_new() {
     assert!(refused.problem(422, "invalid-values").contains("on_recurrence"));
     let (ok, text) = host.run_cli(&["connections", "edit", "qa", "--on-recurrence", "sometimes"]);
     assert!(!ok && text.contains("[possible values: new, comment, reopen]"), "{text}");
+}
+
+#[test]
+fn after_the_address_of_the_tracker_changed_the_same_key_is_another_defect() {
+    let fixture = fixture("comment");
+    let first = failed_test();
+    fixture.create(&first).assert_status(200);
+    let issue = fixture.project.only_issue().id;
+    let other = ScriptedServer::proxy_to(Redmine::shared().address());
+    let edit = json!({"settings": {"url": other.url()}});
+    fixture.host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
+    let second = again(&first);
+    let answer = fixture.create(&second).expect(200);
+    assert_ne!(answer["id"], issue);
+    assert!(record(&fixture.host, &second)["recurrence_of"].is_null());
+    assert_eq!(comments(&issue), Vec::<String>::new());
 }
 
 /// A failed test of the stand-in for Test Manager that has a screenshot, and a connection that reads

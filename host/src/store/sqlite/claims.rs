@@ -81,7 +81,7 @@ pub(super) fn claim(
 fn insert_first(db: &Connection, claim: Claim<'_>) -> Result<Claimed, StoreError> {
     match earlier(db, &claim)? {
         Earlier::None => insert_intent(db, claim, 1),
-        Earlier::Unresolved => Ok(Claimed::WaitsForFirst),
+        Earlier::Unresolved(first) => Ok(Claimed::WaitsForFirst(first)),
         Earlier::Created(first) => {
             let lease = insert(db, &claim, 1)?;
             let marker = Marker::derive(claim.connection, claim.test, 1);
@@ -92,10 +92,10 @@ fn insert_first(db: &Connection, claim: Claim<'_>) -> Result<Claimed, StoreError
 
 /// Looks up the other failures of the test case, if the claim allows recurrences.
 fn earlier(db: &Connection, claim: &Claim<'_>) -> Result<Earlier, StoreError> {
-    if !claim.recurs {
-        return Ok(Earlier::None);
+    match claim.recurs {
+        None => Ok(Earlier::None),
+        Some(open) => recurrences::earlier(db, claim.connection, claim.test, open, claim.now),
     }
-    recurrences::earlier(db, claim.connection, claim.test, claim.now)
 }
 
 /// Inserts the row of a new generation in `intent`, with a lease.
@@ -169,8 +169,8 @@ fn is_present(db: &Connection, id: ConnectionId) -> Result<bool, StoreError> {
 fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     // A person asked for each later generation, so it is never a recurrence.
     let earlier = if row.generation == 1 { earlier(db, claim)? } else { Earlier::None };
-    if matches!(earlier, Earlier::Unresolved) {
-        return Ok(Claimed::WaitsForFirst);
+    if let Earlier::Unresolved(first) = earlier {
+        return Ok(Claimed::WaitsForFirst(first));
     }
     db.change(
         "UPDATE defects SET state = 'intent', fence = fence + 1, lease_until = ?2, event_id = ?3,
@@ -190,7 +190,7 @@ fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Cla
         Earlier::Created(first) => {
             Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
         }
-        Earlier::None | Earlier::Unresolved => {
+        Earlier::None | Earlier::Unresolved(_) => {
             Ok(Claimed::Create { lease, marker, generation: row.generation })
         }
     }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Unreadable;
-use crate::domain::{Counts, Defect, Received, StringEnum};
+use crate::domain::{Counts, Defect, DefectId, Received, StringEnum};
 use crate::store::{DatabaseError, StoreError};
 
 pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
@@ -36,6 +36,11 @@ pub(super) fn from_json<T: DeserializeOwned>(
     what: &'static str,
 ) -> Result<T, Unreadable> {
     serde_json::from_str(text).map_err(|error| Unreadable::new(what, error))
+}
+
+/// Writes ids as SQLite's `unhex` reads them.
+pub(super) fn hex_ids(ids: &[DefectId]) -> Vec<String> {
+    ids.iter().map(|id| id.0.simple().to_string()).collect()
 }
 
 /// Converts to SQLite's INTEGER. No real duration or size is too large for it.

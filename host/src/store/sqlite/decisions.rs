@@ -88,6 +88,8 @@ fn apply(
         Decision::Adopt(defect) => db.change(
             "UPDATE defects SET state = 'created', defect = ?3, reason = NULL, needs_person = NULL,
                  decided = NULL, run_sha256 = NULL, next_search_at = NULL, lease_until = NULL,
+                 (run_settings, run_origins) = (SELECT settings, json_extract(grants, '$.origins')
+                     FROM connections WHERE id = defects.connection_id),
                  fence = fence + 1, updated_at = ?2
              WHERE id = ?1",
             params![

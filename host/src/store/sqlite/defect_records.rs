@@ -170,10 +170,22 @@ impl Row {
         })
     }
 
-    pub(super) fn seen(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
-        let (Some(settings), Some(origins), Some(connector_sha256)) =
-            (self.run_settings.clone(), &self.run_origins, self.run_sha256.clone())
-        else {
+    /// What the last run used of the connection.
+    fn seen(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+        match &self.run_sha256 {
+            Some(connector_sha256) => self.snapshot(connector_sha256.clone()),
+            None => Ok(None),
+        }
+    }
+
+    /// The settings and origins with which the tracker of this row's defect is reached. Unlike
+    /// [`Self::seen`], also of a defect that a person adopted.
+    pub(super) fn tracker(&self) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+        self.snapshot(self.run_sha256.clone().unwrap_or_default())
+    }
+
+    fn snapshot(&self, connector_sha256: String) -> Result<Option<ConnectionSnapshot>, Unreadable> {
+        let (Some(settings), Some(origins)) = (self.run_settings.clone(), &self.run_origins) else {
             return Ok(None);
         };
         let origins: Vec<String> = from_json(origins, "the origins of its last run")?;

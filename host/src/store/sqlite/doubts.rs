@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::columns::{to_i64, to_json};
+use super::columns::{hex_ids, to_i64, to_json};
 use super::defect_records::Row;
 use super::follow_ups;
 use super::statements::Statements as _;
@@ -61,8 +61,7 @@ pub(super) fn due_searches(
     open: Vec<DefectId>,
     (limit, of_connection): (u32, u32),
 ) -> Result<Vec<DueSearch>, StoreError> {
-    let open: Vec<_> = open.iter().map(|id| id.0.simple().to_string()).collect();
-    let open = to_json(&open)?;
+    let open = to_json(&hex_ids(&open))?;
     doubt_lost_runs(db, now, run_ms, &open)?;
     let rows: Vec<(Uuid, Uuid)> = db.all(
         "SELECT id, connection_id FROM (

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::columns::{from_json, known_word, time, time_opt, to_i64, to_json};
+use super::columns::{from_json, hex_ids, known_word, time, time_opt, to_i64, to_json};
 use super::defect_records::Row;
 use super::errors::Unreadable;
 use super::statements::{Statements as _, from_row};
@@ -59,13 +59,13 @@ pub(super) fn due(
     open: Vec<DefectId>,
     (limit, of_connection): (u32, u32),
 ) -> Result<Vec<DueSearch>, StoreError> {
-    let open: Vec<_> = open.iter().map(|id| id.0.simple().to_string()).collect();
+    let open = hex_ids(&open);
     let rows: Vec<(Uuid, Uuid)> = db.all(
         "SELECT id, connection_id FROM (
              SELECT d.id, d.connection_id, f.next_at, ROW_NUMBER() OVER (
                  PARTITION BY d.connection_id ORDER BY f.next_at) AS place
              FROM (SELECT defect_id, MIN(next_at) AS next_at FROM follow_ups
-                   WHERE next_at <= ?1 GROUP BY defect_id) AS f
+                   WHERE next_at <= ?1 GROUP BY +defect_id) AS f
              JOIN defects AS d ON d.id = f.defect_id
              WHERE d.state = 'created' AND COALESCE(d.lease_until, 0) <= ?1
                AND d.id NOT IN (SELECT unhex(value) FROM json_each(?3))
@@ -89,6 +89,14 @@ pub(super) fn claim(
     run_ms: u64,
 ) -> Result<Option<DueFollowUps>, StoreError> {
     let now_ms = now.as_millisecond();
+    // A comment waits for the step that opens its defect again.
+    db.change(
+        "UPDATE follow_ups SET next_at = reopen.next_at
+         FROM (SELECT next_at FROM follow_ups
+               WHERE defect_id = ?1 AND step = 'reopen' AND next_at > ?2) AS reopen
+         WHERE defect_id = ?1 AND step = 'comment' AND follow_ups.next_at IS NOT NULL",
+        params![id.0, now_ms],
+    )?;
     let row: Option<Row> = db.one(
         "UPDATE defects SET fence = fence + 1, lease_until = ?2
          WHERE id = ?1 AND state = 'created' AND COALESCE(lease_until, 0) <= ?3
@@ -105,17 +113,16 @@ pub(super) fn claim(
         params![id.0, to_i64(run_ms)],
     )?;
     let mut steps: Vec<Step> = db.all(
-        "SELECT * FROM follow_ups WHERE defect_id = ? AND next_at IS NOT NULL",
-        params![id.0],
+        "SELECT * FROM follow_ups WHERE defect_id = ? AND next_at <= ?",
+        params![id.0, now_ms],
     )?;
     let order = |step: &Step| FollowUpStep::ALL.iter().position(|it| it.as_str() == step.step);
     steps.sort_by_key(order);
-    let due = steps.into_iter().take_while(|step| step.next_at.is_some_and(|at| at <= now_ms));
     let mut follow_ups = Vec::new();
-    for step in due {
-        let wait = WAIT_MS.checked_shl(step.tries.min(16)).unwrap_or(WAIT_MS_MAX);
+    for step in steps {
+        let wait = WAIT_MS.checked_shl(step.claims.min(16)).unwrap_or(WAIT_MS_MAX);
         db.change(
-            "UPDATE follow_ups SET tries = tries + 1, next_at = ?4
+            "UPDATE follow_ups SET claims = claims + 1, next_at = ?4
              WHERE defect_id = ?1 AND step = ?2 AND name = ?3",
             params![id.0, &step.step, &step.name, now_ms.saturating_add(wait.min(WAIT_MS_MAX))],
         )?;
@@ -125,11 +132,11 @@ pub(super) fn claim(
     let test = row.test();
     let (_, defect) = row.created()?;
     let seen = match row.recurrence_of {
-        None => row.seen()?,
+        None => row.tracker()?,
         Some(original) => {
             let first: Option<Row> =
                 db.one("SELECT * FROM defects WHERE id = ?", params![original])?;
-            first.map(|first| first.seen()).transpose()?.flatten()
+            first.map(|first| first.tracker()).transpose()?.flatten()
         }
     };
     let marker = Marker::derive(ConnectionId(row.connection_id), &test, row.generation);
@@ -196,7 +203,7 @@ pub(super) fn end(
         None => (None, false, None),
     };
     let stored = db.change(
-        "UPDATE follow_ups SET state = ?5, reason = ?6, forbidden = forbidden OR ?7, updated_at = ?8,
+        "UPDATE follow_ups SET state = ?5, tries = tries + 1, reason = ?6, forbidden = forbidden OR ?7, updated_at = ?8,
              next_at = CASE ?5 WHEN 'due' THEN COALESCE(?9, next_at) END,
              wait_from = MAX(COALESCE(wait_from, ?10), COALESCE(?10, wait_from)),
              class = CASE WHEN ?11 IS NULL OR class = 'acknowledged' THEN class
@@ -227,7 +234,7 @@ pub(super) fn controls(
     connection: ConnectionId,
 ) -> Result<Vec<ControlDefect>, StoreError> {
     let rows: Vec<Row> = db.all(
-        "SELECT d.* FROM defects AS d JOIN follow_ups AS f ON f.defect_id = d.id
+        "SELECT d.* FROM defects AS d CROSS JOIN follow_ups AS f ON f.defect_id = d.id
          WHERE d.connection_id = ? AND f.step = 'comment' AND f.state = 'done' AND f.marked
            AND f.writes > 0
          ORDER BY d.id DESC LIMIT ?",
@@ -248,6 +255,7 @@ pub(super) fn restart_waits(
 ) -> Result<(), StoreError> {
     db.change(
         "UPDATE follow_ups SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
+             sent_at = MIN(sent_at, ?1),
              next_at = MIN(next_at, ?1 + ?3)
          WHERE next_at IS NOT NULL",
         params![now.as_millisecond(), to_i64(run_ms), WAIT_MS],
@@ -280,7 +288,7 @@ struct Step {
     step: String,
     name: String,
     tries: u32,
-    next_at: Option<i64>,
+    claims: u32,
     writes: u32,
     class: Option<String>,
     forbidden: bool,
@@ -293,7 +301,7 @@ from_row!(Step {
     step,
     name,
     tries,
-    next_at,
+    claims,
     writes,
     class,
     forbidden,

@@ -14,8 +14,8 @@ use super::follow_ups;
 use super::recurrences::{self, Earlier};
 use super::statements::Statements as _;
 use crate::domain::{
-    Claimed, ConnectionId, Defect, DefectState, EventId, FollowUpStep, Lease, Marker, Refusal,
-    SearchEnd, SentWrites, StringEnum as _, Verdict, WriteClass,
+    Claimed, ConnectionId, Defect, DefectId, DefectState, EventId, FollowUpStep, Lease, Marker,
+    Refusal, SearchEnd, SentWrites, StringEnum as _, Verdict, WriteClass,
 };
 use crate::store::{JournaledWrite, StoreError};
 
@@ -187,19 +187,18 @@ fn store_failure(
 pub(super) fn back_to_intent(
     db: &Connection,
     lease: Lease,
-    recurs: bool,
+    recurs: Option<&[DefectId]>,
     now: Timestamp,
 ) -> Result<Claimed, StoreError> {
     let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     let (connection, test) = (ConnectionId(row.connection_id), row.test());
-    let earlier = if recurs && row.generation == 1 {
-        recurrences::earlier(db, connection, &test, now)?
-    } else {
-        Earlier::None
+    let earlier = match recurs.filter(|_| row.generation == 1) {
+        Some(open) => recurrences::earlier(db, connection, &test, open, now)?,
+        None => Earlier::None,
     };
-    if matches!(earlier, Earlier::Unresolved) {
-        return Ok(Claimed::WaitsForFirst);
+    if let Earlier::Unresolved(first) = earlier {
+        return Ok(Claimed::WaitsForFirst(first));
     }
     let moved = db.change(
         "UPDATE defects SET state = 'intent', reason = NULL, needs_person = NULL, settled = 1,
@@ -215,7 +214,7 @@ pub(super) fn back_to_intent(
         Earlier::Created(first) => {
             Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
         }
-        Earlier::None | Earlier::Unresolved => Ok(Claimed::Create { lease, marker, generation }),
+        Earlier::None | Earlier::Unresolved(_) => Ok(Claimed::Create { lease, marker, generation }),
     }
 }
 
@@ -239,13 +238,19 @@ pub(super) fn end_search(
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
             params![lease.defect.0, lease.fence, now.as_millisecond(), why],
         )?,
+        SearchEnd::Failed(why) => db.change(
+            "UPDATE defects SET lease_until = NULL, needs_person = ?3
+             WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",
+            params![lease.defect.0, lease.fence, why],
+        )?,
         SearchEnd::SearchAt(at) => db.change(
-            "UPDATE defects SET lease_until = NULL, next_search_at = ?3
+            "UPDATE defects SET lease_until = NULL, needs_person = NULL, next_search_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed', 'created')",
             params![lease.defect.0, lease.fence, at.map(Timestamp::as_millisecond)],
         )?,
         SearchEnd::SearchBy(at) => db.change(
-            "UPDATE defects SET lease_until = NULL, next_search_at = MIN(next_search_at, ?3)
+            "UPDATE defects SET lease_until = NULL, needs_person = NULL,
+                 next_search_at = MIN(next_search_at, ?3)
              WHERE id = ?1 AND fence = ?2 AND state = 'in-doubt'",
             params![lease.defect.0, lease.fence, at.as_millisecond()],
         )?,

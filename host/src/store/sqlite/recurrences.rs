@@ -6,7 +6,9 @@
 use jiff::Timestamp;
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
+use super::columns::{hex_ids, to_json};
 use super::defect_records::Row;
 use super::statements::Statements as _;
 use crate::domain::{ConnectionId, DefectId, FailedTest, Lease, Marker, Recurrence};
@@ -17,7 +19,7 @@ pub(super) enum Earlier {
     /// No other failure has a defect.
     None,
     /// Another failure is creating a defect, or is in doubt and needs no person.
-    Unresolved,
+    Unresolved(DefectId),
     /// The newest created row of another failure that was not released.
     Created(Box<Row>),
 }
@@ -27,20 +29,30 @@ pub(super) fn earlier(
     db: &Connection,
     connection: ConnectionId,
     test: &FailedTest,
+    open: &[DefectId],
     now: Timestamp,
 ) -> Result<Earlier, StoreError> {
     if let Some(row) = latest(db, connection, test)? {
         return Ok(Earlier::Created(Box::new(row)));
     }
     let (execution, case, variation) = test.key();
-    let unresolved: bool = db.only(
-        "SELECT EXISTS (SELECT 1 FROM defects
+    let unresolved: Option<Uuid> = db.one(
+        "SELECT id FROM defects
          WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
            AND test_execution_id <> ?4 AND released = 0 AND needs_person IS NULL
-           AND (state IN ('sent', 'in-doubt') OR lease_until > ?5))",
-        params![connection.0, case, variation, execution, now.as_millisecond()],
+           AND (state IN ('sent', 'in-doubt') OR lease_until > ?5
+                OR id IN (SELECT unhex(value) FROM json_each(?6)))
+         ORDER BY id LIMIT 1",
+        params![
+            connection.0,
+            case,
+            variation,
+            execution,
+            now.as_millisecond(),
+            to_json(&hex_ids(open))?
+        ],
     )?;
-    Ok(if unresolved { Earlier::Unresolved } else { Earlier::None })
+    Ok(unresolved.map_or(Earlier::None, |id| Earlier::Unresolved(DefectId(id))))
 }
 
 /// Returns the other failure of the test case whose created row changed last.
@@ -54,6 +66,8 @@ fn latest(
         "SELECT * FROM defects
          WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
            AND test_execution_id <> ?4 AND state = 'created' AND released = 0
+           AND NOT EXISTS (SELECT 1 FROM defects AS original
+               WHERE original.id = defects.recurrence_of AND original.released = 1)
          ORDER BY updated_at DESC, id DESC LIMIT 1",
         params![connection.0, case, variation, execution],
     )?)
@@ -65,6 +79,7 @@ pub(super) fn create_anew(
     db: &Connection,
     lease: &Lease,
     asked: DefectId,
+    open: &[DefectId],
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let row: Option<Row> = db.one(
@@ -81,14 +96,16 @@ pub(super) fn create_anew(
          WHERE id = ?1 AND fence = ?2 AND NOT EXISTS (SELECT 1 FROM defects
              WHERE connection_id = ?3 AND test_case_id = ?4 AND variation_id = ?5 AND id <> ?1
                AND creates_anew AND released = 0 AND needs_person IS NULL
-               AND (state IN ('sent', 'in-doubt') OR state <> 'created' AND lease_until > ?6))",
+               AND (state IN ('sent', 'in-doubt') OR state <> 'created' AND (lease_until > ?6
+                    OR id IN (SELECT unhex(value) FROM json_each(?7)))))",
         params![
             lease.defect.0,
             lease.fence,
             row.connection_id,
             row.test_case_id,
             &row.variation_id,
-            now.as_millisecond()
+            now.as_millisecond(),
+            to_json(&hex_ids(open))?
         ],
     )?;
     Ok(granted == 1)
@@ -106,7 +123,7 @@ impl Row {
         let original = self.recurrence_of.map_or(latest, DefectId);
         let first: Option<Row> =
             db.one("SELECT * FROM defects WHERE id = ?", params![original.0])?;
-        let seen = first.unwrap_or(self).seen()?;
+        let seen = first.unwrap_or(self).tracker()?;
         Ok(Recurrence { lease, marker, original, defect, latest, seen })
     }
 }

@@ -112,7 +112,7 @@ async fn try_claim(
         lease_until,
         run_ms: RUN_MS,
         waited_for: None,
-        recurs: false,
+        recurs: None,
     };
     store.claim(claim).await
 }

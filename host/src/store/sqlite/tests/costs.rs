@@ -87,7 +87,7 @@ async fn a_create_costs_five_statements_with_its_event() {
             lease_until: at(LEASE_MS),
             run_ms: RUN_MS,
             waited_for: None,
-            recurs: false,
+            recurs: None,
         };
         let claimed = statements(db, || granted = Some(claims::claim(db, claim, None).unwrap()));
         let granted = lease(&granted.unwrap());

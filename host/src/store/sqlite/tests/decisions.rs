@@ -47,8 +47,8 @@ async fn people_resolve_a_defect_in_doubt_and_release_a_resolved_one() {
     let retried = claim(&store, id, 4).await;
     assert_eq!(doubt(&retried).decided, Some(DecidedDoubt::Retry));
     let retried = lease(&retried);
-    store.back_to_intent(&retried, false, at(4)).await.unwrap();
-    let again = store.back_to_intent(&retried, false, at(4)).await;
+    store.back_to_intent(&retried, None, at(4)).await.unwrap();
+    let again = store.back_to_intent(&retried, None, at(4)).await;
     assert!(matches!(again, Err(StoreError::Fenced)), "once for each retry");
     mark(&store, &retried, 5).await.unwrap();
     store.store_outcome(&retried, &left(WriteClass::Open, 6), &[], event(), at(6)).await.unwrap();
@@ -85,7 +85,7 @@ async fn after_a_give_up_the_next_claim_searches_once_more() {
     assert_eq!(record.state, DefectState::Failed);
     let claimed = claim(&store, id, 4).await;
     assert_eq!(doubt(&claimed).decided, Some(DecidedDoubt::GiveUp));
-    store.back_to_intent(&lease(&claimed), false, at(4)).await.unwrap();
+    store.back_to_intent(&lease(&claimed), None, at(4)).await.unwrap();
     mark(&store, &lease(&claimed), 5).await.unwrap();
     let refused = left(WriteClass::Refused, 6);
     store.store_outcome(&lease(&claimed), &refused, &[], event(), at(6)).await.unwrap();

@@ -64,7 +64,7 @@ async fn after_a_create_that_followed_a_doubt_a_second_record_is_searched_for_on
         .await
         .unwrap();
     let search = lease(&claim(&store, id, 3).await);
-    store.back_to_intent(&search, false, at(3)).await.unwrap();
+    store.back_to_intent(&search, None, at(3)).await.unwrap();
     mark(&store, &search, 4).await.unwrap();
     store
         .store_outcome(&search, &Verdict::Created(defect("7")), &[], event(), at(5))

@@ -4,7 +4,7 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::domain::{
-    DefectId, FollowUp, FollowUpEnd, FollowUpState, FollowUpStep, Recurrence, SearchEnd,
+    Decision, DefectId, FollowUp, FollowUpEnd, FollowUpState, FollowUpStep, Recurrence, SearchEnd,
 };
 use crate::store::DueSearch;
 
@@ -23,7 +23,7 @@ async fn recurring_claim(
         lease_until: at(ms + LEASE_MS),
         run_ms: RUN_MS,
         waited_for: None,
-        recurs: true,
+        recurs: Some(&[]),
     };
     store.claim(claim).await.unwrap()
 }
@@ -66,13 +66,17 @@ async fn a_failure_waits_for_the_first_one_and_then_has_its_defect() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let first = lease(&recurring_claim(&store, id, 1, 0).await);
-    assert_eq!(recurring_claim(&store, id, 2, 1).await, Claimed::WaitsForFirst);
+    assert_eq!(recurring_claim(&store, id, 2, 1).await, Claimed::WaitsForFirst(first.defect));
     // Without the policy, each failure has its own defect.
     let alone = try_claim(&store, id, &failed_test(3), at(1)).await.unwrap();
     end(&store, &lease(&alone), &left(WriteClass::Refused, 1), 1).await;
     mark(&store, &first, 2).await.unwrap();
     end(&store, &first, &left(WriteClass::Open, 3), 3).await;
-    assert_eq!(recurring_claim(&store, id, 2, 4).await, Claimed::WaitsForFirst, "in doubt");
+    assert_eq!(
+        recurring_claim(&store, id, 2, 4).await,
+        Claimed::WaitsForFirst(first.defect),
+        "in doubt"
+    );
     let searched = lease(&recurring_claim(&store, id, 1, 5).await);
     end(&store, &searched, &Verdict::Found(defect("7")), 6).await;
     let again = recurrence(recurring_claim(&store, id, 2, 7).await);
@@ -94,10 +98,13 @@ async fn one_failure_at_a_time_creates_another_defect_after_one_that_is_closed()
     end(&store, &first, &Verdict::Created(defect("7")), 1).await;
     let second = recurrence(recurring_claim(&store, id, 2, 2).await);
     let third = recurrence(recurring_claim(&store, id, 3, 2).await);
-    assert!(store.create_anew(&third.lease, third.latest, at(3)).await.unwrap());
-    assert!(!store.create_anew(&second.lease, second.latest, at(3)).await.unwrap());
+    assert!(store.create_anew(&third.lease, third.latest, &[], at(3)).await.unwrap());
+    assert!(!store.create_anew(&second.lease, second.latest, &[], at(3)).await.unwrap());
     end(&store, &third.lease, &Verdict::Created(defect("8")), 4).await;
-    assert!(!store.create_anew(&second.lease, second.latest, at(5)).await.unwrap(), "outdated");
+    assert!(
+        !store.create_anew(&second.lease, second.latest, &[], at(5)).await.unwrap(),
+        "outdated"
+    );
     store.give_back(&second.lease).await.unwrap();
     let again = recurrence(recurring_claim(&store, id, 2, 6).await);
     assert_eq!((again.latest, again.defect.key.as_str()), (third.lease.defect, "8"));
@@ -125,11 +132,11 @@ async fn a_doubt_that_ended_without_a_defect_may_have_become_a_recurrence() {
     end(&store, &second, &left(WriteClass::Refused, 2), 2).await;
     let first = lease(&recurring_claim(&store, id, 1, 3).await);
     let searched = lease(&recurring_claim(&store, id, 2, 4).await);
-    let waits = store.back_to_intent(&searched, true, at(5)).await.unwrap();
-    assert_eq!(waits, Claimed::WaitsForFirst);
+    let waits = store.back_to_intent(&searched, Some(&[]), at(5)).await.unwrap();
+    assert_eq!(waits, Claimed::WaitsForFirst(first.defect));
     mark(&store, &first, 6).await.unwrap();
     end(&store, &first, &Verdict::Created(defect("7")), 7).await;
-    let again = recurrence(store.back_to_intent(&searched, true, at(8)).await.unwrap());
+    let again = recurrence(store.back_to_intent(&searched, Some(&[]), at(8)).await.unwrap());
     assert_eq!(again.original, first.defect);
 }
 
@@ -212,4 +219,61 @@ async fn missing_attachments_become_steps_in_the_order_of_the_work() {
     let due = store.claim_follow_ups(first.defect, at(4), at(9), RUN_MS).await.unwrap().unwrap();
     let names: Vec<_> = due.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["a.txt", "b.png"]);
+}
+
+#[tokio::test]
+async fn a_comment_waits_for_the_reopening_and_an_attachment_for_nothing() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let first = lease(&recurring_claim(&store, id, 1, 0).await);
+    let steps = [FollowUpStep::Reopen, FollowUpStep::Comment, FollowUpStep::ListAttachments];
+    let created = Verdict::Created(defect("7"));
+    store.store_outcome(&first, &created, &steps, event(), at(1)).await.unwrap();
+    let row = first.defect;
+    let due = store.claim_follow_ups(row, at(2), at(9), RUN_MS).await.unwrap().unwrap();
+    assert_eq!(due.steps.len(), 3);
+    let later =
+        FollowUpEnd::Again { sent: None, at: Some(at(90_000)), reason: "it is down".to_owned() };
+    store.end_follow_up(&due.lease, &due.steps[0], later, at(3)).await.unwrap();
+    store.give_back(&due.lease).await.unwrap();
+    let due = store.claim_follow_ups(row, at(20_000), at(20_009), RUN_MS).await.unwrap().unwrap();
+    let steps: Vec<_> = due.steps.iter().map(|step| step.step).collect();
+    assert_eq!(steps, [FollowUpStep::ListAttachments]);
+    store.end_follow_up(&due.lease, &due.steps[0], FollowUpEnd::Done, at(20_001)).await.unwrap();
+    store.give_back(&due.lease).await.unwrap();
+    assert_eq!(store.due_follow_ups(at(89_000), Vec::new(), (9, 9)).await.unwrap(), []);
+    let due = store.claim_follow_ups(row, at(90_001), at(90_009), RUN_MS).await.unwrap().unwrap();
+    assert_eq!((due.steps.len(), due.steps[0].tries, due.steps[1].tries), (2, 2, 1));
+}
+
+#[tokio::test]
+async fn a_row_that_this_process_has_open_counts_although_its_lease_seems_to_have_ended() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let first = lease(&recurring_claim(&store, id, 1, 0).await);
+    let (open, test) = ([first.defect], failed_test(2));
+    let claim = Claim {
+        connection: id,
+        test: &test,
+        event: event(),
+        now: at(99_999_999),
+        lease_until: at(99_999_999 + LEASE_MS),
+        run_ms: RUN_MS,
+        waited_for: None,
+        recurs: Some(&open),
+    };
+    let claimed = store.claim(claim.clone()).await.unwrap();
+    assert_eq!(claimed, Claimed::WaitsForFirst(first.defect));
+    let claimed = store.claim(Claim { recurs: Some(&[]), ..claim }).await.unwrap();
+    assert!(matches!(claimed, Claimed::Create { .. }));
+}
+
+#[tokio::test]
+async fn a_recurrence_of_a_released_defect_is_not_the_latest() {
+    let folder = tempdir().unwrap();
+    let (store, id) = store_with_connection(&folder).await;
+    let row = with_comment(&store, id).await;
+    let original = store.defect(row).await.unwrap().unwrap().recurrence_of.unwrap();
+    store.decide(original, &Decision::Release, &[], "ann", at(9), RUN_MS).await.unwrap();
+    assert!(matches!(recurring_claim(&store, id, 3, 10).await, Claimed::Create { .. }));
 }

@@ -166,12 +166,12 @@ impl World {
                 let lease = doubtful.lease;
                 self.model.grant(lease.clone(), now);
                 if finds_nothing {
-                    store.back_to_intent(&lease, false, now).await.unwrap();
+                    store.back_to_intent(&lease, None, now).await.unwrap();
                     self.model.written.remove(&lease.defect);
                 }
             }
             Claimed::Created { .. } | Claimed::Busy { .. } | Claimed::Ended { .. } => {}
-            Claimed::Recurs(_) | Claimed::WaitsForFirst => unreachable!("the policy is `new`"),
+            Claimed::Recurs(_) | Claimed::WaitsForFirst(_) => unreachable!("the policy is `new`"),
         }
     }
 

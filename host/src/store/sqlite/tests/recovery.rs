@@ -65,7 +65,7 @@ async fn a_lost_run_does_not_make_an_acknowledged_write_an_open_one() {
         .await
         .unwrap();
     let retried = lease(&claim(&store, id, 3).await);
-    store.back_to_intent(&retried, false, at(3)).await.unwrap();
+    store.back_to_intent(&retried, None, at(3)).await.unwrap();
     mark(&store, &retried, 4).await.unwrap();
     let lost = claim(&store, id, 4 * LEASE_MS).await;
     assert_eq!(doubt(&lost).class, WriteClass::Acknowledged);

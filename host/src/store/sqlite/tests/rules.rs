@@ -72,7 +72,7 @@ async fn the_row_keeps_the_worst_class_the_latest_end_and_the_number_of_writes()
         assert_eq!((doubt(&claimed).class, doubt(&claimed).wait_from), (worst, at(ms)));
         assert!(!doubt(&claimed).settled && doubt(&claimed).has_marker);
         granted = lease(&claimed);
-        store.back_to_intent(&granted, false, at(ms)).await.unwrap();
+        store.back_to_intent(&granted, None, at(ms)).await.unwrap();
     }
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.writes, record.state), (3, DefectState::Intent));
@@ -113,7 +113,7 @@ async fn a_claim_that_waited_for_a_run_gets_what_it_came_to() {
         lease_until: at(5),
         run_ms: RUN_MS,
         waited_for: Some(fence),
-        recurs: false,
+        recurs: None,
     };
     match store.claim(claim).await.unwrap() {
         Claimed::Ended { code, detail } => {
