@@ -67,10 +67,19 @@ fn lowered(resource: Resource, most: u64) -> u64 {
     getrlimit(resource).maximum.unwrap_or(most).min(most)
 }
 
+/// The address space that this process has mapped already, bytes; 0 if `/proc` cannot be read. Most
+/// of it is the program's file, which needs no free memory.
+fn mapped_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    pages.saturating_mul(rustix::param::page_size() as u64)
+}
+
 /// Sets the limits of the compiler process, in that process.
 pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<()> {
+    let address_space = memory_bytes.saturating_add(mapped_bytes());
     for (resource, most) in [
-        (Resource::As, lowered(Resource::As, memory_bytes)),
+        (Resource::As, lowered(Resource::As, address_space)),
         (Resource::Core, 0),
         (Resource::Fsize, output_bytes_max()),
     ] {
