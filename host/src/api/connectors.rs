@@ -17,7 +17,7 @@ pub struct ConnectorList {
 string_enum! {
     /// Whether a connector can be used.
     pub enum ConnectorStatus {
-        /// The newest file is loaded.
+        /// A version is loaded, and no newer file has failed.
         Ready = "ready",
         /// The first version of the connector is being compiled; no version can be used yet.
         Compiling = "compiling",

@@ -80,7 +80,7 @@ impl ActiveConnection {
         self.identity.as_ref().err()
     }
 
-    /// How this connection reaches an origin. An origin that the connector itself chose must have a
+    /// The address rules and the client certificate for requests to an origin. An origin that the connector itself chose must have a
     /// public address and does not get the client certificate.
     pub(super) fn calling(&self, origin: &Origin) -> Caller<'_> {
         let public_only = self.connection.grants.fixed.contains(origin);

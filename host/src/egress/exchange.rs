@@ -31,14 +31,15 @@ const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("jackfield/", env!("CARGO_PKG_VERSION")));
 /// Why a request that is answered from a recording is not sent.
 const NO_CONNECTION: &str = "answers come from a recording, so nothing is sent";
+
 /// The reason why an exchange failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExchangeError {
     /// The HTTP client returned the request, or the tracker refused its HTTP/2 stream unprocessed.
-    #[error("the tracker did not process the request: {}", with_causes(.0))]
+    #[error("the server did not process the request: {}", with_causes(.0))]
     NotSent(#[source] hyper::Error),
     /// The tracker refused its HTTP/2 stream: it processes this request in HTTP/1.1 only.
-    #[error("the tracker answers this request in HTTP/1.1 only: {}", with_causes(.0))]
+    #[error("the server answers this request in HTTP/1.1 only: {}", with_causes(.0))]
     Http1Required(#[source] hyper::Error),
     /// Answers come from a recording, which has none for this request. Nothing was sent.
     #[error("{0}")]

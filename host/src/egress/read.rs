@@ -35,7 +35,7 @@ pub(super) async fn send_read(
         call = session.record.open(&outbound.method, outbound.effect)?;
         redirects += 1;
         if redirects > REDIRECTS_MAX {
-            let why = format!("the tracker sent more than {REDIRECTS_MAX} redirects");
+            let why = format!("the server sent more than {REDIRECTS_MAX} redirects");
             return call.finish(Err(HttpError::Denied(why)));
         }
         outbound = match follow(session, &outbound, status, &location) {
@@ -68,7 +68,7 @@ fn follow(
     let echoes_secret = session.active.credentials.redactor.load().finds(location.as_bytes());
     if echoes_secret && next.origin != outbound.origin {
         return Err(HttpError::Denied(format!(
-            "the tracker redirects to {} with a secret in the URL",
+            "the server redirects to {} with a secret in the URL",
             next.origin
         )));
     }

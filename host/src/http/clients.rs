@@ -19,8 +19,8 @@ use crate::domain::Network;
 use super::client_address::{forwarded_client, limit_key};
 use super::timing::Timing;
 
-/// Maximum number of idle connections of one client address, and of forwarded requests of one
-/// address that arrive at the same time.
+/// Maximum number of idle connections of one client address. Also the maximum number of requests
+/// that proxies forward for one client address and whose body is still incomplete.
 const IDLE_PER_ADDRESS_MAX: usize = 128;
 /// Maximum time from the start of a connection to its first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +32,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct ClientLimits {
     /// Maximum number of open connections.
     pub connections_max: usize,
-    /// Maximum number of idle connections of one client address.
+    /// Maximum number of idle connections of one client address, and of its forwarded requests
+    /// whose body is still incomplete.
     pub idle_per_address_max: usize,
     /// Maximum time until the first byte of a connection.
     pub first_byte: Duration,
@@ -90,7 +91,7 @@ struct Idle {
     close: CancellationToken,
 }
 
-/// An open connection. It is counted until it is dropped.
+/// An open client connection. It counts against the limits until it is dropped.
 pub(super) struct Client {
     clients: Arc<Clients>,
     pub(super) peer: IpAddr,

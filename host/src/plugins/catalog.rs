@@ -16,7 +16,7 @@ use crate::runtime::{Connector, Interfaces};
 /// Says whether a connector can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectorStatus {
-    /// The newest version of the connector is in use.
+    /// A version of the connector is in use, and no newer file has failed.
     Ready,
     /// The first version of the connector is being compiled.
     Compiling,

@@ -40,6 +40,7 @@ pub(super) struct Requirement {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) container_id: Option<Uuid>,
+    /// The id of the test case in another system; always null here.
     pub(super) foreign_reference: Option<String>,
     pub(super) connector_requirement_id: Option<String>,
     #[serde(flatten)]
@@ -61,6 +62,7 @@ pub(super) struct TestCase {
     pub(super) automation_test_case_name: Option<String>,
     pub(super) automation_project_name: Option<String>,
     pub(super) container_id: Option<Uuid>,
+    /// The id of the test case in another system; always null here.
     pub(super) foreign_reference: Option<String>,
     pub(super) connector_test_case_id: Option<String>,
     #[serde(flatten)]

@@ -272,7 +272,7 @@ fn connections_try_names_the_step_that_failed() {
     let key = tried("key", project.settings(&redmine.url), "wrong");
     assert_eq!(failed_step(&key).as_deref(), Some("credentials"), "{key}");
     let project = tried("project", json!({"url": redmine.url, "project": "nowhere"}), &redmine.key);
-    assert_eq!(failed_step(&project).as_deref(), Some("project"), "{project}");
+    assert_eq!(failed_step(&project).as_deref(), Some("check"), "{project}");
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn an_error_about_a_setting_names_it_everywhere() {
         tried["steps"].as_array().expect("steps").last().expect("a step").clone()
     };
     let step = try_step();
-    assert_eq!((&step["name"], &step["setting"]), (&json!("project"), &json!("priority")));
+    assert_eq!((&step["name"], &step["setting"]), (&json!("check"), &json!("priority")));
     let edit = json!({"secrets": {"api-key": "0123456789abcdef0123456789abcdef01234567"}});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
     let step = try_step();

@@ -14,9 +14,9 @@ const ALLOCATIONS_OF_A_CREATE: usize = 234;
 const ALLOCATIONS_OF_A_REPEAT: usize = 86;
 /// How often threads wait for each other, or for the next request, in 100 creates that follow each
 /// other on one connection. A tenth more than the most on a busy machine.
-const WAITS_OF_100_CREATES: usize = 1_300;
+const WAITS_OF_100_CREATES: usize = 1_600;
 /// The same for repeats.
-const WAITS_OF_100_REPEATS: usize = 360;
+const WAITS_OF_100_REPEATS: usize = 430;
 
 /// Records these system calls of a server while it answers these requests and stops: one line for
 /// each, with the file that it uses.

@@ -59,7 +59,8 @@ impl FakeTracker {
         Self { address, connections, requests: requests.0 }
     }
 
-    /// Answers every request and keeps connections open.
+    /// Starts a tracker that sends `answer(head and body)`, a complete response, to each request,
+    /// and keeps its connections open.
     pub(crate) async fn answering(
         answer: impl Fn(&str) -> Vec<u8> + Clone + Send + Sync + 'static,
     ) -> Self {

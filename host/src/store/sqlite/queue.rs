@@ -26,7 +26,7 @@ const BATCH_MAX: usize = 512;
 const HISTORY_WAIT: Duration = Duration::from_millis(20);
 /// Number of queued parts of the history at which they are written at once.
 const HISTORY_ENOUGH: usize = 512;
-/// The time for which the queue must be empty before the write-ahead log is shortened.
+/// The time for which the queue must be empty before the write-ahead log is copied back.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// One batch: the operations that the writing thread commits in one transaction.
@@ -87,7 +87,7 @@ impl Queue {
             }
             return;
         }
-        // The first part starts the wait; the part that makes the queue long enough ends the wait.
+        // The first record makes the writing thread wait for more. Enough records end that wait.
         if matches!(state.history.len(), 1 | HISTORY_ENOUGH) {
             drop(state);
             self.changed.notify_one();

@@ -7,10 +7,10 @@ use std::cell::Cell;
 
 use rusqlite::Connection;
 
-/// The length of the log, in pages of 4 KiB, from which it is shortened while nothing is written: 4
-/// MiB.
+/// If the log has this many pages of 4 KiB (4 MiB), it is copied into the database as soon as
+/// nothing is written.
 const PAGES_ENOUGH: i32 = 1_000;
-/// The length of the log, in pages, from which writes wait until it is shortened: 64 MiB.
+/// If the log has this many pages (64 MiB), writes wait until it is copied into the database.
 const PAGES_MAX: i32 = 16_000;
 
 thread_local! {
@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Counts the pages of this connection's log, in the thread that uses the connection. This hook
-/// replaces the one by which SQLite shortens the log itself.
+/// replaces the one by which SQLite copies the log itself.
 pub(super) fn count_pages(connection: &Connection) {
     connection.wal_hook(Some(|_, pages| {
         PAGES.set(pages);
@@ -36,7 +36,7 @@ pub(super) struct Log {
 
 impl Log {
     /// Shortens a long log. Call it while nothing is written.
-    pub(super) fn shorten(&mut self, connection: Option<&Connection>) {
+    pub(super) fn copy_back(&mut self, connection: Option<&Connection>) {
         if PAGES.get() >= PAGES_ENOUGH {
             self.checkpoint(connection);
         }
@@ -63,7 +63,7 @@ impl Log {
             // The next commit begins at the start of the log.
             Ok(true) => PAGES.set(0),
             Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "the write-ahead log was not shortened"),
+            Err(error) => tracing::debug!(%error, "the write-ahead log was not copied back"),
         }
     }
 }

@@ -179,7 +179,7 @@ struct Writing {
 impl Writing {
     fn run(mut self, queue: &Queue) {
         let mut log = Log::default();
-        while let Some(batch) = queue.next(|| log.shorten(self.connection.as_ref())) {
+        while let Some(batch) = queue.next(|| log.copy_back(self.connection.as_ref())) {
             // A panic is a bug, but the store must go on: the callers of the batch get an error.
             let written = catch_unwind(AssertUnwindSafe(|| self.write(batch)));
             if written.is_err() {

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Debug)]
 pub(crate) struct Goal {
     /// The part of the suite that measures the figure.
-    pub(crate) subject: &'static str,
+    pub(crate) measurement: &'static str,
     pub(crate) figure: &'static str,
     pub(crate) bound: Bound,
     /// A value beyond the goal that the project tries to reach; absent if there is none.
@@ -41,12 +41,12 @@ impl fmt::Display for Goal {
     }
 }
 
-const fn goal(subject: &'static str, figure: &'static str, bound: Bound) -> Goal {
-    Goal { subject, figure, bound, aim: None }
+const fn goal(measurement: &'static str, figure: &'static str, bound: Bound) -> Goal {
+    Goal { measurement, figure, bound, aim: None }
 }
 
-const fn aiming(subject: &'static str, figure: &'static str, bound: Bound, aim: f64) -> Goal {
-    Goal { subject, figure, bound, aim: Some(aim) }
+const fn aiming(measurement: &'static str, figure: &'static str, bound: Bound, aim: f64) -> Goal {
+    Goal { measurement, figure, bound, aim: Some(aim) }
 }
 
 pub(crate) const GOALS: &[Goal] = &[

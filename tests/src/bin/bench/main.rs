@@ -54,9 +54,10 @@ impl Arguments {
 
     /// Returns the chosen measurements; all of them if none is named. `peers` includes
     /// `throughput`.
-    fn subjects(&self) -> Vec<&'static str> {
-        let named =
-            |subject: &str| self.names.is_empty() || self.names.iter().any(|it| it == subject);
+    fn measurements(&self) -> Vec<&'static str> {
+        let named = |measurement: &str| {
+            self.names.is_empty() || self.names.iter().any(|it| it == measurement)
+        };
         let chosen = SUBJECTS.into_iter().filter(|it| named(it));
         chosen.filter(|it| *it != "throughput" || !named("peers")).collect()
     }
@@ -74,16 +75,16 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     };
-    let (effort, subjects) = (Effort::new(arguments.quick), arguments.subjects());
-    let figures: Vec<Figure> = subjects.iter().flat_map(|it| measure(it, effort)).collect();
-    print(&figures, &subjects);
+    let (effort, measurements) = (Effort::new(arguments.quick), arguments.measurements());
+    let figures: Vec<Figure> = measurements.iter().flat_map(|it| measure(it, effort)).collect();
+    print(&figures, &measurements);
     write(&arguments, &figures);
     ExitCode::SUCCESS
 }
 
-fn measure(subject: &str, effort: Effort) -> Vec<Figure> {
-    println!("==> {subject}");
-    match subject {
+fn measure(measurement: &str, effort: Effort) -> Vec<Figure> {
+    println!("==> {measurement}");
+    match measurement {
         "peers" => throughput::run(effort, true),
         "calls" => calls::run(effort),
         "cold" => cold::run(effort),
@@ -93,12 +94,12 @@ fn measure(subject: &str, effort: Effort) -> Vec<Figure> {
     }
 }
 
-fn print(figures: &[Figure], subjects: &[&str]) {
+fn print(figures: &[Figure], measurements: &[&str]) {
     println!("\n{}", report::text(figures));
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load of the machine at the end: {}", load.trim());
-    let peers = subjects.contains(&"peers").then_some("throughput");
-    let goals_of: Vec<_> = subjects.iter().copied().chain(peers).collect();
+    let peers = measurements.contains(&"peers").then_some("throughput");
+    let goals_of: Vec<_> = measurements.iter().copied().chain(peers).collect();
     let missing = report::without_figure(figures, &goals_of);
     if !missing.is_empty() {
         println!("not measured, but with a goal:\n    {}", missing.join("\n    "));
@@ -122,17 +123,17 @@ fn write(arguments: &Arguments, figures: &[Figure]) {
 mod tests {
     use super::*;
 
-    fn subjects(words: &[&str]) -> Option<Vec<&'static str>> {
+    fn measurements(words: &[&str]) -> Option<Vec<&'static str>> {
         let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-        Arguments::read(&words).map(|arguments| arguments.subjects())
+        Arguments::read(&words).map(|arguments| arguments.measurements())
     }
 
     #[test]
     fn the_peers_run_includes_throughput() {
         let rest = ["peers", "calls", "cold", "memory", "scaling"];
-        assert_eq!(subjects(&["--quick"]).unwrap(), rest);
-        assert_eq!(subjects(&["throughput", "peers"]).unwrap(), ["peers"]);
-        assert_eq!(subjects(&["throughput", "--json", "f"]).unwrap(), ["throughput"]);
-        assert!(subjects(&["unknown"]).is_none() && subjects(&["--svg"]).is_none());
+        assert_eq!(measurements(&["--quick"]).unwrap(), rest);
+        assert_eq!(measurements(&["throughput", "peers"]).unwrap(), ["peers"]);
+        assert_eq!(measurements(&["throughput", "--json", "f"]).unwrap(), ["throughput"]);
+        assert!(measurements(&["unknown"]).is_none() && measurements(&["--svg"]).is_none());
     }
 }

@@ -10,7 +10,7 @@ use crate::goals::{GOALS, Goal};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
     /// The measurement that produced the figure.
-    pub(crate) subject: &'static str,
+    pub(crate) measurement: &'static str,
     /// A description of the measured value. A goal finds its figure by this name.
     pub(crate) name: String,
     pub(crate) unit: Unit,
@@ -50,7 +50,7 @@ impl Figure {
     /// # Panics
     /// If there is no round.
     pub(crate) fn of(
-        subject: &'static str,
+        measurement: &'static str,
         name: impl Into<String>,
         unit: Unit,
         mut rounds: Vec<f64>,
@@ -62,17 +62,17 @@ impl Figure {
             0 => f64::midpoint(rounds[middle - 1], rounds[middle]),
             _ => rounds[middle],
         };
-        Self { subject, name: name.into(), unit, median, low, high, note: String::new() }
+        Self { measurement, name: name.into(), unit, median, low, high, note: String::new() }
     }
 
     /// Makes a figure from one value.
     pub(crate) fn once(
-        subject: &'static str,
+        measurement: &'static str,
         name: impl Into<String>,
         unit: Unit,
         value: f64,
     ) -> Self {
-        Self::of(subject, name, unit, vec![value])
+        Self::of(measurement, name, unit, vec![value])
     }
 
     pub(crate) fn with_note(mut self, note: String) -> Self {
@@ -105,7 +105,7 @@ impl Figure {
     fn json(&self) -> Value {
         let goal = self.goal();
         json!({
-            "subject": self.subject,
+            "measurement": self.measurement,
             "name": self.name,
             "unit": self.unit.symbol(),
             "median": self.median,
@@ -146,15 +146,15 @@ pub(crate) fn text(figures: &[Figure]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Formats one table for each subject, for `docs/performance.md`.
+/// Formats one table for each measurement, for `docs/performance.md`.
 pub(crate) fn markdown(figures: &[Figure]) -> String {
     let mut text = String::new();
-    let mut subject = "";
+    let mut measurement = "";
     for figure in figures {
-        if figure.subject != subject {
-            subject = figure.subject;
+        if figure.measurement != measurement {
+            measurement = figure.measurement;
             text += &format!(
-                "\n### {subject}\n\n| figure | median | rounds | goal |\n|---|---|---|---|\n"
+                "\n### {measurement}\n\n| figure | median | rounds | goal |\n|---|---|---|---|\n"
             );
         }
         let (value, spread, verdict) = (figure.value(), figure.spread(), figure.verdict());
@@ -168,10 +168,10 @@ pub(crate) fn to_json(figures: &[Figure]) -> Value {
     json!({"figures": figures.iter().map(Figure::json).collect::<Vec<_>>()})
 }
 
-/// Returns the goals of these subjects for which no figure was measured.
-pub(crate) fn without_figure(figures: &[Figure], subjects: &[&str]) -> Vec<&'static str> {
+/// Returns the goals of these measurements for which no figure was measured.
+pub(crate) fn without_figure(figures: &[Figure], measurements: &[&str]) -> Vec<&'static str> {
     let measured = |goal: &Goal| figures.iter().any(|figure| figure.name == goal.figure);
-    let missing = GOALS.iter().filter(|it| subjects.contains(&it.subject) && !measured(it));
+    let missing = GOALS.iter().filter(|it| measurements.contains(&it.measurement) && !measured(it));
     missing.map(|goal| goal.figure).collect()
 }
 
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn markdown_has_a_table_for_each_subject() {
+    fn markdown_has_a_table_for_each_measurement() {
         let text = markdown(&figures());
         assert_eq!(text.matches("### ").count(), 3);
         assert_eq!(text.matches("| figure |").count(), 3);

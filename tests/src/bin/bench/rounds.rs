@@ -74,22 +74,22 @@ impl Rounds {
     }
 
     /// Divides the requests per second of `name` by those of `to`, round by round.
-    pub(crate) fn ratio(&self, subject: &'static str, name: &str, to: &str) -> Figure {
+    pub(crate) fn ratio(&self, measurement: &'static str, name: &str, to: &str) -> Figure {
         let pairs = self.of(name).iter().zip(self.of(to));
         let ratios = pairs.map(|(one, other)| one.per_second() / other.per_second()).collect();
-        Figure::of(subject, format!("{name} / {to}"), Unit::Ratio, ratios)
+        Figure::of(measurement, format!("{name} / {to}"), Unit::Ratio, ratios)
     }
 
     /// Returns the requests per second of one contender.
-    pub(crate) fn rate(&self, subject: &'static str, name: &str) -> Figure {
-        rate(subject, name, self.of(name))
+    pub(crate) fn rate(&self, measurement: &'static str, name: &str) -> Figure {
+        rate(measurement, name, self.of(name))
     }
 }
 
 /// Returns the requests per second, with the medians of the rounds' latencies as a note.
-pub(crate) fn rate(subject: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
+pub(crate) fn rate(measurement: &'static str, name: &str, rounds: &[Outcome]) -> Figure {
     let figure = |unit, of: fn(&Outcome) -> f64| {
-        Figure::of(subject, name, unit, rounds.iter().map(of).collect())
+        Figure::of(measurement, name, unit, rounds.iter().map(of).collect())
     };
     let latency = |of| short(figure(Unit::Milliseconds, of).median);
     let (p50, p99, p999) =

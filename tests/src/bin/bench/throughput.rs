@@ -35,16 +35,16 @@ pub(crate) const OWN: [&str; 6] = [CREATE, NO_SYNCS, REPEAT, CACHED, INSTANT, RE
 type Peers = Vec<(Option<&'static str>, &'static str, Peer)>;
 
 pub(crate) fn run(effort: Effort, with_peers: bool) -> Vec<Figure> {
-    let subject = if with_peers { "peers" } else { "throughput" };
+    let measurement = if with_peers { "peers" } else { "throughput" };
     let servers = Servers::start(with_peers);
     let mut syncs = Vec::new();
     let rounds = alternate(&servers.contenders(), effort, || {
         syncs.push(sync_ms(servers.durable.folder()));
     });
-    let mut figures = own(subject, &rounds, &syncs);
-    figures.extend(beside_peers(subject, &rounds, &servers.peers));
+    let mut figures = own(measurement, &rounds, &syncs);
+    figures.extend(beside_peers(measurement, &rounds, &servers.peers));
     let names = servers.contenders().into_iter().map(|contender| contender.name);
-    figures.extend(names.map(|name| rounds.rate(subject, name)));
+    figures.extend(names.map(|name| rounds.rate(measurement, name)));
     figures
 }
 
@@ -108,35 +108,45 @@ fn peers() -> Peers {
     ]
 }
 
-fn own(subject: &'static str, rounds: &Rounds, syncs: &[f64]) -> Vec<Figure> {
+fn own(measurement: &'static str, rounds: &Rounds, syncs: &[f64]) -> Vec<Figure> {
     let one = rounds.of(ONE).iter().zip(syncs).map(|(one, sync)| one.p50_ms / sync).collect();
     let mut figures = vec![
-        rounds.ratio(subject, CREATE, "native"),
-        rounds.ratio(subject, NO_SYNCS, "native"),
-        rounds.ratio(subject, REPEAT, "native"),
+        rounds.ratio(measurement, CREATE, "native"),
+        rounds.ratio(measurement, NO_SYNCS, "native"),
+        rounds.ratio(measurement, REPEAT, "native"),
     ];
     for name in [CACHED, INSTANT, REALISTIC] {
-        figures.push(rounds.ratio(subject, name, "native KPI"));
+        figures.push(rounds.ratio(measurement, name, "native KPI"));
     }
-    figures.push(rounds.ratio(subject, CREATE, NO_SYNCS));
-    figures.push(Figure::of(subject, format!("{ONE} / one sync of the disk"), Unit::Ratio, one));
-    figures.push(Figure::of(subject, "one sync of the disk", Unit::Milliseconds, syncs.to_vec()));
+    figures.push(rounds.ratio(measurement, CREATE, NO_SYNCS));
+    figures.push(Figure::of(
+        measurement,
+        format!("{ONE} / one sync of the disk"),
+        Unit::Ratio,
+        one,
+    ));
+    figures.push(Figure::of(
+        measurement,
+        "one sync of the disk",
+        Unit::Milliseconds,
+        syncs.to_vec(),
+    ));
     figures
 }
 
 /// Compares each peer with the native handler and with Jackfield.
-fn beside_peers(subject: &'static str, rounds: &Rounds, peers: &Peers) -> Vec<Figure> {
+fn beside_peers(measurement: &'static str, rounds: &Rounds, peers: &Peers) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (create, count, _) in peers {
-        figures.extend(create.map(|name| rounds.ratio(subject, name, "native")));
-        figures.push(rounds.ratio(subject, count, "native KPI"));
+        figures.extend(create.map(|name| rounds.ratio(measurement, name, "native")));
+        figures.push(rounds.ratio(measurement, count, "native KPI"));
     }
     for (_, count, _) in peers {
-        figures.push(rounds.ratio(subject, INSTANT, count));
+        figures.push(rounds.ratio(measurement, INSTANT, count));
     }
     if !peers.is_empty() {
-        figures.push(rounds.ratio(subject, REPEAT, "fastify"));
-        figures.push(rounds.ratio(subject, CACHED, "fastify KPI"));
+        figures.push(rounds.ratio(measurement, REPEAT, "fastify"));
+        figures.push(rounds.ratio(measurement, CACHED, "fastify KPI"));
     }
     figures
 }

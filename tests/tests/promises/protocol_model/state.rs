@@ -3,7 +3,7 @@
 //! Time is counted in units. The run maximum, the index delay and `in_doubt_s` are one unit each.
 //! An action that may take up to one unit has ended at the latest when a second unit begins.
 
-/// The wait after which every "none" counts.
+/// The longest wait that the model tells apart, in units. A longer wait allows nothing more.
 pub(super) const WAIT_MAX: i8 = 2;
 
 /// The state of the row, as in the database.
