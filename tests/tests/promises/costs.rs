@@ -13,7 +13,7 @@ const ALLOCATIONS_OF_A_CREATE: usize = 234;
 /// The same for a repeat.
 const ALLOCATIONS_OF_A_REPEAT: usize = 86;
 /// How often threads wait for each other, or for the next request, in 100 creates that follow each
-/// other on one connection. A tenth more than the most on a busy machine.
+/// other on one connection. A third more than the most on a busy machine.
 const WAITS_OF_100_CREATES: usize = 1_600;
 /// The same for repeats.
 const WAITS_OF_100_REPEATS: usize = 430;
