@@ -36,10 +36,17 @@ fn again(test: &Value) -> Value {
 
 /// The defect of a failed test, as the admin API shows it.
 fn record(host: &TestHost, test: &Value) -> Value {
-    let list = host.admin().get("/defects?limit=200").expect(200);
-    let defects = list["defects"].as_array().expect("defects").iter();
-    let mut found = defects.filter(|it| it["test_execution_id"] == test["testExecutionId"]);
-    found.next().expect("a defect of the failed test").clone()
+    let mut cursor = String::new();
+    loop {
+        let list = host.admin().get(&format!("/defects?limit=200{cursor}")).expect(200);
+        let mut defects = list["defects"].as_array().expect("defects").iter();
+        let found = defects.find(|it| it["test_execution_id"] == test["testExecutionId"]);
+        if let Some(found) = found {
+            return found.clone();
+        }
+        let next = list["next"].as_str().expect("a defect of the failed test");
+        cursor = format!("&cursor={next}");
+    }
 }
 
 /// Waits until the step of the test's defect has this state.
