@@ -73,7 +73,7 @@ impl Kpis {
     /// Answers one Defect KPIs request, from the cache if its counts are recent.
     ///
     /// # Errors
-    /// There are no counts; the refusal says the reason.
+    /// The tracker's counts could not be read, for this reason.
     pub async fn count(
         &self,
         active: &Arc<ActiveConnection>,

@@ -373,8 +373,8 @@ pub trait Store: Send + Sync {
         open: Vec<DefectId>,
         limits: (u32, u32),
     ) -> Result<Vec<DueSearch>, StoreError>;
-    /// Takes a lease on a defect and returns its steps that are due, in their order, up to the
-    /// first one that is not due yet. `None` if none is due or another holder holds it. Durable.
+    /// Takes a lease on a defect and returns its steps that are due, in their order. `None` if none
+    /// is due or another holder has the lease. Durable.
     async fn claim_follow_ups(
         &self,
         id: DefectId,

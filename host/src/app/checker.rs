@@ -35,7 +35,7 @@ impl Checker {
     /// Compiles, links and describes a file.
     ///
     /// # Errors
-    /// The server would not load the file; the error says the reason.
+    /// The server would not load the file, for this reason.
     pub async fn check(&self, file: &Path) -> Result<CheckReport, PluginError> {
         self.load(file).await.map(|(_, report)| report)
     }

@@ -39,7 +39,7 @@ impl Defects {
     /// be found even if a crash interrupts it.
     ///
     /// # Errors
-    /// There is no defect; the refusal says the reason.
+    /// No defect was created or found, for this reason.
     pub async fn create(
         &self,
         active: &Arc<ActiveConnection>,

@@ -2,10 +2,7 @@
 //! attachments that are missing.
 //!
 //! Runs in the background and never delays an answer. Each step is looked up in the tracker before
-//! a write is sent again; a step that cannot be looked up is sent at most once.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! it is taken; a step that cannot be looked up is sent at most once.
 
 use futures_util::StreamExt;
 use tokio::time::Instant;
@@ -20,7 +17,7 @@ use crate::store::DueSearch;
 
 use super::Defects;
 use super::lease::LeasedDefect;
-use super::steps::{State, Tried, Work, again, given_up};
+use super::steps::{Tried, Work};
 
 /// Maximum number of defects in one round: of all connections together, and of one connection.
 const ROUND_MAX: (u32, u32) = (16, 4);
@@ -111,33 +108,17 @@ impl LeasedDefect<'_> {
         Ok(current.filter(|current| current.open || reopens).map(|current| current.defect))
     }
 
-    /// Takes the steps in order, until one of them must be tried again later.
+    /// Takes the steps in order. Returns the outcome of the last one that was not done.
     async fn take_steps(&self, due: &DueFollowUps) -> Outcome {
-        let active = self.in_same_tracker(due.seen.as_ref());
-        let moved = active.is_none();
-        let active = active.unwrap_or_else(|| Arc::clone(&self.active));
-        let limits = self.deps.connections.limits(&active.connection);
-        let until = Instant::now() + Duration::from_millis(limits.run_ms).saturating_mul(2);
-        let reports =
-            self.deps.connections.later_reports(&active, self.connector, &due.test, until);
-        let (report, files) = (Arc::new(reports.of_comment), Arc::new(reports.of_files));
-        let work = Work { leased: self, due, active, report, files };
-        let state = if moved { Ok(State::OtherTracker) } else { work.state().await };
+        let work = Work::start(self, due).await;
         let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
         for step in &due.steps {
             if step.step == FollowUpStep::Comment && comment_waits {
                 continue;
             }
-            let Tried { end, code } = match &state {
-                Ok(State::Known(current)) => work.take(step, current).await,
-                Ok(State::Gone) => {
-                    given_up(format!("the tracker does not have {} any more", due.key))
-                }
-                Ok(State::OtherTracker) => given_up(format!(
-                    "{} is in a tracker to which the connection has no grant any more",
-                    due.key
-                )),
-                Err(refusal) => again(refusal, None),
+            let Tried { end, code } = match &work {
+                Ok(work) => work.take(step).await,
+                Err(tried) => tried.clone(),
             };
             let end = match end {
                 FollowUpEnd::Again { reason, .. } if step.tries >= TRIES_MAX => {

@@ -3,8 +3,10 @@
 //! Stores only the report of a run and, before each write, a mark in the journal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::domain::{
     Call, ConnectorFault, CurrentDefect, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpStep,
@@ -19,47 +21,58 @@ use super::lease::LeasedDefect;
 
 /// The steps of one defect in progress.
 pub(super) struct Work<'a> {
-    pub(super) leased: &'a LeasedDefect<'a>,
-    pub(super) due: &'a DueFollowUps,
+    leased: &'a LeasedDefect<'a>,
+    due: &'a DueFollowUps,
     /// The connection with the settings of the run that created the defect.
-    pub(super) active: Arc<ActiveConnection>,
+    active: Arc<ActiveConnection>,
     /// The report of the failed test that the row belongs to, for a comment.
-    pub(super) report: Arc<TestReport>,
+    report: Arc<TestReport>,
     /// The same report with only the attachments.
-    pub(super) files: Arc<TestReport>,
+    files: Arc<TestReport>,
+    /// The defect as the tracker had it when the work began.
+    current: CurrentDefect,
 }
 
 /// The result of one try, and the outcome code for the event.
+#[derive(Clone)]
 pub(super) struct Tried {
     pub(super) end: FollowUpEnd,
     pub(super) code: OutcomeCode,
 }
 
-/// What the tracker has of the defect now.
-pub(super) enum State {
-    Known(CurrentDefect),
-    Gone,
-    /// The connection may not reach the tracker of the defect any more.
-    OtherTracker,
-}
-
 const DONE: Tried = Tried { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
 
-impl Work<'_> {
-    /// Asks the tracker for the defect.
-    pub(super) async fn state(&self) -> Result<State, Refusal> {
-        let (sandbox, due) = (&self.leased.deps.sandbox, self.due);
-        let run = |run| sandbox.state(run, &due.key);
-        let state = self.leased.run_reads(&self.active, Call::State, &due.marker, run).await?;
-        Ok(state.map_or(State::Gone, State::Known))
+impl<'a> Work<'a> {
+    /// Asks the tracker for the defect. `Err`: the result of each step, if none can be taken.
+    pub(super) async fn start(
+        leased: &'a LeasedDefect<'a>,
+        due: &'a DueFollowUps,
+    ) -> Result<Self, Tried> {
+        let key = &due.key;
+        let Some(active) = leased.in_same_tracker(due.seen.as_ref()) else {
+            let why = "is in a tracker to which the connection has no grant any more";
+            return Err(given_up(format!("{key} {why}")));
+        };
+        let run = |run| leased.deps.sandbox.state(run, key);
+        let current = match leased.run_reads(&active, Call::State, &due.marker, run).await {
+            Ok(Some(current)) => current,
+            Ok(None) => return Err(given_up(format!("the tracker does not have {key} any more"))),
+            Err(refusal) => return Err(again(&refusal, None)),
+        };
+        let connections = &leased.deps.connections;
+        let limits = connections.limits(&active.connection);
+        let until = Instant::now() + Duration::from_millis(limits.run_ms).saturating_mul(2);
+        let reports = connections.later_reports(&active, leased.connector, &due.test, until);
+        let (report, files) = (Arc::new(reports.of_comment), Arc::new(reports.of_files));
+        Ok(Self { leased, due, active, report, files, current })
     }
 
     /// Takes one step, unless the tracker says that it is done.
-    pub(super) async fn take(&self, step: &FollowUp, current: &CurrentDefect) -> Tried {
-        let key = &current.defect.key;
+    pub(super) async fn take(&self, step: &FollowUp) -> Tried {
+        let key = &self.current.defect.key;
         let began_at = self.leased.deps.clock.now();
         let found = match step.step {
-            FollowUpStep::Reopen if current.open => return DONE,
+            FollowUpStep::Reopen if self.current.open => return DONE,
             FollowUpStep::Reopen => return self.reopen(step, key).await,
             FollowUpStep::ListAttachments => return self.list_missing(key).await,
             FollowUpStep::Comment => self.has_comment(key, &self.due.marker).await,
@@ -178,7 +191,7 @@ impl Work<'_> {
         names.map_err(|gap| {
             let reason = format!("{}: {}", gap.what, gap.why);
             let end = FollowUpEnd::Again { sent: None, at: None, reason };
-            Tried { end, code: OutcomeCode::Interrupted }
+            Tried { end, code: OutcomeCode::TestManagerUnavailable }
         })
     }
 
@@ -258,12 +271,12 @@ fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
 }
 
 /// The step is tried again after a pause.
-pub(super) fn again(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
+fn again(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
     let end = FollowUpEnd::Again { sent, at: None, reason: refusal.to_string() };
     Tried { end, code: refusal.code() }
 }
 
 /// The step cannot be done any more.
-pub(super) fn given_up(why: String) -> Tried {
+fn given_up(why: String) -> Tried {
     Tried { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
 }

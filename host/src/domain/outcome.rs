@@ -40,6 +40,8 @@ string_enum! {
         TrackerRateLimited = "tracker-rate-limited",
         /// The connector does not support the operation.
         Unsupported = "unsupported",
+        /// Test Manager could not be read.
+        TestManagerUnavailable = "test-manager-unavailable",
         /// The connector trapped, hit a limit, or violated the contract.
         ConnectorFault = "connector-fault",
         /// The connector returned an error of its own.

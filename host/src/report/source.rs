@@ -23,7 +23,7 @@ pub trait Source: Send + Sync {
     /// [`Self::fetch`] reads.
     ///
     /// # Errors
-    /// The part could not be fetched; the gap says the reason.
+    /// The part could not be fetched, for the reason in the gap.
     async fn subject_json(&self, subject: Subject, deadline: Instant) -> Result<String, Gap>;
 
     /// Downloads a screenshot or a file that [`Self::fetch`] listed.

@@ -39,13 +39,13 @@ pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
     ///
     /// # Errors
-    /// There is no defect; the text says why, in one line.
+    /// The answer has no defect, for this reason; one line.
     fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, String>;
 
     /// Sends Defect KPIs for a project, and returns each member of the answer.
     ///
     /// # Errors
-    /// There are no counts; the text says why, in one line.
+    /// The answer has no counts, for this reason; one line.
     fn counts(&self, url: &str, project: Uuid) -> Result<Counts, String>;
 }
 

@@ -14,7 +14,7 @@ use super::errors::Unreadable;
 use super::statements::{Statements as _, from_row};
 use crate::domain::{
     ConnectionId, DefectId, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord,
-    FollowUpStep, Lease, Marker, SentWrites, StringEnum as _, WriteClass,
+    FollowUpStep, Lease, Marker, StringEnum as _, WriteClass,
 };
 use crate::store::{ControlDefect, DueSearch, StoreError};
 
@@ -78,8 +78,8 @@ pub(super) fn due(
     Ok(rows.into_iter().map(due).collect())
 }
 
-/// Takes a lease on a defect and returns its due steps, up to the first one that is not due. Sets
-/// the next attempt of each. A write without a stored outcome counts as unanswered, and as ended at
+/// Takes a lease on a defect and returns its due steps, in their order; a comment waits until its
+/// defect is open again. Sets the next attempt of each. A write without a stored outcome counts as unanswered, and as ended at
 /// the run's maximum.
 pub(super) fn claim(
     db: &Connection,
@@ -131,14 +131,7 @@ pub(super) fn claim(
     let lease = Lease { defect: id, fence: row.fence, until: lease_until };
     let test = row.test();
     let (_, defect) = row.created()?;
-    let seen = match row.recurrence_of {
-        None => row.tracker()?,
-        Some(original) => {
-            let first: Option<Row> =
-                db.one("SELECT * FROM defects WHERE id = ?", params![original])?;
-            first.map(|first| first.tracker()).transpose()?.flatten()
-        }
-    };
+    let seen = row.tracker_of_original(db)?;
     let marker = Marker::derive(ConnectionId(row.connection_id), &test, row.generation);
     Ok(Some(DueFollowUps { lease, test, marker, key: defect.key, seen, steps: follow_ups }))
 }
@@ -196,19 +189,18 @@ pub(super) fn end(
         FollowUpEnd::GivenUp(why) => ("given-up", None, None, Some(why)),
         FollowUpEnd::Again { sent, at, reason } => ("due", at, sent, Some(reason)),
     };
-    let (class, forbidden, ended_at) = match &sent {
-        Some(SentWrites { class, forbidden, ended_at, .. }) => {
-            (Some(class.as_str()), *forbidden, Some(ended_at.as_millisecond()))
-        }
-        None => (None, false, None),
-    };
+    // The step keeps the worst class of all its writes.
+    let before = step.doubt.as_ref().map(|doubt| doubt.class);
+    let class =
+        sent.as_ref().map(|sent| before.map_or(sent.class, |before| before.max(sent.class)));
+    let forbidden = sent.as_ref().is_some_and(|sent| sent.forbidden);
+    let ended_at = sent.as_ref().map(|sent| sent.ended_at.as_millisecond());
     let stored = db.change(
-        "UPDATE follow_ups SET state = ?5, tries = tries + 1, reason = ?6, forbidden = forbidden OR ?7, updated_at = ?8,
+        "UPDATE follow_ups SET state = ?5, tries = tries + 1, reason = ?6,
+             forbidden = forbidden OR ?7, updated_at = ?8,
              next_at = CASE ?5 WHEN 'due' THEN COALESCE(?9, next_at) END,
              wait_from = MAX(COALESCE(wait_from, ?10), COALESCE(?10, wait_from)),
-             class = CASE WHEN ?11 IS NULL OR class = 'acknowledged' THEN class
-                 WHEN class = 'open' AND ?11 <> 'acknowledged' THEN class
-                 WHEN class = 'unclear' AND ?11 = 'refused' THEN class ELSE ?11 END
+             class = COALESCE(?11, class)
          WHERE defect_id = ?1 AND step = ?3 AND name = ?4
            AND EXISTS (SELECT 1 FROM defects WHERE id = ?1 AND fence = ?2)",
         params![
@@ -222,7 +214,7 @@ pub(super) fn end(
             now.as_millisecond(),
             at.map(Timestamp::as_millisecond),
             ended_at,
-            class,
+            class.map(WriteClass::as_str),
         ],
     )?;
     require_one(stored)

@@ -11,7 +11,9 @@ use uuid::Uuid;
 use super::columns::{hex_ids, to_json};
 use super::defect_records::Row;
 use super::statements::Statements as _;
-use crate::domain::{ConnectionId, DefectId, FailedTest, Lease, Marker, Recurrence};
+use crate::domain::{
+    ConnectionId, ConnectionSnapshot, DefectId, FailedTest, Lease, Marker, Recurrence,
+};
 use crate::store::StoreError;
 
 /// The result of looking up the other failures of a test case.
@@ -40,7 +42,7 @@ pub(super) fn earlier(
         "SELECT id FROM defects
          WHERE connection_id = ?1 AND test_case_id = ?2 AND variation_id = ?3
            AND test_execution_id <> ?4 AND released = 0 AND needs_person IS NULL
-           AND (state IN ('sent', 'in-doubt') OR lease_until > ?5
+           AND state <> 'created' AND (state IN ('sent', 'in-doubt') OR lease_until > ?5
                 OR id IN (SELECT unhex(value) FROM json_each(?6)))
          ORDER BY id LIMIT 1",
         params![
@@ -121,9 +123,19 @@ impl Row {
     ) -> Result<Recurrence, StoreError> {
         let (latest, defect) = self.created()?;
         let original = self.recurrence_of.map_or(latest, DefectId);
-        let first: Option<Row> =
-            db.one("SELECT * FROM defects WHERE id = ?", params![original.0])?;
-        let seen = first.unwrap_or(self).tracker()?;
+        let seen = self.tracker_of_original(db)?;
         Ok(Recurrence { lease, marker, original, defect, latest, seen })
+    }
+
+    /// The settings and origins with which the tracker of the defect is reached: those of the run
+    /// that created it, for an earlier failure of the test case if this one is a recurrence.
+    pub(super) fn tracker_of_original(
+        &self,
+        db: &Connection,
+    ) -> Result<Option<ConnectionSnapshot>, StoreError> {
+        let Some(original) = self.recurrence_of else { return Ok(self.tracker()?) };
+        let original: Option<Row> =
+            db.one("SELECT * FROM defects WHERE id = ?", params![original])?;
+        Ok(original.map(|row| row.tracker()).transpose()?.flatten())
     }
 }

@@ -1,0 +1,95 @@
+//! Attachments that a create could not add are added later to the defect in a real Redmine, each
+//! once.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use jackfield_tests::{Redmine, RedmineFixture, Reply, SimulatedTestManager, wait_for};
+use serde_json::{Value, json};
+
+use super::{await_step, fixture, is_put, record};
+
+/// A failed test of the stand-in for Test Manager that has a screenshot, and a connection that reads
+/// it.
+fn with_test_manager(simulator: &SimulatedTestManager, fixture: &RedmineFixture) -> Value {
+    let edit = json!({
+        "test_manager": {
+            "base_url": simulator.printed("base_url"),
+            "token_url": simulator.printed("token_url"),
+            "client_id": simulator.printed("client_id"),
+        },
+        "test_manager_client_secret": simulator.printed("client_secret"),
+    });
+    let edited = fixture.host.admin().json("PATCH", "/connections/qa", &edit).expect(200);
+    assert_eq!(edited["grants"]["test_data"], true, "{edited}");
+    let has_screenshot = |failed: &Value| {
+        let test = json!({
+            "test_execution_id": failed["execution"],
+            "test_case_id": failed["case"],
+            "variation_id": failed["variation"],
+            "link": failed["link"],
+        });
+        let body = json!({ "failed_test": test });
+        let preview = fixture.host.admin().json("POST", "/connections/qa/preview", &body);
+        let attachments = preview.expect(200)["attachments"].as_array().expect("a list").clone();
+        attachments.len() >= 2 && attachments.iter().any(|it| it["kind"] == "screenshot")
+    };
+    let mut failed = simulator.failed_tests("SHOP").into_iter();
+    let failed = failed.find(has_screenshot).expect("a failed test with a screenshot");
+    json!({
+        "testExecutionId": failed["execution"],
+        "testCaseId": failed["case"],
+        "variationId": failed["variation"],
+        "linkToTestCaseLog": failed["link"],
+    })
+}
+
+/// The names of an issue's attachments.
+fn attachments(id: &str) -> Vec<String> {
+    let path = format!("/issues/{id}.json?include=attachments");
+    let issue = Redmine::shared().client().get(&path).expect(200);
+    let attached = issue["issue"]["attachments"].as_array().expect("attachments").clone();
+    attached.iter().map(|it| it["filename"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[test]
+fn attachments_that_a_create_could_not_add_are_added_later_each_once() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let fixture = fixture("new");
+    let test = with_test_manager(&simulator, &fixture);
+    let (created, lost) = (AtomicBool::new(false), AtomicBool::new(false));
+    fixture.proxy.set_script(move |exchange| {
+        let request = exchange.request;
+        if request.target.starts_with("/uploads.json") && !created.load(Relaxed) {
+            return Reply::json(503, "{}");
+        }
+        created.fetch_or(request.is_post() && request.target == "/issues.json", Relaxed);
+        let answer = exchange.pass();
+        // The first attachment is added, and the answer is lost.
+        if is_put(request) && !lost.swap(true, Relaxed) { Reply::reset() } else { answer }
+    });
+    fixture.create(&test).assert_status(200);
+    await_step(&fixture.host, &test, "list-attachments", "done");
+    let steps = wait_for("all attachments", 30, || {
+        let steps = record(&fixture.host, &test)["follow_ups"].as_array().expect("steps").clone();
+        let attach: Vec<_> = steps.into_iter().filter(|it| it["step"] == "attach").collect();
+        attach.iter().all(|step| step["state"] == "done").then_some(attach)
+    });
+    let wanted: BTreeSet<_> =
+        steps.iter().map(|step| step["name"].as_str().expect("a name").to_owned()).collect();
+    assert!(wanted.len() >= 2 && wanted.iter().any(|name| name.ends_with(".png")), "{wanted:?}");
+    let attached = attachments(&fixture.project.only_issue().id);
+    assert_eq!(attached.iter().cloned().collect::<BTreeSet<_>>(), wanted);
+    assert_eq!(attached.len(), wanted.len(), "one was attached twice: {attached:?}");
+}
+
+#[test]
+fn attachments_that_the_create_added_are_not_added_again() {
+    let simulator = SimulatedTestManager::start(&[]);
+    let fixture = fixture("new");
+    let test = with_test_manager(&simulator, &fixture);
+    fixture.create(&test).assert_status(200);
+    // The tracker has taken every attachment, so no step is added.
+    assert_eq!(record(&fixture.host, &test)["follow_ups"], json!([]));
+    assert!(attachments(&fixture.project.only_issue().id).len() >= 2);
+}
