@@ -86,7 +86,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn start(config: &Config, tape: Option<Arc<dyn Tape>>) -> anyhow::Result<Self> {
+    fn start(config: &Config, tape: Option<Tape>) -> anyhow::Result<Self> {
         let engine = Engine::start().context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
         let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);

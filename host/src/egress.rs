@@ -53,7 +53,7 @@ use spool::{RunSpool, Spool};
 pub use active::ActiveConnection;
 pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
 pub(crate) use body::Body;
-pub use tape::{NotUsable, Recorder, Replay, Tape};
+pub use tape::{NotUsable, Recorder, Replay, Tape, TapeError};
 pub(crate) use token::TokenError;
 
 #[cfg(fuzzing)]
@@ -78,7 +78,7 @@ pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
     /// Keeps exchanges or answers from them; only for `jackfield invoke`.
-    tape: Option<Arc<dyn Tape>>,
+    tape: Option<Tape>,
     /// The time at which all exchanges end because the server shuts down; a run may still go on.
     closed_at: watch::Sender<Option<Instant>>,
 }
@@ -188,15 +188,15 @@ impl Egress {
         Self { dialer, spool, tape: None, closed_at: watch::Sender::new(None) }
     }
 
-    /// The same, whose exchanges go to a tape or come from it.
+    /// Records the exchanges, or answers requests from a recording.
     #[must_use]
-    pub fn with_tape(self, tape: Arc<dyn Tape>) -> Self {
+    pub fn with_tape(self, tape: Tape) -> Self {
         Self { tape: Some(tape), ..self }
     }
 
-    /// Whether requests are answered from a recording, so that there are no connections.
+    /// Whether requests are answered from a recording, without a connection.
     fn replays(&self) -> bool {
-        self.tape.as_ref().is_some_and(|tape| tape.replays())
+        matches!(self.tape, Some(Tape::Replay(_)))
     }
 
     /// Ends every exchange after a short time, because the server shuts down.

@@ -27,7 +27,7 @@ impl Checker {
     }
 
     /// The same, with a tape for the requests of the guests.
-    pub(super) fn start_with(config: Config, tape: Option<Arc<dyn Tape>>) -> anyhow::Result<Self> {
+    pub(super) fn start_with(config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
         let runner = Runner::start(&config, tape)?;
         Ok(Self { config: Arc::new(config), runner })
     }

@@ -19,7 +19,7 @@ use crate::domain::{
     Call, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Grants, Limits,
     Marker, Refusal, RunReport, was_confirmed,
 };
-use crate::egress::{ActiveConnection, Recorder, Replay, Tape};
+use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
 use crate::manifest::{Manifest, missing_grants};
 use crate::report::{ReportSettings, Source};
 use crate::runtime::{Run, RunEnd, Sandbox, TestReport};
@@ -112,23 +112,17 @@ pub enum TapeEnd {
     /// There was none.
     None,
     /// So many exchanges were written, or why the recording is incomplete.
-    Recorded(Result<usize, String>),
+    Recorded(Result<usize, TapeError>),
     /// The files that were not used, or why a request had no answer.
-    Replayed(Result<Vec<String>, String>),
+    Replayed(Result<Vec<String>, TapeError>),
 }
 
 /// Makes calls.
 pub struct Invoker {
     checker: Checker,
-    tape: Taped,
+    tape: Option<Tape>,
     /// For large bodies.
     _folder: TempDir,
-}
-
-enum Taped {
-    None,
-    Recorder(Arc<Recorder>),
-    Replay(Arc<Replay>),
 }
 
 impl Invoker {
@@ -140,18 +134,12 @@ impl Invoker {
         let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         folder.path().clone_into(&mut config.data);
         std::fs::create_dir_all(config.data_folder().spool())?;
-        let (tape, shared): (Taped, Option<Arc<dyn Tape>>) = match exchanges {
-            Exchanges::Tracker => (Taped::None, None),
-            Exchanges::Record(folder) => {
-                let recorder = Arc::new(Recorder::create(folder)?);
-                (Taped::Recorder(Arc::clone(&recorder)), Some(recorder))
-            }
-            Exchanges::Replay(folder) => {
-                let replay = Arc::new(Replay::read(folder)?);
-                (Taped::Replay(Arc::clone(&replay)), Some(replay))
-            }
+        let tape = match exchanges {
+            Exchanges::Tracker => None,
+            Exchanges::Record(folder) => Some(Tape::Record(Arc::new(Recorder::create(folder)?))),
+            Exchanges::Replay(folder) => Some(Tape::Replay(Arc::new(Replay::read(folder)?))),
         };
-        let checker = Checker::start_with(config, shared)?;
+        let checker = Checker::start_with(config, tape.clone())?;
         Ok(Self { checker, tape, _folder: folder })
     }
 
@@ -188,9 +176,9 @@ impl Invoker {
         let (answer, report) = one.run(asked).await?;
         warnings.extend(journal.warning());
         let tape = match &self.tape {
-            Taped::None => TapeEnd::None,
-            Taped::Recorder(recorder) => TapeEnd::Recorded(recorder.end()),
-            Taped::Replay(replay) => TapeEnd::Replayed(replay.end()),
+            None => TapeEnd::None,
+            Some(Tape::Record(recorder)) => TapeEnd::Recorded(recorder.end()),
+            Some(Tape::Replay(replay)) => TapeEnd::Replayed(replay.end()),
         };
         Ok(Invoked { answer, report, limits, marker, granted, warnings, tape })
     }

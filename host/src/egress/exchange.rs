@@ -22,6 +22,7 @@ use super::HttpError;
 use super::answer::{Answer, AnswerMemory, BodyError, read_response};
 use super::authorize::Outbound;
 use super::spool::SpoolError;
+use super::tape::TapeError;
 use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 
 /// Brotli is not offered: its decoder lets a stream of a few bytes allocate a window of one
@@ -42,8 +43,8 @@ pub(super) enum ExchangeError {
     #[error("the server answers this request in HTTP/1.1 only: {}", with_causes(.0))]
     Http1Required(#[source] hyper::Error),
     /// Answers come from a recording, which has none for this request. Nothing was sent.
-    #[error("{0}")]
-    NotRecorded(String),
+    #[error(transparent)]
+    NotRecorded(TapeError),
     /// The connection ended before a response began; the request may have arrived.
     #[error("the connection ended before a response: {}", with_causes(.0))]
     Dropped(#[source] hyper::Error),
@@ -157,7 +158,9 @@ pub(super) async fn exchange(
         let sent = match &mut connection.sender {
             Sender::Http1(sender) => sender.try_send_request(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
-            Sender::Recorded => return Err(ExchangeError::NotRecorded(NO_CONNECTION.to_owned())),
+            Sender::Recorded => {
+                return Err(ExchangeError::NotRecorded(TapeError(NO_CONNECTION.to_owned())));
+            }
         };
         let response = sent.map_err(classify_send_error)?;
         let answer = read_response(response, is_head, memory).await;

@@ -8,6 +8,8 @@ mod folder;
 mod recorder;
 mod replay;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION,
@@ -33,7 +35,7 @@ const DROPPED: [HeaderName; 5] =
 
 /// A request without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TapedRequest {
+pub(super) struct TapedRequest {
     method: String,
     url: String,
     headers: Vec<(String, String)>,
@@ -42,26 +44,25 @@ pub struct TapedRequest {
 
 /// A complete answer without credentials, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TapedAnswer {
+pub(super) struct TapedAnswer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Bytes,
 }
 
-/// Where exchanges are kept, or where answers come from.
-pub trait Tape: Send + Sync {
-    /// Whether answers come from here. Then no connection is made.
-    fn replays(&self) -> bool;
-
-    /// The answer to a request.
-    ///
-    /// # Errors
-    /// No exchange was kept for this request; the nearest one, and how it differs.
-    fn answer(&self, request: &TapedRequest) -> Result<TapedAnswer, String>;
-
-    /// Keeps an exchange.
-    fn keep(&self, request: TapedRequest, answer: Result<TapedAnswer, String>);
+/// Keeps the exchanges of a run, or answers its requests. Cheap to clone.
+#[derive(Clone)]
+pub enum Tape {
+    /// Keeps each exchange with the tracker.
+    Record(Arc<Recorder>),
+    /// Answers each request from a recording. Then no connection is made.
+    Replay(Arc<Replay>),
 }
+
+/// The reason why an exchange was not recorded, or why a request has no recorded answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TapeError(pub(super) String);
 
 /// One exchange: with the tracker, or with the tape.
 pub(super) async fn exchange(
@@ -71,19 +72,21 @@ pub(super) async fn exchange(
     request: http::Request<Full<Bytes>>,
     memory: AnswerMemory,
 ) -> Result<Answer, ExchangeError> {
-    let Some(tape) = &session.egress.tape else {
-        return exchange::exchange(connection, request, memory, session.deadline).await;
-    };
-    let taped = taped_request(session, outbound);
-    if !tape.replays() {
-        let answer = exchange::exchange(connection, request, memory, session.deadline).await?;
-        tape.keep(taped, taped_answer(session, &answer).await);
-        return Ok(answer);
+    match &session.egress.tape {
+        None => exchange::exchange(connection, request, memory, session.deadline).await,
+        Some(Tape::Record(recorder)) => {
+            let answer = exchange::exchange(connection, request, memory, session.deadline).await?;
+            recorder.keep(taped_request(session, outbound), taped_answer(session, &answer).await);
+            Ok(answer)
+        }
+        Some(Tape::Replay(replay)) => {
+            let answer = replay.answer(&taped_request(session, outbound));
+            let TapedAnswer { status, headers, body } =
+                answer.map_err(ExchangeError::NotRecorded)?;
+            let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
+            answer.map_err(|source| ExchangeError::Body { status, source })
+        }
     }
-    let TapedAnswer { status, headers, body } =
-        tape.answer(&taped).map_err(ExchangeError::NotRecorded)?;
-    let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
-    answer.map_err(|source| ExchangeError::Body { status, source })
 }
 
 fn taped_request(session: &Session, outbound: &Outbound) -> TapedRequest {
@@ -95,9 +98,9 @@ fn taped_request(session: &Session, outbound: &Outbound) -> TapedRequest {
     }
 }
 
-async fn taped_answer(session: &Session, answer: &Answer) -> Result<TapedAnswer, String> {
+async fn taped_answer(session: &Session, answer: &Answer) -> Result<TapedAnswer, TapeError> {
     let body = answer.body.clone().into_memory(&session.memory).await;
-    let (body, _charge) = body.map_err(|error| error.to_string())?;
+    let (body, _charge) = body.map_err(|error| TapeError(error.to_string()))?;
     Ok(TapedAnswer {
         status: answer.status,
         headers: kept_headers(session, &answer.headers),

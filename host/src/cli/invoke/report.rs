@@ -155,7 +155,9 @@ impl Recording {
             TapeEnd::None => return None,
             TapeEnd::Recorded(Ok(exchanges_written)) => Self::Written { exchanges_written },
             TapeEnd::Replayed(Ok(files_not_used)) => Self::Replayed { files_not_used },
-            TapeEnd::Recorded(Err(error)) | TapeEnd::Replayed(Err(error)) => Self::Failed { error },
+            TapeEnd::Recorded(Err(error)) | TapeEnd::Replayed(Err(error)) => {
+                Self::Failed { error: error.to_string() }
+            }
         })
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-use super::{NotUsable, Tape, TapedAnswer, TapedRequest, folder};
+use super::{NotUsable, TapeError, TapedAnswer, TapedRequest, folder};
 
 /// Writes exchanges to a folder.
 pub struct Recorder {
@@ -16,7 +16,7 @@ pub struct Recorder {
 struct State {
     written: usize,
     /// Why the first exchange was not written that is missing.
-    failure: Option<String>,
+    failure: Option<TapeError>,
 }
 
 impl Recorder {
@@ -33,33 +33,25 @@ impl Recorder {
     ///
     /// # Errors
     /// Why the recording is not complete.
-    pub fn end(&self) -> Result<usize, String> {
+    pub fn end(&self) -> Result<usize, TapeError> {
         let state = self.state.lock();
         state.failure.clone().map_or(Ok(state.written), Err)
     }
-}
 
-impl Tape for Recorder {
-    fn replays(&self) -> bool {
-        false
-    }
-
-    fn answer(&self, _request: &TapedRequest) -> Result<TapedAnswer, String> {
-        Err("a recording in progress has no answers".to_owned())
-    }
-
-    /// A failure does not change the run, because the tracker has answered.
-    fn keep(&self, request: TapedRequest, answer: Result<TapedAnswer, String>) {
+    /// Writes an exchange. A failure does not change the run, because the tracker has answered.
+    pub(super) fn keep(&self, request: TapedRequest, answer: Result<TapedAnswer, TapeError>) {
         let mut state = self.state.lock();
         let number = state.written + 1;
         let what = format!("{} {}", request.method, request.url);
         let written = answer.and_then(|answer| {
-            folder::write(&self.folder, number, request, answer).map_err(|error| error.to_string())
+            let written = folder::write(&self.folder, number, request, answer);
+            written.map_err(|error| TapeError(error.to_string()))
         });
         match written {
             Ok(()) => state.written = number,
             Err(why) => {
-                state.failure.get_or_insert(format!("{what} could not be recorded: {why}"));
+                let why = format!("{what} could not be recorded: {why}");
+                state.failure.get_or_insert(TapeError(why));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 
-use super::{NotUsable, Tape, TapedAnswer, TapedRequest, folder};
+use super::{NotUsable, TapeError, TapedAnswer, TapedRequest, folder};
 
 /// How many bytes are shown on each side of a difference.
 const AROUND_BYTES: usize = 30;
@@ -27,7 +27,7 @@ struct State {
     /// The indices of the exchanges that were used.
     used: Vec<usize>,
     /// Why the first request without an exchange had none.
-    missing: Option<String>,
+    missing: Option<TapeError>,
 }
 
 impl Replay {
@@ -46,7 +46,7 @@ impl Replay {
     ///
     /// # Errors
     /// Why a request had no exchange.
-    pub fn end(&self) -> Result<Vec<String>, String> {
+    pub fn end(&self) -> Result<Vec<String>, TapeError> {
         let state = self.state.lock();
         if let Some(missing) = &state.missing {
             return Err(missing.clone());
@@ -76,14 +76,12 @@ impl Replay {
             ),
         }
     }
-}
 
-impl Tape for Replay {
-    fn replays(&self) -> bool {
-        true
-    }
-
-    fn answer(&self, request: &TapedRequest) -> Result<TapedAnswer, String> {
+    /// Returns the recorded answer to a request.
+    ///
+    /// # Errors
+    /// No exchange answers this request; names the nearest one, and how it differs.
+    pub(super) fn answer(&self, request: &TapedRequest) -> Result<TapedAnswer, TapeError> {
         let mut state = self.state.lock();
         let exchanges = self.exchanges.iter().enumerate();
         let mut fits = exchanges.filter(|(index, exchange)| {
@@ -97,12 +95,10 @@ impl Tape for Replay {
             return Ok(exchange.answer.clone());
         }
         drop(fits);
-        let why = self.explain(request, &state.used);
+        let why = TapeError(self.explain(request, &state.used));
         state.missing.get_or_insert_with(|| why.clone());
         Err(why)
     }
-
-    fn keep(&self, _request: TapedRequest, _answer: Result<TapedAnswer, String>) {}
 }
 
 /// How much two requests have in common: a larger value is nearer.
@@ -163,7 +159,7 @@ mod tests {
         let status = |request| replay.answer(request).map(|answer| answer.status);
         assert_eq!((status(&poll), status(&poll)), (Ok(200), Ok(202)));
         assert_eq!(replay.end(), Ok(vec!["201.json".to_owned()]));
-        assert!(status(&poll).is_err_and(|why| why.contains("201.json")));
+        assert!(status(&poll).is_err_and(|why| why.0.contains("201.json")));
         assert!(replay.end().is_err());
     }
 
@@ -181,7 +177,7 @@ mod tests {
             (request("PUT", "/users", "{}"), "201.json", "method"),
         ] {
             let why = replay.answer(&sent).unwrap_err();
-            assert!(why.contains(file) && why.contains(words), "{why}");
+            assert!(why.0.contains(file) && why.0.contains(words), "{why}");
         }
     }
 }
