@@ -35,7 +35,8 @@ impl FromStr for IdPrefix {
     fn from_str(given: &str) -> Result<Self, String> {
         let digits = given.replace('-', "").to_ascii_lowercase();
         if digits.len() > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err("not an id: an id has 32 hexadecimal digits".to_owned());
+            let why = "not an id: give its 32 hexadecimal digits, or the first of them";
+            return Err(why.to_owned());
         }
         if digits.len() < DIGITS_MIN {
             return Err(format!("too short: give at least the first {DIGITS_MIN} digits"));
