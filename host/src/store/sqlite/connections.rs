@@ -147,7 +147,8 @@ pub(super) fn delete(db: &Connection, id: ConnectionId, force: bool) -> Result<(
         "DELETE FROM counts WHERE connection_id = ?",
         // Runs in progress lose their leases, so no further write is sent.
         "UPDATE defects SET fence = fence + 1, lease_until = NULL, next_search_at = NULL
-         WHERE state IN ('intent', 'sent', 'in-doubt') AND connection_id = ?",
+         WHERE state <> 'created' AND state IN ('intent', 'sent', 'in-doubt')
+           AND connection_id = ?",
     ] {
         db.change(statement, params![id.0])?;
     }
@@ -189,7 +190,7 @@ fn refuse_while_unresolved(
 ) -> Result<(), StoreError> {
     let unresolved: i64 = db.only(
         "SELECT COUNT(*) FROM defects
-         WHERE connection_id = ?
+         WHERE state <> 'created' AND state IN ('intent', 'sent', 'in-doubt') AND connection_id = ?
            AND (state = 'sent' OR state = 'intent' AND lease_until IS NOT NULL
                 OR state = 'in-doubt' AND class IN ('open', 'acknowledged'))",
         params![id.0],

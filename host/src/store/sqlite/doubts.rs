@@ -117,7 +117,7 @@ pub(super) fn recover(db: &Connection, now: Timestamp, run_ms: u64) -> Result<()
     db.change(
         "UPDATE events SET outcome = 'interrupted', detail = ?1, defect_id = COALESCE(defect_id, (
              SELECT id FROM defects
-             WHERE event_id = events.id AND state IN ('intent', 'sent', 'in-doubt')))
+             WHERE event_id = events.id AND state <> 'created' AND state <> 'failed'))
          WHERE outcome = 'running'",
         params![INTERRUPTED],
     )?;
@@ -126,7 +126,8 @@ pub(super) fn recover(db: &Connection, now: Timestamp, run_ms: u64) -> Result<()
         "UPDATE defects SET wait_from = MAX(?1, MIN(COALESCE(wait_from, ?1), ?1 + ?2)),
              next_search_at = CASE WHEN state = 'in-doubt' AND needs_person IS NULL
                  THEN MIN(COALESCE(next_search_at, ?1 + ?3), ?1 + ?3) END
-         WHERE state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0",
+         WHERE state <> 'created'
+           AND (state = 'in-doubt' OR state IN ('intent', 'failed') AND writes > 0)",
         params![now.as_millisecond(), to_i64(run_ms), SEARCH_WAIT_MS],
     )?;
     follow_ups::restart_waits(db, now, run_ms)
@@ -142,7 +143,8 @@ pub(super) fn restart_waits(
     db.change(
         "UPDATE defects SET wait_from = CASE state WHEN 'sent' THEN ?1 + ?3 ELSE ?1 END,
              next_search_at = MIN(next_search_at, ?1 + ?2)
-         WHERE state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0",
+         WHERE state <> 'created'
+           AND (state IN ('sent', 'in-doubt') OR state IN ('intent', 'failed') AND writes > 0)",
         params![now.as_millisecond(), SEARCH_WAIT_MS, to_i64(run_ms)],
     )?;
     follow_ups::restart_waits(db, now, run_ms)
@@ -156,7 +158,7 @@ fn doubt_lost_runs(
 ) -> Result<(), StoreError> {
     let lost: Vec<Uuid> = db.all(
         "SELECT id FROM defects
-         WHERE state = 'sent' AND COALESCE(lease_until, 0) <= ?1
+         WHERE state <> 'created' AND state = 'sent' AND COALESCE(lease_until, 0) <= ?1
            AND id NOT IN (SELECT unhex(value) FROM json_each(?2))",
         params![now.as_millisecond(), open],
     )?;

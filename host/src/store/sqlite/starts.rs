@@ -87,7 +87,7 @@ fn doubt_outdated_rows(db: &Connection, now: Timestamp) -> Result<(), StoreError
     db.change(
         "UPDATE defects SET state = 'in-doubt', class = 'open', writes = MAX(writes, 1),
              settled = 0, decided = NULL, wait_from = ?1, next_search_at = ?1, reason = ?2
-         WHERE state IN ('intent', 'failed') AND released = 0",
+         WHERE state <> 'created' AND state IN ('intent', 'failed') AND released = 0",
         params![now.as_millisecond(), RESTORED],
     )?;
     Ok(())

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use rusqlite::{Connection as Database, params};
 use tempfile::tempdir;
 
+use super::super::connections;
 use super::super::file::MIGRATIONS;
 use super::super::statements::Statements as _;
+use super::super::writer::Durability::Lazy;
 use super::*;
 use crate::domain::{Call, DefectId, OutcomeCode, StringEnum as _};
 use crate::store::{EventFilter, Retention};
@@ -139,6 +141,33 @@ async fn renamed_columns_keep_their_values() {
     let next = 1_000 + 15_000 * 16;
     assert_eq!(due(next - 1).await, []);
     assert_eq!(due(next).await.len(), 1);
+}
+
+#[tokio::test]
+async fn decisions_and_steps_stay_with_their_defect() {
+    let folder = tempdir().unwrap();
+    old_database(&folder, &[]);
+    let (_, db) = connect(&folder);
+    db.execute_batch("DROP TABLE _sqlx_migrations").unwrap();
+    // The schema whose tables the tenth migration copies.
+    for sql in &MIGRATIONS[1..9] {
+        db.execute_batch(sql).unwrap();
+    }
+    db.pragma_update(None, "user_version", 9).unwrap();
+    let add = "INSERT INTO follow_ups (defect_id, step, name, next_at, updated_at)
+               VALUES (?, 'attach', 'log.txt', 5, 0)";
+    db.change(add, params![RELEASED.0]).unwrap();
+    drop(db);
+
+    let store = open(&folder).await;
+    let migrated = store.defect(RELEASED).await.unwrap().unwrap();
+    assert_eq!(migrated.decisions.len(), 1);
+    assert_eq!(migrated.follow_ups.len(), 1);
+    assert_eq!(migrated.follow_ups[0].name, "log.txt");
+    store.delete_connection(CONNECTION, true).await.unwrap();
+    while store.writer.run(Lazy, connections::delete_some).await.unwrap() {}
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM follow_ups").await, 0);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM decisions").await, 0);
 }
 
 #[tokio::test]
