@@ -22,6 +22,7 @@ mod events;
 mod exactly_once;
 mod fairness;
 mod good_neighbour;
+mod guide;
 mod harness;
 mod http_import;
 mod invoke;

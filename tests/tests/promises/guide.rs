@@ -1,0 +1,94 @@
+//! The author's guide: the page of the contract is generated from `wit/connector.wit`, and the
+//! links of the guide lead to pages and headings that exist.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jackfield_tests::root;
+use wit_bindgen_core::wit_parser::Resolve;
+use wit_bindgen_core::Files;
+
+/// The world that has every interface.
+const WORLD: &str = "follow-up-connector";
+/// The page, from the repository's root.
+const PAGE: &str = "docs/connectors/contract.md";
+
+/// With `UPDATE_DOCS=1`, writes the page instead.
+#[test]
+fn the_page_of_the_contract_is_the_present_contract() {
+    let (page, path) = (contract_page(), root().join(PAGE));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &page).expect("the page is written");
+    }
+    let stored = fs::read_to_string(&path).expect(PAGE);
+    let fix = "`UPDATE_DOCS=1 cargo xtask test the_page_of_the_contract` writes it";
+    assert!(stored == page, "{PAGE} is not what wit/connector.wit says: {fix}");
+}
+
+fn contract_page() -> String {
+    let mut resolve = Resolve::default();
+    let wit = fs::read_to_string(root().join("wit/connector.wit")).expect("the WIT");
+    let package = resolve.push_str("connector.wit", &wit).expect("valid WIT");
+    let manual = resolve.packages[package].docs.contents.clone().expect("the package has comments");
+    let world = resolve.select_world(&[package], Some(WORLD)).expect("the world");
+    let mut files = Files::default();
+    let mut generator = wit_bindgen_markdown::Opts::default().build();
+    generator.generate(&mut resolve, world, &mut files).expect("a page");
+    let (_, page) = files.iter().find(|(name, _)| name.ends_with(".md")).expect("a Markdown file");
+    let page = String::from_utf8(page.to_vec()).expect("UTF-8");
+    // The first line is the heading of the world.
+    let (_, page) = page.split_once('\n').expect("lines");
+    let lines = page.lines().map(|line| line.trim_end().replace("  <p>", "  "));
+    let page = lines.collect::<Vec<_>>().join("\n");
+    format!(
+        "# The contract\n\nThis page is generated from [`wit/connector.wit`](../../wit/connector.wit). \
+         [The guide](../connectors.md) says how to begin.\n\n{}\n\n## The world `{WORLD}`\n{}\n",
+        manual.trim(),
+        page.trim_end()
+    )
+}
+
+#[test]
+fn the_links_between_the_pages_lead_somewhere() {
+    let mut pages = vec![root().join("README.md"), root().join("guest-examples/README.md")];
+    pages.extend(markdown_below(&root().join("docs")));
+    assert!(pages.len() >= 7, "{pages:?}");
+    let broken: Vec<_> = pages.iter().flat_map(|page| broken_links(page)).collect();
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+fn markdown_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let found = entries.flat_map(|entry| match entry.path() {
+        path if path.is_dir() => markdown_below(&path),
+        path => vec![path],
+    });
+    found.filter(|path| path.extension().is_some_and(|it| it == "md")).collect()
+}
+
+/// Returns the links of a page to files that do not exist, and to headings that it does not have.
+fn broken_links(page: &Path) -> Vec<String> {
+    let text = fs::read_to_string(page).expect("a page");
+    let folder = page.parent().expect("a folder");
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let broken = targets.filter(|target| !target.contains("://")).filter(|target| {
+        let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+        let path = if file.is_empty() { page.to_owned() } else { folder.join(file) };
+        match fs::read_to_string(&path) {
+            Ok(text) if !heading.is_empty() => {
+                !text.lines().any(|line| line.starts_with('#') && anchor(line) == heading)
+            }
+            Ok(_) => false,
+            // A picture or a folder.
+            Err(_) => !path.exists(),
+        }
+    });
+    broken.map(|target| format!("{}: {target}", page.display())).collect()
+}
+
+/// Returns the name by which a heading is linked.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
