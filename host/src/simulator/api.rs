@@ -32,7 +32,7 @@ pub(super) struct Route {
     /// The family of scopes that a token needs; empty: any token will do.
     pub(super) scope: &'static str,
     /// Answers a request; `None` if a record that the path names does not exist.
-    pub(super) serve: fn(&Call<'_>) -> Option<Reply>,
+    pub(super) serve: fn(&ApiRequest<'_>) -> Option<Reply>,
 }
 
 const LIST: &[&str] = &["search", "top", "skip", "orderBy"];
@@ -42,7 +42,7 @@ const fn route(
     path: &'static str,
     parameters: &'static [&'static str],
     scope: &'static str,
-    serve: fn(&Call<'_>) -> Option<Reply>,
+    serve: fn(&ApiRequest<'_>) -> Option<Reply>,
 ) -> Route {
     Route { path, parameters, scope, serve }
 }
@@ -177,7 +177,7 @@ pub(super) enum Reply {
 }
 
 /// A request that its token permits.
-pub(super) struct Call<'a> {
+pub(super) struct ApiRequest<'a> {
     pub(super) world: &'a World,
     pub(super) faults: &'a Faults,
     pub(super) defects: &'a BTreeMap<Uuid, super::dto::Defect>,
@@ -188,7 +188,7 @@ pub(super) struct Call<'a> {
     query: HashMap<String, String>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> ApiRequest<'a> {
     /// Reads the parameters. `None` if a parameter has a value that is not valid.
     pub(super) fn new(
         route: &Route,
@@ -257,7 +257,7 @@ impl<'a> Call<'a> {
     }
 }
 
-fn one(item: &impl Serialize) -> Option<Reply> {
+fn json_reply(item: &impl Serialize) -> Option<Reply> {
     Some(Reply::Json(json!(item)))
 }
 

@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::domain::shortened;
 
-use super::api::{Call, ROUTES, Reply, Route};
+use super::api::{ApiRequest, ROUTES, Reply, Route};
 use super::faults::FaultName;
 use super::tokens::Access;
 use super::{ORGANIZATION, Simulator, TENANT};
@@ -150,10 +150,10 @@ fn answer(
     }
     let data = (&state.world, &state.faults);
     let files = (&state.defects, simulator.addresses.files_url.as_str());
-    let Some(call) = Call::new(route, data, files, path, query) else {
+    let Some(request) = ApiRequest::new(route, data, files, path, query) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    match (route.serve)(&call) {
+    match (route.serve)(&request) {
         Some(reply) => respond(reply),
         None => StatusCode::NOT_FOUND.into_response(),
     }

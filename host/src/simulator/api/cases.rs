@@ -4,57 +4,57 @@ use serde_json::json;
 
 use super::super::data::CaseData;
 use super::super::dto::Label;
-use super::{Call, Reply, one};
+use super::{ApiRequest, Reply, json_reply};
 
-fn case<'a>(call: &Call<'a>) -> Option<&'a CaseData> {
-    call.case(call.id("id")?)
+fn case<'a>(request: &ApiRequest<'a>) -> Option<&'a CaseData> {
+    request.case(request.id("id")?)
 }
 
-pub(super) fn list(call: &Call<'_>) -> Option<Reply> {
-    call.list(call.project()?.cases.iter().map(|case| &case.dto))
+pub(super) fn list(request: &ApiRequest<'_>) -> Option<Reply> {
+    request.list(request.project()?.cases.iter().map(|case| &case.dto))
 }
 
-pub(super) fn by_id(call: &Call<'_>) -> Option<Reply> {
-    one(&case(call)?.dto)
+pub(super) fn by_id(request: &ApiRequest<'_>) -> Option<Reply> {
+    json_reply(&case(request)?.dto)
 }
 
-pub(super) fn by_key(call: &Call<'_>) -> Option<Reply> {
-    let key = call.text("objKey")?;
-    one(&call.project()?.cases.iter().find(|case| case.dto.obj_key == key)?.dto)
+pub(super) fn by_key(request: &ApiRequest<'_>) -> Option<Reply> {
+    let key = request.text("objKey")?;
+    json_reply(&request.project()?.cases.iter().find(|case| case.dto.obj_key == key)?.dto)
 }
 
-pub(super) fn steps(call: &Call<'_>) -> Option<Reply> {
-    one(&call.world.steps(case(call)?))
+pub(super) fn steps(request: &ApiRequest<'_>) -> Option<Reply> {
+    json_reply(&request.world.steps(case(request)?))
 }
 
-pub(super) fn assigned(call: &Call<'_>) -> Option<Reply> {
-    let assigned = case(call)?.requirement;
-    let requirements = call.project()?.requirements.iter();
-    one(&requirements.filter(|requirement| requirement.id == assigned).collect::<Vec<_>>())
+pub(super) fn assigned(request: &ApiRequest<'_>) -> Option<Reply> {
+    let assigned = case(request)?.requirement;
+    let requirements = request.project()?.requirements.iter();
+    json_reply(&requirements.filter(|requirement| requirement.id == assigned).collect::<Vec<_>>())
 }
 
 /// Test Manager's only list with the other form of paging.
-pub(super) fn requirements(call: &Call<'_>) -> Option<Reply> {
-    let (total, values) = call.select(&call.project()?.requirements);
-    Some(Reply::Json(call.page().of_requirements(total, values)))
+pub(super) fn requirements(request: &ApiRequest<'_>) -> Option<Reply> {
+    let (total, values) = request.select(&request.project()?.requirements);
+    Some(Reply::Json(request.page().of_requirements(total, values)))
 }
 
-pub(super) fn requirement(call: &Call<'_>) -> Option<Reply> {
-    let id = call.id("id")?;
-    one(call.project()?.requirements.iter().find(|requirement| requirement.id == id)?)
+pub(super) fn requirement(request: &ApiRequest<'_>) -> Option<Reply> {
+    let id = request.id("id")?;
+    json_reply(request.project()?.requirements.iter().find(|requirement| requirement.id == id)?)
 }
 
-fn is_for_cases(call: &Call<'_>) -> bool {
-    call.text("objectType").is_some_and(|kind| kind.eq_ignore_ascii_case("testcase"))
+fn is_for_cases(request: &ApiRequest<'_>) -> bool {
+    request.text("objectType").is_some_and(|kind| kind.eq_ignore_ascii_case("testcase"))
 }
 
 /// The values of all test cases, because no parameter selects a test case.
-pub(super) fn custom_fields(call: &Call<'_>) -> Option<Reply> {
-    let fields = call.project()?.custom_fields(call.world.seed);
-    call.list(fields.into_iter().filter(|_| is_for_cases(call)))
+pub(super) fn custom_fields(request: &ApiRequest<'_>) -> Option<Reply> {
+    let fields = request.project()?.custom_fields(request.world.seed);
+    request.list(fields.into_iter().filter(|_| is_for_cases(request)))
 }
 
-pub(super) fn labels(call: &Call<'_>) -> Option<Reply> {
-    let labels = call.project()?.labels(call.world.seed, call.id("objectId")?);
-    one(&json!(labels.into_iter().filter(|_| is_for_cases(call)).collect::<Vec<Label>>()))
+pub(super) fn labels(request: &ApiRequest<'_>) -> Option<Reply> {
+    let labels = request.project()?.labels(request.world.seed, request.id("objectId")?);
+    json_reply(&json!(labels.into_iter().filter(|_| is_for_cases(request)).collect::<Vec<Label>>()))
 }

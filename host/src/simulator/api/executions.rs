@@ -6,26 +6,29 @@ use uuid::Uuid;
 use super::super::data::ProjectData;
 use super::super::dto::TestExecution;
 use super::super::faults::FaultName;
-use super::{Call, Reply, one};
+use super::{ApiRequest, Reply, json_reply};
 
 /// The project that the path names, if it has this execution.
-pub(super) fn find<'a>(call: &Call<'a>, id: Uuid) -> Option<(&'a ProjectData, &'a TestExecution)> {
-    let project = call.project()?;
+pub(super) fn find<'a>(
+    request: &ApiRequest<'a>,
+    id: Uuid,
+) -> Option<(&'a ProjectData, &'a TestExecution)> {
+    let project = request.project()?;
     let execution = project.execution(id)?;
-    (!call.faults.has(FaultName::UnknownExecution)).then_some((project, execution))
+    (!request.faults.has(FaultName::UnknownExecution)).then_some((project, execution))
 }
 
-pub(super) fn list(call: &Call<'_>) -> Option<Reply> {
-    call.list(&call.project()?.executions)
+pub(super) fn list(request: &ApiRequest<'_>) -> Option<Reply> {
+    request.list(&request.project()?.executions)
 }
 
-pub(super) fn by_id(call: &Call<'_>) -> Option<Reply> {
-    one(find(call, call.id("id")?)?.1)
+pub(super) fn by_id(request: &ApiRequest<'_>) -> Option<Reply> {
+    json_reply(find(request, request.id("id")?)?.1)
 }
 
 /// The execution, with the number of results of each kind.
-pub(super) fn stats(call: &Call<'_>) -> Option<Reply> {
-    let (project, execution) = find(call, call.id("id")?)?;
+pub(super) fn stats(request: &ApiRequest<'_>) -> Option<Reply> {
+    let (project, execution) = find(request, request.id("id")?)?;
     let mut value = json!(execution);
     if let Some(members) = value.as_object_mut() {
         for (member, result) in [("passed", "Passed"), ("failed", "Failed"), ("none", "None")] {
@@ -33,14 +36,14 @@ pub(super) fn stats(call: &Call<'_>) -> Option<Reply> {
             members.insert(member.to_owned(), json!(logs.count()));
         }
     }
-    one(&value)
+    json_reply(&value)
 }
 
-pub(super) fn sets(call: &Call<'_>) -> Option<Reply> {
-    call.list(&call.project()?.test_sets)
+pub(super) fn sets(request: &ApiRequest<'_>) -> Option<Reply> {
+    request.list(&request.project()?.test_sets)
 }
 
-pub(super) fn set(call: &Call<'_>) -> Option<Reply> {
-    let id = call.id("id")?;
-    one(call.project()?.test_sets.iter().find(|set| set.id == id)?)
+pub(super) fn set(request: &ApiRequest<'_>) -> Option<Reply> {
+    let id = request.id("id")?;
+    json_reply(request.project()?.test_sets.iter().find(|set| set.id == id)?)
 }

@@ -142,17 +142,17 @@ impl CaseScript {
     }
 
     pub(super) fn varied(mut self, variations: &[&str]) -> Self {
-        self.variations = owned(variations);
+        self.variations = to_strings(variations);
         self
     }
 
     pub(super) fn labelled(mut self, labels: &[&str]) -> Self {
-        self.labels = owned(labels);
+        self.labels = to_strings(labels);
         self
     }
 
     pub(super) fn with_files(mut self, names: &[&str]) -> Self {
-        self.files = owned(names);
+        self.files = to_strings(names);
         self
     }
 
@@ -162,6 +162,6 @@ impl CaseScript {
     }
 }
 
-fn owned(words: &[&str]) -> Vec<String> {
+fn to_strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
