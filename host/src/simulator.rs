@@ -34,8 +34,8 @@ use pages::Clicks;
 use rates::Rates;
 use tokens::Tokens;
 
-pub use faults::{Fault, FaultName};
-pub use pages::{Counts, CreatedDefect, FailedTest, Webhooks};
+pub use faults::{Fault, FaultName, InvalidFault};
+pub use pages::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 pub use tokens::{CLIENT_ID, CLIENT_SECRET};
 
 /// The path of the organisation and of the tenant, as in Test Manager's addresses.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::domain::{StringEnum as _, is_web_address};
 use crate::simulator::{
     CLIENT_ID, CLIENT_SECRET, Counts, CreatedDefect, FailedTest, Fault, FaultName, Listeners,
-    Options, Simulator, Webhooks,
+    Options, Simulator, WebhookError, Webhooks,
 };
 
 use super::ordered::Json;
@@ -125,14 +125,14 @@ It runs until you press Ctrl-C.",
 pub(super) struct Sender;
 
 impl Webhooks for Sender {
-    fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, String> {
+    fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, WebhookError> {
         let answer = trigger::create_defect(url, test).and_then(|answer| answer.decode());
-        answer.map_err(|error| error_line(&error))
+        answer.map_err(|error| WebhookError::Failed(error_line(&error)))
     }
 
-    fn counts(&self, url: &str, project: Uuid) -> Result<Counts, String> {
+    fn counts(&self, url: &str, project: Uuid) -> Result<Counts, WebhookError> {
         let answer = trigger::counts(url, &project.to_string());
-        let answer = answer.map_err(|error| error_line(&error))?;
+        let answer = answer.map_err(|error| WebhookError::Failed(error_line(&error)))?;
         let Json::Members(members) = answer.json() else { return Ok(Vec::new()) };
         let text = |value: &Json| match value {
             Json::Scalar(Value::String(text)) => text.clone(),

@@ -48,13 +48,16 @@ async fn set_faults(
         let error = format!("at most {FAULTS_MAX} faults can be set");
         return (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response();
     }
-    let parsed: Result<Vec<Fault>, String> = list.faults.iter().map(|text| text.parse()).collect();
+    let parsed = list.faults.iter().map(|text| text.parse()).collect::<Result<Vec<Fault>, _>>();
     match parsed {
         Ok(parsed) => {
             simulator.state().faults = Faults::new(&parsed);
             faults(State(simulator)).await.into_response()
         }
-        Err(error) => (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response(),
+        Err(error) => {
+            let error = error.to_string();
+            (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
+        }
     }
 }
 

@@ -72,10 +72,36 @@ pub struct Fault {
     value: u64,
 }
 
-impl FromStr for Fault {
-    type Err = String;
+/// The reason why a text is not a fault.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidFault {
+    /// No fault has this name.
+    #[error("there is no fault {name:?}; did you mean {nearest}? All faults: {all}")]
+    Unknown {
+        /// The name in the text.
+        name: String,
+        /// The known name that is most like it.
+        nearest: &'static str,
+        /// All known names.
+        all: String,
+    },
+    /// The text gives a value to a fault that has none.
+    #[error("the fault {0} has no value: write `{0}`")]
+    HasNoValue(FaultName),
+    /// The value is not a number, or is too large.
+    #[error("the value of {name} must be a number from 0 to {max}")]
+    Value {
+        /// The name of the fault.
+        name: FaultName,
+        /// The largest value.
+        max: u64,
+    },
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Fault {
+    type Err = InvalidFault;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFault> {
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
@@ -83,24 +109,22 @@ impl FromStr for Fault {
         let Some(name) = FaultName::parse(name) else { return Err(unknown(name)) };
         let value = match (name.default_and_max(), value) {
             (None, None) => 1,
-            (None, Some(_)) => {
-                return Err(format!("the fault {name} has no value: write `{name}`"));
-            }
+            (None, Some(_)) => return Err(InvalidFault::HasNoValue(name)),
             (Some((default, _)), None) => default,
             (Some((_, max)), Some(value)) => {
                 let number = value.parse().ok().filter(|number| *number <= max);
-                number.ok_or(format!("the value of {name} must be a number from 0 to {max}"))?
+                number.ok_or(InvalidFault::Value { name, max })?
             }
         };
         Ok(Self { name, value })
     }
 }
 
-fn unknown(name: &str) -> String {
+fn unknown(name: &str) -> InvalidFault {
     let known = FaultName::ALL.iter().map(|fault| fault.as_str());
-    let near = nearest(name, known.clone()).map_or("", |(near, _)| near);
-    let all: Vec<_> = known.collect();
-    format!("there is no fault {name:?}; did you mean {near}? All faults: {}", all.join(", "))
+    let nearest = nearest(name, known.clone()).map_or("", |(nearest, _)| nearest);
+    let all = known.collect::<Vec<_>>().join(", ");
+    InvalidFault::Unknown { name: name.to_owned(), nearest, all }
 }
 
 /// The faults that are set, with their values.
@@ -170,7 +194,7 @@ mod tests {
             ("two-logs=2", "has no value: write `two-logs`"),
         ] {
             let error = text.parse::<Fault>().expect_err("refused");
-            assert!(error.contains(expected), "{text}: {error}");
+            assert!(error.to_string().contains(expected), "{text}: {error}");
         }
     }
 

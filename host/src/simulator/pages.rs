@@ -27,7 +27,7 @@ use super::{Simulator, State as Everything, TENANT};
 use html::{Html, page};
 
 pub(super) use clicks::Clicks;
-pub use clicks::{Counts, CreatedDefect, FailedTest, Webhooks};
+pub use clicks::{Counts, CreatedDefect, FailedTest, WebhookError, Webhooks};
 
 /// The browser loads nothing for a page, and sends its forms only to the stand-in.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \

@@ -16,9 +16,7 @@ use super::super::data::audit;
 use super::super::dto::Defect;
 use super::super::seed::FIRST_START_S;
 use super::super::{Simulator, State as Everything};
-use super::clicks::{Counts, CreatedDefect, FailedTest};
-
-const NO_URL: &str = "No webhook URL is set: enter that of a connection above";
+use super::clicks::{Counts, CreatedDefect, FailedTest, WebhookError};
 
 type Shared = State<Arc<Simulator>>;
 
@@ -64,9 +62,9 @@ impl Simulator {
 
     /// Sends Create Defect for a log, like the button, and waits for the answer. `None` if the log
     /// does not exist.
-    pub fn create_defect(&self, log: Uuid) -> Option<Result<CreatedDefect, String>> {
+    pub fn create_defect(&self, log: Uuid) -> Option<Result<CreatedDefect, WebhookError>> {
         let (url, test) = self.failed_test(log)?;
-        let no_url = Err(NO_URL.to_owned());
+        let no_url = Err(WebhookError::NoUrl);
         let answer = url.map_or(no_url, |url| self.webhooks.create_defect(&url, &test));
         let state = &mut *self.state();
         if let Ok(defect) = &answer {
@@ -88,14 +86,14 @@ impl Simulator {
     }
 
     /// Fires Defect KPIs for the project of a log or with this id, as the dashboard does.
-    pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Counts, String>> {
+    pub fn refresh_counts(&self, id: Uuid) -> Option<Result<Counts, WebhookError>> {
         let (url, project) = {
             let state = self.state();
             let of_log = state.world.log(id).map(|(project, _)| project);
             let project = state.world.project(id).or(of_log)?.dto.id;
             (state.clicks.webhook_url().map(str::to_owned), project)
         };
-        let no_url = Err(NO_URL.to_owned());
+        let no_url = Err(WebhookError::NoUrl);
         let answer = url.map_or(no_url, |url| self.webhooks.counts(&url, project));
         self.state().clicks.set_counts(project, answer.clone());
         Some(answer)

@@ -34,19 +34,30 @@ pub struct CreatedDefect {
 /// The members of an answer to Defect KPIs, and their values.
 pub type Counts = Vec<(String, String)>;
 
+/// The reason why a webhook got no usable answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WebhookError {
+    /// No webhook URL is set.
+    #[error("No webhook URL is set: enter that of a connection above")]
+    NoUrl,
+    /// The request failed, or was answered with an error; one line.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Sends the webhooks. The stand-in has no HTTP client, so the program that starts it gives it one.
 pub trait Webhooks: Send + Sync {
     /// Sends Create Defect to a webhook URL and waits for the answer.
     ///
     /// # Errors
-    /// The answer has no defect, for this reason; one line.
-    fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, String>;
+    /// The answer has no defect; the error says why.
+    fn create_defect(&self, url: &str, test: &FailedTest) -> Result<CreatedDefect, WebhookError>;
 
     /// Sends Defect KPIs for a project, and returns each member of the answer.
     ///
     /// # Errors
-    /// The answer has no counts, for this reason; one line.
-    fn counts(&self, url: &str, project: Uuid) -> Result<Counts, String>;
+    /// The answer has no counts; the error says why.
+    fn counts(&self, url: &str, project: Uuid) -> Result<Counts, WebhookError>;
 }
 
 /// For each log or project, the last success, and the last error since.
@@ -59,11 +70,11 @@ impl<T> Default for Last<T> {
 }
 
 impl<T> Last<T> {
-    fn set(&mut self, id: Uuid, answer: Result<T, String>) {
+    fn set(&mut self, id: Uuid, answer: Result<T, WebhookError>) {
         let (success, error) = self.0.entry(id).or_insert((None, None));
         match answer {
             Ok(answer) => (*success, *error) = (Some(answer), None),
-            Err(why) => *error = Some(why),
+            Err(why) => *error = Some(why.to_string()),
         }
     }
 
@@ -108,7 +119,7 @@ impl Clicks {
         self.defects.get(log)
     }
 
-    pub(super) fn set_defect(&mut self, log: Uuid, answer: Result<CreatedDefect, String>) {
+    pub(super) fn set_defect(&mut self, log: Uuid, answer: Result<CreatedDefect, WebhookError>) {
         self.defects.set(log, answer);
     }
 
@@ -116,7 +127,7 @@ impl Clicks {
         self.counts.get(project)
     }
 
-    pub(super) fn set_counts(&mut self, project: Uuid, answer: Result<Counts, String>) {
+    pub(super) fn set_counts(&mut self, project: Uuid, answer: Result<Counts, WebhookError>) {
         self.counts.set(project, answer);
     }
 }
