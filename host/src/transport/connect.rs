@@ -70,7 +70,7 @@ pub(crate) struct ProxyAuth(pub(crate) Option<HeaderValue>);
 impl ProxyAuth {
     /// Explains an answer of the proxy itself: the proxy refused to forward the request.
     pub(crate) fn refusal(&self, status: u16) -> Option<String> {
-        let why = ProxyError::Authentication(self.0.is_some());
+        let why = ProxyError::authentication(self.0.as_ref());
         (status == 407).then(|| format!("the proxy of HTTP_PROXY: {why}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
-use http::{Method, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -38,22 +38,27 @@ pub(crate) enum ProxyError {
     /// The CONNECT request cannot be built.
     #[error("{0}")]
     Request(#[from] http::Error),
-    /// The proxy requires authentication (status 407). True: it refused the user in its URL.
-    #[error("{}", ask_for_user(*.0))]
-    Authentication(bool),
+    /// The proxy requires a user (status 407), and its URL has none.
+    #[error(
+        "it requires a user and password (407); write its variable like \
+         http://USER:PASSWORD@proxy.example:3128; only Basic authentication is supported"
+    )]
+    UserRequired,
+    /// The proxy refused the user in its URL (status 407).
+    #[error(
+        "it refused the user and password of its variable (407); correct them, with special \
+         characters percent-encoded (# as %23)"
+    )]
+    UserRefused,
     /// The proxy did not open a tunnel.
     #[error("CONNECT was answered with {0}; does the proxy allow this host and port?")]
     Refused(StatusCode),
 }
 
-/// Returns the advice about a 407.
-fn ask_for_user(has_user: bool) -> &'static str {
-    if has_user {
-        "it refused the user and password of its variable (407); correct them, with special characters \
-         percent-encoded (# as %23)"
-    } else {
-        "it requires a user and password (407); write its variable like \
-         http://USER:PASSWORD@proxy.example:3128; only Basic authentication is supported"
+impl ProxyError {
+    /// The reason for status 407. `authorization` is what was sent to the proxy.
+    pub(super) fn authentication(authorization: Option<&HeaderValue>) -> Self {
+        if authorization.is_some() { Self::UserRefused } else { Self::UserRequired }
     }
 }
 
@@ -103,7 +108,7 @@ async fn open_tunnel(
     match response.status() {
         status if status.is_success() => {}
         StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            return Err(ProxyError::Authentication(proxy.authorization.is_some()));
+            return Err(ProxyError::authentication(proxy.authorization.as_ref()));
         }
         status => return Err(ProxyError::Refused(status)),
     }
