@@ -26,7 +26,7 @@ use crate::secret::{Sealed, TokenHash};
 pub use self::sqlite::SqliteStore;
 
 /// The reason why the store refused or failed an operation.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// No row has this id.
     #[error("there is no such {0}")]

@@ -23,9 +23,8 @@ impl<T: StringEnum> Serialize for EnumString<T> {
 impl<'de, T: StringEnum> Deserialize<'de> for EnumString<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let word = String::deserialize(deserializer)?;
-        T::parse(&word).map(Self).ok_or_else(|| {
-            let known: Vec<_> = T::ALL.iter().map(|value| value.as_str()).collect();
-            D::Error::custom(format!("unknown word {word:?}; one of {}", known.join(", ")))
+        word.parse().map_err(|known: UnknownWord| {
+            D::Error::custom(format!("unknown word {word:?}; {known}"))
         })
     }
 }
@@ -36,13 +35,19 @@ impl<T: StringEnum> fmt::Display for EnumString<T> {
     }
 }
 
-impl<T: StringEnum> FromStr for EnumString<T> {
-    type Err = String;
+/// The error for a word that is not one of the known words.
+#[derive(Debug, thiserror::Error)]
+#[error("it must be one of {}", .known.join(", "))]
+pub struct UnknownWord {
+    known: Vec<&'static str>,
+}
 
-    fn from_str(word: &str) -> Result<Self, String> {
-        T::parse(word).map(Self).ok_or_else(|| {
-            let known: Vec<_> = T::ALL.iter().map(|value| value.as_str()).collect();
-            format!("one of {}", known.join(", "))
+impl<T: StringEnum> FromStr for EnumString<T> {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        T::parse(word).map(Self).ok_or_else(|| UnknownWord {
+            known: T::ALL.iter().map(|value| value.as_str()).collect(),
         })
     }
 }

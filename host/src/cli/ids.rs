@@ -11,15 +11,16 @@ use uuid::Uuid;
 use super::client::{Answer, Client, with_query};
 use super::ordered::Json;
 
-/// The shortest beginning of an id that counts, in digits.
+/// Minimum number of digits that an argument must give of an id.
 const DIGITS_MIN: usize = 4;
+/// Number of digits of a complete id.
 const DIGITS: usize = 32;
-/// The shortest id in a list, in characters. Ids begin with the time: these are the same for a
-/// minute.
+/// Minimum length of an id in a list, in characters. Ids begin with the time: ids of the same
+/// minute share these characters.
 const SHORT_CHARS_MIN: usize = 8;
-/// The length of an id that is printed alone, in characters. These are the same for a millisecond.
+/// Length of an id that is printed alone, in characters. Ids of the same millisecond share them.
 const SHORT_CHARS: usize = 13;
-/// How many ids are listed that begin in the same way.
+/// Maximum number of ids that are listed if several begin with the argument.
 const CANDIDATES_MAX: usize = 10;
 
 /// An id, or its beginning.
@@ -29,17 +30,25 @@ pub(super) struct IdPrefix {
     digits: String,
 }
 
-impl FromStr for IdPrefix {
-    type Err = String;
+/// The reason why an argument is not an id or the beginning of one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvalidId {
+    #[error("not an id: give its 32 hexadecimal digits, or the first of them")]
+    NotHexadecimal,
+    #[error("the id is too short: give at least its first {DIGITS_MIN} digits")]
+    TooShort,
+}
 
-    fn from_str(given: &str) -> Result<Self, String> {
+impl FromStr for IdPrefix {
+    type Err = InvalidId;
+
+    fn from_str(given: &str) -> Result<Self, InvalidId> {
         let digits = given.replace('-', "").to_ascii_lowercase();
         if digits.len() > DIGITS || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            let why = "not an id: give its 32 hexadecimal digits, or the first of them";
-            return Err(why.to_owned());
+            return Err(InvalidId::NotHexadecimal);
         }
         if digits.len() < DIGITS_MIN {
-            return Err(format!("too short: give at least the first {DIGITS_MIN} digits"));
+            return Err(InvalidId::TooShort);
         }
         Ok(Self { given: given.to_owned(), digits })
     }

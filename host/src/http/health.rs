@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::store::StoreError;
+
 use super::AppState;
 use super::problem::Problem;
 
@@ -19,7 +21,7 @@ const CACHE_TIME: Duration = Duration::from_secs(1);
 /// The last result of the readiness check, and the time of the check.
 #[derive(Default)]
 pub(super) struct Health {
-    last: Mutex<Option<(Instant, Result<(), String>)>>,
+    last: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
 
 /// Answers `GET /healthz`: the process runs.
@@ -31,7 +33,7 @@ pub(super) async fn alive() -> &'static str {
 pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
     match readiness(&app).await {
         Ok(()) => "ready\n".into_response(),
-        Err(error) => Problem::store_unavailable(&error).into_response(),
+        Err(error) => Problem::store_unavailable(&error.to_string()).into_response(),
     }
 }
 
@@ -44,12 +46,12 @@ pub(super) async fn front_page(State(app): State<Arc<AppState>>) -> String {
     format!("Jackfield {}\n{readiness}\n", env!("CARGO_PKG_VERSION"))
 }
 
-async fn readiness(app: &AppState) -> Result<(), String> {
+async fn readiness(app: &AppState) -> Result<(), StoreError> {
     let mut last = app.health.last.lock().await;
     if let Some((_, ready)) = last.as_ref().filter(|(at, _)| at.elapsed() < CACHE_TIME) {
         return ready.clone();
     }
-    let ready = app.services.store.ready().await.map_err(|error| error.to_string());
+    let ready = app.services.store.ready().await;
     *last = Some((Instant::now(), ready.clone()));
     ready
 }
