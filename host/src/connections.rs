@@ -198,12 +198,12 @@ impl Connections {
     ///
     /// # Errors
     /// No version can be used; the refusal says the reason.
-    pub fn serving(&self, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
-        let serving = self.deps.plugins.serving(connection);
-        serving.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
+    pub fn connector_for(&self, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
+        let connector = self.deps.plugins.connector_for(connection);
+        connector.map_err(|unavailable| Refusal::ConnectorUnavailable(unavailable.to_string()))
     }
 
-    /// The longest measured index lag, milliseconds: how long after a create a search did not find
+    /// The longest measured index delay, milliseconds: how long after a create a search did not find
     /// the record yet.
     #[must_use]
     pub fn index_lag_ms(&self, id: ConnectionId) -> u64 {

@@ -148,7 +148,7 @@ impl Defects {
         let connections = &self.deps.connections;
         let record = self.deps.store.defect(id).await?.ok_or(StoreError::NotFound("defect"))?;
         let Some(active) = connections.active(record.connection) else { return Ok(Vec::new()) };
-        let connector = connections.serving(&active.connection);
+        let connector = connections.connector_for(&active.connection);
         let attaches = connector.is_ok_and(|connector| connections.attaches(&active, &connector));
         Ok(if attaches { vec![FollowUpStep::ListAttachments] } else { Vec::new() })
     }

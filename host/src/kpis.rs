@@ -154,7 +154,7 @@ impl Kpis {
         event: EventId,
     ) -> Result<Counts, Refusal> {
         let (connection, connections) = (&active.connection, &self.deps.connections);
-        let connector = connections.serving(connection)?;
+        let connector = connections.connector_for(connection)?;
         if !connector.interfaces().kpis {
             let why = format!("`{}` does not export `kpis`", connection.connector);
             return Err(Refusal::Unsupported(why.into()));

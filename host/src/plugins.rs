@@ -1,4 +1,4 @@
-//! Loads the connectors in the plugins folder, and chooses the version that serves a connection.
+//! Loads the connectors in the plugins folder, and chooses the version that a connection uses.
 //!
 //! One task scans the folder and publishes snapshots; readers take the latest snapshot and never
 //! wait. A snapshot contains only versions that are compiled and linked and that have a manifest.
@@ -91,11 +91,15 @@ impl Plugins {
         self.catalog.newest(name)
     }
 
-    /// Returns the version that serves a connection: the newest, or the version that a person
+    /// Returns the version that a connection uses: the newest, or the version that a person
     /// accepted if the newest needs more than was granted.
     ///
-    /// No version serves the connection; the error says why.
-    pub fn serving(&self, connection: &Connection) -> Result<Arc<Connector>, ConnectorUnavailable> {
+    /// # Errors
+    /// No version can be used; the error says why.
+    pub fn connector_for(
+        &self,
+        connection: &Connection,
+    ) -> Result<Arc<Connector>, ConnectorUnavailable> {
         let name = &connection.connector;
         let unavailable = match self.catalog.newest(name) {
             Ok(newest) => match unapproved(&newest, connection) {
@@ -108,7 +112,7 @@ impl Plugins {
             },
             Err(unavailable) => unavailable,
         };
-        // If a connector's file was removed, an older version must not serve either.
+        // If a connector's file was removed, an older version must not be used either.
         if matches!(unavailable, ConnectorUnavailable::Missing { .. }) {
             return Err(unavailable);
         }

@@ -1,5 +1,5 @@
 //! Work without a request: searches for defects in doubt, adds comments and attachments to created
-//! defects, measures index lags, reads the connections again, moves them to new versions of
+//! defects, measures index delays, reads the connections again, moves them to new versions of
 //! connectors, and deletes old events and unused compiled code.
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use super::validation::validate;
 use super::{ConnectionError, Connections};
 
 impl Connections {
-    /// Grants what the serving version asks for with the edited settings. If only the newest
+    /// Grants what the version in use asks for with the edited settings. If only the newest
     /// version accepts these settings, the connection moves to that version, unless it also asks
     /// for other grants. `set` has the names that the edit sets. Other settings may belong to a
     /// version that does not exist any more.
@@ -25,15 +25,15 @@ impl Connections {
         set: &BTreeSet<String>,
     ) -> Result<(), ConnectionError> {
         let entry = self.directory.by_id(connection.id);
-        let serving =
-            entry.and_then(|entry| self.deps.plugins.serving(&entry.active.connection).ok());
-        let Some(serving) = serving else {
+        let used =
+            entry.and_then(|entry| self.deps.plugins.connector_for(&entry.active.connection).ok());
+        let Some(used) = used else {
             let newest = self.deps.plugins.newest(&connection.connector)?;
             let granted = connection.grants.clone();
             let wanted = validate_for(connection, &newest, set)?;
             return move_to_newest(connection, &newest, &granted, wanted);
         };
-        let invalid = match validate_for(connection, &serving, set) {
+        let invalid = match validate_for(connection, &used, set) {
             Ok(grants) => {
                 connection.grants = grants;
                 return Ok(());
@@ -45,7 +45,7 @@ impl Connections {
             newest.and_then(|newest| Some((validate_for(connection, &newest, set).ok()?, newest)));
         let Some((wanted, newest)) = fits else { return Err(invalid) };
         // The edit grants the origins that it writes itself.
-        let granted = serving.manifest().required_grants(&connection.settings).unwrap_or_default();
+        let granted = used.manifest().required_grants(&connection.settings).unwrap_or_default();
         move_to_newest(connection, &newest, &granted, wanted)
     }
 

@@ -227,8 +227,8 @@ impl Connections {
         }
         if edits_report {
             let connection = &stored.record.connection;
-            let serving = self.deps.plugins.serving(connection);
-            let connector = serving.or_else(|_| self.deps.plugins.newest(&connection.connector))?;
+            let used = self.deps.plugins.connector_for(connection);
+            let connector = used.or_else(|_| self.deps.plugins.newest(&connection.connector))?;
             errors.extend(report::problems(connection, connector.manifest()));
             errors.extend(recurrence_problem(connection, &connector));
         }

@@ -84,7 +84,7 @@ impl Connections {
         &self,
         active: &Arc<ActiveConnection>,
     ) -> Result<Result<String, Refusal>, ConnectionError> {
-        let connector = self.deps.plugins.serving(&active.connection)?;
+        let connector = self.deps.plugins.connector_for(&active.connection)?;
         let (id, received_at) = (EventId::fresh(), self.deps.clock.now());
         let started = Instant::now();
         let run = Run { connector, active: active.clone(), stop: CancellationToken::new() };

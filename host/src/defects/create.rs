@@ -26,7 +26,7 @@ use super::{Answer, CreateAnswer, Defects, Dependencies};
 
 /// The first wait before a row is claimed again; doubles.
 const WAIT_MIN: Duration = Duration::from_millis(200);
-/// The longest wait before a row is claimed again.
+/// Maximum wait before a row is claimed again.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 /// The `Retry-After` of the refusal when an earlier failure of the test case is not resolved,
 /// seconds.
@@ -110,7 +110,7 @@ async fn run(
     after_ms: u64,
 ) -> Answer {
     // Selected once, so that the whole event uses one version.
-    let connector = match serving(deps, &active.connection) {
+    let connector = match defects_connector(deps, &active.connection) {
         Ok(connector) => connector,
         Err(refusal) => return stored_defect(deps, active, test, refusal).await,
     };
@@ -143,8 +143,11 @@ async fn run(
 }
 
 /// The version that the connection uses, if it exports `defects`.
-fn serving(deps: &Dependencies, connection: &Connection) -> Result<Arc<Connector>, Refusal> {
-    let connector = deps.connections.serving(connection)?;
+fn defects_connector(
+    deps: &Dependencies,
+    connection: &Connection,
+) -> Result<Arc<Connector>, Refusal> {
+    let connector = deps.connections.connector_for(connection)?;
     if connector.interfaces().defects {
         return Ok(connector);
     }

@@ -66,8 +66,8 @@ impl Defects {
         };
         // Rows without a possible run are claimed too, so that the pause before their next try
         // grows.
-        let serving = deps.connections.serving(&active.connection);
-        let (Ok(connector), false) = (serving, active.connection.paused) else {
+        let usable = deps.connections.connector_for(&active.connection);
+        let (Ok(connector), false) = (usable, active.connection.paused) else {
             if let Err(error) = deps.store.give_back(&due.lease).await {
                 tracing::warn!(defect = %id, %error, "cannot give a lease back");
             }

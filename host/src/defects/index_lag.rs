@@ -100,7 +100,7 @@ impl Defects {
     async fn is_found(&self, id: ConnectionId, created: &NewRecord) -> Option<bool> {
         let connections = &self.deps.connections;
         let active = connections.active(id).filter(|active| !active.connection.paused)?;
-        let connector = connections.serving(&active.connection).ok()?;
+        let connector = connections.connector_for(&active.connection).ok()?;
         connector.manifest().index_delay_s?;
         connections
             .allow_run(&active.connection, &connector, Call::Find, Asker::Background)

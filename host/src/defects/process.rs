@@ -20,7 +20,7 @@ const STEP_MIN: Duration = Duration::from_secs(2);
 /// Shared by all work on defects; cheap to clone.
 #[derive(Clone, Default)]
 pub struct ProcessState {
-    /// The new records for which the index lag is measured.
+    /// The new records for which the index delay is measured.
     pub(super) index_lags: IndexLags,
     /// Notified when steps are added that follow a create.
     pub(super) follow_up: Arc<Notify>,

@@ -63,8 +63,8 @@ impl Defects {
         // Rows of paused and unavailable connections are claimed too, so that their back-off
         // advances and later rows get their turn. No run starts for them, so they have no event to
         // show.
-        let serving = self.deps.connections.serving(&active.connection);
-        let (Ok(connector), false) = (serving, active.connection.paused) else {
+        let usable = self.deps.connections.connector_for(&active.connection);
+        let (Ok(connector), false) = (usable, active.connection.paused) else {
             if let Err(error) = self.deps.store.give_back(&doubtful.lease).await {
                 tracing::warn!(defect = %id, %error, "cannot give a lease back");
             }

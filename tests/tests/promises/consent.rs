@@ -50,7 +50,7 @@ impl Upgrade {
     /// The number of the build that serves a connection, read from the defect and from the run of
     /// the event.
     #[track_caller]
-    fn serving(&self, connection: &Connection) -> u32 {
+    fn build_used(&self, connection: &Connection) -> u32 {
         let answer = self.host.create(connection, &failed_test());
         let run = self.host.run_of(&answer);
         let name = answer.expect(200)["name"].as_str().expect("a name").to_owned();
@@ -89,26 +89,26 @@ fn a_new_origin_or_a_new_place_of_a_secret_waits_for_consent() {
         let mut upgrade = Upgrade::start();
         upgrade.install(build);
         assert_eq!(
-            upgrade.serving(&upgrade.old),
+            upgrade.build_used(&upgrade.old),
             1,
             "{what}: the new version serves without consent"
         );
         assert_eq!(
-            upgrade.serving(&upgrade.connect(json!({}))),
+            upgrade.build_used(&upgrade.connect(json!({}))),
             build,
             "{what}: the new version does not serve a new connection"
         );
         upgrade.host.restart();
-        assert_eq!(upgrade.serving(&upgrade.old), 1, "{what}: a restart counted as consent");
+        assert_eq!(upgrade.build_used(&upgrade.old), 1, "{what}: a restart counted as consent");
         upgrade.accept();
         assert_eq!(
-            upgrade.serving(&upgrade.old),
+            upgrade.build_used(&upgrade.old),
             build,
             "{what}: the accepted version does not serve"
         );
         upgrade.host.restart();
         assert_eq!(
-            upgrade.serving(&upgrade.old),
+            upgrade.build_used(&upgrade.old),
             build,
             "{what}: the accepted version does not serve after a restart"
         );
@@ -136,16 +136,16 @@ fn a_new_required_setting_must_be_set_before_the_version_serves() {
     let (build, name) = ANOTHER_SETTING;
     let upgrade = Upgrade::start();
     upgrade.install(build);
-    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(!accepted && printed.contains(name), "the missing setting is not named: {printed}");
-    assert_eq!(upgrade.serving(&upgrade.old), 1, "a refused consent changed the version");
-    assert_eq!(upgrade.serving(&upgrade.connect(json!({"team": "blue"}))), build);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1, "a refused consent changed the version");
+    assert_eq!(upgrade.build_used(&upgrade.connect(json!({"team": "blue"}))), build);
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(edited, "{printed}");
     assert_eq!(
-        upgrade.serving(&upgrade.old),
+        upgrade.build_used(&upgrade.old),
         build,
         "setting the value did not accept the version"
     );
@@ -160,10 +160,10 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--set", "team=blue"]);
     assert!(!edited && printed.contains(origin) && printed.contains("accept"), "{printed}");
-    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(!accepted && printed.contains(setting), "the missing setting is not named: {printed}");
-    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1);
     let grants = upgrade.host.connection("old")["grants"].to_string();
     assert!(!grants.contains(origin), "{grants}");
     let needs = upgrade.needs_consent().to_string();
@@ -173,7 +173,7 @@ fn setting_a_value_is_not_consent_to_another_origin() {
     assert!(waits.contains("warn") && waits.contains("old"), "{found}");
     let (accepted, printed) = upgrade.try_accept(&["--set", "team=blue"]);
     assert!(accepted, "{printed}");
-    assert_eq!(upgrade.serving(&upgrade.old), build);
+    assert_eq!(upgrade.build_used(&upgrade.old), build);
 }
 
 /// A person accepts the version that they saw, even if another version was installed in the
@@ -187,13 +187,13 @@ fn only_the_version_that_a_person_saw_is_accepted() {
     let path = format!("/connections/old/accept?sha256={}", sha256.as_str().expect("a hash"));
     let answer = upgrade.host.admin().json("POST", &path, &json!({}));
     answer.assert_problem(409, "conflict");
-    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1);
     let (accepted, printed) = upgrade.try_accept(&[]);
     assert!(
         accepted && printed.contains(ANOTHER_ORIGIN.1),
         "the command did not print what it grants: {printed}"
     );
-    assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_ORIGIN.0);
+    assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_ORIGIN.0);
 }
 
 /// The command shows what is new and asks for consent. The consent applies to the shown version
@@ -229,13 +229,13 @@ fn consent_applies_only_to_the_version_that_the_command_showed() {
         let (accepted, error) = ask(&|| (), answer);
         assert!(!accepted && error.contains("--yes --sha256"), "{answer:?}: {error}");
     }
-    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1);
     let (accepted, error) = ask(&|| upgrade.install(ANOTHER_ORIGIN.0), "y\n");
     assert!(!accepted && error.contains("has changed"), "{error}");
-    assert_eq!(upgrade.serving(&upgrade.old), 1, "a version was accepted that was not shown");
+    assert_eq!(upgrade.build_used(&upgrade.old), 1, "a version was accepted that was not shown");
     upgrade.install(ANOTHER_PLACE.0);
     assert!(ask(&|| (), "y\n").0);
-    assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_PLACE.0);
+    assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_PLACE.0);
 
     let answer = upgrade.host.admin().json("POST", "/connections/old/accept", &json!({}));
     assert!(answer.status == 400 && answer.body.contains("sha256"), "{answer:?}");
@@ -262,7 +262,7 @@ fn an_edit_prints_where_secrets_are_sent_from_now_on() {
 fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
     let upgrade = Upgrade::start();
     upgrade.install(NO_SECRET);
-    assert_eq!(upgrade.serving(&upgrade.old), NO_SECRET);
+    assert_eq!(upgrade.build_used(&upgrade.old), NO_SECRET);
     let (edited, printed) =
         upgrade.host.run_cli(&["connections", "edit", "old", "--rename", "renamed"]);
     assert!(edited, "{printed}");
@@ -278,7 +278,7 @@ fn a_connection_can_be_edited_after_a_version_dropped_a_setting() {
 fn an_accepted_version_survives_a_change_of_the_engine() {
     let mut upgrade = Upgrade::start();
     upgrade.install(ANOTHER_ORIGIN.0);
-    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1);
     assert!(upgrade.host.stop().success());
     let compiled = upgrade.host.data("compiled");
     for entry in std::fs::read_dir(compiled).expect("the folder of compiled code") {
@@ -291,7 +291,7 @@ fn an_accepted_version_survives_a_change_of_the_engine() {
     wait_for("the accepted version to be compiled again", 60, || {
         (upgrade.host.create(&upgrade.old, &failed_test()).status == 200).then_some(())
     });
-    assert_eq!(upgrade.serving(&upgrade.old), 1);
+    assert_eq!(upgrade.build_used(&upgrade.old), 1);
 }
 
 #[test]
@@ -328,13 +328,13 @@ fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
 fn a_version_that_requests_the_same_or_less_serves_without_consent() {
     let upgrade = Upgrade::start();
     upgrade.install(THE_SAME[0]);
-    assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old), THE_SAME[0]);
     upgrade.install(ANOTHER_ORIGIN.0);
     upgrade.accept();
-    assert_eq!(upgrade.serving(&upgrade.old), ANOTHER_ORIGIN.0);
+    assert_eq!(upgrade.build_used(&upgrade.old), ANOTHER_ORIGIN.0);
     upgrade.install(THE_SAME[1]);
     assert_eq!(
-        upgrade.serving(&upgrade.old),
+        upgrade.build_used(&upgrade.old),
         THE_SAME[1],
         "a version with fewer origins does not serve"
     );
@@ -344,7 +344,7 @@ fn a_version_that_requests_the_same_or_less_serves_without_consent() {
 fn a_version_that_no_longer_has_a_secret_serves_without_consent() {
     let upgrade = Upgrade::start();
     upgrade.install(NO_SECRET);
-    assert_eq!(upgrade.serving(&upgrade.old), NO_SECRET);
+    assert_eq!(upgrade.build_used(&upgrade.old), NO_SECRET);
 }
 
 /// The connection was last served by a version that needed no consent, and it stays on this
@@ -353,9 +353,13 @@ fn a_version_that_no_longer_has_a_secret_serves_without_consent() {
 fn a_pending_consent_never_brings_an_older_version_back() {
     let mut upgrade = Upgrade::start();
     upgrade.install(THE_SAME[0]);
-    assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old), THE_SAME[0]);
     upgrade.install(ANOTHER_ORIGIN.0);
-    assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0]);
+    assert_eq!(upgrade.build_used(&upgrade.old), THE_SAME[0]);
     upgrade.host.restart();
-    assert_eq!(upgrade.serving(&upgrade.old), THE_SAME[0], "the version changed after a restart");
+    assert_eq!(
+        upgrade.build_used(&upgrade.old),
+        THE_SAME[0],
+        "the version changed after a restart"
+    );
 }
