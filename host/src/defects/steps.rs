@@ -57,7 +57,7 @@ impl<'a> Work<'a> {
         let current = match leased.run_reads(&active, Call::State, &due.marker, run).await {
             Ok(Some(current)) => current,
             Ok(None) => return Err(given_up(format!("the tracker does not have {key} any more"))),
-            Err(refusal) => return Err(again(&refusal, None)),
+            Err(refusal) => return Err(try_again(&refusal, None)),
         };
         let connections = &leased.deps.connections;
         let limits = connections.limits(&active.connection);
@@ -84,7 +84,7 @@ impl<'a> Work<'a> {
             Ok(true) => return DONE,
             Ok(false) => {}
             Err(Refusal::Unsupported(_)) if step.doubt.is_none() => {}
-            Err(refusal) => return again(&refusal, None),
+            Err(refusal) => return try_again(&refusal, None),
         }
         if let Some(doubt) = &step.doubt
             && let Some(tried) = self.not_yet(step, doubt, began_at).await
@@ -181,7 +181,7 @@ impl<'a> Work<'a> {
                 names.retain(|name| !attached.contains(name));
                 Tried { end: FollowUpEnd::Missing(names), code: OutcomeCode::FollowedUp }
             }
-            Err(refusal) => again(&refusal, None),
+            Err(refusal) => try_again(&refusal, None),
         }
     }
 
@@ -245,7 +245,7 @@ impl<'a> Work<'a> {
         let run = self.leased.run_writes(&self.active, call, marker, purpose, start).await;
         let RunEnd { outcome, report, writes } = match run {
             Ok(end) => end,
-            Err(refusal) => return again(&refusal, None),
+            Err(refusal) => return try_again(&refusal, None),
         };
         self.leased.deps.store.record_run(self.leased.event, report);
         let refusal = match outcome {
@@ -267,11 +267,11 @@ fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
     if is_refused && matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_)) {
         return Tried { end: FollowUpEnd::GivenUp(refusal.to_string()), code: refusal.code() };
     }
-    again(refusal, sent)
+    try_again(refusal, sent)
 }
 
 /// The step is tried again after a pause.
-fn again(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
+fn try_again(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
     let end = FollowUpEnd::Again { sent, at: None, reason: refusal.to_string() };
     Tried { end, code: refusal.code() }
 }

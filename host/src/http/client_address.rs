@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(headers: &[(&'static str, &'static str)]) -> Option<String> {
+    fn client_of(headers: &[(&'static str, &'static str)]) -> Option<String> {
         let trusted: Vec<Network> =
             ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap()).into();
         let mut map = HeaderMap::new();
@@ -123,7 +123,7 @@ mod tests {
             (vec![(list, "1.1.1.1"), ("forwarded", "for=2.2.2.2")], Some("10.0.0.1")),
             (vec![(list, "1.1.1.1"), ("forwarded", "for=1.1.1.1")], Some("1.1.1.1")),
         ] {
-            assert_eq!(seen(&headers).as_deref(), client, "{headers:?}");
+            assert_eq!(client_of(&headers).as_deref(), client, "{headers:?}");
         }
     }
 

@@ -18,7 +18,7 @@ pub fn routers(state: AppState) -> (Router, Option<Router>) {
     let prefix = config.public_url.as_ref().map(|url| url.path().trim_end_matches('/'));
     let state = Arc::new(state);
     let hooks = hooks(&state, prefix.unwrap_or_default());
-    let others = others(&state);
+    let others = other_routes(&state);
     match config.admin_listen {
         Some(_) => (with_problems(Router::new()).merge(hooks), Some(with_problems(others))),
         None => (with_problems(others).merge(hooks), None),
@@ -36,7 +36,7 @@ fn hooks(state: &Arc<AppState>, prefix: &str) -> Router {
     if prefix.is_empty() { hooks } else { Router::new().nest(prefix, hooks.clone()).merge(hooks) }
 }
 
-fn others(state: &Arc<AppState>) -> Router {
+fn other_routes(state: &Arc<AppState>) -> Router {
     Router::new()
         .route("/", get(health::front_page))
         .route("/healthz", get(health::alive))

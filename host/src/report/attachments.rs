@@ -81,7 +81,7 @@ impl AttachmentPolicy {
     /// of a file may be unknown: the download must then keep to `file_bytes_max`.
     pub(super) fn select(&self, data: &TestData, log_bytes: u64) -> (Vec<Attachment>, Vec<Gap>) {
         let (mut selected, mut gaps, mut total) = (Vec::new(), Vec::new(), 0_u64);
-        let all = all(data, log_bytes);
+        let all = available_files(data, log_bytes);
         for kind in self.kinds() {
             for file in all.iter().filter(|file| file.kind == kind) {
                 let size = file.size.unwrap_or(0);
@@ -105,7 +105,7 @@ impl AttachmentPolicy {
 }
 
 /// All files: the fetched ones, a screenshot for each assertion that has one, and the robot's log.
-fn all(data: &TestData, log_bytes: u64) -> Vec<Attachment> {
+fn available_files(data: &TestData, log_bytes: u64) -> Vec<Attachment> {
     let is_log = |file: &&Attachment| file.kind == AttachmentKind::RobotLog;
     let mut all: Vec<_> = data.attachments.iter().filter(|it| !is_log(it)).cloned().collect();
     let with_screenshot = data.assertions.iter().filter(|it| it.has_screenshot);

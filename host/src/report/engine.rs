@@ -136,7 +136,7 @@ fn write(
     value: &Value,
 ) -> Result<(), minijinja::Error> {
     let text = match mode {
-        Mode::Text | Mode::Markdown => shown(value, DEPTH_MAX),
+        Mode::Text | Mode::Markdown => format_value(value, DEPTH_MAX),
         Mode::Json => serde_json::to_string(value).map_err(|error| {
             minijinja::Error::new(ErrorKind::BadSerialization, error.to_string())
         })?,
@@ -154,12 +154,12 @@ fn write(
 }
 
 /// Formats a value for people: a missing value is empty, a list is separated by commas.
-fn shown(value: &Value, depth: usize) -> String {
+fn format_value(value: &Value, depth: usize) -> String {
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => String::new(),
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter().ok().filter(|_| depth > 0).into_iter().flatten();
-            let items = items.map(|item| shown(&item, depth.saturating_sub(1)));
+            let items = items.map(|item| format_value(&item, depth.saturating_sub(1)));
             items.filter(|item| !item.is_empty()).collect::<Vec<_>>().join(", ")
         }
         ValueKind::Map => serde_json::to_string(value).unwrap_or_default(),

@@ -29,22 +29,22 @@ pub(super) fn fill(data: &mut TestData, subject: Subject, value: &Value) {
         Subject::TestCaseLog => data.log = log(value),
         Subject::TestSet => data.test_set = test_set(value),
         Subject::Assertions => {
-            data.assertions = each(value, assertion);
+            data.assertions = read_items(value, assertion);
             data.attachments.extend(screenshots(value));
         }
         Subject::RobotLogs => {
-            data.robot_logs = each(value, robot_log);
+            data.robot_logs = read_items(value, robot_log);
             // The request asks for the newest lines first, but Test Manager may ignore this.
             data.robot_logs.reverse();
             data.robot_logs.sort_by_cached_key(|line| instant(line.at.as_deref()));
         }
-        Subject::Attachments => data.attachments.extend(each(value, file)),
-        Subject::Requirements => data.requirements = each(value, requirement),
-        Subject::Labels => data.labels = each(value, label),
-        Subject::CustomFields => data.custom_fields = each(value, custom_field),
-        Subject::Steps => data.steps = each(value, step),
+        Subject::Attachments => data.attachments.extend(read_items(value, file)),
+        Subject::Requirements => data.requirements = read_items(value, requirement),
+        Subject::Labels => data.labels = read_items(value, label),
+        Subject::CustomFields => data.custom_fields = read_items(value, custom_field),
+        Subject::Steps => data.steps = read_items(value, step),
         Subject::History => {
-            data.history = each(value, past_result);
+            data.history = read_items(value, past_result);
             let own = data.test_execution_id.as_str();
             let is_own = |past: &PastResult| past.test_execution_id.as_deref() == Some(own);
             data.history.retain(|past| !is_own(past));
@@ -59,7 +59,7 @@ fn instant(text: Option<&str>) -> Option<Timestamp> {
 }
 
 /// The items of a list; items that `read` does not understand are left out.
-fn each<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Vec<T> {
+fn read_items<T>(value: &Value, read: impl Fn(&Value) -> Option<T>) -> Vec<T> {
     value.as_array().into_iter().flatten().filter_map(read).collect()
 }
 
@@ -141,7 +141,7 @@ fn succeeded(value: &Value) -> bool {
 
 /// The screenshots of assertions; the screenshots of failed assertions come first.
 fn screenshots(value: &Value) -> Vec<Attachment> {
-    let mut found: Vec<_> = each(value, |it| Some((succeeded(it), screenshot(it)?)));
+    let mut found: Vec<_> = read_items(value, |it| Some((succeeded(it), screenshot(it)?)));
     found.sort_by_key(|(succeeded, _)| *succeeded);
     let name = |(number, (_, mut file)): (usize, (bool, Attachment))| {
         if file.name.is_empty() {

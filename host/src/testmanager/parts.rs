@@ -123,15 +123,17 @@ impl Parts {
                 Subject::TestSet => self.test_set(client, project).await,
                 Subject::Assertions => {
                     let log = self.log_id(client).await?;
-                    whole(client, &[project, "testcaselogartifacts", &log, "assertions"], &[]).await
+                    get_list(client, &[project, "testcaselogartifacts", &log, "assertions"], &[])
+                        .await
                 }
                 Subject::Attachments => {
                     let log = self.log_id(client).await?;
-                    whole(client, &[project, "attachments", "testCaseLog", &log, "all"], &[]).await
+                    get_list(client, &[project, "attachments", "testCaseLog", &log, "all"], &[])
+                        .await
                 }
                 Subject::Steps => {
                     let log = self.log_id(client).await?;
-                    whole(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
+                    get_list(client, &[project, "teststeplogs"], &[("testCaseLogId", &log)]).await
                 }
                 Subject::RobotLogs => {
                     let log = self.part(client, Subject::TestCaseLog);
@@ -142,15 +144,19 @@ impl Parts {
                     newest(client, &path, &[], HISTORY_MAX).await
                 }
                 Subject::Requirements => {
-                    all(client, &[project, "testcases", case, "assignedrequirements"], |_| true)
-                        .await
+                    get_all_pages(
+                        client,
+                        &[project, "testcases", case, "assignedrequirements"],
+                        |_| true,
+                    )
+                    .await
                 }
                 Subject::Labels => {
-                    whole(client, &[project, "objectlabels", "testCase", case, "all"], &[]).await
+                    get_list(client, &[project, "objectlabels", "testCase", case, "all"], &[]).await
                 }
                 Subject::CustomFields => {
                     let path = [project, "customfieldvalues", "testCase", "all"];
-                    all(client, &path, |value| belongs_to(value, case)).await
+                    get_all_pages(client, &path, |value| belongs_to(value, case)).await
                 }
             }
         })
@@ -194,13 +200,13 @@ pub(super) async fn newest(
 }
 
 /// Requests a list that Test Manager answers without pages.
-async fn whole(client: &Client, path: &[&str], query: &[(&str, &str)]) -> Part {
+async fn get_list(client: &Client, path: &[&str], query: &[(&str, &str)]) -> Part {
     let answer = client.get(path, query).await?;
     list(&answer, usize::MAX, "only the first")
 }
 
 /// Reads all pages of a list, and keeps the items for which `keep` returns true.
-async fn all(client: &Client, path: &[&str], keep: impl Fn(&Value) -> bool) -> Part {
+async fn get_all_pages(client: &Client, path: &[&str], keep: impl Fn(&Value) -> bool) -> Part {
     let enough = |_: &[Value]| false;
     let paging = Paging { top: TOP, pages_max: PAGES_MAX, keep, enough };
     Ok(pages::read(client, path, &[], paging).await?.into())

@@ -75,8 +75,8 @@ struct Own {
 impl Own {
     fn of(log: &Value) -> Option<Self> {
         let job = text(log, &["jobKey"]);
-        let from = at(log, &["executionStart"])?.checked_sub(CLOCK_TOLERANCE).ok()?;
-        let to = at(log, &["executionEnd", "executionFinished"]);
+        let from = time_of(log, &["executionStart"])?.checked_sub(CLOCK_TOLERANCE).ok()?;
+        let to = time_of(log, &["executionEnd", "executionFinished"]);
         let to = to.and_then(|to| to.checked_add(CLOCK_TOLERANCE).ok());
         Some(Self { job, from, to })
     }
@@ -86,12 +86,12 @@ impl Own {
         if let (Some(own), Some(job)) = (&self.job, text(line, &["jobKey"])) {
             return own.eq_ignore_ascii_case(&job);
         }
-        at(line, &["timeStamp", "time", "created"])
+        time_of(line, &["timeStamp", "time", "created"])
             .is_none_or(|at| self.from <= at && self.to.is_none_or(|to| at <= to))
     }
 }
 
-fn at(value: &Value, names: &[&str]) -> Option<Timestamp> {
+fn time_of(value: &Value, names: &[&str]) -> Option<Timestamp> {
     text(value, names)?.parse().ok()
 }
 

@@ -66,7 +66,7 @@ fn json_reply(value: &Value) -> Reply {
 }
 
 /// A Test Manager without faults. Screenshots are at `files`.
-pub(crate) fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
+pub(crate) fn answer_without_faults(exchange: &Exchange<'_>, files: &str) -> Reply {
     let path = path(&exchange.request.target);
     let is_authorized =
         exchange.request.header("authorization") == Some(&format!("Bearer {TOKEN}"));
@@ -106,7 +106,7 @@ pub(crate) fn answer_well(exchange: &Exchange<'_>, files: &str) -> Reply {
 /// A Test Manager without faults, whose screenshots are at `files`.
 pub(crate) fn test_manager(files: &ScriptedServer) -> ScriptedServer {
     let files = files.url() + "/end.png?sig=1";
-    ScriptedServer::start(move |exchange| answer_well(exchange, &files))
+    ScriptedServer::start(move |exchange| answer_without_faults(exchange, &files))
 }
 
 /// A server for screenshots.
@@ -125,7 +125,7 @@ fn a_try_shows_each_step_to_test_manager_and_what_was_found() {
             let limited = Response::new(429, "").with_header("RateLimit-Reset", "1");
             return Reply::Answer(limited);
         }
-        answer_well(exchange, &files_url)
+        answer_without_faults(exchange, &files_url)
     });
     let mut body = connection(&tracker, &test_manager);
     body["test_manager"]["asset_origins"] = json!([files.url()]);
@@ -228,7 +228,7 @@ fn a_try_names_the_step_to_test_manager_that_failed_and_the_fix() {
         let (at, files) = (target.to_owned(), files.url());
         test_manager.set_script(move |exchange| {
             let is_it = exchange.request.target.split('?').next() == Some(at.as_str());
-            if is_it { reply.clone() } else { answer_well(exchange, &files) }
+            if is_it { reply.clone() } else { answer_without_faults(exchange, &files) }
         });
         // A new secret makes the connection forget the rate limit that it has learnt.
         let edit = json!({"test_manager_client_secret": format!("{CLIENT_SECRET}-{step}")});
@@ -261,7 +261,7 @@ fn a_second_try_asks_for_the_project_again() {
     assert_eq!((name.as_str(), error.as_str()), ("test-manager-log", ""));
     test_manager.set_script(move |exchange| match path(&exchange.request.target) {
         "/projects/prefix/SHOP" => Reply::new(403, ""),
-        _ => answer_well(exchange, ""),
+        _ => answer_without_faults(exchange, ""),
     });
     let (name, error, _) = last(&try_qa(&host));
     assert_eq!(name, "test-manager-project");
@@ -307,7 +307,7 @@ fn the_client_secret_and_tokens_of_test_manager_are_shown_nowhere() {
             path if path.ends_with("/assertions") => {
                 Reply::Answer(Response::new(302, "").with_header("Location", &format!("/{TOKEN}")))
             }
-            _ => answer_well(exchange, &echo),
+            _ => answer_without_faults(exchange, &echo),
         }
     });
     create(&host, &connection(&tracker, &test_manager));

@@ -135,10 +135,10 @@ impl Preview {
 fn describe(preview: &ReportPreview) -> String {
     let mut lines = vec![format!("Title: {}", printable(&preview.title))];
     for (name, value) in &preview.settings {
-        lines.push(format!("Setting {}: {}", printable(name), printable(&shown(value))));
+        lines.push(format!("Setting {}: {}", printable(name), printable(&without_quotes(value))));
     }
     for field in &preview.fields {
-        let value = printable(&shown(&field.value));
+        let value = printable(&without_quotes(&field.value));
         lines.push(format!("Field {}: {value}", printable(&field.field)));
     }
     for file in &preview.attachments {
@@ -151,6 +151,6 @@ fn describe(preview: &ReportPreview) -> String {
     lines.join("\n")
 }
 
-fn shown(value: &Value) -> String {
+fn without_quotes(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -52,11 +52,11 @@ impl Certificate {
     }
 
     pub(super) fn subject(&self) -> String {
-        shown(&self.0.tbs_certificate.subject)
+        printable_name(&self.0.tbs_certificate.subject)
     }
 
     pub(super) fn issuer(&self) -> String {
-        shown(&self.0.tbs_certificate.issuer)
+        printable_name(&self.0.tbs_certificate.issuer)
     }
 
     pub(super) fn not_before(&self) -> UnixTime {
@@ -90,7 +90,7 @@ fn common_names(name: &Name) -> impl Iterator<Item = String> {
     })
 }
 
-fn shown(name: &Name) -> String {
+fn printable_name(name: &Name) -> String {
     let text = printable(&name.to_string());
     if text.is_empty() { "(no name)".to_owned() } else { shortened(&text, NAME_BYTES_MAX) }
 }
