@@ -18,7 +18,7 @@ use crate::domain::{Call, ConnectionId, ConnectorFault, Refusal};
 const FAILURES_MAX: usize = 5;
 /// How long a breaker is open the first time; each further time is twice as long.
 const OPEN_MIN: Duration = Duration::from_secs(10);
-/// The longest time that a breaker is open.
+/// Maximum time that a breaker is open.
 const OPEN_MAX: Duration = Duration::from_secs(300);
 
 /// The caller that asks for a run.

@@ -15,7 +15,7 @@ const ELSEWHERE_MAX: usize = 10;
 /// Longest name and value together, bytes.
 const VALUE_BYTES_MAX: usize = 100;
 
-/// A text such as `project = "qa"; not counted where routing rules file: project = "payments"`.
+/// A text such as `project = "qa"; defects that routing rules create elsewhere are not counted: project = "payments"`.
 /// Empty if no setting tells projects apart.
 pub(super) fn counted_in(connection: &Connection) -> String {
     let rules = ReportSettings::read(&connection.report).unwrap_or_default().routing;
@@ -43,7 +43,10 @@ pub(super) fn counted_in(connection: &Connection) -> String {
     if more > 0 {
         elsewhere.push(format!("{more} more"));
     }
-    format!("{own}; not counted where routing rules file: {}", elsewhere.join("; "))
+    format!(
+        "{own}; defects that routing rules create elsewhere are not counted: {}",
+        elsewhere.join("; ")
+    )
 }
 
 #[cfg(test)]
@@ -63,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counted_project_is_named_and_where_rules_file_is_not_counted() {
+    fn the_counted_project_and_the_projects_of_rules_are_named() {
         let rule = |settings| json!({"label": "a", "settings": settings});
         let own = json!({"url": "https://t.example", "project": "qa"});
         assert_eq!(counted(json!({"url": "x"}), json!({})), "");
@@ -72,11 +75,11 @@ mod tests {
         assert_eq!(to(&[rule(json!({"project": "qa"}))]), r#"project = "qa""#);
         assert_eq!(
             to(&[rule(json!({"project": "pay"})), rule(json!({"project": "pay"}))]),
-            r#"project = "qa"; not counted where routing rules file: project = "pay""#
+            r#"project = "qa"; defects that routing rules create elsewhere are not counted: project = "pay""#
         );
         assert_eq!(
             to(&[rule(json!({"team": 7}))]),
-            r#"project = "qa"; not counted where routing rules file: project = "qa", team = 7"#
+            r#"project = "qa"; defects that routing rules create elsewhere are not counted: project = "qa", team = 7"#
         );
         let many: Vec<_> = (0..30).map(|n| rule(json!({"project": n.to_string()}))).collect();
         assert!(to(&many).ends_with("; 20 more"), "{}", to(&many));

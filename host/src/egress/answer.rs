@@ -20,7 +20,7 @@ use super::exchange::with_causes;
 use super::spool::SpoolError;
 use super::{HttpError, OutboundResponse, Session};
 
-/// The most memory that the host uses for one exchange: the part of the body that is in memory, its
+/// Maximum memory that the host uses for one exchange: the part of the body that is in memory, its
 /// redacted copy, and the buffers of the connection.
 const EXCHANGE_BYTES: u64 = 2 * MEMORY_BYTES_MAX as u64 + (512 << 10);
 

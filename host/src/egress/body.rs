@@ -16,7 +16,7 @@ use crate::redact::{MASK, Redactor};
 use super::HttpError;
 use super::spool::{Block, RunSpool, SpoolError};
 
-/// The largest body in memory, bytes.
+/// Maximum size of a body in memory, bytes.
 pub(super) const MEMORY_BYTES_MAX: usize = 1 << 20;
 /// How many bytes are read from the file at once.
 const PART_BYTES: usize = 64 << 10;

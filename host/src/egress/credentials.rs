@@ -70,11 +70,11 @@ impl Credentials {
         let short = self.secrets.iter().filter(|(_, secret)| short(secret));
         let warning = |(name, secret): (&String, &Secret)| {
             let own = self.own_texts.iter().any(|text| text.contains(secret.reveal()));
-            let own = if own { ", of which it is a part here" } else { "" };
+            let own = if own { ", which contain it" } else { "" };
             let name = shown_secret_name(name);
             format!(
-                "the secret `{name}` has fewer than {SHORT_SECRET_CHARS} characters: in what the \
-                 tracker echoes it is redacted only as a whole value or word, and never in the \
+                "the secret `{name}` has fewer than {SHORT_SECRET_CHARS} characters: in \
+                 the tracker's answers it is redacted only as a whole value or word, and never in the \
                  connection's origin and settings{own}; set a longer one if the tracker allows it"
             )
         };

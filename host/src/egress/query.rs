@@ -5,11 +5,11 @@
 
 use crate::redact::MASK;
 
-/// A name that contains one of these names a credential.
-const WORDS: [&str; 8] =
+/// A parameter whose name contains one of these is a credential.
+const CREDENTIAL_WORDS: [&str; 8] =
     ["token", "secret", "password", "passwd", "signature", "credential", "apikey", "session"];
-/// Whole names of credentials.
-const NAMES: [&str; 6] = ["sig", "key", "auth", "authorization", "code", "jwt"];
+/// A parameter with one of these names is a credential.
+const CREDENTIAL_NAMES: [&str; 6] = ["sig", "key", "auth", "authorization", "code", "jwt"];
 
 /// The query with each credential masked.
 pub(super) fn masked(query: &str) -> String {
@@ -25,7 +25,8 @@ pub(super) fn masked(query: &str) -> String {
 fn is_credential(name: &str) -> bool {
     let name: String = name.chars().filter(|c| !['-', '_', '.'].contains(c)).collect();
     let name = name.to_ascii_lowercase();
-    NAMES.contains(&name.as_str()) || WORDS.iter().any(|word| name.contains(word))
+    CREDENTIAL_NAMES.contains(&name.as_str())
+        || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use super::{ActiveConnection, HttpError, Session};
 
 /// How long a token is kept if the response does not say when it expires.
 const DEFAULT_LIFETIME_S: u64 = 300;
-/// The longest that a token is kept, whatever the response says.
+/// Maximum time that a token is kept, whatever the response says.
 const LIFETIME_MAX_S: u64 = 24 * 3600;
 /// A token is fetched again this long before it expires.
 const MARGIN: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use crate::domain::printable;
 
 /// How much of the end of stderr is kept, in bytes.
 const TAIL_BYTES: usize = 16 << 10;
-/// The longest cause, in characters.
+/// Maximum length of the cause of a failure in the guest's own words, in characters.
 const CAUSE_CHARS_MAX: usize = 300;
 
 /// What the Python runtime says when it panics because of an exception.

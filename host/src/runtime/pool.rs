@@ -17,7 +17,7 @@ const TABLES_PER_SLOT: u32 = 4;
 /// How many slots keep their pages for the component that used them last, so that its next run is
 /// cheap. A higher number would keep the memory of versions that were replaced long ago.
 const WARM_SLOTS: u32 = 32;
-/// The most that one linear memory can grow to, even if a run's limit is higher.
+/// Maximum size of one linear memory, even if a run's limit is higher.
 const MEMORY_BYTES: usize = 1 << 30;
 /// How many bytes of a memory or table stay mapped between runs: to clear them is cheaper than to
 /// map them again.

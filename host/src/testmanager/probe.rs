@@ -27,7 +27,7 @@ use super::source::TestSource;
 
 /// Longest time of all requests together.
 const TRY_MAX: Duration = Duration::from_secs(20);
-/// The largest screenshot that is read, bytes.
+/// Maximum size of a screenshot that is read, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;
 
 /// The result of a step. A step that succeeds may return a remark for people.

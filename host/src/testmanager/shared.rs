@@ -18,7 +18,7 @@ use super::state::State;
 
 /// Maximum number of requests of one session, with tokens, redirects and repetitions.
 const REQUESTS_MAX: u64 = 250;
-/// The largest JSON answer, bytes.
+/// Maximum size of a JSON answer, bytes.
 const JSON_BYTES_MAX: u64 = 4 << 20;
 
 /// The state that all requests for one failed test share.

@@ -11,7 +11,7 @@ use jackfield_tests::{
 };
 use serde_json::{Value, json};
 
-use crate::test_manager::{CASE, EXECUTION, answer_well, connection};
+use crate::test_manager::{CASE, EXECUTION, answer_without_faults, connection};
 
 /// A Test Manager whose test cases all have these labels.
 fn labelled(labels: &'static [&'static str]) -> ScriptedServer {
@@ -20,7 +20,7 @@ fn labelled(labels: &'static [&'static str]) -> ScriptedServer {
             let labels: Vec<_> = labels.iter().map(|name| json!({"name": name})).collect();
             return Reply::json(200, &json!(labels).to_string());
         }
-        answer_well(exchange, "http://127.0.0.1:9/end.png")
+        answer_without_faults(exchange, "http://127.0.0.1:9/end.png")
     })
 }
 
@@ -42,7 +42,8 @@ fn new_test() -> Value {
     merge(failed_test(), json!({"linkToTestCaseLog": known_test()["linkToTestCaseLog"]}))
 }
 
-/// The connection "qa" of `by-project` to its project "own", with these rules.
+/// Creates the connection "qa" of the connector `by-project`, with the project "own" and these
+/// rules.
 fn connect(
     host: &TestHost,
     tracker: &ScriptedServer,
@@ -231,7 +232,7 @@ fn a_rule_without_its_data_does_not_fit_and_the_defect_says_so() {
         if is_about(exchange, "/objectlabels/") {
             return Reply::new(403, "");
         }
-        answer_well(exchange, "http://127.0.0.1:9/end.png")
+        answer_without_faults(exchange, "http://127.0.0.1:9/end.png")
     });
     let host = Setup::new().plugin("redmine", &Guest::example("redmine")).start();
     let tracker = ScriptedServer::proxy_to(redmine.address());
@@ -346,7 +347,10 @@ fn counts_name_the_project_that_they_are_about() {
     let rules = json!([{"label": "checkout", "settings": {"project": pay.id}}]);
     let edit = json!({"report": {"routing": rules}});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
-    let elsewhere = format!("not counted where routing rules file: project = \"{}\"", pay.id);
+    let elsewhere = format!(
+        "defects that routing rules create elsewhere are not counted: project = \"{}\"",
+        pay.id
+    );
     let place = format!("{in_own}; {elsewhere}");
     for _ in 0..2 {
         assert_eq!(counted("p"), format!("counted in {place}"), "new and cached counts");

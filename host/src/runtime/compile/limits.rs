@@ -10,7 +10,7 @@ use crate::domain::Limits;
 use crate::memory::free_bytes;
 use crate::runtime::error::MemoryBound;
 
-/// The largest compiled file, in bytes.
+/// Maximum size of a compiled file, bytes.
 const OUTPUT_BYTES_MAX: u64 = 2 << 30;
 /// The part of the free memory that a compiler may use, in percent. The server, which keeps
 /// running, needs the rest.

@@ -14,7 +14,7 @@ use crate::runtime::bindings::{connector_error, model, report};
 use crate::runtime::guest::Guest;
 use crate::runtime::test_report::TestReport;
 
-/// The largest attachment that a guest reads, bytes.
+/// Maximum size of an attachment that a guest reads, bytes.
 const READ_BYTES_MAX: u64 = 32 << 20;
 
 /// An attachment with its content, charged to the run.
