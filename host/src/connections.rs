@@ -1,4 +1,4 @@
-//! Connections: the list in memory, the connector version that serves each one, and the changes
+//! Connections: the list in memory, the connector version that each one uses, and the changes
 //! that an admin makes.
 //!
 //! Never creates or counts defects. Uses no axum, SQL or wasmtime.

@@ -37,7 +37,7 @@ pub fn binary() -> &'static Path {
         let binary = profile.join("jackfield");
         let fix = "run `cargo build --package jackfield` (or `cargo xtask test`) first";
         let Some(built) = modified(&binary) else { panic!("no {}: {fix}", binary.display()) };
-        let newest = newest_below(&root().join("host/src"));
+        let newest = newest_change_below(&root().join("host/src"));
         assert!(built >= newest, "{} is older than host/src: {fix}", binary.display());
         binary
     })
@@ -49,11 +49,15 @@ fn modified(path: &Path) -> Option<SystemTime> {
 }
 
 /// Returns the time of the last change of any file below a folder.
-fn newest_below(folder: &Path) -> SystemTime {
+fn newest_change_below(folder: &Path) -> SystemTime {
     let entries = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let paths = entries.map(|entry| entry.expect("a readable folder").path());
     let times = paths.map(|path| {
-        if path.is_dir() { newest_below(&path) } else { modified(&path).expect("a readable file") }
+        if path.is_dir() {
+            newest_change_below(&path)
+        } else {
+            modified(&path).expect("a readable file")
+        }
     });
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -158,7 +158,8 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), AccessError> {
     Err(AccessError::OtherOwner { path: path.to_owned(), owner, user })
 }
 
-/// Fails if other users have access. `folder` is the place for a test whether modes have an effect.
+/// Fails if other users have access. Creates a file in `folder` if it must find out whether file
+/// modes have an effect there.
 fn check_others(
     path: &Path,
     folder: &Path,

@@ -90,7 +90,7 @@ impl Connections {
             match self.deps.store.accept_version(connection.id, newest.sha256()).await {
                 Ok(()) => moved = true,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot store which version serves a connection");
+                    tracing::warn!(%error, "cannot store which version a connection uses");
                 }
             }
         }

@@ -12,10 +12,11 @@ use crate::report::ReportSettings;
 const PROJECT: &str = "project";
 /// Maximum number of places that are named besides the counted one.
 const ELSEWHERE_MAX: usize = 10;
-/// Longest name and value together, bytes.
+/// Maximum length of a name and its value together, bytes.
 const VALUE_BYTES_MAX: usize = 100;
 
-/// A text such as `project = "qa"; defects that routing rules create elsewhere are not counted: project = "payments"`.
+/// A text such as
+/// `project = "qa"; not counted: defects that routing rules create with project = "payments"`.
 /// Empty if no setting tells projects apart.
 pub(super) fn counted_in(connection: &Connection) -> String {
     let rules = ReportSettings::read(&connection.report).unwrap_or_default().routing;
@@ -43,10 +44,7 @@ pub(super) fn counted_in(connection: &Connection) -> String {
     if more > 0 {
         elsewhere.push(format!("{more} more"));
     }
-    format!(
-        "{own}; defects that routing rules create elsewhere are not counted: {}",
-        elsewhere.join("; ")
-    )
+    format!("{own}; not counted: defects that routing rules create with {}", elsewhere.join("; "))
 }
 
 #[cfg(test)]
@@ -75,11 +73,11 @@ mod tests {
         assert_eq!(to(&[rule(json!({"project": "qa"}))]), r#"project = "qa""#);
         assert_eq!(
             to(&[rule(json!({"project": "pay"})), rule(json!({"project": "pay"}))]),
-            r#"project = "qa"; defects that routing rules create elsewhere are not counted: project = "pay""#
+            r#"project = "qa"; not counted: defects that routing rules create with project = "pay""#
         );
         assert_eq!(
             to(&[rule(json!({"team": 7}))]),
-            r#"project = "qa"; defects that routing rules create elsewhere are not counted: project = "qa", team = 7"#
+            r#"project = "qa"; not counted: defects that routing rules create with project = "qa", team = 7"#
         );
         let many: Vec<_> = (0..30).map(|n| rule(json!({"project": n.to_string()}))).collect();
         assert!(to(&many).ends_with("; 20 more"), "{}", to(&many));

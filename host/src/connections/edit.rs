@@ -130,7 +130,7 @@ impl Connections {
         Ok(IssuedToken { record: stored.record, token })
     }
 
-    /// Edits a connection. The result is validated as a whole, against the version that serves it.
+    /// Edits a connection. The result is validated as a whole, against the version that it uses.
     ///
     /// # Errors
     /// As [`Self::create`]. `Conflict` if an origin is removed while creates run or are in doubt.

@@ -18,7 +18,7 @@ use crate::runtime::{Connector, TestReport};
 
 use super::{Connections, reads_test_data, report};
 
-/// Longest message in the log of an event, bytes.
+/// Maximum length of a message in the log of an event, bytes.
 const MESSAGE_BYTES_MAX: usize = 4_096;
 
 /// A failed test, prepared for one run of `create`.

@@ -8,7 +8,7 @@ use crate::domain::{
 use crate::manifest::SettingError;
 use crate::store::StoredConnection;
 
-/// Longest client id, project id and scope, characters.
+/// Maximum length of a client id, project id or scope, characters.
 const TEXT_CHARS_MAX: usize = 200;
 /// Maximum number of scopes, and of origins for downloads.
 const LIST_MAX: usize = 20;

@@ -15,7 +15,7 @@ use crate::transport::ClientIdentity;
 
 use super::Connections;
 
-/// Longest name, in characters.
+/// Maximum length of a name, characters.
 const NAME_MAX: usize = 100;
 
 /// Checks settings and secrets against a manifest, and returns what the manifest asks for with

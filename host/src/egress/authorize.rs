@@ -14,7 +14,7 @@ use crate::domain::{Connection, Effect, Limits, Origin, SecretPlace};
 use super::body_place::check_placeholders;
 use super::{ActiveConnection, HttpError, OutboundRequest, Permission};
 
-/// Longest URL, bytes.
+/// Maximum length of a URL, bytes.
 pub(crate) const URL_BYTES_MAX: usize = 8 * 1024;
 /// Maximum number of headers that a guest may set.
 const HEADERS_MAX: usize = 64;

@@ -17,7 +17,7 @@ use crate::domain::SecretPlace;
 use super::authorize::{Outbound, occurs};
 use super::{ActiveConnection, HttpError};
 
-/// Longest body with a placeholder, in bytes. The limit is small because the host parses the body
+/// Maximum size of a body with a placeholder, bytes. It is small because the host parses the body
 /// several times.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 

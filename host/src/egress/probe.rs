@@ -11,7 +11,7 @@ use crate::domain::{Origin, TryStep, TryStepResult};
 use super::{ActiveConnection, Egress};
 use crate::transport::{ConnectError, Route};
 
-/// Longest time of all steps together.
+/// Maximum time of all steps together.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
 impl Egress {

@@ -22,7 +22,7 @@ use super::cookies::Cookies;
 use super::query::masked;
 use super::{ActiveConnection, HttpError, OutboundResponse};
 
-/// Longest path, query and error in the record, characters: a guest chooses both.
+/// Maximum length of a path, query or error in the record, characters: a guest chooses them.
 const TEXT_MAX: usize = 500;
 
 /// The error of a call, and the answer of a write, that has not ended.

@@ -34,7 +34,7 @@ const DEFAULT_LIFETIME_S: u64 = 300;
 const LIFETIME_MAX_S: u64 = 24 * 3600;
 /// A token is fetched again this long before it expires.
 const MARGIN: Duration = Duration::from_secs(30);
-/// Longest response of a token endpoint, bytes.
+/// Maximum size of a response of a token endpoint, bytes.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
 /// How much of each text of a token endpoint's error is shown, bytes.
 const REFUSAL_BYTES_MAX: usize = 200;

@@ -57,15 +57,15 @@ impl From<&FailedTest> for model::FailedTest {
     }
 }
 
-/// Longest title, status, priority or link of a defect, in bytes.
+/// Maximum length of a title, status, priority or link of a defect, bytes.
 const LINE_BYTES_MAX: usize = 4_096;
 /// Maximum number of names that `attached` may return.
 const NAMES_MAX: usize = 10_000;
 /// Most choices of a setting.
 const CHOICES_MAX: usize = 10_000;
-/// Longest description of a defect, in bytes.
+/// Maximum length of a description of a defect, bytes.
 const TEXT_BYTES_MAX: usize = 65_536;
-/// Longest name of a setting that an error names, in bytes.
+/// Maximum length of the name of a setting in an error, bytes.
 const SETTING_BYTES_MAX: usize = 64;
 /// The wait after `rate-limited` if the connector does not say how long.
 const RETRY_AFTER_S: u32 = 60;

@@ -24,7 +24,8 @@ use crate::memory::{Charge, MemoryFull};
 /// The header in which a guest declares the effect of a request.
 const EFFECT: HeaderName = HeaderName::from_static("jackfield-effect");
 
-/// Maximum size of one write to a request's body, bytes. Each unfinished body holds one write in memory.
+/// Maximum size of one write to a request's body, bytes. Each unfinished body holds one write in
+/// memory.
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// Passes a run's `wasi:http` requests to its session.

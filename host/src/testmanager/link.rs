@@ -5,7 +5,7 @@
 
 use url::Url;
 
-/// Longest prefix, characters.
+/// Maximum length of a prefix, characters.
 const PREFIX_CHARS_MAX: usize = 50;
 
 /// The prefix in a link: the part before the page, or else the first part below Test Manager's

@@ -17,7 +17,7 @@ use crate::report::{
 
 use super::json::{flag, json_text, member, number, text};
 
-/// Longest file name, characters.
+/// Maximum length of a file name, characters.
 const FILE_NAME_CHARS_MAX: usize = 100;
 
 /// Fills in the fields of the data that belong to one part.

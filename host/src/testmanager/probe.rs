@@ -25,7 +25,7 @@ use super::project;
 use super::shared::Shared;
 use super::source::TestSource;
 
-/// Longest time of all requests together.
+/// Maximum time of all requests together.
 const TRY_MAX: Duration = Duration::from_secs(20);
 /// Maximum size of a screenshot that is read, bytes.
 const SCREENSHOT_BYTES_MAX: u64 = 8 << 20;

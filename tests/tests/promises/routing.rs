@@ -347,10 +347,8 @@ fn counts_name_the_project_that_they_are_about() {
     let rules = json!([{"label": "checkout", "settings": {"project": pay.id}}]);
     let edit = json!({"report": {"routing": rules}});
     host.admin().json("PATCH", "/connections/qa", &edit).assert_status(200);
-    let elsewhere = format!(
-        "defects that routing rules create elsewhere are not counted: project = \"{}\"",
-        pay.id
-    );
+    let elsewhere =
+        format!("not counted: defects that routing rules create with project = \"{}\"", pay.id);
     let place = format!("{in_own}; {elsewhere}");
     for _ in 0..2 {
         assert_eq!(counted("p"), format!("counted in {place}"), "new and cached counts");
