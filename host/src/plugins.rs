@@ -10,8 +10,10 @@ mod catalog;
 mod check;
 mod error;
 mod folder;
+mod kind;
 mod loader;
 mod scanner;
+mod scripts;
 mod tracked;
 mod watch;
 
@@ -144,7 +146,7 @@ impl Plugins {
         let mut used = accepted;
         used.extend(self.list().into_iter().filter_map(|info| info.sha256));
         let loader = Arc::clone(&self.loader);
-        match spawn_blocking(move || loader.delete_unused(&used)).await {
+        match spawn_blocking(move || loader.delete_unused(used)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "cannot delete unused compiled code"),
             Err(error) => {

@@ -184,7 +184,7 @@ fn fingerprint(folders: &[PathBuf]) -> anyhow::Result<String> {
 }
 
 /// Adds the files below a folder, without generated ones.
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+pub(crate) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     const GENERATED: [&str; 3] = ["target", "node_modules", "__pycache__"];
     for entry in
         fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?

@@ -12,6 +12,7 @@ mod bench;
 mod connectors;
 mod demo;
 mod fuzz;
+mod script_runner;
 mod step;
 mod test;
 mod tools;
@@ -41,6 +42,10 @@ Commands:
   connectors [--only NAME]...
         Build the example connectors into plugins/
         --only NAME     Build only this one: redmine, javascript or python
+  script-runner [--check | --output FILE]
+        Build the component that runs scripts into guest-examples/script-runner/
+        --check         Only check that it is as new as its sources
+        --output FILE   Write it to this file instead
   fuzz [--seconds N] [--seed N] [TARGET [INPUT]]
         Install cargo-fuzz, build the fuzz targets and run all of them, or TARGET
         --seconds N     How long each target runs (default 600)
@@ -88,6 +93,10 @@ fn run() -> anyhow::Result<()> {
         ),
         "demo" => demo::run(&workspace, &demo::Arguments::parse(&mut parser).context(arguments)?),
         "fuzz" => fuzz::run(&workspace, &fuzz::Arguments::parse(&mut parser).context(arguments)?),
+        "script-runner" => script_runner::run(
+            &workspace,
+            &script_runner::Arguments::parse(&mut parser).context(arguments)?,
+        ),
         "test" => test::run(&workspace, &test::Arguments::parse(&mut parser).context(arguments)?),
         unknown => bail!("there is no command {unknown:?}; run `cargo xtask --help`"),
     }

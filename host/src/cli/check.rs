@@ -21,11 +21,12 @@ use super::serve::{read_config, runtime};
 
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  jackfield check plugins/redmine.wasm")]
+Examples:
+  jackfield check plugins/redmine.wasm
+  jackfield check my-tracker.js")]
 pub(super) struct Arguments {
-    /// The connector file
-    #[arg(value_name = "FILE.wasm")]
+    /// The connector file: a component (.wasm) or a script (.js)
+    #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
     #[arg(long, value_name = "CONFIG")]

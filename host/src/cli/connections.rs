@@ -96,7 +96,7 @@ Examples:
 pub(super) struct Create {
     /// The name of the new connection
     name: String,
-    /// The name of the connector: its file in the plugins folder, without .wasm
+    /// The name of the connector: its file in the plugins folder, without .wasm or .js
     #[arg(long)]
     connector: ConnectorName,
     #[command(flatten)]

@@ -215,11 +215,11 @@ fn plugins_folder(folder: &Path) -> Finding {
             "fix what the message names, or move the file away",
         );
     }
-    let is_component = |entry: &std::fs::DirEntry| {
-        entry.path().extension().is_some_and(|extension| extension == "wasm")
+    let is_connector = |entry: &std::fs::DirEntry| {
+        entry.path().extension().is_some_and(|extension| extension == "wasm" || extension == "js")
     };
-    match entries.into_iter().filter(is_component).count() {
-        0 => warn(CHECK, format!("{shown} has no .wasm file"), "copy a connector into it"),
+    match entries.into_iter().filter(is_connector).count() {
+        0 => warn(CHECK, format!("{shown} has no .wasm or .js file"), "copy a connector into it"),
         count => ok(CHECK, format!("{shown}, connector files: {count}")),
     }
 }

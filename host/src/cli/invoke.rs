@@ -48,7 +48,7 @@ Examples:
       --secret api-key=@key-file")]
 pub(super) struct Arguments {
     /// The connector file
-    #[arg(value_name = "FILE.wasm")]
+    #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The export to call
     #[arg(value_name = "CALL", value_parser = PossibleValuesParser::new(names()))]

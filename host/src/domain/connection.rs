@@ -33,7 +33,7 @@ impl ConnectorName {
         Self(Arc::from(""))
     }
 
-    /// Returns the name as text, without `.wasm`.
+    /// Returns the name as text, without `.wasm` or `.js`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

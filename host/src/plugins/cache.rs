@@ -1,7 +1,8 @@
-//! The folder of compiled code. For each version it contains the machine code and the manifest, by
+//! The folder of compiled code. For each version it contains the code and the manifest, by
 //! content hash and engine fingerprint. With them, the version starts without the compiler and
-//! without a call of `describe`. The folder also contains the component, to compile it again for
-//! another engine.
+//! without a call of `describe`. The code of a component is machine code; that of a script is what
+//! the runner of scripts made of it. The folder also contains the connector's file, to compile it
+//! again for another engine, and the runner, which has no manifest.
 //!
 //! The server runs this code without checking it. Therefore no other user may write to the folder,
 //! and a version is used only if its code and manifest are, byte for byte, those that this server
@@ -24,6 +25,7 @@ use crate::runtime::CompiledFiles;
 use crate::secret::{Sealed, Sealer, Secret};
 
 use super::error::StartError;
+use super::kind::FileKind;
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
@@ -42,7 +44,7 @@ pub(super) struct Cache {
 struct ManifestFile {
     /// The sealed digest of the code and of `manifest`.
     digest: String,
-    manifest: ManifestJson,
+    manifest: Option<ManifestJson>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,13 +85,13 @@ impl Cache {
     }
 
     /// Returns the path of a version's compiled code.
-    pub(super) fn code_path(&self, sha256: &str, fingerprint: &str) -> PathBuf {
-        self.folder.join(format!("{sha256}-{fingerprint}.cwasm"))
+    pub(super) fn code_path(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}-{fingerprint}.{}", kind.code_extension()))
     }
 
-    /// Returns the path of the component that a version was compiled from.
-    pub(super) fn source_path(&self, sha256: &str) -> PathBuf {
-        self.folder.join(format!("{sha256}.wasm"))
+    /// Returns the path of the file that a version was compiled from.
+    pub(super) fn source_path(&self, kind: FileKind, sha256: &str) -> PathBuf {
+        self.folder.join(format!("{sha256}.{}", kind.extension()))
     }
 
     fn manifest_path(&self, sha256: &str, fingerprint: &str) -> PathBuf {
@@ -98,14 +100,13 @@ impl Cache {
 
     /// Returns the manifest of a version that was compiled and described before. `None` if its code
     /// or its manifest has changed since.
-    pub(super) fn manifest(&self, sha256: &str, fingerprint: &str) -> Option<RawManifest> {
-        let text = fs::read(self.manifest_path(sha256, fingerprint)).ok()?;
-        let file: ManifestFile = serde_json::from_slice(&text).ok()?;
-        let digest = self.digest(sha256, fingerprint, &file.manifest).ok()?;
-        let sealed = Sealed(BASE64.decode(file.digest.as_bytes()).ok()?);
-        let place = seal_place(sha256, fingerprint);
-        self.sealer.open_sealed(&place, &sealed).ok().filter(|it| it.matches(&digest))?;
-        let it = file.manifest;
+    pub(super) fn manifest(
+        &self,
+        kind: FileKind,
+        sha256: &str,
+        fingerprint: &str,
+    ) -> Option<RawManifest> {
+        let it = self.intact(kind, sha256, fingerprint)?.manifest?;
         Some(RawManifest {
             name: it.name,
             version: it.version,
@@ -116,16 +117,35 @@ impl Cache {
         })
     }
 
-    /// Moves the component and its compiled code into the folder, durably.
+    /// Whether a version was compiled before, and its code has not changed since.
+    pub(super) fn has_code(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> bool {
+        self.intact(kind, sha256, fingerprint).is_some()
+    }
+
+    /// Reads the manifest file of a version, and checks that it and the code are those that were
+    /// stored.
+    fn intact(&self, kind: FileKind, sha256: &str, fingerprint: &str) -> Option<ManifestFile> {
+        let text = fs::read(self.manifest_path(sha256, fingerprint)).ok()?;
+        let file: ManifestFile = serde_json::from_slice(&text).ok()?;
+        let code = self.code_path(kind, sha256, fingerprint);
+        let digest = digest(&code, file.manifest.as_ref()).ok()?;
+        let sealed = Sealed(BASE64.decode(file.digest.as_bytes()).ok()?);
+        let place = seal_place(sha256, fingerprint);
+        self.sealer.open_sealed(&place, &sealed).ok().filter(|it| it.matches(&digest))?;
+        Some(file)
+    }
+
+    /// Moves a connector's file and its compiled code into the folder, durably.
     pub(super) async fn store(
         &self,
+        kind: FileKind,
         sha256: &str,
         fingerprint: &str,
         files: &CompiledFiles,
     ) -> io::Result<()> {
         for (from, to) in [
-            (&files.source, self.source_path(sha256)),
-            (&files.code, self.code_path(sha256, fingerprint)),
+            (&files.source, self.source_path(kind, sha256)),
+            (&files.code, self.code_path(kind, sha256, fingerprint)),
         ] {
             tokio::fs::File::open(from).await?.sync_all().await?;
             tokio::fs::rename(from, to).await?;
@@ -137,19 +157,21 @@ impl Cache {
     /// complete.
     pub(super) fn write_manifest(
         &self,
+        kind: FileKind,
         sha256: &str,
         fingerprint: &str,
-        manifest: &RawManifest,
+        manifest: Option<&RawManifest>,
     ) -> io::Result<()> {
-        let manifest = ManifestJson {
+        let manifest = manifest.map(|manifest| ManifestJson {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             summary: manifest.summary.clone(),
             homepage: manifest.homepage.clone(),
             settings: manifest.settings.clone(),
             index_delay_seconds: manifest.index_delay_seconds,
-        };
-        let digest = Secret::new(self.digest(sha256, fingerprint, &manifest)?);
+        });
+        let code = self.code_path(kind, sha256, fingerprint);
+        let digest = Secret::new(digest(&code, manifest.as_ref())?);
         let sealed = self.sealer.seal(&seal_place(sha256, fingerprint), &digest);
         let digest = BASE64.encode(&sealed.map_err(io::Error::other)?.0);
         let mut file = temporary_file(&self.folder)?;
@@ -157,25 +179,6 @@ impl Cache {
         file.as_file().sync_all()?;
         file.persist(self.manifest_path(sha256, fingerprint)).map_err(|error| error.error)?;
         fs::File::open(&self.folder)?.sync_all()
-    }
-
-    /// Computes the SHA-256 of a version's code and manifest.
-    fn digest(
-        &self,
-        sha256: &str,
-        fingerprint: &str,
-        manifest: &ManifestJson,
-    ) -> io::Result<String> {
-        let mut code = fs::File::open(self.code_path(sha256, fingerprint))?;
-        let (mut hash, mut part) = (Sha256::new(), vec![0; DIGEST_PART_BYTES]);
-        loop {
-            match code.read(&mut part)? {
-                0 => break,
-                length => hash.update(part.get(..length).unwrap_or_default()),
-            }
-        }
-        let manifest = Sha256::digest(serde_json::to_vec(manifest)?);
-        Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
     }
 
     /// Deletes the oldest files until at most `bytes_max` bytes remain. Never deletes a file that a
@@ -214,13 +217,28 @@ impl Cache {
     }
 
     /// Deletes the files of a version, which are unusable.
-    pub(super) fn delete(&self, sha256: &str, fingerprint: &str) {
-        for path in [self.manifest_path(sha256, fingerprint), self.code_path(sha256, fingerprint)] {
+    pub(super) fn delete(&self, kind: FileKind, sha256: &str, fingerprint: &str) {
+        let code = self.code_path(kind, sha256, fingerprint);
+        for path in [self.manifest_path(sha256, fingerprint), code] {
             if let Err(error) = fs::remove_file(&path).or_else(ignore_missing) {
                 tracing::warn!(%error, path = %path.display(), "cannot delete unusable compiled code");
             }
         }
     }
+}
+
+/// Computes the SHA-256 of a version's code and manifest.
+fn digest(code: &Path, manifest: Option<&ManifestJson>) -> io::Result<String> {
+    let mut code = fs::File::open(code)?;
+    let (mut hash, mut part) = (Sha256::new(), vec![0; DIGEST_PART_BYTES]);
+    loop {
+        match code.read(&mut part)? {
+            0 => break,
+            length => hash.update(part.get(..length).unwrap_or_default()),
+        }
+    }
+    let manifest = Sha256::digest(serde_json::to_vec(&manifest)?);
+    Ok(HEXLOWER.encode(&hash.finalize()) + &HEXLOWER.encode(&manifest))
 }
 
 /// Creates a file that the next start deletes, unless it is renamed before.
@@ -250,10 +268,12 @@ fn delete_temporary(folder: &Path) -> io::Result<()> {
 /// Returns the SHA-256 of the version that a file belongs to, and for compiled code the
 /// fingerprint.
 fn version_of(file: &str) -> Option<(&str, Option<&str>)> {
-    let Some(code) = file.strip_suffix(".cwasm") else {
-        return Some((file.strip_suffix(".wasm")?, None));
-    };
-    let (sha256, fingerprint) = code.split_once('-')?;
+    let (stem, extension) = file.rsplit_once('.')?;
+    if FileKind::ALL.iter().any(|kind| extension == kind.extension()) {
+        return Some((stem, None));
+    }
+    FileKind::ALL.iter().find(|kind| extension == kind.code_extension())?;
+    let (sha256, fingerprint) = stem.split_once('-')?;
     Some((sha256, Some(fingerprint)))
 }
 

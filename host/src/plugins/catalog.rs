@@ -47,7 +47,9 @@ pub struct ConnectorInfo {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectorUnavailable {
     /// The plugins folder has no file of this name.
-    #[error("there is no connector `{name}`: copy {name}.wasm into the plugins folder")]
+    #[error(
+        "there is no connector `{name}`: copy {name}.wasm or {name}.js into the plugins folder"
+    )]
     Missing {
         /// The name that the connection uses.
         name: ConnectorName,

@@ -14,6 +14,7 @@ use crate::secret::Sealer;
 
 use super::cache::Cache;
 use super::error::PluginError;
+use super::kind::FileKind;
 use super::loader::VersionLoader;
 
 /// The properties of a file that the server would load.
@@ -46,21 +47,17 @@ pub(crate) async fn load_file(
     sandbox: Arc<Sandbox>,
     clock: Arc<dyn Clock>,
 ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
-    if file.extension().is_none_or(|extension| extension != "wasm") {
-        return Err(PluginError::Extension);
-    }
+    let kind = FileKind::of(file).ok_or(PluginError::Extension)?;
     let name: ConnectorName = file.file_stem().unwrap_or_default().to_string_lossy().parse()?;
     let limits = config.limits_of(&name);
     let bytes = tokio::fs::metadata(file).await.map_err(PluginError::Read)?.len();
-    if bytes > limits.component_bytes {
-        return Err(PluginError::TooLarge { bytes, bytes_max: limits.component_bytes });
-    }
-    let wasm = tokio::fs::read(file).await.map_err(PluginError::Read)?;
+    kind.check_size(bytes, &limits)?;
+    let content = tokio::fs::read(file).await.map_err(PluginError::Read)?;
     let folder = tempfile::tempdir().map_err(PluginError::Store)?;
     let cache = Cache::open(folder.path().join("compiled"), Sealer::fresh())?;
     let loader = VersionLoader::open(config, engine, sandbox, clock, cache)?;
     let started = Instant::now();
-    let version = loader.build(wasm, &limits).await?;
+    let version = loader.build(&name, kind, content, &limits).await?;
     let (imports, exports) = version.loaded.imports_and_exports();
     let report = CheckReport {
         sha256: version.sha256.clone(),

@@ -51,9 +51,15 @@ pub enum PluginError {
     /// The stem of the file's name is not a valid connector name.
     #[error("{0}; rename the file")]
     Name(#[from] InvalidName),
-    /// The file's name does not end in `.wasm`.
-    #[error("the name of a connector's file must end in .wasm")]
+    /// The file's name ends in neither `.wasm` nor `.js`.
+    #[error("the name of a connector's file must end in .wasm, or .js if it is a script")]
     Extension,
+    /// There is a component and a script with this name.
+    #[error(
+        "there is both a .wasm file and a .js file with this name: remove one; until then, neither \
+         is loaded"
+    )]
+    TwoFiles,
     /// The file cannot be read.
     #[error("cannot read the file: {0}")]
     Read(#[source] io::Error),
@@ -68,6 +74,26 @@ pub enum PluginError {
         /// The value of `limits.component_bytes`.
         bytes_max: u64,
     },
+    /// The script is larger than a script may be.
+    #[error(
+        "the script has {bytes} bytes, over the {bytes_max} that a script may have: leave out what it \
+         does not use, or build it into a component"
+    )]
+    ScriptTooLarge {
+        /// The size of the file.
+        bytes: u64,
+        /// The maximum size.
+        bytes_max: u64,
+    },
+    /// The script is not text.
+    #[error("the script is not UTF-8 text: byte {0} is wrong")]
+    NotText(usize),
+    /// The script cannot be used, at this place and for this reason.
+    #[error("{}", shortened(.0))]
+    Script(String),
+    /// Parsing the script, or running its top level, hit a limit or failed.
+    #[error("loading the script failed: {}", shortened(&.0.to_string()))]
+    Prepare(#[source] Refusal),
     /// The component cannot be compiled.
     #[error(transparent)]
     Compile(#[from] CompileError),

@@ -14,7 +14,10 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::domain::Limits;
+
 use super::error::PluginError;
+use super::kind::FileKind;
 
 /// Maximum number of files that are read from the folder.
 const FILES_MAX: usize = 1_000;
@@ -35,25 +38,28 @@ pub(super) struct FileStamp {
     device: u64,
     inode: u64,
     unreadable: Option<io::ErrorKind>,
+    is_one_of_two: bool,
 }
 
-/// A `*.wasm` file in the folder, not yet read.
+/// A `*.wasm` or `*.js` file in the folder, not yet read.
 pub(super) struct FoundFile {
+    pub(super) kind: FileKind,
     stamp: FileStamp,
     is_file: bool,
     error: Option<io::Error>,
 }
 
 impl FoundFile {
-    fn at(path: &Path) -> Self {
+    fn at(path: &Path, kind: FileKind) -> Self {
         match fs::metadata(path) {
             Ok(metadata) => {
-                Self { stamp: FileStamp::new(&metadata), is_file: metadata.is_file(), error: None }
+                let (stamp, is_file) = (FileStamp::new(&metadata), metadata.is_file());
+                Self { kind, stamp, is_file, error: None }
             }
             Err(error) => {
                 let unreadable = Some(error.kind());
                 let stamp = FileStamp { unreadable, ..FileStamp::default() };
-                Self { stamp, is_file: false, error: Some(error) }
+                Self { kind, stamp, is_file: false, error: Some(error) }
             }
         }
     }
@@ -66,18 +72,17 @@ impl FoundFile {
     ///
     /// # Errors
     /// The file cannot be used; the error says why.
-    pub(super) fn check(self, bytes_max: u64) -> Result<(), PluginError> {
+    pub(super) fn check(self, limits: &Limits) -> Result<(), PluginError> {
+        if self.stamp.is_one_of_two {
+            return Err(PluginError::TwoFiles);
+        }
         if let Some(error) = self.error {
             return Err(PluginError::Read(error));
         }
         if !self.is_file {
             return Err(PluginError::NotAFile);
         }
-        let bytes = self.stamp.len;
-        if bytes > bytes_max {
-            return Err(PluginError::TooLarge { bytes, bytes_max });
-        }
-        Ok(())
+        self.kind.check_size(self.stamp.len, limits)
     }
 }
 
@@ -95,18 +100,20 @@ impl FileStamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             unreadable: None,
+            is_one_of_two: false,
         }
     }
 }
 
-/// Returns all `*.wasm` files of a folder, by stem. Symbolic links are followed.
+/// Returns all `*.wasm` and `*.js` files of a folder, by stem. Symbolic links are followed. Of two
+/// files with the same stem, neither can be used.
 pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFile>> {
     blocking(move || {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(stem) = stem(&name) else { continue };
+            let Some((stem, kind)) = stem(&name) else { continue };
             if found.len() == FILES_MAX {
                 tracing::warn!(
                     FILES_MAX,
@@ -114,7 +121,9 @@ pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFi
                 );
                 break;
             }
-            found.insert(stem.to_owned(), FoundFile::at(&entry.path()));
+            let mut file = FoundFile::at(&entry.path(), kind);
+            file.stamp.is_one_of_two = found.contains_key(stem);
+            found.insert(stem.to_owned(), file);
         }
         Ok(found)
     })
@@ -122,7 +131,12 @@ pub(super) async fn list(folder: PathBuf) -> io::Result<BTreeMap<String, FoundFi
 }
 
 /// Reads a whole file; `None` if the file does not exist any more.
-pub(super) async fn read(path: PathBuf, bytes_max: u64) -> Result<Option<Vec<u8>>, PluginError> {
+pub(super) async fn read(
+    path: PathBuf,
+    kind: FileKind,
+    limits: &Limits,
+) -> Result<Option<Vec<u8>>, PluginError> {
+    let bytes_max = kind.bytes_max(limits);
     let reading = blocking(move || match fs::File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -134,10 +148,8 @@ pub(super) async fn read(path: PathBuf, bytes_max: u64) -> Result<Option<Vec<u8>
         }
     });
     match reading.await.map_err(PluginError::Read)? {
-        Some(bytes) if bytes.len() as u64 > bytes_max => {
-            Err(PluginError::TooLarge { bytes: bytes.len() as u64, bytes_max })
-        }
-        read => Ok(read),
+        Some(bytes) => kind.check_size(bytes.len() as u64, limits).map(|()| Some(bytes)),
+        None => Ok(None),
     }
 }
 
@@ -156,16 +168,17 @@ async fn blocking<T: Send + 'static>(
     timeout(ANSWER_MAX, reading).await.unwrap_or_else(|_| no_answer())
 }
 
-/// Returns the stem of a file that may be a connector; `None` for other files. For `NAME.WASM`
-/// returns the whole name, which is not a valid connector name, so that the file is reported and
-/// not ignored.
-fn stem(file: &str) -> Option<&str> {
+/// Returns the stem and the kind of a file that may be a connector; `None` for other files. For
+/// `NAME.WASM` returns the whole name, which is not a valid connector name, so that the file is
+/// reported and not ignored.
+fn stem(file: &str) -> Option<(&str, FileKind)> {
     if file.starts_with('.') {
         return None;
     }
-    let is_other_case =
-        || Path::new(file).extension()?.eq_ignore_ascii_case("wasm").then_some(file);
-    file.strip_suffix(".wasm").or_else(is_other_case)
+    let (stem, extension) = file.rsplit_once('.')?;
+    let is_extension = |kind: &FileKind| extension.eq_ignore_ascii_case(kind.extension());
+    let kind = FileKind::ALL.into_iter().find(is_extension)?;
+    Some((if extension == kind.extension() { stem } else { file }, kind))
 }
 
 #[cfg(test)]
@@ -177,23 +190,45 @@ mod tests {
     }
 
     #[test]
-    fn only_wasm_files_count() {
-        assert_eq!(stem("redmine.wasm"), Some("redmine"));
-        assert_eq!(stem("Red Mine.wasm"), Some("Red Mine"));
-        assert_eq!(stem("REDMINE.WASM"), Some("REDMINE.WASM"), "reported, not ignored");
-        for other in [".redmine.wasm", "redmine.wasm.unfinished", "redmine.txt", "wasm"] {
+    fn only_components_and_scripts_count() {
+        use FileKind::{Component, Script};
+        assert_eq!(stem("redmine.wasm"), Some(("redmine", Component)));
+        assert_eq!(stem("Red Mine.wasm"), Some(("Red Mine", Component)));
+        assert_eq!(stem("redmine.js"), Some(("redmine", Script)));
+        assert_eq!(stem("a.wasm.js"), Some(("a.wasm", Script)));
+        assert_eq!(stem("REDMINE.WASM"), Some(("REDMINE.WASM", Component)), "reported");
+        assert_eq!(stem("redmine.Js"), Some(("redmine.Js", Script)), "reported, not ignored");
+        for other in [".redmine.wasm", "redmine.wasm.unfinished", "a.mjs", "wasm", "js"] {
             assert_eq!(stem(other), None);
         }
+    }
+
+    #[tokio::test]
+    async fn two_files_of_one_name_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["a.js", "a.wasm"] {
+            fs::write(home.path().join(name), "one").unwrap();
+        }
+        let both = found(home.path()).await;
+        let stamp = both.stamp();
+        assert!(matches!(both.check(&Limits::default()), Err(PluginError::TwoFiles)));
+        fs::remove_file(home.path().join("a.wasm")).unwrap();
+        let one = found(home.path()).await;
+        assert_ne!(one.stamp(), stamp);
+        assert_eq!(one.kind, FileKind::Script);
+        one.check(&Limits::default()).unwrap();
     }
 
     #[tokio::test]
     async fn only_files_of_an_allowed_size_are_read() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("a.wasm");
+        let limits = |component_bytes| Limits { component_bytes, ..Limits::default() };
+        let read = async |path, bytes| read(path, FileKind::Component, &limits(bytes)).await;
         fs::write(&path, "one").unwrap();
         assert_eq!(read(path.clone(), 3).await.unwrap(), Some(b"one".to_vec()));
         for too_large in
-            [found(home.path()).await.check(2).err(), read(path.clone(), 2).await.err()]
+            [found(home.path()).await.check(&limits(2)).err(), read(path.clone(), 2).await.err()]
         {
             let text = too_large.unwrap().to_string();
             assert!(text.contains("limits.component_bytes"), "{text}");
@@ -202,7 +237,7 @@ mod tests {
         assert_eq!(read(path.clone(), 3).await.unwrap(), None);
         fs::create_dir(&path).unwrap();
         let folder = found(home.path()).await;
-        assert!(matches!(folder.check(9_999_999), Err(PluginError::NotAFile)));
+        assert!(matches!(folder.check(&limits(9_999_999)), Err(PluginError::NotAFile)));
         assert!(matches!(read(path.clone(), 3).await, Err(PluginError::Read(_))));
         // The kernel reports the size 0 for this file, as some file systems do.
         let unsized_file = read(PathBuf::from("/proc/self/stat"), 9_999).await.unwrap().unwrap();

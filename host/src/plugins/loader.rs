@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -12,19 +13,21 @@ use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::fs;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::config::Config;
 use crate::domain::{Clock, ConnectorName, Limits};
 use crate::manifest::Manifest;
 use crate::runtime::{
-    CompileError, CompileLimits, Compiler, Connector, Engine, Sandbox, Version, check_executable,
-    check_magic_bytes,
+    CompileError, CompileLimits, Compiler, Connector, Engine, Loaded, RUNNER, Runner, Sandbox,
+    Version, check_executable, check_magic_bytes,
 };
 
 use super::attempts::Attempts;
 use super::cache::Cache;
 use super::error::{PluginError, StartError};
+use super::kind::FileKind;
+use super::scripts::{self, RUNNER_SHA256, text_of};
 
 /// Maximum number of superseded versions that stay loaded, for connections that have not accepted
 /// the newest one.
@@ -44,8 +47,10 @@ pub(super) struct VersionLoader {
     compiler: Compiler,
     attempts: Attempts,
     compile_permits: Semaphore,
-    /// Loaded versions by SHA-256.
-    versions: Mutex<BTreeMap<String, Weak<Version>>>,
+    /// The runner of scripts, loaded with the first script.
+    runner: OnceCell<Runner>,
+    /// Loaded versions by kind and SHA-256.
+    versions: Mutex<BTreeMap<(FileKind, String), Weak<Version>>>,
     superseded: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
 }
 
@@ -73,29 +78,58 @@ impl VersionLoader {
             compiler: compiler.map_err(StartError::Compiler)?,
             attempts,
             compile_permits: Semaphore::new(COMPILERS_MAX as usize),
+            runner: OnceCell::new(),
             versions: Mutex::default(),
             superseded: Mutex::default(),
         })
     }
 
     /// Returns a version that is loaded, or that was compiled before and only needs to be mapped.
-    pub(super) fn cached(&self, sha256: &str) -> Option<Arc<Version>> {
+    pub(super) fn cached(&self, kind: FileKind, sha256: &str) -> Option<Arc<Version>> {
         let mut versions = self.versions.lock();
-        if let Some(version) = versions.get(sha256).and_then(Weak::upgrade) {
+        let key = (kind, sha256.to_owned());
+        if let Some(version) = versions.get(&key).and_then(Weak::upgrade) {
             return Some(version);
         }
         let fingerprint = self.engine.fingerprint();
-        let raw = self.cache.manifest(sha256, fingerprint)?;
-        let loaded = self.engine.load(&self.cache.code_path(sha256, fingerprint));
-        let manifest = Manifest::read(&raw);
-        let (Ok(loaded), Ok(manifest)) = (loaded, manifest) else {
-            self.cache.delete(sha256, fingerprint);
+        let raw = self.cache.manifest(kind, sha256, fingerprint)?;
+        let code = self.cache.code_path(kind, sha256, fingerprint);
+        let loaded = match kind {
+            FileKind::Component => self.engine.load(&code).ok(),
+            FileKind::Script => self.cached_script(&code),
+        };
+        let (Some(loaded), Ok(manifest)) = (loaded, Manifest::read(&raw)) else {
+            self.cache.delete(kind, sha256, fingerprint);
             return None;
         };
         versions.retain(|_, version| version.strong_count() > 0);
         let version = Version::new(sha256.to_owned(), manifest, loaded);
-        versions.insert(sha256.to_owned(), Arc::downgrade(&version));
+        versions.insert(key, Arc::downgrade(&version));
         Some(version)
+    }
+
+    /// Loads what the runner made of a script. `None` if the runner must be compiled first, or it is
+    /// another one.
+    fn cached_script(&self, code: &Path) -> Option<Loaded> {
+        let script = scripts::read(code)?;
+        let runner = match self.runner.get() {
+            Some(runner) => runner.clone(),
+            None => {
+                let runner = self.cached_runner()?;
+                // Fails if a job has loaded it meanwhile.
+                let _ = self.runner.set(runner.clone());
+                runner
+            }
+        };
+        runner.with_script(script).ok()
+    }
+
+    fn cached_runner(&self) -> Option<Runner> {
+        let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
+        if !self.cache.has_code(kind, &RUNNER_SHA256, fingerprint) {
+            return None;
+        }
+        self.engine.load_runner(&self.cache.code_path(kind, &RUNNER_SHA256, fingerprint)).ok()
     }
 
     /// Waits for a permit to compile. Take it before the file is read, so that few files are in
@@ -109,27 +143,34 @@ impl VersionLoader {
     /// Compiles a file's content, loads it and calls its `describe`.
     ///
     /// # Errors
-    /// The host cannot use the component; the error says why.
+    /// The host cannot use the file; the error says why.
     pub(super) async fn build(
         &self,
-        wasm: Vec<u8>,
+        name: &ConnectorName,
+        kind: FileKind,
+        content: Vec<u8>,
         limits: &Limits,
     ) -> Result<Arc<Version>, PluginError> {
-        let sha256 = sha256_of(&wasm);
-        if let Some(version) = self.cached(&sha256) {
+        let sha256 = sha256_of(&content);
+        if let Some(version) = self.cached(kind, &sha256) {
             return Ok(version);
         }
         let fingerprint = self.engine.fingerprint();
-        self.compile(&wasm, &sha256, limits).await?;
-        let loaded = self.engine.load(&self.cache.code_path(&sha256, fingerprint))?;
-        let described = self.sandbox.describe(&loaded, limits).await;
+        let loaded = match kind {
+            FileKind::Component => {
+                self.compile(&content, &sha256, limits).await?;
+                self.engine.load(&self.cache.code_path(kind, &sha256, fingerprint))?
+            }
+            FileKind::Script => self.prepare(name, &content, &sha256, limits).await?,
+        };
+        let described = self.sandbox.describe(&loaded, name, limits).await;
         let raw = described.map_err(PluginError::Describe)?;
         let manifest = Manifest::read(&raw)?;
-        if let Err(error) = self.cache.write_manifest(&sha256, fingerprint, &raw) {
+        if let Err(error) = self.cache.write_manifest(kind, &sha256, fingerprint, Some(&raw)) {
             tracing::warn!(%error, "cannot store a manifest: the next start compiles the connector again");
         }
         let version = Version::new(sha256.clone(), manifest, loaded);
-        self.versions.lock().insert(sha256, Arc::downgrade(&version));
+        self.versions.lock().insert((kind, sha256), Arc::downgrade(&version));
         Ok(version)
     }
 
@@ -141,13 +182,49 @@ impl VersionLoader {
         let attempt = self.attempts.begin(sha256, fingerprint, &limits)?;
         let compiled = self.compiler.compile(wasm, folder.path(), &limits).await;
         attempt.end(&compiled);
-        self.cache.store(sha256, fingerprint, &compiled?).await.map_err(PluginError::Store)
+        let stored = self.cache.store(FileKind::Component, sha256, fingerprint, &compiled?).await;
+        stored.map_err(PluginError::Store)
+    }
+
+    /// Has the runner parse a script, and moves the result into the cache.
+    async fn prepare(
+        &self,
+        name: &ConnectorName,
+        content: &[u8],
+        sha256: &str,
+        limits: &Limits,
+    ) -> Result<Loaded, PluginError> {
+        let text = text_of(content)?.to_owned();
+        let runner = self.runner.get_or_try_init(|| self.load_runner(limits)).await?;
+        let prepared = self.sandbox.prepare(runner, name, text, limits).await;
+        let script = prepared.map_err(PluginError::Prepare)?.map_err(PluginError::Script)?;
+        let folder = self.cache.temporary_folder().map_err(PluginError::Store)?;
+        let files = scripts::write(folder.path(), content, &script).map_err(PluginError::Store)?;
+        let loaded = runner.with_script(script)?;
+        let fingerprint = self.engine.fingerprint();
+        let stored = self.cache.store(FileKind::Script, sha256, fingerprint, &files).await;
+        stored.map_err(PluginError::Store)?;
+        Ok(loaded)
+    }
+
+    /// Loads the runner of scripts; compiles it if this engine has not done so before.
+    async fn load_runner(&self, limits: &Limits) -> Result<Runner, PluginError> {
+        if let Some(runner) = self.cached_runner() {
+            return Ok(runner);
+        }
+        let (kind, sha256, fingerprint) =
+            (FileKind::Component, &*RUNNER_SHA256, self.engine.fingerprint());
+        self.compile(RUNNER, sha256, limits).await?;
+        let runner = self.engine.load_runner(&self.cache.code_path(kind, sha256, fingerprint))?;
+        let written = self.cache.write_manifest(kind, sha256, fingerprint, None);
+        written.map_err(PluginError::Store)?;
+        Ok(runner)
     }
 
     /// Compiles a superseded version again, if its code was compiled for another engine.
     ///
     /// # Errors
-    /// The component of the version is not stored, or this engine refuses it.
+    /// The file of the version is not stored, or this engine refuses it.
     pub(super) async fn recompile(
         &self,
         name: &ConnectorName,
@@ -155,15 +232,21 @@ impl VersionLoader {
     ) -> Result<(), PluginError> {
         let limits = self.config.limits_of(name);
         let _permit = self.compile_permit(&limits).await;
-        if self.cached(sha256).is_some() {
+        if self.cached_of_any_kind(sha256).is_some() {
             return Ok(());
         }
-        let source = self.cache.source_path(sha256);
-        let wasm = fs::read(&source).await.map_err(PluginError::Read)?;
-        if sha256_of(&wasm) != sha256 {
+        let is_stored = |kind: &FileKind| self.cache.source_path(*kind, sha256).exists();
+        let kind = FileKind::ALL.into_iter().find(is_stored).unwrap_or(FileKind::Component);
+        let source = self.cache.source_path(kind, sha256);
+        let content = fs::read(&source).await.map_err(PluginError::Read)?;
+        if sha256_of(&content) != sha256 {
             return Err(PluginError::SourceChanged(source));
         }
-        self.build(wasm, &limits).await.map(|_| ())
+        self.build(name, kind, content, &limits).await.map(|_| ())
+    }
+
+    fn cached_of_any_kind(&self, sha256: &str) -> Option<Arc<Version>> {
+        FileKind::ALL.into_iter().find_map(|kind| self.cached(kind, sha256))
     }
 
     /// Combines a connector's name with the version that it runs.
@@ -179,7 +262,7 @@ impl VersionLoader {
         if let Some(connector) = superseded.get(&key) {
             return Some(Arc::clone(connector));
         }
-        let connector = self.connector(name, self.cached(sha256)?);
+        let connector = self.connector(name, self.cached_of_any_kind(sha256)?);
         if superseded.len() >= SUPERSEDED_MAX {
             superseded.clear();
         }
@@ -188,10 +271,13 @@ impl VersionLoader {
     }
 
     /// Deletes unused compiled code, if there is more than `compiled_bytes_max`.
-    pub(super) fn delete_unused(&self, used: &BTreeSet<String>) -> io::Result<()> {
+    pub(super) fn delete_unused(&self, mut used: BTreeSet<String>) -> io::Result<()> {
+        if self.runner.initialized() {
+            used.insert(RUNNER_SHA256.clone());
+        }
         let before = SystemTime::from(self.clock.now()) - UNUSED_MIN_AGE;
         let bytes_max = self.config.compiled_bytes_max;
-        self.cache.prune(bytes_max, self.engine.fingerprint(), used, before)
+        self.cache.prune(bytes_max, self.engine.fingerprint(), &used, before)
     }
 }
 

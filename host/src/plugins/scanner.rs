@@ -20,6 +20,7 @@ use crate::runtime::Version;
 use super::catalog::{Catalog, Entry, Snapshot};
 use super::error::PluginError;
 use super::folder::{FoundFile, list, read};
+use super::kind::FileKind;
 use super::loader::{VersionLoader, sha256_of};
 use super::tracked::{Due, TrackedFile};
 use super::watch::watch;
@@ -112,13 +113,13 @@ impl Scanner {
         let due = self.files.get(&name).map(|file| file.due(&found.stamp(), Instant::now()));
         match due {
             Some(Due::Nothing) => {}
-            Some(Due::Load) => self.start_job(&name),
+            Some(Due::Load) => self.start_job(&name, found.kind),
             Some(Due::Read) | None => self.read_file(&name, found).await,
         }
     }
 
     async fn read_file(&mut self, name: &str, found: FoundFile) {
-        let stamp = found.stamp();
+        let (stamp, kind) = (found.stamp(), found.kind);
         let (sha256, failed) = match self.content(name, found).await {
             Ok(Some(sha256)) => (Some(sha256), None),
             Ok(None) => return, // The file is gone; the next scan handles that.
@@ -135,9 +136,9 @@ impl Scanner {
         };
         match (failed, sha256) {
             (Some(error), _) => self.fail(name, &error),
-            (None, Some(sha256)) if is_new => self.handle_new_content(name, sha256).await,
+            (None, Some(sha256)) if is_new => self.handle_new_content(name, kind, sha256).await,
             _ if self.files.get(name).is_some_and(|file| file.is_complete(now)) => {
-                self.start_job(name);
+                self.start_job(name, kind);
             }
             _ => {}
         }
@@ -145,18 +146,21 @@ impl Scanner {
 
     /// Returns the SHA-256 of a file's content; `None` if the file does not exist any more.
     async fn content(&self, name: &str, found: FoundFile) -> Result<Option<String>, PluginError> {
-        let bytes_max = self.loader.config.limits_of(&name.parse()?).component_bytes;
-        found.check(bytes_max)?;
-        let Some(wasm) = read(self.path(name), bytes_max).await? else { return Ok(None) };
-        let hashing = spawn_blocking(move || sha256_of(&wasm));
+        let limits = self.loader.config.limits_of(&name.parse()?);
+        let kind = found.kind;
+        found.check(&limits)?;
+        let Some(content) = read(self.path(name, kind), kind, &limits).await? else {
+            return Ok(None);
+        };
+        let hashing = spawn_blocking(move || sha256_of(&content));
         hashing.await.map(Some).map_err(|error| PluginError::Read(io::Error::other(error)))
     }
 
     /// Uses new content at once if it was compiled before. Otherwise waits until the content is
     /// complete.
-    async fn handle_new_content(&mut self, name: &str, sha256: String) {
+    async fn handle_new_content(&mut self, name: &str, kind: FileKind, sha256: String) {
         let loader = Arc::clone(&self.loader);
-        let cached = spawn_blocking(move || loader.cached(&sha256)).await;
+        let cached = spawn_blocking(move || loader.cached(kind, &sha256)).await;
         let Some(file) = self.files.get_mut(name) else { return };
         if let Ok(Some(version)) = cached {
             file.set_processed();
@@ -169,22 +173,22 @@ impl Scanner {
         }
     }
 
-    fn start_job(&mut self, name: &str) {
+    fn start_job(&mut self, name: &str, kind: FileKind) {
         let (Ok(connector), Some(file)) = (name.parse::<ConnectorName>(), self.files.get_mut(name))
         else {
             return;
         };
         let Some(sha256) = file.sha256().map(str::to_owned) else { return };
         file.set_loading();
-        let (loader, path) = (Arc::clone(&self.loader), self.path(name));
+        let (loader, path) = (Arc::clone(&self.loader), self.path(name, kind));
         let content = Content { name: name.to_owned(), sha256: sha256.clone() };
         let job = self.jobs.spawn(async move {
             let limits = loader.config.limits_of(&connector);
             let _permit = loader.compile_permit(&limits).await;
             let load = async {
-                match read(path, limits.component_bytes).await? {
-                    Some(wasm) if sha256_of(&wasm) == sha256 => {
-                        loader.build(wasm, &limits).await.map(Some)
+                match read(path, kind, &limits).await? {
+                    Some(content) if sha256_of(&content) == sha256 => {
+                        loader.build(&connector, kind, content, &limits).await.map(Some)
                     }
                     _ => Ok(None),
                 }
@@ -249,8 +253,8 @@ impl Scanner {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}.wasm"))
+    fn path(&self, name: &str, kind: FileKind) -> PathBuf {
+        self.folder.join(format!("{name}.{}", kind.extension()))
     }
 }
 

@@ -46,6 +46,25 @@ mod generated {
     });
 }
 
+pub(super) use script::exports::jackfield::script::preparation;
+pub(super) use script::jackfield::script::source;
+
+#[allow(
+    clippy::all,
+    missing_docs,
+    unsafe_code,
+    unreachable_pub,
+    reason = "generated from the WIT, which is documented"
+)]
+mod script {
+    wasmtime::component::bindgen!({
+        path: ["../wit", "../guest-examples/script-runner/wit"],
+        world: "jackfield:script/additions",
+        imports: { default: trappable },
+        exports: { default: async },
+    });
+}
+
 impl From<&FailedTest> for model::FailedTest {
     fn from(test: &FailedTest) -> Self {
         Self {

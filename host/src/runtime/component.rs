@@ -16,6 +16,7 @@ use super::bindings::{defects, follow_up, kpis, plugin};
 use super::error::LoadError;
 use super::guest::Guest;
 use super::pool;
+use super::script::{RunScript, Script};
 
 /// The imports by which a connector reads test data from Test Manager.
 const TEST_DATA: [&str; 2] = ["jackfield:connector/report@", "jackfield:connector/test-manager@"];
@@ -47,6 +48,8 @@ pub(crate) struct Loaded {
     pub(super) defects: Option<defects::GuestIndices>,
     pub(super) kpis: Option<kpis::GuestIndices>,
     pub(super) follow_up: Option<follow_up::GuestIndices>,
+    /// The script that each run evaluates, if the component is the runner of scripts.
+    pub(super) script: Option<Arc<Script>>,
     /// Slots of the engine's pool that one instance needs.
     pub(super) slots: u32,
 }
@@ -81,7 +84,7 @@ impl Loaded {
         }
         let follow_up = follow_up::GuestIndices::new(&pre).ok();
         let slots = pool::slots(pre.component())?;
-        Ok(Self { pre, plugin, defects, kpis, follow_up, slots })
+        Ok(Self { pre, plugin, defects, kpis, follow_up, script: None, slots })
     }
 
     /// The interfaces that the component exports.
@@ -93,12 +96,21 @@ impl Loaded {
         }
     }
 
-    /// The names of the component's imports and of its exports.
+    /// The names of the imports and of the exports of the component, or of its script.
     pub(crate) fn imports_and_exports(&self) -> (Vec<String>, Vec<String>) {
+        if let Some(script) = &self.script {
+            return (script.imports.clone(), script.exports.clone());
+        }
         let (engine, kind) = (self.pre.engine(), self.pre.component().component_type());
         let imports = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
         let exports = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
         (imports, exports)
+    }
+
+    /// The script of a run of the connector of this name.
+    pub(super) fn run_script(&self, connector: &ConnectorName) -> Option<RunScript> {
+        let script = Arc::clone(self.script.as_ref()?);
+        Some(RunScript { file: format!("{connector}.js"), script })
     }
 }
 

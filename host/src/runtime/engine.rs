@@ -19,6 +19,7 @@ use super::error::{EngineError, LoadError};
 use super::guest::Guest;
 use super::imports;
 use super::pool;
+use super::script::Runner;
 
 /// The version of wasmtime in this program, from Cargo.lock.
 pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     engine: wasmtime::Engine,
     space: AddressSpace,
     linker: Linker<Guest>,
+    linker_of_scripts: Linker<Guest>,
     fingerprint: String,
     ticks: Arc<Ticks>,
 }
@@ -48,10 +50,11 @@ impl Engine {
     pub(crate) fn start() -> Result<Self, EngineError> {
         let (engine, space) = start_with_largest_pool()?;
         let linker = imports::linker(&engine).map_err(EngineError)?;
+        let linker_of_scripts = imports::linker_of_scripts(&linker).map_err(EngineError)?;
         let ticks = Arc::<Ticks>::default();
         start_ticker(&engine, Arc::clone(&ticks));
         let fingerprint = fingerprint(&engine);
-        Ok(Self { engine, space, linker, fingerprint, ticks })
+        Ok(Self { engine, space, linker, linker_of_scripts, fingerprint, ticks })
     }
 
     /// An engine for the compiler process. It produces the same code, and has no pool.
@@ -87,6 +90,24 @@ impl Engine {
     /// # Errors
     /// The code cannot be mapped, or the component is not a connector.
     pub(crate) fn load(&self, compiled: &Path) -> Result<Loaded, LoadError> {
+        let component = self.map(compiled)?;
+        match self.linker.instantiate_pre(&component) {
+            Ok(pre) => Loaded::new(pre),
+            Err(error) => Err(self.link_error(&component, error)),
+        }
+    }
+
+    /// Maps and links the compiled code of the runner of scripts.
+    ///
+    /// # Errors
+    /// The code cannot be mapped, or it is not this host's runner.
+    pub(crate) fn load_runner(&self, compiled: &Path) -> Result<Runner, LoadError> {
+        let component = self.map(compiled)?;
+        let pre = self.linker_of_scripts.instantiate_pre(&component);
+        Runner::new(pre.map_err(LoadError::Link)?)
+    }
+
+    fn map(&self, compiled: &Path) -> Result<Component, LoadError> {
         #[expect(
             unsafe_code,
             reason = "maps code that our own child process compiled; see the cache folder"
@@ -95,12 +116,7 @@ impl Engine {
         // (checked when it is opened), only the output of the compiler process is renamed into it,
         // and a version is used again only if the digest of its file is the one that was sealed
         // when it was stored.
-        let component = unsafe { Component::deserialize_file(&self.engine, compiled) }
-            .map_err(LoadError::Map)?;
-        match self.linker.instantiate_pre(&component) {
-            Ok(pre) => Loaded::new(pre),
-            Err(error) => Err(self.link_error(&component, error)),
-        }
+        unsafe { Component::deserialize_file(&self.engine, compiled) }.map_err(LoadError::Map)
     }
 
     /// Names the import that cannot be linked, if the engine's error is about one.

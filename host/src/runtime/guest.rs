@@ -18,6 +18,7 @@ use crate::memory::Charge;
 
 use super::limiter::{Limiter, memory_error};
 use super::run_log::{RunLog, STDERR, STDOUT};
+use super::script::RunScript;
 use super::stdio::LogStream;
 use super::test_report::TestReport;
 use super::wasi_http::WasiHttp;
@@ -53,6 +54,8 @@ pub(super) struct Given {
     pub(super) bases: BTreeMap<String, String>,
     /// The report of the failed test; only in `create`, `comment` and `attach`.
     pub(super) report: Option<Arc<TestReport>>,
+    /// The script that the guest evaluates, if the guest is the runner of scripts.
+    pub(super) script: Option<RunScript>,
 }
 
 /// The data of a run's wasmtime store.

@@ -6,6 +6,7 @@
 mod http;
 mod log;
 mod report;
+mod script;
 mod settings;
 mod test_manager;
 mod wasi;
@@ -34,5 +35,12 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<Guest>, wasmtim
     bindings::report::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
     bindings::test_manager::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
     wasi::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// Adds what only the runner of scripts may import.
+pub(super) fn linker_of_scripts(linker: &Linker<Guest>) -> Result<Linker<Guest>, wasmtime::Error> {
+    let mut linker = linker.clone();
+    bindings::source::add_to_linker::<_, GuestData>(&mut linker, |guest| guest)?;
     Ok(linker)
 }

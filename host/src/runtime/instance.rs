@@ -14,7 +14,7 @@ use crate::cpu_time::Meter;
 use crate::domain::Limits;
 use crate::manifest::RawManifest;
 
-use super::bindings::{defects, follow_up, kpis, model, plugin};
+use super::bindings::{defects, follow_up, kpis, model, plugin, preparation};
 use super::component::Loaded;
 use super::engine::Engine;
 use super::guest::Guest;
@@ -45,6 +45,17 @@ impl GuestInstance {
         let guest = export.load(&mut self.store, &self.instance)?;
         let manifest = guest.call_describe(&mut self.store).await?;
         Ok(Ok(manifest.into()))
+    }
+
+    /// Calls `preparation.prepare` of the runner of scripts.
+    pub(super) async fn prepare(
+        mut self,
+        export: preparation::GuestIndices,
+        file: String,
+        text: String,
+    ) -> CallResult<Result<preparation::Prepared, String>> {
+        let guest = export.load(&mut self.store, &self.instance)?;
+        Ok(Ok(guest.call_prepare(&mut self.store, &file, &text).await?))
     }
 
     /// Calls `plugin.check`.

@@ -5,6 +5,7 @@
 //! sent goes through the [`Journal`] that `create` receives.
 
 mod follow_up;
+mod load;
 mod set_up;
 
 use std::sync::Arc;
@@ -15,11 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cpu_time::Metered;
 use crate::domain::{
-    Call, Clock, Connection, ConnectorFault, Counts, Defect, FailedTest, Journal, Limits, Marker,
-    OutcomeCode, Refusal, RunReport, Usage, WriteRecord, milliseconds,
+    Call, Clock, Connection, Counts, Defect, FailedTest, Journal, Limits, Marker, OutcomeCode,
+    Refusal, RunReport, Usage, WriteRecord, milliseconds,
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
-use crate::manifest::RawManifest;
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
 use crate::redact::Reading;
 
@@ -37,9 +37,6 @@ use super::turns::{TakesTurns, turns};
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
 /// Maximum number of runs of one lane that wait for a permit.
 const WAITING_MAX: usize = 256;
-/// The longest `describe`. It delays the loading of other connectors, and has no tracker to wait
-/// for.
-const DESCRIBE_MS_MAX: u64 = 10_000;
 
 /// Runs connectors, each call in a new instance.
 pub struct Sandbox {
@@ -171,28 +168,25 @@ impl Sandbox {
         self.run(run, Call::Check, Permission::Reads, None, call, convert).await
     }
 
-    /// Calls `plugin.describe` of a component that has no manifest yet. Every request is refused.
-    pub(crate) async fn describe(
+    /// Runs a call of a component that is not a connector yet: without a connection. Every request is
+    /// refused.
+    async fn run_unconnected<A, F: Future<Output = CallResult<A>>>(
         &self,
         loaded: &Loaded,
-        limits: &Limits,
-    ) -> Result<RawManifest, Refusal> {
+        limits: Limits,
+        given: Given,
+        call_guest: impl FnOnce(GuestInstance) -> F,
+    ) -> Result<Result<A, model::Error>, Refusal> {
         let active = Arc::new(ActiveConnection::without_grants());
         let lane = lane(&active, Call::Describe);
         let request = Request { lane: lane.clone(), slots: self.slots(loaded), runs_max: u32::MAX };
         let stop = CancellationToken::new();
         let _permit = self.acquire_permit(request, PERMIT_WAIT, &stop).await?;
-        let limits = Limits { run_ms: limits.run_ms.min(DESCRIBE_MS_MAX), ..*limits };
         let permission = Permission::Nothing;
         let memory = self.open_account(&active, &limits)?;
-        let given = Given::default();
         let request = RunRequest { loaded, limits, active, permission, stop, lane, memory, given };
-        let export = loaded.plugin.clone();
-        let (result, finished) = self.execute(request, |guest| guest.describe(export)).await;
-        result.map_err(|refusal| finished.add_last_words(refusal))?.map_err(|_| {
-            let why = "`describe` returned an error, although it has no error type".to_owned();
-            Refusal::ConnectorFault(ConnectorFault::Contract(why))
-        })
+        let (result, finished) = self.execute(request, call_guest).await;
+        result.map_err(|refusal| finished.add_last_words(refusal))
     }
 
     /// Runs a connector: waits for a permit, calls the guest, converts the result, reports the run.
@@ -224,6 +218,7 @@ impl Sandbox {
             Err(refusal) => return not_run(&run, call, refusal),
         };
         let bases = connector.manifest().addresses(&run.active.connection.settings);
+        let script = connector.loaded().run_script(connector.name());
         let request = RunRequest {
             memory,
             loaded: connector.loaded(),
@@ -232,7 +227,7 @@ impl Sandbox {
             permission,
             stop: run.stop.clone(),
             lane,
-            given: Given { bases, report: report.clone() },
+            given: Given { bases, report: report.clone(), script },
         };
         // In a box: the future is large, and each caller would move it.
         let (result, finished) = Box::pin(self.execute(request, call_guest)).await;

@@ -100,16 +100,22 @@ fn blocked_connectors(folder: &DataFolder) -> Finding {
     finding("compiling", app::blocked_connectors(folder), ok_text)
 }
 
-/// Why a `.wasm` file in the plugins folder cannot be a connector. `None` if it can, and for every
-/// other file.
+/// Why a `.wasm` or `.js` file in the plugins folder cannot be a connector. `None` if it can, and
+/// for every other file.
 pub(super) fn file_problem(entry: &DirEntry) -> Option<String> {
     let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-    if name.starts_with('.') || !path.extension()?.eq_ignore_ascii_case("wasm") {
+    let (stem, given) = name.rsplit_once('.')?;
+    let extension = ["wasm", "js"].into_iter().find(|it| given.eq_ignore_ascii_case(it))?;
+    if name.starts_with('.') {
         return None;
     }
-    let why = match name.strip_suffix(".wasm") {
-        None => "its ending must be .wasm, in lower case: rename it".to_owned(),
-        Some(stem) => match stem.parse::<ConnectorName>() {
+    let other = path.with_extension(if extension == "js" { "wasm" } else { "js" });
+    let why = match stem {
+        _ if given != extension => {
+            format!("its ending must be .{extension}, in lower case: rename it")
+        }
+        _ if other.exists() => format!("{} has the same name: remove one", other.display()),
+        stem => match stem.parse::<ConnectorName>() {
             Err(error) => format!("{error}; rename it"),
             Ok(_) => match fs::metadata(&path).and_then(|it| File::open(&path).map(|_| it)) {
                 Err(error) => error.to_string(),

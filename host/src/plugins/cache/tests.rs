@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
+const KIND: FileKind = FileKind::Component;
+
 #[test]
 fn a_folder_that_other_users_can_access_is_refused() {
     let home = tempfile::tempdir().unwrap();
@@ -33,14 +35,14 @@ fn raw() -> RawManifest {
 fn a_version_is_usable_if_it_has_code_and_a_manifest() {
     let home = tempfile::tempdir().unwrap();
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
-    assert!(cache.write_manifest("aa", "f", &raw()).is_err(), "no code");
-    fs::write(cache.code_path("aa", "f"), "x").unwrap();
-    assert!(cache.manifest("aa", "f").is_none());
-    cache.write_manifest("aa", "f", &raw()).unwrap();
-    assert_eq!(cache.manifest("aa", "f").unwrap().index_delay_seconds, Some(3));
-    assert!(cache.manifest("aa", "g").is_none());
-    cache.delete("aa", "f");
-    assert!(cache.manifest("aa", "f").is_none());
+    assert!(cache.write_manifest(KIND, "aa", "f", Some(&raw())).is_err(), "no code");
+    fs::write(cache.code_path(KIND, "aa", "f"), "x").unwrap();
+    assert!(cache.manifest(KIND, "aa", "f").is_none());
+    cache.write_manifest(KIND, "aa", "f", Some(&raw())).unwrap();
+    assert_eq!(cache.manifest(KIND, "aa", "f").unwrap().index_delay_seconds, Some(3));
+    assert!(cache.manifest(KIND, "aa", "g").is_none());
+    cache.delete(KIND, "aa", "f");
+    assert!(cache.manifest(KIND, "aa", "f").is_none());
 }
 
 #[test]
@@ -48,29 +50,29 @@ fn a_version_whose_files_were_changed_is_not_used() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("cache");
     let cache = Cache::open(folder.clone(), sealer()).unwrap();
-    let (code, manifest) = (cache.code_path("aa", "f"), cache.manifest_path("aa", "f"));
+    let (code, manifest) = (cache.code_path(KIND, "aa", "f"), cache.manifest_path("aa", "f"));
     let store = || {
         fs::write(&code, "machine code").unwrap();
-        cache.write_manifest("aa", "f", &raw()).unwrap();
-        assert!(cache.manifest("aa", "f").is_some());
+        cache.write_manifest(KIND, "aa", "f", Some(&raw())).unwrap();
+        assert!(cache.manifest(KIND, "aa", "f").is_some());
     };
     store();
     fs::write(&code, [0; 12]).unwrap();
-    assert!(cache.manifest("aa", "f").is_none(), "zeroed code");
+    assert!(cache.manifest(KIND, "aa", "f").is_none(), "zeroed code");
     store();
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text.replace("1.0.0", "1.0.1")).unwrap();
-    assert!(cache.manifest("aa", "f").is_none(), "another manifest");
+    assert!(cache.manifest(KIND, "aa", "f").is_none(), "another manifest");
     store();
     for other in [("bb", "f"), ("aa", "g")] {
-        fs::copy(&code, cache.code_path(other.0, other.1)).unwrap();
+        fs::copy(&code, cache.code_path(KIND, other.0, other.1)).unwrap();
         fs::copy(&manifest, cache.manifest_path(other.0, other.1)).unwrap();
-        assert!(cache.manifest(other.0, other.1).is_none(), "files of another version");
+        assert!(cache.manifest(KIND, other.0, other.1).is_none(), "files of another version");
     }
     let planted = Sealer::from_text(&"cd".repeat(32), "the test").unwrap();
     let planted = Cache::open(folder, planted).unwrap();
-    planted.write_manifest("aa", "f", &raw()).unwrap();
-    assert!(cache.manifest("aa", "f").is_none(), "sealed with another key");
+    planted.write_manifest(KIND, "aa", "f", Some(&raw())).unwrap();
+    assert!(cache.manifest(KIND, "aa", "f").is_none(), "sealed with another key");
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn the_oldest_code_is_deleted_first_and_code_that_serves_is_kept() {
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
     let at = |seconds| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
     for (sha256, seconds) in [("aa", 1), ("bb", 2), ("cc", 3), ("dd", 90)] {
-        let code = cache.code_path(sha256, "f");
+        let code = cache.code_path(KIND, sha256, "f");
         fs::write(&code, [0; 10]).unwrap();
         fs::write(cache.manifest_path(sha256, "f"), "{}").unwrap();
         fs::File::options().append(true).open(&code).unwrap().set_modified(at(seconds)).unwrap();
@@ -88,10 +90,10 @@ fn the_oldest_code_is_deleted_first_and_code_that_serves_is_kept() {
     let remaining = || -> Vec<&str> {
         let there = |sha256: &&str| {
             assert_eq!(
-                cache.code_path(sha256, "f").exists(),
+                cache.code_path(KIND, sha256, "f").exists(),
                 cache.manifest_path(sha256, "f").exists()
             );
-            cache.code_path(sha256, "f").exists()
+            cache.code_path(KIND, sha256, "f").exists()
         };
         ["aa", "bb", "cc", "dd"].into_iter().filter(there).collect()
     };
@@ -108,12 +110,12 @@ fn the_component_of_an_accepted_version_is_kept() {
     let home = tempfile::tempdir().unwrap();
     let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
     for sha256 in ["aa", "bb"] {
-        fs::write(cache.source_path(sha256), "wasm").unwrap();
+        fs::write(cache.source_path(KIND, sha256), "wasm").unwrap();
     }
-    let later = fs::metadata(cache.source_path("bb")).unwrap().modified().unwrap()
+    let later = fs::metadata(cache.source_path(KIND, "bb")).unwrap().modified().unwrap()
         + std::time::Duration::from_secs(60);
     cache.prune(0, "g", &BTreeSet::from(["aa".to_owned()]), later).unwrap();
-    assert!(cache.source_path("aa").exists() && !cache.source_path("bb").exists());
+    assert!(cache.source_path(KIND, "aa").exists() && !cache.source_path(KIND, "bb").exists());
 }
 
 #[test]

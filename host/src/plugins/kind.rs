@@ -1,0 +1,68 @@
+//! The two kinds of a connector's file: a component and a script.
+
+use std::path::Path;
+
+use crate::domain::Limits;
+
+use super::error::PluginError;
+
+/// Maximum size of a script. A larger one would take much time to parse in each run.
+const SCRIPT_BYTES_MAX: u64 = 512 << 10;
+
+/// Says what a connector's file contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FileKind {
+    /// A WebAssembly component: `NAME.wasm`.
+    Component,
+    /// The text of an ES module: `NAME.js`.
+    Script,
+}
+
+impl FileKind {
+    pub(super) const ALL: [Self; 2] = [Self::Component, Self::Script];
+
+    /// The kind by the extension of a file's name.
+    pub(super) fn of(file: &Path) -> Option<Self> {
+        let extension = file.extension()?;
+        Self::ALL.into_iter().find(|kind| extension == kind.extension())
+    }
+
+    /// The extension of a connector's file, and of its copy beside the compiled code.
+    pub(super) fn extension(self) -> &'static str {
+        match self {
+            Self::Component => "wasm",
+            Self::Script => "js",
+        }
+    }
+
+    /// The extension of what is loaded: machine code, or what the runner made of the script.
+    pub(super) fn code_extension(self) -> &'static str {
+        match self {
+            Self::Component => "cwasm",
+            Self::Script => "program",
+        }
+    }
+
+    /// Checks the size of a file.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub(super) fn check_size(self, bytes: u64, limits: &Limits) -> Result<(), PluginError> {
+        let bytes_max = self.bytes_max(limits);
+        match self {
+            _ if bytes <= bytes_max => Ok(()),
+            Self::Script if bytes_max == SCRIPT_BYTES_MAX => {
+                Err(PluginError::ScriptTooLarge { bytes, bytes_max })
+            }
+            _ => Err(PluginError::TooLarge { bytes, bytes_max }),
+        }
+    }
+
+    /// The maximum size of a file.
+    pub(super) fn bytes_max(self, limits: &Limits) -> u64 {
+        match self {
+            Self::Component => limits.component_bytes,
+            Self::Script => limits.component_bytes.min(SCRIPT_BYTES_MAX),
+        }
+    }
+}
