@@ -15,7 +15,8 @@ pub struct Setup {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) run_under: Vec<String>,
     pub(crate) without_admin_token: bool,
-    plugins: Vec<(String, Guest)>,
+    /// The name and the extension of each file.
+    plugins: Vec<(String, &'static str, Guest)>,
 }
 
 impl Setup {
@@ -58,7 +59,14 @@ impl Setup {
     /// Puts a connector into the plugins folder. It is `ready` when [`Self::start`] returns.
     #[must_use]
     pub fn plugin(mut self, name: &str, guest: &Guest) -> Self {
-        self.plugins.push((name.to_owned(), guest.clone()));
+        self.plugins.push((name.to_owned(), "wasm", guest.clone()));
+        self
+    }
+
+    /// Puts a script into the plugins folder. It is `ready` when [`Self::start`] returns.
+    #[must_use]
+    pub fn script(mut self, name: &str, text: &str) -> Self {
+        self.plugins.push((name.to_owned(), "js", Guest { bytes: text.into() }));
         self
     }
 
@@ -82,14 +90,14 @@ impl Setup {
         }
         std::fs::write(folder.path().join("jackfield.toml"), &self.config)
             .expect("the configuration is written");
-        for (name, guest) in &self.plugins {
-            let path = folder.path().join("plugins").join(format!("{name}.wasm"));
+        for (name, extension, guest) in &self.plugins {
+            let path = folder.path().join("plugins").join(format!("{name}.{extension}"));
             std::fs::write(path, &guest.bytes).expect("the connector is written");
         }
         let process = Process::start(&self, folder.path());
         let plugins = self.plugins.clone();
         let host = TestHost::new(self, folder, process);
-        for (name, guest) in &plugins {
+        for (name, _, guest) in &plugins {
             host.await_connector(name, "ready", Some(&guest.sha256()));
         }
         host

@@ -1,15 +1,18 @@
-//! The main use on a real Redmine, with connectors in three languages: a failed test becomes one
+//! The main use on a real Redmine, with connectors in three languages, and with the JavaScript one
+//! once more as a script, unchanged: a failed test becomes one
 //! issue with what Test Manager knows of it, a repeated click has the same answer, an issue whose answer was
 //! lost is found again, and the counts equal those of Redmine.
 
 use jackfield_tests::{
     Client, Evidence, EvidenceFile, Guest, IssueFile, Redmine, RedmineConnection, Reply,
-    ScriptedServer, Setup, SimulatedTestManager, TestHost, as_shown, failed_test, merge,
+    ScriptedServer, Setup, SimulatedTestManager, TestHost, as_shown, failed_test, merge, root,
     webhook_body,
 };
 use serde_json::{Value, json};
 
 const LANGUAGES: [&str; 3] = ["redmine", "javascript", "python"];
+/// The name of the script.
+const SCRIPT: &str = "redmine-script";
 
 /// One server for all three connectors, because compiling the larger ones takes most of the time.
 #[test]
@@ -17,9 +20,11 @@ fn connectors_in_every_language_create_find_and_count_defects() {
     let setup = LANGUAGES
         .iter()
         .fold(Setup::new(), |setup, name| setup.plugin(name, &Guest::example(name)));
-    let host = setup.start();
+    let source = root().join("guest-examples/javascript/connector.js");
+    let source = std::fs::read_to_string(source).expect("the source of the connector");
+    let host = setup.script(SCRIPT, &source).start();
     let simulator = SimulatedTestManager::start(&[]);
-    for connector in LANGUAGES {
+    for connector in LANGUAGES.into_iter().chain([SCRIPT]) {
         println!("--- {connector}");
         let settings = json!({"priority": "High", "critical-priorities": "Urgent, Immediate",
             "moderate-priorities": "High"});
@@ -118,6 +123,7 @@ fn an_exception_is_named_in_the_detail(host: &TestHost, name: &str) {
     let place = match name {
         "javascript" => "connector.js:",
         "python" => "connector.py\", line ",
+        SCRIPT => "redmine-script.js:",
         _ => return,
     };
     let tracker = ScriptedServer::start(|_| Reply::new(200, "{\"user\": 1}"));

@@ -40,6 +40,7 @@ mod report;
 mod resolve;
 mod routing;
 mod sandbox_limits;
+mod scripts;
 mod search;
 mod secrets;
 mod senders;

@@ -1,0 +1,347 @@
+//! A script is a connector: `plugins/NAME.js` goes live, is replaced, refused and limited as a
+//! component is, and its errors name its own lines. The test `languages` runs one on a real Redmine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use jackfield_tests::{
+    Connection, Guest, Redmine, ScriptedServer, Setup, TestHost, binary, failed_test, root, sha256,
+    xtask,
+};
+use serde_json::{Value, json};
+
+/// A script that only counts, with this version. What it counts is an expression of JavaScript.
+fn counting(version: &str, open: &str) -> String {
+    format!(
+        "const SCHEMA = {{ type: 'object', properties: {{}}, additionalProperties: false }};
+export const plugin = {{
+  describe: () => ({{ name: 'Counts', version: '{version}', summary: '', settings: JSON.stringify(SCHEMA) }}),
+  check: () => 'ready',
+  choices: () => ({{ choices: [], more: false }}),
+}};
+const open = (project) => {open};
+export const kpis = {{
+  count: (project) => ({{ open: open(project), closed: 0, critical: 0, moderate: 0 }}),
+}};
+"
+    )
+}
+
+fn path(host: &TestHost, name: &str) -> PathBuf {
+    host.folder().join("plugins").join(format!("{name}.js"))
+}
+
+/// Writes a script as an editor does, and waits until this version serves.
+#[track_caller]
+fn edit(host: &TestHost, name: &str, text: &str) {
+    fs::write(path(host, name), text).expect("the script is written");
+    host.await_connector(name, "ready", Some(&sha256(text.as_bytes())));
+}
+
+/// Writes a script that cannot be used, and returns why.
+#[track_caller]
+fn refused(host: &TestHost, name: &str, content: impl AsRef<[u8]>) -> String {
+    fs::write(path(host, name), content).expect("the script is written");
+    let broken = host.await_connector(name, "broken", None);
+    broken["error"].as_str().expect("a reason").to_owned()
+}
+
+#[track_caller]
+fn open_of(host: &TestHost, connection: &Connection, project: &str) -> u64 {
+    let counts = host.kpis(connection, project).expect(200);
+    counts["openDefects"].as_u64().unwrap_or_else(|| panic!("{counts}"))
+}
+
+#[test]
+fn an_edited_script_serves_and_a_mistake_keeps_the_version_in_use() {
+    let mut host = Setup::new().script("s", &counting("1.0.0", "1")).start();
+    let connection = host.connect("qa", "s", json!({}), json!({}));
+    assert_eq!(open_of(&host, &connection, "a"), 1);
+    // With a byte order mark and the line ends of Windows.
+    let edited = format!("\u{feff}{}", counting("1.1.0", "2").replace('\n', "\r\n"));
+    edit(&host, "s", &edited);
+    assert_eq!(open_of(&host, &connection, "b"), 2);
+
+    let why = refused(&host, "s", counting("1.2.0", "3 +"));
+    assert!(why.starts_with("s.js:7:30: "), "{why}");
+    assert_eq!(open_of(&host, &connection, "c"), 2);
+    let (_, shown) = host.run_cli(&["connectors", "show", "s"]);
+    assert!(shown.contains("s.js:7:30") && shown.contains("1.1.0"), "{shown}");
+    let (_, listed) = host.run_cli(&["connectors", "list"]);
+    assert!(listed.contains("broken"), "{listed}");
+    edit(&host, "s", &counting("1.2.0", "4"));
+    assert_eq!(open_of(&host, &connection, "d"), 4);
+
+    host.restart();
+    host.await_connector("s", "ready", Some(&sha256(counting("1.2.0", "4").as_bytes())));
+    assert_eq!(open_of(&host, &connection, "e"), 4);
+}
+
+#[test]
+fn a_component_and_a_script_of_one_name_do_not_replace_each_other() {
+    let host = Setup::new().script("s", &counting("1.0.0", "1")).start();
+    let connection = host.connect("qa", "s", json!({}), json!({}));
+    let component = Guest::named("instant");
+    host.install("s", &component);
+    let broken = host.await_connector("s", "broken", None);
+    let why = broken["error"].as_str().expect("a reason");
+    assert!(why.contains(".wasm") && why.contains(".js") && why.contains("remove one"), "{why}");
+    assert_eq!(open_of(&host, &connection, "a"), 1, "the version in use stays");
+    fs::remove_file(path(&host, "s")).expect("the script is removed");
+    host.await_connector("s", "ready", Some(&component.sha256()));
+    let other = host.connect("other", "s", json!({}), json!({}));
+    host.create(&other, &failed_test()).assert_status(200);
+}
+
+#[test]
+fn a_script_that_cannot_be_used_is_broken_with_the_reason() {
+    let good = counting("1.0.0", "typeof leaked === 'undefined' && [1].map((it) => it)[0]");
+    let host = Setup::new().script("good", &good).start();
+    let connection = host.connect("qa", "good", json!({}), json!({}));
+    let valid = counting("1.0.0", "1");
+    for (name, text, why) in [
+        ("empty", String::new(), "it does not export `plugin`"),
+        (
+            "throws",
+            format!("{valid}\n  throw new Error('no');"),
+            "throws.js: Error: no at throws.js:12:",
+        ),
+        ("recurs", format!("{valid}(function f() {{ f(); }})();"), "stack overflow"),
+        (
+            "allocates",
+            format!("{valid}for (const all = [];;) all.push(new Array(1e4).fill(1));"),
+            "memory_bytes",
+        ),
+        ("computes", format!("{valid}for (;;);"), "cpu_ms"),
+        (
+            "constant",
+            format!("{valid}export const defects = 5;"),
+            "the export `defects` must be an object",
+        ),
+        (
+            "lacks",
+            format!("{valid}export const defects = {{ create() {{}} }};"),
+            "`defects.find` is not a function",
+        ),
+        ("asynchronous", valid.replace("count: (", "count: async ("), "`kpis.count` is async"),
+        ("awaits", format!("{valid}await 1;"), "awaits.js:11:1: await cannot be used"),
+        (
+            "reads",
+            format!("import fs from 'fs';{valid}"),
+            "reads.js:1:1: there is no \"fs\" to import",
+        ),
+        (
+            "typo",
+            format!("import {{ sent }} from 'jackfield:connector/http@0.1.0';{valid}"),
+            "has no `sent`",
+        ),
+        (
+            "dynamic",
+            format!("{valid}import('jackfield:connector/http@0.1.0');"),
+            "import() and import.meta",
+        ),
+        (
+            "mute",
+            valid.replace("export const kpis", "const kpis"),
+            "exports neither `defects` nor `kpis`",
+        ),
+        (
+            "deletes",
+            format!(
+                "{valid}for (const it of Object.getOwnPropertyNames(globalThis)) delete globalThis[it];"
+            ),
+            "loading the script failed",
+        ),
+        ("large", valid.clone() + &" ".repeat(2 << 20), "has 2097"),
+    ] {
+        let found = refused(&host, name, text);
+        assert!(found.contains(why), "{name}: {found}");
+    }
+    let found = refused(&host, "binary", [valid.as_bytes(), b"// \xff"].concat());
+    assert!(found.contains("not UTF-8"), "{found}");
+    // Each script has an instance of its own: what one changes, another does not see.
+    edit(
+        &host,
+        "pollutes",
+        &format!("{valid}globalThis.leaked = 1; Array.prototype.map = () => [9];"),
+    );
+    edit(&host, "good", &format!("{good}// loaded after it"));
+    assert_eq!(open_of(&host, &connection, "a"), 1);
+}
+
+/// Each call has a connection of its own, whose circuit breaker the other failures do not open.
+#[test]
+fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
+    let text = counting("1.0.0", "calls[project]()")
+        + "const calls = {
+  throws: () => [].missing.member,
+  computes: () => { for (;;); },
+  allocates: () => { for (const all = [];;) all.push(new Array(1e4).fill(1)); },
+  recurs: () => calls.recurs(),
+  text: () => '5',
+  big: () => 5n,
+  promise: () => Promise.resolve(1),
+  string: () => { throw 'words'; },
+  code: () => { throw { code: 'reject', message: 'no' }; },
+  error: () => { throw { code: 'rejected', message: 'no such project', setting: 'url' }; },
+  deletes: () => { for (const it of Object.getOwnPropertyNames(globalThis)) delete globalThis[it]; return 5; },
+  random: () => Math.floor(Math.random() * 4e9),
+  utf8: () => new TextDecoder().decode(new TextEncoder().encode('\u{e4}\u{1f600}')).length,
+  query: () => new URLSearchParams([['a', '\u{e4} &']]).toString() === 'a=%C3%A4+%26' ? 7 : 8,
+  log: () => { console.warn('seen', { a: 1 }); return 1; },
+};
+";
+    let host = Setup::new().config("[limits]\ncpu_ms = 2000").script("s", &text).start();
+    let count = |project: &str| {
+        let connection = host.connect(project, "s", json!({}), json!({}));
+        host.kpis(&connection, project)
+    };
+    for (project, code, why) in [
+        (
+            "throws",
+            "connector-fault",
+            "cannot read property 'member' of undefined at throws (s.js:12:",
+        ),
+        ("computes", "connector-fault", "limits.cpu_ms"),
+        ("allocates", "connector-fault", "limits.memory_bytes"),
+        ("recurs", "connector-fault", "stack"),
+        (
+            "text",
+            "connector-fault",
+            "`kpis.count` returned a wrong value: `open` must be a whole number",
+        ),
+        ("big", "connector-fault", "the BigInt 5"),
+        ("promise", "connector-fault", "`open` must be"),
+        ("string", "connector-fault", "`kpis.count` threw"),
+        ("code", "connector-fault", "`code` must be one of rejected, "),
+    ] {
+        let detail = count(project).problem(502, code);
+        assert!(detail.contains(why), "{project}: {detail}");
+    }
+    let detail = count("error").problem(422, "rejected");
+    assert!(detail.contains("no such project") && detail.contains("`url`"), "{detail}");
+    println!("deletes: {:?}", count("deletes"));
+    for (project, open) in [("utf8", 3), ("query", 7), ("log", 1)] {
+        assert_eq!(count(project).expect(200)["openDefects"], open, "{project}");
+    }
+    let logged = host.run_cli(&["events", "show", "--last", "--connection", "log"]).1;
+    assert!(logged.contains("seen {\"a\":1}") || logged.contains("seen {"), "{logged}");
+    let random = host.connect("random", "s", json!({}), json!({}));
+    let first = host.kpis(&random, "random").expect(200)["openDefects"].clone();
+    let again = host.connect("again", "s", json!({}), json!({}));
+    assert_ne!(host.kpis(&again, "random").expect(200)["openDefects"], first, "frozen numbers");
+
+    let (_, triggered) =
+        host.run_cli(&["trigger", "kpis", "--connection", "throws", "--project", "throws"]);
+    assert!(triggered.contains("s.js:12:"), "{triggered}");
+    let (_, event) = host.run_cli(&["events", "show", "--last", "--connection", "throws"]);
+    assert!(event.contains("s.js:12:"), "{event}");
+}
+
+#[test]
+fn a_script_asks_for_test_data_if_it_imports_it() {
+    let host = Setup::new().script("s", &counting("1.0.0", "1")).start();
+    let connection = host.connect("qa", "s", json!({}), json!({}));
+    assert_eq!(host.connection("qa")["grants"]["test_data"], false);
+    let asks = "import { title } from 'jackfield:connector/report@0.1.0';\n".to_owned()
+        + &counting("2.0.0", "2 + title(9).length");
+    edit(&host, "s", &asks);
+    assert_eq!(open_of(&host, &connection, "a"), 1, "the accepted version serves");
+    let needed = host.connection("qa")["needs_consent"].to_string();
+    assert!(needed.contains("read what Test Manager knows of failed tests"), "{needed}");
+    let words = ["connections", "accept", "qa", "--yes", "--sha256", &sha256(asks.as_bytes())];
+    assert!(host.run_cli(&words).0);
+    assert_eq!(open_of(&host, &connection, "b"), 2);
+}
+
+/// Runs the program in a folder, and returns whether it succeeded and what it printed.
+fn run_in(folder: &Path, program: &Path, words: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(words).current_dir(folder).output();
+    let output = output.expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+fn redmine_script() -> String {
+    let source = root().join("guest-examples/javascript/connector.js");
+    fs::read_to_string(source).expect("the source of the connector")
+}
+
+#[test]
+fn an_author_checks_calls_and_replays_a_script() {
+    let redmine = Redmine::shared();
+    let (project, proxy) = (redmine.project(), ScriptedServer::proxy_to(redmine.address()));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    write("redmine.js", &redmine_script());
+    write("settings.json", &project.settings(&proxy.url()).to_string());
+    write("event.json", &failed_test().to_string());
+    write("key", redmine.secrets()["api-key"].as_str().expect("a key"));
+    let run = |words: &[&str]| run_in(folder.path(), binary(), words);
+    let (ok, checked) = run(&["check", "redmine.js", "--json"]);
+    let checked: Value =
+        serde_json::from_str(&checked).unwrap_or_else(|e| panic!("{e}: {checked}"));
+    assert!(ok && checked["sha256"] == sha256(redmine_script().as_bytes()), "{checked}");
+    assert_eq!(checked["interfaces"], json!(["defects", "kpis", "follow-up"]));
+    let imports: Vec<_> = checked["imports"].as_array().expect("imports").iter().collect();
+    assert_eq!(imports.len(), 3, "only what the script itself imports: {imports:?}");
+
+    let call = |more: &[&str]| {
+        let given =
+            ["--settings", "settings.json", "--secret", "api-key=@key", "--event", "event.json"];
+        run(&[&["invoke", "redmine.js", "create-defect"], &given[..], more].concat())
+    };
+    let (ok, created) = call(&["--record", "recording", "--marker", "abcdefghijkmnpqrstuvwxyz23"]);
+    assert!(ok, "{created}");
+    assert_eq!(project.issues().len(), 1);
+    let (ok, replayed) = call(&["--replay", "recording", "--marker", "abcdefghijkmnpqrstuvwxyz23"]);
+    assert!(ok && replayed.contains(&project.only_issue().id.to_string()), "{replayed}");
+    assert_eq!(project.issues().len(), 1, "a replay reached the tracker");
+    let (ok, wrong) = run(&["check", "settings.json"]);
+    assert!(!ok && wrong.contains(".js"), "{wrong}");
+}
+
+#[test]
+fn the_runner_is_as_new_as_its_sources() {
+    xtask(&["script-runner", "--check"]);
+}
+
+/// Rebuilds differ in some bytes, so their behaviour is compared: a copy of the program gets the
+/// rebuilt runner in the place of its own.
+#[test]
+fn a_rebuilt_runner_behaves_as_the_one_in_the_repository() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rebuilt = folder.path().join("rebuilt.wasm");
+    xtask(&["script-runner", "--output", &rebuilt.display().to_string()]);
+    let rebuilt = fs::read(rebuilt).expect("the rebuilt runner");
+    let kept = root().join("guest-examples/script-runner/script-runner.wasm");
+    let kept = fs::read(kept).expect("the runner");
+    assert_eq!(rebuilt.len(), kept.len(), "the rebuilt runner does not fit into the program");
+    let mut bytes = fs::read(binary()).expect("the program");
+    let at = bytes.windows(64).position(|window| window == &kept[..64]).expect("the runner");
+    assert!(bytes[at..].starts_with(&kept), "the program has another runner");
+    bytes[at..at + kept.len()].copy_from_slice(&rebuilt);
+    let other = folder.path().join("jackfield");
+    fs::copy(binary(), &other).expect("a copy with its permissions");
+    fs::write(&other, bytes).expect("the changed copy");
+
+    let said = "JSON.stringify([...new TextEncoder().encode('\u{e4}')], null, 1) + Math.sign(Math.random())";
+    let used = counting("1.0.0", "1").replace("summary: ''", &format!("summary: {said}"));
+    for (name, text) in [
+        ("redmine.js", redmine_script()),
+        ("used.js", used),
+        ("wrong.js", counting("1.0.0", "1 +")),
+        ("throws.js", counting("1.0.0", "1") + "null.x"),
+    ] {
+        fs::write(folder.path().join(name), text).expect("a script");
+        let report = |program: &Path| {
+            let (ok, printed) = run_in(folder.path(), program, &["check", name]);
+            let lines = printed.lines().filter(|line| !line.starts_with("compile_ms"));
+            (ok, lines.map(str::to_owned).collect::<Vec<_>>())
+        };
+        let (before, after) = (report(binary()), report(&other));
+        println!("{name}: {}", after.1.first().cloned().unwrap_or_default());
+        assert_eq!(before, after, "{name}");
+    }
+}
