@@ -4,6 +4,8 @@
 //! rotate` calls `app`, and works only while no server runs. Exit codes: 0 success, 1 refused or
 //! failed (one line on stderr, with `--json` as JSON), 2 wrong usage.
 
+#[cfg(feature = "author")]
+mod author;
 mod check;
 mod client;
 mod connections;
@@ -63,6 +65,12 @@ enum Command {
     Serve(serve::Arguments),
     /// Run a demonstration: a server, a sample tracker, one defect and its counts
     Demo(demo::Arguments),
+    /// Create the project of a connector, from a template in one of five languages
+    #[cfg(feature = "author")]
+    New(author::NewArguments),
+    /// Build a connector from its project, and check it
+    #[cfg(feature = "author")]
+    Build(author::BuildArguments),
     /// Check whether the server can load a connector file, and describe it
     Check(check::Arguments),
     /// Call one export of a connector file, without a server; record or replay its requests
@@ -120,6 +128,10 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
     match arguments.command {
         Command::Serve(serve) => serve.run(server.data)?,
         Command::Demo(demo) => demo.run(server.data)?,
+        #[cfg(feature = "author")]
+        Command::New(new) => new.run(output)?,
+        #[cfg(feature = "author")]
+        Command::Build(build) => build.run(output)?,
         Command::Check(check) => check.run(output)?,
         Command::Invoke(invoke) => return invoke.run(output),
         Command::Trigger(trigger) => trigger.run(&server, output)?,

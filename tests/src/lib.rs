@@ -40,7 +40,7 @@ pub use memory_group::MemoryGroup;
 pub use own_network::{NameServer, run_in_own_network};
 pub use redmine::{Issue, IssueFile, Project, Redmine, as_shown};
 pub use redmine_connection::{RedmineConnection, RedmineFixture, merge};
-pub use repository::{binary, root, xtask};
+pub use repository::{binary, root, target, xtask};
 pub use scripted_server::{Exchange, Reply, ScriptedServer, lose_writes, unreachable_url};
 pub use set_clock::WallClock;
 pub use setup::{Setup, empty_home};

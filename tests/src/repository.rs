@@ -14,7 +14,11 @@ pub fn root() -> PathBuf {
 }
 
 /// Returns Cargo's target folder: `target/`, or another folder if Cargo is configured so.
-pub(crate) fn target() -> PathBuf {
+///
+/// # Panics
+/// If the test does not run from such a folder.
+#[must_use]
+pub fn target() -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
     let found = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
     found.expect("the test runs from cargo's target folder").to_owned()

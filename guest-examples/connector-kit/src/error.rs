@@ -1,5 +1,7 @@
 //! Creates the errors of the contract, also from the answers of a tracker.
 
+use std::time::SystemTime;
+
 use serde_json::Value;
 
 use crate::bindings::jackfield::connector::http::{HttpError, Response};
@@ -66,7 +68,7 @@ pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Err
         404 => Error::rejected(answered + NOT_FOUND),
         429 => Error {
             retry_after_seconds: header(response, "retry-after")
-                .and_then(|seconds| seconds.trim().parse().ok()),
+                .and_then(|wait| retry_after_seconds(wait, header(response, "date"))),
             ..Error::new(ErrorCode::RateLimited, answered)
         },
         300..=399 => match header(response, "location") {
@@ -88,7 +90,34 @@ fn words(given: &Value) -> Option<String> {
     Some(words).filter(|words| !words.is_empty())
 }
 
+/// The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of the
+/// answer, because the clocks of the tracker and of this machine may differ.
+fn retry_after_seconds(wait: &str, answered: Option<&str>) -> Option<u32> {
+    if let Ok(seconds) = wait.trim().parse() {
+        return Some(seconds);
+    }
+    let until = httpdate::parse_http_date(wait.trim()).ok()?;
+    let answered = answered.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    let left = until.duration_since(answered.unwrap_or_else(SystemTime::now));
+    u32::try_from(left.unwrap_or_default().as_secs()).ok()
+}
+
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
     headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_a_number_or_a_time() {
+        let answered = Some("Wed, 21 Oct 2015 07:28:00 GMT");
+        assert_eq!(retry_after_seconds(" 30 ", answered), Some(30));
+        assert_eq!(retry_after_seconds("Wed, 21 Oct 2015 07:29:05 GMT", answered), Some(65));
+        assert_eq!(retry_after_seconds("Wed, 21 Oct 2015 07:27:00 GMT", answered), Some(0));
+        assert_eq!(retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT", None), Some(0));
+        assert_eq!(retry_after_seconds("soon", answered), None);
+    }
 }

@@ -59,7 +59,7 @@ impl Arguments {
     }
 }
 
-async fn check(file: &Path, config: Config) -> anyhow::Result<CheckReport> {
+pub(super) async fn check(file: &Path, config: Config) -> anyhow::Result<CheckReport> {
     let report = Checker::start(config)?.check(file).await;
     report.with_context(|| format!("the server would not load {}", file.display()))
 }

@@ -135,8 +135,13 @@ impl Demo {
     }
 
     fn run_steps(&self) -> anyhow::Result<()> {
-        let tracker = &self.tracker.url;
-        print(&format!("1. A sample tracker that imitates Redmine's API runs at {tracker}/"));
+        let Tracker { url, key } = &self.tracker;
+        print(&format!("1. A sample tracker that imitates Redmine's API runs at {url}/"));
+        print(&format!(
+            "   To try a connector of your own with it: its project is `{}`, its",
+            tracker::PROJECT
+        ));
+        print(&format!("   API key {key}"));
         print(&format!("2. Jackfield runs at {}", self.base));
         eprint("   It compiles the Redmine connector, once for each version: some seconds …");
         if !self.wait_for_connector()? {

@@ -41,7 +41,7 @@ const RESTRICTED: [(&str, &[&str]); 7] = [
 const FREE: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 8] = [
+const CRATES: [(&[&str], &[&str]); 9] = [
     (&["axum"], &["http", "demo", "simulator"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"], &["runtime"]),
     (&["rusqlite"], &["store"]),
@@ -50,6 +50,7 @@ const CRATES: [(&[&str], &[&str]); 8] = [
     (&["minijinja", "pulldown_cmark"], &["report"]),
     (&["clap"], &["cli"]),
     (&["ureq"], &["cli"]),
+    (&["jackfield_author"], &["cli"]),
 ];
 
 /// The only file of the HTTP server that may use these crates; it must not use their clients.

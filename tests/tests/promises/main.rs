@@ -1,6 +1,7 @@
 //! The tests of the promises, on the built binary. Each promise has its own file.
 
 mod admin;
+mod author;
 mod bad_input;
 mod calls;
 mod cli;

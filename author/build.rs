@@ -1,0 +1,51 @@
+//! Embeds the templates, the examples, the Rust kit and the contract: the program needs no checkout.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs, io};
+
+/// The folders and files of the repository that projects are made of.
+const SOURCES: [&str; 7] = [
+    "guest-examples/connector-kit",
+    "guest-examples/javascript",
+    "guest-examples/python",
+    "guest-examples/redmine",
+    "guest-examples/script-runner/prelude.js",
+    "guest-examples/templates",
+    "wit",
+];
+/// What builds leave in these folders.
+const GENERATED: [&str; 4] = [".build", "__pycache__", "node_modules", "target"];
+
+fn main() -> io::Result<()> {
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let root = manifest.parent().unwrap_or(&manifest).to_owned();
+    let mut files = Vec::new();
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", root.join(source).display());
+        collect(root.join(source), &mut files)?;
+    }
+    files.sort();
+    let mut source = String::from("pub(crate) const FILES: &[(&str, &[u8])] = &[\n");
+    for file in &files {
+        let name = file.strip_prefix(&root).unwrap_or(file);
+        let line = writeln!(source, "    ({name:?}, include_bytes!({file:?})),");
+        line.map_err(io::Error::other)?;
+    }
+    source += "];\n";
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    fs::write(out.join("files.rs"), source)
+}
+
+fn collect(path: PathBuf, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default();
+    let is_generated = GENERATED.iter().any(|generated| name == *generated);
+    if is_generated || path.extension().is_some_and(|extension| extension == "wasm") {
+        return Ok(());
+    }
+    if !path.is_dir() {
+        files.push(path);
+        return Ok(());
+    }
+    fs::read_dir(path)?.try_for_each(|entry| collect(entry?.path(), files))
+}

@@ -1,0 +1,135 @@
+//! Python: componentize-py puts the module and CPython into a component. It is installed into a
+//! virtual environment of the project.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use super::steps::{Steps, output};
+use super::tools::PYTHON;
+use super::world::{EXPORTS, Source, TEST_DATA};
+use crate::{AuthorError, Project};
+
+/// Prints the classes of a module and the names that it imports, without running it.
+const READ_SOURCE: &str = "\
+import ast, json, sys, traceback
+try:
+    tree = ast.parse(open('connector.py', encoding='utf-8').read(), 'connector.py')
+except SyntaxError:
+    traceback.print_exc(limit=0)
+    sys.exit(1)
+classes = [it.name for it in tree.body if isinstance(it, ast.ClassDef)]
+imports = [name.name for it in ast.walk(tree)
+           if isinstance(it, (ast.Import, ast.ImportFrom)) for name in it.names]
+print(json.dumps({'classes': classes, 'imports': imports}))";
+
+pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(), AuthorError> {
+    PYTHON.check()?;
+    install(project, steps)?;
+    let world = world(project, steps)?;
+    let componentize = || {
+        let mut command = Command::new(project.folder.join(".build/venv/bin/componentize-py"));
+        command.args(["--wit-path", "wit", "--world", world]).current_dir(&project.folder);
+        command
+    };
+    let types = project.scratch().join("types");
+    let _ = fs::remove_dir_all(&types);
+    steps.run("types for the editor", componentize().arg("bindings").arg(&types), PYTHON.fix)?;
+    let mut command = componentize();
+    command.args(["componentize", "connector", "--output"]).arg(to);
+    steps.run("componentize-py", &mut command, PYTHON.fix)
+}
+
+/// Installs the pinned packages into `.build/venv`, unless they are installed.
+fn install(project: &Project, steps: &mut Steps) -> Result<(), AuthorError> {
+    let wanted = project.read("requirements.txt")?;
+    let venv = project.scratch().join("venv");
+    let stamp = venv.join("jackfield-installed.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    let mut parts = Command::new("python3");
+    if !output(parts.args(["-c", "import venv, ensurepip"]), PYTHON.fix)?.status.success() {
+        return Err(AuthorError::NoPart { what: "Python's venv or pip", fix: PYTHON.fix });
+    }
+    let mut make = Command::new("python3");
+    steps.run("python3 -m venv", make.args(["-m", "venv", "--clear"]).arg(&venv), PYTHON.fix)?;
+    let mut pip = Command::new(venv.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+    pip.args(["--requirement", "requirements.txt"]).current_dir(&project.folder);
+    steps.run("pip install", &mut pip, PYTHON.fix)?;
+    if !venv.join("bin/componentize-py").exists() {
+        let why = "it must list `componentize-py`, which makes the component";
+        return Err(AuthorError::file("requirements.txt", why));
+    }
+    fs::write(&stamp, wanted).map_err(AuthorError::disk("create", stamp))
+}
+
+#[derive(Default, Deserialize)]
+struct Settings {
+    #[serde(default)]
+    tool: Tools,
+}
+
+#[derive(Default, Deserialize)]
+struct Tools {
+    #[serde(default)]
+    jackfield: Choice,
+}
+
+#[derive(Default, Deserialize)]
+struct Choice {
+    world: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Module {
+    classes: Vec<String>,
+    imports: Vec<String>,
+}
+
+fn world(project: &Project, steps: &mut Steps) -> Result<&'static str, AuthorError> {
+    let mut read = Command::new("python3");
+    read.args(["-c", READ_SOURCE]).current_dir(&project.folder);
+    let module = steps.ask("syntax of connector.py", &mut read, PYTHON.fix)?;
+    let module: Module = serde_json::from_str(&module)
+        .map_err(|error| AuthorError::file("connector.py", format!("cannot be read: {error}")))?;
+    let settings = match project.folder.join("pyproject.toml").exists() {
+        true => toml::from_str(&project.read("pyproject.toml")?)
+            .map_err(|error| AuthorError::file("pyproject.toml", error.to_string()))?,
+        false => Settings::default(),
+    };
+    let is_exported = |interface: &&str| module.classes.contains(&class_name(interface));
+    let found = Source {
+        chosen: settings.tool.jackfield.world.as_deref(),
+        chosen_in: "pyproject.toml",
+        exports: EXPORTS.into_iter().filter(|it| is_exported(&it)).collect(),
+        uses_test_data: module.imports.iter().any(|it| TEST_DATA.contains(&&*it.replace('_', "-"))),
+        spell: |interface| {
+            let name = class_name(interface);
+            format!("`class {name}(exports.{name})`")
+        },
+    };
+    found.world().map(|world| world.name).map_err(|why| AuthorError::file("connector.py", why))
+}
+
+/// The name of an interface's class in Python.
+fn class_name(interface: &str) -> String {
+    let words = interface.split('-').map(|word| {
+        let (initial, end) = word.split_at(word.len().min(1));
+        initial.to_uppercase() + end
+    });
+    words.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_has_the_name_of_its_class() {
+        assert_eq!(EXPORTS.map(class_name), ["Plugin", "Defects", "Kpis", "FollowUp"]);
+    }
+}

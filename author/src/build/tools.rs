@@ -1,0 +1,82 @@
+//! The tools of the languages: whether they are installed and new enough, and how to install them.
+
+use std::process::Command;
+
+use super::steps::output;
+use crate::AuthorError;
+
+/// A program that an author installs.
+pub(super) struct Tool {
+    program: &'static str,
+    oldest: (u32, u32),
+    /// The command that installs or updates it.
+    pub(super) fix: &'static str,
+}
+
+/// rustc has the version that counts; it comes with cargo.
+pub(super) const RUST: Tool = Tool {
+    program: "rustc",
+    oldest: (1, 95),
+    fix: "install Rust with rustup (https://rustup.rs), or update it with `rustup update stable`",
+};
+pub(super) const NODE: Tool = Tool {
+    program: "node",
+    oldest: (18, 0),
+    fix: "install Node.js 18 or later with npm (Debian: `apt install nodejs npm`)",
+};
+pub(super) const NPM: Tool = Tool {
+    program: "npm",
+    oldest: (7, 0),
+    fix: "install npm 7 or later (Debian: `apt install npm`), or update it with `npm install -g npm`",
+};
+pub(super) const PYTHON: Tool = Tool {
+    program: "python3",
+    oldest: (3, 10),
+    fix: "install Python 3.10 or later with venv and pip (Debian: `apt install python3 python3-venv`)",
+};
+
+impl Tool {
+    /// Refuses a missing or old program.
+    pub(super) fn check(&self) -> Result<(), AuthorError> {
+        let output = output(Command::new(self.program).arg("--version"), self.fix)?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let found = version(&printed);
+        if output.status.success() && found.is_some_and(|found| found >= self.oldest) {
+            return Ok(());
+        }
+        let found = found.map(|(major, minor)| format!("{major}.{minor}"));
+        let (major, minor) = self.oldest;
+        Err(AuthorError::OldTool {
+            program: self.program,
+            found: found.unwrap_or_else(|| "of an unknown version".to_owned()),
+            oldest: format!("{major}.{minor}"),
+            fix: self.fix,
+        })
+    }
+}
+
+/// The first two numbers of a version in a text such as `rustc 1.95.0 (…)` or `v20.20.2`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    text.split_whitespace().find_map(|word| {
+        let mut numbers = word.trim_start_matches('v').split('.');
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_as_each_tool_prints_it() {
+        for (printed, read) in [
+            ("rustc 1.95.0 (59807616e 2026-04-14)", Some((1, 95))),
+            ("v20.20.2\n", Some((20, 20))),
+            ("11.19.1", Some((11, 19))),
+            ("Python 3.11.7", Some((3, 11))),
+            ("error: no toolchain", None),
+        ] {
+            assert_eq!(version(printed), read, "{printed}");
+        }
+    }
+}

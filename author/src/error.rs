@@ -1,0 +1,113 @@
+//! Why a project cannot be created or built.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::Language;
+
+/// Why a project cannot be created or built. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorError {
+    /// The name is not one that a connector can have.
+    #[error(
+        "`{0}` cannot be the name of a connector: use 1 to 64 characters of a-z, 0-9 and `-`, \
+         because the name of its file is the connector's name"
+    )]
+    Name(String),
+    /// The folder of a new project exists.
+    #[error("{} exists already: choose another name, or remove it first", .0.display())]
+    Exists(PathBuf),
+    /// The example does not exist in this language.
+    #[error("the example {example} does not exist in {}: choose {languages}", language.name())]
+    NoExample {
+        /// The example.
+        example: &'static str,
+        /// The language.
+        language: Language,
+        /// The languages that have the example.
+        languages: String,
+    },
+    /// The folder is not a project.
+    #[error(
+        "{} is not the project of a connector: it has no Cargo.toml, package.json, requirements.txt \
+         or {name}.js; `jackfield new` creates a project", folder.display()
+    )]
+    NoProject {
+        /// The folder.
+        folder: PathBuf,
+        /// The name that the connector would have.
+        name: String,
+    },
+    /// A file or folder cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Disk {
+        /// What was tried: "create", "read".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A tool is not installed.
+    #[error("{program} is needed and cannot be run ({source}): {fix}")]
+    NoTool {
+        /// The tool's program.
+        program: String,
+        /// The system's reason.
+        source: io::Error,
+        /// The command that installs it.
+        fix: &'static str,
+    },
+    /// A tool is too old.
+    #[error("{program} {found} is too old, at least {oldest} is needed: {fix}")]
+    OldTool {
+        /// The tool's program.
+        program: &'static str,
+        /// Its version.
+        found: String,
+        /// The oldest version that works.
+        oldest: String,
+        /// The command that updates it.
+        fix: &'static str,
+    },
+    /// A part of a tool is not installed.
+    #[error("{what} is missing: {fix}")]
+    NoPart {
+        /// The part.
+        what: &'static str,
+        /// The command that installs it.
+        fix: &'static str,
+    },
+    /// A step of the build failed; the tool has printed why.
+    #[error("{step} failed ({status}): its output is above")]
+    Step {
+        /// The step.
+        step: String,
+        /// How the tool's process ended.
+        status: String,
+    },
+    /// A file of the project is not as it must be.
+    #[error("{file}: {why}")]
+    File {
+        /// The file, relative to the project.
+        file: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+}
+
+impl AuthorError {
+    /// A failure of the disk, for `map_err`.
+    pub(crate) fn disk(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Disk { action, path, source }
+    }
+
+    /// A file that is not as it must be.
+    pub(crate) fn file(file: &str, why: impl Into<String>) -> Self {
+        Self::File { file: file.to_owned(), why: why.into() }
+    }
+}

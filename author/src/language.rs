@@ -1,0 +1,73 @@
+//! The languages of connectors, and the examples that exist in them.
+
+/// A language that a connector can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Rust, compiled to WebAssembly.
+    Rust,
+    /// TypeScript, checked and bundled, on QuickJS.
+    Typescript,
+    /// JavaScript, bundled, on QuickJS.
+    Javascript,
+    /// Python, on CPython.
+    Python,
+    /// One file of JavaScript that the server runs as it is.
+    Script,
+}
+
+/// A connector for a real tracker that a project can begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Example {
+    /// Redmine.
+    Redmine,
+}
+
+impl Language {
+    /// Every language.
+    pub const ALL: [Self; 5] =
+        [Self::Rust, Self::Typescript, Self::Javascript, Self::Python, Self::Script];
+
+    /// The language's name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::Typescript => "typescript",
+            Self::Javascript => "javascript",
+            Self::Python => "python",
+            Self::Script => "script",
+        }
+    }
+
+    /// The language with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.name() == name)
+    }
+}
+
+impl Example {
+    /// The example's name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redmine => "redmine",
+        }
+    }
+
+    /// The example's folder in the repository; `None` if it does not exist in this language.
+    pub(crate) const fn folder(self, language: Language) -> Option<&'static str> {
+        match (self, language) {
+            (Self::Redmine, Language::Rust) => Some("guest-examples/redmine"),
+            (Self::Redmine, Language::Javascript) => Some("guest-examples/javascript"),
+            (Self::Redmine, Language::Python) => Some("guest-examples/python"),
+            (Self::Redmine, Language::Typescript | Language::Script) => None,
+        }
+    }
+
+    /// The names of the languages that have the example.
+    pub(crate) fn languages(self) -> String {
+        let having = Language::ALL.into_iter().filter(|language| self.folder(*language).is_some());
+        having.map(Language::name).collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,91 @@
+"""A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`.
+
+Each exported interface is a class with its name. Names in kebab-case become snake_case or CamelCase.
+Raise `error(…)` for an error of the contract. Any other exception ends the run, and the run's log
+shows its traceback."""
+from typing import TypedDict
+
+from wit_world import exports
+from wit_world.exports.plugin import ChoicesPage, Manifest
+from wit_world.imports import report
+from wit_world.imports.model import Counts, Defect, ErrorCode, FailedTest
+
+from jackfield import SCHEMA, Tracker, error, id_of, page, settings
+
+TRACKER = Tracker("The tracker", address="url", secret="api-key", words="errors")
+
+
+class Settings(TypedDict):
+    """Those of `settings.schema.json`. The connector never sees the API key: the host adds it."""
+    url: str
+    project: str
+    critical: list[str]
+
+
+def given() -> Settings:
+    return Settings(**settings())
+
+
+def user() -> str:
+    """The key's user. Other requests may answer a wrong key as an anonymous visitor."""
+    return TRACKER.get("/users/current.json")["user"]["login"]
+
+
+def defect(issue: dict) -> Defect:
+    return Defect(
+        key=str(issue["id"]),
+        title=issue["subject"],
+        link=page(given()["url"], f"/issues/{issue['id']}"),
+        status=issue["status"]["name"],
+        priority=issue["priority"]["name"],
+        description=issue["description"],
+    )
+
+
+class Plugin(exports.Plugin):
+    def describe(self) -> Manifest:
+        summary = "Creates, finds and counts issues of a small tracker."
+        # The last one: how many seconds the tracker's search may not find a new issue.
+        return Manifest("Sample tracker", "0.1.0", summary, None, SCHEMA, 0)
+
+    def check(self) -> str:
+        return f"reached as {user()}, {Kpis().count('').open} open issues"
+
+    def choices(self, setting: str, search: str) -> ChoicesPage:
+        raise error(ErrorCode.UNSUPPORTED, f"{setting} has no list of values")
+
+
+class Defects(exports.Defects):
+    def create(self, test: FailedTest, marker: str) -> Defect:
+        """Reads the report first, checks what may fail, and sends the only write last."""
+        issue = {
+            "description": report.description("markdown", 16_000, marker),
+            "project_id": given()["project"],
+            "subject": report.title(255),
+        }
+        return defect(TRACKER.post("/issues.json", {"issue": issue})["issue"])
+
+    def find(self, marker: str) -> list[Defect]:
+        issues = TRACKER.get(
+            "/issues.json", status_id="*", limit=5, description=f"~{marker}")["issues"]
+        if not issues:
+            user()  # an empty list must not come from a wrong key
+        if not all(marker in (issue["description"] or "") for issue in issues):
+            raise error(ErrorCode.UNSUPPORTED, "the tracker ignores the search for the marker")
+        return [defect(issue) for issue in issues]
+
+
+class Kpis(exports.Kpis):
+    def count(self, project: str) -> Counts:
+        user()
+        known = TRACKER.get("/enumerations/issue_priorities.json")["issue_priorities"]
+        ids = "|".join(str(id_of(known, name, "critical")) for name in given()["critical"])
+        path = f"/projects/{given()['project']}/issues"
+        open_critical = {"status_id": "open", "priority_id": ids}
+
+        def count(**query: str) -> int:
+            return TRACKER.get(f"{path}.json", **query, limit=1)["total_count"]
+
+        total, critical = count(status_id="open"), count(**open_critical)
+        link = page(given()["url"], path, open_critical)
+        return Counts(total, count(status_id="closed"), critical, total - critical, link)

@@ -1,0 +1,133 @@
+"""What every connector in Python needs: settings with their defaults, requests with JSON answers, and
+errors that say what to do."""
+import json
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from componentize_py_types import Err
+from wit_world.imports import http, model
+from wit_world.imports import settings as given
+from wit_world.imports.model import ErrorCode
+
+# Top-level code runs once, when the component is built. At run time there are no files to read.
+SCHEMA = Path(__file__).with_name("settings.schema.json").read_text(encoding="utf-8")
+DEFAULTS = {name: setting["default"] for name, setting in json.loads(SCHEMA)["properties"].items()
+            if "default" in setting}
+
+
+class NotFound(Err):
+    """The tracker does not have it, or does not show it to the user of the credentials."""
+
+
+def error(code: ErrorCode, message: str, setting: str | None = None,
+          retry_after_seconds: int | None = None) -> Err:
+    """An error of the contract, to be raised. The message says what to change."""
+    return Err(model.Error(code, message, setting, retry_after_seconds))
+
+
+def settings() -> dict[str, Any]:
+    """The connection's settings, with the defaults of the schema, which the host does not fill in."""
+    return DEFAULTS | json.loads(given.all())
+
+
+def page(base: str, path: str, query: dict[str, Any] | None = None) -> str:
+    """The address of a page that people open. `base` is the tracker's address in the settings."""
+    return base.rstrip("/") + path + ("?" + urlencode(query) if query else "")
+
+
+def id_of(records: list[dict], name: str, setting: str) -> int:
+    """The id of the record with this name. An unknown name is an error: if it were ignored, a count
+    would be zero, which looks like good news."""
+    for record in records:
+        if record["name"].lower() == name.strip().lower():
+            return record["id"]
+    names = ", ".join(record["name"] for record in records)
+    raise error(ErrorCode.REJECTED, f'"{name}" does not exist; there is: {names}', setting)
+
+
+class Tracker:
+    """A tracker with a JSON API. Paths are below the address of the setting, and percent-encoded."""
+
+    def __init__(self, name: str, address: str, secret: str, words: str):
+        """The names that error messages use: the tracker, the setting with its address, the setting
+        with the credentials, and the member of a refusal that explains it."""
+        self.name, self.address, self.secret, self.words = name, address, secret, words
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.request(http.Method.GET, path, query=query)
+
+    def post(self, path: str, body: Any) -> Any:
+        """A write. For another effect, use `request`."""
+        return self.request(http.Method.POST, path, body=body)
+
+    def put(self, path: str, body: Any) -> Any:
+        """A write. For another effect, use `request`."""
+        return self.request(http.Method.PUT, path, body=body)
+
+    def request(self, method: http.Method, path: str, *, query: dict[str, Any] | None = None,
+                headers: dict[str, str] | None = None, body: Any = None,
+                effect: http.Effect | None = None) -> Any:
+        """Sends a request. `body` is JSON, or any body of the contract. Every answer without success
+        is an error; an answer without a body is None."""
+        if body is not None and not type(body).__name__.startswith("Body_"):
+            body = http.Body_Json(json.dumps(body, ensure_ascii=False, separators=(",", ":")))
+        pairs = [(name, str(value)) for name, value in (query or {}).items()]
+        try:
+            response = http.send(http.Request(
+                method, effect, None, path, pairs, list((headers or {}).items()), body))
+        except Err as failed:
+            is_down = isinstance(failed.value, (http.HttpError_Unreachable, http.HttpError_Interrupted))
+            code = ErrorCode.UNAVAILABLE if is_down else ErrorCode.INTERNAL
+            raise error(code, failed.value.value) from None
+        answered = f"{self.name} answered {response.status} to {path}"
+        try:
+            answer = json.loads(response.text or "null")
+        except ValueError:
+            if response.status < 300:
+                why = f"{answered}, but not with JSON; is this the address of {self.name}?"
+                raise error(ErrorCode.UNAVAILABLE, why, self.address) from None
+            answer = None
+        if 200 <= response.status < 300:
+            return answer
+        words = answer.get(self.words, []) if isinstance(answer, dict) else []
+        words = "; ".join(map(str, words)) if isinstance(words, list) else str(words)
+        self._refuse(response, f"{answered}: {words}" if words else answered)
+
+    def _refuse(self, response: http.Response, answered: str) -> NoReturn:
+        status, headers = response.status, dict(response.headers)
+        if status == 401:
+            why = f"{answered}. Are the credentials right?"
+            raise error(ErrorCode.UNAUTHORIZED, why, self.secret)
+        if status == 403:
+            why = f"{answered}. Does the user of the credentials have the right to do this?"
+            raise error(ErrorCode.UNAUTHORIZED, why)
+        if status == 404:
+            why = f"{answered}. It does not exist, or the user of the credentials cannot see it"
+            raise NotFound(error(ErrorCode.REJECTED, why).value)
+        if status == 429:
+            wait = seconds_until(headers.get("retry-after"), headers.get("date"))
+            raise error(ErrorCode.RATE_LIMITED, answered, None, wait)
+        if status < 400 and "location" in headers:
+            why = f"{answered} and redirects to {headers['location']}"
+            raise error(ErrorCode.REJECTED, why, self.address)
+        raise error(ErrorCode.REJECTED if status < 500 else ErrorCode.UNAVAILABLE, answered)
+
+
+def seconds_until(wait: str | None, answered: str | None) -> int | None:
+    """The seconds of `Retry-After`, which is a number or a time. A time is compared with the time of
+    the answer, because the clocks of the tracker and of this machine may differ."""
+    if wait and wait.strip().isdecimal():
+        return int(wait)
+    until, now = _time(wait), _time(answered) or datetime.now(timezone.utc)
+    return max(0, round((until - now).total_seconds())) if until else None
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        time = parsedate_to_datetime(text or "")
+    except (TypeError, ValueError):
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)

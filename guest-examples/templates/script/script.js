@@ -1,0 +1,91 @@
+// @ts-check
+// A connector for a small tracker, as one file that needs no build.
+//
+// Each exported interface is an exported object. Names in kebab-case become camelCase. An absent
+// option is undefined. `fail` throws an error of the contract; any other exception ends the run, and
+// the run's log shows its stack. No function is async: `send` returns when the tracker has answered.
+import { send } from 'jackfield:connector/http@0.1.0';
+import { description, title } from 'jackfield:connector/report@0.1.0';
+import { all } from 'jackfield:connector/settings@0.1.0';
+
+/** The connector never sees the API key: the host puts it into the header. */
+const schema = {
+  type: 'object', required: ['url', 'project', 'api-key'], additionalProperties: false,
+  properties: {
+    url: { type: 'string', format: 'uri', title: 'Tracker address', 'jackfield:origin': true },
+    project: { type: 'string', pattern: '^[a-z0-9_-]+$', title: 'Project' },
+    critical: { type: 'array', items: { type: 'string' }, default: ['Urgent', 'Immediate'], minItems: 1, title: 'Critical priorities' },
+    'api-key': { type: 'string', minLength: 4, writeOnly: true, title: 'API key',
+      'jackfield:place': { in: 'header', name: 'X-Redmine-API-Key' } },
+  },
+};
+/** The host does not fill in the defaults. */
+const settings = () => ({ critical: schema.properties.critical.default, ...JSON.parse(all()) });
+/** Ends the call with an error of the contract. */
+const fail = (code, message, more = {}) => { throw { code, message, ...more }; };
+
+/** Sends a request. Every answer without success is an error that says what to do. */
+function ask(method, path, query = {}, json = undefined) {
+  let response, answer;
+  const body = json && { tag: 'json', val: JSON.stringify(json) };
+  const pairs = Object.entries(query).map(([name, value]) => [name, `${value}`]);
+  try { response = send({ method, url: path, query: pairs, headers: [], body }); } catch ({ payload: { tag, val } }) {
+    fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);
+  }
+  try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
+  const { status, headers } = response, header = Object.fromEntries(headers);
+  const answered = [`The tracker answered ${status} to ${path}`, ...(answer?.errors ?? [])].join('; ');
+  if (status < 300) return answer ?? fail('unavailable', `${answered}, but not with JSON`, { setting: 'url' });
+  if (status === 401) fail('unauthorized', `${answered}. Is the key right?`, { setting: 'api-key' });
+  if (status === 403) fail('unauthorized', `${answered}. Does the key's user have the right to do this?`);
+  if (status === 429) fail('rate-limited', answered, { retryAfterSeconds: seconds(header['retry-after'], header.date) });
+  return fail(status < 500 ? 'rejected' : 'unavailable', answered);
+}
+/** The seconds of `Retry-After`, which is a number or a time. */
+const seconds = (wait, now) => /^\d+$/.test(wait) ? Number(wait)
+  : Math.max(0, Math.round((Date.parse(wait) - Date.parse(now)) / 1000)) || undefined;
+
+const page = (path) => settings().url.replace(/\/+$/, '') + path;
+/** The key's user. Other requests may answer a wrong key as an anonymous visitor. */
+const user = () => ask('get', '/users/current.json').user.login;
+const defect = ({ id, subject, description, status, priority }) => ({
+  key: `${id}`, title: subject, link: page(`/issues/${id}`), status: status.name, priority: priority.name, description,
+});
+
+/** @type {typeof import('jackfield:connector/plugin@0.1.0')} */
+export const plugin = {
+  describe: () => ({ name: 'Sample tracker', version: '0.1.0', settings: JSON.stringify(schema),
+    summary: 'Creates, finds and counts issues of a small tracker.', indexDelaySeconds: 0 }),
+  check: () => `reached as ${user()}, ${kpis.count('').open} open issues`,
+  choices: (setting) => fail('unsupported', `${setting} has no list of values`),
+};
+
+/** @type {typeof import('jackfield:connector/defects@0.1.0')} */
+export const defects = {
+  /** Reads the report first, checks what may fail, and sends the only write last. */
+  create(_test, marker) {
+    const issue = { description: description('markdown', 16000, marker), project_id: settings().project, subject: title(255) };
+    return defect(ask('post', '/issues.json', {}, { issue }).issue);
+  },
+  find(marker) {
+    const { issues } = ask('get', '/issues.json', { status_id: '*', limit: 5, description: `~${marker}` });
+    if (issues.length === 0) user(); // an empty list must not come from a wrong key
+    if (issues.every((issue) => issue.description?.includes(marker))) return issues.map(defect);
+    return fail('unsupported', 'the tracker ignores the search for the marker');
+  },
+};
+
+/** @type {typeof import('jackfield:connector/kpis@0.1.0')} */
+export const kpis = {
+  count(_project) {
+    user();
+    const known = ask('get', '/enumerations/issue_priorities.json').issue_priorities;
+    const ids = settings().critical.map((name) => known.find((it) => it.name === name)?.id
+      ?? fail('rejected', `the tracker has no priority ${name}`, { setting: 'critical' })).join('|');
+    const path = `/projects/${settings().project}/issues`;
+    const count = (filter) => ask('get', `${path}.json`, { ...filter, limit: 1 }).total_count;
+    const open = count({ status_id: 'open' }), critical = count({ status_id: 'open', priority_id: ids });
+    return { open, critical, closed: count({ status_id: 'closed' }), moderate: open - critical,
+      criticalLink: page(`${path}?status_id=open&priority_id=${encodeURIComponent(ids)}`) };
+  },
+};

@@ -1,0 +1,90 @@
+// A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`.
+//
+// Each exported interface is an exported object. Names in kebab-case become camelCase. An absent
+// option is undefined. `fail` throws an error of the contract; any other exception ends the run, and
+// the run's log shows its stack. No function is async: `send` returns when the tracker has answered.
+import type * as Defects from 'jackfield:connector/defects@0.1.0';
+import type * as Kpis from 'jackfield:connector/kpis@0.1.0';
+import type * as Plugin from 'jackfield:connector/plugin@0.1.0';
+import * as report from 'jackfield:connector/report@0.1.0';
+import { fail, idOf, page, settings, tracker } from './jackfield.js';
+import schema from './settings.schema.json';
+
+const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', words: 'errors' });
+
+/** The settings of `settings.schema.json`. The connector never sees the API key: the host adds it. */
+type Settings = { url: string; project: string; critical: string[] };
+const given = () => settings<Settings>(schema);
+
+type Named = { id: number; name: string };
+type Issue = { id: number; subject: string; description?: string; status: Named; priority: Named };
+
+/** The key's user. Other requests may answer a wrong key as an anonymous visitor. */
+const user = (): string => api.get('/users/current.json').user.login;
+
+const defect = ({ id, subject, description, status, priority }: Issue): Defects.Defect => ({
+  key: `${id}`,
+  title: subject,
+  link: page(given().url, `/issues/${id}`),
+  status: status.name,
+  priority: priority.name,
+  description,
+});
+
+export const plugin: typeof Plugin = {
+  describe: () => ({
+    name: 'Sample tracker',
+    version: '0.1.0',
+    summary: 'Creates, finds and counts issues of a small tracker.',
+    settings: JSON.stringify(schema),
+    indexDelaySeconds: 0, // how long the tracker's search may not find a new issue
+  }),
+
+  check: () => `reached as ${user()}, ${kpis.count('').open} open issues`,
+
+  choices: (setting) => fail('unsupported', `${setting} has no list of values`),
+};
+
+export const defects: typeof Defects = {
+  /** Reads the report first, checks what may fail, and sends the only write last. */
+  create(_test, marker) {
+    const issue = {
+      description: report.description('markdown', 16000, marker),
+      project_id: given().project,
+      subject: report.title(255),
+    };
+    return defect(api.post('/issues.json', { issue }).issue);
+  },
+
+  find(marker) {
+    const query = { status_id: '*', limit: 5, description: `~${marker}` };
+    const issues: Issue[] = api.get('/issues.json', query).issues;
+    if (issues.length === 0) user(); // an empty list must not come from a wrong key
+    if (!issues.every((issue) => issue.description?.includes(marker))) {
+      fail('unsupported', 'the tracker ignores the search for the marker');
+    }
+    return issues.map(defect);
+  },
+};
+
+export const kpis: typeof Kpis = {
+  count(_project) {
+    user();
+    const { url, project, critical } = given();
+    const known: Named[] = api.get('/enumerations/issue_priorities.json').issue_priorities;
+    const ids = critical.map((name) => idOf(known, name, 'critical')).join('|');
+    const path = `/projects/${project}/issues`;
+    const count = (filter: Record<string, string>): number =>
+      api.get(`${path}.json`, { ...filter, limit: 1 }).total_count;
+    const openCritical = { status_id: 'open', priority_id: ids };
+    const open = count({ status_id: 'open' });
+    const ofThese = count(openCritical);
+    return {
+      open,
+      closed: count({ status_id: 'closed' }),
+      critical: ofThese,
+      moderate: open - ofThese,
+      criticalLink: page(url, path, openCritical),
+    };
+  },
+};

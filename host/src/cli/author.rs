@@ -1,0 +1,125 @@
+//! `jackfield new` and `jackfield build`: the tool of a connector's author. The crate
+//! `jackfield-author` does the work; the server's own check decides whether a component is published.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use jackfield_author::{Built, Component, Example, Language, Step};
+use serde::Serialize;
+
+use super::check;
+use super::output::{Output, eprint};
+use super::serve::{read_config, runtime};
+
+#[derive(Args)]
+#[command(after_help = "\
+Creates the folder NAME with a connector that works, its settings, a failed test, and a recording of
+a tracker's answers. README.md in it has the next commands. NAME is the connector's name.
+
+Examples:
+  jackfield new my-tracker --lang rust
+  jackfield new my-tracker --lang script
+  jackfield new my-redmine --lang python --like redmine")]
+pub(super) struct NewArguments {
+    /// The connector's name: a-z, 0-9 and `-`
+    name: String,
+    /// The language; `script` is one file of JavaScript that needs no build
+    #[arg(long, value_name = "LANGUAGE", value_parser = names(Language::ALL.map(Language::name)))]
+    lang: String,
+    /// Begin with the example connector for this tracker
+    #[arg(long, value_name = "TRACKER", value_parser = names([Example::Redmine.name()]))]
+    like: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Builds the project with the tools of its language, and checks the component as `jackfield check`
+does. Only then it becomes NAME.wasm in the project's folder; NAME is the name of the folder.
+
+The language is that of Cargo.toml (Rust), package.json (JavaScript; TypeScript with tsconfig.json) or
+requirements.txt (Python). The packages that the project pins are installed into its folder. A Rust
+project can share its builds with others by CARGO_TARGET_DIR.
+
+Examples:
+  jackfield build
+  jackfield build my-tracker")]
+pub(super) struct BuildArguments {
+    /// The project's folder
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    folder: PathBuf,
+    /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
+    #[arg(long, value_name = "CONFIG")]
+    config: Option<PathBuf>,
+}
+
+fn names(names: impl IntoIterator<Item = &'static str>) -> PossibleValuesParser {
+    PossibleValuesParser::new(names)
+}
+
+/// A project that was created.
+#[derive(Serialize)]
+struct Created<'a> {
+    folder: &'a Path,
+    language: &'static str,
+}
+
+/// A connector that was built and checked.
+#[derive(Serialize)]
+struct Report {
+    file: PathBuf,
+    version: String,
+    interfaces: Vec<&'static str>,
+    bytes: u64,
+}
+
+impl NewArguments {
+    pub(super) fn run(&self, output: Output) -> anyhow::Result<()> {
+        // clap accepts no other name.
+        let language = Language::parse(&self.lang).unwrap_or(Language::Rust);
+        let like = self.like.is_some().then_some(Example::Redmine);
+        let folder = jackfield_author::new(&self.name, Path::new("."), language, like)?;
+        let sentence =
+            format!("{0} is created; the next steps are in {0}/README.md", folder.display());
+        output.print_result(&sentence, &Created { folder: &folder, language: language.name() });
+        Ok(())
+    }
+}
+
+impl BuildArguments {
+    pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
+        match jackfield_author::build(&self.folder, &mut print_step)? {
+            Built::Component(component) => {
+                let report = publish(component, self.config.as_deref())?;
+                output.print_record(&report);
+            }
+            Built::Script(file) => {
+                let file = file.display();
+                let sentence =
+                    format!("{file} is a script, which needs no build: copy it to plugins/");
+                output.print_result(&sentence, &serde_json::json!({ "file": file.to_string() }));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks a component as the server does, and puts it into its place.
+fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<Report> {
+    let (config, _) = read_config(config)?;
+    let checked = runtime()?.block_on(check::check(component.file(), config))?;
+    Ok(Report {
+        file: component.publish()?,
+        version: checked.manifest.version.to_string(),
+        interfaces: checked.interfaces.names().collect(),
+        bytes: checked.bytes,
+    })
+}
+
+/// Prints a step on stderr, where its tool prints too.
+pub(super) fn print_step(step: &Step) {
+    match step.took {
+        None => eprint(&format!("==> {}", step.name)),
+        Some(took) => eprint(&format!("    {}: {:.1} s", step.name, took.as_secs_f64())),
+    }
+}
