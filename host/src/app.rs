@@ -1,5 +1,5 @@
 //! Creates the parts, connects them, runs them, and shuts them down in order. Only this room does:
-//! the server, `check`, `invoke` and the fuzz targets start their parts here.
+//! the server, `check`, `invoke`, `test` and the fuzz targets start their parts here.
 //!
 //! Contains no rules of its own: decisions belong in the rooms below.
 

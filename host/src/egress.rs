@@ -53,7 +53,10 @@ use spool::{RunSpool, Spool};
 pub use active::ActiveConnection;
 pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
 pub(crate) use body::Body;
-pub use tape::{NotUsable, Recorder, Replay, Tape, TapeError};
+pub use tape::{
+    NoAnswer, NotUsable, Recorder, Recording, Replay, Reply, SentRequest, Tape, TapeError,
+    TapedAnswer,
+};
 pub(crate) use token::TokenError;
 
 #[cfg(fuzzing)]
@@ -77,7 +80,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 pub struct Egress {
     dialer: Dialer,
     spool: Arc<Spool>,
-    /// Keeps exchanges or answers from them; only for `jackfield invoke`.
+    /// Keeps exchanges or answers from them; only for `jackfield invoke` and `jackfield test`.
     tape: Option<Tape>,
     /// The time at which all exchanges end because the server shuts down; a run may still go on.
     closed_at: watch::Sender<Option<Instant>>,

@@ -1,10 +1,10 @@
-//! The parts of `jackfield invoke`: one call of one export of a connector file, in the sandbox of
-//! the server, without a server and without a database.
+//! The parts of `jackfield invoke` and `jackfield test`: one call of one export of a connector file,
+//! in the sandbox of the server, without a server and without a database.
 
 mod journal;
 mod sample;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::domain::{
 use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
 use crate::manifest::{Manifest, missing_grants};
 use crate::report::{ReportSettings, Source};
-use crate::runtime::{Run, RunEnd, Sandbox, TestReport};
+use crate::runtime::{Connector, Run, RunEnd, Sandbox, TestReport};
 
 use super::Checker;
 use journal::MemoryJournal;
@@ -130,15 +130,23 @@ impl Invoker {
     ///
     /// # Errors
     /// What cannot be started, or why the folder of a recording cannot be used.
-    pub fn start(mut config: Config, exchanges: &Exchanges) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
-        folder.path().clone_into(&mut config.data);
-        std::fs::create_dir_all(config.data_folder().spool())?;
+    pub fn start(config: Config, exchanges: &Exchanges) -> anyhow::Result<Self> {
         let tape = match exchanges {
             Exchanges::Tracker => None,
             Exchanges::Record(folder) => Some(Tape::Record(Arc::new(Recorder::create(folder)?))),
             Exchanges::Replay(folder) => Some(Tape::Replay(Arc::new(Replay::read(folder)?))),
         };
+        Self::start_with(config, tape)
+    }
+
+    /// Starts the engine, with this tape for the requests of all calls.
+    ///
+    /// # Errors
+    /// What cannot be started.
+    pub fn start_with(mut config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+        folder.path().clone_into(&mut config.data);
+        std::fs::create_dir_all(config.data_folder().spool())?;
         let checker = Checker::start_with(config, tape.clone())?;
         Ok(Self { checker, tape, _folder: folder })
     }
@@ -148,17 +156,50 @@ impl Invoker {
     /// # Errors
     /// The server would not load the file, or it would not create the connection.
     pub async fn invoke(&self, asked: &Invocation, values: Unstored) -> anyhow::Result<Invoked> {
-        let file = &asked.file;
+        let connector = self.load(&asked.file).await?;
+        let active = match asked.call {
+            // The server calls it without a connection too.
+            Call::Describe => Arc::new(ActiveConnection::without_grants()),
+            _ => self.connect(&connector, values)?,
+        };
+        self.call(connector, active, asked).await
+    }
+
+    /// Loads a file, for several calls.
+    ///
+    /// # Errors
+    /// The server would not load the file.
+    pub async fn load(&self, file: &Path) -> anyhow::Result<Arc<Connector>> {
         let loaded = self.checker.load(file).await;
         let (connector, _) =
             loaded.with_context(|| format!("the server would not load {}", file.display()))?;
+        Ok(connector)
+    }
+
+    /// A connection with these values, for several calls.
+    ///
+    /// # Errors
+    /// The server would not create the connection.
+    pub fn connect(
+        &self,
+        connector: &Connector,
+        values: Unstored,
+    ) -> anyhow::Result<Arc<ActiveConnection>> {
         let now = self.checker.runner.clock.now();
-        let active = match asked.call {
-            // The server calls it without a connection too.
-            Call::Describe => ActiveConnection::without_grants(),
-            _ => activate(values, &connector, &self.checker.config, now)
-                .context("the server would not create this connection")?,
-        };
+        let active = activate(values, connector, &self.checker.config, now);
+        Ok(Arc::new(active.context("the server would not create this connection")?))
+    }
+
+    /// Makes one call; the file that `asked` names is not read.
+    ///
+    /// # Errors
+    /// The settings of the connection's report are not valid.
+    pub async fn call(
+        &self,
+        connector: Arc<Connector>,
+        active: Arc<ActiveConnection>,
+        asked: &Invocation,
+    ) -> anyhow::Result<Invoked> {
         let connection = &active.connection;
         let of_test = || Marker::derive(connection.id, &asked.test, 1);
         let marker = asked.marker.clone().unwrap_or_else(of_test);
@@ -168,7 +209,7 @@ impl Invoker {
         let journal = MemoryJournal::new(marker.clone());
         let one = OneCall {
             sandbox: &self.checker.runner.sandbox,
-            run: Run { connector, active: Arc::new(active), stop: CancellationToken::new() },
+            run: Run { connector, active, stop: CancellationToken::new() },
             marker: &marker,
             journal: Arc::clone(&journal),
             limits,

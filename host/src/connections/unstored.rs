@@ -17,7 +17,7 @@ use super::validation::{resolve, validate};
 use super::{ConnectionError, report};
 
 /// The values of a connection that is not stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unstored {
     /// Values of settings.
     pub settings: Settings,

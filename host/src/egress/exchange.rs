@@ -22,7 +22,7 @@ use super::HttpError;
 use super::answer::{Answer, AnswerMemory, BodyError, read_response};
 use super::authorize::Outbound;
 use super::spool::SpoolError;
-use super::tape::TapeError;
+use super::tape::{NoAnswer, TapeError};
 use crate::transport::{HttpConnection, RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, Sender};
 
 /// Brotli is not offered: its decoder lets a stream of a few bytes allocate a window of one
@@ -45,6 +45,9 @@ pub(super) enum ExchangeError {
     /// Answers come from a recording, which has none for this request. Nothing was sent.
     #[error(transparent)]
     NotRecorded(TapeError),
+    /// A test of the connector replaces the recorded answer by this error.
+    #[error("simulated by the test of the connector")]
+    Simulated(NoAnswer),
     /// The connection ended before a response began; the request may have arrived.
     #[error("the connection ended before a response: {}", with_causes(.0))]
     Dropped(#[source] hyper::Error),
@@ -78,6 +81,13 @@ impl From<ExchangeError> for HttpError {
             ExchangeError::NotSent(_)
             | ExchangeError::Http1Required(_)
             | ExchangeError::NotRecorded(_) => Self::Unreachable(error.to_string()),
+            ExchangeError::Simulated(why) => match why {
+                NoAnswer::Denied => Self::Denied(error.to_string()),
+                NoAnswer::Limit => Self::Limit(error.to_string()),
+                NoAnswer::Unreachable => Self::Unreachable(error.to_string()),
+                NoAnswer::Interrupted => Self::Interrupted(error.to_string()),
+                NoAnswer::Invalid => Self::Invalid(error.to_string()),
+            },
             ExchangeError::HeadTooLarge => Self::Limit(error.to_string()),
             ExchangeError::Body {
                 source:

@@ -23,6 +23,7 @@ use super::exchange::{ExchangeError, build_request};
 use super::pool::IDLE_WRITE_MAX;
 use super::record::Call;
 use super::secrets::with_secrets;
+use super::tape::NoAnswer;
 use super::{HttpError, OutboundRequest, OutboundResponse, Permission, Session};
 use super::{read, tape, token};
 use crate::transport::{HttpConnection, Sender};
@@ -286,7 +287,8 @@ fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
         Err(
             ExchangeError::NotSent(_)
             | ExchangeError::Http1Required(_)
-            | ExchangeError::NotRecorded(_),
+            | ExchangeError::NotRecorded(_)
+            | ExchangeError::Simulated(NoAnswer::Denied | NoAnswer::Unreachable | NoAnswer::Invalid),
         ) => WriteAnswer::NotSent,
         Err(ExchangeError::Body { status, source })
             if source.is_complete() || WriteAnswer::is_refusal(*status) =>

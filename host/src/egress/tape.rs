@@ -17,6 +17,7 @@ use http::header::{
 };
 use http_body_util::Full;
 
+use crate::domain::string_enum;
 use crate::redact::Reading;
 use crate::transport::HttpConnection;
 
@@ -27,7 +28,7 @@ use super::exchange::{self, ExchangeError};
 
 pub use folder::NotUsable;
 pub use recorder::Recorder;
-pub use replay::Replay;
+pub use replay::{Recording, Replay, Reply, SentRequest};
 
 /// Headers that are never kept: credentials, and the length, which follows from the body.
 const DROPPED: [HeaderName; 5] =
@@ -44,10 +45,29 @@ pub(super) struct TapedRequest {
 
 /// A complete answer without credentials, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TapedAnswer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Bytes,
+pub struct TapedAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Without credentials and without the length.
+    pub headers: Vec<(String, String)>,
+    /// The body, decompressed.
+    pub body: Bytes,
+}
+
+string_enum! {
+    /// Why a replayed request gets no answer: the cases of the contract's `http-error`.
+    pub enum NoAnswer {
+        /// The connection does not allow the request.
+        Denied = "denied",
+        /// A limit was exceeded.
+        Limit = "limit",
+        /// Nothing was sent.
+        Unreachable = "unreachable",
+        /// The request was sent, and no complete answer came back.
+        Interrupted = "interrupted",
+        /// The request cannot be sent.
+        Invalid = "invalid",
+    }
 }
 
 /// Keeps the exchanges of a run, or answers its requests. Cheap to clone.
@@ -80,9 +100,12 @@ pub(super) async fn exchange(
             Ok(answer)
         }
         Some(Tape::Replay(replay)) => {
-            let answer = replay.answer(&taped_request(session, outbound));
+            let reply = replay.answer(&taped_request(session, outbound), outbound.effect);
             let TapedAnswer { status, headers, body } =
-                answer.map_err(ExchangeError::NotRecorded)?;
+                match reply.map_err(ExchangeError::NotRecorded)? {
+                    Reply::Answer(answer) => answer,
+                    Reply::NoAnswer(why) => return Err(ExchangeError::Simulated(why)),
+                };
             let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
             answer.map_err(|source| ExchangeError::Body { status, source })
         }

@@ -8,12 +8,11 @@ use super::{NotUsable, TapeError, TapedAnswer, TapedRequest, folder};
 
 /// Writes exchanges to a folder.
 pub struct Recorder {
-    folder: PathBuf,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    folder: PathBuf,
     written: usize,
     /// Why the first exchange was not written that is missing.
     failure: Option<TapeError>,
@@ -25,8 +24,16 @@ impl Recorder {
     /// # Errors
     /// The folder cannot be used.
     pub fn create(folder: &Path) -> Result<Self, NotUsable> {
-        folder::create(folder)?;
-        Ok(Self { folder: folder.to_owned(), state: Mutex::default() })
+        Ok(Self { state: Mutex::new(State::begin(folder)?) })
+    }
+
+    /// Writes what follows to another folder, which must not have recorded exchanges.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn begin(&self, folder: &Path) -> Result<(), NotUsable> {
+        *self.state.lock() = State::begin(folder)?;
+        Ok(())
     }
 
     /// How many exchanges were written.
@@ -44,7 +51,7 @@ impl Recorder {
         let number = state.written + 1;
         let what = format!("{} {}", request.method, request.url);
         let written = answer.and_then(|answer| {
-            let written = folder::write(&self.folder, number, request, answer);
+            let written = folder::write(&state.folder, number, request, answer);
             written.map_err(|error| TapeError(error.to_string()))
         });
         match written {
@@ -54,5 +61,12 @@ impl Recorder {
                 state.failure.get_or_insert(TapeError(why));
             }
         }
+    }
+}
+
+impl State {
+    fn begin(folder: &Path) -> Result<Self, NotUsable> {
+        folder::create(folder)?;
+        Ok(Self { folder: folder.to_owned(), written: 0, failure: None })
     }
 }

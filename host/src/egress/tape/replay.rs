@@ -1,18 +1,28 @@
 //! Answers requests from the exchanges of a folder. A request is answered by the first exchange of
-//! the same method, URL and body that was not used yet.
+//! the same method, URL and body that was not used yet. Some answers may be replaced, to see what a
+//! connector makes of a tracker that fails.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{NotUsable, TapeError, TapedAnswer, TapedRequest, folder};
+use crate::domain::Effect;
+
+use super::{NoAnswer, NotUsable, TapeError, TapedAnswer, TapedRequest, folder};
 
 /// How many bytes are shown on each side of a difference.
 const AROUND_BYTES: usize = 30;
 
+/// The exchanges of a folder. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Recording(Arc<[Recorded]>);
+
 /// Answers from a recording.
+#[derive(Default)]
 pub struct Replay {
-    exchanges: Vec<Recorded>,
     state: Mutex<State>,
 }
 
@@ -22,24 +32,75 @@ struct Recorded {
     answer: TapedAnswer,
 }
 
+/// What a request gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A complete answer.
+    Answer(TapedAnswer),
+    /// No answer, for this reason.
+    NoAnswer(NoAnswer),
+}
+
+/// A request of a replay, without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentRequest {
+    /// The HTTP method.
+    pub method: String,
+    /// The complete address.
+    pub url: String,
+    /// The body.
+    pub body: Bytes,
+    /// The effect in the tracker, as the connector marked it.
+    pub effect: Effect,
+    /// The recorded answer; absent if no exchange answers this request.
+    pub recorded: Option<TapedAnswer>,
+}
+
 #[derive(Default)]
 struct State {
+    recording: Recording,
+    /// What requests get instead of the recorded answer, by the number of the request, from 0.
+    replaced: BTreeMap<usize, Reply>,
+    sent: Vec<SentRequest>,
     /// The indices of the exchanges that were used.
     used: Vec<usize>,
     /// Why the first request without an exchange had none.
     missing: Option<TapeError>,
 }
 
-impl Replay {
+impl Recording {
     /// Reads the exchanges of a folder.
     ///
     /// # Errors
     /// The folder has none, or a file that is none.
     pub fn read(folder: &Path) -> Result<Self, NotUsable> {
         let exchanges = folder::read(folder)?.into_iter();
-        let exchanges =
-            exchanges.map(|(file, request, answer)| Recorded { file, request, answer }).collect();
-        Ok(Self { exchanges, state: Mutex::default() })
+        let recorded = |(file, request, answer)| Recorded { file, request, answer };
+        Ok(Self(exchanges.map(recorded).collect()))
+    }
+}
+
+impl Replay {
+    /// Answers from the exchanges of a folder.
+    ///
+    /// # Errors
+    /// As [`Recording::read`].
+    pub fn read(folder: &Path) -> Result<Self, NotUsable> {
+        let replay = Self::default();
+        replay.start(&Recording::read(folder)?, BTreeMap::new());
+        Ok(replay)
+    }
+
+    /// Begins a run: no exchange of the recording is used yet. `replaced` has what requests get
+    /// instead of the recorded answer, by the number of the request, from 0.
+    pub fn start(&self, recording: &Recording, replaced: BTreeMap<usize, Reply>) {
+        *self.state.lock() = State { recording: recording.clone(), replaced, ..State::default() };
+    }
+
+    /// The requests since the run began, in order.
+    #[must_use]
+    pub fn sent(&self) -> Vec<SentRequest> {
+        self.state.lock().sent.clone()
     }
 
     /// The files of the exchanges that were not used.
@@ -51,53 +112,68 @@ impl Replay {
         if let Some(missing) = &state.missing {
             return Err(missing.clone());
         }
-        let exchanges = self.exchanges.iter().enumerate();
+        let exchanges = state.recording.0.iter().enumerate();
         let unused = exchanges.filter(|(index, _)| !state.used.contains(index));
         Ok(unused.map(|(_, exchange)| exchange.file.clone()).collect())
     }
 
+    /// What a request gets: its recorded answer, or what replaces it.
+    ///
+    /// # Errors
+    /// No exchange answers this request; names the nearest one, and how it differs.
+    pub(super) fn answer(
+        &self,
+        request: &TapedRequest,
+        effect: Effect,
+    ) -> Result<Reply, TapeError> {
+        let mut state = self.state.lock();
+        let found = state.find(request);
+        let recorded = found.and_then(|index| state.recording.0.get(index));
+        let recorded = recorded.map(|exchange| exchange.answer.clone());
+        let number = state.sent.len();
+        let TapedRequest { method, url, body, .. } = request.clone();
+        state.sent.push(SentRequest { method, url, body, effect, recorded: recorded.clone() });
+        let (Some(index), Some(recorded)) = (found, recorded) else {
+            let why = TapeError(state.explain(request));
+            state.missing.get_or_insert_with(|| why.clone());
+            return Err(why);
+        };
+        state.used.push(index);
+        Ok(state.replaced.remove(&number).unwrap_or(Reply::Answer(recorded)))
+    }
+}
+
+impl State {
+    /// The index of the first exchange for a request that was not used yet.
+    fn find(&self, request: &TapedRequest) -> Option<usize> {
+        let mut exchanges = self.recording.0.iter().enumerate();
+        let fits = |(index, exchange): &(usize, &Recorded)| {
+            let it = &exchange.request;
+            !self.used.contains(index)
+                && (&it.method, &it.url, &it.body) == (&request.method, &request.url, &request.body)
+        };
+        exchanges.find(fits).map(|(index, _)| index)
+    }
+
     /// Why no exchange answers this request: the nearest one, and how it differs.
-    fn explain(&self, request: &TapedRequest, used: &[usize]) -> String {
+    fn explain(&self, request: &TapedRequest) -> String {
         let what = format!("no recorded exchange answers {} {}", request.method, request.url);
-        let exchanges = self.exchanges.iter().enumerate();
+        let exchanges = self.recording.0.iter().enumerate();
         let nearest = exchanges.max_by_key(|(index, exchange)| {
             // Of equal ones, the first.
-            (!used.contains(index), likeness(&exchange.request, request), usize::MAX - index)
+            (!self.used.contains(index), likeness(&exchange.request, request), usize::MAX - index)
         });
         match nearest {
-            Some((index, exchange)) if !used.contains(&index) => {
+            Some((index, exchange)) if !self.used.contains(&index) => {
                 let difference = difference(&exchange.request, request);
                 format!("{what}; the nearest is {}, {difference}", exchange.file)
             }
             _ => format!(
                 "{what}: all {} recorded exchanges were used; the call sends more requests than \
                  were recorded",
-                self.exchanges.len()
+                self.recording.0.len()
             ),
         }
-    }
-
-    /// Returns the recorded answer to a request.
-    ///
-    /// # Errors
-    /// No exchange answers this request; names the nearest one, and how it differs.
-    pub(super) fn answer(&self, request: &TapedRequest) -> Result<TapedAnswer, TapeError> {
-        let mut state = self.state.lock();
-        let exchanges = self.exchanges.iter().enumerate();
-        let mut fits = exchanges.filter(|(index, exchange)| {
-            let it = &exchange.request;
-            !state.used.contains(index)
-                && (&it.method, &it.url, &it.body) == (&request.method, &request.url, &request.body)
-        });
-        if let Some((index, exchange)) = fits.next() {
-            drop(fits);
-            state.used.push(index);
-            return Ok(exchange.answer.clone());
-        }
-        drop(fits);
-        let why = TapeError(self.explain(request, &state.used));
-        state.missing.get_or_insert_with(|| why.clone());
-        Err(why)
     }
 }
 
@@ -149,14 +225,23 @@ mod tests {
             request: request.clone(),
             answer: TapedAnswer { status, headers: Vec::new(), body: "".into() },
         });
-        Replay { exchanges: exchanges.collect(), state: Mutex::default() }
+        let replay = Replay::default();
+        replay.start(&Recording(exchanges.collect()), BTreeMap::new());
+        replay
+    }
+
+    fn status(replay: &Replay, request: &TapedRequest) -> Result<u16, TapeError> {
+        replay.answer(request, Effect::Read).map(|reply| match reply {
+            Reply::Answer(answer) => answer.status,
+            Reply::NoAnswer(why) => panic!("{why}"),
+        })
     }
 
     #[test]
     fn equal_requests_are_answered_in_their_order_and_each_answer_is_used_once() {
         let (poll, other) = (request("GET", "/state", ""), request("GET", "/other", ""));
         let replay = replay_of(&[poll.clone(), other, poll.clone()]);
-        let status = |request| replay.answer(request).map(|answer| answer.status);
+        let status = |request| status(&replay, request);
         assert_eq!((status(&poll), status(&poll)), (Ok(200), Ok(202)));
         assert_eq!(replay.end(), Ok(vec!["201.json".to_owned()]));
         assert!(status(&poll).is_err_and(|why| why.0.contains("201.json")));
@@ -176,8 +261,27 @@ mod tests {
             (request("GET", "/issues/1", ""), "200.json", "URL"),
             (request("PUT", "/users", "{}"), "201.json", "method"),
         ] {
-            let why = replay.answer(&sent).unwrap_err();
+            let why = replay.answer(&sent, Effect::Read).unwrap_err();
             assert!(why.0.contains(file) && why.0.contains(words), "{why}");
         }
+    }
+
+    #[test]
+    fn a_replaced_answer_uses_its_exchange_and_a_new_run_begins_with_all_exchanges() {
+        let (poll, other) = (request("GET", "/state", ""), request("GET", "/other", ""));
+        let replay = replay_of(&[poll.clone(), poll.clone()]);
+        let recording = replay.state.lock().recording.clone();
+        let cut = Reply::NoAnswer(NoAnswer::Interrupted);
+        replay.start(&recording, BTreeMap::from([(0, cut.clone())]));
+        assert_eq!(replay.answer(&poll, Effect::Read), Ok(cut));
+        assert_eq!(status(&replay, &poll), Ok(201));
+        assert!(replay.answer(&other, Effect::Write).is_err());
+        let sent = replay.sent();
+        let answered: Vec<_> =
+            sent.iter().map(|it| it.recorded.as_ref().map(|answer| answer.status)).collect();
+        assert_eq!(answered, [Some(200), Some(201), None]);
+        assert_eq!((sent[2].effect, sent[2].url.as_str()), (Effect::Write, other.url.as_str()));
+        replay.start(&recording, BTreeMap::new());
+        assert_eq!((status(&replay, &poll), replay.sent().len()), (Ok(200), 1));
     }
 }
