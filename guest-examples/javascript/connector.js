@@ -10,19 +10,27 @@ import { send } from 'jackfield:connector/http@0.1.0';
 import * as report from 'jackfield:connector/report@0.1.0';
 
 const namesProperty = (title, value) =>
-  ({ type: ['array', 'string'], items: { type: 'string' }, title, default: value });
+  ({ type: ['array', 'string'], items: { type: 'string' }, title, default: value,
+    description: 'Names of priorities: a list, or separated by commas. None are counted if it is empty.' });
 const SCHEMA = {
   type: 'object', required: ['url', 'project', 'api-key'], additionalProperties: false,
   properties: {
-    url: { type: 'string', format: 'uri', title: 'Redmine address', 'jackfield:origin': true },
-    project: { type: 'string', pattern: '^[a-z0-9_-]+$', title: 'Project identifier' },
-    tracker: { type: 'string', title: 'Name of the tracker' },
-    priority: { type: 'string', title: 'Name of the priority of new issues' },
+    url: { type: 'string', format: 'uri', title: 'Redmine address', 'jackfield:origin': true,
+      description: 'Address of the start page, for example https://redmine.example.com.' },
+    project: { type: 'string', pattern: '^[a-z0-9_-]+$', title: 'Project',
+      description: 'Identifier of the project, as shown in its address: /projects/IDENTIFIER.' },
+    tracker: { type: 'string', title: 'Tracker',
+      description: 'Name of the tracker of new and of counted issues. If not set: the first, and all.' },
+    priority: { type: 'string', title: 'Priority',
+      description: 'Name of the priority of new issues. If not set, Redmine chooses it.' },
     'critical-priorities': namesProperty('Critical priorities', ['Urgent', 'Immediate']),
     'moderate-priorities': namesProperty('Moderate priorities', ['High']),
-    'marker-field': { type: ['integer', 'string'], title: 'Id of a custom field for the marker' },
-    markup: { type: 'string', enum: ['textile', 'markdown'], default: 'textile', title: 'Text formatting' },
-    'api-key': { title: 'API key', type: 'string', minLength: 1, writeOnly: true,
+    'marker-field': { type: ['integer', 'string'], title: 'Marker field',
+      description: 'Id of a custom field for the marker. If not set, it is in the description.' },
+    markup: { type: 'string', enum: ['textile', 'markdown'], default: 'textile', title: 'Text formatting',
+      description: 'As in Administration, Settings, General. For CommonMark Markdown: markdown.' },
+    'api-key': { title: 'API key', description: 'Shown on the user\'s page "My account".',
+      type: 'string', minLength: 1, writeOnly: true,
       'jackfield:place': { in: 'header', name: 'X-Redmine-API-Key' } },
   },
 };
@@ -45,22 +53,31 @@ function exchange(method, path, query, body, more = { headers: [] }) {
   if (status === 204) return undefined;
   if (status < 300) return answer ?? fail('unavailable', `${answered}, but not with JSON`);
   if ([401, 403].includes(status)) fail('unauthorized', `${answered}: check the API key and its rights`);
-  const retryAfterSeconds = Number.parseInt(Object.fromEntries(headers)['retry-after']) || undefined;
-  if (status === 429) fail('rate-limited', answered, { retryAfterSeconds });
-  fail(status < 500 ? 'rejected' : 'unavailable', answer?.errors?.join('; ') || answered, { status });
+  if (status === 429) fail('rate-limited', answered, { retryAfterSeconds: seconds(Object.fromEntries(headers)) });
+  const words = [answer?.errors ?? []].flat().join('; ');
+  fail(status < 500 ? 'rejected' : 'unavailable', words || answered, { status });
 }
-const get = (path, ...query) => exchange('get', path, query);
+/** The wait of a rate limit: a number of seconds, or a date. */
+function seconds({ 'retry-after': wait, date }) {
+  if (/^\d+$/.test(wait)) return Number(wait);
+  const milliseconds = Date.parse(wait) - (Date.parse(date) || Date.now());
+  return milliseconds > 0 ? Math.ceil(milliseconds / 1000) : undefined;
+}
+/** One member of an answer. Other JSON than Redmine's is an error, and no bug of this connector. */
+const member = (answer, name) => answer?.[name]
+  ?? fail('unavailable', `the answer has no member "${name}": is the setting url the address of a Redmine?`);
+const get = (path, name, ...query) => member(exchange('get', path, query), name);
 const put = (key, issue) => exchange('put', `/issues/${key}.json`, [], json({ issue }));
 const json = (value) => ({ tag: 'json', val: JSON.stringify(value) }); // leaves out undefined members
 // With a wrong key, Redmine answers as if to an anonymous visitor. Only this page answers 401.
-const currentUser = () => get('/users/current.json').user;
-const priorities = () => get('/enumerations/issue_priorities.json').issue_priorities;
-const project = (member) => get(`/projects/${settings().project}.json`, ['include', member]).project[member];
+const currentUser = () => get('/users/current.json', 'user');
+const priorities = () => get('/enumerations/issue_priorities.json', 'issue_priorities');
+const project = (part) => get(`/projects/${settings().project}.json`, 'project', ['include', part])[part];
 /** A project lists its own custom fields. Those of all projects are in each issue. */
 const customFields = () => [...project('issue_custom_fields'),
-  ...get('/issues.json', ['status_id', '*'], ['sort', 'id:desc'], ['limit', 25]).issues
+  ...get('/issues.json', 'issues', ['status_id', '*'], ['sort', 'id:desc'], ['limit', 25])
     .flatMap((issue) => issue.custom_fields ?? [])];
-const read = (key, include) => get(`/issues/${key}.json`, ['include', include]).issue;
+const read = (key, include) => get(`/issues/${key}.json`, 'issue', ['include', include]);
 const markup = () => settings().markup ?? SCHEMA.properties.markup.default;
 const TEXT_CHARS_MAX = 16000; // fits into the text column of every database
 const MEMBERS = ['assigned_to_id', 'category_id', 'due_date', 'fixed_version_id'];
@@ -82,9 +99,9 @@ const defect = ({ id, subject, description, status, priority }) => ({
 /** Uploads an attachment of the report; a create or an update that names it attaches it. */
 function upload({ id, name, mediaType }) {
   const headers = [['content-type', 'application/octet-stream']];
-  const { upload: { token } } = exchange('post', '/uploads.json', [['filename', name]],
+  const answer = exchange('post', '/uploads.json', [['filename', name]],
     { tag: 'attachment', val: id }, { effect: 'prepare', headers });
-  return { token, filename: name, content_type: mediaType };
+  return { token: member(answer, 'upload').token, filename: name, content_type: mediaType };
 }
 
 /** What cannot be set or attached is noted in the description, so that the issue exists nevertheless. */
@@ -111,13 +128,13 @@ function create(test, marker) {
     }
   }
   issue.description = report.description(markup(), TEXT_CHARS_MAX, field ? undefined : marker) + notes;
-  return defect(exchange('post', '/issues.json', [], json({ issue })).issue);
+  return defect(member(exchange('post', '/issues.json', [], json({ issue })), 'issue'));
 }
 
 function find(marker) {
   const field = settings()['marker-field'];
   const filter = field ? [`cf_${field}`, marker] : ['description', `~${marker}`];
-  const { issues } = get('/issues.json', ['status_id', '*'], ['sort', 'id'], ['limit', 5], filter);
+  const issues = get('/issues.json', 'issues', ['status_id', '*'], ['sort', 'id'], ['limit', 5], filter);
   if (issues.length === 0) currentUser();
   // Redmine ignores a filter that it does not know, and returns all issues.
   if (issues.every((issue) => contains(issue, marker, field))) return issues.map(defect);
@@ -133,8 +150,8 @@ function count() {
       .filter((name) => name.trim()).map((name) => idOf(known, name)).join('|'));
   const page = `/projects/${given.project}/issues`;
   const scope = tracker ? [['tracker_id', idOf(project('trackers'), tracker)]] : [];
-  const total = (status, ids) => ids === '' ? 0 : get(`${page}.json`, ...scope, ['status_id', status],
-    ...(ids ? [['priority_id', ids]] : []), ['limit', 1]).total_count;
+  const total = (status, ids) => ids === '' ? 0 : get(`${page}.json`, 'total_count', ...scope,
+    ['status_id', status], ...(ids ? [['priority_id', ids]] : []), ['limit', 1]);
   const criticalQuery = [...scope, ['set_filter', 1], ['status_id', 'open'], ['priority_id', critical]];
   return { open: total('open'), closed: total('closed'), critical: total('open', critical),
     moderate: total('open', moderate), criticalLink: critical ? address(page, criticalQuery) : undefined };

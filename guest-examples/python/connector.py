@@ -4,6 +4,8 @@ How the contract looks in Python: each exported interface is a class with its na
 kebab-case become snake_case or CamelCase. Raise and catch an error of the contract as Err(…). Any
 other exception ends the run, and the run's log shows its traceback."""
 import json
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -25,14 +27,12 @@ def setting(name):
 def address(path, query=()):
     return setting("url").rstrip("/") + path + ("?" + urlencode(query) if query else "")
 
-class NotFound(Err):
-    """Redmine does not have it, or does not show it to the user of the key."""
-
 def error(code, message, retry_after_seconds=None):
     return Err(model.Error(code, message, None, retry_after_seconds))
 
-def exchange(method, path, query=(), body=None, effect=None, headers=()):
-    """Sends one request to Redmine and turns every failure into an error of the contract."""
+def exchange(method, path, query=(), body=None, effect=None, headers=(), may_be_gone=False):
+    """Sends one request to Redmine and turns every failure into an error of the contract. It must be an
+    Err: a subclass ends the run like any other exception. Returns None for 404 if `may_be_gone`."""
     query = [(name, str(text)) for name, text in query]
     try:
         response = http.send(http.Request(method, effect, None, path, query, list(headers), body))
@@ -49,27 +49,46 @@ def exchange(method, path, query=(), body=None, effect=None, headers=()):
     if status in (401, 403):
         raise error(ErrorCode.UNAUTHORIZED, f"{answered}: check the API key and its rights")
     if status == 429:
-        wait = dict(response.headers).get("retry-after", "")
-        raise error(ErrorCode.RATE_LIMITED, answered, int(wait) if wait.isdecimal() else None)
-    if status == 404:
-        raise NotFound(error(ErrorCode.REJECTED, answered).value)
+        raise error(ErrorCode.RATE_LIMITED, answered, seconds(dict(response.headers)))
+    if status == 404 and may_be_gone:
+        return None
     if 300 <= status < 500:
-        raise error(ErrorCode.REJECTED, "; ".join(answer.get("errors", [])) or answered)
+        words = answer.get("errors") if isinstance(answer, dict) else None
+        words = words if isinstance(words, list) else [words] if words else []
+        raise error(ErrorCode.REJECTED, "; ".join(map(str, words)) or answered)
     why = answered if status >= 500 else f"{answered}, but not with the expected JSON"
     raise error(ErrorCode.UNAVAILABLE, why)
 
+def seconds(headers):
+    """Returns the wait of a rate limit: a number of seconds, or a date."""
+    wait, date = headers.get("retry-after", ""), headers.get("date")
+    if wait.isdecimal():
+        return int(wait)
+    try:
+        now = parsedate_to_datetime(date) if date else datetime.now(timezone.utc)
+        return max(0, int((parsedate_to_datetime(wait) - now).total_seconds()))
+    except (TypeError, ValueError):
+        return None
+
+def member(answer, name):
+    """Returns one member of an answer. Other JSON than Redmine's is an error, and no bug of this connector."""
+    if isinstance(answer, dict) and name in answer:
+        return answer[name]
+    why = f"the answer has no member {name!r}: is the setting url the address of a Redmine?"
+    raise error(ErrorCode.UNAVAILABLE, why)
+
 # With a wrong key, Redmine answers as if to an anonymous visitor. Only the page of user() answers 401.
-def get(path, *query): return exchange(http.Method.GET, path, query)
-def user(): return get("/users/current.json")["user"]
-def project(member): return get(f"/projects/{setting('project')}.json", ("include", member))["project"][member]
-def read(key, include): return get(f"/issues/{key}.json", ("include", include))["issue"]
+def get(path, name, *query): return member(exchange(http.Method.GET, path, query), name)
+def user(): return get("/users/current.json", "user")
+def project(part): return get(f"/projects/{setting('project')}.json", "project", ("include", part))[part]
+def read(key, include): return get(f"/issues/{key}.json", "issue", ("include", include))
 def body(issue): return http.Body_Json(json.dumps({"issue": issue}))
 def update(key, issue): exchange(http.Method.PUT, f"/issues/{key}.json", (), body(issue))
-def priorities(): return get("/enumerations/issue_priorities.json")["issue_priorities"]
+def priorities(): return get("/enumerations/issue_priorities.json", "issue_priorities")
 
 def custom_fields():
     """A project lists its own custom fields. Those of all projects are in each issue."""
-    newest = get("/issues.json", ("status_id", "*"), ("sort", "id:desc"), ("limit", 25))["issues"]
+    newest = get("/issues.json", "issues", ("status_id", "*"), ("sort", "id:desc"), ("limit", 25))
     return project("issue_custom_fields") + [it for issue in newest for it in issue.get("custom_fields", ())]
 
 def id_of(records, name):
@@ -89,7 +108,7 @@ def upload(attachment):
     answer = exchange(http.Method.POST, "/uploads.json", [("filename", attachment.name)],
                       http.Body_Attachment(attachment.id), http.Effect.PREPARE,
                       [("content-type", "application/octet-stream")])
-    return {"token": answer["upload"]["token"], "filename": attachment.name,
+    return {"token": member(answer, "upload")["token"], "filename": attachment.name,
             "content_type": attachment.media_type}
 
 class Plugin(exports.Plugin):
@@ -136,12 +155,12 @@ class Defects(exports.Defects):
                 notes += f"\n\nNot attached: {attachment.name}: {failed.value.message}"
         in_text = None if field else marker
         issue["description"] = report.description(setting("markup"), TEXT_CHARS_MAX, in_text) + notes
-        return defect(exchange(http.Method.POST, "/issues.json", (), body(issue))["issue"])
+        return defect(member(exchange(http.Method.POST, "/issues.json", (), body(issue)), "issue"))
 
     def find(self, marker):
         field = setting("marker-field")
         search = (f"cf_{field}", marker) if field else ("description", f"~{marker}")
-        issues = get("/issues.json", ("status_id", "*"), ("sort", "id"), ("limit", 5), search)["issues"]
+        issues = get("/issues.json", "issues", ("status_id", "*"), ("sort", "id"), ("limit", 5), search)
         if not issues:
             user()
         for issue in issues:  # Redmine ignores a filter that it does not know, and returns all issues
@@ -161,7 +180,7 @@ class Kpis(exports.Kpis):
 
         def total(status, ids=None):
             query = [*scope, ("status_id", status), ("limit", 1)] + ([("priority_id", ids)] if ids else [])
-            return 0 if ids == "" else get(f"{page}.json", *query)["total_count"]
+            return 0 if ids == "" else get(f"{page}.json", "total_count", *query)
         critical, moderate = ids("critical-priorities"), ids("moderate-priorities")
         critical_query = [*scope, ("set_filter", 1), ("status_id", "open"), ("priority_id", critical)]
         return model.Counts(total("open"), total("closed"), total("open", critical),
@@ -169,11 +188,11 @@ class Kpis(exports.Kpis):
 
 class FollowUp(exports.FollowUp):
     def state(self, key):
-        try:
-            issue = read(key, "")
-        except NotFound:
+        answer = exchange(http.Method.GET, f"/issues/{key}.json", may_be_gone=True)
+        if answer is None:
             user()  # it is gone, unless the key is wrong
             return None
+        issue = member(answer, "issue")
         return exports.follow_up.Current(defect(issue), not issue["status"].get("is_closed"))
 
     def comment(self, key, test, marker):
