@@ -24,6 +24,7 @@ mod secrets;
 mod serve;
 mod server;
 mod simulate;
+mod test;
 mod timeline;
 mod trigger;
 mod units;
@@ -75,6 +76,8 @@ enum Command {
     Check(check::Arguments),
     /// Call one export of a connector file, without a server; record or replay its requests
     Invoke(Box<invoke::Arguments>),
+    /// Test a connector file: does it keep to the manual, whatever the tracker answers?
+    Test(Box<test::Arguments>),
     /// Send the requests that Test Manager sends
     #[command(subcommand)]
     Trigger(trigger::Command),
@@ -134,6 +137,7 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Build(build) => build.run(output)?,
         Command::Check(check) => check.run(output)?,
         Command::Invoke(invoke) => return invoke.run(output),
+        Command::Test(test) => return test.run(output),
         Command::Trigger(trigger) => trigger.run(&server, output)?,
         Command::Simulate(command) => command.run(output)?,
         Command::Connections(command) => command.run(&server, output)?,

@@ -36,6 +36,8 @@ pub mod app;
 pub mod demo;
 pub mod simulator;
 
+pub mod conformance;
+
 pub mod cli;
 
 #[cfg(fuzzing)]

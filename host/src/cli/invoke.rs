@@ -70,13 +70,13 @@ pub(super) struct Arguments {
 
 /// The connection that the connector is called for.
 #[derive(Args)]
-struct Connection {
+pub(super) struct Connection {
     /// A file with the settings as a JSON object
     #[arg(long, value_name = "FILE")]
-    settings: Option<PathBuf>,
+    pub(super) settings: Option<PathBuf>,
     /// Set a setting, also one of the file; a JSON list, a number, true and false keep their type
     #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    pub(super) set: Vec<String>,
     /// Set a secret: KEY=@FILE from a file, KEY=- from stdin, KEY for a prompt, or a reference,
     /// KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
@@ -175,7 +175,7 @@ fn call_of(name: &str) -> Call {
 }
 
 impl Connection {
-    fn values(&self, call: Call) -> anyhow::Result<Unstored> {
+    pub(super) fn values(&self, call: Call) -> anyhow::Result<Unstored> {
         let mut settings = self.settings.as_deref().map_or(Ok(Settings::new()), json_object)?;
         settings.extend(key_value::settings(&self.set, || None)?);
         let secrets = key_value::secrets(&self.secret)?.into_iter();
@@ -264,7 +264,7 @@ impl Given {
 }
 
 /// The failed test of a file, read as the server reads the body of Create Defect.
-fn event(file: &Path) -> anyhow::Result<FailedTest> {
+pub(super) fn event(file: &Path) -> anyhow::Result<FailedTest> {
     let test = failed_test(&text(file)?);
     test.with_context(|| format!("{} is not the body of Create Defect", file.display()))
 }

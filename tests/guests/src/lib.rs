@@ -14,6 +14,8 @@ pub mod bindings {
     });
 }
 
+pub mod conforming;
+
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{Fields, FutureIncomingResponse, OutgoingBody, OutgoingRequest, Scheme};
 

@@ -11,7 +11,7 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
 /// The rooms, from the lowest layer to the highest. Rooms of one layer may import each other, but
 /// not in a circle.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["domain", "config", "secret"],
     &["completion", "cpu_time", "memory"],
     &["redact", "transport"],
@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 12] = [
     &["api"],
     &["http"],
     &["app", "demo", "simulator"],
+    &["conformance"],
     &["cli", "main"],
 ];
 

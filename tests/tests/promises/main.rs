@@ -7,6 +7,7 @@ mod calls;
 mod cli;
 mod clock_steps;
 mod compile_limits;
+mod conformance;
 mod consent;
 mod costs;
 mod crash_points;

@@ -1,0 +1,248 @@
+//! `jackfield test`: the conformance suite for the authors of connectors, without a server and
+//! without a database.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::conformance::{Check, CheckResult, Report, Suite, Verdict, record};
+use crate::domain::{Call, FailedTest, StringEnum, printable};
+
+use super::invoke::{Connection, event};
+use super::output::{Output, eprint, print, print_json, table};
+use super::serve::{read_config, runtime};
+
+/// How many findings of a check the table shows.
+const FINDINGS_SHOWN: usize = 3;
+/// The project of the counts, unless one is given: a replay needs the same one each time.
+const PROJECT: &str = "00000000-0000-4000-8000-000000000001";
+
+#[derive(Args)]
+#[command(after_help = "\
+Replays recorded calls of the connector, and replaces one answer of the tracker at a time by a
+fault: refusals, rate limits, lost connections, pages of HTML. Each finding names the sentence of the
+manual, wit/connector.wit, that it breaks. docs/conformance.md lists the checks.
+
+Beside FILE, settings.json, event.json and the folder recording are used if they exist. A recording
+has a folder for each call: check, create-defect, find, find-unknown, kpis. --record makes all of
+them with a tracker, in which it creates one defect. Without a recording, only the manifest is checked.
+A replay needs no credentials: a required secret that is not given gets any value.
+
+The exit code is 0 if no check found anything, otherwise 1.
+
+Examples:
+  jackfield test redmine.wasm --settings settings.json --secret api-key=@key-file --record recording
+  jackfield test redmine.wasm
+  jackfield test redmine.wasm --check empty-find --check marker-found --json")]
+pub(super) struct Arguments {
+    /// The connector file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
+    /// A file with the body of a Create Defect request [default: fixed ids]
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+    /// The Test Manager project of the counts
+    #[arg(long, value_name = "ID", default_value = PROJECT)]
+    project: String,
+    /// Replay the calls of this folder
+    #[arg(long, value_name = "FOLDER")]
+    replay: Option<PathBuf>,
+    /// Record the calls in this new folder first; creates one defect in the tracker
+    #[arg(long, value_name = "FOLDER", conflicts_with = "replay")]
+    record: Option<PathBuf>,
+    /// Make only this check; may be given more than once
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(names()))]
+    check: Vec<String>,
+    /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
+    #[arg(long, value_name = "CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub(super) fn run(mut self, output: Output) -> anyhow::Result<ExitCode> {
+        let (config, _) = read_config(self.config.as_deref())?;
+        let to_record = self.record.take();
+        let suite = self.suite()?;
+        let report = runtime()?.block_on(test(suite, to_record, config))?;
+        let shown = Shown::of(&report);
+        if output.json {
+            print_json(&shown)
+        } else {
+            print_table(&report, &shown)
+        }
+        Ok(if shown.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// What is given, and what is beside the file.
+    fn suite(mut self) -> anyhow::Result<Suite> {
+        let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
+        let beside = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        let connection = &mut self.connection;
+        connection.settings = connection.settings.take().or_else(|| beside("settings.json"));
+        let is_given = connection.settings.is_some() || !connection.set.is_empty();
+        let values = is_given.then(|| connection.values(Call::Check)).transpose()?;
+        let any_test = || Ok(FailedTest::new(Uuid::from_u128(1), Uuid::from_u128(2), None, None));
+        let test = self.event.or_else(|| beside("event.json"));
+        let chosen = Check::ALL.iter().copied();
+        let chosen = chosen.filter(|check| {
+            self.check.is_empty() || self.check.iter().any(|name| name == check.as_str())
+        });
+        Ok(Suite {
+            test: test.as_deref().map_or_else(any_test, event)?,
+            project: self.project,
+            values,
+            recording: self.replay.or_else(|| beside("recording")),
+            checks: chosen.collect(),
+            file: self.file,
+        })
+    }
+}
+
+fn names() -> Vec<&'static str> {
+    Check::ALL.iter().map(|check| check.as_str()).collect()
+}
+
+async fn test(
+    mut suite: Suite,
+    to_record: Option<PathBuf>,
+    config: Config,
+) -> anyhow::Result<Report> {
+    if let Some(folder) = to_record {
+        let values = suite.values.clone();
+        let values = values.ok_or_else(|| {
+            anyhow::anyhow!("--record needs the connection's settings: give --settings FILE")
+        })?;
+        record(&suite, values, config.clone(), &folder, &eprint).await?;
+        suite.recording = Some(folder);
+    }
+    suite.run(config, &print_progress).await
+}
+
+/// Shows on a terminal how far the suite is; the line is overwritten.
+fn print_progress(made: usize, all: usize) {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        let line = if made < all { format!("{made} of {all} calls") } else { String::new() };
+        let _ = write!(stderr, "\r{line:<30}\r");
+        let _ = stderr.flush();
+    }
+}
+
+/// The report as programs read it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    connector: &'a str,
+    name: &'a str,
+    version: &'a str,
+    sha256: &'a str,
+    checks: Vec<ShownCheck<'a>>,
+    passed: usize,
+    findings: usize,
+    not_run: usize,
+    calls: usize,
+}
+
+#[derive(Serialize)]
+struct ShownCheck<'a> {
+    check: &'static str,
+    statement: &'static str,
+    result: &'static str,
+    findings: &'a [String],
+    /// What to give, so that the check can be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<&'a str>,
+    notes: &'a [String],
+    manual: ShownManual,
+}
+
+#[derive(Serialize)]
+struct ShownManual {
+    file: &'static str,
+    line: usize,
+    sentence: &'static str,
+}
+
+impl<'a> Shown<'a> {
+    fn of(report: &'a Report) -> Self {
+        let count = |is: fn(&Verdict) -> bool| {
+            report.results.iter().filter(|result| is(&result.verdict)).count()
+        };
+        Self {
+            connector: &report.connector,
+            name: &report.name,
+            version: &report.version,
+            sha256: &report.sha256,
+            checks: report.results.iter().map(ShownCheck::of).collect(),
+            passed: count(|verdict| matches!(verdict, Verdict::Passed)),
+            findings: count(|verdict| matches!(verdict, Verdict::Findings(_))),
+            not_run: count(|verdict| matches!(verdict, Verdict::NotRun(_))),
+            calls: report.calls,
+        }
+    }
+}
+
+impl<'a> ShownCheck<'a> {
+    fn of(result: &'a CheckResult) -> Self {
+        let (word, findings, needs): (_, &[String], _) = match &result.verdict {
+            Verdict::Passed => ("passed", &[], None),
+            Verdict::Findings(findings) => ("finding", findings, None),
+            Verdict::NotRun(needs) => ("not run", &[], Some(needs.as_str())),
+        };
+        let manual = result.check.manual();
+        Self {
+            check: result.check.as_str(),
+            statement: result.check.statement(),
+            result: word,
+            findings,
+            needs,
+            notes: &result.notes,
+            manual: ShownManual {
+                file: "wit/connector.wit",
+                line: manual.line,
+                sentence: manual.sentence,
+            },
+        }
+    }
+
+    /// What the table says of the check: one text for each line.
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.findings.iter().take(FINDINGS_SHOWN).cloned().collect();
+        let more = self.findings.len().saturating_sub(FINDINGS_SHOWN);
+        if more > 0 {
+            lines.push(format!("and {more} more: --check {} --json", self.check));
+        }
+        if !self.findings.is_empty() {
+            let ShownManual { file, line, sentence } = &self.manual;
+            lines.push(format!("{file}:{line}: {sentence}"));
+        }
+        lines.extend(self.needs.map(str::to_owned));
+        lines.extend(self.notes.iter().cloned());
+        lines
+    }
+}
+
+fn print_table(report: &Report, shown: &Shown<'_>) {
+    let row = |check: &ShownCheck<'_>| {
+        let lines: Vec<_> = check.lines().iter().map(|line| printable(line)).collect();
+        vec![check.check.to_owned(), check.result.to_owned(), lines.join("\n")]
+    };
+    let headings = ["CHECK", "RESULT", "WHAT"].map(str::to_owned).to_vec();
+    print(&table(headings, shown.checks.iter().map(row).collect()));
+    print(&format!(
+        "{} {}: {} passed, {} with findings, {} not run; {} calls",
+        printable(&report.name),
+        printable(&report.version),
+        shown.passed,
+        shown.findings,
+        shown.not_run,
+        report.calls
+    ));
+}

@@ -1,0 +1,216 @@
+//! The checks: their names, what they state, and the sentences of the manual that they come from.
+
+use crate::domain::{StringEnum, string_enum};
+
+use super::Scenario;
+use super::manual::Manual;
+
+string_enum! {
+    /// One check. Its name never changes, because programs select it.
+    pub enum Check {
+        /// Everything that people need is in the manifest.
+        DescribesItself = "describes-itself",
+        /// 401 and 403.
+        RefusedCredentials = "refused-credentials",
+        /// 400, 404, 409 and 422.
+        RefusedData = "refused-data",
+        /// 429.
+        RateLimit = "rate-limit",
+        /// 500, 502, 503 and 504.
+        TrackerDown = "tracker-down",
+        /// Each `http-error`.
+        NoAnswer = "no-answer",
+        /// An answer that is not the expected JSON.
+        UnexpectedAnswer = "unexpected-answer",
+        /// The tracker's explanation.
+        TrackerWords = "tracker-words",
+        /// The marker in the write.
+        MarkerWritten = "marker-written",
+        /// The search for the marker.
+        MarkerFound = "marker-found",
+        /// A result without the marker.
+        ForeignResult = "foreign-result",
+        /// A search without a result.
+        UnknownMarker = "unknown-marker",
+        /// An empty list only if the tracker was searched.
+        EmptyFind = "empty-find",
+        /// One write.
+        OneWrite = "one-write",
+        /// No search before the write, and no second attempt.
+        CreateOnce = "create-once",
+        /// What fails after the write.
+        OkAfterWrite = "ok-after-write",
+        /// The effect of each request.
+        Effects = "effects",
+        /// The numbers.
+        Counts = "counts",
+        /// The same requests each time.
+        SameRequests = "same-requests",
+        /// Half of each limit.
+        Limits = "limits",
+    }
+}
+
+impl Check {
+    /// What the check states, in one line.
+    #[must_use]
+    pub fn statement(self) -> &'static str {
+        self.texts().0
+    }
+
+    /// The sentence of the manual.
+    #[must_use]
+    pub fn manual(self) -> Manual {
+        Manual::quote(self.texts().1)
+    }
+
+    /// The recorded calls that the check uses; one of them is enough.
+    pub(super) fn scenarios(self) -> &'static [Scenario] {
+        match self {
+            Self::DescribesItself => &[],
+            Self::TrackerWords
+            | Self::MarkerWritten
+            | Self::OneWrite
+            | Self::CreateOnce
+            | Self::OkAfterWrite
+            | Self::Effects => &[Scenario::Create],
+            Self::MarkerFound | Self::ForeignResult => &[Scenario::Find],
+            Self::UnknownMarker => &[Scenario::FindUnknown],
+            Self::EmptyFind => &[Scenario::Find, Scenario::FindUnknown],
+            Self::Counts => &[Scenario::Count],
+            Self::RefusedCredentials
+            | Self::RefusedData
+            | Self::RateLimit
+            | Self::TrackerDown
+            | Self::NoAnswer
+            | Self::UnexpectedAnswer
+            | Self::SameRequests
+            | Self::Limits => Scenario::ALL,
+        }
+    }
+
+    fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Self::DescribesItself => (
+                "The manifest has a summary, an origin, and a title and a description of each setting.",
+                "So give each setting a `title` and a `description`, list the `required` settings, \
+                 and write `\"additionalProperties\": false`.",
+            ),
+            Self::RefusedCredentials => (
+                "401 and 403 become `unauthorized`.",
+                "502: the tracker refused the credentials, or their user does not have the right \
+                 to do this.",
+            ),
+            Self::RefusedData => (
+                "400 and 422 become `rejected`; 404 and 409 become an error that is not `internal`.",
+                "422: the tracker refused the data, or it does not have something that a setting \
+                 names.",
+            ),
+            Self::RateLimit => (
+                "429 becomes `rate-limited` with the wait of Retry-After, in seconds or as a date.",
+                "How long the tracker asks the client to wait.",
+            ),
+            Self::TrackerDown => (
+                "500, 502, 503 and 504 become `unavailable`.",
+                "503: the tracker is down or unreachable, or its answer does not have the expected \
+                 format.",
+            ),
+            Self::NoAnswer => (
+                "Each `http-error` becomes an error; `unreachable` and `interrupted` become \
+                 `unavailable`.",
+                "The last sentence of each case names the `error` that usually fits.",
+            ),
+            Self::UnexpectedAnswer => (
+                "HTML, an empty body, cut JSON and other JSON become an error.",
+                "503: the tracker is down or unreachable, or its answer does not have the expected \
+                 format.",
+            ),
+            Self::TrackerWords => (
+                "The error has the tracker's explanation of a 422.",
+                "Shown to a person: say what was requested, what the tracker answered in its own \
+                 words, and what to change.",
+            ),
+            Self::MarkerWritten => (
+                "The write of `create` contains the marker.",
+                "Store it, by the request that creates the defect, where `find` can search for it: \
+                 in a custom field, a label, or the description.",
+            ),
+            Self::MarkerFound => (
+                "`find` searches for the marker, and returns the defect that has it.",
+                "Returns the defects that contain `marker`, open or closed, even if people have \
+                 moved them elsewhere in the tracker: usually one or none, the oldest first.",
+            ),
+            Self::ForeignResult => (
+                "`find` does not return a record without the marker.",
+                "So check that the results contain the marker and, if there are no results, that \
+                 the credentials are valid.",
+            ),
+            Self::UnknownMarker => (
+                "`find` returns an empty list for an unknown marker.",
+                "So an empty list must mean: the tracker was searched with valid credentials that \
+                 have all the rights they need, and it does not have the defect.",
+            ),
+            Self::EmptyFind => (
+                "`find` returns no empty list if the tracker failed or refused the credentials.",
+                "So an empty list must mean: the tracker was searched with valid credentials that \
+                 have all the rights they need, and it does not have the defect.",
+            ),
+            Self::OneWrite => (
+                "`create` sends one write.",
+                "Start with the steps that may fail, such as looking up ids and checking settings, \
+                 and send the only write last.",
+            ),
+            Self::CreateOnce => (
+                "`create` does not search for the marker, and does not send its write again.",
+                "So the connector must neither search first nor retry.",
+            ),
+            Self::OkAfterWrite => (
+                "`create` returns ok after its write succeeded, even if a later request fails.",
+                "Once the tracker has answered that write with success, return ok, even if \
+                 something fails afterwards.",
+            ),
+            Self::Effects => (
+                "`create` marks the request that creates as a write, and no GET as a write.",
+                "The value must be correct: the promise that no failed test gets two defects \
+                 depends on it.",
+            ),
+            Self::Counts => (
+                "Critical and moderate defects are among the open ones, and a recorded total fits.",
+                "Counts open defects only, without the critical ones.",
+            ),
+            Self::SameRequests => (
+                "Two replays send the same requests.",
+                "Each call runs in a fresh instance, which is discarded after the call.",
+            ),
+            Self::Limits => (
+                "Each call uses at most half of each default limit.",
+                "**Limits** of one call, with their defaults.",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_check_quotes_a_sentence_of_the_manual() {
+        for check in Check::ALL {
+            assert!(check.manual().line > 0, "{check}: the manual has no {:?}", check.texts().1);
+            assert!(check.statement().len() < 100, "{check}");
+        }
+    }
+
+    /// If this fails, replace the table of the page by the one in the message.
+    #[test]
+    fn the_page_lists_each_check() {
+        let row = |check: &Check| {
+            format!("| `{check}` | {} | {} |", check.statement(), check.manual().sentence)
+        };
+        let rows: Vec<_> = Check::ALL.iter().map(row).collect();
+        let page = include_str!("../../../docs/conformance.md");
+        let listed: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        assert!(listed == rows, "docs/conformance.md must have:\n{}", rows.join("\n"));
+    }
+}

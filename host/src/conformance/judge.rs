@@ -1,0 +1,142 @@
+//! Judges what a connector made of a fault.
+
+use crate::app::Answer;
+use crate::domain::{Effect, OutboundCall, Refusal};
+
+use super::faults::{Fault, WORDS, code};
+use super::originals::Original;
+use super::results::Results;
+use super::trial::Trial;
+use super::{Check, Scenario};
+
+/// How much of a connector's message is shown, characters.
+const MESSAGE_CHARS_MAX: usize = 200;
+
+/// Judges a call in which answers were replaced.
+pub(super) fn judge(original: &Original, fault: &Fault, trial: &Trial, results: &mut Results) {
+    let told = Told { original, fault, trial };
+    match fault.check {
+        Check::ForeignResult => told.foreign_result(results),
+        Check::TrackerWords => results.words(told.words()),
+        _ => told.error(results),
+    }
+}
+
+struct Told<'a> {
+    original: &'a Original,
+    fault: &'a Fault,
+    trial: &'a Trial,
+}
+
+impl Told<'_> {
+    fn foreign_result(&self, results: &mut Results) {
+        results.made(Check::ForeignResult);
+        if let Ok(Answer::Found(found)) = &self.trial.answer
+            && let Some(first) = found.first()
+        {
+            let text = self.text(&format!("returned the defect {:?}", first.key));
+            results.finding(Check::ForeignResult, text);
+        }
+    }
+
+    fn words(&self) -> Result<(), String> {
+        match &self.trial.answer {
+            Err(refusal) if refusal.to_string().contains(WORDS) => Ok(()),
+            Err(refusal) => {
+                Err(self.text(&format!("returned {}, without these words", returned(refusal))))
+            }
+            Ok(_) => Err(self.text("returned ok")),
+        }
+    }
+
+    /// The call must return an error that fits, unless its write had succeeded before.
+    fn error(&self, results: &mut Results) {
+        let Self { original, fault, trial } = self;
+        let write = original.write();
+        if write.is_some_and(|write| fault.at > write) {
+            if let Err(refusal) = &trial.answer {
+                let text = self.text(&format!("returned {}", returned(refusal)));
+                results.finding(Check::OkAfterWrite, text);
+            }
+            return;
+        }
+        if write == Some(fault.at) && self.repeats_its_write() {
+            results.finding(Check::CreateOnce, self.text("sent the write again"));
+        }
+        let is_find = original.scenario.call() == Scenario::Find.call();
+        results.made(fault.check);
+        if is_find {
+            results.made(Check::EmptyFind);
+        }
+        match &trial.answer {
+            Ok(Answer::Found(found)) if found.is_empty() => {
+                results.finding(Check::EmptyFind, self.text("returned an empty list"));
+            }
+            // A create may do without an upload.
+            Ok(_) if self.is_preparation() => {}
+            Ok(_) => results.finding(fault.check, self.text("returned ok")),
+            Err(Refusal::ConnectorFault(why)) => {
+                results.finding(fault.check, self.text(&shortened(&why.to_string())));
+            }
+            // What it asked for next is not recorded, so that its error is about that.
+            Err(_) if trial.missing.is_some() => {}
+            Err(refusal) => {
+                if let Some(why) = fault.expected.differs(refusal) {
+                    let text = self.text(&format!("returned {}; {why}", returned(refusal)));
+                    results.finding(fault.check, text);
+                }
+            }
+        }
+    }
+
+    fn is_preparation(&self) -> bool {
+        let request = self.original.trial.sent.get(self.fault.at);
+        let is_create = self.original.scenario == Scenario::Create;
+        is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
+    }
+
+    /// Whether the write was sent, or tried, more than once.
+    fn repeats_its_write(&self) -> bool {
+        let writes = |calls: &[OutboundCall]| {
+            let write = calls.iter().find(|call| call.effect == Effect::Write).cloned();
+            let is_it = |call: &&OutboundCall| {
+                write
+                    .as_ref()
+                    .is_some_and(|write| (&call.method, &call.path) == (&write.method, &write.path))
+            };
+            calls.iter().filter(is_it).count()
+        };
+        writes(&self.trial.report.calls) > writes(&self.original.trial.report.calls)
+    }
+
+    /// What happened, for people.
+    fn text(&self, what: &str) -> String {
+        let Self { original, fault, .. } = self;
+        let request = original.trial.sent.get(fault.at);
+        let request = request.map(|it| format!("{} {}", it.method, path(&it.url)));
+        let request = request.unwrap_or_default();
+        format!("`{}`, with {} as the answer to {request}: {what}", original.scenario, fault.what)
+    }
+}
+
+/// The code and the text of an error.
+fn returned(refusal: &Refusal) -> String {
+    match code(refusal) {
+        Some(code) => format!("`{code}` ({})", shortened(&refusal.to_string())),
+        None => shortened(&refusal.to_string()),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The address without its origin and its query.
+fn path(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    path.split('?').next().unwrap_or(path)
+}

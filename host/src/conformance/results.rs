@@ -1,0 +1,173 @@
+//! What the checks found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::StringEnum;
+
+use super::{Check, Scenario};
+
+/// How many findings of one check are kept.
+const FINDINGS_MAX: usize = 20;
+
+/// The result of a run of the suite.
+#[derive(Debug)]
+pub struct Report {
+    /// The connector: the stem of its file.
+    pub connector: String,
+    /// The connector's name for people.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of the file, hex.
+    pub sha256: String,
+    /// One for each check.
+    pub results: Vec<CheckResult>,
+    /// How many calls of exports were made.
+    pub calls: usize,
+}
+
+/// The result of one check.
+#[derive(Debug)]
+pub struct CheckResult {
+    /// The check.
+    pub check: Check,
+    /// What it found.
+    pub verdict: Verdict,
+    /// What a person should know about a check that was made.
+    pub notes: Vec<String>,
+}
+
+/// What a check found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Passed,
+    /// These; there are at most 20, and how many more there were is the last.
+    Findings(Vec<String>),
+    /// It was not made, for this reason, which says what to give.
+    NotRun(String),
+}
+
+/// Collects what the checks find.
+#[derive(Debug)]
+pub(super) struct Results {
+    chosen: BTreeSet<Check>,
+    made: BTreeSet<Check>,
+    findings: BTreeMap<Check, Vec<String>>,
+    notes: BTreeMap<Check, Vec<String>>,
+    /// Whether the tracker's words were passed on in one form, or what became of the first form.
+    words: Option<Result<(), String>>,
+}
+
+impl Results {
+    pub(super) fn new(chosen: &[Check]) -> Self {
+        Self {
+            chosen: chosen.iter().copied().collect(),
+            made: BTreeSet::new(),
+            findings: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            words: None,
+        }
+    }
+
+    /// Whether one of these checks was chosen.
+    pub(super) fn needs(&self, checks: &[Check]) -> bool {
+        checks.iter().any(|check| self.chosen.contains(check))
+    }
+
+    /// Records that a check was made.
+    pub(super) fn made(&mut self, check: Check) {
+        self.made.insert(check);
+    }
+
+    /// Records that a check was made and found something.
+    pub(super) fn finding(&mut self, check: Check, text: String) {
+        self.made.insert(check);
+        self.findings.entry(check).or_default().push(text);
+    }
+
+    /// Records whether the tracker's words were passed on in one form. Each tracker has its own, so
+    /// one is enough.
+    pub(super) fn words(&mut self, passed_on: Result<(), String>) {
+        if passed_on.is_ok() || self.words.is_none() {
+            self.words = Some(passed_on);
+        }
+    }
+
+    /// Records a remark.
+    pub(super) fn note(&mut self, check: Check, text: String) {
+        let notes = self.notes.entry(check).or_default();
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+
+    /// Records why the checks that need this call do without it.
+    pub(super) fn without(&mut self, scenario: Scenario, why: &str) {
+        let use_it = |check: &Check| check.scenarios().contains(&scenario);
+        for check in Check::ALL.iter().copied().filter(use_it) {
+            self.note(check, format!("not with `{scenario}`: {why}"));
+        }
+    }
+
+    /// Records why no call was replayed.
+    pub(super) fn nothing_recorded(&mut self, why: &str) {
+        for check in self.chosen.clone() {
+            if check != Check::DescribesItself {
+                self.note(check, why.to_owned());
+            }
+        }
+    }
+
+    pub(super) fn end(mut self) -> Vec<CheckResult> {
+        match self.words.take() {
+            Some(Ok(())) => self.made(Check::TrackerWords),
+            Some(Err(why)) => self.finding(Check::TrackerWords, why),
+            None => {}
+        }
+        let chosen = std::mem::take(&mut self.chosen);
+        chosen.into_iter().map(|check| self.result(check)).collect()
+    }
+
+    fn result(&mut self, check: Check) -> CheckResult {
+        let mut notes = self.notes.remove(&check).unwrap_or_default();
+        let verdict = match self.findings.remove(&check) {
+            Some(found) => Verdict::Findings(at_most(found)),
+            None if self.made.contains(&check) => Verdict::Passed,
+            None => Verdict::NotRun(std::mem::take(&mut notes).join("; ")),
+        };
+        CheckResult { check, verdict, notes }
+    }
+}
+
+fn at_most(mut findings: Vec<String>) -> Vec<String> {
+    let more = findings.len().saturating_sub(FINDINGS_MAX);
+    findings.truncate(FINDINGS_MAX);
+    findings.extend((more > 0).then(|| format!("and {more} more like these")));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_passes_only_if_it_was_made() {
+        let mut results = Results::new(&[Check::Counts, Check::Limits, Check::OneWrite]);
+        results.made(Check::Counts);
+        results.finding(Check::Effects, "not chosen".to_owned());
+        (0..25).for_each(|n| results.finding(Check::Limits, format!("finding {n}")));
+        results.without(Scenario::Create, "it is not recorded");
+        results.without(Scenario::Count, "it is not recorded");
+        assert!(results.needs(&[Check::Limits, Check::Effects]));
+        assert!(!results.needs(&[Check::Effects]));
+        let ended = results.end();
+        let verdict = |check| ended.iter().find(|it| it.check == check).map(|it| &it.verdict);
+        assert_eq!(verdict(Check::Counts), Some(&Verdict::Passed));
+        let Some(Verdict::Findings(found)) = verdict(Check::Limits) else { panic!("{ended:?}") };
+        assert_eq!((found.len(), found[20].as_str()), (21, "and 5 more like these"));
+        let why = "not with `create-defect`: it is not recorded".to_owned();
+        assert_eq!(verdict(Check::OneWrite), Some(&Verdict::NotRun(why)));
+        assert_eq!(verdict(Check::Effects), None);
+    }
+}

@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: the write is sent again after 503.
+
+jackfield_test_guests::conforming!(CreateOnce);

@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: a setting has no description.
+
+jackfield_test_guests::conforming!(DescribesItself);

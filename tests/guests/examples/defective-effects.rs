@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: the write is marked `read`.
+
+jackfield_test_guests::conforming!(Effects);

@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: almost the whole log is used.
+
+jackfield_test_guests::conforming!(Limits);

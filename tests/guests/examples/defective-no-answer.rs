@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: a lost connection is `internal`.
+
+jackfield_test_guests::conforming!(NoAnswer);

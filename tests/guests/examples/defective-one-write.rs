@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: a second write follows.
+
+jackfield_test_guests::conforming!(OneWrite);

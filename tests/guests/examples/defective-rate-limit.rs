@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: a date in Retry-After is ignored.
+
+jackfield_test_guests::conforming!(RateLimit);

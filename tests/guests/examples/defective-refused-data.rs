@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: 422 is `internal`.
+
+jackfield_test_guests::conforming!(RefusedData);

@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: a random number is in each address.
+
+jackfield_test_guests::conforming!(SameRequests);
