@@ -40,6 +40,17 @@ pub struct Issue {
     pub json: Value,
 }
 
+impl Issue {
+    /// Whether its text names this failed test.
+    ///
+    /// # Panics
+    /// If the test has no id.
+    #[must_use]
+    pub fn is_of(&self, test: &Value) -> bool {
+        self.description.contains(test["testExecutionId"].as_str().expect("a uuid"))
+    }
+}
+
 /// A file that is attached to an issue.
 #[derive(Debug, Clone)]
 pub struct IssueFile {
@@ -180,8 +191,7 @@ impl Project {
     /// As for [`Self::issues`].
     #[must_use]
     pub fn issues_of(&self, test: &Value) -> Vec<Issue> {
-        let id = test["testExecutionId"].as_str().expect("a uuid");
-        self.issues().into_iter().filter(|issue| issue.description.contains(id)).collect()
+        self.issues().into_iter().filter(|issue| issue.is_of(test)).collect()
     }
 
     /// Creates an open issue without Jackfield, with this priority (1 is Low, 5 is Immediate).
