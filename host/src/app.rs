@@ -38,7 +38,7 @@ use crate::testmanager::{self, TestManager};
 
 use background::Background;
 
-pub use checker::Checker;
+pub use checker::{Checked, Checker};
 pub use descriptors::Descriptors;
 pub use invoker::{Answer, Exchanges, Invocation, Invoked, Invoker, TapeEnd};
 pub use keys::{Rotated, rotate_key};

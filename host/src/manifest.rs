@@ -5,6 +5,7 @@
 //! the supported keywords of JSON Schema are accepted, so that no check can become slow.
 
 mod compare;
+mod demands;
 mod formats;
 mod grants;
 mod keywords;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 use crate::domain::{is_printable, is_web_address};
 
+pub use demands::{DeclaredValue, Demands};
 pub use grants::describe_place;
 pub(crate) use grants::missing_grants;
 pub use schema_error::SchemaError;

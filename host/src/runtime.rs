@@ -26,6 +26,7 @@ mod script;
 mod stdio;
 mod test_report;
 mod turns;
+mod unsupported;
 mod wasi_http;
 
 pub use address_space::{AddressSpace, MemoryLayout};

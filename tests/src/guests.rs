@@ -114,6 +114,32 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// Returns the JavaScript example with another source, built as the example is. Without
+    /// `--sync`, QuickJS makes an asynchronous component.
+    ///
+    /// # Panics
+    /// If the example does not build.
+    #[must_use]
+    pub fn javascript(change: impl FnOnce(String) -> String, is_sync: bool) -> Self {
+        // Installs the tools of the example.
+        let _installed = Self::example("javascript");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (script, built) =
+            (folder.path().join("connector.js"), folder.path().join("built.wasm"));
+        let source = root().join("guest-examples/javascript/connector.js");
+        let source = std::fs::read_to_string(source).expect("the example's source");
+        std::fs::write(&script, change(source)).expect("the script is written");
+        let modules = target().join("guests/javascript/node_modules");
+        let mut build = Command::new("node");
+        build.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
+        build.args(["--wit", "wit", "--world", "follow-up-connector", "--js"]).arg(&script);
+        build.args(is_sync.then_some("--sync")).arg("--output").arg(&built);
+        run(build.current_dir(root()));
+        Self { bytes: std::fs::read(built).expect("the component") }
+    }
+}
+
 /// Returns the folder of the built guests: `TEST_GUESTS`, or else a folder that is built once per
 /// test run.
 fn built() -> &'static PathBuf {

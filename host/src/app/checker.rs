@@ -1,6 +1,8 @@
 //! The parts of `jackfield check` and `jackfield invoke`: an engine and a sandbox, without a server and
 //! without a database.
 
+mod exports;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +12,17 @@ use crate::plugins::{CheckReport, PluginError, load_file};
 use crate::runtime::Connector;
 
 use super::Runner;
+use exports::ExportCalls;
+
+/// A file that the server would load.
+pub struct Checked {
+    /// What it is and needs.
+    pub report: CheckReport,
+    /// What it says it exports and does not have, as sentences.
+    pub missing: Vec<String>,
+    /// The connector.
+    pub connector: Arc<Connector>,
+}
 
 /// Loads connector files as the server would.
 pub struct Checker {
@@ -32,12 +45,15 @@ impl Checker {
         Ok(Self { config: Arc::new(config), runner })
     }
 
-    /// Compiles, links and describes a file.
+    /// Compiles, links and describes a file, and calls what it exports.
     ///
     /// # Errors
     /// The server would not load the file, for this reason.
-    pub async fn check(&self, file: &Path) -> Result<CheckReport, PluginError> {
-        self.load(file).await.map(|(_, report)| report)
+    pub async fn check(&self, file: &Path) -> Result<Checked, PluginError> {
+        let (connector, report) = self.load(file).await?;
+        let limits = self.config.limits_of(connector.name());
+        let missing = ExportCalls::new(&self.runner.sandbox, &connector, limits).missing().await;
+        Ok(Checked { report, missing, connector })
     }
 
     pub(super) async fn load(

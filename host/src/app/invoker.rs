@@ -25,7 +25,7 @@ use crate::report::{ReportSettings, Source};
 use crate::runtime::{Connector, Run, RunEnd, Sandbox, TestReport};
 
 use super::Checker;
-use journal::MemoryJournal;
+pub(super) use journal::MemoryJournal;
 use sample::Sample;
 
 /// Where answers come from, and where exchanges are kept.

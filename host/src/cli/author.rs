@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use jackfield_author::{Built, Component, Example, Language, Step};
 use serde::Serialize;
+
+use crate::app::Checked;
 
 use super::check;
 use super::output::{Output, eprint};
@@ -107,12 +110,16 @@ impl BuildArguments {
 /// Checks a component as the server does, and puts it into its place.
 fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<Report> {
     let (config, _) = read_config(config)?;
-    let checked = runtime()?.block_on(check::check(component.file(), config))?;
+    let Checked { report, missing, .. } =
+        runtime()?.block_on(check::check(component.file(), config))?;
+    if !missing.is_empty() {
+        bail!("the connector would fail at its first event: {}", missing.join("; "));
+    }
     Ok(Report {
         file: component.publish()?,
-        version: checked.manifest.version.to_string(),
-        interfaces: checked.interfaces.names().collect(),
-        bytes: checked.bytes,
+        version: report.manifest.version.to_string(),
+        interfaces: report.interfaces.names().collect(),
+        bytes: report.bytes,
     })
 }
 

@@ -2,22 +2,25 @@
 //! needs no server and no network. This file also has the entry point of the process that compiles
 //! components for the server.
 
+mod words;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::app::Checker;
+use crate::app::{Checked, Checker};
 use crate::config::Config;
-use crate::plugins::CheckReport;
+use crate::domain::printable;
 use crate::runtime::compile_component_child;
 
-use super::output::Output;
+use super::output::{Output, eprint, print};
 use super::serve::{read_config, runtime};
+use super::units::{duration, size};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -41,6 +44,13 @@ struct Report<'a> {
     summary: &'a str,
     homepage: Option<&'a str>,
     interfaces: Vec<&'static str>,
+    /// What a connection grants it.
+    may: Vec<String>,
+    /// What it can do for users, and what it cannot.
+    can: Vec<String>,
+    cannot: Vec<String>,
+    /// What the file says it exports and does not have.
+    missing: &'a [String],
     settings: &'a Value,
     index_delay_s: Option<u32>,
     imports: &'a [String],
@@ -53,26 +63,41 @@ struct Report<'a> {
 impl Arguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
         let (config, _) = read_config(self.config.as_deref())?;
-        let report = runtime()?.block_on(check(&self.file, config))?;
-        output.print_record(&Report::of(&report));
-        Ok(())
+        let checked = runtime()?.block_on(check(&self.file, config))?;
+        let report = Report::of(&checked);
+        if output.json {
+            output.print_record(&report);
+        } else {
+            print(&report.text(&checked));
+        }
+        if checked.missing.is_empty() {
+            return Ok(());
+        }
+        checked.missing.iter().for_each(|missing| eprint(&format!("missing: {missing}")));
+        bail!("{} would fail at its first event: an export is missing", self.file.display())
     }
 }
 
-pub(super) async fn check(file: &Path, config: Config) -> anyhow::Result<CheckReport> {
-    let report = Checker::start(config)?.check(file).await;
-    report.with_context(|| format!("the server would not load {}", file.display()))
+pub(super) async fn check(file: &Path, config: Config) -> anyhow::Result<Checked> {
+    let checked = Checker::start(config)?.check(file).await;
+    checked.with_context(|| format!("the server would not load {}", file.display()))
 }
 
 impl<'a> Report<'a> {
-    fn of(report: &'a CheckReport) -> Self {
+    fn of(checked: &'a Checked) -> Self {
+        let Checked { report, missing, connector } = checked;
         let manifest = &report.manifest;
+        let (can, cannot) = words::abilities(connector);
         Self {
             name: &manifest.name,
             version: manifest.version.to_string(),
             summary: &manifest.summary,
             homepage: manifest.homepage.as_deref(),
             interfaces: report.interfaces.names().collect(),
+            may: words::may(connector),
+            can,
+            cannot,
+            missing,
             settings: &manifest.settings_schema,
             index_delay_s: manifest.index_delay_s,
             imports: &report.imports,
@@ -81,6 +106,38 @@ impl<'a> Report<'a> {
             bytes: report.bytes,
             compile_ms: report.compile_ms,
         }
+    }
+
+    /// The description for people.
+    fn text(&self, checked: &Checked) -> String {
+        let manifest = &checked.report.manifest;
+        let mut text = format!("{} {}", printable(self.name), self.version);
+        let about = [Some(self.summary), self.homepage].into_iter().flatten();
+        about
+            .filter(|it| !it.is_empty())
+            .for_each(|it| text.push_str(&format!("\n{}", printable(it))));
+        let mut list = |heading: &str, lines: &[String]| {
+            if !lines.is_empty() {
+                text.push_str(&format!("\n\n{heading}\n  {}", lines.join("\n  ")));
+            }
+        };
+        list("It may", &self.may);
+        list("It can", &self.can);
+        list("It cannot", &self.cannot);
+        list("A connection needs", &words::values(manifest, true));
+        list("A connection may have", &words::values(manifest, false));
+        let names = |names: &[String]| names.iter().map(|it| printable(it)).collect::<Vec<_>>();
+        list("It imports", &names(self.imports));
+        list("It exports", &names(self.exports));
+        let (size, compiled) = (size(self.bytes), duration(self.compile_ms));
+        list(
+            "The file",
+            &[
+                format!("has {size}, was compiled in {compiled}"),
+                format!("SHA-256 {}", self.sha256),
+            ],
+        );
+        text
     }
 }
 

@@ -20,6 +20,7 @@ use crate::domain::StringEnum;
 use super::address_space::MemoryLayout;
 use super::engine::Engine;
 use super::error::{CompileError, EngineError, WrongFile};
+use super::unsupported::explain_refusal;
 
 use exit::{Failure, classify};
 use limits::limit_this_process;
@@ -160,8 +161,8 @@ enum ChildError {
     Read(#[source] io::Error),
     #[error("cannot start the compiler: {0:#}")]
     Engine(#[from] EngineError),
-    #[error("not a valid component: {0:#}")]
-    Invalid(#[source] wasmtime::Error),
+    #[error("not a valid component: {0}")]
+    Invalid(String),
     #[error("cannot write the compiled code: {0}")]
     Write(#[source] io::Error),
 }
@@ -185,7 +186,9 @@ fn run_child(args: impl IntoIterator<Item = OsString>) -> Result<(), ChildError>
 fn compile_file(input: &Path, output: &Path, layout: MemoryLayout) -> Result<(), ChildError> {
     let wasm = std::fs::read(input).map_err(ChildError::Read)?;
     let engine = Engine::for_compiling(layout)?;
-    let compiled = engine.precompile_component(&wasm).map_err(ChildError::Invalid)?;
+    let compiled = engine
+        .precompile_component(&wasm)
+        .map_err(|error| ChildError::Invalid(explain_refusal(&format!("{error:#}"), &wasm)))?;
     std::fs::write(output, compiled).map_err(ChildError::Write)
 }
 

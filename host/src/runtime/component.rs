@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use wasmtime::component::InstancePre;
+use wasmtime::component::types::ComponentItem;
 
 use crate::domain::{ConnectorName, Limits};
 use crate::manifest::Manifest;
@@ -76,11 +77,12 @@ impl Loaded {
     /// # Errors
     /// An export is missing, or the component needs too many memories or tables.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
-        let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin)?;
+        let exports = || exports(&pre);
+        let plugin = plugin::GuestIndices::new(&pre).map_err(|_| LoadError::NoPlugin(exports()))?;
         let defects = defects::GuestIndices::new(&pre).ok();
         let kpis = kpis::GuestIndices::new(&pre).ok();
         if defects.is_none() && kpis.is_none() {
-            return Err(LoadError::NoEventInterface);
+            return Err(LoadError::NoEventInterface(exports()));
         }
         let follow_up = follow_up::GuestIndices::new(&pre).ok();
         let slots = pool::slots(pre.component())?;
@@ -103,8 +105,7 @@ impl Loaded {
         }
         let (engine, kind) = (self.pre.engine(), self.pre.component().component_type());
         let imports = kind.imports(engine).map(|(name, _)| name.to_owned()).collect();
-        let exports = kind.exports(engine).map(|(name, _)| name.to_owned()).collect();
-        (imports, exports)
+        (imports, exports(&self.pre))
     }
 
     /// The script of a run of the connector of this name.
@@ -112,6 +113,28 @@ impl Loaded {
         let script = Arc::clone(self.script.as_ref()?);
         Some(RunScript { file: format!("{connector}.js"), script })
     }
+
+    /// The functions that the component imports from the interface of this name. Of an interface
+    /// that a script imports, all that its runner imports.
+    pub(crate) fn imported_functions(&self, interface: &str) -> Vec<String> {
+        let is_imported = |name: &String| name.starts_with(interface);
+        if self.script.as_ref().is_some_and(|script| !script.imports.iter().any(is_imported)) {
+            return Vec::new();
+        }
+        let (engine, kind) = (self.pre.engine(), self.pre.component().component_type());
+        let mut imports = kind.imports(engine);
+        let found = imports.find(|(name, _)| name.starts_with(interface)).map(|(_, item)| item.ty);
+        let Some(ComponentItem::ComponentInstance(instance)) = found else { return Vec::new() };
+        let functions = instance.exports(engine);
+        let functions =
+            functions.filter(|(_, it)| matches!(it.ty, ComponentItem::ComponentFunc(_)));
+        functions.map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+fn exports(pre: &InstancePre<Guest>) -> Vec<String> {
+    let kind = pre.component().component_type();
+    kind.exports(pre.engine()).map(|(name, _)| name.to_owned()).collect()
 }
 
 impl Version {
@@ -133,6 +156,22 @@ impl Connector {
         loaded_at: Timestamp,
     ) -> Self {
         Self { name, version, limits, loaded_at }
+    }
+
+    /// The same version with other limits.
+    pub(crate) fn with_limits(&self, limits: Limits) -> Self {
+        let (name, version) = (self.name.clone(), Arc::clone(&self.version));
+        Self { name, version, limits, loaded_at: self.loaded_at }
+    }
+
+    /// What the connector asks Test Manager for: the functions of `report` and `test-manager` that
+    /// it imports.
+    #[must_use]
+    pub fn test_data_functions(&self) -> Vec<(&'static str, Vec<String>)> {
+        let loaded = &self.version.loaded;
+        let interfaces = ["report", "test-manager"].into_iter().zip(TEST_DATA);
+        let functions = interfaces.map(|(name, import)| (name, loaded.imported_functions(import)));
+        functions.filter(|(_, functions)| !functions.is_empty()).collect()
     }
 
     /// The name: the stem of the connector's file.

@@ -20,6 +20,7 @@ use super::guest::Guest;
 use super::imports;
 use super::pool;
 use super::script::Runner;
+use super::unsupported::of_import;
 
 /// The version of wasmtime in this program, from Cargo.lock.
 pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
@@ -121,11 +122,17 @@ impl Engine {
 
     /// Names the import that cannot be linked, if the engine's error is about one.
     fn link_error(&self, component: &Component, source: wasmtime::Error) -> LoadError {
-        let (kind, text) = (component.component_type(), source.to_string());
+        let (kind, text) = (component.component_type(), format!("{source:#}"));
         let mut imports = kind.imports(&self.engine).map(|(name, _)| name);
-        match imports.find(|name| text.contains(&format!("`{name}`"))) {
-            Some(name) => LoadError::UnknownImport { name: name.to_owned(), source },
-            None => LoadError::Link(source),
+        let Some(name) = imports.find(|name| text.contains(&format!("`{name}`"))) else {
+            return LoadError::Link(source);
+        };
+        let export =
+            text.split_once("instance export `").and_then(|(_, after)| after.split_once('`'));
+        LoadError::UnknownImport {
+            name: name.to_owned(),
+            function: export.map(|(function, _)| function.to_owned()),
+            advice: of_import(name).advice(),
         }
     }
 }

@@ -22,8 +22,8 @@ pub enum WrongFile {
     Empty,
     /// The file is a core module.
     #[error(
-        "a core module, not a component: build it for wasm32-wasip2 or wrap it with \
-         `wasm-tools component new`"
+        "a core module, not a component: build it for wasm32-wasip2 (Rust), or wrap it with \
+         `wasm-tools component embed` and `wasm-tools component new` (C, C++, Go)"
     )]
     CoreModule,
     /// The file is not WebAssembly.
@@ -181,14 +181,16 @@ pub enum LoadError {
     Map(#[source] wasmtime::Error),
     /// The component imports an interface that the host does not provide.
     #[error(
-        "imports an interface that the host does not provide: {} ({})",
-        shortened(.name), shortened(&.source.root_cause().to_string())
+        "imports an interface that the host does not provide: {}{}. {advice}", shortened(.name),
+        .function.as_deref().map(|it| format!(", function {}", shortened(it))).unwrap_or_default()
     )]
     UnknownImport {
         /// The name of the import.
         name: String,
-        /// The engine's error message.
-        source: wasmtime::Error,
+        /// The function of it that the engine named.
+        function: Option<String>,
+        /// What it is, where it usually comes from, and what to change.
+        advice: String,
     },
     /// The engine cannot prepare an instance of the component.
     #[error("cannot link the component: {}", shortened(&format!("{:#}", .0)))]
@@ -196,9 +198,9 @@ pub enum LoadError {
     /// The component is not built for a connector's world.
     #[error(
         "does not export `jackfield:connector/plugin@0.1.0`: build it for a world of \
-         wit/connector.wit"
+         wit/connector.wit; {}", describe_exports(.0)
     )]
-    NoPlugin,
+    NoPlugin(Vec<String>),
     /// One run of the component would take too much of the engine's pool.
     #[error("has {count} {what}; a component may have at most {max}")]
     TooMany {
@@ -213,8 +215,28 @@ pub enum LoadError {
     #[error("imports a core module, which the host does not provide")]
     ImportsModule,
     /// The component exports no interface that answers events.
-    #[error("exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`")]
-    NoEventInterface,
+    #[error(
+        "exports neither `defects` nor `kpis` of `jackfield:connector@0.1.0`, so it could answer no \
+         event: build it for a world of wit/connector.wit that has one of them; {}",
+        describe_exports(.0)
+    )]
+    NoEventInterface(Vec<String>),
+}
+
+/// What a component exports instead, and how it usually became that.
+fn describe_exports(exports: &[String]) -> String {
+    let has = |name: &str| exports.iter().any(|export| export.starts_with(name));
+    let hint = if exports.is_empty() {
+        " (in Rust: is `export!` there, and the crate a `cdylib`?)"
+    } else if has("wasi:cli/run") {
+        " (a program of the command line; in Rust: make the crate a `cdylib` with `export!`)"
+    } else if has("wasi:http/incoming-handler") {
+        " (a web server of the world wasi:http/proxy)"
+    } else {
+        ""
+    };
+    let names = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+    format!("it exports {}{hint}", shortened(&names))
 }
 
 /// The beginning of a text that may have any length.

@@ -44,7 +44,7 @@ const FREE: &str = "fuzz";
 /// Foreign crates, and the rooms that may use them.
 const CRATES: [(&[&str], &[&str]); 9] = [
     (&["axum"], &["http", "demo", "simulator"]),
-    (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http"], &["runtime"]),
+    (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["runtime"]),
     (&["rusqlite"], &["store"]),
     (&["hyper", "hyper_util"], &["egress", "transport"]),
     (&["rustls", "tokio_rustls"], &["transport"]),

@@ -4,6 +4,7 @@ mod admin;
 mod author;
 mod bad_input;
 mod calls;
+mod check;
 mod cli;
 mod clock_steps;
 mod compile_limits;

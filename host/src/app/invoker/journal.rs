@@ -9,14 +9,14 @@ use parking_lot::Mutex;
 use crate::domain::{Journal, Marker, NotJournaled};
 
 /// The journal of one call.
-pub(super) struct MemoryJournal {
+pub(in crate::app) struct MemoryJournal {
     marker: Marker,
     /// Whether the first write that was sent has the marker; absent before it.
     has_marker: Mutex<Option<bool>>,
 }
 
 impl MemoryJournal {
-    pub(super) fn new(marker: Marker) -> Arc<Self> {
+    pub(in crate::app) fn new(marker: Marker) -> Arc<Self> {
         Arc::new(Self { marker, has_marker: Mutex::default() })
     }
 

@@ -1,0 +1,307 @@
+//! What a component may use that this host does not give: how it usually gets into a component, and
+//! what its author changes.
+//!
+//! Reads the engine's message and the names of imports. Decides nothing: the engine has refused the
+//! component already.
+
+use wasmparser::{Parser, Payload};
+
+/// What the engine says of asynchronous components.
+const ASYNC: &str = "async";
+/// How many imports of a refused component are read.
+const IMPORTS_MAX: usize = 1_000;
+
+/// Something that the host does not give.
+#[derive(Debug)]
+pub(super) struct Unsupported {
+    /// Parts of the engine's message, or beginnings of the import's name, that show its use.
+    signs: &'static [&'static str],
+    /// Its name.
+    what: &'static str,
+    /// What usually brings it into a component.
+    source: &'static str,
+    /// What an author changes.
+    fix: &'static str,
+}
+
+/// What code may use, by the engine's message.
+const IN_CODE: [Unsupported; 10] = [
+    Unsupported {
+        signs: &["exceptions proposal", "exceptions support is not enabled", "exception handling"],
+        what: "WebAssembly exceptions",
+        source: "C++ or Swift with exceptions, Kotlin, Dart and OCaml",
+        fix: "compile C++ with `-fno-exceptions` and Rust with `panic = \"abort\"`",
+    },
+    Unsupported {
+        signs: &[
+            "gc types are disabled",
+            "without the gc feature",
+            "gc support is not enabled",
+            "function references support is not enabled",
+            "custom descriptors",
+        ],
+        what: "objects of a garbage collector (GC types)",
+        source: "Kotlin, Dart, Java, OCaml and Scheme",
+        fix: "use a language that manages its own memory, such as Rust, JavaScript, Python, C or Go",
+    },
+    Unsupported {
+        signs: &["threads must be enabled", "threads support is not enabled", "shared-everything"],
+        what: "threads and shared memories",
+        source: "`-pthread`, the target wasm32-wasip1-threads, and `+atomics`",
+        fix: "compile for one thread: wasm32-wasip2, without `-pthread` and `+atomics`",
+    },
+    Unsupported {
+        signs: &["memory64 must be enabled", "memory64"],
+        what: "memories with 64-bit addresses (memory64)",
+        source: "the target wasm64, `-m64` and `-sMEMORY64`",
+        fix: "compile for wasm32",
+    },
+    Unsupported {
+        signs: &["relaxed SIMD"],
+        what: "relaxed SIMD",
+        source: "`-mrelaxed-simd` and `target-feature=+relaxed-simd`",
+        fix: "leave that option out; SIMD itself is supported",
+    },
+    Unsupported {
+        signs: &["stack switching"],
+        what: "stack switching",
+        source: "compilers that try out coroutines or effect handlers (`cont` types)",
+        fix: "switch that option of the compiler off",
+    },
+    Unsupported {
+        signs: &[ASYNC],
+        what: "asynchronous functions, streams and futures of the component model",
+        source: "`componentize-qjs` without `--sync`, `async` functions in the WIT, and WASI 0.3",
+        fix: "add `--sync`, use wit/connector.wit unchanged, and build for WASI 0.2",
+    },
+    Unsupported {
+        signs: &["wide arithmetic"],
+        what: "128-bit arithmetic (wide arithmetic)",
+        source: "`-mwide-arithmetic` and `target-feature=+wide-arithmetic`",
+        fix: "leave that option out",
+    },
+    Unsupported {
+        signs: &["custom page sizes", "memory control"],
+        what: "memories with pages of another size",
+        source: "linkers with `--page-size`, for small devices",
+        fix: "leave that option out",
+    },
+    Unsupported {
+        signs: &["component model 64-bit", "`cm64`"],
+        what: "64-bit components",
+        source: "the target wasm64",
+        fix: "compile for wasm32",
+    },
+];
+
+/// What a component may import, by the beginning of the import's name; the longest one counts.
+const IMPORTS: [Unsupported; 11] = [
+    Unsupported {
+        signs: &["wasi:"],
+        what: "an interface of WASI that connectors do not have",
+        source: "a library, or a world that includes it",
+        fix: "leave it out: of WASI 0.2, there are cli, clocks, io, random, outgoing http, a file system \
+              without files and sockets that refuse",
+    },
+    Unsupported {
+        signs: &["wasi:sockets/"],
+        what: "sockets that this host does not have, also not of another version of WASI",
+        source: "an HTTP client or a database driver that opens its own connections",
+        fix: "send requests with `jackfield:connector/http`",
+    },
+    Unsupported {
+        signs: &["wasi:http/incoming-handler", "wasi:http/proxy", "wasi:http/service"],
+        what: "a server's side of HTTP",
+        source: "the world wasi:http/proxy",
+        fix: "build for a world of wit/connector.wit",
+    },
+    Unsupported {
+        signs: &["wasi:config/"],
+        what: "settings of another kind of host",
+        source: "a world that includes wasi:config",
+        fix: "read settings with `jackfield:connector/settings`",
+    },
+    Unsupported {
+        signs: &["wasi:logging/"],
+        what: "a log of another kind of host",
+        source: "a world that includes wasi:logging",
+        fix: "write log lines with `jackfield:connector/log`, or to stderr",
+    },
+    Unsupported {
+        signs: &["wasi:keyvalue/", "wasi:blobstore/", "wasi:messaging/", "wasi:sql/"],
+        what: "a store or a queue of another kind of host",
+        source: "a world that includes it",
+        fix: "keep nothing between calls; what must last is stored in the tracker",
+    },
+    Unsupported {
+        signs: &["wasi:tls/"],
+        what: "a TLS client",
+        source: "an HTTP client that makes its own connections",
+        fix: "send requests with `jackfield:connector/http`, which has TLS",
+    },
+    Unsupported {
+        signs: &["wasi:nn/", "wasi:webgpu/", "wasi:graphics-context/", "wasi:surface/"],
+        what: "an accelerator",
+        source: "a library for machine learning or graphics",
+        fix: "leave that library out",
+    },
+    Unsupported {
+        signs: &["jackfield:connector/"],
+        what: "another version of the contract",
+        source: "a WIT file that is not the one of this host",
+        fix: "build with wit/connector.wit of this version of Jackfield, or update Jackfield",
+    },
+    Unsupported {
+        signs: &["wasmcloud:", "fermyon:", "spin:", "fastly:", "golem:", "wasmtime:"],
+        what: "an interface of another host's product",
+        source: "a library or a template for that product",
+        fix: "leave it out, and build for a world of wit/connector.wit",
+    },
+    Unsupported {
+        signs: &["env", "__main_module__", "wasi_snapshot_preview1", "wasi_unstable"],
+        what: "an import of a core module",
+        source: "a core module that was wrapped without the adapter for WASI preview 1",
+        fix: "build for wasm32-wasip2, or give `wasm-tools component new` the reactor adapter",
+    },
+];
+
+/// Any other import.
+const OTHER: Unsupported = Unsupported {
+    signs: &[],
+    what: "an interface of another host",
+    source: "the world that the component was built for",
+    fix: "build for a world of wit/connector.wit",
+};
+
+/// WASI 0.3, whatever the interface is.
+const WASI_03: Unsupported = Unsupported {
+    signs: &[],
+    what: "WASI 0.3, which this host does not offer yet",
+    source: "the target wasm32-wasip3, or a WIT file with `@0.3`",
+    fix: "build for WASI 0.2: the target wasm32-wasip2 and packages `@0.2`",
+};
+
+/// A draft of WASI.
+const WASI_DRAFT: Unsupported = Unsupported {
+    signs: &[],
+    what: "an unfinished version of WASI, which is not supported any more or not yet",
+    source: "an old toolchain, or a draft of a WIT file",
+    fix: "update the toolchain, and use released packages `@0.2`",
+};
+
+/// A function of WASI 0.2 that the host does not have, in an interface that it has.
+const WASI_FUNCTION: Unsupported = Unsupported {
+    signs: &[],
+    what: "a function that this version of WASI 0.2 does not have, or has only as unstable",
+    source: "a newer toolchain, or an `@unstable` function",
+    fix: "use a toolchain for WASI 0.2 without unstable functions",
+};
+
+/// The interfaces of WASI 0.2 that the host has.
+const WASI_GIVEN: [&str; 8] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/outgoing-handler@",
+    "wasi:http/types@",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
+impl Unsupported {
+    /// One sentence for the author.
+    pub(super) fn advice(&self) -> String {
+        format!("It uses {}. Usual source: {}. Fix: {}", self.what, self.source, self.fix)
+    }
+}
+
+/// What an import asks for that the host does not give.
+pub(super) fn of_import(name: &str) -> &'static Unsupported {
+    let version = name.split_once('@').map(|(_, version)| version).unwrap_or_default();
+    if name.starts_with("wasi:") {
+        let is_draft = version.contains("-rc") || version.contains("-draft");
+        if is_draft && !has_own_row(name) {
+            return &WASI_DRAFT;
+        }
+        if version.starts_with("0.3.") && !name.starts_with("wasi:sockets/") {
+            return &WASI_03;
+        }
+        if version.starts_with("0.2.") && WASI_GIVEN.iter().any(|given| name.starts_with(given)) {
+            return &WASI_FUNCTION;
+        }
+    }
+    let rows = IMPORTS.iter().filter(|it| it.sign_in_name(name).is_some());
+    rows.max_by_key(|it| it.sign_in_name(name)).unwrap_or(&OTHER)
+}
+
+/// Whether a row says what to use instead of this interface of WASI.
+fn has_own_row(name: &str) -> bool {
+    IMPORTS.iter().any(|it| it.sign_in_name(name) > Some("wasi:".len()))
+}
+
+impl Unsupported {
+    /// The length of the sign that a name begins with.
+    fn sign_in_name(&self, name: &str) -> Option<usize> {
+        let signs = self.signs.iter().filter(|sign| name.starts_with(**sign));
+        signs.map(|sign| sign.len()).max()
+    }
+}
+
+/// The engine's message about a component that it does not compile, with the cause and the fix if it
+/// is known.
+pub(super) fn explain_refusal(message: &str, wasm: &[u8]) -> String {
+    let known = IN_CODE.iter().find(|it| it.signs.iter().any(|sign| message.contains(sign)));
+    let Some(known) = known else { return message.to_owned() };
+    // An asynchronous import is refused before the names of imports are compared.
+    match wasi_03(wasm).filter(|_| message.contains(ASYNC)) {
+        Some(import) => format!("{message}. It imports {import}. {}", WASI_03.advice()),
+        None => format!("{message}. {}", known.advice()),
+    }
+}
+
+/// The first import of WASI 0.3, as far as the component can be read.
+fn wasi_03(wasm: &[u8]) -> Option<String> {
+    let payloads = Parser::new(0).parse_all(wasm).map_while(Result::ok);
+    let sections = payloads.filter_map(|payload| match payload {
+        Payload::ComponentImportSection(section) => Some(section),
+        _ => None,
+    });
+    let imports = sections.flatten().map_while(Result::ok).take(IMPORTS_MAX);
+    let mut names = imports.map(|import| import.name.name.to_owned());
+    names.find(|name| name.starts_with("wasi:") && name.contains("@0.3."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_import_says_what_it_is_and_what_to_use_instead() {
+        for (name, what, fix) in [
+            ("wasi:http/client@0.3.0", "WASI 0.3", "wasm32-wasip2"),
+            ("wasi:sockets/types@0.3.0", "sockets", "jackfield:connector/http"),
+            ("wasi:sockets/tcp@0.2.0", "a function that", "unstable"),
+            ("wasi:random/random@0.2.6", "a function that", "unstable"),
+            ("wasi:cli/run@0.2.0-rc-2023-11-10", "unfinished", "update"),
+            ("wasi:keyvalue/store@0.2.0-draft", "a store", "in the tracker"),
+            ("wasi:logging/logging@0.1.0-draft", "a log", "jackfield:connector/log"),
+            ("wasi:config/store@0.2.0", "settings", "jackfield:connector/settings"),
+            ("wasi:http/incoming-handler@0.2.0", "a server's side", "wit/connector.wit"),
+            ("wasi:other/thing@0.2.0", "an interface of WASI", "leave it out"),
+            ("jackfield:connector/log@0.9.0", "another version of the contract", "update"),
+            ("fermyon:spin/llm@2.0.0", "product", "leave it out"),
+            ("acme:tools/files@1.0.0", "another host", "wit/connector.wit"),
+        ] {
+            let advice = of_import(name).advice();
+            assert!(advice.contains(what) && advice.contains(fix), "{name}: {advice}");
+        }
+    }
+
+    #[test]
+    fn a_message_without_a_known_cause_is_not_changed() {
+        assert_eq!(explain_refusal("unexpected end-of-file", b""), "unexpected end-of-file");
+        let explained = explain_refusal("relaxed SIMD support is not enabled", b"\0asm");
+        assert!(explained.contains("-mrelaxed-simd"), "{explained}");
+    }
+}

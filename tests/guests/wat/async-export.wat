@@ -1,0 +1,8 @@
+;; A component with an asynchronous export, as a toolchain makes it without an option for synchronous ones.
+(component
+  (core module $m
+    (func (export "run") (result i32) (i32.const 0))
+    (func (export "callback") (param i32 i32 i32) (result i32) (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (func $run async (canon lift (core func $i "run") async (callback (core func $i "callback"))))
+  (export "run" (func $run)))

@@ -1,0 +1,5 @@
+;; A component with a memory that threads share, and an atomic instruction.
+(component
+  (core module
+    (memory 1 1 shared)
+    (func (export "run") (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1))))))

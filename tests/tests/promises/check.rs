@@ -1,0 +1,166 @@
+//! `jackfield check` says in words what a connector may do, and why a file is not a connector: what
+//! it uses that the host does not give, where that usually comes from, and what to change.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use jackfield_tests::{Guest, Setup, binary, root};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with files to check; no server runs.
+struct Author(TempDir);
+
+impl Author {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let file = self.0.path().join(format!("{name}.wasm"));
+        std::fs::write(&file, bytes).expect("the file is written");
+        file
+    }
+
+    /// Runs `check` of a file. Returns its exit code, and what it printed on stdout and stderr.
+    fn check(&self, name: &str, bytes: &[u8], words: &[&str]) -> (Option<i32>, String, String) {
+        let file = self.write(name, bytes);
+        let mut command = Command::new(binary());
+        let output = command.arg("check").arg(file).args(words).current_dir(self.0.path()).output();
+        let output = output.expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// A file that is refused with these words, in one line.
+    #[track_caller]
+    fn refuses(&self, name: &str, bytes: &[u8], words: &[&str]) {
+        let (code, out, err) = self.check(name, bytes, &[]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{name}: {err}");
+        assert_eq!(err.trim_end().lines().count(), 1, "{name}: not one line: {err}");
+        for word in words {
+            assert!(err.contains(word), "{name}: {word:?} is missing in: {err}");
+        }
+    }
+}
+
+fn wat(name: &str) -> Vec<u8> {
+    let path = root().join("tests/guests/wat").join(format!("{name}.wat"));
+    wat::parse_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Each file, and what its message must have: the feature or the import, its usual source, the fix.
+const REFUSED: [(&str, [&str; 3]); 18] = [
+    ("exceptions", ["WebAssembly exceptions", "C++", "-fno-exceptions"]),
+    ("gc", ["GC types", "Kotlin", "language"]),
+    ("threads", ["threads", "-pthread", "one thread"]),
+    ("memory64", ["64-bit addresses", "wasm64", "wasm32"]),
+    ("relaxed-simd", ["relaxed SIMD", "-mrelaxed-simd", "leave that option out"]),
+    ("stack-switching", ["stack switching", "coroutines", "switch that option"]),
+    ("async-export", ["asynchronous functions", "without `--sync`", "add `--sync`"]),
+    ("async-builtin", ["streams", "without `--sync`", "add `--sync`"]),
+    ("wasi-03", ["wasi:clocks/monotonic-clock@0.3.0", "WASI 0.3", "wasm32-wasip2"]),
+    ("wasi-03-sync", ["wasi:random/random@0.3.0", "WASI 0.3", "wasm32-wasip2"]),
+    ("sockets-03", ["wasi:sockets/ip-name-lookup@0.3.0", "sockets", "jackfield:connector/http"]),
+    ("keyvalue", ["wasi:keyvalue/store@0.2.0-draft", "a store", "in the tracker"]),
+    ("unknown-function", ["wasi:random/random@0.2.0", "get-better-random", "unstable"]),
+    ("foreign-import", ["acme:tools/files@1.0.0", "function read", "wit/connector.wit"]),
+    ("other-version", ["jackfield:connector/log@0.9.0", "another version", "update Jackfield"]),
+    ("core-module", ["core module", "wasm32-wasip2", "wasm-tools component new"]),
+    ("other-world", ["jackfield:connector/plugin@0.1.0", "it exports run", "wit/connector.wit"]),
+    ("without-events", ["neither `defects` nor `kpis`", "it exports", "wit/connector.wit"]),
+];
+
+#[test]
+fn a_file_that_uses_what_the_host_does_not_give_is_refused_with_its_source_and_the_fix() {
+    let author = Author::new();
+    for (name, words) in REFUSED {
+        author.refuses(name, &wat(name), &words);
+    }
+    author.refuses(
+        "without-plugin",
+        &wat("without-plugin"),
+        &["jackfield:connector/defects@0.1.0"],
+    );
+}
+
+#[test]
+fn the_words_of_a_failed_describe_are_in_check_the_lists_and_the_log() {
+    let author = Author::new();
+    let guest = Guest::named("describe-panics");
+    let words = ["its `describe` failed", "panicked at", "the schema is broken: no field `url`"];
+    author.refuses("panics", &guest.bytes, &words);
+    let host = Setup::new().start();
+    host.install("panics", &guest);
+    let listed = host.await_connector("panics", "broken", None);
+    let (_, shown) = host.run_cli(&["connectors", "show", "panics"]);
+    let (_, list) = host.run_cli(&["connectors", "list"]);
+    let log = host.output();
+    for text in [listed.to_string(), shown, list, log] {
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+}
+
+#[test]
+fn check_says_in_words_what_a_connector_may_do_and_what_it_can_do() {
+    let author = Author::new();
+    let (code, text, err) = author.check("redmine", &Guest::example("redmine").bytes, &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{text}");
+    for line in [
+        "  send requests to the address of the setting `url`",
+        "  use the secret `api-key`, which goes to the address of the setting `url` in the header \
+         x-redmine-api-key",
+        "  create a defect for a failed test (`defects`)",
+        "  count defects (`kpis`)",
+        "  --set url=…  (Redmine address)",
+        "  --secret api-key  (API key)",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line:?} is missing in:\n{text}");
+    }
+    for words in
+        ["read of a failed test", "screenshots, logs and files", "search for a defect", "reopen"]
+    {
+        assert!(text.contains(words), "{words:?} is missing in:\n{text}");
+    }
+    assert!(!text.contains("everything that Test Manager knows"), "it uses only `report`:\n{text}");
+
+    let (_, text, _) = author.check("no-search", &Guest::named("no-search").bytes, &[]);
+    let (_, cannot) = text.split_once("It cannot").expect("what it cannot do");
+    for words in ["`index-delay-seconds` is absent", "no `follow-up`"] {
+        assert!(cannot.contains(words), "{words:?} is missing in:\n{text}");
+    }
+    assert!(!text.contains("read of a failed test"), "it asks for no test data:\n{text}");
+
+    let (_, json, _) = author.check("redmine", &Guest::example("redmine").bytes, &["--json"]);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert!(json["may"].as_array().is_some_and(|may| may.len() == 3), "{json}");
+    assert_eq!(json["missing"], serde_json::json!([]), "{json}");
+}
+
+/// QuickJS exports each interface of the world, also if the script does not have its object.
+#[test]
+fn an_object_or_a_function_that_a_script_does_not_export_is_missing() {
+    let author = Author::new();
+    const DEFECTS: &str = "export const defects = { create, find };";
+    let change = |to: &'static str| {
+        Guest::javascript(
+            move |source| {
+                assert!(source.contains(DEFECTS), "the example is another one");
+                source.replace(DEFECTS, to)
+            },
+            true,
+        )
+    };
+    for (name, to, missing) in [
+        ("no-object", "const defects = { create, find };", "`export const defects = { … }`"),
+        ("no-function", "export const defects = { create };", "`defects` has no function `find`"),
+    ] {
+        let (code, _, err) = author.check(name, &change(to).bytes, &[]);
+        assert_eq!(code, Some(1), "{name}: {err}");
+        assert!(err.contains(missing) && err.contains("first event"), "{name}: {err}");
+    }
+    let (code, text, err) = author.check("whole", &Guest::example("javascript").bytes, &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{text}");
+    let without_sync = Guest::javascript(|source| source, false);
+    author.refuses("without-sync", &without_sync.bytes, &["asynchronous", "add `--sync`"]);
+}
