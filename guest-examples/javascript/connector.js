@@ -10,8 +10,8 @@ import { send } from 'jackfield:connector/http@0.1.0';
 import * as report from 'jackfield:connector/report@0.1.0';
 
 const namesProperty = (title, value) =>
-  ({ type: ['array', 'string'], items: { type: 'string' }, title, default: value,
-    description: 'Names of priorities: a list, or separated by commas. None are counted if it is empty.' });
+  ({ type: 'array', items: { type: 'string' }, title, default: value,
+    description: 'Names of priorities. None are counted if it is empty.' });
 const SCHEMA = {
   type: 'object', required: ['url', 'project', 'api-key'], additionalProperties: false,
   properties: {
@@ -146,8 +146,7 @@ function count() {
   const { tracker, ...given } = settings();
   const known = priorities();
   const [critical, moderate] = ['critical-priorities', 'moderate-priorities'].map((key) =>
-    [given[key] ?? SCHEMA.properties[key].default].flat().flatMap((name) => name.split(','))
-      .filter((name) => name.trim()).map((name) => idOf(known, name)).join('|'));
+    (given[key] ?? SCHEMA.properties[key].default).map((name) => idOf(known, name)).join('|'));
   const page = `/projects/${given.project}/issues`;
   const scope = tracker ? [['tracker_id', idOf(project('trackers'), tracker)]] : [];
   const total = (status, ids) => ids === '' ? 0 : get(`${page}.json`, 'total_count', ...scope,

@@ -175,8 +175,7 @@ class Kpis(exports.Kpis):
         scope = [("tracker_id", id_of(project("trackers"), tracker))] if tracker else []
 
         def ids(key):
-            names = setting(key).split(",") if isinstance(setting(key), str) else setting(key)
-            return "|".join(str(id_of(known, name)) for name in names if name.strip())
+            return "|".join(str(id_of(known, name)) for name in setting(key))
 
         def total(status, ids=None):
             query = [*scope, ("status_id", status), ("limit", 1)] + ([("priority_id", ids)] if ids else [])

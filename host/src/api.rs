@@ -13,6 +13,8 @@ mod report;
 mod test_manager;
 mod text;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 pub use connections::{
@@ -46,4 +48,10 @@ pub struct Status {
     pub version: String,
     /// Number of tasks that the server's async runtime runs now.
     pub tasks: usize,
+    /// The absolute path of the folder with the connectors.
+    #[serde(default)]
+    pub plugins: PathBuf,
+    /// The absolute path of the data folder.
+    #[serde(default)]
+    pub data: PathBuf,
 }

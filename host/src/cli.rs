@@ -12,6 +12,7 @@ mod connections;
 mod connectors;
 mod defects;
 mod demo;
+mod dev;
 mod doctor;
 mod events;
 mod filter;
@@ -72,6 +73,8 @@ enum Command {
     /// Build a connector from its project, and check it
     #[cfg(feature = "author")]
     Build(author::BuildArguments),
+    /// Build a connector at each change and run it on a server; show its logs and events
+    Dev(dev::Arguments),
     /// Check whether the server can load a connector file, and describe it
     Check(check::Arguments),
     /// Call one export of a connector file, without a server; record or replay its requests
@@ -135,6 +138,7 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::New(new) => new.run(output)?,
         #[cfg(feature = "author")]
         Command::Build(build) => build.run(output)?,
+        Command::Dev(dev) => dev.run(&server, output)?,
         Command::Check(check) => check.run(output)?,
         Command::Invoke(invoke) => return invoke.run(output),
         Command::Test(test) => return test.run(output),

@@ -15,7 +15,7 @@ mod try_connection;
 mod unstored;
 mod validation;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -73,6 +73,8 @@ pub struct Connections {
     breakers: Breakers,
     /// Held during an edit, because an edit reads the whole connection and writes it back.
     edit_lock: Mutex<()>,
+    /// The version for which the log said that a connection waits for consent.
+    waits_logged: parking_lot::Mutex<BTreeMap<ConnectionId, String>>,
 }
 
 /// The reason why a connection was not created or changed.
@@ -109,6 +111,7 @@ impl Connections {
             directory: Directory::default(),
             breakers: Breakers::default(),
             edit_lock: Mutex::default(),
+            waits_logged: parking_lot::Mutex::default(),
         }
     }
 

@@ -51,6 +51,12 @@ pub struct Connector {
     pub index_delay_s: Option<u32>,
     /// The reason why the newest file cannot be used; absent if it can.
     pub error: Option<String>,
+    /// SHA-256 of the file that cannot be used; absent if the newest file can be used or read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_sha256: Option<String>,
+    /// A warning about the version in use: all its runs failed; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// The time at which the version in use was loaded.
     pub loaded_at: Option<Time>,
 }

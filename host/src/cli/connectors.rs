@@ -25,7 +25,7 @@ const CONNECTORS: [Column<Connector>; 5] = [
     ("STATUS", |it| it.status.to_string()),
     ("VERSION", |it| optional(it.version.as_ref())),
     ("SHA-256", |it| optional(it.sha256.as_ref())),
-    ("ERROR", |it| optional(it.error.as_ref())),
+    ("ERROR", |it| optional(it.error.as_ref().or(it.warning.as_ref()))),
 ];
 
 impl Command {

@@ -10,7 +10,7 @@ use clap::Args;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
-use crate::api::ConnectionList;
+use crate::api::{ConnectionList, Status as ServerStatus};
 use crate::app::Descriptors;
 use crate::config::{Config, DataFolder, inspect_folder, inspect_private};
 use crate::memory::describe_default;
@@ -105,9 +105,14 @@ const FINDINGS: [Column<Finding>; 4] = [
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let (config, configuration) = configuration(self.config.as_deref());
+        let running = running(server);
+        let (data, plugins) = match &running {
+            Some(running) => (running.data.clone(), running.plugins.clone()),
+            None => (config.data.clone(), config.plugins.clone()),
+        };
         let config = Config {
-            data: server.data.clone().unwrap_or(config.data),
-            plugins: self.plugins.unwrap_or(config.plugins),
+            data: server.data.clone().unwrap_or(data),
+            plugins: self.plugins.unwrap_or(plugins),
             ..config
         };
         let mut findings = vec![
@@ -115,7 +120,7 @@ impl Arguments {
             data_folder(&config.data),
             secret_key(&config.data_folder()),
             plugins_folder(&config.plugins),
-            server_port(server, &config),
+            server_port(server, &config, running.is_some()),
             descriptors(&config),
             memory(&config),
             kernel(),
@@ -224,10 +229,22 @@ fn plugins_folder(folder: &Path) -> Finding {
     }
 }
 
-fn server_port(server: &ServerArgs, config: &Config) -> Finding {
+/// The running server, if it accepts our token and its folders are on this machine.
+fn running(server: &ServerArgs) -> Option<ServerStatus> {
+    let admin = server.admin().ok().filter(Client::is_healthy)?;
+    let status: ServerStatus = admin.get("/status").ok()?.decode().ok()?;
+    (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
+}
+
+fn server_port(server: &ServerArgs, config: &Config, is_known: bool) -> Finding {
     const CHECK: &str = "server";
     if is_healthy(server.base()) {
-        return ok(CHECK, format!("a server answers at {}", server.base()));
+        let found = format!("a server answers at {}", server.base());
+        if is_known {
+            return ok(CHECK, format!("{found}; its folders are checked"));
+        }
+        let fix = "give its data folder with --data, or its admin token with --token-file";
+        return warn(CHECK, format!("{found}, but its folders are not known"), fix);
     }
     let none = format!("no server answers at {}", server.base());
     match TcpListener::bind(config.listen) {

@@ -15,7 +15,8 @@ use crate::domain::Settings;
 use crate::secret::Secret;
 
 /// Reads settings. A JSON list, a number, true and false keep their type, unless the connector's
-/// schema, which is asked for only then, says that the setting is text. Every other value is text.
+/// schema says that the setting is text. Every other value is text, or a list with commas if the
+/// schema says that the setting is a list.
 pub(super) fn settings(
     arguments: &[String],
     schema: impl FnOnce() -> Option<Value>,
@@ -29,9 +30,11 @@ pub(super) fn settings(
                 format!("cannot read --set {argument:?}: write --set NAME=VALUE")
             })?;
             let read = setting(text);
-            let is_text = !read.is_string()
-                && schema.as_ref().is_some_and(|schema| must_be_text(schema, name, &read));
-            let value = if is_text { Value::String(text.to_owned()) } else { read };
+            let value = match schema.as_ref() {
+                Some(schema) if must_be_text(schema, name, &read) => Value::String(text.to_owned()),
+                Some(schema) if must_be_list(schema, name, &read) => items(text),
+                _ => read,
+            };
             Ok((name.to_owned(), value))
         })
         .collect()
@@ -39,20 +42,34 @@ pub(super) fn settings(
 
 /// Whether the schema allows text for a setting, but not the type of this value.
 fn must_be_text(schema: &Value, name: &str, value: &Value) -> bool {
-    let setting = schema.get("properties").and_then(|settings| settings.get(name));
-    let types = setting.and_then(|setting| setting.get("type"));
-    let allows = |word: &str| match types {
-        Some(Value::Array(types)) => types.iter().any(|it| it == word),
-        Some(single) => single == word,
-        None => false,
-    };
+    let allows = |word: &str| allows(schema, name, word);
     let own: &[&str] = match value {
         Value::Array(_) => &["array"],
         Value::Bool(_) => &["boolean"],
         Value::Number(number) if number.is_f64() => &["number"],
         _ => &["number", "integer"],
     };
-    allows("string") && !own.iter().any(|word| allows(word))
+    !value.is_string() && allows("string") && !own.iter().any(|word| allows(word))
+}
+
+/// Whether the schema allows a list for a setting, but no text, and the value is text.
+fn must_be_list(schema: &Value, name: &str, value: &Value) -> bool {
+    value.is_string() && allows(schema, name, "array") && !allows(schema, name, "string")
+}
+
+/// Whether the schema allows values of a type for a setting.
+fn allows(schema: &Value, name: &str, word: &str) -> bool {
+    let setting = schema.get("properties").and_then(|settings| settings.get(name));
+    match setting.and_then(|setting| setting.get("type")) {
+        Some(Value::Array(types)) => types.iter().any(|it| it == word),
+        Some(single) => single == word,
+        None => false,
+    }
+}
+
+/// A text with commas as a list; empty items are left out.
+fn items(text: &str) -> Value {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
 fn setting(text: &str) -> Value {
@@ -138,6 +155,7 @@ mod tests {
             "text": {"type": "string"},
             "number": {"type": "number"},
             "either": {"type": ["array", "string"], "items": {"type": "string"}},
+            "list": {"type": "array", "items": {"type": "string"}},
             "count": {"type": ["integer", "string"]},
         }});
         for (argument, value) in [
@@ -151,6 +169,10 @@ mod tests {
             ("number=x", json!("x")),
             ("either=[\"a\"]", json!(["a"])),
             ("either=7", json!("7")),
+            ("either=a, b", json!("a, b")),
+            ("list=Urgent, High,", json!(["Urgent", "High"])),
+            ("list=[\"a, b\"]", json!(["a, b"])),
+            ("list=", json!([])),
             ("count=7", json!(7)),
             ("count=7.5", json!("7.5")),
             ("unknown=7", json!(7)),
@@ -159,8 +181,6 @@ mod tests {
             let (name, _) = argument.split_once('=').expect("a pair");
             assert_eq!(read.expect("a setting").get(name), Some(&value), "{argument}");
         }
-        let text = settings(&["text=x".to_owned()], || panic!("the schema is not needed"));
-        assert!(text.is_ok());
     }
 
     #[test]

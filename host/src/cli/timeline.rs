@@ -19,6 +19,29 @@ pub(super) fn event(shown: &EventWithRuns) -> String {
     text
 }
 
+/// The event in a few lines: its outcome, then the log and the calls of each run in order of time.
+pub(super) fn brief(shown: &EventWithRuns) -> String {
+    let event = &shown.event;
+    let answer = event.status.map(|it| format!(", HTTP {it} after {}", duration(event.ms)));
+    let mut text = printable(&format!(
+        "{} {} of {}{}: {}",
+        time(event.received_at.0),
+        event.kind,
+        event.connection_name.as_deref().unwrap_or("no connection"),
+        answer.unwrap_or_default(),
+        outcome(&event.outcome.to_string(), &event.detail)
+    ));
+    for run in &shown.runs {
+        let calls = run.calls.iter().map(|it| (it.at_ms, call(it)));
+        let log = run.log.iter().map(|it| (it.at_ms, log_line(it)));
+        let mut rows: Vec<_> = calls.chain(log).collect();
+        rows.sort_by_key(|(at_ms, _)| *at_ms);
+        let name = run.call.to_string();
+        rows.iter().for_each(|(_, row)| text.push_str(&format!("\n  {name}  {}", row.join("  "))));
+    }
+    text
+}
+
 fn about(event: &Event) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| {
@@ -118,8 +141,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn each_call_and_each_log_line_has_its_own_line() {
+    fn shown() -> EventWithRuns {
         let usage: Value = [
             "memory_bytes",
             "cpu_ms",
@@ -139,7 +161,7 @@ mod tests {
         .map(|name| (name.to_owned(), json!(2_048)))
         .collect::<serde_json::Map<_, _>>()
         .into();
-        let shown: EventWithRuns = serde_json::from_value(json!({
+        serde_json::from_value(json!({
             "id": "01a2b3c4-d5e6-7000-8000-000000000001", "connection": null,
             "connection_name": "qa\u{1b}", "kind": "create-defect",
             "received_at": "2026-11-28T19:58:51.250Z", "ms": 1_250, "status": 502,
@@ -157,8 +179,12 @@ mod tests {
                 "usage": usage,
             }],
         }))
-        .expect("an event");
-        let text = event(&shown);
+        .expect("an event")
+    }
+
+    #[test]
+    fn each_call_and_each_log_line_has_its_own_line() {
+        let text = event(&shown());
         let lines: Vec<_> = text
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -176,5 +202,19 @@ mod tests {
         ] {
             assert!(lines.iter().any(|line| line == expected), "{expected:?} is missing:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_short_event_has_calls_and_log_in_order_of_time() {
+        assert_eq!(
+            brief(&shown()).lines().collect::<Vec<_>>(),
+            [
+                "2026-11-28 19:58:51 UTC create-defect of qa\\u{1b}, HTTP 502 after 1.25s: \
+                 connector-fault: it trapped",
+                "  create  +7ms  info  hello\\u{1b}[2J",
+                "  create  +422ms  POST  write  201  235ms  110B  https://tracker/issues.json?a=1",
+                "  create  +1.00s  GET  read  -  3ms  0B  https://tracker/x  error: reset",
+            ]
+        );
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::domain::{Connection, ConnectionRecord, Grants};
+use crate::domain::{Connection, ConnectionId, ConnectionRecord, Grants};
 use crate::manifest::{SettingError, missing_grants};
 use crate::plugins::unapproved;
 use crate::runtime::Connector;
@@ -81,10 +81,14 @@ impl Connections {
         // No edit may run at the same time: an edit is validated against the version in use.
         let _edit = self.edit_lock.lock().await;
         let mut moved = false;
+        let exists = |id: &ConnectionId| self.directory.by_id(*id).is_some();
+        self.waits_logged.lock().retain(|id, _| exists(id));
         for ConnectionRecord { connection, .. } in self.list() {
             let Ok(newest) = self.deps.plugins.newest(&connection.connector) else { continue };
             let accepted = connection.accepted_sha256.as_deref() == Some(newest.sha256());
-            if accepted || !unapproved(&newest, &connection).is_empty() {
+            let unapproved = if accepted { Vec::new() } else { unapproved(&newest, &connection) };
+            self.log_wait(&connection, &newest, &unapproved);
+            if accepted || !unapproved.is_empty() {
                 continue;
             }
             match self.deps.store.accept_version(connection.id, newest.sha256()).await {
@@ -97,6 +101,29 @@ impl Connections {
         if moved && let Err(error) = self.load().await {
             tracing::warn!(%error, "cannot read the connections again");
         }
+    }
+}
+
+impl Connections {
+    /// Logs that a connection waits for consent, once for each version.
+    fn log_wait(&self, connection: &Connection, newest: &Connector, unapproved: &[String]) {
+        let mut logged = self.waits_logged.lock();
+        if unapproved.is_empty() {
+            logged.remove(&connection.id);
+            return;
+        }
+        let sha256 = newest.sha256().to_owned();
+        if logged.insert(connection.id, sha256).as_deref() == Some(newest.sha256()) {
+            return;
+        }
+        tracing::warn!(
+            connection = connection.name,
+            connector = %connection.connector,
+            version = %newest.manifest().version,
+            asks_for = unapproved.join("; "),
+            "a connection waits for consent to the newest version of its connector: `jackfield \
+             connections accept` shows what is new"
+        );
     }
 }
 

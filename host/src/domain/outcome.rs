@@ -30,7 +30,7 @@ string_enum! {
         Cached = "cached",
         /// A liveness probe was answered, or a connector's `check` succeeded.
         Alive = "alive",
-        /// The tracker refused the data.
+        /// The tracker refused the data, or does not have what a setting names.
         Rejected = "rejected",
         /// The tracker refused the connection's credentials or rights.
         CredentialsRefused = "credentials-refused",

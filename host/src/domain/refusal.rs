@@ -29,8 +29,8 @@ impl fmt::Display for Reason {
 /// Every reason why an event has no defect or counts.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Refusal {
-    /// The tracker refused the data; the text is the tracker's.
-    #[error("the tracker refused the data: {0}")]
+    /// The tracker refused the data, or does not have what a setting names.
+    #[error("{}", rejected(.0))]
     Rejected(Reason),
     /// The tracker refused the connection's credentials or rights; the text is the tracker's.
     #[error("the tracker refused the connection's credentials: {0}")]
@@ -199,6 +199,11 @@ impl ConnectorFault {
             Self::Contract(_) => self,
         }
     }
+}
+
+fn rejected(reason: &Reason) -> String {
+    let what = if reason.setting.is_some() { "a setting does not fit" } else { "rejected" };
+    format!("{what}: {reason}")
 }
 
 fn last_words(printed: Option<&str>) -> String {

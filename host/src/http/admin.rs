@@ -12,12 +12,13 @@ pub(super) mod report;
 
 use std::collections::HashMap;
 use std::error::Error as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::extract::{self, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -38,10 +39,17 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the body of an admin request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Answers `GET /status`: the version and the number of tasks, for monitoring.
-pub(super) async fn status() -> Json<Status> {
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    Json(Status { version, tasks: Handle::current().metrics().num_alive_tasks() })
+/// Answers `GET /status`: the version and the number of tasks for monitoring, the folders for
+/// commands on the same machine.
+pub(super) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
+    let config = &app.services.config;
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        tasks: Handle::current().metrics().num_alive_tasks(),
+        plugins: absolute(&config.plugins),
+        data: absolute(&config.data),
+    })
 }
 
 /// Runs the handler in its own task once the request is read, so that a disconnect cannot cancel a
@@ -110,8 +118,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let parameters = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Path(parameters) = parameters.map_err(|_| {
+        let parameters = extract::Path::<Vec<(String, String)>>::from_request_parts(parts, state);
+        let extract::Path(parameters) = parameters.await.map_err(|_| {
             Problem::bad_request("the percent-encoded path is not UTF-8: encode it as UTF-8")
         })?;
         let first = parameters.into_iter().next().map(|(_, value)| value);

@@ -39,6 +39,10 @@ pub struct ConnectorInfo {
     pub interfaces: Interfaces,
     /// The reason why the newest file cannot be used; absent if it can.
     pub error: Option<String>,
+    /// SHA-256 of the file that cannot be used, hex, if it could be read.
+    pub broken_sha256: Option<String>,
+    /// A warning about the version in use: all its runs failed.
+    pub warning: Option<String>,
     /// The time when the version in use was loaded.
     pub loaded_at: Option<Timestamp>,
 }
@@ -93,6 +97,8 @@ pub(super) struct Entry {
     pub(super) serving: Option<Arc<Connector>>,
     /// The reason why the newest file cannot be used; absent if it can.
     pub(super) error: Option<String>,
+    /// SHA-256 of that file, hex.
+    pub(super) broken_sha256: Option<String>,
 }
 
 /// The latest snapshot, and the number of snapshots so far.
@@ -152,6 +158,8 @@ impl Entry {
             manifest: serving.map(|connector| connector.manifest().clone()),
             interfaces: serving.map(|connector| connector.interfaces()).unwrap_or_default(),
             error: self.error.clone(),
+            broken_sha256: self.broken_sha256.clone(),
+            warning: serving.and_then(|connector| connector.warning()),
             loaded_at: serving.map(|connector| connector.loaded_at()),
         }
     }

@@ -238,6 +238,7 @@ impl Scanner {
             entry.serving = Some(self.loader.connector(&connector, version));
         }
         entry.error = None;
+        entry.broken_sha256 = None;
         self.snapshot_changed = true;
     }
 
@@ -245,10 +246,12 @@ impl Scanner {
         // Logged as a string, so that the log escapes control characters: the text may come from
         // the connector.
         let reason = error.to_string();
+        let sha256 = self.files.get(name).and_then(|file| file.sha256().map(str::to_owned));
         let entry = self.snapshot.entry(name.to_owned()).or_default();
-        if entry.error.as_ref() != Some(&reason) {
+        if entry.error.as_ref() != Some(&reason) || entry.broken_sha256 != sha256 {
             tracing::warn!(connector = name, reason, "cannot use a connector's file");
             entry.error = Some(reason);
+            entry.broken_sha256 = sha256;
             self.snapshot_changed = true;
         }
     }

@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use wasmtime::component::InstancePre;
 use wasmtime::component::types::ComponentItem;
 
-use crate::domain::{ConnectorName, Limits};
+use crate::domain::{ConnectorName, Limits, Refusal};
 use crate::manifest::Manifest;
 
 use super::bindings::{defects, follow_up, kpis, plugin};
@@ -69,7 +70,14 @@ pub struct Connector {
     version: Arc<Version>,
     limits: Limits,
     loaded_at: Timestamp,
+    /// The runs since then that ended.
+    runs: AtomicU64,
+    /// Those of them that trapped, hit a limit, or violated the contract.
+    faults: AtomicU64,
 }
+
+/// After this many runs that all failed, the log says so again.
+const REPORTED_FAULTS: [u64; 3] = [1, 3, 10];
 
 impl Loaded {
     /// Looks up the exported interfaces, and counts the slots that an instance needs.
@@ -155,13 +163,13 @@ impl Connector {
         limits: Limits,
         loaded_at: Timestamp,
     ) -> Self {
-        Self { name, version, limits, loaded_at }
+        let (runs, faults) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { name, version, limits, loaded_at, runs, faults }
     }
 
     /// The same version with other limits.
     pub(crate) fn with_limits(&self, limits: Limits) -> Self {
-        let (name, version) = (self.name.clone(), Arc::clone(&self.version));
-        Self { name, version, limits, loaded_at: self.loaded_at }
+        Self::new(self.name.clone(), Arc::clone(&self.version), limits, self.loaded_at)
     }
 
     /// What the connector asks Test Manager for: the functions of `report` and `test-manager` that
@@ -202,6 +210,31 @@ impl Connector {
     #[must_use]
     pub fn loaded_at(&self) -> Timestamp {
         self.loaded_at
+    }
+
+    /// A warning if every run since the version was loaded failed because of the connector.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let (runs, faults) =
+            (self.runs.load(Ordering::Relaxed), self.faults.load(Ordering::Relaxed));
+        (faults > 0 && faults == runs).then(|| {
+            format!(
+                "this version has failed {faults} of {runs} runs since it was loaded; if the version \
+                 before it worked, `jackfield connectors rollback {}` returns to it",
+                self.name
+            )
+        })
+    }
+
+    /// Counts a run that ended, and logs the first ones if all of them failed.
+    pub(super) fn count_run<T>(&self, outcome: &Result<T, Refusal>) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let Err(Refusal::ConnectorFault(fault)) = outcome else { return };
+        let faults = self.faults.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if let Some(warning) = self.warning().filter(|_| REPORTED_FAULTS.contains(&faults)) {
+            let (sha256, last) = (self.sha256(), fault.to_string());
+            tracing::warn!(connector = %self.name, sha256, last, "{warning}");
+        }
     }
 
     pub(super) fn loaded(&self) -> &Loaded {

@@ -241,6 +241,7 @@ impl Sandbox {
             Err(refusal) => Err(finished.add_last_words(refusal)),
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
+        connector.count_run(&outcome);
         let permits_before = permit.permits_before;
         let mut calls = report.as_ref().map(|report| report.take_calls()).unwrap_or_default();
         calls.extend(finished.calls);

@@ -87,8 +87,8 @@ fn a_file_that_uses_what_the_host_does_not_give_is_refused_with_its_source_and_t
 #[test]
 fn the_words_of_a_failed_describe_are_in_check_the_lists_and_the_log() {
     let author = Author::new();
-    let guest = Guest::named("describe-panics");
-    let words = ["its `describe` failed", "panicked at", "the schema is broken: no field `url`"];
+    let guest = Guest::named("traps-on-demand").with_build(2);
+    let words = ["its `describe` failed", "panicked at", "build 2 does not describe itself"];
     author.refuses("panics", &guest.bytes, &words);
     let host = Setup::new().start();
     host.install("panics", &guest);

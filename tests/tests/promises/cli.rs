@@ -183,6 +183,31 @@ fn an_event_is_named_by_the_beginning_of_its_id_or_as_the_last_one() {
     assert_refused(&mut host.cli(&["defects", "show", unknown]), &[unknown, "defects list"]);
 }
 
+/// A running server says where its folders are. Without its token, doctor cannot know.
+#[test]
+fn doctor_checks_the_folders_of_the_running_server() {
+    let host = host();
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let findings = |command: &mut Command| {
+        let (_, out, _) = output(command.current_dir(elsewhere.path()));
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}"));
+        let of = |check: &str| {
+            let all = report["findings"].as_array().expect("findings").iter();
+            all.clone().find(|it| it["check"] == check).cloned().expect("a finding")
+        };
+        [of("server"), of("data folder"), of("plugins folder")]
+    };
+    let [server, data, plugins] = findings(&mut host.cli(&["doctor", "--json"]));
+    let found = |finding: &Value| finding["found"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(server["status"], "ok", "{server}");
+    assert_eq!(found(&data), host.data_folder().display().to_string());
+    let folder = host.folder().join("plugins").display().to_string();
+    assert!(found(&plugins).starts_with(&folder), "{plugins}");
+    let mut without = host.cli(&["doctor", "--json"]);
+    let [server, ..] = findings(without.env_remove("JACKFIELD_ADMIN_TOKEN"));
+    assert!(server["status"] == "warn" && server["fix"].to_string().contains("--data"), "{server}");
+}
+
 /// A text setting may look like a number, and an error is in the words of the command line.
 #[test]
 fn a_setting_is_converted_to_the_type_of_the_schema() {

@@ -312,6 +312,12 @@ fn a_pending_consent_is_listed_with_what_is_new_until_it_is_accepted() {
             let (_, listed) = upgrade.host.run_cli(&["connections", "list"]);
             assert!(listed.contains("needs-consent"), "{what}: {listed}");
             upgrade.host.restart();
+            let waits = "waits for consent to the newest version";
+            wait_for("the log to name the connection", 20, || {
+                let log = upgrade.host.output();
+                let line = log.lines().find(|line| line.contains(waits))?.to_owned();
+                (line.contains("old") && line.contains(what)).then_some(())
+            });
         }
         if build != ANOTHER_SETTING.0 {
             upgrade.accept();

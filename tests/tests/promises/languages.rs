@@ -26,8 +26,8 @@ fn connectors_in_every_language_create_find_and_count_defects() {
     let simulator = SimulatedTestManager::start(&[]);
     for connector in LANGUAGES.into_iter().chain([SCRIPT]) {
         println!("--- {connector}");
-        let settings = json!({"priority": "High", "critical-priorities": "Urgent, Immediate",
-            "moderate-priorities": "High"});
+        let settings = json!({"priority": "High", "critical-priorities": ["Urgent", "Immediate"],
+            "moderate-priorities": ["High"]});
         let redmine = host.connect_to_redmine(connector, connector, settings);
         one_failed_test_is_one_issue(&host, &redmine);
         an_issue_whose_answer_was_lost_is_found(&host, &redmine);

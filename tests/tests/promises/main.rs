@@ -16,6 +16,7 @@ mod crash_random;
 mod damaged_database;
 mod data_folder;
 mod demo;
+mod dev;
 mod disk;
 mod dns_rebinding;
 mod egress;

@@ -188,6 +188,38 @@ fn a_corrupt_file_never_replaces_the_last_good_one() {
     }
 }
 
+/// A version that asks for nothing new serves at once. If it fails in each run, a person is told, and
+/// how to return to the version before it.
+#[test]
+fn a_version_that_fails_in_each_run_is_reported_until_a_run_succeeds() {
+    let guest = |build| Guest::named("traps-on-demand").with_build(build);
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "good"));
+    let host = Setup::new().plugin("c", &guest(1)).start();
+    let connection = host.connect("qa", "c", json!({"url": tracker.url()}), json!({}));
+    host.create(&connection, &failed_test()).assert_status(200);
+    let shown = || host.run_cli(&["connectors", "show", "c"]).1;
+    assert!(!shown().contains("has failed"), "{}", shown());
+    tracker.set_script(|_| Reply::new(200, "bad"));
+    host.create(&connection, &failed_test()).assert_problem(502, "connector-fault");
+    assert!(!shown().contains("has failed"), "one of two runs succeeded: {}", shown());
+
+    host.replace("c", &guest(3));
+    for _ in 0..2 {
+        host.create(&connection, &failed_test()).assert_problem(502, "connector-fault");
+    }
+    let (_, list) = host.run_cli(&["connectors", "list"]);
+    for text in [shown(), list] {
+        let expected = "this version has failed 2 of 2 runs since it was loaded";
+        assert!(text.contains(expected) && text.contains("connectors rollback c"), "{text}");
+    }
+    let log = host.output();
+    let line = log.lines().find(|line| line.contains("has failed 1 of 1 runs"));
+    assert!(line.is_some_and(|line| line.contains("the tracker said bad")), "{log}");
+    tracker.set_script(|_| Reply::new(200, "good"));
+    host.create(&connection, &failed_test()).assert_status(200);
+    assert!(!shown().contains("has failed"), "{}", shown());
+}
+
 #[test]
 fn a_removed_connector_is_reported_and_serves_again_when_it_is_back() {
     let (host, connection) = host();

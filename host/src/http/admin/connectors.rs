@@ -45,6 +45,8 @@ fn connector(info: ConnectorInfo) -> Connector {
         index_delay_s: manifest.as_ref().and_then(|manifest| manifest.index_delay_s),
         settings_schema: manifest.map(|manifest| manifest.settings_schema),
         error: info.error.as_deref().map(printable),
+        broken_sha256: info.broken_sha256,
+        warning: info.warning,
         loaded_at: info.loaded_at.map(Time),
     }
 }

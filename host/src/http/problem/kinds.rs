@@ -94,8 +94,9 @@ pub(super) static ALL: &[Kind] = &[
     kind(
         OutcomeCode::Rejected,
         StatusCode::UNPROCESSABLE_ENTITY,
-        "The tracker refused the data",
-        "The detail is the tracker's message: change the connection's settings or the tracker.",
+        "Rejected",
+        "The tracker refused the data, or does not have what a setting names. The detail says which: \
+         change the connection's settings or the tracker.",
     ),
     kind(
         OutcomeCode::CredentialsRefused,

@@ -1,0 +1,63 @@
+//! What `jackfield dev` installs: a file, or what the build of a project makes.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use crate::domain::ConnectorName;
+
+/// A connector's file, or its project.
+pub(super) enum Target {
+    File(PathBuf),
+    Project(PathBuf),
+}
+
+impl Target {
+    /// Looks whether the path is a file or a folder.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let path = std::fs::canonicalize(path)
+            .with_context(|| format!("cannot open {}", super::shown(path)))?;
+        if path.is_dir() {
+            return Ok(Self::Project(path));
+        }
+        match path.extension() {
+            Some(extension) if extension == "wasm" || extension == "js" => Ok(Self::File(path)),
+            _ => bail!(
+                "{} is not a connector's file: give NAME.wasm, NAME.js, or the folder of a project",
+                super::shown(&path)
+            ),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::File(path) | Self::Project(path) => path,
+        }
+    }
+
+    /// The connector's name: that of the file or of the project's folder.
+    pub(super) fn name(&self) -> anyhow::Result<ConnectorName> {
+        let name = match self {
+            Self::File(path) => path.file_stem(),
+            Self::Project(path) => path.file_name(),
+        };
+        let name = name.unwrap_or_default().to_string_lossy().parse::<ConnectorName>();
+        name.with_context(|| format!("rename {}", super::shown(self.path())))
+    }
+
+    /// Builds the project. `say` is told of each step; the tools of the build print to stderr.
+    pub(super) fn make(&self, say: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+        match self {
+            Self::File(path) => Ok(path.clone()),
+            Self::Project(path) => build(path, say),
+        }
+    }
+}
+
+/// Builds a project and returns its connector's file.
+fn build(folder: &Path, _say: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    bail!(
+        "this program cannot build the project {}: build the connector, and give its file",
+        super::shown(folder)
+    )
+}

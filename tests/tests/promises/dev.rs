@@ -1,0 +1,169 @@
+//! `jackfield dev` puts each new build of a connector into use on a running server, shows its events,
+//! and never replaces a version that works by a file that does not.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use jackfield_tests::{
+    Guest, Reply, ScriptedServer, Setup, TestHost, binary, failed_test, unreachable_url,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const WAIT: Duration = Duration::from_secs(90);
+
+/// A running `jackfield dev --json`. It is killed when dropped.
+struct Dev {
+    child: Child,
+    lines: Receiver<Value>,
+}
+
+impl Dev {
+    fn start(host: &TestHost, target: &Path, words: &[&str]) -> Self {
+        let mut command = host.cli(&["dev", "--json"]);
+        command.arg(target).args(words).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().expect("the binary starts");
+        let out = BufReader::new(child.stdout.take().expect("stdout"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                let value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e} in {line}"));
+                println!("dev: {line}");
+                let _ = sender.send(value);
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// The next line that fits.
+    #[track_caller]
+    fn next(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.lines.recv_timeout(WAIT);
+            let line = line.unwrap_or_else(|error| panic!("{what} does not come: {error}"));
+            if fits(&line) {
+                return line;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn next_state(&self, state: &str) -> Value {
+        self.next(state, |line| line["state"] == state)
+    }
+
+    /// Ctrl-C. Returns the exit code.
+    fn interrupt(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("the process runs");
+        self.child.wait().expect("the process ends").code()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn build(number: u32) -> Guest {
+    Guest::named("traps-on-demand").with_build(number)
+}
+
+/// A folder of an author with the file of a build.
+fn author(guest: &Guest) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("tracker.wasm");
+    std::fs::write(&file, &guest.bytes).expect("the file is written");
+    (folder, file)
+}
+
+#[test]
+fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
+    let host = Setup::new().start();
+    let (_folder, file) = author(&build(1));
+    let dev = Dev::start(&host, &file, &[]);
+    let first = dev.next_state("serving");
+    assert_eq!((&first["connector"], &first["version"]), (&json!("tracker"), &json!("1.0.1")));
+    let hint = dev.next_state("no-connection");
+    assert!(hint["text"].to_string().contains("connections create tracker"), "{hint}");
+
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "good"));
+    let connection = host.connect("qa", "tracker", json!({"url": tracker.url()}), json!({}));
+    host.create(&connection, &failed_test()).assert_status(200);
+    let event = dev.next("the event", |line| line["kind"] == "create-defect");
+    assert_eq!(event["outcome"], "created", "{event}");
+    assert_eq!(event["runs"][0]["calls"][0]["path"], "/health", "{event}");
+
+    std::fs::write(&file, &build(3).bytes).expect("the file is written");
+    let second = dev.next_state("serving");
+    assert_eq!(second["sha256"], build(3).sha256(), "{second}");
+    let after_ms = second["after_ms"].as_u64().expect("a time");
+    println!("in use after {after_ms} ms");
+    assert!(
+        after_ms >= second["load_ms"].as_u64().expect("a time") && after_ms < 30_000,
+        "{second}"
+    );
+
+    // The server refuses the next one: its `describe` panics. The last one stays.
+    std::fs::write(&file, &build(2).bytes).expect("the file is written");
+    let failed = dev.next_state("failed");
+    assert!(failed["text"].to_string().contains("build 2 does not describe itself"), "{failed}");
+    std::fs::write(&file, "half a file").expect("the file is written");
+    let failed = dev.next_state("failed");
+    assert!(failed["text"].to_string().contains("not a WebAssembly file"), "{failed}");
+    host.await_connector("tracker", "broken", Some(&build(3).sha256()));
+    host.create(&connection, &failed_test()).assert_status(200);
+
+    assert_eq!(dev.interrupt(), Some(0));
+    let plugins = std::fs::read_dir(host.folder().join("plugins")).expect("the plugins folder");
+    let names: Vec<_> = plugins.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(names, ["tracker.wasm"]);
+}
+
+#[test]
+fn a_version_that_waits_for_consent_is_named() {
+    let asks = |build| Guest::named("asks-more").with_build(build);
+    let host = Setup::new().plugin("tracker", &asks(1)).start();
+    let secrets = json!({"key": "k3y-of-qa"});
+    host.connect("qa", "tracker", json!({"url": unreachable_url()}), secrets);
+    let (_folder, file) = author(&asks(2));
+    let plugins = host.folder().join("plugins").display().to_string();
+    let dev = Dev::start(&host, &file, &["--plugins", &plugins]);
+    let waits = dev.next_state("needs-consent")["text"].to_string();
+    assert!(waits.contains("http://mirror.test:8080"), "{waits}");
+    assert!(waits.contains("connections accept qa"), "{waits}");
+}
+
+#[test]
+fn dev_says_what_it_needs() {
+    let (folder, file) = author(&build(1));
+    let refused = |command: &mut Command, words: &[&str]| {
+        let output = command.output().expect("the binary starts");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), err.trim_end().lines().count()), (Some(1), 1), "{err}");
+        assert!(words.iter().all(|word| err.contains(word)), "{words:?}: {err}");
+    };
+    let mut without_server = Command::new(binary());
+    without_server.arg("dev").arg(&file).args(["--server", &unreachable_url()]);
+    refused(&mut without_server, &["no server answers", "jackfield serve"]);
+    let host = Setup::new().start();
+    let nowhere = folder.path().join("nowhere").display().to_string();
+    let dev = |target: &Path, words: &[&str]| {
+        let mut command = host.cli(&["dev"]);
+        command.arg(target).args(words);
+        command
+    };
+    refused(&mut dev(&file, &["--plugins", &nowhere]), &["no plugins folder", "--plugins"]);
+    refused(&mut dev(Path::new(&nowhere), &[]), &["cannot open", "nowhere"]);
+    let wrong = folder.path().join("My_Tracker.wasm");
+    std::fs::copy(&file, &wrong).expect("the file is copied");
+    refused(&mut dev(&wrong, &[]), &["rename", "My_Tracker.wasm"]);
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "x").expect("the file is written");
+    refused(&mut dev(&text, &[]), &["not a connector's file", "NAME.js"]);
+}
