@@ -123,8 +123,9 @@ impl Dev {
         let mut done: Option<Fingerprint> = None;
         loop {
             // Read before the build: what changes during the build is built again.
-            let fingerprint = sources.fingerprint();
-            if done.as_ref().is_none_or(|done| *done != fingerprint) {
+            let found = sources.fingerprint();
+            if done.as_ref().is_none_or(|done| *done != found) {
+                let fingerprint = sources.settled(found);
                 let changed_at = done.map(|_| fingerprint.newest);
                 if let Err(error) = self.renew(changed_at) {
                     self.fail(&error);
@@ -141,7 +142,7 @@ impl Dev {
     /// Builds the connector, installs it, and waits until the server uses it.
     fn renew(&self, changed_at: Option<SystemTime>) -> anyhow::Result<()> {
         let start = Instant::now();
-        let file = self.target.make(&mut |step| self.say("building", step))?;
+        let file = self.target.make()?;
         let built = start.elapsed();
         let (admin, name) = (&self.admin, self.plugins.name());
         let before = install::error_now(admin, name);

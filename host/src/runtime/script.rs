@@ -73,7 +73,7 @@ impl Runner {
         loaded.kpis = loaded.kpis.filter(|_| exports("kpis"));
         loaded.follow_up = loaded.follow_up.filter(|_| exports("follow-up"));
         if loaded.defects.is_none() && loaded.kpis.is_none() {
-            return Err(LoadError::NoEventInterface);
+            return Err(LoadError::NoEventInterface(script.exports));
         }
         loaded.script = Some(Arc::new(script));
         Ok(loaded)

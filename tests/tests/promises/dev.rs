@@ -126,6 +126,38 @@ fn each_new_build_is_in_use_after_a_moment_and_its_events_are_shown() {
 }
 
 #[test]
+fn a_project_is_built_at_each_change_and_a_build_that_fails_changes_nothing() {
+    let host = Setup::new().start();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let new = host.cli(&["new", "my-tracker", "--lang", "script"]).current_dir(&folder).output();
+    assert!(new.expect("the binary starts").status.success());
+    let project = folder.path().join("my-tracker");
+    let dev = Dev::start(&host, &project, &[]);
+    let first = dev.next_state("serving");
+    assert_eq!(first["connector"], "my-tracker", "{first}");
+
+    let script = project.join("my-tracker.js");
+    let source = std::fs::read_to_string(&script).expect("the script");
+    std::fs::write(&script, format!("{source}\n// changed\n")).expect("the script is written");
+    let second = dev.next_state("serving");
+    println!("in use after {} ms", second["after_ms"]);
+    assert_ne!(first["sha256"], second["sha256"]);
+    std::fs::write(&script, "export const plugin = {").expect("the script is written");
+    let failed = dev.next_state("failed")["text"].to_string();
+    assert!(failed.contains("my-tracker.js:1"), "{failed}");
+    host.await_connector("my-tracker", "broken", second["sha256"].as_str());
+
+    // With this file it is a project in Rust, which does not build.
+    std::fs::write(project.join("Cargo.toml"), "[package").expect("the file is written");
+    let failed = dev.next_state("failed")["text"].to_string();
+    assert!(failed.contains("cargo") && failed.contains("stays as it was"), "{failed}");
+    std::fs::remove_file(project.join("Cargo.toml")).expect("the file is removed");
+    std::fs::write(&script, source).expect("the script is written");
+    assert_eq!(dev.next_state("serving")["sha256"], first["sha256"]);
+    assert_eq!(dev.interrupt(), Some(0));
+}
+
+#[test]
 fn a_version_that_waits_for_consent_is_named() {
     let asks = |build| Guest::named("asks-more").with_build(build);
     let host = Setup::new().plugin("tracker", &asks(1)).start();

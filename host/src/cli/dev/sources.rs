@@ -22,7 +22,7 @@ const FOLDERS_MAX: usize = 500;
 /// How much of a file is compared; of the rest, only its length.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// An editor's writes to a file follow each other within this time.
+/// The writes to a file follow each other within this time.
 const QUIET: Duration = Duration::from_millis(40);
 const QUIET_MAX: Duration = Duration::from_secs(1);
 /// Sources are also looked at without a notification.
@@ -90,13 +90,29 @@ impl Sources {
         Fingerprint { digest: digest.finalize().into(), newest }
     }
 
+    /// The sources once they do not change any more: a file may be half-written. Not longer than
+    /// a second, because something may write all the time.
+    pub(super) fn settled(&mut self, mut found: Fingerprint) -> Fingerprint {
+        let start = Instant::now();
+        while start.elapsed() < QUIET_MAX {
+            std::thread::sleep(QUIET);
+            let again = self.fingerprint();
+            if again == found {
+                break;
+            }
+            found = again;
+        }
+        found
+    }
+
     /// Waits until something may have changed; false if it was stopped.
     pub(super) fn wait_for_change(&self, stop: &CancellationToken) -> bool {
         let start = Instant::now();
         while !stop.is_cancelled() {
             match self.changes.recv_timeout(STOP_PERIOD) {
                 Ok(()) => {
-                    self.wait_until_quiet();
+                    // One change has several notifications.
+                    while self.changes.try_recv().is_ok() {}
                     return true;
                 }
                 Err(RecvTimeoutError::Timeout) if start.elapsed() >= LOOK_PERIOD => return true,
@@ -105,11 +121,6 @@ impl Sources {
             }
         }
         false
-    }
-
-    fn wait_until_quiet(&self) {
-        let start = Instant::now();
-        while start.elapsed() < QUIET_MAX && self.changes.recv_timeout(QUIET).is_ok() {}
     }
 }
 

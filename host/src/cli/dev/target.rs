@@ -45,19 +45,30 @@ impl Target {
         name.with_context(|| format!("rename {}", super::shown(self.path())))
     }
 
-    /// Builds the project. `say` is told of each step; the tools of the build print to stderr.
-    pub(super) fn make(&self, say: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+    /// Builds the project; its tools print to stderr.
+    pub(super) fn make(&self) -> anyhow::Result<PathBuf> {
         match self {
             Self::File(path) => Ok(path.clone()),
-            Self::Project(path) => build(path, say),
+            Self::Project(path) => build(path),
         }
     }
 }
 
-/// Builds a project and returns its connector's file.
-fn build(folder: &Path, _say: &mut dyn FnMut(&str)) -> anyhow::Result<PathBuf> {
+/// Builds a project and returns its connector's file. The server checks it.
+#[cfg(feature = "author")]
+fn build(folder: &Path) -> anyhow::Result<PathBuf> {
+    use jackfield_author::Built;
+
+    match jackfield_author::build(folder, &mut crate::cli::author::print_step)? {
+        Built::Component(component) => Ok(component.publish()?),
+        Built::Script(file) => Ok(file),
+    }
+}
+
+#[cfg(not(feature = "author"))]
+fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     bail!(
-        "this program cannot build the project {}: build the connector, and give its file",
+        "this program was built without `author`, so it cannot build {}: give the connector's file",
         super::shown(folder)
     )
 }
