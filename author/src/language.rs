@@ -59,9 +59,12 @@ impl Example {
     pub(crate) const fn folder(self, language: Language) -> Option<&'static str> {
         match (self, language) {
             (Self::Redmine, Language::Rust) => Some("guest-examples/redmine"),
-            (Self::Redmine, Language::Javascript) => Some("guest-examples/javascript"),
+            // Its source imports only the contract, so it also runs as a script.
+            (Self::Redmine, Language::Javascript | Language::Script) => {
+                Some("guest-examples/javascript")
+            }
             (Self::Redmine, Language::Python) => Some("guest-examples/python"),
-            (Self::Redmine, Language::Typescript | Language::Script) => None,
+            (Self::Redmine, Language::Typescript) => None,
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn files(
     language: Language,
     like: Option<Example>,
 ) -> Result<Files, AuthorError> {
-    let is_script = language == Language::Script;
+    let (is_script, script) = (language == Language::Script, format!("{name}.js"));
     let mut files = Files::new();
     add(&mut files, &format!("{TEMPLATES}/common"), "");
     add(&mut files, &format!("{TEMPLATES}/{}", language.name()), "");
@@ -40,8 +40,7 @@ pub(crate) fn files(
             add(&mut files, &format!("{TEMPLATES}/ecmascript"), "");
             // A script is one file; the server gives it the global objects.
             files.retain(|path, _| !["jackfield.js", "settings.schema.json"].contains(&&**path));
-            let script = files.remove("script.js").unwrap_or_default();
-            files.insert(format!("{name}.js"), script);
+            rename(&mut files, "script.js", &script);
         }
         Language::Python => {}
     }
@@ -50,16 +49,21 @@ pub(crate) fn files(
     }
     if let Some(example) = like {
         become_example(&mut files, language, example)?;
+        if is_script {
+            rename(&mut files, "connector.js", &script);
+        }
     }
-    let notes = String::from_utf8(files.remove("notes.md").unwrap_or_default());
-    let notes = notes.unwrap_or_default();
-    let file = format!("{name}.{}", if is_script { "js" } else { "wasm" });
+    let mut text = |path: &str| String::from_utf8(files.remove(path).unwrap_or_default());
+    let notes = text("notes.md").unwrap_or_default();
+    let recording = text("recording.md").unwrap_or_default();
     if let Some(readme) = files.get_mut("README.md") {
         replace(readme, "NOTES\n", &notes);
+        replace(readme, "RECORDING\n", if like.is_none() { &recording } else { "" });
         if is_script {
             replace(readme, "jackfield build\n", "");
         }
-        replace(readme, "CONNECTOR.FILE", &file);
+        let extension = if is_script { "js" } else { "wasm" };
+        replace(readme, "CONNECTOR.FILE", &format!("{name}.{extension}"));
         replace(readme, "CONNECTOR", name);
     }
     if let Some(manifest) = files.get_mut("Cargo.toml") {
@@ -109,6 +113,12 @@ fn add(files: &mut Files, folder: &str, below: &str) {
     }
 }
 
+fn rename(files: &mut Files, from: &str, to: &str) {
+    if let Some(content) = files.remove(from) {
+        files.insert(to.to_owned(), content);
+    }
+}
+
 /// Replaces a text in a file that is UTF-8.
 fn replace(content: &mut Vec<u8>, from: &str, to: &str) {
     if let Ok(text) = std::str::from_utf8(content) {
@@ -137,11 +147,17 @@ mod tests {
             };
             let lines = text(&files, source).lines().count();
             assert!(lines < 100, "{source} has {lines} lines");
-            for path in ["settings.json", "event.json", "recording/0001.json", ".gitignore"] {
+            for path in ["settings.json", "event.json", "recording/kpis/0001.json", ".gitignore"] {
                 assert!(files.contains_key(path), "{language:?}: no {path}");
             }
             let readme = text(&files, "README.md");
-            assert!(readme.contains("qa") && !readme.contains("CONNECTOR"), "{readme}");
+            assert!(
+                readme.contains("# qa\n") && readme.contains("--replay recording/"),
+                "{readme}"
+            );
+            for marker in ["CONNECTOR", "NOTES", "RECORDING"] {
+                assert!(!readme.contains(marker), "{readme}");
+            }
             assert!(readme.lines().count() <= 50, "{language:?}: the README is too long");
             let contract = files.get("wit/connector.wit");
             assert_eq!(contract.is_some(), language != Language::Script, "{language:?}");
@@ -164,10 +180,14 @@ mod tests {
         assert!(text(&javascript, "connector.js").contains("X-Redmine-API-Key"));
         assert!(text(&javascript, "package.json").contains("\"follow-up-connector\""));
         assert!(!javascript.keys().any(|path| path.starts_with("recording")));
+        assert!(!text(&javascript, "README.md").contains("recording"));
+        let script = of(Language::Script).unwrap();
+        assert_eq!(text(&script, "qa.js"), text(&javascript, "connector.js"));
+        assert!(!script.contains_key("connector.js") && !script.contains_key("package.json"));
         let python = of(Language::Python).unwrap();
         assert!(text(&python, "pyproject.toml").contains("\"follow-up-connector\""));
         let refused = of(Language::Typescript).unwrap_err().to_string();
-        assert!(refused.contains("rust, javascript, python"), "{refused}");
+        assert!(refused.contains("rust, javascript, python, script"), "{refused}");
     }
 
     /// The types of JavaScript are generated from the contract. Each comment below an interface must

@@ -106,18 +106,3 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
     headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_a_number_or_a_time() {
-        let answered = Some("Wed, 21 Oct 2015 07:28:00 GMT");
-        assert_eq!(retry_after_seconds(" 30 ", answered), Some(30));
-        assert_eq!(retry_after_seconds("Wed, 21 Oct 2015 07:29:05 GMT", answered), Some(65));
-        assert_eq!(retry_after_seconds("Wed, 21 Oct 2015 07:27:00 GMT", answered), Some(0));
-        assert_eq!(retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT", None), Some(0));
-        assert_eq!(retry_after_seconds("soon", answered), None);
-    }
-}

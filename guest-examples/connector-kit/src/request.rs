@@ -139,7 +139,7 @@ pub fn texts<'a>(list: &'a Value, member: &'a str) -> impl Iterator<Item = &'a s
 fn not_expected(tracker: &Tracker, path: &str, error: &serde_json::Error) -> Error {
     let name = tracker.name;
     let why = format!("the answer to {path} is not the expected JSON ({error})");
-    Error::new(ErrorCode::Unavailable, format!("{why}; is this the address of a {name}?"))
+    Error::new(ErrorCode::Unavailable, format!("{why}; is this the address of {name}?"))
         .about(tracker.address)
 }
 

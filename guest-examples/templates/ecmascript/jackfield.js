@@ -44,6 +44,17 @@ export function settings(schema) {
 }
 
 /**
+ * The part of an answer at a path such as "/user/login". Without it, the answer is not the tracker's.
+ * @param {any} answer
+ * @param {string} path An empty one means the whole answer.
+ * @returns {any}
+ */
+export function part(answer, path) {
+  const found = path.split('/').slice(1).reduce((value, name) => value?.[name], answer);
+  return found ?? fail('unavailable', `the tracker's answer has no ${path}; is its address right?`);
+}
+
+/**
  * The address of a page that people open.
  * @param {string} base The tracker's address, as the settings have it.
  * @param {string} path Already percent-encoded.
@@ -127,12 +138,12 @@ export function tracker({ name, address, secret, words }) {
 
   return {
     request,
-    /** @type {(path: string, query?: More['query']) => any} */
-    get: (path, query) => request('get', path, { query }),
-    /** A write, unless `effect` says otherwise. @type {(path: string, json: unknown, more?: More) => any} */
-    post: (path, json, more) => request('post', path, { json, ...more }),
-    /** A write, unless `effect` says otherwise. @type {(path: string, json: unknown, more?: More) => any} */
-    put: (path, json, more) => request('put', path, { json, ...more }),
+    /** The part of an answer. @type {(path: string, wanted: string, query?: More['query']) => any} */
+    get: (path, wanted, query) => part(request('get', path, { query }), wanted),
+    /** A write; returns a part of its answer. @type {(path: string, wanted: string, json: unknown) => any} */
+    post: (path, wanted, json) => part(request('post', path, { json }), wanted),
+    /** A write. @type {(path: string, json: unknown) => any} */
+    put: (path, json) => request('put', path, { json }),
   };
 }
 

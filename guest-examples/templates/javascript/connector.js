@@ -5,7 +5,7 @@
 // option is undefined. `fail` throws an error of the contract; any other exception ends the run, and
 // the run's log shows its stack. No function is async: `send` returns when the tracker has answered.
 import * as report from 'jackfield:connector/report@0.1.0';
-import { fail, idOf, page, settings, tracker } from './jackfield.js';
+import { fail, idOf, page, part, settings, tracker } from './jackfield.js';
 import schema from './settings.schema.json';
 
 const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', words: 'errors' });
@@ -17,16 +17,16 @@ const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', wo
 const given = () => settings(schema);
 
 /** The key's user. Other requests may answer a wrong key as an anonymous visitor. */
-const user = () => api.get('/users/current.json').user.login;
+const user = () => api.get('/users/current.json', '/user/login');
 
 /** @returns {import('jackfield:connector/model@0.1.0').Defect} */
-const defect = ({ id, subject, description, status, priority }) => ({
-  key: `${id}`,
-  title: subject,
-  link: page(given().url, `/issues/${id}`),
-  status: status.name,
-  priority: priority.name,
-  description,
+const defect = (issue) => ({
+  key: `${part(issue, '/id')}`,
+  title: part(issue, '/subject'),
+  link: page(given().url, `/issues/${issue.id}`),
+  status: issue.status?.name,
+  priority: issue.priority?.name,
+  description: issue.description,
 });
 
 /** @type {typeof import('jackfield:connector/plugin@0.1.0')} */
@@ -53,12 +53,12 @@ export const defects = {
       project_id: given().project,
       subject: report.title(255),
     };
-    return defect(api.post('/issues.json', { issue }).issue);
+    return defect(api.post('/issues.json', '/issue', { issue }));
   },
 
   find(marker) {
     const query = { status_id: '*', limit: 5, description: `~${marker}` };
-    const { issues } = api.get('/issues.json', query);
+    const issues = api.get('/issues.json', '/issues', query);
     if (issues.length === 0) user(); // an empty list must not come from a wrong key
     if (!issues.every((issue) => issue.description?.includes(marker))) {
       fail('unsupported', 'the tracker ignores the search for the marker');
@@ -72,10 +72,10 @@ export const kpis = {
   count(_project) {
     user();
     const { url, project, critical } = given();
-    const known = api.get('/enumerations/issue_priorities.json').issue_priorities;
+    const known = api.get('/enumerations/issue_priorities.json', '/issue_priorities');
     const ids = critical.map((name) => idOf(known, name, 'critical')).join('|');
     const path = `/projects/${project}/issues`;
-    const count = (filter) => api.get(`${path}.json`, { ...filter, limit: 1 }).total_count;
+    const count = (filter) => api.get(`${path}.json`, '/total_count', { ...filter, limit: 1 });
     const openCritical = { status_id: 'open', priority_id: ids };
     const open = count({ status_id: 'open' });
     const ofThese = count(openCritical);
@@ -83,7 +83,7 @@ export const kpis = {
       open,
       closed: count({ status_id: 'closed' }),
       critical: ofThese,
-      moderate: open - ofThese,
+      moderate: Math.max(0, open - ofThese),
       criticalLink: page(url, path, openCritical),
     };
   },

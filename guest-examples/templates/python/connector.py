@@ -10,7 +10,7 @@ from wit_world.exports.plugin import ChoicesPage, Manifest
 from wit_world.imports import report
 from wit_world.imports.model import Counts, Defect, ErrorCode, FailedTest
 
-from jackfield import SCHEMA, Tracker, error, id_of, page, settings
+from jackfield import SCHEMA, Tracker, error, id_of, page, part, settings
 
 TRACKER = Tracker("The tracker", address="url", secret="api-key", words="errors")
 
@@ -28,17 +28,17 @@ def given() -> Settings:
 
 def user() -> str:
     """The key's user. Other requests may answer a wrong key as an anonymous visitor."""
-    return TRACKER.get("/users/current.json")["user"]["login"]
+    return TRACKER.get("/users/current.json", "/user/login")
 
 
 def defect(issue: dict) -> Defect:
     return Defect(
-        key=str(issue["id"]),
-        title=issue["subject"],
+        key=str(part(issue, "/id")),
+        title=part(issue, "/subject"),
         link=page(given()["url"], f"/issues/{issue['id']}"),
-        status=issue["status"]["name"],
-        priority=issue["priority"]["name"],
-        description=issue["description"],
+        status=part(issue, "/status/name"),
+        priority=part(issue, "/priority/name"),
+        description=issue.get("description"),
     )
 
 
@@ -63,14 +63,14 @@ class Defects(exports.Defects):
             "project_id": given()["project"],
             "subject": report.title(255),
         }
-        return defect(TRACKER.post("/issues.json", {"issue": issue})["issue"])
+        return defect(TRACKER.post("/issues.json", "/issue", {"issue": issue}))
 
     def find(self, marker: str) -> list[Defect]:
         issues = TRACKER.get(
-            "/issues.json", status_id="*", limit=5, description=f"~{marker}")["issues"]
+            "/issues.json", "/issues", status_id="*", limit=5, description=f"~{marker}")
         if not issues:
             user()  # an empty list must not come from a wrong key
-        if not all(marker in (issue["description"] or "") for issue in issues):
+        if not all(marker in (issue.get("description") or "") for issue in issues):
             raise error(ErrorCode.UNSUPPORTED, "the tracker ignores the search for the marker")
         return [defect(issue) for issue in issues]
 
@@ -78,14 +78,15 @@ class Defects(exports.Defects):
 class Kpis(exports.Kpis):
     def count(self, project: str) -> Counts:
         user()
-        known = TRACKER.get("/enumerations/issue_priorities.json")["issue_priorities"]
+        known = TRACKER.get("/enumerations/issue_priorities.json", "/issue_priorities")
         ids = "|".join(str(id_of(known, name, "critical")) for name in given()["critical"])
         path = f"/projects/{given()['project']}/issues"
         open_critical = {"status_id": "open", "priority_id": ids}
 
         def count(**query: str) -> int:
-            return TRACKER.get(f"{path}.json", **query, limit=1)["total_count"]
+            return TRACKER.get(f"{path}.json", "/total_count", **query, limit=1)
 
         total, critical = count(status_id="open"), count(**open_critical)
         link = page(given()["url"], path, open_critical)
-        return Counts(total, count(status_id="closed"), critical, total - critical, link)
+        moderate = max(0, total - critical)
+        return Counts(total, count(status_id="closed"), critical, moderate, link)

@@ -18,8 +18,13 @@ DEFAULTS = {name: setting["default"] for name, setting in json.loads(SCHEMA)["pr
             if "default" in setting}
 
 
-class NotFound(Err):
-    """The tracker does not have it, or does not show it to the user of the credentials."""
+NOT_FOUND = ". It does not exist, or the user of the credentials cannot see it"
+
+
+def is_not_found(failed: Err) -> bool:
+    """Whether the tracker answered 404. (An error of the contract must be an `Err` itself: raising a
+    class derived from it ends the run.)"""
+    return failed.value.code == ErrorCode.REJECTED and NOT_FOUND in failed.value.message
 
 
 def error(code: ErrorCode, message: str, setting: str | None = None,
@@ -31,6 +36,17 @@ def error(code: ErrorCode, message: str, setting: str | None = None,
 def settings() -> dict[str, Any]:
     """The connection's settings, with the defaults of the schema, which the host does not fill in."""
     return DEFAULTS | json.loads(given.all())
+
+
+def part(answer: Any, path: str) -> Any:
+    """The part of an answer at a path such as "/user/login". Without it, the answer is not the
+    tracker's."""
+    for name in path.split("/")[1:]:
+        answer = answer.get(name) if isinstance(answer, dict) else None
+    if answer is None:
+        why = f"the tracker's answer has no {path}; is its address right?"
+        raise error(ErrorCode.UNAVAILABLE, why)
+    return answer
 
 
 def page(base: str, path: str, query: dict[str, Any] | None = None) -> str:
@@ -56,12 +72,13 @@ class Tracker:
         with the credentials, and the member of a refusal that explains it."""
         self.name, self.address, self.secret, self.words = name, address, secret, words
 
-    def get(self, path: str, **query: Any) -> Any:
-        return self.request(http.Method.GET, path, query=query)
+    def get(self, path: str, wanted: str, **query: Any) -> Any:
+        """The part of an answer."""
+        return part(self.request(http.Method.GET, path, query=query), wanted)
 
-    def post(self, path: str, body: Any) -> Any:
-        """A write. For another effect, use `request`."""
-        return self.request(http.Method.POST, path, body=body)
+    def post(self, path: str, wanted: str, body: Any) -> Any:
+        """A write; returns a part of its answer. For another effect, use `request`."""
+        return part(self.request(http.Method.POST, path, body=body), wanted)
 
     def put(self, path: str, body: Any) -> Any:
         """A write. For another effect, use `request`."""
@@ -105,8 +122,7 @@ class Tracker:
             why = f"{answered}. Does the user of the credentials have the right to do this?"
             raise error(ErrorCode.UNAUTHORIZED, why)
         if status == 404:
-            why = f"{answered}. It does not exist, or the user of the credentials cannot see it"
-            raise NotFound(error(ErrorCode.REJECTED, why).value)
+            raise error(ErrorCode.REJECTED, answered + NOT_FOUND)
         if status == 429:
             wait = seconds_until(headers.get("retry-after"), headers.get("date"))
             raise error(ErrorCode.RATE_LIMITED, answered, None, wait)

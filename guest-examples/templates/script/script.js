@@ -24,8 +24,8 @@ const settings = () => ({ critical: schema.properties.critical.default, ...JSON.
 /** Ends the call with an error of the contract. */
 const fail = (code, message, more = {}) => { throw { code, message, ...more }; };
 
-/** Sends a request. Every answer without success is an error that says what to do. */
-function ask(method, path, query = {}, json = undefined) {
+/** Sends a request, and returns a part of its answer. Anything else is an error that says what to do. */
+function ask(method, path, wanted, query = {}, json = undefined) {
   let response, answer;
   const body = json && { tag: 'json', val: JSON.stringify(json) };
   const pairs = Object.entries(query).map(([name, value]) => [name, `${value}`]);
@@ -34,8 +34,11 @@ function ask(method, path, query = {}, json = undefined) {
   }
   try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
   const { status, headers } = response, header = Object.fromEntries(headers);
-  const answered = [`The tracker answered ${status} to ${path}`, ...(answer?.errors ?? [])].join('; ');
-  if (status < 300) return answer ?? fail('unavailable', `${answered}, but not with JSON`, { setting: 'url' });
+  const answered = [`The tracker answered ${status} to ${path}`, answer?.errors ?? []].flat().join('; ');
+  if (status < 300) {
+    const why = `${answered}, but not with the expected JSON: is this the tracker's address?`;
+    return answer?.[wanted] ?? fail('unavailable', why, { setting: 'url' });
+  }
   if (status === 401) fail('unauthorized', `${answered}. Is the key right?`, { setting: 'api-key' });
   if (status === 403) fail('unauthorized', `${answered}. Does the key's user have the right to do this?`);
   if (status === 429) fail('rate-limited', answered, { retryAfterSeconds: seconds(header['retry-after'], header.date) });
@@ -47,9 +50,9 @@ const seconds = (wait, now) => /^\d+$/.test(wait) ? Number(wait)
 
 const page = (path) => settings().url.replace(/\/+$/, '') + path;
 /** The key's user. Other requests may answer a wrong key as an anonymous visitor. */
-const user = () => ask('get', '/users/current.json').user.login;
+const user = () => ask('get', '/users/current.json', 'user').login;
 const defect = ({ id, subject, description, status, priority }) => ({
-  key: `${id}`, title: subject, link: page(`/issues/${id}`), status: status.name, priority: priority.name, description,
+  key: `${id}`, title: subject, link: page(`/issues/${id}`), status: status?.name, priority: priority?.name, description,
 });
 
 /** @type {typeof import('jackfield:connector/plugin@0.1.0')} */
@@ -65,10 +68,10 @@ export const defects = {
   /** Reads the report first, checks what may fail, and sends the only write last. */
   create(_test, marker) {
     const issue = { description: description('markdown', 16000, marker), project_id: settings().project, subject: title(255) };
-    return defect(ask('post', '/issues.json', {}, { issue }).issue);
+    return defect(ask('post', '/issues.json', 'issue', {}, { issue }));
   },
   find(marker) {
-    const { issues } = ask('get', '/issues.json', { status_id: '*', limit: 5, description: `~${marker}` });
+    const issues = ask('get', '/issues.json', 'issues', { status_id: '*', limit: 5, description: `~${marker}` });
     if (issues.length === 0) user(); // an empty list must not come from a wrong key
     if (issues.every((issue) => issue.description?.includes(marker))) return issues.map(defect);
     return fail('unsupported', 'the tracker ignores the search for the marker');
@@ -79,13 +82,13 @@ export const defects = {
 export const kpis = {
   count(_project) {
     user();
-    const known = ask('get', '/enumerations/issue_priorities.json').issue_priorities;
+    const known = ask('get', '/enumerations/issue_priorities.json', 'issue_priorities');
     const ids = settings().critical.map((name) => known.find((it) => it.name === name)?.id
       ?? fail('rejected', `the tracker has no priority ${name}`, { setting: 'critical' })).join('|');
     const path = `/projects/${settings().project}/issues`;
-    const count = (filter) => ask('get', `${path}.json`, { ...filter, limit: 1 }).total_count;
+    const count = (filter) => ask('get', `${path}.json`, 'total_count', { ...filter, limit: 1 });
     const open = count({ status_id: 'open' }), critical = count({ status_id: 'open', priority_id: ids });
-    return { open, critical, closed: count({ status_id: 'closed' }), moderate: open - critical,
+    return { open, critical, closed: count({ status_id: 'closed' }), moderate: Math.max(0, open - critical),
       criticalLink: page(`${path}?status_id=open&priority_id=${encodeURIComponent(ids)}`) };
   },
 };

@@ -7,7 +7,7 @@ import type * as Defects from 'jackfield:connector/defects@0.1.0';
 import type * as Kpis from 'jackfield:connector/kpis@0.1.0';
 import type * as Plugin from 'jackfield:connector/plugin@0.1.0';
 import * as report from 'jackfield:connector/report@0.1.0';
-import { fail, idOf, page, settings, tracker } from './jackfield.js';
+import { fail, idOf, page, part, settings, tracker } from './jackfield.js';
 import schema from './settings.schema.json';
 
 const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', words: 'errors' });
@@ -17,18 +17,18 @@ type Settings = { url: string; project: string; critical: string[] };
 const given = () => settings<Settings>(schema);
 
 type Named = { id: number; name: string };
-type Issue = { id: number; subject: string; description?: string; status: Named; priority: Named };
+type Issue = { id: number; subject: string; description?: string; status?: Named; priority?: Named };
 
 /** The key's user. Other requests may answer a wrong key as an anonymous visitor. */
-const user = (): string => api.get('/users/current.json').user.login;
+const user = (): string => api.get('/users/current.json', '/user/login');
 
-const defect = ({ id, subject, description, status, priority }: Issue): Defects.Defect => ({
-  key: `${id}`,
-  title: subject,
-  link: page(given().url, `/issues/${id}`),
-  status: status.name,
-  priority: priority.name,
-  description,
+const defect = (issue: Issue): Defects.Defect => ({
+  key: `${part(issue, '/id')}`,
+  title: part(issue, '/subject'),
+  link: page(given().url, `/issues/${issue.id}`),
+  status: issue.status?.name,
+  priority: issue.priority?.name,
+  description: issue.description,
 });
 
 export const plugin: typeof Plugin = {
@@ -53,12 +53,12 @@ export const defects: typeof Defects = {
       project_id: given().project,
       subject: report.title(255),
     };
-    return defect(api.post('/issues.json', { issue }).issue);
+    return defect(api.post('/issues.json', '/issue', { issue }));
   },
 
   find(marker) {
     const query = { status_id: '*', limit: 5, description: `~${marker}` };
-    const issues: Issue[] = api.get('/issues.json', query).issues;
+    const issues: Issue[] = api.get('/issues.json', '/issues', query);
     if (issues.length === 0) user(); // an empty list must not come from a wrong key
     if (!issues.every((issue) => issue.description?.includes(marker))) {
       fail('unsupported', 'the tracker ignores the search for the marker');
@@ -71,11 +71,11 @@ export const kpis: typeof Kpis = {
   count(_project) {
     user();
     const { url, project, critical } = given();
-    const known: Named[] = api.get('/enumerations/issue_priorities.json').issue_priorities;
+    const known: Named[] = api.get('/enumerations/issue_priorities.json', '/issue_priorities');
     const ids = critical.map((name) => idOf(known, name, 'critical')).join('|');
     const path = `/projects/${project}/issues`;
     const count = (filter: Record<string, string>): number =>
-      api.get(`${path}.json`, { ...filter, limit: 1 }).total_count;
+      api.get(`${path}.json`, '/total_count', { ...filter, limit: 1 });
     const openCritical = { status_id: 'open', priority_id: ids };
     const open = count({ status_id: 'open' });
     const ofThese = count(openCritical);
@@ -83,7 +83,7 @@ export const kpis: typeof Kpis = {
       open,
       closed: count({ status_id: 'closed' }),
       critical: ofThese,
-      moderate: open - ofThese,
+      moderate: Math.max(0, open - ofThese),
       criticalLink: page(url, path, openCritical),
     };
   },

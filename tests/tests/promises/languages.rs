@@ -36,6 +36,7 @@ fn connectors_in_every_language_create_find_and_count_defects() {
             &host, &simulator, &redmine, connector,
         );
         an_exception_is_named_in_the_detail(&host, connector);
+        a_404_is_an_error_and_not_an_exception(&host, connector);
     }
 }
 
@@ -116,6 +117,16 @@ fn the_files_are_those_of_test_manager(attached: &[IssueFile], evidence: &Eviden
         text.lines().map(line).collect::<Vec<_>>()
     };
     assert_eq!(log.lines().collect::<Vec<_>>(), masked(&evidence.robot_log));
+}
+
+/// A tracker without what was requested is no mistake of the connector.
+fn a_404_is_an_error_and_not_an_exception(host: &TestHost, name: &str) {
+    let tracker = ScriptedServer::start(|_| Reply::new(404, ""));
+    let settings = json!({"url": tracker.url(), "project": "qa"});
+    let secrets = json!({"api-key": "k3y-of-the-test"});
+    let connection = host.connect(&format!("{name} finds nothing"), name, settings, secrets);
+    let detail = host.kpis(&connection, "any").problem(422, "rejected");
+    assert!(detail.contains("404"), "{name}: {detail}");
 }
 
 /// An exception ends a run; the detail has its words and its place.

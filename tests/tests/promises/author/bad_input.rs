@@ -38,7 +38,7 @@ fn new_refuses_what_it_cannot_create() {
         fails_with(new(folder.path(), &[name, "--lang", "rust"]), &["a-z, 0-9 and `-`"]);
     }
     let like = new(folder.path(), &["qa", "--lang", "typescript", "--like", "redmine"]);
-    fails_with(like, &["redmine does not exist in typescript", "rust, javascript, python"]);
+    fails_with(like, &["redmine does not exist in typescript", "rust, javascript, python, script"]);
     assert!(names(folder.path()).is_empty());
 
     fs::write(folder.path().join("qa"), "mine").expect("a file");
