@@ -157,6 +157,10 @@ impl PluginError {
             | Self::DiedBefore { .. }
             | Self::EndedBefore { .. }
             | Self::Unfinished(_) => true,
+            Self::Describe(refusal) | Self::Prepare(refusal) => {
+                use Refusal::{HostMemoryFull, Overloaded, ShuttingDown};
+                matches!(refusal, HostMemoryFull { .. } | Overloaded | ShuttingDown)
+            }
             Self::Compile(error) => error.may_be_temporary(),
             _ => false,
         }

@@ -66,3 +66,22 @@ impl FileKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_has_a_limit_of_its_own_and_that_of_a_component() {
+        let why = |kind: FileKind, bytes, component_bytes| {
+            let limits = Limits { component_bytes, ..Limits::default() };
+            kind.check_size(bytes, &limits).err().map(|error| error.to_string())
+        };
+        assert_eq!(why(FileKind::Script, SCRIPT_BYTES_MAX, 1 << 30), None);
+        assert_eq!(why(FileKind::Component, SCRIPT_BYTES_MAX + 1, 1 << 30), None);
+        let large = why(FileKind::Script, SCRIPT_BYTES_MAX + 1, 1 << 30).unwrap();
+        assert!(large.contains("524289") && large.contains("524288"), "{large}");
+        let lower = why(FileKind::Script, 11, 10).unwrap();
+        assert!(lower.contains("limits.component_bytes"), "{lower}");
+    }
+}

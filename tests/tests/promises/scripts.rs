@@ -192,7 +192,10 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
   log: () => { console.warn('seen', { a: 1 }); return 1; },
 };
 ";
-    let host = Setup::new().config("[limits]\ncpu_ms = 2000").script("s", &text).start();
+    let host = Setup::new()
+        .config("[limits]\ncpu_ms = 2000\nkpi_answer_ms = 120000")
+        .script("s", &text)
+        .start();
     let count = |project: &str| {
         let connection = host.connect(project, "s", json!({}), json!({}));
         host.kpis(&connection, project)

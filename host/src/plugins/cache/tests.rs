@@ -127,3 +127,26 @@ fn temporary_folders_of_a_killed_process_are_deleted() {
     Cache::open(home.path().join("cache"), sealer()).unwrap();
     assert!(!folder.exists());
 }
+
+#[test]
+fn the_files_of_a_script_are_kept_and_deleted_like_those_of_a_component() {
+    let home = tempfile::tempdir().unwrap();
+    let cache = Cache::open(home.path().join("cache"), sealer()).unwrap();
+    let code = |sha256| cache.code_path(FileKind::Script, sha256, "f");
+    for sha256 in ["aa", "bb"] {
+        fs::write(cache.source_path(FileKind::Script, sha256), "text").unwrap();
+        fs::write(code(sha256), "program").unwrap();
+        cache.write_manifest(FileKind::Script, sha256, "f", Some(&raw())).unwrap();
+    }
+    assert!(cache.manifest(FileKind::Script, "aa", "f").is_some());
+    assert!(cache.manifest(KIND, "aa", "f").is_none(), "there is no machine code");
+    let later =
+        fs::metadata(code("bb")).unwrap().modified().unwrap() + std::time::Duration::from_secs(60);
+    cache.prune(0, "f", &BTreeSet::from(["aa".to_owned()]), later).unwrap();
+    assert!(cache.manifest(FileKind::Script, "aa", "f").is_some());
+    assert!(cache.source_path(FileKind::Script, "aa").exists());
+    assert!(cache.manifest(FileKind::Script, "bb", "f").is_none());
+    assert!(!code("bb").exists() && !cache.source_path(FileKind::Script, "bb").exists());
+    fs::write(code("aa"), "another program").unwrap();
+    assert!(cache.manifest(FileKind::Script, "aa", "f").is_none());
+}
