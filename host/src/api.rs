@@ -9,6 +9,7 @@ mod connectors;
 mod defects;
 mod events;
 mod problem;
+mod recordings;
 mod report;
 mod test_manager;
 mod text;
@@ -19,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use connections::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
-    EditConnection, ForceQuery, Grants, LastError, RotateToken, SecretGrant, TryReport, TryStep,
+    EditConnection, EraseQuery, ForceQuery, Grants, LastError, RecordConnection, RotateToken,
+    SecretGrant, TryReport, TryStep,
 };
 pub use connectors::{Connector, ConnectorList, ConnectorStatus};
 pub use defects::{Decision, Defect, DefectList, DefectQuery, DefectRecord, ResolveDefect};
@@ -27,6 +29,7 @@ pub use events::{
     Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run, Usage,
 };
 pub use problem::{Problem, SettingError};
+pub use recordings::{EventRecording, RecordedRun, RunInput};
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};

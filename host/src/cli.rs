@@ -16,6 +16,7 @@ mod dev;
 mod doctor;
 mod events;
 mod filter;
+mod fixture;
 mod ids;
 mod invoke;
 mod key_value;
@@ -81,6 +82,8 @@ enum Command {
     Invoke(Box<invoke::Arguments>),
     /// Test a connector file: does it keep to the manual, whatever the tracker answers?
     Test(Box<test::Arguments>),
+    /// Make a recording for `invoke --replay` from a recorded event
+    Fixture(fixture::Arguments),
     /// Send the requests that Test Manager sends
     #[command(subcommand)]
     Trigger(trigger::Command),
@@ -140,8 +143,9 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Build(build) => build.run(output)?,
         Command::Dev(dev) => dev.run(&server, output)?,
         Command::Check(check) => check.run(output)?,
-        Command::Invoke(invoke) => return invoke.run(output),
         Command::Test(test) => return test.run(output),
+        Command::Invoke(invoke) => return invoke.run(server.data, output),
+        Command::Fixture(fixture) => fixture.run(&server, output)?,
         Command::Trigger(trigger) => trigger.run(&server, output)?,
         Command::Simulate(command) => command.run(output)?,
         Command::Connections(command) => command.run(&server, output)?,

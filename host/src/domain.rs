@@ -18,6 +18,7 @@ mod network;
 mod origin;
 mod outcome;
 mod printable;
+mod recording;
 mod refusal;
 mod short_text;
 mod string_enum;
@@ -55,6 +56,10 @@ pub use network::{InvalidNetwork, Network};
 pub use origin::{InvalidOrigin, Origin, is_web_address};
 pub use outcome::{Outcome, OutcomeCode};
 pub use printable::{is_printable, printable};
+pub use recording::{
+    RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX, RECORDINGS_BYTES_MAX,
+    RecordedRun, Recording, records,
+};
 pub use refusal::{ConnectorFault, Reason, Refusal};
 pub use short_text::shortened;
 pub use string_enum::StringEnum;

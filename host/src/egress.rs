@@ -41,7 +41,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::cpu_time::Meter;
-use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRecord};
+use crate::domain::{Clock, Effect, Journal, Limits, OutboundCall, Usage, WriteRecord, records};
 use crate::memory::{Account, Charge, MemoryFull};
 use crate::redact::Reading;
 use crate::transport::{ConnectError, Dialer, TrustError, client_config};
@@ -55,7 +55,7 @@ pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
 pub(crate) use body::Body;
 pub use tape::{
     NoAnswer, NotUsable, Recorder, Recording, Replay, Reply, SentRequest, Tape, TapeError,
-    TapedAnswer,
+    TapedAnswer, write_recording,
 };
 pub(crate) use token::TokenError;
 
@@ -127,6 +127,8 @@ pub(crate) struct Session {
     spool: Arc<RunSpool>,
     record: Arc<Record>,
     cookies: Arc<Cookies>,
+    /// Keeps the exchanges of this run, or answers from kept ones.
+    tape: Option<Tape>,
     /// Held during a write: the journal tracks one write at a time.
     write_lock: Arc<Mutex<()>>,
     /// Writes that [`Session::finish`] waits for.
@@ -170,6 +172,29 @@ pub(crate) enum HttpError {
     Interrupted(String),
     #[error("invalid: {0}")]
     Invalid(String),
+}
+
+impl HttpError {
+    /// Its case, and its text.
+    fn parts(&self) -> (NoAnswer, &str) {
+        match self {
+            Self::Denied(text) => (NoAnswer::Denied, text),
+            Self::Limit(text) => (NoAnswer::Limit, text),
+            Self::Unreachable(text) => (NoAnswer::Unreachable, text),
+            Self::Interrupted(text) => (NoAnswer::Interrupted, text),
+            Self::Invalid(text) => (NoAnswer::Invalid, text),
+        }
+    }
+
+    fn of(case: NoAnswer, text: String) -> Self {
+        match case {
+            NoAnswer::Denied => Self::Denied(text),
+            NoAnswer::Limit => Self::Limit(text),
+            NoAnswer::Unreachable => Self::Unreachable(text),
+            NoAnswer::Interrupted => Self::Interrupted(text),
+            NoAnswer::Invalid => Self::Invalid(text),
+        }
+    }
 }
 
 impl Egress {
@@ -250,6 +275,9 @@ impl Session {
         let Charged { meter, memory } = charged;
         let spool = RunSpool::new(&egress.spool);
         let cookies = Arc::new(Cookies::new());
+        let until = active.connection.record_until.filter(|it| records(Some(*it), clock.now()));
+        let in_memory = || until.map(|until| Tape::Record(Arc::new(Recorder::until(until))));
+        let tape = egress.tape.clone().or_else(in_memory);
         let secrets = (Arc::clone(&active), Arc::clone(&cookies));
         let record = Record::new(secrets, clock, limits.outbound_calls, deadline);
         Arc::new(Self {
@@ -263,6 +291,7 @@ impl Session {
             spool,
             record: Arc::new(record),
             cookies,
+            tape,
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
         })
@@ -295,6 +324,15 @@ impl Session {
             let _ = timeout_at(self.deadline + FINISH_GRACE, self.writes.wait()).await;
         }
         self.record.copy()
+    }
+
+    /// Takes the exchanges that were kept for the event, with the reason why some are missing;
+    /// `None` if the connection records nothing.
+    pub(crate) fn take_recording(&self) -> Option<(Vec<String>, Option<String>)> {
+        match &self.tape {
+            Some(Tape::Record(recorder)) => recorder.take(),
+            _ => None,
+        }
     }
 
     /// Whether a request of the run was not complete by the deadline.

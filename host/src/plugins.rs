@@ -38,8 +38,8 @@ use scanner::Scanner;
 pub use approval::unapproved;
 pub(crate) use attempts::blocked_files;
 pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
-pub use check::CheckReport;
 pub(crate) use check::load_file;
+pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
 
 /// The connectors of one folder, kept up to date until the server stops.

@@ -5,6 +5,7 @@
 //! is sent goes through [`crate::domain::Journal`].
 
 mod address_space;
+mod asked;
 mod bindings;
 mod compile;
 mod component;

@@ -18,8 +18,8 @@ use jiff::Timestamp;
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
     DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
-    FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode, RunReport,
-    SearchEnd, Verdict,
+    FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode, RecordedRun,
+    RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -434,6 +434,16 @@ pub trait Store: Send + Sync {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// Returns one event with its runs, in the order in which they ran.
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
+    /// Sets until when the bodies of a connection are recorded; `None`: they are not recorded. With
+    /// `erase`, deletes the recordings of the connection. Durable.
+    async fn record_until(
+        &self,
+        id: ConnectionId,
+        until: Option<Timestamp>,
+        erase: bool,
+    ) -> Result<(), StoreError>;
+    /// Returns the recorded runs of an event, in the order in which they ran.
+    async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError>;
     /// Deletes the events that exceed the retention, and the remaining rows of deleted connections,
     /// in small steps. Lazy.
     async fn prune(&self, retention: Retention) -> Result<(), StoreError>;

@@ -86,6 +86,9 @@ pub struct Connection {
     pub warnings: Vec<String>,
     /// Whether an admin paused the connection.
     pub paused: bool,
+    /// Until when the bodies of requests and answers are recorded; absent: they are not.
+    #[serde(default)]
+    pub recording_until: Option<Time>,
     /// Last four characters of the webhook token.
     pub token_tail: String,
     /// The time at which the connection was created.
@@ -261,6 +264,22 @@ pub struct AcceptQuery {
 pub struct RotateToken {
     /// How long the old token still works, seconds.
     pub grace_s: u32,
+}
+
+/// The body of `POST /connections/{id}/record`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordConnection {
+    /// How long bodies are recorded from now on, 1 to 86,400 seconds.
+    pub for_s: u32,
+}
+
+/// The query of `DELETE /connections/{id}/record`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EraseQuery {
+    /// Whether the recordings of the connection are deleted too.
+    pub erase: bool,
 }
 
 /// The answer to `POST /connections/{id}/try`.

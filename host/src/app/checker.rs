@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::egress::Tape;
-use crate::plugins::{CheckReport, PluginError, load_file};
+use crate::plugins::{CheckReport, CodeCache, PluginError, load_file};
 use crate::runtime::Connector;
 
 use super::Runner;
@@ -28,6 +28,7 @@ pub struct Checked {
 pub struct Checker {
     pub(super) config: Arc<Config>,
     pub(super) runner: Runner,
+    cache: CodeCache,
 }
 
 impl Checker {
@@ -36,13 +37,17 @@ impl Checker {
     /// # Errors
     /// The engine or the sandbox cannot be started.
     pub fn start(config: Config) -> anyhow::Result<Self> {
-        Self::start_with(config, None)
+        Self::start_with(config, CodeCache::Temporary, None)
     }
 
-    /// The same, with a tape for the requests of the guests.
-    pub(super) fn start_with(config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
+    /// The same, with a place for compiled code, and a tape for the requests of the guests.
+    pub(super) fn start_with(
+        config: Config,
+        cache: CodeCache,
+        tape: Option<Tape>,
+    ) -> anyhow::Result<Self> {
         let runner = Runner::start(&config, tape)?;
-        Ok(Self { config: Arc::new(config), runner })
+        Ok(Self { config: Arc::new(config), runner, cache })
     }
 
     /// Compiles, links and describes a file, and calls what it exports.
@@ -62,6 +67,7 @@ impl Checker {
     ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
         let Runner { engine, sandbox, clock, .. } = &self.runner;
         let config = Arc::clone(&self.config);
-        load_file(file, config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock)).await
+        let parts = (config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock));
+        load_file(file, &self.cache, parts).await
     }
 }

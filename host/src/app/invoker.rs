@@ -1,8 +1,8 @@
 //! The parts of `jackfield invoke` and `jackfield test`: one call of one export of a connector file,
 //! in the sandbox of the server, without a server and without a database.
 
+mod given_data;
 mod journal;
-mod sample;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +21,13 @@ use crate::domain::{
 };
 use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
 use crate::manifest::{Manifest, missing_grants};
-use crate::report::{ReportSettings, Source};
+use crate::plugins::CodeCache;
+use crate::report::{ReportSettings, Source, TestData};
 use crate::runtime::{Connector, Run, RunEnd, Sandbox, TestReport};
 
 use super::Checker;
+use given_data::GivenData;
 pub(super) use journal::MemoryJournal;
-use sample::Sample;
 
 /// Where answers come from, and where exchanges are kept.
 #[derive(Debug)]
@@ -58,8 +59,10 @@ pub struct Invocation {
     pub project: String,
     /// The setting and what a person typed, for `choices`.
     pub choices_of: (String, String),
-    /// Whether the report is made of the sample data instead of the ids of the failed test alone.
-    pub sample_data: bool,
+    /// The data of the report; absent: the ids of the failed test alone.
+    pub test_data: Option<TestData>,
+    /// Notes for people at the end of the report's texts.
+    pub notes: Vec<String>,
 }
 
 /// What an export returned.
@@ -130,24 +133,28 @@ impl Invoker {
     ///
     /// # Errors
     /// What cannot be started, or why the folder of a recording cannot be used.
-    pub fn start(config: Config, exchanges: &Exchanges) -> anyhow::Result<Self> {
+    pub fn start(config: Config, cache: CodeCache, exchanges: &Exchanges) -> anyhow::Result<Self> {
         let tape = match exchanges {
             Exchanges::Tracker => None,
             Exchanges::Record(folder) => Some(Tape::Record(Arc::new(Recorder::create(folder)?))),
             Exchanges::Replay(folder) => Some(Tape::Replay(Arc::new(Replay::read(folder)?))),
         };
-        Self::start_with(config, tape)
+        Self::start_in(config, cache, tape)
     }
 
     /// Starts the engine, with this tape for the requests of all calls.
     ///
     /// # Errors
     /// What cannot be started.
-    pub fn start_with(mut config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
+    pub fn start_with(config: Config, tape: Option<Tape>) -> anyhow::Result<Self> {
+        Self::start_in(config, CodeCache::Temporary, tape)
+    }
+
+    fn start_in(mut config: Config, cache: CodeCache, tape: Option<Tape>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
         folder.path().clone_into(&mut config.data);
         std::fs::create_dir_all(config.data_folder().spool())?;
-        let checker = Checker::start_with(config, tape.clone())?;
+        let checker = Checker::start_with(config, cache, tape.clone())?;
         Ok(Self { checker, tape, _folder: folder })
     }
 
@@ -309,8 +316,10 @@ fn test_report(
         let why = problem.map(|it| format!("report.{}: {}", it.member, it.why));
         anyhow::anyhow!(why.unwrap_or_default())
     })?;
-    let sample = || Arc::new(Sample::of(&asked.test)) as Arc<dyn Source>;
-    let source = asked.sample_data.then(sample);
+    let given =
+        |data: &TestData| Arc::new(GivenData::of(&asked.test, data.clone())) as Arc<dyn Source>;
+    let source = asked.test_data.as_ref().map(given);
     let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
-    Ok(Arc::new(TestReport::new(asked.test.clone(), settings, source, deadline)))
+    let report = TestReport::new(asked.test.clone(), settings, source, deadline);
+    Ok(Arc::new(report.with_notes(asked.notes.clone())))
 }

@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// DELETE below `/api/v1`.
-    pub(super) fn delete(&self, path: &str) -> anyhow::Result<Answer<()>> {
+    pub(super) fn delete<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
         success(self.send(Method::DELETE, path, None)?)
     }
 

@@ -1,6 +1,7 @@
 //! `jackfield connections`: creates, shows, changes, tests and deletes connections.
 
 mod accept;
+mod record;
 mod report;
 mod test_manager;
 mod values;
@@ -55,6 +56,15 @@ Examples:
         /// The name or id of the connection
         name: String,
     },
+    /// Record the bodies of requests and answers for a limited time
+    #[command(after_help = "\
+The recordings are for `jackfield fixture`. They have no secrets, but may contain personal data.
+They are deleted with their events.
+
+Examples:
+  jackfield connections record qa --for 1h
+  jackfield connections record qa --off --erase")]
+    Record(record::Record),
     /// Test each step to the tracker, and to Test Manager if it is configured
     #[command(after_help = "\
 Examples:
@@ -175,13 +185,15 @@ impl Command {
             Self::Edit(edit) => edit.run(&admin, output),
             Self::Pause { name } => post_action(&admin, output, &name, "pause", "is paused"),
             Self::Resume { name } => post_action(&admin, output, &name, "resume", "is resumed"),
+            Self::Record(record) => record.run(&admin, output),
             Self::Try(arguments) => arguments.run(&admin, output),
             Self::Preview(preview) => preview.run(&admin, output),
             Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
             Self::Accept(accept) => accept.run(&admin, output),
             Self::Delete { name, force } => {
                 let path = admin.connection_path(&name)?;
-                let answer = admin.delete(&with_query(&path, &ForceQuery { force })?)?;
+                let answer: Answer<()> =
+                    admin.delete(&with_query(&path, &ForceQuery { force })?)?;
                 output.print_result(&format!("{name} is deleted"), answer.json());
                 Ok(())
             }

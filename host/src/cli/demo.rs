@@ -233,7 +233,8 @@ impl Demo {
     /// earlier demo, because its sample tracker no longer runs.
     fn connect(&self) -> anyhow::Result<String> {
         if let Ok(path) = self.admin.connection_path(CONNECTION) {
-            self.admin.delete(&with_query(&path, &ForceQuery { force: true })?)?;
+            let query = ForceQuery { force: true };
+            let _: Answer<()> = self.admin.delete(&with_query(&path, &query)?)?;
         }
         let settings = json!({ "url": self.tracker.url, "project": tracker::PROJECT,
             "markup": tracker::MARKUP });

@@ -13,11 +13,15 @@ use clap::builder::PossibleValuesParser;
 use uuid::Uuid;
 
 use crate::app::{Exchanges, Invocation, Invoked, Invoker, TapeEnd};
-use crate::config::Config;
+use crate::config::{Config, DataFolder};
 use crate::connections::Unstored;
 use crate::domain::{Call, FailedTest, Marker, Settings, StringEnum};
 use crate::http::failed_test;
+use crate::plugins::CodeCache;
+use crate::report::{TestData, sample};
+use crate::secret::Secret;
 
+use super::fixture::Fixture;
 use super::key_value;
 use super::output::Output;
 use super::serve::{read_config, runtime};
@@ -26,32 +30,53 @@ use report::Report;
 /// The calls whose name here is that of the event, not that of the export.
 const EVENTS: [(&str, Call); 2] = [("create-defect", Call::Create), ("kpis", Call::Count)];
 
-#[derive(Args)]
-#[command(after_help = "\
-The connector gets the grants that it asks for with these settings, as for a connection that is
+/// The end of `--help`.
+const HELP: &str = r#"The connector gets the grants that it asks for with these settings, as for a connection that is
 created. Prints what the export returned, the log, the requests, and the use of each limit. The
 exit code is 0 if the export returned ok, otherwise 1.
 
 With --record, each exchange with the tracker is kept in a folder, without credentials. With
 --replay, requests are answered from that folder by method, URL and body, without network. So the
-folder and an event file are a test of the connector.
+folder and an event file are a test of the connector. A folder of `jackfield fixture` also has the
+event, the settings and the other arguments; arguments that are given replace them.
+
+--test-data has what a connector reads through `report` and `test-manager`, as a JSON object. Its
+members are the names that templates have; each may be missing:
+  {"project": {"prefix": "SHOP", "name": "Web shop"}, "test_set": {"key": "SHOP:40", "name": "Smoke"},
+   "test_case": {"key": "SHOP:12", "name": "Check the total", "description": "…"},
+   "execution": {"name": "Nightly", "started_at": "2026-01-31T08:00:00Z"},
+   "log": {"result": "Failed", "info": "…", "machine": "robot-1", "input_arguments": "{}"},
+   "assertions": [{"message": "Expected 19, found 16", "succeeded": false}],
+   "robot_logs": [{"at": "…", "level": "Error", "message": "…"}],
+   "steps": [{"description": "…", "expected": "…", "actual": "…", "result": "Failed"}],
+   "requirements": [{"key": "SHOP:7", "name": "Taxes"}], "labels": ["checkout"],
+   "custom_fields": [{"name": "Team", "value": "Payments"}],
+   "history": [{"result": "Passed", "finished_at": "…"}],
+   "attachments": [{"kind": "screenshot", "name": "a.png", "media_type": "image/png"}],
+   "gaps": [{"what": "the robot's log", "why": "Test Manager answered 403"}]}
+
+The compiled connector is kept for the next call: in the data folder of a server with --data, else
+in $XDG_CACHE_HOME/jackfield or ~/.cache/jackfield, at most 1 GiB.
 
 Examples:
   jackfield invoke redmine.wasm check --settings settings.json --secret api-key=@key-file
-  jackfield invoke redmine.wasm create-defect --settings settings.json --secret api-key=@key-file \\
+  jackfield invoke redmine.wasm create-defect --settings settings.json --secret api-key=@key-file \
       --event event.json --record create
-  jackfield invoke redmine.wasm create-defect --settings settings.json --secret api-key=@key-file \\
+  jackfield invoke redmine.wasm create-defect --settings settings.json --secret api-key=@key-file \
       --event event.json --replay create
-  jackfield invoke redmine.wasm find --marker MARKER --set url=https://redmine.example.com \\
+  jackfield invoke redmine.wasm find --marker MARKER --set url=https://redmine.example.com \
       --set project=qa --secret api-key=env:JACKFIELD_SECRET_KEY
-  jackfield invoke redmine.wasm choices --setting project --settings settings.json \\
-      --secret api-key=@key-file")]
+  jackfield invoke redmine.wasm choices --setting project --settings settings.json \
+      --secret api-key=@key-file"#;
+
+#[derive(Args)]
+#[command(after_help = HELP)]
 pub(super) struct Arguments {
     /// The connector file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The export to call
-    #[arg(value_name = "CALL", value_parser = PossibleValuesParser::new(names()))]
+    #[arg(value_name = "CALL", value_parser = PossibleValuesParser::new(call_names()))]
     call: String,
     #[command(flatten)]
     connection: Connection,
@@ -81,6 +106,9 @@ pub(super) struct Connection {
     /// KEY=file:/PATH or KEY=env:NAME
     #[arg(long, value_name = "KEY[=@FILE]")]
     secret: Vec<String>,
+    /// Secrets for a replay, which needs no values
+    #[arg(skip)]
+    without_value: Vec<String>,
     /// Allow host names that resolve to private addresses
     #[arg(long)]
     allow_private: bool,
@@ -99,8 +127,14 @@ struct Given {
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// Fill the report with sample data instead of the ids of the failed test alone
-    #[arg(long)]
+    #[arg(long, conflicts_with = "test_data")]
     sample_data: bool,
+    /// Fill the report with the data of this JSON file
+    #[arg(long, value_name = "FILE")]
+    test_data: Option<PathBuf>,
+    /// Notes for people at the end of the texts of the report
+    #[arg(skip)]
+    notes: Vec<String>,
     /// The marker [default: that of the failed test]
     #[arg(long)]
     marker: Option<Marker>,
@@ -122,7 +156,7 @@ struct Given {
 }
 
 impl Arguments {
-    pub(super) fn run(self, output: Output) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(mut self, data: Option<PathBuf>, output: Output) -> anyhow::Result<ExitCode> {
         let (config, _) = read_config(self.config.as_deref())?;
         let exchanges = match (&self.record, &self.replay) {
             (Some(folder), _) => Exchanges::Record(folder.clone()),
@@ -130,10 +164,14 @@ impl Arguments {
             (None, None) => Exchanges::Tracker,
         };
         let call = call_of(&self.call);
+        if let Some(fixture) = self.replay.as_deref().map(Fixture::read).transpose()?.flatten() {
+            self.complete(fixture)?;
+        }
         self.given.check(call, &self.call, &exchanges)?;
         let values = self.connection.values(call)?;
         let asked = self.given.invocation(self.file, call)?;
-        let ended = runtime()?.block_on(invoke(config, &exchanges, &asked, values))?;
+        let ended =
+            runtime()?.block_on(invoke(config, code_cache(data)?, &exchanges, &asked, values))?;
         let failure = failure(&self.call, &ended);
         output.print_record(&Report::of(&self.call, &asked, ended));
         let Some(failure) = failure else { return Ok(ExitCode::SUCCESS) };
@@ -142,13 +180,56 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// Fills in what a folder says about its call, where nothing else was given.
+    fn complete(&mut self, fixture: Fixture) -> anyhow::Result<()> {
+        let Fixture { call, event, settings, report, test_data } = fixture;
+        if call.call != self.call {
+            bail!("the recording is of {}, not of {}: replay {0} with it", call.call, self.call);
+        }
+        let (connection, given) = (&mut self.connection, &mut self.given);
+        connection.settings = connection.settings.take().or(settings);
+        connection.report = connection.report.take().or(report);
+        connection.without_value = call.secrets;
+        given.event = given.event.take().or(event);
+        if !given.sample_data {
+            given.test_data = given.test_data.take().or(test_data);
+        }
+        let marker = call.marker.as_deref().map(str::parse).transpose()?;
+        given.marker = given.marker.take().or(marker);
+        given.key = given.key.take().or(call.key);
+        given.attachment = given.attachment.or(call.attachment);
+        given.project = given.project.take().or(call.project);
+        given.setting = given.setting.take().or(call.setting);
+        given.search = given.search.take().or(call.search);
+        given.notes = call.notes;
+        Ok(())
+    }
+}
+
+/// Where compiled code is kept: in the data folder that was given, else in the user's cache.
+fn code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
+    if let Some(data) = data {
+        if !data.is_dir() {
+            bail!("there is no data folder {}", data.display());
+        }
+        let data = DataFolder::at(&data);
+        return Ok(CodeCache::Server { folder: data.compiled(), key: data.compiled_key() });
+    }
+    let variable = |name| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let user = variable("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+    let user = user.or_else(|| Some(variable("HOME")?.join(".cache")));
+    Ok(user.map_or(CodeCache::Temporary, |user| CodeCache::User(user.join("jackfield"))))
+}
+
 async fn invoke(
     config: Config,
+    cache: CodeCache,
     exchanges: &Exchanges,
     asked: &Invocation,
     values: Unstored,
 ) -> anyhow::Result<Invoked> {
-    Invoker::start(config, exchanges)?.invoke(asked, values).await
+    Invoker::start(config, cache, exchanges)?.invoke(asked, values).await
 }
 
 /// Why the call failed. A request without a recorded answer counts, whatever the guest made of it.
@@ -163,13 +244,20 @@ fn failure(call: &str, ended: &Invoked) -> Option<anyhow::Error> {
     }
 }
 
-fn names() -> Vec<&'static str> {
+/// The names of all calls.
+pub(super) fn call_names() -> Vec<&'static str> {
     let events = EVENTS.iter().map(|(name, _)| *name);
     let exports = Call::ALL.iter().filter(|call| !EVENTS.iter().any(|(_, event)| event == *call));
     events.chain(exports.map(|call| call.as_str())).collect()
 }
 
-fn call_of(name: &str) -> Call {
+/// The name of a call.
+pub(super) fn name_of(call: Call) -> &'static str {
+    let event = EVENTS.iter().find(|(_, event)| *event == call);
+    event.map_or(call.as_str(), |(name, _)| *name)
+}
+
+pub(super) fn call_of(name: &str) -> Call {
     let event = EVENTS.iter().find(|(event, _)| *event == name).map(|(_, call)| *call);
     event.or_else(|| Call::parse(name)).unwrap_or(Call::Describe)
 }
@@ -178,10 +266,12 @@ impl Connection {
     pub(super) fn values(&self, call: Call) -> anyhow::Result<Unstored> {
         let mut settings = self.settings.as_deref().map_or(Ok(Settings::new()), json_object)?;
         settings.extend(key_value::settings(&self.set, || None)?);
-        let secrets = key_value::secrets(&self.secret)?.into_iter();
+        let given = key_value::secrets(&self.secret)?.into_iter();
+        let without = self.without_value.iter().map(|it| (it.clone(), Secret::fresh_token()));
+        let secrets = without.chain(given.map(|(name, secret)| (name, secret.0)));
         Ok(Unstored {
             settings,
-            secrets: secrets.map(|(name, secret)| (name, secret.0)).collect(),
+            secrets: secrets.collect(),
             allow_private: self.allow_private,
             http1_only: self.http1_only,
             report: self.report.as_deref().map_or(Ok(Settings::new()), json_object)?,
@@ -210,6 +300,7 @@ impl Given {
         for (option, is_given, is_used) in [
             ("event", self.event.is_some(), has_marker),
             ("sample-data", self.sample_data, has_test),
+            ("test-data", self.test_data.is_some(), has_test),
             ("marker", self.marker.is_some(), has_marker || call == Call::Reopen),
             ("key", self.key.is_some(), has_key),
             ("attachment", self.attachment.is_some(), call == Call::Attach),
@@ -258,7 +349,11 @@ impl Given {
             attachment: self.attachment.unwrap_or(0),
             project: self.project.unwrap_or_else(|| Uuid::new_v4().to_string()),
             choices_of: (self.setting.unwrap_or_default(), self.search.unwrap_or_default()),
-            sample_data: self.sample_data,
+            test_data: match (self.sample_data, self.test_data.as_deref()) {
+                (true, _) => Some(sample()),
+                (false, file) => file.map(test_data).transpose()?,
+            },
+            notes: self.notes,
         })
     }
 }
@@ -267,6 +362,12 @@ impl Given {
 pub(super) fn event(file: &Path) -> anyhow::Result<FailedTest> {
     let test = failed_test(&text(file)?);
     test.with_context(|| format!("{} is not the body of Create Defect", file.display()))
+}
+
+/// The data of a file for `report` and `test-manager`.
+fn test_data(file: &Path) -> anyhow::Result<TestData> {
+    let data = serde_json::from_str(&text(file)?);
+    data.with_context(|| format!("{} is not test data: see --help", file.display()))
 }
 
 fn json_object(file: &Path) -> anyhow::Result<Settings> {
@@ -284,12 +385,30 @@ mod tests {
 
     #[test]
     fn each_call_has_one_name_and_the_events_have_theirs() {
-        let names = names();
+        let names = call_names();
         assert_eq!(names.len(), Call::ALL.len());
         for name in names {
             let call = call_of(name);
+            assert_eq!(name_of(call), name);
             assert!(name == call.as_str() || EVENTS.contains(&(name, call)), "{name}");
         }
         assert_eq!((call_of("create-defect"), call_of("kpis")), (Call::Create, Call::Count));
+    }
+
+    #[test]
+    fn the_test_data_of_the_help_can_be_read_and_has_every_member() {
+        let example = HELP.split_once("each may be missing:").expect("an example").1;
+        let end = example.find("]}\n").expect("the end of the example");
+        let example = &example[..end + 2];
+        let data: TestData = serde_json::from_str(example).expect("test data");
+        assert!(!data.gaps.is_empty());
+        let given: Settings = serde_json::from_str(example).expect("an object");
+        let all = serde_json::to_value(data).expect("an object");
+        for name in all.as_object().expect("an object").keys() {
+            let is_of_event = ["test_execution_id", "test_case_id", "variation_id", "link"];
+            let is_of_event = is_of_event.contains(&name.as_str());
+            assert!(is_of_event || given.contains_key(name), "{name} is missing in the help");
+        }
+        assert!(serde_json::from_str::<TestData>(r#"{"labls": []}"#).is_err());
     }
 }

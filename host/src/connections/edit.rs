@@ -175,6 +175,33 @@ impl Connections {
         self.store_edit(&stored, false).await
     }
 
+    /// Records the bodies of a connection for this time, or no more; with `erase`, also deletes what
+    /// was recorded. The log says so.
+    ///
+    /// # Errors
+    /// No such connection, or the store failed.
+    pub async fn record(
+        &self,
+        id: ConnectionId,
+        for_s: Option<u32>,
+        erase: bool,
+    ) -> Result<ConnectionRecord, ConnectionError> {
+        let _edit = self.edit_lock.lock().await;
+        let mut record = self.stored(id).await?.record;
+        let until = for_s.map(|for_s| after(self.deps.clock.now(), u64::from(for_s) * 1_000));
+        self.deps.store.record_until(id, until, erase).await?;
+        self.load().await?;
+        let connection = &record.connection.name;
+        match until {
+            Some(until) => {
+                tracing::info!(%connection, %until, "recording of bodies is switched on")
+            }
+            None => tracing::info!(%connection, erase, "recording of bodies is switched off"),
+        }
+        record.connection.record_until = until;
+        Ok(record)
+    }
+
     /// Gives a connection a new webhook token. The old token works for another `grace_s` seconds.
     ///
     /// # Errors

@@ -128,6 +128,8 @@ pub struct Connection {
     pub on_recurrence: OnRecurrence,
     /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,
+    /// Until when the bodies of requests and answers are recorded; absent: they are not.
+    pub record_until: Option<Timestamp>,
     /// The time when a person created the connection.
     pub created_at: Timestamp,
 }
@@ -157,6 +159,7 @@ impl Connection {
             report: Settings::new(),
             on_recurrence: OnRecurrence::New,
             paused: false,
+            record_until: None,
             created_at,
         }
     }

@@ -48,6 +48,9 @@ pub(super) enum ExchangeError {
     /// A test of the connector replaces the recorded answer by this error.
     #[error("simulated by the test of the connector")]
     Simulated(NoAnswer),
+    /// Answers come from a recording, in which this request failed.
+    #[error(transparent)]
+    Recorded(HttpError),
     /// The connection ended before a response began; the request may have arrived.
     #[error("the connection ended before a response: {}", with_causes(.0))]
     Dropped(#[source] hyper::Error),
@@ -78,16 +81,11 @@ pub(super) enum ExchangeError {
 impl From<ExchangeError> for HttpError {
     fn from(error: ExchangeError) -> Self {
         match error {
+            ExchangeError::Recorded(error) => error,
             ExchangeError::NotSent(_)
             | ExchangeError::Http1Required(_)
             | ExchangeError::NotRecorded(_) => Self::Unreachable(error.to_string()),
-            ExchangeError::Simulated(why) => match why {
-                NoAnswer::Denied => Self::Denied(error.to_string()),
-                NoAnswer::Limit => Self::Limit(error.to_string()),
-                NoAnswer::Unreachable => Self::Unreachable(error.to_string()),
-                NoAnswer::Interrupted => Self::Interrupted(error.to_string()),
-                NoAnswer::Invalid => Self::Invalid(error.to_string()),
-            },
+            ExchangeError::Simulated(why) => Self::of(why, error.to_string()),
             ExchangeError::HeadTooLarge => Self::Limit(error.to_string()),
             ExchangeError::Body {
                 source:

@@ -87,7 +87,10 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
         let is_kept = kept.is_some();
         let connection = match kept.take() {
             Some(kept) => kept,
-            None => session.connect(origin).await?,
+            None => {
+                let connected = session.connect(origin).await;
+                connected.inspect_err(|error| tape::record_failure(session, &outbound, error))?
+            }
         };
         let proxy = connection.proxy.clone();
         let result = exchange_and_keep(session, connection, &outbound).await?;
@@ -101,7 +104,9 @@ async fn send_once(session: &Session, outbound: &Outbound) -> Result<Answer, Htt
             _ => false,
         };
         if !may_repeat || attempts == ATTEMPTS_MAX {
-            return reject_proxy_answer(result?, proxy.as_ref());
+            let answer = result.map_err(HttpError::from);
+            let answer = answer.and_then(|it| reject_proxy_answer(it, proxy.as_ref()));
+            return answer.inspect_err(|error| tape::record_failure(session, &outbound, error));
         }
         attempts += 1;
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use http::Method;
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use url::Url;
@@ -137,6 +138,11 @@ impl Record {
     /// Refuses all further writes.
     pub(super) fn close(&self) {
         self.state().closed = true;
+    }
+
+    /// The time of the wall clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Whether the run has ended, so that the host is evaluating its writes.

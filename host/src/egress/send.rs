@@ -137,7 +137,10 @@ impl Session {
         let kept = self.active.pool.take(&outbound.origin, outbound.effect, Instant::now());
         let connection = match kept {
             Some(connection) => connection,
-            None => self.connect(&outbound.origin).await?,
+            None => {
+                let connected = self.connect(&outbound.origin).await;
+                connected.inspect_err(|error| tape::record_failure(self, &outbound, error))?
+            }
         };
         Ok(PreparedWrite { outbound, connection, lock })
     }
@@ -219,10 +222,13 @@ impl Session {
             let memory = AnswerMemory::reserve(self, self.limits.response_body_bytes)?;
             result = self.exchange_write(write, &mut connection, request, memory).await?;
         }
-        let answer = result?;
-        if let Some(refused) = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status)) {
-            return Err(HttpError::Unreachable(refused));
-        }
+        let answer = result.map_err(HttpError::from).and_then(|answer| {
+            let proxy = connection.proxy.as_ref();
+            let refusal = proxy.and_then(|proxy| proxy.refusal(answer.status));
+            refusal.map_or(Ok(answer), |why| Err(HttpError::Unreachable(why)))
+        });
+        let answer =
+            answer.inspect_err(|error| tape::record_failure(self, write.outbound, error))?;
         self.cookies.store(origin, &write.outbound.url, &answer.headers);
         self.active.pool.put_back(origin, connection).await;
         token::expire_if_refused(self, origin, answer.status, connected_at).await;
@@ -265,7 +271,9 @@ impl Session {
     ) -> Result<(HttpConnection, Request<Full<Bytes>>), HttpError> {
         let connecting = self.egress.until(self.deadline, self.connect(&outbound.origin));
         let ended = || HttpError::Unreachable("the server ends; the write was not sent".to_owned());
-        let connection = connecting.await.ok_or_else(ended)??;
+        let connection = connecting.await.ok_or_else(ended)?;
+        let connection =
+            connection.inspect_err(|error| tape::record_failure(self, outbound, error))?;
         let request = build_request(outbound, &connection)?;
         Ok((connection, request))
     }
@@ -288,7 +296,10 @@ fn classify_write(result: &Result<Answer, ExchangeError>) -> WriteAnswer {
             ExchangeError::NotSent(_)
             | ExchangeError::Http1Required(_)
             | ExchangeError::NotRecorded(_)
-            | ExchangeError::Simulated(NoAnswer::Denied | NoAnswer::Unreachable | NoAnswer::Invalid),
+            | ExchangeError::Simulated(NoAnswer::Denied | NoAnswer::Unreachable | NoAnswer::Invalid)
+            | ExchangeError::Recorded(
+                HttpError::Denied(_) | HttpError::Unreachable(_) | HttpError::Invalid(_),
+            ),
         ) => WriteAnswer::NotSent,
         Err(ExchangeError::Body { status, source })
             if source.is_complete() || WriteAnswer::is_refusal(*status) =>

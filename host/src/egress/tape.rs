@@ -17,17 +17,19 @@ use http::header::{
 };
 use http_body_util::Full;
 
-use crate::domain::string_enum;
+use crate::domain::{RECORDED_BODY_BYTES_MAX, string_enum};
 use crate::redact::Reading;
 use crate::transport::HttpConnection;
 
+use super::HttpError;
 use super::Session;
 use super::answer::{Answer, AnswerMemory, header_text};
 use super::authorize::Outbound;
 use super::exchange::{self, ExchangeError};
 
-pub use folder::NotUsable;
+pub use folder::{NotUsable, write_recording};
 pub use recorder::Recorder;
+use replay::Answered;
 pub use replay::{Recording, Replay, Reply, SentRequest};
 
 /// Headers that are never kept: credentials, and the length, which follows from the body.
@@ -70,6 +72,14 @@ string_enum! {
     }
 }
 
+/// How an exchange ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum TapedEnd {
+    Answer(TapedAnswer),
+    /// There was no complete answer; the text has no secret.
+    Failure(HttpError),
+}
+
 /// Keeps the exchanges of a run, or answers its requests. Cheap to clone.
 #[derive(Clone)]
 pub enum Tape {
@@ -92,24 +102,73 @@ pub(super) async fn exchange(
     request: http::Request<Full<Bytes>>,
     memory: AnswerMemory,
 ) -> Result<Answer, ExchangeError> {
-    match &session.egress.tape {
+    match &session.tape {
         None => exchange::exchange(connection, request, memory, session.deadline).await,
         Some(Tape::Record(recorder)) => {
             let answer = exchange::exchange(connection, request, memory, session.deadline).await?;
-            recorder.keep(taped_request(session, outbound), taped_answer(session, &answer).await);
+            let of_proxy = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status));
+            if of_proxy.is_none() && recorder.is_on(session.record.now()) {
+                record_answer(session, recorder, outbound, &answer).await;
+            }
             Ok(answer)
         }
         Some(Tape::Replay(replay)) => {
-            let reply = replay.answer(&taped_request(session, outbound), outbound.effect);
+            let end = replay.answer(&taped_request(session, outbound), outbound.effect);
             let TapedAnswer { status, headers, body } =
-                match reply.map_err(ExchangeError::NotRecorded)? {
-                    Reply::Answer(answer) => answer,
-                    Reply::NoAnswer(why) => return Err(ExchangeError::Simulated(why)),
+                match end.map_err(ExchangeError::NotRecorded)? {
+                    Answered::Reply(Reply::Answer(answer)) => answer,
+                    Answered::Reply(Reply::NoAnswer(why)) => {
+                        return Err(ExchangeError::Simulated(why));
+                    }
+                    Answered::Failed(error) => return Err(ExchangeError::Recorded(error)),
                 };
             let answer = Answer::recorded(status, header_map(&headers), &body, memory).await;
             answer.map_err(|source| ExchangeError::Body { status, source })
         }
     }
+}
+
+/// Records that a request has no answer; for the last attempt at the request.
+pub(super) fn record_failure(session: &Session, outbound: &Outbound, error: &HttpError) {
+    let Some(Tape::Record(recorder)) = &session.tape else { return };
+    if !recorder.is_on(session.record.now()) {
+        return;
+    }
+    if let Some(bytes) = recorder.over_limit(outbound.body.len() as u64) {
+        return recorder.leave_out(&what(session, outbound), &body_too_large(bytes));
+    }
+    let (case, text) = error.parts();
+    let text = session.redact(text.to_owned());
+    let end = TapedEnd::Failure(HttpError::of(case, text));
+    recorder.keep(session, taped_request(session, outbound), end);
+}
+
+async fn record_answer(
+    session: &Session,
+    recorder: &Recorder,
+    outbound: &Outbound,
+    answer: &Answer,
+) {
+    let longest = answer.body.len().max(outbound.body.len() as u64);
+    let taped = match recorder.over_limit(longest) {
+        Some(bytes) => Err(body_too_large(bytes)),
+        None => taped_answer(session, answer).await,
+    };
+    match taped {
+        Ok(taped) => {
+            recorder.keep(session, taped_request(session, outbound), TapedEnd::Answer(taped));
+        }
+        Err(why) => recorder.leave_out(&what(session, outbound), &why),
+    }
+}
+
+fn body_too_large(bytes: u64) -> TapeError {
+    TapeError(format!("a body has {bytes} bytes, more than {RECORDED_BODY_BYTES_MAX}"))
+}
+
+/// Method and URL of a request, without secrets.
+fn what(session: &Session, outbound: &Outbound) -> String {
+    format!("{} {}", outbound.method, session.redact(outbound.url.to_string()))
 }
 
 fn taped_request(session: &Session, outbound: &Outbound) -> TapedRequest {

@@ -26,6 +26,7 @@ pub(super) fn activate(
         settings: Settings::new(),
         grants: grants(settings)?,
         test_manager: None,
+        record_until: None,
         ..connection.clone()
     };
     let secrets = secret.map(|secret| (TEST_MANAGER_SECRET.to_owned(), secret));

@@ -58,6 +58,10 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/connections/{id}/rotate-token", post(connections::rotate_token))
         .route("/connections/{id}/pause", post(connections::pause))
         .route("/connections/{id}/resume", post(connections::resume))
+        .route(
+            "/connections/{id}/record",
+            post(connections::record).delete(connections::stop_recording),
+        )
         .route("/connections/{id}/try", post(connections::try_connection))
         .route("/connections/{id}/preview", post(report::preview))
         .route("/connections/{id}/accept", post(connections::accept))
@@ -66,6 +70,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/connectors/{name}", get(connectors::show))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::show))
+        .route("/events/{id}/recording", get(events::recording))
         .route("/defects", get(defects::list))
         .route("/defects/{id}", get(defects::show))
         .route("/defects/{id}/resolve", post(defects::resolve))

@@ -13,7 +13,7 @@ use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ use super::kind::FileKind;
 
 /// The prefix of the names of temporary files and folders.
 const TEMPORARY_PREFIX: &str = ".temporary-";
+/// The age of a temporary file of another process that was surely killed.
+const UNFINISHED_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Number of bytes of a file that are read at once for its digest.
 const DIGEST_PART_BYTES: usize = 64 * 1024;
 
@@ -63,15 +65,35 @@ impl Cache {
     /// # Errors
     /// The folder cannot be created or read, or is not safe to use.
     pub(super) fn open(folder: PathBuf, sealer: Sealer) -> Result<Self, StartError> {
+        Self::open_after(folder, Duration::ZERO, || Ok(sealer))
+    }
+
+    /// The same for a folder that other processes may use now; the key is read after the folder
+    /// exists.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or the key cannot be used.
+    pub(super) fn open_shared(
+        folder: PathBuf,
+        sealer: impl FnOnce() -> Result<Sealer, StartError>,
+    ) -> Result<Self, StartError> {
+        Self::open_after(folder, UNFINISHED_AGE, sealer)
+    }
+
+    fn open_after(
+        folder: PathBuf,
+        unfinished_age: Duration,
+        sealer: impl FnOnce() -> Result<Sealer, StartError>,
+    ) -> Result<Self, StartError> {
         let mut builder = DirBuilder::new();
         if let Err(source) = builder.recursive(true).mode(0o700).create(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
         check_folder(&folder)?;
-        if let Err(source) = delete_temporary(&folder) {
+        if let Err(source) = delete_temporary(&folder, unfinished_age) {
             return Err(StartError::ReadFolder { folder, source });
         }
-        Ok(Self { folder, sealer })
+        Ok(Self { folder, sealer: sealer()? })
     }
 
     /// Returns the path of the folder.
@@ -252,10 +274,15 @@ fn seal_place(sha256: &str, fingerprint: &str) -> String {
 }
 
 /// Deletes the temporary files and folders of a process that was killed while it compiled.
-fn delete_temporary(folder: &Path) -> io::Result<()> {
+fn delete_temporary(folder: &Path, age: Duration) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+        let is_old = || {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            modified.is_some_and(|at| at.elapsed().is_ok_and(|since| since >= age))
+        };
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
+        if is_temporary && (age.is_zero() || is_old()) {
             match entry.file_type()?.is_dir() {
                 true => fs::remove_dir_all(entry.path())?,
                 false => fs::remove_file(entry.path())?,

@@ -84,6 +84,20 @@ impl VersionLoader {
         })
     }
 
+    /// Keeps the records of attempts to compile in another folder.
+    pub(super) fn with_attempts_in(self, folder: &Path) -> Self {
+        Self { attempts: Attempts::in_folder(folder), ..self }
+    }
+
+    /// Deletes compiled code that is not used, if there is more than `bytes_max`.
+    pub(super) fn limit_code(&self, bytes_max: u64, mut used: BTreeSet<String>) -> io::Result<()> {
+        if self.runner.initialized() {
+            used.insert(RUNNER_SHA256.clone());
+        }
+        let before = SystemTime::from(self.clock.now()) - UNUSED_MIN_AGE;
+        self.cache.prune(bytes_max, self.engine.fingerprint(), &used, before)
+    }
+
     /// Returns a version that is loaded, or that was compiled before and only needs to be mapped.
     pub(super) fn cached(&self, kind: FileKind, sha256: &str) -> Option<Arc<Version>> {
         let mut versions = self.versions.lock();
@@ -271,13 +285,8 @@ impl VersionLoader {
     }
 
     /// Deletes unused compiled code, if there is more than `compiled_bytes_max`.
-    pub(super) fn delete_unused(&self, mut used: BTreeSet<String>) -> io::Result<()> {
-        if self.runner.initialized() {
-            used.insert(RUNNER_SHA256.clone());
-        }
-        let before = SystemTime::from(self.clock.now()) - UNUSED_MIN_AGE;
-        let bytes_max = self.config.compiled_bytes_max;
-        self.cache.prune(bytes_max, self.engine.fingerprint(), &used, before)
+    pub(super) fn delete_unused(&self, used: BTreeSet<String>) -> io::Result<()> {
+        self.limit_code(self.config.compiled_bytes_max, used)
     }
 }
 

@@ -4,7 +4,8 @@
 //! Source: the data types that Test Manager's clients declare, as public code shows them. All texts
 //! are untrusted: people and tests wrote them.
 
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::domain::{FailedTest, StringEnum as _, string_enum};
 
@@ -41,7 +42,8 @@ string_enum! {
 }
 
 /// All data of one failed test. Parts that were not requested are absent or empty.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TestData {
     /// Lower-case UUID, from the webhook.
     pub test_execution_id: String,
@@ -96,7 +98,8 @@ impl TestData {
 }
 
 /// A project of Test Manager; test cases and executions belong to it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Project {
     /// The id in Test Manager, a UUID.
     pub id: String,
@@ -107,7 +110,8 @@ pub struct Project {
 }
 
 /// A test case of Test Manager, as it is defined there.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TestCase {
     /// The id in Test Manager, a UUID.
     pub id: String,
@@ -128,7 +132,8 @@ pub struct TestCase {
 }
 
 /// One execution of a test set in Test Manager.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Execution {
     /// The id in Test Manager, a UUID.
     pub id: String,
@@ -147,7 +152,8 @@ pub struct Execution {
 }
 
 /// A test set: the test cases that are executed together.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TestSet {
     /// The id in Test Manager, a UUID.
     pub id: String,
@@ -158,7 +164,8 @@ pub struct TestSet {
 }
 
 /// The log of one test case in one execution, with one variation.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TestCaseLog {
     /// The id in Test Manager, a UUID.
     pub id: String,
@@ -191,7 +198,8 @@ pub struct TestCaseLog {
 }
 
 /// One check that the test made, as the log has it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Assertion {
     /// The id in Test Manager, a UUID.
     pub id: String,
@@ -206,7 +214,8 @@ pub struct Assertion {
 }
 
 /// One line of the robot's log.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RobotLog {
     /// The time of the line, RFC 3339.
     pub at: Option<String>,
@@ -217,7 +226,8 @@ pub struct RobotLog {
 }
 
 /// The result of one step of a manual test.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Step {
     /// The action of the step.
     pub description: Option<String>,
@@ -230,7 +240,8 @@ pub struct Step {
 }
 
 /// A requirement that the test case is assigned to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Requirement {
     /// The id in Test Manager, a UUID.
     pub id: String,
@@ -241,7 +252,8 @@ pub struct Requirement {
 }
 
 /// A custom field of the test case.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CustomField {
     /// The name of the field, as people see it.
     pub name: String,
@@ -250,7 +262,8 @@ pub struct CustomField {
 }
 
 /// An earlier result of the same test case.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PastResult {
     /// UUID of the earlier execution.
     pub test_execution_id: Option<String>,
@@ -273,12 +286,14 @@ string_enum! {
 }
 
 /// A file of the failed test, without its content.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attachment {
     /// The kind, which the attachment policy selects by.
-    #[serde(serialize_with = "as_word")]
+    #[serde(serialize_with = "as_word", deserialize_with = "from_word")]
     pub kind: AttachmentKind,
     /// UUID of the file, or of the screenshot's assertion; empty for a robot log.
+    #[serde(default)]
     pub source_id: String,
     /// A file name, without a path.
     pub name: String,
@@ -289,7 +304,8 @@ pub struct Attachment {
 }
 
 /// A part of the data that could not be fetched.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gap {
     /// The missing part, such as "the robot's log".
     pub what: String,
@@ -299,4 +315,10 @@ pub struct Gap {
 
 fn as_word<S: Serializer>(kind: &AttachmentKind, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(kind.as_str())
+}
+
+fn from_word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AttachmentKind, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    AttachmentKind::parse(&word)
+        .ok_or_else(|| D::Error::custom("`kind` is `screenshot`, `robot-log` or `file`"))
 }

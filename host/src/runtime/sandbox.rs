@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::cpu_time::Metered;
 use crate::domain::{
     Call, Clock, Connection, Counts, Defect, FailedTest, Journal, Limits, Marker, OutcomeCode,
-    Refusal, RunReport, Usage, WriteRecord, milliseconds,
+    Recording, Refusal, RunReport, Usage, WriteRecord, milliseconds,
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
 use crate::redact::Reading;
 
+use super::asked::Asked;
 use super::bindings::{self, Redact, model};
 use super::component::{Connector, Loaded};
 use super::engine::Engine;
@@ -131,10 +132,11 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Create, "defects");
         };
+        let asked = Asked { test: Some(test), marker: Some(marker), ..Asked::of(Call::Create) };
         let (test, marker) = (test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.create(export, test, marker);
         let (permission, report) = (Permission::Writes(journal), Some(report));
-        self.run(run, Call::Create, permission, report, call, bindings::defect).await
+        self.run(run, asked, permission, report, call, bindings::defect).await
     }
 
     /// Calls `defects.find`, which returns the oldest first. Writes are refused.
@@ -142,12 +144,13 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().defects.clone() else {
             return unsupported(&run, Call::Find, "defects");
         };
+        let asked = Asked { marker: Some(marker), ..Asked::of(Call::Find) };
         let marker = marker.to_string();
         let call = |guest: GuestInstance| guest.find(export, marker);
         let convert = |found: Vec<model::Defect>, redact: Redact<'_>| {
             found.into_iter().map(|given| bindings::defect(given, redact)).collect()
         };
-        self.run(run, Call::Find, Permission::Reads, None, call, convert).await
+        self.run(run, asked, Permission::Reads, None, call, convert).await
     }
 
     /// Calls `kpis.count`. Writes are refused.
@@ -155,9 +158,10 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().kpis.clone() else {
             return unsupported(&run, Call::Count, "kpis");
         };
+        let asked = Asked { project: Some(project), ..Asked::of(Call::Count) };
         let project = project.to_owned();
         let call = |guest: GuestInstance| guest.count(export, project);
-        self.run(run, Call::Count, Permission::Reads, None, call, bindings::counts).await
+        self.run(run, asked, Permission::Reads, None, call, bindings::counts).await
     }
 
     /// Calls `plugin.check`. Writes are refused.
@@ -165,7 +169,7 @@ impl Sandbox {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.check(export);
         let convert = |line: String, redact: Redact<'_>| Ok(redact(Reading::Text, line));
-        self.run(run, Call::Check, Permission::Reads, None, call, convert).await
+        self.run(run, Asked::of(Call::Check), Permission::Reads, None, call, convert).await
     }
 
     /// Runs a call of a component that is not a connector yet: without a connection. Every request is
@@ -193,13 +197,13 @@ impl Sandbox {
     async fn run<A, T, F: Future<Output = CallResult<A>>>(
         &self,
         run: Run,
-        call: Call,
+        asked: Asked<'_>,
         permission: Permission,
         report: Option<Arc<TestReport>>,
         call_guest: impl FnOnce(GuestInstance) -> F,
         convert: impl FnOnce(A, Redact<'_>) -> Result<T, Refusal>,
     ) -> RunEnd<T> {
-        let (connector, limits) = (&run.connector, *run.connector.limits());
+        let (connector, limits, call) = (&run.connector, *run.connector.limits(), asked.call);
         let lane = lane(&run.active, call);
         let asked_at = Instant::now();
         let request = Request {
@@ -242,6 +246,12 @@ impl Sandbox {
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         connector.count_run(&outcome);
+        let recording = finished.session.take_recording().map(|(exchanges, missing)| {
+            let redact = |text| finished.session.redact(text);
+            let connection = &run.active.connection;
+            let input = asked.input(connection, connector, report.as_deref(), &redact);
+            Recording { input, exchanges, missing }
+        });
         let permits_before = permit.permits_before;
         let mut calls = report.as_ref().map(|report| report.take_calls()).unwrap_or_default();
         calls.extend(finished.calls);
@@ -254,6 +264,7 @@ impl Sandbox {
             log,
             calls,
             usage: Usage { permit_ms, permits_before, ..finished.usage },
+            recording,
             ..empty_report(&run.connector, call, &outcome)
         };
         RunEnd { outcome, report, writes: finished.writes }
@@ -373,5 +384,6 @@ fn empty_report<T>(connector: &Connector, call: Call, outcome: &Result<T, Refusa
         log: Vec::new(),
         calls: Vec::new(),
         usage: Usage::default(),
+        recording: None,
     }
 }

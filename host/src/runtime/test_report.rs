@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -69,6 +70,20 @@ impl TestReport {
     #[must_use]
     pub fn with_notes(self, notes: Vec<String>) -> Self {
         Self { notes, ..self }
+    }
+
+    /// The notes for people.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The masked data of Test Manager that was rendered, as JSON; `None` if there is none.
+    pub(super) fn data_json(&self) -> Option<Value> {
+        self.source.as_ref()?;
+        let mut data = self.rendered.get()?.data().clone();
+        // The host writes this file itself.
+        data.attachments.retain(|attachment| attachment.kind != AttachmentKind::RobotLog);
+        serde_json::to_value(data).ok()
     }
 
     /// The rendered report. The first call fetches the data and renders it.

@@ -20,6 +20,7 @@ mod history;
 mod moves;
 mod queue;
 mod readers;
+mod recordings;
 mod recurrences;
 mod reseal;
 mod run_json;
@@ -50,7 +51,7 @@ use super::{
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
     DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd, FollowUpStep,
-    Lease, RunReport, SearchEnd, Verdict,
+    Lease, RecordedRun, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -425,6 +426,19 @@ impl Store for SqliteStore {
 
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {
         self.readers.run(move |db| events::get(db, id)).await
+    }
+
+    async fn record_until(
+        &self,
+        id: ConnectionId,
+        until: Option<Timestamp>,
+        erase: bool,
+    ) -> Result<(), StoreError> {
+        self.writer.run(Durable, move |db| recordings::record_until(db, id, until, erase)).await
+    }
+
+    async fn recording(&self, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
+        self.readers.run(move |db| recordings::list(db, event)).await
     }
 
     async fn prune(&self, retention: Retention) -> Result<(), StoreError> {

@@ -38,6 +38,7 @@ mod odd_answers;
 mod platforms;
 mod protocol_model;
 mod proxy;
+mod recording;
 mod recurrence;
 mod reload;
 mod report;

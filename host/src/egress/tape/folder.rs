@@ -1,5 +1,5 @@
-//! The folder of a recording: one JSON file for each exchange, `0001.json` and so on. People read
-//! and edit these files.
+//! The format of a recording: one JSON text for each exchange. In a folder, the files are
+//! `0001.json` and so on; people read and edit them.
 
 use std::fs;
 use std::io;
@@ -10,12 +10,16 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::StringEnum as _;
 use crate::secret::write_private;
 
-use super::{TapedAnswer, TapedRequest};
+use super::{HttpError, NoAnswer, TapedAnswer, TapedEnd, TapedRequest};
 
 /// Most exchanges of a recording.
 pub(super) const EXCHANGES_MAX: usize = 1_000;
+/// Files beside the exchanges that say how an export was called.
+const BESIDE: [&str; 5] =
+    ["call.json", "event.json", "report.json", "settings.json", "test-data.json"];
 /// Largest recording, bytes of its files.
 const RECORDING_BYTES_MAX: u64 = 512 << 20;
 
@@ -61,7 +65,19 @@ pub enum NotUsable {
 #[serde(deny_unknown_fields)]
 struct ExchangeFile {
     request: RequestPart,
-    response: ResponsePart,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    response: Option<ResponsePart>,
+    /// The reason why there is no response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorPart>,
+}
+
+/// A case of `http-error`, without its payload in `case`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ErrorPart {
+    case: String,
+    text: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,30 +113,51 @@ pub(super) fn create(folder: &Path) -> Result<(), NotUsable> {
 }
 
 /// Writes an exchange as the file with this number.
-pub(super) fn write(
-    folder: &Path,
-    number: usize,
-    request: TapedRequest,
-    answer: TapedAnswer,
-) -> Result<(), NotUsable> {
+pub(super) fn write(folder: &Path, number: usize, text: &str) -> Result<(), NotUsable> {
     if number > EXCHANGES_MAX {
         return Err(NotUsable::TooLarge(folder.to_owned()));
     }
+    let path = folder.join(format!("{number:04}.json"));
+    let wrong = |why: String| NotUsable::NotAnExchange { path: path.clone(), why };
+    let file: ExchangeFile =
+        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let json = serde_json::to_string_pretty(&file).map_err(|error| wrong(error.to_string()))?;
+    let written = write_private(&path, format!("{json}\n").as_bytes());
+    written.map_err(|source| NotUsable::Disk { path: path.clone(), source })
+}
+
+/// Writes exchanges, each a text in the format of a tape, as the recording of a new folder.
+///
+/// # Errors
+/// The folder cannot be used, or it has a recording already, or a text is not an exchange.
+pub fn write_recording(folder: &Path, exchanges: &[String]) -> Result<(), NotUsable> {
+    create(folder)?;
+    let mut numbered = exchanges.iter().zip(1..);
+    numbered.try_for_each(|(text, number)| write(folder, number, text))
+}
+
+/// The text of an exchange.
+pub(super) fn text_of(request: TapedRequest, end: TapedEnd) -> String {
     let (body, body_base64) = body_members(&request.body);
     let TapedRequest { method, url, headers, .. } = request;
     let request = RequestPart { method, url, headers, body, body_base64 };
-    let (body, body_base64) = body_members(&answer.body);
-    let TapedAnswer { status, headers, .. } = answer;
-    let response = ResponsePart { status, headers, body, body_base64 };
-    let path = folder.join(format!("{number:04}.json"));
-    let disk = |source| NotUsable::Disk { path: path.clone(), source };
-    let json = serde_json::to_string_pretty(&ExchangeFile { request, response });
-    let json = json.map_err(|error| disk(error.into()))?;
-    write_private(&path, format!("{json}\n").as_bytes()).map_err(disk)
+    let (response, error) = match end {
+        TapedEnd::Answer(TapedAnswer { status, headers, body }) => {
+            let (body, body_base64) = body_members(&body);
+            (Some(ResponsePart { status, headers, body, body_base64 }), None)
+        }
+        TapedEnd::Failure(error) => {
+            let (case, text) = error.parts();
+            let (case, text) = (case.as_str().to_owned(), text.to_owned());
+            (None, Some(ErrorPart { case, text }))
+        }
+    };
+    // It has only texts, numbers and lists, which can always be written.
+    serde_json::to_string(&ExchangeFile { request, response, error }).unwrap_or_default()
 }
 
 /// Reads all exchanges in the order of their files, each with the name of its file.
-pub(super) fn read(folder: &Path) -> Result<Vec<(String, TapedRequest, TapedAnswer)>, NotUsable> {
+pub(super) fn read(folder: &Path) -> Result<Vec<(String, TapedRequest, TapedEnd)>, NotUsable> {
     let files = files(folder)?;
     if files.is_empty() {
         return Err(NotUsable::Empty(folder.to_owned()));
@@ -149,7 +186,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, NotUsable> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(disk)? {
         let path = entry.map_err(disk)?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
+        let is_beside = path.file_name().is_some_and(|name| BESIDE.iter().any(|it| name == *it));
+        if !is_beside && path.extension().is_some_and(|extension| extension == "json") {
             files.push(path);
         }
         if files.len() > EXCHANGES_MAX {
@@ -160,18 +198,29 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, NotUsable> {
     Ok(files)
 }
 
-fn exchange(text: &str) -> Result<(TapedRequest, TapedAnswer), String> {
+fn exchange(text: &str) -> Result<(TapedRequest, TapedEnd), String> {
     let file: ExchangeFile = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let ExchangeFile { request, response } = file;
-    if !(200..=999).contains(&response.status) {
-        return Err(format!("`status` = {}: give 200 to 999", response.status));
-    }
+    let ExchangeFile { request, response, error } = file;
     let body = body_of(request.body, request.body_base64)?;
     let RequestPart { method, url, headers, .. } = request;
     let request = TapedRequest { method, url, headers, body };
+    match (response, error) {
+        (Some(response), None) => Ok((request, TapedEnd::Answer(answer(response)?))),
+        (None, Some(ErrorPart { case, text })) => match NoAnswer::parse(&case) {
+            Some(case) => Ok((request, TapedEnd::Failure(HttpError::of(case, text)))),
+            None => Err(format!("`error.case` = {case:?} is not a case of `http-error`")),
+        },
+        _ => Err("give `response` or `error`, one of them".to_owned()),
+    }
+}
+
+fn answer(response: ResponsePart) -> Result<TapedAnswer, String> {
+    if !(200..=999).contains(&response.status) {
+        return Err(format!("`status` = {}: give 200 to 999", response.status));
+    }
     let body = body_of(response.body, response.body_base64)?;
     let ResponsePart { status, headers, .. } = response;
-    Ok((request, TapedAnswer { status, headers, body }))
+    Ok(TapedAnswer { status, headers, body })
 }
 
 /// The members for a body: as text, or in base64 if it is not UTF-8. An empty body has none.
@@ -210,18 +259,23 @@ mod tests {
             headers: vec![("accept".to_owned(), "text/plain".to_owned())],
             body: Bytes::from_static(body),
         };
-        let answer = |body: &'static [u8]| TapedAnswer {
-            status: 201,
-            headers: Vec::new(),
-            body: Bytes::from_static(body),
+        let answer = |body: &'static [u8]| {
+            let body = Bytes::from_static(body);
+            TapedEnd::Answer(TapedAnswer { status: 201, headers: Vec::new(), body })
         };
-        write(&folder, 2, request(b"\xff\0"), answer(b"")).unwrap();
-        write(&folder, 1, request(b"text"), answer(b"\xfe")).unwrap();
+        let failure = || TapedEnd::Failure(HttpError::Interrupted("reset".to_owned()));
+        write(&folder, 2, &text_of(request(b"\xff\0"), answer(b""))).unwrap();
+        write(&folder, 1, &text_of(request(b"text"), answer(b"\xfe"))).unwrap();
+        write(&folder, 3, &text_of(request(b""), failure())).unwrap();
+        fs::write(folder.join("settings.json"), "{}").unwrap();
         let read = read(&folder).unwrap();
         assert_eq!(read[0], ("0001.json".to_owned(), request(b"text"), answer(b"\xfe")));
         assert_eq!(read[1], ("0002.json".to_owned(), request(b"\xff\0"), answer(b"")));
+        assert_eq!(read[2], ("0003.json".to_owned(), request(b""), failure()));
+        assert_eq!(read.len(), 3);
         assert!(matches!(create(&folder), Err(NotUsable::NotEmpty(_))));
-        assert!(write(&folder, EXCHANGES_MAX + 1, request(b""), answer(b"")).is_err());
+        let text = text_of(request(b""), failure());
+        assert!(write(&folder, EXCHANGES_MAX + 1, &text).is_err());
     }
 
     #[test]
@@ -236,6 +290,7 @@ mod tests {
                 "{\"request\":{\"method\":\"GET\",\"url\":\"/\"},\"response\":{\"status\":7}}",
                 "`status` = 7",
             ),
+            ("{\"request\":{\"method\":\"GET\",\"url\":\"/\"}}", "`response` or `error`"),
             (
                 "{\"request\":{\"method\":\"GET\",\"url\":\"/\",\"body_base64\":\"%\"},
                   \"response\":{\"status\":200}}",

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 
 use crate::domain::Effect;
 
-use super::{NoAnswer, NotUsable, TapeError, TapedAnswer, TapedRequest, folder};
+use super::{
+    HttpError, NoAnswer, NotUsable, TapeError, TapedAnswer, TapedEnd, TapedRequest, folder,
+};
 
 /// How many bytes are shown on each side of a difference.
 const AROUND_BYTES: usize = 30;
@@ -29,7 +31,7 @@ pub struct Replay {
 struct Recorded {
     file: String,
     request: TapedRequest,
-    answer: TapedAnswer,
+    end: TapedEnd,
 }
 
 /// What a request gets.
@@ -39,6 +41,14 @@ pub enum Reply {
     Answer(TapedAnswer),
     /// No answer, for this reason.
     NoAnswer(NoAnswer),
+}
+
+/// What a recording has for a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answered {
+    Reply(Reply),
+    /// The recorded exchange failed.
+    Failed(HttpError),
 }
 
 /// A request of a replay, without credentials.
@@ -52,7 +62,7 @@ pub struct SentRequest {
     pub body: Bytes,
     /// The effect in the tracker, as the connector marked it.
     pub effect: Effect,
-    /// The recorded answer; absent if no exchange answers this request.
+    /// The recorded answer; absent if no exchange answers this request, or if its exchange failed.
     pub recorded: Option<TapedAnswer>,
 }
 
@@ -75,7 +85,7 @@ impl Recording {
     /// The folder has none, or a file that is none.
     pub fn read(folder: &Path) -> Result<Self, NotUsable> {
         let exchanges = folder::read(folder)?.into_iter();
-        let recorded = |(file, request, answer)| Recorded { file, request, answer };
+        let recorded = |(file, request, end)| Recorded { file, request, end };
         Ok(Self(exchanges.map(recorded).collect()))
     }
 }
@@ -125,21 +135,29 @@ impl Replay {
         &self,
         request: &TapedRequest,
         effect: Effect,
-    ) -> Result<Reply, TapeError> {
+    ) -> Result<Answered, TapeError> {
         let mut state = self.state.lock();
         let found = state.find(request);
         let recorded = found.and_then(|index| state.recording.0.get(index));
-        let recorded = recorded.map(|exchange| exchange.answer.clone());
+        let end = recorded.map(|exchange| exchange.end.clone());
+        let recorded = match &end {
+            Some(TapedEnd::Answer(answer)) => Some(answer.clone()),
+            Some(TapedEnd::Failure(_)) | None => None,
+        };
         let number = state.sent.len();
         let TapedRequest { method, url, body, .. } = request.clone();
-        state.sent.push(SentRequest { method, url, body, effect, recorded: recorded.clone() });
-        let (Some(index), Some(recorded)) = (found, recorded) else {
+        state.sent.push(SentRequest { method, url, body, effect, recorded });
+        let (Some(index), Some(end)) = (found, end) else {
             let why = TapeError(state.explain(request));
             state.missing.get_or_insert_with(|| why.clone());
             return Err(why);
         };
         state.used.push(index);
-        Ok(state.replaced.remove(&number).unwrap_or(Reply::Answer(recorded)))
+        Ok(match (state.replaced.remove(&number), end) {
+            (Some(reply), _) => Answered::Reply(reply),
+            (None, TapedEnd::Answer(answer)) => Answered::Reply(Reply::Answer(answer)),
+            (None, TapedEnd::Failure(error)) => Answered::Failed(error),
+        })
     }
 }
 
@@ -223,7 +241,7 @@ mod tests {
         let exchanges = requests.iter().zip(200..).map(|(request, status)| Recorded {
             file: format!("{status}.json"),
             request: request.clone(),
-            answer: TapedAnswer { status, headers: Vec::new(), body: "".into() },
+            end: TapedEnd::Answer(TapedAnswer { status, headers: Vec::new(), body: "".into() }),
         });
         let replay = Replay::default();
         replay.start(&Recording(exchanges.collect()), BTreeMap::new());
@@ -231,9 +249,10 @@ mod tests {
     }
 
     fn status(replay: &Replay, request: &TapedRequest) -> Result<u16, TapeError> {
-        replay.answer(request, Effect::Read).map(|reply| match reply {
-            Reply::Answer(answer) => answer.status,
-            Reply::NoAnswer(why) => panic!("{why}"),
+        replay.answer(request, Effect::Read).map(|end| match end {
+            Answered::Reply(Reply::Answer(answer)) => answer.status,
+            Answered::Reply(Reply::NoAnswer(why)) => panic!("{why}"),
+            Answered::Failed(error) => panic!("{error}"),
         })
     }
 
@@ -273,7 +292,7 @@ mod tests {
         let recording = replay.state.lock().recording.clone();
         let cut = Reply::NoAnswer(NoAnswer::Interrupted);
         replay.start(&recording, BTreeMap::from([(0, cut.clone())]));
-        assert_eq!(replay.answer(&poll, Effect::Read), Ok(cut));
+        assert_eq!(replay.answer(&poll, Effect::Read), Ok(Answered::Reply(cut)));
         assert_eq!(status(&replay, &poll), Ok(201));
         assert!(replay.answer(&other, Effect::Write).is_err());
         let sent = replay.sent();

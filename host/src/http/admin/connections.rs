@@ -9,13 +9,15 @@ use axum::response::Response;
 
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
-    EditConnection, EditTestManager, EnumString, ForceQuery, Grants, LastError, RotateToken,
-    SecretGrant, TestManager, Text, Time, TryConnection, TryReport, TryStep,
+    EditConnection, EditTestManager, EnumString, EraseQuery, ForceQuery, Grants, LastError,
+    RecordConnection, RotateToken, SecretGrant, TestManager, Text, Time, TryConnection, TryReport,
+    TryStep,
 };
 use crate::connections::{ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit};
 use crate::domain::{
     self, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName, FailedTest,
-    OnRecurrence, TEST_MANAGER_SECRET, TestManagerSettings, is_host_secret, printable,
+    OnRecurrence, RECORD_S_MAX, TEST_MANAGER_SECRET, TestManagerSettings, is_host_secret,
+    printable, records,
 };
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
@@ -103,6 +105,31 @@ pub(in crate::http) async fn pause(State(app): App, Id(id): Id) -> Answer<Connec
 
 pub(in crate::http) async fn resume(State(app): App, Id(id): Id) -> Answer<Connection> {
     set_paused(&app, &id, false).await
+}
+
+pub(in crate::http) async fn record(
+    State(app): App,
+    Id(id): Id,
+    Body(RecordConnection { for_s }): Body<RecordConnection>,
+) -> Answer<Connection> {
+    if !(1..=RECORD_S_MAX).contains(&for_s) {
+        return Err(Problem::invalid_value("for_s", format!("give 1 to {RECORD_S_MAX} seconds")));
+    }
+    let id = connection_id(&app, &id)?;
+    let record = app.services.connections.record(id, Some(for_s), false).await?;
+    Ok(Json(connection(&app, &record)))
+}
+
+pub(in crate::http) async fn stop_recording(
+    State(app): App,
+    Id(id): Id,
+    Params(EraseQuery { erase }): Params<EraseQuery>,
+) -> Answer<Connection> {
+    let id = connection_id(&app, &id)?;
+    // A recording that waits to be stored is stored, so that it is erased too.
+    app.services.store.flush().await?;
+    let record = app.services.connections.record(id, None, erase).await?;
+    Ok(Json(connection(&app, &record)))
 }
 
 async fn set_paused(app: &AppState, id: &str, paused: bool) -> Answer<Connection> {
@@ -246,6 +273,10 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         index_lag_ms: record.index_lag_ms,
         warnings: warnings(app, it.id),
         paused: it.paused,
+        recording_until: it
+            .record_until
+            .filter(|until| records(Some(*until), app.services.clock.now()))
+            .map(Time),
         token_tail: record.token_tail.clone(),
         created_at: Time(it.created_at),
         last_success_at: record.last_success_at.map(Time),

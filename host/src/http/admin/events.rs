@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use uuid::Uuid;
 
-use crate::api::{Event, EventList, EventQuery, EventWithRuns, Run};
+use crate::api::{Event, EventList, EventQuery, EventRecording, EventWithRuns, RecordedRun, Run};
 use crate::domain::EventId;
 use crate::http::AppState;
 use crate::http::problem::Problem;
@@ -51,4 +51,16 @@ pub(in crate::http) async fn show(
     let name = event.connection.and_then(|id| connection_names(&app).remove(&id));
     let runs = runs.into_iter().map(Run::from).collect();
     Ok(Json(EventWithRuns { event: Event::new(&event, name), runs }))
+}
+
+pub(in crate::http) async fn recording(
+    State(app): State<Arc<AppState>>,
+    Id(id): Id,
+) -> Result<Json<EventRecording>, Problem> {
+    let missing = || Problem::no_such("event", &id);
+    let event = EventId(Uuid::parse_str(&id).map_err(|_| missing())?);
+    app.services.store.flush().await?;
+    app.services.store.event(event).await?.ok_or_else(missing)?;
+    let runs = app.services.store.recording(event).await?;
+    Ok(Json(EventRecording { runs: runs.into_iter().map(RecordedRun::from).collect() }))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::{Call, CurrentDefect, FailedTest, Journal, Marker};
 use crate::egress::Permission;
+use crate::runtime::asked::Asked;
 use crate::runtime::bindings::{self, Redact};
 use crate::runtime::instance::GuestInstance;
 use crate::runtime::test_report::TestReport;
@@ -22,9 +23,10 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::State, FOLLOW_UP);
         };
+        let asked = Asked { key: Some(key), ..Asked::of(Call::State) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.state(export, key);
-        self.run(run, Call::State, Permission::Reads, None, call, bindings::current).await
+        self.run(run, asked, Permission::Reads, None, call, bindings::current).await
     }
 
     /// Calls `follow-up.comment`. Each write passes the journal before its first byte is sent. The
@@ -41,10 +43,12 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Comment, FOLLOW_UP);
         };
+        let asked = Asked { marker: Some(marker), ..Asked::of(Call::Comment) };
+        let asked = Asked { key: Some(key), test: Some(test), ..asked };
         let (key, test, marker) = (key.to_owned(), test.into(), marker.to_string());
         let call = |guest: GuestInstance| guest.comment(export, key, test, marker);
         let (permission, report) = (Permission::Writes(journal), Some(report));
-        self.run(run, Call::Comment, permission, report, call, unchanged).await
+        self.run(run, asked, permission, report, call, unchanged).await
     }
 
     /// Calls `follow-up.find-comment`: whether the defect has a comment with this marker. Writes
@@ -53,9 +57,10 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::FindComment, FOLLOW_UP);
         };
+        let asked = Asked { key: Some(key), marker: Some(marker), ..Asked::of(Call::FindComment) };
         let (key, marker) = (key.to_owned(), marker.to_string());
         let call = |guest: GuestInstance| guest.find_comment(export, key, marker);
-        self.run(run, Call::FindComment, Permission::Reads, None, call, unchanged).await
+        self.run(run, asked, Permission::Reads, None, call, unchanged).await
     }
 
     /// Calls `follow-up.reopen`. Each write passes the journal before its first byte is sent.
@@ -63,9 +68,10 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Reopen, FOLLOW_UP);
         };
+        let asked = Asked { key: Some(key), ..Asked::of(Call::Reopen) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.reopen(export, key);
-        self.run(run, Call::Reopen, Permission::Writes(journal), None, call, unchanged).await
+        self.run(run, asked, Permission::Writes(journal), None, call, unchanged).await
     }
 
     /// Calls `follow-up.attach` with an attachment of the report. Each write passes the journal
@@ -81,10 +87,12 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Attach, FOLLOW_UP);
         };
+        let asked = Asked { attachment: Some(attachment), ..Asked::of(Call::Attach) };
+        let asked = Asked { key: Some(key), ..asked };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.attach(export, key, attachment);
         let (permission, report) = (Permission::Writes(journal), Some(report));
-        self.run(run, Call::Attach, permission, report, call, unchanged).await
+        self.run(run, asked, permission, report, call, unchanged).await
     }
 
     /// Calls `follow-up.attached`: the names of the defect's attachments. Writes are refused.
@@ -92,9 +100,10 @@ impl Sandbox {
         let Some(export) = run.connector.loaded().follow_up.clone() else {
             return unsupported(&run, Call::Attached, FOLLOW_UP);
         };
+        let asked = Asked { key: Some(key), ..Asked::of(Call::Attached) };
         let key = key.to_owned();
         let call = |guest: GuestInstance| guest.attached(export, key);
-        self.run(run, Call::Attached, Permission::Reads, None, call, bindings::names).await
+        self.run(run, asked, Permission::Reads, None, call, bindings::names).await
     }
 }
 

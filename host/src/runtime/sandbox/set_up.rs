@@ -3,6 +3,7 @@
 use crate::domain::{Call, ChoicesPage};
 use crate::egress::Permission;
 use crate::manifest::RawManifest;
+use crate::runtime::asked::Asked;
 use crate::runtime::bindings;
 use crate::runtime::instance::GuestInstance;
 
@@ -12,9 +13,10 @@ impl Sandbox {
     /// Calls `plugin.choices`: possible values of a setting. Writes are refused.
     pub async fn choices(&self, run: Run, setting: &str, search: &str) -> RunEnd<ChoicesPage> {
         let export = run.connector.loaded().plugin.clone();
+        let asked = Asked { choices_of: Some((setting, search)), ..Asked::of(Call::Choices) };
         let (setting, search) = (setting.to_owned(), search.to_owned());
         let call = |guest: GuestInstance| guest.choices(export, setting, search);
-        self.run(run, Call::Choices, Permission::Reads, None, call, bindings::choices).await
+        self.run(run, asked, Permission::Reads, None, call, bindings::choices).await
     }
 
     /// Calls `plugin.describe` of a loaded connector again, with a report of the run. Every request
@@ -23,6 +25,6 @@ impl Sandbox {
         let export = run.connector.loaded().plugin.clone();
         let call = |guest: GuestInstance| guest.describe(export);
         let convert = |manifest, _: bindings::Redact<'_>| Ok(manifest);
-        self.run(run, Call::Describe, Permission::Nothing, None, call, convert).await
+        self.run(run, Asked::of(Call::Describe), Permission::Nothing, None, call, convert).await
     }
 }

@@ -71,6 +71,7 @@ struct Row {
     report: String,
     on_recurrence: String,
     paused: bool,
+    record_until: Option<i64>,
     token_tail: String,
     created_at: i64,
     last_success_at: Option<i64>,
@@ -94,6 +95,7 @@ from_row!(Row {
     report,
     on_recurrence,
     paused,
+    record_until,
     token_tail,
     created_at,
     last_success_at,
@@ -135,6 +137,7 @@ impl Row {
             report: from_json(&self.report, "its report")?,
             on_recurrence: known_word(&self.on_recurrence, "what it does on a recurrence")?,
             paused: self.paused,
+            record_until: time_opt(self.record_until)?,
             created_at: time(self.created_at)?,
         };
         Ok(ConnectionRecord {

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::{counts, events};
+use super::{counts, events, recordings};
 use crate::domain::{ConnectionId, Event, EventId, RunReport};
 use crate::store::{CachedCounts, StoreError};
 
 const RECORDS_MAX: usize = 4_096;
+/// Maximum size of all recordings in the queue, bytes. A recording that does not fit is dropped.
+const RECORDED_BYTES_MAX: usize = 64 << 20;
 
 /// A queued part of the history.
 pub(super) enum Record {
@@ -61,8 +63,14 @@ impl Record {
     /// Writes the record into the database.
     pub(super) fn store(self, db: &Connection) -> Result<(), StoreError> {
         match self {
-            Self::Event(_, Some(event), runs) => events::record(db, event, runs),
-            Self::Event(id, None, runs) => events::add_runs(db, id, runs),
+            Self::Event(id, event, mut runs) => {
+                let recorded = recordings::take(&mut runs);
+                match event {
+                    Some(event) => events::record(db, event, runs),
+                    None => events::add_runs(db, id, runs),
+                }?;
+                recordings::store(db, id, recorded)
+            }
             Self::Counts(id, project, counts) => counts::record(db, id, &project, counts),
             Self::Health(id, health) => health.store(db, id),
             Self::OldCounts(id) => counts::delete_oldest(db, id),
@@ -76,13 +84,16 @@ pub(super) struct History {
     records: Vec<Record>,
     /// The position of each event in `records`.
     events: HashMap<EventId, usize>,
+    /// Size of the recordings in `records`, bytes.
+    recorded_bytes: usize,
     /// The time when the first record was added.
     since: Option<Instant>,
 }
 
 impl History {
     /// Adds a record, or replaces the earlier state of its event; false if there is no room.
-    pub(super) fn add(&mut self, record: Record, now: Instant) -> bool {
+    pub(super) fn add(&mut self, mut record: Record, now: Instant) -> bool {
+        self.limit_recordings(&mut record);
         let id = if let Record::Event(id, ..) = &record { Some(*id) } else { None };
         let place = id.and_then(|id| self.events.get(&id));
         if let Some(place) = place.and_then(|place| self.records.get_mut(*place)) {
@@ -98,6 +109,18 @@ impl History {
         self.records.push(record);
         self.since.get_or_insert(now);
         true
+    }
+
+    /// Drops the recordings of a record for which the queue has no room.
+    fn limit_recordings(&mut self, record: &mut Record) {
+        let Record::Event(_, _, runs) = record else { return };
+        for recording in runs.iter_mut().filter_map(|run| run.recording.as_mut()) {
+            if self.recorded_bytes + recording.bytes() > RECORDED_BYTES_MAX {
+                recording.exchanges.clear();
+                recording.missing = Some("the store was too busy to keep the recording".to_owned());
+            }
+            self.recorded_bytes += recording.bytes();
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,6 +140,7 @@ impl History {
 
     pub(super) fn take(&mut self) -> Vec<Record> {
         self.events.clear();
+        self.recorded_bytes = 0;
         self.since = None;
         mem::take(&mut self.records)
     }

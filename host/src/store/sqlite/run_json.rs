@@ -89,6 +89,7 @@ impl TryFrom<RunJson> for RunReport {
             log: run.log.into_iter().map(line).collect::<Result<_, Unreadable>>()?,
             calls: run.calls.into_iter().map(OutboundCall::try_from).collect::<Result<_, _>>()?,
             usage: run.usage.into(),
+            recording: None,
         })
     }
 }

@@ -77,6 +77,7 @@ fn run() -> RunReport {
         log: Vec::new(),
         calls: Vec::new(),
         usage: Usage::default(),
+        recording: None,
     }
 }
 

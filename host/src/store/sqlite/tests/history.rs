@@ -2,12 +2,13 @@
 
 use tempfile::tempdir;
 
-use super::super::connections;
+use super::super::statements::Statements as _;
 use super::super::writer::Durability::Lazy;
+use super::super::{connections, recordings};
 use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, OutcomeCode,
-    Received, RunReport, Usage,
+    RECORDED_EVENT_BYTES_MAX, Received, Recording, RunReport, Settings, Usage,
 };
 use crate::store::{CachedCounts, EventFilter, Retention};
 
@@ -58,6 +59,7 @@ fn a_run(call: Call) -> RunReport {
             error: None,
         }],
         usage: Usage { memory_bytes: 65_536, polls: 3, ..Usage::default() },
+        recording: None,
     }
 }
 
@@ -251,4 +253,79 @@ async fn new_settings_delete_the_counts_and_a_new_name_does_not() {
     shop.record.connection.settings.insert("project".to_owned(), "other".into());
     store.update_connection(&shop, false).await.unwrap();
     assert_eq!(store.cached_counts(shop.record.connection.id, "1").await.unwrap(), None);
+}
+
+/// A run with a recording of one exchange.
+fn recorded(text: &str) -> RunReport {
+    let recording = Recording {
+        input: Settings::new(),
+        exchanges: vec![text.to_owned()],
+        missing: Some("why".to_owned()),
+    };
+    RunReport { recording: Some(recording), ..a_run(Call::Create) }
+}
+
+#[tokio::test]
+async fn recordings_are_stored_while_the_connection_records_and_deleted_with_their_event() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    let event = |number| an_event(number, Some(connection), OutcomeCode::Created, 200);
+    let record = |number, text: &str| {
+        store.record_event(event(number));
+        store.record_run(EventId(Uuid::from_u128(number)), recorded(text));
+    };
+    let texts = async |number| {
+        store.flush().await.unwrap();
+        let runs = store.recording(EventId(Uuid::from_u128(number))).await.unwrap();
+        runs.into_iter().flat_map(|run| run.recording.exchanges).collect::<Vec<_>>()
+    };
+    record(1, "before");
+    assert!(texts(1).await.is_empty(), "the connection does not record");
+    store.record_until(connection, Some(at(9)), false).await.unwrap();
+    record(2, "one");
+    record(2, "two");
+    assert_eq!(texts(2).await, ["one", "two"]);
+    let (_, runs) = store.event(EventId(Uuid::from_u128(2))).await.unwrap().unwrap();
+    assert_eq!(runs, [a_run(Call::Create), a_run(Call::Create)]);
+    store.record_until(connection, None, false).await.unwrap();
+    record(3, "after");
+    assert_eq!((texts(3).await.len(), texts(2).await.len()), (0, 2));
+
+    let retention = Retention {
+        events_since: Timestamp::MIN,
+        confirmed_by: Timestamp::MAX,
+        events_max: 1,
+        no_connection_max: 1,
+        events_bytes_max: u64::MAX,
+    };
+    store.prune(retention).await.unwrap();
+    assert!(texts(2).await.is_empty(), "its event was deleted");
+    let left =
+        |db: &rusqlite::Connection| Ok(db.only::<i64>("SELECT bytes FROM recordings_size", [])?);
+    let left = store.writer.run(Lazy, left).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn the_size_of_recordings_is_limited_for_an_event_and_for_all() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    store.record_until(connection, Some(at(9)), false).await.unwrap();
+    let half = "a".repeat(usize::try_from(RECORDED_EVENT_BYTES_MAX).unwrap());
+    for number in [1, 2] {
+        let id = EventId(Uuid::from_u128(number));
+        store.record_event(an_event(number, Some(connection), OutcomeCode::Created, 200));
+        for _ in 0..3 {
+            store.record_run(id, recorded(&half));
+        }
+        store.flush().await.unwrap();
+        assert_eq!(store.recording(id).await.unwrap().len(), 1, "a second one is too much");
+    }
+    let limit = |db: &_| recordings::limit(db, RECORDED_EVENT_BYTES_MAX + 1_000);
+    store.writer.run(Lazy, limit).await.unwrap();
+    let count =
+        async |number| store.recording(EventId(Uuid::from_u128(number))).await.unwrap().len();
+    assert_eq!((count(1).await, count(2).await), (0, 1), "the oldest is deleted");
+    store.record_until(connection, None, true).await.unwrap();
+    assert_eq!(count(2).await, 0, "erased");
 }

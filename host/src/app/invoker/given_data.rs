@@ -1,4 +1,4 @@
-//! Sample data as a failed test: for calls of connectors that file a report, without Test Manager.
+//! Given data of a failed test: for calls of connectors that file a report, without Test Manager.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::domain::{FailedTest, OutboundCall};
-use crate::report::{Attachment, Gap, Source, Subject, TestData, sample};
+use crate::report::{Attachment, Gap, Source, Subject, TestData};
 
-/// The content of each attachment of the sample.
+/// The content of each attachment.
 const CONTENT: &[u8] = b"the content of a sample file";
 
-/// The sample data with the ids of a failed test.
-pub(super) struct Sample(TestData);
+/// Data with the ids of a failed test.
+pub(super) struct GivenData(TestData);
 
-impl Sample {
-    pub(super) fn of(test: &FailedTest) -> Self {
+impl GivenData {
+    pub(super) fn of(test: &FailedTest, data: TestData) -> Self {
         let TestData { test_execution_id, test_case_id, variation_id, link, .. } =
             TestData::of(test);
-        let mut data = TestData { test_execution_id, test_case_id, variation_id, link, ..sample() };
+        let mut data = TestData { test_execution_id, test_case_id, variation_id, link, ..data };
         for attachment in &mut data.attachments {
             attachment.size = Some(CONTENT.len() as u64);
         }
@@ -28,7 +28,7 @@ impl Sample {
 }
 
 #[async_trait]
-impl Source for Sample {
+impl Source for GivenData {
     async fn fetch(&self, _subjects: &BTreeSet<Subject>, _deadline: Instant) -> TestData {
         self.0.clone()
     }
@@ -41,7 +41,7 @@ impl Source for Sample {
             Subject::TestCaseLog => "log".to_owned(),
             other => other.to_string().replace('-', "_"),
         };
-        let part = members.get(&name).ok_or_else(|| gap("the sample has none".to_owned()))?;
+        let part = members.get(&name).ok_or_else(|| gap("the test data has none".to_owned()))?;
         Ok(part.to_string())
     }
 

@@ -1,0 +1,70 @@
+//! `jackfield connections record`: records the bodies of a connection for a limited time.
+
+use clap::Args;
+use jiff::SignedDuration;
+
+use crate::api::{Connection, EraseQuery, RecordConnection};
+use crate::cli::client::{Answer, Client, with_query};
+use crate::cli::output::Output;
+use crate::cli::units;
+use crate::domain::RECORD_S_MAX;
+
+#[derive(Args)]
+pub(in crate::cli) struct Record {
+    /// The name or id of the connection
+    name: String,
+    /// How long bodies are recorded from now on, such as 30m or 1h; at most 24h
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds, required_unless_present = "off")]
+    for_s: Option<u32>,
+    /// Stop recording now
+    #[arg(long, conflicts_with = "for_s")]
+    off: bool,
+    /// Delete what was recorded for this connection
+    #[arg(long, requires = "off")]
+    erase: bool,
+}
+
+impl Record {
+    pub(super) fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
+        let (name, path) = (&self.name, format!("{}/record", admin.connection_path(&self.name)?));
+        let answer: Answer<Connection> = match self.for_s {
+            Some(for_s) => admin.post(&path, &RecordConnection { for_s })?,
+            None => admin.delete(&with_query(&path, &EraseQuery { erase: self.erase })?)?,
+        };
+        let sentence = match answer.decode()?.recording_until {
+            Some(until) => format!(
+                "the bodies of {name} are recorded until {}; they may contain personal data, and \
+                 are deleted with their events",
+                units::time(until.0)
+            ),
+            None if self.erase => {
+                format!("the bodies of {name} are not recorded, and what was recorded is deleted")
+            }
+            None => format!("the bodies of {name} are not recorded"),
+        };
+        output.print_result(&sentence, answer.json());
+        Ok(())
+    }
+}
+
+fn seconds(text: &str) -> Result<u32, String> {
+    let given: SignedDuration = text.parse().map_err(|_| "give a time such as 30m or 1h")?;
+    let seconds = u32::try_from(given.as_secs()).ok();
+    let seconds = seconds.filter(|seconds| (1..=RECORD_S_MAX).contains(seconds));
+    seconds.ok_or_else(|| "give at least 1s and at most 24h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_at_least_a_second_and_at_most_a_day() {
+        for (text, expected) in [("1h", 3_600), ("30m", 1_800), ("1h30m", 5_400), ("24h", 86_400)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for wrong in ["", "1", "0s", "-1h", "25h", "24h1s", "1y", "soon"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

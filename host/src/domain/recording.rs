@@ -1,0 +1,66 @@
+//! Recordings: what a run exchanged with its tracker, kept because a person switched recording on
+//! for a connection.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Call, Settings};
+
+/// The longest time for which recording can be switched on, seconds.
+pub const RECORD_S_MAX: u32 = 24 * 60 * 60;
+/// The largest body that is recorded, bytes.
+pub const RECORDED_BODY_BYTES_MAX: u64 = 256 << 10;
+/// The largest recording of one run, and of all runs of one event, bytes.
+pub const RECORDED_EVENT_BYTES_MAX: u64 = 2 << 20;
+/// All stored recordings together, bytes. If there are more, the oldest are deleted.
+pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
+
+/// The recording of one run, without secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recording {
+    /// What the export was called with: the connection's settings and the arguments of the call.
+    pub input: Settings,
+    /// The exchanges in order, each as a text in the format of a tape.
+    pub exchanges: Vec<String>,
+    /// The reason why exchanges are missing; absent if none is.
+    pub missing: Option<String>,
+}
+
+impl Recording {
+    /// The size of the texts, bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let texts: usize = self.exchanges.iter().map(String::len).sum();
+        texts + self.missing.as_ref().map_or(0, String::len)
+    }
+}
+
+/// A stored recording with the export that was called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedRun {
+    /// The export that was called.
+    pub call: Call,
+    /// What was recorded.
+    pub recording: Recording,
+}
+
+/// Whether a connection that records until `until` does so now. Not if the end is further away than
+/// it can ever be, because then the clock was set back.
+#[must_use]
+pub fn records(until: Option<Timestamp>, now: Timestamp) -> bool {
+    let longest = SignedDuration::from_secs(RECORD_S_MAX.into());
+    until.is_some_and(|until| now < until && until.duration_since(now) <= longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recording_ends_at_its_end_and_if_the_clock_was_set_back() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let until = Some(at(1_000_000));
+        assert!(records(until, at(999_999)) && records(until, at(1_000_000 - 86_400)));
+        assert!(!records(until, at(1_000_000)) && !records(until, at(1_000_000 - 86_401)));
+        assert!(!records(None, at(0)));
+    }
+}

@@ -1,0 +1,122 @@
+//! Recordings of runs: stored with their event, deleted with it, limited in their size.
+//!
+//! Nothing is stored for a connection whose recording was switched off.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::columns::{from_json, known_word, to_i64, to_json};
+use super::statements::{Statements as _, from_row};
+use crate::domain::StringEnum as _;
+use crate::domain::{
+    Call, ConnectionId, EventId, RECORDED_EVENT_BYTES_MAX, RECORDINGS_BYTES_MAX, RecordedRun,
+    Recording, RunReport, Settings,
+};
+use crate::store::StoreError;
+
+/// Maximum number of recordings that one operation deletes to make room for another.
+const DELETES_MAX: u32 = 500;
+
+/// Takes the recordings out of runs that are about to be stored.
+pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, Recording)> {
+    runs.iter_mut().filter_map(|run| Some((run.call, run.recording.take()?))).collect()
+}
+
+/// Stores recordings of an event, unless its connection does not record, or the event has too many.
+/// Then deletes the oldest recordings if there are too many bytes.
+pub(super) fn store(
+    db: &Connection,
+    event: EventId,
+    recorded: Vec<(Call, Recording)>,
+) -> Result<(), StoreError> {
+    for (call, Recording { input, exchanges, missing }) in recorded {
+        let (input, exchanges) = (to_json(&input)?, to_json(&exchanges)?);
+        let bytes = to_i64((input.len() + exchanges.len()) as u64);
+        // Twice the limit, because the JSON of the texts is longer than the texts.
+        db.change(
+            "INSERT INTO recordings (event_id, call, input, exchanges, missing, bytes)
+             SELECT e.id, ?2, ?3, ?4, ?5, ?6
+             FROM events e JOIN connections c ON c.id = e.connection_id
+             WHERE e.id = ?1 AND c.record_until IS NOT NULL AND c.deleted = 0
+               AND ?6 + (SELECT COALESCE(SUM(bytes), 0) FROM recordings WHERE event_id = ?1) <= ?7",
+            params![
+                event.0,
+                call.as_str(),
+                input,
+                exchanges,
+                missing,
+                bytes,
+                to_i64(2 * RECORDED_EVENT_BYTES_MAX)
+            ],
+        )?;
+        limit(db, RECORDINGS_BYTES_MAX)?;
+    }
+    Ok(())
+}
+
+/// Deletes the oldest recordings if all together have more than this many bytes.
+pub(super) fn limit(db: &Connection, bytes_max: u64) -> Result<(), StoreError> {
+    let bytes: i64 = db.only("SELECT bytes FROM recordings_size", [])?;
+    let excess = bytes - to_i64(bytes_max);
+    if excess > 0 {
+        db.change(
+            "DELETE FROM recordings WHERE seq IN (
+                 SELECT seq FROM (
+                     SELECT seq, SUM(bytes) OVER (ORDER BY seq) - bytes AS older_bytes
+                     FROM (SELECT seq, bytes FROM recordings ORDER BY seq LIMIT ?2))
+                 WHERE older_bytes < ?1)",
+            params![excess, DELETES_MAX],
+        )?;
+    }
+    Ok(())
+}
+
+/// Sets until when a connection records; with `erase`, deletes what was recorded.
+pub(super) fn record_until(
+    db: &Connection,
+    id: ConnectionId,
+    until: Option<Timestamp>,
+    erase: bool,
+) -> Result<(), StoreError> {
+    let updated = db.change(
+        "UPDATE connections SET record_until = ? WHERE id = ? AND deleted = 0",
+        params![until.map(Timestamp::as_millisecond), id.0],
+    )?;
+    if updated == 0 {
+        return Err(StoreError::NotFound("connection"));
+    }
+    if erase {
+        db.change(
+            "DELETE FROM recordings
+             WHERE event_id IN (SELECT id FROM events WHERE connection_id = ?)",
+            params![id.0],
+        )?;
+    }
+    Ok(())
+}
+
+/// Returns the recorded runs of an event.
+pub(super) fn list(db: &Connection, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
+    let rows: Vec<Row> = db.all(
+        "SELECT call, input, exchanges, missing FROM recordings WHERE event_id = ? ORDER BY seq",
+        params![event.0],
+    )?;
+    let recorded = rows.into_iter().map(|row| {
+        let input = from_json::<Settings>(&row.input, "the input of a recording")?;
+        let exchanges = from_json(&row.exchanges, "the exchanges of a recording")?;
+        let recording = Recording { input, exchanges, missing: row.missing };
+        Ok(RecordedRun { call: known_word(&row.call, "the call of a recording")?, recording })
+    });
+    recorded
+        .collect::<Result<_, super::errors::Unreadable>>()
+        .map_err(|unreadable| unreadable.in_row("event", event))
+}
+
+struct Row {
+    call: String,
+    input: String,
+    exchanges: String,
+    missing: Option<String>,
+}
+
+from_row!(Row { call, input, exchanges, missing });
