@@ -23,7 +23,9 @@ pub use connections::{
     EditConnection, EraseQuery, ForceQuery, Grants, LastError, RecordConnection, RotateToken,
     SecretGrant, TryReport, TryStep,
 };
-pub use connectors::{Connector, ConnectorList, ConnectorStatus};
+pub use connectors::{
+    Connector, ConnectorList, ConnectorStatus, ConnectorVersion, RollbackConnector, RolledBack,
+};
 pub use defects::{Decision, Defect, DefectList, DefectQuery, DefectRecord, ResolveDefect};
 pub use events::{
     Event, EventList, EventQuery, EventWithRuns, Header, LogLine, OutboundCall, Request, Run, Usage,

@@ -12,16 +12,19 @@ mod error;
 mod folder;
 mod kind;
 mod loader;
+mod rollback;
 mod scanner;
 mod scripts;
 mod tracked;
+mod versions;
 mod watch;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::watch as watch_channel;
+use tokio::sync::{Mutex, watch as watch_channel};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +37,7 @@ use cache::Cache;
 use catalog::Catalog;
 use loader::VersionLoader;
 use scanner::Scanner;
+use versions::Versions;
 
 pub use approval::unapproved;
 pub(crate) use attempts::blocked_files;
@@ -41,11 +45,16 @@ pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
 pub(crate) use check::load_file;
 pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
+pub use rollback::{RollbackError, RolledBack};
+pub use versions::KeptVersion;
 
 /// The connectors of one folder, kept up to date until the server stops.
 pub struct Plugins {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
+    versions: Arc<Versions>,
+    folder: PathBuf,
+    rolling_back: Mutex<()>,
 }
 
 impl Plugins {
@@ -71,12 +80,14 @@ impl Plugins {
         let loader = VersionLoader::open(config, engine, sandbox, clock, cache)?;
         let loader = Arc::new(loader);
         let catalog = Arc::new(Catalog::default());
-        let mut scanner = Scanner::new(Arc::clone(&catalog), Arc::clone(&loader), folder.clone());
+        let versions = Arc::new(Versions::in_folder(data.versions()));
+        let parts = (Arc::clone(&catalog), Arc::clone(&loader), Arc::clone(&versions));
+        let mut scanner = Scanner::new(parts, folder.clone());
         if let Err(source) = scanner.scan().await {
             return Err(StartError::ReadFolder { folder, source });
         }
         tokio::spawn(cancel.run_until_cancelled_owned(scanner.run()));
-        Ok(Self { catalog, loader })
+        Ok(Self { catalog, loader, versions, folder, rolling_back: Mutex::default() })
     }
 
     /// Returns all connectors, sorted by name.

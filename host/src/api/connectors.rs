@@ -59,4 +59,38 @@ pub struct Connector {
     pub warning: Option<String>,
     /// The time at which the version in use was loaded.
     pub loaded_at: Option<Time>,
+    /// The versions to which `rollback` can go, the last one that served first. Only of one
+    /// connector.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<ConnectorVersion>,
+}
+
+/// A version of a connector that served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConnectorVersion {
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// The size of the file, bytes.
+    pub bytes: u64,
+    /// The last time at which the version began to serve.
+    pub served_at: Time,
+}
+
+/// The body of `POST /connectors/{name}/rollback`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RollbackConnector {
+    /// The beginning of the SHA-256 of the version; absent: the version before the current one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// The answer to `POST /connectors/{name}/rollback`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// SHA-256 of the version that served before; absent if there was none.
+    pub from: Option<String>,
+    /// The connector, which serves the other version now.
+    #[serde(flatten)]
+    pub connector: Connector,
 }

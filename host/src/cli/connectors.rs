@@ -1,22 +1,40 @@
-//! `jackfield connectors`: lists and shows the connectors of a server.
+//! `jackfield connectors`: lists and shows the connectors of a server, and rolls one back.
 
 use clap::Subcommand;
 
-use crate::api::{Connector, ConnectorList};
+use crate::api::{
+    Connection, ConnectionList, Connector, ConnectorList, RollbackConnector, RolledBack,
+};
 use crate::domain::ConnectorName;
 
-use super::client::Answer;
-use super::output::{Column, Output, optional};
+use super::client::{Answer, Client};
+use super::output::{Column, Output, eprint, optional};
 use super::server::ServerArgs;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// List all connectors
     List,
-    /// Show one connector: its version, its interfaces and its settings
+    /// Show one connector: its version, its interfaces, its settings and its earlier versions
     Show {
         /// The name of the connector
         name: ConnectorName,
+    },
+    /// Go back to an earlier version of a connector's file
+    #[command(after_help = "\
+The server keeps the files of the last 5 versions of each connector that served; `connectors show`
+lists them. Consent is needed as for any version: a connection whose grants do not suffice keeps
+the version that it had.
+
+Examples:
+  jackfield connectors rollback redmine              # the version before the current one
+  jackfield connectors rollback redmine --to 5f2c9a  # the version whose SHA-256 begins like this")]
+    Rollback {
+        /// The name of the connector
+        name: ConnectorName,
+        /// The beginning of the SHA-256 of the version
+        #[arg(long, value_name = "HASH")]
+        to: Option<String>,
     },
 }
 
@@ -41,6 +59,34 @@ impl Command {
                 output.print_record(connector.json());
                 Ok(())
             }
+            Self::Rollback { name, to } => rollback(&admin, output, &name, to),
         }
     }
+}
+
+fn rollback(
+    admin: &Client,
+    output: Output,
+    name: &ConnectorName,
+    to: Option<String>,
+) -> anyhow::Result<()> {
+    let path = format!("/connectors/{name}/rollback");
+    let answer: Answer<RolledBack> = admin.post(&path, &RollbackConnector { to })?;
+    let RolledBack { from, connector } = answer.decode()?;
+    let (version, sha256) = (connector.version.unwrap_or_default(), connector.sha256);
+    let before = from.map(|from| format!("; before, it was {from}")).unwrap_or_default();
+    let sentence = format!(
+        "the newest version of {name} is now {version}, {}{before}",
+        sha256.unwrap_or_default()
+    );
+    output.print_result(&sentence, answer.json());
+    let all: Answer<ConnectionList> = admin.get("/connections")?;
+    let waits = |it: &Connection| it.connector == name.as_str() && it.needs_consent.is_some();
+    for connection in all.decode()?.connections.into_iter().filter(waits) {
+        let name = &connection.name;
+        eprint(&format!(
+            "warning: {name} keeps its version until `jackfield connections accept {name}`"
+        ));
+    }
+    Ok(())
 }

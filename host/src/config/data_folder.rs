@@ -62,6 +62,12 @@ impl DataFolder {
         self.0.join("spool")
     }
 
+    /// Returns the folder for copies of the connector files that served.
+    #[must_use]
+    pub fn versions(&self) -> PathBuf {
+        self.0.join("versions")
+    }
+
     /// Returns the path of the key that seals the digests of compiled code. If it is lost,
     /// everything is compiled again.
     #[must_use]

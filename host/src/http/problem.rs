@@ -18,6 +18,7 @@ use crate::api;
 use crate::connections::ConnectionError;
 use crate::domain::{Outcome, OutcomeCode, Refusal, StringEnum, printable, shortened};
 use crate::manifest::SettingError;
+use crate::plugins::RollbackError;
 use crate::store::StoreError;
 
 use super::admin::Id;
@@ -197,6 +198,12 @@ impl From<ConnectionError> for Problem {
             ConnectionError::Consent(why) => Self::new(OutcomeCode::Conflict, why),
             ConnectionError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<RollbackError> for Problem {
+    fn from(error: RollbackError) -> Self {
+        Self::new(OutcomeCode::Conflict, error.to_string())
     }
 }
 

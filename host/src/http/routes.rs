@@ -68,6 +68,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .route("/connections/{id}/hook/{*path}", any(connections::hook))
         .route("/connectors", get(connectors::list))
         .route("/connectors/{name}", get(connectors::show))
+        .route("/connectors/{name}/rollback", post(connectors::rollback))
         .route("/events", get(events::list))
         .route("/events/{id}", get(events::show))
         .route("/events/{id}/recording", get(events::recording))

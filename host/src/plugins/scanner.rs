@@ -23,6 +23,7 @@ use super::folder::{FoundFile, list, read};
 use super::kind::FileKind;
 use super::loader::{VersionLoader, sha256_of};
 use super::tracked::{Due, TrackedFile};
+use super::versions::Versions;
 use super::watch::watch;
 
 /// The shortest time between two scans after notifications.
@@ -34,6 +35,7 @@ const JOB_MAX: Duration = Duration::from_secs(120);
 pub(super) struct Scanner {
     catalog: Arc<Catalog>,
     loader: Arc<VersionLoader>,
+    versions: Arc<Versions>,
     folder: PathBuf,
     files: BTreeMap<String, TrackedFile>,
     snapshot: Snapshot,
@@ -42,6 +44,9 @@ pub(super) struct Scanner {
     /// The file and content that each job loads.
     job_files: HashMap<Id, Content>,
 }
+
+/// Where the versions are published, loaded and kept.
+type Parts = (Arc<Catalog>, Arc<VersionLoader>, Arc<Versions>);
 
 /// A file's name and the SHA-256 of its content.
 struct Content {
@@ -53,10 +58,11 @@ struct Content {
 type JobResult = Result<Option<Arc<Version>>, PluginError>;
 
 impl Scanner {
-    pub(super) fn new(catalog: Arc<Catalog>, loader: Arc<VersionLoader>, folder: PathBuf) -> Self {
+    pub(super) fn new((catalog, loader, versions): Parts, folder: PathBuf) -> Self {
         Self {
             catalog,
             loader,
+            versions,
             folder,
             files: BTreeMap::new(),
             snapshot: Snapshot::new(),
@@ -228,6 +234,7 @@ impl Scanner {
 
     fn serve(&mut self, name: &str, version: Arc<Version>) {
         let Ok(connector) = name.parse::<ConnectorName>() else { return };
+        let path = self.path(name);
         let entry = self.snapshot.entry(name.to_owned()).or_default();
         let same = entry.serving.as_ref().is_some_and(|now| now.sha256() == version.sha256);
         if same && entry.error.is_none() {
@@ -235,7 +242,13 @@ impl Scanner {
         }
         if !same {
             tracing::info!(connector = name, sha256 = version.sha256, "a connector is ready");
+            let (versions, sha256) = (Arc::clone(&self.versions), version.sha256.clone());
             entry.serving = Some(self.loader.connector(&connector, version));
+            spawn_blocking(move || {
+                if let Err(error) = versions.keep(&connector, &sha256, &path) {
+                    tracing::warn!(%error, %connector, "cannot keep a copy of a connector's file");
+                }
+            });
         }
         entry.error = None;
         entry.broken_sha256 = None;

@@ -45,7 +45,8 @@ impl Author {
     fn run(&self, call: &str, words: &[&str]) -> Ended {
         let mut command = Command::new(binary());
         command.args(["invoke", "connector.wasm", call, "--settings", "settings.json"]);
-        let output = command.args(words).current_dir(self.folder.path()).output();
+        command.env("XDG_CACHE_HOME", self.path("cache")).current_dir(self.folder.path());
+        let output = command.args(words).output();
         let output = output.expect("the binary starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -230,6 +231,56 @@ fn a_recording_has_no_secret_and_no_cookie() {
         assert_eq!(replayed["answer"]["key"], recorded["answer"]["key"], "{place}");
     }
     assert_eq!(tracker.requests().len(), 5, "a replay sent a request");
+}
+
+#[test]
+fn a_report_is_made_of_the_given_test_data() {
+    let (author, project, _proxy) = author_of_redmine();
+    let data = json!({"test_case": {"name": "Check the total"}, "labels": ["checkout"],
+        "assertions": [{"message": "Expected 7, found 8", "succeeded": false}]});
+    author.write("data.json", data.to_string());
+    let words = [&KEY[..], &["--event", "event.json", "--test-data", "data.json"]].concat();
+    author.ok("create-defect", &words);
+    let issue = project.only_issue();
+    assert!(issue.description.contains("Expected 7, found 8"), "{}", issue.description);
+    author.write("data.json", json!({"lables": []}).to_string());
+    author.fails("create-defect", &words, &["data.json is not test data", "lables"]);
+    author.fails("kpis", &[&KEY[..], &["--test-data", "data.json"]].concat(), &["--test-data"]);
+}
+
+/// The time that only a compiler needs is far above that of the second call.
+#[test]
+fn the_second_call_of_a_file_does_not_compile_it() {
+    let author = Author::of(&Guest::named("instant"), &json!({}), "");
+    let code = |folder: &str| {
+        let entries = fs::read_dir(author.path(folder)).map(|it| it.collect::<Vec<_>>());
+        let names = entries.unwrap_or_default().into_iter().map(|it| it.expect("an entry").path());
+        let is_code = |path: &PathBuf| path.extension().is_some_and(|it| it == "cwasm");
+        let written = |path: PathBuf| {
+            let modified = fs::metadata(&path).and_then(|it| it.modified());
+            (path, modified.expect("a time"))
+        };
+        names.filter(is_code).map(written).collect::<Vec<_>>()
+    };
+    author.ok("describe", &[]);
+    let compiled = code("cache/jackfield/compiled");
+    assert_eq!(compiled.len(), 1);
+    author.ok("describe", &[]);
+    assert_eq!(code("cache/jackfield/compiled"), compiled, "it was compiled again");
+
+    // Changed code is not run: it is compiled again.
+    fs::write(&compiled[0].0, "no code").expect("the code is damaged");
+    author.ok("describe", &[]);
+    assert_ne!(code("cache/jackfield/compiled"), compiled);
+
+    fs::create_dir(author.path("data")).expect("a data folder");
+    author.ok("describe", &["--data", "data"]);
+    assert_eq!(code("data/compiled").len(), 1);
+    author.fails("describe", &["--data", "none"], &["there is no data folder none"]);
+    // A cache that cannot be used does not prevent a call.
+    fs::remove_dir_all(author.path("cache")).expect("the cache is removed");
+    author.write("cache", "a file");
+    author.ok("describe", &[]);
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod recurrence;
 mod reload;
 mod report;
 mod resolve;
+mod rollback;
 mod routing;
 mod sandbox_limits;
 mod scripts;

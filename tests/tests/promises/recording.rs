@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::calls::{INTERFACES, call, connect};
 
-const SECRET: &str = "s3cr3t/\"quoted\" & +plus%";
+const SECRET: &str = "s3cr3t/\"quoted\" & +plus%!";
 
 /// Runs a command of the host that must succeed, and returns what it printed as JSON.
 #[track_caller]
@@ -39,7 +39,8 @@ fn fails(host: &TestHost, words: &[&str], why: &[&str]) {
 fn replay(host: &TestHost, file: &str, call: &str, folder: &str) -> (Value, String) {
     let mut command = Command::new(binary());
     command.args(["invoke", file, call, "--replay", folder, "--json"]);
-    let output = command.current_dir(host.folder()).output().expect("the binary starts");
+    command.env("XDG_CACHE_HOME", host.folder()).current_dir(host.folder());
+    let output = command.output().expect("the binary starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let report = serde_json::from_str(&text(&output.stdout)).unwrap_or_default();
     (report, text(&output.stderr))
@@ -104,6 +105,8 @@ fn bodies_are_recorded_only_while_a_person_wants_it() {
     let host = &fixture.host;
     let create = || fixture.create(&failed_test()).event();
     let until = || host.connection("qa")["recording_until"].clone();
+    let await_logged =
+        |line: &str| wait_for(line, 10, || host.output().contains(line).then_some(()));
     let how = "jackfield connections record qa --for 1h";
 
     assert_eq!(until(), Value::Null);
@@ -115,11 +118,11 @@ fn bodies_are_recorded_only_while_a_person_wants_it() {
     assert!(printed.contains("recording_until"), "{printed}");
     let recorded = create();
     ok(host, &["fixture", &recorded, "--out", "on"]);
-    assert!(host.output().contains("recording of bodies is switched on"), "{}", host.output());
+    await_logged("recording of bodies is switched on");
 
     let shown = ok(host, &["connections", "record", "qa", "--off"]);
     assert_eq!(shown["recording_until"], Value::Null, "{shown}");
-    assert!(host.output().contains("recording of bodies is switched off"), "{}", host.output());
+    await_logged("recording of bodies is switched off");
     fails(host, &["fixture", &create(), "--out", "f"], &["has no recording", how]);
     ok(host, &["fixture", &recorded, "--out", "still"]);
     ok(host, &["connections", "record", "qa", "--off", "--erase"]);
@@ -172,8 +175,8 @@ fn no_recording_has_a_secret_or_a_token() {
     let forms = [
         SECRET.to_owned(),
         percent,
-        "s3cr3t%2F%22quoted%22+%26+%2Bplus%25".to_owned(),
-        "s3cr3t%2F%22quoted%22%20%26%20%2Bplus%25".to_owned(),
+        "s3cr3t%2F%22quoted%22+%26+%2Bplus%25%21".to_owned(),
+        "s3cr3t%2F%22quoted%22%20%26%20%2Bplus%25%21".to_owned(),
         SECRET.replace('"', "\\\""),
         SECRET.replace('"', "\\u0022").replace('/', "\\/"),
         BASE64.encode(SECRET.as_bytes()),

@@ -1,17 +1,22 @@
-//! `/api/v1/connectors`: the plugins folder and the status of each file.
+//! `/api/v1/connectors`: the plugins folder, the status of each file, and the way back to an earlier
+//! version.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 
-use crate::api::{Connector, ConnectorList, ConnectorStatus, EnumString, Time};
-use crate::domain::printable;
+use crate::api::{
+    Connector, ConnectorList, ConnectorStatus, ConnectorVersion, EnumString, RollbackConnector,
+    RolledBack, Time,
+};
+use crate::domain::{ConnectorName, printable};
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::plugins::{self, ConnectorInfo};
 
-use super::Id;
+use super::{Body, Id};
 
 pub(in crate::http) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
     let connectors = app.services.plugins.list().into_iter().map(connector).collect();
@@ -22,9 +27,36 @@ pub(in crate::http) async fn show(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
 ) -> Result<Json<Connector>, Problem> {
-    let all = app.services.plugins.list();
-    let found = all.into_iter().find(|connector| connector.name == name);
-    found.map(connector).map(Json).ok_or_else(|| Problem::no_such("connector", &name))
+    with_versions(&app, &name).map(Json)
+}
+
+pub(in crate::http) async fn rollback(
+    State(app): State<Arc<AppState>>,
+    Id(name): Id,
+    Body(RollbackConnector { to }): Body<RollbackConnector>,
+) -> Result<Json<RolledBack>, Problem> {
+    let missing = || Problem::no_such("connector", &name);
+    let connector = name.parse::<ConnectorName>().map_err(|_| missing())?;
+    let plugins = &app.services.plugins;
+    let is_known = plugins.list().iter().any(|info| info.name == name);
+    if !is_known && plugins.versions(&connector).is_empty() {
+        return Err(missing());
+    }
+    let from = plugins.rollback(&connector, to.as_deref()).await?.from;
+    Ok(Json(RolledBack { from, connector: with_versions(&app, &name)? }))
+}
+
+fn with_versions(app: &AppState, name: &str) -> Result<Connector, Problem> {
+    let plugins = &app.services.plugins;
+    let found = plugins.list().into_iter().find(|info| info.name == name);
+    let shown = found.map(connector).ok_or_else(|| Problem::no_such("connector", name))?;
+    let kept = name.parse().map(|name| plugins.versions(&name)).unwrap_or_default();
+    let version = |version: plugins::KeptVersion| {
+        let served_at = Time(Timestamp::try_from(version.served_at).ok()?);
+        Some(ConnectorVersion { sha256: version.sha256, bytes: version.bytes, served_at })
+    };
+    let versions = kept.into_iter().filter_map(version).collect();
+    Ok(Connector { versions, ..shown })
 }
 
 fn connector(info: ConnectorInfo) -> Connector {
@@ -48,5 +80,6 @@ fn connector(info: ConnectorInfo) -> Connector {
         broken_sha256: info.broken_sha256,
         warning: info.warning,
         loaded_at: info.loaded_at.map(Time),
+        versions: Vec::new(),
     }
 }

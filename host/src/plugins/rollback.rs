@@ -1,0 +1,154 @@
+//! Goes back to a version of a connector that served before.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::domain::ConnectorName;
+
+use super::catalog::ConnectorStatus;
+use super::versions::{KeptVersion, choose};
+use super::{ConnectorInfo, Plugins};
+
+/// How long a version may take to serve, besides its compiler.
+const SERVING_MAX: Duration = Duration::from_secs(60);
+
+/// The versions before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolledBack {
+    /// SHA-256 of the version that served before; absent if there was none.
+    pub from: Option<String>,
+    /// SHA-256 of the version that serves now.
+    pub to: String,
+}
+
+/// The reason why the version did not change.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// There is no version to go back to.
+    #[error("cannot roll back `{name}`: {why}")]
+    NoVersion {
+        /// The connector.
+        name: ConnectorName,
+        /// Why.
+        why: String,
+    },
+    /// The plugins folder cannot be written.
+    #[error(
+        "cannot write {to} ({source}): copy the version yourself, with the rights for that folder: \
+         cp {from} {to}", to = .to.display(), from = .from.display()
+    )]
+    NotWritten {
+        /// The kept version.
+        from: PathBuf,
+        /// The connector's file.
+        to: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file was written, but does not serve.
+    #[error("the version {sha256} of `{name}` is in the plugins folder, but does not serve: {why}")]
+    NotServing {
+        /// The connector.
+        name: ConnectorName,
+        /// The version.
+        sha256: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Plugins {
+    /// The versions of a connector that served, the last one first.
+    #[must_use]
+    pub fn versions(&self, name: &ConnectorName) -> Vec<KeptVersion> {
+        self.versions.list(name)
+    }
+
+    /// Puts a version that served before into the plugins folder, and waits until it serves. `to` is
+    /// the beginning of its SHA-256; absent: the version before the current one. A file that cannot
+    /// be used counts as the current one.
+    ///
+    /// # Errors
+    /// There is no such version, or the folder cannot be written, or the version does not serve.
+    pub async fn rollback(
+        &self,
+        name: &ConnectorName,
+        to: Option<&str>,
+    ) -> Result<RolledBack, RollbackError> {
+        let _one_at_a_time = self.rolling_back.lock().await;
+        let before = self.info(name);
+        let from = before.as_ref().and_then(|info| info.sha256.clone());
+        let is_broken = before.as_ref().is_some_and(|it| it.status == ConnectorStatus::Broken);
+        let versions = self.versions(name);
+        let current = if is_broken { None } else { from.as_deref() };
+        let chosen = choose(&versions, current, to)
+            .map_err(|why| RollbackError::NoVersion { name: name.clone(), why })?
+            .clone();
+        self.restore(name, chosen.clone()).await?;
+        let sha256 = chosen.sha256;
+        let error_before = before.and_then(|info| info.error);
+        self.await_serving(name, &sha256, error_before.as_deref()).await?;
+        tracing::info!(connector = %name, ?from, to = sha256, "a connector was rolled back");
+        Ok(RolledBack { from, to: sha256 })
+    }
+
+    async fn restore(
+        &self,
+        name: &ConnectorName,
+        version: KeptVersion,
+    ) -> Result<(), RollbackError> {
+        let (versions, folder) = (Arc::clone(&self.versions), self.folder.clone());
+        let from = version.file.clone();
+        let extension = from.extension().unwrap_or_default();
+        let to = folder.join(name.as_str()).with_extension(extension);
+        let owned = name.clone();
+        let restoring = spawn_blocking(move || versions.restore(&owned, &version, &folder));
+        let restored = restoring.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        restored.map(drop).map_err(|source| RollbackError::NotWritten { from, to, source })
+    }
+
+    /// Waits until this version serves, or the file turns out to be broken.
+    async fn await_serving(
+        &self,
+        name: &ConnectorName,
+        sha256: &str,
+        error_before: Option<&str>,
+    ) -> Result<(), RollbackError> {
+        let mut changes = self.changes();
+        let waiting = async {
+            loop {
+                let info = self.info(name);
+                if let Some(info) = &info {
+                    let serves = info.sha256.as_deref() == Some(sha256);
+                    if serves && info.status == ConnectorStatus::Ready {
+                        return Ok(());
+                    }
+                    let error = info.error.as_deref();
+                    if let Some(error) = error.filter(|_| error != error_before) {
+                        return Err(error.to_owned());
+                    }
+                }
+                if changes.changed().await.is_err() {
+                    return Err("the server ends".to_owned());
+                }
+            }
+        };
+        let limits = self.loader.config.limits_of(name);
+        let longest = Duration::from_millis(limits.compile_ms) + SERVING_MAX;
+        let late = || Err("it is not ready in time".to_owned());
+        let served = timeout(longest, waiting).await.unwrap_or_else(|_| late());
+        served.map_err(|why| RollbackError::NotServing {
+            name: name.clone(),
+            sha256: sha256.to_owned(),
+            why,
+        })
+    }
+
+    fn info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {
+        self.list().into_iter().find(|info| info.name == name.as_str())
+    }
+}
