@@ -126,8 +126,7 @@ impl Arguments {
         let folder = self.out.display();
         let sentence = format!(
             "{folder} has {count} exchanges; it may contain personal data. Replay them:\n  \
-             jackfield invoke {}.wasm {call} --replay {folder}",
-            run.input.connector
+             jackfield invoke FILE {call} --replay {folder}"
         );
         let (folder, missing) = (folder.to_string(), &run.missing);
         let answer = serde_json::json!({

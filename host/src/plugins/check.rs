@@ -1,6 +1,6 @@
 //! Loads one connector file as the server would, for `jackfield check` and `jackfield invoke`.
 //!
-//! Uses neither the plugins folder nor the compiled code of a server.
+//! Never uses the plugins folder; uses the compiled code of a server only if a person says so.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

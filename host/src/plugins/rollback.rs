@@ -13,6 +13,10 @@ use super::catalog::ConnectorStatus;
 use super::versions::{KeptVersion, choose};
 use super::{ConnectorInfo, Plugins};
 
+/// How long an error must stay before it counts: of two files, the other is deleted last.
+const ERROR_STAYS: Duration = Duration::from_secs(1);
+/// When to look again even if no change was published.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a version may take to serve, besides its compiler.
 const SERVING_MAX: Duration = Duration::from_secs(60);
 
@@ -128,11 +132,14 @@ impl Plugins {
                         return Ok(());
                     }
                     let error = info.error.as_deref();
-                    if let Some(error) = error.filter(|_| error != error_before) {
+                    let is_new = error != error_before;
+                    if let Some(error) = error.filter(|_| is_new)
+                        && timeout(ERROR_STAYS, changes.changed()).await.is_err()
+                    {
                         return Err(error.to_owned());
                     }
                 }
-                if changes.changed().await.is_err() {
+                if timeout(LOOK_AGAIN, changes.changed()).await.is_ok_and(|it| it.is_err()) {
                     return Err("the server ends".to_owned());
                 }
             }

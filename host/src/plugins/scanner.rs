@@ -234,7 +234,6 @@ impl Scanner {
 
     fn serve(&mut self, name: &str, version: Arc<Version>) {
         let Ok(connector) = name.parse::<ConnectorName>() else { return };
-        let path = self.path(name);
         let entry = self.snapshot.entry(name.to_owned()).or_default();
         let same = entry.serving.as_ref().is_some_and(|now| now.sha256() == version.sha256);
         if same && entry.error.is_none() {
@@ -243,9 +242,10 @@ impl Scanner {
         if !same {
             tracing::info!(connector = name, sha256 = version.sha256, "a connector is ready");
             let (versions, sha256) = (Arc::clone(&self.versions), version.sha256.clone());
+            let folder = self.folder.clone();
             entry.serving = Some(self.loader.connector(&connector, version));
             spawn_blocking(move || {
-                if let Err(error) = versions.keep(&connector, &sha256, &path) {
+                if let Err(error) = versions.keep(&connector, &sha256, &folder) {
                     tracing::warn!(%error, %connector, "cannot keep a copy of a connector's file");
                 }
             });

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::domain::ConnectorName;
 
+use super::kind::FileKind;
 use super::loader::sha256_of;
 
 /// Maximum number of versions that are kept of each connector.
@@ -48,20 +49,33 @@ impl Versions {
         Self { folder, writing: Mutex::default() }
     }
 
-    /// Keeps a copy of a file that begins to serve, unless its content has changed since.
-    pub(super) fn keep(&self, name: &ConnectorName, sha256: &str, file: &Path) -> io::Result<()> {
+    /// Keeps a copy of a connector's file that begins to serve, unless its content has changed
+    /// since.
+    pub(super) fn keep(
+        &self,
+        name: &ConnectorName,
+        sha256: &str,
+        plugins: &Path,
+    ) -> io::Result<()> {
         let _writing = self.writing.lock();
         let folder = self.folder.join(name.as_str());
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let extension = file.extension().unwrap_or_default().to_string_lossy();
-        let copy = folder.join(format!("{sha256}.{extension}"));
-        if !copy.exists() {
-            let content = fs::read(file)?;
-            if sha256_of(&content) != sha256 {
-                return Ok(());
+        let with_extension = |stem: PathBuf, kind: FileKind| stem.with_extension(kind.extension());
+        let copies = FileKind::ALL.map(|kind| with_extension(folder.join(sha256), kind));
+        let copy = match copies.into_iter().find(|copy| copy.exists()) {
+            Some(copy) => copy,
+            None => {
+                let found = FileKind::ALL.into_iter().find_map(|kind| {
+                    let file = with_extension(plugins.join(name.as_str()), kind);
+                    let content = fs::read(file).ok()?;
+                    (sha256_of(&content) == sha256).then_some((kind, content))
+                });
+                let Some((kind, content)) = found else { return Ok(()) };
+                let copy = with_extension(folder.join(sha256), kind);
+                write(&copy, &content, 0o600)?;
+                copy
             }
-            write(&copy, &content, 0o600)?;
-        }
+        };
         File::open(&copy)?.set_modified(SystemTime::now())?;
         self.delete_surplus(name)
     }
@@ -94,13 +108,9 @@ impl Versions {
         let target = plugins.join(name.as_str()).with_extension(extension);
         let mode = fs::metadata(&target).map_or(PLUGIN_MODE, |it| it.permissions().mode());
         write(&target, &content, mode)?;
-        for entry in fs::read_dir(plugins)?.filter_map(Result::ok) {
-            let other = entry.path();
-            let is_same = other.file_stem() == target.file_stem() && other != target;
-            if is_same && other.extension().is_some_and(|it| it == "wasm" || it == "js") {
-                fs::remove_file(other)?;
-            }
-        }
+        let others = FileKind::ALL.map(|kind| target.with_extension(kind.extension()));
+        let others = others.into_iter().filter(|other| *other != target && other.exists());
+        others.into_iter().try_for_each(fs::remove_file)?;
         Ok(target)
     }
 
@@ -202,7 +212,7 @@ mod tests {
         fn serve(&self, file: &str, content: &str, age: u64) -> String {
             let (path, sha256) = (self.plugin(file), sha256_of(content.as_bytes()));
             fs::write(&path, content).unwrap();
-            self.versions.keep(&self.name, &sha256, &path).unwrap();
+            self.versions.keep(&self.name, &sha256, &self.plugin("")).unwrap();
             let kept = self.versions.list(&self.name);
             let kept = kept.iter().find(|it| it.sha256 == sha256).unwrap();
             let at = SystemTime::now() - Duration::from_secs(age);
@@ -259,7 +269,7 @@ mod tests {
         fs::write(&kept[0].file, "another").unwrap();
         assert!(home.restore(&sha256).unwrap_err().to_string().contains("was changed"));
         assert_eq!(fs::read_to_string(home.plugin("c.wasm")).unwrap(), "one");
-        home.versions.keep(&home.name, &"0".repeat(64), &home.plugin("c.wasm")).unwrap();
+        home.versions.keep(&home.name, &"0".repeat(64), &home.plugin("")).unwrap();
         assert_eq!(home.versions.list(&home.name).len(), 1);
     }
 }

@@ -99,3 +99,27 @@ fn a_version_that_asks_for_more_than_was_granted_needs_consent_after_a_rollback_
     assert_eq!(host.connection("old")["status"], "needs-consent");
     assert_eq!(served(&host, &connection), "build 1", "the version that was accepted");
 }
+
+#[test]
+fn a_component_is_rolled_back_to_the_script_that_it_replaced() {
+    const SCRIPT: &str = "export const plugin = {
+  describe: () => ({ name: 'Counts', version: '1.0.0', summary: '', settings: '{\"type\":\"object\"}' }),
+  check: () => 'ready',
+  choices: () => ({ choices: [], more: false }),
+};
+export const kpis = { count: () => ({ open: 7, closed: 0, critical: 0, moderate: 0 }) };
+";
+    let host = Setup::new().script("c", SCRIPT).start();
+    let script = host.folder().join("plugins/c.js");
+    versions(&host, 1);
+    fs::remove_file(&script).expect("the script is removed");
+    host.replace("c", &build(1));
+    versions(&host, 2);
+    let back = rollback(&host, &[]);
+    assert_eq!(back["title"], "Counts", "{back}");
+    assert_eq!(fs::read_to_string(&script).expect("the script"), SCRIPT);
+    assert!(!host.plugin("c").exists(), "two files of one connector");
+    let forward = rollback(&host, &[]);
+    assert_eq!(forward["sha256"], build(1).sha256(), "{forward}");
+    assert!(!script.exists(), "two files of one connector");
+}
