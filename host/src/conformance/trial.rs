@@ -78,7 +78,8 @@ impl Caller {
             attachment: 0,
             project: self.project.clone(),
             choices_of: (String::new(), String::new()),
-            sample_data: false,
+            test_data: None,
+            notes: Vec::new(),
         };
         self.invoker.call(Arc::clone(&self.connector), Arc::clone(active), &asked).await
     }
