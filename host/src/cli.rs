@@ -187,8 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn each_command_of_the_operators_manual_can_be_given() {
-        let manual = include_str!("../../docs/operator.md");
+    fn each_command_of_the_manuals_can_be_given() {
+        let manual =
+            [include_str!("../../docs/operator.md"), include_str!("../../docs/conformance.md")];
+        let manual = manual.join("\n");
         let blocks = manual.split("```sh\n").skip(1);
         let blocks = blocks.filter_map(|rest| rest.split("\n```").next());
         let commands: Vec<_> = blocks.flat_map(str::lines).collect();

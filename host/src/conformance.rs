@@ -19,6 +19,8 @@ mod unchanged;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::config::Config;
 use crate::connections::Unstored;
 use crate::domain::FailedTest;
@@ -76,7 +78,7 @@ impl Suite {
             Ok((active, folder)) => {
                 let originals = originals::replay(&trials, &active, folder, &mut results).await?;
                 unchanged::check(&originals, &mut results);
-                let planned = plan(&originals, &results);
+                let planned = plan(&originals, trials.now(), &results);
                 for (number, (original, fault)) in planned.iter().enumerate() {
                     progress(number, planned.len());
                     let trial = trials.run(&active, original, fault.replaced.clone()).await?;
@@ -94,10 +96,17 @@ const NO_RECORDING: &str =
     "give a recording with --replay FOLDER, or make one with --record FOLDER and a tracker";
 
 /// Each fault of each recorded call that a chosen check needs.
-fn plan<'o>(originals: &'o [Original], results: &Results) -> Vec<(&'o Original, Fault)> {
-    let of_original =
-        |original: &'o Original| original.faults().into_iter().map(move |fault| (original, fault));
-    let all = originals.iter().filter(|original| original.is_ok()).flat_map(of_original);
+fn plan<'o>(
+    originals: &'o [Original],
+    now: Timestamp,
+    results: &Results,
+) -> Vec<(&'o Original, Fault)> {
+    let of_original = |original: &'o Original| {
+        original.faults(now).into_iter().map(move |fault| (original, fault))
+    };
+    let is_good =
+        |original: &&Original| original.is_ok() && original.scenario != Scenario::FindRefused;
+    let all = originals.iter().filter(is_good).flat_map(of_original);
     all.filter(|(original, fault)| results.needs(&fault.checks(original.scenario))).collect()
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -192,9 +193,14 @@ impl Invoker {
         connector: &Connector,
         values: Unstored,
     ) -> anyhow::Result<Arc<ActiveConnection>> {
-        let now = self.checker.runner.clock.now();
-        let active = activate(values, connector, &self.checker.config, now);
+        let active = activate(values, connector, &self.checker.config, self.now());
         Ok(Arc::new(active.context("the server would not create this connection")?))
+    }
+
+    /// The time of the clock that the calls have.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.checker.runner.clock.now()
     }
 
     /// Makes one call; the file that `asked` names is not read.

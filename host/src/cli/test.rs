@@ -30,8 +30,9 @@ fault: refusals, rate limits, lost connections, pages of HTML. Each finding name
 manual, wit/connector.wit, that it breaks. docs/conformance.md lists the checks.
 
 Beside FILE, settings.json, event.json and the folder recording are used if they exist. A recording
-has a folder for each call: check, create-defect, find, find-unknown, kpis. --record makes all of
-them with a tracker, in which it creates one defect. Without a recording, only the manifest is checked.
+has a folder for each call: check, create-defect, find, find-unknown, find-wrong-secret, kpis. --record
+makes all of them with a tracker: it creates one defect there, and asks once with a wrong secret.
+Without a recording, only the manifest is checked.
 A replay needs no credentials: a required secret that is not given gets any value.
 
 The exit code is 0 if no check found anything, otherwise 1.

@@ -1,6 +1,6 @@
 //! The checks: their names, what they state, and the sentences of the manual that they come from.
 
-use crate::domain::{StringEnum, string_enum};
+use crate::domain::string_enum;
 
 use super::Scenario;
 use super::manual::Manual;
@@ -10,6 +10,8 @@ string_enum! {
     pub enum Check {
         /// Everything that people need is in the manifest.
         DescribesItself = "describes-itself",
+        /// The recorded answers.
+        GoodAnswers = "good-answers",
         /// 401 and 403.
         RefusedCredentials = "refused-credentials",
         /// 400, 404, 409 and 422.
@@ -76,7 +78,8 @@ impl Check {
             | Self::Effects => &[Scenario::Create],
             Self::MarkerFound | Self::ForeignResult => &[Scenario::Find],
             Self::UnknownMarker => &[Scenario::FindUnknown],
-            Self::EmptyFind => &[Scenario::Find, Scenario::FindUnknown],
+            Self::EmptyFind => &[Scenario::Find, Scenario::FindUnknown, Scenario::FindRefused],
+            Self::GoodAnswers => &[Scenario::Check, Scenario::Create],
             Self::Counts => &[Scenario::Count],
             Self::RefusedCredentials
             | Self::RefusedData
@@ -85,113 +88,150 @@ impl Check {
             | Self::NoAnswer
             | Self::UnexpectedAnswer
             | Self::SameRequests
-            | Self::Limits => Scenario::ALL,
+            | Self::Limits => &[
+                Scenario::Check,
+                Scenario::Create,
+                Scenario::Find,
+                Scenario::FindUnknown,
+                Scenario::Count,
+            ],
         }
     }
 
     fn texts(self) -> (&'static str, &'static str) {
-        match self {
-            Self::DescribesItself => (
-                "The manifest has a summary, an origin, and a title and a description of each setting.",
-                "So give each setting a `title` and a `description`, list the `required` settings, \
-                 and write `\"additionalProperties\": false`.",
-            ),
-            Self::RefusedCredentials => (
-                "401 and 403 become `unauthorized`.",
-                "502: the tracker refused the credentials, or their user does not have the right \
-                 to do this.",
-            ),
-            Self::RefusedData => (
-                "400 and 422 become `rejected`; 404 and 409 become an error that is not `internal`.",
-                "422: the tracker refused the data, or it does not have something that a setting \
-                 names.",
-            ),
-            Self::RateLimit => (
-                "429 becomes `rate-limited` with the wait of Retry-After, in seconds or as a date.",
-                "How long the tracker asks the client to wait.",
-            ),
-            Self::TrackerDown => (
-                "500, 502, 503 and 504 become `unavailable`.",
-                "503: the tracker is down or unreachable, or its answer does not have the expected \
-                 format.",
-            ),
-            Self::NoAnswer => (
-                "Each `http-error` becomes an error; `unreachable` and `interrupted` become \
-                 `unavailable`.",
-                "The last sentence of each case names the `error` that usually fits.",
-            ),
-            Self::UnexpectedAnswer => (
-                "HTML, an empty body, cut JSON and other JSON become an error.",
-                "503: the tracker is down or unreachable, or its answer does not have the expected \
-                 format.",
-            ),
-            Self::TrackerWords => (
-                "The error has the tracker's explanation of a 422.",
-                "Shown to a person: say what was requested, what the tracker answered in its own \
-                 words, and what to change.",
-            ),
-            Self::MarkerWritten => (
-                "The write of `create` contains the marker.",
-                "Store it, by the request that creates the defect, where `find` can search for it: \
-                 in a custom field, a label, or the description.",
-            ),
-            Self::MarkerFound => (
-                "`find` searches for the marker, and returns the defect that has it.",
-                "Returns the defects that contain `marker`, open or closed, even if people have \
-                 moved them elsewhere in the tracker: usually one or none, the oldest first.",
-            ),
-            Self::ForeignResult => (
-                "`find` does not return a record without the marker.",
-                "So check that the results contain the marker and, if there are no results, that \
-                 the credentials are valid.",
-            ),
-            Self::UnknownMarker => (
-                "`find` returns an empty list for an unknown marker.",
-                "So an empty list must mean: the tracker was searched with valid credentials that \
-                 have all the rights they need, and it does not have the defect.",
-            ),
-            Self::EmptyFind => (
-                "`find` returns no empty list if the tracker failed or refused the credentials.",
-                "So an empty list must mean: the tracker was searched with valid credentials that \
-                 have all the rights they need, and it does not have the defect.",
-            ),
-            Self::OneWrite => (
-                "`create` sends one write.",
-                "Start with the steps that may fail, such as looking up ids and checking settings, \
-                 and send the only write last.",
-            ),
-            Self::CreateOnce => (
-                "`create` does not search for the marker, and does not send its write again.",
-                "So the connector must neither search first nor retry.",
-            ),
-            Self::OkAfterWrite => (
-                "`create` returns ok after its write succeeded, even if a later request fails.",
-                "Once the tracker has answered that write with success, return ok, even if \
-                 something fails afterwards.",
-            ),
-            Self::Effects => (
-                "`create` marks the request that creates as a write, and no GET as a write.",
-                "The value must be correct: the promise that no failed test gets two defects \
-                 depends on it.",
-            ),
-            Self::Counts => (
-                "Critical and moderate defects are among the open ones, and a recorded total fits.",
-                "Counts open defects only, without the critical ones.",
-            ),
-            Self::SameRequests => (
-                "Two replays send the same requests.",
-                "Each call runs in a fresh instance, which is discarded after the call.",
-            ),
-            Self::Limits => (
-                "Each call uses at most half of each default limit.",
-                "**Limits** of one call, with their defaults.",
-            ),
-        }
+        let row = TEXTS.iter().find(|(check, ..)| *check == self);
+        row.map(|(_, statement, sentence)| (*statement, *sentence)).unwrap_or_default()
     }
 }
 
+/// Each check with what it states, and the sentence of the manual that it comes from.
+const TEXTS: &[(Check, &str, &str)] = &[
+    (
+        Check::DescribesItself,
+        "The manifest has a summary, an origin, and a title and a description of each setting.",
+        "So give each setting a `title` and a `description`, list the `required` settings, \
+                 and write `\"additionalProperties\": false`.",
+    ),
+    (
+        Check::GoodAnswers,
+        "`check` and `create` return ok with the recorded answers.",
+        "Return one line that says what was reached and as which user.",
+    ),
+    (
+        Check::RefusedCredentials,
+        "401 and 403 become `unauthorized`.",
+        "502: the tracker refused the credentials, or their user does not have the right \
+                 to do this.",
+    ),
+    (
+        Check::RefusedData,
+        "400 and 422 become `rejected` or `unsupported`; 404 and 409 an error, not `internal`.",
+        "422: the tracker refused the data, or it does not have something that a setting \
+                 names.",
+    ),
+    (
+        Check::RateLimit,
+        "429 becomes `rate-limited` with the wait of Retry-After, in seconds or as a date.",
+        "How long the tracker asks the client to wait.",
+    ),
+    (
+        Check::TrackerDown,
+        "500, 502, 503 and 504 become `unavailable`.",
+        "503: the tracker is down or unreachable, or its answer does not have the expected \
+                 format.",
+    ),
+    (
+        Check::NoAnswer,
+        "Each `http-error` becomes an error; `unreachable` and `interrupted` become \
+                 `unavailable`.",
+        "The last sentence of each case names the `error` that usually fits.",
+    ),
+    (
+        Check::UnexpectedAnswer,
+        "HTML, an empty body, cut JSON and other JSON become an error.",
+        "503: the tracker is down or unreachable, or its answer does not have the expected \
+                 format.",
+    ),
+    (
+        Check::TrackerWords,
+        "The error has the tracker's explanation of a 422.",
+        "Shown to a person: say what was requested, what the tracker answered in its own \
+                 words, and what to change.",
+    ),
+    (
+        Check::MarkerWritten,
+        "The write of `create` contains the marker.",
+        "Store it, by the request that creates the defect, where `find` can search for it: \
+                 in a custom field, a label, or the description.",
+    ),
+    (
+        Check::MarkerFound,
+        "`find` searches for the marker, and returns the defect that has it.",
+        "Returns the defects that contain `marker`, open or closed, even if people have \
+                 moved them elsewhere in the tracker: usually one or none, the oldest first.",
+    ),
+    (
+        Check::ForeignResult,
+        "`find` does not return a record without the marker.",
+        "So check that the results contain the marker and, if there are no results, that \
+                 the credentials are valid.",
+    ),
+    (
+        Check::UnknownMarker,
+        "`find` returns an empty list for an unknown marker.",
+        "So an empty list must mean: the tracker was searched with valid credentials that \
+                 have all the rights they need, and it does not have the defect.",
+    ),
+    (
+        Check::EmptyFind,
+        "`find` returns no empty list if the tracker fails or the credentials are wrong.",
+        "So an empty list must mean: the tracker was searched with valid credentials that \
+                 have all the rights they need, and it does not have the defect.",
+    ),
+    (
+        Check::OneWrite,
+        "`create` sends one write.",
+        "Start with the steps that may fail, such as looking up ids and checking settings, \
+                 and send the only write last.",
+    ),
+    (
+        Check::CreateOnce,
+        "`create` does not search for the marker, and does not send its write again.",
+        "So the connector must neither search first nor retry.",
+    ),
+    (
+        Check::OkAfterWrite,
+        "`create` returns ok after its write succeeded, even if a later request fails.",
+        "Once the tracker has answered that write with success, return ok, even if \
+                 something fails afterwards.",
+    ),
+    (
+        Check::Effects,
+        "`create` marks the request that creates as a write, and no GET as a write.",
+        "The value must be correct: the promise that no failed test gets two defects \
+                 depends on it.",
+    ),
+    (
+        Check::Counts,
+        "Critical and moderate defects are among the open ones, and a recorded total fits.",
+        "Counts open defects only, without the critical ones.",
+    ),
+    (
+        Check::SameRequests,
+        "Two replays send the same requests, which are the recorded ones.",
+        "Each call runs in a fresh instance, which is discarded after the call.",
+    ),
+    (
+        Check::Limits,
+        "Each call uses at most half of each default limit.",
+        "**Limits** of one call, with their defaults.",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
+    use crate::domain::StringEnum;
+
     use super::*;
 
     #[test]

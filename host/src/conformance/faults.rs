@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::{Refusal, StringEnum};
+use crate::domain::{Call, Refusal, StringEnum};
 use crate::egress::{NoAnswer, Reply, SentRequest, TapedAnswer};
 
 use super::originals::Original;
@@ -21,9 +21,9 @@ const PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
 const OTHER_JSON: &str = "{\"something\":\"else\"}";
 /// How long a rate limit asks to wait, in seconds: as a number, and as a date.
 const WAIT_S: u32 = 17;
-const WAIT_UNTIL_S: u32 = 600;
-/// How much the wait until a date may differ, in seconds: clocks go on.
-const WAIT_TOLERANCE_S: u32 = 60;
+const WAIT_UNTIL_S: u32 = 7_200;
+/// How much the wait until a date may differ, in seconds: time passes before the call is made.
+const WAIT_TOLERANCE_S: u32 = 3_600;
 
 // The codes of errors, as the contract names them.
 const REJECTED: &str = "rejected";
@@ -96,7 +96,7 @@ impl Fault {
         let more: &[Check] = match (self.check, scenario) {
             (Check::ForeignResult | Check::TrackerWords, _) => &[],
             (_, Scenario::Create) => &[Check::CreateOnce, Check::OkAfterWrite],
-            (_, Scenario::Find | Scenario::FindUnknown) => &[Check::EmptyFind],
+            (_, scenario) if scenario.call() == Call::Find => &[Check::EmptyFind],
             _ => &[],
         };
         [&[self.check], more].concat()
@@ -105,9 +105,9 @@ impl Fault {
 
 impl Original {
     /// All faults of this call.
-    pub(super) fn faults(&self) -> Vec<Fault> {
+    pub(super) fn faults(&self, now: Timestamp) -> Vec<Fault> {
         let sent = || self.trial.sent.iter().enumerate();
-        let each = sent().flat_map(|(at, request)| faults_at(at, request));
+        let each = sent().flat_map(|(at, request)| faults_at(at, request, now));
         let mut faults: Vec<_> = each.collect();
         if let Some(at) = self.write() {
             faults.extend(word_forms().into_iter().map(|(what, answer)| {
@@ -146,7 +146,7 @@ fn fault(check: Check, at: usize, what: String, reply: Reply, expected: Expected
 }
 
 /// The faults of one request.
-fn faults_at(at: usize, request: &SentRequest) -> Vec<Fault> {
+fn faults_at(at: usize, request: &SentRequest, now: Timestamp) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (check, statuses, codes) in STATUSES {
         for status in *statuses {
@@ -155,10 +155,10 @@ fn faults_at(at: usize, request: &SentRequest) -> Vec<Fault> {
             faults.push(fault(*check, at, what, Reply::Answer(answer), Expected::Code(codes)));
         }
     }
-    for (retry_after, seconds, tolerance) in waits() {
+    for (retry_after, seconds, tolerance) in waits(now) {
         let mut answer = refusal(429);
         answer.headers.push(("retry-after".to_owned(), retry_after.clone()));
-        answer.headers.extend(http_date(0).map(|now| ("date".to_owned(), now)));
+        answer.headers.extend(http_date(now, 0).map(|now| ("date".to_owned(), now)));
         let what = format!("status 429 and `Retry-After: {retry_after}`");
         let expected = Expected::Wait(seconds, tolerance);
         faults.push(fault(Check::RateLimit, at, what, Reply::Answer(answer), expected));
@@ -190,14 +190,14 @@ const STATUSES: &[(Check, &[u16], &[&str])] = &[
 ];
 
 /// Both forms of Retry-After, with the wait that they mean and its tolerance, in seconds.
-fn waits() -> Vec<(String, u32, u32)> {
-    let date = http_date(WAIT_UNTIL_S).map(|date| (date, WAIT_UNTIL_S, WAIT_TOLERANCE_S));
+fn waits(now: Timestamp) -> Vec<(String, u32, u32)> {
+    let date = http_date(now, WAIT_UNTIL_S).map(|date| (date, WAIT_UNTIL_S, WAIT_TOLERANCE_S));
     [(WAIT_S.to_string(), WAIT_S, 0)].into_iter().chain(date).collect()
 }
 
-/// A time in so many seconds, as HTTP has it.
-fn http_date(seconds: u32) -> Option<String> {
-    let time = Timestamp::now() + SignedDuration::from_secs(seconds.into());
+/// The time in so many seconds, as HTTP has it.
+fn http_date(now: Timestamp, seconds: u32) -> Option<String> {
+    let time = now + SignedDuration::from_secs(seconds.into());
     DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()
 }
 
@@ -287,8 +287,8 @@ mod tests {
 
     #[test]
     fn both_forms_of_retry_after_are_sent() {
-        let [(seconds, ..), (date, ..)] = &waits()[..] else { panic!("two forms") };
-        assert_eq!(seconds, "17");
-        assert!(date.ends_with(" GMT"), "{date}");
+        let waits = waits(Timestamp::UNIX_EPOCH);
+        let [(seconds, ..), (date, ..)] = &waits[..] else { panic!("two forms") };
+        assert_eq!((seconds.as_str(), date.as_str()), ("17", "Thu, 01 Jan 1970 02:00:00 GMT"));
     }
 }

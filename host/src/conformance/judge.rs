@@ -1,7 +1,7 @@
 //! Judges what a connector made of a fault.
 
 use crate::app::Answer;
-use crate::domain::{Effect, OutboundCall, Refusal};
+use crate::domain::{Call, Effect, OutboundCall, Refusal};
 
 use super::faults::{Fault, WORDS, code};
 use super::originals::Original;
@@ -63,9 +63,8 @@ impl Told<'_> {
         if write == Some(fault.at) && self.repeats_its_write() {
             results.finding(Check::CreateOnce, self.text("sent the write again"));
         }
-        let is_find = original.scenario.call() == Scenario::Find.call();
         results.made(fault.check);
-        if is_find {
+        if original.scenario.call() == Call::Find {
             results.made(Check::EmptyFind);
         }
         match &trial.answer {

@@ -1,5 +1,7 @@
-//! Records the calls that the suite replays, with the tracker. Creates one defect in it.
+//! Records the calls that the suite replays, with the tracker. Creates one defect in it, and asks it
+//! once with a wrong secret.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +14,10 @@ use crate::config::Config;
 use crate::connections::Unstored;
 use crate::domain::StringEnum;
 use crate::egress::{Recorder, Tape};
+use crate::runtime::Connector;
+use crate::secret::Secret;
 
-use super::trial::Caller;
+use super::trial::{Caller, any_secret};
 use super::{Scenario, Suite};
 
 /// Records each call into a folder of its own in `folder`, which is created at the end.
@@ -38,19 +42,27 @@ pub async fn record(
     let to = |scenario: Scenario| unfinished.path().join(scenario.as_str());
     let recorder = Arc::new(Recorder::create(&to(Scenario::Check))?);
     let caller = Caller::start(config, suite, Tape::Record(Arc::clone(&recorder))).await?;
+    let refused = with_wrong_secrets(&values, &caller.connector);
     let active = caller.invoker.connect(&caller.connector, values)?;
     for scenario in Scenario::ALL.iter().copied() {
         if !scenario.is_exported(caller.connector.interfaces()) {
             continue;
         }
-        if scenario != Scenario::Check {
-            recorder.begin(&to(scenario))?;
-        }
         if scenario == Scenario::Find {
             wait_for_index(caller.connector.manifest().index_delay_s, progress).await;
         }
+        let active = match (scenario, &refused) {
+            (Scenario::FindRefused, None) => continue,
+            (Scenario::FindRefused, Some(wrong)) => {
+                &caller.invoker.connect(&caller.connector, wrong.clone())?
+            }
+            _ => &active,
+        };
+        if scenario != Scenario::Check {
+            recorder.begin(&to(scenario))?;
+        }
         progress(&format!("recording {scenario}"));
-        let ended = caller.call(&active, scenario).await?;
+        let ended = caller.call(active, scenario).await?;
         recorder.end().with_context(|| format!("cannot record {scenario}"))?;
         if let (Scenario::Create, Err(refusal)) = (scenario, ended.answer) {
             bail!("nothing was recorded, because create-defect failed: {refusal}");
@@ -60,6 +72,17 @@ pub async fn record(
     fs::rename(unfinished.path(), folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(())
+}
+
+/// The same values with other secrets; none if no secret is given, or one may not have any text.
+fn with_wrong_secrets(values: &Unstored, connector: &Connector) -> Option<Unstored> {
+    let schema = &connector.manifest().settings_schema;
+    let wrong = |name: &String| {
+        Some((name.clone(), Secret::new(any_secret(schema.get("properties")?.get(name)?)?)))
+    };
+    let secrets: Option<BTreeMap<_, _>> = values.secrets.keys().map(wrong).collect();
+    let secrets = secrets.filter(|secrets| !secrets.is_empty())?;
+    Some(Unstored { secrets, ..values.clone() })
 }
 
 /// Waits until the tracker's search is sure to have the new defect.

@@ -14,6 +14,8 @@ string_enum! {
         Find = "find",
         /// `find` with a marker that no defect has.
         FindUnknown = "find-unknown",
+        /// The same with a wrong secret.
+        FindRefused = "find-wrong-secret",
         /// `count`.
         Count = "kpis",
     }
@@ -27,21 +29,22 @@ impl Scenario {
         match self {
             Self::Check => Call::Check,
             Self::Create => Call::Create,
-            Self::Find | Self::FindUnknown => Call::Find,
+            Self::Find | Self::FindUnknown | Self::FindRefused => Call::Find,
             Self::Count => Call::Count,
         }
     }
 
     /// The marker of the call, if it is not that of the failed test.
     pub(super) fn marker(self) -> Option<Marker> {
-        (self == Self::FindUnknown).then(|| UNKNOWN.parse().ok()).flatten()
+        let is_unknown = matches!(self, Self::FindUnknown | Self::FindRefused);
+        is_unknown.then(|| UNKNOWN.parse().ok()).flatten()
     }
 
     /// Whether a connector with these interfaces has the call.
     pub(super) fn is_exported(self, interfaces: Interfaces) -> bool {
         match self {
             Self::Check => true,
-            Self::Create | Self::Find | Self::FindUnknown => interfaces.defects,
+            Self::Create | Self::Find | Self::FindUnknown | Self::FindRefused => interfaces.defects,
             Self::Count => interfaces.kpis,
         }
     }

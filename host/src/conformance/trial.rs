@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::app::{Answer, Invocation, Invoked, Invoker, TapeEnd};
@@ -19,6 +20,8 @@ use super::{Original, Scenario, Suite};
 
 /// The value of a secret that is not given. A recording has no credentials and compares none.
 const ANY_SECRET: &str = "secret-of-the-conformance-test";
+/// The longest secret.
+const SECRET_BYTES_MAX: usize = 16 << 10;
 
 /// Calls exports with the arguments of a suite.
 pub(super) struct Caller {
@@ -128,13 +131,17 @@ impl Trials {
         Ok(Trial { answer, report, marker, sent: self.replay.sent(), missing })
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.caller.invoker.now()
+    }
+
     /// How many calls were made.
     pub(super) fn calls(&self) -> usize {
         self.caller.calls.load(Ordering::Relaxed)
     }
 }
 
-/// The required secrets of a settings schema, each with a value of the length that it needs.
+/// The required secrets of a settings schema, each with a value that it may have.
 fn missing_secrets(schema: &Value) -> Vec<(String, String)> {
     let member = |name: &str| schema.get(name);
     let required: Vec<_> =
@@ -144,14 +151,19 @@ fn missing_secrets(schema: &Value) -> Vec<(String, String)> {
         let is_secret = property.get("writeOnly").and_then(Value::as_bool) == Some(true);
         is_secret && required.iter().any(|it| it.as_str() == Some(name))
     });
-    let value = |(name, property): (&String, &Value)| {
-        let length = |keyword| property.get(keyword).and_then(Value::as_u64);
-        let at_least = usize::try_from(length("minLength").unwrap_or(0)).unwrap_or(0).min(16_384);
-        let at_most = length("maxLength").and_then(|it| usize::try_from(it).ok());
-        let chars = ANY_SECRET.chars().cycle().take(ANY_SECRET.len().max(at_least));
-        (name.clone(), chars.take(at_most.unwrap_or(usize::MAX)).collect())
-    };
-    secrets.map(value).collect()
+    secrets.filter_map(|(name, property)| Some((name.clone(), any_secret(property)?))).collect()
+}
+
+/// A value that a secret with this schema may have; none if it has a `pattern`.
+pub(super) fn any_secret(property: &Value) -> Option<String> {
+    if property.get("pattern").is_some() {
+        return None;
+    }
+    let length = |keyword| property.get(keyword).and_then(Value::as_u64);
+    let at_least = usize::try_from(length("minLength").unwrap_or(0)).ok()?.min(SECRET_BYTES_MAX);
+    let at_most = usize::try_from(length("maxLength").unwrap_or(u64::MAX)).ok()?;
+    let chars = ANY_SECRET.chars().cycle().take(ANY_SECRET.len().max(at_least));
+    Some(chars.take(at_most).collect())
 }
 
 #[cfg(test)]
@@ -165,6 +177,7 @@ mod tests {
         let schema = json!({"required": ["a", "b", "c", "url"], "properties": {
             "a": {"writeOnly": true}, "b": {"writeOnly": true, "minLength": 40},
             "c": {"writeOnly": true, "maxLength": 8}, "d": {"writeOnly": true}, "url": {}}});
+        assert_eq!(any_secret(&json!({"pattern": "^[0-9]+$"})), None);
         let lengths: Vec<_> =
             missing_secrets(&schema).into_iter().map(|(name, value)| (name, value.len())).collect();
         let expected = [("a", 30), ("b", 40), ("c", 8)].map(|(name, n)| (name.to_owned(), n));

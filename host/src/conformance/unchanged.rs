@@ -21,7 +21,12 @@ pub(super) fn check(originals: &[Original], results: &mut Results) {
             results.finding(Check::Limits, format!("`{}` {text}", original.scenario));
         }
         match (&original.trial.answer, original.scenario) {
-            (Ok(_), Scenario::Create) => create(original, results),
+            (_, Scenario::FindRefused) => find_refused(original, results),
+            (Ok(_), Scenario::Check) => results.made(Check::GoodAnswers),
+            (Ok(_), Scenario::Create) => {
+                results.made(Check::GoodAnswers);
+                create(original, results);
+            }
             (Ok(Answer::Found(found)), Scenario::Find) => find(original, found.len(), results),
             (Ok(Answer::Found(found)), Scenario::FindUnknown) => {
                 results.made(Check::UnknownMarker);
@@ -32,14 +37,15 @@ pub(super) fn check(originals: &[Original], results: &mut Results) {
             }
             (Ok(Answer::Counts(counts)), Scenario::Count) => count(original, counts, results),
             (Err(refusal), scenario) => {
-                let why = format!("the recorded call failed: {refusal}");
-                match scenario {
-                    Scenario::Find => results.finding(Check::MarkerFound, why.clone()),
-                    Scenario::FindUnknown => results.finding(Check::UnknownMarker, why.clone()),
-                    Scenario::Count => results.finding(Check::Counts, why.clone()),
-                    Scenario::Check | Scenario::Create => {}
-                }
-                results.without(scenario, &why);
+                let why = format!("`{scenario}` failed with the recorded answers: {refusal}");
+                let check = match scenario {
+                    Scenario::Find => Check::MarkerFound,
+                    Scenario::FindUnknown => Check::UnknownMarker,
+                    Scenario::Count => Check::Counts,
+                    _ => Check::GoodAnswers,
+                };
+                results.without(scenario, "it failed with the recorded answers");
+                results.finding(check, why);
             }
             _ => {}
         }
@@ -115,6 +121,15 @@ fn find(original: &Original, found: usize, results: &mut Results) {
     if !is_answered {
         let text = "the tracker's recorded answers do not contain the marker".to_owned();
         results.note(Check::ForeignResult, text);
+    }
+}
+
+/// The call has a wrong secret: a tracker may answer it like a visitor, without an error.
+fn find_refused(original: &Original, results: &mut Results) {
+    results.made(Check::EmptyFind);
+    if let Ok(Answer::Found(found)) = &original.trial.answer {
+        let text = format!("`{}` returned a list of {} defects", original.scenario, found.len());
+        results.finding(Check::EmptyFind, text);
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Wrong {
     Nothing,
     /// A setting has no description.
     DescribesItself,
+    /// `check` is not written yet.
+    GoodAnswers,
     /// 403 is `rejected`.
     RefusedCredentials,
     /// 422 is `internal`.
@@ -41,7 +43,7 @@ pub enum Wrong {
     ForeignResult,
     /// `find` returns an error if there is no issue.
     UnknownMarker,
-    /// `find` returns an empty list if the credentials are refused.
+    /// `find` returns an empty list if the credentials are wrong.
     EmptyFind,
     /// A second write follows.
     OneWrite,
@@ -75,6 +77,9 @@ impl Wrong {
     }
 
     pub fn check(self) -> Result<String, Error> {
+        if self == Self::GoodAnswers {
+            return Err(error(ErrorCode::Unsupported, "check"));
+        }
         Ok(format!("{} as {}", setting("url"), self.user()?))
     }
 
@@ -122,7 +127,7 @@ impl Wrong {
                 || self == Self::ForeignResult
         };
         let mine: Vec<_> = issues.iter().filter(mine).collect();
-        if mine.is_empty() {
+        if mine.is_empty() && self != Self::EmptyFind {
             self.user()?;
         }
         if self == Self::UnknownMarker && mine.is_empty() {

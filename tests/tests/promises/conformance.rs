@@ -89,16 +89,16 @@ fn answer(exchange: &Exchange<'_>, texts: &mut Vec<String>) -> Reply {
     let request = exchange.request;
     let target = request.target.split("random=").next().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    if request.header("authorization").is_none() {
-        return Reply::new(401, "");
-    }
+    // Whoever has a wrong token is a visitor, who sees no issue.
+    let is_visitor = request.header("authorization") != Some("Bearer s3cr3t-token");
     let issue =
         |(id, text): (usize, &String)| json!({"id": id, "title": "A test failed", "text": text});
     let issues = |word: &str| {
-        let found = texts.iter().enumerate().filter(|(_, text)| text.contains(word));
+        let found = texts.iter().enumerate().filter(|(_, text)| text.contains(word) && !is_visitor);
         Reply::json(200, &json!({"issues": found.map(issue).collect::<Vec<_>>()}).to_string())
     };
     match (request.method.as_str(), path) {
+        ("GET", "/me") if is_visitor => Reply::new(401, ""),
         ("GET", "/me") => Reply::json(200, r#"{"user":"bot"}"#),
         ("POST", "/issues") => {
             let sent: Value = serde_json::from_slice(&request.body).expect("JSON");
@@ -135,6 +135,11 @@ fn a_connector_with_one_defect_fails_exactly_its_check() {
         let author = Author::of(&guest, &json!({"url": tracker.url()}), "s3cr3t-token");
         let report = author.test(&RECORD);
         assert_eq!(with_result(&report, "finding"), BTreeSet::from([defect.clone()]), "{report:#}");
+        if defect == "empty-find" {
+            for words in ["status 401", "`find-wrong-secret` returned a list of 0 defects"] {
+                assert!(report.to_string().contains(words), "{words} is missing: {report:#}");
+            }
+        }
         checks = with_result(&report, "passed");
         checks.extend(with_result(&report, "not run"));
         checks.insert(defect.clone());
@@ -206,6 +211,14 @@ fn what_cannot_be_checked_is_listed_with_what_to_give() {
     for words in ["wit/connector.wit:", "Counts open defects only", "1 with findings"] {
         assert!(shown.contains(words), "{words} is missing in {shown}");
     }
+
+    // A recording of other requests is a finding, so that it is not forgotten.
+    let find = author.path("recording/find");
+    fs::create_dir(&find).expect("a folder");
+    fs::copy(count.join("0001.json"), find.join("0001.json")).expect("a copy");
+    let report = author.test(&["--check", "same-requests"]);
+    assert!(report.to_string().contains("the nearest is 0001.json"), "{report:#}");
+    fs::remove_dir_all(&find).expect("the folder is removed");
 
     // The same exchanges may be in one folder for all calls.
     fs::rename(count.join("0001.json"), author.path("recording/0001.json")).expect("a rename");

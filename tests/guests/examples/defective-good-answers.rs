@@ -1,0 +1,3 @@
+//! `conforming`, with one defect: `check` is not written yet.
+
+jackfield_test_guests::conforming!(GoodAnswers);
