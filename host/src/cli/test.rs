@@ -26,14 +26,14 @@ const PROJECT: &str = "00000000-0000-4000-8000-000000000001";
 #[derive(Args)]
 #[command(after_help = "\
 Replays recorded calls of the connector, and replaces one answer of the tracker at a time by a
-fault: refusals, rate limits, lost connections, pages of HTML. Each finding names the sentence of the
-manual, wit/connector.wit, that it breaks. docs/conformance.md lists the checks.
+fault: refusals, rate limits, lost connections, pages of HTML. Each finding names the sentence of
+the manual, wit/connector.wit, that it breaks. docs/conformance.md lists the checks.
 
-Beside FILE, settings.json, event.json and the folder recording are used if they exist. A recording
-has a folder for each call: check, create-defect, find, find-unknown, find-wrong-secret, kpis. --record
-makes all of them with a tracker: it creates one defect there, and asks once with a wrong secret.
-Without a recording, only the manifest is checked.
-A replay needs no credentials: a required secret that is not given gets any value.
+Beside FILE, settings.json, event.json and the folder recording are used if they exist. A
+recording has a folder for each call: check, create-defect, find, find-unknown, find-wrong-secret
+and kpis. --record makes all of them with a tracker: it creates one defect there, and asks once
+with a wrong secret. Without a recording, only the manifest is checked. A replay needs no
+credentials: a required secret that is not given gets any value.
 
 The exit code is 0 if no check found anything, otherwise 1.
 
