@@ -110,7 +110,7 @@ fn world(project: &Project, source: &str) -> Result<&'static str, AuthorError> {
     let found = Source {
         chosen: package.jackfield.world.as_deref(),
         chosen_in: "package.json",
-        exports: EXPORTS.into_iter().filter(|it| is_exported(&it)).collect(),
+        exports: EXPORTS.into_iter().filter(|it| is_exported(it)).collect(),
         uses_test_data: output.imports.iter().any(is_test_data),
         spell: |interface| format!("`export const {} = {{ … }}`", camel_case(interface)),
     };

@@ -105,7 +105,7 @@ fn world(project: &Project, steps: &mut Steps) -> Result<&'static str, AuthorErr
     let found = Source {
         chosen: settings.tool.jackfield.world.as_deref(),
         chosen_in: "pyproject.toml",
-        exports: EXPORTS.into_iter().filter(|it| is_exported(&it)).collect(),
+        exports: EXPORTS.into_iter().filter(|it| is_exported(it)).collect(),
         uses_test_data: module.imports.iter().any(|it| TEST_DATA.contains(&&*it.replace('_', "-"))),
         spell: |interface| {
             let name = class_name(interface);

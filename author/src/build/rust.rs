@@ -55,8 +55,8 @@ struct Message {
 fn component(messages: &str) -> Option<PathBuf> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
     let artifacts = messages.filter(|message| message.reason == "compiler-artifact");
-    let files = artifacts.flat_map(|artifact| artifact.filenames);
-    files.filter(|file| file.extension().is_some_and(|extension| extension == "wasm")).last()
+    let mut files = artifacts.flat_map(|artifact| artifact.filenames).rev();
+    files.find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
 }
 
 #[cfg(test)]

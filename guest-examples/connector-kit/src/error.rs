@@ -1,7 +1,5 @@
 //! Creates the errors of the contract, also from the answers of a tracker.
 
-use std::time::SystemTime;
-
 use serde_json::Value;
 
 use crate::bindings::jackfield::connector::http::{HttpError, Response};
@@ -97,9 +95,8 @@ fn retry_after_seconds(wait: &str, answered: Option<&str>) -> Option<u32> {
         return Some(seconds);
     }
     let until = httpdate::parse_http_date(wait.trim()).ok()?;
-    let answered = answered.and_then(|date| httpdate::parse_http_date(date.trim()).ok());
-    let left = until.duration_since(answered.unwrap_or_else(SystemTime::now));
-    u32::try_from(left.unwrap_or_default().as_secs()).ok()
+    let answered = httpdate::parse_http_date(answered?.trim()).ok()?;
+    u32::try_from(until.duration_since(answered).unwrap_or_default().as_secs()).ok()
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {

@@ -12,10 +12,12 @@ import { all } from 'jackfield:connector/settings@0.1.0';
 const schema = {
   type: 'object', required: ['url', 'project', 'api-key'], additionalProperties: false,
   properties: {
-    url: { type: 'string', format: 'uri', title: 'Tracker address', 'jackfield:origin': true },
-    project: { type: 'string', pattern: '^[a-z0-9_-]+$', title: 'Project' },
-    critical: { type: 'array', items: { type: 'string' }, default: ['Urgent', 'Immediate'], minItems: 1, title: 'Critical priorities' },
-    'api-key': { type: 'string', minLength: 4, writeOnly: true, title: 'API key',
+    url: { type: 'string', format: 'uri', title: 'Tracker address', 'jackfield:origin': true,
+      description: 'Address of the tracker\'s start page, for example https://tracker.example.com.' },
+    project: { type: 'string', pattern: '^[a-z0-9_-]+$', title: 'Project', description: 'Identifier of the project.' },
+    critical: { type: 'array', items: { type: 'string' }, default: ['Urgent', 'Immediate'], minItems: 1,
+      title: 'Critical priorities', description: 'Their open issues count as critical; the others as moderate.' },
+    'api-key': { type: 'string', minLength: 4, writeOnly: true, title: 'API key', description: 'Of a user who may create issues.',
       'jackfield:place': { in: 'header', name: 'X-Redmine-API-Key' } },
   },
 };
@@ -27,7 +29,9 @@ const fail = (code, message, more = {}) => { throw { code, message, ...more }; }
 /** Sends a request, and returns a part of its answer. Anything else is an error that says what to do. */
 function ask(method, path, wanted, query = {}, json = undefined) {
   let response, answer;
+  /** @type {import('jackfield:connector/http@0.1.0').Body} */
   const body = json && { tag: 'json', val: JSON.stringify(json) };
+  /** @type {[string, string][]} */
   const pairs = Object.entries(query).map(([name, value]) => [name, `${value}`]);
   try { response = send({ method, url: path, query: pairs, headers: [], body }); } catch ({ payload: { tag, val } }) {
     fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);

@@ -85,11 +85,13 @@ fn the_redmine_example_is_built_outside_the_repository() {
     }
 }
 
-/// Answers from the recording, then those of a real Redmine, then errors.
+/// The conformance suite, answers from the recording, those of a real Redmine, then errors.
 fn works(project: &Project, file: &str) {
     let checked = project.json("check", &[file]);
     assert_eq!(checked["interfaces"], json!(["defects", "kpis"]), "{checked}");
     answers_from_the_recording(project, file);
+    let tested = project.json("test", &[file, "--secret", "api-key=@api-key.txt"]);
+    assert_eq!((&tested["findings"], &tested["not_run"]), (&json!(0), &json!(0)), "{tested}");
     let host = Setup::new().start();
     let plugins = host.folder().join("plugins");
     fs::copy(project.path(file), plugins.join("unfinished")).expect("a copy");
