@@ -14,8 +14,9 @@ use super::component::Loaded;
 use super::error::LoadError;
 use super::guest::Guest;
 
-/// The runner, built from `guest-examples/script-runner/` by `cargo xtask script-runner`.
-pub(crate) const RUNNER: &[u8] =
+/// The runner, built from `guest-examples/script-runner/` by `cargo xtask script-runner`. Not a
+/// constant, of which the program could have several copies.
+pub(crate) static RUNNER: &[u8] =
     include_bytes!("../../../guest-examples/script-runner/script-runner.wasm");
 
 /// What the runner made of a script's text.
