@@ -89,12 +89,17 @@ impl VersionLoader {
         Self { attempts: Attempts::in_folder(folder), ..self }
     }
 
+    /// The time of the wall clock.
+    pub(super) fn now(&self) -> SystemTime {
+        SystemTime::from(self.clock.now())
+    }
+
     /// Deletes compiled code that is not used, if there is more than `bytes_max`.
     pub(super) fn limit_code(&self, bytes_max: u64, mut used: BTreeSet<String>) -> io::Result<()> {
         if self.runner.initialized() {
             used.insert(RUNNER_SHA256.clone());
         }
-        let before = SystemTime::from(self.clock.now()) - UNUSED_MIN_AGE;
+        let before = self.now() - UNUSED_MIN_AGE;
         self.cache.prune(bytes_max, self.engine.fingerprint(), &used, before)
     }
 

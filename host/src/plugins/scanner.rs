@@ -242,10 +242,10 @@ impl Scanner {
         if !same {
             tracing::info!(connector = name, sha256 = version.sha256, "a connector is ready");
             let (versions, sha256) = (Arc::clone(&self.versions), version.sha256.clone());
-            let folder = self.folder.clone();
+            let (folder, now) = (self.folder.clone(), self.loader.now());
             entry.serving = Some(self.loader.connector(&connector, version));
             spawn_blocking(move || {
-                if let Err(error) = versions.keep(&connector, &sha256, &folder) {
+                if let Err(error) = versions.keep(&connector, &sha256, &folder, now) {
                     tracing::warn!(%error, %connector, "cannot keep a copy of a connector's file");
                 }
             });

@@ -56,6 +56,7 @@ impl Versions {
         name: &ConnectorName,
         sha256: &str,
         plugins: &Path,
+        now: SystemTime,
     ) -> io::Result<()> {
         let _writing = self.writing.lock();
         let folder = self.folder.join(name.as_str());
@@ -76,7 +77,7 @@ impl Versions {
                 copy
             }
         };
-        File::open(&copy)?.set_modified(SystemTime::now())?;
+        File::open(&copy)?.set_modified(now)?;
         self.delete_surplus(name)
     }
 
@@ -212,11 +213,8 @@ mod tests {
         fn serve(&self, file: &str, content: &str, age: u64) -> String {
             let (path, sha256) = (self.plugin(file), sha256_of(content.as_bytes()));
             fs::write(&path, content).unwrap();
-            self.versions.keep(&self.name, &sha256, &self.plugin("")).unwrap();
-            let kept = self.versions.list(&self.name);
-            let kept = kept.iter().find(|it| it.sha256 == sha256).unwrap();
-            let at = SystemTime::now() - Duration::from_secs(age);
-            File::open(&kept.file).unwrap().set_modified(at).unwrap();
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 - age);
+            self.versions.keep(&self.name, &sha256, &self.plugin(""), at).unwrap();
             sha256
         }
 
@@ -269,7 +267,8 @@ mod tests {
         fs::write(&kept[0].file, "another").unwrap();
         assert!(home.restore(&sha256).unwrap_err().to_string().contains("was changed"));
         assert_eq!(fs::read_to_string(home.plugin("c.wasm")).unwrap(), "one");
-        home.versions.keep(&home.name, &"0".repeat(64), &home.plugin("")).unwrap();
+        let (plugins, now) = (home.plugin(""), SystemTime::UNIX_EPOCH);
+        home.versions.keep(&home.name, &"0".repeat(64), &plugins, now).unwrap();
         assert_eq!(home.versions.list(&home.name).len(), 1);
     }
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::domain::{
-    Call, Connection, FailedTest, Marker, Settings, StringEnum as _, is_host_secret,
+    Call, Connection, FailedTest, Marker, Recording, Settings, StringEnum as _, is_host_secret,
 };
+use crate::egress::Session;
 
 use super::component::Connector;
 use super::test_report::TestReport;
@@ -29,9 +30,22 @@ impl Asked<'_> {
         Self { call, test, marker, key, attachment, project, choices_of }
     }
 
+    /// What the run of this call exchanged with its tracker; `None` if its connection does not record.
+    pub(super) fn recording(
+        &self,
+        session: &Session,
+        connector: &Connector,
+        report: Option<&TestReport>,
+    ) -> Option<Recording> {
+        let (exchanges, missing) = session.take_recording()?;
+        let connection = &session.active().connection;
+        let input = self.input(connection, connector, report, &|text| session.redact(text));
+        Some(Recording { input, exchanges, missing })
+    }
+
     /// Everything that the call depends on, as a JSON object. `redact` removes secrets from the texts
     /// of tests. The settings have none: a person who enters a secret there has chosen to show it.
-    pub(super) fn input(
+    fn input(
         &self,
         connection: &Connection,
         connector: &Connector,

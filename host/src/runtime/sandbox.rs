@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cpu_time::Metered;
 use crate::domain::{
     Call, Clock, Connection, Counts, Defect, FailedTest, Journal, Limits, Marker, OutcomeCode,
-    Recording, Refusal, RunReport, Usage, WriteRecord, milliseconds,
+    Refusal, RunReport, Usage, WriteRecord, milliseconds,
 };
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
@@ -246,12 +246,7 @@ impl Sandbox {
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         connector.count_run(&outcome);
-        let recording = finished.session.take_recording().map(|(exchanges, missing)| {
-            let redact = |text| finished.session.redact(text);
-            let connection = &run.active.connection;
-            let input = asked.input(connection, connector, report.as_deref(), &redact);
-            Recording { input, exchanges, missing }
-        });
+        let recording = asked.recording(&finished.session, connector, report.as_deref());
         let permits_before = permit.permits_before;
         let mut calls = report.as_ref().map(|report| report.take_calls()).unwrap_or_default();
         calls.extend(finished.calls);
