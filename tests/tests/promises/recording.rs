@@ -249,3 +249,18 @@ fn a_body_over_the_limit_is_left_out_and_said_so() {
     let (_, err) = replay(&host, "plugins/calls.wasm", "create-defect", "f");
     assert!(err.contains("no recorded exchange"), "{err}");
 }
+
+#[test]
+fn a_call_that_sent_nothing_is_replayed_too() {
+    let host = Setup::new().guests(["instant"]).start();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    record_all(&host);
+    let created = host.create(&connection, &failed_test());
+    let written = ok(&host, &["fixture", &created.event(), "--out", "f"]);
+    assert_eq!(written["exchanges"], 0, "{written}");
+    let (replayed, err) = replay(&host, "plugins/instant.wasm", "create-defect", "f");
+    let error = "the tracker confirmed no write";
+    let is_answered = replayed["answer"]["title"] == created.expect(200)["name"];
+    assert!(is_answered || err.contains(error), "{replayed} {err}");
+    assert!(!err.contains("has no recorded exchange"), "{err}");
+}

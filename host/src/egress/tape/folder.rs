@@ -17,9 +17,11 @@ use super::{HttpError, NoAnswer, TapedAnswer, TapedEnd, TapedRequest};
 
 /// Most exchanges of a recording.
 pub(super) const EXCHANGES_MAX: usize = 1_000;
+/// The file that says what was recorded, in a folder of `jackfield fixture`.
+const CALL_FILE: &str = "call.json";
 /// Files beside the exchanges that say how an export was called.
 const BESIDE: [&str; 5] =
-    ["call.json", "event.json", "report.json", "settings.json", "test-data.json"];
+    [CALL_FILE, "event.json", "report.json", "settings.json", "test-data.json"];
 /// Largest recording, bytes of its files.
 const RECORDING_BYTES_MAX: u64 = 512 << 20;
 
@@ -159,7 +161,8 @@ pub(super) fn text_of(request: TapedRequest, end: TapedEnd) -> String {
 /// Reads all exchanges in the order of their files, each with the name of its file.
 pub(super) fn read(folder: &Path) -> Result<Vec<(String, TapedRequest, TapedEnd)>, NotUsable> {
     let files = files(folder)?;
-    if files.is_empty() {
+    // A recorded call that sent nothing has no exchange.
+    if files.is_empty() && !folder.join(CALL_FILE).exists() {
         return Err(NotUsable::Empty(folder.to_owned()));
     }
     let mut room = RECORDING_BYTES_MAX;
