@@ -247,7 +247,6 @@ impl Sandbox {
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         connector.count_run(&outcome);
         let recording = asked.recording(&finished.session, connector, report.as_deref());
-        let permits_before = permit.permits_before;
         let mut calls = report.as_ref().map(|report| report.take_calls()).unwrap_or_default();
         calls.extend(finished.calls);
         let mut log = finished.log;
@@ -258,7 +257,7 @@ impl Sandbox {
         let report = RunReport {
             log,
             calls,
-            usage: Usage { permit_ms, permits_before, ..finished.usage },
+            usage: Usage { permit_ms, permits_before: permit.permits_before, ..finished.usage },
             recording,
             ..empty_report(&run.connector, call, &outcome)
         };
