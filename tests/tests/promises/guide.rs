@@ -1,6 +1,8 @@
 //! The author's guide: the page of the contract is generated from `wit/connector.wit`, and the
 //! links of the guide lead to pages and headings that exist.
 
+mod commands;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

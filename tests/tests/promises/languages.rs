@@ -137,8 +137,9 @@ fn an_exception_is_named_in_the_detail(host: &TestHost, name: &str) {
         SCRIPT => "redmine-script.js:",
         _ => return,
     };
-    let tracker = ScriptedServer::start(|_| Reply::new(200, "{\"user\": 1}"));
-    let settings = json!({"url": tracker.url(), "project": "qa"});
+    // A number in place of a list: no connector checks the types of each member.
+    let tracker = ScriptedServer::start(|_| Reply::new(200, "{\"issue_priorities\": 1}"));
+    let settings = json!({"url": tracker.url(), "project": "qa", "priority": "High"});
     let secrets = json!({"api-key": "k3y-of-the-test"});
     let connection = host.connect(&format!("{name} traps"), name, settings, secrets);
     let detail = host.create(&connection, &failed_test()).problem(502, "connector-fault");
