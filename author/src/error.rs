@@ -70,6 +70,14 @@ pub enum AuthorError {
         /// The command that updates it.
         fix: &'static str,
     },
+    /// A tool does not say its version, such as rustup's `rustc` without a toolchain.
+    #[error("`{program} --version` failed, or printed no version: {fix}")]
+    NoVersion {
+        /// The tool's program.
+        program: &'static str,
+        /// The command that installs it.
+        fix: &'static str,
+    },
     /// A part of a tool is not installed.
     #[error("{what} is missing: {fix}")]
     NoPart {

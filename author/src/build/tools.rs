@@ -44,11 +44,15 @@ impl Tool {
         if output.status.success() && found.is_some_and(|found| found >= self.oldest) {
             return Ok(());
         }
-        let found = found.map(|(major, minor)| format!("{major}.{minor}"));
+        let Some((major, minor)) = found.filter(|_| output.status.success()) else {
+            let (program, fix) = (self.program, self.fix);
+            return Err(AuthorError::NoVersion { program, fix });
+        };
+        let found = format!("{major}.{minor}");
         let (major, minor) = self.oldest;
         Err(AuthorError::OldTool {
             program: self.program,
-            found: found.unwrap_or_else(|| "of an unknown version".to_owned()),
+            found,
             oldest: format!("{major}.{minor}"),
             fix: self.fix,
         })

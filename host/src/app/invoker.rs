@@ -311,7 +311,7 @@ fn confirmed(end: RunEnd<Defect>) -> RunEnd<Defect> {
     RunEnd { outcome, ..end }
 }
 
-/// The report of the failed test, from its ids or from the sample data.
+/// The report of the failed test, from the given test data or from its ids alone.
 fn test_report(
     asked: &Invocation,
     active: &ActiveConnection,

@@ -104,7 +104,7 @@ pub fn unsuitable_disk(data: &Path) -> Option<PlatformProblem> {
     })
 }
 
-/// Reports if a compiler would get little memory.
+/// Warns if the compiler would get less memory than recommended.
 #[must_use]
 pub fn little_memory(limits: &Limits) -> Option<PlatformProblem> {
     let wanted = COMPILE_BYTES_RECOMMENDED.min(limits.compile_memory_bytes);

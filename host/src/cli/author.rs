@@ -69,8 +69,8 @@ struct Created<'a> {
 
 /// A connector that was built and checked.
 #[derive(Serialize)]
-struct Report {
-    file: PathBuf,
+pub(super) struct Report {
+    pub(super) file: PathBuf,
     version: String,
     interfaces: Vec<&'static str>,
     bytes: u64,
@@ -108,7 +108,7 @@ impl BuildArguments {
 }
 
 /// Checks a component as the server does, and puts it into its place.
-fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<Report> {
+pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<Report> {
     let (config, _) = read_config(config)?;
     let Checked { report, missing, .. } =
         runtime()?.block_on(check::check(component.file(), config))?;

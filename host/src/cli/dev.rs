@@ -149,10 +149,11 @@ impl Dev {
         let sha256 = self.plugins.install(&file)?;
         match install::await_version(admin, name, &sha256, before.as_deref(), &self.stop)? {
             Loaded::Stopped => Ok(()),
-            Loaded::Refused(why) => bail!("the server does not load it: {why}"),
+            Loaded::Refused(why) => bail!("the server does not load {}: {why}", shown(&file)),
             Loaded::Serves(connector) => {
-                let whole = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(start.elapsed());
-                self.report(&connector, whole.max(start.elapsed()), built, start.elapsed());
+                let all = start.elapsed();
+                let whole = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(all);
+                self.report(&connector, whole.max(all), built, all);
                 self.hint(&connector)
             }
         }

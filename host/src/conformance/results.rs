@@ -55,6 +55,8 @@ pub(super) struct Results {
     made: BTreeSet<Check>,
     findings: BTreeMap<Check, Vec<String>>,
     notes: BTreeMap<Check, Vec<String>>,
+    /// The calls without which a check was made, by the reason.
+    without: BTreeMap<(Check, String), Vec<Scenario>>,
     /// Whether the tracker's words were passed on in one form, or what became of the first form.
     words: Option<Result<(), String>>,
 }
@@ -66,6 +68,7 @@ impl Results {
             made: BTreeSet::new(),
             findings: BTreeMap::new(),
             notes: BTreeMap::new(),
+            without: BTreeMap::new(),
             words: None,
         }
     }
@@ -106,7 +109,7 @@ impl Results {
     pub(super) fn without(&mut self, scenario: Scenario, why: &str) {
         let use_it = |check: &Check| check.scenarios().contains(&scenario);
         for check in Check::ALL.iter().copied().filter(use_it) {
-            self.note(check, format!("not with `{scenario}`: {why}"));
+            self.without.entry((check, why.to_owned())).or_default().push(scenario);
         }
     }
 
@@ -124,6 +127,10 @@ impl Results {
             Some(Ok(())) => self.made(Check::TrackerWords),
             Some(Err(why)) => self.finding(Check::TrackerWords, why),
             None => {}
+        }
+        for ((check, why), scenarios) in std::mem::take(&mut self.without) {
+            let scenarios: Vec<_> = scenarios.iter().map(|it| format!("`{it}`")).collect();
+            self.note(check, format!("not with {}: {why}", scenarios.join(", ")));
         }
         let chosen = std::mem::take(&mut self.chosen);
         chosen.into_iter().map(|check| self.result(check)).collect()

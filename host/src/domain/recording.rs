@@ -5,13 +5,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Call, Settings};
 
-/// The longest time for which recording can be switched on, seconds.
+/// Maximum time for which recording can be switched on, seconds.
 pub const RECORD_S_MAX: u32 = 24 * 60 * 60;
-/// The largest body that is recorded, bytes.
+/// Maximum size of a recorded body, bytes.
 pub const RECORDED_BODY_BYTES_MAX: u64 = 256 << 10;
-/// The largest recording of one run, and of all runs of one event, bytes.
+/// Maximum size of the recording of one run, and of all runs of one event, bytes.
 pub const RECORDED_EVENT_BYTES_MAX: u64 = 2 << 20;
-/// All stored recordings together, bytes. If there are more, the oldest are deleted.
+/// Maximum size of all stored recordings together, bytes. The oldest are deleted.
 pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
 
 /// The recording of one run, without secrets.

@@ -140,13 +140,14 @@ impl Plugins {
                     }
                 }
                 if timeout(LOOK_AGAIN, changes.changed()).await.is_ok_and(|it| it.is_err()) {
-                    return Err("the server ends".to_owned());
+                    return Err("the server is shutting down".to_owned());
                 }
             }
         };
         let limits = self.loader.config.limits_of(name);
         let longest = Duration::from_millis(limits.compile_ms) + SERVING_MAX;
-        let late = || Err("it is not ready in time".to_owned());
+        let late =
+            || Err("it was not ready in time; `connectors show` says what happens".to_owned());
         let served = timeout(longest, waiting).await.unwrap_or_else(|_| late());
         served.map_err(|why| RollbackError::NotServing {
             name: name.clone(),

@@ -147,13 +147,17 @@ pub(super) fn choose<'v>(
 ) -> Result<&'v KeptVersion, String> {
     let Some(prefix) = to else {
         let other = versions.iter().find(|it| Some(it.sha256.as_str()) != current);
-        return other.ok_or_else(|| "no other version of it has served".to_owned());
+        return other.ok_or_else(|| {
+            "no other version of it is kept, so there is none to go back to".to_owned()
+        });
     };
     let prefix = prefix.to_ascii_lowercase();
     let mut fitting = versions.iter().filter(|it| it.sha256.starts_with(&prefix));
     match (fitting.next(), fitting.next()) {
         (Some(only), None) if !prefix.is_empty() => Ok(only),
-        (Some(_), _) => Err(format!("more than one version begins with {prefix:?}")),
+        (Some(_), _) => {
+            Err(format!("more than one version begins with {prefix:?}: give more characters"))
+        }
         (None, _) => Err(format!(
             "no version that is kept begins with {prefix:?}; `connectors show` lists them"
         )),

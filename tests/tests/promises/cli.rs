@@ -123,7 +123,8 @@ fn show_prints_members_in_the_order_of_the_api_and_times_in_one_format() {
         }
     }
     let checked = ok(&host, &["check", &host.plugin("instant").display().to_string()]);
-    assert_eq!(names(&checked)[..3], ["name", "version", "summary"], "{checked}");
+    let words = "test guest 1.0.0\na connector for the tests\n\nIt may\n";
+    assert!(checked.starts_with(words), "{checked}");
     let unknown = "0198c0de-0000-7000-8000-000000000000";
     for (what, name) in [
         ("connections", "no-such"),

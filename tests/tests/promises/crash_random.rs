@@ -31,7 +31,7 @@ const MOMENTS: [Moment; 4] =
 fn random_crashes_make_no_second_issue() {
     let rounds = rounds();
     let mut load = Load::start();
-    // The first success. Later searches must find it to prove that they can find defects.
+    // The first success. Later searches look for this defect: finding it proves that they work.
     let first = failed_test();
     load.finish(&first);
     let mut tests = vec![first];

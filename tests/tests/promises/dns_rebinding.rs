@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::calls::INTERFACES;
 
-/// An address that stands for any public address. The addresses of the test's own network all lead
-/// to loopback.
+/// An address that stands for any public address. All addresses of the test's own network are
+/// routed to this machine.
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(5, 5, 5, 5);
 /// Addresses that a granted name may not lead to.
 const FORBIDDEN: [Ipv4Addr; 4] = [

@@ -71,14 +71,18 @@ fn markdown_below(folder: &Path) -> Vec<PathBuf> {
 /// Returns the links of a page to files that do not exist, and to headings that it does not have.
 fn broken_links(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("a page");
+    // Templates and code have brackets, too.
+    let prose: String = text.split("```").flat_map(|it| it.split("~~~")).step_by(2).collect();
     let folder = page.parent().expect("a folder");
-    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let broken = targets.filter(|target| !target.contains("://")).filter(|target| {
         let (file, heading) = target.split_once('#').unwrap_or((target, ""));
         let path = if file.is_empty() { page.to_owned() } else { folder.join(file) };
         match fs::read_to_string(&path) {
             Ok(text) if !heading.is_empty() => {
-                !text.lines().any(|line| line.starts_with('#') && anchor(line) == heading)
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                !headings.any(|line| anchor(line) == heading)
+                    && !text.contains(&format!("<a id=\"{heading}\">"))
             }
             Ok(_) => false,
             // A picture or a folder.

@@ -34,15 +34,14 @@ impl EventFollower {
         Ok(it)
     }
 
-    /// Prints events until it is stopped. While the server does not answer, it waits.
+    /// Prints events until it is stopped. An event that cannot be read now is printed later.
     pub(super) fn follow(&mut self, output: Output, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             if let Ok(events) = self.newest() {
-                let new = events.iter().rev().filter(|event| !self.seen.contains(&key(event)));
-                for event in new {
-                    self.show(event, output);
-                }
-                self.seen = events.iter().map(key).collect();
+                let (seen, new): (Vec<_>, Vec<_>) =
+                    events.iter().rev().partition(|event| self.seen.contains(&key(event)));
+                let shown = new.into_iter().filter(|event| self.show(event, output).is_ok());
+                self.seen = shown.chain(seen).map(key).collect();
             }
             std::thread::sleep(PERIOD);
         }
@@ -55,19 +54,17 @@ impl EventFollower {
     }
 
     /// Prints an event that has ended, if it is one of this connector.
-    fn show(&self, event: &Event, output: Output) {
-        if event.outcome.0 == OutcomeCode::Running || !self.is_own(event).unwrap_or(false) {
-            return;
+    fn show(&self, event: &Event, output: Output) -> anyhow::Result<()> {
+        if event.outcome.0 == OutcomeCode::Running || !self.is_own(event)? {
+            return Ok(());
         }
-        let Ok(answer) = self.admin.get_by_name::<EventWithRuns>("event", &event.id.to_string())
-        else {
-            return;
-        };
+        let answer = self.admin.get_by_name::<EventWithRuns>("event", &event.id.to_string())?;
         if output.json {
             print_json_line(answer.json());
-        } else if let Ok(shown) = answer.decode() {
-            print(&timeline::brief(&shown));
+        } else {
+            print(&timeline::brief(&answer.decode()?));
         }
+        Ok(())
     }
 
     fn is_own(&self, event: &Event) -> anyhow::Result<bool> {

@@ -113,7 +113,11 @@ pub(super) fn await_version(
             Err(_) => {}
         }
         if Instant::now() > deadline {
-            bail!("the server has not loaded it within {} s", LOAD_MAX.as_secs());
+            bail!(
+                "the server has not loaded the new version within {} s: does it read this plugins \
+                 folder? Its log says more",
+                LOAD_MAX.as_secs()
+            );
         }
         std::thread::sleep(POLL_PERIOD);
     }

@@ -54,13 +54,13 @@ impl Target {
     }
 }
 
-/// Builds a project and returns its connector's file. The server checks it.
+/// Builds and checks a project, and returns its connector's file.
 #[cfg(feature = "author")]
 fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     use jackfield_author::Built;
 
     match jackfield_author::build(folder, &mut crate::cli::author::print_step)? {
-        Built::Component(component) => Ok(component.publish()?),
+        Built::Component(component) => Ok(crate::cli::author::publish(component, None)?.file),
         Built::Script(file) => Ok(file),
     }
 }

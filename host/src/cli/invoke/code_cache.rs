@@ -11,7 +11,10 @@ use crate::plugins::CodeCache;
 pub(super) fn code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
     if let Some(data) = data {
         if !data.is_dir() {
-            bail!("there is no data folder {}", data.display());
+            bail!(
+                "there is no data folder {}: leave --data out, or give that of a server",
+                data.display()
+            );
         }
         let data = DataFolder::at(&data);
         return Ok(CodeCache::Server { folder: data.compiled(), key: data.compiled_key() });

@@ -15,7 +15,7 @@ use crate::secret::write_private;
 
 use super::{HttpError, NoAnswer, TapedAnswer, TapedEnd, TapedRequest};
 
-/// Most exchanges of a recording.
+/// Maximum number of exchanges in a recording.
 pub(super) const EXCHANGES_MAX: usize = 1_000;
 /// The file that says what was recorded, in a folder of `jackfield fixture`.
 const CALL_FILE: &str = "call.json";
@@ -43,7 +43,8 @@ pub enum NotUsable {
     NotEmpty(PathBuf),
     /// There is nothing to answer from.
     #[error(
-        "{} has no recorded exchange (a file that ends in .json): record one with --record",
+        "{} has no recorded exchange (a file that ends in .json): record one with --record, or \
+         give the folder of one call, such as recording/check",
         .0.display()
     )]
     Empty(PathBuf),

@@ -178,7 +178,7 @@ impl State {
         let what = format!("no recorded exchange answers {} {}", request.method, request.url);
         let exchanges = self.recording.0.iter().enumerate();
         let nearest = exchanges.max_by_key(|(index, exchange)| {
-            // Of equal ones, the first.
+            // The first of those that are equally like it.
             (!self.used.contains(index), likeness(&exchange.request, request), usize::MAX - index)
         });
         match nearest {
