@@ -7,7 +7,7 @@ use std::process::Command;
 use data_encoding::BASE64;
 use jackfield_tests::{
     Guest, RedmineFixture, Reply, Response, ScriptedServer, Setup, TestHost, binary, failed_test,
-    wait_for,
+    wait_for, with_database,
 };
 use serde_json::{Value, json};
 
@@ -171,6 +171,7 @@ fn a_request_without_an_answer_is_replayed_as_the_same_error() {
 #[test]
 fn no_recording_has_a_secret_or_a_token() {
     const COOKIE: &str = "c00kie-of-the-session";
+    const TOKEN: &str = "t0ken-of-the-identity-server";
     let percent: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let forms = [
         SECRET.to_owned(),
@@ -185,7 +186,13 @@ fn no_recording_has_a_secret_or_a_token() {
     let mut host = Setup::new().guests(["calls"]).start();
     let echoed = forms.join(" and ");
     let tracker = ScriptedServer::start(move |exchange| {
-        let sent = format!("{} {}", exchange.request.target, exchange.request.text());
+        if exchange.request.target == "/token" {
+            let body = json!({"access_token": TOKEN, "expires_in": 3600});
+            return Reply::json(200, &body.to_string());
+        }
+        let authorization = exchange.request.header("authorization").unwrap_or_default();
+        let sent =
+            format!("{} {} {authorization}", exchange.request.target, exchange.request.text());
         let answer = Response::new(200, format!("{sent} {echoed}"));
         Reply::Answer(
             answer
@@ -194,10 +201,12 @@ fn no_recording_has_a_secret_or_a_token() {
         )
     });
     let mut tokens = Vec::new();
+    let hidden_words = [COOKIE, TOKEN, "authorization"];
     for via in INTERFACES {
         for (place, more) in [
             ("key-basic", json!({"user": "bot"})),
             ("key-query", json!({})),
+            ("key-client", json!({"client-id": "bot", "token-url": tracker.url() + "/token"})),
             (
                 "key-json",
                 json!({"headers": "Content-Type=application/json",
@@ -218,7 +227,8 @@ fn no_recording_has_a_secret_or_a_token() {
             let shown = host.admin().get(&format!("/events/{event}/recording"));
             let kept = files(&host, &folder) + &shown.body;
             assert!(kept.contains("[secret]"), "{folder}: {kept}");
-            for hidden in forms.iter().map(String::as_str).chain([COOKIE, "authorization"]) {
+            let webhook = tokens.iter().map(String::as_str);
+            for hidden in forms.iter().map(String::as_str).chain(hidden_words).chain(webhook) {
                 assert!(!kept.contains(hidden), "{folder}: {hidden} in {kept}");
             }
             let (replayed, err) = replay(&host, "plugins/calls.wasm", "create-defect", &folder);
@@ -229,9 +239,16 @@ fn no_recording_has_a_secret_or_a_token() {
     let bytes = fs::read(host.data("jackfield.db")).expect("the database");
     let stored = String::from_utf8_lossy(&bytes);
     assert!(stored.contains("recordings") && stored.contains("[secret]"));
-    for hidden in tokens.iter().chain(&forms) {
-        assert!(!stored.contains(hidden.as_str()), "{hidden} is in the database");
+    let secret = tokens.iter().chain(&forms).map(String::as_str);
+    for hidden in secret.chain([TOKEN]) {
+        assert!(!stored.contains(hidden), "{hidden} is in the database");
     }
+    // The guest may read the cookie, and put it into its defect.
+    let with_cookie: u32 = with_database(&host.data_folder(), |database| {
+        let count = "SELECT COUNT(*) FROM recordings WHERE instr(input || exchanges, ?) > 0";
+        database.query_row(count, [COOKIE], |row| row.get(0))
+    });
+    assert_eq!(with_cookie, 0, "recordings have the cookie");
 }
 
 #[test]
