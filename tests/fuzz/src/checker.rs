@@ -47,7 +47,8 @@ pub fn check(component: &[u8]) -> Checked {
     // Some file systems flush a file that replaces another; they do not flush a new one.
     let _ = std::fs::remove_file(fixture.file());
     std::fs::write(fixture.file(), component).expect("the input is written");
-    let checked = wait(fixture.checker.check(&fixture.file())).map_err(|error| error.to_string());
+    let checked = wait(fixture.checker.check(&fixture.file()));
+    let checked = checked.map(|it| it.report).map_err(|error| error.to_string());
     match &checked {
         Ok(report) => {
             assert!(report.interfaces.defects || report.interfaces.kpis);
