@@ -6,6 +6,8 @@ use crate::bindings::jackfield::connector::http::{HttpError, Response};
 use crate::bindings::jackfield::connector::model::{Error, ErrorCode};
 use crate::request::{Tracker, items};
 
+/// Maximum number of characters of a refusal that is not JSON.
+const TEXT_CHARS_MAX: usize = 300;
 /// The end of the message about a 404.
 const NOT_FOUND: &str = ". It does not exist, or the user of the credentials cannot see it";
 
@@ -50,8 +52,13 @@ impl From<HttpError> for Error {
 /// Turns an answer without success into an error that says what to do.
 pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Error {
     let Response { status, .. } = *response;
-    let body = response.text.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let words = body.and_then(|body: Value| words(body.get(tracker.words)?));
+    let text = response.text.as_deref().unwrap_or_default().trim();
+    let is_page = text.starts_with('<');
+    let words = match serde_json::from_str::<Value>(text) {
+        Ok(body) => body.pointer(tracker.words).and_then(words),
+        Err(_) if is_page || text.is_empty() => None,
+        Err(_) => Some(text.chars().take(TEXT_CHARS_MAX).collect()),
+    };
     let answered = match words {
         Some(words) => format!("{} answered {status} to {path}: {words}", tracker.name),
         None => format!("{} answered {status} to {path}", tracker.name),
@@ -62,6 +69,10 @@ pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Err
         403 => {
             let why = ". Does the user of the credentials have the right to do this?";
             Error::new(ErrorCode::Unauthorized, answered + why)
+        }
+        404 if is_page => {
+            let why = format!("{NOT_FOUND}; is this the address of {}?", tracker.name);
+            Error::rejected(answered + &why).about(tracker.address)
         }
         404 => Error::rejected(answered + NOT_FOUND),
         429 => Error {

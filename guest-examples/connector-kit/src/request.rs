@@ -19,7 +19,8 @@ pub struct Tracker {
     pub address: &'static str,
     /// The name of the setting with the credentials.
     pub secret: &'static str,
-    /// The member of a refusal in JSON that explains it: a text, or a list of texts.
+    /// The place in a refusal that explains it, a text or a list of texts: "/errors", "/error/msg".
+    /// A refusal that is plain text explains itself.
     pub words: &'static str,
 }
 

@@ -4,7 +4,7 @@ use jackfield_connector_kit::*;
 use serde::{Deserialize, de::DeserializeOwned};
 
 pub const REDMINE: Tracker =
-    Tracker { name: "Redmine", address: "url", secret: "api-key", words: "errors" };
+    Tracker { name: "Redmine", address: "url", secret: "api-key", words: "/errors" };
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -50,9 +50,11 @@ export function settings(schema) {
  * @returns {any}
  */
 export function part(answer, path) {
-  const found = path.split('/').slice(1).reduce((value, name) => value?.[name], answer);
-  return found ?? fail('unavailable', `the tracker's answer has no ${path}; is its address right?`);
+  return at(answer, path) ?? fail('unavailable', `the tracker's answer has no ${path}; is its address right?`);
 }
+
+/** @type {(answer: any, path: string) => any} */
+const at = (answer, path) => path.split('/').slice(1).reduce((value, name) => value?.[name], answer);
 
 /**
  * The address of a page that people open.
@@ -84,7 +86,8 @@ export function idOf(records, name, setting) {
  * @param {string} names.name The tracker.
  * @param {string} names.address The setting with its address.
  * @param {string} names.secret The setting with the credentials.
- * @param {string} names.words The member of a refusal that explains it: a text, or a list of texts.
+ * @param {string} names.words The place in a refusal that explains it, a text or a list of texts:
+ *   "/errors", "/error/msg". A refusal that is plain text explains itself.
  */
 export function tracker({ name, address, secret, words }) {
   /**
@@ -106,7 +109,8 @@ export function tracker({ name, address, secret, words }) {
       const why = `${answered}, but not with JSON; is this the address of ${name}?`;
       return fail('unavailable', why, { setting: address });
     }
-    const why = [answer?.[words]].flat().filter((it) => typeof it === 'string').join('; ');
+    const given = answer === undefined ? plain(text) : at(answer, words);
+    const why = [given].flat().filter((it) => typeof it === 'string').join('; ');
     return refuse(response, why ? `${answered}: ${why}` : answered);
   }
 
@@ -115,7 +119,7 @@ export function tracker({ name, address, secret, words }) {
    * @param {string} answered
    * @returns {never}
    */
-  function refuse({ status, headers }, answered) {
+  function refuse({ status, headers, text }, answered) {
     const header = (/** @type {string} */ wanted) => headers.find(([key]) => key === wanted)?.[1];
     if (status === 401) {
       fail('unauthorized', `${answered}. Are the credentials right?`, { status, setting: secret });
@@ -124,7 +128,9 @@ export function tracker({ name, address, secret, words }) {
       fail('unauthorized', `${answered}. Does the user of the credentials have the right to do this?`, { status });
     }
     if (status === 404) {
-      fail('rejected', `${answered}. It does not exist, or the user of the credentials cannot see it`, { status });
+      const why = `${answered}. It does not exist, or the user of the credentials cannot see it`;
+      if (isPage(text)) fail('rejected', `${why}; is this the address of ${name}?`, { status, setting: address });
+      fail('rejected', why, { status });
     }
     if (status === 429) {
       const retryAfterSeconds = secondsUntil(header('retry-after'), header('date'));
@@ -179,6 +185,12 @@ function pairs(object) {
   const given = Object.entries(object).filter(([, value]) => value !== undefined);
   return given.map(([name, value]) => [name, `${value}`]);
 }
+
+/** Whether an answer is a page for people. @param {string | undefined} text */
+const isPage = (text) => /^\s*</.test(text ?? '');
+
+/** The begin of a refusal that is plain text. @param {string | undefined} text */
+const plain = (text) => (isPage(text) ? undefined : text?.trim().slice(0, 300) || undefined);
 
 /** @param {string | undefined} text */
 function parsed(text) {

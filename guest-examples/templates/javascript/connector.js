@@ -8,7 +8,7 @@ import * as report from 'jackfield:connector/report@0.1.0';
 import { fail, idOf, page, part, settings, tracker } from './jackfield.js';
 import schema from './settings.schema.json';
 
-const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', words: 'errors' });
+const api = tracker({ name: 'The tracker', address: 'url', secret: 'api-key', words: '/errors' });
 
 /**
  * The settings of `settings.schema.json`. The connector never sees the API key: the host adds it.

@@ -12,7 +12,7 @@ from wit_world.imports.model import Counts, Defect, ErrorCode, FailedTest
 
 from jackfield import SCHEMA, Tracker, error, id_of, page, part, settings
 
-TRACKER = Tracker("The tracker", address="url", secret="api-key", words="errors")
+TRACKER = Tracker("The tracker", address="url", secret="api-key", words="/errors")
 
 
 class Settings(TypedDict):

@@ -41,11 +41,16 @@ def settings() -> dict[str, Any]:
 def part(answer: Any, path: str) -> Any:
     """The part of an answer at a path such as "/user/login". Without it, the answer is not the
     tracker's."""
-    for name in path.split("/")[1:]:
-        answer = answer.get(name) if isinstance(answer, dict) else None
-    if answer is None:
+    found = _at(answer, path)
+    if found is None:
         why = f"the tracker's answer has no {path}; is its address right?"
         raise error(ErrorCode.UNAVAILABLE, why)
+    return found
+
+
+def _at(answer: Any, path: str) -> Any:
+    for name in path.split("/")[1:]:
+        answer = answer.get(name) if isinstance(answer, dict) else None
     return answer
 
 
@@ -69,7 +74,8 @@ class Tracker:
 
     def __init__(self, name: str, address: str, secret: str, words: str):
         """The names that error messages use: the tracker, the setting with its address, the setting
-        with the credentials, and the member of a refusal that explains it."""
+        with the credentials, and the place in a refusal that explains it ("/errors",
+        "/error/msg"). A refusal that is plain text explains itself."""
         self.name, self.address, self.secret, self.words = name, address, secret, words
 
     def get(self, path: str, wanted: str, **query: Any) -> Any:
@@ -109,7 +115,9 @@ class Tracker:
             answer = None
         if 200 <= response.status < 300:
             return answer
-        words = answer.get(self.words, []) if isinstance(answer, dict) else []
+        text = (response.text or "").strip()
+        is_plain = answer is None and not text.startswith("<")
+        words = text[:300] if is_plain else _at(answer, self.words) or ""
         words = "; ".join(map(str, words)) if isinstance(words, list) else str(words)
         self._refuse(response, f"{answered}: {words}" if words else answered)
 
@@ -121,6 +129,9 @@ class Tracker:
         if status == 403:
             why = f"{answered}. Does the user of the credentials have the right to do this?"
             raise error(ErrorCode.UNAUTHORIZED, why)
+        if status == 404 and (response.text or "").lstrip().startswith("<"):
+            why = f"{answered}{NOT_FOUND}; is this the address of {self.name}?"
+            raise error(ErrorCode.REJECTED, why, self.address)
         if status == 404:
             raise error(ErrorCode.REJECTED, answered + NOT_FOUND)
         if status == 429:

@@ -38,13 +38,13 @@ function ask(method, path, wanted, query = {}, json = undefined) {
   }
   try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
   const { status, headers } = response, header = Object.fromEntries(headers);
-  const answered = [`The tracker answered ${status} to ${path}`, answer?.errors ?? []].flat().join('; ');
-  if (status < 300) {
-    const why = `${answered}, but not with the expected JSON: is this the tracker's address?`;
-    return answer?.[wanted] ?? fail('unavailable', why, { setting: 'url' });
-  }
+  const isPage = /^\s*</.test(response.text ?? ''), plain = answer || isPage ? [] : response.text?.slice(0, 300) || [];
+  const answered = [`The tracker answered ${status} to ${path}`, answer?.errors ?? plain].flat().join('; ');
+  const why = `${answered}, but not with the expected JSON: is this the tracker's address?`;
+  if (status < 300) return answer?.[wanted] ?? fail('unavailable', why, { setting: 'url' });
   if (status === 401) fail('unauthorized', `${answered}. Is the key right?`, { setting: 'api-key' });
   if (status === 403) fail('unauthorized', `${answered}. Does the key's user have the right to do this?`);
+  if (status === 404 && isPage) fail('rejected', `${answered}. Is this the tracker's address?`, { setting: 'url' });
   if (status === 429) fail('rate-limited', answered, { retryAfterSeconds: seconds(header['retry-after'], header.date) });
   return fail(status < 500 ? 'rejected' : 'unavailable', answered);
 }

@@ -61,8 +61,7 @@ pub(super) async fn replay(
             }
             Some(why) => {
                 let text = format!("`{scenario}`: {why}; if the request is right, record it again");
-                results.finding(Check::SameRequests, text);
-                results.without(scenario, "its requests are not the recorded ones");
+                results.not_replayed(scenario, text);
             }
             None => {
                 results.made(Check::SameRequests);

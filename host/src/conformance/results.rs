@@ -113,6 +113,19 @@ impl Results {
         }
     }
 
+    /// Records that the requests of a call are not the recorded ones. It is always a finding: a
+    /// check must not succeed because it was not made.
+    pub(super) fn not_replayed(&mut self, scenario: Scenario, why: String) {
+        if self.chosen.contains(&Check::SameRequests) {
+            self.finding(Check::SameRequests, why);
+            return self.without(scenario, "its requests are not the recorded ones");
+        }
+        let use_it = |check: &Check| check.scenarios().contains(&scenario);
+        for check in self.chosen.clone().into_iter().filter(use_it) {
+            self.finding(check, why.clone());
+        }
+    }
+
     /// Records why no call was replayed.
     pub(super) fn nothing_recorded(&mut self, why: &str) {
         for check in self.chosen.clone() {
@@ -157,6 +170,21 @@ fn at_most(mut findings: Vec<String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_that_cannot_be_replayed_is_a_finding_whatever_is_checked() {
+        for (chosen, with_finding) in [
+            (vec![Check::SameRequests, Check::MarkerWritten], Check::SameRequests),
+            (vec![Check::MarkerWritten], Check::MarkerWritten),
+        ] {
+            let mut results = Results::new(&chosen);
+            results.not_replayed(Scenario::Create, "another request".to_owned());
+            let ended = results.end();
+            let found = |it: &&CheckResult| matches!(it.verdict, Verdict::Findings(_));
+            let findings: Vec<_> = ended.iter().filter(found).map(|it| it.check).collect();
+            assert_eq!(findings, [with_finding]);
+        }
+    }
 
     #[test]
     fn a_check_passes_only_if_it_was_made() {

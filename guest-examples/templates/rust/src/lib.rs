@@ -4,7 +4,7 @@ use jackfield_connector_kit::*;
 use serde::Deserialize;
 
 const TRACKER: Tracker =
-    Tracker { name: "The tracker", address: "url", secret: "api-key", words: "errors" };
+    Tracker { name: "The tracker", address: "url", secret: "api-key", words: "/errors" };
 
 /// The settings of `settings.schema.json`. The connector never sees the API key: the host adds it.
 #[derive(Deserialize)]

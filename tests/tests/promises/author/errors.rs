@@ -16,10 +16,12 @@ const WORDS: &str = "{\"errors\":[\"too long\",\"too late\"]}";
 const TIMES: &str = "429\r\nretry-after: Wed, 21 Oct 2015 07:28:17 GMT\r\n\
                      date: Wed, 21 Oct 2015 07:28:00 GMT";
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 12] = [
     ("401", "", 502, "credentials-refused", ["401", "setting `api-key`"]),
     ("403", HTML, 502, "credentials-refused", ["403", "have the right to do this?"]),
+    ("403", "Invalid login", 502, "credentials-refused", ["Invalid login", "right to do this?"]),
     ("404", "", 422, "rejected", ["404", "/users/current.json"]),
+    ("404", HTML, 422, "rejected", ["404", "setting `url`"]),
     ("422", WORDS, 422, "rejected", ["422", "too long; too late"]),
     ("429\r\nretry-after: 17", "", 503, "tracker-rate-limited", ["429", "wait 17 s"]),
     (TIMES, HTML, 503, "tracker-rate-limited", ["429", "wait 17 s"]),
