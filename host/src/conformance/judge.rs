@@ -63,6 +63,11 @@ impl Told<'_> {
         if write == Some(fault.at) && self.repeats_its_write() {
             results.finding(Check::CreateOnce, self.text("sent the write again"));
         }
+        if trial.missing.is_some() && is_error(&trial.answer) {
+            // Its error is about the answer that is not recorded, so it says nothing of this fault.
+            let text = self.text("asked for something that is not recorded");
+            return results.note(fault.check, text);
+        }
         results.made(fault.check);
         if original.scenario.call() == Call::Find {
             results.made(Check::EmptyFind);
@@ -77,8 +82,6 @@ impl Told<'_> {
             Err(Refusal::ConnectorFault(why)) => {
                 results.finding(fault.check, self.text(&shortened(&why.to_string())));
             }
-            // What it asked for next is not recorded, so that its error is about that.
-            Err(_) if trial.missing.is_some() => {}
             Err(refusal) => {
                 if let Some(why) = fault.expected.differs(refusal) {
                     let text = self.text(&format!("returned {}; {why}", returned(refusal)));
@@ -94,14 +97,16 @@ impl Told<'_> {
         is_create && request.is_some_and(|request| request.effect == Effect::Prepare)
     }
 
-    /// Whether the write was sent, or tried, more than once.
+    /// Whether the write was sent, or tried, more than once, also to another address or under another
+    /// effect.
     fn repeats_its_write(&self) -> bool {
         let writes = |calls: &[OutboundCall]| {
-            let write = calls.iter().find(|call| call.effect == Effect::Write).cloned();
+            let write = calls.iter().find(|call| call.effect == Effect::Write);
             let is_it = |call: &&OutboundCall| {
-                write
-                    .as_ref()
-                    .is_some_and(|write| (&call.method, &call.path) == (&write.method, &write.path))
+                let has_address = |write: &OutboundCall| {
+                    (&call.method, &call.path) == (&write.method, &write.path)
+                };
+                call.effect == Effect::Write || write.is_some_and(has_address)
             };
             calls.iter().filter(is_it).count()
         };
@@ -116,6 +121,11 @@ impl Told<'_> {
         let request = request.unwrap_or_default();
         format!("`{}`, with {} as the answer to {request}: {what}", original.scenario, fault.what)
     }
+}
+
+/// Whether an export returned an error; a trap is none.
+fn is_error(answer: &Result<Answer, Refusal>) -> bool {
+    matches!(answer, Err(refusal) if !matches!(refusal, Refusal::ConnectorFault(_)))
 }
 
 /// The code and the text of an error.

@@ -30,7 +30,8 @@ impl Recording {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let texts: usize = self.exchanges.iter().map(String::len).sum();
-        texts + self.missing.as_ref().map_or(0, String::len)
+        let input = serde_json::to_vec(&self.input).map_or(0, |json| json.len());
+        input + texts + self.missing.as_ref().map_or(0, String::len)
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use cookie_store::{CookieStore, RawCookie};
 use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use parking_lot::Mutex;
@@ -84,6 +85,11 @@ impl Cookies {
             value.set_sensitive(true);
             outbound.headers.insert(COOKIE, value);
         }
+    }
+
+    /// Removes the values of cookies from a body.
+    pub(super) fn redact_bytes(&self, body: Bytes) -> Bytes {
+        self.redactor.load().bytes(body)
     }
 
     /// Removes the values of cookies from a text for people.

@@ -108,6 +108,8 @@ pub(super) async fn exchange(
             let answer = exchange::exchange(connection, request, memory, session.deadline).await?;
             let of_proxy = connection.proxy.as_ref().and_then(|it| it.refusal(answer.status));
             if of_proxy.is_none() && recorder.is_on(session.record.now()) {
+                // Before it is redacted: an answer may repeat the cookie that it sets.
+                session.cookies.store(&outbound.origin, &outbound.url, &answer.headers);
                 record_answer(session, recorder, outbound, &answer).await;
             }
             Ok(answer)
@@ -204,11 +206,7 @@ fn kept_headers(session: &Session, headers: &HeaderMap) -> Vec<(String, String)>
 
 /// A body as a connector would read it: without secrets, and without the cookies of the run.
 fn redacted_body(session: &Session, body: Bytes) -> Bytes {
-    let body = session.active.credentials.redactor.load().bytes(body);
-    match std::str::from_utf8(&body) {
-        Ok(text) => session.cookies.redact(text.to_owned()).into(),
-        Err(_) => body,
-    }
+    session.cookies.redact_bytes(session.active.credentials.redactor.load().bytes(body))
 }
 
 /// The headers of a recording; one that is not valid HTTP is left out.

@@ -47,6 +47,8 @@ pub(super) struct VersionLoader {
     compiler: Compiler,
     attempts: Attempts,
     compile_permits: Semaphore,
+    /// One script is parsed at a time; components do not wait for it.
+    script_permit: Semaphore,
     /// The runner of scripts, loaded with the first script.
     runner: OnceCell<Runner>,
     /// Loaded versions by kind and SHA-256.
@@ -78,6 +80,7 @@ impl VersionLoader {
             compiler: compiler.map_err(StartError::Compiler)?,
             attempts,
             compile_permits: Semaphore::new(COMPILERS_MAX as usize),
+            script_permit: Semaphore::new(1),
             runner: OnceCell::new(),
             versions: Mutex::default(),
             superseded: Mutex::default(),
@@ -151,10 +154,17 @@ impl VersionLoader {
         self.engine.load_runner(&self.cache.code_path(kind, &RUNNER_SHA256, fingerprint)).ok()
     }
 
-    /// Waits for a permit to compile. Take it before the file is read, so that few files are in
-    /// memory at a time, and hold it during [`VersionLoader::build`]. If memory is short, only one
-    /// compiler runs at a time.
-    pub(super) async fn compile_permit(&self, limits: &Limits) -> Option<SemaphorePermit<'_>> {
+    /// Waits for a permit to compile a component, or to parse a script. Take it before the file is
+    /// read, so that few files are in memory at a time, and hold it during
+    /// [`VersionLoader::build`]. If memory is short, only one compiler runs at a time.
+    pub(super) async fn build_permit(
+        &self,
+        kind: FileKind,
+        limits: &Limits,
+    ) -> Option<SemaphorePermit<'_>> {
+        if kind == FileKind::Script {
+            return self.script_permit.acquire().await.ok();
+        }
         let is_short = CompileLimits::now(limits).memory_bytes < limits.compile_memory_bytes;
         self.compile_permits.acquire_many(if is_short { COMPILERS_MAX } else { 1 }).await.ok()
     }
@@ -250,12 +260,12 @@ impl VersionLoader {
         sha256: &str,
     ) -> Result<(), PluginError> {
         let limits = self.config.limits_of(name);
-        let _permit = self.compile_permit(&limits).await;
+        let is_stored = |kind: &FileKind| self.cache.source_path(*kind, sha256).exists();
+        let kind = FileKind::ALL.into_iter().find(is_stored).unwrap_or(FileKind::Component);
+        let _permit = self.build_permit(kind, &limits).await;
         if self.cached_of_any_kind(sha256).is_some() {
             return Ok(());
         }
-        let is_stored = |kind: &FileKind| self.cache.source_path(*kind, sha256).exists();
-        let kind = FileKind::ALL.into_iter().find(is_stored).unwrap_or(FileKind::Component);
         let source = self.cache.source_path(kind, sha256);
         let content = fs::read(&source).await.map_err(PluginError::Read)?;
         if sha256_of(&content) != sha256 {

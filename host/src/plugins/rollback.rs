@@ -40,6 +40,14 @@ pub enum RollbackError {
         /// Why.
         why: String,
     },
+    /// The kept version cannot be read, or was changed.
+    #[error("cannot use the kept version {}: {source}; choose another one with --to", .from.display())]
+    NotUsable {
+        /// The kept version.
+        from: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The plugins folder cannot be written.
     #[error(
         "cannot write {to} ({source}): copy the version yourself, with the rights for that folder: \
@@ -112,7 +120,10 @@ impl Plugins {
         let owned = name.clone();
         let restoring = spawn_blocking(move || versions.restore(&owned, &version, &folder));
         let restored = restoring.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        restored.map(drop).map_err(|source| RollbackError::NotWritten { from, to, source })
+        restored.map(drop).map_err(|source| match source.kind() {
+            std::io::ErrorKind::InvalidData => RollbackError::NotUsable { from, source },
+            _ => RollbackError::NotWritten { from, to, source },
+        })
     }
 
     /// Waits until this version serves, or the file turns out to be broken.

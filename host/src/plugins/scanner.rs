@@ -190,7 +190,7 @@ impl Scanner {
         let content = Content { name: name.to_owned(), sha256: sha256.clone() };
         let job = self.jobs.spawn(async move {
             let limits = loader.config.limits_of(&connector);
-            let _permit = loader.compile_permit(&limits).await;
+            let _permit = loader.build_permit(kind, &limits).await;
             let load = async {
                 match read(path, kind, &limits).await? {
                     Some(content) if sha256_of(&content) == sha256 => {

@@ -193,10 +193,11 @@ fn no_recording_has_a_secret_or_a_token() {
         let authorization = exchange.request.header("authorization").unwrap_or_default();
         let sent =
             format!("{} {} {authorization}", exchange.request.target, exchange.request.text());
-        let answer = Response::new(200, format!("{sent} {echoed}"));
+        let answer = Response::new(200, format!("{sent} {echoed} session {COOKIE}"));
         Reply::Answer(
             answer
                 .with_header("set-cookie", &format!("session={COOKIE}"))
+                .with_header("x-session", COOKIE)
                 .with_header("x-echo", &echoed.replace('\n', " ")),
         )
     });

@@ -48,7 +48,7 @@ fn an_earlier_version_serves_again_at_once_and_after_a_restart() {
     let mut host = Setup::new().config("rescan_ms = 300").plugin("c", &build(1)).start();
     let connection = host.connect("qa", "c", json!({}), json!({}));
     versions(&host, 1);
-    refused(&host, &["c"], "no other version of it has served");
+    refused(&host, &["c"], "no other version of it is kept");
     refused(&host, &["none"], "none");
     for number in 2..=3 {
         host.replace("c", &build(number));
