@@ -12,7 +12,7 @@ function shown(value) {
   if (value instanceof Error) return `${value}\n${value.stack}`;
   try { return JSON.stringify(value) ?? String(value); } catch { return String(value); }
 }
-const logger = (level) => (...values) => log(level, values.map(shown).join(' '));
+const logger = (level) => (...values) => log(level, values.map(shown).join(' ').toWellFormed());
 globalThis.console = {
   debug: logger('debug'), trace: logger('debug'), log: logger('info'), info: logger('info'),
   warn: logger('warn'), error: logger('error'),

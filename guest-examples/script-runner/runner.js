@@ -13,11 +13,14 @@ import * as testManager from 'jackfield:connector/test-manager@0.1.0';
 import { get } from 'jackfield:script/source@0.1.0';
 import { ScriptError, evaluated, prepared } from './script.js';
 import { name as nameFile } from './stack.js';
-import { INTERFACES, checked, isError } from './values.js';
+import { IMPORTS, INTERFACES, checked, guarded, isError } from './values.js';
 
 /** What a script can import. */
 const MODULES = Object.fromEntries(Object.entries({ http, log, report, settings, 'test-manager': testManager })
-  .map(([name, { default: _, ...functions }]) => [`jackfield:connector/${name}@0.1.0`, functions]));
+  .map(([name, { default: _, ...functions }]) => {
+    const guardedOnes = Object.entries(functions).map(([it, real]) => [it, guarded(it, IMPORTS[name][it], real)]);
+    return [`jackfield:connector/${name}@0.1.0`, Object.fromEntries(guardedOnes)];
+  }));
 const INTERFACE_NAMES = {
   plugin: 'jackfield:connector/plugin@0.1.0', defects: 'jackfield:connector/defects@0.1.0',
   kpis: 'jackfield:connector/kpis@0.1.0', followUp: 'jackfield:connector/follow-up@0.1.0',

@@ -26,6 +26,14 @@ const ModuleParser = Parser.extend((Base) => class extends Base {
   }
 });
 
+/** Where an error is. What is missing at the end is missing after the last line that has something. */
+function placeOf({ pos, loc }, text) {
+  const end = text.trimEnd();
+  if (pos < end.length) return loc;
+  const lines = end.split(/\r\n|[\n\r\u2028\u2029]/);
+  return { line: lines.length, column: lines.at(-1).length };
+}
+
 function parse(text) {
   try {
     return ModuleParser.parse(text, {
@@ -33,7 +41,7 @@ function parse(text) {
     });
   } catch (error) {
     if (!error.loc) throw error;
-    throw new ScriptError(error.message.replace(/ \(\d+:\d+\)$/, ''), error.loc);
+    throw new ScriptError(error.message.replace(/ \(\d+:\d+\)$/, ''), placeOf(error, text));
   }
 }
 

@@ -11,6 +11,7 @@ mod compile;
 mod component;
 mod engine;
 mod error;
+mod exception;
 mod execution;
 mod guest;
 mod imports;

@@ -33,7 +33,8 @@ function ask(method, path, wanted, query = {}, json = undefined) {
   const body = json && { tag: 'json', val: JSON.stringify(json) };
   /** @type {[string, string][]} */
   const pairs = Object.entries(query).map(([name, value]) => [name, `${value}`]);
-  try { response = send({ method, url: path, query: pairs, headers: [], body }); } catch ({ payload: { tag, val } }) {
+  try { response = send({ method, url: path, query: pairs, headers: [], body }); } catch (error) {
+    const { tag, val } = error.payload ?? (() => { throw error; })(); // a mistake in the request
     fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);
   }
   try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }

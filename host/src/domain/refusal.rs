@@ -170,6 +170,9 @@ pub enum ConnectorFault {
     /// The guest trapped (panic, unreachable, stack overflow, bad memory access).
     #[error("the connector trapped: {0}")]
     Trap(String),
+    /// The guest threw an exception that it did not catch: its words and its place.
+    #[error("the connector threw: {0}")]
+    Threw(String),
     /// The run exceeded a limit.
     #[error(
         "the connector hit its limit `limits.{name}` = {value}{}", last_words(.printed.as_deref())
@@ -196,7 +199,7 @@ impl ConnectorFault {
             Self::Limit { name, value, .. } => {
                 Self::Limit { name, value, printed: Some(words.to_owned()) }
             }
-            Self::Contract(_) => self,
+            Self::Threw(_) | Self::Contract(_) => self,
         }
     }
 }

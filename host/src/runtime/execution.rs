@@ -21,8 +21,10 @@ use crate::memory::{Account, MemoryFull};
 
 use super::bindings::model;
 use super::engine::STACK_BYTES;
+use super::exception::without_panic;
 use super::guest::{Given, Guest};
 use super::instance::CallResult;
+use super::last_words::LastWords;
 use super::limiter::{LimitHit, Limiter};
 use super::run_log::RunLog;
 
@@ -53,7 +55,7 @@ pub(super) struct Finished {
     /// The limit of the host's memory, if the run was refused memory because of it.
     pub(super) host_memory: Option<u64>,
     /// The cause that the guest printed last on stderr.
-    last_words: Option<String>,
+    last_words: Option<LastWords>,
 }
 
 impl Execution {
@@ -125,7 +127,9 @@ impl Execution {
     /// the guest is dropped: then no further write can begin.
     pub(super) async fn finish(self) -> Finished {
         let (calls, writes) = self.session.finish().await;
-        let (mut log, log_bytes) = self.log.take();
+        let (log, log_bytes) = self.log.take();
+        // First, because the panic has the text of the exception with escapes.
+        let mut log = without_panic(log);
         for line in &mut log {
             line.message = self.session.redact(std::mem::take(&mut line.message));
         }
@@ -149,10 +153,18 @@ impl Execution {
 }
 
 impl Finished {
-    /// Adds to a trap, or to a limit that was hit, what the guest printed last.
+    /// Adds to a trap, or to a limit that was hit, what the guest printed last. An exception takes the
+    /// place of the trap.
     pub(super) fn add_last_words(&self, refusal: Refusal) -> Refusal {
         match (refusal, &self.last_words) {
-            (Refusal::ConnectorFault(fault), Some(words)) => fault.with_last_words(words).into(),
+            (
+                Refusal::ConnectorFault(ConnectorFault::Trap(_)),
+                Some(LastWords::Threw(exception)),
+            ) => ConnectorFault::Threw(exception.clone()).into(),
+            (
+                Refusal::ConnectorFault(fault),
+                Some(LastWords::Threw(words) | LastWords::Printed(words)),
+            ) => fault.with_last_words(words).into(),
             (refusal, _) => refusal,
         }
     }
@@ -167,7 +179,8 @@ impl Finished {
         }
         if let (
             Some(bytes_max),
-            Refusal::ConnectorError(_) | Refusal::ConnectorFault(ConnectorFault::Trap(_)),
+            Refusal::ConnectorError(_)
+            | Refusal::ConnectorFault(ConnectorFault::Trap(_) | ConnectorFault::Threw(_)),
         ) = (self.host_memory, &refusal)
         {
             return Refusal::HostMemoryFull { bytes_max };
@@ -178,7 +191,9 @@ impl Finished {
         match refusal {
             Refusal::ConnectorError(_)
             | Refusal::ConnectorFault(
-                ConnectorFault::Trap(_) | ConnectorFault::Limit { name: "run_ms", .. },
+                ConnectorFault::Trap(_)
+                | ConnectorFault::Threw(_)
+                | ConnectorFault::Limit { name: "run_ms", .. },
             ) => {
                 let run_ms = limits.run_ms;
                 let why = format!(

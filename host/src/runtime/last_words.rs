@@ -5,6 +5,8 @@
 
 use crate::domain::printable;
 
+use super::exception::Exception;
+
 /// How much of the end of stderr is kept, in bytes.
 const TAIL_BYTES: usize = 16 << 10;
 /// Maximum length of the cause of a failure in the guest's own words, in characters.
@@ -12,6 +14,15 @@ const CAUSE_CHARS_MAX: usize = 300;
 
 /// What the Python runtime says when it panics because of an exception.
 const PYTHON_PANIC: &str = "Python function threw an unexpected exception";
+
+/// The cause of a failure in the guest's own words, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LastWords {
+    /// An exception, and where it was thrown.
+    Threw(String),
+    /// What was printed last.
+    Printed(String),
+}
 
 /// The end of what a guest printed on stderr.
 #[derive(Default)]
@@ -32,7 +43,7 @@ impl Tail {
 
     /// The cause in one line, redacted. If the text is cut, its first half serves only to find a
     /// secret that begins there.
-    pub(super) fn cause(&self, redact: impl FnOnce(String) -> String) -> Option<String> {
+    pub(super) fn cause(&self, redact: impl Fn(String) -> String) -> Option<LastWords> {
         let text = redact(String::from_utf8_lossy(&self.bytes).into_owned());
         let text = match self.is_cut {
             true => {
@@ -41,17 +52,18 @@ impl Tail {
             }
             false => &text,
         };
-        cause(text)
+        cause(text, redact)
     }
 }
 
-/// The last cause in a text.
-fn cause(text: &str) -> Option<String> {
+/// The last cause in a text. An exception is redacted again, because the engine escapes its text.
+fn cause(text: &str, redact: impl Fn(String) -> String) -> Option<LastWords> {
     let lines = text.lines().map(str::trim_end);
     let mut lines: Vec<_> =
         lines.filter(|line| !line.is_empty() && !line.starts_with("note: ")).collect();
     // The runtime panics after it has printed the exception.
-    if let Some(panic) = lines.iter().rposition(|line| line.contains(PYTHON_PANIC)) {
+    let python_panic = lines.iter().rposition(|line| line.contains(PYTHON_PANIC));
+    if let Some(panic) = python_panic {
         lines.truncate(panic);
         lines.pop_if(|line| line.contains("panicked at "));
     }
@@ -72,44 +84,32 @@ fn cause(text: &str) -> Option<String> {
         Some(place) => format!("{} ({place})", words.join(" ")),
         None => words.join(" "),
     };
-    let line = printable(&javascript_exception(&words).unwrap_or(words));
-    (!line.is_empty()).then(|| match line.char_indices().nth(CAUSE_CHARS_MAX) {
+    let exception = Exception::in_panic(&words).filter(|_| panic.is_some());
+    let threw = exception.is_some() || python_panic.is_some();
+    let line = printable(&exception.map_or(words, |thrown| redact(thrown.in_one_line())));
+    let line = match line.char_indices().nth(CAUSE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
         None => line,
-    })
-}
-
-/// The exception in a panic of the JavaScript runtime, which prints it as a record of Rust.
-fn javascript_exception(panic: &str) -> Option<String> {
-    let (_, record) = panic.split_once("Exception {")?;
-    let member = |name: &str| {
-        let (_, text) = record.split_once(name)?;
-        let mut characters = text.trim_start().strip_prefix('"')?.chars();
-        let mut member = String::new();
-        loop {
-            match characters.next()? {
-                '"' => return Some(member),
-                '\\' => member.push(match characters.next()? {
-                    'n' | 't' => ' ',
-                    escaped => escaped,
-                }),
-                c => member.push(c),
-            }
-        }
     };
-    let stack = member("stack: Some(").unwrap_or_default();
-    let words = format!("{} {stack}", member("message: Some(")?);
-    Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+    let kind = if threw { LastWords::Threw } else { LastWords::Printed };
+    (!line.is_empty()).then(|| kind(line))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cause_of(text: &str) -> Option<String> {
+    fn last_words_of(text: &str) -> Option<LastWords> {
         let mut tail = Tail::default();
         tail.add(text.as_bytes());
         tail.cause(|text| text)
+    }
+
+    fn cause_of(text: &str) -> Option<String> {
+        last_words_of(text).map(|words| match words {
+            LastWords::Threw(cause) => format!("threw {cause}"),
+            LastWords::Printed(cause) => cause,
+        })
     }
 
     #[test]
@@ -131,14 +131,14 @@ mod tests {
                  a.foo()\nAttributeError: no foo\n\nthread '<unnamed>' (1) panicked at \
                  runtime/src/lib.rs:1293:29:\nPython function threw an unexpected exception\n\
                  note: run with `RUST_BACKTRACE=1`\n",
-                "AttributeError: no foo (File \"connector.py\", line 3, in create)",
+                "threw AttributeError: no foo (File \"connector.py\", line 3, in create)",
             ),
             (
                 "thread '<unnamed>' panicked at runtime/src/interpreter.rs:51:31:\nFailed to call \
                  'create': Value(\n    Exception(\n        Exception {\n            message: \
                  Some(\n                \"no \\\"foo\\\" in null\",\n            ),\n            \
                  stack: Some(\n                \"    at create (connector.js:73:16)\\n    at x\",\n",
-                "no \"foo\" in null at create (connector.js:73:16) at x",
+                "threw no \"foo\" in null at create (connector.js:73:16) at x",
             ),
             ("one\r\ntwo\u{1b}[2J", "two\\u{1b}[2J"),
         ] {
@@ -166,6 +166,11 @@ mod tests {
         assert_eq!(tail.cause(|text| text), None, "the rest of a cut line is shown");
         tail.add(b"\nthe end: s3cret");
         let redact = |text: String| text.replace("s3cret", "[secret]");
-        assert_eq!(tail.cause(redact).as_deref(), Some("the end: [secret]"));
+        let printed = |text: &str| Some(LastWords::Printed(text.to_owned()));
+        assert_eq!(tail.cause(redact), printed("the end: [secret]"));
+        let escaped = "panicked at x: Exception { message: Some(\"k\\\"ey\") }";
+        tail.add(escaped.as_bytes());
+        let threw = LastWords::Threw("[secret]".to_owned());
+        assert_eq!(tail.cause(|text| text.replace("k\"ey", "[secret]")), Some(threw));
     }
 }

@@ -143,9 +143,9 @@ fn an_exception_is_named_in_the_detail(host: &TestHost, name: &str) {
     let secrets = json!({"api-key": "k3y-of-the-test"});
     let connection = host.connect(&format!("{name} traps"), name, settings, secrets);
     let detail = host.create(&connection, &failed_test()).problem(502, "connector-fault");
-    let (_, printed) = detail.split_once("it printed: ").unwrap_or_default();
-    assert!(printed.contains(place) && !printed.contains("panicked"), "{name}: {detail}");
-    println!("{printed}");
+    let (_, thrown) = detail.split_once("the connector threw: ").unwrap_or_default();
+    assert!(thrown.contains(place) && !detail.contains("panicked"), "{name}: {detail}");
+    println!("{thrown}");
 }
 
 fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {

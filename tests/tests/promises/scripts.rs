@@ -7,8 +7,8 @@ use std::process::Command;
 
 use jackfield_tests::wasm::push_section;
 use jackfield_tests::{
-    Connection, Guest, Redmine, ScriptedServer, Setup, TestHost, binary, failed_test, root, sha256,
-    xtask,
+    Connection, Guest, Redmine, Reply, ScriptedServer, Setup, TestHost, binary, failed_test, root,
+    sha256, xtask,
 };
 use serde_json::{Value, json};
 
@@ -126,6 +126,7 @@ fn a_script_that_cannot_be_used_is_broken_with_the_reason() {
             "`defects.find` is not a function",
         ),
         ("asynchronous", valid.replace("count: (", "count: async ("), "`kpis.count` is async"),
+        ("ends", format!("{valid}send(\n\n"), "ends.js:11:6: Unexpected token"),
         ("awaits", format!("{valid}await 1;"), "awaits.js:11:1: await cannot be used"),
         (
             "reads",
@@ -205,7 +206,7 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
         (
             "throws",
             "connector-fault",
-            "cannot read property 'member' of undefined at throws (s.js:12:",
+            "the connector threw: cannot read property 'member' of undefined at throws (s.js:12:",
         ),
         ("computes", "connector-fault", "limits.cpu_ms"),
         ("allocates", "connector-fault", "limits.memory_bytes"),
@@ -240,7 +241,94 @@ fn a_run_of_a_script_is_limited_and_its_errors_name_its_lines() {
         host.run_cli(&["trigger", "kpis", "--connection", "throws", "--project", "throws"]);
     assert!(triggered.contains("s.js:12:"), "{triggered}");
     let (_, event) = host.run_cli(&["events", "show", "--last", "--connection", "throws"]);
-    assert!(event.contains("s.js:12:"), "{event}");
+    assert_eq!(event.matches("    at throws (s.js:12:").count(), 1, "the stack, once: {event}");
+    for noise in ["panicked", "RUST_BACKTRACE", "Exception {", "unreachable"] {
+        assert!(!event.contains(noise), "{noise}: {event}");
+    }
+}
+
+/// The script catches each error but the last one, and logs its words and its stack.
+#[test]
+fn a_wrong_argument_is_an_error_that_names_the_line_the_member_and_the_value() {
+    const URL: &str = "url: { type: 'string', title: 'Address', 'jackfield:origin': true }";
+    let wrong = [
+        (
+            "send({ method: 'GET', url })",
+            "`send`: `method` must be one of get, head, options, post",
+        ),
+        ("send()", "`send`: `request` must be an object, but is missing"),
+        ("send({ method: 'get' })", "`send`: `url` must be a string, but is missing"),
+        (
+            "send({ method: 'get', url, query: { a: 1 } })",
+            "`query` must be an array of pairs [name, value], but is {\"a\":1}",
+        ),
+        (
+            "send({ method: 'get', url, query: [['a', 1]] })",
+            "`query[0][1]` must be a string, but is 1",
+        ),
+        ("send({ method: 'get', url, headers: [['a']] })", "`headers[0]` must be a pair"),
+        ("send({ method: 'post', url, body: 'text' })", "`body` must be { tag, val }"),
+        (
+            "send({ method: 'post', url, body: { tag: 'xml', val: '' } })",
+            "`body.tag` must be one of",
+        ),
+        (
+            "send({ method: 'post', url, body: { tag: 'json', val: {} } })",
+            "`body.val` must be a string",
+        ),
+        ("send({ method: 'post', url, effect: 'none' })", "`effect` must be one of read, prepare"),
+        ("send({ method: 'get', url: '/\\ud83d' })", "`url` must be a text without halves"),
+        ("log('warning', 'x')", "`log`: `level` must be one of debug, info, warn, error"),
+        ("log('warn', { a: 1 })", "`log`: `message` must be a string, but is {\"a\":1}"),
+        ("report.title('x')", "`title`: `maxCharacters` must be a whole number"),
+        ("report.description('plain')", "`description`: `maxCharacters` must be"),
+        ("report.read(-1)", "`read`: `id` must be a whole number"),
+        ("settings.get(5)", "`get`: `key` must be a string, but is 5"),
+        ("testManager.get()", "`get`: `subject` must be a string, but is missing"),
+    ];
+    let import =
+        |what: &str, from: &str| format!("import {what} from 'jackfield:connector/{from}@0.1.0'; ");
+    let imports = import("{ send }", "http")
+        + &import("{ log }", "log")
+        + &import("* as report", "report")
+        + &import("* as settings", "settings")
+        + &import("* as testManager", "test-manager");
+    let mut text = imports
+        + &counting("1.0.0", "called()")
+            .replace("properties: {}", &format!("properties: {{ {URL} }}"));
+    text += "const url = '/', all = [\n";
+    let first = text.lines().count() + 1;
+    for (expression, _) in wrong {
+        text += &format!("() => {expression},\n");
+    }
+    text += "];
+function called() {
+  send({ method: 'get', url });
+  send({ method: 'post', effect: 'read', url, query: null, body: { tag: 'bytes', val: new Uint8Array([65]) } });
+  send({ method: 'post', effect: 'read', url, body: { tag: 'bytes', val: [66] } });
+  report.description('plain', 50);
+  all.forEach((it, i) => { try { it(); } catch (error) { log('info', `${i} ${error} ${error.stack}`); } });
+  return all[0]();
+}
+";
+    let tracker = ScriptedServer::start(|_| Reply::new(200, ""));
+    let host = Setup::new().script("s", &text).start();
+    let connection = host.connect("qa", "s", json!({"url": tracker.url()}), json!({}));
+    let answer = host.kpis(&connection, "any");
+    let detail = answer.problem(502, "connector-fault");
+    let expected = "the connector threw: `send`: `method` must be one of get, head, options, post, \
+                    put, patch, delete, but is \"GET\" at ";
+    assert!(detail.contains(expected) && detail.contains(&format!("s.js:{first}:")), "{detail}");
+    assert_eq!(tracker.requests().len(), 3, "what may be absent is absent");
+    let event = host.event_of(&answer);
+    let log = event["runs"][0]["log"].as_array().expect("the log");
+    for (i, (expression, why)) in wrong.iter().enumerate() {
+        let begin = format!("{i} TypeError: ");
+        let line = log.iter().filter_map(|line| line["message"].as_str());
+        let line = line.filter(|line| line.starts_with(&begin)).collect::<String>();
+        let place = format!("s.js:{}:", first + i);
+        assert!(line.contains(why) && line.contains(&place), "{expression}: {line:?} in {event}");
+    }
 }
 
 #[test]
