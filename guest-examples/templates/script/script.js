@@ -34,8 +34,8 @@ function ask(method, path, wanted, query = {}, json = undefined) {
   /** @type {[string, string][]} */
   const pairs = Object.entries(query).map(([name, value]) => [name, `${value}`]);
   try { response = send({ method, url: path, query: pairs, headers: [], body }); } catch (error) {
-    const { tag, val } = error.payload ?? (() => { throw error; })(); // a mistake in the request
-    fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);
+    if (!error.payload) throw error; // a mistake in the request
+    fail(['unreachable', 'interrupted'].includes(error.payload.tag) ? 'unavailable' : 'internal', error.payload.val);
   }
   try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
   const { status, headers } = response, header = Object.fromEntries(headers);
