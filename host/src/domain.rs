@@ -47,8 +47,8 @@ pub use follow_up::{
     Recurrence,
 };
 pub use journal::{
-    Effect, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, sent_writes, verdict,
-    was_confirmed,
+    Effect, FirstWrite, Journal, NotJournaled, WriteAnswer, WriteClass, WriteRecord, sent_writes,
+    verdict, was_confirmed,
 };
 pub use limits::{Limit, LimitError, Limits};
 pub use nearest::nearest;

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::domain::{
-    Clock, ConnectionSnapshot, FollowUp, Journal, Lease, Marker, NotJournaled, Refusal, after,
+    Clock, ConnectionSnapshot, FirstWrite, FollowUp, Journal, Lease, Marker, NotJournaled, Refusal,
+    after,
 };
 use crate::store::{JournaledWrite, Store, StoreError};
 
@@ -35,6 +36,7 @@ pub(super) struct WriteJournal {
     purpose: Purpose,
     /// Until when the lease is valid that the last mark renewed, as time since boot.
     live_until: Mutex<Duration>,
+    first: Mutex<FirstWrite>,
     /// The reason why the host did not journal or send the last write.
     refused: Mutex<Option<Refusal>>,
 }
@@ -49,6 +51,7 @@ impl WriteJournal {
             marker: marker.clone(),
             purpose,
             live_until: Mutex::default(),
+            first: Mutex::default(),
             refused: Mutex::default(),
         })
     }
@@ -56,6 +59,11 @@ impl WriteJournal {
     /// Returns the reason why the host itself refused the last write, and forgets it.
     pub(super) fn take_refusal(&self) -> Option<Refusal> {
         self.refused.lock().take()
+    }
+
+    /// A warning if the first write of the run does not contain the marker.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.first.lock().warning()
     }
 
     async fn mark(&self, has_marker: bool) -> Result<(), StoreError> {
@@ -83,6 +91,7 @@ impl Journal for WriteJournal {
         let asked_at = self.clock.since_boot();
         match self.mark(has_marker).await {
             Ok(()) => {
+                self.first.lock().mark(has_marker);
                 *self.refused.lock() = None;
                 *self.live_until.lock() = asked_at + Duration::from_millis(self.lease_ms);
                 Ok(())
@@ -111,8 +120,11 @@ impl Journal for WriteJournal {
             Purpose::Create(_) => self.store.unmark(&self.lease, self.clock.now()).await,
             Purpose::FollowUp(step) => self.store.unmark_follow_up(&self.lease, step).await,
         };
-        if let Err(error) = unmarked {
-            tracing::warn!(defect = %self.lease.defect, %error, "cannot unmark a write: it stays marked as sent");
+        match unmarked {
+            Ok(()) => self.first.lock().unmark(),
+            Err(error) => {
+                tracing::warn!(defect = %self.lease.defect, %error, "cannot unmark a write: it stays marked as sent");
+            }
         }
     }
 }

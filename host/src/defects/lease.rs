@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connections::Asker;
 use crate::domain::{
-    Call, ConnectionSnapshot, Defect, EventId, FailedTest, FollowUpStep, Journal, Lease, Marker,
-    OnRecurrence, Refusal, SearchEnd, Verdict, after,
+    Call, ConnectionSnapshot, Defect, EventId, FailedTest, FollowUpStep, Journal, Lease, LogLevel,
+    LogLine, Marker, OnRecurrence, Refusal, SearchEnd, Verdict, after,
 };
 use crate::egress::ActiveConnection;
 use crate::runtime::{Connector, Run, RunEnd};
@@ -118,6 +118,12 @@ impl LeasedDefect<'_> {
         {
             // The connector reports the host's own refusal; it is not the connector's error.
             end.outcome = Err(refusal);
+        }
+        if call == Call::Create
+            && let Some(message) = journal.warning()
+        {
+            let at_ms = end.report.usage.run_ms;
+            end.report.log.push(LogLine { at_ms, level: LogLevel::Warn, message });
         }
         self.record_outcome(call, marker, &end.outcome);
         end

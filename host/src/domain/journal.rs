@@ -57,6 +57,38 @@ pub trait Journal: Send + Sync {
     async fn unmark(&self);
 }
 
+/// What is known of the first write of a run: whether it contains the marker.
+#[derive(Debug, Default)]
+pub struct FirstWrite {
+    has_marker: bool,
+    /// Number of writes that are marked as sent.
+    marked: u32,
+}
+
+impl FirstWrite {
+    /// Records that a write was marked as sent.
+    pub fn mark(&mut self, has_marker: bool) {
+        if self.marked == 0 {
+            self.has_marker = has_marker;
+        }
+        self.marked = self.marked.saturating_add(1);
+    }
+
+    /// Records that the last mark was undone.
+    pub fn unmark(&mut self) {
+        self.marked = self.marked.saturating_sub(1);
+    }
+
+    /// A warning if the first write does not contain the marker.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        (self.marked > 0 && !self.has_marker).then(|| {
+            "the first write does not contain the marker: a defect in doubt could not be found again"
+                .to_owned()
+        })
+    }
+}
+
 /// A write that was refused because it could not be journaled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the write was not sent, because it could not be journaled: {0}")]
@@ -241,6 +273,20 @@ mod tests {
             let sent = sent_after(Ok(defect()), &[write(WriteAnswer::Status(status), 1)]);
             assert!(sent.is_some(), "{status}");
         }
+    }
+
+    #[test]
+    fn the_first_write_that_was_sent_is_the_one_without_the_marker() {
+        let mut first = FirstWrite::default();
+        assert_eq!(first.warning(), None);
+        first.mark(false);
+        assert!(first.warning().is_some());
+        first.unmark();
+        assert_eq!(first.warning(), None);
+        first.mark(true);
+        first.mark(false);
+        first.unmark();
+        assert_eq!(first.warning(), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use jackfield_tests::{
-    Guest, Project, Redmine, Reply, ScriptedServer, binary, failed_test, unreachable_url,
+    Guest, Project, Redmine, Reply, ScriptedServer, Setup, binary, failed_test, unreachable_url,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -335,4 +335,14 @@ fn a_defect_without_a_confirmed_write_is_a_failure_and_a_write_without_marker_a_
     // A call that only reads has the permission of the server's: none to write.
     author.fails("kpis", &[], &["kpis failed"]);
     assert_eq!(tracker.posts(), 2);
+
+    // The log of a run on the server has the same line.
+    let host = Setup::new().guests(["calls"]).start();
+    let connection = host.connect("qa", "calls", settings("/taken"), json!({}));
+    let answer = host.create(&connection, &failed_test());
+    let log = host.run_of(&answer)["log"].clone();
+    let warned = |line: &Value| {
+        line["level"] == "warn" && warnings.contains(line["message"].as_str().expect("a message"))
+    };
+    assert!(log.as_array().expect("a log").iter().any(warned), "{log} lacks {warnings}");
 }

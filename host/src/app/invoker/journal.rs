@@ -6,27 +6,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::domain::{Journal, Marker, NotJournaled};
+use crate::domain::{FirstWrite, Journal, Marker, NotJournaled};
 
 /// The journal of one call.
 pub(in crate::app) struct MemoryJournal {
     marker: Marker,
-    /// Whether the first write that was sent has the marker; absent before it.
-    has_marker: Mutex<Option<bool>>,
+    first: Mutex<FirstWrite>,
 }
 
 impl MemoryJournal {
     pub(in crate::app) fn new(marker: Marker) -> Arc<Self> {
-        Arc::new(Self { marker, has_marker: Mutex::default() })
+        Arc::new(Self { marker, first: Mutex::default() })
     }
 
     /// A warning if the first write does not have the marker.
     pub(super) fn warning(&self) -> Option<String> {
-        let lacks_marker = *self.has_marker.lock() == Some(false);
-        lacks_marker.then(|| {
-            "the first write does not contain the marker: a defect in doubt could not be found again"
-                .to_owned()
-        })
+        self.first.lock().warning()
     }
 }
 
@@ -37,7 +32,7 @@ impl Journal for MemoryJournal {
     }
 
     async fn mark_sending(&self, has_marker: bool) -> Result<(), NotJournaled> {
-        self.has_marker.lock().get_or_insert(has_marker);
+        self.first.lock().mark(has_marker);
         Ok(())
     }
 
@@ -46,6 +41,6 @@ impl Journal for MemoryJournal {
     }
 
     async fn unmark(&self) {
-        *self.has_marker.lock() = None;
+        self.first.lock().unmark();
     }
 }
