@@ -1,5 +1,7 @@
 //! Types of `/connectors`: the files of the plugins folder.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -90,6 +92,8 @@ pub struct RollbackConnector {
 pub struct RolledBack {
     /// SHA-256 of the version that served before; absent if there was none.
     pub from: Option<String>,
+    /// The file in the plugins folder that was replaced by the version.
+    pub file: PathBuf,
     /// The connector, which serves the other version now.
     #[serde(flatten)]
     pub connector: Connector,

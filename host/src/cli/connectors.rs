@@ -5,10 +5,10 @@ use clap::Subcommand;
 use crate::api::{
     Connection, ConnectionList, Connector, ConnectorList, RollbackConnector, RolledBack,
 };
-use crate::domain::ConnectorName;
+use crate::domain::{ConnectorName, printable};
 
 use super::client::{Answer, Client};
-use super::output::{Column, Output, eprint, optional};
+use super::output::{Column, Output, eprint, one_line, optional, shortened};
 use super::server::ServerArgs;
 
 #[derive(Subcommand)]
@@ -22,6 +22,8 @@ pub(super) enum Command {
     },
     /// Go back to an earlier version of a connector's file
     #[command(after_help = "\
+The version replaces the file of the connector in the plugins folder, NAME.wasm or NAME.js.
+
 The server keeps the files of the last 5 versions of each connector that served; `connectors show`
 lists them. Consent is needed as for any version: a connection whose grants do not suffice keeps
 the version that it had.
@@ -43,8 +45,19 @@ const CONNECTORS: [Column<Connector>; 5] = [
     ("STATUS", |it| it.status.to_string()),
     ("VERSION", |it| optional(it.version.as_ref())),
     ("SHA-256", |it| optional(it.sha256.as_ref())),
-    ("ERROR", |it| optional(it.error.as_ref().or(it.warning.as_ref()))),
+    ("ERROR", |it| problem(it, shortened)),
 ];
+
+/// What is wrong with a connector: its newest file is not used, or all runs of its version failed.
+fn problem(it: &Connector, shown: fn(&str) -> String) -> String {
+    match (&it.error, &it.version) {
+        (None, _) => optional(it.warning.as_ref()),
+        (Some(error), None) => shown(error),
+        (Some(error), Some(version)) => {
+            format!("{version} is in use; the newest file is not used: {}", shown(error))
+        }
+    }
+}
 
 impl Command {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
@@ -57,6 +70,10 @@ impl Command {
             Self::Show { name } => {
                 let connector: Answer<Connector> = admin.get_by_name("connector", name.as_str())?;
                 output.print_record(connector.json());
+                let shown = connector.decode()?;
+                if let (false, Some(_), Some(_)) = (output.json, &shown.error, &shown.version) {
+                    eprint(&format!("warning: {}", problem(&shown, one_line)));
+                }
                 Ok(())
             }
             Self::Rollback { name, to } => rollback(&admin, output, &name, to),
@@ -72,12 +89,13 @@ fn rollback(
 ) -> anyhow::Result<()> {
     let path = format!("/connectors/{name}/rollback");
     let answer: Answer<RolledBack> = admin.post(&path, &RollbackConnector { to })?;
-    let RolledBack { from, connector } = answer.decode()?;
+    let RolledBack { from, file, connector } = answer.decode()?;
     let (version, sha256) = (connector.version.unwrap_or_default(), connector.sha256);
     let before = from.map(|from| format!("; before, it was {from}")).unwrap_or_default();
     let sentence = format!(
-        "the newest version of {name} is now {version}, {}{before}",
-        sha256.unwrap_or_default()
+        "the newest version of {name} is now {version}, {}{before}. It replaced the file {}",
+        sha256.unwrap_or_default(),
+        printable(&file.display().to_string())
     );
     output.print_result(&sentence, answer.json());
     let all: Answer<ConnectionList> = admin.get("/connections")?;

@@ -15,7 +15,7 @@ use super::client::{Answer, Client, with_query};
 use super::filter::{Page, enum_value};
 use super::ids::{IdPrefix, Row, short_id, with_short_ids};
 use super::ordered::Json;
-use super::output::{Column, Output, cells, one_line, optional, print, print_json_line};
+use super::output::{Column, Output, cells, one_line, optional, print, print_json_line, shortened};
 use super::server::ServerArgs;
 use super::{timeline, units};
 
@@ -104,7 +104,7 @@ const EVENTS: [Column<Row<Event>>; 6] = [
     ("CONNECTION", |row| optional(row.it.connection_name.as_ref())),
     ("OUTCOME", |row| match row.it.detail.as_str() {
         "" => row.it.outcome.to_string(),
-        detail => format!("{}: {detail}", row.it.outcome),
+        detail => format!("{}: {}", row.it.outcome, shortened(detail)),
     }),
     ("ID", |row| row.id.clone()),
 ];

@@ -21,6 +21,9 @@ use super::ordered::Json;
 /// Maximum length of a list that is printed in one line.
 const LIST_LINE_CHARS_MAX: usize = 80;
 
+/// Maximum length of a text in a table with a row per item; `--json` and `show` have all of it.
+const TEXT_CHARS_MAX: usize = 100;
+
 /// How to print an answer.
 #[derive(Clone, Copy)]
 pub(super) struct Output {
@@ -106,6 +109,15 @@ pub(super) fn cells<R>(columns: &[Column<R>], row: &R) -> Vec<String> {
 /// The text of a cell whose value may be missing.
 pub(super) fn optional<T: ToString>(value: Option<&T>) -> String {
     value.map(T::to_string).unwrap_or_default()
+}
+
+/// The beginning of a text, with a mark where it was cut.
+pub(super) fn shortened(text: &str) -> String {
+    let text = one_line(text);
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        None => text,
+        Some(_) => text.chars().take(TEXT_CHARS_MAX - 1).chain(['…']).collect(),
+    }
 }
 
 /// A table with these headings (or none) and rows.
@@ -311,6 +323,10 @@ mod tests {
         assert_eq!(cell(&json!([{"\u{9b}": "\u{202e}"}])), "{\"\\u{9b}\":\"\\u{202e}\"}");
         assert_eq!(cell(&json!(null)), "");
         assert_eq!(one_line("a\n  b"), "a b");
+        let fits = "ä".repeat(TEXT_CHARS_MAX);
+        assert_eq!(shortened(&fits), fits);
+        let cut = shortened(&format!("{fits}ä"));
+        assert!(cut.chars().count() == TEXT_CHARS_MAX && cut.ends_with("ä…"), "{cut}");
         assert_eq!(printable_lines("\u{1b}[2J\n\u{9b}x"), "\\u{1b}[2J\n\\u{9b}x");
         let row = cells(&[("A", |text: &String| text.clone())], &"a\nb\u{1b}".to_owned());
         assert_eq!(row, ["a b\\u{1b}"]);

@@ -27,6 +27,8 @@ pub struct RolledBack {
     pub from: Option<String>,
     /// SHA-256 of the version that serves now.
     pub to: String,
+    /// The file in the plugins folder that has that version.
+    pub file: PathBuf,
 }
 
 /// The reason why the version did not change.
@@ -100,19 +102,19 @@ impl Plugins {
         let chosen = choose(&versions, current, to)
             .map_err(|why| RollbackError::NoVersion { name: name.clone(), why })?
             .clone();
-        self.restore(name, chosen.clone()).await?;
+        let file = self.restore(name, chosen.clone()).await?;
         let sha256 = chosen.sha256;
         let error_before = before.and_then(|info| info.error);
         self.await_serving(name, &sha256, error_before.as_deref()).await?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was rolled back");
-        Ok(RolledBack { from, to: sha256 })
+        Ok(RolledBack { from, to: sha256, file })
     }
 
     async fn restore(
         &self,
         name: &ConnectorName,
         version: KeptVersion,
-    ) -> Result<(), RollbackError> {
+    ) -> Result<PathBuf, RollbackError> {
         let (versions, folder) = (Arc::clone(&self.versions), self.folder.clone());
         let from = version.file.clone();
         let extension = from.extension().unwrap_or_default();
@@ -120,7 +122,7 @@ impl Plugins {
         let owned = name.clone();
         let restoring = spawn_blocking(move || versions.restore(&owned, &version, &folder));
         let restored = restoring.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-        restored.map(drop).map_err(|source| match source.kind() {
+        restored.map_err(|source| match source.kind() {
             std::io::ErrorKind::InvalidData => RollbackError::NotUsable { from, source },
             _ => RollbackError::NotWritten { from, to, source },
         })

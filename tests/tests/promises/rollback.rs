@@ -70,6 +70,8 @@ fn an_earlier_version_serves_again_at_once_and_after_a_restart() {
     });
     host.restart();
     assert_eq!(served(&host, &connection), "build 1");
+    let (_, printed) = host.run_cli(&["connectors", "rollback", "c", "--to", &kept[2]]);
+    assert!(printed.contains(&host.plugin("c").display().to_string()), "{printed}");
     refused(&host, &["c", "--to", "zz"], "no version that is kept begins with");
 
     // A file that cannot be used counts as the current version.

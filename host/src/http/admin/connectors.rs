@@ -42,8 +42,10 @@ pub(in crate::http) async fn rollback(
     if !is_known && plugins.versions(&connector).is_empty() {
         return Err(missing());
     }
-    let from = plugins.rollback(&connector, to.as_deref()).await?.from;
-    Ok(Json(RolledBack { from, connector: with_versions(&app, &name)? }))
+    let plugins::RolledBack { from, file, .. } =
+        plugins.rollback(&connector, to.as_deref()).await?;
+    let file = std::path::absolute(&file).unwrap_or(file);
+    Ok(Json(RolledBack { from, file, connector: with_versions(&app, &name)? }))
 }
 
 fn with_versions(app: &AppState, name: &str) -> Result<Connector, Problem> {
