@@ -1,8 +1,8 @@
 //! `jackfield doctor`: diagnoses the installation and suggests fixes. Changes nothing.
 
 mod platform;
+mod server;
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,14 +10,12 @@ use clap::Args;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
-use crate::api::{ConnectionList, Status as ServerStatus};
 use crate::app::Descriptors;
 use crate::config::{Config, DataFolder, inspect_folder, inspect_private};
 use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
 use crate::secret::{KEY_VARIABLE, Secret};
 
-use super::client::{Client, is_healthy};
 use super::output::{Column, Output, cells, error_line, print, print_json, table};
 use super::serve::read_config;
 use super::server::ServerArgs;
@@ -105,7 +103,7 @@ const FINDINGS: [Column<Finding>; 4] = [
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<ExitCode> {
         let (config, configuration) = configuration(self.config.as_deref());
-        let running = running(server);
+        let running = server::running(server);
         let (data, plugins) = match &running {
             Some(running) => (running.data.clone(), running.plugins.clone()),
             None => (config.data.clone(), config.plugins.clone()),
@@ -120,7 +118,7 @@ impl Arguments {
             data_folder(&config.data),
             secret_key(&config.data_folder()),
             plugins_folder(&config.plugins),
-            server_port(server, &config, running.is_some()),
+            server::port(server, &config, running.is_some()),
             descriptors(&config),
             memory(&config),
             kernel(),
@@ -129,8 +127,8 @@ impl Arguments {
         if config.data.exists() {
             findings.push(platform::access(&config.data_folder()));
         }
-        findings.extend(platform::findings(&config));
-        findings.extend(consent(server));
+        findings.extend(platform::findings(&config, running.is_some()));
+        findings.extend(server::waiting(server));
         let failed = findings.iter().any(|finding| finding.status == Status::Fail);
         if output.json {
             print_json(&Report { findings });
@@ -227,55 +225,6 @@ fn plugins_folder(folder: &Path) -> Finding {
         0 => warn(CHECK, format!("{shown} has no .wasm or .js file"), "copy a connector into it"),
         count => ok(CHECK, format!("{shown}, connector files: {count}")),
     }
-}
-
-/// The running server, if it accepts our token and its folders are on this machine.
-fn running(server: &ServerArgs) -> Option<ServerStatus> {
-    let admin = server.admin().ok().filter(Client::is_healthy)?;
-    let status: ServerStatus = admin.get("/status").ok()?.decode().ok()?;
-    (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
-}
-
-fn server_port(server: &ServerArgs, config: &Config, is_known: bool) -> Finding {
-    const CHECK: &str = "server";
-    if is_healthy(server.base()) {
-        let found = format!("a server answers at {}", server.base());
-        if is_known {
-            return ok(CHECK, format!("{found}; its folders are checked"));
-        }
-        let fix = "give its data folder with --data, or its admin token with --token-file";
-        return warn(CHECK, format!("{found}, but its folders are not known"), fix);
-    }
-    let none = format!("no server answers at {}", server.base());
-    match TcpListener::bind(config.listen) {
-        Ok(_) => ok(CHECK, format!("{none}; {} is free", config.listen)),
-        Err(error) => fail(
-            CHECK,
-            format!("{none}, and no server can listen on {}: {error}", config.listen),
-            "set `listen` or --listen to another port",
-        ),
-    }
-}
-
-/// Connections that wait for a person's consent. Only a server that can be asked says so.
-fn consent(server: &ServerArgs) -> Option<Finding> {
-    const CHECK: &str = "consent";
-    let admin = server.admin().ok().filter(Client::is_healthy)?;
-    let listed = admin.get("/connections").and_then(|list| list.decode());
-    let connections: ConnectionList = match listed {
-        Ok(list) => list,
-        Err(error) => return Some(warn(CHECK, error_line(&error), "")),
-    };
-    let waiting = connections.connections.into_iter().filter(|it| it.needs_consent.is_some());
-    let names: Vec<_> = waiting.map(|it| it.name).collect();
-    if names.is_empty() {
-        return Some(ok(CHECK, "no connection waits for consent"));
-    }
-    let found = format!(
-        "these connections wait for consent to the newest version of their connector: {}",
-        names.join(", ")
-    );
-    Some(warn(CHECK, found, "see what is new, and accept it: `jackfield connections accept NAME`"))
 }
 
 /// The descriptors that a server started here would have. A server raises its soft limit itself.

@@ -15,7 +15,7 @@ use tokio::task::{Id, JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::domain::ConnectorName;
-use crate::runtime::Version;
+use crate::runtime::{Connector, Version};
 
 use super::catalog::{Catalog, Entry, Snapshot};
 use super::error::PluginError;
@@ -263,6 +263,9 @@ impl Scanner {
         let entry = self.snapshot.entry(name.to_owned()).or_default();
         if entry.error.as_ref() != Some(&reason) || entry.broken_sha256 != sha256 {
             tracing::warn!(connector = name, reason, "cannot use a connector's file");
+            if entry.serving.is_none() {
+                entry.serving = last_served(&self.versions, &self.loader, name);
+            }
             entry.error = Some(reason);
             entry.broken_sha256 = sha256;
             self.snapshot_changed = true;
@@ -272,6 +275,16 @@ impl Scanner {
     fn path(&self, name: &str, kind: FileKind) -> PathBuf {
         self.folder.join(format!("{name}.{}", kind.extension()))
     }
+}
+
+/// The version of a connector that served last before the start, if its compiled code is cached. It
+/// goes on while the file in the folder cannot be used, as it does without a restart.
+fn last_served(versions: &Versions, loader: &VersionLoader, name: &str) -> Option<Arc<Connector>> {
+    let name = name.parse::<ConnectorName>().ok()?;
+    let last = versions.list(&name).into_iter().next()?;
+    let connector = loader.superseded(&name, &last.sha256)?;
+    tracing::info!(connector = %name, sha256 = last.sha256, "the version that served last goes on");
+    Some(connector)
 }
 
 /// Waits for the next job that ends, and returns its result; waits forever if no job runs.

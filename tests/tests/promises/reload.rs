@@ -188,6 +188,44 @@ fn a_corrupt_file_never_replaces_the_last_good_one() {
     }
 }
 
+/// The version in use and the reason are both shown, after a restart too, in a row that is not as
+/// long as the reason.
+#[test]
+fn a_corrupt_file_and_the_version_in_use_are_both_shown_after_a_restart() {
+    let (mut host, connection) = host();
+    let good = build(1).sha256();
+    wait_for("the version to be kept", 30, || {
+        let shown = host.admin().get("/connectors/c").expect(200);
+        shown["versions"].as_array().is_some_and(|it| !it.is_empty()).then_some(())
+    });
+    let (_, found) = host.run_cli(&["doctor"]);
+    let line = |found: &str| {
+        let line = found.lines().find(|line| line.contains(" connectors "));
+        line.unwrap_or_default().to_owned()
+    };
+    assert!(line(&found).starts_with("ok"), "{found}");
+    assert!(found.contains("the server runs the installed version"), "{found}");
+    host.install("c", &Guest { bytes: b"not a component".to_vec() });
+    host.await_connector("c", "broken", Some(&good));
+    for restarts in 0..2 {
+        if restarts > 0 {
+            host.restart();
+            host.await_connector("c", "broken", Some(&good));
+        }
+        for words in [&["connectors", "list"][..], &["connectors", "show", "c"]] {
+            let (_, printed) = host.run_cli(words);
+            let expected = ["1.0.1 is in use; the newest file is not used", &good];
+            assert!(expected.iter().all(|text| printed.contains(text)), "{restarts}: {printed}");
+        }
+        let (_, found) = host.run_cli(&["doctor"]);
+        let expected = ["warn", "c: 1.0.1 goes on", "connectors rollback"];
+        assert!(expected.iter().all(|text| line(&found).contains(text)), "{restarts}: {found}");
+        assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
+        let new = host.connect(&format!("new-{restarts}"), "c", json!({}), json!({}));
+        assert_eq!(number_in(&host.create(&new, &failed_test()).expect(200)), 1);
+    }
+}
+
 /// A version that asks for nothing new serves at once. If it fails in each run, a person is told, and
 /// how to return to the version before it.
 #[test]

@@ -12,7 +12,8 @@ use super::{Finding, fail, ok, warn};
 /// Enough for a busy server: its own threads, those of name lookups, and those of a compiler.
 const THREADS_RECOMMENDED: usize = 128;
 
-pub(super) fn findings(config: &Config) -> Vec<Finding> {
+/// `runs`: whether a server runs on these folders.
+pub(super) fn findings(config: &Config, runs: bool) -> Vec<Finding> {
     let folder = config.data_folder();
     vec![
         address_space(),
@@ -20,7 +21,7 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         finding("threads", app::few_threads(THREADS_RECOMMENDED), "enough"),
         compiled_code(&folder),
         database_disk(&config.data),
-        program(&folder),
+        program(&folder, runs),
         blocked_connectors(&folder),
     ]
 }
@@ -89,8 +90,11 @@ fn database_disk(data: &Path) -> Finding {
 }
 
 /// Whether the running server is older than the installed program.
-fn program(folder: &DataFolder) -> Finding {
-    let ok_text = "no server runs, or it runs the installed version";
+fn program(folder: &DataFolder, runs: bool) -> Finding {
+    let ok_text = match runs {
+        true => "the server runs the installed version",
+        false => "no server is known to run an older version",
+    };
     finding("program", app::replaced_program(folder), ok_text)
 }
 

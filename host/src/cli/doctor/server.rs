@@ -1,0 +1,96 @@
+//! The findings of `doctor` about the running server: its address, its connectors, its connections.
+
+use std::net::TcpListener;
+
+use crate::api::{ConnectionList, ConnectorList, ConnectorStatus, EnumString, Status};
+use crate::cli::client::{Client, is_healthy};
+use crate::cli::output::{error_line, shortened};
+use crate::cli::server::ServerArgs;
+use crate::config::Config;
+
+use super::{Finding, fail, ok, warn};
+
+/// The running server, if it accepts our token and its folders are on this machine.
+pub(super) fn running(server: &ServerArgs) -> Option<Status> {
+    let admin = server.admin().ok().filter(Client::is_healthy)?;
+    let status: Status = admin.get("/status").ok()?.decode().ok()?;
+    (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
+}
+
+pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Finding {
+    const CHECK: &str = "server";
+    if is_healthy(server.base()) {
+        let found = format!("a server answers at {}", server.base());
+        if is_known {
+            return ok(CHECK, format!("{found}; its folders are checked"));
+        }
+        let fix = "give its data folder with --data, or its admin token with --token-file";
+        return warn(CHECK, format!("{found}, but its folders are not known"), fix);
+    }
+    let none = format!("no server answers at {}", server.base());
+    match TcpListener::bind(config.listen) {
+        Ok(_) => ok(CHECK, format!("{none}; {} is free", config.listen)),
+        Err(error) => fail(
+            CHECK,
+            format!("{none}, and no server can listen on {}: {error}", config.listen),
+            "set `listen` or --listen to another port",
+        ),
+    }
+}
+
+/// Connectors and connections for which a person has to do something. Only a server that can be
+/// asked says so.
+pub(super) fn waiting(server: &ServerArgs) -> Vec<Finding> {
+    let Some(admin) = server.admin().ok().filter(Client::is_healthy) else { return Vec::new() };
+    vec![connectors(&admin), consent(&admin)]
+}
+
+/// Connectors whose newest file is not used.
+fn connectors(admin: &Client) -> Finding {
+    const CHECK: &str = "connectors";
+    let listed = admin.get("/connectors").and_then(|list| list.decode());
+    let all: ConnectorList = match listed {
+        Ok(list) => list,
+        Err(error) => return warn(CHECK, error_line(&error), ""),
+    };
+    let is_broken =
+        |status: &EnumString<ConnectorStatus>| *status == EnumString(ConnectorStatus::Broken);
+    let broken = all.connectors.iter().filter(|it| is_broken(&it.status));
+    let found: Vec<_> = broken
+        .map(|it| {
+            let reason = shortened(it.error.as_deref().unwrap_or_default());
+            match &it.version {
+                Some(version) => {
+                    format!("{}: {version} goes on, the newest file is not used: {reason}", it.name)
+                }
+                None => format!("{}: {reason}", it.name),
+            }
+        })
+        .collect();
+    if found.is_empty() {
+        return ok(CHECK, "the newest file of each connector is used");
+    }
+    let fix = "`jackfield connectors show NAME` has the whole reason; install a file without the error, \
+               or go back: `jackfield connectors rollback NAME`";
+    warn(CHECK, found.join("; "), fix)
+}
+
+/// Connections that wait for a person's consent.
+fn consent(admin: &Client) -> Finding {
+    const CHECK: &str = "consent";
+    let listed = admin.get("/connections").and_then(|list| list.decode());
+    let connections: ConnectionList = match listed {
+        Ok(list) => list,
+        Err(error) => return warn(CHECK, error_line(&error), ""),
+    };
+    let waiting = connections.connections.into_iter().filter(|it| it.needs_consent.is_some());
+    let names: Vec<_> = waiting.map(|it| it.name).collect();
+    if names.is_empty() {
+        return ok(CHECK, "no connection waits for consent");
+    }
+    let found = format!(
+        "these connections wait for consent to the newest version of their connector: {}",
+        names.join(", ")
+    );
+    warn(CHECK, found, "see what is new, and accept it: `jackfield connections accept NAME`")
+}
