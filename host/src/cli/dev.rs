@@ -17,7 +17,7 @@ use clap::Args;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{ConnectionList, Connector, Status};
+use crate::api::{Connection, ConnectionList, Connector, Status};
 use crate::domain::printable;
 
 use super::client::{Client, is_healthy};
@@ -153,26 +153,36 @@ impl Dev {
             Loaded::Serves(connector) => {
                 let all = start.elapsed();
                 let whole = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(all);
-                self.report(&connector, whole.max(all), built, all);
-                self.hint(&connector)
+                let own = self.connections_of(&connector)?;
+                let waits = !own.is_empty() && own.iter().all(|it| it.needs_consent.is_some());
+                self.report(&connector, waits, [whole.max(all), built, all]);
+                self.hint(&connector, &own);
+                Ok(())
             }
         }
     }
 
-    fn report(&self, connector: &Connector, whole: Duration, built: Duration, all: Duration) {
+    fn connections_of(&self, connector: &Connector) -> anyhow::Result<Vec<Connection>> {
+        let all: ConnectionList = self.admin.get("/connections")?.decode()?;
+        Ok(all.connections.into_iter().filter(|it| it.connector == connector.name).collect())
+    }
+
+    /// `waits`: whether no connection uses the version without a person's consent.
+    fn report(&self, connector: &Connector, waits: bool, [whole, built, all]: [Duration; 3]) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let version = connector.version.clone().unwrap_or_default();
         if self.output.json {
             return print_json_line(&Json::of(&serde_json::json!({
-                "state": "serving", "connector": connector.name, "version": version,
+                "state": if waits { "waiting" } else { "serving" }, "connector": connector.name, "version": version,
                 "sha256": connector.sha256, "after_ms": ms(whole), "build_ms": ms(built),
                 "load_ms": ms(all.saturating_sub(built)),
             })));
         }
         print(&format!(
-            "{} {} is in use {} after the change (build {}, load {})",
+            "{} {} {} {} after the change (build {}, load {})",
             printable(&connector.name),
             printable(&version),
+            if waits { "is loaded and waits for consent" } else { "is in use" },
             duration(ms(whole)),
             duration(ms(built)),
             duration(ms(all.saturating_sub(built)))
@@ -180,10 +190,7 @@ impl Dev {
     }
 
     /// What a person has to do before the version answers events.
-    fn hint(&self, connector: &Connector) -> anyhow::Result<()> {
-        let all: ConnectionList = self.admin.get("/connections")?.decode()?;
-        let own: Vec<_> =
-            all.connections.into_iter().filter(|it| it.connector == connector.name).collect();
+    fn hint(&self, connector: &Connector, own: &[Connection]) {
         if own.is_empty() {
             let name = &connector.name;
             self.say(
@@ -206,7 +213,6 @@ impl Dev {
                 );
             }
         }
-        Ok(())
     }
 
     fn say(&self, state: &str, text: &str) {

@@ -166,6 +166,11 @@ fn a_version_that_waits_for_consent_is_named() {
     let (_folder, file) = author(&asks(2));
     let plugins = host.folder().join("plugins").display().to_string();
     let dev = Dev::start(&host, &file, &["--plugins", &plugins]);
+    let loaded = dev.next("the version", |line| !line["sha256"].is_null());
+    assert_eq!(
+        (&loaded["state"], &loaded["sha256"]),
+        (&json!("waiting"), &json!(asks(2).sha256()))
+    );
     let waits = dev.next_state("needs-consent")["text"].to_string();
     assert!(waits.contains("http://mirror.test:8080"), "{waits}");
     assert!(waits.contains("connections accept qa"), "{waits}");
