@@ -150,6 +150,11 @@ mod tests {
             for path in ["settings.json", "event.json", "recording/kpis/0001.json", ".gitignore"] {
                 assert!(files.contains_key(path), "{language:?}: no {path}");
             }
+            let ignored: Vec<_> = text(&files, ".gitignore").lines().collect();
+            for secret in ["*.txt", "*.key", "*-key", "*-token", "/failed/", "/recorded/"] {
+                assert!(ignored.contains(&secret), "{secret} is not ignored");
+            }
+            assert!(ignored.contains(&"!/requirements.txt"), "a source is ignored");
             let readme = text(&files, "README.md");
             assert!(
                 readme.contains("# qa\n") && readme.contains("--replay recording/"),
