@@ -44,7 +44,9 @@ function exchange(method, path, query, body, more = { headers: [] }) {
   let response, answer;
   try {
     response = send({ method, url: path, query: query.map(([name, it]) => [name, `${it}`]), body, ...more });
-  } catch ({ payload: { tag, val } }) {
+  } catch (error) {
+    if (!error.payload) throw error;
+    const { tag, val } = error.payload;
     fail(['unreachable', 'interrupted'].includes(tag) ? 'unavailable' : 'internal', val);
   }
   try { answer = JSON.parse(response.text); } catch { /* not JSON: reported below */ }
