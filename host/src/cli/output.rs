@@ -21,8 +21,9 @@ use super::ordered::Json;
 /// Maximum length of a list that is printed in one line.
 const LIST_LINE_CHARS_MAX: usize = 80;
 
-/// Maximum length of a text in a table with a row per item; `--json` and `show` have all of it.
-const TEXT_CHARS_MAX: usize = 100;
+/// Maximum length of a text in a table with a row per item: an error with what a guest printed last.
+/// `--json` and `show` have all of it.
+const TEXT_CHARS_MAX: usize = 240;
 
 /// How to print an answer.
 #[derive(Clone, Copy)]
