@@ -4,7 +4,6 @@
 //! [`conforming!`] exports it, with at most one defect, so that each defect is a component.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
@@ -211,12 +210,14 @@ impl Wrong {
 
     /// The wait of Retry-After, in seconds: a number or a date.
     fn wait(self, answer: &Response) -> Option<u32> {
-        let (_, value) = answer.headers.iter().find(|(name, _)| name == "retry-after")?;
+        let header = |wanted: &str| answer.headers.iter().find(|(name, _)| name == wanted);
+        let (_, value) = header("retry-after")?;
         if let Ok(seconds) = value.parse() {
             return Some(seconds);
         }
         let until = httpdate::parse_http_date(value).ok().filter(|_| self != Self::RateLimit)?;
-        until.duration_since(SystemTime::now()).ok()?.as_secs().try_into().ok()
+        let answered = httpdate::parse_http_date(&header("date")?.1).ok()?;
+        until.duration_since(answered).ok()?.as_secs().try_into().ok()
     }
 }
 
