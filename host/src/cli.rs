@@ -74,6 +74,13 @@ enum Command {
     /// Build a connector from its project, and check it
     #[cfg(feature = "author")]
     Build(author::BuildArguments),
+    /// `new` or `build`, in a program without them: the error says how to get them
+    #[cfg(not(feature = "author"))]
+    #[command(name = "new", alias = "build", hide = true, disable_help_flag = true)]
+    WithoutAuthor {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        ignored: Vec<String>,
+    },
     /// Build a connector at each change and run it on a server; show its logs and events
     Dev(dev::Arguments),
     /// Check whether the server can load a connector file, and describe it
@@ -141,6 +148,11 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::New(new) => new.run(output)?,
         #[cfg(feature = "author")]
         Command::Build(build) => build.run(output)?,
+        #[cfg(not(feature = "author"))]
+        Command::WithoutAuthor { .. } => anyhow::bail!(
+            "this program was built without `new` and `build`, as `cargo xtask demo` builds it: \
+             `cargo build --release -p jackfield` builds it with them"
+        ),
         Command::Dev(dev) => dev.run(&server, output)?,
         Command::Check(check) => check.run(output)?,
         Command::Test(test) => return test.run(output),
