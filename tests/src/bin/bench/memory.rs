@@ -144,5 +144,5 @@ fn concurrent_call(language: &str, example: &str) -> Figure {
     kilobytes(format!("resident per concurrent call, {language} (Redmine)"), each.resident)
 }
 
-const REDMINE_ISSUE: &str = r#"{"issue":{"id":1,"measurement":"s","description":"d",
+const REDMINE_ISSUE: &str = r#"{"issue":{"id":1,"subject":"s","description":"d",
     "status":{"id":1,"name":"New"},"priority":{"id":2,"name":"Normal"}}}"#;

@@ -16,7 +16,7 @@ type Compiled = State<Arc<CompiledPlugin>>;
 fn main() -> Result<(), extism::Error> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_default();
-    let file = Wasm::file(arguments.next().unwrap_or_default());
+    let file = Wasm::data(std::fs::read(arguments.next().unwrap_or_default())?);
     let compiled = CompiledPlugin::new(PluginBuilder::new(Manifest::new([file])))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime =
