@@ -2,6 +2,7 @@
 //!
 //! Never does I/O, and has no wire format (no serde). Only [`SystemClock`] reads a clock.
 
+mod account;
 mod choice;
 mod clock;
 mod connection;
@@ -25,6 +26,7 @@ mod string_enum;
 mod test_manager;
 mod try_step;
 
+pub use account::{Account, Role};
 pub use choice::{Choice, ChoicesPage};
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
