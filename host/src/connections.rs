@@ -115,8 +115,8 @@ impl Connections {
         }
     }
 
-    /// Reads the connections from the store. Called at the start, after each change, and regularly,
-    /// because secrets that are stored elsewhere (`file:`, `env:`) may change.
+    /// Reads the connections from the store. Called at the start, and regularly, because secrets
+    /// that are stored elsewhere (`file:`, `env:`) may change.
     ///
     /// # Errors
     /// The store cannot be read; the connections stay as they were.

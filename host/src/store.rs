@@ -240,6 +240,8 @@ pub trait Store: Send + Sync {
 
     /// Returns all connections.
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError>;
+    /// Returns one connection; `None` if there is none with this id.
+    async fn connection(&self, id: ConnectionId) -> Result<Option<StoredConnection>, StoreError>;
     /// Adds a connection. Durable. `Conflict` if the name is taken.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
     /// Replaces the columns that people edit and the secrets, but not the tokens, the last success

@@ -1,6 +1,6 @@
 //! The connections in memory, ready for runs, found by token, by id or by name.
 //!
-//! A load replaces the whole snapshot. A secret that cannot be opened is missing in the snapshot,
+//! A load replaces the snapshot, also a load of one connection. A secret that cannot be opened is missing in the snapshot,
 //! and the connection shows the reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,13 +29,14 @@ pub(super) struct Directory {
     last_answers: SyncMutex<HashMap<ConnectionId, LastAnswers>>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Snapshot {
     entries: BTreeMap<ConnectionId, Arc<Entry>>,
     tokens: HashMap<TokenHash, Token>,
 }
 
 /// A webhook token that is valid until it expires.
+#[derive(Clone)]
 struct Token {
     connection: ConnectionId,
     /// When the token expires, as time since boot, so that a step of the wall clock never makes it
@@ -73,18 +74,7 @@ impl Directory {
         let before = self.snapshot.load_full();
         let mut next = Snapshot::default();
         for stored in stored {
-            let id = stored.record.connection.id;
-            for token in &stored.tokens {
-                let before = before.tokens.get(&token.hash).and_then(|token| token.expires_at);
-                let expires_at = token.expiry.map(|expiry| {
-                    let new = expires_at(expiry, &*deps.clock);
-                    before.map_or(new, |before| before.min(new))
-                });
-                next.tokens.insert(token.hash, Token { connection: id, expires_at });
-            }
-            let now = deps.clock.now();
-            let entry = Entry::new(stored, before.entries.get(&id), deps, now);
-            next.entries.insert(id, Arc::new(entry));
+            next.insert(stored, &before, deps);
         }
         let since_boot = deps.clock.since_boot();
         let expired = next.tokens.extract_if(|_, token| token.has_expired(since_boot));
@@ -95,6 +85,28 @@ impl Directory {
             deps.store.delete_tokens(expired).await?;
         }
         self.last_answers.lock().retain(|id, _| next.entries.contains_key(id));
+        self.snapshot.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// Reads one connection from the store: after a change, the others stay as they are.
+    pub(super) async fn load_one(
+        &self,
+        id: ConnectionId,
+        deps: &Dependencies,
+    ) -> Result<(), StoreError> {
+        let _load = self.loading.lock().await;
+        let stored = deps.store.connection(id).await?;
+        let before = self.snapshot.load_full();
+        let mut next = Snapshot::clone(&before);
+        next.entries.remove(&id);
+        next.tokens.retain(|_, token| token.connection != id);
+        match stored {
+            Some(stored) => next.insert(stored, &before, deps),
+            None => {
+                self.last_answers.lock().remove(&id);
+            }
+        }
         self.snapshot.store(Arc::new(next));
         Ok(())
     }
@@ -156,6 +168,24 @@ impl Directory {
     }
 }
 
+impl Snapshot {
+    /// Adds a connection and its tokens. What did not change since the snapshot before stays the
+    /// same value; a token never becomes valid for longer.
+    fn insert(&mut self, stored: StoredConnection, before: &Self, deps: &Dependencies) {
+        let id = stored.record.connection.id;
+        for token in &stored.tokens {
+            let before = before.tokens.get(&token.hash).and_then(|token| token.expires_at);
+            let expires_at = token.expiry.map(|expiry| {
+                let new = expires_at(expiry, &*deps.clock);
+                before.map_or(new, |before| before.min(new))
+            });
+            self.tokens.insert(token.hash, Token { connection: id, expires_at });
+        }
+        let entry = Entry::new(stored, before.entries.get(&id), deps, deps.clock.now());
+        self.entries.insert(id, Arc::new(entry));
+    }
+}
+
 impl Token {
     fn has_expired(&self, since_boot: Duration) -> bool {
         self.expires_at.is_some_and(|end| end <= since_boot)
@@ -163,8 +193,7 @@ impl Token {
 }
 
 /// The expiry of a token, as time since boot. It is never later than the grace period allows,
-/// whatever the
-/// wall clock shows.
+/// whatever the wall clock shows.
 fn expires_at(expiry: TokenExpiry, clock: &dyn Clock) -> Duration {
     let left = Duration::try_from(expiry.at.duration_since(clock.now())).unwrap_or_default();
     clock.since_boot() + left.min(Duration::from_millis(expiry.grace_ms))

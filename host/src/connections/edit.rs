@@ -126,7 +126,7 @@ impl Connections {
             return Err(ConnectionError::Invalid(errors));
         }
         self.deps.store.create_connection(&stored).await?;
-        self.load().await?;
+        self.directory.load_one(id, &self.deps).await?;
         Ok(IssuedToken { record: stored.record, token })
     }
 
@@ -190,7 +190,7 @@ impl Connections {
         let mut record = self.stored(id).await?.record;
         let until = for_s.map(|for_s| after(self.deps.clock.now(), u64::from(for_s) * 1_000));
         self.deps.store.record_until(id, until, erase).await?;
-        self.load().await?;
+        self.directory.load_one(id, &self.deps).await?;
         let connection = &record.connection.name;
         match until {
             Some(until) => {
@@ -218,7 +218,7 @@ impl Connections {
         let grace_ms = u64::from(grace_s) * 1_000;
         let expiry = TokenExpiry { at: after(self.deps.clock.now(), grace_ms), grace_ms };
         self.deps.store.rotate_token(id, &stored, &record.token_tail, expiry).await?;
-        self.load().await?;
+        self.directory.load_one(id, &self.deps).await?;
         Ok(IssuedToken { record, token })
     }
 
@@ -228,7 +228,7 @@ impl Connections {
     /// `Conflict` while creates run or are in doubt, unless forced.
     pub async fn delete(&self, id: ConnectionId, force: bool) -> Result<(), ConnectionError> {
         self.deps.store.delete_connection(id, force).await?;
-        self.load().await?;
+        self.directory.load_one(id, &self.deps).await?;
         self.breakers.reset(id);
         Ok(())
     }
@@ -309,8 +309,7 @@ impl Connections {
 
     /// The connection as it is stored now, with its secrets.
     async fn stored(&self, id: ConnectionId) -> Result<StoredConnection, ConnectionError> {
-        let all = self.deps.store.connections().await?;
-        let found = all.into_iter().find(|stored| stored.record.connection.id == id);
+        let found = self.deps.store.connection(id).await?;
         found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
     }
 
@@ -319,9 +318,10 @@ impl Connections {
         stored: &StoredConnection,
         force: bool,
     ) -> Result<ConnectionRecord, ConnectionError> {
+        let id = stored.record.connection.id;
         self.deps.store.update_connection(stored, force).await?;
-        self.load().await?;
-        self.breakers.reset(stored.record.connection.id);
+        self.directory.load_one(id, &self.deps).await?;
+        self.breakers.reset(id);
         Ok(stored.record.clone())
     }
 }

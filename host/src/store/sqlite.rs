@@ -126,7 +126,12 @@ impl Store for SqliteStore {
     }
 
     async fn connections(&self) -> Result<Vec<StoredConnection>, StoreError> {
-        self.readers.run(connection_records::list).await
+        self.readers.run(|db| connection_records::read(db, None)).await
+    }
+
+    async fn connection(&self, id: ConnectionId) -> Result<Option<StoredConnection>, StoreError> {
+        let found = self.readers.run(move |db| connection_records::read(db, Some(id))).await?;
+        Ok(found.into_iter().next())
     }
 
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::Connection as Database;
+use rusqlite::{Connection as Database, params_from_iter};
 use uuid::Uuid;
 
 use super::columns::{from_json, known_word, time, time_opt};
@@ -20,20 +20,31 @@ use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 /// milliseconds.
 type TokenRow = (Uuid, Vec<u8>, Option<i64>, Option<u64>);
 
-/// Returns all connections, sorted by name.
-pub(super) fn list(db: &Database) -> Result<Vec<StoredConnection>, StoreError> {
+/// Returns all connections, or only the one with this id; sorted by name.
+pub(super) fn read(
+    db: &Database,
+    only: Option<ConnectionId>,
+) -> Result<Vec<StoredConnection>, StoreError> {
+    let (of_rows, of_parts) = match only {
+        Some(_) => (" AND id = ?1", " WHERE connection_id = ?1"),
+        None => ("", ""),
+    };
+    let id = || params_from_iter(only.map(|id| id.0));
     // One transaction: a connection is always read together with its secrets and tokens.
     let snapshot = db.unchecked_transaction()?;
-    let rows: Vec<Row> = db.all("SELECT * FROM connections WHERE deleted = 0 ORDER BY name", [])?;
+    let rows: Vec<Row> = db.all(
+        &format!("SELECT * FROM connections WHERE deleted = 0{of_rows} ORDER BY name"),
+        id(),
+    )?;
     let mut secrets: HashMap<Uuid, BTreeMap<String, Sealed>> = HashMap::new();
     let sealed: Vec<(Uuid, String, Vec<u8>)> =
-        db.all("SELECT connection_id, name, sealed FROM secrets", [])?;
+        db.all(&format!("SELECT connection_id, name, sealed FROM secrets{of_parts}"), id())?;
     for (connection, name, bytes) in sealed {
         secrets.entry(connection).or_default().insert(name, Sealed(bytes));
     }
     let mut tokens: HashMap<Uuid, Vec<StoredToken>> = HashMap::new();
-    let hashes: Vec<TokenRow> =
-        db.all("SELECT connection_id, hash, expires_at, grace_ms FROM tokens ORDER BY rowid", [])?;
+    let of_tokens = "SELECT connection_id, hash, expires_at, grace_ms FROM tokens";
+    let hashes: Vec<TokenRow> = db.all(&format!("{of_tokens}{of_parts} ORDER BY rowid"), id())?;
     for (connection, hash, expires_at, grace_ms) in hashes {
         let hash: [u8; 32] = hash.try_into().map_err(|_| {
             Unreadable::new("the hash of a token", "its length is not 32 bytes")
