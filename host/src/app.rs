@@ -38,7 +38,7 @@ use crate::testmanager::{self, TestManager};
 
 use background::Background;
 
-pub use checker::{Checked, Checker};
+pub use checker::{CheckedFile, Checker};
 pub use descriptors::Descriptors;
 pub use invoker::{Answer, Exchanges, Invocation, Invoked, Invoker, TapeEnd};
 pub use keys::{Rotated, rotate_key};
@@ -78,14 +78,14 @@ pub struct App {
 }
 
 /// The parts that run guests; a process has one of each.
-struct Runner {
+struct GuestRuntime {
     engine: Arc<Engine>,
     egress: Arc<Egress>,
     sandbox: Arc<Sandbox>,
     clock: Arc<dyn Clock>,
 }
 
-impl Runner {
+impl GuestRuntime {
     fn start(config: &Config, tape: Option<Tape>) -> anyhow::Result<Self> {
         let engine = Engine::start().context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
@@ -132,10 +132,10 @@ impl App {
         };
         let address = listener.local_addr()?;
         let background = CancellationToken::new();
-        let runner = Runner::start(&config, None)?;
-        platform::log_problems(&config, runner.engine.address_space());
-        let sandbox = Arc::clone(&runner.sandbox);
-        let services = Arc::new(services(&config, runner, &background).await?);
+        let guest_runtime = GuestRuntime::start(&config, None)?;
+        platform::log_problems(&config, guest_runtime.engine.address_space());
+        let sandbox = Arc::clone(&guest_runtime.sandbox);
+        let services = Arc::new(services(&config, guest_runtime, &background).await?);
         Background::of(&services).spawn(&services.tasks, &background);
         Ok(Self {
             config,
@@ -241,11 +241,11 @@ impl App {
 /// Opens the store and creates the services that the handlers call.
 async fn services(
     config: &Arc<Config>,
-    runner: Runner,
+    guest_runtime: GuestRuntime,
     background: &CancellationToken,
 ) -> anyhow::Result<Services> {
     let config = Arc::clone(config);
-    let Runner { engine, egress, sandbox, clock } = runner;
+    let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
     let sealer = keys::sealer(&config.data_folder()).await?;
     let store = SqliteStore::open(&config.data_folder().database(), &sealer)?;
     store.recover(clock.now(), config.longest_run_ms()).await?;

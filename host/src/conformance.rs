@@ -7,9 +7,9 @@
 mod check;
 mod described;
 mod faults;
-mod judge;
 mod manual;
 mod originals;
+mod reaction;
 mod record;
 mod results;
 mod scenario;
@@ -82,7 +82,7 @@ impl Suite {
                 for (number, (original, fault)) in planned.iter().enumerate() {
                     progress(number, planned.len());
                     let trial = trials.run(&active, original, fault.replaced.clone()).await?;
-                    judge::judge(original, fault, &trial, &mut results);
+                    reaction::check(original, fault, &trial, &mut results);
                 }
                 progress(planned.len(), planned.len());
             }

@@ -22,8 +22,8 @@ use bytes::Bytes;
 
 use crate::secret::Secret;
 
-use forms::{Form, Found, Window};
-use short::{ShortSecret, Whole, is_whole};
+use forms::{Form, FormMatch, Window};
+use short::{ShortMatch, ShortSecret, match_short};
 
 /// The text that replaces each secret.
 pub(crate) const MASK: &str = "[secret]";
@@ -203,18 +203,18 @@ impl Redactor {
                 let Some((secret, short)) = self.secrets.get(*secret) else { continue };
                 let secret = secret.reveal();
                 let end = match form.compare(secret.as_bytes(), window, at, steps) {
-                    Found::No => continue,
-                    Found::Unknown => return Search::UnknownFrom(at),
-                    Found::To(end) => end,
-                    Found::TooMuch => return Search::TooMuch,
+                    FormMatch::No => continue,
+                    FormMatch::Unknown => return Search::UnknownFrom(at),
+                    FormMatch::To(end) => end,
+                    FormMatch::TooMuch => return Search::TooMuch,
                 };
-                let whole = short
-                    .as_ref()
-                    .map_or(Whole::Yes, |it| is_whole(secret, it, reading, window, (at, end)));
+                let whole = short.as_ref().map_or(ShortMatch::Yes, |it| {
+                    match_short(secret, it, reading, window, (at, end))
+                });
                 match whole {
-                    Whole::No => {}
-                    Whole::Yes => longest = longest.max(Some(end)),
-                    Whole::Unknown => return Search::UnknownFrom(at),
+                    ShortMatch::No => {}
+                    ShortMatch::Yes => longest = longest.max(Some(end)),
+                    ShortMatch::Unknown => return Search::UnknownFrom(at),
                 }
             }
             if let Some(end) = longest {

@@ -144,13 +144,22 @@ pub struct JournaledWrite {
     pub lease_until: Timestamp,
 }
 
-/// A row whose next search is due.
+/// A row whose next search or step is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DueSearch {
+pub struct DueDefect {
     /// The defect's row.
     pub id: DefectId,
     /// The connection that the defect belongs to.
     pub connection: ConnectionId,
+}
+
+/// Maximum number of rows that one look for due rows returns.
+#[derive(Debug, Clone, Copy)]
+pub struct DueLimits {
+    /// Of all connections together.
+    pub total: u32,
+    /// Of one connection.
+    pub per_connection: u32,
 }
 
 /// A known defect that a search must find if it works.
@@ -299,14 +308,14 @@ pub trait Store: Send + Sync {
     /// Returns rows without a lease whose next search is due, the longest overdue first: rows in
     /// doubt, and created rows that are searched for a second record. First moves rows in `sent`
     /// whose lease ended to `in-doubt`. Leaves out rows that this process has open, whatever the
-    /// clock says about their leases. `limits`: of all rows, and of one connection's. Durable.
+    /// clock says about their leases. Durable.
     async fn due_searches(
         &self,
         now: Timestamp,
         run_ms: u64,
         open: Vec<DefectId>,
-        limits: (u32, u32),
-    ) -> Result<Vec<DueSearch>, StoreError>;
+        limits: DueLimits,
+    ) -> Result<Vec<DueDefect>, StoreError>;
     /// Returns the newest defects, at most three, that the same connector created with the same
     /// settings and with the marker in its write, and that were stored by this instant.
     async fn controls(
@@ -368,13 +377,13 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
     /// Returns defects with steps that are due, the longest overdue first. Leaves out defects that
-    /// this process has open. `limits`: of all defects, and of one connection's.
+    /// this process has open.
     async fn due_follow_ups(
         &self,
         now: Timestamp,
         open: Vec<DefectId>,
-        limits: (u32, u32),
-    ) -> Result<Vec<DueSearch>, StoreError>;
+        limits: DueLimits,
+    ) -> Result<Vec<DueDefect>, StoreError>;
     /// Takes a lease on a defect and returns its steps that are due, in their order. `None` if none
     /// is due or another holder has the lease. Durable.
     async fn claim_follow_ups(

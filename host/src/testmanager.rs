@@ -35,7 +35,7 @@ use crate::memory::HostMemory;
 use crate::report::Source;
 use crate::store::Store;
 
-use shared::Shared;
+use shared::SharedState;
 use source::TestSource;
 use state::State;
 
@@ -55,11 +55,11 @@ pub(crate) struct Dependencies {
 pub struct TestManager {
     deps: Arc<Dependencies>,
     /// The state of each connection in use, kept between failed tests.
-    states: Mutex<HashMap<ConnectionId, Kept>>,
+    states: Mutex<HashMap<ConnectionId, ConnectionState>>,
 }
 
 /// The state of one connection, and the active connection that the state was made for.
-struct Kept {
+struct ConnectionState {
     active: Weak<ActiveConnection>,
     state: Arc<State>,
 }
@@ -82,12 +82,12 @@ impl TestManager {
         Some(Arc::new(TestSource::new(Arc::new(shared), test.clone())))
     }
 
-    fn shared(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Shared> {
+    fn shared(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<SharedState> {
         let own = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
         let deps = Arc::clone(&self.deps);
         let pinned = active.connection.project.clone();
-        Some(Shared::new(deps, Arc::clone(own), settings, pinned, self.state(own), *limits))
+        Some(SharedState::new(deps, Arc::clone(own), settings, pinned, self.state(own), *limits))
     }
 
     /// The state for these settings and secrets. Another state of the connection is replaced.
@@ -99,7 +99,7 @@ impl TestManager {
             return Arc::clone(&kept.state);
         }
         let state = Arc::<State>::default();
-        let kept = Kept { active: Arc::downgrade(own), state: Arc::clone(&state) };
+        let kept = ConnectionState { active: Arc::downgrade(own), state: Arc::clone(&state) };
         states.insert(own.connection.id, kept);
         state
     }

@@ -74,7 +74,7 @@ pub struct RunInput {
 
 impl From<domain::RecordedRun> for RecordedRun {
     fn from(run: domain::RecordedRun) -> Self {
-        let domain::Recording { input, exchanges, missing } = run.recording;
+        let domain::RunRecording { input, exchanges, missing } = run.recording;
         let exchange = |text: String| serde_json::from_str(&text).unwrap_or_default();
         Self {
             call: EnumString(run.call),

@@ -11,11 +11,11 @@ use crate::egress::Tape;
 use crate::plugins::{CheckReport, CodeCache, PluginError, load_file};
 use crate::runtime::Connector;
 
-use super::Runner;
+use super::GuestRuntime;
 use exports::ExportCalls;
 
 /// A file that the server would load.
-pub struct Checked {
+pub struct CheckedFile {
     /// What it is and needs.
     pub report: CheckReport,
     /// What it says it exports and does not have, as sentences.
@@ -27,7 +27,7 @@ pub struct Checked {
 /// Loads connector files as the server would.
 pub struct Checker {
     pub(super) config: Arc<Config>,
-    pub(super) runner: Runner,
+    pub(super) guest_runtime: GuestRuntime,
     cache: CodeCache,
 }
 
@@ -46,26 +46,27 @@ impl Checker {
         cache: CodeCache,
         tape: Option<Tape>,
     ) -> anyhow::Result<Self> {
-        let runner = Runner::start(&config, tape)?;
-        Ok(Self { config: Arc::new(config), runner, cache })
+        let guest_runtime = GuestRuntime::start(&config, tape)?;
+        Ok(Self { config: Arc::new(config), guest_runtime, cache })
     }
 
     /// Compiles, links and describes a file, and calls what it exports.
     ///
     /// # Errors
     /// The server would not load the file, for this reason.
-    pub async fn check(&self, file: &Path) -> Result<Checked, PluginError> {
+    pub async fn check(&self, file: &Path) -> Result<CheckedFile, PluginError> {
         let (connector, report) = self.load(file).await?;
         let limits = self.config.limits_of(connector.name());
-        let missing = ExportCalls::new(&self.runner.sandbox, &connector, limits).missing().await;
-        Ok(Checked { report, missing, connector })
+        let missing =
+            ExportCalls::new(&self.guest_runtime.sandbox, &connector, limits).missing().await;
+        Ok(CheckedFile { report, missing, connector })
     }
 
     pub(super) async fn load(
         &self,
         file: &Path,
     ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
-        let Runner { engine, sandbox, clock, .. } = &self.runner;
+        let GuestRuntime { engine, sandbox, clock, .. } = &self.guest_runtime;
         let config = Arc::clone(&self.config);
         let parts = (config, Arc::clone(engine), Arc::clone(sandbox), Arc::clone(clock));
         load_file(file, &self.cache, parts).await

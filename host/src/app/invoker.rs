@@ -1,7 +1,7 @@
 //! The parts of `jackfield invoke` and `jackfield test`: one call of one export of a connector file,
 //! in the sandbox of the server, without a server and without a database.
 
-mod given_data;
+mod fixed_data;
 mod journal;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use crate::report::{ReportSettings, Source, TestData};
 use crate::runtime::{Connector, Run, RunEnd, Sandbox, TestReport};
 
 use super::Checker;
-use given_data::GivenData;
+use fixed_data::FixedData;
 pub(super) use journal::MemoryJournal;
 
 /// Where answers come from, and where exchanges are kept.
@@ -200,7 +200,7 @@ impl Invoker {
     /// The time of the clock that the calls have.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.checker.runner.clock.now()
+        self.checker.guest_runtime.clock.now()
     }
 
     /// Makes one call; the file that `asked` names is not read.
@@ -221,7 +221,7 @@ impl Invoker {
         let limits = self.checker.config.limits_of(connector.name());
         let journal = MemoryJournal::new(marker.clone());
         let one = OneCall {
-            sandbox: &self.checker.runner.sandbox,
+            sandbox: &self.checker.guest_runtime.sandbox,
             run: Run { connector, active, stop: CancellationToken::new() },
             marker: &marker,
             journal: Arc::clone(&journal),
@@ -323,7 +323,7 @@ fn test_report(
         anyhow::anyhow!(why.unwrap_or_default())
     })?;
     let given =
-        |data: &TestData| Arc::new(GivenData::of(&asked.test, data.clone())) as Arc<dyn Source>;
+        |data: &TestData| Arc::new(FixedData::of(&asked.test, data.clone())) as Arc<dyn Source>;
     let source = asked.test_data.as_ref().map(given);
     let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
     let report = TestReport::new(asked.test.clone(), settings, source, deadline);

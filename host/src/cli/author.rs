@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use jackfield_author::{Built, Component, Example, Language, Step};
 use serde::Serialize;
 
-use crate::app::Checked;
+use crate::app::CheckedFile;
 
 use super::check;
 use super::output::{Output, eprint};
@@ -110,7 +110,7 @@ impl BuildArguments {
 /// Checks a component as the server does, and puts it into its place.
 pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Result<Report> {
     let (config, _) = read_config(config)?;
-    let Checked { report, missing, .. } =
+    let CheckedFile { report, missing, .. } =
         runtime()?.block_on(check::check(component.file(), config))?;
     if !missing.is_empty() {
         bail!("the connector would fail at its first event: {}", missing.join("; "));

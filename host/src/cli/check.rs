@@ -2,7 +2,7 @@
 //! needs no server and no network. This file also has the entry point of the process that compiles
 //! components for the server.
 
-mod words;
+mod describe;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::app::{Checked, Checker};
+use crate::app::{CheckedFile, Checker};
 use crate::config::Config;
 use crate::domain::printable;
 use crate::runtime::compile_component_child;
@@ -78,23 +78,23 @@ impl Arguments {
     }
 }
 
-pub(super) async fn check(file: &Path, config: Config) -> anyhow::Result<Checked> {
+pub(super) async fn check(file: &Path, config: Config) -> anyhow::Result<CheckedFile> {
     let checked = Checker::start(config)?.check(file).await;
     checked.with_context(|| format!("the server would not load {}", file.display()))
 }
 
 impl<'a> Report<'a> {
-    fn of(checked: &'a Checked) -> Self {
-        let Checked { report, missing, connector } = checked;
+    fn of(checked: &'a CheckedFile) -> Self {
+        let CheckedFile { report, missing, connector } = checked;
         let manifest = &report.manifest;
-        let (can, cannot) = words::abilities(connector);
+        let (can, cannot) = describe::abilities(connector);
         Self {
             name: &manifest.name,
             version: manifest.version.to_string(),
             summary: &manifest.summary,
             homepage: manifest.homepage.as_deref(),
             interfaces: report.interfaces.names().collect(),
-            may: words::may(connector),
+            may: describe::permissions(connector),
             can,
             cannot,
             missing,
@@ -109,7 +109,7 @@ impl<'a> Report<'a> {
     }
 
     /// The description for people.
-    fn text(&self, checked: &Checked) -> String {
+    fn text(&self, checked: &CheckedFile) -> String {
         let manifest = &checked.report.manifest;
         let mut text = format!("{} {}", printable(self.name), self.version);
         let about = [Some(self.summary), self.homepage].into_iter().flatten();
@@ -124,8 +124,8 @@ impl<'a> Report<'a> {
         list("It may", &self.may);
         list("It can", &self.can);
         list("It cannot", &self.cannot);
-        list("A connection needs", &words::values(manifest, true));
-        list("A connection may have", &words::values(manifest, false));
+        list("A connection needs", &describe::values(manifest, true));
+        list("A connection may have", &describe::values(manifest, false));
         let names = |names: &[String]| names.iter().map(|it| printable(it)).collect::<Vec<_>>();
         list("It imports", &names(self.imports));
         list("It exports", &names(self.exports));

@@ -27,7 +27,7 @@ use super::serve::{run, shutdown_by_signal};
 use super::server::ServerArgs;
 use super::units::duration;
 use events::EventFollower;
-use install::{Loaded, Plugins};
+use install::{InstallResult, Plugins};
 use sources::{Fingerprint, Sources};
 use target::Target;
 
@@ -125,7 +125,7 @@ impl Dev {
             // Read before the build: what changes during the build is built again.
             let found = sources.fingerprint();
             if done.as_ref().is_none_or(|done| *done != found) {
-                let fingerprint = sources.settled(found);
+                let fingerprint = sources.wait_until_quiet(found);
                 let changed_at = done.map(|_| fingerprint.newest);
                 if let Err(error) = self.renew(changed_at) {
                     self.fail(&error);
@@ -148,9 +148,11 @@ impl Dev {
         let before = install::error_now(admin, name);
         let sha256 = self.plugins.install(&file)?;
         match install::await_version(admin, name, &sha256, before.as_deref(), &self.stop)? {
-            Loaded::Stopped => Ok(()),
-            Loaded::Refused(why) => bail!("the server does not load {}: {why}", shown(&file)),
-            Loaded::Serves(connector) => {
+            InstallResult::Stopped => Ok(()),
+            InstallResult::Refused(why) => {
+                bail!("the server does not load {}: {why}", shown(&file))
+            }
+            InstallResult::Serves(connector) => {
                 let all = start.elapsed();
                 let whole = changed_at.and_then(|at| at.elapsed().ok()).unwrap_or(all);
                 let own = self.connections_of(&connector)?;

@@ -1,8 +1,8 @@
 //! `jackfield invoke`: one call of one export of a connector file, without a server and without a
 //! database. For the authors of connectors, and for their tests.
 
+mod call_options;
 mod code_cache;
-mod given;
 mod help;
 mod report;
 
@@ -25,12 +25,12 @@ use super::fixture::Fixture;
 use super::key_value;
 use super::output::Output;
 use super::serve::{read_config, runtime};
+use call_options::CallOptions;
 use code_cache::code_cache;
-use given::Given;
 use help::HELP;
 use report::Report;
 
-pub(super) use given::event;
+pub(super) use call_options::event;
 
 /// The calls whose name here is that of the event, not that of the export.
 const EVENTS: [(&str, Call); 2] = [("create-defect", Call::Create), ("kpis", Call::Count)];
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
-    given: Given,
+    options: CallOptions,
     /// Keep each exchange with the tracker in this new folder, without credentials
     #[arg(long, value_name = "FOLDER", conflicts_with = "replay")]
     record: Option<PathBuf>,
@@ -98,9 +98,9 @@ impl Arguments {
         if let Some(fixture) = self.replay.as_deref().map(Fixture::read).transpose()?.flatten() {
             self.complete(fixture)?;
         }
-        self.given.check(call, &self.call, &exchanges)?;
+        self.options.check(call, &self.call, &exchanges)?;
         let values = self.connection.values(call)?;
-        let asked = self.given.invocation(self.file, call)?;
+        let asked = self.options.invocation(self.file, call)?;
         let ended =
             runtime()?.block_on(invoke(config, code_cache(data)?, &exchanges, &asked, values))?;
         let failure = failure(&self.call, &ended);
@@ -118,22 +118,22 @@ impl Arguments {
         if call.call != self.call {
             bail!("the recording is of {}, not of {}: replay {0} with it", call.call, self.call);
         }
-        let (connection, given) = (&mut self.connection, &mut self.given);
+        let (connection, options) = (&mut self.connection, &mut self.options);
         connection.settings = connection.settings.take().or(settings);
         connection.report = connection.report.take().or(report);
         connection.without_value = call.secrets;
-        given.event = given.event.take().or(event);
-        if !given.sample_data {
-            given.test_data = given.test_data.take().or(test_data);
+        options.event = options.event.take().or(event);
+        if !options.sample_data {
+            options.test_data = options.test_data.take().or(test_data);
         }
         let marker = call.marker.as_deref().map(str::parse).transpose()?;
-        given.marker = given.marker.take().or(marker);
-        given.key = given.key.take().or(call.key);
-        given.attachment = given.attachment.or(call.attachment);
-        given.project = given.project.take().or(call.project);
-        given.setting = given.setting.take().or(call.setting);
-        given.search = given.search.take().or(call.search);
-        given.notes = call.notes;
+        options.marker = options.marker.take().or(marker);
+        options.key = options.key.take().or(call.key);
+        options.attachment = options.attachment.or(call.attachment);
+        options.project = options.project.take().or(call.project);
+        options.setting = options.setting.take().or(call.setting);
+        options.search = options.search.take().or(call.search);
+        options.notes = call.notes;
         Ok(())
     }
 }

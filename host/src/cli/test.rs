@@ -73,13 +73,13 @@ impl Arguments {
         let to_record = self.record.take();
         let suite = self.suite()?;
         let report = runtime()?.block_on(test(suite, to_record, config))?;
-        let shown = Shown::of(&report);
+        let json = JsonReport::of(&report);
         if output.json {
-            print_json(&shown)
+            print_json(&json)
         } else {
-            print_table(&report, &shown)
+            print_table(&report, &json)
         }
-        Ok(if shown.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if json.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
     /// What is given, and what is beside the file.
@@ -139,12 +139,12 @@ fn print_progress(made: usize, all: usize) {
 
 /// The report as programs read it.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct JsonReport<'a> {
     connector: &'a str,
     name: &'a str,
     version: &'a str,
     sha256: &'a str,
-    checks: Vec<ShownCheck<'a>>,
+    checks: Vec<JsonCheck<'a>>,
     passed: usize,
     findings: usize,
     not_run: usize,
@@ -152,7 +152,7 @@ struct Shown<'a> {
 }
 
 #[derive(Serialize)]
-struct ShownCheck<'a> {
+struct JsonCheck<'a> {
     check: &'static str,
     statement: &'static str,
     result: &'static str,
@@ -161,17 +161,17 @@ struct ShownCheck<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<&'a str>,
     notes: &'a [String],
-    manual: ShownManual,
+    manual: JsonManual,
 }
 
 #[derive(Serialize)]
-struct ShownManual {
+struct JsonManual {
     file: &'static str,
     line: usize,
     sentence: &'static str,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> JsonReport<'a> {
     fn of(report: &'a Report) -> Self {
         let count = |is: fn(&Verdict) -> bool| {
             report.results.iter().filter(|result| is(&result.verdict)).count()
@@ -181,7 +181,7 @@ impl<'a> Shown<'a> {
             name: &report.name,
             version: &report.version,
             sha256: &report.sha256,
-            checks: report.results.iter().map(ShownCheck::of).collect(),
+            checks: report.results.iter().map(JsonCheck::of).collect(),
             passed: count(|verdict| matches!(verdict, Verdict::Passed)),
             findings: count(|verdict| matches!(verdict, Verdict::Findings(_))),
             not_run: count(|verdict| matches!(verdict, Verdict::NotRun(_))),
@@ -190,7 +190,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-impl<'a> ShownCheck<'a> {
+impl<'a> JsonCheck<'a> {
     fn of(result: &'a CheckResult) -> Self {
         let (word, findings, needs): (_, &[String], _) = match &result.verdict {
             Verdict::Passed => ("passed", &[], None),
@@ -205,7 +205,7 @@ impl<'a> ShownCheck<'a> {
             findings,
             needs,
             notes: &result.notes,
-            manual: ShownManual {
+            manual: JsonManual {
                 file: "wit/connector.wit",
                 line: manual.line,
                 sentence: manual.sentence,
@@ -221,7 +221,7 @@ impl<'a> ShownCheck<'a> {
             lines.push(format!("and {more} more: --check {} --json", self.check));
         }
         if !self.findings.is_empty() {
-            let ShownManual { file, line, sentence } = &self.manual;
+            let JsonManual { file, line, sentence } = &self.manual;
             lines.push(format!("{file}:{line}: {sentence}"));
         }
         lines.extend(self.needs.map(str::to_owned));
@@ -230,20 +230,20 @@ impl<'a> ShownCheck<'a> {
     }
 }
 
-fn print_table(report: &Report, shown: &Shown<'_>) {
-    let row = |check: &ShownCheck<'_>| {
+fn print_table(report: &Report, json: &JsonReport<'_>) {
+    let row = |check: &JsonCheck<'_>| {
         let lines: Vec<_> = check.lines().iter().map(|line| printable(line)).collect();
         vec![check.check.to_owned(), check.result.to_owned(), lines.join("\n")]
     };
     let headings = ["CHECK", "RESULT", "WHAT"].map(str::to_owned).to_vec();
-    print(&table(headings, shown.checks.iter().map(row).collect()));
+    print(&table(headings, json.checks.iter().map(row).collect()));
     print(&format!(
         "{} {}: {} passed, {} with findings, {} not run; {} calls",
         printable(&report.name),
         printable(&report.version),
-        shown.passed,
-        shown.findings,
-        shown.not_run,
+        json.passed,
+        json.findings,
+        json.not_run,
         report.calls
     ));
 }

@@ -20,7 +20,7 @@ pub(super) fn event(shown: &EventWithRuns) -> String {
 }
 
 /// The event in a few lines: its outcome, then the log and the calls of each run in order of time.
-pub(super) fn brief(shown: &EventWithRuns) -> String {
+pub(super) fn summary(shown: &EventWithRuns) -> String {
     let event = &shown.event;
     let answer = event.status.map(|it| format!(", HTTP {it} after {}", duration(event.ms)));
     let mut text = printable(&format!(
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_short_event_has_calls_and_log_in_order_of_time() {
         assert_eq!(
-            brief(&shown()).lines().collect::<Vec<_>>(),
+            summary(&shown()).lines().collect::<Vec<_>>(),
             [
                 "2026-11-28 19:58:51 UTC create-defect of qa\\u{1b}, HTTP 502 after 1.25s: \
                  connector-fault: it trapped",

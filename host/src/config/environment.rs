@@ -14,7 +14,7 @@ use super::read::{CREATE_KEYS, KEYS, WEBHOOK_KEYS};
 
 const PREFIX: &str = "JACKFIELD_";
 /// Variables of Jackfield that are not keys of the configuration.
-const OTHERS: [&str; 4] =
+const OTHER_VARIABLES: [&str; 4] =
     ["JACKFIELD_ADMIN_TOKEN", "JACKFIELD_NEW_SECRET_KEY", "JACKFIELD_SECRET_KEY", "JACKFIELD_URL"];
 
 /// A table of the configuration ("" for the top level) and a key in it.
@@ -51,11 +51,12 @@ pub(super) fn unknown_variables(
         name.starts_with(PREFIX)
             && !text.trim().is_empty()
             && key_of(name).is_none()
-            && !OTHERS.contains(&name.as_str())
+            && !OTHER_VARIABLES.contains(&name.as_str())
             && !is_secret(name)
             && !is_kubernetes_service(name, text)
     };
-    let known: Vec<String> = keys().map(variable_of).chain(OTHERS.map(str::to_owned)).collect();
+    let known: Vec<String> =
+        keys().map(variable_of).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
     let report = |(name, _): (String, String)| {
         let nearest = nearest(&name, known.iter().map(String::as_str));
         let nearest = nearest.map_or("", |(nearest, _)| nearest);

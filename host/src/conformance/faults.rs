@@ -13,7 +13,7 @@ use super::originals::Original;
 use super::{Check, Scenario};
 
 /// The words of the tracker in each refusal.
-pub(super) const WORDS: &str = "Field 17 must have a colour";
+pub(super) const TRACKER_MESSAGE: &str = "Field 17 must have a colour";
 /// A page as a firewall or an identity provider answers it.
 const PAGE: &str = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
                     <body><form action=\"/login\"><input name=\"user\"></form></body></html>";
@@ -220,16 +220,16 @@ fn unexpected(recorded: &TapedAnswer) -> Vec<(&'static str, TapedAnswer)> {
 fn word_forms() -> Vec<(String, TapedAnswer)> {
     let json = |form: serde_json::Value| (form.to_string(), "application/json");
     let forms = [
-        json(serde_json::json!({ "errors": [WORDS] })),
-        json(serde_json::json!({ "message": WORDS })),
-        json(serde_json::json!({ "error": WORDS })),
-        json(serde_json::json!({ "error": { "message": WORDS } })),
-        json(serde_json::json!({ "errors": { "field": WORDS } })),
-        json(serde_json::json!({ "errors": { "field": [WORDS] } })),
-        json(serde_json::json!({ "errors": [{ "message": WORDS }] })),
-        json(serde_json::json!({ "errorMessages": [WORDS], "errors": {} })),
-        json(serde_json::json!({ "title": "Unprocessable", "detail": WORDS })),
-        (WORDS.to_owned(), "text/plain"),
+        json(serde_json::json!({ "errors": [TRACKER_MESSAGE] })),
+        json(serde_json::json!({ "message": TRACKER_MESSAGE })),
+        json(serde_json::json!({ "error": TRACKER_MESSAGE })),
+        json(serde_json::json!({ "error": { "message": TRACKER_MESSAGE } })),
+        json(serde_json::json!({ "errors": { "field": TRACKER_MESSAGE } })),
+        json(serde_json::json!({ "errors": { "field": [TRACKER_MESSAGE] } })),
+        json(serde_json::json!({ "errors": [{ "message": TRACKER_MESSAGE }] })),
+        json(serde_json::json!({ "errorMessages": [TRACKER_MESSAGE], "errors": {} })),
+        json(serde_json::json!({ "title": "Unprocessable", "detail": TRACKER_MESSAGE })),
+        (TRACKER_MESSAGE.to_owned(), "text/plain"),
     ];
     let answer = |(body, media_type): (String, &str)| {
         let what = format!("status 422 and {body}");
@@ -239,7 +239,8 @@ fn word_forms() -> Vec<(String, TapedAnswer)> {
 }
 
 fn refusal(status: u16) -> TapedAnswer {
-    let body = serde_json::json!({ "errors": [WORDS], "message": WORDS }).to_string();
+    let body =
+        serde_json::json!({ "errors": [TRACKER_MESSAGE], "message": TRACKER_MESSAGE }).to_string();
     TapedAnswer { status, headers: content_type("application/json"), body: body.into() }
 }
 

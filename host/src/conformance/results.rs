@@ -58,7 +58,7 @@ pub(super) struct Results {
     /// The calls without which a check was made, by the reason.
     without: BTreeMap<(Check, String), Vec<Scenario>>,
     /// Whether the tracker's words were passed on in one form, or what became of the first form.
-    words: Option<Result<(), String>>,
+    tracker_words: Option<Result<(), String>>,
 }
 
 impl Results {
@@ -69,7 +69,7 @@ impl Results {
             findings: BTreeMap::new(),
             notes: BTreeMap::new(),
             without: BTreeMap::new(),
-            words: None,
+            tracker_words: None,
         }
     }
 
@@ -91,9 +91,9 @@ impl Results {
 
     /// Records whether the tracker's words were passed on in one form. Each tracker has its own, so
     /// one is enough.
-    pub(super) fn words(&mut self, passed_on: Result<(), String>) {
-        if passed_on.is_ok() || self.words.is_none() {
-            self.words = Some(passed_on);
+    pub(super) fn tracker_words(&mut self, passed_on: Result<(), String>) {
+        if passed_on.is_ok() || self.tracker_words.is_none() {
+            self.tracker_words = Some(passed_on);
         }
     }
 
@@ -136,7 +136,7 @@ impl Results {
     }
 
     pub(super) fn end(mut self) -> Vec<CheckResult> {
-        match self.words.take() {
+        match self.tracker_words.take() {
             Some(Ok(())) => self.made(Check::TrackerWords),
             Some(Err(why)) => self.finding(Check::TrackerWords, why),
             None => {}

@@ -158,14 +158,14 @@ fn recorded_total(sent: &[SentRequest]) -> Option<u64> {
     });
     let totals = answers.filter_map(|answer| {
         let inner = answer.as_object().into_iter().flat_map(|members| members.values());
-        [&answer].into_iter().chain(inner).find_map(total_beside_both)
+        [&answer].into_iter().chain(inner).find_map(total_with_parts)
     });
     let totals: Vec<_> = totals.collect();
     // Several answers may each have the total of a part.
     <[u64; 1]>::try_from(totals).ok().map(|[total]| total)
 }
 
-fn total_beside_both(numbers: &Value) -> Option<u64> {
+fn total_with_parts(numbers: &Value) -> Option<u64> {
     let number = |name: &str| numbers.get(name)?.as_u64();
     number("open").and(number("closed"))?;
     TOTALS.iter().find_map(|name| number(name))

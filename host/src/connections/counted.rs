@@ -11,7 +11,7 @@ use crate::report::ReportSettings;
 /// The setting that usually names the project. Settings that routing rules replace count too.
 const PROJECT: &str = "project";
 /// Maximum number of places that are named besides the counted one.
-const ELSEWHERE_MAX: usize = 10;
+const OTHER_PLACES_MAX: usize = 10;
 /// Maximum length of a name and its value together, bytes.
 const VALUE_BYTES_MAX: usize = 100;
 
@@ -39,8 +39,8 @@ pub(super) fn counted_in(connection: &Connection) -> String {
     if elsewhere.is_empty() {
         return own;
     }
-    let more = elsewhere.len().saturating_sub(ELSEWHERE_MAX);
-    elsewhere.truncate(ELSEWHERE_MAX);
+    let more = elsewhere.len().saturating_sub(OTHER_PLACES_MAX);
+    elsewhere.truncate(OTHER_PLACES_MAX);
     if more > 0 {
         elsewhere.push(format!("{more} more"));
     }

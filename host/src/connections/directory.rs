@@ -221,7 +221,7 @@ impl Entry {
             let (has_references, problems) = (false, Vec::new());
             return Self { active, record, secrets, has_references, problems, loaded_at };
         }
-        let Unsealed { values, has_references, mut problems } =
+        let UnsealedSecrets { values, has_references, mut problems } =
             unseal(record.connection.id, &secrets, deps);
         let active = match unchanged.filter(|before| before.active.has_secrets(&values)) {
             Some(before) => Arc::clone(&before.active),
@@ -240,15 +240,19 @@ impl Entry {
 
 /// The secrets of one connection, ready for its runs.
 #[derive(Default)]
-struct Unsealed {
+struct UnsealedSecrets {
     values: BTreeMap<String, Secret>,
     has_references: bool,
     problems: Vec<String>,
 }
 
 /// Opens the sealed secrets of a connection, and reads those that are references.
-fn unseal(id: ConnectionId, secrets: &BTreeMap<String, Sealed>, deps: &Dependencies) -> Unsealed {
-    let mut unsealed = Unsealed::default();
+fn unseal(
+    id: ConnectionId,
+    secrets: &BTreeMap<String, Sealed>,
+    deps: &Dependencies,
+) -> UnsealedSecrets {
+    let mut unsealed = UnsealedSecrets::default();
     for (name, sealed) in secrets {
         let place = Sealer::place(&id.to_string(), name);
         let value = deps.sealer.open_sealed(&place, sealed).and_then(|secret| {

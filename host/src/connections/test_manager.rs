@@ -91,10 +91,10 @@ pub(super) fn secret_problem(stored: &StoredConnection) -> Option<SettingError> 
 }
 
 /// The reason why a value is not valid.
-struct Unfit(String);
+struct InvalidValue(String);
 
-fn unfit<T>(why: impl Into<String>) -> Result<T, Unfit> {
-    Err(Unfit(why.into()))
+fn invalid<T>(why: impl Into<String>) -> Result<T, InvalidValue> {
+    Err(InvalidValue(why.into()))
 }
 
 /// Collects the errors of all members.
@@ -106,11 +106,11 @@ impl Checks {
         &mut self,
         name: &str,
         given: Option<G>,
-        read: impl FnOnce(G) -> Result<T, Unfit>,
+        read: impl FnOnce(G) -> Result<T, InvalidValue>,
     ) -> Option<T> {
-        let read = given.map_or_else(|| unfit("it is missing"), read);
+        let read = given.map_or_else(|| invalid("it is missing"), read);
         let name = format!("test_manager.{name}");
-        read.map_err(|Unfit(why)| self.0.push(SettingError { name, why })).ok()
+        read.map_err(|InvalidValue(why)| self.0.push(SettingError { name, why })).ok()
     }
 }
 
@@ -118,52 +118,53 @@ fn default_scopes() -> Vec<String> {
     TestManagerSettings::DEFAULT_SCOPES.map(str::to_owned).into()
 }
 
-fn url_of(text: String) -> Result<Url, Unfit> {
+fn url_of(text: String) -> Result<Url, InvalidValue> {
     let url = Url::parse(&text);
-    let Ok(url) = url else { return unfit("write it like https://testmanager.example/path") };
+    let Ok(url) = url else { return invalid("write it like https://testmanager.example/path") };
     match Origin::of(&url) {
-        Err(error) => unfit(error.why),
-        Ok(_) if url.fragment().is_some() => unfit("it has a part after #"),
+        Err(error) => invalid(error.why),
+        Ok(_) if url.fragment().is_some() => invalid("it has a part after #"),
         Ok(_) => Ok(url),
     }
 }
 
-fn base_url_of(text: String) -> Result<Url, Unfit> {
+fn base_url_of(text: String) -> Result<Url, InvalidValue> {
     let mut url = url_of(text)?;
     if url.query().is_some() {
-        return unfit("it has a part after ?");
+        return invalid("it has a part after ?");
     }
     let path = url.path().trim_end_matches('/').to_owned();
     let lower = path.to_ascii_lowercase();
     if lower.contains("/api/v2") || lower.contains("/swagger") {
-        return unfit("give the address before /api/v2 or /swagger");
+        return invalid("give the address before /api/v2 or /swagger");
     }
     url.set_path(&path);
     Ok(url)
 }
 
-fn word_of(text: String) -> Result<String, Unfit> {
+fn word_of(text: String) -> Result<String, InvalidValue> {
     let fits = (1..=TEXT_CHARS_MAX).contains(&text.chars().count())
         && text.chars().all(|c| c.is_ascii_graphic());
     if fits {
         Ok(text)
     } else {
-        unfit(format!("give 1 to {TEXT_CHARS_MAX} ASCII characters, no space"))
+        invalid(format!("give 1 to {TEXT_CHARS_MAX} ASCII characters, no space"))
     }
 }
 
-fn scopes_of(scopes: Vec<String>) -> Result<Vec<String>, Unfit> {
+fn scopes_of(scopes: Vec<String>) -> Result<Vec<String>, InvalidValue> {
     if !(1..=LIST_MAX).contains(&scopes.len()) {
-        return unfit(format!("give 1 to {LIST_MAX} scopes"));
+        return invalid(format!("give 1 to {LIST_MAX} scopes"));
     }
     scopes.into_iter().map(word_of).collect()
 }
 
-fn origins_of(origins: Vec<String>) -> Result<Vec<Origin>, Unfit> {
+fn origins_of(origins: Vec<String>) -> Result<Vec<Origin>, InvalidValue> {
     if origins.len() > LIST_MAX {
-        return unfit(format!("give at most {LIST_MAX} origins"));
+        return invalid(format!("give at most {LIST_MAX} origins"));
     }
-    let read = |text: String| text.parse().map_err(|error: InvalidOrigin| Unfit(error.to_string()));
+    let read =
+        |text: String| text.parse().map_err(|error: InvalidOrigin| InvalidValue(error.to_string()));
     origins.into_iter().map(read).collect()
 }
 

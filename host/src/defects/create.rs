@@ -353,7 +353,7 @@ impl CreateEvent<'_> {
             Next::Create | Next::CreateIfSearchWorks => match self.own_refusal.clone() {
                 None => self.create_after_doubt(&leased).await,
                 Some(refusal) => {
-                    leased.end_search(SearchEnd::Settled).await;
+                    leased.end_search(SearchEnd::DoubtEnded).await;
                     Attempt::Done(Err(refusal))
                 }
             },
@@ -390,7 +390,7 @@ impl CreateEvent<'_> {
             Ok(other) => {
                 // Give the lease back, so that other failures of the test case do not wait for this
                 // one.
-                leased.end_search(SearchEnd::Settled).await;
+                leased.end_search(SearchEnd::DoubtEnded).await;
                 waits_for_first(match other {
                     Claimed::WaitsForFirst(first) => Some(first),
                     _ => None,

@@ -13,14 +13,14 @@ use crate::domain::{
     OnRecurrence, Outcome, OutcomeCode, Received, Recurrence, Refusal, after, milliseconds,
     printable,
 };
-use crate::store::DueSearch;
+use crate::store::{DueDefect, DueLimits};
 
 use super::Defects;
 use super::lease::LeasedDefect;
-use super::steps::{Tried, Work};
+use super::steps::{DefectSteps, StepResult};
 
-/// Maximum number of defects in one round: of all connections together, and of one connection.
-const ROUND_MAX: (u32, u32) = (16, 4);
+/// Maximum number of defects in one round.
+const ROUND_MAX: DueLimits = DueLimits { total: 16, per_connection: 4 };
 /// Maximum number of defects that are worked on at a time.
 const CONCURRENT_MAX: usize = 4;
 /// How often a step is tried. With the pauses of the store, this takes about half a day.
@@ -51,7 +51,7 @@ impl Defects {
     }
 
     /// Claims one defect, takes its steps that are due, and records the event.
-    async fn follow_up_on(&self, DueSearch { id, connection }: DueSearch) {
+    async fn follow_up_on(&self, DueDefect { id, connection }: DueDefect) {
         let deps = &self.deps;
         let Some(active) = deps.connections.active(connection) else { return };
         let (now, run_ms) = (deps.clock.now(), deps.config.longest_run_ms());
@@ -110,14 +110,14 @@ impl LeasedDefect<'_> {
 
     /// Takes the steps in order. Returns the outcome of the last one that was not done.
     async fn take_steps(&self, due: &DueFollowUps) -> Outcome {
-        let work = Work::start(self, due).await;
+        let steps = DefectSteps::start(self, due).await;
         let (mut outcome, mut comment_waits) = (Outcome::from(OutcomeCode::FollowedUp), false);
         for step in &due.steps {
             if step.step == FollowUpStep::Comment && comment_waits {
                 continue;
             }
-            let Tried { end, code } = match &work {
-                Ok(work) => work.take(step).await,
+            let StepResult { end, code } = match &steps {
+                Ok(steps) => steps.take(step).await,
                 Err(tried) => tried.clone(),
             };
             let end = match end {

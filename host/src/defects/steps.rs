@@ -20,7 +20,7 @@ use super::journal::Purpose;
 use super::lease::LeasedDefect;
 
 /// The steps of one defect in progress.
-pub(super) struct Work<'a> {
+pub(super) struct DefectSteps<'a> {
     leased: &'a LeasedDefect<'a>,
     due: &'a DueFollowUps,
     /// The connection with the settings of the run that created the defect.
@@ -35,19 +35,19 @@ pub(super) struct Work<'a> {
 
 /// The result of one try, and the outcome code for the event.
 #[derive(Clone)]
-pub(super) struct Tried {
+pub(super) struct StepResult {
     pub(super) end: FollowUpEnd,
     pub(super) code: OutcomeCode,
 }
 
-const DONE: Tried = Tried { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
+const DONE: StepResult = StepResult { end: FollowUpEnd::Done, code: OutcomeCode::FollowedUp };
 
-impl<'a> Work<'a> {
+impl<'a> DefectSteps<'a> {
     /// Asks the tracker for the defect. `Err`: the result of each step, if none can be taken.
     pub(super) async fn start(
         leased: &'a LeasedDefect<'a>,
         due: &'a DueFollowUps,
-    ) -> Result<Self, Tried> {
+    ) -> Result<Self, StepResult> {
         let key = &due.key;
         let Some(active) = leased.in_same_tracker(due.seen.as_ref()) else {
             let why = "is in a tracker to which the connection has no grant any more";
@@ -68,7 +68,7 @@ impl<'a> Work<'a> {
     }
 
     /// Takes one step, unless the tracker says that it is done.
-    pub(super) async fn take(&self, step: &FollowUp) -> Tried {
+    pub(super) async fn take(&self, step: &FollowUp) -> StepResult {
         let key = &self.current.defect.key;
         let began_at = self.leased.deps.clock.now();
         let found = match step.step {
@@ -99,7 +99,12 @@ impl<'a> Work<'a> {
 
     /// The result if a step that sent a write cannot be tried again now, although the tracker does
     /// not show that write. `None` if it can.
-    async fn not_yet(&self, step: &FollowUp, doubt: &Doubt, began_at: Timestamp) -> Option<Tried> {
+    async fn not_yet(
+        &self,
+        step: &FollowUp,
+        doubt: &Doubt,
+        began_at: Timestamp,
+    ) -> Option<StepResult> {
         let next = match self.leased.waits() {
             None => doubt.without_search(Unresolvable::NoSearch),
             Some(_) if step.step == FollowUpStep::Comment && !doubt.has_marker => {
@@ -132,7 +137,7 @@ impl<'a> Work<'a> {
                 (FollowUpEnd::GivenUp(why), OutcomeCode::InDoubt)
             }
         };
-        Some(Tried { end, code })
+        Some(StepResult { end, code })
     }
 
     /// Checks that the search works: a search that finds nothing counts only if another search
@@ -168,7 +173,7 @@ impl<'a> Work<'a> {
     }
 
     /// Lists the report's attachments that the defect does not have; each becomes a step.
-    async fn list_missing(&self, key: &str) -> Tried {
+    async fn list_missing(&self, key: &str) -> StepResult {
         let mut names = match self.attachment_names().await {
             Ok(names) => names,
             Err(tried) => return tried,
@@ -179,24 +184,24 @@ impl<'a> Work<'a> {
         match self.attached(key).await {
             Ok(attached) => {
                 names.retain(|name| !attached.contains(name));
-                Tried { end: FollowUpEnd::Missing(names), code: OutcomeCode::FollowedUp }
+                StepResult { end: FollowUpEnd::Missing(names), code: OutcomeCode::FollowedUp }
             }
             Err(refusal) => try_again(&refusal, None),
         }
     }
 
     /// The names of the report's attachments. `Err`: Test Manager did not give all of them.
-    async fn attachment_names(&self) -> Result<Vec<String>, Tried> {
+    async fn attachment_names(&self) -> Result<Vec<String>, StepResult> {
         let names = self.leased.while_reading(self.files.attachment_names()).await;
         names.map_err(|gap| {
             let reason = format!("{}: {}", gap.what, gap.why);
             let end = FollowUpEnd::Again { sent: None, at: None, reason };
-            Tried { end, code: OutcomeCode::TestManagerUnavailable }
+            StepResult { end, code: OutcomeCode::TestManagerUnavailable }
         })
     }
 
     /// Opens the defect again. A refusal counts as success if the defect is open afterwards.
-    async fn reopen(&self, step: &FollowUp, key: &str) -> Tried {
+    async fn reopen(&self, step: &FollowUp, key: &str) -> StepResult {
         let (leased, sandbox) = (self.leased, &self.leased.deps.sandbox);
         let run = |run, journal| sandbox.reopen(run, key, journal);
         let tried = self.write(step, Call::Reopen, run).await;
@@ -210,7 +215,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn comment(&self, step: &FollowUp, key: &str) -> Tried {
+    async fn comment(&self, step: &FollowUp, key: &str) -> StepResult {
         let (due, sandbox) = (self.due, &self.leased.deps.sandbox);
         let run = |run, journal| {
             let report = Arc::clone(&self.report);
@@ -219,7 +224,7 @@ impl<'a> Work<'a> {
         self.write(step, Call::Comment, run).await
     }
 
-    async fn attach(&self, step: &FollowUp, key: &str) -> Tried {
+    async fn attach(&self, step: &FollowUp, key: &str) -> StepResult {
         let names = match self.attachment_names().await {
             Ok(names) => names,
             Err(tried) => return tried,
@@ -240,7 +245,7 @@ impl<'a> Work<'a> {
         step: &FollowUp,
         call: Call,
         start: impl FnOnce(Run, Arc<dyn Journal>) -> F,
-    ) -> Tried {
+    ) -> StepResult {
         let (marker, purpose) = (&self.due.marker, Purpose::FollowUp(step.clone()));
         let run = self.leased.run_writes(&self.active, call, marker, purpose, start).await;
         let RunEnd { outcome, report, writes } = match run {
@@ -262,21 +267,21 @@ impl<'a> Work<'a> {
 
 /// The step failed, and its write with it. A write that the tracker refused for good is not tried
 /// again.
-fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
+fn not_done(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     let is_refused = sent.as_ref().is_some_and(|sent| sent.class == WriteClass::Refused);
     if is_refused && matches!(refusal, Refusal::Rejected(_) | Refusal::Unsupported(_)) {
-        return Tried { end: FollowUpEnd::GivenUp(refusal.to_string()), code: refusal.code() };
+        return StepResult { end: FollowUpEnd::GivenUp(refusal.to_string()), code: refusal.code() };
     }
     try_again(refusal, sent)
 }
 
 /// The step is tried again after a pause.
-fn try_again(refusal: &Refusal, sent: Option<SentWrites>) -> Tried {
+fn try_again(refusal: &Refusal, sent: Option<SentWrites>) -> StepResult {
     let end = FollowUpEnd::Again { sent, at: None, reason: refusal.to_string() };
-    Tried { end, code: refusal.code() }
+    StepResult { end, code: refusal.code() }
 }
 
 /// The step cannot be done any more.
-fn given_up(why: String) -> Tried {
-    Tried { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
+fn given_up(why: String) -> StepResult {
+    StepResult { end: FollowUpEnd::GivenUp(why), code: OutcomeCode::NotFound }
 }

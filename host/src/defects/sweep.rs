@@ -11,16 +11,14 @@ use crate::domain::{
     DoubtfulDefect, Event, EventId, EventKind, Next, Outcome, Received, Refusal, SearchEnd,
     Unresolvable, Verdict, WriteClass, after, milliseconds,
 };
-use crate::store::DueSearch;
+use crate::store::{DueDefect, DueLimits};
 
 use super::lease::LeasedDefect;
 use super::search::SearchResult;
 use super::{Defects, adoption, second_record};
 
 /// Maximum number of rows that one round searches for.
-const ROUND_MAX: u32 = 16;
-/// Maximum number of rows of one connection that one round searches for.
-const CONNECTION_MAX: u32 = 4;
+const ROUND_MAX: DueLimits = DueLimits { total: 16, per_connection: 4 };
 /// Maximum number of searches for a second record, if none of them finds the known record.
 const SECOND_SEARCHES_MAX: u32 = 8;
 /// Maximum number of searches at a time.
@@ -35,8 +33,8 @@ impl Defects {
             return;
         }
         let (now, run_ms) = (deps.clock.now(), deps.config.longest_run_ms());
-        let (open, limits) = (deps.process.open_rows(), (ROUND_MAX, CONNECTION_MAX));
-        match deps.store.due_searches(now, run_ms, open, limits).await {
+        let open = deps.process.open_rows();
+        match deps.store.due_searches(now, run_ms, open, ROUND_MAX).await {
             Ok(due) => {
                 futures_util::stream::iter(due)
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.search_for(due))
@@ -47,7 +45,7 @@ impl Defects {
     }
 
     /// Claims one row that is due, runs its search and records the event.
-    async fn search_for(&self, DueSearch { id, connection }: DueSearch) {
+    async fn search_for(&self, DueDefect { id, connection }: DueDefect) {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
         let until = after(now, self.deps.config.lease_ms);
@@ -109,7 +107,7 @@ async fn search(leased: &LeasedDefect<'_>, doubtful: &DoubtfulDefect) -> Option<
     };
     let unclear = doubtful.doubt.class == WriteClass::Unclear;
     match next {
-        Next::Create | Next::CreateIfSearchWorks => leased.end_search(SearchEnd::Settled).await,
+        Next::Create | Next::CreateIfSearchWorks => leased.end_search(SearchEnd::DoubtEnded).await,
         Next::SearchAt(at) if unclear => {
             leased.end_search(SearchEnd::SearchAt(Some(at))).await;
         }

@@ -215,7 +215,7 @@ pub struct SentWrites {
 pub enum SearchEnd {
     /// The search counts. The next Create Defect request searches again, and then may create the
     /// defect.
-    Settled,
+    DoubtEnded,
     /// A person must resolve the doubt, for this reason.
     NeedsPerson(String),
     /// The search failed for this reason, and waiting may not help. A person may resolve the doubt;

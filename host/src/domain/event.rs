@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, Recording, string_enum};
+use super::{ConnectionId, DefectId, Effect, Outcome, OutcomeCode, RunRecording, string_enum};
 
 /// The id of an event in logs, answers and the store. Ids sort by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -194,7 +194,7 @@ pub struct RunReport {
     /// The resources that the run used.
     pub usage: Usage,
     /// The requests and answers with their bodies; absent unless the connection records them.
-    pub recording: Option<Recording>,
+    pub recording: Option<RunRecording>,
 }
 
 /// One webhook request and its answer. The runs that it caused are stored separately.

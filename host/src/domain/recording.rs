@@ -16,7 +16,7 @@ pub const RECORDINGS_BYTES_MAX: u64 = 256 << 20;
 
 /// The recording of one run, without secrets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recording {
+pub struct RunRecording {
     /// What the export was called with: the connection's settings and the arguments of the call.
     pub input: Settings,
     /// The exchanges in order, each as a text in the format of a tape.
@@ -25,7 +25,7 @@ pub struct Recording {
     pub missing: Option<String>,
 }
 
-impl Recording {
+impl RunRecording {
     /// The size of the texts, bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -41,7 +41,7 @@ pub struct RecordedRun {
     /// The export that was called.
     pub call: Call,
     /// What was recorded.
-    pub recording: Recording,
+    pub recording: RunRecording,
 }
 
 /// Whether a connection that records until `until` does so now. Not if the end is further away than

@@ -33,7 +33,7 @@ use replay::Answered;
 pub use replay::{Recording, Replay, Reply, SentRequest};
 
 /// Headers that are never kept: credentials, and the length, which follows from the body.
-const DROPPED: [HeaderName; 5] =
+const OMITTED_HEADERS: [HeaderName; 5] =
     [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION, SET_COOKIE, CONTENT_LENGTH];
 
 /// A request without credentials.
@@ -196,7 +196,7 @@ async fn taped_answer(session: &Session, answer: &Answer) -> Result<TapedAnswer,
 fn kept_headers(session: &Session, headers: &HeaderMap) -> Vec<(String, String)> {
     let redactor = session.active.credentials.redactor.load();
     let is_kept = |name: &HeaderName, value: &HeaderValue| {
-        let is_credential = value.is_sensitive() || DROPPED.contains(name);
+        let is_credential = value.is_sensitive() || OMITTED_HEADERS.contains(name);
         !is_credential && !redactor.finds_in(name.as_str().as_bytes(), Reading::Name)
     };
     let kept = headers.iter().filter(|(name, value)| is_kept(name, value));

@@ -94,7 +94,7 @@ pub(super) type Snapshot = BTreeMap<String, Entry>;
 #[derive(Clone, Default)]
 pub(super) struct Entry {
     /// The last version that could be loaded.
-    pub(super) serving: Option<Arc<Connector>>,
+    pub(super) newest_loaded: Option<Arc<Connector>>,
     /// The reason why the newest file cannot be used; absent if it can.
     pub(super) error: Option<String>,
     /// SHA-256 of that file, hex.
@@ -126,7 +126,7 @@ impl Catalog {
         let name = name.clone();
         match snapshot.get(name.as_str()) {
             None => Err(ConnectorUnavailable::Missing { name }),
-            Some(Entry { serving: Some(newest), .. }) => Ok(Arc::clone(newest)),
+            Some(Entry { newest_loaded: Some(newest), .. }) => Ok(Arc::clone(newest)),
             Some(Entry { error: Some(reason), .. }) => {
                 Err(ConnectorUnavailable::Broken { name, reason: reason.clone() })
             }
@@ -146,21 +146,21 @@ impl Catalog {
 
 impl Entry {
     fn info(&self, name: &str) -> ConnectorInfo {
-        let serving = self.serving.as_ref();
+        let newest_loaded = self.newest_loaded.as_ref();
         ConnectorInfo {
             name: name.to_owned(),
-            status: match (&self.error, serving) {
+            status: match (&self.error, newest_loaded) {
                 (Some(_), _) => ConnectorStatus::Broken,
                 (None, Some(_)) => ConnectorStatus::Ready,
                 (None, None) => ConnectorStatus::Compiling,
             },
-            sha256: serving.map(|connector| connector.sha256().to_owned()),
-            manifest: serving.map(|connector| connector.manifest().clone()),
-            interfaces: serving.map(|connector| connector.interfaces()).unwrap_or_default(),
+            sha256: newest_loaded.map(|connector| connector.sha256().to_owned()),
+            manifest: newest_loaded.map(|connector| connector.manifest().clone()),
+            interfaces: newest_loaded.map(|connector| connector.interfaces()).unwrap_or_default(),
             error: self.error.clone(),
             broken_sha256: self.broken_sha256.clone(),
-            warning: serving.and_then(|connector| connector.warning()),
-            loaded_at: serving.map(|connector| connector.loaded_at()),
+            warning: newest_loaded.and_then(|connector| connector.warning()),
+            loaded_at: newest_loaded.map(|connector| connector.loaded_at()),
         }
     }
 }

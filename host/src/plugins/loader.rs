@@ -19,8 +19,8 @@ use crate::config::Config;
 use crate::domain::{Clock, ConnectorName, Limits};
 use crate::manifest::Manifest;
 use crate::runtime::{
-    CompileError, CompileLimits, Compiler, Connector, Engine, Loaded, RUNNER, Runner, Sandbox,
-    Version, check_executable, check_magic_bytes,
+    CompileError, CompileLimits, Compiler, Connector, Engine, LoadedComponent, RUNNER, Sandbox,
+    ScriptRunner, Version, check_executable, check_magic_bytes,
 };
 
 use super::attempts::Attempts;
@@ -50,7 +50,7 @@ pub(super) struct VersionLoader {
     /// One script is parsed at a time; components do not wait for it.
     script_permit: Semaphore,
     /// The runner of scripts, loaded with the first script.
-    runner: OnceCell<Runner>,
+    runner: OnceCell<ScriptRunner>,
     /// Loaded versions by kind and SHA-256.
     versions: Mutex<BTreeMap<(FileKind, String), Weak<Version>>>,
     superseded: Mutex<BTreeMap<(ConnectorName, String), Arc<Connector>>>,
@@ -132,7 +132,7 @@ impl VersionLoader {
 
     /// Loads what the runner made of a script. `None` if the runner must be compiled first, or it is
     /// another one.
-    fn cached_script(&self, code: &Path) -> Option<Loaded> {
+    fn cached_script(&self, code: &Path) -> Option<LoadedComponent> {
         let script = scripts::read(code)?;
         let runner = match self.runner.get() {
             Some(runner) => runner.clone(),
@@ -146,7 +146,7 @@ impl VersionLoader {
         runner.with_script(script).ok()
     }
 
-    fn cached_runner(&self) -> Option<Runner> {
+    fn cached_runner(&self) -> Option<ScriptRunner> {
         let (kind, fingerprint) = (FileKind::Component, self.engine.fingerprint());
         if !self.cache.has_code(kind, &RUNNER_SHA256, fingerprint) {
             return None;
@@ -222,7 +222,7 @@ impl VersionLoader {
         content: &[u8],
         sha256: &str,
         limits: &Limits,
-    ) -> Result<Loaded, PluginError> {
+    ) -> Result<LoadedComponent, PluginError> {
         let text = text_of(content)?.to_owned();
         let runner = self.runner.get_or_try_init(|| self.load_runner(limits)).await?;
         let prepared = self.sandbox.prepare(runner, name, text, limits).await;
@@ -237,7 +237,7 @@ impl VersionLoader {
     }
 
     /// Loads the runner of scripts; compiles it if this engine has not done so before.
-    async fn load_runner(&self, limits: &Limits) -> Result<Runner, PluginError> {
+    async fn load_runner(&self, limits: &Limits) -> Result<ScriptRunner, PluginError> {
         if let Some(runner) = self.cached_runner() {
             return Ok(runner);
         }

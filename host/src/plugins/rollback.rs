@@ -14,9 +14,9 @@ use super::versions::{KeptVersion, choose};
 use super::{ConnectorInfo, Plugins};
 
 /// How long an error must stay before it counts: of two files, the other is deleted last.
-const ERROR_STAYS: Duration = Duration::from_secs(1);
+const ERROR_AGE_MIN: Duration = Duration::from_secs(1);
 /// When to look again even if no change was published.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_PERIOD: Duration = Duration::from_secs(1);
 /// How long a version may take to serve, besides its compiler.
 const SERVING_MAX: Duration = Duration::from_secs(60);
 
@@ -147,12 +147,12 @@ impl Plugins {
                     let error = info.error.as_deref();
                     let is_new = error != error_before;
                     if let Some(error) = error.filter(|_| is_new)
-                        && timeout(ERROR_STAYS, changes.changed()).await.is_err()
+                        && timeout(ERROR_AGE_MIN, changes.changed()).await.is_err()
                     {
                         return Err(error.to_owned());
                     }
                 }
-                if timeout(LOOK_AGAIN, changes.changed()).await.is_ok_and(|it| it.is_err()) {
+                if timeout(POLL_PERIOD, changes.changed()).await.is_ok_and(|it| it.is_err()) {
                     return Err("the server is shutting down".to_owned());
                 }
             }

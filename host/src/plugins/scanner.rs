@@ -235,7 +235,7 @@ impl Scanner {
     fn serve(&mut self, name: &str, version: Arc<Version>) {
         let Ok(connector) = name.parse::<ConnectorName>() else { return };
         let entry = self.snapshot.entry(name.to_owned()).or_default();
-        let same = entry.serving.as_ref().is_some_and(|now| now.sha256() == version.sha256);
+        let same = entry.newest_loaded.as_ref().is_some_and(|now| now.sha256() == version.sha256);
         if same && entry.error.is_none() {
             return;
         }
@@ -243,7 +243,7 @@ impl Scanner {
             tracing::info!(connector = name, sha256 = version.sha256, "a connector is ready");
             let (versions, sha256) = (Arc::clone(&self.versions), version.sha256.clone());
             let (folder, now) = (self.folder.clone(), self.loader.now());
-            entry.serving = Some(self.loader.connector(&connector, version));
+            entry.newest_loaded = Some(self.loader.connector(&connector, version));
             spawn_blocking(move || {
                 if let Err(error) = versions.keep(&connector, &sha256, &folder, now) {
                     tracing::warn!(%error, %connector, "cannot keep a copy of a connector's file");
@@ -263,8 +263,8 @@ impl Scanner {
         let entry = self.snapshot.entry(name.to_owned()).or_default();
         if entry.error.as_ref() != Some(&reason) || entry.broken_sha256 != sha256 {
             tracing::warn!(connector = name, reason, "cannot use a connector's file");
-            if entry.serving.is_none() {
-                entry.serving = last_served(&self.versions, &self.loader, name);
+            if entry.newest_loaded.is_none() {
+                entry.newest_loaded = last_served(&self.versions, &self.loader, name);
             }
             entry.error = Some(reason);
             entry.broken_sha256 = sha256;

@@ -1,6 +1,6 @@
 //! Escaped forms of a secret: each byte raw, or escaped as percent, JSON or HTML, in every mixture.
 
-use super::forms::{Found, Window, hex_digit};
+use super::forms::{FormMatch, Window, hex_digit};
 
 /// Maximum number of backslashes in a row, of leading zeros of a number, and of bytes of an entity.
 const RUN_MAX: usize = 64;
@@ -9,17 +9,22 @@ const RUN_MAX: usize = 64;
 const READINGS_MAX: usize = 64;
 
 /// Compares a secret with a text from `at` on, in every interpretation of the text's escapes.
-pub(super) fn escaped(secret: &[u8], window: Window<'_>, at: usize, steps: &mut usize) -> Found {
+pub(super) fn escaped(
+    secret: &[u8],
+    window: Window<'_>,
+    at: usize,
+    steps: &mut usize,
+) -> FormMatch {
     // Positions in the text, each with the number of the secret's bytes before it.
     let mut readings = vec![(at, 0)];
     let mut unknown = false;
     while let Some(first) = (0..readings.len()).min_by_key(|index| readings.get(*index).copied()) {
         let (at, matched) = readings.swap_remove(first);
         if matched >= secret.len() {
-            return Found::To(at);
+            return FormMatch::To(at);
         }
         if *steps == 0 || readings.len() > READINGS_MAX {
-            return Found::TooMuch;
+            return FormMatch::TooMuch;
         }
         *steps -= usize::from(matched > 0);
         let rest = secret.get(matched..).unwrap_or_default();
@@ -30,7 +35,7 @@ pub(super) fn escaped(secret: &[u8], window: Window<'_>, at: usize, steps: &mut 
         };
         unknown |= !read_one(rest, window, at, steps, &mut read);
     }
-    if unknown && !window.is_last { Found::Unknown } else { Found::No }
+    if unknown && !window.is_last { FormMatch::Unknown } else { FormMatch::No }
 }
 
 /// Reads the next byte of the secret in each way that the text allows. Returns whether the text was

@@ -5,7 +5,7 @@ use super::escapes::escaped;
 
 /// The result of comparing a secret with a text at one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FormMatch {
     No,
     /// The text is too short to decide; more of it is needed.
     Unknown,
@@ -63,7 +63,7 @@ impl Form {
         window: Window<'_>,
         at: usize,
         steps: &mut usize,
-    ) -> Found {
+    ) -> FormMatch {
         match self {
             Self::Escaped => escaped(secret, window, at, steps),
             Self::Hex => {
@@ -81,8 +81,8 @@ impl Window<'_> {
     }
 
     /// Returns the result for a comparison that reached the end of the text.
-    fn at_end(&self) -> Found {
-        if self.is_last { Found::No } else { Found::Unknown }
+    fn at_end(&self) -> FormMatch {
+        if self.is_last { FormMatch::No } else { FormMatch::Unknown }
     }
 }
 
@@ -93,19 +93,19 @@ fn digits_at(
     window: Window<'_>,
     mut at: usize,
     steps: &mut usize,
-) -> Found {
+) -> FormMatch {
     for digit in digits {
         let Some(byte) = window.byte(at) else { return window.at_end() };
         if value(byte) != Some(digit) {
-            return Found::No;
+            return FormMatch::No;
         }
         if *steps == 0 {
-            return Found::TooMuch;
+            return FormMatch::TooMuch;
         }
         *steps -= 1;
         at += 1;
     }
-    Found::To(at)
+    FormMatch::To(at)
 }
 
 pub(super) fn hex_digit(byte: u8) -> Option<u8> {
@@ -139,15 +139,21 @@ fn sextet(secret: &[u8], offset: usize, digit: usize) -> u8 {
 
 /// Compares the digits that do not depend on the text around the secret. If the encoded text ends
 /// with the secret, the match includes the last digit and the padding.
-fn base64(secret: &[u8], offset: usize, window: Window<'_>, at: usize, steps: &mut usize) -> Found {
+fn base64(
+    secret: &[u8],
+    offset: usize,
+    window: Window<'_>,
+    at: usize,
+    steps: &mut usize,
+) -> FormMatch {
     let (start, bits) = (base64_start(offset), (offset + secret.len()) * 8);
     let digits = (start..bits / 6).map(|digit| sextet(secret, offset, digit));
     let mut end = match digits_at(digits, base64_digit, window, at, steps) {
-        Found::To(end) => end,
+        FormMatch::To(end) => end,
         other => return other,
     };
     if end + 3 > window.text.len() && !window.is_last {
-        return Found::Unknown;
+        return FormMatch::Unknown;
     }
     if bits % 6 != 0 {
         let last = window.byte(end).and_then(base64_digit);
@@ -156,5 +162,5 @@ fn base64(secret: &[u8], offset: usize, window: Window<'_>, at: usize, steps: &m
     while window.byte(end) == Some(b'=') && end < at + bits / 6 + 4 {
         end += 1;
     }
-    Found::To(end)
+    FormMatch::To(end)
 }

@@ -55,7 +55,7 @@ impl ShortSecret {
 
 /// Says whether an occurrence of a short secret's characters counts as the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whole {
+pub(super) enum ShortMatch {
     No,
     Yes,
     /// The text is too short to decide; more of it is needed.
@@ -63,16 +63,16 @@ pub(super) enum Whole {
 }
 
 /// Decides whether the short secret from `start` to `end` counts, in a text read as `reading`.
-pub(super) fn is_whole(
+pub(super) fn match_short(
     secret: &str,
     short: &ShortSecret,
     reading: Reading,
     window: Window<'_>,
     (start, end): (usize, usize),
-) -> Whole {
+) -> ShortMatch {
     let text = window.text;
     if !window.is_last && text.len() - end < short.context_bytes() {
-        return Whole::Unknown;
+        return ShortMatch::Unknown;
     }
     let is_secret = match reading {
         Reading::Name => false,
@@ -88,11 +88,15 @@ pub(super) fn is_whole(
                 && (!is_json_literal(secret) || is_quoted(text, start, end))
         }
     };
-    if is_secret && !short.is_in_own_text(text, start, end) { Whole::Yes } else { Whole::No }
+    if is_secret && !short.is_in_own_text(text, start, end) {
+        ShortMatch::Yes
+    } else {
+        ShortMatch::No
+    }
 }
 
 /// Reads the character next to a position. Returns the character and the position of its other end.
-type Beside = fn(&[u8], usize) -> (u8, usize);
+type ReadNeighbour = fn(&[u8], usize) -> (u8, usize);
 
 /// Whether the occurrence is a whole word: the word continues neither before nor after it.
 fn is_word(
@@ -100,7 +104,7 @@ fn is_word(
     text: &[u8],
     start: usize,
     end: usize,
-    continues: fn(&[u8], usize, Beside) -> bool,
+    continues: fn(&[u8], usize, ReadNeighbour) -> bool,
 ) -> bool {
     let begins_a_word = secret.bytes().next().is_none_or(is_letter);
     let ends_a_word = secret.bytes().last().is_none_or(is_letter);
@@ -109,12 +113,12 @@ fn is_word(
     !goes_on
 }
 
-fn is_letter_at(text: &[u8], at: usize, next: Beside) -> bool {
+fn is_letter_at(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
     is_letter(next(text, at).0)
 }
 
 /// Returns whether a longer word, a path, a host name or a key like `QA-1` continues at this end.
-fn continues(text: &[u8], at: usize, next: Beside) -> bool {
+fn continues(text: &[u8], at: usize, next: ReadNeighbour) -> bool {
     let (byte, at) = next(text, at);
     match byte {
         b'/' => true,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::{
-    Call, Connection, FailedTest, Marker, Recording, Settings, StringEnum as _, is_host_secret,
+    Call, Connection, FailedTest, Marker, RunRecording, Settings, StringEnum as _, is_host_secret,
 };
 use crate::egress::Session;
 
@@ -36,11 +36,11 @@ impl Asked<'_> {
         session: &Session,
         connector: &Connector,
         report: Option<&TestReport>,
-    ) -> Option<Recording> {
+    ) -> Option<RunRecording> {
         let (exchanges, missing) = session.take_recording()?;
         let connection = &session.active().connection;
         let input = self.input(connection, connector, report, &|text| session.redact(text));
-        Some(Recording { input, exchanges, missing })
+        Some(RunRecording { input, exchanges, missing })
     }
 
     /// Everything that the call depends on, as a JSON object. `redact` removes secrets from the texts

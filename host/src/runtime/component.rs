@@ -44,7 +44,7 @@ impl Interfaces {
 
 /// A linked component, and the indices of its exports.
 #[derive(Clone)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedComponent {
     pub(super) pre: InstancePre<Guest>,
     pub(super) plugin: plugin::GuestIndices,
     pub(super) defects: Option<defects::GuestIndices>,
@@ -61,7 +61,7 @@ pub(crate) struct Version {
     /// SHA-256 of the file, hex.
     pub(crate) sha256: String,
     pub(crate) manifest: Manifest,
-    pub(crate) loaded: Loaded,
+    pub(crate) loaded: LoadedComponent,
 }
 
 /// A connector: the name of its file, the version that runs, and the limits for this name.
@@ -79,7 +79,7 @@ pub struct Connector {
 /// After this many runs that all failed, the log says so again.
 const REPORTED_FAULTS: [u64; 3] = [1, 3, 10];
 
-impl Loaded {
+impl LoadedComponent {
     /// Looks up the exported interfaces, and counts the slots that an instance needs.
     ///
     /// # Errors
@@ -147,7 +147,11 @@ fn exports(pre: &InstancePre<Guest>) -> Vec<String> {
 
 impl Version {
     /// Creates a version. The component's imports decide whether it asks for test data.
-    pub(crate) fn new(sha256: String, mut manifest: Manifest, loaded: Loaded) -> Arc<Self> {
+    pub(crate) fn new(
+        sha256: String,
+        mut manifest: Manifest,
+        loaded: LoadedComponent,
+    ) -> Arc<Self> {
         let (imports, _) = loaded.imports_and_exports();
         manifest.asks_for_test_data =
             imports.iter().any(|import| TEST_DATA.iter().any(|name| import.starts_with(name)));
@@ -237,7 +241,7 @@ impl Connector {
         }
     }
 
-    pub(super) fn loaded(&self) -> &Loaded {
+    pub(super) fn loaded(&self) -> &LoadedComponent {
         &self.version.loaded
     }
 

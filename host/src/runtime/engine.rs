@@ -14,12 +14,12 @@ use wasmtime::{Config, InstanceAllocationStrategy};
 use crate::cpu_time::Ticks;
 
 use super::address_space::{self, AddressSpace, MemoryLayout};
-use super::component::Loaded;
+use super::component::LoadedComponent;
 use super::error::{EngineError, LoadError};
 use super::guest::Guest;
 use super::imports;
 use super::pool;
-use super::script::Runner;
+use super::script::ScriptRunner;
 use super::unsupported::of_import;
 
 /// The version of wasmtime in this program, from Cargo.lock.
@@ -90,10 +90,10 @@ impl Engine {
     ///
     /// # Errors
     /// The code cannot be mapped, or the component is not a connector.
-    pub(crate) fn load(&self, compiled: &Path) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(&self, compiled: &Path) -> Result<LoadedComponent, LoadError> {
         let component = self.map(compiled)?;
         match self.linker.instantiate_pre(&component) {
-            Ok(pre) => Loaded::new(pre),
+            Ok(pre) => LoadedComponent::new(pre),
             Err(error) => Err(self.link_error(&component, error)),
         }
     }
@@ -102,10 +102,10 @@ impl Engine {
     ///
     /// # Errors
     /// The code cannot be mapped, or it is not this host's runner.
-    pub(crate) fn load_runner(&self, compiled: &Path) -> Result<Runner, LoadError> {
+    pub(crate) fn load_runner(&self, compiled: &Path) -> Result<ScriptRunner, LoadError> {
         let component = self.map(compiled)?;
         let pre = self.linker_of_scripts.instantiate_pre(&component);
-        Runner::new(pre.map_err(LoadError::Link)?)
+        ScriptRunner::new(pre.map_err(LoadError::Link)?)
     }
 
     fn map(&self, compiled: &Path) -> Result<Component, LoadError> {

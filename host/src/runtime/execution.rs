@@ -22,7 +22,7 @@ use crate::memory::{Account, MemoryFull};
 use super::bindings::model;
 use super::engine::STACK_BYTES;
 use super::exception::without_panic;
-use super::guest::{Given, Guest};
+use super::guest::{Guest, GuestInput};
 use super::instance::CallResult;
 use super::last_words::LastWords;
 use super::limiter::{LimitHit, Limiter};
@@ -91,11 +91,11 @@ impl Execution {
     }
 
     /// The data of the run's wasmtime store.
-    pub(super) fn guest(&self, given: Given) -> Guest {
+    pub(super) fn guest(&self, input: GuestInput) -> Guest {
         let limiter = Limiter::new(self.limits, self.memory.nothing());
         let (session, log) = (Arc::clone(&self.session), Arc::clone(&self.log));
         let handles_peak = Arc::clone(&self.handles_peak);
-        Guest::new(session, log, limiter, self.memory.nothing(), handles_peak, given)
+        Guest::new(session, log, limiter, self.memory.nothing(), handles_peak, input)
     }
 
     pub(super) fn meter(&self) -> Arc<Meter> {

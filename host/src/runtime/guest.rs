@@ -49,7 +49,7 @@ fn request_bytes(request: &HostOutgoingRequest) -> u64 {
 
 /// The input that the guest's imports read.
 #[derive(Default)]
-pub(super) struct Given {
+pub(super) struct GuestInput {
     /// The connection's settings that are origins, with their addresses.
     pub(super) bases: BTreeMap<String, String>,
     /// The report of the failed test; only in `create`, `comment` and `attach`.
@@ -74,7 +74,7 @@ pub(super) struct Guest {
     requests: Charge,
     /// Charges the body that the current call of `http` returns, until it is in the guest's memory.
     pub(super) returned: Option<Charge>,
-    pub(super) given: Given,
+    pub(super) input: GuestInput,
 }
 
 impl Guest {
@@ -84,7 +84,7 @@ impl Guest {
         limiter: Limiter,
         requests: Charge,
         handles_peak: Arc<AtomicU64>,
-        given: Given,
+        input: GuestInput,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limiter.handles_max()).unwrap_or(usize::MAX));
@@ -101,7 +101,7 @@ impl Guest {
             wasi_http,
             requests,
             returned: None,
-            given,
+            input,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::domain::Limits;
 use crate::manifest::RawManifest;
 
 use super::bindings::{defects, follow_up, kpis, model, plugin, preparation};
-use super::component::Loaded;
+use super::component::LoadedComponent;
 use super::engine::Engine;
 use super::guest::Guest;
 use super::limiter::LimitHit;
@@ -31,7 +31,10 @@ pub(super) struct GuestInstance {
 
 impl GuestInstance {
     /// Instantiates a component in a new store, which runs the start functions of its modules.
-    pub(super) async fn new(mut store: Store<Guest>, loaded: &Loaded) -> wasmtime::Result<Self> {
+    pub(super) async fn new(
+        mut store: Store<Guest>,
+        loaded: &LoadedComponent,
+    ) -> wasmtime::Result<Self> {
         let instance = loaded.pre.instantiate_async(&mut store).await;
         store.data_mut().record_handles();
         Ok(Self { instance: instance?, store })

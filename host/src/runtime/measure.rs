@@ -14,10 +14,10 @@ use crate::domain::{Limits, SystemClock};
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryOwner};
 
-use super::component::Loaded;
+use super::component::LoadedComponent;
 use super::engine::Engine;
 use super::execution::Execution;
-use super::guest::Given;
+use super::guest::GuestInput;
 use super::instance::new_store;
 
 /// The time of each part of a call.
@@ -41,7 +41,7 @@ pub struct MeasuredGuest {
     egress: Arc<Egress>,
     memory: Arc<HostMemory>,
     active: Arc<ActiveConnection>,
-    loaded: Loaded,
+    loaded: LoadedComponent,
 }
 
 /// The error that stopped a measurement.
@@ -87,9 +87,9 @@ impl MeasuredGuest {
         let account = Account::open(&self.memory, owner, limits.memory_bytes)?;
         let (egress, active) = (Arc::clone(&self.egress), Arc::clone(&self.active));
         let clock = Arc::new(SystemClock);
-        let (permission, given) = (Permission::Nothing, Given::default());
+        let (permission, input) = (Permission::Nothing, GuestInput::default());
         let execution = Execution::start(egress, active, permission, limits, clock, account);
-        let mut store = new_store(&self.engine, execution.guest(given), &limits, execution.meter());
+        let mut store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
         let watch = HostWatch::default();
         if watch_host_calls {
             store.call_hook(watch.hook());

@@ -133,7 +133,7 @@ impl Permits {
         }
         if waiting == 0 && state.fits(&request, self.capacity) {
             state.forget_idle_groups();
-            state.record_given(&request);
+            state.record_permit(&request);
             return Admission::Granted(self.permit(request, 0));
         }
         let (sender, receiver) = oneshot::channel();
@@ -168,7 +168,7 @@ impl Permits {
         while let Some(Waiter { request, sender, handed_over_at_start, .. }) =
             state.next(self.capacity)
         {
-            state.record_given(&request);
+            state.record_permit(&request);
             let permits_before = state.handed_over - handed_over_at_start;
             state.handed_over += 1;
             granted.push((sender, self.permit(request, permits_before)));
@@ -228,7 +228,7 @@ impl State {
                 && call.runs < free.saturating_mul(CALL_SHARE))
     }
 
-    fn record_given(&mut self, request: &Request) {
+    fn record_permit(&mut self, request: &Request) {
         self.given += 1;
         let now = self.given;
         let add = |in_use: &mut InUse| {

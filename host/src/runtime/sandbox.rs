@@ -25,10 +25,10 @@ use crate::redact::Reading;
 
 use super::asked::Asked;
 use super::bindings::{self, Redact, model};
-use super::component::{Connector, Loaded};
+use super::component::{Connector, LoadedComponent};
 use super::engine::Engine;
 use super::execution::{Execution, Finished};
-use super::guest::Given;
+use super::guest::GuestInput;
 use super::instance::{CallResult, GuestInstance, new_store};
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 use super::test_report::TestReport;
@@ -75,14 +75,14 @@ pub struct RunEnd<T> {
 
 /// The input of `execute`: component, connection, permission, limits and memory account.
 struct RunRequest<'a> {
-    loaded: &'a Loaded,
+    loaded: &'a LoadedComponent,
     limits: Limits,
     active: Arc<ActiveConnection>,
     permission: Permission,
     stop: CancellationToken,
     lane: Lane,
     memory: Arc<Account>,
-    given: Given,
+    input: GuestInput,
 }
 
 impl Sandbox {
@@ -176,9 +176,9 @@ impl Sandbox {
     /// refused.
     async fn run_unconnected<A, F: Future<Output = CallResult<A>>>(
         &self,
-        loaded: &Loaded,
+        loaded: &LoadedComponent,
         limits: Limits,
-        given: Given,
+        input: GuestInput,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> Result<Result<A, model::Error>, Refusal> {
         let active = Arc::new(ActiveConnection::without_grants());
@@ -188,7 +188,7 @@ impl Sandbox {
         let _permit = self.acquire_permit(request, PERMIT_WAIT, &stop).await?;
         let permission = Permission::Nothing;
         let memory = self.open_account(&active, &limits)?;
-        let request = RunRequest { loaded, limits, active, permission, stop, lane, memory, given };
+        let request = RunRequest { loaded, limits, active, permission, stop, lane, memory, input };
         let (result, finished) = self.execute(request, call_guest).await;
         result.map_err(|refusal| finished.add_last_words(refusal))
     }
@@ -231,7 +231,7 @@ impl Sandbox {
             permission,
             stop: run.stop.clone(),
             lane,
-            given: Given { bases, report: report.clone(), script },
+            input: GuestInput { bases, report: report.clone(), script },
         };
         // In a box: the future is large, and each caller would move it.
         let (result, finished) = Box::pin(self.execute(request, call_guest)).await;
@@ -266,7 +266,7 @@ impl Sandbox {
 
     /// How many slots of the engine a run of a component takes. If the engine has fewer slots, the
     /// run takes all of them.
-    fn slots(&self, loaded: &Loaded) -> u32 {
+    fn slots(&self, loaded: &LoadedComponent) -> u32 {
         loaded.slots.min(self.engine.address_space().slots)
     }
 
@@ -319,10 +319,10 @@ impl Sandbox {
         request: RunRequest<'_>,
         call_guest: impl FnOnce(GuestInstance) -> F,
     ) -> (Result<Result<A, model::Error>, Refusal>, Finished) {
-        let RunRequest { loaded, limits, active, permission, stop, lane, memory, given } = request;
+        let RunRequest { loaded, limits, active, permission, stop, lane, memory, input } = request;
         let (egress, clock) = (Arc::clone(&self.egress), Arc::clone(&self.clock));
         let execution = Execution::start(egress, active, permission, limits, clock, memory);
-        let store = new_store(&self.engine, execution.guest(given), &limits, execution.meter());
+        let store = new_store(&self.engine, execution.guest(input), &limits, execution.meter());
         let call = async { call_guest(GuestInstance::new(store, loaded).await?).await };
         let call = Metered::new(call, execution.meter(), self.engine.ticks());
         let call = TakesTurns::new(call, Arc::clone(&self.turns), lane);

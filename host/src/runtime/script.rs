@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::component::InstancePre;
 
 use super::bindings::preparation;
-use super::component::Loaded;
+use super::component::LoadedComponent;
 use super::error::LoadError;
 use super::guest::Guest;
 
@@ -39,8 +39,8 @@ pub(super) struct RunScript {
 
 /// The linked component that runs scripts.
 #[derive(Clone)]
-pub(crate) struct Runner {
-    pub(super) loaded: Loaded,
+pub(crate) struct ScriptRunner {
+    pub(super) loaded: LoadedComponent,
     pub(super) preparation: preparation::GuestIndices,
 }
 
@@ -50,21 +50,21 @@ impl From<preparation::Prepared> for Script {
     }
 }
 
-impl Runner {
+impl ScriptRunner {
     /// Looks up what the runner exports.
     ///
     /// # Errors
     /// It is not the component that this host was built for.
     pub(super) fn new(pre: InstancePre<Guest>) -> Result<Self, LoadError> {
         let preparation = preparation::GuestIndices::new(&pre).map_err(LoadError::Link)?;
-        Ok(Self { loaded: Loaded::new(pre)?, preparation })
+        Ok(Self { loaded: LoadedComponent::new(pre)?, preparation })
     }
 
     /// The component of a script: the runner, with the exports that the script has.
     ///
     /// # Errors
     /// The script exports no interface that answers events.
-    pub(crate) fn with_script(&self, script: Script) -> Result<Loaded, LoadError> {
+    pub(crate) fn with_script(&self, script: Script) -> Result<LoadedComponent, LoadError> {
         let exports = |name: &str| {
             let name = format!("jackfield:connector/{name}@");
             script.exports.iter().any(|export| export.starts_with(&name))

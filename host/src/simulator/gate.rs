@@ -38,7 +38,7 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// A received request, which tests read.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Seen {
+pub(super) struct SeenRequest {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) status: u16,
@@ -79,7 +79,7 @@ async fn receive(
     if state.requests.len() >= SEEN_MAX {
         state.requests.pop_front();
     }
-    state.requests.push_back(Seen { method, path, status: response.status().as_u16() });
+    state.requests.push_back(SeenRequest { method, path, status: response.status().as_u16() });
     response
 }
 

@@ -45,8 +45,8 @@ use self::starts::StartCounter;
 use self::writer::Durability::{Durable, Lazy};
 use self::writer::Writer;
 use super::{
-    CachedCounts, Claim, ControlDefect, DefectFilter, DueSearch, EventFilter, JournaledWrite,
-    Retention, Store, StoreError, StoredConnection, StoredToken, TokenExpiry,
+    CachedCounts, Claim, ControlDefect, DefectFilter, DueDefect, DueLimits, EventFilter,
+    JournaledWrite, Retention, Store, StoreError, StoredConnection, StoredToken, TokenExpiry,
 };
 use crate::domain::{
     Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
@@ -146,7 +146,7 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let edited = edited.clone();
         // Queued counts belong to the old settings: write them before the update deletes them.
-        self.writer.hurry_history();
+        self.writer.flush_history();
         self.writer.run(Durable, move |db| connections::update(db, edited, force)).await
     }
 
@@ -235,8 +235,8 @@ impl Store for SqliteStore {
         now: Timestamp,
         run_ms: u64,
         open: Vec<DefectId>,
-        limits: (u32, u32),
-    ) -> Result<Vec<DueSearch>, StoreError> {
+        limits: DueLimits,
+    ) -> Result<Vec<DueDefect>, StoreError> {
         self.writer
             .run(Durable, move |db| doubts::due_searches(db, now, run_ms, open, limits))
             .await
@@ -276,7 +276,7 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let lease = lease.clone();
         // A crash must not lose the event of a write.
-        self.writer.hurry_history();
+        self.writer.flush_history();
         self.writer.run(Durable, move |db| moves::mark_sending(db, lease, write, now)).await
     }
 
@@ -330,8 +330,8 @@ impl Store for SqliteStore {
         &self,
         now: Timestamp,
         open: Vec<DefectId>,
-        limits: (u32, u32),
-    ) -> Result<Vec<DueSearch>, StoreError> {
+        limits: DueLimits,
+    ) -> Result<Vec<DueDefect>, StoreError> {
         self.readers.run(move |db| follow_ups::due(db, now, open, limits)).await
     }
 
@@ -355,7 +355,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (lease, step) = (lease.clone(), step.clone());
-        self.writer.hurry_history();
+        self.writer.flush_history();
         let mark =
             move |db: &_| follow_ups::mark_sending(db, &lease, &step, has_marker, lease_until, now);
         self.writer.run(Durable, mark).await

@@ -16,7 +16,7 @@ use crate::memory::Charge;
 
 use super::address::{api_url, scope_of};
 use super::failure::{Failure, reason};
-use super::shared::Shared;
+use super::shared::SharedState;
 
 /// Maximum number of attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
@@ -31,7 +31,7 @@ const PARSED_HERE_BYTES_MAX: usize = 64 << 10;
 
 /// Sends requests that end by one deadline.
 pub(super) struct Client {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedState>,
     session: Arc<Session>,
     deadline: Instant,
     bytes_max: u64,
@@ -39,7 +39,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<SharedState>,
         session: Arc<Session>,
         deadline: Instant,
         bytes_max: u64,

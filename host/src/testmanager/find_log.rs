@@ -10,8 +10,8 @@ use crate::domain::FailedTest;
 use super::client::Client;
 use super::failure::Failure;
 use super::json::{flag, member, text};
-use super::pages::{self, Listed, Paging};
-use super::parts::Found;
+use super::pages::{self, ListItems, Paging};
+use super::parts::FetchedPart;
 
 /// Number of logs that one page has.
 const TOP: usize = 200;
@@ -24,11 +24,11 @@ pub(super) async fn find(
     client: &Client,
     project: &str,
     test: &FailedTest,
-) -> Result<Found, Failure> {
+) -> Result<FetchedPart, Failure> {
     let client = &client.for_search()?;
     let mut others = Vec::new();
     for query in [&[("onlyFailed", "true")][..], &[]] {
-        let Listed { items, note } = read(client, project, test, query).await?;
+        let ListItems { items, note } = read(client, project, test, query).await?;
         if let Some(found) = choose(&items, test) {
             return Ok(found);
         }
@@ -46,7 +46,7 @@ async fn read(
     project: &str,
     test: &FailedTest,
     query: &[(&str, &str)],
-) -> Result<Listed, Failure> {
+) -> Result<ListItems, Failure> {
     let execution = test.test_execution_id.to_string();
     let path = [project, "testcaselogs", "testexecution", execution.as_str(), "paged"];
     let paging = Paging {
@@ -59,12 +59,12 @@ async fn read(
 }
 
 /// The log that matches. If several match, the newest one that failed.
-fn choose(logs: &[Value], test: &FailedTest) -> Option<Found> {
+fn choose(logs: &[Value], test: &FailedTest) -> Option<FetchedPart> {
     let matches: Vec<_> = logs.iter().filter(|log| is_of_variation(log, test)).collect();
     let newest = matches.iter().max_by_key(|log| (has_failed(log), ended_at(log)))?;
     let note = (matches.len() > 1)
         .then(|| format!("{} logs match; this is about the newest one that failed", matches.len()));
-    Some(Found { value: (*newest).clone(), note })
+    Some(FetchedPart { value: (*newest).clone(), note })
 }
 
 /// The reason why no log matches, for people.

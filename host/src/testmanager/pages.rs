@@ -19,7 +19,7 @@ const TOP_MIN: usize = 10;
 
 /// The items that were read, and a note if the list has more.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Listed {
+pub(super) struct ListItems {
     pub(super) items: Vec<Value>,
     /// The reason why items are missing; absent if the list is complete or enough was read.
     pub(super) note: Option<String>,
@@ -48,17 +48,18 @@ pub(super) async fn read<K, E>(
     path: &[&str],
     query: &[(&str, &str)],
     paging: Paging<K, E>,
-) -> Result<Listed, Failure>
+) -> Result<ListItems, Failure>
 where
     K: Fn(&Value) -> bool,
     E: Fn(&[Value]) -> bool,
 {
-    let mut reading = Reading { top: paging.top, listed: Listed::default(), ..Reading::default() };
+    let mut progress =
+        ListProgress { top: paging.top, listed: ListItems::default(), ..ListProgress::default() };
     let mut left = paging.pages_max;
     // Each round begins after the items that were read, with the page size that Test Manager uses.
     while left > 0 {
-        let (from, top, size) = (reading.seen, reading.top, reading.page_items());
-        let (pages, at_once) = reading.ahead(left);
+        let (from, top, size) = (progress.seen, progress.top, progress.page_items());
+        let (pages, at_once) = progress.ahead(left);
         let skips = (0..pages).map(|page| from + page * size);
         let requests = skips.map(|skip| page(client, path, query, top, skip));
         let mut answers = stream::iter(requests).buffered(at_once);
@@ -67,27 +68,27 @@ where
             let (answer, charge) = match answer {
                 Ok(answer) => answer,
                 Err(Failure::TooLarge(_)) if top > TOP_MIN => {
-                    reading.use_smaller_pages();
+                    progress.use_smaller_pages();
                     break;
                 }
-                Err(failure) => return Err(reading.stopped(&failure)),
+                Err(failure) => return Err(progress.stopped(&failure)),
             };
-            let kept = reading.listed.items.len();
-            let next = reading.add(&answer, &paging)?;
-            if reading.listed.items.len() > kept {
+            let kept = progress.listed.items.len();
+            let next = progress.add(&answer, &paging)?;
+            if progress.listed.items.len() > kept {
                 client.shared.keep(charge);
             }
             match next {
-                Next::End => return Ok(reading.listed),
+                Next::End => return Ok(progress.listed),
                 Next::Round => break,
                 Next::Page => {}
             }
         }
     }
-    let seen = reading.seen;
-    let all = reading.total.map_or_else(|| "more".to_owned(), |total| total.to_string());
-    reading.listed.note = Some(format!("Test Manager has {all} entries, and {seen} were read"));
-    Ok(reading.listed)
+    let seen = progress.seen;
+    let all = progress.total.map_or_else(|| "more".to_owned(), |total| total.to_string());
+    progress.listed.note = Some(format!("Test Manager has {all} entries, and {seen} were read"));
+    Ok(progress.listed)
 }
 
 /// Requests one page.
@@ -115,8 +116,8 @@ enum Next {
 
 /// The progress of reading a list.
 #[derive(Default)]
-struct Reading {
-    listed: Listed,
+struct ListProgress {
+    listed: ListItems,
     top: usize,
     /// Number of items that were read.
     seen: usize,
@@ -128,7 +129,7 @@ struct Reading {
     first: Option<Value>,
 }
 
-impl Reading {
+impl ListProgress {
     fn page_items(&self) -> usize {
         self.size.unwrap_or(self.top).max(1)
     }

@@ -14,7 +14,7 @@ use crate::report::Subject;
 use super::client::Client;
 use super::failure::Failure;
 use super::json::{items, member, text};
-use super::pages::{self, Listed, Paging, has_more};
+use super::pages::{self, ListItems, Paging, has_more};
 use super::{find_log, project, robot_logs};
 
 /// Maximum number of earlier results of the test case; the newest are kept.
@@ -26,27 +26,27 @@ const PAGES_MAX: usize = 5;
 
 /// A part as it was fetched, with a remark for people.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Found {
+pub(super) struct FetchedPart {
     /// An object or a list.
     pub(super) value: Value,
     /// A remark for people, such as which items are missing or why this log was chosen.
     pub(super) note: Option<String>,
 }
 
-impl From<Value> for Found {
+impl From<Value> for FetchedPart {
     fn from(value: Value) -> Self {
         Self { value, note: None }
     }
 }
 
-impl From<Listed> for Found {
-    fn from(listed: Listed) -> Self {
+impl From<ListItems> for FetchedPart {
+    fn from(listed: ListItems) -> Self {
         Self { value: Value::Array(listed.items), note: listed.note }
     }
 }
 
 /// A part, or the reason why it is missing.
-pub(super) type Part = Result<Found, Failure>;
+pub(super) type Part = Result<FetchedPart, Failure>;
 
 /// The parts of one failed test, each fetched at most once.
 pub(super) struct Parts {
@@ -217,7 +217,7 @@ fn list(answer: &Value, top: usize, which: &str) -> Part {
     let found = items(answer).ok_or_else(pages::no_list)?;
     let count = found.len();
     let note = has_more(answer, count, count, top).then(|| format!("{which} {count} are here"));
-    Ok(Found { value: Value::Array(found.clone()), note })
+    Ok(FetchedPart { value: Value::Array(found.clone()), note })
 }
 
 /// Whether the value of a custom field belongs to the test case.

@@ -9,7 +9,7 @@ use crate::domain::FailedTest;
 use super::client::Client;
 use super::json::text;
 use super::pages::{self, Paging};
-use super::parts::{Found, Part, newest};
+use super::parts::{FetchedPart, Part, newest};
 
 /// Maximum number of lines; the newest are kept.
 const LINES_MAX: usize = 200;
@@ -32,7 +32,7 @@ pub(super) async fn read(
     if test.variation_id().is_none() {
         return newest(client, &path, &query, LINES_MAX).await;
     }
-    if let Some(own) = log.await.ok().and_then(|log| Own::of(&log.value)) {
+    if let Some(own) = log.await.ok().and_then(|log| LogWindow::of(&log.value)) {
         let found = of_log(client, &path, &query, &own).await?;
         // If no line is found, the clocks of robot and Test Manager probably differ too much.
         if found.value.as_array().is_some_and(|lines| !lines.is_empty()) {
@@ -45,14 +45,14 @@ pub(super) async fn read(
 }
 
 /// Reads the newest lines that belong to one log.
-async fn of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &Own) -> Part {
+async fn of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &LogWindow) -> Part {
     let paging = Paging {
         top: LINES_MAX,
         pages_max: PAGES_MAX,
         keep: |line: &Value| own.has(line),
         enough: |lines: &[Value]| lines.len() > LINES_MAX,
     };
-    let mut found = Found::from(pages::read(client, path, query, paging).await?);
+    let mut found = FetchedPart::from(pages::read(client, path, query, paging).await?);
     let lines = found.value.as_array_mut().map_or(0, |lines| {
         let count = lines.len();
         lines.truncate(LINES_MAX);
@@ -65,14 +65,14 @@ async fn of_log(client: &Client, path: &[&str], query: &[(&str, &str)], own: &Ow
 }
 
 /// The job and the time by which the lines of one log are recognised.
-struct Own {
+struct LogWindow {
     job: Option<String>,
     from: Timestamp,
     /// The end of the test; `None` if it did not end.
     to: Option<Timestamp>,
 }
 
-impl Own {
+impl LogWindow {
     fn of(log: &Value) -> Option<Self> {
         let job = text(log, &["jobKey"]);
         let from = time_of(log, &["executionStart"])?.checked_sub(CLOCK_TOLERANCE).ok()?;
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn lines_of_other_jobs_and_times_are_of_other_variations() {
-        let own = Own::of(&json!({"jobKey": "A", "executionStart": "2026-01-01T10:00:00Z",
+        let own = LogWindow::of(&json!({"jobKey": "A", "executionStart": "2026-01-01T10:00:00Z",
             "executionEnd": "2026-01-01T10:01:00Z"}))
         .unwrap();
         for (line, is_own) in [
@@ -118,8 +118,8 @@ mod tests {
         ] {
             assert_eq!(own.has(&line), is_own, "{line}");
         }
-        let running = Own::of(&json!({"executionStart": "2026-01-01T10:00:00Z"})).unwrap();
+        let running = LogWindow::of(&json!({"executionStart": "2026-01-01T10:00:00Z"})).unwrap();
         assert!(running.has(&json!({"timeStamp": "2026-01-02T10:00:00Z"})));
-        assert!(Own::of(&json!({"executionEnd": "2026-01-01T10:00:00Z"})).is_none());
+        assert!(LogWindow::of(&json!({"executionEnd": "2026-01-01T10:00:00Z"})).is_none());
     }
 }

@@ -22,7 +22,7 @@ const REQUESTS_MAX: u64 = 250;
 const JSON_BYTES_MAX: u64 = 4 << 20;
 
 /// The state that all requests for one failed test share.
-pub(super) struct Shared {
+pub(super) struct SharedState {
     pub(super) deps: Arc<Dependencies>,
     /// The origins, client secret and token that the requests may use.
     active: Arc<ActiveConnection>,
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
 
-impl Shared {
+impl SharedState {
     pub(super) fn new(
         deps: Arc<Dependencies>,
         active: Arc<ActiveConnection>,

@@ -96,12 +96,12 @@ impl fmt::Debug for ClientIdentity {
 
 /// The certificate that one handshake presents, and whether the server asked for one.
 #[derive(Debug, Default)]
-pub(crate) struct Presented {
+pub(crate) struct PresentedIdentity {
     identity: Option<ClientIdentity>,
     asked: AtomicBool,
 }
 
-impl Presented {
+impl PresentedIdentity {
     pub(crate) fn new(identity: Option<&ClientIdentity>) -> Self {
         Self { identity: identity.cloned(), asked: AtomicBool::new(false) }
     }
@@ -117,7 +117,7 @@ impl Presented {
     }
 }
 
-impl ResolvesClientCert for Presented {
+impl ResolvesClientCert for PresentedIdentity {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.asked.store(true, Ordering::Relaxed);
         self.identity.as_ref().map(|identity| Arc::clone(&identity.0))

@@ -49,7 +49,7 @@ type Chosen = Option<Result<Arc<Proxy>, InvalidProxy>>;
 pub(crate) struct Proxies {
     http: Chosen,
     https: Chosen,
-    exceptions: Vec<Exception>,
+    exceptions: Vec<NoProxyEntry>,
 }
 
 impl Proxies {
@@ -81,7 +81,7 @@ impl Proxies {
     pub(crate) fn new(http: &str, https: &str, no: &str) -> Self {
         let entries = no.split(|c: char| c == ',' || c.is_whitespace()).filter(|it| !it.is_empty());
         let exceptions = entries.filter_map(|entry| {
-            let exception = Exception::parse(entry);
+            let exception = NoProxyEntry::parse(entry);
             if exception.is_none() {
                 tracing::warn!(entry, "NO_PROXY has an entry that is not understood");
             }
@@ -138,27 +138,27 @@ fn parse_proxy(variable: &'static str, text: &str) -> Chosen {
 
 /// One entry of `NO_PROXY`.
 #[derive(Debug, PartialEq, Eq)]
-struct Exception {
-    hosts: Hosts,
+struct NoProxyEntry {
+    hosts: NoProxyHosts,
     /// The only port that the entry applies to; `None` means every port.
     port: Option<u16>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Hosts {
+enum NoProxyHosts {
     All,
     Network(IpNet),
     /// The name itself and every name below it.
     Name(String),
 }
 
-impl Exception {
+impl NoProxyEntry {
     fn parse(entry: &str) -> Option<Self> {
-        if let Some(hosts) = Hosts::parse(entry) {
+        if let Some(hosts) = NoProxyHosts::parse(entry) {
             return Some(Self { hosts, port: None });
         }
         let (host, port) = entry.rsplit_once(':')?;
-        Some(Self { hosts: Hosts::parse(host)?, port: Some(port.parse().ok()?) })
+        Some(Self { hosts: NoProxyHosts::parse(host)?, port: Some(port.parse().ok()?) })
     }
 
     fn matches(&self, origin: &Origin) -> bool {
@@ -166,12 +166,12 @@ impl Exception {
             return false;
         }
         match (&self.hosts, origin.host()) {
-            (Hosts::All, _) => true,
-            (Hosts::Network(network), Host::Ipv4(ip)) => network.contains(&IpAddr::V4(*ip)),
-            (Hosts::Network(network), Host::Ipv6(ip)) => {
+            (NoProxyHosts::All, _) => true,
+            (NoProxyHosts::Network(network), Host::Ipv4(ip)) => network.contains(&IpAddr::V4(*ip)),
+            (NoProxyHosts::Network(network), Host::Ipv6(ip)) => {
                 network.contains(&IpAddr::V6(*ip)) || network.contains(&ip.to_canonical())
             }
-            (Hosts::Name(suffix), Host::Domain(name)) => {
+            (NoProxyHosts::Name(suffix), Host::Domain(name)) => {
                 name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             }
             _ => false,
@@ -179,7 +179,7 @@ impl Exception {
     }
 }
 
-impl Hosts {
+impl NoProxyHosts {
     fn parse(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::All);

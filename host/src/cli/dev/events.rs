@@ -62,7 +62,7 @@ impl EventFollower {
         if output.json {
             print_json_line(answer.json());
         } else {
-            print(&timeline::brief(&answer.decode()?));
+            print(&timeline::summary(&answer.decode()?));
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ pub(super) struct Plugins {
 }
 
 /// What the server made of a version.
-pub(super) enum Loaded {
+pub(super) enum InstallResult {
     /// It is in use.
     Serves(Box<Connector>),
     /// The server does not load it, for this reason.
@@ -89,7 +89,7 @@ pub(super) fn await_version(
     sha256: &str,
     before: Option<&str>,
     stop: &CancellationToken,
-) -> anyhow::Result<Loaded> {
+) -> anyhow::Result<InstallResult> {
     let deadline = Instant::now() + LOAD_MAX;
     while !stop.is_cancelled() {
         let connector = admin.get_by_name::<Connector>("connector", name.as_str());
@@ -102,10 +102,10 @@ pub(super) fn await_version(
                     None => is_new_error,
                 };
                 if is_refused {
-                    return Ok(Loaded::Refused(connector.error.unwrap_or_default()));
+                    return Ok(InstallResult::Refused(connector.error.unwrap_or_default()));
                 }
                 if connector.sha256.as_deref() == Some(sha256) && connector.error.is_none() {
-                    return Ok(Loaded::Serves(Box::new(connector)));
+                    return Ok(InstallResult::Serves(Box::new(connector)));
                 }
             }
             // The server does not know the connector yet, or restarts.
@@ -121,7 +121,7 @@ pub(super) fn await_version(
         }
         std::thread::sleep(POLL_PERIOD);
     }
-    Ok(Loaded::Stopped)
+    Ok(InstallResult::Stopped)
 }
 
 #[cfg(test)]

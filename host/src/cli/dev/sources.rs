@@ -26,7 +26,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const QUIET: Duration = Duration::from_millis(40);
 const QUIET_MAX: Duration = Duration::from_secs(1);
 /// Sources are also looked at without a notification.
-const LOOK_PERIOD: Duration = Duration::from_secs(2);
+const POLL_PERIOD: Duration = Duration::from_secs(2);
 const STOP_PERIOD: Duration = Duration::from_millis(100);
 
 /// The content of all sources.
@@ -68,7 +68,7 @@ impl Sources {
 
     /// Reads the sources. New folders are watched from now on.
     pub(super) fn fingerprint(&mut self) -> Fingerprint {
-        let found = Found::below(&self.path);
+        let found = ProjectFiles::below(&self.path);
         if let Some(watcher) = &mut self.watcher {
             for folder in &found.folders {
                 // A folder that is watched already, or that is gone, needs nothing.
@@ -92,7 +92,7 @@ impl Sources {
 
     /// The sources once they do not change any more: a file may be half-written. Not longer than
     /// a second, because something may write all the time.
-    pub(super) fn settled(&mut self, mut found: Fingerprint) -> Fingerprint {
+    pub(super) fn wait_until_quiet(&mut self, mut found: Fingerprint) -> Fingerprint {
         let start = Instant::now();
         while start.elapsed() < QUIET_MAX {
             std::thread::sleep(QUIET);
@@ -115,7 +115,7 @@ impl Sources {
                     while self.changes.try_recv().is_ok() {}
                     return true;
                 }
-                Err(RecvTimeoutError::Timeout) if start.elapsed() >= LOOK_PERIOD => return true,
+                Err(RecvTimeoutError::Timeout) if start.elapsed() >= POLL_PERIOD => return true,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(STOP_PERIOD),
             }
@@ -126,12 +126,12 @@ impl Sources {
 
 /// The files and folders of a project, without what builds make.
 #[derive(Default)]
-struct Found {
+struct ProjectFiles {
     files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
 }
 
-impl Found {
+impl ProjectFiles {
     fn below(path: &Path) -> Self {
         let mut found = Self::default();
         if path.is_dir() {

@@ -23,7 +23,7 @@ pub(super) struct Report {
     calls: Vec<OutboundCall>,
     limits: Vec<LimitUse>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    recording: Option<Recording>,
+    recording: Option<TapeResult>,
     connector_version: String,
     connector_sha256: String,
 }
@@ -80,7 +80,7 @@ struct LimitUse {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Recording {
+enum TapeResult {
     Written { exchanges_written: usize },
     Replayed { files_not_used: Vec<String> },
     Failed { error: String },
@@ -103,7 +103,7 @@ impl Report {
             log: report.log.into_iter().map(LogLine::from).collect(),
             calls: report.calls.into_iter().map(OutboundCall::from).collect(),
             limits: limit_uses(&report.usage, &limits),
-            recording: Recording::of(tape),
+            recording: TapeResult::of(tape),
             connector_version: report.connector_version,
             connector_sha256: report.connector_sha256,
         }
@@ -149,7 +149,7 @@ impl AnswerPart {
     }
 }
 
-impl Recording {
+impl TapeResult {
     fn of(tape: TapeEnd) -> Option<Self> {
         Some(match tape {
             TapeEnd::None => return None,

@@ -31,9 +31,9 @@ pub(super) fn longest(
 
 /// The document's first characters, then an ellipsis.
 fn beginning(document: &Document, characters: usize) -> Document {
-    let mut left = Left { characters, is_cut: false };
-    let mut blocks = left.blocks(&document.blocks);
-    if !left.is_cut {
+    let mut space = RemainingSpace { characters, is_cut: false };
+    let mut blocks = space.blocks(&document.blocks);
+    if !space.is_cut {
         blocks.push(Block::Paragraph(vec![Inline::Text(ELLIPSIS.to_owned())]));
     }
     Document { blocks, notes: document.notes.clone() }
@@ -66,13 +66,13 @@ fn inline_size(inlines: &[Inline]) -> usize {
 }
 
 /// The part of the limit that is not used yet, while a document is cut.
-struct Left {
+struct RemainingSpace {
     characters: usize,
     /// Whether the ellipsis was written; nothing may follow it.
     is_cut: bool,
 }
 
-impl Left {
+impl RemainingSpace {
     fn blocks(&mut self, blocks: &[Block]) -> Vec<Block> {
         let mut taken = Vec::new();
         for block in blocks {

@@ -17,7 +17,7 @@ const OUTPUT_BYTES_MAX: u64 = 2 << 30;
 const FREE_PERCENT: u64 = 75;
 /// Tells the kernel to kill the compiler first when memory runs out. A process may always raise its
 /// own value.
-const KILLED_FIRST: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
+const OOM_SCORE: (&str, &str) = ("/proc/self/oom_score_adj", "1000");
 
 /// The limits of one compiler process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub(super) fn limit_this_process(memory_bytes: u64, time_ms: u64) -> io::Result<
     let current = cpu_s.min(maximum.saturating_sub(1)).max(1);
     setrlimit(Resource::Cpu, Rlimit { current: Some(current), maximum: Some(maximum) })?;
     // If this fails, the kernel chooses a process by its size, which usually is the compiler, too.
-    let _ = std::fs::write(KILLED_FIRST.0, KILLED_FIRST.1);
+    let _ = std::fs::write(OOM_SCORE.0, OOM_SCORE.1);
     set_parent_process_death_signal(Some(Signal::KILL))
 }
 

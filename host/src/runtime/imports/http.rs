@@ -62,7 +62,7 @@ impl Guest {
         effect: Option<Effect>,
     ) -> Result<OutboundRequest, HttpError> {
         let http::Request { base, url, query, mut headers, body, .. } = request;
-        let url = address::address(&url, base.as_deref(), &query, &self.given.bases)?;
+        let url = address::address(&url, base.as_deref(), &query, &self.input.bases)?;
         let Some(body) = body else {
             return Ok(OutboundRequest { method, effect, url, headers, body: Bytes::new() });
         };

@@ -105,7 +105,7 @@ impl report::Host for Guest {
 impl Guest {
     /// The report of the run; `None` outside `create`, `comment` and `attach`.
     pub(super) fn report(&self) -> Option<Arc<TestReport>> {
-        self.given.report.clone()
+        self.input.report.clone()
     }
 
     /// Removes the connection's secrets from a text: a robot may have logged them.

@@ -6,7 +6,7 @@ use crate::runtime::guest::Guest;
 
 impl source::Host for Guest {
     fn get(&mut self) -> wasmtime::Result<source::Script> {
-        let Some(given) = &self.given.script else {
+        let Some(given) = &self.input.script else {
             return Err(wasmtime::Error::msg("this run has no script"));
         };
         let program = given.script.program.clone();

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::domain::{ConnectorFault, ConnectorName, Limits, Refusal};
 use crate::manifest::RawManifest;
-use crate::runtime::component::Loaded;
-use crate::runtime::guest::Given;
+use crate::runtime::component::LoadedComponent;
+use crate::runtime::guest::GuestInput;
 use crate::runtime::instance::GuestInstance;
-use crate::runtime::script::{Runner, Script};
+use crate::runtime::script::{Script, ScriptRunner};
 
 use super::Sandbox;
 
@@ -25,15 +25,15 @@ impl Sandbox {
     /// Calls `plugin.describe` of a component that has no manifest yet.
     pub(crate) async fn describe(
         &self,
-        loaded: &Loaded,
+        loaded: &LoadedComponent,
         name: &ConnectorName,
         limits: &Limits,
     ) -> Result<RawManifest, Refusal> {
         let limits = Limits { run_ms: limits.run_ms.min(ms(DESCRIBE_MAX)), ..*limits };
-        let given = Given { script: loaded.run_script(name), ..Given::default() };
+        let input = GuestInput { script: loaded.run_script(name), ..GuestInput::default() };
         let export = loaded.plugin.clone();
         let call = |guest: GuestInstance| guest.describe(export);
-        self.run_unconnected(loaded, limits, given, call).await?.map_err(|_| {
+        self.run_unconnected(loaded, limits, input, call).await?.map_err(|_| {
             let why = "`describe` returned an error, although it has no error type".to_owned();
             Refusal::ConnectorFault(ConnectorFault::Contract(why))
         })
@@ -43,7 +43,7 @@ impl Sandbox {
     /// cannot be used.
     pub(crate) async fn prepare(
         &self,
-        runner: &Runner,
+        runner: &ScriptRunner,
         name: &ConnectorName,
         text: String,
         limits: &Limits,
@@ -56,7 +56,8 @@ impl Sandbox {
         };
         let (export, file) = (runner.preparation.clone(), format!("{name}.js"));
         let call = |guest: GuestInstance| guest.prepare(export, file, text);
-        let prepared = self.run_unconnected(&runner.loaded, limits, Given::default(), call).await?;
+        let prepared =
+            self.run_unconnected(&runner.loaded, limits, GuestInput::default(), call).await?;
         match prepared {
             Ok(prepared) => Ok(prepared.map(Script::from)),
             Err(error) => Ok(Err(error.message)),

@@ -61,15 +61,15 @@ pub trait Webhooks: Send + Sync {
 }
 
 /// For each log or project, the last success, and the last error since.
-struct Last<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
+struct LastResults<T>(BTreeMap<Uuid, (Option<T>, Option<String>)>);
 
-impl<T> Default for Last<T> {
+impl<T> Default for LastResults<T> {
     fn default() -> Self {
         Self(BTreeMap::new())
     }
 }
 
-impl<T> Last<T> {
+impl<T> LastResults<T> {
     fn set(&mut self, id: Uuid, answer: Result<T, WebhookError>) {
         let (success, error) = self.0.entry(id).or_insert((None, None));
         match answer {
@@ -89,8 +89,8 @@ impl<T> Last<T> {
 pub(in super::super) struct Clicks {
     webhook_url: Option<String>,
     notice: Option<String>,
-    defects: Last<CreatedDefect>,
-    counts: Last<Counts>,
+    defects: LastResults<CreatedDefect>,
+    counts: LastResults<Counts>,
 }
 
 impl Clicks {

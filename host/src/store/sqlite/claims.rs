@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use super::columns::known_word;
 use super::defect_records::{Row, newest};
 use super::doubts::{self, SEARCH_WAIT_MS};
-use super::recurrences::{self, Earlier};
+use super::recurrences::{self, OtherFailure};
 use super::statements::Statements as _;
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, DefectState, FailedTest, Lease, Marker,
@@ -79,10 +79,10 @@ pub(super) fn claim(
 
 /// Handles the first claim of a failed test, which may be a recurrence.
 fn insert_first(db: &Connection, claim: Claim<'_>) -> Result<Claimed, StoreError> {
-    match earlier(db, &claim)? {
-        Earlier::None => insert_intent(db, claim, 1),
-        Earlier::Unresolved(first) => Ok(Claimed::WaitsForFirst(first)),
-        Earlier::Created(first) => {
+    match other_failure(db, &claim)? {
+        OtherFailure::None => insert_intent(db, claim, 1),
+        OtherFailure::Unresolved(first) => Ok(Claimed::WaitsForFirst(first)),
+        OtherFailure::Created(first) => {
             let lease = insert(db, &claim, 1)?;
             let marker = Marker::derive(claim.connection, claim.test, 1);
             Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
@@ -91,10 +91,10 @@ fn insert_first(db: &Connection, claim: Claim<'_>) -> Result<Claimed, StoreError
 }
 
 /// Looks up the other failures of the test case, if the claim allows recurrences.
-fn earlier(db: &Connection, claim: &Claim<'_>) -> Result<Earlier, StoreError> {
+fn other_failure(db: &Connection, claim: &Claim<'_>) -> Result<OtherFailure, StoreError> {
     match claim.recurs {
-        None => Ok(Earlier::None),
-        Some(open) => recurrences::earlier(db, claim.connection, claim.test, open, claim.now),
+        None => Ok(OtherFailure::None),
+        Some(open) => recurrences::other_failure(db, claim.connection, claim.test, open, claim.now),
     }
 }
 
@@ -168,8 +168,9 @@ fn is_present(db: &Connection, id: ConnectionId) -> Result<bool, StoreError> {
 /// Takes over a row of which no write was sent: `failed`, or `intent` whose lease ended.
 fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Claimed, StoreError> {
     // A person asked for each later generation, so it is never a recurrence.
-    let earlier = if row.generation == 1 { earlier(db, claim)? } else { Earlier::None };
-    if let Earlier::Unresolved(first) = earlier {
+    let other_failure =
+        if row.generation == 1 { other_failure(db, claim)? } else { OtherFailure::None };
+    if let OtherFailure::Unresolved(first) = other_failure {
         return Ok(Claimed::WaitsForFirst(first));
     }
     db.change(
@@ -186,11 +187,11 @@ fn lease_for_create(db: &Connection, row: &Row, claim: &Claim<'_>) -> Result<Cla
     )?;
     let lease = row.next_lease(claim.lease_until);
     let marker = Marker::derive(claim.connection, claim.test, row.generation);
-    match earlier {
-        Earlier::Created(first) => {
+    match other_failure {
+        OtherFailure::Created(first) => {
             Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
         }
-        Earlier::None | Earlier::Unresolved(_) => {
+        OtherFailure::None | OtherFailure::Unresolved(_) => {
             Ok(Claimed::Create { lease, marker, generation: row.generation })
         }
     }

@@ -13,7 +13,7 @@ use super::defect_records::Row;
 use super::follow_ups;
 use super::statements::Statements as _;
 use crate::domain::{ConnectionId, ConnectionSnapshot, DefectId, DoubtfulDefect, Lease, Marker};
-use crate::store::{ControlDefect, DueSearch, StoreError};
+use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
 
 /// The wait before the next search, milliseconds. It doubles with each search, up to the maximum.
 pub(super) const SEARCH_WAIT_MS: i64 = 15_000;
@@ -59,8 +59,8 @@ pub(super) fn due_searches(
     now: Timestamp,
     run_ms: u64,
     open: Vec<DefectId>,
-    (limit, of_connection): (u32, u32),
-) -> Result<Vec<DueSearch>, StoreError> {
+    limits: DueLimits,
+) -> Result<Vec<DueDefect>, StoreError> {
     let open = to_json(&hex_ids(&open))?;
     doubt_lost_runs(db, now, run_ms, &open)?;
     let rows: Vec<(Uuid, Uuid)> = db.all(
@@ -72,10 +72,10 @@ pub(super) fn due_searches(
                AND COALESCE(lease_until, 0) <= ?1 AND id NOT IN (SELECT unhex(value) FROM json_each(?3))
                AND connection_id IN (SELECT id FROM connections WHERE deleted = 0))
          WHERE place <= ?4 ORDER BY next_search_at LIMIT ?2",
-        params![now.as_millisecond(), limit, open, of_connection],
+        params![now.as_millisecond(), limits.total, open, limits.per_connection],
     )?;
     let due =
-        |(id, connection)| DueSearch { id: DefectId(id), connection: ConnectionId(connection) };
+        |(id, connection)| DueDefect { id: DefectId(id), connection: ConnectionId(connection) };
     Ok(rows.into_iter().map(due).collect())
 }
 

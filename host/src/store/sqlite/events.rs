@@ -207,7 +207,7 @@ pub(super) fn get(
 
 /// The events that exceed the retention.
 #[derive(Debug, Clone)]
-pub(super) struct Excess {
+pub(super) struct ExcessEvents {
     received_before: Timestamp,
     /// Delete this event and all older ones.
     up_to: Option<Uuid>,
@@ -218,7 +218,10 @@ pub(super) struct Excess {
 
 /// Finds the events that exceed the retention. It only reads, so that counting a long history
 /// delays no write.
-pub(super) fn find_excess(db: &Connection, retention: Retention) -> Result<Excess, StoreError> {
+pub(super) fn find_excess(
+    db: &Connection,
+    retention: Retention,
+) -> Result<ExcessEvents, StoreError> {
     let up_to = db.one(
         "SELECT id FROM events ORDER BY id DESC LIMIT 1 OFFSET ?",
         params![to_i64(retention.events_max)],
@@ -233,11 +236,11 @@ pub(super) fn find_excess(db: &Connection, retention: Retention) -> Result<Exces
     )?;
     let received_before = if confirmed { retention.events_since } else { Timestamp::MIN };
     let events_bytes_max = retention.events_bytes_max;
-    Ok(Excess { received_before, up_to, no_connection_up_to, events_bytes_max })
+    Ok(ExcessEvents { received_before, up_to, no_connection_up_to, events_bytes_max })
 }
 
 /// Deletes some of the excess. False: no event is left to delete.
-pub(super) fn delete_some(db: &Connection, excess: Excess) -> Result<bool, StoreError> {
+pub(super) fn delete_some(db: &Connection, excess: ExcessEvents) -> Result<bool, StoreError> {
     let received_before = excess.received_before.as_millisecond();
     let deleted = db.change(
         "DELETE FROM events WHERE id IN (

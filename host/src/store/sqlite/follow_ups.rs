@@ -16,7 +16,7 @@ use crate::domain::{
     ConnectionId, DefectId, Doubt, DueFollowUps, FollowUp, FollowUpEnd, FollowUpRecord,
     FollowUpStep, Lease, Marker, StringEnum as _, WriteClass,
 };
-use crate::store::{ControlDefect, DueSearch, StoreError};
+use crate::store::{ControlDefect, DueDefect, DueLimits, StoreError};
 
 /// The wait after the first attempt, milliseconds. It doubles with each attempt, up to the maximum.
 const WAIT_MS: i64 = 15_000;
@@ -57,8 +57,8 @@ pub(super) fn due(
     db: &Connection,
     now: Timestamp,
     open: Vec<DefectId>,
-    (limit, of_connection): (u32, u32),
-) -> Result<Vec<DueSearch>, StoreError> {
+    limits: DueLimits,
+) -> Result<Vec<DueDefect>, StoreError> {
     let open = hex_ids(&open);
     let rows: Vec<(Uuid, Uuid)> = db.all(
         "SELECT id, connection_id FROM (
@@ -71,10 +71,10 @@ pub(super) fn due(
                AND d.id NOT IN (SELECT unhex(value) FROM json_each(?3))
                AND d.connection_id IN (SELECT id FROM connections WHERE deleted = 0))
          WHERE place <= ?4 ORDER BY next_at LIMIT ?2",
-        params![now.as_millisecond(), limit, to_json(&open)?, of_connection],
+        params![now.as_millisecond(), limits.total, to_json(&open)?, limits.per_connection],
     )?;
     let due =
-        |(id, connection)| DueSearch { id: DefectId(id), connection: ConnectionId(connection) };
+        |(id, connection)| DueDefect { id: DefectId(id), connection: ConnectionId(connection) };
     Ok(rows.into_iter().map(due).collect())
 }
 

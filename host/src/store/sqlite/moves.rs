@@ -11,7 +11,7 @@ use super::columns::{DefectJson, to_json};
 use super::defect_records::Row;
 use super::doubts::SEARCH_WAIT_MS;
 use super::follow_ups;
-use super::recurrences::{self, Earlier};
+use super::recurrences::{self, OtherFailure};
 use super::statements::Statements as _;
 use crate::domain::{
     Claimed, ConnectionId, Defect, DefectId, DefectState, EventId, FollowUpStep, Lease, Marker,
@@ -193,11 +193,11 @@ pub(super) fn back_to_intent(
     let row: Option<Row> = db.one("SELECT * FROM defects WHERE id = ?", params![lease.defect.0])?;
     let row = row.ok_or(StoreError::NotFound("defect"))?;
     let (connection, test) = (ConnectionId(row.connection_id), row.test());
-    let earlier = match recurs.filter(|_| row.generation == 1) {
-        Some(open) => recurrences::earlier(db, connection, &test, open, now)?,
-        None => Earlier::None,
+    let other_failure = match recurs.filter(|_| row.generation == 1) {
+        Some(open) => recurrences::other_failure(db, connection, &test, open, now)?,
+        None => OtherFailure::None,
     };
-    if let Earlier::Unresolved(first) = earlier {
+    if let OtherFailure::Unresolved(first) = other_failure {
         return Ok(Claimed::WaitsForFirst(first));
     }
     let moved = db.change(
@@ -210,11 +210,13 @@ pub(super) fn back_to_intent(
     )?;
     require_one(moved)?;
     let (generation, marker) = (row.generation, Marker::derive(connection, &test, row.generation));
-    match earlier {
-        Earlier::Created(first) => {
+    match other_failure {
+        OtherFailure::Created(first) => {
             Ok(Claimed::Recurs(Box::new(first.recurrence(db, lease, marker)?)))
         }
-        Earlier::None | Earlier::Unresolved(_) => Ok(Claimed::Create { lease, marker, generation }),
+        OtherFailure::None | OtherFailure::Unresolved(_) => {
+            Ok(Claimed::Create { lease, marker, generation })
+        }
     }
 }
 
@@ -226,7 +228,7 @@ pub(super) fn end_search(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let moved = match end {
-        SearchEnd::Settled => db.change(
+        SearchEnd::DoubtEnded => db.change(
             "UPDATE defects SET lease_until = NULL, state = 'failed', settled = 1,
                  needs_person = NULL, next_search_at = NULL, updated_at = ?3
              WHERE id = ?1 AND fence = ?2 AND state IN ('in-doubt', 'failed')",

@@ -49,7 +49,7 @@ struct State {
     operations: VecDeque<(Box<dyn Operation>, Durability)>,
     history: History,
     /// Whether the next batch writes the history, even if it is not due.
-    hurry: bool,
+    flush: bool,
     closed: bool,
 }
 
@@ -95,9 +95,9 @@ impl Queue {
     }
 
     /// Makes the next batch write the history that is queued now.
-    pub(super) fn hurry_history(&self) {
+    pub(super) fn flush_history(&self) {
         let mut state = self.state.lock();
-        state.hurry = !state.history.is_empty();
+        state.flush = !state.history.is_empty();
     }
 
     /// Refuses further operations; those in the queue are still written.
@@ -133,12 +133,12 @@ impl Queue {
             }
         }
         drop(state);
-        Some(self.gather())
+        Some(self.collect_batch())
     }
 
     /// Lets other threads run, so that they can add operations to the batch. Returns as soon as a
     /// yield adds none, so a lone operation is not delayed.
-    fn gather(&self) -> Batch {
+    fn collect_batch(&self) -> Batch {
         let mut before = 0;
         loop {
             thread::yield_now();
@@ -150,7 +150,7 @@ impl Queue {
             }
             let due = state.history.due(HISTORY_WAIT, HISTORY_ENOUGH, state.closed);
             let with_history =
-                mem::take(&mut state.hurry) || due.is_some_and(|due| due <= Instant::now());
+                mem::take(&mut state.flush) || due.is_some_and(|due| due <= Instant::now());
             let history = if with_history { state.history.take() } else { Vec::new() };
             let taken = waiting.min(BATCH_MAX);
             let taken: Vec<_> = state.operations.drain(..taken).collect();

@@ -10,7 +10,7 @@ use super::statements::{Statements as _, from_row};
 use crate::domain::StringEnum as _;
 use crate::domain::{
     Call, ConnectionId, EventId, RECORDED_EVENT_BYTES_MAX, RECORDINGS_BYTES_MAX, RecordedRun,
-    Recording, RunReport, Settings,
+    RunRecording, RunReport, Settings,
 };
 use crate::store::StoreError;
 
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 const DELETES_MAX: u32 = 500;
 
 /// Takes the recordings out of runs that are about to be stored.
-pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, Recording)> {
+pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, RunRecording)> {
     runs.iter_mut().filter_map(|run| Some((run.call, run.recording.take()?))).collect()
 }
 
@@ -27,9 +27,9 @@ pub(super) fn take(runs: &mut [RunReport]) -> Vec<(Call, Recording)> {
 pub(super) fn store(
     db: &Connection,
     event: EventId,
-    recorded: Vec<(Call, Recording)>,
+    recorded: Vec<(Call, RunRecording)>,
 ) -> Result<(), StoreError> {
-    for (call, Recording { input, exchanges, missing }) in recorded {
+    for (call, RunRecording { input, exchanges, missing }) in recorded {
         let (input, exchanges) = (to_json(&input)?, to_json(&exchanges)?);
         let bytes = to_i64((input.len() + exchanges.len()) as u64);
         // Twice the limit, because the JSON of the texts is longer than the texts.
@@ -104,7 +104,7 @@ pub(super) fn list(db: &Connection, event: EventId) -> Result<Vec<RecordedRun>, 
     let recorded = rows.into_iter().map(|row| {
         let input = from_json::<Settings>(&row.input, "the input of a recording")?;
         let exchanges = from_json(&row.exchanges, "the exchanges of a recording")?;
-        let recording = Recording { input, exchanges, missing: row.missing };
+        let recording = RunRecording { input, exchanges, missing: row.missing };
         Ok(RecordedRun { call: known_word(&row.call, "the call of a recording")?, recording })
     });
     recorded

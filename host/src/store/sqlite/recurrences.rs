@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::store::StoreError;
 
 /// The result of looking up the other failures of a test case.
-pub(super) enum Earlier {
+pub(super) enum OtherFailure {
     /// No other failure has a defect.
     None,
     /// Another failure is creating a defect, or is in doubt and needs no person.
@@ -27,15 +27,15 @@ pub(super) enum Earlier {
 }
 
 /// Looks up the other failures of the test case.
-pub(super) fn earlier(
+pub(super) fn other_failure(
     db: &Connection,
     connection: ConnectionId,
     test: &FailedTest,
     open: &[DefectId],
     now: Timestamp,
-) -> Result<Earlier, StoreError> {
+) -> Result<OtherFailure, StoreError> {
     if let Some(row) = latest(db, connection, test)? {
-        return Ok(Earlier::Created(Box::new(row)));
+        return Ok(OtherFailure::Created(Box::new(row)));
     }
     let (execution, case, variation) = test.key();
     let unresolved: Option<Uuid> = db.one(
@@ -54,7 +54,7 @@ pub(super) fn earlier(
             to_json(&hex_ids(open))?
         ],
     )?;
-    Ok(unresolved.map_or(Earlier::None, |id| Earlier::Unresolved(DefectId(id))))
+    Ok(unresolved.map_or(OtherFailure::None, |id| OtherFailure::Unresolved(DefectId(id))))
 }
 
 /// Returns the other failure of the test case whose created row changed last.

@@ -26,10 +26,13 @@ use crate::domain::{
     Verdict, WriteClass,
 };
 use crate::secret::{Sealed, Sealer, TokenHash};
-use crate::store::{Claim, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken};
+use crate::store::{
+    Claim, DueLimits, JournaledWrite, Store as _, StoreError, StoredConnection, StoredToken,
+};
 
 const RUN_MS: u64 = 120_000;
 const LEASE_MS: i64 = 30_000;
+const DUE_LIMITS: DueLimits = DueLimits { total: 9, per_connection: 9 };
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(1_700_000_000_000 + ms).unwrap()

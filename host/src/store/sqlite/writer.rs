@@ -93,14 +93,14 @@ impl Writer {
 
     /// Returns when everything that was queued before the call is committed, also the history.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
-        self.queue.hurry_history();
+        self.queue.flush_history();
         self.run(Durability::Lazy, |_| Ok(())).await
     }
 
     /// Writes the queued history with the next batch. Called before a write is sent, so that its
     /// event is stored.
-    pub(super) fn hurry_history(&self) {
-        self.queue.hurry_history();
+    pub(super) fn flush_history(&self) {
+        self.queue.flush_history();
     }
 
     /// Returns the number of commits since the start.

@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use super::ByteStream;
-use crate::transport::identity::{ClientIdentity, Presented};
+use crate::transport::identity::{ClientIdentity, PresentedIdentity};
 use crate::transport::trust::explain;
 
 /// Maximum wait for a server's refusal of a client certificate under TLS 1.3. Servers that accept
@@ -53,7 +53,7 @@ pub(crate) async fn handshake(
         Host::Ipv4(ip) => ServerName::from(IpAddr::V4(*ip)),
         Host::Ipv6(ip) => ServerName::from(IpAddr::V6(*ip)),
     };
-    let presented = Arc::new(Presented::new(identity));
+    let presented = Arc::new(PresentedIdentity::new(identity));
     let mut config = config.clone();
     config.client_auth_cert_resolver = Arc::clone(&presented) as _;
     let failed =

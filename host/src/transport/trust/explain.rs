@@ -11,12 +11,12 @@ use super::certificate::{Certificate, date};
 
 /// The OIDs (DER without tag and length) of signature algorithms that are no longer secure, and
 /// their names.
-const BROKEN: [(&[u8], &str); 3] = [
+const INSECURE_ALGORITHMS: [(&[u8], &str); 3] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),
 ];
-const SUPPORTED: &str = "RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, or Ed25519, \
+const SUPPORTED_ALGORITHMS: &str = "RSA of 2048 to 8192 bits, ECDSA with P-256, P-384 or P-521, or Ed25519, \
                          each with SHA-256 or longer";
 
 /// An explanation for people why a server's certificate is not trusted.
@@ -117,7 +117,7 @@ fn bad_certificate(
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => format!(
             "the server's certificate{} is not signed by the key that its issuer, {}, has here; that \
              may be the key of an older authority with the same name: replace its certificate in \
-             `extra_ca_file`. Supported are {SUPPORTED}",
+             `extra_ca_file`. Supported are {SUPPORTED_ALGORITHMS}",
             named(&|_| false),
             own.map_or_else(String::new, Certificate::issuer)
         ),
@@ -126,13 +126,13 @@ fn bad_certificate(
             ..
         } => {
             let is_in = |oid: &[u8]| id.windows(oid.len()).any(|part| part == oid);
-            let broken = BROKEN.iter().find(|(oid, _)| is_in(oid));
+            let broken = INSECURE_ALGORITHMS.iter().find(|(oid, _)| is_in(oid));
             let how = broken.map_or_else(
                 || "in a way that is not supported".to_owned(),
                 |(_, name)| format!("with {name}, which is broken"),
             );
             format!(
-                "a certificate that the server sent{} is signed {how}; have it issued again with {SUPPORTED}",
+                "a certificate that the server sent{} is signed {how}; have it issued again with {SUPPORTED_ALGORITHMS}",
                 named(&|it| is_in(it.signature_oid()))
             )
         }

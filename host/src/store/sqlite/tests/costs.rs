@@ -124,8 +124,8 @@ async fn the_sweep_never_reads_all_defects() {
     let (store, _) = store_with_connection(&folder).await;
     let scans = store.writer.run(Lazy, |db| {
         let sweep = statements(db, || {
-            doubts::due_searches(db, at(0), RUN_MS, Vec::new(), (9, 9)).unwrap();
-            follow_ups::due(db, at(0), Vec::new(), (9, 9)).unwrap();
+            doubts::due_searches(db, at(0), RUN_MS, Vec::new(), DUE_LIMITS).unwrap();
+            follow_ups::due(db, at(0), Vec::new(), DUE_LIMITS).unwrap();
         });
         assert!(sweep.len() >= 3, "{sweep:#?}");
         let all = sweep.iter().flat_map(|sql| scans(db, sql));

@@ -13,7 +13,7 @@ async fn the_wait_between_searches_doubles_and_a_hit_adopts_the_defect() {
     let granted = lease(&claim(&store, id, 0).await);
     mark(&store, &granted, 1).await.unwrap();
     store.store_outcome(&granted, &left(WriteClass::Open, 2), &[], event(), at(2)).await.unwrap();
-    let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, (9, 9)).await.unwrap();
+    let due = async |ms, open| store.due_searches(at(ms), RUN_MS, open, DUE_LIMITS).await.unwrap();
     let mut now = 2;
     for wait in [15_000, 15_000, 30_000, 60_000] {
         assert_eq!(due(now + wait - 1, Vec::new()).await, []);
@@ -43,10 +43,10 @@ async fn a_search_ends_the_doubt_or_needs_a_person() {
     store.end_search(&search, person, at(4)).await.unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!(record.needs_person.as_deref(), Some("no search finds it"));
-    assert_eq!(store.due_searches(at(99_999), RUN_MS, Vec::new(), (9, 9)).await.unwrap(), []);
+    assert_eq!(store.due_searches(at(99_999), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap(), []);
 
     let search = lease(&claim(&store, id, 5).await);
-    store.end_search(&search, SearchEnd::Settled, at(6)).await.unwrap();
+    store.end_search(&search, SearchEnd::DoubtEnded, at(6)).await.unwrap();
     let record = store.defect(granted.defect).await.unwrap().unwrap();
     assert_eq!((record.state, record.needs_person), (DefectState::Failed, None));
     let claimed = claim(&store, id, 7).await;
@@ -70,13 +70,16 @@ async fn after_a_create_that_followed_a_doubt_a_second_record_is_searched_for_on
         .store_outcome(&search, &Verdict::Created(defect("7")), &[], event(), at(5))
         .await
         .unwrap();
-    let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), (9, 9)).await.unwrap();
+    let due = store.due_searches(at(20_000), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap();
     assert_eq!(due.len(), 1);
     let found = store.claim_search(due[0].id, at(20_000), at(20_010)).await.unwrap();
     let found = found.unwrap();
     assert_eq!(found.created.as_deref(), Some("7"));
     store.end_search(&found.lease, SearchEnd::SearchAt(None), at(20_001)).await.unwrap();
-    assert_eq!(store.due_searches(at(9_999_999), RUN_MS, Vec::new(), (9, 9)).await.unwrap(), []);
+    assert_eq!(
+        store.due_searches(at(9_999_999), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap(),
+        []
+    );
     assert!(matches!(claim(&store, id, 20_002).await, Claimed::Created { .. }));
 }
 

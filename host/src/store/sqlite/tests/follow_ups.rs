@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     Decision, DefectId, FollowUp, FollowUpEnd, FollowUpState, FollowUpStep, Recurrence, SearchEnd,
 };
-use crate::store::DueSearch;
+use crate::store::DueDefect;
 
 /// A claim by a connection that follows up on failures of one test case.
 async fn recurring_claim(
@@ -145,9 +145,9 @@ async fn a_step_is_tried_again_after_a_pause_until_it_is_done() {
     let folder = tempdir().unwrap();
     let (store, id) = store_with_connection(&folder).await;
     let row = with_comment(&store, id).await;
-    let due = store.due_follow_ups(at(5), Vec::new(), (9, 9)).await.unwrap();
-    assert_eq!(due, [DueSearch { id: row, connection: id }]);
-    assert_eq!(store.due_follow_ups(at(5), vec![row], (9, 9)).await.unwrap(), []);
+    let due = store.due_follow_ups(at(5), Vec::new(), DUE_LIMITS).await.unwrap();
+    assert_eq!(due, [DueDefect { id: row, connection: id }]);
+    assert_eq!(store.due_follow_ups(at(5), vec![row], DUE_LIMITS).await.unwrap(), []);
     let (lease, step) = claim_steps(&store, row, 5).await.unwrap();
     assert_eq!((step.step, step.tries, &step.doubt), (FollowUpStep::Comment, 1, &None));
     assert_eq!(claim_steps(&store, row, 6).await, None, "it is leased");
@@ -161,7 +161,7 @@ async fn a_step_is_tried_again_after_a_pause_until_it_is_done() {
     store.give_back(&lease).await.unwrap();
     let done = store.defect(row).await.unwrap().unwrap().follow_ups;
     assert_eq!((done[0].state, done[0].next_at), (FollowUpState::Done, None));
-    assert_eq!(store.due_follow_ups(at(99_999_999), Vec::new(), (9, 9)).await.unwrap(), []);
+    assert_eq!(store.due_follow_ups(at(99_999_999), Vec::new(), DUE_LIMITS).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn a_comment_waits_for_the_reopening_and_an_attachment_for_nothing() {
     assert_eq!(steps, [FollowUpStep::ListAttachments]);
     store.end_follow_up(&due.lease, &due.steps[0], FollowUpEnd::Done, at(20_001)).await.unwrap();
     store.give_back(&due.lease).await.unwrap();
-    assert_eq!(store.due_follow_ups(at(89_000), Vec::new(), (9, 9)).await.unwrap(), []);
+    assert_eq!(store.due_follow_ups(at(89_000), Vec::new(), DUE_LIMITS).await.unwrap(), []);
     let due = store.claim_follow_ups(row, at(90_001), at(90_009), RUN_MS).await.unwrap().unwrap();
     assert_eq!((due.steps.len(), due.steps[0].tries, due.steps[1].tries), (2, 2, 1));
 }

@@ -8,7 +8,7 @@ use super::super::{connections, recordings};
 use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, OutcomeCode,
-    RECORDED_EVENT_BYTES_MAX, Received, Recording, RunReport, Settings, Usage,
+    RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport, Settings, Usage,
 };
 use crate::store::{CachedCounts, EventFilter, Retention};
 
@@ -257,7 +257,7 @@ async fn new_settings_delete_the_counts_and_a_new_name_does_not() {
 
 /// A run with a recording of one exchange.
 fn recorded(text: &str) -> RunReport {
-    let recording = Recording {
+    let recording = RunRecording {
         input: Settings::new(),
         exchanges: vec![text.to_owned()],
         missing: Some("why".to_owned()),

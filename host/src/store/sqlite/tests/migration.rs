@@ -132,7 +132,8 @@ async fn renamed_columns_keep_their_values() {
     assert_eq!(created, None, "the row is still released");
 
     let time = |ms| Timestamp::from_millisecond(ms).unwrap();
-    let due = async |ms| store.due_searches(time(ms), RUN_MS, Vec::new(), (9, 9)).await.unwrap();
+    let due =
+        async |ms| store.due_searches(time(ms), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap();
     assert_eq!(due(999).await, []);
     assert_eq!(due(1_000).await[0].id, DOUBTFUL);
     let claimed = store.claim_search(DOUBTFUL, time(1_000), time(1_001)).await.unwrap();

@@ -190,7 +190,7 @@ impl World {
     async fn search(&mut self, host: usize) {
         let now = self.clock(host);
         let store = &self.stores[host];
-        for due in store.due_searches(now, RUN_MS, Vec::new(), (9, 9)).await.unwrap() {
+        for due in store.due_searches(now, RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap() {
             let until = now + jiff::SignedDuration::from_millis(LEASE_MS);
             let claimed = store.claim_search(due.id, now, until).await.unwrap();
             self.model.grant(claimed.unwrap().lease, now);

@@ -22,7 +22,7 @@ async fn a_start_voids_the_leases_of_dead_processes_and_begins_the_waits_again()
     store.recover(at(now), RUN_MS).await.unwrap();
     assert!(matches!(claim(&store, id, now).await, Claimed::Create { .. }));
     assert!(matches!(mark(&store, &intent, now).await, Err(StoreError::Fenced)));
-    assert_eq!(store.due_searches(at(now), RUN_MS, Vec::new(), (9, 9)).await.unwrap().len(), 2);
+    assert_eq!(store.due_searches(at(now), RUN_MS, Vec::new(), DUE_LIMITS).await.unwrap().len(), 2);
     for number in [2, 3] {
         let claimed = try_claim(&store, id, &failed_test(number), at(now)).await.unwrap();
         assert_eq!(doubt(&claimed).wait_from, at(now), "the clock may have been set meanwhile");

@@ -5,7 +5,7 @@ use crate::manifest::{DeclaredValue, Manifest};
 use crate::runtime::{Connector, Interfaces};
 
 /// What a connection grants a connector when it is created.
-pub(super) fn may(connector: &Connector) -> Vec<String> {
+pub(super) fn permissions(connector: &Connector) -> Vec<String> {
     let demands = connector.manifest().demands();
     let origins = demands.origins.iter().map(|origin| format!("send requests to {origin}"));
     let secrets = demands.secrets.iter();

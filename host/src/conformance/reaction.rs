@@ -1,9 +1,9 @@
-//! Judges what a connector made of a fault.
+//! Checks the reaction of a connector to a fault.
 
 use crate::app::Answer;
 use crate::domain::{Call, Effect, OutboundCall, Refusal};
 
-use super::faults::{Fault, WORDS, code};
+use super::faults::{Fault, TRACKER_MESSAGE, code};
 use super::originals::Original;
 use super::results::Results;
 use super::trial::Trial;
@@ -12,23 +12,23 @@ use super::{Check, Scenario};
 /// How much of a connector's message is shown, characters.
 const MESSAGE_CHARS_MAX: usize = 200;
 
-/// Judges a call in which answers were replaced.
-pub(super) fn judge(original: &Original, fault: &Fault, trial: &Trial, results: &mut Results) {
-    let told = Told { original, fault, trial };
+/// Checks a call in which answers were replaced by faults.
+pub(super) fn check(original: &Original, fault: &Fault, trial: &Trial, results: &mut Results) {
+    let reaction = Reaction { original, fault, trial };
     match fault.check {
-        Check::ForeignResult => told.foreign_result(results),
-        Check::TrackerWords => results.words(told.words()),
-        _ => told.error(results),
+        Check::ForeignResult => reaction.foreign_result(results),
+        Check::TrackerWords => results.tracker_words(reaction.tracker_words()),
+        _ => reaction.error(results),
     }
 }
 
-struct Told<'a> {
+struct Reaction<'a> {
     original: &'a Original,
     fault: &'a Fault,
     trial: &'a Trial,
 }
 
-impl Told<'_> {
+impl Reaction<'_> {
     fn foreign_result(&self, results: &mut Results) {
         results.made(Check::ForeignResult);
         if let Ok(Answer::Found(found)) = &self.trial.answer
@@ -39,9 +39,9 @@ impl Told<'_> {
         }
     }
 
-    fn words(&self) -> Result<(), String> {
+    fn tracker_words(&self) -> Result<(), String> {
         match &self.trial.answer {
-            Err(refusal) if refusal.to_string().contains(WORDS) => Ok(()),
+            Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => Ok(()),
             Err(refusal) => {
                 Err(self.text(&format!("returned {}, without these words", returned(refusal))))
             }

@@ -13,9 +13,9 @@ use crate::report::{Attachment, Gap, Source, Subject, TestData};
 const CONTENT: &[u8] = b"the content of a sample file";
 
 /// Data with the ids of a failed test.
-pub(super) struct GivenData(TestData);
+pub(super) struct FixedData(TestData);
 
-impl GivenData {
+impl FixedData {
     pub(super) fn of(test: &FailedTest, data: TestData) -> Self {
         let TestData { test_execution_id, test_case_id, variation_id, link, .. } =
             TestData::of(test);
@@ -28,7 +28,7 @@ impl GivenData {
 }
 
 #[async_trait]
-impl Source for GivenData {
+impl Source for FixedData {
     async fn fetch(&self, _subjects: &BTreeSet<Subject>, _deadline: Instant) -> TestData {
         self.0.clone()
     }

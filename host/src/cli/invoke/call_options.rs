@@ -15,7 +15,7 @@ use super::text;
 
 /// What the export is called with.
 #[derive(Args)]
-pub(super) struct Given {
+pub(super) struct CallOptions {
     /// A file with the body of a Create Defect request [default: random ids]
     #[arg(long, value_name = "FILE")]
     pub(super) event: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub(super) struct Given {
     pub(super) search: Option<String>,
 }
 
-impl Given {
+impl CallOptions {
     /// Refuses what is missing, and what the call does not use.
     pub(super) fn check(
         &self,
