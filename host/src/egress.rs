@@ -54,8 +54,8 @@ pub use active::ActiveConnection;
 pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
 pub(crate) use body::Body;
 pub use tape::{
-    NoAnswer, NotUsable, Recorder, Recording, Replay, Reply, SentRequest, Tape, TapeError,
-    TapedAnswer, write_recording,
+    InvalidExchange, NoAnswer, NotUsable, Recorder, Recording, Replay, Reply, SentRequest, Tape,
+    TapeError, TapedAnswer, write_recording,
 };
 pub(crate) use token::TokenError;
 

@@ -95,19 +95,11 @@ pub fn guest_request(
     headers: Vec<(String, String)>,
     body: Bytes,
     redirect: Option<(u16, &str)>,
-) -> Result<AuthorizedRequest, String> {
+) -> Result<AuthorizedRequest, HttpError> {
     let origins = active.connection.grants.origins.iter();
     let bases = origins.map(|origin| (origin.to_string(), format!("{origin}{BASE_PATH}/")));
-    let url = address(url, None, &[], &bases.collect()).map_err(|error| error.to_string())?;
+    let url = address(url, None, &[], &bases.collect())?;
     let request = OutboundRequest { method, effect: None, url, headers, body };
-    authorize(active, request, redirect).map_err(|error| error.to_string())
-}
-
-fn authorize(
-    active: &ActiveConnection,
-    request: OutboundRequest,
-    redirect: Option<(u16, &str)>,
-) -> Result<AuthorizedRequest, HttpError> {
     let (connection, limits) = (&active.connection, Limits::default());
     let target = target(&request.url, connection)?;
     let mut outbound = Outbound::check(request, target, connection, &limits)?;

@@ -46,7 +46,7 @@ pub(crate) use check::load_file;
 pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
 pub use rollback::{RollbackError, RolledBack};
-pub use versions::KeptVersion;
+pub use versions::{KeptVersion, NoVersion};
 
 /// The connectors of one folder, kept up to date until the server stops.
 pub struct Plugins {

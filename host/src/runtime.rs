@@ -45,5 +45,5 @@ pub(crate) use imports::address;
 pub(crate) use mapping::{CannotRun, check_executable};
 pub use measure::{CallTimes, MeasuredGuest};
 pub use sandbox::{Run, RunEnd, Sandbox};
-pub(crate) use script::{RUNNER, Script, ScriptRunner};
+pub(crate) use script::{PrepareError, RUNNER, Script, ScriptRunner};
 pub use test_report::TestReport;

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use data::World;
 use faults::Faults;
-use gate::Seen;
+use gate::SeenRequest;
 use pages::Clicks;
 use rates::Rates;
 use tokens::Tokens;
@@ -98,7 +98,7 @@ struct State {
     faults: Faults,
     tokens: Tokens,
     rates: Rates,
-    requests: VecDeque<Seen>,
+    requests: VecDeque<SeenRequest>,
     clicks: Clicks,
     /// The defects from answers to Create Defect, by the id that the stand-in gives them.
     defects: BTreeMap<Uuid, dto::Defect>,

@@ -71,11 +71,11 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
 impl Example {
     pub(crate) const ALL: [Self; 3] = [Self::Redmine, Self::Javascript, Self::Python];
 
-    fn read(name: &str) -> Result<Self, String> {
+    fn read(name: &str) -> anyhow::Result<Self> {
         Self::ALL
             .into_iter()
             .find(|example| example.name() == name)
-            .ok_or_else(|| format!("the connectors are {}", Self::ALL.map(Self::name).join(", ")))
+            .with_context(|| format!("the connectors are {}", Self::ALL.map(Self::name).join(", ")))
     }
 
     fn name(self) -> &'static str {

@@ -155,11 +155,11 @@ impl Target {
         Self::ComponentMutated,
     ];
 
-    fn read(name: &str) -> Result<Self, String> {
+    fn read(name: &str) -> anyhow::Result<Self> {
         Self::ALL
             .into_iter()
             .find(|target| target.name() == name)
-            .ok_or_else(|| format!("the targets are {}", Self::ALL.map(Self::name).join(", ")))
+            .with_context(|| format!("the targets are {}", Self::ALL.map(Self::name).join(", ")))
     }
 
     fn name(self) -> &'static str {

@@ -114,7 +114,10 @@ fn world(project: &Project, source: &str) -> Result<&'static str, AuthorError> {
         uses_test_data: output.imports.iter().any(is_test_data),
         spell: |interface| format!("`export const {} = {{ … }}`", camel_case(interface)),
     };
-    found.world().map(|world| world.name).map_err(|why| AuthorError::file(source, why))
+    found
+        .world()
+        .map(|world| world.name)
+        .map_err(|error| AuthorError::file(source, error.to_string()))
 }
 
 fn json<T: DeserializeOwned>(project: &Project, file: &str) -> Result<T, AuthorError> {

@@ -112,7 +112,10 @@ fn world(project: &Project, steps: &mut Steps) -> Result<&'static str, AuthorErr
             format!("`class {name}(exports.{name})`")
         },
     };
-    found.world().map(|world| world.name).map_err(|why| AuthorError::file("connector.py", why))
+    found
+        .world()
+        .map(|world| world.name)
+        .map_err(|error| AuthorError::file("connector.py", error.to_string()))
 }
 
 /// The name of an interface's class in Python.

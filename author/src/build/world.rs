@@ -23,6 +23,32 @@ pub(super) const EXPORTS: [&str; 4] = ["plugin", "defects", "kpis", "follow-up"]
 /// The interfaces that give test data.
 pub(super) const TEST_DATA: [&str; 2] = ["report", "test-manager"];
 
+/// Why no world fits a connector's source, or not the one that the project names.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WorldError {
+    #[error(
+        "{named_in} chooses the world `{name}`; the worlds are {}",
+        WORLDS.map(|world| world.name).join(", ")
+    )]
+    Unknown { name: String, named_in: String },
+    #[error("it does not export `{export}`, which the world `{world}` needs: add {spelt}, {or}")]
+    Missing { export: &'static str, world: &'static str, spelt: String, or: String },
+    #[error("it exports `{export}`, which the world `{world}` does not have: remove it, {or}")]
+    Surplus { export: &'static str, world: &'static str, or: String },
+    #[error(
+        "it uses test data (`report` or `test-manager`), which the world `{world}` does not have: do \
+         without it, {or}"
+    )]
+    TestData { world: &'static str, or: String },
+    #[error("it does not export `plugin`: add {spelt}")]
+    NoPlugin { spelt: String },
+    #[error(
+        "it exports {exports}, and no world has just these: export `defects` ({defects}), `kpis` \
+         ({kpis}) or both; `follow-up` needs both; a connector that only counts gets no test data"
+    )]
+    NoneFits { exports: String, defects: String, kpis: String },
+}
+
 const fn world(name: &'static str, exports: &'static [&'static str], has_test_data: bool) -> World {
     World { name, exports, has_test_data }
 }
@@ -43,46 +69,36 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     /// The world to build for, or why none fits.
-    pub(super) fn world(&self) -> Result<&'static World, String> {
+    pub(super) fn world(&self) -> Result<&'static World, WorldError> {
         match self.chosen {
             Some(name) => self.named(name),
             None => self.fitting(),
         }
     }
 
-    fn named(&self, name: &str) -> Result<&'static World, String> {
+    fn named(&self, name: &str) -> Result<&'static World, WorldError> {
         let world = WORLDS.iter().find(|world| world.name == name).ok_or_else(|| {
-            let names = WORLDS.map(|world| world.name).join(", ");
-            format!("{} chooses the world `{name}`; the worlds are {names}", self.chosen_in)
+            WorldError::Unknown { name: name.to_owned(), named_in: self.chosen_in.to_owned() }
         })?;
-        let other = || match self.fitting() {
+        let or = || match self.fitting() {
             Ok(world) => format!("or choose the world `{}` in {}", world.name, self.chosen_in),
             Err(_) => "which every connector exports".to_owned(),
         };
-        if let Some(missing) = world.exports.iter().find(|it| !self.exports.contains(it)) {
-            let spelt = (self.spell)(missing);
-            return Err(format!(
-                "it does not export `{missing}`, which the world `{name}` needs: add {spelt}, {}",
-                other()
-            ));
+        let lacks = |it: &&&'static str| !self.exports.contains(*it);
+        if let Some(export) = world.exports.iter().find(lacks) {
+            let spelt = (self.spell)(export);
+            return Err(WorldError::Missing { export, world: world.name, spelt, or: or() });
         }
-        if let Some(more) = self.exports.iter().find(|it| !world.exports.contains(it)) {
-            return Err(format!(
-                "it exports `{more}`, which the world `{name}` does not have: remove it, {}",
-                other()
-            ));
+        if let Some(export) = self.exports.iter().find(|it| !world.exports.contains(it)) {
+            return Err(WorldError::Surplus { export, world: world.name, or: or() });
         }
         if self.uses_test_data && !world.has_test_data {
-            return Err(format!(
-                "it uses test data (`report` or `test-manager`), which the world `{name}` does not \
-                 have: do without it, {}",
-                other()
-            ));
+            return Err(WorldError::TestData { world: world.name, or: or() });
         }
         Ok(world)
     }
 
-    fn fitting(&self) -> Result<&'static World, String> {
+    fn fitting(&self) -> Result<&'static World, WorldError> {
         let is_plugin = self.exports.contains(&"plugin");
         let fits = |world: &&World| {
             let exports = |it: &&str| self.exports.contains(it);
@@ -91,14 +107,12 @@ impl Source<'_> {
                 && (world.has_test_data || !self.uses_test_data)
         };
         WORLDS.iter().find(fits).ok_or_else(|| match is_plugin {
-            false => format!("it does not export `plugin`: add {}", (self.spell)("plugin")),
-            true => format!(
-                "it exports {}, and no world has just these: export `defects` ({}), `kpis` ({}) or \
-                 both; `follow-up` needs both; a connector that only counts gets no test data",
-                self.exports.join(", "),
-                (self.spell)("defects"),
-                (self.spell)("kpis"),
-            ),
+            false => WorldError::NoPlugin { spelt: (self.spell)("plugin") },
+            true => WorldError::NoneFits {
+                exports: self.exports.join(", "),
+                defects: (self.spell)("defects"),
+                kpis: (self.spell)("kpis"),
+            },
         })
     }
 }
@@ -111,7 +125,7 @@ mod tests {
         chosen: Option<&str>,
         exports: &[&'static str],
         uses_test_data: bool,
-    ) -> Result<&'static str, String> {
+    ) -> Result<&'static str, WorldError> {
         let source = Source {
             chosen,
             chosen_in: "package.json",
@@ -146,7 +160,7 @@ mod tests {
             (None, &["plugin"], false, "or both"),
             (None, &["plugin", "defects", "follow-up"], false, "needs both"),
         ] {
-            let why = world_of(chosen, exports, test_data).unwrap_err();
+            let why = world_of(chosen, exports, test_data).unwrap_err().to_string();
             assert!(why.contains(words), "{words:?} is not in: {why}");
         }
     }

@@ -5,7 +5,7 @@ use crate::domain::{Call, Effect, OutboundCall, Refusal};
 
 use super::faults::{Fault, TRACKER_MESSAGE, code};
 use super::originals::Original;
-use super::results::Results;
+use super::results::{Results, TrackerWords};
 use super::trial::Trial;
 use super::{Check, Scenario};
 
@@ -39,13 +39,14 @@ impl Reaction<'_> {
         }
     }
 
-    fn tracker_words(&self) -> Result<(), String> {
+    fn tracker_words(&self) -> TrackerWords {
         match &self.trial.answer {
-            Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => Ok(()),
+            Err(refusal) if refusal.to_string().contains(TRACKER_MESSAGE) => TrackerWords::PassedOn,
             Err(refusal) => {
-                Err(self.text(&format!("returned {}, without these words", returned(refusal))))
+                let what = format!("returned {}, without these words", returned(refusal));
+                TrackerWords::Lost(self.text(&what))
             }
-            Ok(_) => Err(self.text("returned ok")),
+            Ok(_) => TrackerWords::Lost(self.text("returned ok")),
         }
     }
 

@@ -48,6 +48,15 @@ pub enum Verdict {
     NotRun(String),
 }
 
+/// What a connector made of the tracker's words in a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TrackerWords {
+    /// Its error has them.
+    PassedOn,
+    /// Its answer does not have them; the text is for people.
+    Lost(String),
+}
+
 /// Collects what the checks find.
 #[derive(Debug)]
 pub(super) struct Results {
@@ -58,7 +67,7 @@ pub(super) struct Results {
     /// The calls without which a check was made, by the reason.
     without: BTreeMap<(Check, String), Vec<Scenario>>,
     /// Whether the tracker's words were passed on in one form, or what became of the first form.
-    tracker_words: Option<Result<(), String>>,
+    tracker_words: Option<TrackerWords>,
 }
 
 impl Results {
@@ -91,9 +100,9 @@ impl Results {
 
     /// Records whether the tracker's words were passed on in one form. Each tracker has its own, so
     /// one is enough.
-    pub(super) fn tracker_words(&mut self, passed_on: Result<(), String>) {
-        if passed_on.is_ok() || self.tracker_words.is_none() {
-            self.tracker_words = Some(passed_on);
+    pub(super) fn tracker_words(&mut self, words: TrackerWords) {
+        if words == TrackerWords::PassedOn || self.tracker_words.is_none() {
+            self.tracker_words = Some(words);
         }
     }
 
@@ -137,8 +146,8 @@ impl Results {
 
     pub(super) fn end(mut self) -> Vec<CheckResult> {
         match self.tracker_words.take() {
-            Some(Ok(())) => self.made(Check::TrackerWords),
-            Some(Err(why)) => self.finding(Check::TrackerWords, why),
+            Some(TrackerWords::PassedOn) => self.made(Check::TrackerWords),
+            Some(TrackerWords::Lost(what)) => self.finding(Check::TrackerWords, what),
             None => {}
         }
         for ((check, why), scenarios) in std::mem::take(&mut self.without) {

@@ -27,7 +27,7 @@ use super::answer::{Answer, AnswerMemory, header_text};
 use super::authorize::Outbound;
 use super::exchange::{self, ExchangeError};
 
-pub use folder::{NotUsable, write_recording};
+pub use folder::{InvalidExchange, NotUsable, write_recording};
 pub use recorder::Recorder;
 use replay::Answered;
 pub use replay::{Recording, Replay, Reply, SentRequest};

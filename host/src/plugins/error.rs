@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::config::AccessError;
 use crate::domain::{InvalidName, Refusal};
 use crate::manifest::InvalidManifest;
-use crate::runtime::{CannotRun, CompileError, LoadError, shortened};
+use crate::runtime::{CannotRun, CompileError, LoadError, PrepareError, shortened};
 use crate::secret::SecretError;
 
 /// The reason why the server cannot run connectors.
@@ -144,6 +144,15 @@ pub enum PluginError {
     /// The loader cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+}
+
+impl From<PrepareError> for PluginError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Run(refusal) => Self::Prepare(refusal),
+            PrepareError::Script(why) => Self::Script(why),
+        }
+    }
 }
 
 impl PluginError {

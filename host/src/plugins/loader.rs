@@ -226,7 +226,7 @@ impl VersionLoader {
         let text = text_of(content)?.to_owned();
         let runner = self.runner.get_or_try_init(|| self.load_runner(limits)).await?;
         let prepared = self.sandbox.prepare(runner, name, text, limits).await;
-        let script = prepared.map_err(PluginError::Prepare)?.map_err(PluginError::Script)?;
+        let script = prepared?;
         let folder = self.cache.temporary_folder().map_err(PluginError::Store)?;
         let files = scripts::write(folder.path(), content, &script).map_err(PluginError::Store)?;
         let loaded = runner.with_script(script)?;

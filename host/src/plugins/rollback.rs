@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::domain::ConnectorName;
 
 use super::catalog::ConnectorStatus;
-use super::versions::{KeptVersion, choose};
+use super::versions::{KeptVersion, NoVersion, choose};
 use super::{ConnectorInfo, Plugins};
 
 /// How long an error must stay before it counts: of two files, the other is deleted last.
@@ -35,12 +35,12 @@ pub struct RolledBack {
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
     /// There is no version to go back to.
-    #[error("cannot roll back `{name}`: {why}")]
+    #[error("cannot roll back `{name}`: {source}")]
     NoVersion {
         /// The connector.
         name: ConnectorName,
         /// Why.
-        why: String,
+        source: NoVersion,
     },
     /// The kept version cannot be read, or was changed.
     #[error("cannot use the kept version {}: {source}; choose another one with --to", .from.display())]
@@ -100,7 +100,7 @@ impl Plugins {
         let versions = self.versions(name);
         let current = if is_broken { None } else { from.as_deref() };
         let chosen = choose(&versions, current, to)
-            .map_err(|why| RollbackError::NoVersion { name: name.clone(), why })?
+            .map_err(|source| RollbackError::NoVersion { name: name.clone(), source })?
             .clone();
         let file = self.restore(name, chosen.clone()).await?;
         let sha256 = chosen.sha256;

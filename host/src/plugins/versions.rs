@@ -135,32 +135,37 @@ impl Versions {
     }
 }
 
+/// Why there is no version to go back to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoVersion {
+    /// Only the current version is kept.
+    #[error("no other version of it is kept, so there is none to go back to")]
+    NoOther,
+    /// More than one kept version begins with this text.
+    #[error("more than one version begins with {0:?}: give more characters")]
+    Ambiguous(String),
+    /// No kept version begins with this text.
+    #[error("no version that is kept begins with {0:?}; `connectors show` lists them")]
+    Unknown(String),
+}
+
 /// The version to go back to: the one whose hash begins with `to`, else the last one that served
 /// and is not `current`.
-///
-/// # Errors
-/// Why there is none, as a sentence.
 pub(super) fn choose<'v>(
     versions: &'v [KeptVersion],
     current: Option<&str>,
     to: Option<&str>,
-) -> Result<&'v KeptVersion, String> {
+) -> Result<&'v KeptVersion, NoVersion> {
     let Some(prefix) = to else {
         let other = versions.iter().find(|it| Some(it.sha256.as_str()) != current);
-        return other.ok_or_else(|| {
-            "no other version of it is kept, so there is none to go back to".to_owned()
-        });
+        return other.ok_or(NoVersion::NoOther);
     };
     let prefix = prefix.to_ascii_lowercase();
     let mut fitting = versions.iter().filter(|it| it.sha256.starts_with(&prefix));
     match (fitting.next(), fitting.next()) {
         (Some(only), None) if !prefix.is_empty() => Ok(only),
-        (Some(_), _) => {
-            Err(format!("more than one version begins with {prefix:?}: give more characters"))
-        }
-        (None, _) => Err(format!(
-            "no version that is kept begins with {prefix:?}; `connectors show` lists them"
-        )),
+        (Some(_), _) => Err(NoVersion::Ambiguous(prefix)),
+        (None, _) => Err(NoVersion::Unknown(prefix)),
     }
 }
 
@@ -195,13 +200,13 @@ mod tests {
 
     use super::*;
 
-    struct Home {
+    struct TestFolder {
         folder: tempfile::TempDir,
         versions: Versions,
         name: ConnectorName,
     }
 
-    impl Home {
+    impl TestFolder {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             fs::create_dir(folder.path().join("plugins")).unwrap();
@@ -231,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_last_versions_are_kept_and_the_one_before_the_current_is_chosen() {
-        let home = Home::new();
+        let home = TestFolder::new();
         let served: Vec<_> = (0..8).map(|n| home.serve("c.wasm", &n.to_string(), 90 - n)).collect();
         let versions = home.versions.list(&home.name);
         let kept: Vec<_> = versions.iter().map(|it| it.sha256.clone()).collect();
@@ -242,14 +247,14 @@ mod tests {
         assert_eq!(chosen(7, None).as_ref(), Ok(&served[6]));
         assert_eq!(chosen(6, None).as_ref(), Ok(&served[7]), "a second time goes forward again");
         assert_eq!(chosen(7, Some(&served[4][..9])).as_ref(), Ok(&served[4]));
-        assert!(chosen(7, Some(&served[0])).unwrap_err().contains("begins with"));
-        assert!(chosen(7, Some("")).unwrap_err().contains("more than one"));
+        assert_eq!(chosen(7, Some(&served[0])), Err(NoVersion::Unknown(served[0].clone())));
+        assert_eq!(chosen(7, Some("")), Err(NoVersion::Ambiguous(String::new())));
         assert!(choose(&versions[..1], Some(&served[7]), None).is_err());
     }
 
     #[test]
     fn a_version_is_restored_with_its_extension_and_replaces_the_other_kind() {
-        let home = Home::new();
+        let home = TestFolder::new();
         let script = home.serve("c.js", "a script", 9);
         fs::remove_file(home.plugin("c.js")).unwrap();
         let component = home.serve("c.wasm", "a component", 5);
@@ -265,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_changed_version_is_not_restored_and_a_changed_file_is_not_kept() {
-        let home = Home::new();
+        let home = TestFolder::new();
         let sha256 = home.serve("c.wasm", "one", 5);
         let kept = home.versions.list(&home.name);
         fs::write(&kept[0].file, "another").unwrap();

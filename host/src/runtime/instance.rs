@@ -19,6 +19,7 @@ use super::component::LoadedComponent;
 use super::engine::Engine;
 use super::guest::Guest;
 use super::limiter::LimitHit;
+use super::script::PrepareError;
 
 /// The result of a call: a trap, an error that the connector returned, or what it returned.
 pub(super) type CallResult<T> = wasmtime::Result<Result<T, model::Error>>;
@@ -56,9 +57,10 @@ impl GuestInstance {
         export: preparation::GuestIndices,
         file: String,
         text: String,
-    ) -> CallResult<Result<preparation::Prepared, String>> {
+    ) -> CallResult<Result<preparation::Prepared, PrepareError>> {
         let guest = export.load(&mut self.store, &self.instance)?;
-        Ok(Ok(guest.call_prepare(&mut self.store, &file, &text).await?))
+        let prepared = guest.call_prepare(&mut self.store, &file, &text).await?;
+        Ok(Ok(prepared.map_err(PrepareError::Script)))
     }
 
     /// Calls `plugin.check`.

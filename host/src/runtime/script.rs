@@ -9,6 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wasmtime::component::InstancePre;
 
+use crate::domain::Refusal;
+
 use super::bindings::preparation;
 use super::component::LoadedComponent;
 use super::error::LoadError;
@@ -28,6 +30,17 @@ pub(crate) struct Script {
     pub(super) imports: Vec<String>,
     /// The names of the interfaces that the script exports.
     pub(super) exports: Vec<String>,
+}
+
+/// Why a script cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrepareError {
+    /// Parsing it, or running its top level, hit a limit or failed.
+    #[error(transparent)]
+    Run(#[from] Refusal),
+    /// The runner's reason, with the place in the script.
+    #[error("{0}")]
+    Script(String),
 }
 
 /// The script of one run.

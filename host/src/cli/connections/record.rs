@@ -47,11 +47,20 @@ impl Record {
     }
 }
 
-fn seconds(text: &str) -> Result<u32, String> {
-    let given: SignedDuration = text.parse().map_err(|_| "give a time such as 30m or 1h")?;
-    let seconds = u32::try_from(given.as_secs()).ok();
+/// Why a text is not a time for which bodies can be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum InvalidTime {
+    #[error("give a time such as 30m or 1h")]
+    NotATime,
+    #[error("give at least 1s and at most 24h")]
+    OutOfRange,
+}
+
+fn seconds(text: &str) -> Result<u32, InvalidTime> {
+    let time: SignedDuration = text.parse().map_err(|_| InvalidTime::NotATime)?;
+    let seconds = u32::try_from(time.as_secs()).ok();
     let seconds = seconds.filter(|seconds| (1..=RECORD_S_MAX).contains(seconds));
-    seconds.ok_or_else(|| "give at least 1s and at most 24h".to_owned())
+    seconds.ok_or(InvalidTime::OutOfRange)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use data_encoding::BASE64;
+use data_encoding::{BASE64, DecodeError};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::StringEnum as _;
@@ -49,18 +49,41 @@ pub enum NotUsable {
     )]
     Empty(PathBuf),
     /// A file is not a recorded exchange.
-    #[error("{} is not a recorded exchange: {why}", .path.display())]
+    #[error("{} is not a recorded exchange: {source}", .path.display())]
     NotAnExchange {
         /// The file.
         path: PathBuf,
         /// Why.
-        why: String,
+        source: InvalidExchange,
     },
     /// The recording is too large.
     #[error(
         "{} has more than {EXCHANGES_MAX} exchanges or {RECORDING_BYTES_MAX} bytes", .0.display()
     )]
     TooLarge(PathBuf),
+}
+
+/// Why a text is not a recorded exchange.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidExchange {
+    /// It is not JSON, or has other members.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It has both ends of an exchange, or none.
+    #[error("give `response` or `error`, one of them")]
+    ResponseOrError,
+    /// The error is not one that a guest can get.
+    #[error("`error.case` = {0:?} is not a case of `http-error`")]
+    UnknownCase(String),
+    /// The status is not that of an answer.
+    #[error("`status` = {0}: give 200 to 999")]
+    Status(u16),
+    /// The body is written twice.
+    #[error("give `body` or `body_base64`, not both")]
+    TwoBodies,
+    /// The body cannot be decoded.
+    #[error("`body_base64` is not base64: {0}")]
+    Base64(#[from] DecodeError),
 }
 
 /// One file.
@@ -121,10 +144,9 @@ pub(super) fn write(folder: &Path, number: usize, text: &str) -> Result<(), NotU
         return Err(NotUsable::TooLarge(folder.to_owned()));
     }
     let path = folder.join(format!("{number:04}.json"));
-    let wrong = |why: String| NotUsable::NotAnExchange { path: path.clone(), why };
-    let file: ExchangeFile =
-        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    let json = serde_json::to_string_pretty(&file).map_err(|error| wrong(error.to_string()))?;
+    let pretty = |text| serde_json::to_string_pretty(&serde_json::from_str::<ExchangeFile>(text)?);
+    let json = pretty(text)
+        .map_err(|error| NotUsable::NotAnExchange { path: path.clone(), source: error.into() })?;
     let written = write_private(&path, format!("{json}\n").as_bytes());
     written.map_err(|source| NotUsable::Disk { path: path.clone(), source })
 }
@@ -176,8 +198,8 @@ pub(super) fn read(folder: &Path) -> Result<Vec<(String, TapedRequest, TapedEnd)
         };
         room = left;
         let text = fs::read_to_string(&path).map_err(disk)?;
-        let (request, answer) =
-            exchange(&text).map_err(|why| NotUsable::NotAnExchange { path: path.clone(), why })?;
+        let (request, answer) = exchange(&text)
+            .map_err(|source| NotUsable::NotAnExchange { path: path.clone(), source })?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         exchanges.push((name, request, answer));
     }
@@ -202,9 +224,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, NotUsable> {
     Ok(files)
 }
 
-fn exchange(text: &str) -> Result<(TapedRequest, TapedEnd), String> {
-    let file: ExchangeFile = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    let ExchangeFile { request, response, error } = file;
+fn exchange(text: &str) -> Result<(TapedRequest, TapedEnd), InvalidExchange> {
+    let ExchangeFile { request, response, error } = serde_json::from_str(text)?;
     let body = body_of(request.body, request.body_base64)?;
     let RequestPart { method, url, headers, .. } = request;
     let request = TapedRequest { method, url, headers, body };
@@ -212,15 +233,15 @@ fn exchange(text: &str) -> Result<(TapedRequest, TapedEnd), String> {
         (Some(response), None) => Ok((request, TapedEnd::Answer(answer(response)?))),
         (None, Some(ErrorPart { case, text })) => match NoAnswer::parse(&case) {
             Some(case) => Ok((request, TapedEnd::Failure(HttpError::of(case, text)))),
-            None => Err(format!("`error.case` = {case:?} is not a case of `http-error`")),
+            None => Err(InvalidExchange::UnknownCase(case)),
         },
-        _ => Err("give `response` or `error`, one of them".to_owned()),
+        _ => Err(InvalidExchange::ResponseOrError),
     }
 }
 
-fn answer(response: ResponsePart) -> Result<TapedAnswer, String> {
+fn answer(response: ResponsePart) -> Result<TapedAnswer, InvalidExchange> {
     if !(200..=999).contains(&response.status) {
-        return Err(format!("`status` = {}: give 200 to 999", response.status));
+        return Err(InvalidExchange::Status(response.status));
     }
     let body = body_of(response.body, response.body_base64)?;
     let ResponsePart { status, headers, .. } = response;
@@ -236,14 +257,11 @@ fn body_members(body: &[u8]) -> (Option<String>, Option<String>) {
     }
 }
 
-fn body_of(text: Option<String>, base64: Option<String>) -> Result<Bytes, String> {
+fn body_of(text: Option<String>, base64: Option<String>) -> Result<Bytes, InvalidExchange> {
     match (text, base64) {
-        (Some(_), Some(_)) => Err("give `body` or `body_base64`, not both".to_owned()),
+        (Some(_), Some(_)) => Err(InvalidExchange::TwoBodies),
         (Some(text), None) => Ok(text.into()),
-        (None, Some(text)) => match BASE64.decode(text.as_bytes()) {
-            Ok(bytes) => Ok(bytes.into()),
-            Err(error) => Err(format!("`body_base64` is not base64: {error}")),
-        },
+        (None, Some(text)) => Ok(BASE64.decode(text.as_bytes())?.into()),
         (None, None) => Ok(Bytes::new()),
     }
 }

@@ -7,7 +7,7 @@ use crate::manifest::RawManifest;
 use crate::runtime::component::LoadedComponent;
 use crate::runtime::guest::GuestInput;
 use crate::runtime::instance::GuestInstance;
-use crate::runtime::script::{Script, ScriptRunner};
+use crate::runtime::script::{PrepareError, Script, ScriptRunner};
 
 use super::Sandbox;
 
@@ -39,15 +39,14 @@ impl Sandbox {
         })
     }
 
-    /// Has the runner parse a script. The inner error is the runner's: where and why the script
-    /// cannot be used.
+    /// Has the runner parse a script.
     pub(crate) async fn prepare(
         &self,
         runner: &ScriptRunner,
         name: &ConnectorName,
         text: String,
         limits: &Limits,
-    ) -> Result<Result<Script, String>, Refusal> {
+    ) -> Result<Script, PrepareError> {
         let limits = Limits {
             cpu_ms: limits.cpu_ms.max(ms(PREPARE_CPU_MIN)),
             run_ms: ms(PREPARE_MAX),
@@ -59,8 +58,8 @@ impl Sandbox {
         let prepared =
             self.run_unconnected(&runner.loaded, limits, GuestInput::default(), call).await?;
         match prepared {
-            Ok(prepared) => Ok(prepared.map(Script::from)),
-            Err(error) => Ok(Err(error.message)),
+            Ok(prepared) => prepared.map(Script::from),
+            Err(error) => Err(PrepareError::Script(error.message)),
         }
     }
 }
