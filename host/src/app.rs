@@ -40,7 +40,7 @@ use background::Background;
 
 pub use checker::{CheckedFile, Checker};
 pub use descriptors::Descriptors;
-pub use invoker::{Answer, Exchanges, Invocation, Invoked, Invoker, TapeEnd};
+pub use invoker::{Exchanges, Invocation, Invoked, Invoker, TapeEnd};
 pub use keys::{Rotated, rotate_key};
 pub use lock::DataLock;
 pub use platform::{

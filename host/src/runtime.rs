@@ -44,6 +44,6 @@ pub use error::{CompileError, EngineError, LoadError, MemoryBound, WrongFile};
 pub(crate) use imports::address;
 pub(crate) use mapping::{CannotRun, check_executable};
 pub use measure::{CallTimes, MeasuredGuest};
-pub use sandbox::{Run, RunEnd, Sandbox};
+pub use sandbox::{CallArguments, ExportAnswer, Run, RunEnd, Sandbox};
 pub(crate) use script::{PrepareError, RUNNER, Script, ScriptRunner};
 pub use test_report::TestReport;

@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::connections::{Unstored, activate};
 use crate::domain::{
-    Call, ChoicesPage, ConnectorFault, Counts, CurrentDefect, Defect, FailedTest, Grants, Limits,
-    Marker, Refusal, RunReport, was_confirmed,
+    Call, ConnectorFault, FailedTest, Grants, Journal, Limits, Marker, Refusal, RunReport,
+    WriteRecord, was_confirmed,
 };
 use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
-use crate::manifest::{Manifest, missing_grants};
+use crate::manifest::missing_grants;
 use crate::plugins::CodeCache;
 use crate::report::{ReportSettings, Source, TestData};
-use crate::runtime::{Connector, Run, RunEnd, Sandbox, TestReport};
+use crate::runtime::{CallArguments, Connector, ExportAnswer, Run, RunEnd, TestReport};
 
 use super::Checker;
 use fixed_data::FixedData;
@@ -66,36 +66,11 @@ pub struct Invocation {
     pub notes: Vec<String>,
 }
 
-/// What an export returned.
-#[derive(Debug)]
-pub enum Answer {
-    /// `describe`.
-    Manifest(Box<Manifest>),
-    /// `check`.
-    Line(String),
-    /// `choices`.
-    Choices(ChoicesPage),
-    /// `create`.
-    Defect(Defect),
-    /// `find`.
-    Found(Vec<Defect>),
-    /// `count`.
-    Counts(Counts),
-    /// `state`.
-    State(Option<CurrentDefect>),
-    /// `find-comment`.
-    HasComment(bool),
-    /// `attached`.
-    Names(Vec<String>),
-    /// `comment`, `reopen`, `attach`.
-    Done,
-}
-
 /// A call that ended.
 #[derive(Debug)]
 pub struct Invoked {
     /// What the export returned, or why there is nothing.
-    pub answer: Result<Answer, Refusal>,
+    pub answer: Result<ExportAnswer, Refusal>,
     /// Log, requests and usage.
     pub report: RunReport,
     /// The limits of the call.
@@ -220,14 +195,20 @@ impl Invoker {
         let granted = missing_grants(&Grants::default(), &connection.grants);
         let limits = self.checker.config.limits_of(connector.name());
         let journal = MemoryJournal::new(marker.clone());
-        let one = OneCall {
-            sandbox: &self.checker.guest_runtime.sandbox,
-            run: Run { connector, active, stop: CancellationToken::new() },
+        let arguments = CallArguments {
+            test: &asked.test,
             marker: &marker,
-            journal: Arc::clone(&journal),
-            limits,
+            key: &asked.key,
+            attachment: asked.attachment,
+            project: &asked.project,
+            choices_of: (&asked.choices_of.0, &asked.choices_of.1),
+            journal: Arc::clone(&journal) as Arc<dyn Journal>,
+            report: test_report(asked, &active, &limits)?,
         };
-        let (answer, report) = one.run(asked).await?;
+        let run = Run { connector, active, stop: CancellationToken::new() };
+        let sandbox = &self.checker.guest_runtime.sandbox;
+        let RunEnd { outcome, report, writes } = sandbox.call(run, asked.call, arguments).await;
+        let answer = confirmed(outcome, &writes);
         warnings.extend(journal.warning());
         let tape = match &self.tape {
             None => TapeEnd::None,
@@ -238,80 +219,24 @@ impl Invoker {
     }
 }
 
-/// What one call needs.
-struct OneCall<'a> {
-    sandbox: &'a Sandbox,
-    run: Run,
-    marker: &'a Marker,
-    journal: Arc<MemoryJournal>,
-    limits: Limits,
-}
-
-type Ended = (Result<Answer, Refusal>, RunReport);
-
-impl OneCall<'_> {
-    async fn run(self, asked: &Invocation) -> anyhow::Result<Ended> {
-        let report = || test_report(asked, &self.run.active, &self.limits);
-        let Self { sandbox, marker, .. } = self;
-        let (test, key) = (&asked.test, asked.key.as_str());
-        Ok(match asked.call {
-            Call::Describe => {
-                let connector = Arc::clone(&self.run.connector);
-                let manifest = move |_| Answer::Manifest(Box::new(connector.manifest().clone()));
-                ended(sandbox.describe_again(self.run).await, manifest)
-            }
-            Call::Check => ended(sandbox.check(self.run).await, Answer::Line),
-            Call::Choices => {
-                let (setting, search) = &asked.choices_of;
-                ended(sandbox.choices(self.run, setting, search).await, Answer::Choices)
-            }
-            Call::Create => {
-                let report = report()?;
-                let end = sandbox.create(self.run, test, marker, self.journal, report).await;
-                ended(confirmed(end), Answer::Defect)
-            }
-            Call::Find => ended(sandbox.find(self.run, marker).await, Answer::Found),
-            Call::Count => ended(sandbox.count(self.run, &asked.project).await, Answer::Counts),
-            Call::State => ended(sandbox.state(self.run, key).await, Answer::State),
-            Call::Comment => {
-                let report = report()?;
-                let end = sandbox.comment(self.run, key, test, marker, self.journal, report).await;
-                ended(end, |()| Answer::Done)
-            }
-            Call::FindComment => {
-                ended(sandbox.find_comment(self.run, key, marker).await, Answer::HasComment)
-            }
-            Call::Reopen => {
-                ended(sandbox.reopen(self.run, key, self.journal).await, |()| Answer::Done)
-            }
-            Call::Attach => {
-                let (report, id) = (report()?, asked.attachment);
-                let end = sandbox.attach(self.run, key, id, self.journal, report).await;
-                ended(end, |()| Answer::Done)
-            }
-            Call::Attached => ended(sandbox.attached(self.run, key).await, Answer::Names),
-        })
+/// As the server does: a defect counts only if the tracker confirmed a write, or none was sent.
+fn confirmed(
+    outcome: Result<ExportAnswer, Refusal>,
+    writes: &[WriteRecord],
+) -> Result<ExportAnswer, Refusal> {
+    match outcome {
+        Ok(ExportAnswer::Defect(defect)) if !was_confirmed(writes) => {
+            let why = format!(
+                "it returned the defect {:?}, but the tracker confirmed no write",
+                defect.key
+            );
+            Err(Refusal::ConnectorFault(ConnectorFault::Contract(why)))
+        }
+        other => other,
     }
 }
 
-fn ended<T>(end: RunEnd<T>, answer: impl FnOnce(T) -> Answer) -> Ended {
-    (end.outcome.map(answer), end.report)
-}
-
-/// As the server does: a defect counts only if the tracker confirmed a write, or none was sent.
-fn confirmed(end: RunEnd<Defect>) -> RunEnd<Defect> {
-    let outcome = end.outcome.and_then(|defect| {
-        if was_confirmed(&end.writes) {
-            return Ok(defect);
-        }
-        let why =
-            format!("it returned the defect {:?}, but the tracker confirmed no write", defect.key);
-        Err(Refusal::ConnectorFault(ConnectorFault::Contract(why)))
-    });
-    RunEnd { outcome, ..end }
-}
-
-/// The report of the failed test, from the given test data or from its ids alone.
+/// The report of the failed test, from the test data of the call or from its ids alone.
 fn test_report(
     asked: &Invocation,
     active: &ActiveConnection,
@@ -322,9 +247,9 @@ fn test_report(
         let why = problem.map(|it| format!("report.{}: {}", it.member, it.why));
         anyhow::anyhow!(why.unwrap_or_default())
     })?;
-    let given =
+    let fixed =
         |data: &TestData| Arc::new(FixedData::of(&asked.test, data.clone())) as Arc<dyn Source>;
-    let source = asked.test_data.as_ref().map(given);
+    let source = asked.test_data.as_ref().map(fixed);
     let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
     let report = TestReport::new(asked.test.clone(), settings, source, deadline);
     Ok(Arc::new(report.with_notes(asked.notes.clone())))

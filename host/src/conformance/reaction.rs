@@ -1,7 +1,7 @@
 //! Checks the reaction of a connector to a fault.
 
-use crate::app::Answer;
 use crate::domain::{Call, Effect, OutboundCall, Refusal};
+use crate::runtime::ExportAnswer;
 
 use super::faults::{Fault, TRACKER_MESSAGE, code};
 use super::originals::Original;
@@ -31,7 +31,7 @@ struct Reaction<'a> {
 impl Reaction<'_> {
     fn foreign_result(&self, results: &mut Results) {
         results.made(Check::ForeignResult);
-        if let Ok(Answer::Found(found)) = &self.trial.answer
+        if let Ok(ExportAnswer::Found(found)) = &self.trial.answer
             && let Some(first) = found.first()
         {
             let text = self.text(&format!("returned the defect {:?}", first.key));
@@ -74,7 +74,7 @@ impl Reaction<'_> {
             results.made(Check::EmptyFind);
         }
         match &trial.answer {
-            Ok(Answer::Found(found)) if found.is_empty() => {
+            Ok(ExportAnswer::Found(found)) if found.is_empty() => {
                 results.finding(Check::EmptyFind, self.text("returned an empty list"));
             }
             // A create may do without an upload.
@@ -124,8 +124,8 @@ impl Reaction<'_> {
     }
 }
 
-/// Whether an export returned an error; a trap is none.
-fn is_error(answer: &Result<Answer, Refusal>) -> bool {
+/// Whether an export returned an error; a trap does not count.
+fn is_error(answer: &Result<ExportAnswer, Refusal>) -> bool {
     matches!(answer, Err(refusal) if !matches!(refusal, Refusal::ConnectorFault(_)))
 }
 

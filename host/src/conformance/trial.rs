@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::app::{Answer, Invocation, Invoked, Invoker, TapeEnd};
+use crate::app::{Invocation, Invoked, Invoker, TapeEnd};
 use crate::config::Config;
 use crate::connections::Unstored;
 use crate::domain::{FailedTest, Marker, Refusal, RunReport};
 use crate::egress::{ActiveConnection, Recording, Replay, Reply, SentRequest, Tape, TapeError};
-use crate::runtime::Connector;
+use crate::runtime::{Connector, ExportAnswer};
 use crate::secret::Secret;
 
 use super::{Original, Scenario, Suite};
@@ -43,7 +43,7 @@ pub(super) struct Trials {
 /// A replayed call that ended.
 pub(super) struct Trial {
     /// What the export returned, or why there is nothing.
-    pub(super) answer: Result<Answer, Refusal>,
+    pub(super) answer: Result<ExportAnswer, Refusal>,
     pub(super) report: RunReport,
     pub(super) marker: Marker,
     /// The requests, in order.

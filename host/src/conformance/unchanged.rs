@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::app::Answer;
 use crate::domain::{Counts, Effect, Limits, Usage};
 use crate::egress::SentRequest;
+use crate::runtime::ExportAnswer;
 
 use super::originals::Original;
 use super::results::Results;
@@ -27,15 +27,17 @@ pub(super) fn check(originals: &[Original], results: &mut Results) {
                 results.made(Check::GoodAnswers);
                 create(original, results);
             }
-            (Ok(Answer::Found(found)), Scenario::Find) => find(original, found.len(), results),
-            (Ok(Answer::Found(found)), Scenario::FindUnknown) => {
+            (Ok(ExportAnswer::Found(found)), Scenario::Find) => {
+                find(original, found.len(), results)
+            }
+            (Ok(ExportAnswer::Found(found)), Scenario::FindUnknown) => {
                 results.made(Check::UnknownMarker);
                 if let Some(first) = found.first() {
                     let text = format!("`find-unknown`: returned the defect {:?}", first.key);
                     results.finding(Check::UnknownMarker, text);
                 }
             }
-            (Ok(Answer::Counts(counts)), Scenario::Count) => count(original, counts, results),
+            (Ok(ExportAnswer::Counts(counts)), Scenario::Count) => count(original, counts, results),
             (Err(refusal), scenario) => {
                 let why = format!("`{scenario}` failed with the recorded answers: {refusal}");
                 let check = match scenario {
@@ -127,7 +129,7 @@ fn find(original: &Original, found: usize, results: &mut Results) {
 /// The call has a wrong secret: a tracker may answer it like a visitor, without an error.
 fn find_refused(original: &Original, results: &mut Results) {
     results.made(Check::EmptyFind);
-    if let Ok(Answer::Found(found)) = &original.trial.answer {
+    if let Ok(ExportAnswer::Found(found)) = &original.trial.answer {
         let text = format!("`{}` returned a list of {} defects", original.scenario, found.len());
         results.finding(Check::EmptyFind, text);
     }
@@ -151,7 +153,7 @@ fn count(original: &Original, counts: &Counts, results: &mut Results) {
     }
 }
 
-/// The total, if one answer of the tracker names it beside the open and the closed defects.
+/// The total, if one answer of the tracker has it together with the open and the closed defects.
 fn recorded_total(sent: &[SentRequest]) -> Option<u64> {
     let answers = sent.iter().filter_map(|request| {
         serde_json::from_slice::<Value>(&request.recorded.as_ref()?.body).ok()

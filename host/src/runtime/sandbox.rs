@@ -4,6 +4,7 @@
 //! Keeps no state between runs and never uses the store: what must be durable before a write is
 //! sent goes through the [`Journal`] that `create` receives.
 
+mod any_call;
 mod follow_up;
 mod load;
 mod set_up;
@@ -33,6 +34,8 @@ use super::instance::{CallResult, GuestInstance, new_store};
 use super::permits::{Admission, Capacity, Lane, Permit, Permits, Request};
 use super::test_report::TestReport;
 use super::turns::{TakesTurns, turns};
+
+pub use any_call::{CallArguments, ExportAnswer};
 
 /// How long a call of the interface `plugin` waits for its permit.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);

@@ -15,7 +15,7 @@ use crate::app::invoker::MemoryJournal;
 use crate::domain::{Call, ConnectionId, ConnectorFault, FailedTest, Limits, Marker, Refusal};
 use crate::egress::ActiveConnection;
 use crate::report::ReportSettings;
-use crate::runtime::{Connector, Run, RunEnd, Sandbox, TestReport};
+use crate::runtime::{CallArguments, Connector, Run, Sandbox, TestReport};
 
 /// The longest call; a guest that waits for something is not asked any more.
 const RUN_MS_MAX: u64 = 3_000;
@@ -89,42 +89,26 @@ impl<'a> ExportCalls<'a> {
     }
 
     async fn call(&self, call: Call) -> Result<(), Refusal> {
-        let Self { sandbox, test, .. } = self;
-        let marker = Marker::derive(ConnectionId(Uuid::nil()), test, 1);
-        let journal = || MemoryJournal::new(marker.clone());
+        let marker = Marker::derive(ConnectionId(Uuid::nil()), &self.test, 1);
         let run = Run {
             connector: Arc::clone(&self.connector),
             active: Arc::clone(&self.active),
             stop: CancellationToken::new(),
         };
-        match call {
-            Call::Describe => done(sandbox.describe_again(run).await),
-            Call::Check => done(sandbox.check(run).await),
-            Call::Choices => done(sandbox.choices(run, KEY, "").await),
-            Call::Create => {
-                done(sandbox.create(run, test, &marker, journal(), self.report()).await)
-            }
-            Call::Find => done(sandbox.find(run, &marker).await),
-            Call::Count => done(sandbox.count(run, KEY).await),
-            Call::State => done(sandbox.state(run, KEY).await),
-            Call::Comment => {
-                done(sandbox.comment(run, KEY, test, &marker, journal(), self.report()).await)
-            }
-            Call::FindComment => done(sandbox.find_comment(run, KEY, &marker).await),
-            Call::Reopen => done(sandbox.reopen(run, KEY, journal()).await),
-            Call::Attach => done(sandbox.attach(run, KEY, 0, journal(), self.report()).await),
-            Call::Attached => done(sandbox.attached(run, KEY).await),
-        }
-    }
-
-    fn report(&self) -> Arc<TestReport> {
         let until = Instant::now() + Duration::from_millis(RUN_MS_MAX);
-        Arc::new(TestReport::new(self.test.clone(), ReportSettings::default(), None, until))
+        let report = TestReport::new(self.test.clone(), ReportSettings::default(), None, until);
+        let arguments = CallArguments {
+            test: &self.test,
+            marker: &marker,
+            key: KEY,
+            attachment: 0,
+            project: KEY,
+            choices_of: (KEY, ""),
+            journal: MemoryJournal::new(marker.clone()),
+            report: Arc::new(report),
+        };
+        self.sandbox.call(run, call, arguments).await.outcome.map(drop)
     }
-}
-
-fn done<T>(end: RunEnd<T>) -> Result<(), Refusal> {
-    end.outcome.map(|_| ())
 }
 
 /// What a JavaScript runtime does not find in a script.

@@ -1,4 +1,4 @@
-//! Given data of a failed test: for calls of connectors that file a report, without Test Manager.
+//! Fixed data of a failed test: for calls of connectors that file a report, without Test Manager.
 
 use std::collections::BTreeSet;
 

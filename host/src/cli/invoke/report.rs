@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::{Defect, LogLine, OutboundCall};
-use crate::app::{Answer, Invocation, Invoked, TapeEnd};
+use crate::app::{Invocation, Invoked, TapeEnd};
 use crate::domain::{self, Call, Limits, StringEnum, Usage, printable};
+use crate::runtime::ExportAnswer;
 
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -111,10 +112,10 @@ impl Report {
 }
 
 impl AnswerPart {
-    fn of(answer: Answer) -> Self {
+    fn of(answer: ExportAnswer) -> Self {
         let defect = |defect: &domain::Defect| Defect::from(defect);
         match answer {
-            Answer::Manifest(manifest) => Self::Manifest {
+            ExportAnswer::Manifest(manifest) => Self::Manifest {
                 name: manifest.name,
                 version: manifest.version.to_string(),
                 summary: manifest.summary,
@@ -122,29 +123,29 @@ impl AnswerPart {
                 index_delay_s: manifest.index_delay_s,
                 settings: manifest.settings_schema,
             },
-            Answer::Line(line) => Self::Line(line),
-            Answer::Choices(page) => {
+            ExportAnswer::Line(line) => Self::Line(line),
+            ExportAnswer::Choices(page) => {
                 let choice = |it: domain::Choice| Choice { value: it.value, label: it.label };
                 let choices = page.choices.into_iter().map(choice).collect();
                 Self::Choices { choices, more: page.more }
             }
-            Answer::Defect(created) => Self::Defect(defect(&created)),
-            Answer::Found(found) => Self::Found(found.iter().map(defect).collect()),
-            Answer::Counts(counts) => Self::Counts {
+            ExportAnswer::Defect(created) => Self::Defect(defect(&created)),
+            ExportAnswer::Found(found) => Self::Found(found.iter().map(defect).collect()),
+            ExportAnswer::Counts(counts) => Self::Counts {
                 open: counts.open,
                 closed: counts.closed,
                 critical: counts.critical,
                 moderate: counts.moderate,
                 critical_link: counts.critical_link,
             },
-            Answer::State(state) => Self::State {
+            ExportAnswer::State(state) => Self::State {
                 exists: state.is_some(),
                 open: state.as_ref().map(|state| state.open),
                 defect: state.as_ref().map(|state| defect(&state.defect)),
             },
-            Answer::HasComment(has_comment) => Self::HasComment(has_comment),
-            Answer::Names(names) => Self::Names(names),
-            Answer::Done => Self::Done,
+            ExportAnswer::HasComment(has_comment) => Self::HasComment(has_comment),
+            ExportAnswer::Names(names) => Self::Names(names),
+            ExportAnswer::Done => Self::Done,
         }
     }
 }
