@@ -5,15 +5,14 @@
 //! marked *durable* returns when the change is on the disk. A power cut may lose a change that is
 //! marked *lazy*; a crash of the process does not.
 
+mod error;
 mod sqlite;
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
@@ -23,62 +22,8 @@ use crate::domain::{
 };
 use crate::secret::{Sealed, TokenHash};
 
+pub use self::error::{DatabaseError, StoreError};
 pub use self::sqlite::SqliteStore;
-
-/// The reason why the store refused or failed an operation.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    /// No row has this id.
-    #[error("there is no such {0}")]
-    NotFound(&'static str),
-    /// The change conflicts with stored data; the text names it, and says what to do.
-    #[error("{0}")]
-    Conflict(String),
-    /// The lease was lost: another holder claimed the row, or the row was deleted.
-    #[error("the lease on this defect was lost; repeat the request to see its present state")]
-    Fenced,
-    /// The database cannot be used in its present state; the text says why, and what to do.
-    #[error("{0}")]
-    Unusable(String),
-    /// The database engine, its file or a stored value failed.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-}
-
-/// A failure of the database engine, of its file or of a stored value. The text says what failed,
-/// why, and what to do.
-///
-/// The text contains the cause. `source` therefore continues with the cause's own source, and a
-/// printed chain of errors does not repeat the cause.
-#[derive(Debug, Clone)]
-pub struct DatabaseError {
-    failure: String,
-    cause: Arc<dyn Error + Send + Sync>,
-    fix: Option<&'static str>,
-}
-
-impl DatabaseError {
-    fn new(
-        failure: impl Into<String>,
-        cause: impl Into<Box<dyn Error + Send + Sync>>,
-        fix: Option<&'static str>,
-    ) -> Self {
-        Self { failure: failure.into(), cause: Arc::from(cause.into()), fix }
-    }
-}
-
-impl fmt::Display for DatabaseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.failure, self.cause)?;
-        self.fix.map_or(Ok(()), |fix| write!(f, "; {fix}"))
-    }
-}
-
-impl Error for DatabaseError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.source()
-    }
-}
 
 /// A connection with its sealed secrets and its tokens, which only the host sees.
 #[derive(Debug, Clone)]
@@ -151,6 +96,13 @@ pub struct DueDefect {
     pub id: DefectId,
     /// The connection that the defect belongs to.
     pub connection: ConnectionId,
+}
+
+impl DueDefect {
+    /// From the ids of the row and of its connection.
+    fn from_ids((id, connection): (Uuid, Uuid)) -> Self {
+        Self { id: DefectId(id), connection: ConnectionId(connection) }
+    }
 }
 
 /// Maximum number of rows that one look for due rows returns.

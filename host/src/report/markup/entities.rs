@@ -37,6 +37,14 @@ pub(super) fn encode(text: &str, line_start: bool) -> String {
     encoded
 }
 
+/// Adds a text between two marks, without spaces beside the marks; an empty text needs no marks.
+pub(super) fn push_between(written: &mut String, mark: char, text: &str) {
+    let text = text.trim();
+    if !text.is_empty() {
+        written.push_str(&format!("{mark}{text}{mark}"));
+    }
+}
+
 /// Whether the next word has only digits.
 fn begins_with_number(rest: impl Iterator<Item = char>) -> bool {
     let mut word = rest.take_while(|c| c.is_alphanumeric()).peekable();

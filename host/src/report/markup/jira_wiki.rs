@@ -1,7 +1,7 @@
 //! Writes the wiki markup of Jira's REST API 2; texts are escaped by `entities`.
 
 use super::document::{Document, Inline};
-use super::entities::{break_up, encode};
+use super::entities::{break_up, encode, push_between};
 use super::flat::{self, Flat};
 
 pub(super) fn render(document: &Document) -> String {
@@ -32,20 +32,13 @@ fn write(written: &mut String, inlines: &[Inline], line_break: &str) {
             }
             Inline::Code(text) if text.trim().is_empty() => written.push_str(text),
             Inline::Code(text) => written.push_str(&format!("{{{{{}}}}}", encode(text, true))),
-            Inline::Strong(inner) => write_between(written, '*', inner, line_break),
-            Inline::Emphasis(inner) => write_between(written, '_', inner, line_break),
+            Inline::Strong(inner) => push_between(written, '*', &line(inner, line_break)),
+            Inline::Emphasis(inner) => push_between(written, '_', &line(inner, line_break)),
             Inline::Link(url, inner) => match line(inner, " ") {
                 label if label.trim().is_empty() => written.push_str(&format!("[{url}]")),
                 label => written.push_str(&format!("[{}|{url}]", label.trim())),
             },
             Inline::Break => written.push_str(line_break),
         }
-    }
-}
-
-fn write_between(written: &mut String, mark: char, inner: &[Inline], line_break: &str) {
-    let inner = line(inner, line_break);
-    if !inner.trim().is_empty() {
-        written.push_str(&format!("{mark}{}{mark}", inner.trim()));
     }
 }

@@ -1,13 +1,13 @@
 //! Textile, as Redmine reads it, with its links, macros and mentions.
 
 use super::document::{Document, Inline};
-use super::entities::{break_up, encode};
+use super::entities::{break_up, encode, push_between};
 use super::flat::{self, Flat};
 
 /// Tags that Redmine reads as the end of code or as nested code, in upper or lower case.
 const CODE_TAGS: [&str; 8] =
     ["<pre", "</pre", "<code", "</code", "<kbd", "</kbd", "<notextile", "</notextile"];
-/// Characters that inline code may contain beside letters and digits; other code is written as
+/// Characters that inline code may contain besides letters and digits; other code is written as
 /// text.
 const CODE_PLAIN: &str = " -_./,=";
 
@@ -36,8 +36,8 @@ fn write(written: &mut String, inlines: &[Inline], line_break: &str) {
                 written.push_str(&encode(text, line_start));
             }
             Inline::Code(text) => write_code(written, text),
-            Inline::Strong(inner) => write_between(written, '*', inner, line_break),
-            Inline::Emphasis(inner) => write_between(written, '_', inner, line_break),
+            Inline::Strong(inner) => push_between(written, '*', &line(inner, line_break)),
+            Inline::Emphasis(inner) => push_between(written, '_', &line(inner, line_break)),
             Inline::Link(url, inner) => {
                 let label = line(inner, " ");
                 let label = if label.trim().is_empty() { encode(url, false) } else { label };
@@ -46,13 +46,6 @@ fn write(written: &mut String, inlines: &[Inline], line_break: &str) {
             }
             Inline::Break => written.push_str(line_break),
         }
-    }
-}
-
-fn write_between(written: &mut String, mark: char, inner: &[Inline], line_break: &str) {
-    let inner = line(inner, line_break);
-    if !inner.trim().is_empty() {
-        written.push_str(&format!("{mark}{}{mark}", inner.trim()));
     }
 }
 

@@ -74,9 +74,7 @@ pub(super) fn due_searches(
          WHERE place <= ?4 ORDER BY next_search_at LIMIT ?2",
         params![now.as_millisecond(), limits.total, open, limits.per_connection],
     )?;
-    let due =
-        |(id, connection)| DueDefect { id: DefectId(id), connection: ConnectionId(connection) };
-    Ok(rows.into_iter().map(due).collect())
+    Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
 /// Returns the newest defects that the same connector created with the same settings and with the

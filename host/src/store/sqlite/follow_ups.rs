@@ -73,9 +73,7 @@ pub(super) fn due(
          WHERE place <= ?4 ORDER BY next_at LIMIT ?2",
         params![now.as_millisecond(), limits.total, to_json(&open)?, limits.per_connection],
     )?;
-    let due =
-        |(id, connection)| DueDefect { id: DefectId(id), connection: ConnectionId(connection) };
-    Ok(rows.into_iter().map(due).collect())
+    Ok(rows.into_iter().map(DueDefect::from_ids).collect())
 }
 
 /// Takes a lease on a defect and returns its due steps, in their order; a comment waits until its

@@ -46,7 +46,7 @@ enum PlaceJson {
     Form {
         name: String,
     },
-    /// Older databases let the guest write the secret wherever it liked. Not granted any more: a
+    /// In older databases, the guest could put the secret anywhere. Not granted any more: a
     /// person consents to a place.
     Placeholder,
     ClientCredentials {
