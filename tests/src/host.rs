@@ -1,5 +1,6 @@
 //! The running server of one test, with its clients, connectors, connections, events and process.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -77,6 +78,15 @@ impl TestHost {
     #[must_use]
     pub fn data_folder(&self) -> PathBuf {
         self.folder().join("data")
+    }
+
+    /// Returns the paths and contents of all files in the data folder and below.
+    ///
+    /// # Panics
+    /// If a folder cannot be read.
+    #[must_use]
+    pub fn files_in_data_folder(&self) -> Vec<(String, Vec<u8>)> {
+        files_below(&self.data_folder())
     }
 
     /// Returns the path of a file in the data folder.
@@ -367,4 +377,17 @@ impl TestHost {
     pub fn tasks(&self) -> u64 {
         self.admin().get("/status").expect(200)["tasks"].as_u64().expect("a number")
     }
+}
+
+fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if let Ok(bytes) = fs::read(&path) {
+            files.push((path.display().to_string(), bytes));
+        }
+    }
+    files
 }

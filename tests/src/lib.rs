@@ -7,6 +7,7 @@
 
 mod answer;
 mod clicks;
+mod connector_folder;
 mod database;
 mod evidence;
 mod gate;
@@ -30,6 +31,7 @@ mod wire;
 
 pub use answer::{Answer, Client};
 pub use clicks::{Click, failed_test};
+pub use connector_folder::{ConnectorFolder, EndedCommand};
 pub use database::{age_counts, defect_states, with_database};
 pub use evidence::{Evidence, EvidenceFile, webhook_body};
 pub use gate::Gate;

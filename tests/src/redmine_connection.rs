@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use crate::{Answer, Connection, Guest, Project, Redmine, ScriptedServer, Setup, TestHost};
+use crate::{
+    Answer, Connection, Guest, Project, Redmine, Reply, ScriptedServer, Setup, TestHost,
+    failed_test,
+};
 
 /// A connection to its own project of the shared Redmine, through its own proxy.
 pub struct RedmineConnection {
@@ -46,6 +49,32 @@ impl TestHost {
         let settings = merge(project.settings(&proxy.url()), settings);
         let connection = self.connect(name, connector, settings, redmine.secrets());
         RedmineConnection { project, proxy, connection }
+    }
+}
+
+impl RedmineConnection {
+    /// Creates a defect whose answer is lost on the way, clicks again, and checks that the defect is
+    /// the one that Redmine got.
+    ///
+    /// # Panics
+    /// If there is another issue, or none.
+    #[track_caller]
+    pub fn find_defect_whose_answer_was_lost(&self, host: &TestHost) {
+        let before = self.project.issues().len();
+        self.proxy.set_script(|exchange| {
+            let answer = exchange.pass();
+            if exchange.request.is_post() { Reply::reset() } else { answer }
+        });
+        let test = failed_test();
+        let first = host.create(&self.connection, &test);
+        self.proxy.forward_all();
+        let defect = match first.status {
+            200 => first.json(),
+            _ => host.create(&self.connection, &test).expect(200),
+        };
+        let issues = self.project.issues();
+        assert_eq!(issues.len(), before + 1);
+        assert_eq!(defect["id"], issues[before].id);
     }
 }
 

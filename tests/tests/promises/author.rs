@@ -8,7 +8,7 @@ mod project;
 
 use std::fs;
 
-use jackfield_tests::{RedmineConnection, Reply, Setup, TestHost, failed_test};
+use jackfield_tests::Setup;
 use serde_json::{Value, json};
 
 use project::Project;
@@ -109,7 +109,7 @@ fn works(project: &Project, file: &str) {
     let issue = redmine.project.only_issue();
     assert_eq!(defect["id"], issue.id, "{defect}");
     assert_eq!(defect["name"], issue.subject, "{defect}");
-    an_issue_whose_answer_was_lost_is_found(&host, &redmine);
+    redmine.find_defect_whose_answer_was_lost(&host);
     redmine.project.add(5);
     redmine.project.close(redmine.project.add(1));
     let counts = trigger("kpis");
@@ -119,24 +119,6 @@ fn works(project: &Project, file: &str) {
         assert_eq!(counts[name], count, "{name} in {counts}");
     }
     errors::say_what_to_do(&host);
-}
-
-/// `find` sees what `create` made.
-fn an_issue_whose_answer_was_lost_is_found(host: &TestHost, redmine: &RedmineConnection) {
-    redmine.proxy.set_script(|exchange| {
-        let answer = exchange.pass();
-        if exchange.request.is_post() { Reply::reset() } else { answer }
-    });
-    let test = failed_test();
-    let first = host.create(&redmine.connection, &test);
-    redmine.proxy.forward_all();
-    let defect = match first.status {
-        200 => first.json(),
-        _ => host.create(&redmine.connection, &test).expect(200),
-    };
-    let issues = redmine.project.issues();
-    assert_eq!(issues.len(), 2);
-    assert_eq!(defect["id"], issues[1].id);
 }
 
 fn answers_from_the_recording(project: &Project, file: &str) {

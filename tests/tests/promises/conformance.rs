@@ -3,66 +3,30 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
 use std::sync::Mutex;
 
 use jackfield_tests::{
-    Exchange, Guest, Redmine, Reply, ScriptedServer, binary, failed_test, root, unreachable_url,
+    ConnectorFolder, Exchange, Guest, Redmine, Reply, ScriptedServer, root, unreachable_url,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// The folder of an author: a connector file, and what is beside it.
-struct Author {
-    folder: TempDir,
+/// Runs `test` and returns its report.
+#[track_caller]
+fn test(author: &ConnectorFolder, words: &[&str]) -> Value {
+    let ended = author.run(&[&["test", "connector.wasm", "--json"], words].concat());
+    let report: Value = serde_json::from_str(&ended.out)
+        .unwrap_or_else(|error| panic!("{words:?}: {error} in {ended:?}"));
+    let code = i32::from(report["findings"] != 0);
+    assert_eq!(ended.code, Some(code), "{report:#}");
+    report
 }
 
-impl Author {
-    fn of(guest: &Guest, settings: &Value, secret: &str) -> Self {
-        let author = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        author.write("connector.wasm", &guest.bytes);
-        author.write("settings.json", settings.to_string());
-        author.write("event.json", failed_test().to_string());
-        author.write("secret", secret);
-        author
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        fs::write(self.path(name), content).expect("the file is written");
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(binary());
-        let output = command.args(words).current_dir(self.folder.path()).output();
-        output.expect("the binary starts")
-    }
-
-    /// Runs `test` and returns its report.
-    #[track_caller]
-    fn test(&self, words: &[&str]) -> Value {
-        let output = self.run(&[&["test", "connector.wasm", "--json"], words].concat());
-        let out = String::from_utf8_lossy(&output.stdout);
-        let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| {
-            panic!("{words:?}: {error} in {out}\n{}", String::from_utf8_lossy(&output.stderr))
-        });
-        let code = i32::from(report["findings"] != 0);
-        assert_eq!(output.status.code(), Some(code), "{report:#}");
-        report
-    }
-
-    /// Runs a command that must fail, and returns what it printed on stderr.
-    #[track_caller]
-    fn fails(&self, words: &[&str]) -> String {
-        let output = self.run(words);
-        let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{words:?}: {err}");
-        err
-    }
+/// Runs a command that must fail, and returns what it printed on stderr.
+#[track_caller]
+fn fails(author: &ConnectorFolder, words: &[&str]) -> String {
+    let ended = author.run(words);
+    assert_eq!(ended.code, Some(1), "{words:?}: {}", ended.err);
+    ended.err
 }
 
 /// The names of the checks with this result.
@@ -132,8 +96,8 @@ fn a_connector_with_one_defect_fails_exactly_its_check() {
     for defect in &defects {
         let tracker = tracker();
         let guest = Guest::named(&format!("defective-{defect}"));
-        let author = Author::of(&guest, &json!({"url": tracker.url()}), "s3cr3t-token");
-        let report = author.test(&RECORD);
+        let author = ConnectorFolder::new(&guest, &json!({"url": tracker.url()}), "s3cr3t-token");
+        let report = test(&author, &RECORD);
         assert_eq!(with_result(&report, "finding"), BTreeSet::from([defect.clone()]), "{report:#}");
         if defect == "empty-find" {
             for words in ["status 401", "`find-wrong-secret` returned a list of 0 defects"] {
@@ -151,13 +115,13 @@ fn a_connector_with_one_defect_fails_exactly_its_check() {
 fn a_connector_that_keeps_to_the_manual_passes_and_a_replay_needs_neither_tracker_nor_secret() {
     let tracker = tracker();
     let settings = json!({"url": tracker.url()});
-    let author = Author::of(&Guest::named("conforming"), &settings, "s3cr3t-token");
-    let recorded = author.test(&RECORD);
+    let author = ConnectorFolder::new(&Guest::named("conforming"), &settings, "s3cr3t-token");
+    let recorded = test(&author, &RECORD);
     assert_all_passed(&recorded);
     assert_eq!(tracker.posts(), 1, "a fault was sent to the tracker");
     drop(tracker);
 
-    let replayed = author.test(&[]);
+    let replayed = test(&author, &[]);
     assert_all_passed(&replayed);
     let check = &replayed["checks"][0];
     let line = check["manual"]["line"].as_u64().expect("a line") as usize;
@@ -167,14 +131,14 @@ fn a_connector_that_keeps_to_the_manual_passes_and_a_replay_needs_neither_tracke
     assert!(wit.lines().nth(line - 1).is_some_and(|it| it.contains(&begin)), "{begin} in {line}");
 
     // Only what is asked for, with fewer calls.
-    let one = author.test(&["--check", "empty-find"]);
+    let one = test(&author, &["--check", "empty-find"]);
     assert_eq!(with_result(&one, "passed"), BTreeSet::from(["empty-find".to_owned()]));
     assert!(one["checks"].as_array().is_some_and(|checks| checks.len() == 1), "{one}");
     assert!(one["calls"].as_u64() < replayed["calls"].as_u64(), "{one}");
-    assert_eq!(author.run(&["test", "connector.wasm", "--check", "none"]).status.code(), Some(2));
+    assert_eq!(author.run(&["test", "connector.wasm", "--check", "none"]).code, Some(2));
 
     // A second recording does not replace the first one.
-    let err = author.fails(&[&["test", "connector.wasm"], &RECORD[..]].concat());
+    let err = fails(&author, &[&["test", "connector.wasm"], &RECORD[..]].concat());
     assert!(err.contains("recording has files already"), "{err}");
 }
 
@@ -182,13 +146,13 @@ fn a_connector_that_keeps_to_the_manual_passes_and_a_replay_needs_neither_tracke
 fn what_cannot_be_checked_is_listed_with_what_to_give() {
     let url = unreachable_url();
     let settings = json!({"url": url});
-    let author = Author::of(&Guest::named("conforming"), &settings, "s3cr3t-token");
+    let author = ConnectorFolder::new(&Guest::named("conforming"), &settings, "s3cr3t-token");
     let needs = |report: &Value, name: &str| {
         let mut checks = report["checks"].as_array().expect("checks").iter();
         let check = checks.find(|check| check["check"] == name).cloned().unwrap_or_default();
         check["needs"].as_str().unwrap_or_default().to_owned()
     };
-    let report = author.test(&[]);
+    let report = test(&author, &[]);
     assert_eq!((&report["passed"], &report["findings"]), (&json!(1), &json!(0)), "{report:#}");
     assert!(needs(&report, "counts").contains("--record FOLDER"), "{report:#}");
 
@@ -201,13 +165,12 @@ fn what_cannot_be_checked_is_listed_with_what_to_give() {
             "body": r#"{"counts":{"open":2,"closed":4,"total":7,"critical":1,"moderate":1}}"#},
     });
     fs::write(count.join("0001.json"), exchange.to_string()).expect("the file is written");
-    let report = author.test(&[]);
+    let report = test(&author, &[]);
     assert_eq!(with_result(&report, "finding"), BTreeSet::from(["counts".to_owned()]));
     assert!(report.to_string().contains("open 2 and closed 4 are 6, and the tracker has 7"));
     assert!(needs(&report, "marker-found").contains("`find`: it is not recorded"), "{report:#}");
     assert!(with_result(&report, "passed").contains("tracker-down"), "{report:#}");
-    let shown = author.run(&["test", "connector.wasm"]);
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let shown = author.run(&["test", "connector.wasm"]).out;
     for words in ["wit/connector.wit:", "Counts open defects only", "1 with findings"] {
         assert!(shown.contains(words), "{words} is missing in {shown}");
     }
@@ -216,26 +179,26 @@ fn what_cannot_be_checked_is_listed_with_what_to_give() {
     let find = author.path("recording/find");
     fs::create_dir(&find).expect("a folder");
     fs::copy(count.join("0001.json"), find.join("0001.json")).expect("a copy");
-    let report = author.test(&["--check", "same-requests"]);
+    let report = test(&author, &["--check", "same-requests"]);
     assert!(report.to_string().contains("the nearest is 0001.json"), "{report:#}");
     fs::remove_dir_all(&find).expect("the folder is removed");
 
     // The same exchanges may be in one folder for all calls.
     fs::rename(count.join("0001.json"), author.path("recording/0001.json")).expect("a rename");
     fs::remove_dir(&count).expect("an empty folder");
-    let flat = author.test(&[]);
+    let flat = test(&author, &[]);
     assert_eq!(with_result(&flat, "finding"), BTreeSet::from(["counts".to_owned()]));
 
     fs::remove_file(author.path("settings.json")).expect("the file is removed");
-    let report = author.test(&[]);
+    let report = test(&author, &[]);
     assert!(needs(&report, "counts").contains("--settings FILE"), "{report:#}");
-    let err = author.fails(&["test", "connector.wasm", "--set", "url=none"]);
+    let err = fails(&author, &["test", "connector.wasm", "--set", "url=none"]);
     assert!(err.contains("would not create this connection"), "{err}");
     let record = ["test", "connector.wasm", "--record", "new"];
-    assert!(author.fails(&record).contains("--settings FILE"));
+    assert!(fails(&author, &record).contains("--settings FILE"));
     let settings = format!("url={url}");
     let record = [&record[..], &["--set", &settings, "--secret", "token=@secret"]].concat();
-    let err = author.fails(&record);
+    let err = fails(&author, &record);
     assert!(err.contains("create-defect failed"), "{err}");
     assert!(!author.path("new").exists(), "half a recording is left");
 }
@@ -250,22 +213,22 @@ fn the_shipped_connectors_pass_each_check() {
         let (project, proxy) = (redmine.project(), ScriptedServer::proxy_to(redmine.address()));
         project.close(project.add(5));
         let settings = project.settings(&proxy.url());
-        let author = Author::of(&Guest::example(name), &settings, key);
+        let author = ConnectorFolder::new(&Guest::example(name), &settings, key);
         let secret = ["--secret", "api-key=@secret"];
         if name == "redmine" {
             invoke_each_call(&author);
         } else {
-            author.test(&[&secret[..], &["--record", "recording", "--check", "limits"]].concat());
+            test(&author, &[&secret[..], &["--record", "recording", "--check", "limits"]].concat());
         }
         drop(proxy);
-        let report = author.test(&[]);
+        let report = test(&author, &[]);
         assert_all_passed(&report);
         assert_eq!(project.issues().len(), 2);
     }
 }
 
 /// Records each call by itself, as an author may.
-fn invoke_each_call(author: &Author) {
+fn invoke_each_call(author: &ConnectorFolder) {
     let unknown = "z".repeat(26);
     for (folder, words) in [
         ("check", &["check"][..]),
@@ -277,8 +240,7 @@ fn invoke_each_call(author: &Author) {
         let to = format!("recording/{folder}");
         let common =
             ["--settings", "settings.json", "--secret", "api-key=@secret", "--record", &to];
-        let output = author.run(&[&["invoke", "connector.wasm"], words, &common].concat());
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{folder}: {err}");
+        let ended = author.run(&[&["invoke", "connector.wasm"], words, &common].concat());
+        assert_eq!(ended.code, Some(0), "{folder}: {}", ended.err);
     }
 }

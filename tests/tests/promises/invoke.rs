@@ -3,102 +3,66 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use jackfield_tests::{
-    Guest, Project, Redmine, Reply, ScriptedServer, Setup, binary, failed_test, unreachable_url,
+    ConnectorFolder, EndedCommand, Guest, Project, Redmine, Reply, ScriptedServer, Setup,
+    failed_test, unreachable_url,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-/// A folder with a connector file and what it is called with; no server runs.
-struct Author {
-    folder: TempDir,
+/// Runs `invoke` in the folder.
+#[track_caller]
+fn run(author: &ConnectorFolder, call: &str, words: &[&str]) -> EndedCommand {
+    let command = ["invoke", "connector.wasm", call, "--settings", "settings.json"];
+    author.run(&[&command[..], words].concat())
 }
 
-/// A command that ended.
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
+/// Runs a call that must succeed, and returns its report.
+#[track_caller]
+fn ok(author: &ConnectorFolder, call: &str, words: &[&str]) -> Value {
+    let ended = run(author, call, &[words, &["--json"]].concat());
+    assert_eq!(ended.code, Some(0), "{call} {words:?}: {}\n{}", ended.out, ended.err);
+    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error} in {}", ended.out))
 }
 
-impl Author {
-    fn of(guest: &Guest, settings: &Value, secret: &str) -> Self {
-        let author = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        author.write("connector.wasm", &guest.bytes);
-        author.write("settings.json", settings.to_string());
-        author.write("event.json", failed_test().to_string());
-        author.write("secret", secret);
-        author
+/// Runs a call that must fail with these words on stderr, and returns what it printed.
+#[track_caller]
+fn fails(author: &ConnectorFolder, call: &str, words: &[&str], why: &[&str]) -> String {
+    let EndedCommand { code, out, err } = run(author, call, words);
+    assert_eq!(code, Some(1), "{call} {words:?}: {out}\n{err}");
+    assert_eq!(err.trim_end().lines().count(), 1, "not one line: {err}");
+    for word in why {
+        assert!(err.contains(word), "{word:?} is missing in: {err}");
     }
+    out
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        fs::write(self.path(name), content).expect("the file is written");
-    }
-
-    /// Runs `invoke` in the folder.
-    fn run(&self, call: &str, words: &[&str]) -> Ended {
-        let mut command = Command::new(binary());
-        command.args(["invoke", "connector.wasm", call, "--settings", "settings.json"]);
-        command.env("XDG_CACHE_HOME", self.path("cache")).current_dir(self.folder.path());
-        let output = command.args(words).output();
-        let output = output.expect("the binary starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        Ended { code: output.status.code(), out, err }
-    }
-
-    /// Runs a call that must succeed, and returns its report.
-    #[track_caller]
-    fn ok(&self, call: &str, words: &[&str]) -> Value {
-        let ended = self.run(call, &[words, &["--json"]].concat());
-        assert_eq!(ended.code, Some(0), "{call} {words:?}: {}\n{}", ended.out, ended.err);
-        serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error} in {}", ended.out))
-    }
-
-    /// Runs a call that must fail with these words on stderr, and returns what it printed.
-    #[track_caller]
-    fn fails(&self, call: &str, words: &[&str], why: &[&str]) -> String {
-        let Ended { code, out, err } = self.run(call, words);
-        assert_eq!(code, Some(1), "{call} {words:?}: {out}\n{err}");
-        assert_eq!(err.trim_end().lines().count(), 1, "not one line: {err}");
-        for word in why {
-            assert!(err.contains(word), "{word:?} is missing in: {err}");
-        }
-        out
-    }
-
-    /// The texts of the files of a recording, in order.
-    fn recorded(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(folder)).expect("the recording");
-        let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        paths.sort();
-        paths.iter().map(|path| fs::read_to_string(path).expect("a text")).collect()
-    }
+/// The texts of the files of a recording, in order.
+fn recorded_texts(author: &ConnectorFolder, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(author.path(folder)).expect("the recording");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read_to_string(path).expect("a text")).collect()
 }
 
 const KEY: [&str; 2] = ["--secret", "api-key=@secret"];
 
 /// The Redmine connector, called for a new project of the real Redmine through a proxy.
-fn author_of_redmine() -> (Author, Project, ScriptedServer) {
+fn author_of_redmine() -> (ConnectorFolder, Project, ScriptedServer) {
     let redmine = Redmine::shared();
     let (project, proxy) = (redmine.project(), ScriptedServer::proxy_to(redmine.address()));
     let secrets = redmine.secrets();
     let key = secrets["api-key"].as_str().expect("a key");
-    let author = Author::of(&Guest::example("redmine"), &project.settings(&proxy.url()), key);
+    let author =
+        ConnectorFolder::new(&Guest::example("redmine"), &project.settings(&proxy.url()), key);
     (author, project, proxy)
 }
 
 #[test]
 fn an_author_calls_each_export_without_a_server() {
     let (author, project, _proxy) = author_of_redmine();
-    let created = author
-        .ok("create-defect", &[&KEY[..], &["--event", "event.json", "--sample-data"]].concat());
+    let words = ["--event", "event.json", "--sample-data"];
+    let created = ok(&author, "create-defect", &[&KEY[..], &words].concat());
     let issue = project.only_issue();
     assert_eq!(created["answer"]["key"], json!(issue.id), "{created}");
     assert!(issue.description.contains("16.00"), "{}", issue.description);
@@ -119,8 +83,9 @@ fn an_author_calls_each_export_without_a_server() {
     assert_eq!(of_limit("outbound_calls")["max"], 30);
     assert_eq!(of_limit("outbound_calls")["used"], calls.len());
 
-    let call =
-        |name: &str, words: &[&str]| author.ok(name, &[&KEY[..], words].concat())["answer"].clone();
+    let call = |name: &str, words: &[&str]| {
+        ok(&author, name, &[&KEY[..], words].concat())["answer"].clone()
+    };
     assert_eq!(call("find", &["--marker", marker])[0]["key"], json!(issue.id));
     assert_eq!(call("find", &["--event", "event.json"])[0]["key"], json!(issue.id));
     assert_eq!(call("find", &["--marker", &"z".repeat(26)]), json!([]));
@@ -138,7 +103,7 @@ fn an_author_calls_each_export_without_a_server() {
     assert_eq!(call("attached", &[&key[..]].concat()).as_array().map(Vec::is_empty), Some(false));
     call("reopen", &key);
 
-    let shown = author.run("kpis", &KEY);
+    let shown = run(&author, "kpis", &KEY);
     for word in ["outcome", "ok", "memory_bytes", "GET", "/issues.json", "granted"] {
         assert!(shown.out.contains(word), "{word} is missing in: {}", shown.out);
     }
@@ -148,13 +113,14 @@ fn an_author_calls_each_export_without_a_server() {
 fn a_recording_answers_like_the_tracker_and_a_changed_request_fails_with_the_nearest() {
     let (author, project, proxy) = author_of_redmine();
     let words = [&KEY[..], &["--event", "event.json"]].concat();
-    let create = |more: &[&str]| author.ok("create-defect", &[&words, more].concat());
+    let create = |more: &[&str]| ok(&author, "create-defect", &[&words, more].concat());
     let recorded = create(&["--record", "create"]);
     assert_eq!(
         recorded["recording"]["exchanges_written"].as_u64(),
         recorded["calls"].as_array().map(|calls| calls.len() as u64)
     );
-    author.fails(
+    fails(
+        &author,
         "create-defect",
         &[&words[..], &["--record", "create"]].concat(),
         &["create has recorded exchanges already"],
@@ -170,14 +136,20 @@ fn a_recording_answers_like_the_tracker_and_a_changed_request_fails_with_the_nea
     }
     assert_eq!(replayed["recording"]["files_not_used"], json!([]));
     assert_eq!(project.issues().len(), 1);
-    assert_eq!(before, author.recorded("create").len());
+    assert_eq!(before, recorded_texts(&author, "create").len());
 
     author.write("event.json", failed_test().to_string());
     let replay = [&words[..], &["--replay", "create"]].concat();
     let last = format!("{before:04}.json");
-    author.fails("create-defect", &replay, &["cannot be replayed", &last, "body differs at byte"]);
+    fails(
+        &author,
+        "create-defect",
+        &replay,
+        &["cannot be replayed", &last, "body differs at byte"],
+    );
     // An error that a connector handles fails the call too.
-    author.fails(
+    fails(
+        &author,
         "find",
         &[&KEY[..], &["--event", "event.json", "--replay", "create"]].concat(),
         &["cannot be replayed", "no recorded exchange answers GET"],
@@ -216,18 +188,18 @@ fn a_recording_has_no_secret_and_no_cookie() {
         if settings.get("body").is_none() {
             settings["body"] = json!("text");
         }
-        let author = Author::of(&Guest::named("calls"), &settings, SECRET);
+        let author = ConnectorFolder::new(&Guest::named("calls"), &settings, SECRET);
         let secret = format!("{place}=@secret");
         let words = ["--secret", &secret, "--event", "event.json"];
-        let recorded = author.ok("create-defect", &[&words[..], &["--record", "r"]].concat());
-        let files = author.recorded("r");
+        let recorded = ok(&author, "create-defect", &[&words[..], &["--record", "r"]].concat());
+        let files = recorded_texts(&author, "r");
         assert_eq!(files.len(), 1, "{place}");
         assert!(files[0].contains("[secret]"), "{place}: {}", files[0]);
         let basic = data_encoding::BASE64.encode(format!("bot:{SECRET}").as_bytes());
         for hidden in [SECRET, COOKIE, &basic, "authorization", "set-cookie", "x-api-key"] {
             assert!(!files[0].contains(hidden), "{place}: {hidden} in {}", files[0]);
         }
-        let replayed = author.ok("create-defect", &[&words[..], &["--replay", "r"]].concat());
+        let replayed = ok(&author, "create-defect", &[&words[..], &["--replay", "r"]].concat());
         assert_eq!(replayed["answer"]["key"], recorded["answer"]["key"], "{place}");
     }
     assert_eq!(tracker.requests().len(), 5, "a replay sent a request");
@@ -240,18 +212,18 @@ fn a_report_is_made_of_the_given_test_data() {
         "assertions": [{"message": "Expected 7, found 8", "succeeded": false}]});
     author.write("data.json", data.to_string());
     let words = [&KEY[..], &["--event", "event.json", "--test-data", "data.json"]].concat();
-    author.ok("create-defect", &words);
+    ok(&author, "create-defect", &words);
     let issue = project.only_issue();
     assert!(issue.description.contains("Expected 7, found 8"), "{}", issue.description);
     author.write("data.json", json!({"lables": []}).to_string());
-    author.fails("create-defect", &words, &["data.json is not test data", "lables"]);
-    author.fails("kpis", &[&KEY[..], &["--test-data", "data.json"]].concat(), &["--test-data"]);
+    fails(&author, "create-defect", &words, &["data.json is not test data", "lables"]);
+    fails(&author, "kpis", &[&KEY[..], &["--test-data", "data.json"]].concat(), &["--test-data"]);
 }
 
 /// The time that only a compiler needs is far above that of the second call.
 #[test]
 fn the_second_call_of_a_file_does_not_compile_it() {
-    let author = Author::of(&Guest::named("instant"), &json!({}), "");
+    let author = ConnectorFolder::new(&Guest::named("instant"), &json!({}), "");
     let code = |folder: &str| {
         let entries = fs::read_dir(author.path(folder)).map(|it| it.collect::<Vec<_>>());
         let names = entries.unwrap_or_default().into_iter().map(|it| it.expect("an entry").path());
@@ -262,45 +234,45 @@ fn the_second_call_of_a_file_does_not_compile_it() {
         };
         names.filter(is_code).map(written).collect::<Vec<_>>()
     };
-    author.ok("describe", &[]);
+    ok(&author, "describe", &[]);
     let compiled = code("cache/jackfield/compiled");
     assert_eq!(compiled.len(), 1);
-    author.ok("describe", &[]);
+    ok(&author, "describe", &[]);
     assert_eq!(code("cache/jackfield/compiled"), compiled, "it was compiled again");
 
     // Changed code is not run: it is compiled again.
     fs::write(&compiled[0].0, "no code").expect("the code is damaged");
-    author.ok("describe", &[]);
+    ok(&author, "describe", &[]);
     assert_ne!(code("cache/jackfield/compiled"), compiled);
 
     fs::create_dir(author.path("data")).expect("a data folder");
-    author.ok("describe", &["--data", "data"]);
+    ok(&author, "describe", &["--data", "data"]);
     assert_eq!(code("data/compiled").len(), 1);
-    author.fails("describe", &["--data", "none"], &["there is no data folder none"]);
+    fails(&author, "describe", &["--data", "none"], &["there is no data folder none"]);
     // A cache that cannot be used does not prevent a call.
     fs::remove_dir_all(author.path("cache")).expect("the cache is removed");
     author.write("cache", "a file");
-    author.ok("describe", &[]);
+    ok(&author, "describe", &[]);
 }
 
 #[test]
 fn a_call_that_fails_says_why_and_ends_with_1() {
     let tracker = ScriptedServer::start(|_| Reply::new(200, "bad"));
     let settings = json!({"url": tracker.url()});
-    let author = Author::of(&Guest::named("traps-on-demand"), &settings, "");
-    let shown = author.fails("create-defect", &[], &["create-defect failed", "connector-fault"]);
+    let author = ConnectorFolder::new(&Guest::named("traps-on-demand"), &settings, "");
+    let shown = fails(&author, "create-defect", &[], &["create-defect failed", "connector-fault"]);
     assert!(shown.contains("panicked at"), "{shown}");
     assert!(shown.contains("/health"), "{shown}");
 
     author.write("settings.json", json!({"url": unreachable_url()}).to_string());
-    author.fails("create-defect", &[], &["create-defect failed"]);
+    fails(&author, "create-defect", &[], &["create-defect failed"]);
     author.write("settings.json", "{}");
-    author.fails("create-defect", &[], &["would not create this connection", "url"]);
+    fails(&author, "create-defect", &[], &["would not create this connection", "url"]);
     author.write("settings.json", "[]");
-    author.fails("create-defect", &[], &["settings.json is not a JSON object"]);
+    fails(&author, "create-defect", &[], &["settings.json is not a JSON object"]);
     author.write("settings.json", settings.to_string());
     author.write("bad.json", "{\"testCaseId\":7}");
-    author.fails("create-defect", &["--event", "bad.json"], &["bad.json", "testExecutionId"]);
+    fails(&author, "create-defect", &["--event", "bad.json"], &["bad.json", "testExecutionId"]);
     for (call, words, why) in [
         ("find", &[][..], "--marker"),
         ("state", &[], "--key"),
@@ -311,13 +283,13 @@ fn a_call_that_fails_says_why_and_ends_with_1() {
         ("create-defect", &["--event", "event.json", "--replay", "none"], "none"),
         ("create-defect", &["--secret", "key=topsecret"], "must not be on the command line"),
     ] {
-        let shown = author.fails(call, words, &[why]);
+        let shown = fails(&author, call, words, &[why]);
         assert!(!shown.contains("topsecret"), "{shown}");
     }
     author.write("settings.json", "{}");
-    assert_eq!(author.ok("describe", &[])["answer"]["name"], "test guest");
+    assert_eq!(ok(&author, "describe", &[])["answer"]["name"], "test guest");
     author.write("connector.wasm", "no component");
-    author.fails("check", &[], &["the server would not load connector.wasm"]);
+    fails(&author, "check", &[], &["the server would not load connector.wasm"]);
 }
 
 #[test]
@@ -327,13 +299,13 @@ fn a_defect_without_a_confirmed_write_is_a_failure_and_a_write_without_marker_a_
         Reply::new(status, "answer")
     });
     let settings = |target: &str| json!({"url": tracker.url(), "target": target, "method": "POST", "body": "text"});
-    let author = Author::of(&Guest::named("calls"), &settings("/refused"), "");
-    author.fails("create-defect", &[], &["the tracker confirmed no write"]);
+    let author = ConnectorFolder::new(&Guest::named("calls"), &settings("/refused"), "");
+    fails(&author, "create-defect", &[], &["the tracker confirmed no write"]);
     author.write("settings.json", settings("/taken").to_string());
-    let warnings = author.ok("create-defect", &[])["warnings"].to_string();
+    let warnings = ok(&author, "create-defect", &[])["warnings"].to_string();
     assert!(warnings.contains("does not contain the marker"), "{warnings}");
     // A call that only reads has the permission of the server's: none to write.
-    author.fails("kpis", &[], &["kpis failed"]);
+    fails(&author, "kpis", &[], &["kpis failed"]);
     assert_eq!(tracker.posts(), 2);
 
     // The log of a run on the server has the same line.

@@ -30,7 +30,7 @@ fn connectors_in_every_language_create_find_and_count_defects() {
             "moderate-priorities": ["High"]});
         let redmine = host.connect_to_redmine(connector, connector, settings);
         one_failed_test_is_one_issue(&host, &redmine);
-        an_issue_whose_answer_was_lost_is_found(&host, &redmine);
+        redmine.find_defect_whose_answer_was_lost(&host);
         the_counts_are_those_of_redmine(&host, &redmine);
         an_issue_has_the_text_fields_files_and_link_of_the_report(
             &host, &simulator, &redmine, connector,
@@ -182,24 +182,6 @@ fn one_failed_test_is_one_issue(host: &TestHost, redmine: &RedmineConnection) {
     let write = calls.iter().find(|call| call["method"] == "POST").expect("the write");
     assert_eq!((&write["path"], &write["status"]), (&json!("/issues.json"), &json!(201)));
     assert_eq!(write["origin"], redmine.proxy.url());
-}
-
-fn an_issue_whose_answer_was_lost_is_found(host: &TestHost, redmine: &RedmineConnection) {
-    let before = redmine.project.issues().len();
-    redmine.proxy.set_script(|exchange| {
-        let answer = exchange.pass();
-        if exchange.request.is_post() { Reply::reset() } else { answer }
-    });
-    let test = failed_test();
-    let first = host.create(&redmine.connection, &test);
-    redmine.proxy.forward_all();
-    let defect = match first.status {
-        200 => first.json(),
-        _ => host.create(&redmine.connection, &test).expect(200),
-    };
-    let issues = redmine.project.issues();
-    assert_eq!(issues.len(), before + 1);
-    assert_eq!(defect["id"], issues[before].id);
 }
 
 fn the_counts_are_those_of_redmine(host: &TestHost, redmine: &RedmineConnection) {

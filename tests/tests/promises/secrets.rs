@@ -2,7 +2,6 @@
 //! the granted origin and in the granted place.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -343,25 +342,11 @@ fn neither_the_disk_nor_the_admin_api_shows_a_secret_or_a_token() {
     assert!(host.stop().success());
     for secret in ["s3cr3t-on-disk", token.as_str()] {
         assert!(!shown.contains(secret), "{secret} is shown");
-        for (path, bytes) in files_below(&host.data_folder()) {
+        for (path, bytes) in host.files_in_data_folder() {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} is in {path}");
         }
     }
-}
-
-/// The paths and contents of all files below a folder.
-fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            files.extend(files_below(&path));
-        } else if let Ok(bytes) = fs::read(&path) {
-            files.push((path.display().to_string(), bytes));
-        }
-    }
-    files
 }
 
 /// An answer of a tracker that uses the word `issue` itself, and also echoes the secret `issue`.

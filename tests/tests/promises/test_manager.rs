@@ -2,7 +2,6 @@
 //! `connections try` shows whether it works.
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -325,7 +324,7 @@ fn the_client_secret_and_tokens_of_test_manager_are_shown_nowhere() {
     shown += &host.run_cli(&["connections", "show", "qa"]).1;
     shown += &host.output();
     assert!(host.stop().success());
-    let files = files_below(&host.data_folder());
+    let files = host.files_in_data_folder();
     for secret in [CLIENT_SECRET, TOKEN] {
         assert!(!shown.contains(secret), "{secret} is shown");
         for (path, bytes) in &files {
@@ -333,20 +332,6 @@ fn the_client_secret_and_tokens_of_test_manager_are_shown_nowhere() {
             assert!(!found, "{secret} is in {path}");
         }
     }
-}
-
-/// The paths and contents of all files below a folder.
-fn files_below(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            files.extend(files_below(&path));
-        } else if let Ok(bytes) = fs::read(&path) {
-            files.push((path.display().to_string(), bytes));
-        }
-    }
-    files
 }
 
 #[test]
