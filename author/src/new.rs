@@ -1,4 +1,5 @@
-//! Creates a project. It is written beside its place and then renamed, so it is whole or absent.
+//! Creates a project. It is written to a temporary folder and then renamed, so it is complete or
+//! absent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use crate::{AuthorError, Example, Language, template};
 /// Creates the project `name` in the folder `parent`, and returns its folder.
 ///
 /// # Errors
-/// The name is wrong or exists, the example does not exist in the language, or the disk refuses.
+/// The name is not valid, the folder exists, the language does not have the example, or a file
+/// cannot be written.
 pub fn new(
     name: &str,
     parent: &Path,

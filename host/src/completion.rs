@@ -1,7 +1,7 @@
 //! Work that runs to its end, whatever happens to the task that waits for it.
 //!
 //! It runs in the waiting task, because a task of its own costs two hand-overs between tasks. If
-//! that task gives up, the work goes on in a task of its own.
+//! that task gives up, the work continues in a task of its own.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

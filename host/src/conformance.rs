@@ -46,9 +46,9 @@ pub struct Suite {
     pub test: FailedTest,
     /// The Test Manager project of the counts.
     pub project: String,
-    /// The connection's values; absent: only what needs no connection is checked.
+    /// The connection's values; absent: only the checks that need no connection are made.
     pub values: Option<Unstored>,
-    /// The folder of the recorded calls; absent: only what needs none is checked.
+    /// The folder of the recorded calls; absent: only the checks that need no recorded call are made.
     pub recording: Option<PathBuf>,
     /// The checks to make.
     pub checks: Vec<Check>,

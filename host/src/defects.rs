@@ -59,7 +59,7 @@ pub struct Defects {
 /// The answer to a Create Defect event that has a defect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateAnswer {
-    /// The defect that Test Manager is told about.
+    /// The defect in the answer to Test Manager.
     pub defect: Defect,
     /// The id of the defect's row in the store.
     pub id: DefectId,

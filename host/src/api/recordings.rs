@@ -23,7 +23,7 @@ pub struct RecordedRun {
     pub input: RunInput,
     /// The exchanges in order; each is the content of a file of a recording.
     pub exchanges: Vec<Value>,
-    /// The reason why exchanges are missing; absent if none is.
+    /// The reason why exchanges are missing; absent if none is missing.
     pub missing: Option<String>,
 }
 

@@ -74,7 +74,7 @@ pub(super) struct CallFile {
     pub(super) notes: Vec<String>,
 }
 
-/// What a folder says about the call, beside its exchanges.
+/// What a folder says about the call, besides its exchanges.
 pub(super) struct Fixture {
     pub(super) call: CallFile,
     pub(super) event: Option<PathBuf>,

@@ -82,7 +82,7 @@ impl Arguments {
         Ok(if json.findings > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
-    /// What is given, and what is beside the file.
+    /// The suite of the arguments; what they leave out is read from the files beside the connector.
     fn suite(mut self) -> anyhow::Result<Suite> {
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
         let beside = |name: &str| Some(folder.join(name)).filter(|path| path.exists());

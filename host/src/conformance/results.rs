@@ -66,7 +66,8 @@ pub(super) struct Results {
     notes: BTreeMap<Check, Vec<String>>,
     /// The calls without which a check was made, by the reason.
     without: BTreeMap<(Check, String), Vec<Scenario>>,
-    /// Whether the tracker's words were passed on in one form, or what became of the first form.
+    /// Whether the tracker's words were passed on in one form; if not, what was returned for the first
+    /// form.
     tracker_words: Option<TrackerWords>,
 }
 

@@ -1,6 +1,6 @@
 //! The steps of one Create Defect event: one failed test, one defect.
 //!
-//! The run goes on to its end: neither a client's disconnect nor the answer deadline ends it.
+//! The run always finishes: neither a client's disconnect nor the answer deadline ends it.
 //! The guest's answer alone never decides how the row changes: the host's own record of the writes
 //! decides, too.
 

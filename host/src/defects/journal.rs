@@ -1,4 +1,4 @@
-//! The journal of one run: the store is told of each write before its first byte is sent.
+//! The journal of one run: each write is stored before its first byte is sent.
 //!
 //! Never sends anything. A write that cannot be journaled is not sent.
 

@@ -6,9 +6,9 @@ pub const PROJECT_CHARS_MAX: usize = 128;
 /// Counts of a project's defects, as the connector reports them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
-    /// Number of open defects, whatever their priority.
+    /// Number of open defects, of any priority.
     pub open: u64,
-    /// Number of closed defects, whatever their priority.
+    /// Number of closed defects, of any priority.
     pub closed: u64,
     /// Number of open defects that the connector counts as critical.
     pub critical: u64,

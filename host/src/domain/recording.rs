@@ -21,7 +21,7 @@ pub struct RunRecording {
     pub input: Settings,
     /// The exchanges in order, each as a text in the format of a tape.
     pub exchanges: Vec<String>,
-    /// The reason why exchanges are missing; absent if none is.
+    /// The reason why exchanges are missing; absent if none is missing.
     pub missing: Option<String>,
 }
 

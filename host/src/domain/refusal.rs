@@ -156,7 +156,7 @@ pub enum Refusal {
     },
     /// The answer deadline passed; the work continues.
     #[error(
-        "no answer within {after_ms} ms; the work goes on, and the next request returns its result"
+        "no answer within {after_ms} ms; the work continues, and the next request returns its result"
     )]
     DeadlineExceeded {
         /// The answer deadline, milliseconds after the request.

@@ -53,9 +53,9 @@ impl Egress {
             let note = match (negotiated.asked_for_certificate, has_one) {
                 (true, true) => Some("with the client certificate"),
                 (true, false) => Some(
-                    "the server asks for a client certificate, and goes on without; if it then refuses \
-                     requests, set one with `jackfield connections edit NAME --client-cert FILE \
-                     --client-key FILE`",
+                    "the server asks for a client certificate, and continues without one; if it then \
+                     refuses requests, set one with `jackfield connections edit NAME --client-cert \
+                     FILE --client-key FILE`",
                 ),
                 (false, true) => Some("the server did not ask for the client certificate"),
                 (false, false) => None,

@@ -168,7 +168,7 @@ impl Record {
         self.state.lock()
     }
 
-    /// A text of the guest without secrets, and without what stands for them in a body.
+    /// A text of the guest without secrets, and without their placeholders in a body.
     fn redact_target(&self, text: String) -> String {
         let placeholders = self.active.credentials.placeholders.values();
         let text = placeholders.fold(text, |text, it| text.replace(it.as_str(), MASK));

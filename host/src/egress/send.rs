@@ -49,7 +49,7 @@ struct MarkedWrite<'a> {
 
 impl Session {
     /// Sends one request and returns its complete response, redacted. A write that was journaled
-    /// goes on to its end even if this future is dropped.
+    /// is finished even if this future is dropped.
     ///
     /// # Errors
     /// The cases of `http-error` in the WIT. If a limit was exceeded, its name and value are in the

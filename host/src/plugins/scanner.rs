@@ -278,12 +278,12 @@ impl Scanner {
 }
 
 /// The version of a connector that served last before the start, if its compiled code is cached. It
-/// goes on while the file in the folder cannot be used, as it does without a restart.
+/// stays in use while the file in the folder cannot be used, as it does without a restart.
 fn last_served(versions: &Versions, loader: &VersionLoader, name: &str) -> Option<Arc<Connector>> {
     let name = name.parse::<ConnectorName>().ok()?;
     let last = versions.list(&name).into_iter().next()?;
     let connector = loader.superseded(&name, &last.sha256)?;
-    tracing::info!(connector = %name, sha256 = last.sha256, "the version that served last goes on");
+    tracing::info!(connector = %name, sha256 = last.sha256, "the version that served last stays in use");
     Some(connector)
 }
 

@@ -173,7 +173,7 @@ const OTHER: Unsupported = Unsupported {
     fix: "build for a world of wit/connector.wit",
 };
 
-/// WASI 0.3, whatever the interface is.
+/// Any interface of WASI 0.3.
 const WASI_03: Unsupported = Unsupported {
     signs: &[],
     what: "WASI 0.3, which this host does not offer yet",

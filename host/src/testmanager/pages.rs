@@ -193,7 +193,7 @@ fn total(answer: &Value) -> Option<u64> {
     number(paging, &["total", "totalItems", "totalCount"])
 }
 
-/// Whether the list goes on after a page of `count` items, with `sum` items so far.
+/// Whether the list continues after a page of `count` items, with `sum` items so far.
 pub(super) fn has_more(answer: &Value, count: usize, sum: usize, top: usize) -> bool {
     if count == 0 {
         return false;

@@ -218,7 +218,7 @@ fn a_corrupt_file_and_the_version_in_use_are_both_shown_after_a_restart() {
             assert!(expected.iter().all(|text| printed.contains(text)), "{restarts}: {printed}");
         }
         let (_, found) = host.run_cli(&["doctor"]);
-        let expected = ["warn", "c: 1.0.1 goes on", "connectors rollback"];
+        let expected = ["warn", "c: 1.0.1 stays in use", "connectors rollback"];
         assert!(expected.iter().all(|text| line(&found).contains(text)), "{restarts}: {found}");
         assert_eq!(number_in(&host.create(&connection, &failed_test()).expect(200)), 1);
         let new = host.connect(&format!("new-{restarts}"), "c", json!({}), json!({}));

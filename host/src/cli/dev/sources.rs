@@ -140,7 +140,7 @@ impl ProjectFiles {
             found.files.push(path.to_owned());
             found.folders.extend(path.parent().map(Path::to_owned));
         }
-        // In one order, whatever the file system lists first.
+        // File systems list entries in different orders.
         found.files.sort();
         found
     }

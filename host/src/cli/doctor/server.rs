@@ -61,7 +61,10 @@ fn connectors(admin: &Client) -> Finding {
             let reason = shortened(it.error.as_deref().unwrap_or_default());
             match &it.version {
                 Some(version) => {
-                    format!("{}: {version} goes on, the newest file is not used: {reason}", it.name)
+                    format!(
+                        "{}: {version} stays in use, the newest file cannot be used: {reason}",
+                        it.name
+                    )
                 }
                 None => format!("{}: {reason}", it.name),
             }

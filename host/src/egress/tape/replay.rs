@@ -82,7 +82,7 @@ impl Recording {
     /// Reads the exchanges of a folder.
     ///
     /// # Errors
-    /// The folder has none, or a file that is none.
+    /// The folder has no exchange, or one of its files is not an exchange.
     pub fn read(folder: &Path) -> Result<Self, NotUsable> {
         let exchanges = folder::read(folder)?.into_iter();
         let recorded = |(file, request, end)| Recorded { file, request, end };

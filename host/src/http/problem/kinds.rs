@@ -211,7 +211,7 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::DeadlineExceeded,
         StatusCode::GATEWAY_TIMEOUT,
         "No answer in time",
-        "The work goes on; the next request returns its result.",
+        "The work continues; the next request returns its result.",
     ),
 ];
 
