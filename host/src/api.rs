@@ -13,6 +13,7 @@ mod recordings;
 mod report;
 mod test_manager;
 mod text;
+mod webhook_auth;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub use recordings::{EventRecording, RecordedRun, RunInput};
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};
+pub use webhook_auth::{EditWebhookAuth, WebhookAuth};
 
 /// Number of rows in a page if the request has no `limit`.
 pub const PAGE_ROWS: u32 = 50;

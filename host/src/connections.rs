@@ -14,6 +14,7 @@ mod test_manager;
 mod try_connection;
 mod unstored;
 mod validation;
+mod webhook_auth;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
 pub use unstored::{Unstored, activate};
+pub use webhook_auth::WebhookAuthEdit;
 
 /// The parts that the work on connections needs.
 pub struct Dependencies {

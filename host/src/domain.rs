@@ -25,6 +25,7 @@ mod short_text;
 mod string_enum;
 mod test_manager;
 mod try_step;
+mod webhook_auth;
 
 pub use account::{Account, Role};
 pub use choice::{Choice, ChoicesPage};
@@ -32,7 +33,7 @@ pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{
     CLIENT_CERT, CLIENT_KEY, Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants,
     InvalidName, SecretGrant, SecretPlace, Settings, is_client_identity, is_host_secret,
-    shown_secret_name,
+    is_webhook_secret, shown_secret_name,
 };
 pub use counts::{CountTooLarge, Counts, PROJECT_CHARS_MAX};
 pub use defect::{
@@ -68,3 +69,6 @@ pub use string_enum::StringEnum;
 pub(crate) use string_enum::string_enum;
 pub use test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
 pub use try_step::{TryStep, TryStepResult};
+pub use webhook_auth::{
+    WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth, WebhookCredential, WebhookScheme,
+};

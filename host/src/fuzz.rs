@@ -50,7 +50,7 @@ pub async fn webhook(request: Request<Vec<u8>>, config: &Webhook) -> ReadWebhook
     let test = test.map_err(|problem| (problem.status().as_u16(), problem.outcome().detail));
     let outcome = OutcomeCode::NotFound.into();
     let event = request.event(EventKind::Unrecognised, None, None, outcome, None);
-    let event = request.with_headers_and_body(event);
+    let event = request.with_headers_and_body(event, None);
     ReadWebhook { token, project, test, event }
 }
 

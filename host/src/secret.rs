@@ -5,6 +5,7 @@
 //! uses are easy to find.
 
 mod sealer;
+mod signature;
 
 use std::env::VarError;
 use std::fmt;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::config::AccessError;
 
 pub use sealer::{Sealed, Sealer};
+pub use signature::{Signed, SigningKey, SigningKeyError};
 
 /// The environment variable for the sealing key, 32 bytes as hex or base64.
 pub const KEY_VARIABLE: &str = "JACKFIELD_SECRET_KEY";

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use crate::domain::{self, OnRecurrence, Origin, Settings, string_enum};
 
-use super::{EditTestManager, EnumString, SecretText, TestManager, Text, Time};
+use super::{
+    EditTestManager, EditWebhookAuth, EnumString, SecretText, TestManager, Text, Time, WebhookAuth,
+};
 
 /// The answer to `GET /connections`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,6 +58,15 @@ pub struct Connection {
     /// Whether the client secret for Test Manager is stored.
     #[serde(default)]
     pub has_test_manager_client_secret: bool,
+    /// What senders of webhooks must show beside the token.
+    #[serde(default)]
+    pub webhook_auth: WebhookAuth,
+    /// Whether the secret that senders must know is stored.
+    #[serde(default)]
+    pub has_webhook_secret: bool,
+    /// Whether another secret is accepted too.
+    #[serde(default)]
+    pub has_webhook_secret_previous: bool,
     /// Where the connector may send requests, and where secrets are sent.
     pub grants: Grants,
     /// SHA-256 of the version that was accepted last.
@@ -165,6 +176,15 @@ pub struct CreateConnection {
     /// The secret of the external application in Test Manager, or a reference like a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
+    /// What senders of webhooks must show beside the token; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_auth: Option<EditWebhookAuth>,
+    /// The secret that senders must know, or a reference like a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretText>,
+    /// Another secret that is accepted too, while senders change from one to the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_previous: Option<SecretText>,
     /// The only Test Manager project whose KPIs are answered; absent: every project.
     #[serde(default)]
     pub project: Option<String>,
@@ -210,6 +230,15 @@ pub struct EditConnection {
     /// The secret of the external application in Test Manager, or a reference like a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
+    /// What senders of webhooks must show; `null` removes it, with its secrets.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub webhook_auth: Option<Option<EditWebhookAuth>>,
+    /// The secret that senders must know, or a reference like a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretText>,
+    /// Another secret that is accepted too; `null` removes it.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_previous: Option<Option<SecretText>>,
     /// The only project whose KPIs are answered; `null`: every project.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub project: Option<Option<String>>,

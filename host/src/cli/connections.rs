@@ -5,6 +5,7 @@ mod record;
 mod report;
 mod test_manager;
 mod values;
+mod webhook_auth;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -43,6 +44,7 @@ Examples:
   jackfield connections edit qa --set project=qa2
   jackfield connections edit qa --secret api-key=@new-key-file
   jackfield connections edit qa --client-cert client.pem --client-key client.key
+  jackfield connections edit qa --webhook-auth bearer --webhook-secret=@webhook-secret
   jackfield connections edit qa --report report.toml
   jackfield connections edit qa --title-template '{{ test_case.key }} {{ test_case.name }}'")]
     Edit(Edit),
@@ -221,6 +223,9 @@ impl Create {
             client_key: given.client_key()?,
             test_manager: given.test_manager.settings(),
             test_manager_client_secret: given.test_manager.client_secret()?,
+            webhook_auth: given.webhook_auth.settings(),
+            webhook_secret: given.webhook_auth.secret()?,
+            webhook_secret_previous: given.webhook_auth.secret_previous()?,
             project,
             allow_private: allow_private.unwrap_or(false),
             http1_only: http1_only.unwrap_or(false),

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     Connection, ConnectionId, ConnectionRecord, ConnectorName, OnRecurrence, Settings,
-    TEST_MANAGER_SECRET, after, is_host_secret,
+    TEST_MANAGER_SECRET, WebhookAuth, after, is_host_secret, is_webhook_secret,
 };
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
@@ -17,6 +17,7 @@ use super::test_manager::{self, TestManagerEdit, secret_problem};
 use super::validation::{
     index_delay_problem, name_problem, project_problem, recurrence_problem, validate,
 };
+use super::webhook_auth::{self, WebhookAuthEdit};
 use super::{ConnectionError, Connections, report};
 
 /// A connection to create.
@@ -44,6 +45,8 @@ pub struct NewConnection {
     pub report: Settings,
     /// The reaction to a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
+    /// What senders of webhooks must show beside the token.
+    pub webhook_auth: WebhookAuthEdit,
 }
 
 /// An edit. A field that is absent stays as it is; an inner `None` removes the value.
@@ -69,6 +72,8 @@ pub struct ConnectionEdit {
     pub report: BTreeMap<String, Option<serde_json::Value>>,
     /// The new reaction to a test case that fails again while its defect is open.
     pub on_recurrence: Option<OnRecurrence>,
+    /// Changes what senders of webhooks must show. `None` inside removes it, and its secrets.
+    pub webhook_auth: Option<Option<WebhookAuthEdit>>,
     /// Whether a granted origin may be removed even while creates run or are in doubt.
     pub force: bool,
 }
@@ -118,6 +123,7 @@ impl Connections {
         errors.extend(recurrence_problem(&stored.record.connection, &connector));
         errors.extend(self.seal(&mut stored, &new.secrets));
         errors.extend(change_test_manager(&mut stored, new.test_manager.map(Some)));
+        errors.extend(self.change_webhook_auth(&mut stored, Some(Some(new.webhook_auth))));
         match validate(&stored.record.connection, connector.manifest(), |_| true) {
             Ok(grants) => stored.record.connection.grants = grants,
             Err(invalid) => errors.extend(invalid),
@@ -277,6 +283,9 @@ impl Connections {
         if edit.test_manager == Some(None) {
             stored.secrets.remove(TEST_MANAGER_SECRET);
         }
+        if edit.webhook_auth == Some(None) {
+            stored.secrets.retain(|name, _| !is_webhook_secret(name));
+        }
         let connection = &mut stored.record.connection;
         connection.index_delay_s = edit.index_delay_s.unwrap_or(connection.index_delay_s);
         connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
@@ -304,7 +313,26 @@ impl Connections {
         }
         errors.extend(self.seal(stored, &set));
         errors.extend(change_test_manager(stored, edit.test_manager));
+        errors.extend(self.change_webhook_auth(stored, edit.webhook_auth));
         errors
+    }
+
+    /// Changes what senders of webhooks must show; returns the errors. Call it after secrets are
+    /// sealed.
+    fn change_webhook_auth(
+        &self,
+        stored: &mut StoredConnection,
+        edit: Option<Option<WebhookAuthEdit>>,
+    ) -> Vec<SettingError> {
+        let connection = &mut stored.record.connection;
+        match edit.map(|edit| edit.map(|it| webhook_auth::apply(it, &connection.webhook_auth))) {
+            Some(Some(Err(errors))) => return errors,
+            Some(Some(Ok(auth))) => connection.webhook_auth = auth,
+            Some(None) => connection.webhook_auth = WebhookAuth::default(),
+            None => {}
+        }
+        let missing = webhook_auth::secret_problem(connection);
+        missing.into_iter().chain(self.webhook_secret_problems(stored)).collect()
     }
 
     /// The connection as it is stored now, with its secrets.

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use crate::config::Config;
 use crate::domain::{
     CLIENT_CERT, Connection, Grants, OnRecurrence, PROJECT_CHARS_MAX, is_client_identity,
-    is_host_secret, is_printable, shown_secret_name,
+    is_host_secret, is_printable, is_webhook_secret, shown_secret_name,
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::runtime::Connector;
-use crate::secret::{Sealer, Secret, SecretError};
+use crate::secret::{Sealed, Sealer, Secret, SecretError};
 use crate::store::StoredConnection;
 use crate::transport::ClientIdentity;
 
 use super::Connections;
+use super::webhook_auth::value_problem;
 
 /// Maximum length of a name, characters.
 const NAME_MAX: usize = 100;
@@ -106,6 +107,20 @@ impl Connections {
         errors
     }
 
+    /// The errors in the secrets that senders of webhooks must know.
+    pub(super) fn webhook_secret_problems(&self, stored: &StoredConnection) -> Vec<SettingError> {
+        let connection = &stored.record.connection;
+        let sealed = stored.secrets.iter().filter(|(name, _)| is_webhook_secret(name));
+        let problem = |(name, sealed): (&String, &Sealed)| {
+            let place = Sealer::place(&connection.id.to_string(), name);
+            let secret = self.deps.sealer.open_sealed(&place, sealed).ok()?;
+            let secret = resolve(name, &secret, &self.deps.config).ok()?;
+            let why = value_problem(connection.webhook_auth.credential.as_ref(), &secret)?;
+            Some(SettingError { name: shown_secret_name(name).to_owned(), why })
+        };
+        sealed.filter_map(problem).collect()
+    }
+
     /// The error in the client certificate of a connection.
     fn identity_problem(&self, stored: &StoredConnection) -> Option<SettingError> {
         let config = &self.deps.config;
@@ -123,11 +138,11 @@ impl Connections {
     }
 }
 
-/// The value of a secret, which may be a reference. A client certificate is never sent as text, so
-/// it may have a value that cannot be redacted.
+/// The value of a secret, which may be a reference. A client certificate and the secret of senders
+/// are never sent as text, so they may have values that cannot be redacted.
 pub(super) fn resolve(name: &str, secret: &Secret, config: &Config) -> Result<Secret, SecretError> {
     let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
-    if is_client_identity(name) {
+    if is_client_identity(name) || is_webhook_secret(name) {
         secret.resolve_unredacted(roots, prefixes)
     } else {
         secret.resolve(roots, prefixes)

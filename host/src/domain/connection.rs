@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::Origin;
 use super::follow_up::OnRecurrence;
 use super::test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
+use super::webhook_auth::{WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth};
 
 /// The id of a connection in the store, the admin API and the marker. It never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,10 +74,16 @@ pub fn is_client_identity(secret: &str) -> bool {
     [CLIENT_CERT, CLIENT_KEY].contains(&secret)
 }
 
+/// Whether a secret is what senders of webhooks must know. It is never sent.
+#[must_use]
+pub fn is_webhook_secret(secret: &str) -> bool {
+    [WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS].contains(&secret)
+}
+
 /// Whether a secret is used by the host only, and so is not a setting of a connector.
 #[must_use]
 pub fn is_host_secret(secret: &str) -> bool {
-    is_client_identity(secret) || secret == TEST_MANAGER_SECRET
+    is_client_identity(secret) || is_webhook_secret(secret) || secret == TEST_MANAGER_SECRET
 }
 
 /// Returns the name that people see. For a secret of the host it is the API's field, such as
@@ -87,6 +94,8 @@ pub fn shown_secret_name(secret: &str) -> &str {
         CLIENT_CERT => "client_cert",
         CLIENT_KEY => "client_key",
         TEST_MANAGER_SECRET => "test_manager_client_secret",
+        WEBHOOK_SECRET => "webhook_secret",
+        WEBHOOK_SECRET_PREVIOUS => "webhook_secret_previous",
         other => other,
     }
 }
@@ -126,6 +135,8 @@ pub struct Connection {
     pub report: Settings,
     /// The policy for a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
+    /// What a webhook request must show beside the token.
+    pub webhook_auth: WebhookAuth,
     /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,
     /// Until when the bodies of requests and answers are recorded; absent: they are not.
@@ -158,6 +169,7 @@ impl Connection {
             test_manager: None,
             report: Settings::new(),
             on_recurrence: OnRecurrence::New,
+            webhook_auth: WebhookAuth::default(),
             paused: false,
             record_until: None,
             created_at,

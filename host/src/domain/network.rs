@@ -1,5 +1,6 @@
 //! A network of IP addresses, as people write it: `10.0.0.0/8`, or one address.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -20,6 +21,17 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(network) = self;
+        if network.prefix_len() == network.max_prefix_len() {
+            network.addr().fmt(f)
+        } else {
+            network.fmt(f)
+        }
     }
 }
 
@@ -54,6 +66,14 @@ mod tests {
         }
         let all: Network = "0.0.0.0/0".parse().unwrap();
         assert!(all.contains("203.0.113.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_network_is_written_as_it_is_read() {
+        for text in ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"] {
+            assert_eq!(text.parse::<Network>().unwrap().to_string(), text);
+        }
+        assert_eq!("192.0.2.7/32".parse::<Network>().unwrap().to_string(), "192.0.2.7");
     }
 
     #[test]

@@ -78,6 +78,10 @@ string_enum! {
         UnsupportedMediaType = "unsupported-media-type",
         /// The admin token is missing or wrong.
         Unauthorized = "unauthorized",
+        /// The sender of a webhook lacks the credential that the connection asks for.
+        SenderRefused = "sender-refused",
+        /// The connection does not accept webhooks from the client's address.
+        AddressRefused = "address-refused",
         /// The sender exceeded its request rate.
         RateLimited = "rate-limited",
         /// The page, path or record does not exist.

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::{
-    Connection, ConnectionId, ConnectorName, Origin, Settings, TEST_MANAGER_SECRET,
+    Connection, ConnectionId, ConnectorName, Origin, Settings, TEST_MANAGER_SECRET, WEBHOOK_SECRET,
+    WEBHOOK_SECRET_PREVIOUS,
 };
 use crate::secret::Secret;
 use crate::transport::{AddressRules, Caller, ClientIdentity, IdentityError, LastAddresses};
@@ -34,6 +35,8 @@ pub struct ActiveConnection {
     identity: Result<Option<ClientIdentity>, IdentityError>,
     /// Used by the host's own requests to Test Manager; a guest's run never gets it.
     pub(super) test_manager: Option<Arc<Self>>,
+    /// The secrets of which a sender of webhooks must know one; the newest first. No run gets them.
+    webhook_secrets: Arc<[Secret]>,
     /// All secret values from which this was built, including the host's own secrets.
     pub(super) given: Arc<BTreeMap<String, Secret>>,
 }
@@ -48,9 +51,27 @@ impl ActiveConnection {
             .test_manager
             .as_ref()
             .and_then(|_| test_manager::activate(&connection, secrets.remove(TEST_MANAGER_SECRET)));
+        let webhook_secrets = [WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS];
+        let webhook_secrets = webhook_secrets.iter().filter_map(|name| secrets.remove(*name));
+        let webhook_secrets = webhook_secrets.collect();
         let credentials = Arc::new(Credentials::new(&connection, secrets));
         let (pool, last_addresses) = (Arc::default(), Arc::default());
-        Self { connection, credentials, pool, last_addresses, identity, test_manager, given }
+        Self {
+            connection,
+            credentials,
+            pool,
+            last_addresses,
+            identity,
+            test_manager,
+            webhook_secrets,
+            given,
+        }
+    }
+
+    /// The secrets of which a sender of webhooks must know one.
+    #[must_use]
+    pub fn webhook_secrets(&self) -> &[Secret] {
+        &self.webhook_secrets
     }
 
     /// A copy of the connection with the same grants and secrets, but with these settings.

@@ -5,6 +5,7 @@
 
 mod kinds;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Json;
@@ -16,7 +17,9 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api;
 use crate::connections::ConnectionError;
-use crate::domain::{Outcome, OutcomeCode, Refusal, StringEnum, printable, shortened};
+use crate::domain::{
+    Outcome, OutcomeCode, Refusal, StringEnum, WebhookScheme, printable, shortened,
+};
 use crate::manifest::SettingError;
 use crate::plugins::RollbackError;
 use crate::store::StoreError;
@@ -31,6 +34,8 @@ pub(crate) struct Problem {
     detail: String,
     retry_after_s: Option<u32>,
     errors: Vec<SettingError>,
+    /// The authentication that a 401 asks for.
+    challenge: Option<&'static str>,
 }
 
 impl Problem {
@@ -38,7 +43,7 @@ impl Problem {
         let kind = kinds::of(code);
         // The text may come from a tracker, a connector or an unknown sender.
         let detail = printable(&detail.into());
-        Self { kind, detail, retry_after_s: None, errors: Vec::new() }
+        Self { kind, detail, retry_after_s: None, errors: Vec::new(), challenge: None }
     }
 
     /// The request is not valid; `why` says what is wrong.
@@ -58,7 +63,27 @@ impl Problem {
 
     /// The admin token is missing or wrong.
     pub(super) fn unauthorized() -> Self {
-        Self::with_remedy(OutcomeCode::Unauthorized)
+        let challenge = Some("Bearer realm=\"jackfield admin\"");
+        Self { challenge, ..Self::with_remedy(OutcomeCode::Unauthorized) }
+    }
+
+    /// The sender of a webhook lacks the credential of this scheme; `why` says what is missing or
+    /// wrong.
+    pub(super) fn sender_refused(scheme: WebhookScheme, why: impl Into<String>) -> Self {
+        // RFC 9110 asks for a challenge; the last two schemes have no registered name.
+        let challenge = Some(match scheme {
+            WebhookScheme::Bearer => "Bearer realm=\"jackfield webhook\"",
+            WebhookScheme::Basic => "Basic realm=\"jackfield webhook\", charset=\"UTF-8\"",
+            WebhookScheme::ApiKey => "ApiKey realm=\"jackfield webhook\"",
+            WebhookScheme::Signature => "Signature realm=\"jackfield webhook\"",
+        });
+        Self { challenge, ..Self::new(OutcomeCode::SenderRefused, why) }
+    }
+
+    /// The connection does not accept webhooks from this address.
+    pub(super) fn address_refused(client: IpAddr) -> Self {
+        let why = format!("the connection accepts no webhooks from the address {client}");
+        Self::new(OutcomeCode::AddressRefused, why)
     }
 
     /// There is no such page, path or record.
@@ -140,9 +165,8 @@ impl Problem {
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if self.kind.status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Bearer realm=\"jackfield admin\"");
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -2,18 +2,19 @@
 //! Manager's format.
 //!
 //! Every request becomes an event, with one exception: if a request matches no connection, is not
-//! recognised or is over its rate, its event is stored only within a rate limit. Every answer names
+//! recognised, is of a refused sender or is over its rate, its event is stored only within a rate limit. Every answer names
 //! its event.
 
+mod admission;
 mod answer;
 mod body;
 mod classify;
 mod decode;
 mod parse;
 mod request;
+mod sender;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue};
@@ -21,23 +22,23 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use crate::completion::Completing;
-use crate::domain::{ConnectionId, EventId, EventKind, OutcomeCode, PROJECT_CHARS_MAX};
+use crate::domain::{
+    ConnectionId, EventId, EventKind, OutcomeCode, PROJECT_CHARS_MAX, WebhookCredential,
+};
 use crate::egress::ActiveConnection;
 use crate::secret::TokenHash;
 
 use super::AppState;
 use super::client_address::client_of;
 use super::problem::Problem;
+use admission::Candidate;
 use answer::{Answer, instance};
-use body::ReadBody;
 use request::token_and_path as split_path;
 
 pub(crate) use {classify::WebhookKind, parse::failed_test, request::WebhookRequest};
 
 #[cfg(fuzzing)]
 pub(crate) use self::{body::read, classify::classify, request::token_and_path};
-
-const OVER_RATE: &str = "the connection receives too many requests";
 
 /// The header that names the event in every answer.
 static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
@@ -47,12 +48,8 @@ pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) 
     let (token, path) = split_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
     let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
-    let is_click = matches!(kind, WebhookKind::CreateOrProbe | WebhookKind::Create);
-    let rate_check = active.as_ref().map_or(Ok(()), |active| {
-        app.rate_limits.request(active.connection.id, is_click, Instant::now())
-    });
-    let target = Target { active, token, path, kind };
-    handle(app, target, rate_check.err(), request).await
+    let target = Target { active, token, path, kind, by_admin: false };
+    handle(app, target, request).await
 }
 
 /// Handles a webhook request from an admin, who names the connection instead of a token.
@@ -63,8 +60,8 @@ pub(super) async fn receive_for(
     request: Request,
 ) -> Response {
     let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
-    let target = Target { active: Some(active), token: String::new(), path, kind };
-    handle(app, target, None, request).await
+    let target = Target { active: Some(active), token: String::new(), path, kind, by_admin: true };
+    handle(app, target, request).await
 }
 
 /// The properties of a request that its method and path decide: connection, token, path, kind.
@@ -73,42 +70,51 @@ struct Target {
     token: String,
     path: String,
     kind: WebhookKind,
+    /// Whether an admin sent it: then neither a credential nor a rate is checked.
+    by_admin: bool,
 }
 
 /// Reads the request, then answers it to the end, so that the event is stored even if the client
-/// disconnects. The body is not read if the sender must `wait`.
-async fn handle(
-    app: Arc<AppState>,
-    target: Target,
-    wait: Option<Duration>,
-    request: Request,
-) -> Response {
+/// disconnects.
+async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Response {
     let (id, started) = (EventId::fresh(), Instant::now());
     let received_at = app.services.clock.now();
-    let Target { active, token, path, kind } = target;
     let client = client_of(&request);
     let (parts, body) = request.into_parts();
-    let body =
-        if wait.is_none() { body::read(&parts.headers, body).await } else { ReadBody::default() };
+    let (headers, kind) = (&parts.headers, &target.kind);
+    let admitted = match &target.active {
+        Some(active) if !target.by_admin => {
+            Candidate { active, kind, client, headers, received_at }.admit(&app, body).await
+        }
+        _ => Ok(body::read(headers, body).await),
+    };
+    let (body, refused) = match admitted {
+        Ok(body) => (body, None),
+        Err((problem, body)) => (body, Some(problem)),
+    };
+    let Target { active, token, path, kind, .. } = target;
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
     let tasks = app.services.tasks.clone();
     let answered = Completing::new(&tasks, async move {
-        let (kind, answer) = match (&active, wait) {
-            (Some(_), Some(wait)) => {
-                let problem = Problem::rate_limited(OVER_RATE, wait);
-                (event_kind(&kind), Answer::problem(id, &problem))
-            }
+        let is_refused = refused.is_some();
+        let (kind, answer) = match (&active, refused) {
+            (Some(_), Some(problem)) => (event_kind(&kind), Answer::problem(id, &problem)),
             (Some(active), None) => answer(&app, active, kind, &request).await,
             (None, _) => (EventKind::NoConnection, Answer::problem(id, &Problem::no_webhook())),
         };
-        let connection = active.map(|active| active.connection.id);
-        let is_odd = wait.is_some() || kind == EventKind::Unrecognised;
-        if !app.rate_limits.stores_event(connection, client, is_odd, started) {
+        let connection = active.as_ref().map(|active| active.connection.id);
+        let is_odd = is_refused || kind == EventKind::Unrecognised;
+        let is_stranger = answer.refuses_sender();
+        let counted = connection.filter(|_| !is_stranger);
+        if !app.rate_limits.stores_event(counted, client, is_odd, started) {
             return answer.response;
         }
-        let keeps_request = kind == EventKind::Unrecognised
+        let keeps_request = is_stranger
+            || kind == EventKind::Unrecognised
             || answer.refuses_create(kind) && app.rate_limits.keeps_request(connection, started);
-        record(&app, &request, (kind, connection), keeps_request, answer)
+        let credential_header = active.as_ref().and_then(|active| credential_header(active));
+        let kept = keeps_request.then_some(credential_header);
+        record(&app, &request, (kind, connection), kept, answer)
     });
     let mut response = answered.await.unwrap_or_else(|error| {
         tracing::error!(event = %id, %error, "a webhook's handler panicked");
@@ -120,12 +126,21 @@ async fn handle(
     response
 }
 
-/// Stores the event of an answer; `keeps_request` adds the headers and the body of the request.
+/// The header in which senders of the connection send a secret, if its name does not say so.
+fn credential_header(active: &ActiveConnection) -> Option<&str> {
+    match &active.connection.webhook_auth.credential {
+        Some(WebhookCredential::ApiKey { header }) => Some(header),
+        _ => None,
+    }
+}
+
+/// Stores the event of an answer. `kept` adds the headers and the body of the request; the header
+/// that it names is a credential.
 fn record(
     app: &AppState,
     request: &WebhookRequest,
     (kind, connection): (EventKind, Option<ConnectionId>),
-    keeps_request: bool,
+    kept: Option<Option<&str>>,
     answer: Answer,
 ) -> Response {
     let Answer { response, outcome, defect } = answer;
@@ -134,7 +149,10 @@ fn record(
         tracing::warn!(event = %request.id, why = outcome.detail, "a connector failed");
     }
     let event = request.event(kind, connection, status, outcome, defect);
-    let event = if keeps_request { request.with_headers_and_body(event) } else { event };
+    let event = match kept {
+        Some(credential) => request.with_headers_and_body(event, credential),
+        None => event,
+    };
     app.services.store.record_event(event);
     response
 }

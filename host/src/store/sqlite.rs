@@ -30,6 +30,7 @@ mod test_manager_json;
 #[cfg(test)]
 mod tests;
 mod wal;
+mod webhook_auth_json;
 mod writer;
 
 use std::path::Path;

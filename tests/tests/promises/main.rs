@@ -62,3 +62,4 @@ mod test_manager;
 mod test_manager_faults;
 mod tls;
 mod tracker_faults;
+mod webhook_auth;

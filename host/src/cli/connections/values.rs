@@ -13,6 +13,7 @@ use crate::domain::{OnRecurrence, Settings};
 
 use super::report::ReportValues;
 use super::test_manager::{SetTestManager, UnsetTestManager};
+use super::webhook_auth::{SetWebhookAuth, UnsetWebhookAuth};
 
 #[derive(Args)]
 pub(super) struct UnsetValues {
@@ -27,6 +28,8 @@ pub(super) struct UnsetValues {
     no_client_cert: bool,
     #[command(flatten)]
     test_manager: UnsetTestManager,
+    #[command(flatten)]
+    webhook_auth: UnsetWebhookAuth,
     /// Change the tracker's origin even if creates are in progress or defects are in doubt
     #[arg(long)]
     pub(super) force: bool,
@@ -76,6 +79,8 @@ pub(super) struct SetValues {
     client_key: Option<String>,
     #[command(flatten)]
     pub(super) test_manager: SetTestManager,
+    #[command(flatten)]
+    pub(super) webhook_auth: SetWebhookAuth,
 }
 
 impl SetValues {
@@ -124,6 +129,13 @@ impl SetValues {
             client_key,
             test_manager: self.test_manager.edit(&removed.test_manager),
             test_manager_client_secret: self.test_manager.client_secret()?,
+            webhook_auth: self.webhook_auth.edit(&removed.webhook_auth),
+            webhook_secret: self.webhook_auth.secret()?,
+            webhook_secret_previous: if removed.webhook_auth.no_webhook_secret_previous {
+                Some(None)
+            } else {
+                self.webhook_auth.secret_previous()?.map(Some)
+            },
             ..EditConnection::default()
         })
     }
@@ -143,12 +155,14 @@ mod tests {
             client_cert: None,
             client_key: None,
             test_manager: SetTestManager::default(),
+            webhook_auth: SetWebhookAuth::default(),
         };
         let removed = UnsetValues {
             unset: vec!["b".to_owned()],
             unset_secret: vec!["l".to_owned()],
             no_client_cert: true,
             test_manager: UnsetTestManager { no_test_manager: true, ..UnsetTestManager::default() },
+            webhook_auth: UnsetWebhookAuth { no_webhook_auth: true, ..UnsetWebhookAuth::default() },
             force: false,
         };
         let settings = [("a".to_owned(), json!(1))].into_iter().collect();
@@ -161,6 +175,7 @@ mod tests {
                 "client_cert": null,
                 "client_key": null,
                 "test_manager": null,
+                "webhook_auth": null,
             })
         );
     }

@@ -9,15 +9,17 @@ use axum::response::Response;
 
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
-    EditConnection, EditTestManager, EnumString, EraseQuery, ForceQuery, Grants, LastError,
-    RecordConnection, RotateToken, SecretGrant, TestManager, Text, Time, TryConnection, TryReport,
-    TryStep,
+    EditConnection, EditTestManager, EditWebhookAuth, EnumString, EraseQuery, ForceQuery, Grants,
+    LastError, RecordConnection, RotateToken, SecretGrant, TestManager, Text, Time, TryConnection,
+    TryReport, TryStep, WebhookAuth,
 };
-use crate::connections::{ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit};
+use crate::connections::{
+    ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit, WebhookAuthEdit,
+};
 use crate::domain::{
     self, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName, FailedTest,
-    OnRecurrence, RECORD_S_MAX, TEST_MANAGER_SECRET, TestManagerSettings, is_host_secret,
-    printable, records,
+    OnRecurrence, RECORD_S_MAX, TEST_MANAGER_SECRET, TestManagerSettings, WEBHOOK_SECRET,
+    WEBHOOK_SECRET_PREVIOUS, WebhookCredential, is_host_secret, printable, records,
 };
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
@@ -43,8 +45,13 @@ pub(in crate::http) async fn create(
         .parse::<ConnectorName>()
         .map_err(|error| Problem::invalid_value("connector", error.to_string()))?;
     let secrets = body.secrets.into_iter();
-    let of_host =
-        host_secrets([body.client_cert, body.client_key, body.test_manager_client_secret]);
+    let of_host = host_secrets([
+        body.client_cert,
+        body.client_key,
+        body.test_manager_client_secret,
+        body.webhook_secret,
+        body.webhook_secret_previous,
+    ]);
     let new = NewConnection {
         name: body.name,
         connector,
@@ -57,6 +64,7 @@ pub(in crate::http) async fn create(
         test_manager: body.test_manager.map(test_manager_edit),
         report: body.report,
         on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
+        webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
     };
     let issued = app.services.connections.create(new).await?;
     Ok((StatusCode::CREATED, Json(with_url(&app, &issued))))
@@ -191,7 +199,14 @@ pub(in crate::http) async fn hook(
 fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
     let client_secret = body.test_manager_client_secret.map(Some);
     let secrets = body.secrets.into_iter();
-    let secrets = secrets.chain(host_secrets([body.client_cert, body.client_key, client_secret]));
+    let of_host = host_secrets([
+        body.client_cert,
+        body.client_key,
+        client_secret,
+        body.webhook_secret.map(Some),
+        body.webhook_secret_previous,
+    ]);
+    let secrets = secrets.chain(of_host);
     ConnectionEdit {
         name: body.name,
         settings: body.settings,
@@ -203,14 +218,16 @@ fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
         test_manager: body.test_manager.map(|edit| edit.map(test_manager_edit)),
         report: body.report,
         on_recurrence: body.on_recurrence.map(|it| it.0),
+        webhook_auth: body.webhook_auth.map(|edit| edit.map(webhook_auth_edit)),
         force,
     }
 }
 
 /// The host's own secrets in a request, by their names in the store: client certificate, its key,
-/// and client secret for Test Manager.
-fn host_secrets<T>(given: [Option<T>; 3]) -> impl Iterator<Item = (String, T)> {
-    let names = [CLIENT_CERT, CLIENT_KEY, TEST_MANAGER_SECRET];
+/// client secret for Test Manager, and the two secrets of senders.
+fn host_secrets<T>(given: [Option<T>; 5]) -> impl Iterator<Item = (String, T)> {
+    let names =
+        [CLIENT_CERT, CLIENT_KEY, TEST_MANAGER_SECRET, WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS];
     names.into_iter().zip(given).filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
 }
 
@@ -218,6 +235,29 @@ fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
     let EditTestManager { base_url, token_url, client_id, scopes, project_id, asset_origins } =
         edit;
     TestManagerEdit { base_url, token_url, client_id, scopes, project_id, asset_origins }
+}
+
+fn webhook_auth_edit(edit: EditWebhookAuth) -> WebhookAuthEdit {
+    let EditWebhookAuth { scheme, user, header, tolerance_s, allowed_clients } = edit;
+    let scheme = scheme.map(|scheme| scheme.map(|it| it.0));
+    WebhookAuthEdit { scheme, user, header, tolerance_s, allowed_clients }
+}
+
+fn webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
+    let allowed_clients = auth.allowed_clients.iter().copied().map(Text).collect();
+    let shown = WebhookAuth { allowed_clients, ..WebhookAuth::default() };
+    let Some(credential) = auth.credential.clone() else { return shown };
+    let scheme = Some(EnumString(credential.scheme()));
+    match credential {
+        WebhookCredential::Bearer => WebhookAuth { scheme, ..shown },
+        WebhookCredential::Basic { user } => WebhookAuth { scheme, user: Some(user), ..shown },
+        WebhookCredential::ApiKey { header } => {
+            WebhookAuth { scheme, header: Some(header), ..shown }
+        }
+        WebhookCredential::Signature { tolerance_s } => {
+            WebhookAuth { scheme, tolerance_s: Some(tolerance_s), ..shown }
+        }
+    }
 }
 
 fn test_manager(settings: &TestManagerSettings) -> TestManager {
@@ -260,6 +300,9 @@ fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
         has_client_cert: has_secret(CLIENT_CERT),
         test_manager: it.test_manager.as_ref().map(test_manager),
         has_test_manager_client_secret: has_secret(TEST_MANAGER_SECRET),
+        webhook_auth: webhook_auth(&it.webhook_auth),
+        has_webhook_secret: has_secret(WEBHOOK_SECRET),
+        has_webhook_secret_previous: has_secret(WEBHOOK_SECRET_PREVIOUS),
         grants: grants(&it.grants),
         accepted_sha256: it.accepted_sha256.clone(),
         needs_consent,

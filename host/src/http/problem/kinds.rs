@@ -73,6 +73,22 @@ pub(super) static ALL: &[Kind] = &[
          is rotated. Requests that matched no connection are listed as events.",
     ),
     kind(
+        OutcomeCode::SenderRefused,
+        StatusCode::UNAUTHORIZED,
+        "The sender is refused",
+        "The connection asks the senders of its webhooks for a credential beside the URL. The detail \
+         says what is missing or wrong: set it in Test Manager, or change it with `jackfield \
+         connections edit NAME --webhook-auth …`.",
+    ),
+    kind(
+        OutcomeCode::AddressRefused,
+        StatusCode::FORBIDDEN,
+        "The client's address is refused",
+        "The connection accepts webhooks only from some addresses. Add the address with `jackfield \
+         connections edit NAME --webhook-client …`. If the detail names the address of a reverse \
+         proxy, list the proxy in `trusted_proxies`.",
+    ),
+    kind(
         OutcomeCode::MethodNotAllowed,
         StatusCode::METHOD_NOT_ALLOWED,
         "Method not allowed",

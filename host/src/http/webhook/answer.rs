@@ -100,6 +100,11 @@ impl Answer {
         Self { defect, ..Self::problem(id, &Problem::from(refusal)) }
     }
 
+    /// Whether this answer refuses the sender, whatever it sent.
+    pub(super) fn refuses_sender(&self) -> bool {
+        [OutcomeCode::SenderRefused, OutcomeCode::AddressRefused].contains(&self.outcome.code)
+    }
+
     /// Whether this answer refuses a Create Defect request because of its content.
     pub(super) fn refuses_create(&self, kind: EventKind) -> bool {
         use OutcomeCode::{BadRequest, PayloadTooLarge, UnsupportedMediaType};

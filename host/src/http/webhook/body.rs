@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
 use crate::domain::{FailedTest, shortened};
@@ -30,17 +30,22 @@ pub(crate) struct ReadBody {
 /// Reads a body up to the limit. Never fails, so that an incomplete body can be stored in the
 /// event.
 pub(crate) async fn read(headers: &HeaderMap, body: Body) -> ReadBody {
+    read_sent(headers, body).await.0
+}
+
+/// Reads a body up to the limit; also returns the bytes as they were sent.
+pub(super) async fn read_sent(headers: &HeaderMap, body: Body) -> (ReadBody, Bytes) {
     read_within(headers, body, BODY_TIMEOUT).await
 }
 
-async fn read_within(headers: &HeaderMap, body: Body, timeout: Duration) -> ReadBody {
+async fn read_within(headers: &HeaderMap, body: Body, timeout: Duration) -> (ReadBody, Bytes) {
     let mut bytes = BytesMut::new();
     let collected = tokio::time::timeout(timeout, collect(body, &mut bytes)).await;
     let fault = collected.unwrap_or_else(|_| {
         let seconds = timeout.as_secs();
         Err(Fault::Broken(format!("the body is not complete after {seconds} s")))
     });
-    match fault {
+    let body = match fault {
         Ok(()) => {
             let (text, fault) = decode::text(headers, &bytes);
             ReadBody { text, fault }
@@ -49,7 +54,8 @@ async fn read_within(headers: &HeaderMap, body: Body, timeout: Duration) -> Read
             let text = String::from_utf8_lossy(&bytes).into_owned();
             ReadBody { text, fault: Some(fault) }
         }
-    }
+    };
+    (body, bytes.freeze())
 }
 
 async fn collect(mut body: Body, bytes: &mut BytesMut) -> Result<(), Fault> {
@@ -155,7 +161,7 @@ mod tests {
             read.ok().map(|byte| (Ok::<_, std::io::Error>(vec![byte]), receiver))
         });
         let (none, body) = (HeaderMap::new(), Body::from_stream(endless));
-        let body = read_within(&none, body, Duration::from_millis(50)).await;
+        let (body, _) = read_within(&none, body, Duration::from_millis(50)).await;
         let why = body.failed_test(&HeaderMap::new()).unwrap_err().outcome().detail;
         assert!(why.contains("not complete"), "{why}");
     }

@@ -132,10 +132,16 @@ impl WebhookRequest {
     }
 
     /// Adds the headers and the body to an event, so that a person can see what was sent.
-    pub(crate) fn with_headers_and_body(&self, mut event: Event) -> Event {
+    /// `credential` is the name of another header whose value is a credential.
+    pub(crate) fn with_headers_and_body(
+        &self,
+        mut event: Event,
+        credential: Option<&str>,
+    ) -> Event {
         let headers = self.headers.iter().take(HEADERS_MAX).map(|(name, value)| {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let value = self.without_token(&masked_header(name, &text));
+            let is_credential = credential == Some(name.as_str());
+            let value = self.without_token(&masked_header(name, &text, is_credential));
             let name = self.without_token(name.as_str());
             (shortened(&name, NAME_BYTES_MAX), shortened(&value, VALUE_BYTES_MAX))
         });
@@ -171,10 +177,10 @@ fn masked_query(query: &str) -> String {
     format!("?{}", masked.collect::<Vec<_>>().join("&"))
 }
 
-/// A header's value with its query masked. If the header's name says that the value is a
-/// credential: only its scheme and its length.
-fn masked_header(name: &HeaderName, value: &str) -> String {
-    if !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
+/// A header's value with its query masked. If the value is a credential, or the header's name says
+/// so: only its scheme and its length.
+fn masked_header(name: &HeaderName, value: &str, is_credential: bool) -> String {
+    if !is_credential && !CREDENTIAL_WORDS.iter().any(|word| name.as_str().contains(word)) {
         // Proxies add headers that repeat the address of the request, with its query.
         return match value.split_once('?') {
             Some((path, query)) => format!("{path}{}", masked_query(query)),
@@ -251,14 +257,14 @@ mod tests {
         request.body.text = "\0".repeat(64 * 1024);
         let outcome = OutcomeCode::NotFound.into();
         let event = request.event(EventKind::Unrecognised, None, Some(404), outcome, None);
-        let event = request.with_headers_and_body(event);
+        let event = request.with_headers_and_body(event, None);
         let text = format!("{:?}", event.request);
         assert!(text.len() < 40_000 && text.contains("65536 bytes"), "{}", text.len());
     }
 
     #[test]
     fn a_credential_in_the_place_of_the_scheme_is_masked() {
-        let shown = |value| masked_header(&http::header::AUTHORIZATION, value);
+        let shown = |value| masked_header(&http::header::AUTHORIZATION, value, false);
         assert_eq!(shown("AWS4-HMAC-SHA256 ab"), "AWS4-HMAC-SHA256 (2 characters)");
         assert_eq!(shown("hunter2 a"), "(9 characters)");
     }
@@ -268,13 +274,14 @@ mod tests {
         let request = request("/hooks/t0ken/new/way?x=1");
         let outcome = || Outcome::from(OutcomeCode::NotFound);
         let event = request.event(EventKind::Unrecognised, None, Some(404), outcome(), None);
-        let event = request.with_headers_and_body(event);
+        let event = request.with_headers_and_body(event, Some("x-tm"));
         assert_eq!(event.request.path, "/new/way?x=(1 characters)");
         let text = format!("{event:?}");
-        for kept in ["Bearer (11 characters)", "\"(11 characters)\"", "x-tm", "42"] {
+        for kept in ["Bearer (11 characters)", "\"(11 characters)\"", "x-tm"] {
             assert!(text.contains(kept), "{kept}: {text}");
         }
         assert!(!text.contains("very-secret") && !text.contains("t0ken"), "{text}");
+        assert!(!text.contains("42"), "a header that the connection names: {text}");
         let unmatched = request.event(EventKind::NoConnection, None, Some(404), outcome(), None);
         assert!(unmatched.request.headers.is_empty());
         let misplaced_token =

@@ -12,7 +12,8 @@ use super::errors::Unreadable;
 use super::grants_json::GrantsJson;
 use super::statements::{Statements as _, from_row};
 use super::test_manager_json::TestManagerJson;
-use crate::domain::{Connection, ConnectionId, ConnectionRecord, TestManagerSettings};
+use super::webhook_auth_json::WebhookAuthJson;
+use crate::domain::{Connection, ConnectionId, ConnectionRecord, TestManagerSettings, WebhookAuth};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
@@ -81,6 +82,7 @@ struct Row {
     test_manager: Option<String>,
     report: String,
     on_recurrence: String,
+    webhook_auth: Option<String>,
     paused: bool,
     record_until: Option<i64>,
     token_tail: String,
@@ -105,6 +107,7 @@ from_row!(Row {
     test_manager,
     report,
     on_recurrence,
+    webhook_auth,
     paused,
     record_until,
     token_tail,
@@ -132,6 +135,10 @@ impl Row {
             let json: TestManagerJson = from_json(&json, "its Test Manager settings")?;
             TestManagerSettings::try_from(json)
         });
+        let webhook_auth = self.webhook_auth.map(|json| {
+            let json: WebhookAuthJson = from_json(&json, "its webhook authentication")?;
+            WebhookAuth::try_from(json)
+        });
         let connection = Connection {
             id: ConnectionId(self.id),
             name: self.name,
@@ -147,6 +154,7 @@ impl Row {
             test_manager: test_manager.transpose()?,
             report: from_json(&self.report, "its report")?,
             on_recurrence: known_word(&self.on_recurrence, "what it does on a recurrence")?,
+            webhook_auth: webhook_auth.transpose()?.unwrap_or_default(),
             paused: self.paused,
             record_until: time_opt(self.record_until)?,
             created_at: time(self.created_at)?,

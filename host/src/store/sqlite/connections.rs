@@ -12,7 +12,10 @@ use super::columns::{from_json, to_i64, to_json};
 use super::grants_json::GrantsJson;
 use super::statements::Statements as _;
 use super::test_manager_json::TestManagerJson;
-use crate::domain::{ConnectionId, Grants, Origin, StringEnum as _, TestManagerSettings};
+use super::webhook_auth_json::WebhookAuthJson;
+use crate::domain::{
+    ConnectionId, Grants, Origin, StringEnum as _, TestManagerSettings, WebhookAuth,
+};
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
@@ -22,8 +25,8 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
     db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
              allow_private, http1_only, index_delay_s, test_manager, report, on_recurrence,
-             paused, token_tail, created_at, last_success_at, last_error_at, last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             webhook_auth, paused, token_tail, created_at, last_success_at, last_error_at, last_error)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             connection.id.0,
             &connection.name,
@@ -38,6 +41,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
             test_manager_json(connection.test_manager.as_ref())?,
             to_json(&connection.report)?,
             connection.on_recurrence.as_str(),
+            webhook_auth_json(&connection.webhook_auth)?,
             connection.paused,
             &record.token_tail,
             connection.created_at.as_millisecond(),
@@ -76,7 +80,8 @@ pub(super) fn update(
         .change(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, http1_only = ?,
-             index_delay_s = ?, test_manager = ?, report = ?, on_recurrence = ?, paused = ?
+             index_delay_s = ?, test_manager = ?, report = ?, on_recurrence = ?,
+             webhook_auth = ?, paused = ?
          WHERE id = ? AND deleted = 0",
             params![
                 &connection.name,
@@ -91,6 +96,7 @@ pub(super) fn update(
                 test_manager_json(connection.test_manager.as_ref())?,
                 to_json(&connection.report)?,
                 connection.on_recurrence.as_str(),
+                webhook_auth_json(&connection.webhook_auth)?,
                 connection.paused,
                 connection.id.0
             ],
@@ -242,6 +248,11 @@ pub(super) fn delete_tokens(db: &Connection, expired: Vec<TokenHash>) -> Result<
 
 fn test_manager_json(settings: Option<&TestManagerSettings>) -> Result<Option<String>, StoreError> {
     settings.map(|it| to_json(&TestManagerJson::from(it))).transpose()
+}
+
+fn webhook_auth_json(auth: &WebhookAuth) -> Result<Option<String>, StoreError> {
+    let is_set = *auth != WebhookAuth::default();
+    is_set.then(|| to_json(&WebhookAuthJson::from(auth))).transpose()
 }
 
 fn insert_token(db: &Connection, id: ConnectionId, token: &StoredToken) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::{DatabaseError, StoreError};
 
 /// The changes of the schema, in order. A released change is never edited.
-pub(super) const MIGRATIONS: [&str; 11] = [
+pub(super) const MIGRATIONS: [&str; 12] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
     include_str!("../../../migrations/sqlite/0003_classes_of_writes.sql"),
@@ -29,6 +29,7 @@ pub(super) const MIGRATIONS: [&str; 11] = [
     include_str!("../../../migrations/sqlite/0009_follow_ups.sql"),
     include_str!("../../../migrations/sqlite/0010_recordings.sql"),
     include_str!("../../../migrations/sqlite/0011_fewer_indexes.sql"),
+    include_str!("../../../migrations/sqlite/0012_webhook_auth.sql"),
 ];
 /// Maximum time that a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

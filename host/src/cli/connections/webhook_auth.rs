@@ -1,0 +1,89 @@
+//! The arguments that say what senders of webhooks must show.
+
+use clap::Args;
+
+use crate::api::{EditWebhookAuth, EnumString, SecretText};
+use crate::cli::filter::enum_value;
+use crate::cli::key_value;
+use crate::domain::WebhookScheme;
+
+#[derive(Default, Args)]
+pub(super) struct SetWebhookAuth {
+    /// What a webhook must show beside its URL: `bearer`, `basic` (with --webhook-user), `api-key`
+    /// (with --webhook-header), or `signature` (Standard Webhooks)
+    #[arg(long, value_name = "SCHEME", value_parser = enum_value::<WebhookScheme>())]
+    webhook_auth: Option<WebhookScheme>,
+    /// The user name of `basic`
+    #[arg(long, value_name = "NAME")]
+    webhook_user: Option<String>,
+    /// The header of `api-key`
+    #[arg(long, value_name = "HEADER")]
+    webhook_header: Option<String>,
+    /// How far the time of a signed webhook may be from the server's clock [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    webhook_tolerance_s: Option<u32>,
+    /// The secret that senders must know: =@FILE from a file, =- from stdin, no value for a prompt;
+    /// or a reference that the server reads, =file:/PATH or =env:NAME
+    #[arg(long, value_name = "@FILE", num_args = 0..=1, require_equals = true)]
+    webhook_secret: Option<Option<String>>,
+    /// Another secret that is accepted too, while senders change from one to the other
+    #[arg(long, value_name = "@FILE", num_args = 0..=1, require_equals = true)]
+    webhook_secret_previous: Option<Option<String>>,
+    /// Accept webhooks only from this address or network, such as 203.0.113.0/24; give it once for
+    /// each
+    #[arg(long, value_name = "NETWORK")]
+    webhook_client: Vec<String>,
+}
+
+#[derive(Default, Args)]
+pub(super) struct UnsetWebhookAuth {
+    /// Ask for nothing beside the webhook URL, and remove the secrets of senders
+    #[arg(long, conflicts_with_all = ["webhook_auth", "webhook_client"])]
+    pub(super) no_webhook_auth: bool,
+    /// Accept webhooks from every address
+    #[arg(long, conflicts_with = "webhook_client")]
+    pub(super) any_webhook_client: bool,
+    /// Accept only the newest secret
+    #[arg(long, conflicts_with = "webhook_secret_previous")]
+    pub(super) no_webhook_secret_previous: bool,
+}
+
+impl SetWebhookAuth {
+    /// The member of a request; absent if no argument says anything about it.
+    pub(super) fn settings(&self) -> Option<EditWebhookAuth> {
+        let edit = EditWebhookAuth {
+            scheme: self.webhook_auth.map(|scheme| Some(EnumString(scheme))),
+            user: self.webhook_user.clone(),
+            header: self.webhook_header.clone(),
+            tolerance_s: self.webhook_tolerance_s,
+            allowed_clients: (!self.webhook_client.is_empty()).then(|| self.webhook_client.clone()),
+        };
+        (edit != EditWebhookAuth::default()).then_some(edit)
+    }
+
+    pub(super) fn secret(&self) -> anyhow::Result<Option<SecretText>> {
+        let given = self.webhook_secret.as_ref();
+        given.map(|source| key_value::option("webhook-secret", source.as_deref())).transpose()
+    }
+
+    pub(super) fn secret_previous(&self) -> anyhow::Result<Option<SecretText>> {
+        let given = self.webhook_secret_previous.as_ref();
+        let read = |source: &Option<String>| {
+            key_value::option("webhook-secret-previous", source.as_deref())
+        };
+        given.map(read).transpose()
+    }
+
+    /// The member of an edit: `None` inside removes the requirements.
+    pub(super) fn edit(&self, removed: &UnsetWebhookAuth) -> Option<Option<EditWebhookAuth>> {
+        if removed.no_webhook_auth {
+            return Some(None);
+        }
+        let edit = self.settings();
+        if removed.any_webhook_client {
+            let allowed_clients = Some(Vec::new());
+            return Some(Some(EditWebhookAuth { allowed_clients, ..edit.unwrap_or_default() }));
+        }
+        edit.map(Some)
+    }
+}

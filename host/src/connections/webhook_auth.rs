@@ -1,0 +1,205 @@
+//! Checks what an admin asks of the senders of a connection's webhooks.
+
+use http::HeaderName;
+
+use crate::domain::{
+    Connection, Network, WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth, WebhookCredential,
+    WebhookScheme, is_printable, shown_secret_name,
+};
+use crate::manifest::SettingError;
+use crate::secret::{Secret, SigningKey};
+
+/// The tolerance unless an admin sets another, seconds: the libraries of Standard Webhooks use it.
+const TOLERANCE_S: u32 = 300;
+const TOLERANCE_S_MAX: u32 = 3_600;
+/// Maximum length of a user name, characters.
+const USER_CHARS_MAX: usize = 200;
+/// Maximum number of networks.
+const CLIENTS_MAX: usize = 200;
+/// Minimum length of a secret, bytes.
+const SECRET_BYTES_MIN: usize = 8;
+
+/// A change of what senders must show. An absent member keeps its stored value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebhookAuthEdit {
+    /// The kind of credential; `None` inside: none is asked for.
+    pub scheme: Option<Option<WebhookScheme>>,
+    /// The user name of `basic`.
+    pub user: Option<String>,
+    /// The header of `api-key`.
+    pub header: Option<String>,
+    /// The tolerance of `signature`, seconds.
+    pub tolerance_s: Option<u32>,
+    /// The addresses from which requests are accepted; empty: from every address.
+    pub allowed_clients: Option<Vec<String>>,
+}
+
+/// Applies a change.
+///
+/// # Errors
+/// Every member that is missing, not valid, or of another scheme.
+pub(super) fn apply(
+    edit: WebhookAuthEdit,
+    before: &WebhookAuth,
+) -> Result<WebhookAuth, Vec<SettingError>> {
+    let mut errors = Vec::new();
+    let scheme = edit.scheme.unwrap_or(before.credential.as_ref().map(WebhookCredential::scheme));
+    for (name, is_given, of) in [
+        ("user", edit.user.is_some(), WebhookScheme::Basic),
+        ("header", edit.header.is_some(), WebhookScheme::ApiKey),
+        ("tolerance_s", edit.tolerance_s.is_some(), WebhookScheme::Signature),
+    ] {
+        if is_given && scheme != Some(of) {
+            errors.push(error(name, format!("it belongs to the scheme `{of}`")));
+        }
+    }
+    let clients = edit.allowed_clients.map_or_else(|| Ok(before.allowed_clients.clone()), networks);
+    let allowed_clients = clients.unwrap_or_else(|why| {
+        errors.push(error("allowed_clients", why));
+        Vec::new()
+    });
+    let member = |name, read: Result<_, &str>| read.map_err(|why| error(name, why));
+    let credential = scheme.map(|scheme| match (scheme, &before.credential) {
+        (WebhookScheme::Bearer, _) => Ok(WebhookCredential::Bearer),
+        (WebhookScheme::Basic, Some(WebhookCredential::Basic { user })) if edit.user.is_none() => {
+            Ok(WebhookCredential::Basic { user: user.clone() })
+        }
+        (WebhookScheme::Basic, _) => member("user", basic(edit.user)),
+        (WebhookScheme::ApiKey, Some(WebhookCredential::ApiKey { header }))
+            if edit.header.is_none() =>
+        {
+            Ok(WebhookCredential::ApiKey { header: header.clone() })
+        }
+        (WebhookScheme::ApiKey, _) => member("header", api_key(edit.header.as_deref())),
+        (WebhookScheme::Signature, before) => {
+            member("tolerance_s", signature(edit.tolerance_s, before.as_ref()))
+        }
+    });
+    match credential.transpose() {
+        Ok(credential) if errors.is_empty() => Ok(WebhookAuth { credential, allowed_clients }),
+        Ok(_) => Err(errors),
+        Err(why) => Err(errors.into_iter().chain([why]).collect()),
+    }
+}
+
+/// The error if a connection asks for a credential without a secret, or has a secret without a use.
+pub(super) fn secret_problem(connection: &Connection) -> Option<SettingError> {
+    let has = |name: &str| connection.secrets_set.iter().any(|it| it == name);
+    let of = |name, why: &str| {
+        Some(SettingError { name: shown_secret_name(name).to_owned(), why: why.to_owned() })
+    };
+    match (&connection.webhook_auth.credential, has(WEBHOOK_SECRET)) {
+        (Some(_), false) => of(WEBHOOK_SECRET, "give the secret that senders must know"),
+        (Some(_), true) => None,
+        (None, true) => of(WEBHOOK_SECRET, "give the scheme in `webhook_auth` that uses it"),
+        (None, false) if has(WEBHOOK_SECRET_PREVIOUS) => {
+            of(WEBHOOK_SECRET_PREVIOUS, "give the scheme in `webhook_auth` that uses it")
+        }
+        (None, false) => None,
+    }
+}
+
+/// The reason why senders cannot use a secret with this credential; `None` if they can.
+pub(super) fn value_problem(
+    credential: Option<&WebhookCredential>,
+    secret: &Secret,
+) -> Option<String> {
+    let text = secret.reveal();
+    if matches!(credential, Some(WebhookCredential::Signature { .. })) {
+        return SigningKey::read(secret).err().map(|error| error.to_string());
+    }
+    if text.len() < SECRET_BYTES_MIN {
+        return Some(format!("it has fewer than {SECRET_BYTES_MIN} characters"));
+    }
+    let fits = text.trim() == text && text.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+    (!fits).then(|| "use ASCII characters, without a space at either end".to_owned())
+}
+
+fn error(name: &str, why: impl Into<String>) -> SettingError {
+    SettingError { name: format!("webhook_auth.{name}"), why: why.into() }
+}
+
+fn basic(user: Option<String>) -> Result<WebhookCredential, &'static str> {
+    let fits = |user: &String| {
+        (1..=USER_CHARS_MAX).contains(&user.chars().count())
+            && user.chars().all(|c| is_printable(c) && c != ':')
+    };
+    let user = user.filter(fits).ok_or("give a name of 1 to 200 characters, without a colon")?;
+    Ok(WebhookCredential::Basic { user })
+}
+
+fn api_key(header: Option<&str>) -> Result<WebhookCredential, &'static str> {
+    let name = header.and_then(|header| header.parse::<HeaderName>().ok());
+    let name = name.ok_or("give the name of a header, such as X-API-Key")?;
+    Ok(WebhookCredential::ApiKey { header: name.as_str().to_owned() })
+}
+
+fn signature(
+    tolerance_s: Option<u32>,
+    before: Option<&WebhookCredential>,
+) -> Result<WebhookCredential, &'static str> {
+    let tolerance_s = match (tolerance_s, before) {
+        (Some(given), _) => given,
+        (None, Some(WebhookCredential::Signature { tolerance_s })) => *tolerance_s,
+        (None, _) => TOLERANCE_S,
+    };
+    let fits = (1..=TOLERANCE_S_MAX).contains(&tolerance_s);
+    fits.then_some(WebhookCredential::Signature { tolerance_s }).ok_or("give 1 to 3600 seconds")
+}
+
+fn networks(given: Vec<String>) -> Result<Vec<Network>, String> {
+    if given.len() > CLIENTS_MAX {
+        return Err(format!("give at most {CLIENTS_MAX} addresses and networks"));
+    }
+    let networks = given.iter().map(|text| text.parse::<Network>());
+    networks.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(edit: WebhookAuthEdit, before: &WebhookAuth) -> Vec<String> {
+        apply(edit, before).unwrap_err().into_iter().map(|error| error.name).collect()
+    }
+
+    #[test]
+    fn members_that_are_not_given_keep_their_value() {
+        let none = WebhookAuth::default();
+        let edit = WebhookAuthEdit {
+            scheme: Some(Some(WebhookScheme::ApiKey)),
+            header: Some("X-Tm-Key".to_owned()),
+            ..WebhookAuthEdit::default()
+        };
+        let first = apply(edit, &none).unwrap();
+        let header = "x-tm-key".to_owned();
+        assert_eq!(first.credential, Some(WebhookCredential::ApiKey { header }));
+        let allowed_clients = Some(vec!["203.0.113.0/24".to_owned()]);
+        let edit = WebhookAuthEdit { allowed_clients, ..WebhookAuthEdit::default() };
+        let second = apply(edit, &first).unwrap();
+        assert_eq!((second.credential, second.allowed_clients.len()), (first.credential, 1));
+        let scheme = Some(Some(WebhookScheme::Signature));
+        let edit = WebhookAuthEdit { scheme, ..WebhookAuthEdit::default() };
+        let signature = Some(WebhookCredential::Signature { tolerance_s: 300 });
+        assert_eq!(apply(edit, &none).unwrap().credential, signature);
+    }
+
+    #[test]
+    fn members_that_do_not_fit_are_named() {
+        let none = WebhookAuth::default();
+        let scheme =
+            |scheme| WebhookAuthEdit { scheme: Some(Some(scheme)), ..WebhookAuthEdit::default() };
+        assert_eq!(names(scheme(WebhookScheme::Basic), &none), ["webhook_auth.user"]);
+        let header = Some("x y".to_owned());
+        let odd = WebhookAuthEdit { header, ..scheme(WebhookScheme::ApiKey) };
+        assert_eq!(names(odd, &none), ["webhook_auth.header"]);
+        let odd = WebhookAuthEdit { tolerance_s: Some(0), ..scheme(WebhookScheme::Signature) };
+        assert_eq!(names(odd, &none), ["webhook_auth.tolerance_s"]);
+        let odd = WebhookAuthEdit {
+            user: Some("tm".to_owned()),
+            allowed_clients: Some(vec!["example.com".to_owned()]),
+            ..WebhookAuthEdit::default()
+        };
+        assert_eq!(names(odd, &none), ["webhook_auth.user", "webhook_auth.allowed_clients"]);
+    }
+}

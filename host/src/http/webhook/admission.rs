@@ -1,0 +1,91 @@
+//! Decides whether a webhook request of a connection is answered: its sender is checked before the
+//! rate, so that requests of others never use up the rate of the connection.
+//!
+//! Reads the body only of a request that may be answered.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::egress::ActiveConnection;
+use crate::http::AppState;
+use crate::http::problem::Problem;
+
+use super::body::{self, ReadBody};
+use super::classify::WebhookKind;
+use super::sender;
+
+const OVER_RATE: &str = "the connection receives too many requests";
+
+/// A request of a connection, before its body is read.
+pub(super) struct Candidate<'a> {
+    pub(super) active: &'a ActiveConnection,
+    pub(super) kind: &'a WebhookKind,
+    pub(super) client: IpAddr,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) received_at: Timestamp,
+}
+
+impl Candidate<'_> {
+    /// Reads the body, if the request may be answered.
+    ///
+    /// # Errors
+    /// The problem to answer instead, with the part of the body that was read.
+    pub(super) async fn admit(
+        &self,
+        app: &AppState,
+        body: Body,
+    ) -> Result<ReadBody, (Problem, ReadBody)> {
+        let unread = |problem| (problem, ReadBody::default());
+        sender::check_address(self.active, self.client).map_err(unread)?;
+        if *self.kind == WebhookKind::Probe {
+            self.count(app).map_err(unread)?;
+            return Ok(body::read(self.headers, body).await);
+        }
+        match sender::check_headers(self.active, self.headers, self.received_at) {
+            Ok(None) => {
+                self.count(app).map_err(unread)?;
+                Ok(body::read(self.headers, body).await)
+            }
+            Ok(Some(pending)) => {
+                let (body, sent) = body::read_sent(self.headers, body).await;
+                let signed = pending.verify(&sent);
+                self.require(app, signed, body)
+            }
+            // An empty body makes it a probe, which needs no credential.
+            Err(problem) if *self.kind == WebhookKind::CreateOrProbe => {
+                let body = body::read(self.headers, body).await;
+                self.require(app, Err(problem), body)
+            }
+            Err(problem) => Err(unread(problem)),
+        }
+    }
+
+    /// Admits a request whose body was read, if it is a probe or `shown` says that its credential
+    /// is right.
+    fn require(
+        &self,
+        app: &AppState,
+        shown: Result<(), Problem>,
+        body: ReadBody,
+    ) -> Result<ReadBody, (Problem, ReadBody)> {
+        let is_probe = *self.kind == WebhookKind::CreateOrProbe && body.is_empty();
+        let admitted = if is_probe { Ok(()) } else { shown };
+        match admitted.and_then(|()| self.count(app)) {
+            Ok(()) => Ok(body),
+            Err(problem) => Err((problem, body)),
+        }
+    }
+
+    /// Counts the request against the rate of its connection.
+    fn count(&self, app: &AppState) -> Result<(), Problem> {
+        let is_click = matches!(self.kind, WebhookKind::CreateOrProbe | WebhookKind::Create);
+        let id = self.active.connection.id;
+        let counted = app.rate_limits.request(id, is_click, Instant::now());
+        counted.map_err(|wait: Duration| Problem::rate_limited(OVER_RATE, wait))
+    }
+}

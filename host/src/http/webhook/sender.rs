@@ -1,0 +1,277 @@
+//! Checks what a connection asks of the senders of its webhooks: a credential, and an allowed
+//! client address.
+//!
+//! Compares secrets in constant time. A refusal says what is missing or wrong, never a value.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderName, header};
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::domain::{WebhookCredential, WebhookScheme};
+use crate::egress::ActiveConnection;
+use crate::http::problem::Problem;
+use crate::secret::{Secret, Signed, SigningKey};
+
+static ID: HeaderName = HeaderName::from_static("webhook-id");
+static TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+static SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// A signature whose headers are complete, and whose body is still to be read.
+pub(super) struct PendingSignature {
+    keys: Vec<SigningKey>,
+    id: String,
+    timestamp: String,
+    signatures: String,
+}
+
+/// Checks the address of the client.
+///
+/// # Errors
+/// The connection does not accept it.
+pub(super) fn check_address(active: &ActiveConnection, client: IpAddr) -> Result<(), Problem> {
+    let allowed = &active.connection.webhook_auth.allowed_clients;
+    if allowed.is_empty() || allowed.iter().any(|network| network.contains(client)) {
+        return Ok(());
+    }
+    Err(Problem::address_refused(client.to_canonical()))
+}
+
+/// Checks the credential in the headers. A signature covers the body too: call
+/// [`PendingSignature::verify`] with it.
+///
+/// # Errors
+/// The credential is missing or wrong.
+pub(super) fn check_headers(
+    active: &ActiveConnection,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Option<PendingSignature>, Problem> {
+    let Some(credential) = &active.connection.webhook_auth.credential else { return Ok(None) };
+    let refused = |why| Problem::sender_refused(credential.scheme(), why);
+    let secrets = active.webhook_secrets();
+    if secrets.is_empty() {
+        return Err(refused("the server cannot read the secret that senders must know".to_owned()));
+    }
+    let is_known = match credential {
+        WebhookCredential::Bearer => {
+            let token = authorization(headers, "Bearer").map_err(refused)?;
+            matches_any(secrets, token)
+        }
+        WebhookCredential::Basic { user } => {
+            let pair = authorization(headers, "Basic").map_err(refused)?;
+            let pair = BASE64.decode(pair.as_bytes()).map(Zeroizing::new).unwrap_or_default();
+            let pair = std::str::from_utf8(&pair).unwrap_or_default();
+            let (given, password) = pair.split_once(':').unwrap_or_default();
+            matches_any(secrets, password) & Secret::new(user.clone()).matches(given)
+        }
+        WebhookCredential::ApiKey { header } => {
+            matches_any(secrets, value(headers, header).map_err(refused)?)
+        }
+        WebhookCredential::Signature { tolerance_s } => {
+            let signature = signature(headers, secrets, now, *tolerance_s).map_err(refused)?;
+            return Ok(Some(signature));
+        }
+    };
+    let wrong = || match credential {
+        WebhookCredential::Bearer => "the bearer token is wrong".to_owned(),
+        WebhookCredential::Basic { .. } => "the user or the password is wrong".to_owned(),
+        _ => "the API key is wrong".to_owned(),
+    };
+    if is_known { Ok(None) } else { Err(refused(wrong())) }
+}
+
+/// Compares with every secret, so that the time does not say which one matches.
+fn matches_any(secrets: &[Secret], given: &str) -> bool {
+    secrets.iter().fold(false, |found, secret| secret.matches(given) | found)
+}
+
+/// The credential in the header `Authorization` with this scheme.
+fn authorization<'a>(headers: &'a HeaderMap, scheme: &str) -> Result<&'a str, String> {
+    let value = value(headers, header::AUTHORIZATION.as_str())?;
+    let (given, credential) = value.split_once(' ').unwrap_or((value, ""));
+    if !given.eq_ignore_ascii_case(scheme) {
+        return Err(format!("the header authorization does not begin with {scheme}"));
+    }
+    Ok(credential.trim())
+}
+
+/// The only value of a header.
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, String> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(|value| value.to_str()), values.next()) {
+        (None, _) => Err(format!("the header {name} is missing")),
+        (Some(Ok(value)), None) => Ok(value),
+        (Some(Err(_)), None) => Err(format!("the header {name} is not ASCII")),
+        (Some(_), Some(_)) => Err(format!("the header {name} is there more than once")),
+    }
+}
+
+fn signature(
+    headers: &HeaderMap,
+    secrets: &[Secret],
+    now: Timestamp,
+    tolerance_s: u32,
+) -> Result<PendingSignature, String> {
+    let [id, timestamp, signatures] =
+        [&ID, &TIMESTAMP, &SIGNATURE].map(|name| value(headers, name.as_str()));
+    let (id, timestamp, signatures) = (id?, timestamp?, signatures?);
+    let sent_s: i64 =
+        timestamp.parse().map_err(|_| format!("the header {TIMESTAMP} is not a Unix time"))?;
+    let distance_s = now.as_second().abs_diff(sent_s);
+    if distance_s > tolerance_s.into() {
+        return Err(format!(
+            "the header {TIMESTAMP} is {distance_s} s from the server's clock, and {tolerance_s} s \
+             are allowed: check both clocks"
+        ));
+    }
+    let keys: Vec<_> = secrets.iter().filter_map(|it| SigningKey::read(it).ok()).collect();
+    if keys.is_empty() {
+        return Err("the secret that senders must know is not a key for signatures".to_owned());
+    }
+    let [id, timestamp, signatures] = [id, timestamp, signatures].map(str::to_owned);
+    Ok(PendingSignature { keys, id, timestamp, signatures })
+}
+
+impl PendingSignature {
+    /// Checks the signature of a body, as it was sent.
+    ///
+    /// # Errors
+    /// No signature of the request is of a key of the connection.
+    pub(super) fn verify(&self, body: &[u8]) -> Result<(), Problem> {
+        let signed = Signed { id: &self.id, timestamp: &self.timestamp, body };
+        let verifies = |key: &SigningKey| key.verifies(signed, &self.signatures);
+        if self.keys.iter().fold(false, |found, key| verifies(key) | found) {
+            return Ok(());
+        }
+        let why = format!(
+            "no signature in the header {SIGNATURE} is of this request: check the secret, and that \
+             nothing on the way changes the body"
+        );
+        Err(Problem::sender_refused(WebhookScheme::Signature, why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use uuid::Uuid;
+
+    use crate::domain::{
+        Connection, ConnectionId, WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth,
+    };
+
+    use super::*;
+
+    const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn active(credential: WebhookCredential, secrets: &[(&str, &str)]) -> ActiveConnection {
+        let id = ConnectionId(Uuid::nil());
+        let connector = "redmine".parse().unwrap();
+        let connection = Connection {
+            webhook_auth: WebhookAuth {
+                credential: Some(credential),
+                allowed_clients: vec!["203.0.113.0/24".parse().unwrap()],
+            },
+            ..Connection::new(id, "qa".to_owned(), connector, Timestamp::UNIX_EPOCH)
+        };
+        let secrets = secrets.iter();
+        let secrets: BTreeMap<_, _> = secrets
+            .map(|(name, value)| ((*name).to_owned(), Secret::new((*value).to_owned())))
+            .collect();
+        ActiveConnection::new(connection, secrets)
+    }
+
+    fn answer(active: &ActiveConnection, headers: &[(&'static str, &str)]) -> Result<(), String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let now = Timestamp::from_second(1_614_265_330).unwrap();
+        let checked = check_headers(active, &map, now);
+        let checked = checked
+            .and_then(|pending| pending.map_or(Ok(()), |it| it.verify(br#"{"test": 2432232314}"#)));
+        checked.map_err(|problem| problem.outcome().detail)
+    }
+
+    #[test]
+    fn either_secret_is_accepted_and_a_refusal_names_no_value() {
+        let basic = WebhookCredential::Basic { user: "tm".to_owned() };
+        let api_key = WebhookCredential::ApiKey { header: "x-tm".to_owned() };
+        // `echo -n tm:new-secret | base64`
+        for (credential, header, new, old, wrong, missing) in [
+            (
+                WebhookCredential::Bearer,
+                "authorization",
+                "Bearer new-secret",
+                "bearer old-secret",
+                "Bearer hunter2",
+                "is missing",
+            ),
+            (
+                basic,
+                "authorization",
+                "Basic dG06bmV3LXNlY3JldA==",
+                "Basic dG06b2xkLXNlY3JldA==",
+                "Basic eDpuZXctc2VjcmV0",
+                "is missing",
+            ),
+            (api_key, "x-tm", "new-secret", "old-secret", "hunter2", "x-tm is missing"),
+        ] {
+            let secrets = [(WEBHOOK_SECRET, "new-secret"), (WEBHOOK_SECRET_PREVIOUS, "old-secret")];
+            let both = active(credential.clone(), &secrets);
+            assert_eq!(answer(&both, &[(header, new)]), Ok(()));
+            assert_eq!(answer(&both, &[(header, old)]), Ok(()));
+            let why = answer(&both, &[(header, wrong)]).unwrap_err();
+            assert!(why.contains("wrong") && !why.contains("hunter2"), "{why}");
+            let why = answer(&both, &[]).unwrap_err();
+            assert!(why.contains(missing), "{why}");
+            assert!(answer(&both, &[(header, new), (header, old)]).is_err());
+            let only_new = active(credential.clone(), &secrets[..1]);
+            assert!(answer(&only_new, &[(header, old)]).is_err());
+            assert!(answer(&active(credential, &[]), &[(header, new)]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_signature_counts_only_near_its_time() {
+        let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+        let headers = |timestamp, signature| {
+            let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+            [("webhook-id", id), ("webhook-timestamp", timestamp), ("webhook-signature", signature)]
+        };
+        let credential = || WebhookCredential::Signature { tolerance_s: 5 };
+        let old = [
+            (WEBHOOK_SECRET, "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+            (WEBHOOK_SECRET_PREVIOUS, KEY),
+        ];
+        for secrets in [&[(WEBHOOK_SECRET, KEY)][..], &old] {
+            let active = active(credential(), secrets);
+            assert_eq!(answer(&active, &headers("1614265330", signature)), Ok(()));
+            for (timestamp, why) in [
+                ("1614265324", "6 s from"),
+                ("1614265336", "6 s from"),
+                ("1614265331", "no signature"),
+                ("now", "not a Unix time"),
+            ] {
+                let refused = answer(&active, &headers(timestamp, signature)).unwrap_err();
+                assert!(refused.contains(why), "{timestamp}: {refused}");
+            }
+            let why = answer(&active, &headers("1614265330", "v1,AAAA")).unwrap_err();
+            assert!(why.contains("no signature"), "{why}");
+        }
+    }
+
+    #[test]
+    fn only_allowed_addresses_are_accepted() {
+        let active = active(WebhookCredential::Bearer, &[]);
+        for (client, is_allowed) in
+            [("203.0.113.9", true), ("::ffff:203.0.113.9", true), ("203.0.114.9", false)]
+        {
+            assert_eq!(check_address(&active, client.parse().unwrap()).is_ok(), is_allowed);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Signatures of webhook requests, as Standard Webhooks 1.0 defines them: HMAC-SHA256 over the id,
+//! the time and the body of a request, with a key that sender and receiver share.
+//!
+//! Source: <https://www.standardwebhooks.com>. Never says by how much a signature differs.
+
+use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::Secret;
+
+/// The prefix of a key, which the specification recommends and generators write.
+const PREFIX: &str = "whsec_";
+/// The version of a signature with a shared key.
+const VERSION: &str = "v1";
+/// The specification asks for 24 to 64 bytes; longer keys are not less secure.
+const KEY_BYTES_MIN: usize = 24;
+
+/// A key for signatures.
+pub struct SigningKey(Zeroizing<Vec<u8>>);
+
+/// A secret that is not a key for signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SigningKeyError {
+    /// The secret is not Base64.
+    #[error("it is not Base64: write `whsec_` and 24 to 64 random bytes in Base64")]
+    NotBase64,
+    /// The key is too short.
+    #[error("the key has fewer than 24 bytes: write `whsec_` and 24 to 64 random bytes in Base64")]
+    TooShort,
+}
+
+/// The parts of a request that its signature covers.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// The header `webhook-id`.
+    pub id: &'a str,
+    /// The header `webhook-timestamp`.
+    pub timestamp: &'a str,
+    /// The body as it was sent, before it is decompressed.
+    pub body: &'a [u8],
+}
+
+impl SigningKey {
+    /// Reads a key, with or without `whsec_`.
+    ///
+    /// # Errors
+    /// The text is not Base64, or the key is too short.
+    pub fn read(secret: &Secret) -> Result<Self, SigningKeyError> {
+        let text = secret.reveal().trim();
+        let text = text.strip_prefix(PREFIX).unwrap_or(text);
+        let key = BASE64.decode(text.as_bytes()).map_err(|_| SigningKeyError::NotBase64)?;
+        let key = Zeroizing::new(key);
+        if key.len() < KEY_BYTES_MIN { Err(SigningKeyError::TooShort) } else { Ok(Self(key)) }
+    }
+
+    /// Whether one of the signatures in the header `webhook-signature` is of this key. The time does
+    /// not depend on where a signature differs.
+    #[must_use]
+    pub fn verifies(&self, signed: Signed<'_>, signatures: &str) -> bool {
+        let given = signatures.split_ascii_whitespace().filter_map(|one| one.split_once(','));
+        let given = given.filter(|(version, _)| *version == VERSION);
+        given.fold(false, |found, (_, signature)| {
+            let bytes = BASE64.decode(signature.as_bytes()).unwrap_or_default();
+            let mac = self.mac(signed);
+            mac.is_some_and(|mac| mac.verify_slice(&bytes).is_ok()) | found
+        })
+    }
+
+    /// `None` never happens: HMAC takes keys of any length.
+    fn mac(&self, signed: Signed<'_>) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
+        for part in [signed.id.as_bytes(), b".", signed.timestamp.as_bytes(), b".", signed.body] {
+            mac.update(part);
+        }
+        Some(mac)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification's reference libraries.
+    const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+
+    fn verifies(key: &str, body: &str, timestamp: &str, signatures: &str) -> bool {
+        let key = SigningKey::read(&Secret::new(key.to_owned())).unwrap();
+        let signed = Signed { id: ID, timestamp, body: body.as_bytes() };
+        key.verifies(signed, signatures)
+    }
+
+    #[test]
+    fn the_example_of_the_reference_libraries_verifies_and_no_other() {
+        let (body, at) = (r#"{"test": 2432232314}"#, "1614265330");
+        assert!(verifies(KEY, body, at, SIGNATURE));
+        let several = format!("v1,b3RoZXI= v2,x {SIGNATURE} v1a,y");
+        assert!(verifies(KEY.trim_start_matches(PREFIX), body, at, &several));
+        assert!(!verifies(KEY, r#"{"test": 2432232315}"#, at, SIGNATURE));
+        assert!(!verifies(KEY, body, "1614265331", SIGNATURE));
+        assert!(!verifies("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", body, at, SIGNATURE));
+        for odd in ["", "v1", "v1,", "v1,%%", SIGNATURE.trim_start_matches("v1,")] {
+            assert!(!verifies(KEY, body, at, odd), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_not_a_key_is_refused() {
+        let read = |text: &str| SigningKey::read(&Secret::new(text.to_owned())).err();
+        assert_eq!(read("hunter2"), Some(SigningKeyError::NotBase64));
+        assert_eq!(read("whsec_AAAA"), Some(SigningKeyError::TooShort));
+        assert_eq!(read(KEY), None);
+    }
+}

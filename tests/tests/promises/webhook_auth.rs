@@ -1,0 +1,259 @@
+//! A connection may ask the senders of its webhooks for more than the URL: a credential, and an
+//! allowed client address. A refused request is listed with what was missing or wrong, never with a
+//! value, and costs the connection none of its rate.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jackfield_tests::{Answer, Connection, Setup, TestHost, failed_test, wait_for};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+const NEW: &str = "the-new-secret-of-senders";
+const OLD: &str = "the-old-secret-of-senders";
+/// The user `tm` with each secret, as `Authorization: Basic` sends them.
+const BASIC_NEW: &str = "Basic dG06dGhlLW5ldy1zZWNyZXQtb2Ytc2VuZGVycw==";
+const BASIC_OLD: &str = "Basic dG06dGhlLW9sZC1zZWNyZXQtb2Ytc2VuZGVycw==";
+
+fn host() -> (TestHost, Connection) {
+    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    for (name, secret) in [("new", NEW), ("old", OLD)] {
+        fs::write(host.folder().join(name), secret).expect("the secret is written");
+    }
+    (host, connection)
+}
+
+fn create(host: &TestHost, connection: &Connection, headers: &[(&str, &str)]) -> Answer {
+    let body = failed_test().to_string();
+    host.anonymous().send("POST", &connection.create_path(), headers, body.as_bytes())
+}
+
+/// Runs `connections edit qa` with these arguments, which must succeed.
+#[track_caller]
+fn edit(host: &TestHost, arguments: &[&str]) {
+    let (succeeded, printed) = host.run_cli(&[&["connections", "edit", "qa"], arguments].concat());
+    assert!(succeeded, "{printed}");
+    assert!(!printed.contains(NEW) && !printed.contains(OLD), "{printed}");
+}
+
+#[test]
+fn a_sender_must_show_the_credential_of_its_scheme() {
+    let (host, connection) = host();
+    let bearer = |secret| format!("Bearer {secret}");
+    let cases: [(&[&str], &str, String, String); 3] = [
+        (&["--webhook-auth", "bearer"], "authorization", bearer(NEW), bearer(OLD)),
+        (
+            &["--webhook-auth", "basic", "--webhook-user", "tm"],
+            "authorization",
+            BASIC_NEW.to_owned(),
+            BASIC_OLD.to_owned(),
+        ),
+        (
+            &["--webhook-auth", "api-key", "--webhook-header", "X-Tm-Pass"],
+            "x-tm-pass",
+            NEW.to_owned(),
+            OLD.to_owned(),
+        ),
+    ];
+    for (scheme, header, new, old) in &cases {
+        let secrets = ["--webhook-secret=@new", "--webhook-secret-previous=@old"];
+        edit(&host, &[scheme, &secrets[..]].concat());
+        for given in [new, old] {
+            create(&host, &connection, &[(header, given)]).assert_status(200);
+        }
+        let missing = create(&host, &connection, &[]);
+        let detail = missing.problem(401, "sender-refused");
+        assert!(detail.contains(header) && detail.contains("missing"), "{detail}");
+        let challenge = missing.header("www-authenticate").unwrap_or_default();
+        assert!(challenge.contains("jackfield webhook"), "{missing:?}");
+        let wrong = create(&host, &connection, &[(header, &format!("{old}x"))]);
+        let detail = wrong.problem(401, "sender-refused");
+        let event = host.event_of(&wrong);
+        assert_eq!(
+            (&event["outcome"], &event["detail"]),
+            (&json!("sender-refused"), &json!(detail))
+        );
+        let text = event["request"].to_string();
+        assert!(text.contains(header) && text.contains("characters)"), "{text}");
+        assert!(!text.contains(OLD) && !text.contains("dG06"), "{text}");
+
+        edit(&host, &["--no-webhook-secret-previous"]);
+        create(&host, &connection, &[(header, old)]).assert_problem(401, "sender-refused");
+        create(&host, &connection, &[(header, new)]).assert_status(200);
+    }
+    let shown = host.connection("qa");
+    assert_eq!(shown["webhook_auth"]["header"], "x-tm-pass");
+    assert_eq!(shown["has_webhook_secret"], true);
+    assert_eq!(shown["secrets_set"], json!([]), "they are not secrets of the connector");
+    for text in [shown.to_string(), host.output()] {
+        assert!(!text.contains(NEW) && !text.contains(OLD), "{text}");
+    }
+    edit(&host, &["--no-webhook-auth"]);
+    create(&host, &connection, &[]).assert_status(200);
+    assert_eq!(host.connection("qa")["has_webhook_secret"], false);
+}
+
+/// Signs a body as a sender of Standard Webhooks does.
+fn signed(key: &[u8], at_s: u64, body: &str) -> [(String, String); 3] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
+    mac.update(format!("msg_1.{at_s}.{body}").as_bytes());
+    let signature = format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()));
+    let pair = |name: &str, value: String| (format!("webhook-{name}"), value);
+    [pair("id", "msg_1".into()), pair("timestamp", at_s.to_string()), pair("signature", signature)]
+}
+
+#[test]
+fn a_signed_request_is_accepted_within_its_time_and_with_either_key() {
+    let (host, connection) = host();
+    let (new, old) = ([7; 24], [8; 32]);
+    for (name, key) in [("new", &new[..]), ("old", &old)] {
+        let text = format!("whsec_{}", BASE64.encode(key));
+        fs::write(host.folder().join(name), text).expect("the key is written");
+    }
+    edit(
+        &host,
+        &[
+            "--webhook-auth",
+            "signature",
+            "--webhook-tolerance-s=60",
+            "--webhook-secret=@new",
+            "--webhook-secret-previous=@old",
+        ],
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let body = failed_test().to_string();
+    let send = |headers: &[(String, String)], body: &str| {
+        let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        host.anonymous().send("POST", &connection.webhook_path, &headers, body.as_bytes())
+    };
+    for key in [&new[..], &old] {
+        send(&signed(key, now, &body), &body).assert_status(200);
+    }
+    for (headers, why) in [
+        (signed(&[9; 24], now, &body), "no signature"),
+        (signed(&new, now, &failed_test().to_string()), "no signature"),
+        (signed(&new, now - 120, &body), "check both clocks"),
+        (signed(&new, now + 120, &body), "check both clocks"),
+    ] {
+        let detail = send(&headers, &body).problem(401, "sender-refused");
+        assert!(detail.contains(why), "{detail}");
+    }
+    let detail = send(&signed(&new, now, &body)[..2], &body).problem(401, "sender-refused");
+    assert!(detail.contains("webhook-signature is missing"), "{detail}");
+    assert_eq!(send(&[], "{}").expect(200), json!({"status": "alive"}), "a probe");
+}
+
+#[test]
+fn probes_need_only_an_allowed_address() {
+    let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
+    let body = json!({
+        "name": "qa", "connector": "instant",
+        "webhook_auth": {"scheme": "bearer", "allowed_clients": ["203.0.113.0/24", "2001:db8::7"]},
+        "webhook_secret": NEW,
+    });
+    let connection =
+        Connection::from_json(&host.admin().json("POST", "/connections", &body).expect(201));
+    let base = &connection.webhook_path;
+    let send = |method: &str, path: &str, client: &str| {
+        host.anonymous().send(method, path, &[("x-forwarded-for", client)], b"")
+    };
+    for client in ["203.0.113.9", "2001:db8::7"] {
+        for (method, path) in [("GET", ""), ("POST", ""), ("GET", "/api/isalive")] {
+            let answer = send(method, &format!("{base}{path}"), client);
+            assert_eq!(answer.expect(200), json!({"status": "alive"}), "{client} {method} {path}");
+        }
+        let kpis = send("GET", &format!("{base}/kpis/project/1/defectstatus"), client);
+        kpis.assert_problem(401, "sender-refused");
+    }
+    for client in ["203.0.114.9", "2001:db8::8", "127.0.0.1"] {
+        for path in ["", "/api/isalive", "/defects"] {
+            let refused = send("POST", &format!("{base}{path}"), client);
+            let detail = refused.problem(403, "address-refused");
+            assert!(detail.contains(client), "{detail}");
+        }
+    }
+    let refused = send("GET", base, "203.0.114.9");
+    assert_eq!(host.event_of(&refused)["outcome"], "address-refused");
+    let all = ["--any-webhook-client"];
+    edit(&host, &all);
+    send("GET", base, "203.0.114.9").assert_status(200);
+}
+
+#[test]
+fn refused_requests_use_up_neither_the_rate_nor_the_disk() {
+    let host = Setup::new()
+        .config("[webhook]\nrequests_per_s = 1\nrequests_burst = 3")
+        .guests(["instant"])
+        .start();
+    let body = json!({"name": "qa", "connector": "instant", "webhook_secret": NEW,
+        "webhook_auth": {"scheme": "bearer"}});
+    let connection =
+        Connection::from_json(&host.admin().json("POST", "/connections", &body).expect(201));
+    for path in ["", "/defects", "/kpis/project/1/defectstatus", "/unknown"] {
+        for _ in 0..20 {
+            let path = format!("{}{path}", connection.webhook_path);
+            host.anonymous()
+                .send("POST", &path, &[], b"{\"a\":1}")
+                .assert_problem(401, "sender-refused");
+        }
+    }
+    let bearer = format!("Bearer {NEW}");
+    let last = create(&host, &connection, &[("authorization", &bearer)]);
+    last.assert_status(200);
+    let _ = host.event_of(&last);
+    let events = host.admin().get("/events?limit=200").expect(200);
+    let refused = |event: &&Value| event["outcome"] == "sender-refused";
+    let stored = events["events"].as_array().expect("events").iter().filter(refused).count();
+    assert!((1..=25).contains(&stored), "{stored} events of 80 refused requests");
+}
+
+#[test]
+fn a_secret_in_a_file_is_read_again_and_an_unusable_one_refuses_every_sender() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("secret");
+    fs::write(&file, format!("{NEW}\n")).expect("the secret is written");
+    let roots = format!("secret_file_roots = [{:?}]\nsweep_ms = 100", folder.path());
+    let (host, connection) = Setup::new().config(&roots).start_with("instant", json!({}));
+    let reference = format!("--webhook-secret=file:{}", file.display());
+    edit(&host, &["--webhook-auth", "bearer", &reference]);
+    let status = |secret: &str| {
+        let bearer = format!("Bearer {secret}");
+        create(&host, &connection, &[("authorization", &bearer)]).status
+    };
+    assert_eq!(status(NEW), 200);
+    fs::write(&file, OLD).expect("the secret is written");
+    wait_for("the new value to be accepted", 10, || (status(OLD) == 200).then_some(()));
+    assert_eq!(status(NEW), 401);
+    fs::remove_file(&file).expect("the secret is removed");
+    wait_for("the removed value to be refused", 10, || (status(OLD) == 401).then_some(()));
+    let shown = host.connection("qa")["last_error"]["detail"].to_string();
+    assert!(shown.contains("webhook_secret"), "{shown}");
+}
+
+#[test]
+fn requirements_that_do_not_fit_are_refused_by_name() {
+    let (host, _) = host();
+    let refused = |body: Value| {
+        let answer = host.admin().json("PATCH", "/connections/qa", &body);
+        answer.assert_problem(422, "invalid-values");
+        let errors = answer.json()["errors"].clone();
+        let names = errors.as_array().expect("errors").iter().map(|it| it["name"].clone());
+        names.map(|name| name.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let scheme = |scheme: &str| json!({"scheme": scheme});
+    assert_eq!(refused(json!({"webhook_auth": scheme("bearer")})), ["webhook_secret"]);
+    assert_eq!(refused(json!({"webhook_secret": NEW})), ["webhook_secret"]);
+    let body = json!({"webhook_auth": scheme("bearer"), "webhook_secret": "short"});
+    assert_eq!(refused(body), ["webhook_secret"]);
+    let body = json!({"webhook_auth": scheme("signature"), "webhook_secret": "not a key, really"});
+    assert_eq!(refused(body), ["webhook_secret"]);
+    let body = json!({"webhook_auth": scheme("basic"), "webhook_secret": NEW});
+    assert_eq!(refused(body), ["webhook_auth.user"]);
+    let body = json!({"webhook_auth": {"allowed_clients": ["nowhere"]}});
+    assert_eq!(refused(body), ["webhook_auth.allowed_clients"]);
+    let odd =
+        host.admin().json("PATCH", "/connections/qa", &json!({"webhook_auth": scheme("mtls")}));
+    assert!(odd.problem(400, "bad-request").contains("bearer"), "{odd:?}");
+}
