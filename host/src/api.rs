@@ -55,6 +55,9 @@ pub struct Status {
     pub version: String,
     /// Number of tasks that the server's async runtime runs now.
     pub tasks: usize,
+    /// Keys of the configuration whose values changed in the file, and need a restart.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
     /// The absolute path of the folder with the connectors.
     #[serde(default)]
     pub plugins: PathBuf,

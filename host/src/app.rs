@@ -11,23 +11,23 @@ mod invoker;
 mod keys;
 mod lock;
 mod platform;
+mod reload;
+mod sockets;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::connections::{self, Connections};
 use crate::defects::{self, Defects, ProcessState};
 use crate::domain::{Clock, SystemClock};
 use crate::egress::{Egress, Tape};
-use crate::http::{self, AppState, ClientLimits, Services};
+use crate::http::{self, AppState, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
 use crate::plugins::Plugins;
@@ -37,6 +37,8 @@ use crate::store::{SqliteStore, Store};
 use crate::testmanager::{self, TestManager};
 
 use background::Background;
+use reload::FrontLimits;
+use sockets::Listeners;
 
 pub use checker::{CheckedFile, Checker};
 pub use descriptors::Descriptors;
@@ -47,6 +49,9 @@ pub use platform::{
     PlatformProblem, address_space, blocked_connectors, few_threads, little_memory,
     replaced_program, runs_code, shared_access, small_address_space, unsuitable_disk,
 };
+
+pub use reload::Reloader;
+pub use sockets::{PassedSockets, tls_files};
 
 /// How long the server waits after it stopped every guest: writes in progress end, outcomes are
 /// stored, answers are sent.
@@ -63,11 +68,12 @@ pub struct Shutdown {
 
 /// A server whose parts are open and whose sockets listen.
 pub struct App {
-    config: Arc<Config>,
-    /// The main listener, and the admin listener if one is configured. [`Self::run_until`] takes
-    /// them.
-    listeners: Option<(TcpListener, Option<TcpListener>)>,
-    address: SocketAddr,
+    config: Arc<LiveConfig>,
+    reloader: Reloader,
+    limits: FrontLimits,
+    /// [`Self::run_until`] takes them.
+    listeners: Option<Listeners>,
+    url: String,
     admin_token: Secret,
     services: Arc<Services>,
     /// Ends the background work, such as the folder watch and the sweep.
@@ -108,8 +114,8 @@ impl GuestRuntime {
 }
 
 impl App {
-    /// Opens everything that the server needs; `lock` is the lock of the data folder. No request is
-    /// answered yet.
+    /// Opens everything that the server needs; `lock` is the lock of the data folder, and `passed`
+    /// replaces the sockets of the configuration. No request is answered yet.
     ///
     /// # Errors
     /// One line that says what cannot be opened and how to fix it.
@@ -117,30 +123,35 @@ impl App {
         config: Config,
         lock: DataLock,
         admin_token: Option<Secret>,
+        passed: PassedSockets,
     ) -> anyhow::Result<Self> {
-        let config = Arc::new(config);
+        let live = Arc::new(LiveConfig::new(config));
+        let config = live.now();
         let folder = config.data_folder();
         data::clear_spool(&folder)?;
         let admin_token = match admin_token {
             Some(token) => data::check_token_length(token)?,
             None => data::admin_token(&folder)?,
         };
-        let listener = bind(config.listen, "listen").await?;
-        let admin_listener = match config.admin_listen {
-            Some(address) => Some(bind(address, "admin_listen").await?),
-            None => None,
-        };
-        let address = listener.local_addr()?;
+        let listeners = Listeners::open(&config, passed).await?;
+        let url = listeners.url.clone();
         let background = CancellationToken::new();
         let guest_runtime = GuestRuntime::start(&config, None)?;
         platform::log_problems(&config, guest_runtime.engine.address_space());
         let sandbox = Arc::clone(&guest_runtime.sandbox);
-        let services = Arc::new(services(&config, guest_runtime, &background).await?);
+        let services = Arc::new(services(&live, guest_runtime, &background).await?);
         Background::of(&services).spawn(&services.tasks, &background);
+        let limits = FrontLimits::new(&config);
+        let reloader = Reloader::new(Arc::clone(&live), listeners.tls.clone(), limits.clone());
+        if let Some(tls) = listeners.tls.clone() {
+            services.tasks.spawn(sockets::follow_certificate(tls, background.clone()));
+        }
         Ok(Self {
-            config,
-            listeners: Some((listener, admin_listener)),
-            address,
+            config: live,
+            reloader,
+            limits,
+            listeners: Some(listeners),
+            url,
             admin_token,
             services,
             background,
@@ -149,10 +160,17 @@ impl App {
         })
     }
 
-    /// The address of the main listener, with the actual port if port 0 was configured.
+    /// The address of the main listener, with the actual port if port 0 was configured: a URL, or
+    /// `unix:` and the path of a socket.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Changes the configuration while the server runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// The token of the admin API.
@@ -164,9 +182,10 @@ impl App {
     /// The state that the routes need.
     #[must_use]
     pub fn state(&self) -> AppState {
-        let base_url = match &self.config.public_url {
+        let base_url = match &self.config.now().public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
-            None => format!("http://{}", self.address),
+            None if self.url.starts_with("unix:") => "http://localhost".to_owned(),
+            None => self.url.clone(),
         };
         AppState::new(Arc::clone(&self.services), self.admin_token.clone(), base_url)
     }
@@ -192,25 +211,15 @@ impl App {
     }
 
     /// Answers requests; returns when all work has ended.
-    async fn serve(
-        &self,
-        listeners: (TcpListener, Option<TcpListener>),
-        shutdown: &Shutdown,
-    ) -> std::io::Result<()> {
+    async fn serve(&self, listeners: Listeners, shutdown: &Shutdown) -> std::io::Result<()> {
         let (hooks, admin) = http::routers(self.state());
-        let drain = Duration::from_millis(self.config.drain_ms) + STOP_MAX;
+        let drain = Duration::from_millis(self.config.now().drain_ms) + STOP_MAX;
         let begin = shutdown.drain.clone();
-        let descriptors = Descriptors::raise(&self.config);
-        let keep_alive = Duration::from_secs(self.config.keep_alive_s.into());
-        let limits = |connections_max| {
-            ClientLimits::new(connections_max, keep_alive, self.config.trusted_proxies.clone())
-        };
-        let clients = limits(descriptors.client_connections_max);
-        let hooks = http::serve(listeners.0, hooks, clients, begin.clone(), drain);
-        let served = match listeners.1.zip(admin) {
+        let limits = self.limits.clone();
+        let hooks = http::serve(listeners.main, hooks, limits.main, begin.clone(), drain);
+        let served = match listeners.admin.zip(admin) {
             Some((listener, admin)) => {
-                let clients = limits(descriptors.admin_connections_max);
-                let admin = http::serve(listener, admin, clients, begin, drain);
+                let admin = http::serve(listener, admin, limits.admin, begin, drain);
                 tokio::try_join!(hooks, admin).map(|_| ())
             }
             None => hooks.await,
@@ -226,12 +235,10 @@ impl App {
     async fn stop(&self, shutdown: &Shutdown) {
         shutdown.drain.cancelled().await;
         self.background.cancel();
-        let drain = Duration::from_millis(self.config.drain_ms);
+        let drain_ms = self.config.now().drain_ms;
+        let drain = Duration::from_millis(drain_ms);
         if shutdown.stop_now.run_until_cancelled(sleep(drain)).await.is_some() {
-            tracing::warn!(
-                "some runs did not end within `drain_ms` = {}; stopping them",
-                self.config.drain_ms
-            );
+            tracing::warn!("some runs did not end within `drain_ms` = {drain_ms}; stopping them");
         }
         self.sandbox.stop();
         sleep(STOP_MAX).await;
@@ -240,18 +247,18 @@ impl App {
 
 /// Opens the store and creates the services that the handlers call.
 async fn services(
-    config: &Arc<Config>,
+    live: &Arc<LiveConfig>,
     guest_runtime: GuestRuntime,
     background: &CancellationToken,
 ) -> anyhow::Result<Services> {
-    let config = Arc::clone(config);
+    let config = live.now();
     let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
     let sealer = keys::sealer(&config.data_folder()).await?;
     let store = SqliteStore::open(&config.data_folder().database(), &sealer)?;
     store.recover(clock.now(), config.longest_run_ms()).await?;
     let store: Arc<dyn Store> = Arc::new(store);
     let plugins = Plugins::start(
-        Arc::clone(&config),
+        Arc::clone(live),
         engine,
         Arc::clone(&sandbox),
         Arc::clone(&clock),
@@ -267,7 +274,7 @@ async fn services(
         test_manager,
         sealer,
         clock: Arc::clone(&clock),
-        config: Arc::clone(&config),
+        config: Arc::clone(live),
     }));
     connections.load().await?;
     let tasks = TaskTracker::new();
@@ -276,7 +283,7 @@ async fn services(
         connections: Arc::clone(&connections),
         sandbox: Arc::clone(&sandbox),
         clock: Arc::clone(&clock),
-        config: Arc::clone(&config),
+        config: Arc::clone(live),
         tasks: tasks.clone(),
         process: ProcessState::default(),
     });
@@ -285,7 +292,7 @@ async fn services(
         connections: Arc::clone(&connections),
         sandbox,
         clock: Arc::clone(&clock),
-        config: Arc::clone(&config),
+        config: Arc::clone(live),
         tasks: tasks.clone(),
     });
     Ok(Services {
@@ -295,7 +302,7 @@ async fn services(
         plugins,
         store,
         clock,
-        config,
+        config: Arc::clone(live),
         tasks,
     })
 }
@@ -313,13 +320,4 @@ fn test_manager(
         memory: Arc::clone(sandbox.host_memory()),
         clock: Arc::clone(clock),
     }))
-}
-
-/// Listens on an address; `key` is the setting that the error names.
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "cannot listen on {address}: is another server running there? Choose another `{key}`"
-        )
-    })
 }

@@ -7,11 +7,12 @@ mod access;
 mod data_folder;
 mod environment;
 mod file_system;
+mod listen;
 mod read;
+mod reload;
 mod values;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::domain::{ConnectorName, Limits, Network};
@@ -21,12 +22,14 @@ pub use access::{
 };
 pub use data_folder::DataFolder;
 pub use file_system::unsuitable_file_system;
+pub use listen::{InvalidListenAddress, ListenAddress};
+pub use reload::{LiveConfig, Reloaded};
 
 /// All settings of the server. A setting that the operator did not set has its default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The address and port for webhooks, and for the admin API unless `admin_listen` is set.
-    pub listen: SocketAddr,
+    /// Where webhooks are accepted, and the admin API unless `admin_listen` is set.
+    pub listen: ListenAddress,
     /// The folder for the database, keys, compiled code and temporary files.
     pub data: PathBuf,
     /// The folder from which connectors are loaded.
@@ -35,7 +38,16 @@ pub struct Config {
     /// `http://{listen}`.
     pub public_url: Option<url::Url>,
     /// The address of a separate listener for everything except `/hooks`.
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<ListenAddress>,
+    /// Whether each client connection of `listen` from a trusted proxy begins with a header of the
+    /// PROXY protocol.
+    pub proxy_protocol: bool,
+    /// The same for `admin_listen`.
+    pub admin_proxy_protocol: bool,
+    /// The certificate of the server, PEM; absent: the listeners do not use TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// The key of the certificate, PEM.
+    pub tls_key: Option<PathBuf>,
     /// The reverse proxies that are trusted to name the client's address.
     pub trusted_proxies: Vec<Network>,
     /// Maximum time that a client connection may stay open without a request, seconds.
@@ -144,11 +156,15 @@ impl Default for Webhook {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen: ListenAddress::Tcp(([127, 0, 0, 1], 8080).into()),
             data: PathBuf::from("data"),
             plugins: PathBuf::from("plugins"),
             public_url: None,
             admin_listen: None,
+            proxy_protocol: false,
+            admin_proxy_protocol: false,
+            tls_certificate: None,
+            tls_key: None,
             trusted_proxies: Vec::new(),
             keep_alive_s: 120,
             webhook: Webhook::default(),

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::domain::{
     Call, Clock, Connection, ConnectionId, ConnectionRecord, ConnectorName, FailedTest, Limits,
     Refusal,
@@ -65,7 +65,7 @@ pub struct Dependencies {
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
-    pub config: Arc<Config>,
+    pub config: Arc<LiveConfig>,
 }
 
 /// All connections, ready for runs, with their circuit breakers.
@@ -259,7 +259,7 @@ impl Connections {
     /// The limits of a connection's connector.
     #[must_use]
     pub fn limits(&self, connection: &Connection) -> Limits {
-        self.deps.config.limits_of(&connection.connector)
+        self.deps.config.now().limits_of(&connection.connector)
     }
 }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::domain::{
     Clock, Decision, Defect, DefectId, DefectRecord, FollowUpStep, Outcome, OutcomeCode, Refusal,
@@ -43,7 +43,7 @@ pub struct Dependencies {
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
-    pub config: Arc<Config>,
+    pub config: Arc<LiveConfig>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
     /// The state of this process that the store does not have.
@@ -104,7 +104,7 @@ impl Dependencies {
     async fn restart_waits_if_clock_stepped(&self) -> Result<bool, StoreError> {
         let restart = async || {
             tracing::warn!("the clock was set: the waits of all defects in doubt begin again");
-            self.store.restart_waits(self.clock.now(), self.config.longest_run_ms()).await
+            self.store.restart_waits(self.clock.now(), self.config.now().longest_run_ms()).await
         };
         self.process.check_clock(&*self.clock, restart).await
     }
@@ -136,7 +136,7 @@ impl Defects {
             Decision::Adopt(_) => self.steps_after_adoption(id).await?,
             Decision::Retry | Decision::GiveUp | Decision::Release => Vec::new(),
         };
-        let (now, run_ms) = (self.deps.clock.now(), self.deps.config.longest_run_ms());
+        let (now, run_ms) = (self.deps.clock.now(), self.deps.config.now().longest_run_ms());
         let decided = self.deps.store.decide(id, decision, &steps, by, now, run_ms).await?;
         self.deps.process.follow_up.notify_one();
         Ok(decided)

@@ -9,10 +9,14 @@ mod auth;
 mod client_address;
 mod clients;
 mod health;
+mod listener;
 mod problem;
+mod progress;
+mod proxy_protocol;
 mod rate;
 mod rate_limits;
 mod routes;
+mod security_headers;
 mod serve;
 mod timing;
 mod webhook;
@@ -21,7 +25,7 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::defects::Defects;
 use crate::domain::Clock;
@@ -33,7 +37,8 @@ use crate::store::Store;
 use health::Health;
 use rate_limits::RateLimits;
 
-pub use clients::ClientLimits;
+pub use clients::{ClientLimits, SharedLimits};
+pub use listener::{Listener, Socket};
 pub use routes::routers;
 pub use serve::serve;
 
@@ -56,7 +61,7 @@ pub struct Services {
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
-    pub config: Arc<Config>,
+    pub config: Arc<LiveConfig>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
 }
@@ -75,7 +80,7 @@ impl AppState {
     /// `base_url` is what precedes `/hooks` in a webhook URL, without a slash at its end.
     #[must_use]
     pub fn new(services: Arc<Services>, admin_token: Secret, base_url: String) -> Self {
-        let (health, rate_limits) = (Health::default(), RateLimits::new(&services.config.webhook));
+        let (health, rate_limits) = (Health::default(), RateLimits::default());
         Self { services, admin_token, base_url, health, rate_limits }
     }
 }

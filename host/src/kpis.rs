@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::completion::Flight;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::connections::{Asker, Connections};
 use crate::domain::{Call, Clock, Counts, EventId, Refusal};
 use crate::egress::ActiveConnection;
@@ -40,7 +40,7 @@ pub struct Dependencies {
     /// The wall clock and the time since boot.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
-    pub config: Arc<Config>,
+    pub config: Arc<LiveConfig>,
     /// Tasks that shutdown waits for.
     pub tasks: TaskTracker,
 }
@@ -119,7 +119,7 @@ impl Kpis {
         if age > STALE_MAX {
             return None;
         }
-        let fresh = age < Duration::from_millis(self.deps.config.kpi_fresh_ms);
+        let fresh = age < Duration::from_millis(self.deps.config.now().kpi_fresh_ms);
         if !fresh {
             drop(self.refresh(active, project, event));
         }

@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, watch as watch_channel};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::domain::{Clock, Connection, ConnectorName};
 use crate::runtime::{Connector, Engine, Sandbox};
 use crate::secret::Sealer;
@@ -65,17 +65,18 @@ impl Plugins {
     /// The plugins folder cannot be read, or the folder of compiled code is not safe. The error
     /// says how to fix it.
     pub(crate) async fn start(
-        config: Arc<Config>,
+        config: Arc<LiveConfig>,
         engine: Arc<Engine>,
         sandbox: Arc<Sandbox>,
         clock: Arc<dyn Clock>,
         cancel: CancellationToken,
     ) -> Result<Self, StartError> {
-        let folder = config.plugins.clone();
+        let now = config.now();
+        let folder = now.plugins.clone();
         if let Err(source) = std::fs::create_dir_all(&folder) {
             return Err(StartError::CreateFolder { folder, source });
         }
-        let data = config.data_folder();
+        let data = now.data_folder();
         let cache = Cache::open(data.compiled(), Sealer::open(None, &data.compiled_key())?)?;
         let loader = VersionLoader::open(config, engine, sandbox, clock, cache)?;
         let loader = Arc::new(loader);

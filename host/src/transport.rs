@@ -1,4 +1,5 @@
-//! Connects to a tracker's server: resolves names, uses proxies and TLS, and negotiates HTTP.
+//! Connects to a tracker's server: resolves names, uses proxies and TLS, and negotiates HTTP. Also
+//! has the TLS of the server's own listeners.
 //!
 //! Sends no byte of a request and does not depend on guests. Only this module uses the TLS library.
 
@@ -7,6 +8,7 @@ mod connect;
 mod identity;
 mod proxies;
 mod resolver;
+mod server_tls;
 mod trust;
 
 use data_encoding::BASE64;
@@ -19,6 +21,7 @@ pub(crate) use connect::{
     RESPONSE_HEADERS_MAX, Route, Sender,
 };
 pub use identity::{ClientIdentity, IdentityError};
+pub use server_tls::{ServerTls, ServerTlsError, TlsFiles};
 pub use trust::TrustError;
 pub(crate) use trust::{client_config, crypto};
 

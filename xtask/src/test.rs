@@ -8,9 +8,22 @@ use lexopt::{Arg, Parser, ValueExt as _};
 
 /// Redmine is the real tracker. strace checks the order of the host's system calls. iproute2 gives
 /// a test its own network. libfaketime sets the clock of one process. openssl is a server with
-/// certificates as companies use them.
-const DEBIAN_PACKAGES: [&str; 7] =
-    ["redmine", "redmine-sqlite", "puma", "strace", "iproute2", "libfaketime", "openssl"];
+/// certificates as companies use them. curl speaks HTTP/2 and TLS. systemd checks its units. The
+/// last three are the reverse proxies of docs/operator.md.
+const DEBIAN_PACKAGES: [&str; 12] = [
+    "redmine",
+    "redmine-sqlite",
+    "puma",
+    "strace",
+    "iproute2",
+    "libfaketime",
+    "openssl",
+    "curl",
+    "systemd",
+    "nginx",
+    "haproxy",
+    "caddy",
+];
 
 pub(crate) struct Arguments {
     /// Run the long rounds of the crash, race and load tests.

@@ -29,7 +29,8 @@ pub struct WebhookAuth {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditWebhookAuth {
-    /// How senders show that they know the secret; `null`: they need not know one.
+    /// How senders show that they know the secret; `null`: they need not know one, and the secrets
+    /// are removed.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub scheme: Option<Option<EnumString<WebhookScheme>>>,
     /// The user name of `basic`.

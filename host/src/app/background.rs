@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::defects::Defects;
 use crate::domain::Clock;
@@ -33,7 +33,7 @@ pub(super) struct Background {
     plugins: Arc<Plugins>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    config: Arc<Config>,
+    config: Arc<LiveConfig>,
 }
 
 impl Background {
@@ -117,7 +117,7 @@ impl Background {
     }
 
     fn pause(&self) -> Duration {
-        Duration::from_millis(self.config.sweep_ms)
+        Duration::from_millis(self.config.now().sweep_ms)
     }
 
     async fn load_connections(&self) {
@@ -132,15 +132,16 @@ impl Background {
     }
 
     async fn delete_old_events(&self) {
-        let kept = Duration::from_secs(u64::from(self.config.events_days) * 24 * 60 * 60);
+        let config = self.config.now();
+        let kept = Duration::from_secs(u64::from(config.events_days) * 24 * 60 * 60);
         let now = self.clock.now();
         let since = |age: Duration| now.saturating_sub(age).unwrap_or(Timestamp::MIN);
         let retention = Retention {
             events_since: since(kept),
             confirmed_by: since(CONFIRMED_AFTER.min(kept / 2)),
-            events_max: self.config.events_max,
+            events_max: config.events_max,
             no_connection_max: NO_CONNECTION_MAX,
-            events_bytes_max: self.config.events_bytes_max,
+            events_bytes_max: config.events_bytes_max,
         };
         if let Err(error) = self.store.prune(retention).await {
             tracing::warn!(%error, "cannot delete old events");

@@ -6,7 +6,7 @@ mod exports;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::egress::Tape;
 use crate::plugins::{CheckReport, CodeCache, PluginError, load_file};
 use crate::runtime::Connector;
@@ -26,7 +26,7 @@ pub struct CheckedFile {
 
 /// Loads connector files as the server would.
 pub struct Checker {
-    pub(super) config: Arc<Config>,
+    pub(super) config: Arc<LiveConfig>,
     pub(super) guest_runtime: GuestRuntime,
     cache: CodeCache,
 }
@@ -47,7 +47,7 @@ impl Checker {
         tape: Option<Tape>,
     ) -> anyhow::Result<Self> {
         let guest_runtime = GuestRuntime::start(&config, tape)?;
-        Ok(Self { config: Arc::new(config), guest_runtime, cache })
+        Ok(Self { config: Arc::new(LiveConfig::new(config)), guest_runtime, cache })
     }
 
     /// Compiles, links and describes a file, and calls what it exports.
@@ -56,7 +56,7 @@ impl Checker {
     /// The server would not load the file, for this reason.
     pub async fn check(&self, file: &Path) -> Result<CheckedFile, PluginError> {
         let (connector, report) = self.load(file).await?;
-        let limits = self.config.limits_of(connector.name());
+        let limits = self.config.now().limits_of(connector.name());
         let missing =
             ExportCalls::new(&self.guest_runtime.sandbox, &connector, limits).missing().await;
         Ok(CheckedFile { report, missing, connector })

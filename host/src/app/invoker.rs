@@ -168,7 +168,7 @@ impl Invoker {
         connector: &Connector,
         values: Unstored,
     ) -> anyhow::Result<Arc<ActiveConnection>> {
-        let active = activate(values, connector, &self.checker.config, self.now());
+        let active = activate(values, connector, &self.checker.config.now(), self.now());
         Ok(Arc::new(active.context("the server would not create this connection")?))
     }
 
@@ -193,7 +193,7 @@ impl Invoker {
         let marker = asked.marker.clone().unwrap_or_else(of_test);
         let mut warnings = active.warnings();
         let granted = missing_grants(&Grants::default(), &connection.grants);
-        let limits = self.checker.config.limits_of(connector.name());
+        let limits = self.checker.config.now().limits_of(connector.name());
         let journal = MemoryJournal::new(marker.clone());
         let arguments = CallArguments {
             test: &asked.test,

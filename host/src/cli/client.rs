@@ -14,7 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use ureq::tls::TlsConfig;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use uuid::Uuid;
 
 use crate::api::{Connection, Problem};
@@ -176,11 +176,21 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(None)
-        .tls_config(TlsConfig::builder().unversioned_rustls_crypto_provider(crypto()).build())
+        .tls_config(tls())
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(timeout))
         .build()
         .new_agent()
+}
+
+/// Trusts the authorities of the system, because companies add their own to them, and those that are
+/// built in where the system has none.
+fn tls() -> TlsConfig {
+    let system = rustls_native_certs::load_native_certs().certs;
+    let system = system.iter().map(|der| Certificate::from_der(der).to_owned());
+    let roots = if system.len() == 0 { RootCerts::WebPki } else { system.into() };
+    let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());
+    tls.root_certs(roots).build()
 }
 
 /// Status, body and event of any answer.

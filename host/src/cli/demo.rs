@@ -21,7 +21,7 @@ use crate::api::{
     Connector, ConnectorStatus, CreateConnection, CreatedConnection, EditTestManager, EnumString,
     ForceQuery, SecretText,
 };
-use crate::app::{App, DataLock};
+use crate::app::{App, DataLock, PassedSockets};
 use crate::config::Config;
 use crate::demo::tracker;
 use crate::domain::{OnRecurrence, printable};
@@ -69,7 +69,7 @@ impl Arguments {
         }
         let (_temporary, data) = data_folder(data)?;
         let config =
-            Config { listen: self.listen, plugins: self.plugins, data, ..Config::default() };
+            Config { listen: self.listen.into(), plugins: self.plugins, data, ..Config::default() };
         serve::run(demo(config))
     }
 }
@@ -102,8 +102,8 @@ async fn demo(config: Config) -> anyhow::Result<()> {
 
     let data = config.data.clone();
     let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await?;
-    let app = App::start(config, lock, None).await?;
-    let base = format!("http://{}", app.address());
+    let app = App::start(config, lock, None, PassedSockets::default()).await?;
+    let base = app.url().to_owned();
     let admin = Client::new(&base, app.admin_token().clone());
     let demo = Demo { admin, base, tracker, simulator, data, shutdown: shutdown.drain.clone() };
     let steps = tokio::task::spawn_blocking(move || demo.run());

@@ -10,7 +10,7 @@ use clap::Args;
 use semver::Version;
 use serde::{Serialize, Serializer};
 
-use crate::app::Descriptors;
+use crate::app::{Descriptors, tls_files};
 use crate::config::{Config, DataFolder, inspect_folder, inspect_private};
 use crate::memory::describe_default;
 use crate::runtime::WASMTIME_VERSION;
@@ -93,6 +93,9 @@ fn fail(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -
     Finding { check, status: Status::Fail, found: found.into(), fix: fix.into() }
 }
 
+/// A certificate that is valid for fewer days is a warning.
+const DAYS_LEFT_MIN: i64 = 14;
+
 const FINDINGS: [Column<Finding>; 4] = [
     ("STATUS", |it| it.status.as_str().to_owned()),
     ("CHECK", |it| it.check.to_owned()),
@@ -124,6 +127,8 @@ impl Arguments {
             kernel(),
             wasmtime(),
         ];
+        findings.extend(certificate(&config));
+        findings.extend(running.as_ref().and_then(server::needs_restart));
         if config.data.exists() {
             findings.push(platform::access(&config.data_folder()));
         }
@@ -154,6 +159,20 @@ fn configuration(file: Option<&Path>) -> (Config, Finding) {
             (Config::default(), finding)
         }
     }
+}
+
+/// The server's certificate, if it has one: whether it can be used, and until when.
+fn certificate(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "certificate";
+    let renew = "renew the certificate; the server uses changed files without a restart";
+    Some(match tls_files(config)?.validity() {
+        Err(error) => fail(CHECK, error.to_string(), "the server needs a certificate and its key"),
+        Ok((until, ..0)) => fail(CHECK, format!("it was valid until {until}"), renew),
+        Ok((until, days @ ..DAYS_LEFT_MIN)) => {
+            warn(CHECK, format!("it is valid until {until}, {days} days"), renew)
+        }
+        Ok((until, _)) => ok(CHECK, format!("it is valid until {until}")),
+    })
 }
 
 fn data_folder(data: &Path) -> Finding {

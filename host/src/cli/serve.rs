@@ -1,19 +1,19 @@
-//! `jackfield serve`: reads the configuration, starts the server, and stops it on SIGTERM or
-//! Ctrl-C.
+//! `jackfield serve`: reads the configuration, starts the server, reads the configuration again on
+//! SIGHUP, and stops the server on SIGTERM or Ctrl-C.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, DataLock, Shutdown, few_threads};
-use crate::config::Config;
+use crate::app::{App, DataLock, PassedSockets, Reloader, Shutdown, few_threads};
+use crate::config::{Config, ListenAddress};
 use crate::domain::printable;
 
 use super::output::{print, printable_json};
@@ -31,9 +31,9 @@ Examples:
   jackfield serve --listen 0.0.0.0:8080 --data /var/lib/jackfield --plugins /etc/jackfield/plugins
   RUST_LOG=debug jackfield serve --log-json")]
 pub(super) struct Arguments {
-    /// The address to listen on [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<SocketAddr>,
+    /// The address or the Unix socket to listen on [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT|unix:PATH")]
+    listen: Option<ListenAddress>,
     /// The folder of the connectors [default: plugins]
     #[arg(long, value_name = "FOLDER")]
     plugins: Option<PathBuf>,
@@ -51,12 +51,34 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(self, data: Option<PathBuf>) -> anyhow::Result<()> {
         start_log(self.log_json);
-        let (mut config, unknown_variables) = read_config(self.config.as_deref())?;
-        config.listen = self.listen.unwrap_or(config.listen);
-        config.plugins = self.plugins.unwrap_or(config.plugins);
-        config.data = data.unwrap_or(config.data);
+        let passed = PassedSockets::take();
         let wait = Duration::from_secs(self.wait_for_lock.unwrap_or(0).into());
-        run(serve(config, wait, unknown_variables))
+        let options =
+            Options { listen: self.listen, plugins: self.plugins, data, config: self.config };
+        let (config, unknown_variables) = options.read()?;
+        run(serve(config, options, passed, wait, unknown_variables))
+    }
+}
+
+/// What overrides the configuration, at the start and at each reload.
+struct Options {
+    listen: Option<ListenAddress>,
+    plugins: Option<PathBuf>,
+    data: Option<PathBuf>,
+    config: Option<PathBuf>,
+}
+
+impl Options {
+    /// Reads the configuration; also returns the reports about variables that are not settings.
+    fn read(&self) -> anyhow::Result<(Config, Vec<String>)> {
+        let (config, unknown_variables) = read_config(self.config.as_deref())?;
+        let config = Config {
+            listen: self.listen.clone().unwrap_or(config.listen),
+            plugins: self.plugins.clone().unwrap_or(config.plugins),
+            data: self.data.clone().unwrap_or(config.data),
+            ..config
+        };
+        Ok((config, unknown_variables))
     }
 }
 
@@ -171,8 +193,30 @@ pub(super) fn shutdown_by_signal() -> anyhow::Result<Shutdown> {
     Ok(shutdown)
 }
 
+/// Reads the configuration again at each SIGHUP. A file that is not valid changes nothing.
+fn reload_by_signal(options: Options, reloader: Reloader) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match options.read() {
+                Ok((config, unknown_variables)) => {
+                    unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
+                    reloader.reload(config);
+                }
+                Err(error) => tracing::error!(
+                    error = format!("{error:#}"),
+                    "cannot read the configuration again; the earlier one remains in use"
+                ),
+            }
+        }
+    });
+    Ok(())
+}
+
 async fn serve(
     config: Config,
+    options: Options,
+    passed: PassedSockets,
     wait_for_lock: Duration,
     unknown_variables: Vec<String>,
 ) -> anyhow::Result<()> {
@@ -183,12 +227,26 @@ async fn serve(
     let token_file = folder.admin_token();
     let token = token_from_environment()?;
     let is_in_file = token.is_none();
-    let app = App::start(config, lock?, token).await?;
+    let app = App::start(config, lock?, token, passed).await?;
+    reload_by_signal(options, app.reloader())?;
     // Report these only after a successful start: a failed start prints one line, its reason.
     unknown_variables.iter().for_each(|report| tracing::warn!("{report}"));
-    print(&format!("listening on http://{}", app.address()));
+    print(&format!("listening on {}", app.url()));
     if is_in_file {
         print(&format!("the admin token is in {}", token_file.display()));
     }
+    notify_service_manager(&[NotifyState::Ready]);
+    let ending = shutdown.drain.clone();
+    tokio::spawn(async move {
+        ending.cancelled().await;
+        notify_service_manager(&[NotifyState::Stopping]);
+    });
     app.run_until(shutdown).await
+}
+
+/// Tells systemd about the state of the server, if it asks for that (`Type=notify`).
+fn notify_service_manager(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot tell systemd about the state of the server");
+    }
 }

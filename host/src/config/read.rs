@@ -13,17 +13,22 @@ use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 
 use super::environment::key_of;
 use super::values::{
-    KeyError, address, defect_id, networks, number, path, paths, prefixes, public_url, roots, texts,
+    KeyError, address, defect_id, networks, number, path, paths, prefixes, public_url, roots,
+    switch, texts,
 };
 use super::{Config, ConfigError};
 
 /// The top-level keys that have a value or a list.
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 26] = [
     "listen",
     "data",
     "plugins",
     "public_url",
     "admin_listen",
+    "proxy_protocol",
+    "admin_proxy_protocol",
+    "tls_certificate",
+    "tls_key",
     "trusted_proxies",
     "keep_alive_s",
     "concurrent_runs_host",
@@ -103,6 +108,11 @@ pub(super) fn load(
     for (name, text) in env {
         config.read_variable(&name, &text)?;
     }
+    if config.tls_certificate.is_some() != config.tls_key.is_some() {
+        return Err(in_file(
+            "`tls_certificate` and `tls_key` need each other: set both".to_owned(),
+        ));
+    }
     if let Some(connectors) = connectors {
         let limits = read_connectors(connectors, config.limits).map_err(in_file)?;
         config.connector_limits = limits;
@@ -160,6 +170,10 @@ impl Config {
             "plugins" => self.plugins = path(key, value)?,
             "public_url" => self.public_url = Some(public_url(value)?),
             "admin_listen" => self.admin_listen = Some(address(key, value)?),
+            "proxy_protocol" => self.proxy_protocol = switch(key, value)?,
+            "admin_proxy_protocol" => self.admin_proxy_protocol = switch(key, value)?,
+            "tls_certificate" => self.tls_certificate = Some(path(key, value)?),
+            "tls_key" => self.tls_key = Some(path(key, value)?),
             "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
             "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S_RANGE)?,
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS_RANGE)?,

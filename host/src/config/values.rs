@@ -1,7 +1,6 @@
 //! Reads the values of configuration keys. Each function checks one kind of value, and its error
 //! says what is allowed.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -9,7 +8,7 @@ use toml::Value;
 
 use crate::domain::Network;
 
-use super::DefectIdKind;
+use super::{DefectIdKind, InvalidListenAddress, ListenAddress};
 
 /// An error of a key's value. The caller adds the file or variable.
 pub(super) type KeyError = String;
@@ -45,13 +44,17 @@ pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
     items.iter().map(|item| text(key, item).map(str::to_owned)).collect()
 }
 
-pub(super) fn address(key: &str, value: &Value) -> Result<SocketAddr, KeyError> {
-    let text = text(key, value)?;
-    text.parse().map_err(|_| {
-        format!(
-            "`{key}` = {text:?} is not an address: write an IP address and a port, like 127.0.0.1:8080"
-        )
-    })
+pub(super) fn address(key: &str, value: &Value) -> Result<ListenAddress, KeyError> {
+    let parsed = text(key, value)?.parse();
+    parsed.map_err(|error: InvalidListenAddress| format!("`{key}` = {error}"))
+}
+
+/// A boolean, or its text in a variable of the environment.
+pub(super) fn switch(key: &str, value: &Value) -> Result<bool, KeyError> {
+    match value.as_bool().or_else(|| value.as_str()?.trim().parse().ok()) {
+        Some(on) => Ok(on),
+        None => Err(format!("`{key}` must be true or false, not {value}")),
+    }
 }
 
 pub(super) fn networks(key: &str, value: &Value) -> Result<Vec<Network>, KeyError> {

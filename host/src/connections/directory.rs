@@ -257,7 +257,7 @@ fn unseal(
         let place = Sealer::place(&id.to_string(), name);
         let value = deps.sealer.open_sealed(&place, sealed).and_then(|secret| {
             unsealed.has_references |= secret.is_reference();
-            resolve(name, &secret, &deps.config)
+            resolve(name, &secret, &deps.config.now())
         });
         match value {
             Ok(value) => {

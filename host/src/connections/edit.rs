@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     Connection, ConnectionId, ConnectionRecord, ConnectorName, OnRecurrence, Settings,
-    TEST_MANAGER_SECRET, WebhookAuth, after, is_host_secret, is_webhook_secret,
+    TEST_MANAGER_SECRET, after, is_host_secret, is_webhook_secret,
 };
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
@@ -283,7 +283,7 @@ impl Connections {
         if edit.test_manager == Some(None) {
             stored.secrets.remove(TEST_MANAGER_SECRET);
         }
-        if edit.webhook_auth == Some(None) {
+        if edit.webhook_auth.as_ref().is_some_and(webhook_auth::removes_secrets) {
             stored.secrets.retain(|name, _| !is_webhook_secret(name));
         }
         let connection = &mut stored.record.connection;
@@ -315,24 +315,6 @@ impl Connections {
         errors.extend(change_test_manager(stored, edit.test_manager));
         errors.extend(self.change_webhook_auth(stored, edit.webhook_auth));
         errors
-    }
-
-    /// Changes what senders of webhooks must show; returns the errors. Call it after secrets are
-    /// sealed.
-    fn change_webhook_auth(
-        &self,
-        stored: &mut StoredConnection,
-        edit: Option<Option<WebhookAuthEdit>>,
-    ) -> Vec<SettingError> {
-        let connection = &mut stored.record.connection;
-        match edit.map(|edit| edit.map(|it| webhook_auth::apply(it, &connection.webhook_auth))) {
-            Some(Some(Err(errors))) => return errors,
-            Some(Some(Ok(auth))) => connection.webhook_auth = auth,
-            Some(None) => connection.webhook_auth = WebhookAuth::default(),
-            None => {}
-        }
-        let missing = webhook_auth::secret_problem(connection);
-        missing.into_iter().chain(self.webhook_secret_problems(stored)).collect()
     }
 
     /// The connection as it is stored now, with its secrets.

@@ -9,12 +9,11 @@ use crate::domain::{
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::runtime::Connector;
-use crate::secret::{Sealed, Sealer, Secret, SecretError};
+use crate::secret::{Sealer, Secret, SecretError};
 use crate::store::StoredConnection;
 use crate::transport::ClientIdentity;
 
 use super::Connections;
-use super::webhook_auth::value_problem;
 
 /// Maximum length of a name, characters.
 const NAME_MAX: usize = 100;
@@ -81,11 +80,11 @@ impl Connections {
         stored: &mut StoredConnection,
         secrets: &BTreeMap<String, Secret>,
     ) -> Vec<SettingError> {
-        let config = &self.deps.config;
+        let config = self.deps.config.now();
         let id = stored.record.connection.id.to_string();
         let mut errors = Vec::new();
         for (name, secret) in secrets {
-            let sealed = resolve(name, secret, config)
+            let sealed = resolve(name, secret, &config)
                 .and_then(|_| self.deps.sealer.seal(&Sealer::place(&id, name), secret));
             match sealed {
                 Ok(sealed) => {
@@ -107,28 +106,14 @@ impl Connections {
         errors
     }
 
-    /// The errors in the secrets that senders of webhooks must know.
-    pub(super) fn webhook_secret_problems(&self, stored: &StoredConnection) -> Vec<SettingError> {
-        let connection = &stored.record.connection;
-        let sealed = stored.secrets.iter().filter(|(name, _)| is_webhook_secret(name));
-        let problem = |(name, sealed): (&String, &Sealed)| {
-            let place = Sealer::place(&connection.id.to_string(), name);
-            let secret = self.deps.sealer.open_sealed(&place, sealed).ok()?;
-            let secret = resolve(name, &secret, &self.deps.config).ok()?;
-            let why = value_problem(connection.webhook_auth.credential.as_ref(), &secret)?;
-            Some(SettingError { name: shown_secret_name(name).to_owned(), why })
-        };
-        sealed.filter_map(problem).collect()
-    }
-
     /// The error in the client certificate of a connection.
     fn identity_problem(&self, stored: &StoredConnection) -> Option<SettingError> {
-        let config = &self.deps.config;
+        let config = self.deps.config.now();
         let id = stored.record.connection.id.to_string();
         let sealed = stored.secrets.iter().filter(|(name, _)| is_client_identity(name));
         let opened = sealed.map(|(name, sealed)| {
             let secret = self.deps.sealer.open_sealed(&Sealer::place(&id, name), sealed)?;
-            Ok((name.clone(), resolve(name, &secret, config)?))
+            Ok((name.clone(), resolve(name, &secret, &config)?))
         });
         let why = match opened.collect::<Result<BTreeMap<_, _>, SecretError>>() {
             Ok(mut secrets) => ClientIdentity::take(&mut secrets).err()?.to_string(),

@@ -4,10 +4,14 @@ use http::HeaderName;
 
 use crate::domain::{
     Connection, Network, WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth, WebhookCredential,
-    WebhookScheme, is_printable, shown_secret_name,
+    WebhookScheme, is_printable, is_webhook_secret, shown_secret_name,
 };
 use crate::manifest::SettingError;
-use crate::secret::{Secret, SigningKey};
+use crate::secret::{Sealed, Sealer, Secret, SigningKey};
+use crate::store::StoredConnection;
+
+use super::Connections;
+use super::validation::resolve;
 
 /// The tolerance unless an admin sets another, seconds: the libraries of Standard Webhooks use it.
 const TOLERANCE_S: u32 = 300;
@@ -22,7 +26,7 @@ const SECRET_BYTES_MIN: usize = 8;
 /// A change of what senders must show. An absent member keeps its stored value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookAuthEdit {
-    /// The kind of credential; `None` inside: none is asked for.
+    /// The kind of credential; `None` inside: none is asked for, and the secrets are removed.
     pub scheme: Option<Option<WebhookScheme>>,
     /// The user name of `basic`.
     pub user: Option<String>,
@@ -34,14 +38,50 @@ pub struct WebhookAuthEdit {
     pub allowed_clients: Option<Vec<String>>,
 }
 
+/// Whether a change leaves no use for the secrets of senders.
+pub(super) fn removes_secrets(edit: &Option<WebhookAuthEdit>) -> bool {
+    edit.as_ref().is_none_or(|edit| edit.scheme == Some(None))
+}
+
+impl Connections {
+    /// Changes what senders of webhooks must show; returns the errors. Call it after secrets are
+    /// sealed.
+    pub(super) fn change_webhook_auth(
+        &self,
+        stored: &mut StoredConnection,
+        edit: Option<Option<WebhookAuthEdit>>,
+    ) -> Vec<SettingError> {
+        let connection = &mut stored.record.connection;
+        match edit.map(|edit| edit.map(|it| apply(it, &connection.webhook_auth))) {
+            Some(Some(Err(errors))) => return errors,
+            Some(Some(Ok(auth))) => connection.webhook_auth = auth,
+            Some(None) => connection.webhook_auth = WebhookAuth::default(),
+            None => {}
+        }
+        let missing = secret_problem(connection);
+        missing.into_iter().chain(self.webhook_secret_problems(stored)).collect()
+    }
+
+    /// The errors in the secrets that senders of webhooks must know.
+    fn webhook_secret_problems(&self, stored: &StoredConnection) -> Vec<SettingError> {
+        let connection = &stored.record.connection;
+        let sealed = stored.secrets.iter().filter(|(name, _)| is_webhook_secret(name));
+        let problem = |(name, sealed): (&String, &Sealed)| {
+            let place = Sealer::place(&connection.id.to_string(), name);
+            let secret = self.deps.sealer.open_sealed(&place, sealed).ok()?;
+            let secret = resolve(name, &secret, &self.deps.config.now()).ok()?;
+            let why = value_problem(connection.webhook_auth.credential.as_ref(), &secret)?;
+            Some(SettingError { name: shown_secret_name(name).to_owned(), why })
+        };
+        sealed.filter_map(problem).collect()
+    }
+}
+
 /// Applies a change.
 ///
 /// # Errors
 /// Every member that is missing, not valid, or of another scheme.
-pub(super) fn apply(
-    edit: WebhookAuthEdit,
-    before: &WebhookAuth,
-) -> Result<WebhookAuth, Vec<SettingError>> {
+fn apply(edit: WebhookAuthEdit, before: &WebhookAuth) -> Result<WebhookAuth, Vec<SettingError>> {
     let mut errors = Vec::new();
     let scheme = edit.scheme.unwrap_or(before.credential.as_ref().map(WebhookCredential::scheme));
     for (name, is_given, of) in [
@@ -54,26 +94,23 @@ pub(super) fn apply(
         }
     }
     let clients = edit.allowed_clients.map_or_else(|| Ok(before.allowed_clients.clone()), networks);
-    let allowed_clients = clients.unwrap_or_else(|why| {
-        errors.push(error("allowed_clients", why));
+    let allowed_clients = clients.unwrap_or_else(|error| {
+        errors.push(error);
         Vec::new()
     });
-    let member = |name, read: Result<_, &str>| read.map_err(|why| error(name, why));
     let credential = scheme.map(|scheme| match (scheme, &before.credential) {
         (WebhookScheme::Bearer, _) => Ok(WebhookCredential::Bearer),
         (WebhookScheme::Basic, Some(WebhookCredential::Basic { user })) if edit.user.is_none() => {
             Ok(WebhookCredential::Basic { user: user.clone() })
         }
-        (WebhookScheme::Basic, _) => member("user", basic(edit.user)),
+        (WebhookScheme::Basic, _) => basic(edit.user),
         (WebhookScheme::ApiKey, Some(WebhookCredential::ApiKey { header }))
             if edit.header.is_none() =>
         {
             Ok(WebhookCredential::ApiKey { header: header.clone() })
         }
-        (WebhookScheme::ApiKey, _) => member("header", api_key(edit.header.as_deref())),
-        (WebhookScheme::Signature, before) => {
-            member("tolerance_s", signature(edit.tolerance_s, before.as_ref()))
-        }
+        (WebhookScheme::ApiKey, _) => api_key(edit.header.as_deref()),
+        (WebhookScheme::Signature, before) => signature(edit.tolerance_s, before.as_ref()),
     });
     match credential.transpose() {
         Ok(credential) if errors.is_empty() => Ok(WebhookAuth { credential, allowed_clients }),
@@ -83,7 +120,7 @@ pub(super) fn apply(
 }
 
 /// The error if a connection asks for a credential without a secret, or has a secret without a use.
-pub(super) fn secret_problem(connection: &Connection) -> Option<SettingError> {
+fn secret_problem(connection: &Connection) -> Option<SettingError> {
     let has = |name: &str| connection.secrets_set.iter().any(|it| it == name);
     let of = |name, why: &str| {
         Some(SettingError { name: shown_secret_name(name).to_owned(), why: why.to_owned() })
@@ -100,10 +137,7 @@ pub(super) fn secret_problem(connection: &Connection) -> Option<SettingError> {
 }
 
 /// The reason why senders cannot use a secret with this credential; `None` if they can.
-pub(super) fn value_problem(
-    credential: Option<&WebhookCredential>,
-    secret: &Secret,
-) -> Option<String> {
+fn value_problem(credential: Option<&WebhookCredential>, secret: &Secret) -> Option<String> {
     let text = secret.reveal();
     if matches!(credential, Some(WebhookCredential::Signature { .. })) {
         return SigningKey::read(secret).err().map(|error| error.to_string());
@@ -119,40 +153,44 @@ fn error(name: &str, why: impl Into<String>) -> SettingError {
     SettingError { name: format!("webhook_auth.{name}"), why: why.into() }
 }
 
-fn basic(user: Option<String>) -> Result<WebhookCredential, &'static str> {
+fn basic(user: Option<String>) -> Result<WebhookCredential, SettingError> {
     let fits = |user: &String| {
         (1..=USER_CHARS_MAX).contains(&user.chars().count())
             && user.chars().all(|c| is_printable(c) && c != ':')
     };
-    let user = user.filter(fits).ok_or("give a name of 1 to 200 characters, without a colon")?;
+    let why = "give a name of 1 to 200 characters, without a colon";
+    let user = user.filter(fits).ok_or_else(|| error("user", why))?;
     Ok(WebhookCredential::Basic { user })
 }
 
-fn api_key(header: Option<&str>) -> Result<WebhookCredential, &'static str> {
+fn api_key(header: Option<&str>) -> Result<WebhookCredential, SettingError> {
     let name = header.and_then(|header| header.parse::<HeaderName>().ok());
-    let name = name.ok_or("give the name of a header, such as X-API-Key")?;
+    let why = "give the name of a header, such as X-API-Key";
+    let name = name.ok_or_else(|| error("header", why))?;
     Ok(WebhookCredential::ApiKey { header: name.as_str().to_owned() })
 }
 
 fn signature(
     tolerance_s: Option<u32>,
     before: Option<&WebhookCredential>,
-) -> Result<WebhookCredential, &'static str> {
+) -> Result<WebhookCredential, SettingError> {
     let tolerance_s = match (tolerance_s, before) {
         (Some(given), _) => given,
         (None, Some(WebhookCredential::Signature { tolerance_s })) => *tolerance_s,
         (None, _) => TOLERANCE_S,
     };
     let fits = (1..=TOLERANCE_S_MAX).contains(&tolerance_s);
-    fits.then_some(WebhookCredential::Signature { tolerance_s }).ok_or("give 1 to 3600 seconds")
+    let why = || error("tolerance_s", format!("give 1 to {TOLERANCE_S_MAX} seconds"));
+    fits.then_some(WebhookCredential::Signature { tolerance_s }).ok_or_else(why)
 }
 
-fn networks(given: Vec<String>) -> Result<Vec<Network>, String> {
+fn networks(given: Vec<String>) -> Result<Vec<Network>, SettingError> {
+    let invalid = |why| error("allowed_clients", why);
     if given.len() > CLIENTS_MAX {
-        return Err(format!("give at most {CLIENTS_MAX} addresses and networks"));
+        return Err(invalid(format!("give at most {CLIENTS_MAX} addresses and networks")));
     }
     let networks = given.iter().map(|text| text.parse::<Network>());
-    networks.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    networks.collect::<Result<_, _>>().map_err(|error| invalid(error.to_string()))
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ impl CreateEvent<'_> {
             test: self.test,
             event: self.event,
             now,
-            lease_until: after(now, self.deps.config.lease_ms),
+            lease_until: after(now, self.deps.config.now().lease_ms),
             run_ms: self.deps.connections.limits(&self.active.connection).run_ms,
             waited_for: self.waited_for,
             recurs: self.recurs().then_some(open.as_slice()),

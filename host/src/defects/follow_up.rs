@@ -54,8 +54,8 @@ impl Defects {
     async fn follow_up_on(&self, DueDefect { id, connection }: DueDefect) {
         let deps = &self.deps;
         let Some(active) = deps.connections.active(connection) else { return };
-        let (now, run_ms) = (deps.clock.now(), deps.config.longest_run_ms());
-        let until = after(now, deps.config.lease_ms);
+        let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
+        let until = after(now, deps.config.now().lease_ms);
         let due = match deps.store.claim_follow_ups(id, now, until, run_ms).await {
             Ok(Some(due)) => due,
             Ok(None) => return,

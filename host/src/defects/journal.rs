@@ -47,7 +47,7 @@ impl WriteJournal {
             store: Arc::clone(&leased.deps.store),
             clock: Arc::clone(&leased.deps.clock),
             lease: leased.lease.clone(),
-            lease_ms: leased.deps.config.lease_ms,
+            lease_ms: leased.deps.config.now().lease_ms,
             marker: marker.clone(),
             purpose,
             live_until: Mutex::default(),

@@ -138,7 +138,7 @@ impl LeasedDefect<'_> {
         start: impl FnOnce(Run) -> F,
     ) -> Result<T, Refusal> {
         // Several runs may follow each other under one lease, so renew it first.
-        let until = after(self.deps.clock.now(), self.deps.config.lease_ms);
+        let until = after(self.deps.clock.now(), self.deps.config.now().lease_ms);
         match self.deps.store.renew(&self.lease, until).await {
             Ok(()) => {}
             Err(StoreError::Fenced | StoreError::NotFound(_)) => return Err(Refusal::RunStopped),
@@ -200,7 +200,7 @@ impl LeasedDefect<'_> {
         tracing::warn!(defect = %self.lease.defect, %error, "cannot store a defect; it is tried again");
         let (deps, open) = (self.deps.clone(), Arc::clone(&self.open));
         let (lease, event) = (self.lease.clone(), self.event);
-        let until = Instant::now() + Duration::from_millis(deps.config.lease_ms);
+        let until = Instant::now() + Duration::from_millis(deps.config.now().lease_ms);
         self.deps.tasks.spawn(async move {
             while Instant::now() < until {
                 sleep(STORE_RETRY).await;
@@ -259,7 +259,7 @@ impl LeasedDefect<'_> {
     /// Returns when the lease is lost, or is about to end and could not be renewed.
     async fn renew_until_lost(&self) {
         let clock = &self.deps.clock;
-        let lease_ms = self.deps.config.lease_ms;
+        let lease_ms = self.deps.config.now().lease_ms;
         let third = Duration::from_millis(lease_ms / 3);
         let left = self.lease.until.duration_since(clock.now());
         let mut until = clock.since_boot() + Duration::try_from(left).unwrap_or_default();

@@ -68,7 +68,8 @@ impl LeasedDefect<'_> {
         let declared_s = self.connector.manifest().index_delay_s?.max(connection.index_delay_s);
         let measured_ms = self.deps.connections.index_lag_ms(connection.id);
         let index_delay_ms = (u64::from(declared_s) * 1_000).max(measured_ms.saturating_mul(2));
-        let in_doubt_ms = self.deps.config.in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
+        let in_doubt_ms =
+            self.deps.config.now().in_doubt_s.map(|seconds| u64::from(seconds) * 1_000);
         Some(Waits { index_delay_ms, in_doubt_ms })
     }
 

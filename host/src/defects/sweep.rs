@@ -32,7 +32,7 @@ impl Defects {
             tracing::warn!(%error, "cannot begin the waits of the defects in doubt again");
             return;
         }
-        let (now, run_ms) = (deps.clock.now(), deps.config.longest_run_ms());
+        let (now, run_ms) = (deps.clock.now(), deps.config.now().longest_run_ms());
         let open = deps.process.open_rows();
         match deps.store.due_searches(now, run_ms, open, ROUND_MAX).await {
             Ok(due) => {
@@ -48,7 +48,7 @@ impl Defects {
     async fn search_for(&self, DueDefect { id, connection }: DueDefect) {
         let Some(active) = self.deps.connections.active(connection) else { return };
         let now = self.deps.clock.now();
-        let until = after(now, self.deps.config.lease_ms);
+        let until = after(now, self.deps.config.now().lease_ms);
         let claimed = self.deps.store.claim_search(id, now, until).await;
         let doubtful = match claimed {
             Ok(Some(doubtful)) => doubtful,

@@ -42,11 +42,13 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers `GET /status`: the version and the number of tasks for monitoring, the folders for
 /// commands on the same machine.
 pub(super) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
-    let config = &app.services.config;
+    let config = app.services.config.now();
+    let waiting = app.services.config.needs_restart();
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tasks: Handle::current().metrics().num_alive_tasks(),
+        needs_restart: waiting.into_iter().map(str::to_owned).collect(),
         plugins: absolute(&config.plugins),
         data: absolute(&config.data),
     })

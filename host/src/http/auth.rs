@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::AppState;
 use super::client_address::{client_of, limit_key};
+use super::clients::mark_known;
 use super::problem::Problem;
 
 const TOO_MANY: &str = "too many logins from this address failed";
@@ -33,6 +34,7 @@ pub(super) async fn require_admin(
         return Problem::rate_limited(TOO_MANY, wait).into_response();
     }
     if state.admin_token.matches(given) {
+        mark_known(request.extensions());
         return next.run(request).await;
     }
     let _ = state.rate_limits.logins.take(&limit_key(client), now);

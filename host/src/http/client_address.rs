@@ -12,14 +12,46 @@ use crate::domain::Network;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// A request extension: the address of the client.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ClientAddress(pub(super) IpAddr);
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// A request extension: where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClientOrigin {
+    /// The address of the client.
+    pub(super) address: IpAddr,
+    /// Whether the client used TLS, to this server or to a trusted proxy.
+    pub(super) is_https: bool,
+    /// Whether a trusted proxy named the client.
+    pub(super) is_forwarded: bool,
+}
+
+/// Where a request comes from. The address is unspecified (`::`) if the request did not come from a
+/// listener.
+pub(super) fn origin_of(request: &Request) -> ClientOrigin {
+    let unknown = ClientOrigin {
+        address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        is_https: false,
+        is_forwarded: false,
+    };
+    request.extensions().get().copied().unwrap_or(unknown)
+}
 
 /// The client's address; unspecified (`::`) if the request did not come from a listener.
 pub(super) fn client_of(request: &Request) -> IpAddr {
-    let known = request.extensions().get::<ClientAddress>();
-    known.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |known| known.0)
+    origin_of(request).address
+}
+
+/// Whether the client of a trusted proxy used TLS, as the proxy says in the same entry as the
+/// client's address, or in `X-Forwarded-Proto`. `None`: the proxy does not say so.
+pub(super) fn forwarded_https(headers: &HeaderMap, trusted: &[Network]) -> Option<bool> {
+    let entry = client_entry(&texts(headers, &header::FORWARDED), trusted, for_address);
+    let named = entry.as_deref().and_then(|entry| pair(entry, "proto")).map(str::to_owned);
+    let listed = || {
+        let list = texts(headers, &X_FORWARDED_PROTO);
+        list.rsplit(',').map(str::trim).find(|it| !it.is_empty()).map(str::to_owned)
+    };
+    let scheme = named.or_else(listed)?;
+    Some(scheme.trim_matches('"').eq_ignore_ascii_case("https"))
 }
 
 /// The address under which limits count a client: an IPv4 address, or the /64 network of an IPv6
@@ -39,12 +71,12 @@ pub(super) fn forwarded_client(
     peer: IpAddr,
     trusted: &[Network],
 ) -> Option<IpAddr> {
-    let by_list = client(texts(headers, &X_FORWARDED_FOR), trusted, |entry| entry);
-    let by_pairs = client(texts(headers, &header::FORWARDED), trusted, |entry| {
-        let pairs = entry.split(';').filter_map(|pair| pair.trim().split_once('='));
-        let mut named = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-        named.next().map_or("", |(_, value)| value)
-    });
+    let client = |name, address_of: fn(&str) -> &str| {
+        let entry = client_entry(&texts(headers, name), trusted, address_of)?;
+        Some(parse(address_of(&entry)))
+    };
+    let by_list = client(&X_FORWARDED_FOR, |entry| entry);
+    let by_pairs = client(&header::FORWARDED, for_address);
     match (by_list, by_pairs) {
         (None, None) => None,
         (Some(one), None) | (None, Some(one)) => Some(one.unwrap_or(peer)),
@@ -60,22 +92,32 @@ fn texts(headers: &HeaderMap, name: &HeaderName) -> String {
     lines.collect::<Vec<_>>().join(",")
 }
 
-/// The right-most address in a list that is not a trusted proxy. `None` if the list is empty;
-/// `Some(None)` if that entry is not an address.
-fn client(
-    list: String,
+/// The right-most entry of a list whose address is not a trusted proxy. `None` if the list is empty.
+fn client_entry(
+    list: &str,
     trusted: &[Network],
     address_of: impl Fn(&str) -> &str,
-) -> Option<Option<IpAddr>> {
+) -> Option<String> {
     let mut last = None;
     for entry in list.rsplit(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        last = Some(entry);
         let address = parse(address_of(entry));
-        last = Some(address);
         if !address.is_some_and(|it| trusted.iter().any(|network| network.contains(it))) {
             break;
         }
     }
-    last
+    last.map(str::to_owned)
+}
+
+/// The value of a pair in an entry of the header `Forwarded` (RFC 7239).
+fn pair<'e>(entry: &'e str, name: &str) -> Option<&'e str> {
+    let pairs = entry.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let mut named = pairs.filter(|(given, _)| given.trim().eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value.trim())
+}
+
+fn for_address(entry: &str) -> &str {
+    pair(entry, "for").unwrap_or_default()
 }
 
 /// An address as proxies write it: with or without a port, quotes and brackets.
@@ -124,6 +166,27 @@ mod tests {
             (vec![(list, "1.1.1.1"), ("forwarded", "for=1.1.1.1")], Some("1.1.1.1")),
         ] {
             assert_eq!(client_of(&headers).as_deref(), client, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn the_proxy_that_names_the_client_also_says_whether_it_used_tls() {
+        let (forwarded, proto) = ("forwarded", "x-forwarded-proto");
+        for (headers, expected) in [
+            (vec![], None),
+            (vec![(proto, "https")], Some(true)),
+            (vec![(proto, "HTTPS")], Some(true)),
+            (vec![(proto, "https, http")], Some(false)),
+            (vec![(forwarded, "for=1.1.1.1;proto=https, for=2.2.2.2;proto=http")], Some(false)),
+            (vec![(forwarded, "for=2.2.2.2;Proto=\"https\", for=10.0.0.9;proto=http")], Some(true)),
+            (vec![(forwarded, "for=2.2.2.2"), (proto, "https")], Some(true)),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in &headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            let trusted = ["10.0.0.0/8".parse().unwrap()];
+            assert_eq!(forwarded_https(&map, &trusted), expected, "{headers:?}");
         }
     }
 

@@ -1,107 +1,81 @@
 //! The open client connections: limits their number, and chooses which one to close for a new one.
 //!
 //! A connection is busy from the last byte of a request to the last byte of its answer. Otherwise
-//! it is idle, also while a request arrives. Only idle connections are closed: first the one that
-//! has been idle longest.
+//! it is idle, also while a request arrives. Only idle connections are closed: first those of
+//! clients that are not known, and of them those of the address that has most open. A client is
+//! known after it has shown a credential on the connection.
 
-use std::collections::{BTreeMap, HashMap};
+mod limits;
+mod state;
+
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Network;
-
-use super::client_address::{forwarded_client, limit_key};
+use super::client_address::{ClientOrigin, forwarded_client, forwarded_https, limit_key};
+use super::listener::{Opened, Peer};
+use super::proxy_protocol::Proxied;
 use super::timing::Timing;
+use state::{Idle, Room, State, decrement};
 
-/// Maximum number of idle connections of one client address. Also the maximum number of requests
-/// that proxies forward for one client address and whose body is still incomplete.
-const IDLE_PER_ADDRESS_MAX: usize = 128;
-/// Maximum time from the start of a connection to its first byte.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum time from the first byte of a request until its head is complete.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Limits on what clients may occupy.
-#[derive(Debug, Clone)]
-pub struct ClientLimits {
-    /// Maximum number of open connections.
-    pub connections_max: usize,
-    /// Maximum number of idle connections of one client address, and of its forwarded requests
-    /// whose body is still incomplete.
-    pub idle_per_address_max: usize,
-    /// Maximum time until the first byte of a connection.
-    pub first_byte: Duration,
-    /// Maximum time from the first byte of a request until its head is complete.
-    pub head: Duration,
-    /// Maximum time from the end of an answer until the first byte of the next request.
-    pub keep_alive: Duration,
-    /// Proxies that are exempt from the limit on one address, and whose headers name their clients.
-    pub trusted_proxies: Vec<Network>,
-}
-
-impl ClientLimits {
-    /// The limits of a listener with this number of connections.
-    #[must_use]
-    pub fn new(
-        connections_max: usize,
-        keep_alive: Duration,
-        trusted_proxies: Vec<Network>,
-    ) -> Self {
-        Self {
-            connections_max,
-            idle_per_address_max: IDLE_PER_ADDRESS_MAX,
-            first_byte: FIRST_BYTE_TIMEOUT,
-            head: HEAD_TIMEOUT,
-            keep_alive,
-            trusted_proxies,
-        }
-    }
-}
+pub use limits::{ClientLimits, SharedLimits};
 
 /// The open connections of a listener, each counted until it ends.
 pub(super) struct Clients {
-    pub(super) limits: ClientLimits,
+    limits: SharedLimits,
     state: Mutex<State>,
     /// Notified when a connection ends or becomes idle.
     changed: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    open: usize,
-    /// Idle connections that were asked to close and are still open.
-    closing: usize,
-    next: u64,
-    /// Idle connections, in the order in which they became idle.
-    idle: BTreeMap<u64, Idle>,
-    /// Number of idle connections of each address; proxies are not counted.
-    idle_counts: HashMap<IpAddr, usize>,
-    /// Number of forwarded requests that arrive for each client address.
-    arriving_counts: HashMap<IpAddr, usize>,
-}
-
-struct Idle {
-    limit_key: Option<IpAddr>,
-    close: CancellationToken,
-}
-
 /// An open client connection. It counts against the limits until it is dropped.
 pub(super) struct Client {
     clients: Arc<Clients>,
-    pub(super) peer: IpAddr,
+    /// The limits when the connection began.
+    limits: Arc<ClientLimits>,
+    peer: Peer,
     /// `None` if the peer is a trusted proxy.
     limit_key: Option<IpAddr>,
-    /// The key of this connection in the list of idle ones; `None` while the connection is busy.
-    idle: Mutex<Option<u64>>,
+    is_known: AtomicBool,
+    requests: Mutex<Requests>,
+    opened: OnceLock<Opening>,
     close: CancellationToken,
     became_idle: Notify,
     pub(super) timing: Timing,
+}
+
+/// The requests of a connection.
+struct Requests {
+    /// Requests that are not answered yet.
+    unanswered: usize,
+    /// Those of them that have arrived completely.
+    arrived: usize,
+    /// The key of the connection in the list of idle ones; `None` while the connection is busy.
+    place: Option<u64>,
+}
+
+/// What preceded HTTP on a connection.
+struct Opening {
+    proxied: Option<Proxied>,
+    is_tls: bool,
+}
+
+/// A request extension: the connection on which a request came.
+#[derive(Clone)]
+pub(super) struct ClientConnection(pub(super) Weak<Client>);
+
+/// Marks the client of a request as known: it has shown a credential. Every handler that accepts one
+/// calls this.
+pub(super) fn mark_known(extensions: &Extensions) {
+    let client = extensions.get().and_then(|ClientConnection(client)| client.upgrade());
+    if let Some(client) = client {
+        client.mark_known();
+    }
 }
 
 /// A forwarded request whose body still arrives. It is counted until it is dropped.
@@ -110,103 +84,133 @@ pub(super) struct Arriving {
     limit_key: IpAddr,
 }
 
+/// What came of a new connection.
+enum Admission {
+    /// It is the idle connection at this place.
+    Admitted(u64),
+    /// It must wait until another one changes.
+    Waits,
+    Refused,
+}
+
 impl Clients {
-    pub(super) fn new(limits: ClientLimits) -> Self {
+    pub(super) fn new(limits: SharedLimits) -> Self {
         Self { limits, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Counts a new connection. If there are too many, first asks the connection that has been idle
-    /// longest to close, and waits.
-    pub(super) async fn admit(self: &Arc<Self>, peer: IpAddr) -> Client {
-        let proxies = &self.limits.trusted_proxies;
-        let is_proxy = proxies.iter().any(|network| network.contains(peer));
-        let limit_key = (!is_proxy).then(|| limit_key(peer));
+    /// Counts a new connection. If there are too many, first asks an idle one to close, and waits.
+    /// `None` if there is no room for it: its address has too many.
+    pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Client> {
+        let limits = self.limits.load_full();
+        let is_proxy = peer.is_local || limits.trusts(peer.address);
+        let limit_key = (!is_proxy).then(|| limit_key(peer.address));
         let close = CancellationToken::new();
         loop {
-            if let Some(place) = self.try_admit(limit_key, &close) {
-                let (idle, became_idle) = (Mutex::new(Some(place)), Notify::new());
-                let timing = Timing::new(self.limits.head, self.limits.keep_alive);
-                let clients = Arc::clone(self);
-                return Client { clients, peer, limit_key, idle, close, became_idle, timing };
+            match self.try_admit(&limits, limit_key, &close) {
+                Admission::Admitted(place) => {
+                    let requests = Requests { unanswered: 0, arrived: 0, place: Some(place) };
+                    let timing = Timing::new(limits.head, limits.keep_alive);
+                    return Some(Client {
+                        clients: Arc::clone(self),
+                        limits,
+                        peer,
+                        limit_key,
+                        is_known: AtomicBool::new(is_proxy),
+                        requests: Mutex::new(requests),
+                        opened: OnceLock::new(),
+                        close,
+                        became_idle: Notify::new(),
+                        timing,
+                    });
+                }
+                Admission::Refused => return None,
+                Admission::Waits => self.changed.notified().await,
             }
-            self.changed.notified().await;
         }
     }
 
-    fn try_admit(&self, limit_key: Option<IpAddr>, close: &CancellationToken) -> Option<u64> {
+    fn try_admit(
+        &self,
+        limits: &ClientLimits,
+        limit_key: Option<IpAddr>,
+        close: &CancellationToken,
+    ) -> Admission {
         let mut state = self.state.lock();
-        if state.open >= self.limits.connections_max {
-            if state.closing == 0 {
-                let oldest = state.idle.keys().next().copied();
+        if state.open >= limits.connections_max {
+            match state.make_room(limit_key) {
+                _ if state.closing > 0 => {}
+                Room::Close(place) => state.close(place),
+                Room::Later => {}
+                Room::None => return Admission::Refused,
+            }
+            return Admission::Waits;
+        }
+        if limit_key.is_some_and(|it| state.idle_count(it) >= limits.idle_per_address_max) {
+            let mut own = state.idle.iter().filter(|(_, idle)| idle.limit_key == limit_key);
+            if let Some(oldest) = own.next().map(|(place, _)| *place) {
                 state.close(oldest);
             }
-            return None;
-        }
-        if limit_key.is_some_and(|it| state.idle_count(it) >= self.limits.idle_per_address_max) {
-            let mut own = state.idle.iter().filter(|(_, idle)| idle.limit_key == limit_key);
-            let oldest = own.next().map(|(place, _)| *place);
-            state.close(oldest);
         }
         state.open += 1;
-        Some(state.add_idle(Idle { limit_key, close: close.clone() }))
-    }
-}
-
-impl State {
-    fn idle_count(&self, limit_key: IpAddr) -> usize {
-        self.idle_counts.get(&limit_key).copied().unwrap_or_default()
-    }
-
-    fn add_idle(&mut self, idle: Idle) -> u64 {
-        let place = self.next;
-        self.next += 1;
-        if let Some(limit_key) = idle.limit_key {
-            *self.idle_counts.entry(limit_key).or_default() += 1;
-        }
-        self.idle.insert(place, idle);
-        place
-    }
-
-    fn remove_idle(&mut self, place: u64) -> Option<Idle> {
-        let idle = self.idle.remove(&place)?;
-        if let Some(limit_key) = idle.limit_key {
-            decrement(&mut self.idle_counts, limit_key);
-        }
-        Some(idle)
-    }
-
-    fn close(&mut self, place: Option<u64>) {
-        if let Some(idle) = place.and_then(|place| self.remove_idle(place)) {
-            self.closing += 1;
-            idle.close.cancel();
-        }
-    }
-}
-
-fn decrement(counts: &mut HashMap<IpAddr, usize>, key: IpAddr) {
-    if let Some(count) = counts.get_mut(&key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(&key);
-        }
+        limit_key.into_iter().for_each(|it| state.add_open(it));
+        Admission::Admitted(state.add_idle(Idle { limit_key, close: close.clone() }))
     }
 }
 
 impl Client {
     pub(super) fn limits(&self) -> &ClientLimits {
-        &self.clients.limits
+        &self.limits
     }
 
-    /// The client for which a trusted proxy forwards a request; `None` if the peer itself sent the
-    /// request.
-    pub(super) fn forwarded_for(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        if self.limit_key.is_some() {
-            return None;
+    /// Whether the peer is a trusted proxy.
+    pub(super) fn is_proxy(&self) -> bool {
+        self.limit_key.is_none()
+    }
+
+    /// The client has shown a credential: from now on its connection is closed only if there is no
+    /// idle connection of clients that are not known.
+    pub(super) fn mark_known(&self) {
+        if self.is_known.swap(true, Ordering::Relaxed) {
+            return;
         }
-        forwarded_client(headers, self.peer, &self.limits().trusted_proxies)
+        let requests = self.requests.lock();
+        let mut state = self.clients.state.lock();
+        self.limit_key.into_iter().for_each(|it| state.remove_open(it));
+        if let Some((place, idle)) =
+            requests.place.and_then(|it| Some((it, state.remove_idle(it)?)))
+        {
+            state.insert_idle(place, Idle { limit_key: None, ..idle });
+        }
     }
 
-    /// Counts a forwarded request that begins to arrive; `None` if its client has too many of them.
+    /// Remembers what preceded HTTP.
+    pub(super) fn set_opened(&self, opened: &Opened) {
+        let _ = self.opened.set(Opening { proxied: opened.proxied, is_tls: opened.is_tls });
+    }
+
+    /// Where a request with these headers comes from: the peer, or the client that a trusted proxy
+    /// names, by the PROXY protocol or in a header.
+    pub(super) fn origin(&self, headers: &HeaderMap) -> ClientOrigin {
+        let opening = self.opened.get();
+        let proxied = opening.and_then(|opening| opening.proxied);
+        let is_tls = opening.is_some_and(|opening| opening.is_tls);
+        let direct = ClientOrigin {
+            address: proxied.map_or(self.peer.address, |it| it.address),
+            is_https: is_tls || proxied.is_some_and(|it| it.is_https),
+            is_forwarded: proxied.is_some(),
+        };
+        let trusted = &self.limits().trusted_proxies;
+        let is_proxy = match proxied {
+            Some(proxied) => self.limits().trusts(proxied.address),
+            None => self.is_proxy(),
+        };
+        let forwarded = is_proxy.then(|| forwarded_client(headers, direct.address, trusted));
+        let Some(address) = forwarded.flatten() else { return direct };
+        let is_https = forwarded_https(headers, trusted).unwrap_or(direct.is_https);
+        ClientOrigin { address, is_https, is_forwarded: true }
+    }
+
+    /// Counts a request that begins to arrive; `None` if its client has too many of them.
     pub(super) fn count_arriving(&self, client: IpAddr) -> Option<Arriving> {
         let limit_key = limit_key(client);
         let mut state = self.clients.state.lock();
@@ -218,9 +222,19 @@ impl Client {
         Some(Arriving { clients: Arc::clone(&self.clients), limit_key })
     }
 
+    /// The head of a request has arrived.
+    pub(super) fn begin_request(&self) {
+        self.requests.lock().unanswered += 1;
+        self.timing.head_complete();
+    }
+
     /// A request has arrived completely: the connection is busy now.
     pub(super) fn mark_busy(&self) {
-        if let Some(place) = self.idle.lock().take() {
+        let mut requests = self.requests.lock();
+        requests.arrived += 1;
+        let place = requests.place.take();
+        drop(requests);
+        if let Some(place) = place {
             let mut state = self.clients.state.lock();
             if state.remove_idle(place).is_none() {
                 state.closing = state.closing.saturating_sub(1);
@@ -230,23 +244,29 @@ impl Client {
         }
     }
 
-    /// The answer was sent: the connection is idle now.
-    pub(super) fn mark_idle(&self) {
-        self.timing.await_request();
-        let mut idle = self.idle.lock();
-        if idle.is_some() {
+    /// The answer to a request was sent. The connection is idle if no other request has arrived.
+    pub(super) fn end_request(&self, had_arrived: bool) {
+        let mut requests = self.requests.lock();
+        requests.unanswered -= 1;
+        requests.arrived -= usize::from(had_arrived);
+        if requests.unanswered == 0 {
+            self.timing.await_request();
+        }
+        if requests.arrived > 0 || requests.place.is_some() {
             return;
         }
         let close = self.close.clone();
         // A connection that was asked to close gets a key that is never in the list of idle
         // connections.
-        *idle = Some(if close.is_cancelled() {
+        requests.place = Some(if close.is_cancelled() {
             self.clients.state.lock().closing += 1;
             u64::MAX
         } else {
-            self.clients.state.lock().add_idle(Idle { limit_key: self.limit_key, close })
+            let is_known = self.is_known.load(Ordering::Relaxed);
+            let limit_key = self.limit_key.filter(|_| !is_known);
+            self.clients.state.lock().add_idle(Idle { limit_key, close })
         });
-        drop(idle);
+        drop(requests);
         self.became_idle.notify_one();
         self.clients.changed.notify_one();
     }
@@ -254,7 +274,7 @@ impl Client {
     /// Returns when the connection was asked to close and is idle.
     pub(super) async fn close_requested(&self) {
         self.close.cancelled().await;
-        while self.idle.lock().is_none() {
+        while self.requests.lock().place.is_none() {
             self.became_idle.notified().await;
         }
     }
@@ -262,7 +282,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let place = self.idle.get_mut().take();
+        let place = self.requests.get_mut().place.take();
         let mut state = self.clients.state.lock();
         if let Some(place) = place {
             state.remove_idle(place);
@@ -271,6 +291,9 @@ impl Drop for Client {
             state.closing = state.closing.saturating_sub(1);
         }
         state.open = state.open.saturating_sub(1);
+        if !*self.is_known.get_mut() {
+            self.limit_key.into_iter().for_each(|it| state.remove_open(it));
+        }
         drop(state);
         self.clients.changed.notify_one();
     }
@@ -286,22 +309,25 @@ impl Drop for Arriving {
 mod tests {
     use std::time::Duration;
 
+    use arc_swap::ArcSwap;
+
     use super::*;
 
     #[tokio::test]
     async fn a_busy_connection_that_is_asked_to_close_does_not_block_new_ones() {
-        let local = IpAddr::from([127, 0, 0, 1]);
-        let clients =
-            Arc::new(Clients::new(ClientLimits::new(3, Duration::from_secs(9), Vec::new())));
-        let working = clients.admit(local).await;
+        let local = Peer { address: IpAddr::from([127, 0, 0, 1]), is_local: false };
+        let limits = ClientLimits::new(3, Duration::from_secs(9), Vec::new());
+        let clients = Arc::new(Clients::new(Arc::new(ArcSwap::from_pointee(limits))));
+        let working = clients.admit(local).await.expect("room");
         for _ in 0..2 {
-            let idle = clients.admit(local).await;
+            let idle = clients.admit(local).await.expect("room");
             tokio::spawn(async move { idle.close_requested().await });
         }
         let admitting = Arc::clone(&clients);
-        let new = tokio::spawn(async move { admitting.admit(local).await });
+        let new = tokio::spawn(async move { admitting.admit(local).await.is_some() });
         // The oldest connection is asked to close, and at that moment its request is complete.
         working.close_requested().await;
+        working.begin_request();
         working.mark_busy();
         let admitted = tokio::time::timeout(Duration::from_secs(10), new).await;
         assert!(admitted.is_ok(), "two others are idle");

@@ -43,7 +43,7 @@ pub(super) async fn front_page(State(app): State<Arc<AppState>>) -> String {
         Ok(()) => "ready".to_owned(),
         Err(error) => format!("not ready: {error}"),
     };
-    format!("Jackfield {}\n{readiness}\n", env!("CARGO_PKG_VERSION"))
+    format!("Jackfield\n{readiness}\n")
 }
 
 async fn readiness(app: &AppState) -> Result<(), StoreError> {

@@ -13,16 +13,34 @@ const KEYS_MAX: usize = 4_096;
 /// The rate limit of each key.
 #[derive(Debug)]
 pub(super) struct Rate<K> {
-    interval: Duration,
-    burst: u32,
+    limit: RateLimit,
     /// For each key, when its whole burst is available again.
     full_at: Mutex<HashMap<K, Instant>>,
 }
 
-impl<K: Eq + Hash + Clone> Rate<K> {
+/// A number per second, and a burst.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RateLimit {
+    interval: Duration,
+    burst: u32,
+}
+
+impl RateLimit {
     pub(super) fn new(per_s: f64, burst: u32) -> Self {
         let interval = Duration::try_from_secs_f64(1.0 / per_s).unwrap_or(Duration::MAX);
-        Self { interval, burst: burst.max(1), full_at: Mutex::default() }
+        Self { interval, burst: burst.max(1) }
+    }
+
+    /// How long a key must wait whose burst is full again at `begin`.
+    fn wait(self, begin: Instant, now: Instant) -> Duration {
+        let room = self.interval.saturating_mul(self.burst - 1);
+        begin.saturating_duration_since(now).saturating_sub(room)
+    }
+}
+
+impl<K: Eq + Hash + Clone> Rate<K> {
+    pub(super) fn new(per_s: f64, burst: u32) -> Self {
+        Self { limit: RateLimit::new(per_s, burst), full_at: Mutex::default() }
     }
 
     /// Counts one use of a key, if the rate allows it.
@@ -30,9 +48,22 @@ impl<K: Eq + Hash + Clone> Rate<K> {
     /// # Errors
     /// How long the key must wait until its next use; nothing is counted then.
     pub(super) fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        self.take_within(self.limit, key, now)
+    }
+
+    /// Counts one use of a key, if this limit allows it: the limit may change from use to use.
+    ///
+    /// # Errors
+    /// As for [`Self::take`].
+    pub(super) fn take_within(
+        &self,
+        limit: RateLimit,
+        key: &K,
+        now: Instant,
+    ) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock();
         let begin = full_at.get(key).map_or(now, |at| (*at).max(now));
-        let wait = self.wait(begin, now);
+        let wait = limit.wait(begin, now);
         if !wait.is_zero() {
             return Err(wait);
         }
@@ -43,7 +74,7 @@ impl<K: Eq + Hash + Clone> Rate<K> {
                 full_at.remove(&nearest);
             }
         }
-        full_at.insert(key.clone(), begin + self.interval);
+        full_at.insert(key.clone(), begin + limit.interval);
         Ok(())
     }
 
@@ -51,14 +82,8 @@ impl<K: Eq + Hash + Clone> Rate<K> {
     /// must wait.
     pub(super) fn check(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let begin = self.full_at.lock().get(key).map_or(now, |at| (*at).max(now));
-        let wait = self.wait(begin, now);
+        let wait = self.limit.wait(begin, now);
         if wait.is_zero() { Ok(()) } else { Err(wait) }
-    }
-
-    /// How long a key must wait whose burst is full again at `begin`.
-    fn wait(&self, begin: Instant, now: Instant) -> Duration {
-        let room = self.interval.saturating_mul(self.burst - 1);
-        begin.saturating_duration_since(now).saturating_sub(room)
     }
 }
 

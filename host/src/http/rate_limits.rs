@@ -9,7 +9,7 @@ use crate::config::Webhook;
 use crate::domain::ConnectionId;
 
 use super::client_address::limit_key;
-use super::rate::Rate;
+use super::rate::{Rate, RateLimit};
 
 /// The rate limits of all requests, events and logins.
 #[derive(Debug)]
@@ -31,9 +31,10 @@ pub(super) struct RateLimits {
     pub(super) login_lines: Rate<()>,
 }
 
-impl RateLimits {
-    pub(super) fn new(config: &Webhook) -> Self {
-        let requests = || Rate::new(config.requests_per_s.into(), config.requests_burst);
+impl Default for RateLimits {
+    fn default() -> Self {
+        // The configuration sets the rate at each request.
+        let requests = || Rate::new(1.0, 1);
         Self {
             clicks: requests(),
             others: requests(),
@@ -44,19 +45,23 @@ impl RateLimits {
             login_lines: Rate::new(2.0, 20),
         }
     }
+}
 
+impl RateLimits {
     /// Counts a request of a connection.
     ///
     /// # Errors
     /// How long the sender must wait, because it is over its rate.
     pub(super) fn request(
         &self,
+        config: &Webhook,
         connection: ConnectionId,
         is_click: bool,
         now: Instant,
     ) -> Result<(), Duration> {
         let rate = if is_click { &self.clicks } else { &self.others };
-        rate.take(&connection, now)
+        let limit = RateLimit::new(config.requests_per_s.into(), config.requests_burst);
+        rate.take_within(limit, &connection, now)
     }
 
     /// Whether a request is stored as an event. `is_odd`: the request was over the rate or not
@@ -93,15 +98,18 @@ mod tests {
 
     #[test]
     fn other_requests_do_not_use_up_the_rate_of_clicks() {
-        let (rate_limits, now) = (RateLimits::new(&Webhook::default()), Instant::now());
+        let (rate_limits, now) = (RateLimits::default(), Instant::now());
+        let config = Webhook::default();
         let id = ConnectionId(Uuid::nil());
-        assert_eq!((0..999).filter(|_| rate_limits.request(id, false, now).is_ok()).count(), 200);
-        assert_eq!((0..999).filter(|_| rate_limits.request(id, true, now).is_ok()).count(), 200);
+        let answered = |is_click| {
+            (0..999).filter(|_| rate_limits.request(&config, id, is_click, now).is_ok()).count()
+        };
+        assert_eq!((answered(false), answered(true)), (200, 200));
     }
 
     #[test]
     fn odd_requests_are_limited_for_each_sender_and_in_total() {
-        let (rate_limits, now) = (RateLimits::new(&Webhook::default()), Instant::now());
+        let (rate_limits, now) = (RateLimits::default(), Instant::now());
         let id = Some(ConnectionId(Uuid::nil()));
         let stored = |connection, client, is_odd| {
             (0..999).filter(|_| rate_limits.stores_event(connection, client, is_odd, now)).count()

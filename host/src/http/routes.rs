@@ -14,7 +14,7 @@ use super::{AppState, auth, health, webhook};
 /// The routes of the main listener, and the routes of the admin listener if one is configured. With
 /// an admin listener, the main listener has only `/hooks`.
 pub fn routers(state: AppState) -> (Router, Option<Router>) {
-    let config = Arc::clone(&state.services.config);
+    let config = state.services.config.now();
     let prefix = config.public_url.as_ref().map(|url| url.path().trim_end_matches('/'));
     let state = Arc::new(state);
     let hooks = hooks(&state, prefix.unwrap_or_default());

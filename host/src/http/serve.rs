@@ -1,4 +1,5 @@
-//! Accepts client connections and answers their requests (HTTP/1.1) with a router until shutdown.
+//! Accepts client connections and answers their requests (HTTP/1.1 and HTTP/2) with a router until
+//! shutdown.
 //!
 //! Limits what clients without credentials can occupy: the number of connections, the time until
 //! the first byte, for a request's head and between two requests. Also limits the time for the last
@@ -11,25 +12,31 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, Version};
 use axum::response::IntoResponse as _;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 
-use super::client_address::ClientAddress;
-use super::clients::{Arriving, Client, ClientLimits, Clients};
+use super::clients::{Client, ClientConnection, Clients, SharedLimits};
+use super::listener::{Accepted, ByteStream, Listener, Options};
 use super::problem::{self, Problem};
+use super::progress::Progress;
+use super::security_headers;
 
 /// Maximum size of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Maximum number of requests at a time of one HTTP/2 connection.
+const STREAMS_MAX: u32 = 100;
+/// Maximum bytes of answers that wait for one HTTP/2 request of a slow client.
+const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
 const TOO_MANY: &str = "too many requests from this address arrive at once";
 /// The pause after the process ran out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -40,18 +47,20 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// The listener failed permanently.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
-    limits: ClientLimits,
+    limits: SharedLimits,
     shutdown: CancellationToken,
     drain: Duration,
 ) -> io::Result<()> {
     let connections = GracefulShutdown::new();
     let clients = Arc::new(Clients::new(limits));
+    let Listener { socket, tls, proxy_protocol } = listener;
+    let options = Options { tls, proxy_protocol };
     loop {
-        let (stream, peer) = tokio::select! {
+        let (accepted, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => match accepted {
+            accepted = socket.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     retry_or_fail(error).await?;
@@ -61,49 +70,77 @@ pub async fn serve(
         };
         let client = tokio::select! {
             () = shutdown.cancelled() => break,
-            client = clients.admit(peer.ip()) => Arc::new(client),
+            client = clients.admit(peer) => client.map(Arc::new),
         };
+        let Some(client) = client else { continue };
         let (router, watcher, shutdown) = (router.clone(), connections.watcher(), shutdown.clone());
+        let options = options.clone();
         tokio::spawn(async move {
-            let (timeout, mut first_byte) = (client.limits().first_byte, [0]);
-            tokio::select! {
+            let opened = tokio::select! {
                 biased;
                 () = client.close_requested() => return,
                 () = shutdown.cancelled() => return,
-                first = tokio::time::timeout(timeout, stream.peek(&mut first_byte)) => {
-                    if !matches!(first, Ok(Ok(1))) {
-                        return;
-                    }
-                }
+                opened = open(accepted, &options, &client) => opened,
+            };
+            if let Some(stream) = opened {
+                serve_client(stream, client, router, watcher).await;
             }
-            serve_client(stream, client, router, watcher).await;
         });
     }
-    drop(listener);
+    drop(socket);
     if tokio::time::timeout(drain, connections.shutdown()).await.is_err() {
         tracing::warn!("some answers did not finish within {} s of shutdown", drain.as_secs());
     }
     Ok(())
 }
 
+/// Reads what precedes HTTP on a connection. `None` if the client sends nothing in time, or
+/// something else.
+async fn open(
+    accepted: Accepted,
+    options: &Options,
+    client: &Client,
+) -> Option<Box<dyn ByteStream>> {
+    let limits = client.limits();
+    timeout(limits.first_byte, accepted.first_byte()).await.ok()?.ok()?;
+    let opened = timeout(limits.head, accepted.open(options, client.is_proxy())).await.ok()?;
+    match opened {
+        Ok(opened) => {
+            client.set_opened(&opened);
+            Some(opened.stream)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a client connection does not begin as it must");
+            None
+        }
+    }
+}
+
 /// Answers the requests of one connection until it ends, is closed for a new one, or exceeds a
 /// time-out.
-async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, watcher: Watcher) {
-    // Answers are small; Nagle's algorithm would only delay them.
-    let _ = stream.set_nodelay(true);
+async fn serve_client(
+    stream: Box<dyn ByteStream>,
+    client: Arc<Client>,
+    router: Router,
+    watcher: Watcher,
+) {
     let answering = Arc::clone(&client);
     let service =
         service_fn(move |request| answer(Arc::clone(&answering), router.clone(), request));
-    // The first byte has already arrived.
     client.timing.await_head();
     let receiving = Arc::clone(&client);
     let stream = InspectReader::new(stream, move |_| receiving.timing.received());
     // hyper has only one time-out for both the pause between requests and the head, so `timing`
     // replaces it.
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    let head_bytes_max = u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .max_header_list_size(head_bytes_max)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         biased;
         // Client disconnects are expected; ignore.
@@ -113,22 +150,26 @@ async fn serve_client(stream: TcpStream, client: Arc<Client>, router: Router, wa
     }
 }
 
-/// Answers a request. Marks the connection as busy when the request has arrived, and as idle when
-/// the answer was sent.
+/// Answers a request. The connection is busy when the request has arrived, and idle when the answer
+/// was sent.
 async fn answer(
     client: Arc<Client>,
     router: Router,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    client.timing.head_complete();
-    let forwarded = client.forwarded_for(request.headers());
-    let arriving = forwarded.map(|address| client.count_arriving(address));
-    let response = if matches!(arriving, Some(None)) {
+    let is_http2 = request.version() == Version::HTTP_2;
+    if is_http2 {
+        client.timing.ignore_received();
+    }
+    let origin = client.origin(request.headers());
+    let is_counted = origin.is_forwarded || is_http2;
+    let arriving = is_counted.then(|| client.count_arriving(origin.address));
+    let is_refused = matches!(arriving, Some(None));
+    let (arrived, answered) = Progress::begin(&client, arriving.flatten());
+    let mut response = if is_refused {
         let path = request.uri().path().to_owned();
         problem::complete(Problem::rate_limited(TOO_MANY, Duration::ZERO).into_response(), &path)
     } else {
-        let address = ClientAddress(forwarded.unwrap_or(client.peer));
-        let arrived = BusyOnDrop { client: Arc::clone(&client), _arriving: arriving.flatten() };
         let mut request = request.map(|body| {
             if body.is_end_stream() {
                 drop(arrived);
@@ -141,41 +182,21 @@ async fn answer(
                 frame
             }))
         });
-        request.extensions_mut().insert(address);
+        request.extensions_mut().insert(origin);
+        request.extensions_mut().insert(ClientConnection(Arc::downgrade(&client)));
         let service = TowerToHyperService::new(router);
         match hyper::service::Service::call(&service, request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
     };
-    let sent = IdleOnDrop(client);
+    security_headers::add(response.headers_mut(), origin.is_https);
     Ok(response.map(|body| {
         Body::new(body.map_frame(move |frame| {
-            let _ = &sent;
+            let _ = &answered;
             frame
         }))
     }))
-}
-
-/// When this guard is dropped, a request has arrived completely.
-struct BusyOnDrop {
-    client: Arc<Client>,
-    _arriving: Option<Arriving>,
-}
-
-impl Drop for BusyOnDrop {
-    fn drop(&mut self) {
-        self.client.mark_busy();
-    }
-}
-
-/// When this guard is dropped, an answer was sent.
-struct IdleOnDrop(Arc<Client>);
-
-impl Drop for IdleOnDrop {
-    fn drop(&mut self) {
-        self.0.mark_idle();
-    }
 }
 
 /// Handles an error of `accept`. Most are temporary: the client disconnected, or the file

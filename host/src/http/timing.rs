@@ -5,6 +5,7 @@
 //! only stores until when it must go on. Nothing is woken, because [`Timing::overdue`] looks often
 //! enough.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,11 +27,17 @@ pub(super) struct Timing {
     head: Duration,
     keep_alive: Duration,
     awaited: Mutex<Awaited>,
+    ignores_received: AtomicBool,
 }
 
 impl Timing {
     pub(super) fn new(head: Duration, keep_alive: Duration) -> Self {
-        Self { head, keep_alive, awaited: Mutex::new(Awaited::Nothing) }
+        Self {
+            head,
+            keep_alive,
+            awaited: Mutex::new(Awaited::Nothing),
+            ignores_received: AtomicBool::new(false),
+        }
     }
 
     /// Starts the time-out for the head: a request has begun.
@@ -48,8 +55,17 @@ impl Timing {
         *self.awaited.lock() = Awaited::Request(Instant::now() + self.keep_alive);
     }
 
+    /// From now on, bytes that arrive start no time for a head: HTTP/2 also sends frames that do not
+    /// belong to a request.
+    pub(super) fn ignore_received(&self) {
+        self.ignores_received.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes have arrived. Only the first bytes of a request start the time for its head.
     pub(super) fn received(&self) {
+        if self.ignores_received.load(Ordering::Relaxed) {
+            return;
+        }
         let begins = matches!(*self.awaited.lock(), Awaited::Request(_));
         if begins {
             self.await_head();

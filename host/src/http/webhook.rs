@@ -47,7 +47,7 @@ static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
 pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Response {
     let (token, path) = split_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
-    let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
+    let kind = classify::classify(request.method(), &path, &app.services.config.now().webhook);
     let target = Target { active, token, path, kind, by_admin: false };
     handle(app, target, request).await
 }
@@ -59,7 +59,7 @@ pub(super) async fn receive_for(
     path: String,
     request: Request,
 ) -> Response {
-    let kind = classify::classify(request.method(), &path, &app.services.config.webhook);
+    let kind = classify::classify(request.method(), &path, &app.services.config.now().webhook);
     let target = Target { active: Some(active), token: String::new(), path, kind, by_admin: true };
     handle(app, target, request).await
 }
@@ -81,16 +81,13 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let received_at = app.services.clock.now();
     let client = client_of(&request);
     let (parts, body) = request.into_parts();
-    let (headers, kind) = (&parts.headers, &target.kind);
-    let admitted = match &target.active {
+    let (headers, extensions, kind) = (&parts.headers, &parts.extensions, &target.kind);
+    let (body, refused) = match &target.active {
         Some(active) if !target.by_admin => {
-            Candidate { active, kind, client, headers, received_at }.admit(&app, body).await
+            let candidate = Candidate { active, kind, client, headers, extensions, received_at };
+            candidate.admit(&app, body).await
         }
-        _ => Ok(body::read(headers, body).await),
-    };
-    let (body, refused) = match admitted {
-        Ok(body) => (body, None),
-        Err((problem, body)) => (body, Some(problem)),
+        _ => (body::read(headers, body).await, None),
     };
     let Target { active, token, path, kind, .. } = target;
     let request = WebhookRequest::new(id, (token, path), parts, body, received_at, started);
@@ -204,7 +201,7 @@ async fn create_defect(
     let running = OutcomeCode::Running.into();
     let running = request.event(EventKind::CreateDefect, connection, None, running, None);
     match app.services.defects.create(active, test, running).await {
-        Ok(created) => Answer::created(&created, app.services.config.webhook.defect_id),
+        Ok(created) => Answer::created(&created, app.services.config.now().webhook.defect_id),
         Err(refusal) => Answer::refusal(request.id, &refusal),
     }
 }
@@ -224,7 +221,7 @@ async fn count_defects(
     let services = &app.services;
     let place = services.connections.counted_in(&active.connection);
     let counted = services.kpis.count(active, project, id).await;
-    match counted.and_then(|it| Answer::counted(&it, &services.config.webhook, place)) {
+    match counted.and_then(|it| Answer::counted(&it, &services.config.now().webhook, place)) {
         Ok(answer) => answer,
         Err(refusal) => Answer::refusal(id, &refusal),
     }

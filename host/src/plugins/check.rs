@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::domain::{Clock, ConnectorName, milliseconds};
 use crate::manifest::Manifest;
 use crate::runtime::{Connector, Engine, Interfaces, Sandbox};
@@ -38,7 +38,7 @@ pub enum CodeCache {
 }
 
 /// The parts that load a file.
-pub(crate) type Parts = (Arc<Config>, Arc<Engine>, Arc<Sandbox>, Arc<dyn Clock>);
+pub(crate) type Parts = (Arc<LiveConfig>, Arc<Engine>, Arc<Sandbox>, Arc<dyn Clock>);
 
 /// The properties of a file that the server would load.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ pub(crate) async fn load_file(
 ) -> Result<(Arc<Connector>, CheckReport), PluginError> {
     let kind = FileKind::of(file).ok_or(PluginError::Extension)?;
     let name: ConnectorName = file.file_stem().unwrap_or_default().to_string_lossy().parse()?;
-    let limits = config.limits_of(&name);
+    let limits = config.now().limits_of(&name);
     let bytes = tokio::fs::metadata(file).await.map_err(PluginError::Read)?.len();
     kind.check_size(bytes, &limits)?;
     let content = tokio::fs::read(file).await.map_err(PluginError::Read)?;

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::fs;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::domain::{Clock, ConnectorName, Limits};
 use crate::manifest::Manifest;
 use crate::runtime::{
@@ -39,7 +39,7 @@ const UNUSED_MIN_AGE: Duration = Duration::from_secs(600);
 
 /// Loads versions of connectors, and caches the loaded ones.
 pub(super) struct VersionLoader {
-    pub(super) config: Arc<Config>,
+    pub(super) config: Arc<LiveConfig>,
     clock: Arc<dyn Clock>,
     engine: Arc<Engine>,
     sandbox: Arc<Sandbox>,
@@ -62,14 +62,14 @@ impl VersionLoader {
     /// # Errors
     /// The compiler cannot be found, or the system does not run what it compiles.
     pub(super) fn open(
-        config: Arc<Config>,
+        config: Arc<LiveConfig>,
         engine: Arc<Engine>,
         sandbox: Arc<Sandbox>,
         clock: Arc<dyn Clock>,
         cache: Cache,
     ) -> Result<Self, StartError> {
         check_executable(cache.folder())?;
-        let compiler = Compiler::for_engine(&engine, config.compiler.as_deref());
+        let compiler = Compiler::for_engine(&engine, config.now().compiler.as_deref());
         let attempts = Attempts::in_folder(cache.folder());
         Ok(Self {
             config,
@@ -259,7 +259,7 @@ impl VersionLoader {
         name: &ConnectorName,
         sha256: &str,
     ) -> Result<(), PluginError> {
-        let limits = self.config.limits_of(name);
+        let limits = self.config.now().limits_of(name);
         let is_stored = |kind: &FileKind| self.cache.source_path(*kind, sha256).exists();
         let kind = FileKind::ALL.into_iter().find(is_stored).unwrap_or(FileKind::Component);
         let _permit = self.build_permit(kind, &limits).await;
@@ -280,7 +280,7 @@ impl VersionLoader {
 
     /// Combines a connector's name with the version that it runs.
     pub(super) fn connector(&self, name: &ConnectorName, version: Arc<Version>) -> Arc<Connector> {
-        let limits = self.config.limits_of(name);
+        let limits = self.config.now().limits_of(name);
         Arc::new(Connector::new(name.clone(), version, limits, self.clock.now()))
     }
 
@@ -301,7 +301,7 @@ impl VersionLoader {
 
     /// Deletes unused compiled code, if there is more than `compiled_bytes_max`.
     pub(super) fn delete_unused(&self, used: BTreeSet<String>) -> io::Result<()> {
-        self.limit_code(self.config.compiled_bytes_max, used)
+        self.limit_code(self.config.now().compiled_bytes_max, used)
     }
 }
 

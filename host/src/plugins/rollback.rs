@@ -157,7 +157,7 @@ impl Plugins {
                 }
             }
         };
-        let limits = self.loader.config.limits_of(name);
+        let limits = self.loader.config.now().limits_of(name);
         let longest = Duration::from_millis(limits.compile_ms) + SERVING_MAX;
         let late =
             || Err("it was not ready in time; `connectors show` says what happens".to_owned());

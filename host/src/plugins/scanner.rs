@@ -76,7 +76,7 @@ impl Scanner {
     pub(super) async fn run(mut self) {
         let changed = Arc::new(Notify::new());
         let _watcher = watch(&self.folder, Arc::clone(&changed));
-        let interval = Duration::from_millis(self.loader.config.rescan_ms);
+        let interval = Duration::from_millis(self.loader.config.now().rescan_ms);
         loop {
             let next = Instant::now() + interval;
             let next = self.next_due().map_or(next, |due| due.min(next));
@@ -152,7 +152,7 @@ impl Scanner {
 
     /// Returns the SHA-256 of a file's content; `None` if the file does not exist any more.
     async fn content(&self, name: &str, found: FoundFile) -> Result<Option<String>, PluginError> {
-        let limits = self.loader.config.limits_of(&name.parse()?);
+        let limits = self.loader.config.now().limits_of(&name.parse()?);
         let kind = found.kind;
         found.check(&limits)?;
         let Some(content) = read(self.path(name, kind), kind, &limits).await? else {
@@ -189,7 +189,7 @@ impl Scanner {
         let (loader, path) = (Arc::clone(&self.loader), self.path(name, kind));
         let content = Content { name: name.to_owned(), sha256: sha256.clone() };
         let job = self.jobs.spawn(async move {
-            let limits = loader.config.limits_of(&connector);
+            let limits = loader.config.now().limits_of(&connector);
             let _permit = loader.build_permit(kind, &limits).await;
             let load = async {
                 match read(path, kind, &limits).await? {

@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
-use certificate::Certificate;
+pub(super) use certificate::{Certificate, date};
 use verifier::Verifier;
 
 pub(crate) use explain::explain;

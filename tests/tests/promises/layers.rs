@@ -42,7 +42,7 @@ const RESTRICTED: [(&str, &[&str]); 7] = [
 const FREE: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 9] = [
+const CRATES: [(&[&str], &[&str]); 11] = [
     (&["axum"], &["http", "demo", "simulator"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["runtime"]),
     (&["rusqlite"], &["store"]),
@@ -50,6 +50,8 @@ const CRATES: [(&[&str], &[&str]); 9] = [
     (&["rustls", "tokio_rustls"], &["transport"]),
     (&["minijinja", "pulldown_cmark"], &["report"]),
     (&["clap"], &["cli"]),
+    (&["listenfd"], &["app"]),
+    (&["ppp"], &["http"]),
     (&["ureq"], &["cli"]),
     (&["jackfield_author"], &["cli"]),
 ];

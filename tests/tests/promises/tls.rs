@@ -10,11 +10,11 @@ use jackfield_tests::{Setup, TestHost, failed_test};
 use serde_json::json;
 
 /// A certificate authority with a folder of its own.
-struct Authority(tempfile::TempDir);
+pub(crate) struct Authority(tempfile::TempDir);
 
 impl Authority {
     /// An authority with a P-521 key that signs with SHA-512.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let authority = Self(tempfile::tempdir().expect("a temporary folder"));
         authority.openssl(&[
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp521r1 -sha512 -nodes -days 30",
@@ -23,12 +23,12 @@ impl Authority {
         authority
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
     /// Issues the certificate `NAME.pem` with its key `NAME.key`.
-    fn issue(&self, name: &str, extension: &str) {
+    pub(crate) fn issue(&self, name: &str, extension: &str) {
         std::fs::write(self.0.path().join("extension"), extension).expect("a new file");
         self.openssl(&[
             "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes",

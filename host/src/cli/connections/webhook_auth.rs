@@ -40,6 +40,9 @@ pub(super) struct UnsetWebhookAuth {
     /// Ask for nothing beside the webhook URL, and remove the secrets of senders
     #[arg(long, conflicts_with_all = ["webhook_auth", "webhook_client"])]
     pub(super) no_webhook_auth: bool,
+    /// Ask for no credential, and remove the secrets of senders; the allowed addresses stay
+    #[arg(long, conflicts_with_all = ["webhook_auth", "no_webhook_auth"])]
+    pub(super) no_webhook_credential: bool,
     /// Accept webhooks from every address
     #[arg(long, conflicts_with = "webhook_client")]
     pub(super) any_webhook_client: bool,
@@ -79,11 +82,13 @@ impl SetWebhookAuth {
         if removed.no_webhook_auth {
             return Some(None);
         }
-        let edit = self.settings();
+        let mut edit = self.settings().unwrap_or_default();
         if removed.any_webhook_client {
-            let allowed_clients = Some(Vec::new());
-            return Some(Some(EditWebhookAuth { allowed_clients, ..edit.unwrap_or_default() }));
+            edit.allowed_clients = Some(Vec::new());
         }
-        edit.map(Some)
+        if removed.no_webhook_credential {
+            edit.scheme = Some(None);
+        }
+        (edit != EditWebhookAuth::default()).then_some(Some(edit))
     }
 }

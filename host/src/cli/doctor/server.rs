@@ -6,7 +6,7 @@ use crate::api::{ConnectionList, ConnectorList, ConnectorStatus, EnumString, Sta
 use crate::cli::client::{Client, is_healthy};
 use crate::cli::output::{error_line, shortened};
 use crate::cli::server::ServerArgs;
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 
 use super::{Finding, fail, ok, warn};
 
@@ -15,6 +15,13 @@ pub(super) fn running(server: &ServerArgs) -> Option<Status> {
     let admin = server.admin().ok().filter(Client::is_healthy)?;
     let status: Status = admin.get("/status").ok()?.decode().ok()?;
     (status.data.is_dir() && status.plugins.is_dir()).then_some(status)
+}
+
+/// The keys of the configuration whose new values need a restart.
+pub(super) fn needs_restart(running: &Status) -> Option<Finding> {
+    let keys = running.needs_restart.join(", ");
+    let found = format!("the file has new values of {keys}, which are not in use");
+    (!keys.is_empty()).then(|| warn("reload", found, "restart the server"))
 }
 
 pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Finding {
@@ -28,7 +35,10 @@ pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Find
         return warn(CHECK, format!("{found}, but its folders are not known"), fix);
     }
     let none = format!("no server answers at {}", server.base());
-    match TcpListener::bind(config.listen) {
+    let ListenAddress::Tcp(address) = &config.listen else {
+        return ok(CHECK, format!("{none}; it would listen on {}", config.listen));
+    };
+    match TcpListener::bind(address) {
         Ok(_) => ok(CHECK, format!("{none}; {} is free", config.listen)),
         Err(error) => fail(
             CHECK,

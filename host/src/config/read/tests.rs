@@ -59,7 +59,7 @@ fn the_environment_overrides_and_other_variables_are_ignored() {
     ];
     let text = "listen = \"127.0.0.1:2\"\n[connectors.a.limits]\nhandles = 3\n";
     let config = read(text, &env).expect("a valid configuration");
-    assert_eq!(config.listen.port(), 1);
+    assert_eq!(config.listen.to_string(), "127.0.0.1:1");
     assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
     assert_eq!(config.webhook.create_defect_paths, ["/a", "/b"]);
     assert_eq!(config.secret_file_roots, [PathBuf::from("/a"), PathBuf::from("/b")]);
@@ -86,7 +86,7 @@ fn an_empty_variable_is_not_set_and_a_line_end_is_not_part_of_a_value() {
     let config = read(text, &env).expect("a valid configuration");
     assert_eq!((config.trusted_proxies.len(), config.public_url.is_some()), (1, true));
     assert_eq!((config.limits.cpu_ms, config.in_doubt_s), (1_000, Some(900)));
-    assert_eq!((config.listen.port(), config.lease_ms), (1, 7_000));
+    assert_eq!((config.listen.to_string(), config.lease_ms), ("127.0.0.1:1".to_owned(), 7_000));
     assert_eq!(config.webhook.defect_id, DefectIdKind::Uuid);
 }
 

@@ -239,3 +239,35 @@ const fn kind(
 ) -> Kind {
     Kind { code, status, title, remedy }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = "<!-- problems: written by UPDATE_DOCS=1 cargo test -p jackfield --lib the_operators_page -->";
+    const END: &str = "<!-- end of problems -->";
+
+    /// The table of docs/operator.md.
+    fn table() -> String {
+        let rows = ALL.iter().map(|kind| {
+            let (status, fix) = (kind.status.as_u16(), kind.remedy.replace('|', "\\|"));
+            format!("| `{}` | {status} | {} | {fix} |\n", kind.code, kind.title)
+        });
+        let head = "| code | status | title | what to do |\n|---|---|---|---|\n";
+        head.to_owned() + &rows.collect::<String>()
+    }
+
+    #[test]
+    fn the_operators_page_has_each_problem_with_the_same_text() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = page.split_once(BEGIN).unwrap();
+        let (present, after) = rest.split_once(END).unwrap();
+        let wanted = format!("\n\n{}\n", table());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{before}{BEGIN}{wanted}{END}{after}")).unwrap();
+        } else {
+            assert_eq!(present, wanted, "run this test with UPDATE_DOCS=1");
+        }
+    }
+}

@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use axum::routing::post;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::http::clients::{ClientLimits, mark_known};
+use crate::http::listener::Socket;
 
 const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 const SHORT_TIMEOUT: Duration = Duration::from_millis(200);
@@ -31,7 +35,14 @@ async fn served(limits: ClientLimits) -> Served {
     let wait = Arc::clone(&held);
     let router = Router::new()
         .route("/", post(async |body: axum::body::Bytes| body))
+        .route(
+            "/known",
+            post(async |request: axum::extract::Request| mark_known(request.extensions())),
+        )
         .route("/held", post(async move || wait.acquire().await.unwrap().forget()));
+    let socket = Socket::Tcp(listener);
+    let listener = Listener { socket, tls: None, proxy_protocol: false };
+    let limits = Arc::new(ArcSwap::from_pointee(limits));
     tokio::spawn(serve(listener, router, limits, CancellationToken::new(), SHORT_TIMEOUT));
     Served { address, held }
 }
@@ -39,6 +50,14 @@ async fn served(limits: ClientLimits) -> Served {
 impl Served {
     async fn connect(&self, sent: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn connect_from(&self, address: [u8; 4], sent: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        let mut stream = socket.connect(self.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         stream
     }
@@ -137,6 +156,69 @@ async fn a_full_server_closes_the_connection_that_was_idle_longest() {
         assert_eq!(status(closed).await, None);
         open.push(new);
     }
+}
+
+#[tokio::test]
+async fn an_address_with_many_connections_closes_its_own() {
+    let server = served(limits(4)).await;
+    let mut other = server.connect_from([127, 0, 0, 2], &whole("/")).await;
+    assert_eq!(status(&mut other).await, Some(200));
+    let mut many = Vec::new();
+    for _ in 0..9 {
+        let mut stream = server.connect(&whole("/")).await;
+        assert_eq!(status(&mut stream).await, Some(200));
+        many.push(stream);
+    }
+    assert_eq!(other.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
+    other.write_all(whole("/").as_bytes()).await.unwrap();
+    assert_eq!(status(&mut other).await, Some(200), "it was idle longest, but it is the only one");
+}
+
+#[tokio::test]
+async fn an_address_displaces_no_other_that_has_fewer_connections() {
+    let server = served(limits(3)).await;
+    let mut busy = [server.connect(&whole("/held")).await, server.connect(&whole("/held")).await];
+    let mut other = server.connect_from([127, 0, 0, 2], &whole("/")).await;
+    assert_eq!(status(&mut other).await, Some(200));
+    assert_eq!(other.read_u16().await.unwrap(), u16::from_be_bytes(*b"ab"));
+    let mut third = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(third.read(&mut [0]).await.unwrap_or(0), 0, "it is closed without an answer");
+    other.write_all(whole("/").as_bytes()).await.unwrap();
+    assert_eq!(status(&mut other).await, Some(200), "its connection stayed");
+    let mut new = server.connect_from([127, 0, 0, 3], &whole("/")).await;
+    assert_eq!(status(&mut new).await, Some(200), "a new address has room");
+    server.held.add_permits(2);
+    for click in &mut busy {
+        assert_eq!(status(click).await, Some(200));
+    }
+}
+
+#[tokio::test]
+async fn a_known_client_is_closed_only_if_there_is_no_other() {
+    let server = served(limits(3)).await;
+    let mut known = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect(&whole("/known")).await;
+        assert_eq!(status(&mut stream).await, Some(200));
+        known.push(stream);
+    }
+    let mut strangers = Vec::new();
+    for _ in 0..9 {
+        let mut stream = server.connect(&whole("/")).await;
+        assert_eq!(status(&mut stream).await, Some(200));
+        strangers.push(stream);
+    }
+    for stream in &mut known {
+        stream.write_all(whole("/known").as_bytes()).await.unwrap();
+        assert_eq!(status(stream).await, Some(200), "strangers closed each other");
+    }
+    drop(strangers);
+    for _ in 0..3 {
+        let mut stream = server.connect(&whole("/known")).await;
+        assert_eq!(status(&mut stream).await, Some(200));
+        known.push(stream);
+    }
+    assert_eq!(status(&mut known[0]).await, None, "the oldest of the known ones was closed");
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::egress::ActiveConnection;
 use crate::http::AppState;
+use crate::http::clients::mark_known;
 use crate::http::problem::Problem;
 
 use super::body::{self, ReadBody};
@@ -27,29 +28,26 @@ pub(super) struct Candidate<'a> {
     pub(super) kind: &'a WebhookKind,
     pub(super) client: IpAddr,
     pub(super) headers: &'a HeaderMap,
+    pub(super) extensions: &'a Extensions,
     pub(super) received_at: Timestamp,
 }
 
+/// The part of the body that was read, and the problem to answer instead of the request.
+pub(super) type Admitted = (ReadBody, Option<Problem>);
+
 impl Candidate<'_> {
     /// Reads the body, if the request may be answered.
-    ///
-    /// # Errors
-    /// The problem to answer instead, with the part of the body that was read.
-    pub(super) async fn admit(
-        &self,
-        app: &AppState,
-        body: Body,
-    ) -> Result<ReadBody, (Problem, ReadBody)> {
-        let unread = |problem| (problem, ReadBody::default());
-        sender::check_address(self.active, self.client).map_err(unread)?;
+    pub(super) async fn admit(&self, app: &AppState, body: Body) -> Admitted {
+        if let Err(problem) = sender::check_address(self.active, self.client) {
+            return (ReadBody::default(), Some(problem));
+        }
         if *self.kind == WebhookKind::Probe {
-            self.count(app).map_err(unread)?;
-            return Ok(body::read(self.headers, body).await);
+            return self.read_within_rate(app, body).await;
         }
         match sender::check_headers(self.active, self.headers, self.received_at) {
             Ok(None) => {
-                self.count(app).map_err(unread)?;
-                Ok(body::read(self.headers, body).await)
+                mark_known(self.extensions);
+                self.read_within_rate(app, body).await
             }
             Ok(Some(pending)) => {
                 let (body, sent) = body::read_sent(self.headers, body).await;
@@ -61,31 +59,33 @@ impl Candidate<'_> {
                 let body = body::read(self.headers, body).await;
                 self.require(app, Err(problem), body)
             }
-            Err(problem) => Err(unread(problem)),
+            Err(problem) => (ReadBody::default(), Some(problem)),
+        }
+    }
+
+    /// Reads the body, unless the connection is over its rate.
+    async fn read_within_rate(&self, app: &AppState, body: Body) -> Admitted {
+        match self.count(app) {
+            Ok(()) => (body::read(self.headers, body).await, None),
+            Err(problem) => (ReadBody::default(), Some(problem)),
         }
     }
 
     /// Admits a request whose body was read, if it is a probe or `shown` says that its credential
     /// is right.
-    fn require(
-        &self,
-        app: &AppState,
-        shown: Result<(), Problem>,
-        body: ReadBody,
-    ) -> Result<ReadBody, (Problem, ReadBody)> {
+    fn require(&self, app: &AppState, shown: Result<(), Problem>, body: ReadBody) -> Admitted {
         let is_probe = *self.kind == WebhookKind::CreateOrProbe && body.is_empty();
-        let admitted = if is_probe { Ok(()) } else { shown };
-        match admitted.and_then(|()| self.count(app)) {
-            Ok(()) => Ok(body),
-            Err(problem) => Err((problem, body)),
-        }
+        let admitted =
+            if is_probe { Ok(()) } else { shown.inspect(|()| mark_known(self.extensions)) };
+        (body, admitted.and_then(|()| self.count(app)).err())
     }
 
     /// Counts the request against the rate of its connection.
     fn count(&self, app: &AppState) -> Result<(), Problem> {
         let is_click = matches!(self.kind, WebhookKind::CreateOrProbe | WebhookKind::Create);
         let id = self.active.connection.id;
-        let counted = app.rate_limits.request(id, is_click, Instant::now());
+        let config = app.services.config.now();
+        let counted = app.rate_limits.request(&config.webhook, id, is_click, Instant::now());
         counted.map_err(|wait: Duration| Problem::rate_limited(OVER_RATE, wait))
     }
 }

@@ -19,6 +19,41 @@ static ID: HeaderName = HeaderName::from_static("webhook-id");
 static TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 static SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
+/// What is missing or wrong about the credential of a sender.
+#[derive(Debug, thiserror::Error)]
+enum CredentialError {
+    #[error("the server cannot read the secret that senders must know")]
+    NoSecret,
+    #[error("the secret that senders must know is not a key for signatures")]
+    NoKey,
+    #[error("the header {0} is missing")]
+    Missing(String),
+    #[error("the header {0} is there more than once")]
+    Repeated(String),
+    #[error("the header {0} is not ASCII")]
+    NotAscii(String),
+    #[error("the header authorization does not begin with {0}")]
+    OtherScheme(&'static str),
+    #[error("the bearer token is wrong")]
+    WrongToken,
+    #[error("the user or the password is wrong")]
+    WrongPassword,
+    #[error("the API key is wrong")]
+    WrongKey,
+    #[error("the header {TIMESTAMP} is not a Unix time")]
+    NoTime,
+    #[error(
+        "the header {TIMESTAMP} is {distance_s} s from the server's clock, and {tolerance_s} s are \
+         allowed: check both clocks"
+    )]
+    OtherTime { distance_s: u64, tolerance_s: u32 },
+    #[error(
+        "no signature in the header {SIGNATURE} is of this request: check the secret, and that \
+         nothing on the way changes the body"
+    )]
+    WrongSignature,
+}
+
 /// A signature whose headers are complete, and whose body is still to be read.
 pub(super) struct PendingSignature {
     keys: Vec<SigningKey>,
@@ -50,37 +85,40 @@ pub(super) fn check_headers(
     now: Timestamp,
 ) -> Result<Option<PendingSignature>, Problem> {
     let Some(credential) = &active.connection.webhook_auth.credential else { return Ok(None) };
-    let refused = |why| Problem::sender_refused(credential.scheme(), why);
-    let secrets = active.webhook_secrets();
+    let checked = check(credential, active.webhook_secrets(), headers, now);
+    checked.map_err(|error| Problem::sender_refused(credential.scheme(), error.to_string()))
+}
+
+fn check(
+    credential: &WebhookCredential,
+    secrets: &[Secret],
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Option<PendingSignature>, CredentialError> {
     if secrets.is_empty() {
-        return Err(refused("the server cannot read the secret that senders must know".to_owned()));
+        return Err(CredentialError::NoSecret);
     }
-    let is_known = match credential {
+    let (is_known, wrong) = match credential {
         WebhookCredential::Bearer => {
-            let token = authorization(headers, "Bearer").map_err(refused)?;
-            matches_any(secrets, token)
+            let token = authorization(headers, "Bearer")?;
+            (matches_any(secrets, token), CredentialError::WrongToken)
         }
         WebhookCredential::Basic { user } => {
-            let pair = authorization(headers, "Basic").map_err(refused)?;
+            let pair = authorization(headers, "Basic")?;
             let pair = BASE64.decode(pair.as_bytes()).map(Zeroizing::new).unwrap_or_default();
             let pair = std::str::from_utf8(&pair).unwrap_or_default();
             let (given, password) = pair.split_once(':').unwrap_or_default();
-            matches_any(secrets, password) & Secret::new(user.clone()).matches(given)
+            let is_user = Secret::new(user.clone()).matches(given);
+            (matches_any(secrets, password) & is_user, CredentialError::WrongPassword)
         }
         WebhookCredential::ApiKey { header } => {
-            matches_any(secrets, value(headers, header).map_err(refused)?)
+            (matches_any(secrets, value(headers, header)?), CredentialError::WrongKey)
         }
         WebhookCredential::Signature { tolerance_s } => {
-            let signature = signature(headers, secrets, now, *tolerance_s).map_err(refused)?;
-            return Ok(Some(signature));
+            return signature(headers, secrets, now, *tolerance_s).map(Some);
         }
     };
-    let wrong = || match credential {
-        WebhookCredential::Bearer => "the bearer token is wrong".to_owned(),
-        WebhookCredential::Basic { .. } => "the user or the password is wrong".to_owned(),
-        _ => "the API key is wrong".to_owned(),
-    };
-    if is_known { Ok(None) } else { Err(refused(wrong())) }
+    if is_known { Ok(None) } else { Err(wrong) }
 }
 
 /// Compares with every secret, so that the time does not say which one matches.
@@ -89,23 +127,26 @@ fn matches_any(secrets: &[Secret], given: &str) -> bool {
 }
 
 /// The credential in the header `Authorization` with this scheme.
-fn authorization<'a>(headers: &'a HeaderMap, scheme: &str) -> Result<&'a str, String> {
+fn authorization<'a>(
+    headers: &'a HeaderMap,
+    scheme: &'static str,
+) -> Result<&'a str, CredentialError> {
     let value = value(headers, header::AUTHORIZATION.as_str())?;
     let (given, credential) = value.split_once(' ').unwrap_or((value, ""));
     if !given.eq_ignore_ascii_case(scheme) {
-        return Err(format!("the header authorization does not begin with {scheme}"));
+        return Err(CredentialError::OtherScheme(scheme));
     }
     Ok(credential.trim())
 }
 
 /// The only value of a header.
-fn value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, String> {
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, CredentialError> {
     let mut values = headers.get_all(name).iter();
     match (values.next().map(|value| value.to_str()), values.next()) {
-        (None, _) => Err(format!("the header {name} is missing")),
+        (None, _) => Err(CredentialError::Missing(name.to_owned())),
         (Some(Ok(value)), None) => Ok(value),
-        (Some(Err(_)), None) => Err(format!("the header {name} is not ASCII")),
-        (Some(_), Some(_)) => Err(format!("the header {name} is there more than once")),
+        (Some(Err(_)), None) => Err(CredentialError::NotAscii(name.to_owned())),
+        (Some(_), Some(_)) => Err(CredentialError::Repeated(name.to_owned())),
     }
 }
 
@@ -114,22 +155,18 @@ fn signature(
     secrets: &[Secret],
     now: Timestamp,
     tolerance_s: u32,
-) -> Result<PendingSignature, String> {
+) -> Result<PendingSignature, CredentialError> {
     let [id, timestamp, signatures] =
         [&ID, &TIMESTAMP, &SIGNATURE].map(|name| value(headers, name.as_str()));
     let (id, timestamp, signatures) = (id?, timestamp?, signatures?);
-    let sent_s: i64 =
-        timestamp.parse().map_err(|_| format!("the header {TIMESTAMP} is not a Unix time"))?;
+    let sent_s: i64 = timestamp.parse().map_err(|_| CredentialError::NoTime)?;
     let distance_s = now.as_second().abs_diff(sent_s);
     if distance_s > tolerance_s.into() {
-        return Err(format!(
-            "the header {TIMESTAMP} is {distance_s} s from the server's clock, and {tolerance_s} s \
-             are allowed: check both clocks"
-        ));
+        return Err(CredentialError::OtherTime { distance_s, tolerance_s });
     }
     let keys: Vec<_> = secrets.iter().filter_map(|it| SigningKey::read(it).ok()).collect();
     if keys.is_empty() {
-        return Err("the secret that senders must know is not a key for signatures".to_owned());
+        return Err(CredentialError::NoKey);
     }
     let [id, timestamp, signatures] = [id, timestamp, signatures].map(str::to_owned);
     Ok(PendingSignature { keys, id, timestamp, signatures })
@@ -146,10 +183,7 @@ impl PendingSignature {
         if self.keys.iter().fold(false, |found, key| verifies(key) | found) {
             return Ok(());
         }
-        let why = format!(
-            "no signature in the header {SIGNATURE} is of this request: check the secret, and that \
-             nothing on the way changes the body"
-        );
+        let why = CredentialError::WrongSignature.to_string();
         Err(Problem::sender_refused(WebhookScheme::Signature, why))
     }
 }

@@ -19,10 +19,10 @@ use crate::domain::{printable, shortened};
 const NAME_BYTES_MAX: usize = 200;
 
 /// A certificate that could be read.
-pub(super) struct Certificate(x509_cert::Certificate);
+pub(in crate::transport) struct Certificate(x509_cert::Certificate);
 
 impl Certificate {
-    pub(super) fn parse(der: &CertificateDer<'_>) -> Option<Self> {
+    pub(in crate::transport) fn parse(der: &CertificateDer<'_>) -> Option<Self> {
         x509_cert::Certificate::from_der(der).ok().map(Self)
     }
 
@@ -63,7 +63,7 @@ impl Certificate {
         since_epoch(self.0.tbs_certificate.validity.not_before)
     }
 
-    pub(super) fn not_after(&self) -> UnixTime {
+    pub(in crate::transport) fn not_after(&self) -> UnixTime {
         since_epoch(self.0.tbs_certificate.validity.not_after)
     }
 
@@ -100,7 +100,7 @@ fn since_epoch(time: x509_cert::time::Time) -> UnixTime {
 }
 
 /// Formats an instant as day and time, in UTC.
-pub(super) fn date(time: UnixTime) -> String {
+pub(in crate::transport) fn date(time: UnixTime) -> String {
     let seconds = Duration::from_secs(time.as_secs());
     let at = Timestamp::UNIX_EPOCH.checked_add(seconds);
     at.map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string())

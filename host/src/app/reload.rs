@@ -1,0 +1,81 @@
+//! Applies a changed configuration to the running server, and says what it changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, LiveConfig, Reloaded};
+use crate::http::{ClientLimits, SharedLimits};
+use crate::transport::ServerTls;
+
+use super::descriptors::Descriptors;
+use super::sockets::reload_certificate;
+
+/// Changes the configuration of a running server.
+#[derive(Clone)]
+pub struct Reloader {
+    config: Arc<LiveConfig>,
+    tls: Option<Arc<ServerTls>>,
+    limits: FrontLimits,
+}
+
+/// The limits on the clients of both listeners.
+#[derive(Clone)]
+pub(super) struct FrontLimits {
+    descriptors: Descriptors,
+    pub(super) main: SharedLimits,
+    pub(super) admin: SharedLimits,
+}
+
+impl FrontLimits {
+    pub(super) fn new(config: &Config) -> Self {
+        let descriptors = Descriptors::raise(config);
+        let shared = |connections_max| SharedLimits::new(limits(config, connections_max).into());
+        Self {
+            descriptors,
+            main: shared(descriptors.client_connections_max),
+            admin: shared(descriptors.admin_connections_max),
+        }
+    }
+
+    fn update(&self, config: &Config) {
+        self.main.store(limits(config, self.descriptors.client_connections_max));
+        self.admin.store(limits(config, self.descriptors.admin_connections_max));
+    }
+}
+
+fn limits(config: &Config, connections_max: usize) -> Arc<ClientLimits> {
+    let keep_alive = Duration::from_secs(config.keep_alive_s.into());
+    ClientLimits::new(connections_max, keep_alive, config.trusted_proxies.clone()).into()
+}
+
+impl Reloader {
+    pub(super) fn new(
+        config: Arc<LiveConfig>,
+        tls: Option<Arc<ServerTls>>,
+        limits: FrontLimits,
+    ) -> Self {
+        Self { config, tls, limits }
+    }
+
+    /// Uses a configuration that was read again, as far as that is possible, and reads the
+    /// certificate again. The log says what has changed, and what needs a restart.
+    pub fn reload(&self, new: Config) {
+        let Reloaded { changed, needs_restart } = self.config.reload(new);
+        self.limits.update(&self.config.now());
+        match changed.is_empty() {
+            true => {
+                tracing::info!("the configuration was read again; no key has another value now")
+            }
+            false => {
+                tracing::info!(changed = changed.join(", "), "the configuration was read again")
+            }
+        }
+        if !needs_restart.is_empty() {
+            let keys = needs_restart.join(", ");
+            tracing::warn!(keys, "these keys have new values that need a restart");
+        }
+        if let Some(tls) = &self.tls {
+            reload_certificate(tls);
+        }
+    }
+}

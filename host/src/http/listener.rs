@@ -1,0 +1,121 @@
+//! A socket that accepts client connections, and what precedes HTTP on it: a header of the PROXY
+//! protocol, a TLS handshake.
+//!
+//! Limits nothing: the connections are counted in `clients`.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::transport::ServerTls;
+
+use super::proxy_protocol::{self, Proxied};
+
+/// A bidirectional stream of bytes.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+/// A listening socket and its options.
+pub struct Listener {
+    /// The socket.
+    pub socket: Socket,
+    /// The certificate; `None`: plain HTTP. A Unix socket never uses TLS.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Whether connections of trusted proxies begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+/// A listening socket.
+pub enum Socket {
+    /// A TCP socket.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+/// An accepted connection, of which nothing has been read.
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The peer of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The address; that of this machine for a Unix socket.
+    pub(super) address: IpAddr,
+    /// Whether the connection came through a Unix socket. Its file's mode says who may connect, so
+    /// these clients are trusted like a proxy.
+    pub(super) is_local: bool,
+}
+
+/// A connection on which HTTP begins.
+pub(super) struct Opened {
+    pub(super) stream: Box<dyn ByteStream>,
+    /// The client for which the proxy made the connection.
+    pub(super) proxied: Option<Proxied>,
+    pub(super) is_tls: bool,
+}
+
+impl Socket {
+    pub(super) async fn accept(&self) -> io::Result<(Accepted, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Answers are small; Nagle's algorithm would only delay them.
+                let _ = stream.set_nodelay(true);
+                let peer = Peer { address: peer.ip(), is_local: false };
+                Ok((Accepted::Tcp(stream), peer))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                Ok((Accepted::Unix(stream), Peer { address, is_local: true }))
+            }
+        }
+    }
+}
+
+impl Accepted {
+    /// Returns when the first byte has arrived, or the client has closed the connection.
+    pub(super) async fn first_byte(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                // Unlike `readable`, this does not return for a byte that is not there.
+                stream.peek(&mut [0]).await.map(|_| ())
+            }
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Reads what precedes HTTP.
+    pub(super) async fn open(self, listener: &Options, is_proxy: bool) -> io::Result<Opened> {
+        let (mut stream, is_local): (Box<dyn ByteStream>, _) = match self {
+            Self::Tcp(stream) => (Box::new(stream), false),
+            Self::Unix(stream) => (Box::new(stream), true),
+        };
+        let proxied = if listener.proxy_protocol && is_proxy {
+            proxy_protocol::read(&mut stream).await?
+        } else {
+            None
+        };
+        match listener.tls.as_ref().filter(|_| !is_local) {
+            Some(tls) => {
+                let stream = Box::new(tls.accept(stream).await?);
+                Ok(Opened { stream, proxied, is_tls: true })
+            }
+            None => Ok(Opened { stream, proxied, is_tls: false }),
+        }
+    }
+}
+
+/// The options of a listener that each connection needs.
+#[derive(Clone)]
+pub(super) struct Options {
+    pub(super) tls: Option<Arc<ServerTls>>,
+    pub(super) proxy_protocol: bool,
+}

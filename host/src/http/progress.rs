@@ -1,0 +1,63 @@
+//! The progress of one request of a client connection: its head has arrived, the whole request has
+//! arrived, its answer was sent.
+//!
+//! HTTP/2 has several requests at a time, so the connection counts them.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::clients::{Arriving, Client};
+
+/// One request, from its head to the end of its answer.
+pub(super) struct Progress {
+    client: Arc<Client>,
+    step: Mutex<Step>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Arriving,
+    Arrived,
+    Answered,
+}
+
+/// When this guard is dropped, the request has arrived completely, or nobody reads the rest.
+pub(super) struct ArrivedOnDrop {
+    progress: Arc<Progress>,
+    _arriving: Option<Arriving>,
+}
+
+/// When this guard is dropped, the answer was sent, or the client gave the request up.
+pub(super) struct AnsweredOnDrop(Arc<Progress>);
+
+impl Progress {
+    /// The head of a request has arrived. `arriving` is counted until the rest has.
+    pub(super) fn begin(
+        client: &Arc<Client>,
+        arriving: Option<Arriving>,
+    ) -> (ArrivedOnDrop, AnsweredOnDrop) {
+        client.begin_request();
+        let (client, step) = (Arc::clone(client), Mutex::new(Step::Arriving));
+        let progress = Arc::new(Self { client, step });
+        let arrived = ArrivedOnDrop { progress: Arc::clone(&progress), _arriving: arriving };
+        (arrived, AnsweredOnDrop(progress))
+    }
+}
+
+impl Drop for ArrivedOnDrop {
+    fn drop(&mut self) {
+        let mut step = self.progress.step.lock();
+        if *step == Step::Arriving {
+            *step = Step::Arrived;
+            self.progress.client.mark_busy();
+        }
+    }
+}
+
+impl Drop for AnsweredOnDrop {
+    fn drop(&mut self) {
+        let before = std::mem::replace(&mut *self.0.step.lock(), Step::Answered);
+        self.0.client.end_request(before == Step::Arrived);
+    }
+}

@@ -1,0 +1,345 @@
+//! The front door: TLS, HTTP/2, a Unix socket, sockets and notifications of systemd, the PROXY
+//! protocol, security headers. curl and openssl are the clients.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use jackfield_tests::{Connection, Setup, TestHost, binary, empty_home, failed_test, wait_for};
+use serde_json::json;
+
+use crate::tls::Authority;
+
+const ADMIN_TOKEN: &str = "test-admin-token-0123456789abcdef";
+
+/// A server that a test starts by itself, because its address is not a plain URL.
+struct Served {
+    process: Child,
+    home: tempfile::TempDir,
+    /// What it said after `listening on `.
+    address: String,
+}
+
+impl Served {
+    #[track_caller]
+    fn start(listen: &str, config: &str) -> Self {
+        let home = empty_home();
+        fs::write(home.path().join("jackfield.toml"), config)
+            .expect("the configuration is written");
+        let (process, address) = spawn(home.path(), listen);
+        Self { process, home, address }
+    }
+
+    /// Kills the server, and starts it again.
+    fn restart(&mut self, listen: &str) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        (self.process, self.address) = spawn(self.home.path(), listen);
+    }
+
+    /// Runs the CLI against an address, with more trusted authorities.
+    fn cli(&self, url: &str, authorities: &str, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(binary());
+        command.args(arguments).env("JACKFIELD_URL", url).env("SSL_CERT_FILE", authorities);
+        command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN).current_dir(self.home.path());
+        let output = command.output().expect("the binary starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[track_caller]
+fn spawn(home: &Path, listen: &str) -> (Child, String) {
+    let mut command = Command::new(binary());
+    command.args(["serve", "--listen", listen]).current_dir(home);
+    command.env("JACKFIELD_ADMIN_TOKEN", ADMIN_TOKEN).stdout(Stdio::piped());
+    let mut process = command.spawn().expect("the server starts");
+    let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+    let first = lines.next().and_then(Result::ok).unwrap_or_default();
+    let address = first.strip_prefix("listening on ").expect("an address").to_owned();
+    (process, address)
+}
+
+/// Runs curl; returns whether it succeeded, and what it printed.
+fn curl(arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--include", "--max-time", "20"]).args(arguments);
+    let output = command.output().expect("curl runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// The serial number of the certificate that a server presents.
+fn serial(address: &str) -> String {
+    let script = format!(
+        "openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    );
+    let output = Command::new("sh").args(["-c", &script]).output().expect("openssl runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn a_listener_speaks_https_and_follows_its_certificate() {
+    let authority = Authority::new();
+    let name = "subjectAltName = DNS:localhost, IP:127.0.0.1";
+    authority.issue("one", name);
+    authority.issue("two", name);
+    let home = |file: &str| authority.file(file);
+    for (from, to) in [("one.pem", "live.pem"), ("one.key", "live.key")] {
+        fs::copy(home(from), home(to)).expect("a copy");
+    }
+    let config =
+        format!("tls_certificate = {:?}\ntls_key = {:?}", home("live.pem"), home("live.key"));
+    let served = Served::start("127.0.0.1:0", &config);
+    let address = served.address.strip_prefix("https://").expect("https").to_owned();
+    let url = format!("https://{address}/healthz");
+    let trust = home("ca.pem");
+    for (version, first) in [("--http2", "HTTP/2 200"), ("--http1.1", "HTTP/1.1 200")] {
+        let (done, printed) = curl(&[version, "--cacert", &trust, &url]);
+        assert!(done && printed.starts_with(first), "{printed}");
+        assert!(
+            printed.to_lowercase().contains("strict-transport-security: max-age="),
+            "{printed}"
+        );
+    }
+    assert!(!curl(&[&url]).0, "an authority that is not trusted");
+    assert!(!curl(&[&format!("http://{address}/healthz")]).0, "plain HTTP");
+    let (done, printed) =
+        served.cli(&format!("https://{address}"), &trust, &["connections", "list"]);
+    assert!(done, "{printed}");
+
+    let first = serial(&address);
+    assert!(first.starts_with("serial="), "{first}");
+    // A certificate without its key replaces nothing.
+    fs::copy(home("two.pem"), home("live.pem")).expect("a copy");
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(serial(&address), first);
+    fs::copy(home("two.key"), home("live.key")).expect("a copy");
+    wait_for("the new certificate", 30, || (serial(&address) != first).then_some(()));
+    let (done, printed) = curl(&["--cacert", &trust, &url]);
+    assert!(done, "{printed}");
+}
+
+#[test]
+fn many_requests_of_one_http2_connection_are_answered() {
+    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    let folder = tempfile::tempdir().expect("a folder");
+    let body = folder.path().join("body");
+    fs::write(&body, failed_test().to_string()).expect("the body is written");
+    let one = format!(
+        "url = \"{}{}\"\ndata = \"@{}\"\nheader = \"content-type: application/json\"\n\
+         http2-prior-knowledge\ninclude\n",
+        host.url(),
+        connection.create_path(),
+        body.display()
+    );
+    let config = folder.path().join("curl");
+    fs::write(&config, [one.as_str(); 60].join("next\n")).expect("the requests are written");
+    let config = config.display().to_string();
+    let (done, printed) = curl(&["--parallel", "--parallel-immediate", "--config", &config]);
+    assert!(done, "{printed}");
+    assert_eq!(printed.matches("HTTP/2 200").count(), 60, "{printed}");
+    host.create(&connection, &failed_test()).assert_status(200);
+}
+
+#[test]
+fn a_unix_socket_is_for_its_group_and_is_replaced_after_a_crash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("http.sock");
+    let listen = format!("unix:{}", path.display());
+    let mut served = Served::start(&listen, "");
+    assert_eq!(served.address, listen);
+    let mode = fs::metadata(&path).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let socket = path.display().to_string();
+    let get = || curl(&["--unix-socket", &socket, "http://localhost/healthz"]);
+    assert!(get().1.contains("HTTP/1.1 200"), "{:?}", get());
+    served.restart(&listen);
+    assert!(get().1.contains("HTTP/1.1 200"), "{:?}", get());
+}
+
+/// Starts the server as systemd does: with a socket of 127.0.0.77 as descriptor 3.
+const ACTIVATE: &str = "\
+import os, socket, sys
+s = socket.socket()
+s.bind(('127.0.0.77', 0))
+s.listen()
+os.dup2(s.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
+fn systemd_passes_a_socket_and_hears_about_the_start_and_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let notified = UnixDatagram::bind(&path).expect("a socket");
+    notified.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    let mut host = Setup::new()
+        .run_under(&["python3", "-c", ACTIVATE])
+        .env("NOTIFY_SOCKET", &path.display().to_string())
+        .start();
+    assert!(host.url().starts_with("http://127.0.0.77:"), "{}", host.url());
+    let receive = || {
+        let mut bytes = [0; 200];
+        let count = notified.recv(&mut bytes).expect("a notification");
+        String::from_utf8_lossy(&bytes[..count]).trim().to_owned()
+    };
+    assert_eq!(receive(), "READY=1");
+    host.stop();
+    assert_eq!(receive(), "STOPPING=1");
+}
+
+/// A server whose connection `qa` accepts no client address, so that each refusal names the address.
+fn host_that_names_clients(config: &str) -> (TestHost, Connection) {
+    let host = Setup::new().config(config).guests(["instant"]).start();
+    let body = json!({"name": "qa", "connector": "instant",
+        "webhook_auth": {"allowed_clients": ["192.0.2.1"]}});
+    let created = host.admin().json("POST", "/connections", &body).expect(201);
+    (host, Connection::from_json(&created))
+}
+
+/// Sends bytes, and returns all that is answered.
+fn exchange(host: &TestHost, bytes: &[u8]) -> String {
+    exchange_with(host.url().trim_start_matches("http://"), bytes)
+}
+
+fn exchange_with(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    stream.write_all(bytes).expect("the bytes are sent");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client_by_the_proxy_protocol() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin.sock").display().to_string();
+    let config = |trusted: &str| {
+        format!(
+            "proxy_protocol = true\ntrusted_proxies = [{trusted:?}]\nadmin_listen = \"unix:{socket}\""
+        )
+    };
+    let served = Served::start("127.0.0.1:0", &config("127.0.0.1"));
+    let address = served.address.strip_prefix("http://").expect("http").to_owned();
+    let send = |bytes: &[u8]| exchange_with(&address, bytes);
+    let get = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").into_bytes()
+    };
+    let unknown = get("/hooks/unknown");
+    let v1 = b"PROXY TCP4 203.0.113.9 192.0.2.1 1000 80\r\n";
+    let answer = send(&[v1, &unknown[..]].concat());
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(!answer.contains("strict-transport-security"), "{answer}");
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14\xcb\0\x71\x09\xc0\0\x02\x01\0\x01\0\x02\x20\0\x05\x01\0\0\0\0";
+    let answer = send(&[v2, &unknown[..]].concat());
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.contains("strict-transport-security"), "the client used TLS: {answer}");
+    assert_eq!(send(&unknown), "", "a connection without the header is closed");
+    // The admin's listener has its own setting, and a Unix socket needs no header.
+    let bearer = format!("authorization: Bearer {ADMIN_TOKEN}");
+    let url = "http://localhost/api/v1/events";
+    let admin = || curl(&["--unix-socket", &socket, "--header", &bearer, url]).1;
+    assert!(admin().starts_with("HTTP/1.1 200"), "{}", admin());
+    drop(served);
+
+    let served = Served::start("127.0.0.1:0", &config("192.0.2.1"));
+    let address = served.address.strip_prefix("http://").expect("http").to_owned();
+    let answer = exchange_with(&address, &[v1, &unknown[..]].concat());
+    assert!(answer.starts_with("HTTP/1.1 400"), "a stranger's header is no HTTP: {answer}");
+    assert!(exchange_with(&address, &unknown).starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn only_a_trusted_proxy_names_the_client_and_its_scheme() {
+    let get = |connection: &Connection, headers: &str| {
+        let path = &connection.webhook_path;
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n")
+    };
+    let (trusting, connection) = host_that_names_clients("trusted_proxies = [\"127.0.0.1\"]");
+    for (headers, client, is_https) in [
+        ("", "127.0.0.1", false),
+        ("x-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: https\r\n", "203.0.113.9", true),
+        ("forwarded: for=203.0.113.9;proto=https\r\n", "203.0.113.9", true),
+        ("forwarded: for=\"[2001:db8::7]:99\";proto=http\r\n", "2001:db8::7", false),
+        ("x-forwarded-for: 198.51.100.1, 203.0.113.9\r\n", "203.0.113.9", false),
+    ] {
+        let answer = exchange(&trusting, get(&connection, headers).as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403"), "{headers}: {answer}");
+        assert!(answer.contains(&format!("from the address {client}\"")), "{headers}: {answer}");
+        assert_eq!(answer.contains("strict-transport-security"), is_https, "{headers}: {answer}");
+    }
+    let (other, connection) = host_that_names_clients("");
+    let headers = "x-forwarded-for: 203.0.113.9\r\nx-forwarded-proto: https\r\n";
+    let answer = exchange(&other, get(&connection, headers).as_bytes());
+    assert!(answer.contains("from the address 127.0.0.1\""), "{answer}");
+    assert!(!answer.contains("strict-transport-security"), "{answer}");
+}
+
+#[test]
+fn strangers_learn_no_version_and_browsers_are_told_to_do_nothing() {
+    let (host, connection) = Setup::new().start_with("instant", json!({}));
+    let unknown = format!("{}/unknown", connection.webhook_path);
+    for path in [
+        "/",
+        "/healthz",
+        "/readyz",
+        "/problems/not-found",
+        "/unknown",
+        "/hooks/unknown",
+        &unknown,
+        "/api/v1/status",
+    ] {
+        let answer = host.anonymous().get(path);
+        for (name, begin) in [
+            ("content-security-policy", "default-src 'none'"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+        ] {
+            let value = answer.header(name).unwrap_or_default();
+            assert!(value.starts_with(begin), "{path} {name}: {answer:?}");
+        }
+        assert_eq!(answer.header("server"), None, "{path}");
+        let text = format!("{answer:?}");
+        assert!(!text.contains(env!("CARGO_PKG_VERSION")), "{path}: {text}");
+    }
+}
+
+#[test]
+fn systemd_accepts_the_units_of_the_document() {
+    let page =
+        fs::read_to_string(jackfield_tests::root().join("docs/operator.md")).expect("the page");
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["jackfield.service", "jackfield.socket"] {
+        let head = format!("```ini\n# /etc/systemd/system/{name}\n");
+        let unit = page.split(&head).nth(1).and_then(|rest| rest.split("```").next());
+        let unit = unit
+            .expect("a unit")
+            .replace("/usr/local/bin/jackfield", &binary().display().to_string());
+        fs::write(folder.path().join(name), unit.replace("User=jackfield", "User=root"))
+            .expect("a unit");
+    }
+    let mut verify = Command::new("systemd-analyze");
+    let units = ["verify", "./jackfield.service", "./jackfield.socket"];
+    let output =
+        verify.args(units).current_dir(folder.path()).output().expect("systemd-analyze runs");
+    // It also reads the units of this machine, and says what is wrong with them.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !said.contains("jackfield"), "{said}");
+}
