@@ -23,6 +23,7 @@ mod dns_rebinding;
 mod egress;
 mod egress_limits;
 mod environment;
+mod erasure;
 mod events;
 mod exactly_once;
 mod fairness;

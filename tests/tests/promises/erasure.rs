@@ -1,0 +1,39 @@
+//! The operator's manual says how to erase the texts of a defect. Its commands do that, and the
+//! failed test still has only one defect.
+
+use std::fs;
+
+use jackfield_tests::{Guest, Setup, failed_test, root, with_database};
+use serde_json::json;
+
+/// The SQL of the manual for this defect.
+fn statements(key: &str) -> String {
+    let page = fs::read_to_string(root().join("docs/operator.md")).expect("docs/operator.md");
+    let begin = "sqlite3 /var/lib/jackfield/jackfield.db \"\n";
+    let sql = page.split(begin).nth(1).and_then(|rest| rest.split("\"\n```").next());
+    let sql = sql.expect("the statements");
+    assert!(sql.contains("'QA-123'"), "{sql}");
+    sql.replace("'QA-123'", &format!("'{key}'"))
+}
+
+#[test]
+fn the_texts_of_a_defect_are_erased_and_the_defect_is_still_known() {
+    // The title names the build, so that no other text in the file is the same.
+    let guest = Guest::named("instant").with_build(7_654_321);
+    let mut host = Setup::new().plugin("instant", &guest).start();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let test = failed_test();
+    let created = host.create(&connection, &test).expect(200);
+    let (key, title) = (created["id"].as_str().expect("a key"), created["name"].as_str());
+    let title = title.expect("a title").to_owned();
+    host.stop();
+    let statements = statements(key);
+    with_database(&host.data_folder(), |database| database.execute_batch(&statements));
+    let bytes = fs::read(host.data("jackfield.db")).expect("the database");
+    let is_there = bytes.windows(title.len()).any(|part| part == title.as_bytes());
+    assert!(!is_there, "{title} is still in the file");
+    host.restart();
+    let repeated = host.create(&connection, &test).expect(200);
+    assert_eq!(repeated["id"], created["id"]);
+    assert_eq!(repeated["name"], "(erased)");
+}
