@@ -1,11 +1,12 @@
-//! Embeds the templates, the examples, the Rust kit and the contract: the program needs no checkout.
+//! Embeds the templates, the examples, the Rust kit, the parts of Go's bindings and the contract: the program needs no checkout.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
 /// The folders and files of the repository that projects are made of.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
+    "author/go-bindings",
     "guest-examples/connector-kit",
     "guest-examples/javascript",
     "guest-examples/python",

@@ -1,11 +1,17 @@
 //! Builds a project's component. The project's `NAME.wasm` is replaced only by [`Component::publish`],
 //! by a rename, so it is never half-written.
 
+mod c;
+mod contract;
 mod ecmascript;
+mod go;
 mod python;
 mod rust;
+mod settings;
+mod source;
 mod steps;
 mod tools;
+mod venv;
 mod world;
 
 use std::fs;
@@ -51,6 +57,8 @@ pub fn build(folder: &Path, on_step: &mut dyn FnMut(&Step)) -> Result<Built, Aut
         Language::Javascript => ecmascript::build(&project, false, &file, &mut steps)?,
         Language::Typescript => ecmascript::build(&project, true, &file, &mut steps)?,
         Language::Python => python::build(&project, &file, &mut steps)?,
+        Language::C | Language::Cpp => c::build(&project, &file, &mut steps)?,
+        Language::Go => go::build(&project, &file, &mut steps)?,
         Language::Script => {}
     }
     Ok(Built::Component(Component { file, target: project.connector() }))

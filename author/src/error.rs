@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::Language;
+use crate::{Engine, Language};
 
 /// Why a project cannot be created or built. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +27,18 @@ pub enum AuthorError {
         /// The languages that have the example.
         languages: String,
     },
+    /// The engine does not run the language.
+    #[error("the engine {} runs javascript, not {}: leave `--engine` out", engine.name(), language.name())]
+    NoEngine {
+        /// The engine.
+        engine: Engine,
+        /// The language.
+        language: Language,
+    },
     /// The folder is not a project.
     #[error(
-        "{} is not the project of a connector: it has no Cargo.toml, package.json, requirements.txt \
-         or {name}.js; `jackfield new` creates a project", folder.display()
+        "{} is not the project of a connector: it has no Cargo.toml, package.json, requirements.txt, \
+         connector.c, connector.cpp, go.mod or {name}.js; `jackfield new` creates a project", folder.display()
     )]
     NoProject {
         /// The folder.
@@ -94,6 +102,9 @@ pub enum AuthorError {
         /// How the tool's process ended.
         status: String,
     },
+    /// The compiled module does not become a component.
+    #[error("the compiled module cannot become a component: {0}")]
+    Component(String),
     /// A file of the project is not as it must be.
     #[error("{file}: {why}")]
     File {

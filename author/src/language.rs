@@ -11,8 +11,23 @@ pub enum Language {
     Javascript,
     /// Python, on CPython.
     Python,
+    /// C, compiled to WebAssembly.
+    C,
+    /// C++, compiled to WebAssembly.
+    Cpp,
+    /// Go, compiled to WebAssembly.
+    Go,
     /// One file of JavaScript that the server runs as it is.
     Script,
+}
+
+/// What runs the JavaScript of a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Small, without `fetch` and the rest of the web platform.
+    Quickjs,
+    /// Large, with `fetch` and the rest of the web platform.
+    Starlingmonkey,
 }
 
 /// A connector for a real tracker that a project can begin with.
@@ -24,8 +39,16 @@ pub enum Example {
 
 impl Language {
     /// Every language.
-    pub const ALL: [Self; 5] =
-        [Self::Rust, Self::Typescript, Self::Javascript, Self::Python, Self::Script];
+    pub const ALL: [Self; 8] = [
+        Self::Rust,
+        Self::Typescript,
+        Self::Javascript,
+        Self::Python,
+        Self::C,
+        Self::Cpp,
+        Self::Go,
+        Self::Script,
+    ];
 
     /// The language's name on the command line.
     #[must_use]
@@ -35,6 +58,9 @@ impl Language {
             Self::Typescript => "typescript",
             Self::Javascript => "javascript",
             Self::Python => "python",
+            Self::C => "c",
+            Self::Cpp => "cpp",
+            Self::Go => "go",
             Self::Script => "script",
         }
     }
@@ -43,6 +69,26 @@ impl Language {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|language| language.name() == name)
+    }
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Self; 2] = [Self::Quickjs, Self::Starlingmonkey];
+
+    /// The engine's name on the command line and in `package.json`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quickjs => "quickjs",
+            Self::Starlingmonkey => "starlingmonkey",
+        }
+    }
+
+    /// The engine with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|engine| engine.name() == name)
     }
 }
 
@@ -64,7 +110,9 @@ impl Example {
                 Some("guest-examples/javascript")
             }
             (Self::Redmine, Language::Python) => Some("guest-examples/python"),
-            (Self::Redmine, Language::Typescript) => None,
+            (Self::Redmine, Language::Typescript | Language::C | Language::Cpp | Language::Go) => {
+                None
+            }
         }
     }
 

@@ -13,6 +13,6 @@ mod template;
 
 pub use build::{Built, Component, Step, build};
 pub use error::AuthorError;
-pub use language::{Example, Language};
+pub use language::{Engine, Example, Language};
 pub use new::new;
 pub use project::Project;

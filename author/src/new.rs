@@ -5,21 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::project::check_name;
-use crate::{AuthorError, Example, Language, template};
+use crate::{AuthorError, Engine, Example, Language, template};
 
 /// Creates the project `name` in the folder `parent`, and returns its folder.
 ///
 /// # Errors
-/// The name is not valid, the folder exists, the language does not have the example, or a file
-/// cannot be written.
+/// The name is not valid, the folder exists, the language does not have the example or the engine, or
+/// a file cannot be written.
 pub fn new(
     name: &str,
     parent: &Path,
     language: Language,
     like: Option<Example>,
+    engine: Engine,
 ) -> Result<PathBuf, AuthorError> {
     check_name(name)?;
-    let files = template::files(name, language, like)?;
+    let files = template::files(name, language, like, engine)?;
     let folder = parent.join(name);
     if fs::symlink_metadata(&folder).is_ok() {
         return Err(AuthorError::Exists(folder));
@@ -53,7 +54,7 @@ mod tests {
     #[test]
     fn a_project_is_whole_or_absent() {
         let parent = tempfile::tempdir().unwrap();
-        let create = |name: &str| new(name, parent.path(), Language::Script, None);
+        let create = |name: &str| new(name, parent.path(), Language::Script, None, Engine::Quickjs);
         assert!(matches!(create("Wrong"), Err(AuthorError::Name(_))));
         assert!(names(parent.path()).is_empty());
         let folder = create("qa").unwrap();
@@ -62,7 +63,7 @@ mod tests {
         assert_eq!(names(parent.path()), ["qa"]);
 
         let missing = parent.path().join("missing");
-        let refused = new("qa", &missing, Language::Script, None);
+        let refused = new("qa", &missing, Language::Script, None, Engine::Quickjs);
         assert!(matches!(refused, Err(AuthorError::Disk { .. })));
         assert_eq!(names(parent.path()), ["qa"]);
     }

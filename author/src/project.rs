@@ -34,6 +34,12 @@ impl Project {
             Language::Typescript
         } else if has("package.json") {
             Language::Javascript
+        } else if has("connector.c") {
+            Language::C
+        } else if has("connector.cpp") {
+            Language::Cpp
+        } else if has("go.mod") {
+            Language::Go
         } else if has("requirements.txt") {
             Language::Python
         } else if has(&format!("{name}.js")) {
@@ -96,6 +102,9 @@ mod tests {
         for (file, language) in [
             ("qa.js", Language::Script),
             ("requirements.txt", Language::Python),
+            ("go.mod", Language::Go),
+            ("connector.cpp", Language::Cpp),
+            ("connector.c", Language::C),
             ("package.json", Language::Javascript),
             ("tsconfig.json", Language::Typescript),
             ("Cargo.toml", Language::Rust),

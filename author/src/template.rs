@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{AuthorError, Example, Language};
+use crate::{AuthorError, Engine, Example, Language};
 
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
@@ -18,6 +18,7 @@ pub(crate) fn files(
     name: &str,
     language: Language,
     like: Option<Example>,
+    engine: Engine,
 ) -> Result<Files, AuthorError> {
     let (is_script, script) = (language == Language::Script, format!("{name}.js"));
     let mut files = Files::new();
@@ -42,10 +43,16 @@ pub(crate) fn files(
             files.retain(|path, _| !["jackfield.js", "settings.schema.json"].contains(&&**path));
             rename(&mut files, "script.js", &script);
         }
-        Language::Python => {}
+        Language::Python | Language::C | Language::Cpp | Language::Go => {}
     }
     if !is_script {
         add(&mut files, "wit", "wit");
+    }
+    if engine == Engine::Starlingmonkey {
+        if language != Language::Javascript {
+            return Err(AuthorError::NoEngine { engine, language });
+        }
+        add(&mut files, &format!("{TEMPLATES}/starlingmonkey"), "");
     }
     if let Some(example) = like {
         become_example(&mut files, language, example)?;
@@ -130,6 +137,10 @@ fn replace(content: &mut Vec<u8>, from: &str, to: &str) {
 mod tests {
     use super::*;
 
+    fn files(name: &str, language: Language, like: Option<Example>) -> Result<Files, AuthorError> {
+        super::files(name, language, like, Engine::Quickjs)
+    }
+
     fn text<'a>(files: &'a Files, path: &str) -> &'a str {
         std::str::from_utf8(files.get(path).unwrap_or_else(|| panic!("no {path}"))).unwrap()
     }
@@ -143,6 +154,9 @@ mod tests {
                 Language::Typescript => "connector.ts",
                 Language::Javascript => "connector.js",
                 Language::Python => "connector.py",
+                Language::C => "connector.c",
+                Language::Cpp => "connector.cpp",
+                Language::Go => "connector.go",
                 Language::Script => "qa.js",
             };
             let lines = text(&files, source).lines().count();
@@ -154,7 +168,9 @@ mod tests {
             for secret in ["*.txt", "*.key", "*-key", "*-token", "/failed/", "/recorded/"] {
                 assert!(ignored.contains(&secret), "{secret} is not ignored");
             }
-            assert!(ignored.contains(&"!/requirements.txt"), "a source is ignored");
+            let texts = files.keys().filter(|path| path.ends_with(".txt"));
+            let mut texts = texts.filter(|path| !ignored.contains(&&*format!("!/{path}")));
+            assert_eq!(texts.next(), None, "{language:?}: a source is ignored");
             let readme = text(&files, "README.md");
             assert!(
                 readme.contains("# qa\n") && readme.contains("--replay recording/"),

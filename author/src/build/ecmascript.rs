@@ -1,5 +1,5 @@
 //! JavaScript and TypeScript: tsc checks, esbuild makes one module, componentize-qjs puts it into a
-//! component with QuickJS.
+//! component with QuickJS, or componentize-js into one with StarlingMonkey.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::steps::Steps;
 use super::tools::{NODE, NPM};
 use super::world::{EXPORTS, Source, TEST_DATA};
-use crate::{AuthorError, Project};
+use crate::{AuthorError, Engine, Project};
 
 /// The files of npm that decide what is installed.
 const PACKAGE_FILES: [&str; 2] = ["package.json", "package-lock.json"];
@@ -32,11 +32,33 @@ pub(super) fn build(
     bundle.arg(source).args(["--bundle", "--format=esm", "--target=es2023", "--log-level=warning"]);
     bundle.args(["--external:jackfield:*", "--outfile=.build/connector.js"]);
     steps.run("esbuild", bundle.arg("--metafile=.build/bundle.json"), NODE.fix)?;
-    let world = world(project, source)?;
-    let mut componentize = tool(project, "componentize-qjs")?;
-    // Without `--sync`, the component needs the asynchronous ABI, which the server does not offer.
-    componentize.args(["--wit", "wit", "--world", world, "--js", ".build/connector.js", "--sync"]);
-    steps.run("componentize-qjs", componentize.arg("--output").arg(to), NODE.fix)
+    let package: Package = json(project, "package.json")?;
+    let world = world(project, &package.jackfield, source)?;
+    match engine(&package.jackfield)? {
+        Engine::Quickjs => {
+            let mut componentize = tool(project, "componentize-qjs")?;
+            componentize.args(["--wit", "wit", "--world", world, "--js", ".build/connector.js"]);
+            // Without it, the component needs the asynchronous ABI, which the server does not offer.
+            componentize.arg("--sync").arg("--output").arg(to);
+            steps.run("componentize-qjs", &mut componentize, NODE.fix)
+        }
+        Engine::Starlingmonkey => {
+            let mut componentize = tool(project, "componentize-js")?;
+            componentize.args([".build/connector.js", "--wit", "wit", "--world-name", world]);
+            // A connector answers no requests.
+            componentize.args(["--disable", "fetch-event", "--out"]).arg(to);
+            steps.run("componentize-js", &mut componentize, NODE.fix)
+        }
+    }
+}
+
+fn engine(choice: &Choice) -> Result<Engine, AuthorError> {
+    let Some(name) = &choice.engine else { return Ok(Engine::Quickjs) };
+    Engine::parse(name).ok_or_else(|| {
+        let names = Engine::ALL.map(Engine::name).join(", ");
+        let why = format!("it chooses the engine `{name}`; the engines are {names}");
+        AuthorError::file("package.json", why)
+    })
 }
 
 /// Installs the pinned packages, unless they are installed.
@@ -79,6 +101,7 @@ struct Package {
 #[derive(Default, Deserialize)]
 struct Choice {
     world: Option<String>,
+    engine: Option<String>,
 }
 
 /// esbuild's description of what it wrote, as far as it is needed.
@@ -98,8 +121,7 @@ struct Import {
     path: String,
 }
 
-fn world(project: &Project, source: &str) -> Result<&'static str, AuthorError> {
-    let package: Package = json(project, "package.json")?;
+fn world(project: &Project, choice: &Choice, source: &str) -> Result<&'static str, AuthorError> {
     let bundle: Bundle = json(project, ".build/bundle.json")?;
     let output = bundle.outputs.into_values().next().unwrap_or_default();
     let is_exported = |interface: &&str| output.exports.contains(&camel_case(interface));
@@ -108,7 +130,7 @@ fn world(project: &Project, source: &str) -> Result<&'static str, AuthorError> {
         TEST_DATA.contains(&interface.split('@').next().unwrap_or_default())
     };
     let found = Source {
-        chosen: package.jackfield.world.as_deref(),
+        chosen: choice.world.as_deref(),
         chosen_in: "package.json",
         exports: EXPORTS.into_iter().filter(|it| is_exported(it)).collect(),
         uses_test_data: output.imports.iter().any(is_test_data),

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use super::steps::{Steps, output};
+use super::steps::Steps;
 use super::tools::PYTHON;
+use super::venv;
 use super::world::{EXPORTS, Source, TEST_DATA};
 use crate::{AuthorError, Project};
 
@@ -27,10 +28,14 @@ print(json.dumps({'classes': classes, 'imports': imports}))";
 
 pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(), AuthorError> {
     PYTHON.check()?;
-    install(project, steps)?;
+    let tool = venv::tools(project, steps)?.join("componentize-py");
+    if !tool.exists() {
+        let why = "it must list `componentize-py`, which makes the component";
+        return Err(AuthorError::file("requirements.txt", why));
+    }
     let world = world(project, steps)?;
     let componentize = || {
-        let mut command = Command::new(project.folder.join(".build/venv/bin/componentize-py"));
+        let mut command = Command::new(&tool);
         command.args(["--wit-path", "wit", "--world", world]).current_dir(&project.folder);
         command
     };
@@ -40,31 +45,6 @@ pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(
     let mut command = componentize();
     command.args(["componentize", "connector", "--output"]).arg(to);
     steps.run("componentize-py", &mut command, PYTHON.fix)
-}
-
-/// Installs the pinned packages into `.build/venv`, unless they are installed.
-fn install(project: &Project, steps: &mut Steps) -> Result<(), AuthorError> {
-    let wanted = project.read("requirements.txt")?;
-    let venv = project.scratch().join("venv");
-    let stamp = venv.join("jackfield-installed.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    let mut parts = Command::new("python3");
-    if !output(parts.args(["-c", "import venv, ensurepip"]), PYTHON.fix)?.status.success() {
-        return Err(AuthorError::NoPart { what: "Python's venv or pip", fix: PYTHON.fix });
-    }
-    let mut make = Command::new("python3");
-    steps.run("python3 -m venv", make.args(["-m", "venv", "--clear"]).arg(&venv), PYTHON.fix)?;
-    let mut pip = Command::new(venv.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check"]);
-    pip.args(["--requirement", "requirements.txt"]).current_dir(&project.folder);
-    steps.run("pip install", &mut pip, PYTHON.fix)?;
-    if !venv.join("bin/componentize-py").exists() {
-        let why = "it must list `componentize-py`, which makes the component";
-        return Err(AuthorError::file("requirements.txt", why));
-    }
-    fs::write(&stamp, wanted).map_err(AuthorError::disk("create", stamp))
 }
 
 #[derive(Default, Deserialize)]

@@ -8,37 +8,53 @@ use crate::AuthorError;
 /// A program that an author installs.
 pub(super) struct Tool {
     program: &'static str,
+    /// What prints the version.
+    arguments: &'static [&'static str],
     oldest: (u32, u32),
     /// The command that installs or updates it.
     pub(super) fix: &'static str,
 }
 
+const VERSION: &[&str] = &["--version"];
+
 /// rustc has the version that counts; it comes with cargo.
 pub(super) const RUST: Tool = Tool {
     program: "rustc",
+    arguments: VERSION,
     oldest: (1, 95),
     fix: "install Rust with rustup (https://rustup.rs), or update it with `rustup update stable`",
 };
 pub(super) const NODE: Tool = Tool {
     program: "node",
+    arguments: VERSION,
     oldest: (18, 0),
     fix: "install Node.js 18 or later with npm (Debian: `apt install nodejs npm`)",
 };
 pub(super) const NPM: Tool = Tool {
     program: "npm",
+    arguments: VERSION,
     oldest: (7, 0),
     fix: "install npm 7 or later (Debian: `apt install npm`), or update it with `npm install -g npm`",
 };
 pub(super) const PYTHON: Tool = Tool {
     program: "python3",
+    arguments: VERSION,
     oldest: (3, 10),
     fix: "install Python 3.10 or later with venv and pip (Debian: `apt install python3 python3-venv`)",
+};
+
+pub(super) const GO: Tool = Tool {
+    program: "go",
+    arguments: &["version"],
+    oldest: (1, 27),
+    fix: "install Go 1.27 or later, or Python 3.10 or later with venv and pip, which install it \
+          (Debian: `apt install python3 python3-venv`)",
 };
 
 impl Tool {
     /// Refuses a missing or old program.
     pub(super) fn check(&self) -> Result<(), AuthorError> {
-        let output = output(Command::new(self.program).arg("--version"), self.fix)?;
+        let output = output(Command::new(self.program).args(self.arguments), self.fix)?;
         let printed = String::from_utf8_lossy(&output.stdout);
         let found = version(&printed);
         if output.status.success() && found.is_some_and(|found| found >= self.oldest) {
@@ -62,7 +78,8 @@ impl Tool {
 /// The first two numbers of a version in a text such as `rustc 1.95.0 (…)` or `v20.20.2`.
 fn version(text: &str) -> Option<(u32, u32)> {
     text.split_whitespace().find_map(|word| {
-        let mut numbers = word.trim_start_matches('v').split('.');
+        let word = word.trim_start_matches("go").trim_start_matches('v');
+        let mut numbers = word.split('.');
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     })
 }
@@ -78,6 +95,7 @@ mod tests {
             ("v20.20.2\n", Some((20, 20))),
             ("11.19.1", Some((11, 19))),
             ("Python 3.11.7", Some((3, 11))),
+            ("go version go1.27.3 linux/amd64", Some((1, 27))),
             ("error: no toolchain", None),
         ] {
             assert_eq!(version(printed), read, "{printed}");

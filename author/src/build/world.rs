@@ -49,6 +49,13 @@ pub(super) enum WorldError {
     NoneFits { exports: String, defects: String, kpis: String },
 }
 
+impl World {
+    /// Whether a connector of this world exports the interface.
+    pub(super) fn exports(&self, interface: &str) -> bool {
+        self.exports.contains(&interface)
+    }
+}
+
 const fn world(name: &'static str, exports: &'static [&'static str], has_test_data: bool) -> World {
     World { name, exports, has_test_data }
 }

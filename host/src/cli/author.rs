@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use jackfield_author::{Built, Component, Example, Language, Step};
+use jackfield_author::{Built, Component, Engine, Example, Language, Step};
 use serde::Serialize;
 
 use crate::app::CheckedFile;
@@ -33,6 +33,10 @@ pub(super) struct NewArguments {
     /// Begin with the example connector for this tracker
     #[arg(long, value_name = "TRACKER", value_parser = names([Example::Redmine.name()]))]
     like: Option<String>,
+    /// The engine of JavaScript; `starlingmonkey` has `fetch` and needs 12 MB
+    #[arg(long, value_name = "ENGINE", value_parser = names(Engine::ALL.map(Engine::name)),
+        default_value = Engine::Quickjs.name(), hide_default_value = true)]
+    engine: String,
 }
 
 #[derive(Args)]
@@ -40,8 +44,8 @@ pub(super) struct NewArguments {
 Builds the project with the tools of its language, and checks the component as `jackfield check`
 does. Only then it becomes NAME.wasm in the project's folder; NAME is the name of the folder.
 
-The language is that of Cargo.toml (Rust), package.json (JavaScript; TypeScript with tsconfig.json) or
-requirements.txt (Python). The packages that the project pins are installed into its folder. A Rust
+The language is that of Cargo.toml (Rust), package.json (JavaScript; TypeScript with tsconfig.json),
+connector.c, connector.cpp, go.mod or requirements.txt (Python). The packages that the project pins are installed into its folder. A Rust
 project can share its builds with others by CARGO_TARGET_DIR.
 
 Examples:
@@ -81,7 +85,8 @@ impl NewArguments {
         // clap accepts no other name.
         let language = Language::parse(&self.lang).unwrap_or(Language::Rust);
         let like = self.like.is_some().then_some(Example::Redmine);
-        let folder = jackfield_author::new(&self.name, Path::new("."), language, like)?;
+        let engine = Engine::parse(&self.engine).unwrap_or(Engine::Quickjs);
+        let folder = jackfield_author::new(&self.name, Path::new("."), language, like, engine)?;
         let sentence =
             format!("{0} is created; the next steps are in {0}/README.md", folder.display());
         output.print_result(&sentence, &Created { folder: &folder, language: language.name() });

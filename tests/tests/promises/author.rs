@@ -3,12 +3,14 @@
 //! source is shown in the words of the language's own tool, and leaves the last build as it is.
 
 mod bad_input;
+mod collections;
 mod errors;
 mod project;
+mod starlingmonkey;
 
 use std::fs;
 
-use jackfield_tests::Setup;
+use jackfield_tests::{Setup, TestHost};
 use serde_json::{Value, json};
 
 use project::Project;
@@ -69,6 +71,51 @@ fn python() {
 }
 
 #[test]
+fn c() {
+    let project = Project::new("c", &[]);
+    let built = project.build();
+    assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= 200_000), "{built}");
+    works(&project, "my-tracker.wasm");
+    let wrong_type = ["connector.c:", "incompatible", "zig cc failed"];
+    project.breaks("connector.c", "setting_text(\"url\")", "setting(\"url\")", &wrong_type);
+    let no_function = ["exports_jackfield_connector_defects_find", "zig cc failed"];
+    project.breaks("connector.c", "defects_find(", "defects_fnd(", &no_function);
+    let forgotten = ["does not export `follow-up`", "`exports_jackfield_connector_follow_up_…`"];
+    project.breaks("connector.toml", "\"connector\"", "\"follow-up-connector\"", &forgotten);
+}
+
+#[test]
+fn cpp() {
+    let project = Project::new("cpp", &[]);
+    let built = project.build();
+    assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= 200_000), "{built}");
+    let bindings = project.path(".build/bindings/connector_cpp.h");
+    let bindings = fs::read_to_string(bindings).expect("the bindings");
+    assert!(bindings.contains("Creates the defect of a failed test."), "{bindings}");
+    works(&project, "my-tracker.wasm");
+    let wrong_type = ["connector.cpp:", "no viable conversion", "zig c++ failed"];
+    project.breaks("connector.cpp", "return list(", "return (", &wrong_type);
+    let forgotten = ["does not export `kpis`", "`exports::jackfield::connector::kpis`"];
+    let kpis = "exports::jackfield::connector::kpis::Count(";
+    project.breaks("connector.cpp", kpis, "count(", &forgotten);
+    project.breaks("sources.txt", "sha256:5f61", "sha256:0000", &["HASHES", "pip download failed"]);
+}
+
+#[test]
+fn go() {
+    let project = Project::new("go", &[]);
+    let built = project.build();
+    assert!(built["bytes"].as_u64().is_some_and(|bytes| bytes <= 6_000_000), "{built}");
+    works(&project, "my-tracker.wasm");
+    let wrong_type = ["connector.go:", "cannot use", "go build failed"];
+    project.breaks("connector.go", "fmt.Sprint(it.ID)", "it.ID", &wrong_type);
+    let no_function = ["undefined: connector.Find", "go build failed"];
+    project.breaks("connector.go", "func Find(", "func find(", &no_function);
+    let forgotten = ["does not export `kpis`", "`func Count`"];
+    project.breaks("kpis.go", "func Count(", "func count(", &forgotten);
+}
+
+#[test]
 fn script() {
     let project = Project::new("script", &[]);
     let printed = project.run("build", &["."]).succeeds();
@@ -92,11 +139,7 @@ fn works(project: &Project, file: &str) {
     answers_from_the_recording(project, file);
     let tested = project.json("test", &[file, "--secret", "api-key=@api-key.txt"]);
     assert_eq!((&tested["findings"], &tested["not_run"]), (&json!(0), &json!(0)), "{tested}");
-    let host = Setup::new().start();
-    let plugins = host.folder().join("plugins");
-    fs::copy(project.path(file), plugins.join("unfinished")).expect("a copy");
-    fs::rename(plugins.join("unfinished"), plugins.join(file)).expect("the connector");
-    host.await_connector("my-tracker", "ready", None);
+    let host = serve(project, file);
     let redmine = host.connect_to_redmine("qa", "my-tracker", json!({}));
     let trigger = |event: &str| {
         let (done, printed) = host.run_cli(&["trigger", event, "--connection", "qa", "--json"]);
@@ -119,6 +162,16 @@ fn works(project: &Project, file: &str) {
         assert_eq!(counts[name], count, "{name} in {counts}");
     }
     errors::say_what_to_do(&host);
+}
+
+/// A server with the project's connector.
+fn serve(project: &Project, file: &str) -> TestHost {
+    let host = Setup::new().start();
+    let plugins = host.folder().join("plugins");
+    fs::copy(project.path(file), plugins.join("unfinished")).expect("a copy");
+    fs::rename(plugins.join("unfinished"), plugins.join(file)).expect("the connector");
+    host.await_connector("my-tracker", "ready", None);
+    host
 }
 
 fn answers_from_the_recording(project: &Project, file: &str) {

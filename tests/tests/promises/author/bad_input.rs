@@ -39,6 +39,8 @@ fn new_refuses_what_it_cannot_create() {
     }
     let like = new(folder.path(), &["qa", "--lang", "typescript", "--like", "redmine"]);
     fails_with(like, &["redmine does not exist in typescript", "rust, javascript, python, script"]);
+    let engine = new(folder.path(), &["qa", "--lang", "python", "--engine", "starlingmonkey"]);
+    fails_with(engine, &["starlingmonkey runs javascript, not python"]);
     assert!(names(folder.path()).is_empty());
 
     fs::write(folder.path().join("qa"), "mine").expect("a file");
@@ -66,11 +68,14 @@ fn build_refuses_a_folder_that_is_not_a_project() {
 }
 
 /// The languages, their first tool, and how it is installed.
-const TOOLS: [(&str, &str, &str); 4] = [
+const TOOLS: [(&str, &str, &str); 7] = [
     ("rust", "rustc", "rustup update stable"),
     ("javascript", "node", "apt install nodejs npm"),
     ("typescript", "node", "apt install nodejs npm"),
     ("python", "python3", "apt install python3 python3-venv"),
+    ("c", "python3", "apt install python3 python3-venv"),
+    ("cpp", "python3", "apt install python3 python3-venv"),
+    ("go", "go", "install Go 1.27"),
 ];
 
 /// Builds with only these programs in the PATH, each a shell script.

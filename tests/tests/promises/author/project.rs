@@ -63,6 +63,14 @@ impl Project {
         built
     }
 
+    /// Replaces a text in a file.
+    #[track_caller]
+    pub(super) fn edit(&self, file: &str, from: &str, to: &str) {
+        let source = fs::read_to_string(self.path(file)).expect("the source");
+        assert!(source.contains(from), "{from} is not in {source}");
+        fs::write(self.path(file), source.replacen(from, to, 1)).expect("the source is written");
+    }
+
     /// Builds with a mistake in a file. The build fails with these words on stderr, and the
     /// component of the last build stays.
     #[track_caller]
@@ -70,8 +78,7 @@ impl Project {
         let component = self.path(&format!("{NAME}.wasm"));
         let before = fs::read(&component).expect("the component");
         let source = fs::read_to_string(self.path(file)).expect("the source");
-        assert!(source.contains(from), "{from} is not in {source}");
-        fs::write(self.path(file), source.replacen(from, to, 1)).expect("the source is written");
+        self.edit(file, from, to);
         let err = self.run("build", &["."]).fails();
         for word in words {
             assert!(err.contains(word), "{word:?} is not in: {err}");

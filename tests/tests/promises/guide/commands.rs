@@ -82,6 +82,8 @@ fn the_page_of_each_language_has_the_commands_that_the_tests_of_projects_run() {
         ("javascript", "my-tracker.wasm", true),
         ("typescript", "my-tracker.wasm", true),
         ("python", "my-tracker.wasm", true),
+        ("c", "my-tracker.wasm", true),
+        ("go", "my-tracker.wasm", true),
         ("script", "my-tracker.js", false),
     ] {
         let mut wanted =

@@ -1,0 +1,98 @@
+// A connector for a small tracker. The contract, which is also the manual, is `wit/connector.wit`;
+// after the first build, `.build/bindings/connector_cpp.h` has it in C++.
+//
+// The host calls the functions below `exports`, each time in a new instance. Return `fail(…)` for an
+// error of the contract.
+#include "jackfield.hpp"
+
+using namespace kit;
+namespace report = jackfield::connector::report;
+using exports::jackfield::connector::plugin::ChoicesPage;
+using exports::jackfield::connector::plugin::Manifest;
+
+constexpr char SCHEMA[] = {
+#embed "settings.schema.json"
+    , 0};
+constexpr Tracker TRACKER{
+    .name = "The tracker", .address = "url", .secret = "api-key", .words = "/errors"};
+
+// Without the API key: the host adds it.
+static std::string setting(const char* name) { return settings(SCHEMA)[name]; }
+
+// The key's user. Other requests may answer a wrong key as an anonymous visitor.
+static Result<std::string> user() {
+  return TRACKER.get<std::string>("/users/current.json", "/user/login");
+}
+
+static Result<Defect> defect(const json& issue) {
+  const std::string id = TRY(part<std::string>(issue, "/id"));
+  return Defect{
+      .key = text(id),
+      .title = text(TRY(part<std::string>(issue, "/subject"))),
+      .link = text(page(setting("url"), "/issues/" + id)),
+      .status = text_at(issue, "/status/name"),
+      .priority = text_at(issue, "/priority/name"),
+      .description = text_at(issue, "/description"),
+  };
+}
+
+Manifest exports::jackfield::connector::plugin::Describe() {
+  return {
+      .name = text("Sample tracker"),
+      .version = text("0.1.0"),
+      .summary = text("Creates, finds and counts issues of a small tracker."),
+      .homepage = {},
+      .settings = text(SCHEMA),
+      .index_delay_seconds = 0,  // how long the tracker's search may not find a new issue
+  };
+}
+
+Result<wit::string> exports::jackfield::connector::plugin::Check() {
+  const std::string reached = "reached as " + TRY(user()) + ", ";
+  const Counts counts = TRY(kpis::Count(text("")));
+  return text(reached + std::to_string(counts.open) + " open issues");
+}
+
+Result<ChoicesPage> exports::jackfield::connector::plugin::Choices(wit::string setting, wit::string) {
+  return fail(ErrorCode::kUnsupported, setting.to_string() + " has no list of values");
+}
+
+// Reads the report first, checks what may fail, and sends the only write last.
+Result<Defect> exports::jackfield::connector::defects::Create(FailedTest, wit::string marker) {
+  const auto description = TRY(report::Description("markdown", 16'000, marker.get_view()));
+  const json issue = {{"description", description.get_view()},
+                      {"project_id", setting("project")},
+                      {"subject", report::Title(255).get_view()}};
+  return defect(TRY(TRACKER.post("/issues.json", "/issue", {{"issue", issue}})));
+}
+
+Result<wit::vector<Defect>> exports::jackfield::connector::defects::Find(wit::string marker) {
+  const json issues = TRY(TRACKER.get("/issues.json", "/issues",
+      {{"status_id", "*"}, {"limit", "5"}, {"description", "~" + marker.to_string()}}));
+  if (issues.empty()) TRY(user());  // an empty list must not come from a wrong key
+  std::vector<Defect> found;
+  for (const json& issue : issues) {
+    if (!issue.value("description", "").contains(marker.get_view())) {
+      return fail(ErrorCode::kUnsupported, "the tracker ignores the search for the marker");
+    }
+    found.push_back(TRY(defect(issue)));
+  }
+  return list(std::move(found));
+}
+
+Result<Counts> exports::jackfield::connector::kpis::Count(wit::string) {
+  TRY(user());
+  const json known = TRY(TRACKER.get("/enumerations/issue_priorities.json", "/issue_priorities"));
+  const std::string critical = TRY(ids_of(known, settings(SCHEMA)["critical"], "critical", "|"));
+  const std::string path = "/projects/" + setting("project") + "/issues";
+  const auto count = [&](Pairs query) {
+    query.push_back({"limit", "1"});
+    return TRACKER.get<uint32_t>(path + ".json", "/total_count", query);
+  };
+  const Pairs open_critical = {{"status_id", "open"}, {"priority_id", critical}};
+  const uint32_t open = TRY(count({{"status_id", "open"}}));
+  const uint32_t closed = TRY(count({{"status_id", "closed"}}));
+  const uint32_t of_these = TRY(count(open_critical));
+  return Counts{open, closed, of_these, open - std::min(open, of_these),
+                text(page(setting("url"), path, open_critical))};
+}

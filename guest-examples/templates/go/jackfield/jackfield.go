@@ -1,0 +1,121 @@
+// Package jackfield is what every connector in Go needs: settings with their defaults, requests with JSON
+// answers, and errors that say what to do.
+package jackfield
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"go.bytecodealliance.org/pkg/wit/types"
+	"wit_component/jackfield_connector_model"
+	"wit_component/jackfield_connector_plugin"
+	"wit_component/jackfield_connector_settings"
+)
+
+// The types of the contract that every connector uses.
+type (
+	Manifest   = jackfield_connector_plugin.Manifest
+	FailedTest = jackfield_connector_model.FailedTest
+	Defect     = jackfield_connector_model.Defect
+	Counts     = jackfield_connector_model.Counts
+)
+
+// Some is a value of the contract that is present.
+func Some[T any](value T) wit_types.Option[T] { return wit_types.Some(value) }
+
+// None is a value of the contract that is absent.
+func None[T any]() wit_types.Option[T] { return wit_types.None[T]() }
+
+// Text is absent if it is empty.
+func Text(text string) wit_types.Option[string] {
+	if text == "" {
+		return None[string]()
+	}
+	return Some(text)
+}
+
+// Settings reads the connection's settings, with the defaults of the schema, which the host does not
+// fill in. Members are found by their names in upper or lower case.
+func Settings[T any](schema string) (settings T) {
+	var described struct {
+		Properties map[string]struct{ Default json.RawMessage }
+	}
+	all := map[string]json.RawMessage{}
+	must(json.Unmarshal([]byte(schema), &described))
+	for name, setting := range described.Properties {
+		if setting.Default != nil {
+			all[name] = setting.Default
+		}
+	}
+	must(json.Unmarshal([]byte(jackfield_connector_settings.All()), &all))
+	joined, err := json.Marshal(all)
+	must(err)
+	must(json.Unmarshal(joined, &settings))
+	return settings
+}
+
+// must ends the call: the host has checked the settings, so the schema does not fit the code.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// Named is a record with a number and a name.
+type Named struct {
+	ID   uint64
+	Name string
+}
+
+// IDs are those of the records that a setting names, separated. An unknown name is an error: if it were
+// ignored, a count would be zero, which looks like good news.
+func IDs(known []Named, names []string, setting, separator string) (string, error) {
+	var ids []string
+	for _, name := range names {
+		id, err := ID(known, name, setting)
+		if err != nil {
+			return "", err
+		}
+		ids = append(ids, fmt.Sprint(id))
+	}
+	return strings.Join(ids, separator), nil
+}
+
+// ID is that of the record with this name.
+func ID(known []Named, name, setting string) (uint64, error) {
+	var names []string
+	for _, record := range known {
+		if strings.EqualFold(record.Name, strings.TrimSpace(name)) {
+			return record.ID, nil
+		}
+		names = append(names, record.Name)
+	}
+	there := strings.Join(names, ", ")
+	return 0, Fail(Rejected, "%q does not exist; there is: %s", name, there).About(setting)
+}
+
+// Pair is a parameter of a query, or a header.
+type Pair [2]string
+
+// Pairs are sent in this order, without those whose value is empty.
+type Pairs []Pair
+
+// Object is a JSON object.
+type Object = map[string]any
+
+// Page is the address of a page that people open. `base` is the tracker's address in the settings.
+func Page(base, path string, query Pairs) string {
+	address, before := strings.TrimRight(base, "/")+path, "?"
+	for _, pair := range query {
+		if pair[1] == "" {
+			continue
+		}
+		// QueryEscape writes a space as `+`, which not every tracker reads.
+		value := strings.ReplaceAll(url.QueryEscape(pair[1]), "+", "%20")
+		address += before + url.QueryEscape(pair[0]) + "=" + value
+		before = "&"
+	}
+	return address
+}

@@ -1,0 +1,163 @@
+package jackfield
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"go.bytecodealliance.org/pkg/wit/types"
+	"wit_component/jackfield_connector_http"
+)
+
+// plainBytesMax is how much of a refusal that is not JSON is shown.
+const plainBytesMax = 300
+
+// Tracker is a tracker with a JSON API. Paths are below the address of the setting, and
+// percent-encoded. Error messages use the names.
+type Tracker struct {
+	Name    string // the tracker's name
+	Address string // the setting with its address
+	Secret  string // the setting with the credentials
+	Words   string // where a refusal explains itself: "/errors", "/error/msg"
+}
+
+// More is what a request may have beyond its method and path.
+type More struct {
+	Query, Headers Pairs
+	JSON           any                              // the body, as JSON,
+	Body           *jackfield_connector_http.Body   // or any other body of the contract
+	Effect         *jackfield_connector_http.Effect // if it does not follow from the method
+}
+
+// Get is the part of an answer.
+func Get[T any](tracker Tracker, path, wanted string, query Pairs) (T, error) {
+	answer, err := tracker.Request(jackfield_connector_http.MethodGet, path, More{Query: query})
+	return Part[T](answer, wanted, err)
+}
+
+// Post is a write; it returns a part of its answer.
+func Post[T any](tracker Tracker, path, wanted string, body any) (T, error) {
+	answer, err := tracker.Request(jackfield_connector_http.MethodPost, path, More{JSON: body})
+	return Part[T](answer, wanted, err)
+}
+
+// Part is the part of an answer at a path such as "/user/login". Without it, the answer is not the
+// tracker's. An error that is given is handed on.
+func Part[T any](answer json.RawMessage, path string, err error) (part T, _ error) {
+	if err != nil {
+		return part, err
+	}
+	found := at(answer, path)
+	if found == nil {
+		return part, Fail(Unavailable, "the tracker's answer has no %s; is its address right?", path)
+	}
+	if err := json.Unmarshal(found, &part); err != nil {
+		return part, Fail(Unavailable, "%s of the tracker's answer is not as expected: %v", path, err)
+	}
+	return part, nil
+}
+
+func at(answer json.RawMessage, path string) json.RawMessage {
+	for _, name := range strings.Split(path, "/")[1:] {
+		var members map[string]json.RawMessage
+		if json.Unmarshal(answer, &members) != nil {
+			return nil
+		}
+		answer = members[name]
+	}
+	if string(answer) == "null" {
+		return nil
+	}
+	return answer
+}
+
+// Request sends a request. Every answer without success is an error; an answer without a body is nil.
+func (it Tracker) Request(method jackfield_connector_http.Method, path string, more More) (json.RawMessage, error) {
+	response, err := send(method, path, more)
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimSpace(response.Text.SomeOr(""))
+	answer := json.RawMessage(text)
+	isJSON := json.Valid(answer)
+	answered := fmt.Sprintf("%s answered %d to %s", it.Name, response.Status, path)
+	if response.Status >= 200 && response.Status < 300 {
+		if !isJSON && text != "" {
+			why := "but not with JSON; is this the address of"
+			return nil, Fail(Unavailable, "%s, %s %s?", answered, why, it.Name).About(it.Address)
+		}
+		return answer, nil
+	}
+	words := text[:min(len(text), plainBytesMax)]
+	if isJSON {
+		words = wordsOf(at(answer, it.Words))
+	} else if isPage(text) {
+		words = ""
+	}
+	if words != "" {
+		answered += ": " + words
+	}
+	return nil, it.refused(response, answered)
+}
+
+// wordsOf is the tracker's own explanation: a text or a list of texts.
+func wordsOf(found json.RawMessage) string {
+	var list []any
+	if json.Unmarshal(found, &list) != nil {
+		list = []any{nil}
+		_ = json.Unmarshal(found, &list[0])
+	}
+	var words []string
+	for _, word := range list {
+		if text, isText := word.(string); isText {
+			words = append(words, text)
+		}
+	}
+	return strings.Join(words, "; ")
+}
+
+func send(method jackfield_connector_http.Method, path string, more More) (response jackfield_connector_http.Response, _ error) {
+	request := jackfield_connector_http.Request{
+		Method: method, Url: path, Query: tuples(more.Query), Headers: tuples(more.Headers),
+	}
+	if more.Effect != nil {
+		request.Effect = Some(*more.Effect)
+	}
+	if more.Body != nil {
+		request.Body = Some(*more.Body)
+	}
+	if more.JSON != nil {
+		var body strings.Builder
+		encoder := json.NewEncoder(&body)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(more.JSON); err != nil {
+			return response, err
+		}
+		request.Body = Some(jackfield_connector_http.MakeBodyJson(strings.TrimSpace(body.String())))
+	}
+	sent := jackfield_connector_http.Send(request)
+	if sent.IsOk() {
+		return sent.Ok(), nil
+	}
+	switch why := sent.Err(); why.Tag() {
+	case jackfield_connector_http.HttpErrorUnreachable:
+		return response, Fail(Unavailable, "%s", why.Unreachable())
+	case jackfield_connector_http.HttpErrorInterrupted:
+		return response, Fail(Unavailable, "%s", why.Interrupted())
+	case jackfield_connector_http.HttpErrorDenied:
+		return response, Fail(Internal, "%s", why.Denied())
+	case jackfield_connector_http.HttpErrorLimit:
+		return response, Fail(Internal, "%s", why.Limit())
+	default:
+		return response, Fail(Internal, "%s", why.Invalid())
+	}
+}
+
+func tuples(pairs Pairs) (tuples []wit_types.Tuple2[string, string]) {
+	for _, pair := range pairs {
+		if pair[1] != "" {
+			tuples = append(tuples, wit_types.Tuple2[string, string]{F0: pair[0], F1: pair[1]})
+		}
+	}
+	return tuples
+}

@@ -1,0 +1,1 @@
+// StarlingMonkey has the web platform: nothing is missing.

@@ -1,0 +1,59 @@
+//! Go's garbage collector in a connector: large answers arrive and collections run in each of many
+//! creates. The events decide: the webhook would also answer 200 if a create ended in a trap and `find`
+//! adopted its defect.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use jackfield_tests::{Reply, ScriptedServer, failed_test};
+use serde_json::json;
+
+use super::project::{NAME, Project};
+
+const CREATES: usize = 1_000;
+const THREADS: usize = 4;
+const ANSWER_BYTES: usize = 1 << 20;
+
+/// Each create reads more than the 4 MiB after which Go collects by itself, and then collects.
+const WORK: &str = "\
+	for range 4 {
+		if _, err := tracker.Request(http.MethodGet, \"/large.json\", jackfield.More{}); err != nil {
+			return jackfield.Defect{}, err
+		}
+	}
+	runtime.GC()
+	runtime.GC()
+	created, err := jackfield.Post";
+const IMPORTS: &str = "\t\"runtime\"\n\n\thttp \"wit_component/jackfield_connector_http\"\n";
+
+#[test]
+fn a_connector_in_go_creates_through_large_answers_and_collections() {
+    let project = Project::new("go", &[]);
+    project.edit("connector.go", "import (\n", &format!("import (\n{IMPORTS}"));
+    project.edit("connector.go", "\tcreated, err := jackfield.Post", WORK);
+    project.build();
+    let host = super::serve(&project, &format!("{NAME}.wasm"));
+    let large = json!({"text": "ä".repeat(ANSWER_BYTES / 2)}).to_string();
+    let created = AtomicU32::new(0);
+    let tracker = ScriptedServer::start(move |exchange| {
+        if !exchange.request.is_post() {
+            return Reply::json(200, &large);
+        }
+        let id = created.fetch_add(1, Ordering::Relaxed) + 1;
+        Reply::json(201, &json!({"issue": {"id": id, "subject": "A test failed"}}).to_string())
+    });
+    let settings = json!({"url": tracker.url(), "project": "qa"});
+    let secrets = json!({"api-key": "k3y-of-the-test"});
+    let connection = host.connect("qa", NAME, settings, secrets);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..CREATES / THREADS {
+                    let answer = host.create(&connection, &failed_test());
+                    let event = host.event_of(&answer);
+                    assert_eq!(event["outcome"], "created", "{event}");
+                }
+            });
+        }
+    });
+    assert_eq!(tracker.posts(), CREATES);
+}
