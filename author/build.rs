@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::{env, fs, io};
 
 /// The folders and files of the repository that projects are made of.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 12] = [
     "author/go-bindings",
+    "guest-examples/azure-devops",
     "guest-examples/connector-kit",
+    "guest-examples/github",
     "guest-examples/javascript",
+    "guest-examples/jira",
     "guest-examples/python",
     "guest-examples/redmine",
+    "guest-examples/rest",
     "guest-examples/script-runner/prelude.js",
     "guest-examples/templates",
     "wit",

@@ -35,6 +35,14 @@ pub enum Engine {
 pub enum Example {
     /// Redmine.
     Redmine,
+    /// Any tracker with a REST API, described by settings.
+    Rest,
+    /// GitHub Issues.
+    Github,
+    /// Jira Cloud and Data Center.
+    Jira,
+    /// Azure DevOps.
+    AzureDevops,
 }
 
 impl Language {
@@ -93,12 +101,58 @@ impl Engine {
 }
 
 impl Example {
+    /// Every example.
+    pub const ALL: [Self; 5] =
+        [Self::Redmine, Self::Rest, Self::Github, Self::Jira, Self::AzureDevops];
+
     /// The example's name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Redmine => "redmine",
+            Self::Rest => "rest",
+            Self::Github => "github",
+            Self::Jira => "jira",
+            Self::AzureDevops => "azure-devops",
         }
+    }
+
+    /// The example with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|example| example.name() == name)
+    }
+
+    /// The first language that has the example.
+    #[must_use]
+    pub fn language(self) -> Option<Language> {
+        Language::ALL.into_iter().find(|language| self.folder(*language).is_some())
+    }
+
+    /// The name of the tracker.
+    pub(crate) const fn tracker(self) -> &'static str {
+        match self {
+            Self::Redmine => "Redmine",
+            Self::Rest => "any tracker with a REST API",
+            Self::Github => "GitHub Issues",
+            Self::Jira => "Jira",
+            Self::AzureDevops => "Azure DevOps",
+        }
+    }
+
+    /// The name of the setting with the credentials in `settings.json`.
+    pub(crate) const fn secret(self) -> &'static str {
+        match self {
+            Self::Redmine => "api-key",
+            Self::Rest => "bearer-token",
+            Self::Jira => "api-token",
+            Self::Github | Self::AzureDevops => "token",
+        }
+    }
+
+    /// Whether it uses the helper library of its language's template.
+    pub(crate) const fn uses_library(self) -> bool {
+        !matches!(self, Self::Redmine)
     }
 
     /// The example's folder in the repository; `None` if it does not exist in this language.
@@ -110,9 +164,11 @@ impl Example {
                 Some("guest-examples/javascript")
             }
             (Self::Redmine, Language::Python) => Some("guest-examples/python"),
-            (Self::Redmine, Language::Typescript | Language::C | Language::Cpp | Language::Go) => {
-                None
-            }
+            (Self::Rest, Language::Rust) => Some("guest-examples/rest"),
+            (Self::Github, Language::Typescript) => Some("guest-examples/github"),
+            (Self::Jira, Language::Python) => Some("guest-examples/jira"),
+            (Self::AzureDevops, Language::Javascript) => Some("guest-examples/azure-devops"),
+            _ => None,
         }
     }
 

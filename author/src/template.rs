@@ -63,9 +63,15 @@ pub(crate) fn files(
     let mut text = |path: &str| String::from_utf8(files.remove(path).unwrap_or_default());
     let notes = text("notes.md").unwrap_or_default();
     let recording = text("recording.md").unwrap_or_default();
+    let has_recording = files.keys().any(|path| path.starts_with("recording/"));
     if let Some(readme) = files.get_mut("README.md") {
         replace(readme, "NOTES\n", &notes);
-        replace(readme, "RECORDING\n", if like.is_none() { &recording } else { "" });
+        replace(readme, "RECORDING\n", if has_recording { &recording } else { "" });
+        if let Some(example) = like {
+            replace(readme, "TRACKER", example.tracker());
+            replace(readme, "SECRET", example.secret());
+            replace(readme, "api-key", example.secret());
+        }
         if is_script {
             replace(readme, "jackfield build\n", "");
         }
@@ -92,12 +98,14 @@ fn become_example(
         language,
         languages: example.languages(),
     })?;
+    let library = ["jackfield.js", "prelude.js", "jackfield.py"];
     let is_template_only = |path: &str| {
         path.starts_with("recording/")
-            || ["settings.schema.json", "jackfield.js", "prelude.js", "jackfield.py"]
-                .contains(&path)
+            || path == "settings.schema.json"
+            || !example.uses_library() && library.contains(&path)
     };
     files.retain(|path, _| !is_template_only(path));
+    add(files, &format!("{TEMPLATES}/like"), "");
     let mut of_example = Files::new();
     add(&mut of_example, folder, "");
     of_example.retain(|path, _| !path.starts_with("package"));
@@ -209,6 +217,24 @@ mod tests {
         assert!(text(&python, "pyproject.toml").contains("\"follow-up-connector\""));
         let refused = of(Language::Typescript).unwrap_err().to_string();
         assert!(refused.contains("rust, javascript, python, script"), "{refused}");
+    }
+
+    #[test]
+    fn each_example_is_a_project_with_its_own_settings_and_recording() {
+        for example in Example::ALL {
+            let language = example.language().expect("a language");
+            let files = files("qa", language, Some(example)).unwrap();
+            let schema = text(&files, "settings.schema.json");
+            assert!(schema.contains(&format!("{:?}: {{", example.secret())), "{example:?}");
+            let readme = text(&files, "README.md");
+            for placeholder in ["CONNECTOR", "NOTES", "RECORDING", "SECRET", "TRACKER"] {
+                assert!(!readme.contains(placeholder), "{example:?}: {readme}");
+            }
+            if example.uses_library() {
+                assert!(files.contains_key("recording/create-defect/0001.json"), "{example:?}");
+                assert!(readme.contains("--replay recording/"), "{example:?}: {readme}");
+            }
+        }
     }
 
     /// The types of JavaScript are generated from the contract. Each comment below an interface must

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use jackfield_author::{Built, Engine, Example as Like};
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::step::{cargo, program, run as run_program, step};
@@ -38,6 +39,9 @@ pub(crate) enum Example {
     Redmine,
     Javascript,
     Python,
+    Rest,
+    /// A project of `jackfield new --like`.
+    Project(Like),
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
@@ -52,8 +56,8 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
         let name = example.name();
         let plugin = workspace.plugins().join(format!("{name}.wasm"));
         let stamp = workspace.guests().join(format!("{name}.inputs"));
-        let (wit, kit) = ("wit", "guest-examples/connector-kit");
-        let shared = [wit, kit].map(|folder| workspace.root.join(folder));
+        let shared = ["wit", "guest-examples/connector-kit", "guest-examples/templates"];
+        let shared = shared.map(|folder| workspace.root.join(folder));
         let inputs = fingerprint(&[&[example.folder(workspace)], &shared[..]].concat())?;
         if plugin.exists() && fs::read_to_string(&stamp).is_ok_and(|built| built == inputs) {
             println!("==> connector {name}: up to date");
@@ -69,7 +73,8 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
 }
 
 impl Example {
-    pub(crate) const ALL: [Self; 3] = [Self::Redmine, Self::Javascript, Self::Python];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Redmine, Self::Javascript, Self::Python, Self::Rest, Self::Project(Like::Github)];
 
     fn read(name: &str) -> anyhow::Result<Self> {
         Self::ALL
@@ -83,6 +88,8 @@ impl Example {
             Self::Redmine => "redmine",
             Self::Javascript => "javascript",
             Self::Python => "python",
+            Self::Rest => "rest",
+            Self::Project(like) => like.name(),
         }
     }
 
@@ -94,9 +101,10 @@ impl Example {
     fn component(self, workspace: &Workspace) -> anyhow::Result<PathBuf> {
         let folder = self.folder(workspace);
         match self {
-            Self::Redmine => build_rust(workspace, &folder),
+            Self::Redmine | Self::Rest => build_rust(workspace, &folder, self.name()),
             Self::Javascript => build_javascript(workspace, &folder),
             Self::Python => build_python(workspace, &folder),
+            Self::Project(like) => build_project(workspace, like),
         }
     }
 }
@@ -106,13 +114,30 @@ const WORLD: &str = "follow-up-connector";
 /// The world of connectors that use no test data.
 pub(crate) const PLAIN_WORLD: &str = "plain-connector";
 
-fn build_rust(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {
+fn build_rust(workspace: &Workspace, folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     tools::wasm_target(workspace)?;
     let target = workspace.guests();
     let mut build = cargo(folder);
     build.args(["build", "--release", "--locked", "--target", tools::WASM_TARGET]);
     run_program(build.arg("--target-dir").arg(&target), "install Rust from https://rustup.rs")?;
-    Ok(target.join(tools::WASM_TARGET).join("release/redmine.wasm"))
+    Ok(target.join(tools::WASM_TARGET).join("release").join(format!("{name}.wasm")))
+}
+
+/// Builds the connector as its author does: with `new` and `build`.
+fn build_project(workspace: &Workspace, like: Like) -> anyhow::Result<PathBuf> {
+    let parent = workspace.guests().join("projects");
+    let folder = parent.join(like.name());
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&parent)?;
+    let language = like.language().context("the example exists in no language")?;
+    let folder =
+        jackfield_author::new(like.name(), &parent, language, Some(like), Engine::Quickjs)?;
+    match jackfield_author::build(&folder, &mut |_| ())? {
+        Built::Component(component) => Ok(component.publish()?),
+        Built::Script(script) => Ok(script),
+    }
 }
 
 fn build_javascript(workspace: &Workspace, folder: &Path) -> anyhow::Result<PathBuf> {

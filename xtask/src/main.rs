@@ -41,7 +41,8 @@ Commands:
         --long          Run the crash, race and load tests longer (200 rounds, 30 minutes)
   connectors [--only NAME]...
         Build the example connectors into plugins/
-        --only NAME     Build only this one: redmine, javascript or python
+        --only NAME     Build only this one: redmine, javascript, python (all three for Redmine),
+                        rest, github, jira or azure-devops
   script-runner [--check | --output FILE]
         Build the component that runs scripts into guest-examples/script-runner/
         --check         Only check that it is as new as its sources

@@ -64,8 +64,11 @@ pub(crate) fn refused(tracker: &Tracker, path: &str, response: &Response) -> Err
         None => format!("{} answered {status} to {path}", tracker.name),
     };
     match status {
-        401 => Error::new(ErrorCode::Unauthorized, answered + ". Are the credentials right?")
-            .about(tracker.secret),
+        401 => {
+            let why = ". Are the credentials right?";
+            let error = Error::new(ErrorCode::Unauthorized, answered + why);
+            if tracker.secret.is_empty() { error } else { error.about(tracker.secret) }
+        }
         403 => {
             let why = ". Does the user of the credentials have the right to do this?";
             Error::new(ErrorCode::Unauthorized, answered + why)
@@ -110,7 +113,8 @@ fn retry_after_seconds(wait: &str, answered: Option<&str>) -> Option<u32> {
     u32::try_from(until.duration_since(answered).unwrap_or_default().as_secs()).ok()
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+/// The first header of an answer with this name, which is in lower case.
+pub fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     let mut headers = response.headers.iter();
     headers.find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }

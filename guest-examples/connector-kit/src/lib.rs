@@ -34,14 +34,15 @@ pub mod bindings {
 }
 
 pub use bindings::exports::jackfield::connector::plugin::{Choice, ChoicesPage};
-pub use bindings::jackfield::connector::http::{Body, Effect, Method, Response};
+pub use bindings::jackfield::connector::http::{Body, Content, Effect, Method, Part, Response};
 pub use bindings::jackfield::connector::model::{Counts, Defect, Error, ErrorCode, FailedTest};
 pub use bindings::jackfield::connector::{report, test_manager};
 pub use connector::Connector;
 #[cfg(feature = "follow-up")]
 pub use connector::FollowUp;
+pub use error::header;
 pub use named::{Named, choices, id_of, ids_of, named, optional_id};
-pub use request::{Request, Tracker, items, page, texts};
+pub use request::{Request, Tracker, items, page, percent_encoded, texts};
 pub use serde_json::{Value, json};
 pub use settings::{List, Number, settings};
 pub use texts::{Fields, attachment, attachments, fields, warn};

@@ -12,25 +12,25 @@ use crate::error::refused;
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The names that error messages use for the tracker and its settings.
-pub struct Tracker {
+pub struct Tracker<'a> {
     /// The name of the tracker.
-    pub name: &'static str,
+    pub name: &'a str,
     /// The name of the setting with the tracker's address.
-    pub address: &'static str,
-    /// The name of the setting with the credentials.
-    pub secret: &'static str,
+    pub address: &'a str,
+    /// The name of the setting with the credentials; empty if it may be one of several.
+    pub secret: &'a str,
     /// The place in a refusal that explains it, a text or a list of texts: "/errors", "/error/msg".
     /// A refusal that is plain text explains itself.
-    pub words: &'static str,
+    pub words: &'a str,
 }
 
 /// A request that is put together and then sent.
 pub struct Request<'a> {
-    tracker: &'a Tracker,
+    tracker: &'a Tracker<'a>,
     request: http::Request,
 }
 
-impl Tracker {
+impl Tracker<'_> {
     pub fn get(&self, path: impl Into<String>) -> Request<'_> {
         self.request(Method::Get, path)
     }
@@ -43,6 +43,20 @@ impl Tracker {
     /// A PUT request, which is a write unless [`Request::effect`] says otherwise.
     pub fn put(&self, path: impl Into<String>) -> Request<'_> {
         self.request(Method::Put, path)
+    }
+
+    /// The part of a JSON answer at a pointer, as of [`Request::fetch`].
+    pub fn part<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        response: &Response,
+        pointer: &str,
+    ) -> Result<T, Error> {
+        let mut answer: Value = serde_json::from_str(response.text.as_deref().unwrap_or_default())
+            .map_err(|error| not_expected(self, path, &error))?;
+        let found = answer.pointer_mut(pointer).map(Value::take);
+        let found = found.ok_or_else(|| serde::de::Error::custom(format!("{pointer} is missing")));
+        found.and_then(T::deserialize).map_err(|error| not_expected(self, path, &error))
     }
 
     /// A request. `path` is below the tracker's address, and already percent-encoded.
@@ -112,12 +126,7 @@ impl Request<'_> {
     /// one means the whole answer.
     pub fn fetch<T: DeserializeOwned>(self, pointer: &str) -> Result<T, Error> {
         let (tracker, path) = (self.tracker, self.request.url.clone());
-        let response = self.send()?;
-        let mut answer: Value = serde_json::from_str(response.text.as_deref().unwrap_or_default())
-            .map_err(|error| not_expected(tracker, &path, &error))?;
-        let found = answer.pointer_mut(pointer).map(Value::take);
-        let found = found.ok_or_else(|| serde::de::Error::custom(format!("{pointer} is missing")));
-        found.and_then(T::deserialize).map_err(|error| not_expected(tracker, &path, &error))
+        tracker.part(&path, &self.send()?, pointer)
     }
 }
 
@@ -147,12 +156,16 @@ fn not_expected(tracker: &Tracker, path: &str, error: &serde_json::Error) -> Err
 /// The address of a page that people open: `base` is the tracker's address as the settings have it.
 /// Parameters that are empty are left out.
 pub fn page(base: &str, path: &str, query: &[(&str, &str)]) -> String {
-    let encode = |text| utf8_percent_encode(text, RESERVED);
     let mut address = format!("{}{path}", base.trim_end_matches('/'));
     let given = query.iter().filter(|(_, value)| !value.is_empty());
     for (n, (name, value)) in given.enumerate() {
         let before = if n == 0 { '?' } else { '&' };
-        address += &format!("{before}{}={}", encode(name), encode(value));
+        address += &format!("{before}{}={}", percent_encoded(name), percent_encoded(value));
     }
     address
+}
+
+/// A text as one part of a path or of a query.
+pub fn percent_encoded(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }

@@ -26,10 +26,7 @@ pub fn fields(
     let (given, mut fields) = (report::fields(), Fields::default());
     let known = if given.is_empty() { Vec::new() } else { custom()? };
     for report::Field { name, value } in given {
-        let value = match value {
-            report::FieldValue::Text(text) => Value::String(text),
-            report::FieldValue::Json(json) => serde_json::from_str(&json).unwrap_or_default(),
-        };
+        let value = Value::from(value);
         match known.iter().find(|field| field.is_called(&name)) {
             Some(field) => fields.custom.push((field.id, value)),
             None if members.contains(&name.as_str()) => fields.members.push((name, value)),
@@ -41,6 +38,15 @@ pub fn fields(
         }
     }
     Ok(fields)
+}
+
+impl From<report::FieldValue> for Value {
+    fn from(value: report::FieldValue) -> Self {
+        match value {
+            report::FieldValue::Text(text) => Self::String(text),
+            report::FieldValue::Json(json) => serde_json::from_str(&json).unwrap_or_default(),
+        }
+    }
 }
 
 /// The attachment of the report with this id.

@@ -86,10 +86,14 @@ export function idOf(records, name, setting) {
  * @param {string} names.name The tracker.
  * @param {string} names.address The setting with its address.
  * @param {string} names.secret The setting with the credentials.
- * @param {string} names.words The place in a refusal that explains it, a text or a list of texts:
- *   "/errors", "/error/msg". A refusal that is plain text explains itself.
+ * @param {string | ((refusal: any) => string[])} names.words The place in a refusal that explains it, a
+ *   text or a list of texts ("/errors", "/error/msg"), or a function that returns the texts. A refusal
+ *   that is plain text explains itself.
+ * @param {Record<string, string>} [names.headers] Headers of each request.
+ * @param {(response: import('jackfield:connector/http@0.1.0').Response, answered: string) => void} [names.inspect]
+ *   Looks at each answer first, and fails if the tracker has its own way to refuse a request.
  */
-export function tracker({ name, address, secret, words }) {
+export function tracker({ name, address, secret, words, headers: common, inspect }) {
   /**
    * Sends a request. Every answer without success is an error; an answer without a body is undefined.
    * @param {import('jackfield:connector/http@0.1.0').Method} method
@@ -99,20 +103,25 @@ export function tracker({ name, address, secret, words }) {
    */
   function request(method, path, more = {}) {
     const { query = {}, headers = {}, effect } = more;
-    const sent = { method, effect, url: path, query: pairs(query), headers: pairs(headers), body: bodyOf(more) };
+    const sent = { method, effect, url: path, query: pairs(query), headers: pairs({ ...common, ...headers }), body: bodyOf(more) };
     const response = exchange(sent);
     const { status, text } = response;
     const answer = parsed(text);
+    const reasons = answer === undefined ? plain(text) : reasonsOf(answer);
+    const reason = [reasons].flat().filter((it) => typeof it === 'string' && it).join('; ');
     const answered = `${name} answered ${status} to ${path}`;
+    const explained = reason ? `${answered}: ${reason}` : answered;
+    inspect?.(response, explained);
     if (status >= 200 && status < 300) {
       if (answer !== undefined || !text) return answer;
       const why = `${answered}, but not with JSON; is this the address of ${name}?`;
       return fail('unavailable', why, { setting: address });
     }
-    const given = answer === undefined ? plain(text) : at(answer, words);
-    const why = [given].flat().filter((it) => typeof it === 'string').join('; ');
-    return refuse(response, why ? `${answered}: ${why}` : answered);
+    return refuse(response, explained);
   }
+
+  /** @type {(answer: any) => any} */
+  const reasonsOf = (answer) => (typeof words === 'string' ? at(answer, words) : words(answer));
 
   /**
    * @param {import('jackfield:connector/http@0.1.0').Response} response

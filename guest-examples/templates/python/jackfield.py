@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn
 from urllib.parse import urlencode
 
 from componentize_py_types import Err
@@ -72,10 +72,12 @@ def id_of(records: list[dict], name: str, setting: str) -> int:
 class Tracker:
     """A tracker with a JSON API. Paths are below the address of the setting, and percent-encoded."""
 
-    def __init__(self, name: str, address: str, secret: str, words: str):
+    def __init__(self, name: str, address: str, secret: str,
+                 words: str | Callable[[Any], list[str]]):
         """The names that error messages use: the tracker, the setting with its address, the setting
         with the credentials, and the place in a refusal that explains it ("/errors",
-        "/error/msg"). A refusal that is plain text explains itself."""
+        "/error/msg"), or a function that returns the explanations. A refusal that is plain text
+        explains itself."""
         self.name, self.address, self.secret, self.words = name, address, secret, words
 
     def get(self, path: str, wanted: str, **query: Any) -> Any:
@@ -117,7 +119,8 @@ class Tracker:
             return answer
         text = (response.text or "").strip()
         is_plain = answer is None and not text.startswith("<")
-        words = text[:300] if is_plain else _at(answer, self.words) or ""
+        find = self.words if callable(self.words) else lambda body: _at(body, self.words)
+        words = text[:300] if is_plain else find(answer) or ""
         words = "; ".join(map(str, words)) if isinstance(words, list) else str(words)
         self._refuse(response, f"{answered}: {words}" if words else answered)
 

@@ -23,15 +23,18 @@ a tracker's answers. README.md in it has the next commands. NAME is the connecto
 Examples:
   jackfield new my-tracker --lang rust
   jackfield new my-tracker --lang script
-  jackfield new my-redmine --lang python --like redmine")]
+  jackfield new my-redmine --lang python --like redmine
+  jackfield new my-github --like github")]
 pub(super) struct NewArguments {
     /// The connector's name: a-z, 0-9 and `-`
     name: String,
-    /// The language; `script` is one file of JavaScript that needs no build
+    /// The language; `script` is one file of JavaScript that needs no build [default: the first
+    /// language that has the example]
     #[arg(long, value_name = "LANGUAGE", value_parser = names(Language::ALL.map(Language::name)))]
-    lang: String,
+    #[arg(required_unless_present = "like")]
+    lang: Option<String>,
     /// Begin with the example connector for this tracker
-    #[arg(long, value_name = "TRACKER", value_parser = names([Example::Redmine.name()]))]
+    #[arg(long, value_name = "TRACKER", value_parser = names(Example::ALL.map(Example::name)))]
     like: Option<String>,
     /// The engine of JavaScript; `starlingmonkey` has `fetch` and needs 12 MB
     #[arg(long, value_name = "ENGINE", value_parser = names(Engine::ALL.map(Engine::name)),
@@ -83,8 +86,9 @@ pub(super) struct Report {
 impl NewArguments {
     pub(super) fn run(&self, output: Output) -> anyhow::Result<()> {
         // clap accepts no other name.
-        let language = Language::parse(&self.lang).unwrap_or(Language::Rust);
-        let like = self.like.is_some().then_some(Example::Redmine);
+        let like = self.like.as_deref().and_then(Example::parse);
+        let language = self.lang.as_deref().and_then(Language::parse);
+        let language = language.or_else(|| like?.language()).unwrap_or(Language::Rust);
         let engine = Engine::parse(&self.engine).unwrap_or(Engine::Quickjs);
         let folder = jackfield_author::new(&self.name, Path::new("."), language, like, engine)?;
         let sentence =

@@ -5,7 +5,7 @@
 mod bad_input;
 mod collections;
 mod errors;
-mod project;
+pub(crate) mod project;
 mod starlingmonkey;
 
 use std::fs;

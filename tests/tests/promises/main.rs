@@ -67,4 +67,5 @@ mod test_manager;
 mod test_manager_faults;
 mod tls;
 mod tracker_faults;
+mod trackers;
 mod webhook_auth;

@@ -1,0 +1,125 @@
+// The API of GitHub: its settings, its requests, and what its answers become.
+import type * as Defects from 'jackfield:connector/defects@0.1.0';
+import type { Response } from 'jackfield:connector/http@0.1.0';
+import { fail, part, settings, tracker } from './jackfield.js';
+import schema from './settings.schema.json';
+
+type Settings = {
+  url: string;
+  repository: string;
+  labels: string[];
+  'critical-labels': string[];
+  'moderate-labels': string[];
+};
+export type Issue = {
+  number: number;
+  title: string;
+  body: string | null;
+  html_url: string;
+  repository_url: string;
+  state: 'open' | 'closed';
+  state_reason?: string | null;
+  labels: (string | { name?: string })[];
+};
+export type Found = { total_count: number; incomplete_results: boolean; items: Issue[] };
+type Problem = { message?: string; field?: string; code?: string } | string;
+
+export const PAGE_SIZE = 100;
+
+export const given = () => settings<Settings>(schema);
+export const repository = () => `/repos/${given().repository}`;
+
+export const github = tracker({
+  name: 'GitHub',
+  address: 'url',
+  secret: 'token',
+  headers: {
+    Accept: 'application/vnd.github+json',
+    'X-GitHub-Api-Version': '2022-11-28',
+    'User-Agent': 'jackfield',
+  },
+  words: ({ message, errors = [] }: { message?: string; errors?: Problem[] }) => [
+    message ?? '',
+    ...errors.map((it) => (typeof it === 'string' ? it : (it.message ?? `${it.field} is ${it.code}`))),
+  ],
+  inspect: rateLimited,
+});
+
+/**
+ * A primary limit is a 403 or 429 without remaining requests, and names the time of its end. A secondary
+ * limit may say nothing but its message; then GitHub wants a wait of one minute at least.
+ */
+function rateLimited({ status, headers, text }: Response, answered: string): void {
+  const header = (name: string) => headers.find(([key]) => key === name)?.[1];
+  const isLimit =
+    header('x-ratelimit-remaining') === '0' || header('retry-after') || /rate limit/i.test(text ?? '');
+  if (status !== 403 || !isLimit) return; // a 429 is always a limit, and its Retry-After is read for all trackers
+  const now = Date.parse(header('date') ?? '') || Date.now();
+  const reset = Number(header('x-ratelimit-reset')) - now / 1000;
+  const seconds = Number(header('retry-after')) || (header('x-ratelimit-remaining') === '0' ? reset : 60);
+  fail('rate-limited', answered, { retryAfterSeconds: Math.max(1, Math.ceil(seconds || 60)) });
+}
+
+/** "owner/name#12", as GitHub itself refers to an issue of any repository. */
+export const keyOf = (issue: Issue) =>
+  `${part(issue, '/repository_url').split('/repos/')[1]}#${issue.number}`;
+
+/** The API path of the issue with this key. */
+export function pathOf(key: string): string {
+  const [, name, number] =
+    /^([\w.-]+\/[\w.-]+)#(\d+)$/.exec(key) ?? fail('rejected', `"${key}" is not OWNER/NAME#NUMBER`);
+  return `/repos/${name}/issues/${number}`;
+}
+
+export const labelsOf = (issue: Issue) =>
+  (part(issue, '/labels') as Issue['labels']).map((it) => (typeof it === 'string' ? it : (it.name ?? '')));
+
+export function defect(issue: Issue): Defects.Defect {
+  const { 'critical-labels': critical, 'moderate-labels': moderate } = given();
+  const labels = labelsOf(issue);
+  const reason =
+    issue.state === 'closed' && issue.state_reason ? ` as ${issue.state_reason.replace('_', ' ')}` : '';
+  return {
+    key: keyOf(issue),
+    title: part(issue, '/title'),
+    link: part(issue, '/html_url'),
+    status: `${issue.state}${reason}`,
+    priority: [...critical, ...moderate].find((name) => labels.includes(name)),
+    description: issue.body ?? undefined,
+  };
+}
+
+/** An answer that is a list. */
+export function list<T>(path: string, query: Record<string, string | number>): T[] {
+  const items = github.get(path, '', query);
+  return Array.isArray(items)
+    ? items
+    : fail('unavailable', `GitHub's answer to ${path} is not a list`, { setting: 'url' });
+}
+
+export const login = (): string => github.get('/user', '/login');
+
+/** A search for issues. GitHub stops a search that takes too long, and returns what it has so far. */
+export function search(query: string, size: number): Found {
+  const found: Found = github.get('/search/issues', '', { q: `${query} is:issue`, per_page: size });
+  if (part(found, '/incomplete_results') === true)
+    fail('unavailable', 'GitHub did not finish the search in time');
+  return found;
+}
+
+/** A label that does not exist has no issues, which would look like good news. */
+export function checkLabels(setting: 'critical-labels' | 'moderate-labels'): string[] {
+  const labels = given()[setting];
+  for (const label of labels) {
+    try {
+      github.get(`${repository()}/labels/${encodeURIComponent(label)}`, '/name');
+    } catch (error) {
+      if ((error as { status?: number }).status !== 404) throw error;
+      fail('rejected', `${given().repository} has no label "${label}"`, { setting });
+    }
+  }
+  return labels;
+}
+
+/** The filter of a search for issues with one of these labels. */
+export const anyOf = (labels: string[]) => `label:${labels.map((label) => `"${label}"`).join(',')}`;

@@ -1,0 +1,89 @@
+//! The settings. Nearly all are texts that are optional, so they are read by their names.
+
+use jackfield_connector_kit::*;
+use serde::Deserialize;
+use serde_json::Map;
+
+use crate::template::Template;
+
+/// Every setting that is a request.
+const REQUESTS: [&str; 12] = [
+    "check-request",
+    "create-request",
+    "find-request",
+    "open-request",
+    "closed-request",
+    "critical-request",
+    "moderate-request",
+    "state-request",
+    "comment-request",
+    "comments-request",
+    "reopen-request",
+    "attachments-request",
+];
+
+#[derive(Clone, Deserialize)]
+pub struct Settings(Map<String, Value>);
+
+impl Settings {
+    /// Reads every request, so that a mistake is found before it is sent.
+    pub fn check(&self) -> Result<(), Error> {
+        let given = REQUESTS.iter().filter(|name| self.text(name).is_some());
+        given.map(|name| self.request(name).map(drop)).collect::<Result<(), Error>>()?;
+        match self.text("page").or(self.text("link-at")) {
+            Some(_) => self.headers().map(drop),
+            None => {
+                Err(Error::rejected("set `page` or `link-at`: each defect needs a link")
+                    .about("page"))
+            }
+        }
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    /// A setting without which this operation does not exist.
+    pub fn required(&self, name: &str) -> Result<&str, Error> {
+        self.text(name).ok_or_else(|| not_set(name))
+    }
+
+    pub fn request<'a>(&'a self, name: &'a str) -> Result<Template<'a>, Error> {
+        Template::read(name, self.required(name)?)
+    }
+
+    pub fn number(&self, name: &str) -> Result<u32, Error> {
+        let number = self.0.get(name).map(Number::deserialize).transpose();
+        let number = number.ok().flatten().and_then(|Number(number)| number.try_into().ok());
+        number.ok_or_else(|| not_set(name))
+    }
+
+    pub fn list(&self, name: &str) -> Result<Vec<String>, Error> {
+        let list = self.0.get(name).and_then(|list| List::deserialize(list).ok());
+        let list = list.ok_or_else(|| not_set(name))?;
+        Ok(list.iter().map(str::to_owned).collect())
+    }
+
+    /// The additional headers of each request.
+    pub fn headers(&self) -> Result<Vec<(&str, &str)>, Error> {
+        let lines =
+            self.0.get("headers").map(items).into_iter().flatten().filter_map(Value::as_str);
+        let header = |line: &'_ str| -> Error {
+            Error::rejected(format!(
+                "{line:?} is not a header such as \"Accept: application/json\""
+            ))
+            .about("headers")
+        };
+        lines
+            .map(|line| {
+                let (name, value) = line.split_once(':').ok_or_else(|| header(line))?;
+                Ok((name.trim(), value.trim()))
+            })
+            .collect()
+    }
+}
+
+fn not_set(name: &str) -> Error {
+    Error::unsupported(format!("the setting `{name}` describes this, and it is not set"))
+        .about(name)
+}

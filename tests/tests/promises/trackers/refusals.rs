@@ -1,0 +1,148 @@
+//! How each tracker refuses in its own way: rate limits, sign-in pages, formats of errors. The answers
+//! are those of the vendors' references; the person reads the tracker's own words.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::CONNECTORS;
+
+/// A refusal: the connector, the folder of the recording whose first answer it replaces, the answer,
+/// and what the call must return.
+struct Refusal {
+    connector: &'static str,
+    call: &'static str,
+    status: u16,
+    headers: &'static [(&'static str, &'static str)],
+    body: &'static str,
+    code: &'static str,
+    words: &'static [&'static str],
+}
+
+const REFUSALS: [Refusal; 10] = [
+    Refusal {
+        connector: "github",
+        call: "check",
+        status: 403,
+        headers: &[("retry-after", "30")],
+        body: r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again.","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}"#,
+        code: "tracker-rate-limited",
+        words: &["You have exceeded a secondary rate limit", "30"],
+    },
+    Refusal {
+        connector: "github",
+        call: "check",
+        status: 403,
+        headers: &[],
+        body: r#"{"message":"You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}"#,
+        code: "tracker-rate-limited",
+        words: &["You have exceeded a secondary rate limit", "60"],
+    },
+    Refusal {
+        connector: "github",
+        call: "check",
+        status: 403,
+        headers: &[
+            ("date", "Sat, 28 Nov 2026 23:59:17 GMT"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "1795911000"),
+        ],
+        body: r#"{"message":"API rate limit exceeded for user ID 5000001."}"#,
+        code: "tracker-rate-limited",
+        words: &["API rate limit exceeded"],
+    },
+    Refusal {
+        connector: "github",
+        call: "check",
+        status: 403,
+        headers: &[("x-ratelimit-remaining", "4987")],
+        body: r#"{"message":"Resource not accessible by personal access token"}"#,
+        code: "credentials-refused",
+        words: &["Resource not accessible by personal access token"],
+    },
+    Refusal {
+        connector: "github",
+        call: "create-defect",
+        status: 422,
+        headers: &[],
+        body: r#"{"message":"Validation Failed","errors":[{"resource":"Issue","field":"assignees","code":"invalid"}]}"#,
+        code: "rejected",
+        words: &["Validation Failed", "assignees is invalid"],
+    },
+    Refusal {
+        connector: "jira",
+        call: "create-defect",
+        status: 400,
+        headers: &[],
+        body: r#"{"errorMessages":[],"errors":{"priority":"The priority selected is invalid."}}"#,
+        code: "rejected",
+        words: &["priority: The priority selected is invalid."],
+    },
+    Refusal {
+        connector: "jira",
+        call: "check",
+        status: 429,
+        headers: &[("retry-after", "12"), ("x-ratelimit-nearlimit", "true")],
+        body: r#"{"errorMessages":["Rate limit exceeded."]}"#,
+        code: "tracker-rate-limited",
+        words: &["Rate limit exceeded.", "12"],
+    },
+    Refusal {
+        connector: "azure-devops",
+        call: "check",
+        status: 203,
+        headers: &[],
+        body: "<!DOCTYPE html><html><head><title>Azure DevOps Services | Sign In</title></head></html>",
+        code: "credentials-refused",
+        words: &["sign-in page", "token"],
+    },
+    Refusal {
+        connector: "azure-devops",
+        call: "check",
+        status: 302,
+        headers: &[(
+            "location",
+            "https://spsprodweu1.vssps.visualstudio.com/_signin?realm=dev.azure.com",
+        )],
+        body: "<html><head><title>Object moved</title></head></html>",
+        code: "credentials-refused",
+        words: &["sign-in page"],
+    },
+    Refusal {
+        connector: "azure-devops",
+        call: "create-defect",
+        status: 400,
+        headers: &[],
+        body: r#"{"$id":"1","message":"TF401320: Rule Error for field Severity. Error code: Required, InvalidEmpty.","typeKey":"RuleValidationException"}"#,
+        code: "rejected",
+        words: &["TF401320: Rule Error for field Severity"],
+    },
+];
+
+#[test]
+fn each_tracker_refuses_in_its_own_words() {
+    for refusal in &REFUSALS {
+        let connector = CONNECTORS.iter().find(|it| it.name == refusal.connector);
+        let connector = connector.expect("a connector");
+        let project = connector.project();
+        let first = project.path(&format!("recording/{}/0001.json", refusal.call));
+        let text = fs::read_to_string(&first).expect("an exchange");
+        let mut exchange: Value = serde_json::from_str(&text).expect("JSON");
+        let type_of_body =
+            if refusal.body.starts_with('<') { "text/html" } else { "application/json" };
+        let mut headers = vec![("content-type", type_of_body)];
+        headers.extend(refusal.headers);
+        exchange["response"] =
+            json!({"status": refusal.status, "headers": headers, "body": refusal.body});
+        fs::write(&first, exchange.to_string()).expect("the exchange is written");
+        let event: &[&str] =
+            if refusal.call == "create-defect" { &["--event", "event.json"] } else { &[] };
+        let answer = connector.replay(&project, refusal.call, refusal.call, event);
+        let name = refusal.connector;
+        println!("{name}: {}: {}", answer["outcome"], answer["detail"]);
+        assert_eq!(answer["outcome"], refusal.code, "{name}: {answer:#}");
+        for words in refusal.words {
+            assert!(answer.to_string().contains(words), "{name}: {words} in {answer:#}");
+        }
+    }
+}
