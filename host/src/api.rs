@@ -4,6 +4,7 @@
 //! Plain data; field names are the JSON names. A request with an unknown member is refused. Later
 //! versions may add members to answers.
 
+mod audit;
 mod connections;
 mod connectors;
 mod defects;
@@ -13,12 +14,14 @@ mod recordings;
 mod report;
 mod test_manager;
 mod text;
+mod tokens;
 mod webhook_auth;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use audit::{AuditEntry, AuditList, AuditQuery};
 pub use connections::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
     EditConnection, EraseQuery, ForceQuery, Grants, LastError, RecordConnection, RotateToken,
@@ -36,12 +39,16 @@ pub use recordings::{EventRecording, RecordedRun, RunInput};
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};
+pub use tokens::{Account, CreateToken, CreatedToken, Token, TokenList};
 pub use webhook_auth::{EditWebhookAuth, WebhookAuth};
 
 /// Number of rows in a page if the request has no `limit`.
 pub const PAGE_ROWS: u32 = 50;
 /// Maximum number of rows in a page.
 pub const PAGE_ROWS_MAX: u32 = 200;
+
+/// What the `User-Agent` of the command line begins with. The audit log tells it by that.
+pub const CLI_USER_AGENT: &str = "jackfield-cli/";
 
 /// The body of a request that takes no members; any member is refused.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounts::{Accounts, Audit};
 use crate::config::{Config, LiveConfig};
 use crate::connections::{self, Connections};
 use crate::defects::{self, Defects, ProcessState};
@@ -30,10 +31,11 @@ use crate::egress::{Egress, Tape};
 use crate::http::{self, AppState, Services};
 use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
+use crate::oidc::{self, Oidc};
 use crate::plugins::Plugins;
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::Secret;
-use crate::store::{SqliteStore, Store};
+use crate::store::{AccountStore, AuditStore, SqliteStore, Store};
 use crate::testmanager::{self, TestManager};
 
 use background::Background;
@@ -139,7 +141,8 @@ impl App {
         let guest_runtime = GuestRuntime::start(&config, None)?;
         platform::log_problems(&config, guest_runtime.engine.address_space());
         let sandbox = Arc::clone(&guest_runtime.sandbox);
-        let services = Arc::new(services(&live, guest_runtime, &background).await?);
+        let services = services(&live, guest_runtime, &admin_token, &background).await?;
+        let services = Arc::new(services);
         Background::of(&services).spawn(&services.tasks, &background);
         let limits = FrontLimits::new(&config);
         let reloader = Reloader::new(Arc::clone(&live), listeners.tls.clone(), limits.clone());
@@ -187,7 +190,7 @@ impl App {
             None if self.url.starts_with("unix:") => "http://localhost".to_owned(),
             None => self.url.clone(),
         };
-        AppState::new(Arc::clone(&self.services), self.admin_token.clone(), base_url)
+        AppState::new(Arc::clone(&self.services), base_url)
     }
 
     /// Answers requests until `shutdown`. Then accepts no more requests, lets running work finish,
@@ -249,14 +252,15 @@ impl App {
 async fn services(
     live: &Arc<LiveConfig>,
     guest_runtime: GuestRuntime,
+    admin_token: &Secret,
     background: &CancellationToken,
 ) -> anyhow::Result<Services> {
     let config = live.now();
     let GuestRuntime { engine, egress, sandbox, clock } = guest_runtime;
     let sealer = keys::sealer(&config.data_folder()).await?;
-    let store = SqliteStore::open(&config.data_folder().database(), &sealer)?;
-    store.recover(clock.now(), config.longest_run_ms()).await?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let sqlite = SqliteStore::open(&config.data_folder().database(), &sealer)?;
+    sqlite.recover(clock.now(), config.longest_run_ms()).await?;
+    let (store, accounts, audit) = shared_store(sqlite, &clock, admin_token, config.audit_days);
     let plugins = Plugins::start(
         Arc::clone(live),
         engine,
@@ -265,6 +269,7 @@ async fn services(
         background.clone(),
     );
     let plugins = Arc::new(plugins.await?);
+    let oidc = oidc(&config, &egress, &sandbox, &clock)?;
     let test_manager = test_manager(&egress, &store, &sandbox, &clock);
     let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
@@ -296,6 +301,9 @@ async fn services(
         tasks: tasks.clone(),
     });
     Ok(Services {
+        accounts,
+        audit,
+        oidc,
         defects: Arc::new(defects),
         kpis,
         connections,
@@ -305,6 +313,41 @@ async fn services(
         config: Arc::clone(live),
         tasks,
     })
+}
+
+/// Shares the store with the accounts, and with the audit log of what they change.
+fn shared_store(
+    store: SqliteStore,
+    clock: &Arc<dyn Clock>,
+    admin_token: &Secret,
+    audit_days: u32,
+) -> (Arc<dyn Store>, Arc<Accounts>, Arc<Audit>) {
+    let store = Arc::new(store);
+    let of_accounts = Arc::clone(&store) as Arc<dyn AccountStore>;
+    let accounts = Accounts::new(of_accounts, Arc::clone(clock), admin_token.clone());
+    let of_audit = Arc::clone(&store) as Arc<dyn AuditStore>;
+    let audit = Audit::new(of_audit, Arc::clone(clock), audit_days);
+    (store, Arc::new(accounts), Arc::new(audit))
+}
+
+/// Creates the client of the identity provider, if one is configured.
+fn oidc(
+    config: &Config,
+    egress: &Arc<Egress>,
+    sandbox: &Sandbox,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Option<Oidc>> {
+    let Some(settings) = config.oidc.clone() else { return Ok(None) };
+    let secret = settings.client_secret.clone().map(Secret::new);
+    let (roots, prefixes) = (&config.secret_file_roots, &config.secret_env_prefixes);
+    let secret = secret.map(|secret| secret.resolve_unredacted(roots, prefixes)).transpose();
+    let secret = secret.context("cannot read the secret that `oidc.client_secret` names")?;
+    let dependencies = oidc::Dependencies {
+        egress: Arc::clone(egress),
+        memory: Arc::clone(sandbox.host_memory()),
+        clock: Arc::clone(clock),
+    };
+    Ok(Some(Oidc::new(settings, secret, dependencies)))
 }
 
 /// Creates the client for Test Manager, with the egress, memory and clock of all runs.

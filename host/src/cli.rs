@@ -4,6 +4,7 @@
 //! rotate` calls `app`, and works only while no server runs. Exit codes: 0 success, 1 refused or
 //! failed (one line on stderr, with `--json` as JSON), 2 wrong usage.
 
+mod audit;
 #[cfg(feature = "author")]
 mod author;
 mod check;
@@ -28,6 +29,7 @@ mod server;
 mod simulate;
 mod test;
 mod timeline;
+mod tokens;
 mod trigger;
 mod units;
 
@@ -109,6 +111,11 @@ enum Command {
     /// List and show defects, and resolve those in doubt
     #[command(subcommand)]
     Defects(defects::Command),
+    /// Create, list and revoke the tokens with which people and programs sign in
+    #[command(subcommand)]
+    Tokens(tokens::Command),
+    /// List who changed what, newest first
+    Audit(audit::Arguments),
     /// Rotate the key that encrypts secrets
     #[command(subcommand)]
     Secrets(secrets::Command),
@@ -164,6 +171,8 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Connectors(command) => command.run(&server, output)?,
         Command::Events(command) => command.run(&server, output)?,
         Command::Defects(command) => command.run(&server, output)?,
+        Command::Tokens(command) => command.run(&server, output)?,
+        Command::Audit(audit) => audit.run(&server, output)?,
         Command::Secrets(command) => command.run(&server, output)?,
         Command::Doctor(doctor) => return doctor.run(&server, output),
         Command::CompileComponent(compile) => return Ok(compile.run()),

@@ -8,6 +8,7 @@ mod data_folder;
 mod environment;
 mod file_system;
 mod listen;
+mod oidc;
 mod read;
 mod reload;
 mod values;
@@ -23,6 +24,7 @@ pub use access::{
 pub use data_folder::DataFolder;
 pub use file_system::unsuitable_file_system;
 pub use listen::{InvalidListenAddress, ListenAddress};
+pub use oidc::Oidc;
 pub use reload::{LiveConfig, Reloaded};
 
 /// All settings of the server. A setting that the operator did not set has its default.
@@ -48,8 +50,18 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// The key of the certificate, PEM.
     pub tls_key: Option<PathBuf>,
+    pub admin_listen: Option<SocketAddr>,
+    /// Host names for which a server on a loopback address answers, besides localhost and the host
+    /// of `public_url`.
+    pub allowed_hosts: Vec<String>,
     /// The reverse proxies that are trusted to name the client's address.
     pub trusted_proxies: Vec<Network>,
+    /// The header in which a trusted proxy names the person whom it signed in; absent: none.
+    pub proxy_user_header: Option<String>,
+    /// The header in which that proxy names the person's role.
+    pub proxy_role_header: Option<String>,
+    /// The identity provider with which browsers sign in.
+    pub oidc: Option<Oidc>,
     /// Maximum time that a client connection may stay open without a request, seconds.
     pub keep_alive_s: u32,
     /// Settings for Test Manager's requests: recognition, rate and answers.
@@ -77,6 +89,8 @@ pub struct Config {
     pub events_max: u64,
     /// Maximum size of the stored events with their runs, bytes.
     pub events_bytes_max: u64,
+    /// Maximum age of entries of the audit log, days.
+    pub audit_days: u32,
     /// The pause between two background searches for defects in doubt, milliseconds.
     pub sweep_ms: u64,
     /// Duration of a lease on a defect's row, milliseconds. It is renewed after a third of this
@@ -165,7 +179,11 @@ impl Default for Config {
             admin_proxy_protocol: false,
             tls_certificate: None,
             tls_key: None,
+            allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_user_header: None,
+            proxy_role_header: None,
+            oidc: None,
             keep_alive_s: 120,
             webhook: Webhook::default(),
             limits: Limits::default(),
@@ -178,6 +196,7 @@ impl Default for Config {
             events_days: 90,
             events_max: 1_000_000,
             events_bytes_max: 1 << 30,
+            audit_days: 400,
             sweep_ms: 15_000,
             lease_ms: 30_000,
             in_doubt_s: Some(900),

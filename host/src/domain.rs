@@ -3,6 +3,7 @@
 //! Never does I/O, and has no wire format (no serde). Only [`SystemClock`] reads a clock.
 
 mod account;
+mod audit;
 mod choice;
 mod clock;
 mod connection;
@@ -27,7 +28,8 @@ mod test_manager;
 mod try_step;
 mod webhook_auth;
 
-pub use account::{Account, Role};
+pub use account::{Account, AccountToken, FIRST_ADMIN, Role, Session, TokenId};
+pub use audit::{AuditEntry, AuditId, Via};
 pub use choice::{Choice, ChoicesPage};
 pub use clock::{Clock, SystemClock, after, milliseconds};
 pub use connection::{

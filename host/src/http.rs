@@ -4,20 +4,27 @@
 //! Decides nothing about defects: it reads requests, calls the room that handles them, and writes
 //! the answers. `routes` lists every route.
 
+mod access;
 mod admin;
+mod audit;
 mod auth;
 mod client_address;
 mod clients;
+mod cookies;
 mod health;
 mod listener;
 mod problem;
 mod progress;
 mod proxy_protocol;
+mod proxy_user;
 mod rate;
 mod rate_limits;
 mod routes;
+mod same_site;
 mod security_headers;
 mod serve;
+mod session;
+mod sign_in_oidc;
 mod timing;
 mod webhook;
 
@@ -25,17 +32,19 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use crate::accounts::{Accounts, Audit};
 use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::defects::Defects;
 use crate::domain::Clock;
 use crate::kpis::Kpis;
+use crate::oidc::Oidc;
 use crate::plugins::Plugins;
-use crate::secret::Secret;
 use crate::store::Store;
 
 use health::Health;
 use rate_limits::RateLimits;
+use same_site::AllowedHosts;
 
 pub use clients::{ClientLimits, SharedLimits};
 pub use listener::{Listener, Socket};
@@ -48,6 +57,12 @@ pub(crate) use webhook::{WebhookKind, WebhookRequest, classify, read, token_and_
 
 /// The parts that the handlers call.
 pub struct Services {
+    /// Finds who sent a request, and issues tokens.
+    pub accounts: Arc<Accounts>,
+    /// Records who changes what.
+    pub audit: Arc<Audit>,
+    /// The identity provider with which browsers sign in, if one is configured.
+    pub oidc: Option<Oidc>,
     /// Creates defects, and carries out people's decisions about them.
     pub defects: Arc<Defects>,
     /// Answers Defect KPIs.
@@ -69,9 +84,8 @@ pub struct Services {
 /// The state that every handler may use.
 pub struct AppState {
     services: Arc<Services>,
-    /// The token that requests to the admin API must have.
-    admin_token: Secret,
     base_url: String,
+    allowed_hosts: AllowedHosts,
     health: Health,
     rate_limits: RateLimits,
 }
@@ -79,8 +93,9 @@ pub struct AppState {
 impl AppState {
     /// `base_url` is what precedes `/hooks` in a webhook URL, without a slash at its end.
     #[must_use]
-    pub fn new(services: Arc<Services>, admin_token: Secret, base_url: String) -> Self {
+    pub fn new(services: Arc<Services>, base_url: String) -> Self {
         let (health, rate_limits) = (Health::default(), RateLimits::default());
-        Self { services, admin_token, base_url, health, rate_limits }
+        let allowed_hosts = AllowedHosts::of(&services.config.now());
+        Self { services, base_url, allowed_hosts, health, rate_limits }
     }
 }

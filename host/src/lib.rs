@@ -18,12 +18,14 @@ pub mod egress;
 pub mod manifest;
 pub mod report;
 
+pub mod oidc;
 pub mod runtime;
 pub mod store;
 pub mod testmanager;
 
 pub mod plugins;
 
+pub mod accounts;
 pub mod connections;
 pub mod defects;
 pub mod kpis;

@@ -5,10 +5,11 @@
 //! marked *durable* returns when the change is on the disk. A power cut may lose a change that is
 //! marked *lazy*; a crash of the process does not.
 
+mod accounts;
 mod error;
 mod sqlite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -22,6 +23,9 @@ use crate::domain::{
 };
 use crate::secret::{Sealed, TokenHash};
 
+pub use self::accounts::{
+    ACCOUNT_TOKENS_MAX, AccountStore, AuditFilter, AuditRetention, AuditStore, SESSIONS_MAX,
+};
 pub use self::error::{DatabaseError, StoreError};
 pub use self::sqlite::SqliteStore;
 
@@ -132,6 +136,8 @@ pub struct EventFilter {
     pub until: Option<Timestamp>,
     /// Only events of this connection.
     pub connection: Option<ConnectionId>,
+    /// Only events of these connections, and none that has no connection.
+    pub connections: Option<BTreeSet<ConnectionId>>,
     /// Only events of this kind.
     pub kind: Option<EventKind>,
     /// Only events with this outcome.
@@ -151,6 +157,8 @@ pub struct DefectFilter {
     pub needs_person: bool,
     /// Only defects of this connection.
     pub connection: Option<ConnectionId>,
+    /// Only defects of these connections.
+    pub connections: Option<BTreeSet<ConnectionId>>,
     /// Only defects that are older than this one: the cursor of a list in pages.
     pub before: Option<DefectId>,
     /// Maximum number of rows; newest first.

@@ -52,6 +52,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     tools::debian_packages(workspace, &DEBIAN_PACKAGES)?;
     connectors::build(workspace, &Example::ALL)?;
     test_guests(workspace)?;
+    let provider = workspace.root.join("tests/identity-provider");
+    tools::node_modules(&provider, &workspace.target.join("identity-provider"))?;
     // One build of everything, so that no dependency is built twice with different features.
     step("host and tests (the first build takes some minutes)", || {
         run_program(

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounts::{Accounts, Audit};
 use crate::config::LiveConfig;
 use crate::connections::Connections;
 use crate::defects::Defects;
@@ -28,6 +29,8 @@ const CONFIRMED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The parts that the background work uses.
 pub(super) struct Background {
+    accounts: Arc<Accounts>,
+    audit: Arc<Audit>,
     defects: Arc<Defects>,
     connections: Arc<Connections>,
     plugins: Arc<Plugins>,
@@ -39,6 +42,8 @@ pub(super) struct Background {
 impl Background {
     pub(super) fn of(services: &Services) -> Self {
         Self {
+            accounts: Arc::clone(&services.accounts),
+            audit: Arc::clone(&services.audit),
             defects: Arc::clone(&services.defects),
             connections: Arc::clone(&services.connections),
             plugins: Arc::clone(&services.plugins),
@@ -63,6 +68,8 @@ impl Background {
         it.repeat(tasks, cancel, |it| async move { it.load_connections().await });
         it.repeat(tasks, cancel, |it| async move { it.delete_old_events().await });
         it.repeat(tasks, cancel, |it| async move { it.delete_unused_code().await });
+        it.repeat(tasks, cancel, |it| async move { it.delete_ended_sessions().await });
+        it.repeat(tasks, cancel, |it| async move { it.delete_old_audit().await });
         it.follow_versions(tasks, cancel);
     }
 
@@ -129,6 +136,18 @@ impl Background {
     async fn delete_unused_code(&self) {
         let accepted = self.connections.accepted_versions().into_iter();
         self.plugins.delete_unused_code(accepted.map(|(_, sha256)| sha256).collect()).await;
+    }
+
+    async fn delete_ended_sessions(&self) {
+        if let Err(error) = self.accounts.delete_ended_sessions().await {
+            tracing::warn!(%error, "cannot delete sessions that have ended");
+        }
+    }
+
+    async fn delete_old_audit(&self) {
+        if let Err(error) = self.audit.prune().await {
+            tracing::warn!(%error, "cannot delete old entries of the audit log");
+        }
     }
 
     async fn delete_old_events(&self) {

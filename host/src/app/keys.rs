@@ -5,12 +5,15 @@
 //! from the environment is not stored.
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use uuid::Uuid;
 
 use crate::config::DataFolder;
+use crate::domain::{Account, AuditEntry, AuditId, Clock as _, OutcomeCode, SystemClock, Via};
 use crate::secret::{KEY_VARIABLE, NEW_KEY_VARIABLE, Sealer, Secret, SecretError};
 use crate::store::SqliteStore;
 
@@ -42,7 +45,7 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
     let (file, next) = (folder.secret_key(), folder.next_secret_key());
     if let Some(key) = Secret::from_variable(NEW_KEY_VARIABLE)? {
         let new = Sealer::from_text(key.reveal(), NEW_KEY_VARIABLE)?;
-        let secrets = SqliteStore::reseal(&database, &old, &new)?;
+        let secrets = SqliteStore::reseal(&database, &old, &new, entry())?;
         // The operator stores the new key. The old key is needed only for backups.
         if file.exists() {
             let old = folder.old_secret_key();
@@ -54,9 +57,26 @@ pub async fn rotate_key(data: &Path) -> anyhow::Result<Rotated> {
         bail!("the key comes from {KEY_VARIABLE}: set the new one in {NEW_KEY_VARIABLE}");
     }
     let new = Sealer::open(None, &next)?;
-    let secrets = SqliteStore::reseal(&database, &old, &new)?;
+    let secrets = SqliteStore::reseal(&database, &old, &new, entry())?;
     replace_key(&next, &file)?;
     Ok(Rotated { secrets, file: Some(file) })
+}
+
+/// The entry of the audit log. Whoever may write to the data folder is the admin.
+fn entry() -> AuditEntry {
+    let Account { name, role, .. } = Account::admin();
+    AuditEntry {
+        id: AuditId(Uuid::now_v7()),
+        at: SystemClock.now(),
+        account: name,
+        role,
+        client: Ipv4Addr::LOCALHOST.into(),
+        via: Via::Cli,
+        action: "secrets.rotate".to_owned(),
+        object: None,
+        outcome: Some(OutcomeCode::Ok),
+        event: None,
+    }
 }
 
 /// Reads the key of a data folder; creates it if there is neither a key nor a database.

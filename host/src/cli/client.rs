@@ -17,7 +17,7 @@ use serde_json::Value;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use uuid::Uuid;
 
-use crate::api::{Connection, Problem};
+use crate::api::{CLI_USER_AGENT, Connection, Problem};
 use crate::secret::Secret;
 use crate::transport::crypto;
 
@@ -126,8 +126,8 @@ impl Client {
             .map_err(|error| no_answer(&self.base, &error))?;
         if response.status == 401 {
             bail!(
-                "{} refused the admin token: give the server's token with {ADMIN_TOKEN_VARIABLE} or \
-                 --token-file (by default it is in the file admin-token of the data folder)",
+                "{} refused the token: give the admin token or a named one with {ADMIN_TOKEN_VARIABLE} \
+                 or --token-file (by default it is in the file admin-token of the data folder)",
                 self.base
             );
         }
@@ -177,6 +177,7 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .max_redirects(0)
         .proxy(None)
         .tls_config(tls())
+        .user_agent(format!("{CLI_USER_AGENT}{}", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_global(Some(timeout))
         .build()

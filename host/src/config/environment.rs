@@ -10,6 +10,7 @@ use regex::Regex;
 
 use crate::domain::{Limits, nearest, printable};
 
+use super::oidc;
 use super::read::{CREATE_KEYS, KEYS, WEBHOOK_KEYS};
 
 const PREFIX: &str = "JACKFIELD_";
@@ -18,7 +19,7 @@ const OTHER_VARIABLES: [&str; 4] =
     ["JACKFIELD_ADMIN_TOKEN", "JACKFIELD_NEW_SECRET_KEY", "JACKFIELD_SECRET_KEY", "JACKFIELD_URL"];
 
 /// A table of the configuration ("" for the top level) and a key in it.
-type TableAndKey = (&'static str, &'static str);
+pub(super) type TableAndKey = (&'static str, &'static str);
 
 /// Returns the key that a variable sets; `None` if it sets no key.
 pub(super) fn key_of(name: &str) -> Option<TableAndKey> {
@@ -32,6 +33,7 @@ fn keys() -> impl Iterator<Item = TableAndKey> {
         .map(table(""))
         .chain(WEBHOOK_KEYS.into_iter().map(table("webhook")))
         .chain(CREATE_KEYS.into_iter().map(table("create")))
+        .chain(oidc::KEYS.into_iter().map(table("oidc")))
         .chain(Limits::TABLE.iter().map(|limit| limit.name).map(table("limits")))
 }
 

@@ -11,15 +11,15 @@ use toml::{Table, Value};
 
 use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 
-use super::environment::key_of;
+use super::environment::{TableAndKey, key_of};
 use super::values::{
-    KeyError, address, defect_id, networks, number, path, paths, prefixes, public_url, roots,
-    switch, texts,
+    KeyError, address, defect_id, header, hosts, networks, number, path, paths, prefixes,
+    public_url, roots, switch, texts,
 };
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, oidc};
 
 /// The top-level keys that have a value or a list.
-pub(super) const KEYS: [&str; 26] = [
+pub(super) const KEYS: [&str; 30] = [
     "listen",
     "data",
     "plugins",
@@ -29,7 +29,10 @@ pub(super) const KEYS: [&str; 26] = [
     "admin_proxy_protocol",
     "tls_certificate",
     "tls_key",
+    "allowed_hosts",
     "trusted_proxies",
+    "proxy_user_header",
+    "proxy_role_header",
     "keep_alive_s",
     "concurrent_runs_host",
     "memory_bytes_host",
@@ -39,6 +42,7 @@ pub(super) const KEYS: [&str; 26] = [
     "events_days",
     "events_max",
     "events_bytes_max",
+    "audit_days",
     "sweep_ms",
     "lease_ms",
     "drain_ms",
@@ -48,7 +52,7 @@ pub(super) const KEYS: [&str; 26] = [
     "secret_env_prefixes",
 ];
 /// The top-level keys that are tables.
-const TABLES: [&str; 4] = ["webhook", "create", "limits", "connectors"];
+const TABLES: [&str; 5] = ["webhook", "create", "limits", "connectors", "oidc"];
 pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "requests_per_s",
     "requests_burst",
@@ -58,7 +62,8 @@ pub(super) const WEBHOOK_KEYS: [&str; 6] = [
     "kpi_status",
 ];
 pub(super) const CREATE_KEYS: [&str; 1] = ["in_doubt_s"];
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 7] = [
+    "allowed_hosts",
     "trusted_proxies",
     "secret_file_roots",
     "secret_env_prefixes",
@@ -104,9 +109,18 @@ pub(super) fn load(
         None => Table::new(),
     };
     let connectors = table.remove("connectors");
+    let identity_provider = table.remove("oidc").map(|value| as_table("oidc", value));
+    let mut identity_provider = identity_provider.transpose().map_err(in_file)?;
     config.read_table(table).map_err(in_file)?;
     for (name, text) in env {
-        config.read_variable(&name, &text)?;
+        match key_of(&name).zip(variable_text(&text)) {
+            Some((("oidc", key), text)) => {
+                let table = identity_provider.get_or_insert_with(Table::new);
+                table.insert(key.to_owned(), variable_value(key, text));
+            }
+            Some((key, text)) => config.read_variable(&name, key, text)?,
+            None => {}
+        }
     }
     if config.tls_certificate.is_some() != config.tls_key.is_some() {
         return Err(in_file(
@@ -117,7 +131,19 @@ pub(super) fn load(
         let limits = read_connectors(connectors, config.limits).map_err(in_file)?;
         config.connector_limits = limits;
     }
+    config.oidc = identity_provider.map(oidc::read).transpose().map_err(in_file)?;
+    if config.proxy_user_header.is_some() && config.trusted_proxies.is_empty() {
+        let why = "`proxy_user_header` needs `trusted_proxies`: any client can send the header";
+        return Err(in_file(why.to_owned()));
+    }
     Ok(config)
+}
+
+/// The text of a variable. An empty one counts as not set. Line ends are removed, because a file of
+/// variables may have CR LF.
+fn variable_text(text: &str) -> Option<&str> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    (!text.trim().is_empty()).then_some(text)
 }
 
 fn parse(path: &Path) -> Result<Table, KeyError> {
@@ -144,14 +170,13 @@ impl Config {
         Ok(())
     }
 
-    /// Reads one environment variable. An empty one counts as not set. Line ends are removed,
-    /// because a file of variables may have CR LF.
-    fn read_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
-        let Some((table, key)) = key_of(name) else { return Ok(()) };
-        let text = text.trim_end_matches(['\r', '\n']);
-        if text.trim().is_empty() {
-            return Ok(());
-        }
+    /// Reads one environment variable.
+    fn read_variable(
+        &mut self,
+        name: &str,
+        (table, key): TableAndKey,
+        text: &str,
+    ) -> Result<(), ConfigError> {
         let value = variable_value(key, text);
         let one = |value| Table::from_iter([(key.to_owned(), value)]);
         let read = match table {
@@ -174,7 +199,10 @@ impl Config {
             "admin_proxy_protocol" => self.admin_proxy_protocol = switch(key, value)?,
             "tls_certificate" => self.tls_certificate = Some(path(key, value)?),
             "tls_key" => self.tls_key = Some(path(key, value)?),
+            "allowed_hosts" => self.allowed_hosts = hosts(key, value)?,
             "trusted_proxies" => self.trusted_proxies = networks(key, value)?,
+            "proxy_user_header" => self.proxy_user_header = Some(header(key, value)?),
+            "proxy_role_header" => self.proxy_role_header = Some(header(key, value)?),
             "keep_alive_s" => self.keep_alive_s = number(key, value, KEEP_ALIVE_S_RANGE)?,
             "concurrent_runs_host" => self.concurrent_runs_host = number(key, value, RUNS_RANGE)?,
             "memory_bytes_host" => {
@@ -188,6 +216,7 @@ impl Config {
             "events_days" => self.events_days = number(key, value, DAYS_RANGE)?,
             "events_max" => self.events_max = number(key, value, EVENTS_RANGE)?,
             "events_bytes_max" => self.events_bytes_max = number(key, value, EVENTS_BYTES_RANGE)?,
+            "audit_days" => self.audit_days = number(key, value, DAYS_RANGE)?,
             "sweep_ms" => self.sweep_ms = number(key, value, PERIOD_MS_RANGE)?,
             "lease_ms" => self.lease_ms = number(key, value, LEASE_MS_RANGE)?,
             "drain_ms" => self.drain_ms = number(key, value, DRAIN_MS_RANGE)?,
@@ -292,7 +321,11 @@ fn error_at(place: &str, why: &str) -> ConfigError {
 }
 
 /// Makes the error for an unknown key; it names the nearest known key.
-fn unknown_key(key: &str, known: impl Iterator<Item = &'static str>, prefix: &str) -> KeyError {
+pub(super) fn unknown_key(
+    key: &str,
+    known: impl Iterator<Item = &'static str>,
+    prefix: &str,
+) -> KeyError {
     let nearest = nearest(key, known).map_or("", |(name, _)| name);
     format!("unknown key `{prefix}{key}`; the nearest is `{prefix}{nearest}`")
 }
@@ -306,7 +339,7 @@ fn as_table(key: &str, value: Value) -> Result<Table, KeyError> {
 
 /// Converts the text of a variable to a TOML value; the key decides its type.
 fn variable_value(key: &str, text: &str) -> Value {
-    if LISTS.contains(&key) {
+    if LISTS.contains(&key) || oidc::LISTS.contains(&key) {
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         return Value::Array(items.map(|item| Value::String(item.to_owned())).collect());
     }
@@ -324,7 +357,11 @@ fn is_number(key: &str) -> bool {
         || Limits::TABLE.iter().any(|limit| limit.name == key)
         || matches!(
             key,
-            "concurrent_runs_host" | "memory_bytes_host" | "events_days" | "requests_burst"
+            "concurrent_runs_host"
+                | "memory_bytes_host"
+                | "events_days"
+                | "audit_days"
+                | "requests_burst"
         )
 }
 

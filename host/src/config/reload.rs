@@ -66,9 +66,11 @@ fn names(differences: &[Difference]) -> Vec<&'static str> {
 }
 
 /// The keys that are read whenever they are used.
-fn live_keys(old: &Config, new: &Config) -> [Difference; 15] {
+fn live_keys(old: &Config, new: &Config) -> [Difference; 17] {
     [
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
+        ("proxy_user_header", old.proxy_user_header != new.proxy_user_header),
+        ("proxy_role_header", old.proxy_role_header != new.proxy_role_header),
         ("keep_alive_s", old.keep_alive_s != new.keep_alive_s),
         ("rescan_ms", old.rescan_ms != new.rescan_ms),
         ("compiled_bytes_max", old.compiled_bytes_max != new.compiled_bytes_max),
@@ -88,7 +90,7 @@ fn live_keys(old: &Config, new: &Config) -> [Difference; 15] {
 
 /// The keys that were used up at the start: sockets, folders, pools, and the lease, about which
 /// running work must agree.
-fn restart_keys(old: &Config, new: &Config) -> [Difference; 15] {
+fn restart_keys(old: &Config, new: &Config) -> [Difference; 18] {
     [
         ("listen", old.listen != new.listen),
         ("data", old.data != new.data),
@@ -99,6 +101,9 @@ fn restart_keys(old: &Config, new: &Config) -> [Difference; 15] {
         ("admin_proxy_protocol", old.admin_proxy_protocol != new.admin_proxy_protocol),
         ("tls_certificate", old.tls_certificate != new.tls_certificate),
         ("tls_key", old.tls_key != new.tls_key),
+        ("allowed_hosts", old.allowed_hosts != new.allowed_hosts),
+        ("oidc", old.oidc != new.oidc),
+        ("audit_days", old.audit_days != new.audit_days),
         ("concurrent_runs_host", old.concurrent_runs_host != new.concurrent_runs_host),
         ("memory_bytes_host", old.memory_bytes_host != new.memory_bytes_host),
         ("spool_bytes_max", old.spool_bytes_max != new.spool_bytes_max),
@@ -120,6 +125,9 @@ fn with_fixed_keys(new: Config, old: &Config) -> Config {
         admin_proxy_protocol,
         tls_certificate,
         tls_key,
+        allowed_hosts,
+        oidc,
+        audit_days,
         concurrent_runs_host,
         memory_bytes_host,
         spool_bytes_max,
@@ -139,6 +147,9 @@ fn with_fixed_keys(new: Config, old: &Config) -> Config {
         admin_proxy_protocol,
         tls_certificate,
         tls_key,
+        allowed_hosts,
+        oidc,
+        audit_days,
         concurrent_runs_host,
         memory_bytes_host,
         spool_bytes_max,

@@ -62,6 +62,25 @@ pub(super) fn networks(key: &str, value: &Value) -> Result<Vec<Network>, KeyErro
     networks.iter().map(|text| text.parse().map_err(|why| format!("`{key}`: {why}"))).collect()
 }
 
+pub(super) fn header(key: &str, value: &Value) -> Result<String, KeyError> {
+    let name = text(key, value)?;
+    match http::HeaderName::try_from(name) {
+        Ok(name) => Ok(name.as_str().to_owned()),
+        Err(_) => {
+            Err(format!("`{key}` = {name:?} is not the name of a header, like X-Remote-User"))
+        }
+    }
+}
+
+pub(super) fn hosts(key: &str, value: &Value) -> Result<Vec<String>, KeyError> {
+    let hosts = texts(key, value)?;
+    let is_invalid = |text: &&String| url::Host::parse(text).is_err();
+    match hosts.iter().find(is_invalid) {
+        Some(odd) => Err(format!("`{key}`: {odd:?} must be a host name, without scheme and port")),
+        None => Ok(hosts),
+    }
+}
+
 pub(super) fn path(key: &str, value: &Value) -> Result<PathBuf, KeyError> {
     text(key, value).map(PathBuf::from)
 }

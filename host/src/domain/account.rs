@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConnectionId, string_enum};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::{ConnectionId, is_printable, string_enum};
 
 string_enum! {
     /// What an account may do. Each role may also do what the roles before it may.
@@ -29,11 +32,25 @@ pub struct Account {
     pub connections: Option<BTreeSet<ConnectionId>>,
 }
 
+/// The name of the account whose token is in the data folder or the environment.
+pub const FIRST_ADMIN: &str = "admin";
+
 impl Account {
+    /// Maximum length of an account's name, characters.
+    pub const NAME_CHARS_MAX: usize = 64;
+
     /// The account of the first admin token.
     #[must_use]
     pub fn admin() -> Self {
-        Self { name: "admin".to_owned(), role: Role::Admin, connections: None }
+        Self { name: FIRST_ADMIN.to_owned(), role: Role::Admin, connections: None }
+    }
+
+    /// Whether a text can be the name of an account.
+    #[must_use]
+    pub fn is_name(text: &str) -> bool {
+        (1..=Self::NAME_CHARS_MAX).contains(&text.chars().count())
+            && text.trim() == text
+            && text.chars().all(is_printable)
     }
 
     /// Whether the account may do what needs this role.
@@ -47,4 +64,40 @@ impl Account {
     pub fn sees(&self, connection: ConnectionId) -> bool {
         self.connections.as_ref().is_none_or(|all| all.contains(&connection))
     }
+}
+
+/// The id of an account's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenId(pub Uuid);
+
+/// A named token, as people see it. The token itself is shown once and stored as a hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountToken {
+    /// The id of the token.
+    pub id: TokenId,
+    /// Whom the token signs in, and what they may do.
+    pub account: Account,
+    /// The last characters of the token, so that people recognise it.
+    pub tail: String,
+    /// When the token was created.
+    pub created_at: Timestamp,
+    /// The account that created the token.
+    pub created_by: String,
+    /// When the token expires; absent: never.
+    pub expires_at: Option<Timestamp>,
+    /// When the token was last used, to the minute; absent: never.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A browser that is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Who signed in.
+    pub account: Account,
+    /// The token with which they did; the session ends with it. Absent: the first admin token.
+    pub token: Option<TokenId>,
+    /// When they signed in.
+    pub created_at: Timestamp,
+    /// When the session ends.
+    pub expires_at: Timestamp,
 }

@@ -70,18 +70,24 @@ string_enum! {
         InDoubt = "in-doubt",
         /// The answer deadline passed; the work continues.
         DeadlineExceeded = "deadline-exceeded",
+        /// The server does not answer for the host name of the request.
+        HostNotAllowed = "host-not-allowed",
         /// The request is not valid.
         BadRequest = "bad-request",
         /// The request's body is too large.
         PayloadTooLarge = "payload-too-large",
         /// The request's body has a media type that is not supported.
         UnsupportedMediaType = "unsupported-media-type",
-        /// The admin token is missing or wrong.
+        /// The request has no valid token and no session.
         Unauthorized = "unauthorized",
         /// The sender of a webhook lacks the credential that the connection asks for.
         SenderRefused = "sender-refused",
         /// The connection does not accept webhooks from the client's address.
         AddressRefused = "address-refused",
+        /// The account may not do this.
+        RoleTooLow = "role-too-low",
+        /// A request with a session's cookie may come from another site.
+        CrossSiteRequest = "cross-site-request",
         /// The sender exceeded its request rate.
         RateLimited = "rate-limited",
         /// The page, path or record does not exist.

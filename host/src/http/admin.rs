@@ -1,14 +1,16 @@
 //! The admin API, `/api/v1`: reads requests, calls the room that handles them, and answers with the
 //! types of `api`.
 //!
-//! Every request needs the admin token. No answer contains a secret. A webhook URL is only in the
-//! answer that issues it.
+//! Every request needs an account. No answer contains a secret, except a webhook URL or a token in
+//! the answer that issues it.
 
+pub(super) mod audit;
 pub(super) mod connections;
 pub(super) mod connectors;
 pub(super) mod defects;
 pub(super) mod events;
 pub(super) mod report;
+pub(super) mod tokens;
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -29,7 +31,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX, Status};
-use crate::domain::ConnectionId;
+use crate::domain::{Account, ConnectionId};
 
 use super::AppState;
 use super::problem::Problem;
@@ -147,6 +149,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 fn connection_id(app: &AppState, id_or_name: &str) -> Result<ConnectionId, Problem> {
     let found = app.services.connections.find(id_or_name);
     Ok(found.ok_or_else(|| Problem::no_such("connection", id_or_name))?.connection.id)
+}
+
+/// The id of the connection that a query names, if the account sees it.
+fn visible_connection(
+    app: &AppState,
+    account: &Account,
+    id_or_name: &str,
+) -> Result<ConnectionId, Problem> {
+    let id = connection_id(app, id_or_name)?;
+    if account.sees(id) { Ok(id) } else { Err(Problem::no_such("connection", id_or_name)) }
 }
 
 /// The names of all connections, by id.

@@ -1,8 +1,9 @@
-//! Authentication of the admin API: the admin token as bearer token.
+//! Finds who sent a request: by a bearer token, or by the cookie of a session.
 //!
-//! Never says what is wrong with a token. Compares tokens in constant time. Failed logins are
-//! logged, and their rate is limited for each client address.
+//! Never says what is wrong with a token. Failed logins are logged, and their rate is limited for
+//! each client address.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -12,36 +13,110 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use crate::accounts::TokenLogin;
+use crate::store::StoreError;
+
 use super::AppState;
 use super::client_address::{client_of, limit_key};
 use super::clients::mark_known;
 use super::problem::Problem;
+use super::proxy_user;
+use super::session::{self, Session};
 
 const TOO_MANY: &str = "too many logins from this address failed";
 
-/// Lets only requests with the admin token pass. An address with many failed logins must wait, even
-/// if it now sends the right token. Otherwise the wait would not slow down guessing.
-pub(super) async fn require_admin(
-    State(state): State<Arc<AppState>>,
-    request: Request,
+/// Lets only requests of an account pass. Its `Account` becomes an extension of the request; its
+/// [`Session`] too, if a cookie named it.
+pub(super) async fn require_account(
+    State(app): State<Arc<AppState>>,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(given) = bearer(request.headers()) else {
-        return Problem::unauthorized().into_response();
-    };
-    let (client, now) = (client_of(&request), Instant::now());
-    if let Err(wait) = state.rate_limits.logins.check(&limit_key(client), now) {
-        return Problem::rate_limited(TOO_MANY, wait).into_response();
+    match identify(&app, &mut request).await {
+        Ok(true) => {
+            mark_known(request.extensions());
+            next.run(request).await
+        }
+        Ok(false) => {
+            let refused = Problem::unauthorized().into_response();
+            session::without_cookie(&app, &request, refused)
+        }
+        Err(problem) => problem.into_response(),
     }
-    if state.admin_token.matches(given) {
-        mark_known(request.extensions());
-        return next.run(request).await;
+}
+
+/// Like [`require_account`], but lets other requests pass too, without these extensions.
+pub(super) async fn find_account(
+    State(app): State<Arc<AppState>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match identify(&app, &mut request).await {
+        Ok(is_known) => {
+            if is_known {
+                mark_known(request.extensions());
+            }
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
     }
-    let _ = state.rate_limits.logins.take(&limit_key(client), now);
-    if state.rate_limits.login_lines.take(&(), now).is_ok() {
-        tracing::warn!(%client, "a login failed: the admin token is wrong");
+}
+
+/// Adds the account of a request to its extensions; false if it has none. A bearer token counts
+/// before a person whom a proxy signed in, and that person before a cookie.
+async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem> {
+    if let Some(given) = bearer(request.headers()) {
+        let given = given.to_owned();
+        let Some(login) = by_token(app, client_of(request), &given).await? else {
+            return Ok(false);
+        };
+        request.extensions_mut().insert(login.account);
+        return Ok(true);
     }
-    Problem::unauthorized().into_response()
+    if let Some(account) = proxy_user::account(&app.services.config.now(), request)? {
+        let session = Session::of_proxy(account.clone(), &app.services.accounts);
+        request.extensions_mut().insert(account);
+        request.extensions_mut().insert(session);
+        return Ok(true);
+    }
+    let Some(cookie) = session::cookie_of(app, request) else { return Ok(false) };
+    let client = client_of(request);
+    let login = async || Ok(app.services.accounts.session(cookie.reveal()).await?);
+    let Some(found) = limited(app, client, login).await? else { return Ok(false) };
+    request.extensions_mut().insert(found.account.clone());
+    request.extensions_mut().insert(Session::new(found, &cookie));
+    Ok(true)
+}
+
+/// Whom a token signs in. An address with many failed logins must wait, even if it now sends the
+/// right token. Otherwise the wait would not slow down guessing.
+pub(super) async fn by_token(
+    app: &AppState,
+    client: IpAddr,
+    given: &str,
+) -> Result<Option<TokenLogin>, Problem> {
+    limited(app, client, async || app.services.accounts.by_token(given).await).await
+}
+
+/// Tries a login, and counts it if it fails.
+pub(super) async fn limited<T>(
+    app: &AppState,
+    client: IpAddr,
+    login: impl AsyncFnOnce() -> Result<Option<T>, StoreError>,
+) -> Result<Option<T>, Problem> {
+    let now = Instant::now();
+    let key = limit_key(client);
+    if let Err(wait) = app.rate_limits.logins.check(&key, now) {
+        return Err(Problem::rate_limited(TOO_MANY, wait));
+    }
+    let found = login().await?;
+    if found.is_none() {
+        let _ = app.rate_limits.logins.take(&key, now);
+        if app.rate_limits.login_lines.take(&(), now).is_ok() {
+            tracing::warn!(%client, "a login failed: the token or the session is not valid");
+        }
+    }
+    Ok(found)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -15,6 +15,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::accounts::AccountError;
 use crate::api;
 use crate::connections::ConnectionError;
 use crate::domain::{
@@ -61,7 +62,7 @@ impl Problem {
         Self::new(OutcomeCode::UnsupportedMediaType, why)
     }
 
-    /// The admin token is missing or wrong.
+    /// The request has no valid token and no session.
     pub(super) fn unauthorized() -> Self {
         let challenge = Some("Bearer realm=\"jackfield admin\"");
         Self { challenge, ..Self::with_remedy(OutcomeCode::Unauthorized) }
@@ -84,6 +85,23 @@ impl Problem {
     pub(super) fn address_refused(client: IpAddr) -> Self {
         let why = format!("the connection accepts no webhooks from the address {client}");
         Self::new(OutcomeCode::AddressRefused, why)
+    }
+
+    /// The account may not do this; `why` names what is needed.
+    pub(super) fn role_too_low(why: String) -> Self {
+        Self::new(OutcomeCode::RoleTooLow, why)
+    }
+
+    /// The server does not answer for this host name.
+    pub(super) fn host_not_allowed(authority: &str) -> Self {
+        let remedy = kinds::of(OutcomeCode::HostNotAllowed).remedy;
+        let why = format!("the request is for the host {:?}. {remedy}", shortened(authority, 100));
+        Self::new(OutcomeCode::HostNotAllowed, why)
+    }
+
+    /// A request with a session's cookie has no CSRF token, or a wrong one; or a page of another origin sent it.
+    pub(super) fn cross_site_request() -> Self {
+        Self::with_remedy(OutcomeCode::CrossSiteRequest)
     }
 
     /// There is no such page, path or record.
@@ -141,6 +159,11 @@ impl Problem {
         self.kind.status
     }
 
+    /// The code of the problem.
+    pub(super) fn code(&self) -> OutcomeCode {
+        self.kind.code
+    }
+
     /// The outcome that the event stores.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome { code: self.kind.code, detail: self.detail.clone() }
@@ -160,6 +183,7 @@ impl Problem {
                 .collect(),
         };
         let mut response = (self.kind.status, Json(body)).into_response();
+        response.extensions_mut().insert(self.kind.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_s {
@@ -221,6 +245,15 @@ impl From<ConnectionError> for Problem {
             ConnectionError::ConnectorUnavailable(_) => Self::invalid_value("connector", detail),
             ConnectionError::Consent(why) => Self::new(OutcomeCode::Conflict, why),
             ConnectionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Name(why) => Self::invalid_value("name", why),
+            AccountError::Store(error) => error.into(),
         }
     }
 }

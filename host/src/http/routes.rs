@@ -5,11 +5,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 
-use super::admin::{self, connections, connectors, defects, events, report};
+use super::access::{ADMIN, AUTHOR, OPERATOR, Routes, VIEWER};
+use super::admin::{self, audit, connections, connectors, defects, events, report, tokens};
 use super::problem::{self, Problem};
-use super::{AppState, auth, health, webhook};
+use super::{AppState, auth, health, same_site, session, sign_in_oidc, webhook};
 
 /// The routes of the main listener, and the routes of the admin listener if one is configured. With
 /// an admin listener, the main listener has only `/hooks`.
@@ -19,6 +20,7 @@ pub fn routers(state: AppState) -> (Router, Option<Router>) {
     let state = Arc::new(state);
     let hooks = hooks(&state, prefix.unwrap_or_default());
     let others = other_routes(&state);
+    let others = others.layer(from_fn_with_state(Arc::clone(&state), same_site::check_host));
     match config.admin_listen {
         Some(_) => (with_problems(Router::new()).merge(hooks), Some(with_problems(others))),
         None => (with_problems(others).merge(hooks), None),
@@ -42,44 +44,76 @@ fn other_routes(state: &Arc<AppState>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/problems/{code}", get(problem::explain))
+        .route("/sign-in", get(session::page).post(session::sign_in))
+        .route("/sign-in/oidc", get(sign_in_oidc::begin))
+        .route("/sign-in/oidc/callback", get(sign_in_oidc::finish))
         .nest("/api/v1", admin_api(state))
+        .merge(pages(state))
         .with_state(Arc::clone(state))
 }
 
-/// The admin API; every request needs the admin token.
+/// The admin API. Each route states what an account needs for it.
 fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Router::new()
-        .route("/status", get(admin::status))
-        .route("/connections", get(connections::list).post(connections::create))
-        .route(
-            "/connections/{id}",
-            get(connections::show).patch(connections::edit).delete(connections::delete),
+    Routes::of_api(state)
+        .get("/status", VIEWER, admin::status)
+        .get("/connections", VIEWER, connections::list)
+        .post("/connections", ADMIN.of_whole_server(), "connection.create", connections::create)
+        .get("/connections/{id}", VIEWER, connections::show)
+        .patch("/connections/{id}", ADMIN, "connection.edit", connections::edit)
+        .delete("/connections/{id}", ADMIN, "connection.delete", connections::delete)
+        .post(
+            "/connections/{id}/rotate-token",
+            ADMIN,
+            "connection.rotate-token",
+            connections::rotate_token,
         )
-        .route("/connections/{id}/rotate-token", post(connections::rotate_token))
-        .route("/connections/{id}/pause", post(connections::pause))
-        .route("/connections/{id}/resume", post(connections::resume))
-        .route(
+        .post("/connections/{id}/pause", OPERATOR, "connection.pause", connections::pause)
+        .post("/connections/{id}/resume", OPERATOR, "connection.resume", connections::resume)
+        .post("/connections/{id}/record", AUTHOR, "connection.record", connections::record)
+        .delete(
             "/connections/{id}/record",
-            post(connections::record).delete(connections::stop_recording),
+            AUTHOR,
+            "connection.stop-recording",
+            connections::stop_recording,
         )
-        .route("/connections/{id}/try", post(connections::try_connection))
-        .route("/connections/{id}/preview", post(report::preview))
-        .route("/connections/{id}/accept", post(connections::accept))
-        .route("/connections/{id}/hook/{*path}", any(connections::hook))
-        .route("/connectors", get(connectors::list))
-        .route("/connectors/{name}", get(connectors::show))
-        .route("/connectors/{name}/rollback", post(connectors::rollback))
-        .route("/events", get(events::list))
-        .route("/events/{id}", get(events::show))
-        .route("/events/{id}/recording", get(events::recording))
-        .route("/defects", get(defects::list))
-        .route("/defects/{id}", get(defects::show))
-        .route("/defects/{id}/resolve", post(defects::resolve))
-        .route("/defects/{id}/release", post(defects::release))
+        .post("/connections/{id}/try", OPERATOR, "connection.try", connections::try_connection)
+        .ask("/connections/{id}/preview", OPERATOR, report::preview)
+        .post("/connections/{id}/accept", ADMIN, "connection.accept", connections::accept)
+        .any("/connections/{id}/hook/{*path}", OPERATOR, "connection.trigger", connections::hook)
+        .get("/connectors", VIEWER, connectors::list)
+        .get("/connectors/{name}", VIEWER, connectors::show)
+        .post(
+            "/connectors/{name}/rollback",
+            AUTHOR.of_whole_server(),
+            "connector.rollback",
+            connectors::rollback,
+        )
+        .get("/events", VIEWER, events::list)
+        .get("/events/{id}", VIEWER, events::show)
+        .get("/events/{id}/recording", OPERATOR, events::recording)
+        .get("/defects", VIEWER, defects::list)
+        .get("/defects/{id}", VIEWER, defects::show)
+        .post("/defects/{id}/resolve", OPERATOR, "defect.resolve", defects::resolve)
+        .post("/defects/{id}/release", OPERATOR, "defect.release", defects::release)
+        .get("/account", VIEWER, tokens::account)
+        .get("/audit", ADMIN.of_whole_server(), audit::list)
+        .get("/tokens", ADMIN.of_whole_server(), tokens::list)
+        .post("/tokens", ADMIN.of_whole_server(), "token.create", tokens::create)
+        .delete("/tokens/{id}", ADMIN.of_whole_server(), "token.revoke", tokens::revoke)
+        .into_router()
         .fallback(async || Problem::not_found("path in the admin API"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
-        .layer(from_fn_with_state(Arc::clone(state), auth::require_admin))
+        .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
+}
+
+/// What a browser that is signed in may use. Each route states what an account needs for it.
+fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Routes::of_pages(state)
+        .post("/sign-out", VIEWER, "session.end", session::sign_out)
+        .into_router()
+        .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
+        .layer(from_fn_with_state(Arc::clone(state), auth::find_account))
 }
 
 /// Turns the framework's own refusals into problems too, and completes every problem. Not for

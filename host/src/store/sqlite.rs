@@ -2,6 +2,9 @@
 //!
 //! Every write goes through [`writer`]; [`claims`], [`moves`] and [`doubts`] move a defect's row.
 
+mod account_tokens;
+mod accounts;
+mod audit;
 mod claims;
 mod columns;
 mod connection_records;
@@ -24,6 +27,7 @@ mod recordings;
 mod recurrences;
 mod reseal;
 mod run_json;
+mod sessions;
 mod starts;
 mod statements;
 mod test_manager_json;
@@ -50,9 +54,9 @@ use super::{
     JournaledWrite, Retention, Store, StoreError, StoredConnection, StoredToken, TokenExpiry,
 };
 use crate::domain::{
-    Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId, DefectRecord,
-    DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd, FollowUpStep,
-    Lease, RecordedRun, RunReport, SearchEnd, Verdict,
+    AuditEntry, Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId,
+    DefectRecord, DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd,
+    FollowUpStep, Lease, RecordedRun, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -79,12 +83,18 @@ impl SqliteStore {
         Ok(Self { writer, readers, cache, starts, restored_at: OnceLock::new() })
     }
 
-    /// Seals every secret of a file that no server uses with another key; returns their number.
+    /// Seals every secret of a file that no server uses with another key, and adds this entry to the
+    /// audit log; returns the number of secrets.
     ///
     /// # Errors
     /// As [`Self::open`], or a secret cannot be opened. Nothing is changed then.
-    pub fn reseal(path: &Path, old: &Sealer, new: &Sealer) -> Result<usize, StoreError> {
-        reseal::reseal(file::open(path, old)?, old, new)
+    pub fn reseal(
+        path: &Path,
+        old: &Sealer,
+        new: &Sealer,
+        entry: AuditEntry,
+    ) -> Result<usize, StoreError> {
+        reseal::reseal(file::open(path, old)?, old, new, entry)
     }
 
     /// Whether the secrets of a file were sealed with this key.

@@ -95,6 +95,8 @@ fn after_a_rotation_only_the_new_key_opens_the_secrets() {
     let mode = fs::metadata(keyed.file("secret-key")).expect("a key").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     keyed.assert_works();
+    let audit = keyed.host.admin().get("/audit?action=secrets.rotate").expect(200);
+    assert_eq!(audit["entries"].as_array().map(Vec::len), Some(1), "{audit}");
     assert!(keyed.host.stop().success());
     fs::write(keyed.file("secret-key"), old).expect("the old key");
     keyed.assert_refuses_key();

@@ -16,9 +16,9 @@ const LAYERS: [&[&str]; 13] = [
     &["completion", "cpu_time", "memory"],
     &["redact", "transport"],
     &["manifest", "egress", "report"],
-    &["runtime", "store", "testmanager"],
+    &["oidc", "runtime", "store", "testmanager"],
     &["plugins"],
-    &["connections"],
+    &["accounts", "connections"],
     &["defects", "kpis"],
     &["api"],
     &["http"],
@@ -28,7 +28,8 @@ const LAYERS: [&[&str]; 13] = [
 ];
 
 /// Rooms that import less than their layer allows, and what they may import.
-const RESTRICTED: [(&str, &[&str]); 7] = [
+const RESTRICTED: [(&str, &[&str]); 8] = [
+    ("accounts", &["domain", "secret", "store"]),
     ("api", &["domain", "secret"]),
     ("manifest", &["domain", "config", "secret"]),
     ("redact", &["secret"]),
@@ -42,7 +43,8 @@ const RESTRICTED: [(&str, &[&str]); 7] = [
 const FREE: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 11] = [
+const CRATES: [(&[&str], &[&str]); 12] = [
+    (&["jsonwebtoken"], &["oidc"]),
     (&["axum"], &["http", "demo", "simulator"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["runtime"]),
     (&["rusqlite"], &["store"]),

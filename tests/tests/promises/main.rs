@@ -1,6 +1,8 @@
 //! The tests of the promises, on the built binary. Each promise has its own file.
 
+mod accounts;
 mod admin;
+mod audit;
 mod author;
 mod bad_input;
 mod calls;
@@ -39,6 +41,7 @@ mod languages;
 mod layers;
 mod memory_accounts;
 mod odd_answers;
+mod oidc;
 mod platforms;
 mod protocol_model;
 mod proxy;
@@ -48,8 +51,10 @@ mod reload;
 mod report;
 mod resolve;
 mod reverse_proxies;
+mod role_matrix;
 mod rollback;
 mod routing;
+mod same_site;
 mod sandbox_limits;
 mod scripts;
 mod search;

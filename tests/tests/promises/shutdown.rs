@@ -47,7 +47,7 @@ fn an_incomplete_request_does_not_keep_the_server_alive() {
     let mut stream =
         TcpStream::connect(host.url().trim_start_matches("http://")).expect("the server listens");
     let head = format!(
-        "POST /api/v1/connections HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+        "POST /api/v1/connections HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
          content-length: 100\r\n\r\n{{",
         host.admin_token()
     );

@@ -19,7 +19,8 @@ fn read(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 fn the_shipped_file_shows_every_key_with_its_default() {
     assert_eq!(read(SHIPPED, &[]), Ok(Config::default()));
     let limits = Limits::TABLE.iter().map(|limit| limit.name);
-    for key in KEYS.into_iter().chain(WEBHOOK_KEYS).chain(CREATE_KEYS).chain(limits) {
+    let tables = WEBHOOK_KEYS.into_iter().chain(CREATE_KEYS).chain(oidc::KEYS);
+    for key in KEYS.into_iter().chain(tables).chain(limits) {
         let shown = |line: &str| {
             line.trim_start_matches("# ").split(" = ").next().is_some_and(|word| word == key)
         };
@@ -33,8 +34,10 @@ fn settings_that_are_commented_out_are_valid_too() {
         .lines()
         .map(|line| line.strip_prefix("# ").filter(|rest| is_setting(rest)).unwrap_or(line))
         .collect();
-    let config = read(&opened.join("\n"), &[]).expect("a valid file");
+    let opened = opened.join("\n").replace("trusted_proxies = []", "trusted_proxies = [\"::1\"]");
+    let config = read(&opened, &[]).expect("a valid file");
     assert!(config.public_url.is_some() && config.webhook.kpi_status.is_some());
+    assert!(config.oidc.is_some() && config.proxy_user_header.is_some());
     assert_eq!(config.connector_limits.len(), 1);
 }
 
@@ -108,6 +111,10 @@ fn an_error_is_one_line_that_names_the_key() {
         ("webhook = 1", ["webhook", "table"]),
         ("\"a\\nb\" = 1", ["a\\nb", "nearest"]),
         ("trusted_proxies = [\"10.0.0.0/33\"]", ["trusted_proxies", "10.0.0.0/8"]),
+        ("proxy_user_header = \"x-user\"", ["proxy_user_header", "trusted_proxies"]),
+        ("proxy_user_header = \"x user\"", ["proxy_user_header", "header"]),
+        ("allowed_hosts = [\"https://a.example\"]", ["allowed_hosts", "host name"]),
+        ("[oidc]\nissuer = \"https://id.example\"", ["oidc", "admins"]),
         ("events_max = \"\\r\"", ["events_max", "\\r"]),
         ("[connectors.\"a\\nb\"]", ["connectors.a\\nb", "a-z"]),
     ] {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::{Extension, Json};
 
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
@@ -17,10 +17,11 @@ use crate::connections::{
     ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit, WebhookAuthEdit,
 };
 use crate::domain::{
-    self, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName, FailedTest,
-    OnRecurrence, RECORD_S_MAX, TEST_MANAGER_SECRET, TestManagerSettings, WEBHOOK_SECRET,
-    WEBHOOK_SECRET_PREVIOUS, WebhookCredential, is_host_secret, printable, records,
+    self, Account, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName,
+    FailedTest, OnRecurrence, RECORD_S_MAX, TEST_MANAGER_SECRET, TestManagerSettings,
+    WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookCredential, is_host_secret, printable, records,
 };
+use crate::http::audit::CreatedObject;
 use crate::http::problem::Problem;
 use crate::http::{AppState, webhook};
 use crate::manifest::describe_place;
@@ -31,15 +32,19 @@ use super::{Body, Id, Params, connection_id};
 type App = State<Arc<AppState>>;
 type Answer<T> = Result<Json<T>, Problem>;
 
-pub(in crate::http) async fn list(State(app): App) -> Json<ConnectionList> {
+pub(in crate::http) async fn list(
+    State(app): App,
+    Extension(account): Extension<Account>,
+) -> Json<ConnectionList> {
     let all = app.services.connections.list();
-    Json(ConnectionList { connections: all.iter().map(|one| connection(&app, one)).collect() })
+    let visible = all.iter().filter(|one| account.sees(one.connection.id));
+    Json(ConnectionList { connections: visible.map(|one| connection(&app, one)).collect() })
 }
 
 pub(in crate::http) async fn create(
     State(app): App,
     Body(body): Body<CreateConnection>,
-) -> Result<(StatusCode, Json<CreatedConnection>), Problem> {
+) -> Result<(StatusCode, Extension<CreatedObject>, Json<CreatedConnection>), Problem> {
     let connector = body
         .connector
         .parse::<ConnectorName>()
@@ -67,7 +72,8 @@ pub(in crate::http) async fn create(
         webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
     };
     let issued = app.services.connections.create(new).await?;
-    Ok((StatusCode::CREATED, Json(with_url(&app, &issued))))
+    let created = CreatedObject(issued.record.connection.name.clone());
+    Ok((StatusCode::CREATED, Extension(created), Json(with_url(&app, &issued))))
 }
 
 pub(in crate::http) async fn show(State(app): App, Id(id): Id) -> Answer<Connection> {

@@ -2,33 +2,33 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use uuid::Uuid;
 
 use crate::api::{DefectList, DefectQuery, DefectRecord, EmptyBody, ResolveDefect};
-use crate::domain::{self, ConnectionId, Decision, Defect, DefectId, is_web_address};
+use crate::domain::{self, Account, ConnectionId, Decision, Defect, DefectId, is_web_address};
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::store::DefectFilter;
 
-use super::{Body, Id, Params, connection_id, connection_names, page, page_size};
-
-/// The name that a defect's row stores for a person's decision. There is only one admin token.
-const BY: &str = "admin";
+use super::{Body, Id, Params, connection_names, page, page_size, visible_connection};
 
 type App = State<Arc<AppState>>;
+type Caller = Extension<Account>;
 
 pub(in crate::http) async fn list(
     State(app): App,
+    Extension(account): Caller,
     Params(query): Params<DefectQuery>,
 ) -> Result<Json<DefectList>, Problem> {
     let size = page_size(query.limit)?;
-    let connection = query.connection.map(|name| connection_id(&app, &name)).transpose()?;
+    let named = query.connection.map(|name| visible_connection(&app, &account, &name));
     let filter = DefectFilter {
         state: query.state.map(|state| state.0),
         needs_person: query.needs_person,
-        connection,
+        connection: named.transpose()?,
+        connections: account.connections.clone(),
         before: query.cursor.map(DefectId),
         limit: size + 1,
     };
@@ -41,46 +41,56 @@ pub(in crate::http) async fn list(
 
 pub(in crate::http) async fn show(
     State(app): App,
+    Extension(account): Caller,
     Id(id): Id,
 ) -> Result<Json<DefectRecord>, Problem> {
-    let record = record(&app, &id).await?;
+    let record = record(&app, &account, &id).await?;
     Ok(answer(&app, &record))
 }
 
 pub(in crate::http) async fn resolve(
     State(app): App,
+    Extension(account): Caller,
     Id(id): Id,
     Body(body): Body<ResolveDefect>,
 ) -> Result<Json<DefectRecord>, Problem> {
-    let record = record(&app, &id).await?;
+    let record = record(&app, &account, &id).await?;
     let active = app.services.connections.active(record.connection);
     let tracker = active.as_ref().and_then(|active| active.connection.grants.origins.first());
     let decision = decision(body, tracker.map(ToString::to_string).as_deref())?;
-    decide(&app, record.id, &decision).await
+    decide(&app, &account, record.id, &decision).await
 }
 
 pub(in crate::http) async fn release(
     State(app): App,
+    Extension(account): Caller,
     Id(id): Id,
     Body(EmptyBody {}): Body<EmptyBody>,
 ) -> Result<Json<DefectRecord>, Problem> {
-    let record = record(&app, &id).await?;
-    decide(&app, record.id, &Decision::Release).await
+    let record = record(&app, &account, &id).await?;
+    decide(&app, &account, record.id, &Decision::Release).await
 }
 
 async fn decide(
     app: &AppState,
+    account: &Account,
     id: DefectId,
     decision: &Decision,
 ) -> Result<Json<DefectRecord>, Problem> {
-    let decided = app.services.defects.decide(id, decision, BY).await?;
+    let decided = app.services.defects.decide(id, decision, &account.name).await?;
     Ok(answer(app, &decided))
 }
 
-async fn record(app: &AppState, id: &str) -> Result<domain::DefectRecord, Problem> {
+/// Reads a defect that the account sees.
+async fn record(
+    app: &AppState,
+    account: &Account,
+    id: &str,
+) -> Result<domain::DefectRecord, Problem> {
     let missing = || Problem::no_such("defect", id);
     let defect = DefectId(Uuid::parse_str(id).map_err(|_| missing())?);
-    app.services.store.defect(defect).await?.ok_or_else(missing)
+    let found = app.services.store.defect(defect).await?;
+    found.filter(|it| account.sees(it.connection)).ok_or_else(missing)
 }
 
 fn answer(app: &AppState, record: &domain::DefectRecord) -> Json<DefectRecord> {

@@ -3,28 +3,33 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use uuid::Uuid;
 
 use crate::api::{Event, EventList, EventQuery, EventRecording, EventWithRuns, RecordedRun, Run};
-use crate::domain::EventId;
+use crate::domain::{self, Account, ConnectionId, EventId, Role};
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::store::EventFilter;
 
-use super::{Id, Params, connection_id, connection_names, page, page_size};
+use super::{Id, Params, connection_names, page, page_size, visible_connection};
+
+type App = State<Arc<AppState>>;
+type Caller = Extension<Account>;
 
 pub(in crate::http) async fn list(
-    State(app): State<Arc<AppState>>,
+    State(app): App,
+    Extension(account): Caller,
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventList>, Problem> {
     let size = page_size(query.limit)?;
-    let connection = query.connection.map(|name| connection_id(&app, &name)).transpose()?;
+    let named = query.connection.map(|name| visible_connection(&app, &account, &name));
     let filter = EventFilter {
         since: query.since,
         until: query.until,
-        connection,
+        connection: named.transpose()?,
+        connections: account.connections.clone(),
         kind: query.kind.map(|kind| kind.0),
         outcome: query.outcome.map(|outcome| outcome.0),
         before: query.cursor.map(EventId),
@@ -35,32 +40,55 @@ pub(in crate::http) async fn list(
     app.services.store.flush().await?;
     let (events, next) = page(app.services.store.events(&filter).await?, size, |it| it.id.0);
     let names = connection_names(&app);
-    let name = |event: &crate::domain::Event| names.get(&event.connection?).cloned();
-    let events = events.iter().map(|event| Event::new(event, name(event))).collect();
+    let name = |event: &domain::Event| names.get(&event.connection?).cloned();
+    let events = events.iter().map(|event| shown(&account, event, name(event))).collect();
     Ok(Json(EventList { events, next }))
 }
 
 pub(in crate::http) async fn show(
-    State(app): State<Arc<AppState>>,
+    State(app): App,
+    Extension(account): Caller,
     Id(id): Id,
 ) -> Result<Json<EventWithRuns>, Problem> {
-    let missing = || Problem::no_such("event", &id);
-    let event = EventId(Uuid::parse_str(&id).map_err(|_| missing())?);
-    app.services.store.flush().await?;
-    let (event, runs) = app.services.store.event(event).await?.ok_or_else(missing)?;
+    let (event, runs) = read(&app, &account, &id).await?;
     let name = event.connection.and_then(|id| connection_names(&app).remove(&id));
     let runs = runs.into_iter().map(Run::from).collect();
-    Ok(Json(EventWithRuns { event: Event::new(&event, name), runs }))
+    Ok(Json(EventWithRuns { event: shown(&account, &event, name), runs }))
 }
 
 pub(in crate::http) async fn recording(
-    State(app): State<Arc<AppState>>,
+    State(app): App,
+    Extension(account): Caller,
     Id(id): Id,
 ) -> Result<Json<EventRecording>, Problem> {
-    let missing = || Problem::no_such("event", &id);
-    let event = EventId(Uuid::parse_str(&id).map_err(|_| missing())?);
-    app.services.store.flush().await?;
-    app.services.store.event(event).await?.ok_or_else(missing)?;
-    let runs = app.services.store.recording(event).await?;
+    let (event, _) = read(&app, &account, &id).await?;
+    let runs = app.services.store.recording(event.id).await?;
     Ok(Json(EventRecording { runs: runs.into_iter().map(RecordedRun::from).collect() }))
+}
+
+/// Reads an event that the account sees.
+async fn read(
+    app: &AppState,
+    account: &Account,
+    id: &str,
+) -> Result<(domain::Event, Vec<domain::RunReport>), Problem> {
+    let missing = || Problem::no_such("event", id);
+    let event = EventId(Uuid::parse_str(id).map_err(|_| missing())?);
+    app.services.store.flush().await?;
+    let found = app.services.store.event(event).await?;
+    found.filter(|(event, _)| sees(account, event.connection)).ok_or_else(missing)
+}
+
+/// Only an account that sees all connections sees events without one.
+fn sees(account: &Account, connection: Option<ConnectionId>) -> bool {
+    connection.map_or(account.connections.is_none(), |id| account.sees(id))
+}
+
+/// The event as the account may see it: without the body, if its role is too low.
+fn shown(account: &Account, event: &domain::Event, connection_name: Option<String>) -> Event {
+    let mut event = Event::new(event, connection_name);
+    if !account.may(Role::Operator) {
+        event.request.body = None;
+    }
+    event
 }

@@ -55,8 +55,31 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::Unauthorized,
         StatusCode::UNAUTHORIZED,
         "Unauthorized",
-        "Send `Authorization: Bearer TOKEN`. The admin token is in the file admin-token of the data \
-         folder, unless JACKFIELD_ADMIN_TOKEN sets it.",
+        "Send `Authorization: Bearer TOKEN`, or sign in at /sign-in. The first admin token is in the \
+         file admin-token of the data folder, unless JACKFIELD_ADMIN_TOKEN sets it; `jackfield tokens \
+         create` makes others.",
+    ),
+    kind(
+        OutcomeCode::RoleTooLow,
+        StatusCode::FORBIDDEN,
+        "The account may not do this",
+        "The detail names the role that is needed. Ask an admin for a token with that role.",
+    ),
+    kind(
+        OutcomeCode::CrossSiteRequest,
+        StatusCode::FORBIDDEN,
+        "The request may come from another site",
+        "A change that is sent with a session's cookie must come from a page of this server, and needs the session's CSRF token, in the form \
+         field `csrf` or in the header X-CSRF-Token. Load the page again, or use a token instead of \
+         the cookie.",
+    ),
+    kind(
+        OutcomeCode::HostNotAllowed,
+        StatusCode::MISDIRECTED_REQUEST,
+        "The host name is not allowed",
+        "A server on a loopback address answers only for localhost, the loopback addresses and the host \
+         of public_url, so that another site cannot make its own name lead here. Add the name to \
+         allowed_hosts.",
     ),
     kind(
         OutcomeCode::RateLimited,

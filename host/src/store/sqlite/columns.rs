@@ -3,12 +3,14 @@
 //! If a member is missing in an old row's JSON, it gets its default, so that a newer version can
 //! read the rows of an older one.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Unreadable;
-use crate::domain::{Counts, Defect, DefectId, Received, StringEnum};
+use crate::domain::{ConnectionId, Counts, Defect, DefectId, Received, StringEnum};
 use crate::store::{DatabaseError, StoreError};
 
 pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
@@ -41,6 +43,14 @@ pub(super) fn from_json<T: DeserializeOwned>(
 /// Writes ids as SQLite's `unhex` reads them.
 pub(super) fn hex_ids(ids: &[DefectId]) -> Vec<String> {
     ids.iter().map(|id| id.0.simple().to_string()).collect()
+}
+
+/// Writes the ids of the connections that a list is restricted to, for `json_each` and `unhex`.
+pub(super) fn connections_json(
+    ids: Option<&BTreeSet<ConnectionId>>,
+) -> Result<Option<String>, StoreError> {
+    let hex = ids.map(|ids| ids.iter().map(|id| id.0.simple().to_string()).collect::<Vec<_>>());
+    hex.map(|hex| to_json(&hex)).transpose()
 }
 
 /// Converts to SQLite's INTEGER. No real duration or size is too large for it.

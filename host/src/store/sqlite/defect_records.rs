@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::columns::{DefectJson, from_json, known_word, time, time_opt};
+use super::columns::{DefectJson, connections_json, from_json, known_word, time, time_opt};
 use super::errors::Unreadable;
 use super::follow_ups;
 use super::statements::{Statements as _, from_row};
@@ -33,13 +33,15 @@ pub(super) fn list(
         "SELECT * FROM defect_records
          WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR connection_id = ?2)
            AND (?3 IS NULL OR id < ?3) AND (NOT ?5 OR needs_person IS NOT NULL)
+           AND (?6 IS NULL OR connection_id IN (SELECT unhex(value) FROM json_each(?6)))
          ORDER BY id DESC LIMIT ?4",
         params![
             filter.state.map(DefectState::as_str),
             filter.connection.map(|id| id.0),
             filter.before.map(|id| id.0),
             filter.limit,
-            filter.needs_person
+            filter.needs_person,
+            connections_json(filter.connections.as_ref())?
         ],
     )?;
     rows.into_iter().map(Row::record).collect()

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::columns::{ReceivedJson, from_json, known_word, time, to_i64, to_json};
+use super::columns::{
+    ReceivedJson, connections_json, from_json, known_word, time, to_i64, to_json,
+};
 use super::errors::Unreadable;
 use super::run_json::RunJson;
 use super::statements::{Statements as _, from_row};
@@ -176,6 +178,7 @@ fn page(
          WHERE (?1 IS NULL OR received_at >= ?1) AND (?2 IS NULL OR received_at < ?2)
            AND (?3 IS NULL OR connection_id = ?3) AND (?4 IS NULL OR kind = ?4)
            AND (?5 IS NULL OR outcome = ?5) AND (?6 IS NULL OR id < ?6)
+           AND (?8 IS NULL OR connection_id IN (SELECT unhex(value) FROM json_each(?8)))
            AND COALESCE(connection_id, x'') NOT IN (SELECT id FROM connections WHERE deleted = 1)
          ORDER BY id DESC LIMIT ?7",
         params![
@@ -185,7 +188,8 @@ fn page(
             filter.kind.map(EventKind::as_str),
             filter.outcome.map(OutcomeCode::as_str),
             before,
-            i64::try_from(limit).unwrap_or(i64::MAX)
+            i64::try_from(limit).unwrap_or(i64::MAX),
+            connections_json(filter.connections.as_ref())?
         ],
     )?;
     Ok(rows)

@@ -17,7 +17,7 @@ use crate::secret::{Sealed, Sealer, Secret};
 use crate::store::{DatabaseError, StoreError};
 
 /// The changes of the schema, in order. A released change is never edited.
-pub(super) const MIGRATIONS: [&str; 12] = [
+pub(super) const MIGRATIONS: [&str; 14] = [
     include_str!("../../../migrations/sqlite/0001_start.sql"),
     include_str!("../../../migrations/sqlite/0002_rename_columns_and_outcomes.sql"),
     include_str!("../../../migrations/sqlite/0003_classes_of_writes.sql"),
@@ -30,6 +30,8 @@ pub(super) const MIGRATIONS: [&str; 12] = [
     include_str!("../../../migrations/sqlite/0010_recordings.sql"),
     include_str!("../../../migrations/sqlite/0011_fewer_indexes.sql"),
     include_str!("../../../migrations/sqlite/0012_webhook_auth.sql"),
+    include_str!("../../../migrations/sqlite/0013_accounts.sql"),
+    include_str!("../../../migrations/sqlite/0014_audit.sql"),
 ];
 /// Maximum time that a statement waits for another process, such as a backup or a CLI command.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -144,7 +146,7 @@ fn read_key_check(db: &Connection) -> rusqlite::Result<Option<Vec<u8>>> {
 
 /// Checks the tables that decide about defects. Skips the history, because it may be large.
 fn check_pages(path: &Path, db: &Connection) -> Result<(), StoreError> {
-    for table in ["connections", "tokens", "secrets", "defects", "decisions"] {
+    for table in ["connections", "tokens", "secrets", "defects", "decisions", "account_tokens"] {
         let found: String = db
             .only("SELECT quick_check FROM pragma_quick_check(?)", [table])
             .map_err(|error| cannot_open(path, error))?;

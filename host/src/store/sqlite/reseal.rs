@@ -6,16 +6,19 @@
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
+use super::audit;
 use super::file::KEY_CHECK;
 use super::statements::Statements as _;
+use crate::domain::AuditEntry;
 use crate::secret::{Sealed, Sealer, Secret, SecretError};
 use crate::store::{DatabaseError, StoreError};
 
-/// Returns the number of secrets.
+/// Records it in the audit log too. Returns the number of secrets.
 pub(super) fn reseal(
     mut connection: Connection,
     old: &Sealer,
     new: &Sealer,
+    entry: AuditEntry,
 ) -> Result<usize, StoreError> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
@@ -37,6 +40,7 @@ pub(super) fn reseal(
     let key_check = key_check.map_err(|error| not_resealed(KEY_CHECK, error))?;
     let update = "UPDATE meta SET value = ? WHERE name = ?";
     transaction.change(update, params![key_check.0, KEY_CHECK])?;
+    audit::add(&transaction, entry)?;
     transaction.commit()?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error)?;

@@ -1,5 +1,6 @@
 //! Tests of the SQLite store. Each test has its own file and passes every instant itself.
 
+mod accounts;
 mod costs;
 mod decisions;
 mod doubts;

@@ -6,6 +6,7 @@ use tempfile::tempdir;
 
 use crate::secret::Secret;
 
+use super::accounts::entry;
 use super::*;
 use crate::store::TokenExpiry;
 
@@ -92,7 +93,7 @@ async fn a_rotation_seals_every_secret_with_the_new_key_or_none() {
     store.create_connection(&shop).await.unwrap();
     store.close().await;
 
-    assert_eq!(SqliteStore::reseal(&path, &old, &new).unwrap(), 1);
+    assert_eq!(SqliteStore::reseal(&path, &old, &new, entry(1)).unwrap(), 1);
     assert!(SqliteStore::opens_with(&path, &new).unwrap());
     assert!(!SqliteStore::opens_with(&path, &old).unwrap());
     let store = SqliteStore::open(&path, &new).unwrap();
@@ -104,7 +105,7 @@ async fn a_rotation_seals_every_secret_with_the_new_key_or_none() {
     bad.secrets = [("api-key".to_owned(), Sealed(vec![0; 64]))].into();
     store.create_connection(&bad).await.unwrap();
     store.close().await;
-    let why = SqliteStore::reseal(&path, &new, &old).unwrap_err().to_string();
+    let why = SqliteStore::reseal(&path, &new, &old, entry(2)).unwrap_err().to_string();
     assert!(why.contains("nothing was changed"), "{why}");
     assert!(SqliteStore::opens_with(&path, &new).unwrap());
 }

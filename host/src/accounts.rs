@@ -1,0 +1,222 @@
+//! Accounts: the first admin token, named tokens, the sessions of browsers, and the audit log of what
+//! accounts change.
+//!
+//! Keeps only hashes of what it issues, and never says what is wrong with a token. What an account
+//! may do is decided where a route is declared.
+
+mod audit;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::{
+    Account, AccountToken, Clock, ConnectionId, FIRST_ADMIN, Role, Session, TokenId, after,
+};
+use crate::secret::{Secret, TokenHash};
+use crate::store::{AccountStore, StoreError};
+
+pub use audit::{Audit, Done, Intent};
+
+/// What every named token begins with, so that people and secret scanners recognise one.
+pub const TOKEN_PREFIX: &str = "jackfield_";
+/// How long a session lasts, seconds.
+pub const SESSION_S: u64 = 12 * 60 * 60;
+/// How precisely the last use of a token is stored: a write for each request would be too many.
+const USE_PRECISION_MS: u64 = 60_000;
+
+/// Finds, issues and ends what signs people in.
+pub struct Accounts {
+    store: Arc<dyn AccountStore>,
+    clock: Arc<dyn Clock>,
+    admin_token: Secret,
+}
+
+/// Who sent a token, and until when the token is valid.
+#[derive(Debug, Clone)]
+pub struct TokenLogin {
+    /// Whom the token signs in.
+    pub account: Account,
+    token: Option<TokenId>,
+    expires_at: Option<Timestamp>,
+}
+
+impl TokenLogin {
+    /// A person whom somebody else has signed in, such as an identity provider.
+    #[must_use]
+    pub fn of_person(account: Account) -> Self {
+        Self { account, token: None, expires_at: None }
+    }
+}
+
+/// A token that is to be created.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// The name of the account.
+    pub name: String,
+    /// What the account may do.
+    pub role: Role,
+    /// The only connections that the account sees; absent: all.
+    pub connections: Option<BTreeSet<ConnectionId>>,
+    /// How long the token is valid, seconds; absent: without limit.
+    pub lifetime_s: Option<u64>,
+}
+
+/// A new token, which is shown once.
+pub struct IssuedAccountToken {
+    /// What is stored of it.
+    pub record: AccountToken,
+    /// The token itself.
+    pub token: Secret,
+}
+
+/// The reason why a token was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The name cannot be used.
+    #[error("{0}")]
+    Name(String),
+    /// The store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Accounts {
+    /// The accounts of a store, and the account of the first admin token.
+    #[must_use]
+    pub fn new(store: Arc<dyn AccountStore>, clock: Arc<dyn Clock>, admin_token: Secret) -> Self {
+        Self { store, clock, admin_token }
+    }
+
+    /// Finds who a token signs in. `None`: the token is unknown, revoked or expired.
+    ///
+    /// # Errors
+    /// The store failed. The first admin token needs no store.
+    pub async fn by_token(&self, given: &str) -> Result<Option<TokenLogin>, StoreError> {
+        if self.admin_token.matches(given) {
+            let account = Account::admin();
+            return Ok(Some(TokenLogin { account, token: None, expires_at: None }));
+        }
+        if !given.starts_with(TOKEN_PREFIX) {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let found = self.store.account_token(TokenHash::of(given)).await?;
+        let Some(found) = found.filter(|it| it.expires_at.is_none_or(|at| at > now)) else {
+            return Ok(None);
+        };
+        if found.last_used_at.is_none_or(|at| after(at, USE_PRECISION_MS) <= now) {
+            self.store.record_use(found.id, now).await?;
+        }
+        let AccountToken { id, account, expires_at, .. } = found;
+        Ok(Some(TokenLogin { account, token: Some(id), expires_at }))
+    }
+
+    /// Creates a named token.
+    ///
+    /// # Errors
+    /// The name cannot be used or is taken, or the store failed.
+    pub async fn create(
+        &self,
+        new: NewToken,
+        by: &str,
+    ) -> Result<IssuedAccountToken, AccountError> {
+        let NewToken { name, role, connections, lifetime_s } = new;
+        if !Account::is_name(&name) {
+            let max = Account::NAME_CHARS_MAX;
+            let why = format!("a name has 1 to {max} printable characters, no space at its ends");
+            return Err(AccountError::Name(why));
+        }
+        if name == FIRST_ADMIN {
+            let why = format!("{FIRST_ADMIN:?} is the account of the first admin token");
+            return Err(AccountError::Name(why));
+        }
+        let token = Secret::new(format!("{TOKEN_PREFIX}{}", Secret::fresh_token().reveal()));
+        let now = self.clock.now();
+        let record = AccountToken {
+            id: TokenId(Uuid::now_v7()),
+            account: Account { name, role, connections },
+            tail: token.tail(),
+            created_at: now,
+            created_by: by.to_owned(),
+            expires_at: lifetime_s.map(|s| after(now, s.saturating_mul(1_000))),
+            last_used_at: None,
+        };
+        self.store.create_account_token(&record, TokenHash::of(token.reveal())).await?;
+        Ok(IssuedAccountToken { record, token })
+    }
+
+    /// All named tokens, by name.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn tokens(&self) -> Result<Vec<AccountToken>, StoreError> {
+        self.store.account_tokens().await
+    }
+
+    /// Revokes a named token and ends its sessions.
+    ///
+    /// # Errors
+    /// There is no such token, or the store failed.
+    pub async fn revoke(&self, id: TokenId) -> Result<(), StoreError> {
+        self.store.revoke_account_token(id).await
+    }
+
+    /// Begins a session; returns it and the value of its cookie.
+    ///
+    /// # Errors
+    /// The token was revoked meanwhile, or the store failed.
+    pub async fn sign_in(&self, login: TokenLogin) -> Result<(Session, Secret), StoreError> {
+        let (cookie, created_at) = (Secret::fresh_token(), self.clock.now());
+        let end = after(created_at, SESSION_S * 1_000);
+        let session = Session {
+            account: login.account,
+            token: login.token,
+            created_at,
+            expires_at: login.expires_at.map_or(end, |expiry| expiry.min(end)),
+        };
+        self.store.create_session(&session, self.session_hash(cookie.reveal())).await?;
+        Ok((session, cookie))
+    }
+
+    /// The session of a cookie; `None` if it has ended or never existed.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn session(&self, cookie: &str) -> Result<Option<Session>, StoreError> {
+        let found = self.store.session(self.session_hash(cookie)).await?;
+        Ok(found.filter(|session| session.expires_at > self.clock.now()))
+    }
+
+    /// Ends the session of a cookie.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn sign_out(&self, cookie: &str) -> Result<(), StoreError> {
+        self.store.end_session(self.session_hash(cookie)).await
+    }
+
+    /// The CSRF token of a person who has no session here, because a proxy signs them in.
+    #[must_use]
+    pub fn csrf_of_person(&self, name: &str) -> String {
+        let both = Secret::new(format!("csrf {name} {}", self.admin_token.reveal()));
+        BASE64URL_NOPAD.encode(&TokenHash::of(both.reveal()).0)
+    }
+
+    /// Deletes sessions that have ended by time.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn delete_ended_sessions(&self) -> Result<(), StoreError> {
+        self.store.delete_ended_sessions(self.clock.now()).await
+    }
+
+    /// The hash covers the admin token too: another admin token ends every session.
+    fn session_hash(&self, cookie: &str) -> TokenHash {
+        let both = Secret::new(format!("{cookie} {}", self.admin_token.reveal()));
+        TokenHash::of(both.reveal())
+    }
+}

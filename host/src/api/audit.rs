@@ -1,0 +1,87 @@
+//! Types of `/audit`: who changed what.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{self, OutcomeCode, Role, Via, printable};
+
+use super::{EnumString, Time};
+
+/// The query of `GET /audit`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditQuery {
+    /// Only entries from this instant on, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Only entries before this instant, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Only what this account did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Only what concerned this object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Only this action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The `next` of the previous page; absent for the first page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Uuid>,
+    /// Number of rows in a page, 1 to 200; absent: 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// The answer to `GET /audit`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuditList {
+    /// The entries of this page, newest first.
+    pub entries: Vec<AuditEntry>,
+    /// The cursor of the next page; absent at the end.
+    pub next: Option<Uuid>,
+}
+
+/// One change that somebody asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// The id.
+    pub id: Uuid,
+    /// When the request arrived.
+    pub at: Time,
+    /// The name of the account.
+    pub account: String,
+    /// The role of the account at that time.
+    pub role: EnumString<Role>,
+    /// The address of the client.
+    pub client: String,
+    /// The program: the API, the CLI or the console.
+    pub via: EnumString<Via>,
+    /// What was asked for, such as `connection.pause`.
+    pub action: String,
+    /// What it concerned: the name of a connection, connector or account, or the id of a defect.
+    pub object: Option<String>,
+    /// What came of it; absent if the server ended before that was known.
+    pub outcome: Option<EnumString<OutcomeCode>>,
+    /// The event that it caused.
+    pub event: Option<Uuid>,
+}
+
+impl From<domain::AuditEntry> for AuditEntry {
+    fn from(entry: domain::AuditEntry) -> Self {
+        Self {
+            id: entry.id.0,
+            at: Time(entry.at),
+            account: entry.account,
+            role: EnumString(entry.role),
+            client: entry.client.to_string(),
+            via: EnumString(entry.via),
+            action: entry.action,
+            object: entry.object.as_deref().map(printable),
+            outcome: entry.outcome.map(EnumString),
+            event: entry.event.map(|id| id.0),
+        }
+    }
+}

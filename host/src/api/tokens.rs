@@ -1,0 +1,78 @@
+//! Types of `/account` and `/tokens`: accounts, and the named tokens that sign them in.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::Role;
+
+use super::{EnumString, SecretText, Time};
+
+/// The answer to `GET /account`: who sent the request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Account {
+    /// The name of the account.
+    pub name: String,
+    /// What the account may do.
+    pub role: EnumString<Role>,
+    /// The names of the only connections that the account sees; absent: all.
+    pub connections: Option<Vec<String>>,
+    /// The text that each change must have in the header `X-CSRF-Token` or in its form's field
+    /// `csrf`; absent if the request came with a token instead of a session's cookie.
+    pub csrf: Option<String>,
+}
+
+/// The answer to `GET /tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenList {
+    /// All named tokens, by name.
+    pub tokens: Vec<Token>,
+}
+
+/// A named token. The token itself is never shown again.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Token {
+    /// The id.
+    pub id: Uuid,
+    /// The name of the account, as the audit log shows it.
+    pub name: String,
+    /// What the account may do.
+    pub role: EnumString<Role>,
+    /// The names of the only connections that the account sees; absent: all.
+    pub connections: Option<Vec<String>>,
+    /// The last characters of the token.
+    pub tail: String,
+    /// When the token was created.
+    pub created_at: Time,
+    /// The account that created the token.
+    pub created_by: String,
+    /// When the token expires; absent: never.
+    pub expires_at: Option<Time>,
+    /// When the token was last used, to the minute; absent: never.
+    pub last_used_at: Option<Time>,
+}
+
+/// The body of `POST /tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// The name of the account.
+    pub name: String,
+    /// What the account may do.
+    pub role: EnumString<Role>,
+    /// The only connections that the account sees, by id or name; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Vec<String>>,
+    /// How long the token is valid, seconds; absent: without limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_s: Option<u64>,
+}
+
+/// The answer to `POST /tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreatedToken {
+    /// What is stored of the token.
+    #[serde(flatten)]
+    pub record: Token,
+    /// The token. It is only in this answer.
+    pub token: SecretText,
+}

@@ -1,0 +1,142 @@
+//! `jackfield tokens`: creates, lists and revokes the named tokens of accounts.
+//!
+//! A token is printed once, when it is created.
+
+use clap::{Args, Subcommand};
+use jiff::SignedDuration;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::api::{CreateToken, CreatedToken, EnumString, Time, Token, TokenList};
+use crate::domain::{Role, printable};
+
+use super::client::{Answer, Client};
+use super::filter::enum_value;
+use super::output::{Column, Output, eprint, print};
+use super::server::ServerArgs;
+use super::units;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List all named tokens
+    List,
+    /// Create a token, and print it once
+    #[command(after_help = "\
+Roles, each with what the ones before it may do:
+  viewer    read everything but bodies and secrets
+  operator  read bodies; try, pause and resume connections, resolve defects
+  author    upload connectors and roll them back, record bodies
+  admin     create and change connections, secrets, consent and tokens
+
+Examples:
+  jackfield tokens create ann --role operator
+  jackfield tokens create ci --role author --expires-in 90d
+  jackfield tokens create shop-team --role admin --connection shop --connection shop-test")]
+    Create(Create),
+    /// Revoke a token: it stops working at once, and the sessions that began with it end
+    Revoke {
+        /// The name or id of the token
+        name: String,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Create {
+    /// The name of the account, as the audit log shows it
+    name: String,
+    /// What the account may do
+    #[arg(long, value_parser = enum_value::<Role>())]
+    role: Role,
+    /// The only connection that the account sees; give it several times for several
+    #[arg(long = "connection", value_name = "NAME")]
+    connections: Vec<String>,
+    /// How long the token is valid, such as 12h or 90d [default: without limit]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    expires_in: Option<u64>,
+}
+
+const TOKENS: [Column<Token>; 6] = [
+    ("NAME", |it| it.name.clone()),
+    ("ROLE", |it| it.role.to_string()),
+    ("CONNECTIONS", |it| it.connections.as_ref().map_or("all".to_owned(), |all| all.join(", "))),
+    ("TOKEN", |it| format!("…{}", it.tail)),
+    ("LAST USED", |it| time(it.last_used_at, "never")),
+    ("EXPIRES", |it| time(it.expires_at, "never")),
+];
+
+fn time(at: Option<Time>, absent: &str) -> String {
+    at.map_or_else(|| absent.to_owned(), |at| units::time(at.0))
+}
+
+impl Command {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
+        let admin = server.admin()?;
+        match self {
+            Self::List => {
+                let all: Answer<TokenList> = admin.get("/tokens")?;
+                output.print_list(&all, "tokens", &TOKENS, |list| (list.tokens, None))
+            }
+            Self::Create(create) => create.run(&admin, output),
+            Self::Revoke { name } => {
+                let path = format!("/tokens/{}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
+                let answer: Answer<Value> = admin.delete(&path)?;
+                let sentence = format!("the token {} is revoked", printable(&name));
+                output.print_result(&sentence, answer.json());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Create {
+    fn run(self, admin: &Client, output: Output) -> anyhow::Result<()> {
+        let connections = Some(self.connections).filter(|names| !names.is_empty());
+        let body = CreateToken {
+            name: self.name,
+            role: EnumString(self.role),
+            connections,
+            expires_in_s: self.expires_in,
+        };
+        let answer: Answer<CreatedToken> = admin.post("/tokens", &body)?;
+        if output.json {
+            output.print_record(answer.json());
+            return Ok(());
+        }
+        let CreatedToken { record, token } = answer.decode()?;
+        // The token alone is on stdout, so that a script can store it.
+        eprint(&format!(
+            "The token of {} ({}; connections: {}; expires: {}). It is not shown again:",
+            printable(&record.name),
+            record.role,
+            record.connections.map_or("all".to_owned(), |all| printable(&all.join(", "))),
+            time(record.expires_at, "never")
+        ));
+        print(token.0.reveal());
+        Ok(())
+    }
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    const DAY_S: u64 = 24 * 60 * 60;
+    let wrong = || "give a time such as 12h or 90d".to_owned();
+    if let Some(days) = text.strip_suffix('d') {
+        return days.parse().ok().and_then(|days: u64| days.checked_mul(DAY_S)).ok_or_else(wrong);
+    }
+    let given: SignedDuration = text.parse().map_err(|_| wrong())?;
+    u64::try_from(given.as_secs()).ok().filter(|seconds| *seconds > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_given_in_days_or_hours() {
+        for (text, expected) in [("90d", 7_776_000), ("12h", 43_200), ("1h30m", 5_400)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for wrong in ["", "d", "-1d", "0s", "-1h", "1", "soon", "99999999999999999d"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Routes that need an account: each one states the least role that may use it, and cannot be
+//! declared without it.
+//!
+//! Also refuses changes that another site may have sent with a session's cookie, and has every change
+//! recorded. Who the account is,
+//! `auth` finds out.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts as _, RawPathParams, Request, State};
+use axum::handler::Handler;
+use axum::http::request::Parts;
+use axum::http::{Method, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, delete, get, patch, post};
+
+use crate::domain::{Account, Role};
+
+use super::problem::Problem;
+use super::session::{self, Session};
+use super::{AppState, audit, same_site};
+
+/// What an account needs for a route.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Access {
+    role: Role,
+    /// Whether the route concerns more than one connection, so that an account that is limited to
+    /// some connections may not use it.
+    whole_server: bool,
+}
+
+/// Read everything but bodies.
+pub(super) const VIEWER: Access = Access::of(Role::Viewer);
+/// Try, pause, resolve, replay; read bodies.
+pub(super) const OPERATOR: Access = Access::of(Role::Operator);
+/// Record bodies.
+pub(super) const AUTHOR: Access = Access::of(Role::Author);
+/// Change a connection.
+pub(super) const ADMIN: Access = Access::of(Role::Admin);
+
+impl Access {
+    const fn of(role: Role) -> Self {
+        Self { role, whole_server: false }
+    }
+
+    /// Refuses accounts that are limited to some connections.
+    pub(super) const fn of_whole_server(self) -> Self {
+        Self { whole_server: true, ..self }
+    }
+
+    fn check(self, account: &Account) -> Result<(), Problem> {
+        let Self { role, whole_server } = self;
+        if !account.may(role) {
+            let own = account.role;
+            let why = format!("this needs the role {role} or a higher one; the account has {own}");
+            return Err(Problem::role_too_low(why));
+        }
+        if whole_server && account.connections.is_some() {
+            let why = format!(
+                "this needs the role {role} for all connections; the account is limited to some"
+            );
+            return Err(Problem::role_too_low(why));
+        }
+        Ok(())
+    }
+}
+
+/// What an account that is not signed in gets.
+#[derive(Debug, Clone, Copy)]
+enum SignedOut {
+    /// A problem. The outer layer has answered it already.
+    Problem,
+    /// The page to sign in.
+    SignInPage,
+}
+
+/// Routes with their least roles.
+pub(super) struct Routes {
+    app: Arc<AppState>,
+    signed_out: SignedOut,
+    router: Router<Arc<AppState>>,
+}
+
+/// A route of [`Routes`].
+#[derive(Clone)]
+struct Route {
+    app: Arc<AppState>,
+    signed_out: SignedOut,
+    access: Access,
+    path: &'static str,
+    /// What the audit log calls it; absent: it changes nothing.
+    action: Option<&'static str>,
+}
+
+/// A request that may pass, and the name or id in its path.
+struct Admitted {
+    request: Request,
+    object: Option<String>,
+}
+
+macro_rules! changing_methods {
+    ($($name:ident)+) => {$(
+        /// Adds a route for this method. `action` is what the audit log calls it.
+        pub(super) fn $name<H, T>(
+            self,
+            path: &'static str,
+            access: Access,
+            action: &'static str,
+            handler: H,
+        ) -> Self
+        where
+            H: Handler<T, Arc<AppState>>,
+            T: 'static,
+        {
+            self.add(path, access, Some(action), $name(handler))
+        }
+    )+};
+}
+
+impl Routes {
+    /// Routes of the admin API.
+    pub(super) fn of_api(app: &Arc<AppState>) -> Self {
+        Self { app: Arc::clone(app), signed_out: SignedOut::Problem, router: Router::new() }
+    }
+
+    /// Routes of pages. Who is not signed in is sent to the page that does it.
+    pub(super) fn of_pages(app: &Arc<AppState>) -> Self {
+        Self { app: Arc::clone(app), signed_out: SignedOut::SignInPage, router: Router::new() }
+    }
+
+    /// Adds a route for GET.
+    pub(super) fn get<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<AppState>>,
+        T: 'static,
+    {
+        self.add(path, access, None, get(handler))
+    }
+
+    /// Adds a route for POST that changes nothing: the request has too much for a query.
+    pub(super) fn ask<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<AppState>>,
+        T: 'static,
+    {
+        self.add(path, access, None, post(handler))
+    }
+
+    changing_methods!(post patch delete);
+
+    /// Adds a route for every method. `action` is what the audit log calls a change.
+    pub(super) fn any<H, T>(
+        mut self,
+        path: &'static str,
+        access: Access,
+        action: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Arc<AppState>>,
+        T: 'static,
+    {
+        let route = self.guarded(path, access, Some(action));
+        self.router = self.router.route(path, any(handler).layer(from_fn_with_state(route, guard)));
+        self
+    }
+
+    fn add(
+        mut self,
+        path: &'static str,
+        access: Access,
+        action: Option<&'static str>,
+        methods: MethodRouter<Arc<AppState>>,
+    ) -> Self {
+        let route = self.guarded(path, access, action);
+        let methods = methods.route_layer(from_fn_with_state(route, guard));
+        self.router = self.router.route(path, methods);
+        self
+    }
+
+    fn guarded(&self, path: &'static str, access: Access, action: Option<&'static str>) -> Route {
+        let (app, signed_out) = (Arc::clone(&self.app), self.signed_out);
+        Route { app, signed_out, access, path, action }
+    }
+
+    /// The routes for the server's router.
+    pub(super) fn into_router(self) -> Router<Arc<AppState>> {
+        self.router
+    }
+}
+
+/// Lets a request pass if its account may use the route and sees its connection, and if no other
+/// site can have sent it. Records a change in the audit log.
+async fn guard(State(route): State<Route>, request: Request, next: Next) -> Response {
+    let Some(account) = request.extensions().get::<Account>().cloned() else {
+        return match route.signed_out {
+            SignedOut::Problem => Problem::unauthorized().into_response(),
+            SignedOut::SignInPage => session::to_sign_in(&request),
+        };
+    };
+    let Admitted { request, object } = match route.admit(&account, request).await {
+        Ok(admitted) => admitted,
+        Err(problem) => return problem.into_response(),
+    };
+    match route.action.filter(|_| is_change(request.method())) {
+        Some(action) => audit::run(&route.app, &account, (action, object), request, next).await,
+        None => next.run(request).await,
+    }
+}
+
+fn is_change(method: &Method) -> bool {
+    method != Method::GET && method != Method::HEAD
+}
+
+impl Route {
+    async fn admit(&self, account: &Account, request: Request) -> Result<Admitted, Problem> {
+        self.access.check(account)?;
+        let (mut parts, body) = request.into_parts();
+        let object = self.object(account, &mut parts).await?;
+        let session = parts.extensions.get::<Session>().cloned();
+        let Some(session) = session.filter(|_| is_change(&parts.method)) else {
+            return Ok(Admitted { request: Request::from_parts(parts, body), object });
+        };
+        same_site::check_origin(&self.app.services.config.now(), &parts.headers, &parts.uri)?;
+        // An outer layer has read the body, and limited its size.
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let given = parts.headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+        let given = given.map(str::to_owned).or_else(|| csrf_field(&parts.headers, &body));
+        if !given.is_some_and(|given| session.is_csrf(&given)) {
+            return Err(Problem::cross_site_request());
+        }
+        Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), object })
+    }
+
+    /// The name or id in the path. A connection that the account does not see is refused as one that
+    /// does not exist.
+    async fn object(
+        &self,
+        account: &Account,
+        parts: &mut Parts,
+    ) -> Result<Option<String>, Problem> {
+        let Ok(params) = RawPathParams::from_request_parts(parts, &()).await else {
+            return Ok(None);
+        };
+        let Some(id) = params.iter().next().map(|(_, id)| id.to_owned()) else { return Ok(None) };
+        if !self.path.starts_with("/connections/{id}") {
+            return Ok(Some(id));
+        }
+        let Some(found) = self.app.services.connections.find(&id) else { return Ok(Some(id)) };
+        if !account.sees(found.connection.id) {
+            return Err(Problem::no_such("connection", &id));
+        }
+        Ok(Some(found.connection.name))
+    }
+}
+
+/// The field `csrf` of a form: of a URL-encoded one, or the first field of a multipart one.
+fn csrf_field(headers: &header::HeaderMap, body: &Bytes) -> Option<String> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    if kind.starts_with("multipart/form-data") {
+        let first = body.get(..body.len().min(1_024))?;
+        let first = String::from_utf8_lossy(first);
+        let (_, value) = first.split_once("name=\"csrf\"\r\n\r\n")?;
+        return value.split_once("\r\n").map(|(value, _)| value.to_owned());
+    }
+    let mut fields = url::form_urlencoded::parse(body);
+    fields.find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned())
+}

@@ -1,0 +1,169 @@
+//! Refuses what another site makes a browser send: requests for another host name (DNS rebinding),
+//! and changes from pages of another origin.
+//!
+//! Not for `/hooks`: webhooks need no browser and no cookie.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use url::{Host, Url};
+
+use crate::config::{Config, ListenAddress};
+
+use super::AppState;
+use super::problem::Problem;
+
+/// The host names for which a server on a loopback address answers. A page of another site can make
+/// its own name lead to this address, and would then be of the same origin.
+#[derive(Debug)]
+pub(super) struct AllowedHosts {
+    /// Absent: all, because the server is not on a loopback address.
+    names: Option<Vec<String>>,
+}
+
+impl AllowedHosts {
+    pub(super) fn of(config: &Config) -> Self {
+        let address = config.admin_listen.as_ref().unwrap_or(&config.listen);
+        if !matches!(address, ListenAddress::Tcp(address) if address.ip().is_loopback()) {
+            return Self { names: None };
+        }
+        let public = config.public_url.as_ref().and_then(Url::host_str).map(str::to_owned);
+        let listed = config.allowed_hosts.iter().cloned();
+        Self { names: Some(listed.chain(public).chain(["localhost".to_owned()]).collect()) }
+    }
+
+    fn allows(&self, authority: &str) -> bool {
+        let Some(names) = &self.names else { return true };
+        let host =
+            match Url::parse(&format!("http://{authority}")).ok().as_ref().and_then(Url::host) {
+                Some(Host::Domain(name)) => name.trim_end_matches('.').to_owned(),
+                // A name is needed to lead a browser to another address.
+                Some(Host::Ipv4(address)) if IpAddr::V4(address).is_loopback() => return true,
+                Some(Host::Ipv6(address)) if IpAddr::V6(address).is_loopback() => return true,
+                Some(other) => other.to_string(),
+                None => return false,
+            };
+        names.iter().any(|name| name.eq_ignore_ascii_case(&host))
+    }
+}
+
+/// Refuses a request for a host name that is not allowed. A request without one is not from a
+/// browser.
+pub(super) async fn check_host(
+    State(app): State<Arc<AppState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match authority(request.headers(), request.uri()) {
+        Some(authority) if !app.allowed_hosts.allows(authority) => {
+            Problem::host_not_allowed(authority).into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// The host and port that the request is for.
+pub(super) fn authority<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
+    // HTTP/2 has it in the address.
+    let in_uri = uri.authority().map(|authority| authority.as_str());
+    in_uri.or_else(|| headers.get(HOST).and_then(|value| value.to_str().ok()))
+}
+
+/// Refuses a change that a page of another origin made a browser send.
+pub(super) fn check_origin(config: &Config, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let is_same = match (text("sec-fetch-site"), text(ORIGIN.as_str())) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let public = config.public_url.as_ref().map(|url| url.origin().ascii_serialization());
+            let host = authority(headers, uri);
+            let of_origin = origin.split_once("://").map(|(_, authority)| authority);
+            public.as_deref() == Some(origin) || host.is_some() && of_origin == host
+        }
+        // Not from a browser that says where it comes from: the CSRF token decides.
+        (None, None) => true,
+    };
+    if is_same { Ok(()) } else { Err(Problem::cross_site_request()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(config: &Config, authority: &str) -> bool {
+        AllowedHosts::of(config).allows(authority)
+    }
+
+    #[test]
+    fn a_loopback_listener_answers_only_for_known_names() {
+        let config = Config {
+            public_url: Some("https://jackfield.example.com/hub".parse().unwrap()),
+            allowed_hosts: vec!["Intern.example.com".to_owned()],
+            ..Config::default()
+        };
+        for good in [
+            "localhost:8080",
+            "LOCALHOST",
+            "localhost.",
+            "127.0.0.1:8080",
+            "127.0.0.2",
+            "[::1]:8080",
+            "jackfield.example.com",
+            "intern.example.com:443",
+        ] {
+            assert!(allowed(&config, good), "{good}");
+        }
+        for bad in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "192.0.2.1",
+            "",
+            "a b",
+        ] {
+            assert!(!allowed(&config, bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_listener_on_another_address_answers_for_every_name() {
+        let listen = |text: &str| text.parse::<ListenAddress>().unwrap();
+        let open = Config { listen: listen("0.0.0.0:8080"), ..Config::default() };
+        assert!(allowed(&open, "any.example"));
+        let admin = Config { admin_listen: Some(listen("127.0.0.1:8081")), ..open };
+        assert!(!allowed(&admin, "any.example"));
+    }
+
+    #[test]
+    fn a_change_comes_from_a_page_of_the_same_origin() {
+        let config = Config {
+            public_url: Some("https://jackfield.example.com".parse().unwrap()),
+            ..Config::default()
+        };
+        let check = |headers: &[(&'static str, &'static str)]| {
+            let all = [&[("host", "127.0.0.1:8080")], headers].concat();
+            let pairs = all.into_iter().map(|(name, value)| {
+                (name.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap())
+            });
+            check_origin(&config, &HeaderMap::from_iter(pairs), &Uri::from_static("/x")).is_ok()
+        };
+        assert!(check(&[]));
+        assert!(check(&[("origin", "http://127.0.0.1:8080")]));
+        assert!(check(&[("origin", "https://jackfield.example.com")]));
+        assert!(check(&[("sec-fetch-site", "same-origin"), ("origin", "https://x.example")]));
+        for bad in [
+            [("origin", "http://evil.example"), ("x-y", "z")],
+            [("origin", "null"), ("x-y", "z")],
+            [("sec-fetch-site", "cross-site"), ("origin", "http://127.0.0.1:8080")],
+            [("sec-fetch-site", "same-site"), ("x-y", "z")],
+        ] {
+            assert!(!check(&bad), "{bad:?}");
+        }
+    }
+}

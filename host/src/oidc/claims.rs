@@ -1,0 +1,94 @@
+//! Who a person is, and what they may do, by the claims of an ID token.
+
+use serde_json::{Map, Value};
+
+use crate::config;
+use crate::domain::{Account, Role, printable, shortened};
+
+use super::OidcError;
+
+/// The claims of an ID token.
+pub(super) type Claims = Map<String, Value>;
+
+/// What the names of these accounts begin with, so that they never equal the name of a token.
+const NAME_PREFIX: &str = "oidc:";
+
+/// The account of a person.
+pub(super) fn account(settings: &config::Oidc, claims: &Claims) -> Result<Account, OidcError> {
+    let text = |name: &str| find(claims, name).and_then(Value::as_str);
+    let name = text(&settings.name_claim).or_else(|| text("sub")).unwrap_or_default();
+    let name = shortened(&printable(name), Account::NAME_CHARS_MAX - NAME_PREFIX.len());
+    let has = values(find(claims, &settings.role_claim));
+    let given = |(_, values): &&(Role, Vec<String>)| values.iter().any(|it| has.contains(&&**it));
+    match settings.roles.iter().filter(given).map(|(role, _)| *role).max() {
+        Some(role) => Ok(Account { name: format!("{NAME_PREFIX}{name}"), role, connections: None }),
+        None => Err(OidcError::NoRole { name, claim: settings.role_claim.clone() }),
+    }
+}
+
+/// The value of a claim; a name with dots may also be a path, such as `realm_access.roles`.
+fn find<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
+    let by_path = || {
+        let mut parts = name.split('.');
+        let first = claims.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part))
+    };
+    claims.get(name).or_else(by_path)
+}
+
+/// The texts of a claim, which is a text or a list.
+fn values(claim: Option<&Value>) -> Vec<&str> {
+    match claim {
+        Some(Value::String(text)) => vec![text],
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn role(claim: &str, claims: Value) -> Option<Role> {
+        let settings = config::Oidc {
+            issuer: "https://id.example".parse().unwrap(),
+            client_id: "jackfield".to_owned(),
+            client_secret: None,
+            scopes: Vec::new(),
+            name_claim: "email".to_owned(),
+            role_claim: claim.to_owned(),
+            roles: vec![
+                (Role::Viewer, vec!["staff".to_owned()]),
+                (Role::Admin, vec!["ops".to_owned()]),
+            ],
+        };
+        let Value::Object(claims) = claims else { return None };
+        account(&settings, &claims).ok().map(|account| account.role)
+    }
+
+    #[test]
+    fn the_highest_role_of_all_values_counts() {
+        assert_eq!(role("groups", json!({"groups": ["ops", "staff"]})), Some(Role::Admin));
+        assert_eq!(role("groups", json!({"groups": ["x", "staff"]})), Some(Role::Viewer));
+        assert_eq!(role("groups", json!({"groups": "ops"})), Some(Role::Admin));
+        let nested = json!({"realm_access": {"roles": ["staff"]}});
+        assert_eq!(role("realm_access.roles", nested), Some(Role::Viewer));
+        let dotted = json!({"https://example.com/roles": ["ops"]});
+        assert_eq!(role("https://example.com/roles", dotted), Some(Role::Admin));
+    }
+
+    #[test]
+    fn a_person_without_a_listed_value_has_no_role() {
+        for claims in [
+            json!({}),
+            json!({"groups": []}),
+            json!({"groups": ["OPS", "ops "]}),
+            json!({"groups": {"ops": true}}),
+            json!({"groups": 1}),
+        ] {
+            assert_eq!(role("groups", claims.clone()), None, "{claims}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Exchanges the code for an ID token, and checks the token: signature, issuer, audience, time,
+//! nonce.
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::Deserialize;
+use url::form_urlencoded::byte_serialize;
+
+use crate::secret::Secret;
+
+use super::claims::Claims;
+use super::login::Login;
+use super::provider::Provider;
+use super::{Oidc, OidcError};
+
+/// The algorithms with a public key. With a shared key, everybody who has it could make tokens.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    id_token: String,
+}
+
+impl Oidc {
+    /// Exchanges a code for the ID token.
+    pub(super) async fn id_token(
+        &self,
+        provider: &Provider,
+        login: &Login,
+        code: &str,
+        redirect_uri: &str,
+    ) -> Result<Secret, OidcError> {
+        let (verifier, client_id) = (login.verifier(), self.settings.client_id.as_str());
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", redirect_uri),
+            ("code_verifier", verifier.reveal()),
+            ("client_id", client_id),
+        ];
+        // RFC 6749, section 2.3.1: both are form-encoded first.
+        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        let (user, password) = (
+            encoded(client_id),
+            self.client_secret.as_ref().map(|secret| Secret::new(encoded(secret.reveal()))),
+        );
+        let basic = password.as_ref().filter(|_| provider.takes_basic);
+        if let (Some(secret), None) = (&self.client_secret, basic) {
+            form.push(("client_secret", secret.reveal()));
+        }
+        let basic = basic.map(|password| (user.as_str(), password));
+        let answer: TokenAnswer = self.client.post(&provider.token_endpoint, &form, basic).await?;
+        Ok(Secret::new(answer.id_token))
+    }
+
+    /// The claims of an ID token that can be trusted.
+    pub(super) async fn verified(
+        &self,
+        provider: &Provider,
+        token: &Secret,
+        login: &Login,
+    ) -> Result<Claims, OidcError> {
+        let invalid = |error: jsonwebtoken::errors::Error| OidcError::IdToken(error.to_string());
+        let header = decode_header(token.reveal()).map_err(invalid)?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(OidcError::IdToken(format!("{:?} is not allowed", header.alg)));
+        }
+        let key = self.key(provider, header.kid.as_deref()).await?;
+        let key = DecodingKey::from_jwk(&key).map_err(invalid)?;
+        let client_id = self.settings.client_id.as_str();
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[&provider.issuer]);
+        validation.set_audience(&[client_id]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.validate_nbf = true;
+        let claims = decode::<Claims>(token.reveal(), &key, &validation).map_err(invalid)?.claims;
+        let text = |name: &str| claims.get(name).and_then(|value| value.as_str());
+        if !text("nonce").is_some_and(|nonce| login.is_nonce(nonce)) {
+            return Err(OidcError::IdToken("its nonce is of another sign-in".to_owned()));
+        }
+        if text("azp").is_some_and(|party| party != client_id) {
+            return Err(OidcError::IdToken("it is for another client".to_owned()));
+        }
+        Ok(claims)
+    }
+}

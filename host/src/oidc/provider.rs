@@ -1,0 +1,108 @@
+//! The provider's metadata and keys (OpenID Connect Discovery), kept for a limited time.
+
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::Url;
+
+use super::{Oidc, OidcError};
+
+/// How long the metadata and the keys are kept.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+/// How often the keys are fetched again for a token with an unknown key, at most.
+const REFETCHED_AFTER: Duration = Duration::from_secs(60);
+
+/// The metadata as the provider sends it.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+/// The part of the metadata that a sign-in needs.
+#[derive(Debug, Clone)]
+pub(super) struct Provider {
+    pub(super) issuer: String,
+    pub(super) authorization_endpoint: Url,
+    pub(super) token_endpoint: Url,
+    /// Whether the client's secret is sent as HTTP Basic authentication, which is the default.
+    pub(super) takes_basic: bool,
+    jwks_uri: Url,
+}
+
+pub(super) type Keys = JwkSet;
+
+impl TryFrom<Metadata> for Provider {
+    type Error = OidcError;
+
+    fn try_from(metadata: Metadata) -> Result<Self, OidcError> {
+        let methods = metadata.token_endpoint_auth_methods_supported.as_ref();
+        let is_basic = |method: &String| method == "client_secret_basic";
+        Ok(Self {
+            issuer: metadata.issuer,
+            authorization_endpoint: address(&metadata.authorization_endpoint)?,
+            token_endpoint: address(&metadata.token_endpoint)?,
+            takes_basic: methods.is_none_or(|all| all.iter().any(is_basic)),
+            jwks_uri: address(&metadata.jwks_uri)?,
+        })
+    }
+}
+
+fn address(text: &str) -> Result<Url, OidcError> {
+    Url::parse(text).map_err(|error| OidcError::Provider(format!("the address {text:?}: {error}")))
+}
+
+impl Oidc {
+    /// The metadata, fetched if it is not known or too old.
+    pub(super) async fn provider(&self) -> Result<Provider, OidcError> {
+        let mut known = self.provider.lock().await;
+        if let Some((_, provider)) = known.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
+            return Ok(provider.clone());
+        }
+        let issuer = self.settings.issuer.as_str().trim_end_matches('/');
+        let url = address(&format!("{issuer}/.well-known/openid-configuration"))?;
+        let provider = Provider::try_from(self.client.get::<Metadata>(&url).await?)?;
+        if provider.issuer.trim_end_matches('/') != issuer {
+            let why = format!("{url} names another issuer: {:?}", provider.issuer);
+            return Err(OidcError::Provider(why));
+        }
+        *known = Some((Instant::now(), provider.clone()));
+        Ok(provider)
+    }
+
+    /// The key with this id; without an id, the only key. Unknown keys may be new: then the keys are
+    /// fetched again.
+    pub(super) async fn key(
+        &self,
+        provider: &Provider,
+        id: Option<&str>,
+    ) -> Result<Jwk, OidcError> {
+        let mut known = self.keys.lock().await;
+        let age = known.as_ref().map(|(at, _)| at.elapsed());
+        let found = known.as_ref().and_then(|(_, keys)| find(keys, id));
+        if let Some(found) = found.filter(|_| age.is_some_and(|age| age < KEPT)) {
+            return Ok(found);
+        }
+        let unknown = || OidcError::IdToken("its key is not one of the provider's".to_owned());
+        if age.is_some_and(|age| age < REFETCHED_AFTER) {
+            return Err(unknown());
+        }
+        let keys: Keys = self.client.get(&provider.jwks_uri).await?;
+        let found = find(&keys, id);
+        *known = Some((Instant::now(), keys));
+        found.ok_or_else(unknown)
+    }
+}
+
+fn find(keys: &Keys, id: Option<&str>) -> Option<Jwk> {
+    match (id, keys.keys.as_slice()) {
+        (Some(id), _) => keys.find(id).cloned(),
+        (None, [only]) => Some(only.clone()),
+        (None, _) => None,
+    }
+}

@@ -1,0 +1,90 @@
+//! The parts of the store that know accounts: their tokens, their sessions, and what they changed.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::StoreError;
+use crate::domain::{AccountToken, AuditEntry, AuditId, EventId, OutcomeCode, Session, TokenId};
+use crate::secret::TokenHash;
+
+/// Maximum number of named tokens.
+pub const ACCOUNT_TOKENS_MAX: usize = 1_000;
+/// Maximum number of sessions. Another sign-in ends the session that would end first.
+pub const SESSIONS_MAX: usize = 1_000;
+
+/// The operations on accounts, the same for every implementation of the store.
+#[async_trait]
+pub trait AccountStore: Send + Sync {
+    /// Adds a token. Durable. `Conflict` if its name is taken, or if there are too many.
+    async fn create_account_token(
+        &self,
+        token: &AccountToken,
+        hash: TokenHash,
+    ) -> Result<(), StoreError>;
+    /// Returns all tokens, by name.
+    async fn account_tokens(&self) -> Result<Vec<AccountToken>, StoreError>;
+    /// Returns the token with this hash, also if it has expired.
+    async fn account_token(&self, hash: TokenHash) -> Result<Option<AccountToken>, StoreError>;
+    /// Deletes a token and ends its sessions. Durable. `NotFound` if there is no such token.
+    async fn revoke_account_token(&self, id: TokenId) -> Result<(), StoreError>;
+    /// Records when a token was used. Lazy.
+    async fn record_use(&self, id: TokenId, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Adds a session. Durable. `NotFound` if its token was revoked meanwhile.
+    async fn create_session(&self, session: &Session, hash: TokenHash) -> Result<(), StoreError>;
+    /// Returns the session with this hash, also if it has ended by time.
+    async fn session(&self, hash: TokenHash) -> Result<Option<Session>, StoreError>;
+    /// Ends a session. Durable.
+    async fn end_session(&self, hash: TokenHash) -> Result<(), StoreError>;
+
+    /// Deletes sessions that ended before this instant. Lazy.
+    async fn delete_ended_sessions(&self, now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// The conditions that listed entries of the audit log must meet. An absent condition allows every
+/// entry.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Only entries from this instant on.
+    pub since: Option<Timestamp>,
+    /// Only entries before this instant.
+    pub until: Option<Timestamp>,
+    /// Only what this account did.
+    pub account: Option<String>,
+    /// Only what concerned this object.
+    pub object: Option<String>,
+    /// Only this action.
+    pub action: Option<String>,
+    /// Only entries that are older than this one: the cursor of a list in pages.
+    pub before: Option<AuditId>,
+    /// Maximum number of rows; newest first.
+    pub limit: u32,
+}
+
+/// The limits of the age and number of entries of the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditRetention {
+    /// Entries before this instant are deleted.
+    pub since: Timestamp,
+    /// Maximum number of entries.
+    pub entries_max: u64,
+}
+
+/// The operations on the audit log, the same for every implementation of the store.
+#[async_trait]
+pub trait AuditStore: Send + Sync {
+    /// Adds an entry. Durable.
+    async fn add_audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
+    /// Completes an entry. Durable.
+    async fn complete_audit(
+        &self,
+        id: AuditId,
+        object: Option<String>,
+        outcome: OutcomeCode,
+        event: Option<EventId>,
+    ) -> Result<(), StoreError>;
+    /// Returns the entries that meet the conditions, newest first.
+    async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
+    /// Deletes the entries that exceed the retention, in small steps. Lazy.
+    async fn prune_audit(&self, retention: AuditRetention) -> Result<(), StoreError>;
+}

@@ -1,0 +1,82 @@
+//! Browsers that are signed in.
+//!
+//! Never sees a cookie: only its hash.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, params};
+use uuid::Uuid;
+
+use super::account_tokens::account;
+use super::columns::{connections_json, time};
+use super::errors::Unreadable;
+use super::statements::{Statements as _, from_row};
+use crate::domain::{Session, StringEnum as _, TokenId};
+use crate::secret::TokenHash;
+use crate::store::{SESSIONS_MAX, StoreError};
+
+/// Adds a session. If there are too many, deletes those that would end first.
+pub(super) fn create(db: &Connection, session: Session, hash: TokenHash) -> Result<(), StoreError> {
+    db.change(
+        "INSERT INTO sessions (hash, token_id, name, role, connections, created_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            hash.0,
+            session.token.map(|id| id.0),
+            &session.account.name,
+            session.account.role.as_str(),
+            connections_json(session.account.connections.as_ref())?,
+            session.created_at.as_millisecond(),
+            session.expires_at.as_millisecond()
+        ],
+    )
+    .map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => StoreError::NotFound("token"),
+        _ => error.into(),
+    })?;
+    db.change(
+        "DELETE FROM sessions WHERE hash IN (
+             SELECT hash FROM sessions ORDER BY expires_at DESC LIMIT -1 OFFSET ?)",
+        [SESSIONS_MAX],
+    )?;
+    Ok(())
+}
+
+/// Returns the session with this hash.
+pub(super) fn by_hash(db: &Connection, hash: TokenHash) -> Result<Option<Session>, StoreError> {
+    let row: Option<Row> = db.one("SELECT * FROM sessions WHERE hash = ?", [hash.0])?;
+    Ok(row.map(Row::session).transpose()?)
+}
+
+/// Ends a session.
+pub(super) fn delete(db: &Connection, hash: TokenHash) -> Result<(), StoreError> {
+    db.change("DELETE FROM sessions WHERE hash = ?", [hash.0])?;
+    Ok(())
+}
+
+/// Deletes sessions that ended by time.
+pub(super) fn delete_ended(db: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    db.change("DELETE FROM sessions WHERE expires_at <= ?", [now.as_millisecond()])?;
+    Ok(())
+}
+
+struct Row {
+    token_id: Option<Uuid>,
+    name: String,
+    role: String,
+    connections: Option<String>,
+    created_at: i64,
+    expires_at: i64,
+}
+
+from_row!(Row { token_id, name, role, connections, created_at, expires_at });
+
+impl Row {
+    fn session(self) -> Result<Session, Unreadable> {
+        Ok(Session {
+            account: account(self.name, &self.role, self.connections.as_deref())?,
+            token: self.token_id.map(TokenId),
+            created_at: time(self.created_at)?,
+            expires_at: time(self.expires_at)?,
+        })
+    }
+}

@@ -1,0 +1,324 @@
+//! Accounts: named tokens are shown once and stored as hashes; a browser signs in with a token and
+//! gets a session that no script reads and no other site uses; an account sees only what is its own.
+
+use jackfield_tests::{Answer, Client, Setup, TestHost, failed_test, with_database};
+use serde_json::{Value, json};
+
+fn create(host: &TestHost, body: &Value) -> (Value, String) {
+    let created = host.admin().json("POST", "/tokens", body).expect(201);
+    let token = created["token"].as_str().expect("a token").to_owned();
+    (created, token)
+}
+
+fn api(host: &TestHost, token: &str) -> Client {
+    let bearer = format!("Bearer {token}");
+    Client::new(&format!("{}/api/v1", host.url()), &[("authorization", &bearer)])
+}
+
+/// A browser: the cookie of its session.
+struct Browser {
+    host_url: String,
+    cookie: String,
+}
+
+impl Browser {
+    fn sign_in(host: &TestHost, token: &str) -> Self {
+        let signed = post_token(host, token, "/", &[]);
+        assert_eq!(signed.status, 303, "{signed:?}");
+        let cookie = signed.header("set-cookie").expect("a cookie");
+        let cookie = cookie.split(';').next().expect("a value").to_owned();
+        Self { host_url: host.url().to_owned(), cookie }
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers = [&[("cookie", self.cookie.as_str())], headers].concat();
+        Client::new(&self.host_url, &[]).send(method, path, &headers, body.as_bytes())
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "")
+    }
+}
+
+fn post_token(host: &TestHost, token: &str, next: &str, headers: &[(&str, &str)]) -> Answer {
+    let form = format!("token={token}&next={next}");
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    let headers = [&kind, headers].concat();
+    host.anonymous().send("POST", "/sign-in", &headers, form.as_bytes())
+}
+
+#[test]
+fn a_named_token_is_shown_once_and_stored_as_a_hash() {
+    let host = Setup::new().start();
+    let (created, token) = create(&host, &json!({"name": "ci", "role": "viewer"}));
+    assert!(token.starts_with("jackfield_") && token.len() >= 43 + 10, "{token}");
+    assert_eq!(created["created_by"], "admin");
+    assert_eq!(api(&host, &token).get("/connections").status, 200);
+
+    let listed = host.admin().get("/tokens");
+    assert!(!listed.body.contains(&token), "{listed:?}");
+    let listed = listed.expect(200)["tokens"][0].clone();
+    assert_eq!((&listed["name"], &listed["role"]), (&json!("ci"), &json!("viewer")));
+    assert_eq!(listed["tail"], token[token.len() - 4..]);
+    assert!(listed["last_used_at"].is_string(), "{listed}");
+    let stored = std::fs::read(host.data("jackfield.db")).expect("the database");
+    let log = std::fs::read(host.data("jackfield.db-wal")).unwrap_or_default();
+    let secret = token.trim_start_matches("jackfield_").as_bytes();
+    for file in [&stored, &log] {
+        assert!(!file.windows(secret.len()).any(|part| part == secret), "the token is stored");
+    }
+
+    for (body, name) in [
+        (json!({"name": "ci", "role": "admin"}), "conflict"),
+        (json!({"name": "admin", "role": "admin"}), "invalid-values"),
+        (json!({"name": " ", "role": "admin"}), "invalid-values"),
+        (json!({"name": "x", "role": "admin", "expires_in_s": 0}), "invalid-values"),
+        (json!({"name": "x", "role": "root"}), "bad-request"),
+        (json!({"name": "x", "role": "admin", "connections": ["nowhere"]}), "not-found"),
+    ] {
+        let refused = host.admin().json("POST", "/tokens", &body);
+        refused.assert_problem(refused.status, name);
+    }
+
+    host.admin().send("DELETE", "/tokens/ci", &[], b"").assert_status(204);
+    api(&host, &token).get("/connections").assert_problem(401, "unauthorized");
+    host.admin().send("DELETE", "/tokens/ci", &[], b"").assert_problem(404, "not-found");
+}
+
+#[test]
+fn an_expired_token_is_refused_and_the_first_admin_token_stays() {
+    let host = Setup::new().start();
+    let body = json!({"name": "short", "role": "admin", "expires_in_s": 3600});
+    let (_, token) = create(&host, &body);
+    assert_eq!(api(&host, &token).get("/tokens").status, 200);
+    with_database(&host.data_folder(), |database| {
+        database.execute("UPDATE account_tokens SET expires_at = 1", [])
+    });
+    api(&host, &token).get("/tokens").assert_problem(401, "unauthorized");
+    assert_eq!(host.admin().get("/tokens").status, 200);
+}
+
+#[test]
+fn a_browser_signs_in_and_out_and_its_cookie_is_protected() {
+    let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").start();
+    let (_, token) = create(&host, &json!({"name": "ann", "role": "admin"}));
+    let page = host.anonymous().get("/sign-in?next=/api/v1/status");
+    assert!(page.status == 200 && page.body.contains("value=\"/api/v1/status\""), "{page:?}");
+
+    let wrong = post_token(&host, "jackfield_wrong", "/", &[]);
+    assert!(wrong.status == 401 && wrong.body.contains("not valid"), "{wrong:?}");
+    assert!(wrong.header("set-cookie").is_none() && !wrong.body.contains("jackfield_wrong"));
+
+    let signed = post_token(&host, &token, "/api/v1/status", &[]);
+    assert_eq!((signed.status, signed.header("location")), (303, Some("/api/v1/status")));
+    let cookie = signed.header("set-cookie").expect("a cookie");
+    for part in ["jackfield=", "; HttpOnly", "; SameSite=Strict", "; Path=/", "; Max-Age=43200"] {
+        assert!(cookie.contains(part), "{part} is not in {cookie}");
+    }
+    assert!(!cookie.contains("Secure"), "a browser drops it over http: {cookie}");
+    let over_https = post_token(
+        &host,
+        &token,
+        "/",
+        &[("x-forwarded-for", "203.0.113.1"), ("x-forwarded-proto", "https")],
+    );
+    let cookie = over_https.header("set-cookie").expect("a cookie");
+    assert!(cookie.starts_with("__Host-jackfield=") && cookie.contains("; Secure"), "{cookie}");
+
+    let browser = Browser::sign_in(&host, &token);
+    assert_eq!(browser.get("/api/v1/tokens").status, 200);
+    let stored = std::fs::read(host.data("jackfield.db-wal")).expect("the log");
+    let value = browser.cookie.split_once('=').expect("a value").1.as_bytes();
+    assert!(!stored.windows(value.len()).any(|part| part == value), "the cookie is stored");
+
+    browser.send("POST", "/sign-out", &[], "").assert_problem(403, "cross-site-request");
+    assert_eq!(browser.get("/api/v1/tokens").status, 200, "signed out without a CSRF token");
+    let account = browser.get("/api/v1/account").expect(200);
+    assert_eq!((&account["name"], &account["role"]), (&json!("ann"), &json!("admin")));
+    let csrf = account["csrf"].as_str().expect("a CSRF token");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let out = browser.send("POST", "/sign-out", &form, &format!("csrf={csrf}"));
+    assert_eq!((out.status, out.header("location")), (303, Some("/sign-in")));
+    assert!(out.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{out:?}");
+    browser.get("/api/v1/tokens").assert_problem(401, "unauthorized");
+}
+
+#[test]
+fn only_a_path_of_this_server_follows_a_sign_in() {
+    let host = Setup::new().start();
+    let (_, token) = create(&host, &json!({"name": "ann", "role": "viewer"}));
+    for next in [
+        "https://evil.example/",
+        "//evil.example/",
+        "/.//evil.example/",
+        "/a/..//evil.example/",
+        "/%5Cevil.example",
+        "/%09/evil.example",
+        "%2F%0A%2Fevil.example",
+        "javascript:alert(1)",
+        "",
+    ] {
+        let signed = post_token(&host, &token, next, &[]);
+        let to = signed.header("location").expect("a location").to_owned();
+        assert!(to == "/" || !to.contains("evil") && !to.starts_with("//"), "{next} led to {to}");
+    }
+}
+
+#[test]
+fn a_session_ends_with_its_token_and_with_its_time() {
+    let host = Setup::new().start();
+    let (_, token) = create(&host, &json!({"name": "ann", "role": "admin"}));
+    let (first, second) = (Browser::sign_in(&host, &token), Browser::sign_in(&host, &token));
+    let by_admin = Browser::sign_in(&host, host.admin_token());
+    assert_eq!(first.get("/api/v1/status").status, 200);
+    with_database(&host.data_folder(), |database| {
+        let end = "UPDATE sessions SET expires_at = 1 WHERE name = 'admin'";
+        database.execute(end, [])
+    });
+    let refused = by_admin.get("/api/v1/status");
+    refused.assert_problem(401, "unauthorized");
+    let forgets = refused.header("set-cookie").is_some_and(|it| it.contains("Max-Age=0"));
+    assert!(forgets, "the browser would send the cookie again: {refused:?}");
+    host.admin().send("DELETE", "/tokens/ann", &[], b"").assert_status(204);
+    for browser in [first, second] {
+        browser.get("/api/v1/status").assert_problem(401, "unauthorized");
+    }
+}
+
+#[test]
+fn another_admin_token_ends_every_session() {
+    let mut host = Setup::new().start();
+    let browser = Browser::sign_in(&host, host.admin_token());
+    host.restart();
+    let again = Browser { host_url: host.url().to_owned(), cookie: browser.cookie.clone() };
+    assert_eq!(again.get("/api/v1/status").status, 200, "a restart ended the session");
+    host.set_env("JACKFIELD_ADMIN_TOKEN", "another-admin-token-0123456789");
+    host.restart();
+    let again = Browser { host_url: host.url().to_owned(), cookie: browser.cookie };
+    again.get("/api/v1/status").assert_problem(401, "unauthorized");
+}
+
+#[test]
+fn wrong_tokens_and_cookies_are_rate_limited_as_logins() {
+    let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").start();
+    let from = |client: &'static str| [("x-forwarded-for", client)];
+    let at_page = |_| post_token(&host, "jackfield_guess", "/", &from("203.0.113.1")).status;
+    assert_eq!((0..30).map(at_page).collect::<Vec<_>>()[29], 429);
+    let with_cookie = |number: u32| {
+        let cookie = format!("jackfield=guess-{number}");
+        let headers = [("cookie", cookie.as_str()), ("x-forwarded-for", "203.0.113.2")];
+        host.anonymous().send("GET", "/api/v1/status", &headers, b"").status
+    };
+    assert_eq!((0..30).map(with_cookie).collect::<Vec<_>>()[29], 429);
+    assert_eq!(post_token(&host, host.admin_token(), "/", &from("203.0.113.3")).status, 303);
+}
+
+#[test]
+fn a_limited_account_sees_only_its_connections() {
+    let host = Setup::new().guests(["instant"]).start();
+    let own = host.connect("own", "instant", json!({}), json!({}));
+    let other = host.connect("other", "instant", json!({}), json!({}));
+    let body = json!({"name": "team", "role": "viewer", "connections": ["own"]});
+    let (created, token) = create(&host, &body);
+    assert_eq!(created["connections"], json!(["own"]));
+    let api = api(&host, &token);
+    let seen = host.create(&own, &failed_test()).event();
+    let unseen = host.create(&other, &failed_test()).event();
+    let strange = host.anonymous().get("/hooks/no-such-token/defects").event();
+    let _ = (host.event(&seen), host.event(&unseen), host.event(&strange));
+
+    let names = |path: &str, member: &str, name: &str| -> Vec<String> {
+        let list = api.get(path).expect(200)[member].as_array().expect("a list").clone();
+        list.iter().map(|it| it[name].to_string()).collect()
+    };
+    assert_eq!(names("/connections", "connections", "name"), ["\"own\""]);
+    assert_eq!(names("/events", "events", "id"), [format!("\"{seen}\"")]);
+    assert_eq!(names("/defects", "defects", "connection_name"), ["\"own\""]);
+    for path in [
+        format!("/events/{unseen}"),
+        format!("/events/{strange}"),
+        "/events?connection=other".to_owned(),
+        "/defects?connection=other".to_owned(),
+        format!("/connections/{}", other.id),
+        "/connections/other".to_owned(),
+    ] {
+        api.get(&path).assert_problem(404, "not-found");
+    }
+}
+
+#[test]
+fn a_viewer_sees_no_bodies_and_an_operator_does() {
+    let host = Setup::new().guests(["instant"]).start();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let path = format!("{}/unknown", connection.webhook_path);
+    let id = host.anonymous().send("PUT", &path, &[], b"words of the body").event();
+    let _ = host.event(&id);
+    let seen = |role: &str| {
+        let api = api(&host, &create(&host, &json!({"name": role, "role": role})).1);
+        let one = api.get(&format!("/events/{id}")).body.contains("words of the body");
+        (one, api.get("/events").body.contains("words of the body"))
+    };
+    assert_eq!((seen("viewer"), seen("operator")), ((false, false), (true, true)));
+}
+
+#[test]
+fn tokens_are_created_listed_and_revoked_by_the_cli() {
+    let host = Setup::new().guests(["instant"]).start();
+    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let arguments = ["tokens", "create", "ann", "--role", "operator", "--connection", "qa"];
+    let created = host.cli(&arguments).output().expect("the binary starts");
+    let token = String::from_utf8_lossy(&created.stdout).trim().to_owned();
+    assert!(token.starts_with("jackfield_") && !token.contains(' '), "only the token: {token}");
+    let (listed, said) = host.run_cli(&["tokens", "list"]);
+    assert!(listed && said.contains("ann") && said.contains("operator"), "{said}");
+    assert!(said.contains("qa") && !said.contains(&token), "{said}");
+
+    let with_token = |arguments: &[&str]| {
+        let output = host.cli(arguments).env("JACKFIELD_ADMIN_TOKEN", &token).output();
+        let output = output.expect("the binary starts");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert!(with_token(&["connections", "pause", "qa"]).0);
+    let (done, said) = with_token(&["connections", "rotate-token", "qa"]);
+    assert!(!done && said.contains("admin") && said.contains("operator"), "{said}");
+    assert!(host.run_cli(&["tokens", "revoke", "ann"]).0);
+    let (done, said) = with_token(&["connections", "list"]);
+    assert!(!done && said.contains("refused the token"), "{said}");
+}
+
+#[test]
+fn a_trusted_proxy_names_who_signed_in_and_nobody_else_can() {
+    let config = "proxy_user_header = \"X-Remote-User\"\nproxy_role_header = \"X-Remote-Role\"";
+    let trusting = format!("trusted_proxies = [\"127.0.0.1\"]\n{config}");
+    let host = Setup::new().config(&trusting).guests(["instant"]).start();
+    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let proxied = ("x-forwarded-for", "203.0.113.5");
+    let (user, role) = (("x-remote-user", "ann"), ("x-remote-role", "operator"));
+    let get =
+        |headers: &[(&str, &str)]| host.anonymous().send("GET", "/api/v1/account", headers, b"");
+    let account = get(&[proxied, user, role]).expect(200);
+    assert_eq!((&account["name"], &account["role"]), (&json!("proxy:ann"), &json!("operator")));
+
+    get(&[user, role]).assert_problem(401, "unauthorized");
+    get(&[proxied, role]).assert_problem(401, "unauthorized");
+    get(&[proxied, user]).assert_problem(403, "role-too-low");
+    get(&[proxied, user, ("x-remote-role", "root")]).assert_problem(403, "role-too-low");
+    get(&[proxied, user, ("x-remote-user", "eve"), role]).assert_problem(400, "bad-request");
+
+    let pause = |more: &[(&str, &str)]| {
+        let headers = [&[proxied, user, role], more].concat();
+        host.anonymous().send("POST", "/api/v1/connections/qa/pause", &headers, b"")
+    };
+    pause(&[]).assert_problem(403, "cross-site-request");
+    let csrf = account["csrf"].as_str().expect("a CSRF token");
+    pause(&[("x-csrf-token", csrf)]).assert_status(200);
+    let other = [proxied, ("x-remote-user", "otto"), role, ("x-csrf-token", csrf)];
+    let other = host.anonymous().send("POST", "/api/v1/connections/qa/resume", &other, b"");
+    other.assert_problem(403, "cross-site-request");
+
+    let distrusting = format!("trusted_proxies = [\"192.0.2.1\"]\n{config}");
+    let host = Setup::new().config(&distrusting).start();
+    let headers = [proxied, user, role];
+    let refused = host.anonymous().send("GET", "/api/v1/account", &headers, b"");
+    refused.assert_problem(401, "unauthorized");
+}

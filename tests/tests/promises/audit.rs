@@ -1,0 +1,117 @@
+//! The audit log: every change by API, CLI or console has an entry with who, what and what came of
+//! it, without secrets; no change is made without its entry.
+
+use jackfield_tests::{Client, Setup, TestHost, failed_test, with_database};
+use serde_json::{Value, json};
+
+fn entries(host: &TestHost) -> Vec<Value> {
+    let list = host.admin().get("/audit?limit=200").expect(200);
+    list["entries"].as_array().expect("entries").clone()
+}
+
+/// The newest entry with this action.
+fn entry(host: &TestHost, action: &str) -> Value {
+    let all = entries(host);
+    let found = all.iter().find(|entry| entry["action"] == action);
+    found.unwrap_or_else(|| panic!("no entry {action} in {all:?}")).clone()
+}
+
+#[test]
+fn each_change_is_recorded_with_who_and_what_and_without_secrets() {
+    let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    let created = entry(&host, "connection.create");
+    assert_eq!(created["account"], "admin");
+    assert_eq!((&created["object"], &created["outcome"]), (&json!("qa"), &json!("ok")));
+
+    let body = json!({"name": "ann", "role": "operator"});
+    let token = host.admin().json("POST", "/tokens", &body).expect(201)["token"].clone();
+    let bearer = format!("Bearer {}", token.as_str().expect("a token"));
+    let ann = Client::new(
+        &format!("{}/api/v1", host.url()),
+        &[("authorization", &bearer), ("x-forwarded-for", "203.0.113.7")],
+    );
+    let pause = format!("/connections/{}/pause", connection.id);
+    ann.send("POST", &pause, &[], b"").assert_status(200);
+    let paused = entry(&host, "connection.pause");
+    for (member, expected) in [
+        ("account", "ann"),
+        ("role", "operator"),
+        ("client", "203.0.113.7"),
+        ("via", "api"),
+        ("object", "qa"),
+        ("outcome", "ok"),
+    ] {
+        assert_eq!(paused[member], expected, "{paused}");
+    }
+    ann.send("POST", "/connections/qa/resume", &[], b"").assert_status(200);
+
+    let test = failed_test();
+    let triggered = ann.json("POST", "/connections/qa/hook/defects", &test);
+    assert_eq!(entry(&host, "connection.trigger")["event"], triggered.event());
+    let edit = json!({"no-such-member": "s3cret-value"});
+    host.admin().json("PATCH", "/connections/qa", &edit).assert_status(400);
+    assert_eq!(entry(&host, "connection.edit")["outcome"], "bad-request");
+
+    let before = entries(&host).len();
+    ann.get("/connections").assert_status(200);
+    ann.json("PATCH", "/connections/qa", &json!({})).assert_problem(403, "role-too-low");
+    assert_eq!(entries(&host).len(), before, "a read or a refusal of the role is not a change");
+
+    let all = host.admin().get("/audit?limit=200").body;
+    let webhook = connection.webhook_path.trim_start_matches("/hooks/");
+    for secret in [token.as_str().expect("a token"), host.admin_token(), webhook, "s3cret-value"] {
+        assert!(!all.contains(secret), "{secret} is in {all}");
+    }
+    let by_ann = host.admin().get("/audit?account=ann&object=qa").expect(200);
+    assert_eq!(by_ann["entries"].as_array().map(Vec::len), Some(3), "{by_ann}");
+}
+
+#[test]
+fn the_cli_and_the_console_are_told_apart() {
+    let host = Setup::new().guests(["instant"]).start();
+    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let (done, said) = host.run_cli(&["connections", "pause", "qa"]);
+    assert!(done, "{said}");
+    assert_eq!(entry(&host, "connection.pause")["via"], "cli");
+    let form = format!("token={}", host.admin_token());
+    let kind = [("content-type", "application/x-www-form-urlencoded")];
+    let signed = host.anonymous().send("POST", "/sign-in", &kind, form.as_bytes());
+    assert_eq!(signed.status, 303, "{signed:?}");
+    assert_eq!(entry(&host, "session.begin")["via"], "console");
+    let (done, said) = host.run_cli(&["audit", "--object", "qa"]);
+    assert!(done && said.contains("connection.pause") && said.contains("(cli)"), "{said}");
+}
+
+#[test]
+fn no_change_is_made_without_its_entry() {
+    let host = Setup::new().guests(["instant"]).start();
+    let connection = host.connect("qa", "instant", json!({}), json!({}));
+    with_database(&host.data_folder(), |database| {
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON audit
+                      BEGIN SELECT RAISE(ABORT, 'the test refuses it'); END";
+        database.execute(refuse, [])
+    });
+    let pause = format!("/connections/{}/pause", connection.id);
+    let refused = host.admin().send("POST", &pause, &[], b"");
+    refused.assert_problem(503, "store-unavailable");
+    assert_eq!(host.connection("qa")["paused"], false, "the change was made without an entry");
+}
+
+#[test]
+fn old_entries_are_deleted_after_audit_days() {
+    let host = Setup::new().config("audit_days = 30\nsweep_ms = 50").guests(["instant"]).start();
+    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let _ = entry(&host, "connection.create");
+    with_database(&host.data_folder(), |database| {
+        let age = "UPDATE audit SET at = at - 31 * 86400000 WHERE action = 'connection.create'";
+        database.execute(age, [])
+    });
+    host.admin().send("POST", "/connections/qa/pause", &[], b"").assert_status(200);
+    jackfield_tests::wait_for("the old entry to be deleted", 10, || {
+        let all = entries(&host);
+        let is_old = |entry: &&Value| entry["action"] == "connection.create";
+        (all.iter().filter(is_old).count() == 0).then_some(())
+    });
+    assert_eq!(entry(&host, "connection.pause")["outcome"], "ok");
+}
