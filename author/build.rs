@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::{env, fs, io};
 
 /// The folders and files of the repository that projects are made of.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 15] = [
+    "guest-examples/request-tracker",
+    "guest-examples/servicenow",
+    "guest-examples/gitlab",
     "author/go-bindings",
     "guest-examples/azure-devops",
     "guest-examples/connector-kit",

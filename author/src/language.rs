@@ -43,6 +43,12 @@ pub enum Example {
     Jira,
     /// Azure DevOps.
     AzureDevops,
+    /// Request Tracker.
+    RequestTracker,
+    /// ServiceNow.
+    ServiceNow,
+    /// GitLab Issues.
+    Gitlab,
 }
 
 impl Language {
@@ -102,8 +108,16 @@ impl Engine {
 
 impl Example {
     /// Every example.
-    pub const ALL: [Self; 5] =
-        [Self::Redmine, Self::Rest, Self::Github, Self::Jira, Self::AzureDevops];
+    pub const ALL: [Self; 8] = [
+        Self::Redmine,
+        Self::Rest,
+        Self::Github,
+        Self::Jira,
+        Self::AzureDevops,
+        Self::RequestTracker,
+        Self::ServiceNow,
+        Self::Gitlab,
+    ];
 
     /// The example's name on the command line.
     #[must_use]
@@ -114,6 +128,9 @@ impl Example {
             Self::Github => "github",
             Self::Jira => "jira",
             Self::AzureDevops => "azure-devops",
+            Self::RequestTracker => "request-tracker",
+            Self::ServiceNow => "servicenow",
+            Self::Gitlab => "gitlab",
         }
     }
 
@@ -137,6 +154,9 @@ impl Example {
             Self::Github => "GitHub Issues",
             Self::Jira => "Jira",
             Self::AzureDevops => "Azure DevOps",
+            Self::RequestTracker => "Request Tracker",
+            Self::ServiceNow => "ServiceNow",
+            Self::Gitlab => "GitLab Issues",
         }
     }
 
@@ -146,7 +166,8 @@ impl Example {
             Self::Redmine => "api-key",
             Self::Rest => "bearer-token",
             Self::Jira => "api-token",
-            Self::Github | Self::AzureDevops => "token",
+            Self::ServiceNow => "password",
+            Self::Github | Self::AzureDevops | Self::RequestTracker | Self::Gitlab => "token",
         }
     }
 
@@ -168,6 +189,9 @@ impl Example {
             (Self::Github, Language::Typescript) => Some("guest-examples/github"),
             (Self::Jira, Language::Python) => Some("guest-examples/jira"),
             (Self::AzureDevops, Language::Javascript) => Some("guest-examples/azure-devops"),
+            (Self::RequestTracker, Language::Cpp) => Some("guest-examples/request-tracker"),
+            (Self::ServiceNow, Language::C) => Some("guest-examples/servicenow"),
+            (Self::Gitlab, Language::Go) => Some("guest-examples/gitlab"),
             _ => None,
         }
     }

@@ -110,7 +110,7 @@ fn become_example(
     add(&mut of_example, folder, "");
     of_example.retain(|path, _| !path.starts_with("package"));
     files.extend(of_example);
-    for file in ["package.json", "pyproject.toml"] {
+    for file in ["connector.toml", "package.json", "pyproject.toml"] {
         if let Some(content) = files.get_mut(file) {
             replace(content, "\"connector\"", "\"follow-up-connector\"");
         }

@@ -73,8 +73,18 @@ pub(crate) fn build(workspace: &Workspace, examples: &[Example]) -> anyhow::Resu
 }
 
 impl Example {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Redmine, Self::Javascript, Self::Python, Self::Rest, Self::Project(Like::Github)];
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Redmine,
+        Self::Javascript,
+        Self::Python,
+        Self::Rest,
+        Self::Project(Like::Github),
+        Self::Project(Like::Jira),
+        Self::Project(Like::AzureDevops),
+        Self::Project(Like::RequestTracker),
+        Self::Project(Like::ServiceNow),
+        Self::Project(Like::Gitlab),
+    ];
 
     fn read(name: &str) -> anyhow::Result<Self> {
         Self::ALL

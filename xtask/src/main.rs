@@ -42,7 +42,7 @@ Commands:
   connectors [--only NAME]...
         Build the example connectors into plugins/
         --only NAME     Build only this one: redmine, javascript, python (all three for Redmine),
-                        rest, github, jira or azure-devops
+                        rest, github, jira, azure-devops, request-tracker, servicenow, gitlab
   script-runner [--check | --output FILE]
         Build the component that runs scripts into guest-examples/script-runner/
         --check         Only check that it is as new as its sources

@@ -6,11 +6,11 @@ use crate::tools;
 use crate::workspace::Workspace;
 use lexopt::{Arg, Parser, ValueExt as _};
 
-/// Redmine is the real tracker. strace checks the order of the host's system calls. iproute2 gives
+/// Redmine and Request Tracker are real trackers. strace checks the order of the host's system calls. iproute2 gives
 /// a test its own network. libfaketime sets the clock of one process. openssl is a server with
 /// certificates as companies use them. curl speaks HTTP/2 and TLS. systemd checks its units. The
 /// last three are the reverse proxies of docs/operator.md.
-const DEBIAN_PACKAGES: [&str; 12] = [
+const DEBIAN_PACKAGES: [&str; 15] = [
     "redmine",
     "redmine-sqlite",
     "puma",
@@ -23,6 +23,9 @@ const DEBIAN_PACKAGES: [&str; 12] = [
     "nginx",
     "haproxy",
     "caddy",
+    "request-tracker5",
+    "rt5-standalone",
+    "rt5-db-sqlite",
 ];
 
 pub(crate) struct Arguments {

@@ -72,7 +72,8 @@ pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(
     let world = world(project, dialect, &settings, &sources)?;
     let bindings = project.folder.join(BINDINGS);
     steps.step("bindings of the contract", || {
-        Contract::read(project, world)?.write_bindings((dialect.bindings)(), &bindings)
+        Contract::read(project, world)?.write_bindings((dialect.bindings)(), &bindings)?;
+        write_header(&bindings, dialect, world)
     })?;
     let module = project.scratch().join("module.wasm");
     let mut compile = Command::new(programs.join("python"));
@@ -81,6 +82,17 @@ pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(
     compile.arg("-o").arg(&module).current_dir(&project.folder);
     steps.run(&format!("zig {}", dialect.compiler), &mut compile, PYTHON.fix)?;
     steps.step("component", || componentize(&module, to))
+}
+
+/// The bindings of C++ have the world in the name of their header. Sources include the same name in
+/// each world.
+fn write_header(bindings: &Path, dialect: &Dialect, world: &str) -> Result<(), AuthorError> {
+    let (header, own) = (bindings.join("connector_cpp.h"), format!("{}_cpp.h", snake_case(world)));
+    if dialect.extension != "cpp" || header.ends_with(&own) {
+        return Ok(());
+    }
+    let content = format!("#pragma once\n#include \"{own}\"\n");
+    fs::write(&header, content).map_err(AuthorError::disk("create", header))
 }
 
 /// The files of the bindings that are compiled or linked: the last one contains the contract.

@@ -186,17 +186,19 @@ static connector_option_u32_t seconds_until(const char *wait, const char *answer
   return (connector_option_u32_t){true, until > now ? (uint32_t)(until - now) : 0};
 }
 
-// The tracker's own explanation: a text or a list of texts, or an answer that is plain text.
+static const char *joined(const char *words, const char *more) {
+  return more ? format("%s%s%s", words, *words ? "; " : "", more) : words;
+}
+
+// The tracker's own explanation: a text, a list or an object of texts, or an answer that is plain text.
 static const char *words_of(yyjson_val *answer, const char *plain) {
   if (!answer) return *plain == '<' ? "" : format("%.*s", PLAIN_BYTES_MAX, plain);
-  yyjson_val *found = yyjson_ptr_get(answer, TRACKER.words), *word;
+  yyjson_val *found = yyjson_ptr_get(answer, TRACKER.words), *name, *word;
   if (yyjson_is_str(found)) return yyjson_get_str(found);
   const char *words = "";
   size_t n, count;
-  yyjson_arr_foreach(found, n, count, word) {
-    const char *text = yyjson_get_str(word);
-    if (text) words = format("%s%s%s", words, *words ? "; " : "", text);
-  }
+  yyjson_arr_foreach(found, n, count, word) words = joined(words, yyjson_get_str(word));
+  yyjson_obj_foreach(found, n, count, name, word) words = joined(words, yyjson_get_str(word));
   return words;
 }
 

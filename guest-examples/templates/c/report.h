@@ -20,3 +20,14 @@ static inline const char *report_description(
   }
   return chars(description);
 }
+
+static inline const char *report_comment(
+    const char *markup, uint32_t max_characters, connector_string_t *marker) {
+  connector_string_t name = string(markup), comment;
+  error_t error;
+  if (!jackfield_connector_report_comment(&name, max_characters, marker, &comment, &error)) {
+    fail_with(error);
+    return "";
+  }
+  return chars(comment);
+}

@@ -187,22 +187,23 @@ Result<std::string> ids_of(const json& records, const json& names, std::string_v
   return ids;
 }
 
+std::string percent_encoded(std::string_view from) {
+  std::string encoded;
+  for (const unsigned char it : from) {
+    char code[4];
+    std::snprintf(code, sizeof code, "%%%02X", it);
+    const bool is_plain = std::isalnum(it) || std::string_view("-._~").contains(static_cast<char>(it));
+    encoded += is_plain ? std::string(1, static_cast<char>(it)) : code;
+  }
+  return encoded;
+}
+
 std::string page(std::string base, std::string_view path, const Pairs& query) {
-  const auto encoded = [](const std::string& from) {
-    std::string encoded;
-    for (const unsigned char it : from) {
-      char code[4];
-      std::snprintf(code, sizeof code, "%%%02X", it);
-      const bool is_plain = std::isalnum(it) || std::string_view("-._~").contains(static_cast<char>(it));
-      encoded += is_plain ? std::string(1, static_cast<char>(it)) : code;
-    }
-    return encoded;
-  };
   while (base.ends_with('/')) base.pop_back();
   base.append(path);
   char before = '?';
   for (const auto& [name, value] : query) {
-    base += before + encoded(name) + '=' + encoded(value);
+    base += before + percent_encoded(name) + '=' + percent_encoded(value);
     before = '&';
   }
   return base;

@@ -84,6 +84,9 @@ using Pairs = std::vector<std::pair<std::string, std::string>>;
 // The address of a page that people open. `base` is the tracker's address in the settings.
 std::string page(std::string base, std::string_view path, const Pairs& query = {});
 
+// A text as one part of a path or of a query.
+std::string percent_encoded(std::string_view from);
+
 // What a request may have beyond its method and path.
 struct More {
   Pairs query = {};

@@ -49,6 +49,7 @@ mod recording;
 mod recurrence;
 mod reload;
 mod report;
+mod request_tracker;
 mod resolve;
 mod reverse_proxies;
 mod role_matrix;

@@ -27,7 +27,7 @@ fn set_policy(host: &TestHost, policy: &str) {
 }
 
 /// The same test case fails in another execution.
-fn again(test: &Value) -> Value {
+pub(crate) fn again(test: &Value) -> Value {
     let mut again = failed_test();
     again["testCaseId"] = test["testCaseId"].clone();
     again
@@ -49,7 +49,7 @@ fn record(host: &TestHost, test: &Value) -> Value {
 }
 
 /// Waits until the step of the test's defect has this state.
-fn await_step(host: &TestHost, test: &Value, step: &str, state: &str) -> Value {
+pub(crate) fn await_step(host: &TestHost, test: &Value, step: &str, state: &str) -> Value {
     wait_for(&format!("`{step}` to be {state}"), 90, || {
         let steps = record(host, test)["follow_ups"].as_array().expect("steps").clone();
         let mut steps = steps.into_iter();

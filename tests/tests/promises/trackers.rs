@@ -31,7 +31,7 @@ struct Connector {
 
 const TEST: [&str; 2] = ["settings.json", "recording"];
 
-const CONNECTORS: [Connector; 5] = [
+const CONNECTORS: [Connector; 8] = [
     Connector {
         name: "rest",
         test: TEST,
@@ -70,6 +70,30 @@ const CONNECTORS: [Connector; 5] = [
         secret: "token",
         keys: ["6", "4"],
         page: "https://dev.azure.com/fabrikam/Web%20Shop/_workitems/edit/6",
+        attaches: true,
+    },
+    Connector {
+        name: "request-tracker",
+        test: TEST,
+        secret: "token",
+        keys: ["10", "8"],
+        page: "https://rt.example.com/Ticket/Display.html?id=10",
+        attaches: true,
+    },
+    Connector {
+        name: "servicenow",
+        test: TEST,
+        secret: "password",
+        keys: ["INC0010006", "INC0010004"],
+        page: "https://example.service-now.com/nav_to.do?uri=incident.do%3Fsys_id%3D1679091c5a880faf6fb5e6087eb1b2dc",
+        attaches: true,
+    },
+    Connector {
+        name: "gitlab",
+        test: TEST,
+        secret: "token",
+        keys: ["shop/web#6", "shop/web#4"],
+        page: "https://gitlab.com/shop/web/-/issues/6",
         attaches: true,
     },
 ];

@@ -3,6 +3,8 @@ package jackfield
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"go.bytecodealliance.org/pkg/wit/types"
@@ -100,20 +102,27 @@ func (it Tracker) Request(method jackfield_connector_http.Method, path string, m
 	return nil, it.refused(response, answered)
 }
 
-// wordsOf is the tracker's own explanation: a text or a list of texts.
+// wordsOf is the tracker's own explanation: a text, or the texts of a list or an object.
 func wordsOf(found json.RawMessage) string {
-	var list []any
-	if json.Unmarshal(found, &list) != nil {
-		list = []any{nil}
-		_ = json.Unmarshal(found, &list[0])
-	}
-	var words []string
-	for _, word := range list {
-		if text, isText := word.(string); isText {
-			words = append(words, text)
+	var value any
+	_ = json.Unmarshal(found, &value)
+	return strings.Join(texts(value), "; ")
+}
+
+func texts(value any) (all []string) {
+	switch value := value.(type) {
+	case string:
+		all = append(all, value)
+	case []any:
+		for _, it := range value {
+			all = append(all, texts(it)...)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			all = append(all, texts(value[name])...)
 		}
 	}
-	return strings.Join(words, "; ")
+	return all
 }
 
 func send(method jackfield_connector_http.Method, path string, more More) (response jackfield_connector_http.Response, _ error) {

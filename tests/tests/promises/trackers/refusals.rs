@@ -19,7 +19,7 @@ struct Refusal {
     words: &'static [&'static str],
 }
 
-const REFUSALS: [Refusal; 10] = [
+const REFUSALS: [Refusal; 17] = [
     Refusal {
         connector: "github",
         call: "check",
@@ -116,6 +116,69 @@ const REFUSALS: [Refusal; 10] = [
         body: r#"{"$id":"1","message":"TF401320: Rule Error for field Severity. Error code: Required, InvalidEmpty.","typeKey":"RuleValidationException"}"#,
         code: "rejected",
         words: &["TF401320: Rule Error for field Severity"],
+    },
+    Refusal {
+        connector: "servicenow",
+        call: "check",
+        status: 200,
+        headers: &[],
+        body: "<html><head><title>Instance Hibernating page</title></head><body>Sorry, this instance is hibernating.</body></html>",
+        code: "tracker-unavailable",
+        words: &["not with JSON"],
+    },
+    Refusal {
+        connector: "servicenow",
+        call: "create-defect",
+        status: 403,
+        headers: &[],
+        body: r#"{"error":{"message":"Operation Failed","detail":"ACL Exception Insert Failed due to security constraints"},"status":"failure"}"#,
+        code: "credentials-refused",
+        words: &["Operation Failed; ACL Exception Insert Failed due to security constraints"],
+    },
+    Refusal {
+        connector: "servicenow",
+        call: "check",
+        status: 429,
+        headers: &[("retry-after", "59"), ("x-ratelimit-limit", "10")],
+        body: r#"{"error":{"message":"Rate limit exceeded","detail":"Rejected as request limit per hour is reached"},"status":"failure"}"#,
+        code: "tracker-rate-limited",
+        words: &["Rate limit exceeded", "59"],
+    },
+    Refusal {
+        connector: "request-tracker",
+        call: "create-defect",
+        status: 403,
+        headers: &[],
+        body: r#"{"message":"No permission to create tickets in the queue 'qa'"}"#,
+        code: "credentials-refused",
+        words: &["No permission to create tickets in the queue"],
+    },
+    Refusal {
+        connector: "gitlab",
+        call: "create-defect",
+        status: 400,
+        headers: &[],
+        body: r#"{"message":{"title":["can't be blank"]}}"#,
+        code: "rejected",
+        words: &["can't be blank"],
+    },
+    Refusal {
+        connector: "gitlab",
+        call: "check",
+        status: 429,
+        headers: &[("retry-after", "31")],
+        body: "Retry later",
+        code: "tracker-rate-limited",
+        words: &["Retry later", "31"],
+    },
+    Refusal {
+        connector: "gitlab",
+        call: "check",
+        status: 403,
+        headers: &[],
+        body: r#"{"error":"insufficient_scope","error_description":"The request requires higher privileges than provided by the access token.","scope":"api"}"#,
+        code: "credentials-refused",
+        words: &["requires higher privileges"],
     },
 ];
 

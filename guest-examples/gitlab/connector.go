@@ -1,0 +1,292 @@
+// Package connector is for GitLab issues: gitlab.com and GitLab of your own.
+//
+// What is special: labels are priorities; a refusal has its reasons in many forms; a line of a text that
+// begins with a slash is a command to GitLab; a file is uploaded first, and a note refers to it.
+package connector
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"connector/jackfield"
+	"connector/jackfield/report"
+
+	follow_up "wit_component/jackfield_connector_follow_up"
+	"wit_component/jackfield_connector_http"
+	"wit_component/jackfield_connector_report"
+)
+
+// An empty place in `Words` is the whole refusal: GitLab has its reasons in `message` or `error`, as a
+// text or for each member.
+var gitlab = jackfield.Tracker{Name: "GitLab", Address: "url", Secret: "token", Words: ""}
+
+//go:embed settings.schema.json
+var schema string
+
+const (
+	titleCharsMax = 255
+	textCharsMax  = 900_000
+	pageSize      = 100
+)
+
+// The members of an issue that the field map sets.
+var members = []string{"assignee_ids", "confidential", "due_date", "issue_type", "labels", "milestone_id", "weight"}
+
+type settings struct {
+	URL, Project  string
+	Labels        []string
+	CriticalLabel string `json:"critical-label"`
+	ModerateLabel string `json:"moderate-label"`
+}
+
+func given() settings { return jackfield.Settings[settings](schema) }
+
+type issue struct {
+	IID         uint64
+	Title       string
+	Description string
+	State       string
+	Labels      []string
+	WebURL      string `json:"web_url"`
+	References  struct{ Full string }
+}
+
+func (it issue) defect() jackfield.Defect {
+	priority := ""
+	for _, label := range []string{given().ModerateLabel, given().CriticalLabel} {
+		if label != "" && contains(it.Labels, label) {
+			priority = label
+		}
+	}
+	return jackfield.Defect{
+		Key: it.References.Full, Title: it.Title, Link: it.WebURL, Status: jackfield.Text(it.State),
+		Priority: jackfield.Text(priority), Description: jackfield.Text(it.Description),
+	}
+}
+
+func contains(list []string, text string) bool {
+	for _, it := range list {
+		if it == text {
+			return true
+		}
+	}
+	return false
+}
+
+// projectPath is that of the connection's project.
+func projectPath() string { return "/api/v4/projects/" + url.PathEscape(given().Project) }
+
+// issuePath is that of an issue whose key is "group/project#12".
+func issuePath(key string) (string, error) {
+	project, number, found := strings.Cut(key, "#")
+	if !found {
+		return "", jackfield.Fail(jackfield.Rejected, "%q is not GROUP/PROJECT#NUMBER", key)
+	}
+	return fmt.Sprintf("/api/v4/projects/%s/issues/%s", url.PathEscape(project), url.PathEscape(number)), nil
+}
+
+// complete refuses an answer that is JSON, but not an issue.
+func complete(it issue, err error) (issue, error) {
+	if err == nil && (it.References.Full == "" || it.WebURL == "") {
+		err = jackfield.Fail(jackfield.Unavailable, "GitLab's answer is not an issue").About("url")
+	}
+	return it, err
+}
+
+// user is that of the token. GitLab may answer other requests without one.
+func user() (string, error) {
+	return jackfield.Get[string](gitlab, "/api/v4/user", "/username", nil)
+}
+
+var command = regexp.MustCompile(`(?m)^(\s*)/`)
+
+// harmless is a text without commands to GitLab, such as `/close` at the begin of a line.
+func harmless(text string) string { return command.ReplaceAllString(text, `$1\/`) }
+
+func Describe() jackfield.Manifest {
+	return jackfield.Manifest{
+		Name: "GitLab Issues", Version: "0.1.0", Settings: schema,
+		Summary:           "Creates, finds and counts issues of a GitLab project, and comments on them.",
+		Homepage:          jackfield.Some("https://docs.gitlab.com/api/issues/"),
+		IndexDelaySeconds: jackfield.Some(uint32(60)), // the database; gitlab.com has copies that lag a little
+	}
+}
+
+func Check() (string, error) {
+	name, err := user()
+	if err != nil {
+		return "", err
+	}
+	project, err := jackfield.Get[string](gitlab, projectPath(), "/path_with_namespace", nil)
+	if err != nil {
+		return "", err
+	}
+	counts, err := Count("")
+	return fmt.Sprintf("%s as %s, %d open issues", project, name, counts.Open), err
+}
+
+func Create(_ jackfield.FailedTest, marker string) (jackfield.Defect, error) {
+	title := report.Title(titleCharsMax)
+	description, err := report.Description("markdown", textCharsMax, marker)
+	if err != nil {
+		return jackfield.Defect{}, err
+	}
+	body := jackfield.Object{"title": title}
+	notes := setFields(body)
+	body["description"] = harmless(description) + notes
+	created, err := complete(jackfield.Post[issue](gitlab, projectPath()+"/issues", "", body))
+	return created.defect(), err
+}
+
+// setFields sets the fields of the report. One that GitLab does not have becomes a line of the text.
+func setFields(body jackfield.Object) (notes string) {
+	labels := given().Labels
+	for _, field := range jackfield_connector_report.Fields() {
+		var value any
+		if field.Value.Tag() == jackfield_connector_report.FieldValueText {
+			value = field.Value.Text()
+		} else if json.Unmarshal([]byte(field.Value.Json()), &value) != nil {
+			value = field.Value.Json()
+		}
+		switch {
+		case field.Name == "labels":
+			labels = append(labels, fmt.Sprint(value))
+		case contains(members, field.Name):
+			body[field.Name] = value
+		default:
+			notes += fmt.Sprintf("\n\nNot set: there is no field %q", field.Name)
+		}
+	}
+	if len(labels) > 0 {
+		body["labels"] = strings.Join(labels, ",")
+	}
+	return notes
+}
+
+func Find(marker string) (found []jackfield.Defect, err error) {
+	query := jackfield.Pairs{{"search", marker}, {"in", "description"}, {"state", "all"},
+		{"order_by", "created_at"}, {"sort", "asc"}, {"per_page", "5"}}
+	issues, err := jackfield.Get[[]issue](gitlab, projectPath()+"/issues", "", query)
+	if err == nil && len(issues) == 0 {
+		_, err = user() // an empty list must not come from a wrong token
+	}
+	for _, it := range issues {
+		if _, err := complete(it, nil); err != nil {
+			return nil, err
+		}
+		if !strings.Contains(it.Description, marker) {
+			return nil, jackfield.Fail(jackfield.Unsupported, "GitLab ignores the search for the marker")
+		}
+		found = append(found, it.defect())
+	}
+	return found, err
+}
+
+func State(key string) (*follow_up.Current, error) {
+	path, err := issuePath(key)
+	if err != nil {
+		return nil, err
+	}
+	found, err := complete(jackfield.Get[issue](gitlab, path, "", nil))
+	if jackfield.IsNotFound(err) {
+		_, err = user() // it is gone, unless the token is wrong
+		return nil, err
+	}
+	return &follow_up.Current{Defect: found.defect(), Open: found.State == "opened"}, err
+}
+
+func Comment(key string, _ jackfield.FailedTest, marker string) error {
+	text, err := report.Comment("markdown", textCharsMax, marker)
+	if err != nil {
+		return err
+	}
+	return addNote(key, harmless(text))
+}
+
+func addNote(key, text string) error {
+	path, err := issuePath(key)
+	if err != nil {
+		return err
+	}
+	_, err = jackfield.Post[uint64](gitlab, path+"/notes", "/id", jackfield.Object{"body": text})
+	return err
+}
+
+// notes are all notes of an issue.
+func notes(key string) (bodies []string, err error) {
+	path, err := issuePath(key)
+	for page := 1; err == nil; page++ {
+		query := jackfield.Pairs{{"per_page", fmt.Sprint(pageSize)}, {"page", fmt.Sprint(page)}}
+		var list []struct{ Body string }
+		list, err = jackfield.Get[[]struct{ Body string }](gitlab, path+"/notes", "", query)
+		for _, note := range list {
+			bodies = append(bodies, note.Body)
+		}
+		if len(list) < pageSize {
+			break
+		}
+	}
+	return bodies, err
+}
+
+func FindComment(key, marker string) (bool, error) {
+	bodies, err := notes(key)
+	return strings.Contains(strings.Join(bodies, "\n"), marker), err
+}
+
+func Reopen(key string) error {
+	path, err := issuePath(key)
+	if err != nil {
+		return err
+	}
+	state, err := jackfield.Get[string](gitlab, path, "/state", nil)
+	if err != nil || state == "opened" {
+		return err
+	}
+	more := jackfield.More{JSON: jackfield.Object{"state_event": "reopen"}}
+	_, err = gitlab.Request(jackfield_connector_http.MethodPut, path, more)
+	return err
+}
+
+// attachedAs begins the line of a note that names its file; GitLab changes the names in addresses.
+const attachedAs = "Jackfield attached the file "
+
+func Attach(key string, attachment uint32) error {
+	for _, file := range jackfield_connector_report.Attachments() {
+		if file.Id == attachment {
+			markdown, err := upload(attachment)
+			if err != nil {
+				return err
+			}
+			return addNote(key, fmt.Sprintf("%s%s\n\n%s", attachedAs, file.Name, markdown))
+		}
+	}
+	return jackfield.Fail(jackfield.Rejected, "the report has no attachment %d", attachment)
+}
+
+// upload sends a file, and returns the Markdown that refers to it.
+func upload(attachment uint32) (string, error) {
+	part := jackfield_connector_http.Part{
+		Name: "file", Content: jackfield_connector_http.MakeContentAttachment(attachment),
+	}
+	body := jackfield_connector_http.MakeBodyMultipart([]jackfield_connector_http.Part{part})
+	effect := jackfield_connector_http.EffectPrepare
+	answer, err := gitlab.Request(jackfield_connector_http.MethodPost, projectPath()+"/uploads",
+		jackfield.More{Body: &body, Effect: &effect})
+	return jackfield.Part[string](answer, "/markdown", err)
+}
+
+func Attached(key string) (names []string, err error) {
+	bodies, err := notes(key)
+	for _, body := range bodies {
+		line, _, _ := strings.Cut(body, "\n")
+		if name, found := strings.CutPrefix(line, attachedAs); found {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}

@@ -1,0 +1,153 @@
+//! The connector for Request Tracker on a real one: a failed test is one ticket, also after an answer
+//! that was lost and after kill -9; the counts are those of Request Tracker; `follow-up` comments and
+//! opens again.
+
+use jackfield_tests::{
+    Connection, Guest, Reply, Request, RequestTracker, ScriptedServer, Setup, TestHost,
+    failed_test, lose_writes, wait_for,
+};
+use serde_json::{Value, json};
+
+use crate::recurrence::{again, await_step};
+
+/// A server with a connection `qa` to a queue of its own, through a proxy.
+struct Fixture {
+    host: TestHost,
+    proxy: ScriptedServer,
+    queue: String,
+    connection: Connection,
+}
+
+fn fixture() -> Fixture {
+    let tracker = RequestTracker::shared();
+    let (queue, proxy) = (tracker.queue(), ScriptedServer::proxy_to(tracker.address()));
+    let host = Setup::new()
+        .config(
+            "lease_ms = 6000\nsweep_ms = 500\n[create]\nin_doubt_s = 2\n[limits]\nrun_ms = 10000\n\
+             create_answer_ms = 12000",
+        )
+        .plugin("request-tracker", &Guest::example("request-tracker"))
+        .start();
+    let settings = json!({"url": proxy.url(), "queue": queue, "priority": 50});
+    let connection = host.connect("qa", "request-tracker", settings, tracker.secrets());
+    Fixture { host, proxy, queue, connection }
+}
+
+impl Fixture {
+    /// Repeats the click until its answer is the defect.
+    fn create(&self, test: &Value) -> Value {
+        wait_for("the defect", 90, || {
+            let answer = self.host.create(&self.connection, test);
+            (answer.status == 200).then(|| answer.json())
+        })
+    }
+
+    fn tickets(&self) -> Vec<Value> {
+        RequestTracker::shared().tickets(&self.queue)
+    }
+
+    fn edit(&self, edit: &Value) {
+        self.host.admin().json("PATCH", "/connections/qa", edit).assert_status(200);
+    }
+}
+
+#[test]
+fn a_failed_test_is_one_ticket_with_its_fields_and_counts() {
+    let (fixture, tracker) = (fixture(), RequestTracker::shared());
+    let fields = json!([{"field": "Robot", "text": "R2"}, {"field": "Nope", "text": "x"}]);
+    fixture.edit(&json!({"report": {"fields": fields}}));
+    let test = failed_test();
+    let defect = fixture.create(&test);
+    let id = defect["id"].as_str().expect("a number");
+    let ticket = tracker.ticket(id);
+    assert_eq!(ticket["Subject"], defect["name"], "{ticket}");
+    assert_eq!((&ticket["Priority"], &ticket["Status"]), (&json!("50"), &json!("new")));
+    assert_eq!(ticket["CustomFields"][0]["values"], json!(["R2"]), "{ticket}");
+    assert_eq!(defect["link"], format!("{}/Ticket/Display.html?id={id}", fixture.proxy.url()));
+    assert_eq!(fixture.create(&test), defect, "a repeat has another answer");
+
+    // An answer that was lost.
+    fixture.proxy.set_script(|exchange| {
+        let answer = exchange.pass();
+        if exchange.request.is_post() { Reply::reset() } else { answer }
+    });
+    let lost = failed_test();
+    let _ = fixture.host.create(&fixture.connection, &lost);
+    fixture.proxy.forward_all();
+    let found = fixture.create(&lost);
+    let tickets = fixture.tickets();
+    assert_eq!((tickets.len(), &found["id"]), (2, &tickets[1]["id"]), "{tickets:?}");
+
+    for priority in [90, 80, 10] {
+        tracker.add(&fixture.queue, priority);
+    }
+    tracker.set_status(&tracker.add(&fixture.queue, 90), "resolved");
+    let counts = fixture.host.kpis(&fixture.connection, "any").expect(200);
+    for (name, count) in [
+        ("totalDefects", 6),
+        ("openDefects", 5),
+        ("closedDefects", 1),
+        ("criticalDefects", 2),
+        ("moderateDefects", 2),
+    ] {
+        assert_eq!(counts[name], count, "{name} in {counts}");
+    }
+}
+
+#[test]
+fn a_queue_that_does_not_exist_is_refused_by_name() {
+    let (fixture, tracker) = (fixture(), RequestTracker::shared());
+    let settings = json!({"url": fixture.proxy.url(), "queue": "nope"});
+    let connection = fixture.host.connect("nope", "request-tracker", settings, tracker.secrets());
+    let detail = fixture.host.kpis(&connection, "any").problem(422, "rejected");
+    assert!(detail.contains("queue") && detail.contains("Not Found"), "{detail}");
+    let detail =
+        fixture.host.create(&connection, &failed_test()).problem(502, "credentials-refused");
+    assert!(detail.contains("No permission to create tickets in the queue 'nope'"), "{detail}");
+}
+
+#[test]
+fn a_test_that_fails_again_is_a_comment_and_opens_the_ticket_again() {
+    let (fixture, tracker) = (fixture(), RequestTracker::shared());
+    fixture.edit(&json!({"on_recurrence": "reopen"}));
+    let first = failed_test();
+    let id = fixture.create(&first)["id"].as_str().expect("a number").to_owned();
+    tracker.set_status(&id, "resolved");
+    let second = again(&first);
+    assert_eq!(fixture.create(&second)["id"], id);
+    await_step(&fixture.host, &second, "comment", "done");
+    await_step(&fixture.host, &second, "reopen", "done");
+    assert_eq!(tracker.ticket(&id)["Status"], "open");
+    let texts = tracker.attachments(&id);
+    let is_comment =
+        |it: &&Value| it["Subject"].as_str().is_some_and(|it| it.starts_with("Jackfield "));
+    assert_eq!(texts.iter().filter(is_comment).count(), 1, "{texts:?}");
+    assert_eq!(fixture.tickets().len(), 1);
+}
+
+/// The server is killed before Request Tracker gets the write, and before its answer arrives.
+#[test]
+fn a_kill_during_a_write_makes_no_second_ticket() {
+    let mut fixture = fixture();
+    for arrives in [false, true] {
+        let (test, before) = (failed_test(), fixture.tickets().len());
+        let gate = if arrives {
+            fixture.proxy.hold_answers(Request::is_post)
+        } else {
+            fixture.proxy.set_script(lose_writes);
+            fixture.proxy.hold_requests(Request::is_post)
+        };
+        let click = fixture.host.create_in_background(&fixture.connection, &test);
+        gate.await_held(1);
+        fixture.host.kill();
+        gate.open();
+        click.assert_unanswered();
+        fixture.proxy.forward_all();
+        fixture.host.restart();
+        let defect = fixture.create(&test);
+        let tickets = fixture.tickets();
+        assert_eq!(tickets.len(), before + 1, "the write arrived: {arrives}; {tickets:?}");
+        assert_eq!(tickets[before]["id"], defect["id"]);
+        assert_eq!(fixture.create(&test), defect, "a repeat has another answer");
+    }
+}
