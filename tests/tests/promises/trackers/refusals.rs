@@ -98,7 +98,7 @@ const REFUSALS: [Refusal; 17] = [
     },
     Refusal {
         connector: "azure-devops",
-        call: "check",
+        call: "create-defect",
         status: 302,
         headers: &[(
             "location",
