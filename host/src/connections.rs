@@ -39,7 +39,7 @@ use crate::testmanager::TestManager;
 use breaker::Breakers;
 use directory::Directory;
 
-pub use breaker::Asker;
+pub use breaker::{Asker, OpenBreaker};
 pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
 pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
@@ -240,6 +240,12 @@ impl Connections {
         outcome: &Result<T, Refusal>,
     ) {
         self.breakers.record(id, call, input, outcome.as_ref().err(), Instant::now());
+    }
+
+    /// The circuit breakers of a connection that are open.
+    #[must_use]
+    pub fn open_breakers(&self, id: ConnectionId) -> Vec<OpenBreaker> {
+        self.breakers.open(id, Instant::now())
     }
 
     /// Remembers how an event ended, so that the connection shows it before the store is read

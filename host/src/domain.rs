@@ -20,6 +20,7 @@ mod network;
 mod origin;
 mod outcome;
 mod printable;
+mod recent_events;
 mod recording;
 mod refusal;
 mod short_text;
@@ -61,6 +62,7 @@ pub use network::{InvalidNetwork, Network};
 pub use origin::{InvalidOrigin, Origin, is_web_address};
 pub use outcome::{Outcome, OutcomeCode};
 pub use printable::{is_printable, printable};
+pub use recent_events::{MinuteOfEvents, RecentEvents};
 pub use recording::{
     RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX, RECORDINGS_BYTES_MAX,
     RecordedRun, RunRecording, records,

@@ -10,6 +10,7 @@ mod audit;
 mod auth;
 mod client_address;
 mod clients;
+mod console;
 mod cookies;
 mod health;
 mod listener;

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
     DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
-    FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode, RecordedRun,
-    RunReport, SearchEnd, Verdict,
+    FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode, RecentEvents,
+    RecordedRun, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -403,6 +403,8 @@ pub trait Store: Send + Sync {
     /// Returns the events that meet the conditions, newest first. An event that cannot be read is
     /// logged and left out.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
+    /// Counts the events of the last hour and day.
+    async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
     /// Returns one event with its runs, in the order in which they ran.
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
     /// Sets until when the bodies of a connection are recorded; `None`: they are not recorded. With

@@ -9,9 +9,11 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool")]
 
 mod bench;
+mod browser;
 mod connectors;
 mod demo;
 mod fuzz;
+mod screenshots;
 mod script_runner;
 mod step;
 mod test;
@@ -43,6 +45,8 @@ Commands:
         Build the example connectors into plugins/
         --only NAME     Build only this one: redmine, javascript, python (all three for Redmine),
                         rest, github, jira, azure-devops, request-tracker, servicenow, gitlab
+  screenshots
+        Drive the console in a browser, and keep the README's pictures in docs/screenshots/
   script-runner [--check | --output FILE]
         Build the component that runs scripts into guest-examples/script-runner/
         --check         Only check that it is as new as its sources
@@ -94,6 +98,7 @@ fn run() -> anyhow::Result<()> {
         ),
         "demo" => demo::run(&workspace, &demo::Arguments::parse(&mut parser).context(arguments)?),
         "fuzz" => fuzz::run(&workspace, &fuzz::Arguments::parse(&mut parser).context(arguments)?),
+        "screenshots" => screenshots::run(&workspace),
         "script-runner" => script_runner::run(
             &workspace,
             &script_runner::Arguments::parse(&mut parser).context(arguments)?,

@@ -1,5 +1,8 @@
 //! `cargo xtask test`: installs what the tests need, builds everything once, and runs all tests.
 
+use std::path::{Path, PathBuf};
+
+use crate::browser;
 use crate::connectors::{self, Example};
 use crate::step::{cargo, run as run_program, step};
 use crate::tools;
@@ -33,11 +36,13 @@ pub(crate) struct Arguments {
     long: bool,
     /// Run only tests whose name contains this.
     filter: Option<String>,
+    /// More environment variables for the tests.
+    variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Arguments {
     pub(crate) fn parse(parser: &mut Parser) -> Result<Self, lexopt::Error> {
-        let mut arguments = Self { long: false, filter: None };
+        let mut arguments = Self { long: false, filter: None, variables: Vec::new() };
         while let Some(argument) = parser.next()? {
             match argument {
                 Arg::Long("long") => arguments.long = true,
@@ -49,10 +54,17 @@ impl Arguments {
         }
         Ok(arguments)
     }
+
+    /// Only the tests whose name contains `filter`, with these environment variables.
+    pub(crate) fn only(filter: &str, variables: &[(&'static str, &Path)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| (*name, value.to_path_buf()));
+        Self { long: false, filter: Some(filter.to_owned()), variables: variables.collect() }
+    }
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<()> {
-    tools::debian_packages(workspace, &DEBIAN_PACKAGES)?;
+    tools::debian_packages(workspace, &[&DEBIAN_PACKAGES[..], &browser::PACKAGES].concat())?;
+    browser::install(workspace)?;
     connectors::build(workspace, &Example::ALL)?;
     test_guests(workspace)?;
     let provider = workspace.root.join("tests/identity-provider");
@@ -70,6 +82,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
         test.env("TEST_BIN", workspace.host());
         test.env("TEST_PLUGINS", workspace.plugins());
         test.env("TEST_GUESTS", examples(workspace));
+        test.envs(arguments.variables.iter().map(|(name, value)| (name, value)));
         if arguments.long {
             test.env("TEST_LONG", "1");
         }

@@ -32,6 +32,17 @@ pub enum Asker {
     FollowUp,
 }
 
+/// A breaker that refuses runs, or that waits for a trial run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBreaker {
+    /// The kind of call that is refused.
+    pub call: Call,
+    /// The fault of the last run that failed because of the connector.
+    pub reason: String,
+    /// How long it is still open; zero: the next event makes a trial run.
+    pub left: Duration,
+}
+
 /// The breakers of every connection that has had a run.
 #[derive(Default)]
 pub(super) struct Breakers {
@@ -78,6 +89,17 @@ impl Breakers {
         if let Some(breaker) = breakers.get_mut(&id).and_then(|it| it.by_call.get_mut(&call)) {
             breaker.record(input, refusal, now);
         }
+    }
+
+    /// The breakers of a connection that are open.
+    pub(super) fn open(&self, id: ConnectionId, now: Instant) -> Vec<OpenBreaker> {
+        let breakers = self.by_connection.lock();
+        let calls = breakers.get(&id).into_iter().flat_map(|it| &it.by_call);
+        let open = calls.filter_map(|(call, breaker)| {
+            let left = breaker.open_until?.saturating_duration_since(now);
+            Some(OpenBreaker { call: *call, reason: breaker.reason.clone(), left })
+        });
+        open.collect()
     }
 
     /// Closes the breakers of a connection that was edited or deleted.

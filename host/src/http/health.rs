@@ -1,5 +1,5 @@
 //! Answers supervisors and load balancers: whether the process runs (`/healthz`), and whether it
-//! can write to the store (`/readyz`). Also answers the front page.
+//! can write to the store (`/readyz`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,15 +35,6 @@ pub(super) async fn ready(State(app): State<Arc<AppState>>) -> Response {
         Ok(()) => "ready\n".into_response(),
         Err(error) => Problem::store_unavailable(&error.to_string()).into_response(),
     }
-}
-
-/// Answers `GET /` with a short text for people.
-pub(super) async fn front_page(State(app): State<Arc<AppState>>) -> String {
-    let readiness = match readiness(&app).await {
-        Ok(()) => "ready".to_owned(),
-        Err(error) => format!("not ready: {error}"),
-    };
-    format!("Jackfield\n{readiness}\n")
 }
 
 async fn readiness(app: &AppState) -> Result<(), StoreError> {

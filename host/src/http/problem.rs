@@ -3,6 +3,7 @@
 //!
 //! `instance` names the event or the request's path. A problem never contains a token or a secret.
 
+mod for_testers;
 mod kinds;
 
 use std::net::IpAddr;
@@ -169,10 +170,26 @@ impl Problem {
         Outcome { code: self.kind.code, detail: self.detail.clone() }
     }
 
-    /// The response with this problem; `instance` names the event or the request.
-    pub(super) fn respond(&self, instance: &str) -> Response {
+    /// The advice for problems of this kind.
+    pub(super) fn remedy(&self) -> &'static str {
+        self.kind.remedy
+    }
+
+    /// The problem for a tester, who sees it in Test Manager: its first sentence needs no knowledge
+    /// of Jackfield.
+    pub(super) fn for_testers(&self) -> Self {
+        let first = for_testers::first_sentence(self.kind.code);
+        let detail = first.map_or_else(
+            || self.detail.clone(),
+            |first| format!("{first} Details: {}", self.detail),
+        );
+        Self { detail, ..self.clone() }
+    }
+
+    /// The problem as the API shows it; `instance` names the event or the request.
+    pub(super) fn body(&self, instance: &str) -> api::Problem {
         let errors = self.errors.iter();
-        let body = api::Problem {
+        api::Problem {
             kind: format!("/problems/{}", self.kind.code),
             title: self.kind.title.to_owned(),
             status: self.kind.status.as_u16(),
@@ -181,8 +198,12 @@ impl Problem {
             errors: errors
                 .map(|it| api::SettingError { name: printable(&it.name), why: printable(&it.why) })
                 .collect(),
-        };
-        let mut response = (self.kind.status, Json(body)).into_response();
+        }
+    }
+
+    /// The response with this problem; `instance` names the event or the request.
+    pub(super) fn respond(&self, instance: &str) -> Response {
+        let mut response = (self.kind.status, Json(self.body(instance))).into_response();
         response.extensions_mut().insert(self.kind.code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -346,6 +367,14 @@ mod tests {
             assert_eq!(problem.status().as_u16(), status, "{refusal:?}");
             assert_eq!(problem.kind.code, refusal.code());
             assert_eq!(problem.respond("/x").headers().contains_key(RETRY_AFTER), has_retry_after);
+        }
+    }
+
+    #[test]
+    fn a_tester_first_reads_a_sentence_that_needs_no_knowledge_of_jackfield() {
+        for (refusal, status, _) in every_refusal().into_iter().filter(|it| it.1 != 404) {
+            let (problem, shown) = (Problem::from(&refusal), Problem::from(&refusal).for_testers());
+            assert!(shown.detail.ends_with(&format!(" Details: {}", problem.detail)), "{status}");
         }
     }
 

@@ -9,6 +9,10 @@ use axum::routing::{any, get};
 
 use super::access::{ADMIN, AUTHOR, OPERATOR, Routes, VIEWER};
 use super::admin::{self, audit, connections, connectors, defects, events, report, tokens};
+use super::console::connections::{
+    self as on_connection, actions, consent, create, details, edit, first_event, list, try_it,
+};
+use super::console::{accounts, assets, frame, overview, theme};
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, same_site, session, sign_in_oidc, webhook};
 
@@ -40,15 +44,13 @@ fn hooks(state: &Arc<AppState>, prefix: &str) -> Router {
 
 fn other_routes(state: &Arc<AppState>) -> Router {
     Router::new()
-        .route("/", get(health::front_page))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/problems/{code}", get(problem::explain))
-        .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/sign-in/oidc", get(sign_in_oidc::begin))
         .route("/sign-in/oidc/callback", get(sign_in_oidc::finish))
         .nest("/api/v1", admin_api(state))
-        .merge(pages(state))
+        .merge(for_browsers(state))
         .with_state(Arc::clone(state))
 }
 
@@ -107,13 +109,63 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
 }
 
+/// The console, with the page to sign in and the files of its pages.
+fn for_browsers(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/sign-in", get(session::page).post(session::sign_in))
+        .route("/static/{name}", get(assets::serve))
+        .merge(pages(state))
+        .layer(from_fn(frame::limit_pages))
+}
+
 /// What a browser that is signed in may use. Each route states what an account needs for it.
 fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
-    Routes::of_pages(state)
+    let server = ADMIN.of_whole_server();
+    let routes = Routes::of_pages(state)
+        .get("/", VIEWER, overview::show)
         .post("/sign-out", VIEWER, "session.end", session::sign_out)
+        .ask("/theme", VIEWER, theme::choose)
+        .get("/accounts", server, accounts::show)
+        .post("/accounts", server, "token.create", accounts::create)
+        .get("/accounts/{id}/revoke", server, accounts::ask_to_revoke)
+        .post("/accounts/{id}/revoke", server, "token.revoke", accounts::revoke);
+    connection_pages(routes)
         .into_router()
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
+        .layer(from_fn_with_state(Arc::clone(state), frame::frame))
         .layer(from_fn_with_state(Arc::clone(state), auth::find_account))
+}
+
+fn connection_pages(routes: Routes) -> Routes {
+    let server = ADMIN.of_whole_server();
+    routes
+        .get("/connections", VIEWER, list::show)
+        .get("/connections/new", server, create::show)
+        .post("/connections/new", server, "connection.create", create::create)
+        .get("/connections/{id}", VIEWER, details::show)
+        .get("/connections/{id}/edit", ADMIN, edit::show)
+        .post("/connections/{id}/edit", ADMIN, "connection.edit", edit::save)
+        .ask("/connections/{id}/preview", OPERATOR, on_connection::report::preview)
+        .get("/connections/{id}/try", OPERATOR, try_it::show)
+        .post("/connections/{id}/try", OPERATOR, "connection.try", try_it::run)
+        .get("/connections/{id}/consent", VIEWER, consent::show)
+        .post("/connections/{id}/consent", ADMIN, "connection.accept", consent::accept)
+        .get("/connections/{id}/first-event", VIEWER, first_event::show)
+        .get("/connections/{id}/pause", OPERATOR, actions::ask_to_pause)
+        .post("/connections/{id}/pause", OPERATOR, "connection.pause", actions::pause)
+        .post("/connections/{id}/resume", OPERATOR, "connection.resume", actions::resume)
+        .get("/connections/{id}/rotate-token", ADMIN, actions::ask_to_rotate)
+        .post("/connections/{id}/rotate-token", ADMIN, "connection.rotate-token", actions::rotate)
+        .get("/connections/{id}/record", AUTHOR, actions::ask_to_record)
+        .post("/connections/{id}/record", AUTHOR, "connection.record", actions::record)
+        .post(
+            "/connections/{id}/stop-recording",
+            AUTHOR,
+            "connection.stop-recording",
+            actions::stop_recording,
+        )
+        .get("/connections/{id}/delete", ADMIN, actions::ask_to_delete)
+        .post("/connections/{id}/delete", ADMIN, "connection.delete", actions::delete)
 }
 
 /// Turns the framework's own refusals into problems too, and completes every problem. Not for

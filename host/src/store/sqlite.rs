@@ -23,6 +23,7 @@ mod history;
 mod moves;
 mod queue;
 mod readers;
+mod recent;
 mod recordings;
 mod recurrences;
 mod reseal;
@@ -56,7 +57,7 @@ use super::{
 use crate::domain::{
     AuditEntry, Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId,
     DefectRecord, DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd,
-    FollowUpStep, Lease, RecordedRun, RunReport, SearchEnd, Verdict,
+    FollowUpStep, Lease, RecentEvents, RecordedRun, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -438,6 +439,10 @@ impl Store for SqliteStore {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError> {
         let filter = filter.clone();
         self.readers.run(move |db| events::list(db, &filter)).await
+    }
+
+    async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError> {
+        self.readers.run(move |db| recent::count(db, now)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {

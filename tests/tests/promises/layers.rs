@@ -43,7 +43,8 @@ const RESTRICTED: [(&str, &[&str]); 8] = [
 const FREE: &str = "fuzz";
 
 /// Foreign crates, and the rooms that may use them.
-const CRATES: [(&[&str], &[&str]); 12] = [
+const CRATES: [(&[&str], &[&str]); 13] = [
+    (&["askama"], &["http"]),
     (&["jsonwebtoken"], &["oidc"]),
     (&["axum"], &["http", "demo", "simulator"]),
     (&["wasmtime", "wasmtime_wasi", "wasmtime_wasi_http", "wasmparser"], &["runtime"]),

@@ -13,6 +13,7 @@ mod compile_limits;
 mod configuration_reload;
 mod conformance;
 mod consent;
+mod console;
 mod costs;
 mod crash_points;
 mod crash_random;

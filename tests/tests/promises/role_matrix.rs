@@ -48,11 +48,38 @@ GET    /api/v1/tokens                        | no no  no  no  yes | no
 POST   /api/v1/tokens                        | no no  no  no  yes | no
 DELETE /api/v1/tokens/{id}                   | no no  no  no  yes | no
 POST   /sign-out                             | no yes yes yes yes | yes
+GET    /                                     | no yes yes yes yes | list
+POST   /theme                                | no yes yes yes yes | yes
+GET    /accounts                             | no no  no  no  yes | no
+POST   /accounts                             | no no  no  no  yes | no
+GET    /accounts/{id}/revoke                 | no no  no  no  yes | no
+POST   /accounts/{id}/revoke                 | no no  no  no  yes | no
+GET    /connections                          | no yes yes yes yes | list
+GET    /connections/new                      | no no  no  no  yes | no
+POST   /connections/new                      | no no  no  no  yes | no
+GET    /connections/{id}                     | no yes yes yes yes | own
+GET    /connections/{id}/edit                | no no  no  no  yes | own
+POST   /connections/{id}/edit                | no no  no  no  yes | own
+POST   /connections/{id}/preview             | no no  yes yes yes | own
+GET    /connections/{id}/try                 | no no  yes yes yes | own
+POST   /connections/{id}/try                 | no no  yes yes yes | own
+GET    /connections/{id}/consent             | no yes yes yes yes | own
+POST   /connections/{id}/consent             | no no  no  no  yes | own
+GET    /connections/{id}/first-event         | no yes yes yes yes | own
+GET    /connections/{id}/pause               | no no  yes yes yes | own
+POST   /connections/{id}/pause               | no no  yes yes yes | own
+POST   /connections/{id}/resume              | no no  yes yes yes | own
+GET    /connections/{id}/rotate-token        | no no  no  no  yes | own
+POST   /connections/{id}/rotate-token        | no no  no  no  yes | own
+GET    /connections/{id}/record              | no no  no  yes yes | own
+POST   /connections/{id}/record              | no no  no  yes yes | own
+POST   /connections/{id}/stop-recording      | no no  no  yes yes | own
+GET    /connections/{id}/delete              | no no  no  no  yes | own
+POST   /connections/{id}/delete              | no no  no  no  yes | own
 ";
 
 /// The routes that need no account.
 const PUBLIC: [&str; 10] = [
-    "/",
     "/healthz",
     "/hooks",
     "/hooks/",
@@ -62,6 +89,7 @@ const PUBLIC: [&str; 10] = [
     "/sign-in",
     "/sign-in/oidc",
     "/sign-in/oidc/callback",
+    "/static/{name}",
 ];
 
 /// A route: its method and path.
@@ -83,7 +111,7 @@ fn function(source: &str, name: &str) -> String {
 pub(crate) fn routes() -> Vec<Route> {
     let source = source();
     let mut routes = Vec::new();
-    for (name, prefix) in [("admin_api", "/api/v1"), ("pages", "")] {
+    for (name, prefix) in [("admin_api", "/api/v1"), ("pages", ""), ("connection_pages", "")] {
         let text = function(&source, name);
         for declared in ["get", "post", "ask", "put", "patch", "delete", "any"] {
             for call in text.split(&format!(".{declared}(\"")).skip(1) {
@@ -159,6 +187,9 @@ impl World {
             let event = self.host.event_of(&answer);
             let kind = if path.contains("/events/") { "id" } else { "defect" };
             event[kind].as_str().expect("an id").to_owned()
+        } else if path.contains("/accounts/") {
+            let tokens = self.host.admin().get("/tokens").expect(200);
+            tokens["tokens"][0]["id"].as_str().expect("an id").to_owned()
         } else if path.contains("/tokens/") {
             "nobody".to_owned()
         } else {
@@ -205,7 +236,9 @@ fn each_role_may_use_exactly_its_routes() {
         for (who, expected) in ["none"].iter().chain(&ROLES).zip(&roles) {
             let target = world.target(&path, &world.own);
             let answer = world.send(who, &method, &target);
-            let refused = if *who == "none" { 401 } else { 403 };
+            // A browser is sent to the page that signs it in.
+            let signed_out = if path.starts_with("/api/") { 401 } else { 303 };
+            let refused = if *who == "none" { signed_out } else { 403 };
             let fits = match *expected {
                 "yes" => is_allowed(&answer),
                 _ => answer.status == refused,

@@ -45,32 +45,7 @@ pub(in crate::http) async fn create(
     State(app): App,
     Body(body): Body<CreateConnection>,
 ) -> Result<(StatusCode, Extension<CreatedObject>, Json<CreatedConnection>), Problem> {
-    let connector = body
-        .connector
-        .parse::<ConnectorName>()
-        .map_err(|error| Problem::invalid_value("connector", error.to_string()))?;
-    let secrets = body.secrets.into_iter();
-    let of_host = host_secrets([
-        body.client_cert,
-        body.client_key,
-        body.test_manager_client_secret,
-        body.webhook_secret,
-        body.webhook_secret_previous,
-    ]);
-    let new = NewConnection {
-        name: body.name,
-        connector,
-        settings: body.settings,
-        secrets: secrets.chain(of_host).map(|(name, secret)| (name, secret.0)).collect(),
-        project: body.project,
-        allow_private: body.allow_private,
-        http1_only: body.http1_only,
-        index_delay_s: body.index_delay_s,
-        test_manager: body.test_manager.map(test_manager_edit),
-        report: body.report,
-        on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
-        webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
-    };
+    let new = new_connection(body)?;
     let issued = app.services.connections.create(new).await?;
     let created = CreatedObject(issued.record.connection.name.clone());
     Ok((StatusCode::CREATED, Extension(created), Json(with_url(&app, &issued))))
@@ -202,7 +177,38 @@ pub(in crate::http) async fn hook(
     Ok(webhook::receive_for(app, active, path, request).await)
 }
 
-fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
+/// The connection that a request asks for.
+pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConnection, Problem> {
+    let connector = body
+        .connector
+        .parse::<ConnectorName>()
+        .map_err(|error| Problem::invalid_value("connector", error.to_string()))?;
+    let secrets = body.secrets.into_iter();
+    let of_host = host_secrets([
+        body.client_cert,
+        body.client_key,
+        body.test_manager_client_secret,
+        body.webhook_secret,
+        body.webhook_secret_previous,
+    ]);
+    Ok(NewConnection {
+        name: body.name,
+        connector,
+        settings: body.settings,
+        secrets: secrets.chain(of_host).map(|(name, secret)| (name, secret.0)).collect(),
+        project: body.project,
+        allow_private: body.allow_private,
+        http1_only: body.http1_only,
+        index_delay_s: body.index_delay_s,
+        test_manager: body.test_manager.map(test_manager_edit),
+        report: body.report,
+        on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
+        webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
+    })
+}
+
+/// The edit that a request asks for.
+pub(in crate::http) fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
     let client_secret = body.test_manager_client_secret.map(Some);
     let secrets = body.secrets.into_iter();
     let of_host = host_secrets([
@@ -278,11 +284,17 @@ fn test_manager(settings: &TestManagerSettings) -> TestManager {
 }
 
 fn with_url(app: &AppState, issued: &IssuedToken) -> CreatedConnection {
-    let webhook_url = format!("{}/hooks/{}", app.base_url, issued.token.reveal());
+    let webhook_url = webhook_url(app, issued);
     CreatedConnection { connection: connection(app, &issued.record), webhook_url }
 }
 
-fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
+/// The address to enter in Test Manager.
+pub(in crate::http) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
+    format!("{}/hooks/{}", app.base_url, issued.token.reveal())
+}
+
+/// A connection as people see it.
+pub(in crate::http) fn connection(app: &AppState, record: &ConnectionRecord) -> Connection {
     let it = &record.connection;
     let newest = app.services.plugins.newest(&it.connector).ok();
     let unapproved = newest.as_ref().map(|newest| unapproved(newest, it));

@@ -29,7 +29,7 @@ pub(in crate::http) async fn preview(
     let it = body.failed_test;
     let test = FailedTest::new(it.test_execution_id, it.test_case_id, it.variation_id, it.link);
     let preview = app.services.connections.preview(id, &test, body.report).await?;
-    Ok(Json(answer(preview, markup, characters_max)?))
+    Ok(Json(shown_preview(preview, markup, characters_max)?))
 }
 
 fn markup(name: Option<&str>) -> Result<Markup, Problem> {
@@ -41,7 +41,12 @@ fn markup(name: Option<&str>) -> Result<Markup, Problem> {
     })
 }
 
-fn answer(preview: Preview, markup: Markup, max: u32) -> Result<ReportPreview, Problem> {
+/// A preview with its texts in this markup, of at most this many characters each.
+pub(in crate::http) fn shown_preview(
+    preview: Preview,
+    markup: Markup,
+    max: u32,
+) -> Result<ReportPreview, Problem> {
     let Preview { report, overrides } = preview;
     let too_small = |error: crate::report::TooSmall| {
         Problem::invalid_value("characters_max", error.to_string())

@@ -36,8 +36,13 @@ pub(in crate::http) async fn account(
 }
 
 pub(in crate::http) async fn list(State(app): App) -> Result<Json<TokenList>, Problem> {
+    Ok(Json(TokenList { tokens: all(&app).await? }))
+}
+
+/// All named tokens, by name.
+pub(in crate::http) async fn all(app: &AppState) -> Result<Vec<Token>, Problem> {
     let tokens = app.services.accounts.tokens().await?;
-    Ok(Json(TokenList { tokens: tokens.into_iter().map(|it| token(&app, it)).collect() }))
+    Ok(tokens.into_iter().map(|it| token(app, it)).collect())
 }
 
 pub(in crate::http) async fn create(
@@ -45,19 +50,28 @@ pub(in crate::http) async fn create(
     Extension(account): Extension<Account>,
     Body(body): Body<CreateToken>,
 ) -> Result<(StatusCode, Extension<CreatedObject>, Json<CreatedToken>), Problem> {
+    let created = issue(&app, &account, body).await?;
+    let object = CreatedObject(created.record.name.clone());
+    Ok((StatusCode::CREATED, Extension(object), Json(created)))
+}
+
+/// Creates a token, in the name of an account.
+pub(in crate::http) async fn issue(
+    app: &AppState,
+    account: &Account,
+    body: CreateToken,
+) -> Result<CreatedToken, Problem> {
     let CreateToken { name, role, connections, expires_in_s } = body;
     if expires_in_s.is_some_and(|s| !(1..=LIFETIME_S_MAX).contains(&s)) {
         let why = format!("give 1 to {LIFETIME_S_MAX} seconds, or leave it out");
         return Err(Problem::invalid_value("expires_in_s", why));
     }
-    let named = connections.map(|all| all.iter().map(|name| connection_id(&app, name)).collect());
+    let named = connections.map(|all| all.iter().map(|name| connection_id(app, name)).collect());
     let connections = named.transpose()?;
     let new = NewToken { name, role: role.0, connections, lifetime_s: expires_in_s };
     let issued = app.services.accounts.create(new, &account.name).await?;
     let IssuedAccountToken { record, token: secret } = issued;
-    let created = CreatedToken { record: token(&app, record), token: SecretText(secret) };
-    let object = CreatedObject(created.record.name.clone());
-    Ok((StatusCode::CREATED, Extension(object), Json(created)))
+    Ok(CreatedToken { record: token(app, record), token: SecretText(secret) })
 }
 
 pub(in crate::http) async fn revoke(

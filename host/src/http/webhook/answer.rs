@@ -89,7 +89,8 @@ impl Answer {
     }
 
     pub(super) fn problem(id: EventId, problem: &Problem) -> Self {
-        Self { response: problem.respond(&instance(id)), outcome: problem.outcome(), defect: None }
+        let response = problem.for_testers().respond(&instance(id));
+        Self { response, outcome: problem.outcome(), defect: None }
     }
 
     pub(super) fn refusal(id: EventId, refusal: &Refusal) -> Self {

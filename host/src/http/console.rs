@@ -1,0 +1,19 @@
+//! The console: pages for people, rendered by the server. They work without scripts, except for
+//! what updates itself.
+//!
+//! Decides nothing: a page calls what the admin API's handlers call, and shows the answer. `frame`
+//! knows who asks for a page, `page` is around every page, `parts` are building blocks.
+
+pub(super) mod accounts;
+pub(super) mod assets;
+mod chart;
+mod confirm;
+pub(super) mod connections;
+mod cookie;
+mod flash;
+mod form;
+pub(super) mod frame;
+pub(super) mod overview;
+mod page;
+mod parts;
+pub(super) mod theme;

@@ -1,0 +1,93 @@
+//! The chart of events per minute, as SVG with a table of the same figures.
+
+use askama::Template;
+use jiff::Timestamp;
+
+use crate::domain::MinuteOfEvents;
+
+/// Number of minutes that the chart shows.
+const MINUTES: usize = 60;
+/// Height of the drawing.
+const HEIGHT: u64 = 100;
+
+/// Events per minute in the last hour.
+#[derive(Debug, Template)]
+#[template(path = "console/chart.html")]
+pub(super) struct Chart {
+    bars: Vec<Bar>,
+    max: u64,
+    answered: u64,
+    failed: u64,
+}
+
+/// A minute of the chart, in units of the drawing.
+#[derive(Debug)]
+struct Bar {
+    minute: String,
+    x: usize,
+    answered: u64,
+    failed: u64,
+    answered_y: u64,
+    answered_height: u64,
+    failed_y: u64,
+    failed_height: u64,
+}
+
+impl Chart {
+    /// Draws the hour before `now`. Minutes without events are not in `minutes`.
+    pub(super) fn new(minutes: &[MinuteOfEvents], now: Timestamp) -> Self {
+        let last = now.as_second().div_euclid(60);
+        let max = minutes.iter().map(|it| it.answered + it.failed).max().unwrap_or(0).max(1);
+        let bar = |index: usize| {
+            let minute = last - 59 + i64::try_from(index).unwrap_or(0);
+            let found = minutes.iter().find(|it| it.minute == minute);
+            Bar::new(index, minute, found.map_or((0, 0), |it| (it.answered, it.failed)), max)
+        };
+        let bars: Vec<_> = (0..MINUTES).map(bar).collect();
+        let sum = |of: fn(&Bar) -> u64| bars.iter().map(of).sum();
+        Self { max, answered: sum(|it| it.answered), failed: sum(|it| it.failed), bars }
+    }
+
+    /// The minutes that have events, for the table.
+    fn busy(&self) -> impl Iterator<Item = &Bar> {
+        self.bars.iter().rev().filter(|it| it.answered + it.failed > 0)
+    }
+}
+
+impl Bar {
+    fn new(index: usize, minute: i64, (answered, failed): (u64, u64), max: u64) -> Self {
+        // Whatever has events is visible.
+        let height = |n: u64| if n == 0 { 0 } else { (n * HEIGHT / max).max(2) };
+        let (answered_height, failed_height) = (height(answered), height(failed));
+        let answered_y = HEIGHT.saturating_sub(answered_height);
+        let at = Timestamp::from_second(minute * 60).unwrap_or_default();
+        Self {
+            minute: at.strftime("%H:%M").to_string(),
+            x: index * 10 + 1,
+            answered,
+            failed,
+            answered_y,
+            answered_height,
+            failed_y: answered_y.saturating_sub(failed_height),
+            failed_height,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_with_one_failure_among_many_events_is_visible() {
+        let now = Timestamp::from_second(3_600 * 5).unwrap();
+        let minute = |minute, answered, failed| MinuteOfEvents { minute, answered, failed };
+        let chart = Chart::new(&[minute(300, 1_000, 0), minute(299, 0, 1)], now);
+        assert_eq!(chart.bars.len(), MINUTES);
+        let [.., before, last] = &chart.bars[..] else { panic!("no bars") };
+        assert_eq!((last.answered_height, last.answered_y), (100, 0));
+        assert_eq!((before.failed_height, before.failed_y), (2, 98));
+        assert_eq!((chart.answered, chart.failed), (1_000, 1));
+        assert_eq!(chart.busy().count(), 2);
+    }
+}

@@ -1,0 +1,87 @@
+//! `/connections/{id}/edit`: the form of a connection with its present values.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::connections::ConnectionError;
+use crate::domain::ConnectionRecord;
+use crate::http::admin::Id;
+use crate::http::admin::connections::connection_edit;
+use crate::http::console::flash;
+use crate::http::console::form::Form;
+use crate::http::console::frame::Visitor;
+use crate::http::console::page::{Section, render, render_again};
+use crate::http::problem::Problem;
+use crate::http::{AppState, admin};
+use crate::manifest::{Manifest, SettingError};
+
+use super::form::{FormPage, Texts, fields};
+use super::report::ReportForm;
+use super::{found, input};
+
+type App = State<Arc<AppState>>;
+type Answer = Result<Response, Problem>;
+
+pub(in crate::http) async fn show(State(app): App, visitor: Visitor, Id(id): Id) -> Answer {
+    let record = found(&app, &visitor, &id)?;
+    render(&form_page(&app, &visitor, &record, None)?)
+}
+
+fn form_page(
+    app: &AppState,
+    visitor: &Visitor,
+    record: &ConnectionRecord,
+    form: Option<&Form>,
+) -> Result<FormPage, Problem> {
+    let manifest = manifest(app, record)?;
+    let stored = admin::connections::connection(app, record);
+    let path = format!("/connections/{}", stored.id);
+    let texts = Texts { form, stored: Some(&stored) };
+    Ok(FormPage {
+        page: visitor.page(Section::Connections, format!("Edit {}", stored.name)),
+        action: format!("{path}/edit"),
+        summary: format!("Connector {} {}", stored.connector, manifest.version),
+        button: "Save",
+        errors: Vec::new(),
+        has_errors: false,
+        fields: fields(&manifest.settings_schema, texts, ""),
+        report: Some(ReportForm::new(texts, format!("{path}/preview"))),
+        back: (path, stored.name.clone()),
+    })
+}
+
+/// The manifest of the version that the connection uses; if it can use none, of the newest.
+fn manifest(app: &AppState, record: &ConnectionRecord) -> Result<Manifest, Problem> {
+    let plugins = &app.services.plugins;
+    let used = plugins.connector_for(&record.connection);
+    let used = used.or_else(|_| plugins.newest(&record.connection.connector));
+    let used = used.map_err(|error| Problem::from(ConnectionError::from(error)))?;
+    Ok(used.manifest().clone())
+}
+
+/// Stores what the form changes.
+pub(in crate::http) async fn save(
+    State(app): App,
+    visitor: Visitor,
+    Id(id): Id,
+    form: Form,
+) -> Answer {
+    let record = found(&app, &visitor, &id)?;
+    let again = |errors: Vec<SettingError>| {
+        let page = form_page(&app, &visitor, &record, Some(&form))?.with_errors(errors);
+        render_again(&page)
+    };
+    let (id, stored) = (record.connection.id, &record.connection);
+    let schema = manifest(&app, &record)?.settings_schema;
+    let edit = match input::edit(&form, &schema, &stored.settings, &stored.report) {
+        Ok(edit) => connection_edit(edit, false),
+        Err(errors) => return again(errors),
+    };
+    match app.services.connections.edit(id, edit).await {
+        Ok(_) => Ok(flash::done(&format!("/connections/{id}"), "The changes are saved.")),
+        Err(ConnectionError::Invalid(errors)) => again(errors),
+        Err(error) => Err(error.into()),
+    }
+}

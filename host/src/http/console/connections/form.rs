@@ -1,0 +1,200 @@
+//! The page with the form of a connection, to create or to edit one. Its fields come from the
+//! manifest; each error is at its field.
+
+use askama::Template;
+use serde_json::Value;
+
+use crate::api::{Connection, TestManager};
+use crate::domain::{OnRecurrence, StringEnum as _};
+use crate::http::console::form::Form;
+use crate::http::console::page::Page;
+use crate::http::console::parts::{Control, Field};
+use crate::manifest::SettingError;
+
+use super::report::ReportForm;
+use super::schema::{SECRET, SETTING, declared, shown};
+
+/// The page with the form.
+#[derive(Debug, Template)]
+#[template(path = "console/connections/form.html")]
+pub(super) struct FormPage {
+    pub(super) page: Page,
+    pub(super) action: String,
+    pub(super) back: (String, String),
+    pub(super) summary: String,
+    pub(super) button: &'static str,
+    /// Errors that belong to no field.
+    pub(super) errors: Vec<String>,
+    pub(super) has_errors: bool,
+    pub(super) fields: Fields,
+    pub(super) report: Option<ReportForm>,
+}
+
+/// The fields of the form, in groups.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub(super) name: Vec<Field>,
+    pub(super) settings: Vec<Field>,
+    pub(super) network: Vec<Field>,
+    pub(super) test_manager: Vec<Field>,
+}
+
+/// Where the form's texts come from: what was just entered, else what is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts<'a> {
+    pub(super) form: Option<&'a Form>,
+    pub(super) stored: Option<&'a Connection>,
+}
+
+impl<'a> Texts<'a> {
+    pub(super) fn text(&self, field: &str, stored: impl FnOnce(&Connection) -> String) -> String {
+        match self.form {
+            Some(form) => form.get(field).to_owned(),
+            None => self.stored.map(stored).unwrap_or_default(),
+        }
+    }
+
+    fn checked(&self, field: &str, stored: impl FnOnce(&Connection) -> bool) -> bool {
+        match self.form {
+            Some(form) => form.is_checked(field),
+            None => self.stored.is_some_and(stored),
+        }
+    }
+
+    fn of_test_manager(&self, name: &str, stored: impl FnOnce(&TestManager) -> String) -> Field {
+        let field = format!("test_manager.{name}");
+        let of = |it: &Connection| it.test_manager.as_ref().map(stored).unwrap_or_default();
+        let text = self.text(&field, of);
+        Field::text(field, "", text)
+    }
+}
+
+/// The fields for a connection of a connector with this schema. `search` is the address where the
+/// connector lists values.
+pub(super) fn fields(schema: &Value, texts: Texts<'_>, search: &str) -> Fields {
+    let all = declared(schema);
+    let mut settings = Vec::new();
+    for it in all.iter().filter(|it| !it.is_fixed()) {
+        let entered = texts.form.and_then(|form| form.find(&it.field_name())).map(str::to_owned);
+        let of_stored = texts.stored.and_then(|stored| stored.settings.get(it.name)).map(shown);
+        let text = if texts.form.is_some() { entered.or(Some(String::new())) } else { of_stored };
+        let is_set = texts.stored.is_some_and(|it_| it_.secrets_set.iter().any(|n| n == it.name));
+        settings.push(it.field(text, is_set, search));
+        if is_set && !it.is_required {
+            let (name, label) =
+                (format!("remove.{}", it.name), format!("Remove the stored {}", it.name));
+            settings.push(Field::new(name, label, Control::Check { checked: false }));
+        }
+    }
+    let name = Field::text("name", "Name", texts.text("name", |it| it.name.clone()));
+    let name = name.help("How you call it, for example the Test Manager project and the tracker.");
+    Fields {
+        name: vec![name.required(true)],
+        settings,
+        network: network(texts),
+        test_manager: test_manager(texts),
+    }
+}
+
+fn network(texts: Texts<'_>) -> Vec<Field> {
+    let check = |field: &str, label: &str, stored: fn(&Connection) -> bool| {
+        Field::new(field, label, Control::Check { checked: texts.checked(field, stored) })
+    };
+    let project = texts.text("project", |it| it.project.clone().unwrap_or_default());
+    let delay = texts.text("index_delay_s", |it| it.index_delay_s.to_string());
+    let secret = |is_set| Control::Secret { is_set };
+    let recurrence = texts.text("on_recurrence", |it| it.on_recurrence.to_string());
+    let words = [
+        (OnRecurrence::New, "create a new defect"),
+        (OnRecurrence::Comment, "comment on the open defect"),
+        (OnRecurrence::Reopen, "comment, and open a closed defect again"),
+    ];
+    let options = words.map(|(it, text)| (it.as_str().to_owned(), text.to_owned())).to_vec();
+    let has_certificate = texts.stored.is_some_and(|it| it.has_client_cert);
+    vec![
+        Field::new(
+            "on_recurrence",
+            "When a test case fails again while its defect is open",
+            Control::Select { value: recurrence, options },
+        ),
+        check("allow_private", "The tracker has a private address", |it| it.allow_private)
+            .help("Allows host names that resolve to private networks such as 10.0.0.0/8."),
+        check("http1_only", "Use only HTTP/1.1 with the tracker", |it| it.http1_only),
+        Field::text("project", "Only this Test Manager project", project)
+            .help("The id of the project whose defect counts are answered. Empty: every project."),
+        Field::text("index_delay_s", "Index delay, seconds", delay).help(
+            "How long the tracker's search may not find a new record. 0: what the connector says.",
+        ),
+        Field::new("client_cert", "Client certificate", secret(has_certificate))
+            .help("PEM, file:/path or env:NAME, if the tracker asks for one."),
+        Field::new("client_key", "Key of the client certificate", secret(has_certificate)),
+    ]
+}
+
+fn test_manager(texts: Texts<'_>) -> Vec<Field> {
+    let has_secret = texts.stored.is_some_and(|it| it.has_test_manager_client_secret);
+    let field = |name: &str, label: &str, help: &str, stored: fn(&TestManager) -> String| {
+        let field = texts.of_test_manager(name, stored);
+        Field { label: label.to_owned(), help: help.to_owned(), ..field }
+    };
+    vec![
+        field("base_url", "Address", "As in your browser, up to and with testmanager_.", |it| {
+            it.base_url.clone()
+        }),
+        field(
+            "token_url",
+            "Token address",
+            "For example https://…/identity_/connect/token.",
+            |it| it.token_url.clone(),
+        ),
+        field("client_id", "Client id", "Of the external application in UiPath.", |it| {
+            it.client_id.clone()
+        }),
+        Field::new(
+            "test_manager_client_secret",
+            "Client secret",
+            Control::Secret { is_set: has_secret },
+        ),
+        field("scopes", "Scopes", "Separated by spaces. Empty: what a report needs.", |it| {
+            it.scopes.join(" ")
+        }),
+        field("project_id", "Project id", "Empty: from the link of each failed test.", |it| {
+            it.project_id.clone().unwrap_or_default()
+        }),
+        field(
+            "asset_origins",
+            "Other origins of downloads",
+            "To which Test Manager may redirect a download, separated by spaces.",
+            |it| it.asset_origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        ),
+    ]
+}
+
+impl FormPage {
+    /// Shows each error at its field; the others at the top.
+    pub(super) fn with_errors(mut self, errors: Vec<SettingError>) -> Self {
+        self.has_errors = !errors.is_empty();
+        for SettingError { name, why } in errors {
+            let report = self.report.iter_mut().flat_map(ReportForm::fields_mut);
+            let groups = [
+                &mut self.fields.settings,
+                &mut self.fields.name,
+                &mut self.fields.network,
+                &mut self.fields.test_manager,
+            ];
+            let mut all = groups.into_iter().flatten().chain(report);
+            let is_about = |field: &&mut Field| is_about(&field.name, &name);
+            match all.find(is_about) {
+                Some(field) => field.error = Some(why),
+                None => self.errors.push(format!("{name}: {why}")),
+            }
+        }
+        self
+    }
+}
+
+/// Whether an error with this name belongs to a field.
+fn is_about(field: &str, error: &str) -> bool {
+    let own = field.strip_prefix(SETTING).or_else(|| field.strip_prefix(SECRET)).unwrap_or(field);
+    own == error || error.strip_prefix(own).is_some_and(|rest| rest.starts_with('['))
+}

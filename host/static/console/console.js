@@ -1,0 +1,41 @@
+// What pages need beyond htmx: copy buttons, and taking a value that a connector listed.
+// Every page works without this file.
+"use strict";
+
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent.trim());
+    const label = copy.dataset.label || copy.textContent;
+    copy.dataset.label = label;
+    copy.textContent = "Copied";
+    setTimeout(() => { copy.textContent = label; }, 2000);
+    return;
+  }
+  const choice = event.target.closest("[data-choice]");
+  if (choice) {
+    takeChoice(choice);
+  }
+});
+
+// Puts a listed value into its field: as the value, or as another line of a list.
+function takeChoice(choice) {
+  const lookup = choice.closest("[data-lookup]");
+  const field = lookup.querySelector("input, textarea");
+  const value = choice.dataset.choice;
+  if (field.tagName === "TEXTAREA") {
+    const lines = field.value.split("\n").filter((line) => line.trim() !== "");
+    field.value = (lines.includes(value) ? lines : [...lines, value]).join("\n");
+  } else {
+    field.value = value;
+    lookup.querySelector(".choices").replaceChildren();
+  }
+  field.focus();
+}
+
+// A refused request of a part of a page is shown in its place.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.status >= 400 && event.detail.xhr.status < 500) {
+    event.detail.shouldSwap = true;
+  }
+});

@@ -1,0 +1,108 @@
+"""A person's browser: Chromium with the checks that every page must pass.
+
+Each page is checked in light and dark and at 375 pixels: axe-core finds no violation, nothing scrolls
+sideways, and the page with its files has at most 150 KB.
+"""
+
+import os
+import pathlib
+import tempfile
+from contextlib import contextmanager
+
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]
+WIDE, SMALL = {"width": 1280, "height": 860}, {"width": 375, "height": 780}
+PAGE_BYTES_MAX = 150 * 1024
+
+
+class Browser:
+    """One browser window, with what went wrong in it."""
+
+    def __init__(self, context, base):
+        self.base = base
+        self.context = context
+        self.page = context.pages[0] if context.pages else context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.axe = pathlib.Path(os.environ["AXE"]).read_text()
+        self.shots = os.environ.get("SHOTS")
+        self.problems = []
+        self.page.on("pageerror", lambda error: self.problems.append(f"script error: {error}"))
+        self.page.on("console", self._on_console)
+
+    def _on_console(self, message):
+        # A refused form is a page with status 422, which Chromium reports as an error.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.problems.append(f"{self.page.url}: {message.text}")
+
+    def open(self, path):
+        return self.page.goto(self.base + path)
+
+    def heading(self):
+        return self.page.locator("h1").inner_text()
+
+    def click(self, role, name):
+        self.page.get_by_role(role, name=name, exact=True).first.click()
+
+    def fill(self, label, text):
+        self.page.get_by_label(label).first.fill(text)
+
+    def check(self, name):
+        """Checks the present page in each appearance, and saves a picture of it."""
+        for colours in ("light", "dark"):
+            for size in (WIDE, SMALL):
+                self.page.emulate_media(color_scheme=colours)
+                self.page.set_viewport_size(size)
+                where = f"{name} ({colours}, {size['width']} px)"
+                self._check_axe(where)
+                self._check_width(where)
+                if self.shots:
+                    file = f"{name}-{colours}-{size['width']}.png"
+                    self.page.screenshot(path=f"{self.shots}/{file}", full_page=True)
+        self.page.emulate_media(color_scheme="light")
+        self.page.set_viewport_size(WIDE)
+        self._check_weight(name)
+
+    def _check_axe(self, where):
+        # The debugger may run scripts that the page's own policy forbids.
+        if not self.page.evaluate("Boolean(window.axe)"):
+            self.page.evaluate(self.axe)
+        found = self.page.evaluate(AXE_RUN)
+        self.problems += [f"{where}: {it}" for it in found]
+
+    def _check_width(self, where):
+        wide = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        if wide > 0:
+            self.problems.append(f"{where}: the page is {wide} px wider than the window")
+
+    def _check_weight(self, name):
+        size = self.page.evaluate(
+            "performance.getEntries().filter((it) => 'decodedBodySize' in it"
+            " && it.initiatorType !== 'xmlhttprequest')"
+            ".reduce((sum, it) => sum + it.decodedBodySize, 0)")
+        if not 0 < size <= PAGE_BYTES_MAX:
+            self.problems.append(f"{name}: the page has {size} bytes")
+
+
+AXE_RUN = """async () => {
+  const { violations } = await window.axe.run();
+  return violations.map((it) => it.id + ": " + it.help + "\\n" + it.nodes.map((node) =>
+    "  " + node.html + "\\n    " + [...node.any, ...node.all, ...node.none]
+      .map((check) => check.message).join("; ")).join("\\n"));
+}"""
+
+
+@contextmanager
+def browser(base):
+    with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=CHROMIUM, args=ARGUMENTS, headless=True, viewport=WIDE,
+            bypass_csp=False, permissions=["clipboard-read", "clipboard-write"])
+        try:
+            yield Browser(context, base)
+        finally:
+            context.close()
