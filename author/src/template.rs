@@ -13,6 +13,17 @@ const KIT: &str = "lib/connector-kit";
 /// The files by their paths in the project.
 type Files = BTreeMap<String, Vec<u8>>;
 
+/// Adds the files of an engine that is not the usual one.
+fn add_engine(files: &mut Files, language: Language, engine: Engine) -> Result<(), AuthorError> {
+    if engine == Engine::Starlingmonkey {
+        if language != Language::Javascript {
+            return Err(AuthorError::NoEngine { engine, language });
+        }
+        add(files, &format!("{TEMPLATES}/starlingmonkey"), "");
+    }
+    Ok(())
+}
+
 /// The files of a project, by their paths.
 pub(crate) fn files(
     name: &str,
@@ -48,12 +59,7 @@ pub(crate) fn files(
     if !is_script {
         add(&mut files, "wit", "wit");
     }
-    if engine == Engine::Starlingmonkey {
-        if language != Language::Javascript {
-            return Err(AuthorError::NoEngine { engine, language });
-        }
-        add(&mut files, &format!("{TEMPLATES}/starlingmonkey"), "");
-    }
+    add_engine(&mut files, language, engine)?;
     if let Some(example) = like {
         become_example(&mut files, language, example)?;
         if is_script {
