@@ -50,7 +50,6 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     /// The key of the certificate, PEM.
     pub tls_key: Option<PathBuf>,
-    pub admin_listen: Option<SocketAddr>,
     /// Host names for which a server on a loopback address answers, besides localhost and the host
     /// of `public_url`.
     pub allowed_hosts: Vec<String>,
