@@ -95,7 +95,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 impl Guest {
-    /// Returns the example connector of this name: `redmine`, `javascript` or `python`.
+    /// Returns the connector of this name that `cargo xtask connectors` builds, such as `redmine`.
     ///
     /// # Panics
     /// If the example does not build.
