@@ -19,7 +19,7 @@ fn statements(key: &str) -> String {
 #[test]
 fn the_texts_of_a_defect_are_erased_and_the_defect_is_still_known() {
     // The title names the build, so that no other text in the file is the same.
-    let guest = Guest::named("instant").with_build(7_654_321);
+    let guest = Guest::named("instant").with_build(654_321);
     let mut host = Setup::new().plugin("instant", &guest).start();
     let connection = host.connect("qa", "instant", json!({}), json!({}));
     let test = failed_test();
