@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::{Answer, Client, root, target};
 
@@ -14,6 +14,8 @@ const REDIRECTS_MAX: usize = 20;
 pub struct IdentityProvider {
     child: Child,
     issuer: String,
+    /// Held open: the provider ends when it cannot print its notices.
+    _output: BufReader<ChildStdout>,
 }
 
 impl IdentityProvider {
@@ -39,10 +41,10 @@ impl IdentityProvider {
             .spawn()
             .expect("node starts");
         let mut issuer = String::new();
-        let output = child.stdout.take().expect("a pipe");
-        BufReader::new(output).read_line(&mut issuer).expect("the provider prints its issuer");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        output.read_line(&mut issuer).expect("the provider prints its issuer");
         assert!(issuer.starts_with("http://"), "the provider did not start: {issuer:?}");
-        Self { child, issuer: issuer.trim().to_owned() }
+        Self { child, issuer: issuer.trim().to_owned(), _output: output }
     }
 
     /// Returns the address of the provider.

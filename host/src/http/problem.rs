@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -305,8 +305,10 @@ pub(super) fn complete(mut response: Response, path: &str) -> Response {
     let problem = response.extensions_mut().remove::<Problem>();
     let Some(problem) = problem else { return response };
     let mut completed = problem.respond(&without_hook(path));
-    if let Some(allow) = response.headers_mut().remove(axum::http::header::ALLOW) {
-        completed.headers_mut().insert(axum::http::header::ALLOW, allow);
+    for name in [ALLOW, SET_COOKIE] {
+        if let Some(value) = response.headers_mut().remove(&name) {
+            completed.headers_mut().insert(name, value);
+        }
     }
     completed
 }
