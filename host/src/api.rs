@@ -5,6 +5,7 @@
 //! versions may add members to answers.
 
 mod audit;
+mod choices;
 mod connections;
 mod connectors;
 mod defects;
@@ -22,13 +23,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use audit::{AuditEntry, AuditList, AuditQuery};
+pub use choices::{Choice, Choices, ListChoices, ListChoicesOfNew};
 pub use connections::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
     EditConnection, EraseQuery, ForceQuery, Grants, LastError, RecordConnection, RotateToken,
     SecretGrant, TryReport, TryStep,
 };
 pub use connectors::{
-    Connector, ConnectorList, ConnectorStatus, ConnectorVersion, RollbackConnector, RolledBack,
+    Connector, ConnectorFile, ConnectorList, ConnectorStatus, ConnectorVersion, ReplacedConnector,
+    RollbackConnector, UploadQuery,
 };
 pub use defects::{Decision, Defect, DefectList, DefectQuery, DefectRecord, ResolveDefect};
 pub use events::{

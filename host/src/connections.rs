@@ -4,6 +4,7 @@
 //! Never creates or counts defects. Uses no axum, SQL or wasmtime.
 
 mod breaker;
+mod choices;
 mod consent;
 mod counted;
 mod directory;

@@ -10,12 +10,14 @@ mod catalog;
 mod check;
 mod error;
 mod folder;
+mod install;
 mod kind;
 mod loader;
 mod rollback;
 mod scanner;
 mod scripts;
 mod tracked;
+mod upload;
 mod versions;
 mod watch;
 
@@ -45,7 +47,9 @@ pub use catalog::{ConnectorInfo, ConnectorStatus, ConnectorUnavailable};
 pub(crate) use check::load_file;
 pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
+pub use kind::FileKind;
 pub use rollback::{RollbackError, RolledBack};
+pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
 
 /// The connectors of one folder, kept up to date until the server stops.
@@ -54,7 +58,8 @@ pub struct Plugins {
     loader: Arc<VersionLoader>,
     versions: Arc<Versions>,
     folder: PathBuf,
-    rolling_back: Mutex<()>,
+    /// Held while a person's request changes a connector's file.
+    changing_files: Mutex<()>,
 }
 
 impl Plugins {
@@ -88,7 +93,7 @@ impl Plugins {
             return Err(StartError::ReadFolder { folder, source });
         }
         tokio::spawn(cancel.run_until_cancelled_owned(scanner.run()));
-        Ok(Self { catalog, loader, versions, folder, rolling_back: Mutex::default() })
+        Ok(Self { catalog, loader, versions, folder, changing_files: Mutex::default() })
     }
 
     /// Returns all connectors, sorted by name.

@@ -87,14 +87,33 @@ pub struct RollbackConnector {
     pub to: Option<String>,
 }
 
-/// The answer to `POST /connectors/{name}/rollback`.
+/// The answer to `PUT /connectors/{name}` and `POST /connectors/{name}/rollback`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RolledBack {
+pub struct ReplacedConnector {
     /// SHA-256 of the version that served before; absent if there was none.
     pub from: Option<String>,
-    /// The file in the plugins folder that was replaced by the version.
+    /// The file in the plugins folder that has the new version.
     pub file: PathBuf,
-    /// The connector, which serves the other version now.
+    /// The connector, which serves the new version now.
     #[serde(flatten)]
     pub connector: Connector,
+}
+
+string_enum! {
+    /// What an uploaded file is.
+    pub enum ConnectorFile {
+        /// A WebAssembly component.
+        Component = "component",
+        /// The source of a script.
+        Script = "script",
+    }
+}
+
+/// The query of `PUT /connectors/{name}`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UploadQuery {
+    /// What the body is; absent: text is a script.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<EnumString<ConnectorFile>>,
 }

@@ -5,6 +5,7 @@
 //! token if the server has no TLS, and would connect to itself if the server's address is a
 //! loopback address.
 
+use std::fs::File;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -76,22 +77,27 @@ impl Client {
 
     /// GET below `/api/v1`.
     pub(super) fn get<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::GET, path, None)?)
+        success(self.send(Method::GET, path, Content::Nothing)?)
     }
 
     /// POST below `/api/v1`.
     pub(super) fn post<B: Serialize, T>(&self, path: &str, body: &B) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::POST, path, Some(serde_json::to_string(body)?))?)
+        success(self.send(Method::POST, path, Content::json(body)?)?)
     }
 
     /// PATCH below `/api/v1`.
     pub(super) fn patch<B: Serialize, T>(&self, path: &str, body: &B) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::PATCH, path, Some(serde_json::to_string(body)?))?)
+        success(self.send(Method::PATCH, path, Content::json(body)?)?)
+    }
+
+    /// PUT of a file below `/api/v1`.
+    pub(super) fn put_file<T>(&self, path: &str, file: File) -> anyhow::Result<Answer<T>> {
+        success(self.send(Method::PUT, path, Content::File(file))?)
     }
 
     /// DELETE below `/api/v1`.
     pub(super) fn delete<T>(&self, path: &str) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::DELETE, path, None)?)
+        success(self.send(Method::DELETE, path, Content::Nothing)?)
     }
 
     /// Whether the server answers a health check.
@@ -108,7 +114,7 @@ impl Client {
     /// is.
     pub(super) fn get_by_name<T>(&self, kind: &str, name: &str) -> anyhow::Result<Answer<T>> {
         let path = format!("/{kind}s/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
-        let response = self.send(Method::GET, &path, None)?;
+        let response = self.send(Method::GET, &path, Content::Nothing)?;
         if response.status == 404 && response.problem().is_some() {
             bail!("there is no {kind} {name:?}: run `jackfield {kind}s list` to see all");
         }
@@ -120,7 +126,7 @@ impl Client {
         Ok(format!("/connections/{}", self.connection(name)?.decode()?.id))
     }
 
-    fn send(&self, method: Method, path: &str, body: Option<String>) -> anyhow::Result<Response> {
+    fn send(&self, method: Method, path: &str, body: Content) -> anyhow::Result<Response> {
         let url = format!("{}/api/v1{path}", self.base);
         let response = exchange(&self.agent, method, &url, Some(&self.token), body)
             .map_err(|error| no_answer(&self.base, &error))?;
@@ -151,15 +157,15 @@ pub(super) fn with_query(path: &str, query: &impl Serialize) -> anyhow::Result<S
 
 /// GET without credentials, as Test Manager sends it.
 pub(super) fn get_webhook<T>(url: &str) -> anyhow::Result<Answer<T>> {
-    send_webhook(Method::GET, url, None)
+    send_webhook(Method::GET, url, Content::Nothing)
 }
 
 /// POST without credentials, as Test Manager sends it.
 pub(super) fn post_webhook<B: Serialize, T>(url: &str, body: &B) -> anyhow::Result<Answer<T>> {
-    send_webhook(Method::POST, url, Some(serde_json::to_string(body)?))
+    send_webhook(Method::POST, url, Content::json(body)?)
 }
 
-fn send_webhook<T>(method: Method, url: &str, body: Option<String>) -> anyhow::Result<Answer<T>> {
+fn send_webhook<T>(method: Method, url: &str, body: Content) -> anyhow::Result<Answer<T>> {
     let response = exchange(&agent(REQUEST_TIMEOUT), method, url, None, body);
     success(response.map_err(|error| no_answer(url, &error))?)
 }
@@ -167,7 +173,7 @@ fn send_webhook<T>(method: Method, url: &str, body: Option<String>) -> anyhow::R
 /// Whether a server answers a health check at this address.
 pub(super) fn is_healthy(base: &str) -> bool {
     let url = format!("{}/healthz", base.trim_end_matches('/'));
-    let response = exchange(&agent(HEALTH_TIMEOUT), Method::GET, &url, None, None);
+    let response = exchange(&agent(HEALTH_TIMEOUT), Method::GET, &url, None, Content::Nothing);
     response.is_ok_and(|response| response.status == 200)
 }
 
@@ -192,6 +198,19 @@ fn tls() -> TlsConfig {
     let roots = if system.len() == 0 { RootCerts::WebPki } else { system.into() };
     let tls = TlsConfig::builder().unversioned_rustls_crypto_provider(crypto());
     tls.root_certs(roots).build()
+}
+
+/// The body of a request.
+enum Content {
+    Nothing,
+    Json(String),
+    File(File),
+}
+
+impl Content {
+    fn json(body: &impl Serialize) -> anyhow::Result<Self> {
+        Ok(Self::Json(serde_json::to_string(body)?))
+    }
 }
 
 /// Status, body and event of any answer.
@@ -226,15 +245,20 @@ fn exchange(
     method: Method,
     url: &str,
     token: Option<&Secret>,
-    body: Option<String>,
+    body: Content,
 ) -> Result<Response, ureq::Error> {
     let mut request = http::Request::builder().method(method).uri(url);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {}", token.reveal()));
     }
     let mut response = match body {
-        Some(body) => agent.run(request.header("content-type", "application/json").body(body)?)?,
-        None => agent.run(request.body(())?)?,
+        Content::Nothing => agent.run(request.body(())?)?,
+        Content::Json(text) => {
+            agent.run(request.header("content-type", "application/json").body(text)?)?
+        }
+        Content::File(file) => {
+            agent.run(request.header("content-type", "application/octet-stream").body(file)?)?
+        }
     };
     let status = response.status().as_u16();
     let event = response.headers().get("jackfield-event").and_then(|id| id.to_str().ok());

@@ -1,6 +1,7 @@
 //! `jackfield connections`: creates, shows, changes, tests and deletes connections.
 
 mod accept;
+mod choices;
 mod record;
 mod report;
 mod test_manager;
@@ -73,6 +74,11 @@ Examples:
   jackfield connections try qa
   jackfield connections try qa --execution UUID --case UUID   # reads the log from Test Manager too")]
     Try(Try),
+    /// List the values that a setting may have in the tracker, if the connector looks them up
+    #[command(after_help = "\
+Example:
+  jackfield connections choices qa project payments")]
+    Choices(choices::ChoicesOf),
     /// Show what would be filed of a failed test, without creating anything
     #[command(after_help = "\
 Examples:
@@ -189,6 +195,7 @@ impl Command {
             Self::Resume { name } => post_action(&admin, output, &name, "resume", "is resumed"),
             Self::Record(record) => record.run(&admin, output),
             Self::Try(arguments) => arguments.run(&admin, output),
+            Self::Choices(choices) => choices.run(&admin, output),
             Self::Preview(preview) => preview.run(&admin, output),
             Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
             Self::Accept(accept) => accept.run(&admin, output),

@@ -1,9 +1,12 @@
-//! `jackfield connectors`: lists and shows the connectors of a server, and rolls one back.
+//! `jackfield connectors`: lists, shows, uploads and removes the connectors of a server, and rolls one
+//! back.
+
+mod files;
 
 use clap::Subcommand;
 
 use crate::api::{
-    Connection, ConnectionList, Connector, ConnectorList, RollbackConnector, RolledBack,
+    Connection, ConnectionList, Connector, ConnectorList, ReplacedConnector, RollbackConnector,
 };
 use crate::domain::{ConnectorName, printable};
 
@@ -20,6 +23,16 @@ pub(super) enum Command {
         /// The name of the connector
         name: ConnectorName,
     },
+    /// Put a connector's file into the plugins folder of the server
+    #[command(after_help = "\
+The server checks the file first, as `jackfield check` does. A file that it cannot use changes nothing.
+
+Examples:
+  jackfield connectors upload redmine.wasm
+  jackfield connectors upload build/connector.js --name my-tracker")]
+    Upload(files::Upload),
+    /// Remove a connector's file from the plugins folder of the server
+    Remove(files::Remove),
     /// Go back to an earlier version of a connector's file
     #[command(after_help = "\
 The version replaces the file of the connector in the plugins folder, NAME.wasm or NAME.js.
@@ -76,6 +89,8 @@ impl Command {
                 }
                 Ok(())
             }
+            Self::Upload(upload) => upload.run(&admin, output),
+            Self::Remove(remove) => remove.run(&admin, output),
             Self::Rollback { name, to } => rollback(&admin, output, &name, to),
         }
     }
@@ -88,8 +103,8 @@ fn rollback(
     to: Option<String>,
 ) -> anyhow::Result<()> {
     let path = format!("/connectors/{name}/rollback");
-    let answer: Answer<RolledBack> = admin.post(&path, &RollbackConnector { to })?;
-    let RolledBack { from, file, connector } = answer.decode()?;
+    let answer: Answer<ReplacedConnector> = admin.post(&path, &RollbackConnector { to })?;
+    let ReplacedConnector { from, file, connector } = answer.decode()?;
     let (version, sha256) = (connector.version.unwrap_or_default(), connector.sha256);
     let before = from.map(|from| format!("; before, it was {from}")).unwrap_or_default();
     let sentence = format!(
@@ -98,6 +113,11 @@ fn rollback(
         printable(&file.display().to_string())
     );
     output.print_result(&sentence, answer.json());
+    warn_of_waiting(admin, name)
+}
+
+/// Warns of connections that do not use the newest version of this connector yet.
+fn warn_of_waiting(admin: &Client, name: &ConnectorName) -> anyhow::Result<()> {
     let all: Answer<ConnectionList> = admin.get("/connections")?;
     let waits = |it: &Connection| it.connector == name.as_str() && it.needs_consent.is_some();
     for connection in all.decode()?.connections.into_iter().filter(waits) {

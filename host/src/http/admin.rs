@@ -5,12 +5,14 @@
 //! the answer that issues it.
 
 pub(super) mod audit;
+pub(super) mod choices;
 pub(super) mod connections;
 pub(super) mod connectors;
 pub(super) mod defects;
 pub(super) mod events;
 pub(super) mod report;
 pub(super) mod tokens;
+pub(super) mod upload;
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -31,13 +33,13 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::api::{PAGE_ROWS, PAGE_ROWS_MAX, Status};
-use crate::domain::{Account, ConnectionId};
+use crate::domain::{Account, ConnectionId, ConnectorName};
 
 use super::AppState;
 use super::problem::Problem;
 
 /// Maximum size of an admin request's body.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// How long the body of an admin request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -74,10 +76,18 @@ pub(super) async fn run_to_completion(
         }
     };
     let request = Request::from_parts(head, body.into());
-    let answered = app.services.tasks.spawn(async move { next.run(request).await }).await;
-    answered.unwrap_or_else(|error| {
+    let answered = complete_in_task(&app, async move { next.run(request).await }).await;
+    answered.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Runs the rest of a handler in its own task.
+async fn complete_in_task<T: Send + 'static>(
+    app: &AppState,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    app.services.tasks.spawn(work).await.map_err(|error| {
         tracing::error!(%error, "a handler of the admin API panicked");
-        Problem::internal().into_response()
+        Problem::internal()
     })
 }
 
@@ -159,6 +169,13 @@ fn visible_connection(
 ) -> Result<ConnectionId, Problem> {
     let id = connection_id(app, id_or_name)?;
     if account.sees(id) { Ok(id) } else { Err(Problem::no_such("connection", id_or_name)) }
+}
+
+/// The connector that a path names, if the plugins folder has it.
+fn connector_name(app: &AppState, name: &str) -> Result<ConnectorName, Problem> {
+    let is_known = app.services.plugins.list().iter().any(|info| info.name == name);
+    let parsed = name.parse().ok().filter(|_| is_known);
+    parsed.ok_or_else(|| Problem::no_such("connector", name))
 }
 
 /// The names of all connections, by id.

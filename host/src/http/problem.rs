@@ -23,7 +23,7 @@ use crate::domain::{
     Outcome, OutcomeCode, Refusal, StringEnum, WebhookScheme, printable, shortened,
 };
 use crate::manifest::SettingError;
-use crate::plugins::RollbackError;
+use crate::plugins::{PluginError, RemoveError, RollbackError, UploadError};
 use crate::store::StoreError;
 
 use super::admin::Id;
@@ -136,6 +136,11 @@ impl Problem {
     /// The store cannot be written.
     pub(super) fn store_unavailable(why: &str) -> Self {
         (&Refusal::StoreUnavailable(why.to_owned())).into()
+    }
+
+    /// The change conflicts with what exists; `why` says what to do.
+    pub(super) fn conflict(why: impl Into<String>) -> Self {
+        Self::new(OutcomeCode::Conflict, why)
     }
 
     /// One value is not valid.
@@ -281,7 +286,30 @@ impl From<AccountError> for Problem {
 
 impl From<RollbackError> for Problem {
     fn from(error: RollbackError) -> Self {
-        Self::new(OutcomeCode::Conflict, error.to_string())
+        Self::conflict(error.to_string())
+    }
+}
+
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::NotUsable(PluginError::Read(_) | PluginError::Store(_)) => {
+                Self::store_unavailable(&error.to_string())
+            }
+            UploadError::NotUsable(_) => Self::invalid_value("file", error.to_string()),
+            UploadError::NotWritten { .. } | UploadError::NotServing { .. } => {
+                Self::conflict(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Missing(name) => Self::no_such("connector", name.as_str()),
+            RemoveError::NotRemoved { .. } => Self::conflict(error.to_string()),
+        }
     }
 }
 

@@ -8,7 +8,9 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get};
 
 use super::access::{ADMIN, AUTHOR, OPERATOR, Routes, VIEWER};
-use super::admin::{self, audit, connections, connectors, defects, events, report, tokens};
+use super::admin::{
+    self, audit, choices, connections, connectors, defects, events, report, tokens, upload,
+};
 use super::console::connections::{
     self as on_connection, actions, consent, create, details, edit, first_event, list, try_it,
 };
@@ -79,11 +81,19 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
             connections::stop_recording,
         )
         .post("/connections/{id}/try", OPERATOR, "connection.try", connections::try_connection)
+        .ask("/connections/{id}/choices", OPERATOR, choices::of_connection)
         .ask("/connections/{id}/preview", OPERATOR, report::preview)
         .post("/connections/{id}/accept", ADMIN, "connection.accept", connections::accept)
         .any("/connections/{id}/hook/{*path}", OPERATOR, "connection.trigger", connections::hook)
         .get("/connectors", VIEWER, connectors::list)
         .get("/connectors/{name}", VIEWER, connectors::show)
+        .delete(
+            "/connectors/{name}",
+            AUTHOR.of_whole_server(),
+            "connector.remove",
+            connectors::remove,
+        )
+        .ask("/connectors/{name}/choices", ADMIN.of_whole_server(), choices::of_connector)
         .post(
             "/connectors/{name}/rollback",
             AUTHOR.of_whole_server(),
@@ -104,9 +114,18 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .delete("/tokens/{id}", ADMIN.of_whole_server(), "token.revoke", tokens::revoke)
         .into_router()
         .fallback(async || Problem::not_found("path in the admin API"))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
+        // Not in the layer above, which reads a whole body into memory.
+        .merge(uploads(state))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(from_fn_with_state(Arc::clone(state), auth::require_account))
+}
+
+/// Routes whose handlers read the body themselves.
+fn uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Routes::of_api(state)
+        .put("/connectors/{name}", AUTHOR.of_whole_server(), "connector.upload", upload::upload)
+        .into_router()
 }
 
 /// The console, with the page to sign in and the files of its pages.

@@ -88,6 +88,12 @@ impl Manifest {
         all
     }
 
+    /// Whether the connector lists values of this setting.
+    #[must_use]
+    pub fn looks_up(&self, setting: &str) -> bool {
+        self.declared_values().iter().any(|it| it.name == setting && it.has_choices)
+    }
+
     /// The address of a setting: its only value, its values, or the name of the setting.
     fn address(&self, name: &str) -> String {
         let property = self.settings_schema.get("properties").and_then(|it| it.get(name));

@@ -11,7 +11,7 @@ const SCRIPT_BYTES_MAX: u64 = 512 << 10;
 
 /// Says what a connector's file contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum FileKind {
+pub enum FileKind {
     /// A WebAssembly component: `NAME.wasm`.
     Component,
     /// The text of an ES module: `NAME.js`.
@@ -20,6 +20,12 @@ pub(super) enum FileKind {
 
 impl FileKind {
     pub(super) const ALL: [Self; 2] = [Self::Component, Self::Script];
+
+    /// The kind by a file's content: text is a script.
+    pub(super) fn of_content(content: &[u8]) -> Self {
+        let is_text = !content.contains(&0) && std::str::from_utf8(content).is_ok();
+        if is_text && !content.is_empty() { Self::Script } else { Self::Component }
+    }
 
     /// The kind by the extension of a file's name.
     pub(super) fn of(file: &Path) -> Option<Self> {
@@ -70,6 +76,14 @@ impl FileKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_content_says_what_a_file_is() {
+        assert_eq!(FileKind::of_content("const ä = 1;".as_bytes()), FileKind::Script);
+        for other in [&b"\0asm\x0d\0\x01\0"[..], b"", b"\xff\xfe", b"PK\x03\x04\0"] {
+            assert_eq!(FileKind::of_content(other), FileKind::Component);
+        }
+    }
 
     #[test]
     fn a_script_has_a_limit_of_its_own_and_that_of_a_component() {

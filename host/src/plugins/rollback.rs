@@ -93,7 +93,7 @@ impl Plugins {
         name: &ConnectorName,
         to: Option<&str>,
     ) -> Result<RolledBack, RollbackError> {
-        let _one_at_a_time = self.rolling_back.lock().await;
+        let _one_at_a_time = self.changing_files.lock().await;
         let before = self.info(name);
         let from = before.as_ref().and_then(|info| info.sha256.clone());
         let is_broken = before.as_ref().is_some_and(|it| it.status == ConnectorStatus::Broken);
@@ -105,7 +105,11 @@ impl Plugins {
         let file = self.restore(name, chosen.clone()).await?;
         let sha256 = chosen.sha256;
         let error_before = before.and_then(|info| info.error);
-        self.await_serving(name, &sha256, error_before.as_deref()).await?;
+        let served = self.await_serving(name, &sha256, error_before.as_deref()).await;
+        served.map_err(|why| {
+            let (name, sha256) = (name.clone(), sha256.clone());
+            RollbackError::NotServing { name, sha256, why }
+        })?;
         tracing::info!(connector = %name, ?from, to = sha256, "a connector was rolled back");
         Ok(RolledBack { from, to: sha256, file })
     }
@@ -128,13 +132,17 @@ impl Plugins {
         })
     }
 
-    /// Waits until this version serves, or the file turns out to be broken.
-    async fn await_serving(
+    /// Waits until this version serves, or the file turns out to be broken. `error_before` is the
+    /// error that the connector had before its file was written.
+    ///
+    /// # Errors
+    /// Why the version does not serve.
+    pub(super) async fn await_serving(
         &self,
         name: &ConnectorName,
         sha256: &str,
         error_before: Option<&str>,
-    ) -> Result<(), RollbackError> {
+    ) -> Result<(), String> {
         let mut changes = self.changes();
         let waiting = async {
             loop {
@@ -161,15 +169,10 @@ impl Plugins {
         let longest = Duration::from_millis(limits.compile_ms) + SERVING_MAX;
         let late =
             || Err("it was not ready in time; `connectors show` says what happens".to_owned());
-        let served = timeout(longest, waiting).await.unwrap_or_else(|_| late());
-        served.map_err(|why| RollbackError::NotServing {
-            name: name.clone(),
-            sha256: sha256.to_owned(),
-            why,
-        })
+        timeout(longest, waiting).await.unwrap_or_else(|_| late())
     }
 
-    fn info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {
+    pub(super) fn info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {
         self.list().into_iter().find(|info| info.name == name.as_str())
     }
 }

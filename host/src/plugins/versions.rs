@@ -4,9 +4,9 @@
 //! Never holds more than [`VERSIONS_MAX`] versions of a connector, and deletes the oldest above
 //! [`BYTES_MAX`].
 
-use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::domain::ConnectorName;
 
+use super::install;
 use super::kind::FileKind;
 use super::loader::sha256_of;
 
@@ -21,8 +22,6 @@ use super::loader::sha256_of;
 const VERSIONS_MAX: usize = 5;
 /// Maximum size of all kept versions, bytes.
 const BYTES_MAX: u64 = 2 << 30;
-/// The mode of a file that is written into the plugins folder.
-const PLUGIN_MODE: u32 = 0o644;
 
 /// A version that served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Versions {
                 });
                 let Some((kind, content)) = found else { return Ok(()) };
                 let copy = with_extension(folder.join(sha256), kind);
-                write(&copy, &content, 0o600)?;
+                install::write(&copy, &content, 0o600)?;
                 copy
             }
         };
@@ -105,14 +104,8 @@ impl Versions {
             let why = "the kept version was changed: its SHA-256 differs";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
-        let extension = version.file.extension().unwrap_or_default();
-        let target = plugins.join(name.as_str()).with_extension(extension);
-        let mode = fs::metadata(&target).map_or(PLUGIN_MODE, |it| it.permissions().mode());
-        write(&target, &content, mode)?;
-        let others = FileKind::ALL.map(|kind| target.with_extension(kind.extension()));
-        let others = others.into_iter().filter(|other| *other != target && other.exists());
-        others.into_iter().try_for_each(fs::remove_file)?;
-        Ok(target)
+        let kind = FileKind::of(&version.file).unwrap_or(FileKind::Component);
+        install::put(plugins, name, kind, &content)
     }
 
     fn delete_surplus(&self, name: &ConnectorName) -> io::Result<()> {
@@ -167,19 +160,6 @@ pub(super) fn choose<'v>(
         (Some(_), _) => Err(NoVersion::Ambiguous(prefix)),
         (None, _) => Err(NoVersion::Unknown(prefix)),
     }
-}
-
-/// Writes a file completely, or not at all.
-fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix(".version-").permissions(Permissions::from_mode(mode));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(content)?;
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
 }
 
 fn versions_in(folder: &Path) -> Vec<KeptVersion> {
@@ -264,8 +244,6 @@ mod tests {
         assert!(!home.plugin("c.wasm").exists() && home.plugin("other.js").exists());
         home.restore(&component).unwrap();
         assert!(home.plugin("c.wasm").exists() && !home.plugin("c.js").exists());
-        let mode = fs::metadata(home.plugin("c.wasm")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, PLUGIN_MODE);
     }
 
     #[test]

@@ -29,11 +29,15 @@ POST   /api/v1/connections/{id}/resume       | no no  yes yes yes | own
 POST   /api/v1/connections/{id}/record       | no no  no  yes yes | own
 DELETE /api/v1/connections/{id}/record       | no no  no  yes yes | own
 POST   /api/v1/connections/{id}/try          | no no  yes yes yes | own
+POST   /api/v1/connections/{id}/choices      | no no  yes yes yes | own
 POST   /api/v1/connections/{id}/preview      | no no  yes yes yes | own
 POST   /api/v1/connections/{id}/accept       | no no  no  no  yes | own
 ANY    /api/v1/connections/{id}/hook/{*path} | no no  yes yes yes | own
 GET    /api/v1/connectors                    | no yes yes yes yes | yes
 GET    /api/v1/connectors/{name}             | no yes yes yes yes | yes
+PUT    /api/v1/connectors/{name}             | no no  no  yes yes | no
+DELETE /api/v1/connectors/{name}             | no no  no  yes yes | no
+POST   /api/v1/connectors/{name}/choices     | no no  no  no  yes | no
 POST   /api/v1/connectors/{name}/rollback    | no no  no  yes yes | no
 GET    /api/v1/events                        | no yes yes yes yes | list
 GET    /api/v1/events/{id}                   | no yes yes yes yes | own
@@ -111,7 +115,9 @@ fn function(source: &str, name: &str) -> String {
 pub(crate) fn routes() -> Vec<Route> {
     let source = source();
     let mut routes = Vec::new();
-    for (name, prefix) in [("admin_api", "/api/v1"), ("pages", ""), ("connection_pages", "")] {
+    for (name, prefix) in
+        [("admin_api", "/api/v1"), ("uploads", "/api/v1"), ("pages", ""), ("connection_pages", "")]
+    {
         let text = function(&source, name);
         for declared in ["get", "post", "ask", "put", "patch", "delete", "any"] {
             for call in text.split(&format!(".{declared}(\"")).skip(1) {

@@ -185,11 +185,11 @@ pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConne
         .map_err(|error| Problem::invalid_value("connector", error.to_string()))?;
     let secrets = body.secrets.into_iter();
     let of_host = host_secrets([
-        body.client_cert,
-        body.client_key,
-        body.test_manager_client_secret,
-        body.webhook_secret,
-        body.webhook_secret_previous,
+        (CLIENT_CERT, body.client_cert),
+        (CLIENT_KEY, body.client_key),
+        (TEST_MANAGER_SECRET, body.test_manager_client_secret),
+        (WEBHOOK_SECRET, body.webhook_secret),
+        (WEBHOOK_SECRET_PREVIOUS, body.webhook_secret_previous),
     ]);
     Ok(NewConnection {
         name: body.name,
@@ -210,15 +210,14 @@ pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConne
 /// The edit that a request asks for.
 pub(in crate::http) fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
     let client_secret = body.test_manager_client_secret.map(Some);
-    let secrets = body.secrets.into_iter();
     let of_host = host_secrets([
-        body.client_cert,
-        body.client_key,
-        client_secret,
-        body.webhook_secret.map(Some),
-        body.webhook_secret_previous,
+        (CLIENT_CERT, body.client_cert),
+        (CLIENT_KEY, body.client_key),
+        (TEST_MANAGER_SECRET, client_secret),
+        (WEBHOOK_SECRET, body.webhook_secret.map(Some)),
+        (WEBHOOK_SECRET_PREVIOUS, body.webhook_secret_previous),
     ]);
-    let secrets = secrets.chain(of_host);
+    let secrets = body.secrets.into_iter().chain(of_host);
     ConnectionEdit {
         name: body.name,
         settings: body.settings,
@@ -235,12 +234,11 @@ pub(in crate::http) fn connection_edit(body: EditConnection, force: bool) -> Con
     }
 }
 
-/// The host's own secrets in a request, by their names in the store: client certificate, its key,
-/// client secret for Test Manager, and the two secrets of senders.
-fn host_secrets<T>(given: [Option<T>; 5]) -> impl Iterator<Item = (String, T)> {
-    let names =
-        [CLIENT_CERT, CLIENT_KEY, TEST_MANAGER_SECRET, WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS];
-    names.into_iter().zip(given).filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
+/// The host's own secrets that a request has, each with its name in the store.
+pub(super) fn host_secrets<T, const N: usize>(
+    given: [(&str, Option<T>); N],
+) -> impl Iterator<Item = (String, T)> {
+    given.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
 }
 
 fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {

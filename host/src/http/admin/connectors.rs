@@ -1,22 +1,23 @@
-//! `/api/v1/connectors`: the plugins folder, the status of each file, and the way back to an earlier
-//! version.
+//! `/api/v1/connectors`: the plugins folder, the status of each file, its removal, and the way back
+//! to an earlier version.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use jiff::Timestamp;
 
 use crate::api::{
-    Connector, ConnectorList, ConnectorStatus, ConnectorVersion, EnumString, RollbackConnector,
-    RolledBack, Time,
+    Connector, ConnectorList, ConnectorStatus, ConnectorVersion, EnumString, ForceQuery,
+    ReplacedConnector, RollbackConnector, Time,
 };
 use crate::domain::{ConnectorName, printable};
 use crate::http::AppState;
 use crate::http::problem::Problem;
-use crate::plugins::{self, ConnectorInfo};
+use crate::plugins::{self, ConnectorInfo, Plugins};
 
-use super::{Body, Id};
+use super::{Body, Id, Params};
 
 pub(in crate::http) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
     let connectors = app.services.plugins.list().into_iter().map(connector).collect();
@@ -27,14 +28,14 @@ pub(in crate::http) async fn show(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
 ) -> Result<Json<Connector>, Problem> {
-    with_versions(&app, &name).map(Json)
+    with_versions(&app.services.plugins, &name).map(Json)
 }
 
 pub(in crate::http) async fn rollback(
     State(app): State<Arc<AppState>>,
     Id(name): Id,
     Body(RollbackConnector { to }): Body<RollbackConnector>,
-) -> Result<Json<RolledBack>, Problem> {
+) -> Result<Json<ReplacedConnector>, Problem> {
     let missing = || Problem::no_such("connector", &name);
     let connector = name.parse::<ConnectorName>().map_err(|_| missing())?;
     let plugins = &app.services.plugins;
@@ -45,11 +46,32 @@ pub(in crate::http) async fn rollback(
     let plugins::RolledBack { from, file, .. } =
         plugins.rollback(&connector, to.as_deref()).await?;
     let file = std::path::absolute(&file).unwrap_or(file);
-    Ok(Json(RolledBack { from, file, connector: with_versions(&app, &name)? }))
+    Ok(Json(ReplacedConnector { from, file, connector: with_versions(plugins, &name)? }))
 }
 
-fn with_versions(app: &AppState, name: &str) -> Result<Connector, Problem> {
-    let plugins = &app.services.plugins;
+/// Removes a connector's file. Connections that use the connector keep their settings.
+pub(in crate::http) async fn remove(
+    State(app): State<Arc<AppState>>,
+    Id(name): Id,
+    Params(ForceQuery { force }): Params<ForceQuery>,
+) -> Result<StatusCode, Problem> {
+    let connector: ConnectorName =
+        name.parse().map_err(|_| Problem::no_such("connector", &name))?;
+    let all = app.services.connections.list().into_iter();
+    let users = all.filter(|it| it.connection.connector == connector);
+    let users: Vec<_> = users.map(|it| it.connection.name).collect();
+    if !users.is_empty() && !force {
+        return Err(Problem::conflict(format!(
+            "`{connector}` is used by {}, which would answer 503: delete them first, or use `--force` \
+             (`?force=true`)",
+            users.join(", ")
+        )));
+    }
+    app.services.plugins.remove(&connector).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) fn with_versions(plugins: &Plugins, name: &str) -> Result<Connector, Problem> {
     let found = plugins.list().into_iter().find(|info| info.name == name);
     let shown = found.map(connector).ok_or_else(|| Problem::no_such("connector", name))?;
     let kept = name.parse().map(|name| plugins.versions(&name)).unwrap_or_default();

@@ -1,0 +1,69 @@
+//! Types of `/connections/{id}/choices` and `/connectors/{name}/choices`: possible values of a
+//! setting.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Settings;
+
+use super::SecretText;
+
+/// The body of `POST /connections/{id}/choices`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListChoices {
+    /// A setting that its connector marks as `jackfield:lookup`.
+    pub setting: String,
+    /// What a person typed so far; empty: anything.
+    #[serde(default)]
+    pub search: String,
+}
+
+/// The body of `POST /connectors/{name}/choices`: the values that a person has entered so far for a
+/// new connection. Nothing of it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListChoicesOfNew {
+    /// A setting that the connector marks as `jackfield:lookup`.
+    pub setting: String,
+    /// What a person typed so far; empty: anything.
+    #[serde(default)]
+    pub search: String,
+    /// Values of the settings that are not secrets, by name. Required ones may be missing.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Values of secrets, by name; `file:/path` and `env:NAME` are references that the server reads.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretText>,
+    /// The client certificate that the tracker asks for, and its chain, PEM; or a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<SecretText>,
+    /// The key of the client certificate, PEM; or a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<SecretText>,
+    /// Whether host names may resolve to private addresses.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// Whether only HTTP/1.1 is used with the tracker.
+    #[serde(default)]
+    pub http1_only: bool,
+}
+
+/// Possible values of a setting.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Choices {
+    /// In the connector's order.
+    pub choices: Vec<Choice>,
+    /// Whether there are others, which a longer search shows.
+    pub more: bool,
+}
+
+/// A possible value, and the label that a person reads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Choice {
+    /// The value of the setting.
+    pub value: String,
+    /// Its label.
+    pub label: String,
+}
