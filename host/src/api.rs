@@ -12,6 +12,7 @@ mod defects;
 mod events;
 mod problem;
 mod recordings;
+mod replay;
 mod report;
 mod test_manager;
 mod text;
@@ -39,6 +40,9 @@ pub use events::{
 };
 pub use problem::{Problem, SettingError};
 pub use recordings::{EventRecording, RecordedRun, RunInput};
+pub use replay::{
+    EventReplay, RepeatedRequest, ReplayEvent, ReplayedRequest, ReplayedRun, RequestText,
+};
 pub use report::{PreviewAttachment, PreviewField, PreviewReport, ReportPreview};
 pub use test_manager::{EditTestManager, FailedTest, TestManager, TryConnection};
 pub use text::{EnumString, SecretText, Text, Time};

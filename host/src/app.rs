@@ -33,6 +33,7 @@ use crate::kpis::{self, Kpis};
 use crate::memory::default_bytes_max;
 use crate::oidc::{self, Oidc};
 use crate::plugins::Plugins;
+use crate::replay::{self, Replays};
 use crate::runtime::{Engine, Sandbox};
 use crate::secret::Secret;
 use crate::store::{AccountStore, AuditStore, SqliteStore, Store};
@@ -292,6 +293,7 @@ async fn services(
         tasks: tasks.clone(),
         process: ProcessState::default(),
     });
+    let replays = replays(&store, &plugins, &sandbox, &clock, &config);
     let kpis = Kpis::new(kpis::Dependencies {
         store: Arc::clone(&store),
         connections: Arc::clone(&connections),
@@ -306,6 +308,7 @@ async fn services(
         oidc,
         defects: Arc::new(defects),
         kpis,
+        replays,
         connections,
         plugins,
         store,
@@ -348,6 +351,23 @@ fn oidc(
         clock: Arc::clone(clock),
     };
     Ok(Some(Oidc::new(settings, secret, dependencies)))
+}
+
+/// Creates what replays recorded events.
+fn replays(
+    store: &Arc<dyn Store>,
+    plugins: &Arc<Plugins>,
+    sandbox: &Arc<Sandbox>,
+    clock: &Arc<dyn Clock>,
+    config: &Arc<Config>,
+) -> Replays {
+    Replays::new(replay::Dependencies {
+        store: Arc::clone(store),
+        plugins: Arc::clone(plugins),
+        sandbox: Arc::clone(sandbox),
+        clock: Arc::clone(clock),
+        config: Arc::clone(config),
+    })
 }
 
 /// Creates the client for Test Manager, with the egress, memory and clock of all runs.

@@ -64,8 +64,8 @@ pub use outcome::{Outcome, OutcomeCode};
 pub use printable::{is_printable, printable};
 pub use recent_events::{MinuteOfEvents, RecentEvents};
 pub use recording::{
-    RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX, RECORDINGS_BYTES_MAX,
-    RecordedRun, RunRecording, records,
+    Difference, RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX,
+    RECORDINGS_BYTES_MAX, RecordedRun, RunRecording, records,
 };
 pub use refusal::{ConnectorFault, Reason, Refusal};
 pub use short_text::shortened;

@@ -54,8 +54,8 @@ pub use active::ActiveConnection;
 pub(crate) use authorize::{URL_BYTES_MAX, body_too_large, is_reserved_header};
 pub(crate) use body::Body;
 pub use tape::{
-    InvalidExchange, NoAnswer, NotUsable, Recorder, Recording, Replay, Reply, SentRequest, Tape,
-    TapeError, TapedAnswer, write_recording,
+    Comparison, InvalidExchange, NoAnswer, NotUsable, Recorder, Recording, Replay, Reply,
+    SentRequest, Tape, TapeError, TapedAnswer, TapedRequest, write_recording,
 };
 pub(crate) use token::TokenError;
 
@@ -222,11 +222,6 @@ impl Egress {
         Self { tape: Some(tape), ..self }
     }
 
-    /// Whether requests are answered from a recording, without a connection.
-    fn replays(&self) -> bool {
-        matches!(self.tape, Some(Tape::Replay(_)))
-    }
-
     /// Ends every exchange after a short time, because the server shuts down.
     pub(crate) fn close(&self) {
         self.closed_at.send_replace(Some(Instant::now() + CLOSE_GRACE));
@@ -277,7 +272,7 @@ impl Session {
         let cookies = Arc::new(Cookies::new());
         let until = active.connection.record_until.filter(|it| records(Some(*it), clock.now()));
         let in_memory = || until.map(|until| Tape::Record(Arc::new(Recorder::until(until))));
-        let tape = egress.tape.clone().or_else(in_memory);
+        let tape = active.tape.clone().or_else(|| egress.tape.clone()).or_else(in_memory);
         let secrets = (Arc::clone(&active), Arc::clone(&cookies));
         let record = Record::new(secrets, clock, limits.outbound_calls, deadline);
         Arc::new(Self {
@@ -295,6 +290,11 @@ impl Session {
             write_lock: Arc::default(),
             writes: TaskTracker::new(),
         })
+    }
+
+    /// Whether requests are answered from a recording, without a connection.
+    fn replays(&self) -> bool {
+        matches!(self.tape, Some(Tape::Replay(_)))
     }
 
     /// Removes every secret and cookie, in every form in which a tracker may echo it, from a text

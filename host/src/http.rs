@@ -41,6 +41,7 @@ use crate::domain::Clock;
 use crate::kpis::Kpis;
 use crate::oidc::Oidc;
 use crate::plugins::Plugins;
+use crate::replay::Replays;
 use crate::store::Store;
 
 use health::Health;
@@ -68,6 +69,8 @@ pub struct Services {
     pub defects: Arc<Defects>,
     /// Answers Defect KPIs.
     pub kpis: Kpis,
+    /// Replays recorded events.
+    pub replays: Replays,
     /// The connections, found by token or by name.
     pub connections: Arc<Connections>,
     /// The connectors, for lists of them.

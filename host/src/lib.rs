@@ -29,6 +29,7 @@ pub mod accounts;
 pub mod connections;
 pub mod defects;
 pub mod kpis;
+pub mod replay;
 
 pub mod api;
 

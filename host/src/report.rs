@@ -10,6 +10,7 @@ mod data_limits;
 mod defaults;
 mod engine;
 mod filters;
+mod fixed_data;
 mod markup;
 mod mask;
 mod names;
@@ -24,6 +25,7 @@ pub use data::{
     Assertion, Attachment, AttachmentKind, CustomField, Execution, Gap, PastResult, Project,
     Requirement, RobotLog, Step, Subject, TestCase, TestCaseLog, TestData, TestSet,
 };
+pub use fixed_data::FixedData;
 pub use markup::{Markup, TooSmall, markdown_as_html};
 pub use mask::{InvalidMask, Mask, MaskSettings};
 pub use rendered::{Field, FieldValue, Report};

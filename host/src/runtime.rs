@@ -5,6 +5,7 @@
 //! is sent goes through [`crate::domain::Journal`].
 
 mod address_space;
+mod answer_json;
 mod asked;
 mod bindings;
 mod compile;
@@ -20,6 +21,7 @@ mod last_words;
 mod limiter;
 mod mapping;
 mod measure;
+mod memory_journal;
 mod permits;
 mod pool;
 mod run_log;
@@ -32,6 +34,7 @@ mod unsupported;
 mod wasi_http;
 
 pub use address_space::{AddressSpace, MemoryLayout};
+pub use answer_json::{AnswerJson, outcome_json};
 pub(crate) use compile::{CompileLimits, CompiledFiles, Compiler, check_magic_bytes};
 pub use compile::{SUBCOMMAND as COMPILE_SUBCOMMAND, compile_component_child};
 pub use component::{Connector, Interfaces};
@@ -44,6 +47,7 @@ pub use error::{CompileError, EngineError, LoadError, MemoryBound, WrongFile};
 pub(crate) use imports::address;
 pub(crate) use mapping::{CannotRun, check_executable};
 pub use measure::{CallTimes, MeasuredGuest};
+pub use memory_journal::MemoryJournal;
 pub use sandbox::{CallArguments, ExportAnswer, Run, RunEnd, Sandbox};
 pub(crate) use script::{PrepareError, RUNNER, Script, ScriptRunner};
 pub use test_report::TestReport;

@@ -23,7 +23,11 @@ pub struct RecordedRun {
     pub input: RunInput,
     /// The exchanges in order; each is the content of a file of a recording.
     pub exchanges: Vec<Value>,
-    /// The reason why exchanges are missing; absent if none is missing.
+    /// What the export returned, as `{"ok": …}` or `{"error": …}`; absent in recordings of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    /// The reason why exchanges are missing; absent if none is.
     pub missing: Option<String>,
 }
 
@@ -74,12 +78,13 @@ pub struct RunInput {
 
 impl From<domain::RecordedRun> for RecordedRun {
     fn from(run: domain::RecordedRun) -> Self {
-        let domain::RunRecording { input, exchanges, missing } = run.recording;
+        let domain::RunRecording { input, exchanges, answer, missing } = run.recording;
         let exchange = |text: String| serde_json::from_str(&text).unwrap_or_default();
         Self {
             call: EnumString(run.call),
             input: serde_json::from_value(Value::Object(input)).unwrap_or_default(),
             exchanges: exchanges.into_iter().map(exchange).collect(),
+            answer,
             missing,
         }
     }

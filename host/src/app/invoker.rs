@@ -1,9 +1,6 @@
 //! The parts of `jackfield invoke` and `jackfield test`: one call of one export of a connector file,
 //! in the sandbox of the server, without a server and without a database.
 
-mod fixed_data;
-mod journal;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +20,12 @@ use crate::domain::{
 use crate::egress::{ActiveConnection, Recorder, Replay, Tape, TapeError};
 use crate::manifest::missing_grants;
 use crate::plugins::CodeCache;
-use crate::report::{ReportSettings, Source, TestData};
-use crate::runtime::{CallArguments, Connector, ExportAnswer, Run, RunEnd, TestReport};
+use crate::report::{FixedData, ReportSettings, Source, TestData};
+use crate::runtime::{
+    CallArguments, Connector, ExportAnswer, MemoryJournal, Run, RunEnd, TestReport,
+};
 
 use super::Checker;
-use fixed_data::FixedData;
-pub(super) use journal::MemoryJournal;
 
 /// Where answers come from, and where exchanges are kept.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! `jackfield events`: lists, shows and follows events.
 
+mod replay;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -44,6 +46,16 @@ Examples:
   jackfield events show 01a2b3c4
   jackfield events show --last --connection qa")]
     Show(Show),
+    /// Make the recorded calls of an event again without the tracker, and show what differs
+    #[command(after_help = "\
+Requests are answered from the recording, and nothing leaves the server. Record a connection first:
+  jackfield connections record qa --for 1h
+
+Examples:
+  jackfield events replay 01a2b3c4                      # the version that ran
+  jackfield events replay 01a2b3c4 --version newest
+  jackfield events replay 01a2b3c4 --for-real           # handles the webhook request once more")]
+    Replay(replay::Replay),
     /// Print new events and their outcomes until you press Ctrl-C
     Tail {
         #[command(flatten)]
@@ -121,6 +133,7 @@ impl Command {
                 })
             }
             Self::Show(show) => show.run(&admin, output),
+            Self::Replay(replay) => replay.run(&admin, output),
             Self::Tail { filter } => tail(&admin, filter, output),
         }
     }

@@ -3,7 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Call, Settings};
+use serde_json::Value;
+
+use super::{Call, Settings, string_enum};
 
 /// Maximum time for which recording can be switched on, seconds.
 pub const RECORD_S_MAX: u32 = 24 * 60 * 60;
@@ -21,6 +23,8 @@ pub struct RunRecording {
     pub input: Settings,
     /// The exchanges in order, each as a text in the format of a tape.
     pub exchanges: Vec<String>,
+    /// What the export returned, or why it returned nothing; absent in recordings of earlier versions.
+    pub answer: Option<Value>,
     /// The reason why exchanges are missing; absent if none is missing.
     pub missing: Option<String>,
 }
@@ -31,7 +35,8 @@ impl RunRecording {
     pub fn bytes(&self) -> usize {
         let texts: usize = self.exchanges.iter().map(String::len).sum();
         let input = serde_json::to_vec(&self.input).map_or(0, |json| json.len());
-        input + texts + self.missing.as_ref().map_or(0, String::len)
+        let answer = self.answer.as_ref().map_or(0, |json| json.to_string().len());
+        input + texts + answer + self.missing.as_ref().map_or(0, String::len)
     }
 }
 
@@ -42,6 +47,20 @@ pub struct RecordedRun {
     pub call: Call,
     /// What was recorded.
     pub recording: RunRecording,
+}
+
+string_enum! {
+    /// How a request of a replay differs from the recorded one.
+    pub enum Difference {
+        /// Both runs sent it.
+        Same = "same",
+        /// Both runs sent it, with another query, other headers or another body.
+        Changed = "changed",
+        /// Only the replay sent it. It got no answer.
+        Added = "added",
+        /// Only the recorded run sent it.
+        Missing = "missing",
+    }
 }
 
 /// Whether a connection that records until `until` does so now. Not if the end is further away than

@@ -16,6 +16,7 @@ use crate::transport::{AddressRules, Caller, ClientIdentity, IdentityError, Last
 
 use super::credentials::Credentials;
 use super::pool::Pool;
+use super::tape::{Replay, Tape};
 use super::test_manager;
 
 /// The secrets, grants and network settings that the runs of one connection use. Rebuilt whenever
@@ -39,6 +40,8 @@ pub struct ActiveConnection {
     webhook_secrets: Arc<[Secret]>,
     /// All secret values from which this was built, including the host's own secrets.
     pub(super) given: Arc<BTreeMap<String, Secret>>,
+    /// Answers the requests of its runs, instead of the tracker.
+    pub(super) tape: Option<Tape>,
 }
 
 impl ActiveConnection {
@@ -65,6 +68,7 @@ impl ActiveConnection {
             test_manager,
             webhook_secrets,
             given,
+            tape: None,
         }
     }
 
@@ -79,6 +83,13 @@ impl ActiveConnection {
     pub fn with_settings(&self, settings: Settings) -> Self {
         let connection = Connection { settings, ..self.connection.clone() };
         Self { connection, ..self.clone() }
+    }
+
+    /// The same connection, but its runs get their answers from a recording: none of their requests
+    /// leaves.
+    #[must_use]
+    pub fn answered_by(self, replay: Arc<Replay>) -> Self {
+        Self { tape: Some(Tape::Replay(replay)), ..self }
     }
 
     /// A connection without settings, secrets and grants, for `describe`.

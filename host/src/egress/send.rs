@@ -257,7 +257,7 @@ impl Session {
 
     /// A new connection to an origin; none if answers come from a recording.
     pub(super) async fn connect(&self, origin: &Origin) -> Result<HttpConnection, HttpError> {
-        if self.egress.replays() {
+        if self.replays() {
             return Ok(HttpConnection { sender: Sender::Recorded, proxy: None });
         }
         let caller = self.active.calling(origin);

@@ -8,6 +8,7 @@ mod folder;
 mod recorder;
 mod replay;
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,7 +31,7 @@ use super::exchange::{self, ExchangeError};
 pub use folder::{InvalidExchange, NotUsable, write_recording};
 pub use recorder::Recorder;
 use replay::Answered;
-pub use replay::{Recording, Replay, Reply, SentRequest};
+pub use replay::{Comparison, Recording, Replay, Reply, SentRequest};
 
 /// Headers that are never kept: credentials, and the length, which follows from the body.
 const OMITTED_HEADERS: [HeaderName; 5] =
@@ -38,11 +39,15 @@ const OMITTED_HEADERS: [HeaderName; 5] =
 
 /// A request without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TapedRequest {
-    method: String,
-    url: String,
-    headers: Vec<(String, String)>,
-    body: Bytes,
+pub struct TapedRequest {
+    /// The HTTP method.
+    pub method: String,
+    /// The complete address.
+    pub url: String,
+    /// Without credentials and without the length.
+    pub headers: Vec<(String, String)>,
+    /// The body, as the connector wrote it.
+    pub body: Bytes,
 }
 
 /// A complete answer without credentials, decoded.
@@ -87,6 +92,15 @@ pub enum Tape {
     Record(Arc<Recorder>),
     /// Answers each request from a recording. Then no connection is made.
     Replay(Arc<Replay>),
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Record(_) => "Record",
+            Self::Replay(_) => "Replay",
+        })
+    }
 }
 
 /// The reason why an exchange was not recorded, or why a request has no recorded answer.

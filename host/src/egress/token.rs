@@ -214,7 +214,7 @@ fn client_for<'a>(active: &'a ActiveConnection, origin: &Origin) -> Option<Clien
 /// Requests a new token from the token endpoint.
 async fn fetch(session: &Session, client: &Client<'_>) -> Result<Token, TokenError> {
     let outbound = token_request(client)?;
-    if session.egress.replays() {
+    if session.replays() {
         return Ok(Token::of_recording());
     }
     let mut call = session.record.open(&outbound.method, outbound.effect)?;

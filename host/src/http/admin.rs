@@ -10,6 +10,7 @@ pub(super) mod connections;
 pub(super) mod connectors;
 pub(super) mod defects;
 pub(super) mod events;
+pub(super) mod replay;
 pub(super) mod report;
 pub(super) mod tokens;
 pub(super) mod upload;

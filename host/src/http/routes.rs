@@ -9,7 +9,7 @@ use axum::routing::{any, get};
 
 use super::access::{ADMIN, AUTHOR, OPERATOR, Routes, VIEWER};
 use super::admin::{
-    self, audit, choices, connections, connectors, defects, events, report, tokens, upload,
+    self, audit, choices, connections, connectors, defects, events, replay, report, tokens, upload,
 };
 use super::console::connections::{
     self as on_connection, actions, consent, create, details, edit, first_event, list, try_it,
@@ -103,6 +103,7 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .get("/events", VIEWER, events::list)
         .get("/events/{id}", VIEWER, events::show)
         .get("/events/{id}/recording", OPERATOR, events::recording)
+        .post("/events/{id}/replay", OPERATOR, "event.replay", replay::replay)
         .get("/defects", VIEWER, defects::list)
         .get("/defects/{id}", VIEWER, defects::show)
         .post("/defects/{id}/resolve", OPERATOR, "defect.resolve", defects::resolve)

@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::domain::{
-    Call, Connection, FailedTest, Marker, RunRecording, Settings, StringEnum as _, is_host_secret,
+    Call, Connection, FailedTest, Marker, Refusal, RunRecording, Settings, StringEnum as _,
+    is_host_secret,
 };
 use crate::egress::Session;
 
+use super::answer_json::{AnswerJson, outcome_json};
 use super::component::Connector;
 use super::test_report::TestReport;
 
@@ -31,16 +33,17 @@ impl Asked<'_> {
     }
 
     /// What the run of this call exchanged with its tracker; `None` if its connection does not record.
-    pub(super) fn recording(
+    pub(super) fn recording<T: AnswerJson>(
         &self,
         session: &Session,
         connector: &Connector,
         report: Option<&TestReport>,
+        outcome: &Result<T, Refusal>,
     ) -> Option<RunRecording> {
         let (exchanges, missing) = session.take_recording()?;
         let connection = &session.active().connection;
         let input = self.input(connection, connector, report, &|text| session.redact(text));
-        Some(RunRecording { input, exchanges, missing })
+        Some(RunRecording { input, exchanges, answer: Some(outcome_json(outcome)), missing })
     }
 
     /// Everything that the call depends on, as a JSON object. `redact` removes secrets from the texts

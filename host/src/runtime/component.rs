@@ -172,7 +172,8 @@ impl Connector {
     }
 
     /// The same version with other limits.
-    pub(crate) fn with_limits(&self, limits: Limits) -> Self {
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
         Self::new(self.name.clone(), Arc::clone(&self.version), limits, self.loaded_at)
     }
 

@@ -24,6 +24,7 @@ use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryFull, MemoryOwner};
 use crate::redact::Reading;
 
+use super::answer_json::AnswerJson;
 use super::asked::Asked;
 use super::bindings::{self, Redact, model};
 use super::component::{Connector, LoadedComponent};
@@ -197,7 +198,7 @@ impl Sandbox {
     }
 
     /// Runs a connector: waits for a permit, calls the guest, converts the result, reports the run.
-    async fn run<A, T, F: Future<Output = CallResult<A>>>(
+    async fn run<A, T: AnswerJson, F: Future<Output = CallResult<A>>>(
         &self,
         run: Run,
         asked: Asked<'_>,
@@ -249,7 +250,7 @@ impl Sandbox {
         };
         let outcome = outcome.map_err(|refusal| finished.find_cause(refusal, &limits));
         connector.count_run(&outcome);
-        let recording = asked.recording(&finished.session, connector, report.as_deref());
+        let recording = asked.recording(&finished.session, connector, report.as_deref(), &outcome);
         let mut calls = report.as_ref().map(|report| report.take_calls()).unwrap_or_default();
         calls.extend(finished.calls);
         let mut log = finished.log;

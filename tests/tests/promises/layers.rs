@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 13] = [
     &["oidc", "runtime", "store", "testmanager"],
     &["plugins"],
     &["accounts", "connections"],
-    &["defects", "kpis"],
+    &["defects", "kpis", "replay"],
     &["api"],
     &["http"],
     &["app", "demo", "simulator"],

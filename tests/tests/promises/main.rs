@@ -50,6 +50,7 @@ mod proxy;
 mod recording;
 mod recurrence;
 mod reload;
+mod replay;
 mod report;
 mod request_tracker;
 mod resolve;

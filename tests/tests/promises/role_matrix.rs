@@ -42,6 +42,7 @@ POST   /api/v1/connectors/{name}/rollback    | no no  no  yes yes | no
 GET    /api/v1/events                        | no yes yes yes yes | list
 GET    /api/v1/events/{id}                   | no yes yes yes yes | own
 GET    /api/v1/events/{id}/recording         | no no  yes yes yes | own
+POST   /api/v1/events/{id}/replay            | no no  yes yes yes | own
 GET    /api/v1/defects                       | no yes yes yes yes | list
 GET    /api/v1/defects/{id}                  | no yes yes yes yes | own
 POST   /api/v1/defects/{id}/resolve          | no no  yes yes yes | own

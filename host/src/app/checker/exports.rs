@@ -11,11 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::app::invoker::MemoryJournal;
 use crate::domain::{Call, ConnectionId, ConnectorFault, FailedTest, Limits, Marker, Refusal};
 use crate::egress::ActiveConnection;
 use crate::report::ReportSettings;
-use crate::runtime::{CallArguments, Connector, Run, Sandbox, TestReport};
+use crate::runtime::{CallArguments, Connector, MemoryJournal, Run, Sandbox, TestReport};
 
 /// The longest call; a guest that waits for something is not asked any more.
 const RUN_MS_MAX: u64 = 3_000;

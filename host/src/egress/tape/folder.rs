@@ -224,7 +224,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, NotUsable> {
     Ok(files)
 }
 
-fn exchange(text: &str) -> Result<(TapedRequest, TapedEnd), InvalidExchange> {
+/// Reads the text of an exchange.
+pub(super) fn exchange(text: &str) -> Result<(TapedRequest, TapedEnd), InvalidExchange> {
     let ExchangeFile { request, response, error } = serde_json::from_str(text)?;
     let body = body_of(request.body, request.body_base64)?;
     let RequestPart { method, url, headers, .. } = request;

@@ -1,9 +1,9 @@
-//! Answers requests from the exchanges of a folder. A request is answered by the first exchange of
-//! the same method, URL and body that was not used yet. Some answers may be replaced, to see what a
-//! connector makes of a tracker that fails.
+//! Answers requests from the exchanges of a folder or of an event. A request is answered by the first
+//! exchange of the same method, URL and body that was not used yet. Some answers may be replaced, to
+//! see what a connector makes of a tracker that fails.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,12 +66,27 @@ pub struct SentRequest {
     pub recorded: Option<TapedAnswer>,
 }
 
+/// A request of a replay beside the recorded one that answered it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The request of the replay; absent if it did not send the recorded one.
+    pub sent: Option<TapedRequest>,
+    /// The recorded request; absent if no exchange answered the request of the replay.
+    pub recorded: Option<TapedRequest>,
+    /// The status of the recorded answer; absent if there is none.
+    pub status: Option<u16>,
+}
+
 #[derive(Default)]
 struct State {
     recording: Recording,
     /// What requests get instead of the recorded answer, by the number of the request, from 0.
     replaced: BTreeMap<usize, Reply>,
+    /// Whether a request is also answered by an exchange that only has the same method and path.
+    takes_similar: bool,
     sent: Vec<SentRequest>,
+    /// Each request with the index of the exchange that answered it.
+    answered: Vec<(TapedRequest, Option<usize>)>,
     /// The indices of the exchanges that were used.
     used: Vec<usize>,
     /// Why the first request without an exchange had none.
@@ -91,6 +106,52 @@ impl Recording {
 }
 
 impl Replay {
+    /// Answers from the exchanges of a recorded run, each a text in the format of a tape. A request
+    /// that has changed gets the answer of the most similar one, so that the run goes on.
+    ///
+    /// # Errors
+    /// A text is not an exchange.
+    pub fn of_event(exchanges: &[String]) -> Result<Arc<Self>, NotUsable> {
+        let recorded = exchanges.iter().zip(1..).map(|(text, number)| {
+            let file = format!("{number:04}.json");
+            let path = PathBuf::from(&file);
+            let exchange = folder::exchange(text);
+            let (request, end) =
+                exchange.map_err(|source| NotUsable::NotAnExchange { path, source })?;
+            Ok(Recorded { file, request, end })
+        });
+        let recording = Recording(recorded.collect::<Result<_, NotUsable>>()?);
+        let state = State { recording, takes_similar: true, ..State::default() };
+        Ok(Arc::new(Self { state: Mutex::new(state) }))
+    }
+
+    /// The requests since the run began, each beside the recorded one; then the recorded requests
+    /// that were not sent.
+    #[must_use]
+    pub fn compare(&self) -> Vec<Comparison> {
+        let state = self.state.lock();
+        let status = |exchange: &Recorded| match &exchange.end {
+            TapedEnd::Answer(answer) => Some(answer.status),
+            TapedEnd::Failure(_) => None,
+        };
+        let sent = state.answered.iter().map(|(request, index)| {
+            let exchange = index.and_then(|index| state.recording.0.get(index));
+            Comparison {
+                sent: Some(request.clone()),
+                recorded: exchange.map(|it| it.request.clone()),
+                status: exchange.and_then(status),
+            }
+        });
+        let exchanges = state.recording.0.iter().enumerate();
+        let missing = exchanges.filter(|(index, _)| !state.used.contains(index));
+        let missing = missing.map(|(_, exchange)| Comparison {
+            sent: None,
+            recorded: Some(exchange.request.clone()),
+            status: status(exchange),
+        });
+        sent.chain(missing).collect()
+    }
+
     /// Answers from the exchanges of a folder.
     ///
     /// # Errors
@@ -145,6 +206,7 @@ impl Replay {
             Some(TapedEnd::Failure(_)) | None => None,
         };
         let number = state.sent.len();
+        state.answered.push((request.clone(), found));
         let TapedRequest { method, url, body, .. } = request.clone();
         state.sent.push(SentRequest { method, url, body, effect, recorded });
         let (Some(index), Some(end)) = (found, end) else {
@@ -164,6 +226,28 @@ impl Replay {
 impl State {
     /// The index of the first exchange for a request that was not used yet.
     fn find(&self, request: &TapedRequest) -> Option<usize> {
+        self.find_equal(request).or_else(|| self.find_similar(request))
+    }
+
+    /// The most similar exchange with the same method and path, if such a one may answer.
+    fn find_similar(&self, request: &TapedRequest) -> Option<usize> {
+        if !self.takes_similar {
+            return None;
+        }
+        let exchanges = self.recording.0.iter().enumerate();
+        let similar = exchanges.filter(|(index, exchange)| {
+            let it = &exchange.request;
+            !self.used.contains(index)
+                && it.method == request.method
+                && path_of(it) == path_of(request)
+        });
+        let nearest = similar.max_by_key(|(index, exchange)| {
+            (likeness(&exchange.request, request), usize::MAX - index)
+        });
+        nearest.map(|(index, _)| index)
+    }
+
+    fn find_equal(&self, request: &TapedRequest) -> Option<usize> {
         let mut exchanges = self.recording.0.iter().enumerate();
         let fits = |(index, exchange): &(usize, &Recorded)| {
             let it = &exchange.request;
@@ -197,10 +281,14 @@ impl State {
 
 /// How much two requests have in common: a larger value is nearer.
 fn likeness(one: &TapedRequest, other: &TapedRequest) -> (bool, bool, bool, usize) {
-    let path = |request: &TapedRequest| request.url.split('?').next().map(str::to_owned);
     let common = common_prefix(one.url.as_bytes(), other.url.as_bytes())
         + common_prefix(&one.body, &other.body);
-    (one.method == other.method, path(one) == path(other), one.url == other.url, common)
+    (one.method == other.method, path_of(one) == path_of(other), one.url == other.url, common)
+}
+
+/// The address of a request without its query.
+fn path_of(request: &TapedRequest) -> Option<&str> {
+    request.url.split('?').next()
 }
 
 /// The first difference of a recorded request and the one that was sent.
@@ -283,6 +371,50 @@ mod tests {
             let why = replay.answer(&sent, Effect::Read).unwrap_err();
             assert!(why.0.contains(file) && why.0.contains(words), "{why}");
         }
+    }
+
+    #[test]
+    fn a_changed_request_gets_the_answer_of_the_most_similar_and_each_is_compared() {
+        let recorded = [
+            request("GET", "/issues?page=1", ""),
+            request("POST", "/issues", "{\"a\":1}"),
+            request("POST", "/issues", "{\"b\":1}"),
+            request("GET", "/gone", ""),
+        ];
+        let texts: Vec<_> = recorded
+            .iter()
+            .zip(200..)
+            .map(|(it, status)| {
+                let answer = TapedAnswer { status, headers: Vec::new(), body: "".into() };
+                folder::text_of(it.clone(), TapedEnd::Answer(answer))
+            })
+            .collect();
+        let replay = Replay::of_event(&texts).unwrap();
+        let sent = [
+            request("POST", "/issues", "{\"b\":2}"),
+            request("GET", "/issues?page=1", ""),
+            request("GET", "/new", ""),
+        ];
+        assert_eq!(status(&replay, &sent[0]), Ok(202));
+        assert_eq!(status(&replay, &sent[1]), Ok(200));
+        assert!(status(&replay, &sent[2]).is_err());
+        let seen: Vec<_> = replay
+            .compare()
+            .into_iter()
+            .map(|it| (it.sent.is_some(), it.recorded.map(|it| it.body), it.status))
+            .collect();
+        let body = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        assert_eq!(
+            seen,
+            [
+                (true, body("{\"b\":1}"), Some(202)),
+                (true, body(""), Some(200)),
+                (true, None, None),
+                (false, body("{\"a\":1}"), Some(201)),
+                (false, body(""), Some(203)),
+            ]
+        );
+        assert!(Replay::of_event(&["{}".to_owned()]).is_err());
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(in crate::http) async fn recording(
 }
 
 /// Reads an event that the account sees.
-async fn read(
+pub(super) async fn read(
     app: &AppState,
     account: &Account,
     id: &str,

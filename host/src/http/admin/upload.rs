@@ -68,7 +68,7 @@ async fn receive(app: &AppState, request: Request, bytes_max: u64) -> Result<Fil
     if announced > bytes_max {
         return Err(too_large());
     }
-    let folder = app.services.config.data_folder().spool();
+    let folder = app.services.config.now().data_folder().spool();
     // The folder is created when it is first needed.
     let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     let file = created.and_then(|()| tempfile::tempfile_in(&folder));

@@ -29,13 +29,15 @@ pub(super) fn store(
     event: EventId,
     recorded: Vec<(Call, RunRecording)>,
 ) -> Result<(), StoreError> {
-    for (call, RunRecording { input, exchanges, missing }) in recorded {
+    for (call, RunRecording { input, exchanges, answer, missing }) in recorded {
         let (input, exchanges) = (to_json(&input)?, to_json(&exchanges)?);
-        let bytes = to_i64((input.len() + exchanges.len()) as u64);
+        let answer = answer.map(|answer| answer.to_string());
+        let answer_bytes = answer.as_ref().map_or(0, String::len);
+        let bytes = to_i64((input.len() + exchanges.len() + answer_bytes) as u64);
         // Twice the limit, because the JSON of the texts is longer than the texts.
         db.change(
-            "INSERT INTO recordings (event_id, call, input, exchanges, missing, bytes)
-             SELECT e.id, ?2, ?3, ?4, ?5, ?6
+            "INSERT INTO recordings (event_id, call, input, exchanges, missing, bytes, answer)
+             SELECT e.id, ?2, ?3, ?4, ?5, ?6, ?8
              FROM events e JOIN connections c ON c.id = e.connection_id
              WHERE e.id = ?1 AND c.record_until IS NOT NULL AND c.deleted = 0
                AND ?6 + (SELECT COALESCE(SUM(bytes), 0) FROM recordings WHERE event_id = ?1) <= ?7",
@@ -46,7 +48,8 @@ pub(super) fn store(
                 exchanges,
                 missing,
                 bytes,
-                to_i64(2 * RECORDED_EVENT_BYTES_MAX)
+                to_i64(2 * RECORDED_EVENT_BYTES_MAX),
+                answer
             ],
         )?;
         limit(db, RECORDINGS_BYTES_MAX)?;
@@ -98,13 +101,16 @@ pub(super) fn record_until(
 /// Returns the recorded runs of an event.
 pub(super) fn list(db: &Connection, event: EventId) -> Result<Vec<RecordedRun>, StoreError> {
     let rows: Vec<Row> = db.all(
-        "SELECT call, input, exchanges, missing FROM recordings WHERE event_id = ? ORDER BY seq",
+        "SELECT call, input, exchanges, answer, missing
+         FROM recordings WHERE event_id = ? ORDER BY seq",
         params![event.0],
     )?;
     let recorded = rows.into_iter().map(|row| {
         let input = from_json::<Settings>(&row.input, "the input of a recording")?;
         let exchanges = from_json(&row.exchanges, "the exchanges of a recording")?;
-        let recording = RunRecording { input, exchanges, missing: row.missing };
+        let answer = row.answer.map(|json| from_json(&json, "the answer of a recording"));
+        let answer = answer.transpose()?;
+        let recording = RunRecording { input, exchanges, answer, missing: row.missing };
         Ok(RecordedRun { call: known_word(&row.call, "the call of a recording")?, recording })
     });
     recorded
@@ -116,7 +122,8 @@ struct Row {
     call: String,
     input: String,
     exchanges: String,
+    answer: Option<String>,
     missing: Option<String>,
 }
 
-from_row!(Row { call, input, exchanges, missing });
+from_row!(Row { call, input, exchanges, answer, missing });

@@ -260,6 +260,7 @@ fn recorded(text: &str) -> RunReport {
     let recording = RunRecording {
         input: Settings::new(),
         exchanges: vec![text.to_owned()],
+        answer: Some("returned".into()),
         missing: Some("why".to_owned()),
     };
     RunReport { recording: Some(recording), ..a_run(Call::Create) }

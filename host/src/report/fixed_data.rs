@@ -6,17 +6,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::{Attachment, Gap, Source, Subject, TestData};
 use crate::domain::{FailedTest, OutboundCall};
-use crate::report::{Attachment, Gap, Source, Subject, TestData};
 
 /// The content of each attachment.
 const CONTENT: &[u8] = b"the content of a sample file";
 
 /// Data with the ids of a failed test.
-pub(super) struct FixedData(TestData);
+pub struct FixedData(TestData);
 
 impl FixedData {
-    pub(super) fn of(test: &FailedTest, data: TestData) -> Self {
+    /// The given data, with the ids of this failed test.
+    #[must_use]
+    pub fn of(test: &FailedTest, data: TestData) -> Self {
         let TestData { test_execution_id, test_case_id, variation_id, link, .. } =
             TestData::of(test);
         let mut data = TestData { test_execution_id, test_case_id, variation_id, link, ..data };

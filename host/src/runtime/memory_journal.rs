@@ -9,18 +9,21 @@ use parking_lot::Mutex;
 use crate::domain::{FirstWrite, Journal, Marker, NotJournaled};
 
 /// The journal of one call.
-pub(in crate::app) struct MemoryJournal {
+pub struct MemoryJournal {
     marker: Marker,
     first: Mutex<FirstWrite>,
 }
 
 impl MemoryJournal {
-    pub(in crate::app) fn new(marker: Marker) -> Arc<Self> {
+    /// Starts without a write.
+    #[must_use]
+    pub fn new(marker: Marker) -> Arc<Self> {
         Arc::new(Self { marker, first: Mutex::default() })
     }
 
     /// A warning if the first write does not have the marker.
-    pub(super) fn warning(&self) -> Option<String> {
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
         self.first.lock().warning()
     }
 }

@@ -1,0 +1,193 @@
+//! `/events/{id}/replay`: makes the recorded calls of an event again without a tracker, or handles its
+//! webhook request once more.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body as RequestBody, to_bytes};
+use axum::extract::{Extension, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use crate::api::{
+    EnumString, EventReplay, Header, RepeatedRequest, ReplayEvent, ReplayedRequest, ReplayedRun,
+    RequestText, Run,
+};
+use crate::domain::{self, Account, Call, EventKind, FailedTest, Limits};
+use crate::http::problem::{self, Problem};
+use crate::http::{AppState, webhook};
+use crate::replay::{self, ReplayError, ReplayOptions};
+
+use super::{Body, Id, events};
+
+/// The largest answer to a webhook.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// The limits that a run's usage is shown against.
+const SHOWN_LIMITS: [&str; 8] = [
+    "memory_bytes",
+    "cpu_ms",
+    "run_ms",
+    "outbound_calls",
+    "request_body_bytes",
+    "response_body_bytes",
+    "log_bytes",
+    "handles",
+];
+
+pub(in crate::http) async fn replay(
+    State(app): State<Arc<AppState>>,
+    Extension(account): Extension<Account>,
+    Id(id): Id,
+    Body(body): Body<ReplayEvent>,
+) -> Result<Json<EventReplay>, Problem> {
+    let (stored, _) = events::read(&app, &account, &id).await?;
+    let event = stored.id;
+    if body.for_real {
+        if body.version.is_some() || body.call.is_some() || !body.settings.is_empty() {
+            let why = "`for_real` takes no `version`, `call` or `settings`: the connection decides";
+            return Err(Problem::bad_request(why));
+        }
+        let for_real = Some(repeat(&app, &stored).await?);
+        return Ok(Json(EventReplay { event: event.0, runs: Vec::new(), for_real }));
+    }
+    let options = ReplayOptions {
+        version: body.version,
+        call: body.call.map(|call| call.0),
+        settings: body.settings,
+    };
+    let runs = app.services.replays.replay(event, &options).await;
+    let runs = runs.map_err(|error| refused(&app, &stored, error))?;
+    let runs = runs.into_iter().map(replayed_run).collect();
+    Ok(Json(EventReplay { event: event.0, runs, for_real: None }))
+}
+
+/// Says how recording is switched on, if that is what is missing.
+fn refused(app: &AppState, event: &domain::Event, error: ReplayError) -> Problem {
+    match error {
+        ReplayError::NoEvent => Problem::no_such("event", &event.id.to_string()),
+        ReplayError::NotRecorded => Problem::conflict(not_recorded(app, event)),
+        ReplayError::Settings(error) => error.into(),
+        ReplayError::Store(error) => error.into(),
+        ReplayError::NoRun(..) | ReplayError::Unreadable(_) | ReplayError::Version(_) => {
+            Problem::conflict(error.to_string())
+        }
+    }
+}
+
+fn not_recorded(app: &AppState, event: &domain::Event) -> String {
+    let active = event.connection.and_then(|id| app.services.connections.active(id));
+    let Some(active) = active else {
+        return "the event has no recording, because it belongs to no connection".to_owned();
+    };
+    let name = &active.connection.name;
+    if active.connection.record_until.is_some_and(|until| until > app.services.clock.now()) {
+        return format!("the event has no recording; {name:?} records now, so cause another event");
+    }
+    format!(
+        "the event has no recording: switch recording on with `jackfield connections record {name} \
+         --for 1h` (`POST /connections/{{id}}/record`), then cause another event"
+    )
+}
+
+/// Handles the webhook request of an event again, by the path of any webhook request: the rules of
+/// the claim decide whether anything is written.
+async fn repeat(app: &Arc<AppState>, event: &domain::Event) -> Result<RepeatedRequest, Problem> {
+    let active = event.connection.and_then(|id| app.services.connections.active(id));
+    let active = active.ok_or_else(|| {
+        Problem::conflict("the event belongs to no connection, so there is nothing to repeat")
+    })?;
+    let (path, body) = match event.kind {
+        EventKind::CreateDefect => ("/defects".to_owned(), failed_test(app, event).await?),
+        EventKind::Kpis => {
+            let path = event.request.path.split('?').next().unwrap_or_default();
+            (path.to_owned(), Value::Null)
+        }
+        _ => {
+            let why = "only Create Defect and Defect KPIs can be handled again";
+            return Err(Problem::conflict(why));
+        }
+    };
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = Request::post(&path).header(CONTENT_TYPE, "application/json");
+    let request = request.body(RequestBody::from(body)).map_err(|_| Problem::internal())?;
+    let response = webhook::receive_for(Arc::clone(app), active, path.clone(), request).await;
+    let response = problem::complete(response, &path);
+    let new = response.headers().get("jackfield-event").and_then(|id| id.to_str().ok());
+    let new = new.and_then(|id| id.parse().ok());
+    let status = response.status().as_u16();
+    let answer = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await;
+    let answer = answer.map_err(|_| Problem::internal())?;
+    let answer = serde_json::from_slice(&answer).unwrap_or_default();
+    Ok(RepeatedRequest { event: new, status, answer })
+}
+
+/// The body of a Create Defect request, from the recording, the defect or the stored request.
+async fn failed_test(app: &AppState, event: &domain::Event) -> Result<Value, Problem> {
+    let store = &app.services.store;
+    let recorded = store.recording(event.id).await?;
+    let create = recorded.iter().rfind(|run| run.call == Call::Create);
+    if let Some(body) = create.and_then(|run| run.recording.input.get("event")) {
+        return Ok(body.clone());
+    }
+    if let Some(id) = event.defect
+        && let Some(record) = store.defect(id).await?
+    {
+        return Ok(body_of(&record.test));
+    }
+    let text = event.request.body.as_deref().unwrap_or_default();
+    webhook::failed_test(text).map(|test| body_of(&test)).map_err(|_| {
+        Problem::conflict("the failed test of this event is not stored, so it cannot be repeated")
+    })
+}
+
+fn body_of(test: &FailedTest) -> Value {
+    json!({
+        "testExecutionId": test.test_execution_id,
+        "testCaseId": test.test_case_id,
+        "variationId": test.variation_id(),
+        "linkToTestCaseLog": test.link,
+    })
+}
+
+fn replayed_run(run: replay::ReplayedRun) -> ReplayedRun {
+    let same = |it: &replay::ReplayedRequest| it.difference == domain::Difference::Same;
+    let same_answer = run.recorded_answer.as_ref().is_none_or(|it| *it == run.answer);
+    ReplayedRun {
+        is_same: same_answer && run.requests.iter().all(same),
+        recorded_version: run.recorded_version,
+        recorded_sha256: run.recorded_sha256,
+        run: Run::from(run.report),
+        limits: shown_limits(&run.limits),
+        requests: run.requests.into_iter().map(request).collect(),
+        answer: run.answer,
+        recorded_answer: run.recorded_answer,
+        missing: run.missing,
+    }
+}
+
+fn shown_limits(limits: &Limits) -> std::collections::BTreeMap<String, u64> {
+    let value = |name: &str| Some((name.to_owned(), limits.value(name)?));
+    SHOWN_LIMITS.into_iter().filter_map(value).collect()
+}
+
+fn request(it: replay::ReplayedRequest) -> ReplayedRequest {
+    ReplayedRequest {
+        difference: EnumString(it.difference),
+        changed: it.changed.into_iter().map(str::to_owned).collect(),
+        recorded: it.recorded.map(text),
+        replayed: it.replayed.map(text),
+        status: it.status,
+    }
+}
+
+fn text(it: replay::RequestText) -> RequestText {
+    let header = |(name, value)| Header { name, value };
+    RequestText {
+        method: it.method,
+        url: it.url,
+        headers: it.headers.into_iter().map(header).collect(),
+        body: it.body,
+        body_base64: it.body_base64,
+        body_bytes: it.body_bytes,
+    }
+}

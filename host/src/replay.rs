@@ -1,0 +1,322 @@
+//! Replays of recorded events: each recorded call is made again, by the same or another version of its
+//! connector, and the requests and the answer are compared with what was recorded.
+//!
+//! Nothing leaves: requests are answered from the recording, secrets are replaced by random texts, and
+//! no row of the store changes.
+
+mod difference;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::connections::{ConnectionError, Unstored, activate};
+use crate::domain::{
+    Call, Clock, ConnectorName, EventId, FailedTest, InvalidMarker, InvalidName, Journal, Limits,
+    Marker, RecordedRun, RunRecording, RunReport, Settings,
+};
+use crate::egress::{NotUsable, Replay};
+use crate::plugins::{Plugins, VersionError};
+use crate::report::{FixedData, ReportSettings, Source, TestData};
+use crate::runtime::{
+    CallArguments, Connector, ExportAnswer, MemoryJournal, Run, RunEnd, Sandbox, TestReport,
+    outcome_json,
+};
+use crate::secret::Secret;
+use crate::store::{Store, StoreError};
+
+pub use difference::{ReplayedRequest, RequestText};
+
+/// The parts that a replay needs.
+pub struct Dependencies {
+    /// The store of events and recordings.
+    pub store: Arc<dyn Store>,
+    /// The versions of connectors.
+    pub plugins: Arc<Plugins>,
+    /// Runs the guests.
+    pub sandbox: Arc<Sandbox>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration of the server.
+    pub config: Arc<Config>,
+}
+
+/// Replays recorded events.
+pub struct Replays {
+    deps: Dependencies,
+}
+
+/// What is replayed, and how.
+#[derive(Debug, Default)]
+pub struct ReplayOptions {
+    /// The beginning of the SHA-256 of a version, or `newest`; absent: the version that ran.
+    pub version: Option<String>,
+    /// Only runs of this export; absent: all recorded runs of the event.
+    pub call: Option<Call>,
+    /// Settings that are changed for the replay; `None` removes one.
+    pub settings: BTreeMap<String, Option<Value>>,
+}
+
+/// A recorded run, and what the same call did now.
+#[derive(Debug)]
+pub struct ReplayedRun {
+    /// The export that was called.
+    pub call: Call,
+    /// The version of the recorded run, from its manifest.
+    pub recorded_version: String,
+    /// SHA-256 of the file of the recorded run.
+    pub recorded_sha256: String,
+    /// Why exchanges are missing in the recording; absent if none is.
+    pub missing: Option<String>,
+    /// Log, outcome and usage of the replay. Its calls were answered from the recording.
+    pub report: RunReport,
+    /// The limits of the replay.
+    pub limits: Limits,
+    /// The requests of both runs.
+    pub requests: Vec<ReplayedRequest>,
+    /// What the export returned when it was recorded; absent in recordings of earlier versions.
+    pub recorded_answer: Option<Value>,
+    /// What it returned now.
+    pub answer: Value,
+}
+
+/// The reason why an event cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// There is no such event.
+    #[error("there is no such event")]
+    NoEvent,
+    /// The connection did not record when the event came.
+    #[error("the event has no recording")]
+    NotRecorded,
+    /// The event has no recorded run of this export.
+    #[error("the event has no recorded run of `{0}`; it has {1}")]
+    NoRun(Call, String),
+    /// The stored recording cannot be read.
+    #[error("the recording cannot be read: {0}")]
+    Unreadable(String),
+    /// No version can be used.
+    #[error(transparent)]
+    Version(#[from] VersionError),
+    /// The version does not accept the recorded settings.
+    #[error(transparent)]
+    Settings(#[from] ConnectionError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<NotUsable> for ReplayError {
+    fn from(error: NotUsable) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<InvalidName> for ReplayError {
+    fn from(error: InvalidName) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<InvalidMarker> for ReplayError {
+    fn from(error: InvalidMarker) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for ReplayError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl Replays {
+    /// Needs nothing but its parts.
+    #[must_use]
+    pub fn new(deps: Dependencies) -> Self {
+        Self { deps }
+    }
+
+    /// Makes each recorded call of an event again.
+    ///
+    /// # Errors
+    /// There is no recording, or no version can be used for it.
+    pub async fn replay(
+        &self,
+        event: EventId,
+        options: &ReplayOptions,
+    ) -> Result<Vec<ReplayedRun>, ReplayError> {
+        let store = &self.deps.store;
+        // A recording that waits to be stored is stored first.
+        store.flush().await?;
+        store.event(event).await?.ok_or(ReplayError::NoEvent)?;
+        let recorded = store.recording(event).await?;
+        if recorded.is_empty() {
+            return Err(ReplayError::NotRecorded);
+        }
+        let is_wanted = |run: &RecordedRun| options.call.is_none_or(|call| run.call == call);
+        let (wanted, others): (Vec<_>, Vec<_>) = recorded.into_iter().partition(is_wanted);
+        if let (Some(call), true) = (options.call, wanted.is_empty()) {
+            let names: Vec<_> = others.iter().map(|run| run.call.to_string()).collect();
+            return Err(ReplayError::NoRun(call, names.join(", ")));
+        }
+        let mut replayed = Vec::new();
+        for run in wanted {
+            replayed.push(self.replay_run(run, options).await?);
+        }
+        Ok(replayed)
+    }
+
+    async fn replay_run(
+        &self,
+        RecordedRun { call, recording }: RecordedRun,
+        options: &ReplayOptions,
+    ) -> Result<ReplayedRun, ReplayError> {
+        let RunRecording { input, exchanges, answer: recorded_answer, missing } = recording;
+        let input = Input::read(input)?;
+        let name: ConnectorName = input.connector.parse()?;
+        let version = options.version.as_deref().unwrap_or(&input.connector_sha256);
+        let connector = self.deps.plugins.version(&name, version).await?;
+        let limits = self.deps.config.limits_of(&name);
+        let replay = Replay::of_event(&exchanges)?;
+        let values = input.values(&connector, &options.settings);
+        let active = activate(values, &connector, &self.deps.config, self.deps.clock.now())?;
+        let active = Arc::new(active.answered_by(Arc::clone(&replay)));
+        // A version of its own, so that a replay does not count as a run of the version in use.
+        let connector = Arc::new(connector.with_limits(limits));
+        let run = Run { connector, active, stop: CancellationToken::new() };
+        let RunEnd { outcome, report, .. } = self.call(run, call, &input, &limits).await?;
+        Ok(ReplayedRun {
+            call,
+            recorded_version: input.connector_version,
+            recorded_sha256: input.connector_sha256,
+            missing,
+            report,
+            limits,
+            requests: difference::requests(&replay),
+            recorded_answer,
+            answer: outcome_json(&outcome),
+        })
+    }
+}
+
+impl Replays {
+    /// Calls the export with what it was called with.
+    async fn call(
+        &self,
+        run: Run,
+        call: Call,
+        input: &Input,
+        limits: &Limits,
+    ) -> Result<RunEnd<ExportAnswer>, ReplayError> {
+        let test = input.test();
+        let marker = match &input.marker {
+            Some(marker) => marker.parse()?,
+            None => Marker::derive(run.active.connection.id, &test, 1),
+        };
+        let settings = ReportSettings::read(&run.active.connection.report);
+        let data = input.test_data.clone().map(|data| FixedData::of(&test, data));
+        let source = data.map(|data| Arc::new(data) as Arc<dyn Source>);
+        let deadline = Instant::now() + Duration::from_millis(limits.create_answer_ms / 2);
+        // The settings were checked when the connection was made.
+        let report = TestReport::new(test.clone(), settings.unwrap_or_default(), source, deadline);
+        let arguments = CallArguments {
+            test: &test,
+            marker: &marker,
+            key: text(input.key.as_ref()),
+            attachment: input.attachment.unwrap_or(0),
+            project: text(input.project.as_ref()),
+            choices_of: (text(input.setting.as_ref()), text(input.search.as_ref())),
+            journal: MemoryJournal::new(marker.clone()) as Arc<dyn Journal>,
+            report: Arc::new(report.with_notes(input.notes.clone())),
+        };
+        Ok(self.deps.sandbox.call(run, call, arguments).await)
+    }
+}
+
+/// What a recorded export was called with.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Input {
+    connector: String,
+    connector_sha256: String,
+    connector_version: String,
+    event: Option<Event>,
+    marker: Option<String>,
+    key: Option<String>,
+    attachment: Option<u32>,
+    project: Option<String>,
+    setting: Option<String>,
+    search: Option<String>,
+    settings: Settings,
+    report: Settings,
+    secrets: Vec<String>,
+    test_data: Option<TestData>,
+    notes: Vec<String>,
+}
+
+/// The body of a Create Defect request, as a recording has it.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    test_execution_id: uuid::Uuid,
+    test_case_id: uuid::Uuid,
+    variation_id: Option<String>,
+    link_to_test_case_log: Option<String>,
+}
+
+impl Input {
+    fn read(input: Settings) -> Result<Self, ReplayError> {
+        Ok(serde_json::from_value(Value::Object(input))?)
+    }
+
+    /// The connection of the replay: the recorded settings that this version knows, with the changes
+    /// of a person, and a random text for each secret.
+    fn values(&self, connector: &Connector, changes: &BTreeMap<String, Option<Value>>) -> Unstored {
+        let manifest = connector.manifest();
+        let mut settings = self.settings.clone();
+        settings.retain(|name, _| manifest.knows(name));
+        for (name, value) in changes {
+            match value {
+                Some(value) => settings.insert(name.clone(), value.clone()),
+                None => settings.remove(name),
+            };
+        }
+        let required = manifest.declared_values();
+        let required = required.iter().filter(|it| it.is_secret && it.is_required);
+        let recorded = self.secrets.iter().filter(|name| manifest.knows(name));
+        let secrets = recorded.chain(required.map(|it| &it.name));
+        Unstored {
+            settings,
+            secrets: secrets.map(|name| (name.clone(), Secret::fresh_token())).collect(),
+            // No connection is made.
+            allow_private: false,
+            http1_only: false,
+            report: self.report.clone(),
+            may_be_incomplete: false,
+        }
+    }
+
+    /// The failed test; a nil one for calls that have none.
+    fn test(&self) -> FailedTest {
+        let nil = uuid::Uuid::nil();
+        self.event.as_ref().map_or_else(
+            || FailedTest::new(nil, nil, None, None),
+            |it| {
+                let (execution, case) = (it.test_execution_id, it.test_case_id);
+                let (variation, link) = (it.variation_id.clone(), it.link_to_test_case_log.clone());
+                FailedTest::new(execution, case, variation, link)
+            },
+        )
+    }
+}
+
+/// A text that the call may not have.
+fn text(given: Option<&String>) -> &str {
+    given.map_or("", String::as_str)
+}
