@@ -27,8 +27,8 @@ pub use audit::{AuditEntry, AuditList, AuditQuery};
 pub use choices::{Choice, Choices, ListChoices, ListChoicesOfNew};
 pub use connections::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
-    EditConnection, EraseQuery, ForceQuery, Grants, LastError, RecordConnection, RotateToken,
-    SecretGrant, TryReport, TryStep,
+    EditConnection, EraseQuery, ForceQuery, Grants, LastError, MapPath, MappedKind,
+    RecordConnection, RotateToken, SecretGrant, TryReport, TryStep, WebhookPaths,
 };
 pub use connectors::{
     Connector, ConnectorFile, ConnectorList, ConnectorStatus, ConnectorVersion, ReplacedConnector,

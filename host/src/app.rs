@@ -271,13 +271,12 @@ async fn services(
     );
     let plugins = Arc::new(plugins.await?);
     let oidc = oidc(&config, &egress, &sandbox, &clock)?;
-    let test_manager = test_manager(&egress, &store, &sandbox, &clock);
     let connections = Arc::new(Connections::new(connections::Dependencies {
         store: Arc::clone(&store),
         plugins: Arc::clone(&plugins),
         sandbox: Arc::clone(&sandbox),
+        test_manager: test_manager(&egress, &store, &sandbox, &clock),
         egress,
-        test_manager,
         sealer,
         clock: Arc::clone(&clock),
         config: Arc::clone(live),
@@ -293,11 +292,10 @@ async fn services(
         tasks: tasks.clone(),
         process: ProcessState::default(),
     });
-    let replays = replays(&store, &plugins, &sandbox, &clock, &config);
     let kpis = Kpis::new(kpis::Dependencies {
         store: Arc::clone(&store),
         connections: Arc::clone(&connections),
-        sandbox,
+        sandbox: Arc::clone(&sandbox),
         clock: Arc::clone(&clock),
         config: Arc::clone(live),
         tasks: tasks.clone(),
@@ -308,7 +306,7 @@ async fn services(
         oidc,
         defects: Arc::new(defects),
         kpis,
-        replays,
+        replays: replays(&store, &plugins, &sandbox, &clock, live),
         connections,
         plugins,
         store,
@@ -359,7 +357,7 @@ fn replays(
     plugins: &Arc<Plugins>,
     sandbox: &Arc<Sandbox>,
     clock: &Arc<dyn Clock>,
-    config: &Arc<Config>,
+    config: &Arc<LiveConfig>,
 ) -> Replays {
     Replays::new(replay::Dependencies {
         store: Arc::clone(store),

@@ -41,7 +41,7 @@ use breaker::Breakers;
 use directory::Directory;
 
 pub use breaker::{Asker, OpenBreaker};
-pub use edit::{ConnectionEdit, IssuedToken, NewConnection};
+pub use edit::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
@@ -89,6 +89,12 @@ pub enum ConnectionError {
     /// No version of the connector can be used for this connection.
     #[error(transparent)]
     ConnectorUnavailable(#[from] ConnectorUnavailable),
+    /// Another person changed the connection since the one who edits it has read it.
+    #[error(
+        "somebody has changed the connection since you read it: it has the revision {0} now; read it \
+         again, and repeat your change"
+    )]
+    Changed(u64),
     /// A person must consent first, or there is nothing to consent to.
     #[error("{0}")]
     Consent(String),

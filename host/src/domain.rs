@@ -28,6 +28,7 @@ mod string_enum;
 mod test_manager;
 mod try_step;
 mod webhook_auth;
+mod webhook_paths;
 
 pub use account::{Account, AccountToken, FIRST_ADMIN, Role, Session, TokenId};
 pub use audit::{AuditEntry, AuditId, Via};
@@ -76,3 +77,4 @@ pub use try_step::{TryStep, TryStepResult};
 pub use webhook_auth::{
     WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth, WebhookCredential, WebhookScheme,
 };
+pub use webhook_paths::{InvalidPath, PROJECT_ID, WebhookPaths};

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::connections::{ConnectionError, Unstored, activate};
 use crate::domain::{
     Call, Clock, ConnectorName, EventId, FailedTest, InvalidMarker, InvalidName, Journal, Limits,
@@ -43,7 +43,7 @@ pub struct Dependencies {
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// The configuration of the server.
-    pub config: Arc<Config>,
+    pub config: Arc<LiveConfig>,
 }
 
 /// Replays recorded events.
@@ -182,10 +182,10 @@ impl Replays {
         let name: ConnectorName = input.connector.parse()?;
         let version = options.version.as_deref().unwrap_or(&input.connector_sha256);
         let connector = self.deps.plugins.version(&name, version).await?;
-        let limits = self.deps.config.limits_of(&name);
+        let limits = self.deps.config.now().limits_of(&name);
         let replay = Replay::of_event(&exchanges)?;
         let values = input.values(&connector, &options.settings);
-        let active = activate(values, &connector, &self.deps.config, self.deps.clock.now())?;
+        let active = activate(values, &connector, &self.deps.config.now(), self.deps.clock.now())?;
         let active = Arc::new(active.answered_by(Arc::clone(&replay)));
         // A version of its own, so that a replay does not count as a run of the version in use.
         let connector = Arc::new(connector.with_limits(limits));

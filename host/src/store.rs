@@ -213,7 +213,7 @@ pub trait Store: Send + Sync {
     async fn connection(&self, id: ConnectionId) -> Result<Option<StoredConnection>, StoreError>;
     /// Adds a connection. Durable. `Conflict` if the name is taken.
     async fn create_connection(&self, new: &StoredConnection) -> Result<(), StoreError>;
-    /// Replaces the columns that people edit and the secrets, but not the tokens, the last success
+    /// Replaces the columns that people edit and the secrets, and counts the revision; but not the tokens, the last success
     /// and the last error. Durable. `Conflict` if an origin is removed while creates run or are in
     /// doubt, unless forced.
     async fn update_connection(

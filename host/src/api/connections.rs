@@ -39,6 +39,9 @@ string_enum! {
 pub struct Connection {
     /// The id, which never changes; a name may change.
     pub id: Uuid,
+    /// Counts the edits. The header `ETag` has it too, and an edit may name it in `If-Match`.
+    #[serde(default)]
+    pub revision: u64,
     /// Unique among all connections.
     pub name: String,
     /// The stem of the connector's file.
@@ -89,6 +92,9 @@ pub struct Connection {
     pub report: Settings,
     /// The reaction to a test case that fails again while its defect is open.
     pub on_recurrence: EnumString<OnRecurrence>,
+    /// Further paths of its webhook requests.
+    #[serde(default)]
+    pub webhook_paths: WebhookPaths,
     /// The longest measured time after a create during which a search did not find the record,
     /// milliseconds.
     pub index_lag_ms: u64,
@@ -108,6 +114,37 @@ pub struct Connection {
     pub last_success_at: Option<Time>,
     /// The last refusal of an event; absent if there was none.
     pub last_error: Option<LastError>,
+}
+
+/// Paths below the token of a connection, besides those that every connection has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebhookPaths {
+    /// Paths that mean Create Defect.
+    pub create_defect: Vec<String>,
+    /// Paths that mean Defect KPIs; `{projectId}` is in the place of the project.
+    pub kpis: Vec<String>,
+}
+
+string_enum! {
+    /// What the requests at a mapped path are.
+    pub enum MappedKind {
+        /// Create Defect.
+        CreateDefect = "create-defect",
+        /// Defect KPIs.
+        Kpis = "kpis",
+    }
+}
+
+/// The body of `POST /connections/{id}/paths`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapPath {
+    /// The path below the token, without its query; for `kpis` with `{projectId}` in the place of the
+    /// project.
+    pub path: String,
+    /// What requests at this path are.
+    pub kind: EnumString<MappedKind>,
 }
 
 /// The last refusal of an event of a connection.
@@ -204,6 +241,9 @@ pub struct CreateConnection {
     /// The reaction to a test case that fails again while its defect is open; absent: `new`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
+    /// Further paths of its webhook requests.
+    #[serde(default)]
+    pub webhook_paths: WebhookPaths,
 }
 
 /// The body of `PATCH /connections/{id}` and `POST /connections/{id}/accept`. An absent member
@@ -257,6 +297,9 @@ pub struct EditConnection {
     /// The reaction to a test case that fails again while its defect is open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_recurrence: Option<EnumString<OnRecurrence>>,
+    /// Replaces the further paths of its webhook requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_paths: Option<WebhookPaths>,
 }
 
 /// Distinguishes `null` (`Some(None)`) from an absent member (`None`).

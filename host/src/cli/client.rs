@@ -85,9 +85,15 @@ impl Client {
         success(self.send(Method::POST, path, Content::json(body)?)?)
     }
 
-    /// PATCH below `/api/v1`.
-    pub(super) fn patch<B: Serialize, T>(&self, path: &str, body: &B) -> anyhow::Result<Answer<T>> {
-        success(self.send(Method::PATCH, path, Content::json(body)?)?)
+    /// PATCH below `/api/v1`, if the record has this revision.
+    pub(super) fn patch<B: Serialize, T>(
+        &self,
+        path: &str,
+        body: &B,
+        revision: u64,
+    ) -> anyhow::Result<Answer<T>> {
+        let content = Content::Edit(serde_json::to_string(body)?, revision);
+        success(self.send(Method::PATCH, path, content)?)
     }
 
     /// PUT of a file below `/api/v1`.
@@ -204,6 +210,8 @@ fn tls() -> TlsConfig {
 enum Content {
     Nothing,
     Json(String),
+    /// The change of a record that has this revision.
+    Edit(String, u64),
     File(File),
 }
 
@@ -254,6 +262,10 @@ fn exchange(
     let mut response = match body {
         Content::Nothing => agent.run(request.body(())?)?,
         Content::Json(text) => {
+            agent.run(request.header("content-type", "application/json").body(text)?)?
+        }
+        Content::Edit(text, revision) => {
+            let request = request.header("if-match", format!("\"{revision}\""));
             agent.run(request.header("content-type", "application/json").body(text)?)?
         }
         Content::File(file) => {

@@ -2,6 +2,7 @@
 
 mod accept;
 mod choices;
+mod map_path;
 mod record;
 mod report;
 mod test_manager;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use crate::api::{
     Connection, ConnectionList, CreateConnection, CreatedConnection, EditConnection, EmptyBody,
     EnumString, FailedTest, ForceQuery, Grants, RotateToken, TryConnection, TryReport, TryStep,
+    WebhookPaths,
 };
 use crate::domain::{ConnectorName, printable};
 
@@ -79,6 +81,12 @@ Examples:
 Example:
   jackfield connections choices qa project payments")]
     Choices(choices::ChoicesOf),
+    /// Say what an unrecognised request of Test Manager is: its event names this command
+    #[command(after_help = "\
+Examples:
+  jackfield connections map-path qa /api/new-defect --kind create-defect
+  jackfield connections map-path qa '/stats/{projectId}' --kind kpis")]
+    MapPath(map_path::PathOf),
     /// Show what would be filed of a failed test, without creating anything
     #[command(after_help = "\
 Examples:
@@ -196,6 +204,7 @@ impl Command {
             Self::Record(record) => record.run(&admin, output),
             Self::Try(arguments) => arguments.run(&admin, output),
             Self::Choices(choices) => choices.run(&admin, output),
+            Self::MapPath(path) => path.run(&admin, output),
             Self::Preview(preview) => preview.run(&admin, output),
             Self::RotateToken { name, grace_s } => rotate_token(&admin, output, &name, grace_s),
             Self::Accept(accept) => accept.run(&admin, output),
@@ -239,6 +248,7 @@ impl Create {
             index_delay_s: index_delay_s.unwrap_or(0),
             report: report.set()?,
             on_recurrence: on_recurrence.map(EnumString),
+            webhook_paths: WebhookPaths::default(),
         };
         let answer: Answer<CreatedConnection> = admin.post("/connections", &body)?;
         let created = answer.decode()?;
@@ -303,7 +313,8 @@ impl Edit {
         };
         let query = ForceQuery { force: self.removed.force };
         let path = with_query(&format!("/connections/{}", before.id), &query)?;
-        let answer: Answer<Connection> = admin.patch(&path, &body)?;
+        // The types of the settings and the grants before were read: another edit must not come between.
+        let answer: Answer<Connection> = admin.patch(&path, &body, before.revision)?;
         let edited = answer.decode()?;
         let granted = edited.grants;
         let sentence = if describe_grants(&granted) == describe_grants(&before.grants) {

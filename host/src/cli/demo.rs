@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::api::{
     Connector, ConnectorStatus, CreateConnection, CreatedConnection, EditTestManager, EnumString,
-    ForceQuery, SecretText,
+    ForceQuery, SecretText, WebhookPaths,
 };
 use crate::app::{App, DataLock, PassedSockets};
 use crate::config::Config;
@@ -262,6 +262,7 @@ impl Demo {
             project: None,
             allow_private: false,
             http1_only: false,
+            webhook_paths: WebhookPaths::default(),
             index_delay_s: 0,
             report: report()?,
             on_recurrence: Some(EnumString(OnRecurrence::Comment)),

@@ -47,7 +47,7 @@ impl Connections {
     ) -> Result<Result<ChoicesPage, Refusal>, ConnectionError> {
         let connector = self.deps.plugins.newest(connector)?;
         let values = Unstored { may_be_incomplete: true, ..values };
-        let active = activate(values, &connector, &self.deps.config, self.deps.clock.now())?;
+        let active = activate(values, &connector, &self.deps.config.now(), self.deps.clock.now())?;
         self.look_up(connector, Arc::new(active), setting, search).await
     }
 

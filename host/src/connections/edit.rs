@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::domain::{
     Connection, ConnectionId, ConnectionRecord, ConnectorName, OnRecurrence, Settings,
-    TEST_MANAGER_SECRET, after, is_host_secret, is_webhook_secret,
+    TEST_MANAGER_SECRET, WebhookPaths, after, is_host_secret, is_webhook_secret,
 };
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
@@ -15,7 +15,7 @@ use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
 
 use super::test_manager::{self, TestManagerEdit, secret_problem};
 use super::validation::{
-    index_delay_problem, name_problem, project_problem, recurrence_problem, validate,
+    index_delay_problem, name_problem, path_problems, project_problem, recurrence_problem, validate,
 };
 use super::webhook_auth::{self, WebhookAuthEdit};
 use super::{ConnectionError, Connections, report};
@@ -47,6 +47,8 @@ pub struct NewConnection {
     pub on_recurrence: OnRecurrence,
     /// What senders of webhooks must show beside the token.
     pub webhook_auth: WebhookAuthEdit,
+    /// Further paths of its webhook requests.
+    pub webhook_paths: WebhookPaths,
 }
 
 /// An edit. A field that is absent stays as it is; an inner `None` removes the value.
@@ -74,8 +76,21 @@ pub struct ConnectionEdit {
     pub on_recurrence: Option<OnRecurrence>,
     /// Changes what senders of webhooks must show. `None` inside removes it, and its secrets.
     pub webhook_auth: Option<Option<WebhookAuthEdit>>,
+    /// Replaces the further paths of its webhook requests.
+    pub webhook_paths: Option<WebhookPaths>,
+    /// The revisions that the edit may change; absent: any.
+    pub revisions: Option<BTreeSet<u64>>,
     /// Whether a granted origin may be removed even while creates run or are in doubt.
     pub force: bool,
+}
+
+/// What the requests at a mapped path are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MappedKind {
+    /// Create Defect.
+    CreateDefect,
+    /// Defect KPIs.
+    Kpis,
 }
 
 /// A connection with a new webhook token, which is shown only once.
@@ -104,10 +119,12 @@ impl Connections {
             index_delay_s: new.index_delay_s,
             report: new.report,
             on_recurrence: new.on_recurrence,
+            webhook_paths: new.webhook_paths,
             accepted_sha256: Some(connector.sha256().to_owned()),
             ..Connection::new(id, new.name, new.connector, now)
         };
         let record = ConnectionRecord {
+            revision: 1,
             connection,
             token_tail: token.tail(),
             last_success_at: None,
@@ -119,6 +136,7 @@ impl Connections {
         let mut errors: Vec<_> = name_problem(&stored.record.connection.name).into_iter().collect();
         errors.extend(project_problem(stored.record.connection.project.as_deref()));
         errors.extend(index_delay_problem(new.index_delay_s));
+        errors.extend(path_problems(&stored.record.connection.webhook_paths));
         errors.extend(report::problems(&stored.record.connection, connector.manifest()));
         errors.extend(recurrence_problem(&stored.record.connection, &connector));
         errors.extend(self.seal(&mut stored, &new.secrets));
@@ -164,6 +182,34 @@ impl Connections {
     ) -> Result<ConnectionRecord, ConnectionError> {
         self.apply_edit(id, edit, |connection, set| self.accept_newest(connection, set, sha256))
             .await
+    }
+
+    /// Adds one path of its webhook requests; nothing changes if the connection has it.
+    ///
+    /// # Errors
+    /// As [`Self::edit`].
+    pub async fn map_path(
+        &self,
+        id: ConnectionId,
+        kind: MappedKind,
+        path: String,
+    ) -> Result<ConnectionRecord, ConnectionError> {
+        let _edit = self.edit_lock.lock().await;
+        let mut stored = self.stored(id).await?;
+        let mapped = &mut stored.record.connection.webhook_paths;
+        let paths = match kind {
+            MappedKind::CreateDefect => &mut mapped.create_defect,
+            MappedKind::Kpis => &mut mapped.kpis,
+        };
+        if paths.contains(&path) {
+            return Ok(stored.record);
+        }
+        paths.push(path);
+        let errors = path_problems(mapped);
+        if !errors.is_empty() {
+            return Err(ConnectionError::Invalid(errors));
+        }
+        self.store_edit(&stored, false).await
     }
 
     /// Pauses or resumes a connection.
@@ -248,6 +294,10 @@ impl Connections {
     ) -> Result<ConnectionRecord, ConnectionError> {
         let _edit = self.edit_lock.lock().await;
         let mut stored = self.stored(id).await?;
+        let revision = stored.record.revision;
+        if edit.revisions.as_ref().is_some_and(|all| !all.contains(&revision)) {
+            return Err(ConnectionError::Changed(revision));
+        }
         let force = edit.force;
         let secrets = edit.secrets.keys().filter(|name| !is_host_secret(name));
         let set = edit.settings.keys().chain(secrets).cloned().collect();
@@ -280,6 +330,7 @@ impl Connections {
         let mut errors: Vec<_> = edit.name.as_deref().and_then(name_problem).into_iter().collect();
         errors.extend(edit.project.as_ref().and_then(|it| project_problem(it.as_deref())));
         errors.extend(edit.index_delay_s.and_then(index_delay_problem));
+        errors.extend(edit.webhook_paths.iter().flat_map(path_problems));
         if edit.test_manager == Some(None) {
             stored.secrets.remove(TEST_MANAGER_SECRET);
         }
@@ -293,6 +344,9 @@ impl Connections {
         connection.allow_private = edit.allow_private.unwrap_or(connection.allow_private);
         connection.http1_only = edit.http1_only.unwrap_or(connection.http1_only);
         connection.on_recurrence = edit.on_recurrence.unwrap_or(connection.on_recurrence);
+        if let Some(webhook_paths) = edit.webhook_paths {
+            connection.webhook_paths = webhook_paths;
+        }
         report::change(&mut connection.report, edit.report);
         for (name, value) in edit.settings {
             match value {
@@ -332,7 +386,8 @@ impl Connections {
         self.deps.store.update_connection(stored, force).await?;
         self.directory.load_one(id, &self.deps).await?;
         self.breakers.reset(id);
-        Ok(stored.record.clone())
+        let revision = stored.record.revision + 1;
+        Ok(ConnectionRecord { revision, ..stored.record.clone() })
     }
 }
 

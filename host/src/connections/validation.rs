@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::Config;
 use crate::domain::{
-    CLIENT_CERT, Connection, Grants, OnRecurrence, PROJECT_CHARS_MAX, is_client_identity,
-    is_host_secret, is_printable, is_webhook_secret, shown_secret_name,
+    CLIENT_CERT, Connection, Grants, InvalidPath, OnRecurrence, PROJECT_CHARS_MAX, WebhookPaths,
+    is_client_identity, is_host_secret, is_printable, is_webhook_secret, shown_secret_name,
 };
 use crate::manifest::{INDEX_DELAY_S_MAX, Manifest, SettingError};
 use crate::runtime::Connector;
@@ -71,6 +71,13 @@ pub(super) fn recurrence_problem(
 pub(super) fn index_delay_problem(seconds: u32) -> Option<SettingError> {
     let why = format!("give 0 to {INDEX_DELAY_S_MAX} seconds; 0 for the connector's own");
     (seconds > INDEX_DELAY_S_MAX).then(|| SettingError { name: "index_delay_s".to_owned(), why })
+}
+
+/// The errors in the further paths of a connection's webhook requests.
+pub(super) fn path_problems(paths: &WebhookPaths) -> Vec<SettingError> {
+    let error =
+        |InvalidPath { member, why }| SettingError { name: format!("webhook_paths.{member}"), why };
+    paths.problems().into_iter().map(error).collect()
 }
 
 impl Connections {

@@ -12,6 +12,7 @@ use super::Origin;
 use super::follow_up::OnRecurrence;
 use super::test_manager::{TEST_MANAGER_SECRET, TestManagerSettings};
 use super::webhook_auth::{WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, WebhookAuth};
+use super::webhook_paths::WebhookPaths;
 
 /// The id of a connection in the store, the admin API and the marker. It never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,6 +138,8 @@ pub struct Connection {
     pub on_recurrence: OnRecurrence,
     /// What a webhook request must show beside the token.
     pub webhook_auth: WebhookAuth,
+    /// Further paths of its webhook requests.
+    pub webhook_paths: WebhookPaths,
     /// Whether Create Defect and Defect KPIs are refused with status 503.
     pub paused: bool,
     /// Until when the bodies of requests and answers are recorded; absent: they are not.
@@ -170,6 +173,7 @@ impl Connection {
             report: Settings::new(),
             on_recurrence: OnRecurrence::New,
             webhook_auth: WebhookAuth::default(),
+            webhook_paths: WebhookPaths::default(),
             paused: false,
             record_until: None,
             created_at,
@@ -180,6 +184,8 @@ impl Connection {
 /// A connection with the status that the API and the CLI show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionRecord {
+    /// The number of the last edit, from 1.
+    pub revision: u64,
     /// The connection as people configured it.
     pub connection: Connection,
     /// Last four characters of the newest webhook token, for people to recognise it.

@@ -96,6 +96,8 @@ string_enum! {
         MethodNotAllowed = "method-not-allowed",
         /// The change conflicts with existing data.
         Conflict = "conflict",
+        /// The record was changed since the sender of the request has read it.
+        PreconditionFailed = "precondition-failed",
         /// Some values are not valid.
         InvalidValues = "invalid-values",
         /// The host itself failed.

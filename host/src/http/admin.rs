@@ -9,6 +9,7 @@ pub(super) mod choices;
 pub(super) mod connections;
 pub(super) mod connectors;
 pub(super) mod defects;
+pub(super) mod etag;
 pub(super) mod events;
 pub(super) mod replay;
 pub(super) mod report;

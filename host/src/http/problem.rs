@@ -269,6 +269,7 @@ impl From<ConnectionError> for Problem {
                 Self { errors, ..Self::new(OutcomeCode::InvalidValues, detail) }
             }
             ConnectionError::ConnectorUnavailable(_) => Self::invalid_value("connector", detail),
+            ConnectionError::Changed(_) => Self::new(OutcomeCode::PreconditionFailed, detail),
             ConnectionError::Consent(why) => Self::new(OutcomeCode::Conflict, why),
             ConnectionError::Store(error) => error.into(),
         }

@@ -58,6 +58,7 @@ fn other_routes(state: &Arc<AppState>) -> Router {
 
 /// The admin API. Each route states what an account needs for it.
 fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    let author = AUTHOR.of_whole_server();
     Routes::of_api(state)
         .get("/status", VIEWER, admin::status)
         .get("/connections", VIEWER, connections::list)
@@ -82,24 +83,15 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         )
         .post("/connections/{id}/try", OPERATOR, "connection.try", connections::try_connection)
         .ask("/connections/{id}/choices", OPERATOR, choices::of_connection)
+        .post("/connections/{id}/paths", ADMIN, "connection.map-path", connections::map_path)
         .ask("/connections/{id}/preview", OPERATOR, report::preview)
         .post("/connections/{id}/accept", ADMIN, "connection.accept", connections::accept)
         .any("/connections/{id}/hook/{*path}", OPERATOR, "connection.trigger", connections::hook)
         .get("/connectors", VIEWER, connectors::list)
         .get("/connectors/{name}", VIEWER, connectors::show)
-        .delete(
-            "/connectors/{name}",
-            AUTHOR.of_whole_server(),
-            "connector.remove",
-            connectors::remove,
-        )
+        .delete("/connectors/{name}", author, "connector.remove", connectors::remove)
         .ask("/connectors/{name}/choices", ADMIN.of_whole_server(), choices::of_connector)
-        .post(
-            "/connectors/{name}/rollback",
-            AUTHOR.of_whole_server(),
-            "connector.rollback",
-            connectors::rollback,
-        )
+        .post("/connectors/{name}/rollback", author, "connector.rollback", connectors::rollback)
         .get("/events", VIEWER, events::list)
         .get("/events/{id}", VIEWER, events::show)
         .get("/events/{id}/recording", OPERATOR, events::recording)

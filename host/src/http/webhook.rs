@@ -47,7 +47,7 @@ static EVENT: HeaderName = HeaderName::from_static("jackfield-event");
 pub(super) async fn receive(State(app): State<Arc<AppState>>, request: Request) -> Response {
     let (token, path) = split_path(request.uri().path());
     let active = app.services.connections.by_token(&TokenHash::of(&token));
-    let kind = classify::classify(request.method(), &path, &app.services.config.now().webhook);
+    let kind = kind_of(&app, active.as_deref(), &request, &path);
     let target = Target { active, token, path, kind, by_admin: false };
     handle(app, target, request).await
 }
@@ -59,9 +59,24 @@ pub(super) async fn receive_for(
     path: String,
     request: Request,
 ) -> Response {
-    let kind = classify::classify(request.method(), &path, &app.services.config.now().webhook);
+    let kind = kind_of(&app, Some(&active), &request, &path);
     let target = Target { active: Some(active), token: String::new(), path, kind, by_admin: true };
     handle(app, target, request).await
+}
+
+/// The kind of a request; its connection may have paths of its own.
+fn kind_of(
+    app: &AppState,
+    active: Option<&ActiveConnection>,
+    request: &Request,
+    path: &str,
+) -> WebhookKind {
+    let (method, config) = (request.method(), app.services.config.now());
+    let config = &config.webhook;
+    match active {
+        Some(it) => classify::classify_for(&it.connection.webhook_paths, method, path, config),
+        None => classify::classify(method, path, config),
+    }
 }
 
 /// The properties of a request that its method and path decide: connection, token, path, kind.
@@ -183,7 +198,9 @@ async fn answer(
             (EventKind::Kpis, count_defects(app, active, &project, request.id).await)
         }
         WebhookKind::Unrecognised => {
-            (EventKind::Unrecognised, Answer::problem(request.id, &Problem::no_webhook()))
+            let answer = Answer::problem(request.id, &Problem::no_webhook());
+            let how = classify::how_to_map(&active.connection.name, &request.method, &request.path);
+            (EventKind::Unrecognised, answer.explained_by(how))
         }
     }
 }

@@ -77,7 +77,7 @@ impl Plugins {
         if sha256_of(&content) != sha256 {
             return Err(not_usable(PluginError::SourceChanged(chosen.file.clone())));
         }
-        let limits = self.loader.config.limits_of(name);
+        let limits = self.loader.config.now().limits_of(name);
         let _permit = self.loader.build_permit(kind, &limits).await;
         let built = self.loader.build(name, kind, content, &limits).await;
         Ok(self.loader.connector(name, built.map_err(not_usable)?))

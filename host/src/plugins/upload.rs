@@ -79,7 +79,7 @@ impl Plugins {
     /// The largest file that a connector of this name may have, bytes.
     #[must_use]
     pub fn upload_bytes_max(&self, name: &ConnectorName) -> u64 {
-        self.loader.config.limits_of(name).component_bytes
+        self.loader.config.now().limits_of(name).component_bytes
     }
 
     /// Checks an uploaded file as the folder does, puts it into the plugins folder, and waits until
@@ -95,7 +95,7 @@ impl Plugins {
     ) -> Result<Uploaded, UploadError> {
         // Also keeps the memory low: one uploaded file is in memory at a time.
         let _one_at_a_time = self.changing_files.lock().await;
-        let limits = self.loader.config.limits_of(name);
+        let limits = self.loader.config.now().limits_of(name);
         let content = spawn_blocking(move || content(upload)).await.map_err(io::Error::other);
         let content = content.and_then(|read| read).map_err(PluginError::Read)?;
         let kind = kind.unwrap_or_else(|| FileKind::of_content(&content));

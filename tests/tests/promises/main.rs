@@ -24,6 +24,7 @@ mod demo;
 mod dev;
 mod disk;
 mod dns_rebinding;
+mod edits;
 mod egress;
 mod egress_limits;
 mod environment;

@@ -30,6 +30,7 @@ POST   /api/v1/connections/{id}/record       | no no  no  yes yes | own
 DELETE /api/v1/connections/{id}/record       | no no  no  yes yes | own
 POST   /api/v1/connections/{id}/try          | no no  yes yes yes | own
 POST   /api/v1/connections/{id}/choices      | no no  yes yes yes | own
+POST   /api/v1/connections/{id}/paths        | no no  no  no  yes | own
 POST   /api/v1/connections/{id}/preview      | no no  yes yes yes | own
 POST   /api/v1/connections/{id}/accept       | no no  no  no  yes | own
 ANY    /api/v1/connections/{id}/hook/{*path} | no no  yes yes yes | own

@@ -10,11 +10,11 @@ use axum::{Extension, Json};
 use crate::api::{
     AcceptQuery, Connection, ConnectionList, ConnectionStatus, CreateConnection, CreatedConnection,
     EditConnection, EditTestManager, EditWebhookAuth, EnumString, EraseQuery, ForceQuery, Grants,
-    LastError, RecordConnection, RotateToken, SecretGrant, TestManager, Text, Time, TryConnection,
-    TryReport, TryStep, WebhookAuth,
+    LastError, MapPath, MappedKind, RecordConnection, RotateToken, SecretGrant, TestManager, Text,
+    Time, TryConnection, TryReport, TryStep, WebhookAuth, WebhookPaths,
 };
 use crate::connections::{
-    ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit, WebhookAuthEdit,
+    self, ConnectionEdit, IssuedToken, NewConnection, TestManagerEdit, WebhookAuthEdit,
 };
 use crate::domain::{
     self, Account, CLIENT_CERT, CLIENT_KEY, ConnectionId, ConnectionRecord, ConnectorName,
@@ -27,6 +27,7 @@ use crate::http::{AppState, webhook};
 use crate::manifest::describe_place;
 use crate::plugins::unapproved;
 
+use super::etag::{IfMatch, Tagged};
 use super::{Body, Id, Params, connection_id};
 
 type App = State<Arc<AppState>>;
@@ -51,21 +52,38 @@ pub(in crate::http) async fn create(
     Ok((StatusCode::CREATED, Extension(created), Json(with_url(&app, &issued))))
 }
 
-pub(in crate::http) async fn show(State(app): App, Id(id): Id) -> Answer<Connection> {
+pub(in crate::http) async fn show(State(app): App, Id(id): Id) -> Result<Tagged, Problem> {
     let found = app.services.connections.find(&id);
     let found = found.ok_or_else(|| Problem::no_such("connection", &id))?;
-    Ok(Json(connection(&app, &found)))
+    Ok(Tagged(connection(&app, &found)))
 }
 
 pub(in crate::http) async fn edit(
     State(app): App,
     Id(id): Id,
     Params(ForceQuery { force }): Params<ForceQuery>,
+    if_match: IfMatch,
     Body(body): Body<EditConnection>,
-) -> Answer<Connection> {
+) -> Result<Tagged, Problem> {
     let id = connection_id(&app, &id)?;
-    let edited = app.services.connections.edit(id, connection_edit(body, force)).await?;
-    Ok(Json(connection(&app, &edited)))
+    let edit = connection_edit(body, force, if_match);
+    let edited = app.services.connections.edit(id, edit).await?;
+    Ok(Tagged(connection(&app, &edited)))
+}
+
+/// Says what requests at one path are, such as those of an unrecognised request.
+pub(in crate::http) async fn map_path(
+    State(app): App,
+    Id(id): Id,
+    Body(MapPath { path, kind }): Body<MapPath>,
+) -> Result<Tagged, Problem> {
+    let id = connection_id(&app, &id)?;
+    let kind = match kind.0 {
+        MappedKind::CreateDefect => connections::MappedKind::CreateDefect,
+        MappedKind::Kpis => connections::MappedKind::Kpis,
+    };
+    let edited = app.services.connections.map_path(id, kind, path).await?;
+    Ok(Tagged(connection(&app, &edited)))
 }
 
 pub(in crate::http) async fn delete(
@@ -154,12 +172,13 @@ pub(in crate::http) async fn accept(
     State(app): App,
     Id(id): Id,
     Params(AcceptQuery { force, sha256 }): Params<AcceptQuery>,
+    if_match: IfMatch,
     Body(body): Body<EditConnection>,
-) -> Answer<Connection> {
+) -> Result<Tagged, Problem> {
     let id = connection_id(&app, &id)?;
-    let edit = connection_edit(body, force);
+    let edit = connection_edit(body, force, if_match);
     let accepted = app.services.connections.accept(id, edit, &sha256).await?;
-    Ok(Json(connection(&app, &accepted)))
+    Ok(Tagged(connection(&app, &accepted)))
 }
 
 /// Handles a request from an admin as if Test Manager had sent it to this connection's webhook. The
@@ -204,11 +223,16 @@ pub(in crate::http) fn new_connection(body: CreateConnection) -> Result<NewConne
         report: body.report,
         on_recurrence: body.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
         webhook_auth: body.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
+        webhook_paths: webhook_paths(body.webhook_paths),
     })
 }
 
 /// The edit that a request asks for.
-pub(in crate::http) fn connection_edit(body: EditConnection, force: bool) -> ConnectionEdit {
+pub(in crate::http) fn connection_edit(
+    body: EditConnection,
+    force: bool,
+    if_match: IfMatch,
+) -> ConnectionEdit {
     let client_secret = body.test_manager_client_secret.map(Some);
     let of_host = host_secrets([
         (CLIENT_CERT, body.client_cert),
@@ -230,6 +254,8 @@ pub(in crate::http) fn connection_edit(body: EditConnection, force: bool) -> Con
         report: body.report,
         on_recurrence: body.on_recurrence.map(|it| it.0),
         webhook_auth: body.webhook_auth.map(|edit| edit.map(webhook_auth_edit)),
+        webhook_paths: body.webhook_paths.map(webhook_paths),
+        revisions: if_match.0,
         force,
     }
 }
@@ -239,6 +265,10 @@ pub(super) fn host_secrets<T, const N: usize>(
     given: [(&str, Option<T>); N],
 ) -> impl Iterator<Item = (String, T)> {
     given.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
+}
+
+fn webhook_paths(paths: WebhookPaths) -> domain::WebhookPaths {
+    domain::WebhookPaths { create_defect: paths.create_defect, kpis: paths.kpis }
 }
 
 fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
@@ -308,6 +338,7 @@ pub(in crate::http) fn connection(app: &AppState, record: &ConnectionRecord) -> 
     let has_secret = |wanted: &str| it.secrets_set.iter().any(|name| name == wanted);
     Connection {
         id: it.id.0,
+        revision: record.revision,
         name: it.name.clone(),
         connector: it.connector.to_string(),
         status: EnumString(status),
@@ -329,6 +360,10 @@ pub(in crate::http) fn connection(app: &AppState, record: &ConnectionRecord) -> 
         index_delay_s: it.index_delay_s,
         report: it.report.clone(),
         on_recurrence: EnumString(it.on_recurrence),
+        webhook_paths: WebhookPaths {
+            create_defect: it.webhook_paths.create_defect.clone(),
+            kpis: it.webhook_paths.kpis.clone(),
+        },
         index_lag_ms: record.index_lag_ms,
         warnings: warnings(app, it.id),
         paused: it.paused,

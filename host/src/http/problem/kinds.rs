@@ -124,6 +124,13 @@ pub(super) static ALL: &[Kind] = &[
         "The detail says what the change conflicts with, and what to do.",
     ),
     kind(
+        OutcomeCode::PreconditionFailed,
+        StatusCode::PRECONDITION_FAILED,
+        "Precondition failed",
+        "Somebody else changed the record after you read it. Nothing was done. Read it again and repeat \
+         the change.",
+    ),
+    kind(
         OutcomeCode::InvalidValues,
         StatusCode::UNPROCESSABLE_ENTITY,
         "Invalid values",

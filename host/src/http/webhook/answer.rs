@@ -106,6 +106,12 @@ impl Answer {
         [OutcomeCode::SenderRefused, OutcomeCode::AddressRefused].contains(&self.outcome.code)
     }
 
+    /// The same answer, with another explanation in its event.
+    pub(super) fn explained_by(mut self, detail: String) -> Self {
+        self.outcome.detail = detail;
+        self
+    }
+
     /// Whether this answer refuses a Create Defect request because of its content.
     pub(super) fn refuses_create(&self, kind: EventKind) -> bool {
         use OutcomeCode::{BadRequest, PayloadTooLarge, UnsupportedMediaType};

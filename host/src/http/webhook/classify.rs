@@ -1,12 +1,14 @@
 //! Classifies a request below a webhook URL by method and path only. A pure function.
 //!
 //! Source: UiPath documents neither the method nor the path of Create Defect, so several are
-//! accepted. The configuration may add more (`webhook.create_defect_paths`, `webhook.kpi_paths`).
+//! accepted. The configuration may add more (`webhook.create_defect_paths`, `webhook.kpi_paths`), and
+//! so may a connection.
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
 use crate::config::Webhook;
+use crate::domain::{PROJECT_ID, WebhookPaths};
 
 /// The kind of request that Test Manager sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,20 @@ pub(crate) enum WebhookKind {
     Unrecognised,
 }
 
+/// Classifies a request of a connection with these paths of its own; `path` is the path below the
+/// token, without the query.
+pub(crate) fn classify_for(
+    own: &WebhookPaths,
+    method: &Method,
+    path: &str,
+    config: &Webhook,
+) -> WebhookKind {
+    match classify(method, path, config) {
+        WebhookKind::Unrecognised => mapped(method, path, &own.create_defect, &own.kpis),
+        kind => kind,
+    }
+}
+
 /// Classifies a request; `path` is the path below the token, without the query.
 pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> WebhookKind {
     let path = path.trim_matches('/');
@@ -35,37 +51,93 @@ pub(crate) fn classify(method: &Method, path: &str, config: &Webhook) -> Webhook
         "isalive" | "api/isalive" if posts || reads => return WebhookKind::Probe,
         _ => {}
     }
-    if (posts || *method == Method::GET)
-        && let Some(project) = kpi_project(path, config)
+    if may_count(method)
+        && let Some(project) = documented_project(path)
     {
-        return WebhookKind::Kpis(project);
+        return kpis(project);
     }
-    // The method of a path from the configuration is not documented either, so PUT and PATCH are
-    // accepted too.
-    let writes = posts || matches!(*method, Method::PUT | Method::PATCH);
-    if writes && config.create_defect_paths.iter().any(|mapped| mapped.trim_matches('/') == path) {
+    mapped(method, path, &config.create_defect_paths, &config.kpi_paths)
+}
+
+/// Classifies a request by paths that a person has named. Their method is not documented either, so
+/// PUT and PATCH create too.
+fn mapped(method: &Method, path: &str, create: &[String], count: &[String]) -> WebhookKind {
+    let path = path.trim_matches('/');
+    let project = || count.iter().find_map(|template| match_template(template, path));
+    if let Some(project) = may_count(method).then(project).flatten() {
+        return kpis(project);
+    }
+    let may_create = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if may_create && create.iter().any(|mapped| mapped.trim_matches('/') == path) {
         return WebhookKind::Create;
     }
     WebhookKind::Unrecognised
 }
 
-/// The project of a KPI path: one with the documented ending, or one from `kpi_paths`.
-fn kpi_project(path: &str, config: &Webhook) -> Option<String> {
-    let documented = || {
-        let mut from_end = path.rsplit('/');
-        let last = from_end.next()?;
-        let project = from_end.next()?;
-        let before = (from_end.next()?, from_end.next()?);
-        (last == "defectstatus" && before == ("project", "kpis")).then_some(project)
+fn may_count(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::GET)
+}
+
+fn kpis(project: &str) -> WebhookKind {
+    WebhookKind::Kpis(percent_decode_str(project).decode_utf8_lossy().into_owned())
+}
+
+/// The project of a path with the documented ending.
+fn documented_project(path: &str) -> Option<&str> {
+    let mut from_end = path.rsplit('/');
+    let last = from_end.next()?;
+    let project = from_end.next()?;
+    let before = (from_end.next()?, from_end.next()?);
+    (last == "defectstatus" && before == ("project", "kpis")).then_some(project)
+}
+
+/// Says how the path of an unrecognised request can be mapped for its connection.
+pub(super) fn how_to_map(connection: &str, method: &Method, path: &str) -> String {
+    let connection = shell_word(connection);
+    let map = |kind: &str, path: &str| {
+        format!("`jackfield connections map-path {connection} {} --kind {kind}`", shell_word(path))
     };
-    let mapped = || config.kpi_paths.iter().find_map(|template| match_template(template, path));
-    let project = documented().or_else(mapped)?;
-    Some(percent_decode_str(project).decode_utf8_lossy().into_owned())
+    let (create, count) = (map("create-defect", path), map("kpis", &template_of(path)));
+    let unknown = "this connection has no such path";
+    match *method {
+        Method::GET => format!("{unknown}: if it asks for Defect KPIs, run {count}"),
+        Method::POST => {
+            format!(
+                "{unknown}: if it is Create Defect, run {create}; if it asks for Defect KPIs, {count}"
+            )
+        }
+        Method::PUT | Method::PATCH => format!("{unknown}: if it is Create Defect, run {create}"),
+        _ => format!("{unknown}, and {method} means nothing to Jackfield"),
+    }
+}
+
+/// A path with `{projectId}` in the place of the segment that looks most like an id: the last number or
+/// UUID, or else the last segment but one.
+fn template_of(path: &str) -> String {
+    let mut segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+    let is_id = |it: &&str| is_number(it) || uuid::Uuid::try_parse(it).is_ok();
+    let id = segments.iter().rposition(is_id);
+    let place = id.or_else(|| segments.len().checked_sub(2)).filter(|place| *place > 0);
+    match place.and_then(|place| segments.get_mut(place)) {
+        Some(segment) => *segment = PROJECT_ID,
+        None => segments.push(PROJECT_ID),
+    }
+    segments.join("/")
+}
+
+/// A text as one word of a command line.
+fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// The part of a path at `{projectId}`; `None` if the path does not match the template.
 fn match_template<'a>(template: &str, path: &'a str) -> Option<&'a str> {
-    let (before, after) = template.trim_matches('/').split_once("{projectId}")?;
+    let (before, after) = template.trim_matches('/').split_once(PROJECT_ID)?;
     let project = path.strip_prefix(before)?.strip_suffix(after)?;
     (!project.contains('/')).then_some(project)
 }
@@ -81,6 +153,42 @@ mod tests {
             ..Webhook::default()
         };
         classify(&method, path, &config)
+    }
+
+    #[test]
+    fn a_path_of_a_connection_counts_only_for_it_and_after_all_others() {
+        let own = WebhookPaths {
+            create_defect: vec!["/my/new".to_owned(), "/isalive".to_owned()],
+            kpis: vec!["/my/{projectId}/numbers/".to_owned()],
+        };
+        let kind = |own: &WebhookPaths, method: Method, path: &str| {
+            classify_for(own, &method, path, &Webhook::default())
+        };
+        assert_eq!(kind(&own, Method::PUT, "/my/new/"), WebhookKind::Create);
+        assert_eq!(kind(&own, Method::GET, "/my/new"), WebhookKind::Unrecognised);
+        let counts = WebhookKind::Kpis("a b".to_owned());
+        assert_eq!(kind(&own, Method::GET, "/my/a%20b/numbers"), counts);
+        assert_eq!(kind(&own, Method::POST, "/isalive"), WebhookKind::Probe);
+        let other = WebhookPaths::default();
+        assert_eq!(kind(&other, Method::PUT, "/my/new"), WebhookKind::Unrecognised);
+    }
+
+    #[test]
+    fn an_unrecognised_request_says_how_it_is_mapped() {
+        let how = how_to_map("my qa", &Method::GET, "/tm/4711/stats");
+        let command = "connections map-path 'my qa' '/tm/{projectId}/stats' --kind kpis`";
+        assert!(how.ends_with(command), "{how}");
+        let how = how_to_map("qa", &Method::PUT, "/it's/new");
+        assert!(how.ends_with(r"map-path qa '/it'\''s/new' --kind create-defect`"), "{how}");
+        for (path, template) in [
+            ("/a", "/a/{projectId}"),
+            ("/stats/ab", "/{projectId}/ab"),
+            ("/v2/shop/stats", "/v2/{projectId}/stats"),
+            ("/v2/x/7/", "/v2/x/{projectId}"),
+            ("", "/{projectId}"),
+        ] {
+            assert_eq!(template_of(path), template, "{path}");
+        }
     }
 
     #[test]

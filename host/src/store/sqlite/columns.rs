@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::errors::Unreadable;
-use crate::domain::{ConnectionId, Counts, Defect, DefectId, Received, StringEnum};
+use crate::domain::{ConnectionId, Counts, Defect, DefectId, Received, StringEnum, WebhookPaths};
 use crate::store::{DatabaseError, StoreError};
 
 pub(super) fn time(ms: i64) -> Result<Timestamp, Unreadable> {
@@ -94,6 +94,15 @@ pub(super) struct CountsJson {
 }
 
 same_members!(Counts => CountsJson { open, closed, critical, moderate, critical_link });
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct WebhookPathsJson {
+    create_defect: Vec<String>,
+    kpis: Vec<String>,
+}
+
+same_members!(WebhookPaths => WebhookPathsJson { create_defect, kpis });
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReceivedJson {

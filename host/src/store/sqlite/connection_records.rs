@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection as Database, params_from_iter};
 use uuid::Uuid;
 
-use super::columns::{from_json, known_word, time, time_opt};
+use super::columns::{WebhookPathsJson, from_json, known_word, time, time_opt};
 use super::errors::Unreadable;
 use super::grants_json::GrantsJson;
 use super::statements::{Statements as _, from_row};
@@ -83,6 +83,8 @@ struct Row {
     report: String,
     on_recurrence: String,
     webhook_auth: Option<String>,
+    webhook_paths: Option<String>,
+    revision: u64,
     paused: bool,
     record_until: Option<i64>,
     token_tail: String,
@@ -108,6 +110,8 @@ from_row!(Row {
     report,
     on_recurrence,
     webhook_auth,
+    webhook_paths,
+    revision,
     paused,
     record_until,
     token_tail,
@@ -139,6 +143,9 @@ impl Row {
             let json: WebhookAuthJson = from_json(&json, "its webhook authentication")?;
             WebhookAuth::try_from(json)
         });
+        let webhook_paths = self.webhook_paths.as_deref();
+        let webhook_paths =
+            webhook_paths.map(|json| from_json::<WebhookPathsJson>(json, "its webhook paths"));
         let connection = Connection {
             id: ConnectionId(self.id),
             name: self.name,
@@ -155,11 +162,13 @@ impl Row {
             report: from_json(&self.report, "its report")?,
             on_recurrence: known_word(&self.on_recurrence, "what it does on a recurrence")?,
             webhook_auth: webhook_auth.transpose()?.unwrap_or_default(),
+            webhook_paths: webhook_paths.transpose()?.unwrap_or_default().into(),
             paused: self.paused,
             record_until: time_opt(self.record_until)?,
             created_at: time(self.created_at)?,
         };
         Ok(ConnectionRecord {
+            revision: self.revision,
             connection,
             token_tail: self.token_tail,
             last_success_at: time_opt(self.last_success_at)?,

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::columns::{from_json, to_i64, to_json};
+use super::columns::{WebhookPathsJson, from_json, to_i64, to_json};
 use super::grants_json::GrantsJson;
 use super::statements::Statements as _;
 use super::test_manager_json::TestManagerJson;
 use super::webhook_auth_json::WebhookAuthJson;
 use crate::domain::{
-    ConnectionId, Grants, Origin, StringEnum as _, TestManagerSettings, WebhookAuth,
+    ConnectionId, Grants, Origin, StringEnum as _, TestManagerSettings, WebhookAuth, WebhookPaths,
 };
 use crate::secret::{Sealed, TokenHash};
 use crate::store::{StoreError, StoredConnection, StoredToken, TokenExpiry};
@@ -25,8 +25,9 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
     db.change(
         "INSERT INTO connections (id, name, connector, settings, grants, accepted_sha256, project,
              allow_private, http1_only, index_delay_s, test_manager, report, on_recurrence,
-             webhook_auth, paused, token_tail, created_at, last_success_at, last_error_at, last_error)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             webhook_auth, webhook_paths, paused, token_tail, created_at, last_success_at,
+             last_error_at, last_error)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             connection.id.0,
             &connection.name,
@@ -42,6 +43,7 @@ pub(super) fn create(db: &Connection, new: StoredConnection) -> Result<(), Store
             to_json(&connection.report)?,
             connection.on_recurrence.as_str(),
             webhook_auth_json(&connection.webhook_auth)?,
+            webhook_paths_json(&connection.webhook_paths)?,
             connection.paused,
             &record.token_tail,
             connection.created_at.as_millisecond(),
@@ -81,7 +83,7 @@ pub(super) fn update(
             "UPDATE connections SET name = ?, connector = ?, settings = ?, grants = ?,
              accepted_sha256 = ?, project = ?, allow_private = ?, http1_only = ?,
              index_delay_s = ?, test_manager = ?, report = ?, on_recurrence = ?,
-             webhook_auth = ?, paused = ?
+             webhook_auth = ?, webhook_paths = ?, paused = ?, revision = revision + 1
          WHERE id = ? AND deleted = 0",
             params![
                 &connection.name,
@@ -97,6 +99,7 @@ pub(super) fn update(
                 to_json(&connection.report)?,
                 connection.on_recurrence.as_str(),
                 webhook_auth_json(&connection.webhook_auth)?,
+                webhook_paths_json(&connection.webhook_paths)?,
                 connection.paused,
                 connection.id.0
             ],
@@ -253,6 +256,11 @@ fn test_manager_json(settings: Option<&TestManagerSettings>) -> Result<Option<St
 fn webhook_auth_json(auth: &WebhookAuth) -> Result<Option<String>, StoreError> {
     let is_set = *auth != WebhookAuth::default();
     is_set.then(|| to_json(&WebhookAuthJson::from(auth))).transpose()
+}
+
+fn webhook_paths_json(paths: &WebhookPaths) -> Result<Option<String>, StoreError> {
+    let is_set = *paths != WebhookPaths::default();
+    is_set.then(|| to_json(&WebhookPathsJson::from(paths.clone()))).transpose()
 }
 
 fn insert_token(db: &Connection, id: ConnectionId, token: &StoredToken) -> Result<(), StoreError> {

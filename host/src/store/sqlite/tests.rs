@@ -75,6 +75,7 @@ fn stored_connection(name: &str) -> StoredConnection {
         ..Connection::new(id, name.to_owned(), "redmine".parse().unwrap(), at(0))
     };
     let record = ConnectionRecord {
+        revision: 1,
         connection,
         token_tail: "abcd".to_owned(),
         last_success_at: None,

@@ -133,6 +133,7 @@ async fn the_project_is_found_by_settings_link_pin_or_the_last_kpi_request() {
 
     let active = setup.active();
     let record = crate::domain::ConnectionRecord {
+        revision: 1,
         connection: active.connection.clone(),
         token_tail: "tail".to_owned(),
         last_success_at: None,

@@ -12,6 +12,7 @@ use crate::connections::ConnectionError;
 use crate::domain::{ConnectionRecord, Settings};
 use crate::http::admin::Id;
 use crate::http::admin::connections::connection_edit;
+use crate::http::admin::etag::IfMatch;
 use crate::http::console::flash;
 use crate::http::console::form::Form;
 use crate::http::console::frame::Visitor;
@@ -90,7 +91,7 @@ pub(in crate::http) async fn accept(
         secrets: secrets.map(|(name, value)| (name, Some(value))).collect(),
         ..EditConnection::default()
     };
-    let (id, edit) = (record.connection.id, connection_edit(edit, false));
+    let (id, edit) = (record.connection.id, connection_edit(edit, false, IfMatch::default()));
     match app.services.connections.accept(id, edit, form.get("sha256")).await {
         Ok(_) => {
             let text = "The connection uses the newest version of its connector now.";

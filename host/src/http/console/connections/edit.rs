@@ -9,6 +9,7 @@ use crate::connections::ConnectionError;
 use crate::domain::ConnectionRecord;
 use crate::http::admin::Id;
 use crate::http::admin::connections::connection_edit;
+use crate::http::admin::etag::IfMatch;
 use crate::http::console::flash;
 use crate::http::console::form::Form;
 use crate::http::console::frame::Visitor;
@@ -76,7 +77,7 @@ pub(in crate::http) async fn save(
     let (id, stored) = (record.connection.id, &record.connection);
     let schema = manifest(&app, &record)?.settings_schema;
     let edit = match input::edit(&form, &schema, &stored.settings, &stored.report) {
-        Ok(edit) => connection_edit(edit, false),
+        Ok(edit) => connection_edit(edit, false, IfMatch::default()),
         Err(errors) => return again(errors),
     };
     match app.services.connections.edit(id, edit).await {

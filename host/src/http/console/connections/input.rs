@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::api::{CreateConnection, EditConnection, EditTestManager, EnumString, SecretText};
+use crate::api::{
+    CreateConnection, EditConnection, EditTestManager, EnumString, SecretText, WebhookPaths,
+};
 use crate::domain::{OnRecurrence, Settings, StringEnum as _};
 use crate::http::console::form::Form;
 use crate::manifest::SettingError;
@@ -50,6 +52,7 @@ pub(super) fn new_connection(
         index_delay_s: index_delay_s.unwrap_or(0),
         report: Settings::new(),
         on_recurrence: on_recurrence(form),
+        webhook_paths: WebhookPaths::default(),
     })
 }
 
@@ -85,6 +88,7 @@ pub(super) fn edit(
         index_delay_s: index_delay_s(form).map_err(|error| vec![error])?,
         report: changed_report(report_of(form)?, report),
         on_recurrence: on_recurrence(form),
+        webhook_paths: None,
     })
 }
 

@@ -1,0 +1,84 @@
+//! Entity tags: the revision of a connection in the header `ETag`, and the revisions that an edit may
+//! change in `If-Match` (RFC 9110).
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
+use axum::http::header::{ETAG, IF_MATCH};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+
+use crate::api::Connection;
+use crate::http::problem::Problem;
+
+/// An answer with a connection, and its revision as entity tag.
+pub(in crate::http) struct Tagged(pub(in crate::http) Connection);
+
+impl IntoResponse for Tagged {
+    fn into_response(self) -> Response {
+        let tag = HeaderValue::from_str(&format!("\"{}\"", self.0.revision));
+        let mut response = Json(self.0).into_response();
+        if let Ok(tag) = tag {
+            response.headers_mut().insert(ETAG, tag);
+        }
+        response
+    }
+}
+
+/// The revisions of which an edit may change one; absent: any, as for `*`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::http) struct IfMatch(pub(super) Option<BTreeSet<u64>>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let lines: Vec<_> =
+            parts.headers.get_all(IF_MATCH).iter().map(HeaderValue::to_str).collect();
+        if lines.is_empty() {
+            return Ok(Self(None));
+        }
+        let text: Option<Vec<_>> = lines.into_iter().map(Result::ok).collect();
+        text.and_then(|lines| read(&lines.join(","))).ok_or_else(|| {
+            Problem::bad_request(
+                "`If-Match` is `*` or entity tags in quotes, as the header `ETag` had them",
+            )
+        })
+    }
+}
+
+/// Reads the tags; `None` if the text has something else. A weak tag never matches.
+fn read(text: &str) -> Option<IfMatch> {
+    if text.trim() == "*" {
+        return Some(IfMatch(None));
+    }
+    let mut revisions = BTreeSet::new();
+    for tag in text.split(',').map(str::trim) {
+        let (is_weak, tag) = tag.strip_prefix("W/").map_or((false, tag), |tag| (true, tag));
+        let opaque = tag.strip_prefix('"')?.strip_suffix('"')?;
+        if let (false, Ok(revision)) = (is_weak, opaque.parse()) {
+            revisions.insert(revision);
+        }
+    }
+    Some(IfMatch(Some(revisions)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_compared_strongly() {
+        let revisions =
+            |text| read(text).map(|it| it.0.map(|it| it.into_iter().collect::<Vec<_>>()));
+        assert_eq!(revisions("\"7\""), Some(Some(vec![7])));
+        assert_eq!(revisions(" \"7\" , \"9\""), Some(Some(vec![7, 9])));
+        assert_eq!(revisions("W/\"7\", \"other\""), Some(Some(vec![])), "matches nothing");
+        assert_eq!(revisions("*"), Some(None));
+        for wrong in ["", "7", "\"7", "\"7\",", "*, \"7\""] {
+            assert_eq!(revisions(wrong), None, "{wrong}");
+        }
+    }
+}
