@@ -21,6 +21,7 @@ mod webhook_auth;
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use audit::{AuditEntry, AuditList, AuditQuery};
@@ -58,12 +59,12 @@ pub const PAGE_ROWS_MAX: u32 = 200;
 pub const CLI_USER_AGENT: &str = "jackfield-cli/";
 
 /// The body of a request that takes no members; any member is refused.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmptyBody {}
 
 /// `GET /status`: the process itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of the server program.
     pub version: String,

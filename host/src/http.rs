@@ -14,6 +14,7 @@ mod console;
 mod cookies;
 mod health;
 mod listener;
+mod openapi;
 mod problem;
 mod progress;
 mod proxy_protocol;

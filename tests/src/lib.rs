@@ -40,7 +40,7 @@ pub use gate::Gate;
 pub use guests::{Guest, sha256};
 pub use host::{Connection, TestHost};
 pub use identity_provider::IdentityProvider;
-pub use long::{cases, rounds, soak_times};
+pub use long::{api_fuzz_time, cases, rounds, soak_times};
 pub use memory_group::MemoryGroup;
 pub use own_network::{NameServer, run_in_own_network};
 pub use redmine::{Issue, IssueFile, Project, Redmine, as_shown};

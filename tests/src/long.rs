@@ -19,6 +19,12 @@ pub fn cases() -> u32 {
     if is_long() { 300 } else { 16 }
 }
 
+/// Returns for how long the admin API is fuzzed.
+#[must_use]
+pub fn api_fuzz_time() -> Duration {
+    Duration::from_secs(if is_long() { 1_800 } else { 60 })
+}
+
 /// Returns for how long the soak test warms up, and for how long it measures.
 #[must_use]
 pub fn soak_times() -> (Duration, Duration) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Settings;
@@ -10,7 +11,7 @@ use crate::domain::Settings;
 use super::SecretText;
 
 /// The body of `POST /connections/{id}/choices`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListChoices {
     /// A setting that its connector marks as `jackfield:lookup`.
@@ -22,7 +23,7 @@ pub struct ListChoices {
 
 /// The body of `POST /connectors/{name}/choices`: the values that a person has entered so far for a
 /// new connection. Nothing of it is stored.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListChoicesOfNew {
     /// A setting that the connector marks as `jackfield:lookup`.
@@ -51,7 +52,7 @@ pub struct ListChoicesOfNew {
 }
 
 /// Possible values of a setting.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Choices {
     /// In the connector's order.
     pub choices: Vec<Choice>,
@@ -60,7 +61,7 @@ pub struct Choices {
 }
 
 /// A possible value, and the label that a person reads.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Choice {
     /// The value of the setting.
     pub value: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// The answer to `GET /connections`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectionList {
     /// All connections, by name.
     pub connections: Vec<Connection>,
@@ -35,7 +36,7 @@ string_enum! {
 }
 
 /// A connection as an admin sees it. It never contains the values of secrets.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
     /// The id, which never changes; a name may change.
     pub id: Uuid,
@@ -117,7 +118,7 @@ pub struct Connection {
 }
 
 /// Paths below the token of a connection, besides those that every connection has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookPaths {
     /// Paths that mean Create Defect.
@@ -137,7 +138,7 @@ string_enum! {
 }
 
 /// The body of `POST /connections/{id}/paths`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MapPath {
     /// The path below the token, without its query; for `kpis` with `{projectId}` in the place of the
@@ -148,7 +149,7 @@ pub struct MapPath {
 }
 
 /// The last refusal of an event of a connection.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LastError {
     /// The time at which the event was refused.
     pub at: Time,
@@ -157,7 +158,7 @@ pub struct LastError {
 }
 
 /// The permissions that a person granted to a connector for one connection.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Grants {
     /// The origins that the connector may reach.
     pub origins: Vec<Text<Origin>>,
@@ -168,7 +169,7 @@ pub struct Grants {
 }
 
 /// The place to which one secret is sent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct SecretGrant {
     /// The only origin that receives the secret.
     pub origin: Text<Origin>,
@@ -178,7 +179,7 @@ pub struct SecretGrant {
 
 /// The answer to a request that creates a connection or a new token. Only this answer contains the
 /// webhook URL.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedConnection {
     /// The connection that was created or has the new token.
     #[serde(flatten)]
@@ -188,7 +189,7 @@ pub struct CreatedConnection {
 }
 
 /// The body of `POST /connections`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateConnection {
     /// Unique, 1 to 100 characters.
@@ -248,7 +249,7 @@ pub struct CreateConnection {
 
 /// The body of `PATCH /connections/{id}` and `POST /connections/{id}/accept`. An absent member
 /// changes nothing; `null` removes a value.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditConnection {
     /// The new name, unique among all connections.
@@ -312,7 +313,7 @@ where
 }
 
 /// The query `?force=true` of a request that could lose track of defects.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ForceQuery {
     /// Proceed even if creates are in progress or defects are in doubt.
@@ -320,7 +321,7 @@ pub struct ForceQuery {
 }
 
 /// The query of `POST /connections/{id}/accept`: which version, and whether to force it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptQuery {
     /// Proceed even if creates are in progress or defects are in doubt.
@@ -331,7 +332,7 @@ pub struct AcceptQuery {
 }
 
 /// The body of `POST /connections/{id}/rotate-token`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateToken {
     /// How long the old token still works, seconds.
@@ -339,7 +340,7 @@ pub struct RotateToken {
 }
 
 /// The body of `POST /connections/{id}/record`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordConnection {
     /// How long bodies are recorded from now on, 1 to 86,400 seconds.
@@ -347,7 +348,7 @@ pub struct RecordConnection {
 }
 
 /// The query of `DELETE /connections/{id}/record`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EraseQuery {
     /// Whether the recordings of the connection are deleted too.
@@ -355,7 +356,7 @@ pub struct EraseQuery {
 }
 
 /// The answer to `POST /connections/{id}/try`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TryReport {
     /// The steps in order; the steps after a failed one are absent.
     pub steps: Vec<TryStep>,
@@ -367,7 +368,7 @@ pub struct TryReport {
 }
 
 /// One step of a `try`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TryStep {
     /// The name of the step, such as `check`.
     pub name: EnumString<domain::TryStep>,

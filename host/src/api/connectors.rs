@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::domain::string_enum;
 use super::{EnumString, Time};
 
 /// The answer to `GET /connectors`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectorList {
     /// All connectors in the plugins folder, by name.
     pub connectors: Vec<Connector>,
@@ -29,7 +30,7 @@ string_enum! {
 }
 
 /// A file of the plugins folder.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Connector {
     /// The stem of the file's name; connections refer to the connector by it.
     pub name: String,
@@ -68,7 +69,7 @@ pub struct Connector {
 }
 
 /// A version of a connector that served.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ConnectorVersion {
     /// SHA-256 of the file.
     pub sha256: String,
@@ -79,7 +80,7 @@ pub struct ConnectorVersion {
 }
 
 /// The body of `POST /connectors/{name}/rollback`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackConnector {
     /// The beginning of the SHA-256 of the version; absent: the version before the current one.
@@ -88,7 +89,7 @@ pub struct RollbackConnector {
 }
 
 /// The answer to `PUT /connectors/{name}` and `POST /connectors/{name}/rollback`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplacedConnector {
     /// SHA-256 of the version that served before; absent if there was none.
     pub from: Option<String>,
@@ -110,7 +111,7 @@ string_enum! {
 }
 
 /// The query of `PUT /connectors/{name}`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UploadQuery {
     /// What the body is; absent: text is a script.

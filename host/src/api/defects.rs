@@ -1,6 +1,7 @@
 //! Types of `/defects`: the rows of failed tests, and people's decisions.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,7 +12,7 @@ use crate::domain::{
 use super::{EnumString, Time};
 
 /// The query of `GET /defects`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DefectQuery {
     /// Only defects in this state.
@@ -32,7 +33,7 @@ pub struct DefectQuery {
 }
 
 /// The answer to `GET /defects`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DefectList {
     /// The rows of this page, newest first.
     pub defects: Vec<DefectRecord>,
@@ -41,7 +42,7 @@ pub struct DefectList {
 }
 
 /// The row of one failed test: its defect, or the state of its creation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct DefectRecord {
     /// The id of the defect's row.
     pub id: Uuid,
@@ -96,7 +97,7 @@ pub struct DefectRecord {
 }
 
 /// One step of the work on a created defect: a comment, an attachment or a change of state.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct FollowUp {
     /// `reopen`, `comment`, `list-attachments` or `attach`.
     pub step: EnumString<FollowUpStep>,
@@ -117,7 +118,7 @@ pub struct FollowUp {
 }
 
 /// A person's decision about a defect.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// The time of the decision.
     pub at: Time,
@@ -128,7 +129,7 @@ pub struct Decision {
 }
 
 /// A defect as the tracker described it last.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Defect {
     /// The tracker's own key, such as "QA-123".
     pub key: String,
@@ -145,7 +146,7 @@ pub struct Defect {
 }
 
 /// The body of `POST /defects/{id}/resolve`: exactly one of `adopt`, `retry` and `give_up`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResolveDefect {
     /// The key of the defect, if the tracker has it.

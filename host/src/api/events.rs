@@ -1,6 +1,7 @@
 //! Types of `/events`: what was received, and the runs that followed.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,14 +10,16 @@ use crate::domain::{self, Call, Effect, EventKind, LogLevel, OutcomeCode, printa
 use super::{EnumString, Time};
 
 /// The query of `GET /events`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventQuery {
     /// Only events from this instant on, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub since: Option<Timestamp>,
     /// Only events before this instant, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
     /// Only events of this connection, by id or name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +39,7 @@ pub struct EventQuery {
 }
 
 /// The answer to `GET /events`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventList {
     /// The events of this page, newest first.
     pub events: Vec<Event>,
@@ -45,7 +48,7 @@ pub struct EventList {
 }
 
 /// The answer to `GET /events/{id}`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventWithRuns {
     /// The event itself, without its runs.
     #[serde(flatten)]
@@ -55,7 +58,7 @@ pub struct EventWithRuns {
 }
 
 /// One webhook request and its answer, one `try`, or one piece of background work.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// The id; every answer to a webhook repeats it in the header `Jackfield-Event`.
     pub id: Uuid,
@@ -82,7 +85,7 @@ pub struct Event {
 }
 
 /// The request of an event; credentials are masked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// The method of the HTTP request.
     pub method: String,
@@ -95,7 +98,7 @@ pub struct Request {
 }
 
 /// One header of a request.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
     /// The header's name, in lower case.
     pub name: String,
@@ -104,7 +107,7 @@ pub struct Header {
 }
 
 /// One call into a guest, with its log and requests.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     /// The exported function that was called.
     pub call: EnumString<Call>,
@@ -128,7 +131,7 @@ pub struct Run {
 }
 
 /// One line of a guest's log.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// Milliseconds from the start of the run.
     pub at_ms: u64,
@@ -139,7 +142,7 @@ pub struct LogLine {
 }
 
 /// One request that a run sent, or was refused to send.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundCall {
     /// Milliseconds from the start of the run.
     pub at_ms: u64,
@@ -165,7 +168,7 @@ pub struct OutboundCall {
 }
 
 /// How much of its limits a run used.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "each is a limit's config key, or explained at domain::Usage")]
 pub struct Usage {
     pub memory_bytes: u64,

@@ -1,9 +1,10 @@
 //! The body of every answer without success (RFC 9457).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A problem, sent as `application/problem+json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The type of the problem: `/problems/{code}`.
     #[serde(rename = "type")]
@@ -22,7 +23,7 @@ pub struct Problem {
 }
 
 /// A value that is not valid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettingError {
     /// The setting's or secret's name.
     pub name: String,

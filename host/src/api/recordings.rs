@@ -1,5 +1,6 @@
 //! Types of `/events/{id}/recording`: what the runs of an event exchanged with the tracker.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -8,14 +9,14 @@ use crate::domain::{self, Call, Settings};
 use super::EnumString;
 
 /// The answer to `GET /events/{id}/recording`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecording {
     /// The recorded runs, in order; empty if the connection did not record.
     pub runs: Vec<RecordedRun>,
 }
 
 /// The recording of one run, without secrets.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RecordedRun {
     /// The export that was called.
     pub call: EnumString<Call>,
@@ -32,7 +33,7 @@ pub struct RecordedRun {
 }
 
 /// What an export was called with. An argument that it does not have is absent.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RunInput {
     /// The stem of the connector's file.

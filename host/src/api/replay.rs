@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use crate::domain::{Call, Difference};
 use super::{EnumString, Header, Run};
 
 /// The body of `POST /events/{id}/replay`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplayEvent {
     /// The beginning of the SHA-256 of a version of the connector, or `newest`; absent: the version
@@ -31,7 +32,7 @@ pub struct ReplayEvent {
 }
 
 /// The answer to `POST /events/{id}/replay`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct EventReplay {
     /// The event that was replayed.
     pub event: Uuid,
@@ -43,7 +44,7 @@ pub struct EventReplay {
 }
 
 /// A webhook request that was handled once more.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RepeatedRequest {
     /// The new event.
     pub event: Option<Uuid>,
@@ -54,7 +55,7 @@ pub struct RepeatedRequest {
 }
 
 /// A recorded run beside its replay. Nothing was sent: the recording answered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedRun {
     /// Whether the requests and the answer are the recorded ones.
     pub is_same: bool,
@@ -77,7 +78,7 @@ pub struct ReplayedRun {
 }
 
 /// A request of the recorded run, of the replay, or of both.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedRequest {
     /// How the two differ.
     pub difference: EnumString<Difference>,
@@ -92,7 +93,7 @@ pub struct ReplayedRequest {
 }
 
 /// A request to the tracker, without credentials.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct RequestText {
     /// The HTTP method.
     pub method: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::domain::Settings;
 use super::FailedTest;
 
 /// The body of `POST /connections/{id}/preview`: the failed test to render a report for.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreviewReport {
     /// The failed test whose report is rendered.
@@ -27,7 +28,7 @@ pub struct PreviewReport {
 }
 
 /// The rendered report. Nothing is created in the tracker.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReportPreview {
     /// The title, at most 255 characters.
     pub title: String,
@@ -46,7 +47,7 @@ pub struct ReportPreview {
 }
 
 /// A configured field of the tracker.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewField {
     /// The name of the field, as the person configured it.
     pub field: String,
@@ -55,7 +56,7 @@ pub struct PreviewField {
 }
 
 /// A file that would be sent to the tracker.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct PreviewAttachment {
     /// `screenshot`, `robot-log` or `file`.
     pub kind: String,

@@ -1,5 +1,6 @@
 //! Types of the member `test_manager` of `/connections`, and of failed tests in requests.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,7 +10,7 @@ use super::Text;
 use super::connections::present;
 
 /// The settings for Test Manager, without the client secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TestManager {
     /// The address of Test Manager, without `/api/v2`.
     pub base_url: String,
@@ -26,7 +27,7 @@ pub struct TestManager {
 }
 
 /// The member `test_manager` of a request. Absent members keep their value or get their default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditTestManager {
     /// The address of Test Manager, without `/api/v2`.
@@ -50,7 +51,7 @@ pub struct EditTestManager {
 }
 
 /// The body of `POST /connections/{id}/try`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TryConnection {
     /// A failed test whose log the try reads from Test Manager; absent: no log is read.
@@ -59,7 +60,7 @@ pub struct TryConnection {
 }
 
 /// A failed test, as the webhook names it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FailedTest {
     /// The id of the test execution.

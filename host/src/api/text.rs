@@ -1,9 +1,11 @@
 //! Wrappers that write values of the domain as JSON strings.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -112,6 +114,44 @@ impl<'de> Deserialize<'de> for SecretText {
         String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
     }
 }
+
+impl<T: StringEnum> JsonSchema for EnumString<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "EnumString".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words: Vec<_> = T::ALL.iter().map(|value| value.as_str()).collect();
+        json_schema!({"type": "string", "enum": words})
+    }
+}
+
+/// Declares the schema of a wrapper that is a string.
+macro_rules! string_schema {
+    ($wrapper:ident $(<$parameter:ident>)?, $schema:tt) => {
+        impl $(<$parameter>)? JsonSchema for $wrapper $(<$parameter>)? {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($wrapper).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+string_schema!(Text<T>, {"type": "string"});
+string_schema!(Time, {"type": "string", "format": "date-time"});
+string_schema!(SecretText, {"type": "string", "format": "password"});
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Types of `/account` and `/tokens`: accounts, and the named tokens that sign them in.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -22,14 +23,14 @@ pub struct Account {
 }
 
 /// The answer to `GET /tokens`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TokenList {
     /// All named tokens, by name.
     pub tokens: Vec<Token>,
 }
 
 /// A named token. The token itself is never shown again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Token {
     /// The id.
     pub id: Uuid,
@@ -52,7 +53,7 @@ pub struct Token {
 }
 
 /// The body of `POST /tokens`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// The name of the account.
@@ -68,7 +69,7 @@ pub struct CreateToken {
 }
 
 /// The answer to `POST /tokens`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct CreatedToken {
     /// What is stored of the token.
     #[serde(flatten)]

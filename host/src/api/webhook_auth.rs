@@ -1,5 +1,6 @@
 //! Types of the member `webhook_auth` of `/connections`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Network, WebhookScheme};
@@ -8,7 +9,7 @@ use super::connections::present;
 use super::{EnumString, Text};
 
 /// What senders of webhooks must show beside the token, without the secrets.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookAuth {
     /// How senders show that they know the secret; absent: they need not know one.
     pub scheme: Option<EnumString<WebhookScheme>>,
@@ -26,7 +27,7 @@ pub struct WebhookAuth {
 }
 
 /// The member `webhook_auth` of a request. Absent members keep their value or get their default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EditWebhookAuth {
     /// How senders show that they know the secret; `null`: they need not know one, and the secrets

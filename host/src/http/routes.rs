@@ -16,7 +16,7 @@ use super::console::connections::{
 };
 use super::console::{accounts, assets, frame, overview, theme};
 use super::problem::{self, Problem};
-use super::{AppState, auth, health, same_site, session, sign_in_oidc, webhook};
+use super::{AppState, auth, health, openapi, same_site, session, sign_in_oidc, webhook};
 
 /// The routes of the main listener, and the routes of the admin listener if one is configured. With
 /// an admin listener, the main listener has only `/hooks`.
@@ -61,6 +61,8 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     let author = AUTHOR.of_whole_server();
     Routes::of_api(state)
         .get("/status", VIEWER, admin::status)
+        .get("/openapi.json", VIEWER, openapi::json)
+        .get("/docs", VIEWER, openapi::page)
         .get("/connections", VIEWER, connections::list)
         .post("/connections", ADMIN.of_whole_server(), "connection.create", connections::create)
         .get("/connections/{id}", VIEWER, connections::show)

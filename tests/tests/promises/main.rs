@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin;
+mod api_fuzz;
 mod audit;
 mod author;
 mod bad_input;

@@ -18,6 +18,8 @@ const ROLES: [&str; 4] = ["viewer", "operator", "author", "admin"];
 /// only what is its own. `yes`: the same as everybody. `no`: refused.
 const TABLE: &str = "
 GET    /api/v1/status                        | no yes yes yes yes | yes
+GET    /api/v1/openapi.json                  | no yes yes yes yes | yes
+GET    /api/v1/docs                          | no yes yes yes yes | yes
 GET    /api/v1/connections                   | no yes yes yes yes | list
 POST   /api/v1/connections                   | no no  no  no  yes | no
 GET    /api/v1/connections/{id}              | no yes yes yes yes | own
