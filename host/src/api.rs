@@ -4,6 +4,7 @@
 //! Plain data; field names are the JSON names. A request with an unknown member is refused. Later
 //! versions may add members to answers.
 
+mod apply;
 mod audit;
 mod choices;
 mod connections;
@@ -24,6 +25,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use apply::{
+    AppliedAction, AppliedChange, AppliedConnection, AppliedConnections, ApplyQuery,
+    ConnectionFile, ConnectionsFile,
+};
 pub use audit::{AuditEntry, AuditList, AuditQuery};
 pub use choices::{Choice, Choices, ListChoices, ListChoicesOfNew};
 pub use connections::{

@@ -4,6 +4,7 @@
 //! rotate` calls `app`, and works only while no server runs. Exit codes: 0 success, 1 refused or
 //! failed (one line on stderr, with `--json` as JSON), 2 wrong usage.
 
+mod apply;
 mod audit;
 #[cfg(feature = "author")]
 mod author;
@@ -102,6 +103,10 @@ enum Command {
     /// Create, change, test and delete connections
     #[command(subcommand)]
     Connections(Box<connections::Command>),
+    /// Make connections what a file says: shows what differs first
+    Apply(apply::Apply),
+    /// Print all connections as a file for `apply`, without secrets
+    Export(apply::Export),
     /// List and show connectors
     #[command(subcommand)]
     Connectors(connectors::Command),
@@ -168,6 +173,8 @@ fn run_command(arguments: Arguments, output: Output) -> anyhow::Result<ExitCode>
         Command::Trigger(trigger) => trigger.run(&server, output)?,
         Command::Simulate(command) => command.run(output)?,
         Command::Connections(command) => command.run(&server, output)?,
+        Command::Apply(apply) => apply.run(&server, output)?,
+        Command::Export(export) => export.run(&server, output)?,
         Command::Connectors(command) => command.run(&server, output)?,
         Command::Events(command) => command.run(&server, output)?,
         Command::Defects(command) => command.run(&server, output)?,

@@ -3,6 +3,7 @@
 //!
 //! Never creates or counts defects. Uses no axum, SQL or wasmtime.
 
+mod apply;
 mod breaker;
 mod choices;
 mod consent;
@@ -15,6 +16,7 @@ mod test_manager;
 mod try_connection;
 mod unstored;
 mod validation;
+mod wanted;
 mod webhook_auth;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,13 +42,14 @@ use crate::testmanager::TestManager;
 use breaker::Breakers;
 use directory::Directory;
 
+pub use apply::{Applied, Change};
 pub use breaker::{Asker, OpenBreaker};
-pub use edit::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use report::Preview;
 pub use routing::{RoutedTest, RoutingRecord};
 pub use test_manager::TestManagerEdit;
 pub use try_connection::TryReport;
 pub use unstored::{Unstored, activate};
+pub use wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 pub use webhook_auth::WebhookAuthEdit;
 
 /// The parts that the work on connections needs.

@@ -103,4 +103,9 @@ impl AppState {
         let allowed_hosts = AllowedHosts::of(&services.config.now());
         Self { services, base_url, allowed_hosts, health, rate_limits }
     }
+
+    /// The address that Test Manager calls, with its token.
+    fn webhook_url(&self, token: &Secret) -> String {
+        format!("{}/hooks/{}", self.base_url, token.reveal())
+    }
 }

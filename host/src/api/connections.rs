@@ -127,6 +127,14 @@ pub struct WebhookPaths {
     pub kpis: Vec<String>,
 }
 
+impl WebhookPaths {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.create_defect.is_empty() && self.kpis.is_empty()
+    }
+}
+
 string_enum! {
     /// What the requests at a mapped path are.
     pub enum MappedKind {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::domain::{
-    Connection, ConnectionId, ConnectionRecord, ConnectorName, OnRecurrence, Settings,
-    TEST_MANAGER_SECRET, WebhookPaths, after, is_host_secret, is_webhook_secret,
+    Connection, ConnectionId, ConnectionRecord, TEST_MANAGER_SECRET, after, is_host_secret,
+    is_webhook_secret,
 };
 use crate::manifest::SettingError;
 use crate::secret::{Secret, TokenHash};
@@ -17,90 +17,9 @@ use super::test_manager::{self, TestManagerEdit, secret_problem};
 use super::validation::{
     index_delay_problem, name_problem, path_problems, project_problem, recurrence_problem, validate,
 };
+use super::wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
 use super::webhook_auth::{self, WebhookAuthEdit};
 use super::{ConnectionError, Connections, report};
-
-/// A connection to create.
-#[derive(Debug)]
-pub struct NewConnection {
-    /// Unique, 1 to 100 characters.
-    pub name: String,
-    /// The connector that the connection uses.
-    pub connector: ConnectorName,
-    /// Values of the settings that are not secrets, by name.
-    pub settings: Settings,
-    /// Values of secrets, the client certificate's too; `file:/path` and `env:NAME` are references.
-    pub secrets: BTreeMap<String, Secret>,
-    /// The only Test Manager project whose KPIs are answered; absent: all projects.
-    pub project: Option<String>,
-    /// Whether host names may resolve to private addresses.
-    pub allow_private: bool,
-    /// Whether requests to its tracker use only HTTP/1.1.
-    pub http1_only: bool,
-    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
-    pub index_delay_s: u32,
-    /// Settings for Test Manager; absent: the connection never asks Test Manager.
-    pub test_manager: Option<TestManagerEdit>,
-    /// The settings of the report of a failed test, as an admin writes them.
-    pub report: Settings,
-    /// The reaction to a test case that fails again while its defect is open.
-    pub on_recurrence: OnRecurrence,
-    /// What senders of webhooks must show beside the token.
-    pub webhook_auth: WebhookAuthEdit,
-    /// Further paths of its webhook requests.
-    pub webhook_paths: WebhookPaths,
-}
-
-/// An edit. A field that is absent stays as it is; an inner `None` removes the value.
-#[derive(Debug, Default)]
-pub struct ConnectionEdit {
-    /// The new name, unique among all connections.
-    pub name: Option<String>,
-    /// Settings to set (`Some`) or remove (`None`).
-    pub settings: BTreeMap<String, Option<serde_json::Value>>,
-    /// Secrets to set (`Some`) or remove (`None`).
-    pub secrets: BTreeMap<String, Option<Secret>>,
-    /// Pins the connection to a Test Manager project, or removes the pin.
-    pub project: Option<Option<String>>,
-    /// Whether host names may resolve to private addresses.
-    pub allow_private: Option<bool>,
-    /// Whether requests to its tracker use only HTTP/1.1.
-    pub http1_only: Option<bool>,
-    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
-    pub index_delay_s: Option<u32>,
-    /// Changes the settings for Test Manager. An inner `None` removes them and the client secret.
-    pub test_manager: Option<Option<TestManagerEdit>>,
-    /// Members of the report's settings to set (`Some`) or remove (`None`).
-    pub report: BTreeMap<String, Option<serde_json::Value>>,
-    /// The new reaction to a test case that fails again while its defect is open.
-    pub on_recurrence: Option<OnRecurrence>,
-    /// Changes what senders of webhooks must show. `None` inside removes it, and its secrets.
-    pub webhook_auth: Option<Option<WebhookAuthEdit>>,
-    /// Replaces the further paths of its webhook requests.
-    pub webhook_paths: Option<WebhookPaths>,
-    /// The revisions that the edit may change; absent: any.
-    pub revisions: Option<BTreeSet<u64>>,
-    /// Whether a granted origin may be removed even while creates run or are in doubt.
-    pub force: bool,
-}
-
-/// What the requests at a mapped path are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MappedKind {
-    /// Create Defect.
-    CreateDefect,
-    /// Defect KPIs.
-    Kpis,
-}
-
-/// A connection with a new webhook token, which is shown only once.
-#[derive(Debug)]
-pub struct IssuedToken {
-    /// The connection, as it was stored.
-    pub record: ConnectionRecord,
-    /// The new token. Only its hash is stored.
-    pub token: Secret,
-}
 
 impl Connections {
     /// Creates a connection, and grants what its connector asks for. The connector must be loaded.
@@ -108,20 +27,31 @@ impl Connections {
     /// # Errors
     /// Each setting and secret that is not valid.
     pub async fn create(&self, new: NewConnection) -> Result<IssuedToken, ConnectionError> {
+        let (stored, token) = self.prepare(&new)?;
+        self.deps.store.create_connection(&stored).await?;
+        self.directory.load_one(stored.record.connection.id, &self.deps).await?;
+        Ok(IssuedToken { record: stored.record, token })
+    }
+
+    /// Makes a new connection and its token, and checks it. Stores nothing.
+    pub(super) fn prepare(
+        &self,
+        new: &NewConnection,
+    ) -> Result<(StoredConnection, Secret), ConnectionError> {
         let connector = self.deps.plugins.newest(&new.connector)?;
         let (id, now) = (ConnectionId(Uuid::new_v4()), self.deps.clock.now());
         let token = Secret::fresh_token();
         let connection = Connection {
-            settings: new.settings,
-            project: new.project,
+            settings: new.settings.clone(),
+            project: new.project.clone(),
             allow_private: new.allow_private,
             http1_only: new.http1_only,
             index_delay_s: new.index_delay_s,
-            report: new.report,
+            report: new.report.clone(),
             on_recurrence: new.on_recurrence,
-            webhook_paths: new.webhook_paths,
+            webhook_paths: new.webhook_paths.clone(),
             accepted_sha256: Some(connector.sha256().to_owned()),
-            ..Connection::new(id, new.name, new.connector, now)
+            ..Connection::new(id, new.name.clone(), new.connector.clone(), now)
         };
         let record = ConnectionRecord {
             revision: 1,
@@ -140,8 +70,8 @@ impl Connections {
         errors.extend(report::problems(&stored.record.connection, connector.manifest()));
         errors.extend(recurrence_problem(&stored.record.connection, &connector));
         errors.extend(self.seal(&mut stored, &new.secrets));
-        errors.extend(change_test_manager(&mut stored, new.test_manager.map(Some)));
-        errors.extend(self.change_webhook_auth(&mut stored, Some(Some(new.webhook_auth))));
+        errors.extend(change_test_manager(&mut stored, new.test_manager.clone().map(Some)));
+        errors.extend(self.change_webhook_auth(&mut stored, Some(Some(new.webhook_auth.clone()))));
         match validate(&stored.record.connection, connector.manifest(), |_| true) {
             Ok(grants) => stored.record.connection.grants = grants,
             Err(invalid) => errors.extend(invalid),
@@ -149,9 +79,7 @@ impl Connections {
         if !errors.is_empty() {
             return Err(ConnectionError::Invalid(errors));
         }
-        self.deps.store.create_connection(&stored).await?;
-        self.directory.load_one(id, &self.deps).await?;
-        Ok(IssuedToken { record: stored.record, token })
+        Ok((stored, token))
     }
 
     /// Edits a connection. The result is validated as a whole, against the version that it uses.
@@ -299,10 +227,31 @@ impl Connections {
             return Err(ConnectionError::Changed(revision));
         }
         let force = edit.force;
+        self.check_edit(&mut stored, edit, consent)?;
+        self.store_edit(&stored, force).await
+    }
+
+    /// A connection as it would be after an edit. Stores nothing.
+    pub(super) fn preview_edit(
+        &self,
+        mut stored: StoredConnection,
+        edit: &ConnectionEdit,
+    ) -> Result<Connection, ConnectionError> {
+        self.check_edit(&mut stored, edit.clone(), |connection, set| self.grant(connection, set))?;
+        Ok(stored.record.connection)
+    }
+
+    /// Applies one edit in memory, lets `consent` set the grants, and checks the result.
+    fn check_edit(
+        &self,
+        stored: &mut StoredConnection,
+        edit: ConnectionEdit,
+        consent: impl FnOnce(&mut Connection, &BTreeSet<String>) -> Result<(), ConnectionError>,
+    ) -> Result<(), ConnectionError> {
         let secrets = edit.secrets.keys().filter(|name| !is_host_secret(name));
         let set = edit.settings.keys().chain(secrets).cloned().collect();
         let edits_report = !edit.report.is_empty() || edit.on_recurrence.is_some();
-        let mut errors = self.apply_in_memory(edit, &mut stored);
+        let mut errors = self.apply_in_memory(edit, stored);
         match consent(&mut stored.record.connection, &set) {
             Err(ConnectionError::Invalid(invalid)) => errors.extend(invalid),
             Err(refused) if errors.is_empty() => return Err(refused),
@@ -315,10 +264,7 @@ impl Connections {
             errors.extend(report::problems(connection, connector.manifest()));
             errors.extend(recurrence_problem(connection, &connector));
         }
-        if !errors.is_empty() {
-            return Err(ConnectionError::Invalid(errors));
-        }
-        self.store_edit(&stored, force).await
+        if errors.is_empty() { Ok(()) } else { Err(ConnectionError::Invalid(errors)) }
     }
 
     /// Applies an edit in memory. Returns an error for each value that is not valid.
@@ -372,7 +318,10 @@ impl Connections {
     }
 
     /// The connection as it is stored now, with its secrets.
-    async fn stored(&self, id: ConnectionId) -> Result<StoredConnection, ConnectionError> {
+    pub(super) async fn stored(
+        &self,
+        id: ConnectionId,
+    ) -> Result<StoredConnection, ConnectionError> {
         let found = self.deps.store.connection(id).await?;
         found.ok_or(ConnectionError::Store(StoreError::NotFound("connection")))
     }

@@ -4,6 +4,7 @@
 //! Every request needs an account. No answer contains a secret, except a webhook URL or a token in
 //! the answer that issues it.
 
+pub(super) mod apply;
 pub(super) mod audit;
 pub(super) mod choices;
 pub(super) mod connections;

@@ -9,7 +9,8 @@ use axum::routing::{any, get};
 
 use super::access::{ADMIN, AUTHOR, OPERATOR, Routes, VIEWER};
 use super::admin::{
-    self, audit, choices, connections, connectors, defects, events, replay, report, tokens, upload,
+    self, apply, audit, choices, connections, connectors, defects, events, replay, report, tokens,
+    upload,
 };
 use super::console::connections::{
     self as on_connection, actions, consent, create, details, edit, first_event, list, try_it,
@@ -63,6 +64,8 @@ fn admin_api(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .get("/status", VIEWER, admin::status)
         .get("/openapi.json", VIEWER, openapi::json)
         .get("/docs", VIEWER, openapi::page)
+        .get("/export", ADMIN.of_whole_server(), apply::export)
+        .post("/apply", ADMIN.of_whole_server(), "connections.apply", apply::apply)
         .get("/connections", VIEWER, connections::list)
         .post("/connections", ADMIN.of_whole_server(), "connection.create", connections::create)
         .get("/connections/{id}", VIEWER, connections::show)

@@ -129,12 +129,17 @@ impl World {
     }
 
     fn note_issued(&mut self, id: &str, answer: &Value) {
-        let token = match id {
-            "createConnection" | "rotateToken" => answer["webhook_url"].as_str(),
-            "createToken" => answer["token"].as_str(),
-            _ => None,
+        let members = match id {
+            "createConnection" | "rotateToken" => vec![&answer["webhook_url"]],
+            "createToken" => vec![&answer["token"]],
+            "applyConnections" => {
+                let connections = answer["connections"].as_array().expect("a list").iter();
+                connections.map(|it| &it["webhook_url"]).collect()
+            }
+            _ => Vec::new(),
         };
-        self.issued.extend(token.and_then(|it| it.rsplit('/').next()).map(str::to_owned));
+        let tokens = members.into_iter().filter_map(|it| it.as_str()?.rsplit('/').next());
+        self.issued.extend(tokens.map(str::to_owned));
     }
 }
 

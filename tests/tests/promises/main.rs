@@ -3,6 +3,7 @@
 mod accounts;
 mod admin;
 mod api_fuzz;
+mod apply;
 mod audit;
 mod author;
 mod bad_input;

@@ -20,6 +20,8 @@ const TABLE: &str = "
 GET    /api/v1/status                        | no yes yes yes yes | yes
 GET    /api/v1/openapi.json                  | no yes yes yes yes | yes
 GET    /api/v1/docs                          | no yes yes yes yes | yes
+GET    /api/v1/export                        | no no  no  no  yes | no
+POST   /api/v1/apply                         | no no  no  no  yes | no
 GET    /api/v1/connections                   | no yes yes yes yes | list
 POST   /api/v1/connections                   | no no  no  no  yes | no
 GET    /api/v1/connections/{id}              | no yes yes yes yes | own

@@ -267,23 +267,23 @@ pub(super) fn host_secrets<T, const N: usize>(
     given.into_iter().filter_map(|(name, secret)| Some((name.to_owned(), secret?)))
 }
 
-fn webhook_paths(paths: WebhookPaths) -> domain::WebhookPaths {
+pub(super) fn webhook_paths(paths: WebhookPaths) -> domain::WebhookPaths {
     domain::WebhookPaths { create_defect: paths.create_defect, kpis: paths.kpis }
 }
 
-fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
+pub(super) fn test_manager_edit(edit: EditTestManager) -> TestManagerEdit {
     let EditTestManager { base_url, token_url, client_id, scopes, project_id, asset_origins } =
         edit;
     TestManagerEdit { base_url, token_url, client_id, scopes, project_id, asset_origins }
 }
 
-fn webhook_auth_edit(edit: EditWebhookAuth) -> WebhookAuthEdit {
+pub(super) fn webhook_auth_edit(edit: EditWebhookAuth) -> WebhookAuthEdit {
     let EditWebhookAuth { scheme, user, header, tolerance_s, allowed_clients } = edit;
     let scheme = scheme.map(|scheme| scheme.map(|it| it.0));
     WebhookAuthEdit { scheme, user, header, tolerance_s, allowed_clients }
 }
 
-fn webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
+pub(super) fn webhook_auth(auth: &domain::WebhookAuth) -> WebhookAuth {
     let allowed_clients = auth.allowed_clients.iter().copied().map(Text).collect();
     let shown = WebhookAuth { allowed_clients, ..WebhookAuth::default() };
     let Some(credential) = auth.credential.clone() else { return shown };
@@ -312,13 +312,13 @@ fn test_manager(settings: &TestManagerSettings) -> TestManager {
 }
 
 fn with_url(app: &AppState, issued: &IssuedToken) -> CreatedConnection {
-    let webhook_url = webhook_url(app, issued);
+    let webhook_url = app.webhook_url(&issued.token);
     CreatedConnection { connection: connection(app, &issued.record), webhook_url }
 }
 
 /// The address to enter in Test Manager.
 pub(in crate::http) fn webhook_url(app: &AppState, issued: &IssuedToken) -> String {
-    format!("{}/hooks/{}", app.base_url, issued.token.reveal())
+    app.webhook_url(&issued.token)
 }
 
 /// A connection as people see it.

@@ -1,12 +1,13 @@
 //! The operations of the admin API, beside its routes in `http/routes.rs`: a test compares both.
 
 use crate::api::{
-    AcceptQuery, Choices, Connection, ConnectionList, Connector, ConnectorList, CreateConnection,
-    CreateToken, CreatedConnection, CreatedToken, DefectList, DefectQuery, DefectRecord,
-    EditConnection, EmptyBody, EraseQuery, EventList, EventQuery, EventRecording, EventReplay,
-    EventWithRuns, ForceQuery, ListChoices, ListChoicesOfNew, MapPath, PreviewReport,
-    RecordConnection, ReplacedConnector, ReplayEvent, ReportPreview, ResolveDefect,
-    RollbackConnector, RotateToken, Status, TokenList, TryConnection, TryReport, UploadQuery,
+    AcceptQuery, AppliedConnections, ApplyQuery, Choices, Connection, ConnectionList,
+    ConnectionsFile, Connector, ConnectorList, CreateConnection, CreateToken, CreatedConnection,
+    CreatedToken, DefectList, DefectQuery, DefectRecord, EditConnection, EmptyBody, EraseQuery,
+    EventList, EventQuery, EventRecording, EventReplay, EventWithRuns, ForceQuery, ListChoices,
+    ListChoicesOfNew, MapPath, PreviewReport, RecordConnection, ReplacedConnector, ReplayEvent,
+    ReportPreview, ResolveDefect, RollbackConnector, RotateToken, Status, TokenList, TryConnection,
+    TryReport, UploadQuery,
 };
 
 use super::operation::Operation as Op;
@@ -30,6 +31,13 @@ fn server() -> Vec<Op> {
             .answers::<Status>(200),
         Op::get("/openapi.json", "showOpenApi", "Show this document")
             .answers::<serde_json::Value>(200),
+        Op::get("/export", "exportConnections", "Show all connections as a file, without secrets")
+            .answers::<ConnectionsFile>(200),
+        Op::post("/apply", "applyConnections", "Make connections what a file says")
+            .query::<ApplyQuery>()
+            .takes::<ConnectionsFile>()
+            .answers::<AppliedConnections>(200)
+            .refuses(&[409, 412, 422]),
         Op::get("/docs", "showDocs", "Show this document as a page").answers_page(),
     ]
 }

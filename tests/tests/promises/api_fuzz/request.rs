@@ -182,7 +182,7 @@ impl Operation {
 
 /// A value that a schema allows. `name` is that of the member, for values that must exist.
 fn value(schema: &Value, name: &str, random: &mut Random, pools: &Pools, depth: usize) -> Value {
-    if let Some(fitting) = existing(name, random, pools) {
+    if let Some(fitting) = existing(name, schema, random, pools) {
         return fitting;
     }
     if let Some(words) = schema["enum"].as_array() {
@@ -232,7 +232,7 @@ fn object(schema: &Value, random: &mut Random, pools: &Pools, depth: usize) -> V
 }
 
 /// A value that refers to something that exists, for members whose schema does not say so.
-fn existing(name: &str, random: &mut Random, pools: &Pools) -> Option<Value> {
+fn existing(name: &str, schema: &Value, random: &mut Random, pools: &Pools) -> Option<Value> {
     if random.one_in(6) {
         return None;
     }
@@ -241,6 +241,10 @@ fn existing(name: &str, random: &mut Random, pools: &Pools) -> Option<Value> {
         "settings" => json!({"url": pools.tracker}),
         "secrets" | "report" => json!({}),
         "name" => json!(format!("name-{}", random.below(1_000_000))),
+        "connections" if schema["type"] == "object" => {
+            let of_file = json!({"connector": "good", "settings": {"url": pools.tracker}});
+            json!({format!("file-{}", random.below(3)): of_file})
+        }
         "connections" => json!([random.pick(&pools.connections)]),
         "test_manager" | "client_cert" | "client_key" | "test_manager_client_secret" => Value::Null,
         "webhook_paths" => json!({"create_defect": ["/new"], "kpis": []}),

@@ -1,0 +1,137 @@
+//! Types of `/apply` and `/export`: connections as a file.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::{OnRecurrence, Settings, string_enum};
+
+use super::{EditTestManager, EditWebhookAuth, EnumString, SecretText, WebhookPaths};
+
+/// The body of `POST /apply`, and the answer to `GET /export`.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionsFile {
+    /// The connections, by name. Others stay as they are.
+    pub connections: BTreeMap<String, ConnectionFile>,
+}
+
+/// A connection in a file. What is absent has its default; an absent secret is kept.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionFile {
+    /// The stem of the connector's file.
+    pub connector: String,
+    /// The only Test Manager project whose KPIs are answered; absent: every project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Whether host names may resolve to private addresses.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_private: bool,
+    /// Whether only HTTP/1.1 is used with the tracker.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http1_only: bool,
+    /// The minimum index delay, in seconds; 0 means the delay that the connector states.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub index_delay_s: u32,
+    /// The reaction to a test case that fails again while its defect is open; absent: `new`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_recurrence: Option<EnumString<OnRecurrence>>,
+    /// A reference to the client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_cert: Option<SecretText>,
+    /// A reference to the key of the client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<SecretText>,
+    /// A reference to the secret of the external application in Test Manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_manager_client_secret: Option<SecretText>,
+    /// A reference to the secret that senders must know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<SecretText>,
+    /// A reference to another secret that is accepted too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_previous: Option<SecretText>,
+    /// Values of the settings that are not secrets, by name.
+    #[serde(default)]
+    pub settings: Settings,
+    /// References to secrets, by name: `file:/path` or `env:NAME`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretText>,
+    /// Settings for Test Manager; absent: the connection never asks Test Manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_manager: Option<EditTestManager>,
+    /// What senders of webhooks must show beside the token; absent: it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_auth: Option<EditWebhookAuth>,
+    /// The settings of the report.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub report: Settings,
+    /// Further paths of its webhook requests.
+    #[serde(default, skip_serializing_if = "WebhookPaths::is_empty")]
+    pub webhook_paths: WebhookPaths,
+}
+
+/// The query of `POST /apply`.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApplyQuery {
+    /// Only say what would change.
+    pub dry_run: bool,
+    /// Proceed even if creates are in progress or defects are in doubt.
+    pub force: bool,
+}
+
+/// The answer to `POST /apply`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedConnections {
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// The connections of the file, by name.
+    pub connections: Vec<AppliedConnection>,
+}
+
+string_enum! {
+    /// What happens to a connection of a file.
+    pub enum AppliedAction {
+        /// It is missing.
+        Create = "create",
+        /// It differs from the file.
+        Change = "change",
+        /// It is as the file says.
+        Nothing = "nothing",
+    }
+}
+
+/// What happened, or would happen, to a connection of a file.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedConnection {
+    /// The name.
+    pub name: String,
+    /// What happens to it.
+    pub action: EnumString<AppliedAction>,
+    /// The values that differ.
+    pub changes: Vec<AppliedChange>,
+    /// The address to enter in Test Manager; only if the connection was created. It contains the token
+    /// and is never shown again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
+}
+
+/// A value that differs. A secret is shown as its reference, or as `set`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct AppliedChange {
+    /// The path of the value, such as `settings.project`.
+    pub member: String,
+    /// The value before; absent if there was none.
+    pub before: Option<Value>,
+    /// The value after; absent if it is removed.
+    pub after: Option<Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(seconds: &u32) -> bool {
+    *seconds == 0
+}

@@ -1,0 +1,186 @@
+//! `jackfield apply` and `jackfield export`: connections as a file.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::api::{
+    AppliedAction, AppliedChange, AppliedConnection, AppliedConnections, ApplyQuery,
+    ConnectionList, ConnectionsFile,
+};
+use crate::domain::printable;
+
+use super::client::{Answer, Client, with_query};
+use super::output::{Output, eprint, print, shortened};
+use super::server::ServerArgs;
+
+#[derive(Args)]
+#[command(after_help = "\
+The file is TOML, or JSON if its name ends in .json; `jackfield export` writes one. Connections are known by
+their names; those that the file does not have stay as they are. A secret is a reference that the server
+reads, file:/PATH or env:NAME; one that is left out is kept.
+
+Examples:
+  jackfield apply -f connections.toml             # shows what differs, and asks
+  jackfield apply -f connections.toml --dry-run
+  jackfield apply -f connections.toml --yes")]
+pub(super) struct Apply {
+    /// The file; - for stdin
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// Only show what differs
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    /// Change a tracker's origin even if creates are in progress or defects are in doubt
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+The file never has the value of a secret: only references, file:/PATH or env:NAME, are in it.
+
+Example:
+  jackfield export > connections.toml")]
+pub(super) struct Export {}
+
+impl Apply {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
+        let admin = server.admin()?;
+        let file = read(&self.file)?;
+        let planned = self.send(&admin, &file, true)?;
+        let plan = planned.decode()?;
+        let is_done = plan.connections.iter().all(|it| it.action.0 == AppliedAction::Nothing);
+        if self.dry_run || is_done {
+            output.print_result(&describe(&plan.connections), planned.json());
+            return Ok(());
+        }
+        if !self.yes {
+            eprint(&describe(&plan.connections));
+            ask()?;
+        }
+        let applied = self.send(&admin, &file, false)?;
+        let connections = applied.decode()?.connections;
+        let mut sentence = describe(&connections);
+        for it in &connections {
+            let Some(url) = &it.webhook_url else { continue };
+            sentence.push_str(&format!(
+                "\nThe webhook URL of {} is a secret and is shown only once:\n  {url}",
+                printable(&it.name)
+            ));
+        }
+        output.print_result(&sentence, applied.json());
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        admin: &Client,
+        file: &ConnectionsFile,
+        dry_run: bool,
+    ) -> anyhow::Result<Answer<AppliedConnections>> {
+        admin.post(&with_query("/apply", &ApplyQuery { dry_run, force: self.force })?, file)
+    }
+}
+
+impl Export {
+    pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {
+        let Self {} = self;
+        let admin = server.admin()?;
+        let answer: Answer<ConnectionsFile> = admin.get("/export")?;
+        if output.json {
+            output.print_record(answer.json());
+        } else {
+            let text = toml::to_string_pretty(&answer.decode()?);
+            let text = text.context("TOML has no null, which a setting has: use --json")?;
+            print(text.trim_end());
+        }
+        warn_of_secrets(&admin, &answer.decode()?)
+    }
+}
+
+/// Names the secrets that are not in the file.
+fn warn_of_secrets(admin: &Client, file: &ConnectionsFile) -> anyhow::Result<()> {
+    let all: Answer<ConnectionList> = admin.get("/connections")?;
+    for connection in all.decode()?.connections {
+        let Some(exported) = file.connections.get(&connection.name) else { continue };
+        let left_out = connection.secrets_set.iter();
+        let left_out: Vec<_> =
+            left_out.filter(|name| !exported.secrets.contains_key(*name)).cloned().collect();
+        if !left_out.is_empty() {
+            eprint(&format!(
+                "warning: {}: not in the file, because it is not a reference: {}",
+                connection.name,
+                left_out.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<ConnectionsFile> {
+    let shown = path.display();
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.with_context(|| format!("cannot read {shown}"))?;
+    let is_json = path.extension().is_some_and(|it| it == "json");
+    // A parser's message may repeat a line, which may have a secret that does not belong there.
+    if is_json {
+        let file = serde_json::from_str(&text);
+        return file
+            .map_err(|error| anyhow::anyhow!("{shown} is not a file of connections: {error}"));
+    }
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+        let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+        anyhow::anyhow!("{shown}{line} is not a file of connections: {}", error.message())
+    })
+}
+
+fn describe(connections: &[AppliedConnection]) -> String {
+    let lines = connections.iter().map(|it| {
+        let changes: String =
+            it.changes.iter().map(|change| format!("\n  {}", describe_change(change))).collect();
+        let what = match it.action.0 {
+            AppliedAction::Create => "new",
+            AppliedAction::Change => "differs",
+            AppliedAction::Nothing => "as in the file",
+        };
+        format!("{}: {what}{changes}", printable(&it.name))
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    if text.is_empty() { "the file has no connection".to_owned() } else { text }
+}
+
+fn describe_change(change: &AppliedChange) -> String {
+    let value = |value: &serde_json::Value| printable(&shortened(&value.to_string()));
+    let member = printable(&change.member);
+    match (&change.before, &change.after) {
+        (None, Some(after)) => format!("+ {member} = {}", value(after)),
+        (Some(before), None) => format!("- {member} = {}", value(before)),
+        (before, after) => {
+            let [before, after] =
+                [before, after].map(|it| it.as_ref().map(value).unwrap_or_default());
+            format!("~ {member} = {before} -> {after}")
+        }
+    }
+}
+
+fn ask() -> anyhow::Result<()> {
+    eprint("Apply this? [y/N]");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        return Ok(());
+    }
+    bail!("nothing is changed: answer y, or give --yes")
+}

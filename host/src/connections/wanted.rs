@@ -1,0 +1,91 @@
+//! What an admin wants of a connection: a new one, or a change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::{ConnectionRecord, ConnectorName, OnRecurrence, Settings, WebhookPaths};
+use crate::secret::Secret;
+
+use super::test_manager::TestManagerEdit;
+use super::webhook_auth::WebhookAuthEdit;
+
+/// A connection to create.
+#[derive(Debug, Clone)]
+pub struct NewConnection {
+    /// Unique, 1 to 100 characters.
+    pub name: String,
+    /// The connector that the connection uses.
+    pub connector: ConnectorName,
+    /// Values of the settings that are not secrets, by name.
+    pub settings: Settings,
+    /// Values of secrets, the client certificate's too; `file:/path` and `env:NAME` are references.
+    pub secrets: BTreeMap<String, Secret>,
+    /// The only Test Manager project whose KPIs are answered; absent: all projects.
+    pub project: Option<String>,
+    /// Whether host names may resolve to private addresses.
+    pub allow_private: bool,
+    /// Whether requests to its tracker use only HTTP/1.1.
+    pub http1_only: bool,
+    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
+    pub index_delay_s: u32,
+    /// Settings for Test Manager; absent: the connection never asks Test Manager.
+    pub test_manager: Option<TestManagerEdit>,
+    /// The settings of the report of a failed test, as an admin writes them.
+    pub report: Settings,
+    /// The reaction to a test case that fails again while its defect is open.
+    pub on_recurrence: OnRecurrence,
+    /// What senders of webhooks must show beside the token.
+    pub webhook_auth: WebhookAuthEdit,
+    /// Further paths of its webhook requests.
+    pub webhook_paths: WebhookPaths,
+}
+
+/// An edit. A field that is absent stays as it is; an inner `None` removes the value.
+#[derive(Debug, Default, Clone)]
+pub struct ConnectionEdit {
+    /// The new name, unique among all connections.
+    pub name: Option<String>,
+    /// Settings to set (`Some`) or remove (`None`).
+    pub settings: BTreeMap<String, Option<serde_json::Value>>,
+    /// Secrets to set (`Some`) or remove (`None`).
+    pub secrets: BTreeMap<String, Option<Secret>>,
+    /// Pins the connection to a Test Manager project, or removes the pin.
+    pub project: Option<Option<String>>,
+    /// Whether host names may resolve to private addresses.
+    pub allow_private: Option<bool>,
+    /// Whether requests to its tracker use only HTTP/1.1.
+    pub http1_only: Option<bool>,
+    /// The shortest index delay that the host assumes, seconds; 0: what the connector says.
+    pub index_delay_s: Option<u32>,
+    /// Changes the settings for Test Manager. An inner `None` removes them and the client secret.
+    pub test_manager: Option<Option<TestManagerEdit>>,
+    /// Members of the report's settings to set (`Some`) or remove (`None`).
+    pub report: BTreeMap<String, Option<serde_json::Value>>,
+    /// The new reaction to a test case that fails again while its defect is open.
+    pub on_recurrence: Option<OnRecurrence>,
+    /// Changes what senders of webhooks must show. `None` inside removes it, and its secrets.
+    pub webhook_auth: Option<Option<WebhookAuthEdit>>,
+    /// Replaces the further paths of its webhook requests.
+    pub webhook_paths: Option<WebhookPaths>,
+    /// The revisions that the edit may change; absent: any.
+    pub revisions: Option<BTreeSet<u64>>,
+    /// Whether a granted origin may be removed even while creates run or are in doubt.
+    pub force: bool,
+}
+
+/// What the requests at a mapped path are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MappedKind {
+    /// Create Defect.
+    CreateDefect,
+    /// Defect KPIs.
+    Kpis,
+}
+
+/// A connection with a new webhook token, which is shown only once.
+#[derive(Debug)]
+pub struct IssuedToken {
+    /// The connection, as it was stored.
+    pub record: ConnectionRecord,
+    /// The new token. Only its hash is stored.
+    pub token: Secret,
+}

@@ -1,0 +1,153 @@
+//! `/apply` and `/export`: connections as a file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use crate::api::{
+    AppliedAction, AppliedChange, AppliedConnection, AppliedConnections, ApplyQuery,
+    ConnectionFile, ConnectionsFile, EditTestManager, EditWebhookAuth, EnumString, SecretText,
+    Text, WebhookPaths,
+};
+use crate::connections::{Applied, NewConnection};
+use crate::domain::{
+    self, CLIENT_CERT, CLIENT_KEY, OnRecurrence, TEST_MANAGER_SECRET, TestManagerSettings,
+    WEBHOOK_SECRET, WEBHOOK_SECRET_PREVIOUS, is_host_secret,
+};
+use crate::http::AppState;
+use crate::http::problem::Problem;
+use crate::secret::Secret;
+
+use super::connections::{
+    host_secrets, test_manager_edit, webhook_auth, webhook_auth_edit, webhook_paths,
+};
+use super::{Body, Params};
+
+type App = State<Arc<AppState>>;
+
+pub(in crate::http) async fn apply(
+    State(app): App,
+    Params(ApplyQuery { dry_run, force }): Params<ApplyQuery>,
+    Body(file): Body<ConnectionsFile>,
+) -> Result<Json<AppliedConnections>, Problem> {
+    let wanted = file.connections.into_iter().map(|(name, it)| wanted(name, it));
+    let wanted = wanted.collect::<Result<Vec<_>, Problem>>()?;
+    let applied = app.services.connections.apply(wanted, dry_run, force).await?;
+    let connections = applied.into_iter().map(|it| shown(&app, it)).collect();
+    Ok(Json(AppliedConnections { dry_run, connections }))
+}
+
+pub(in crate::http) async fn export(State(app): App) -> Result<Json<ConnectionsFile>, Problem> {
+    let exported = app.services.connections.export().await?.into_iter();
+    let connections =
+        exported.map(|(it, references)| (it.name.clone(), exported_file(it, references)));
+    Ok(Json(ConnectionsFile { connections: connections.collect() }))
+}
+
+fn wanted(name: String, file: ConnectionFile) -> Result<NewConnection, Problem> {
+    let connector = file.connector.parse().map_err(|error: domain::InvalidName| {
+        Problem::invalid_value(&format!("{name}.connector"), error.to_string())
+    })?;
+    let of_host = host_secrets([
+        (CLIENT_CERT, file.client_cert),
+        (CLIENT_KEY, file.client_key),
+        (TEST_MANAGER_SECRET, file.test_manager_client_secret),
+        (WEBHOOK_SECRET, file.webhook_secret),
+        (WEBHOOK_SECRET_PREVIOUS, file.webhook_secret_previous),
+    ]);
+    let secrets = file.secrets.into_iter().chain(of_host);
+    Ok(NewConnection {
+        name,
+        connector,
+        settings: file.settings,
+        secrets: secrets.map(|(name, secret)| (name, secret.0)).collect(),
+        project: file.project,
+        allow_private: file.allow_private,
+        http1_only: file.http1_only,
+        index_delay_s: file.index_delay_s,
+        test_manager: file.test_manager.map(test_manager_edit),
+        report: file.report,
+        on_recurrence: file.on_recurrence.map_or(OnRecurrence::New, |it| it.0),
+        webhook_auth: file.webhook_auth.map(webhook_auth_edit).unwrap_or_default(),
+        webhook_paths: webhook_paths(file.webhook_paths),
+    })
+}
+
+fn shown(app: &AppState, applied: Applied) -> AppliedConnection {
+    let action = match (applied.is_new, applied.changes.is_empty()) {
+        (true, _) => AppliedAction::Create,
+        (false, false) => AppliedAction::Change,
+        (false, true) => AppliedAction::Nothing,
+    };
+    let changes = applied.changes.into_iter();
+    let changes = changes
+        .map(|it| AppliedChange { member: it.member, before: it.before, after: it.after })
+        .collect();
+    let webhook_url = applied.created.map(|it| app.webhook_url(&it.token));
+    AppliedConnection { name: applied.name, action: EnumString(action), changes, webhook_url }
+}
+
+fn exported_file(
+    it: domain::Connection,
+    mut references: BTreeMap<String, String>,
+) -> ConnectionFile {
+    let mut of_host = |name: &str| references.remove(name).map(secret_text);
+    let (client_cert, client_key) = (of_host(CLIENT_CERT), of_host(CLIENT_KEY));
+    let test_manager_client_secret = of_host(TEST_MANAGER_SECRET);
+    let (webhook_secret, webhook_secret_previous) =
+        (of_host(WEBHOOK_SECRET), of_host(WEBHOOK_SECRET_PREVIOUS));
+    let secrets = references.into_iter().filter(|(name, _)| !is_host_secret(name));
+    ConnectionFile {
+        connector: it.connector.to_string(),
+        project: it.project,
+        allow_private: it.allow_private,
+        http1_only: it.http1_only,
+        index_delay_s: it.index_delay_s,
+        on_recurrence: Some(EnumString(it.on_recurrence)),
+        client_cert,
+        client_key,
+        test_manager_client_secret,
+        webhook_secret,
+        webhook_secret_previous,
+        settings: it.settings,
+        secrets: secrets.map(|(name, text)| (name, secret_text(text))).collect(),
+        test_manager: it.test_manager.as_ref().map(test_manager),
+        webhook_auth: exported_auth(&it.webhook_auth),
+        report: it.report,
+        webhook_paths: WebhookPaths {
+            create_defect: it.webhook_paths.create_defect,
+            kpis: it.webhook_paths.kpis,
+        },
+    }
+}
+
+fn exported_auth(auth: &domain::WebhookAuth) -> Option<EditWebhookAuth> {
+    let shown = webhook_auth(auth);
+    let clients = shown.allowed_clients.iter().map(ToString::to_string).collect::<Vec<_>>();
+    (*auth != domain::WebhookAuth::default()).then(|| EditWebhookAuth {
+        scheme: shown.scheme.map(Some),
+        user: shown.user,
+        header: shown.header,
+        tolerance_s: shown.tolerance_s,
+        allowed_clients: (!clients.is_empty()).then_some(clients),
+    })
+}
+
+/// A reference to a secret, which is not one itself.
+fn secret_text(reference: String) -> SecretText {
+    SecretText(Secret::new(reference))
+}
+
+fn test_manager(settings: &TestManagerSettings) -> EditTestManager {
+    let origins = settings.asset_origins.iter().map(|it| Text(it.clone()).to_string());
+    EditTestManager {
+        base_url: Some(settings.base_url.to_string()),
+        token_url: Some(settings.token_url.to_string()),
+        client_id: Some(settings.client_id.clone()),
+        scopes: Some(settings.scopes.clone()),
+        project_id: settings.project_id.clone().map(Some),
+        asset_origins: Some(origins.collect()),
+    }
+}
