@@ -1,6 +1,7 @@
 //! Types of `/audit`: who changed what.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,14 +10,16 @@ use crate::domain::{self, OutcomeCode, Role, Via, printable};
 use super::{EnumString, Time};
 
 /// The query of `GET /audit`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditQuery {
     /// Only entries from this instant on, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub since: Option<Timestamp>,
     /// Only entries before this instant, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
     /// Only what this account did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +39,7 @@ pub struct AuditQuery {
 }
 
 /// The answer to `GET /audit`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AuditList {
     /// The entries of this page, newest first.
     pub entries: Vec<AuditEntry>,
@@ -45,7 +48,7 @@ pub struct AuditList {
 }
 
 /// One change that somebody asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// The id.
     pub id: Uuid,

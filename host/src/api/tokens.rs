@@ -9,7 +9,7 @@ use crate::domain::Role;
 use super::{EnumString, SecretText, Time};
 
 /// The answer to `GET /account`: who sent the request.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// The name of the account.
     pub name: String,

@@ -210,11 +210,14 @@ mod tests {
         for function in ["fn admin_api(", "fn uploads("] {
             let (_, text) = source.split_once(function).expect("the function");
             let text = text.split(" fn ").next().expect("its text");
-            for method in ["get", "post", "put", "patch", "delete", "any"] {
-                for call in text.split(&format!(".{method}(\"")).skip(1) {
+            for declared in ["get", "post", "ask", "put", "patch", "delete", "any"] {
+                for call in text.split(&format!(".{declared}(\"")).skip(1) {
                     let path = call.split('"').next().expect("a path").replace("{*", "{");
-                    let methods: &[&str] =
-                        if method == "any" { &["get", "post"] } else { &[method] };
+                    let methods: &[&str] = match declared {
+                        "any" => &["get", "post"],
+                        "ask" => &["post"],
+                        method => &[method],
+                    };
                     routes.extend(methods.iter().map(|it| ((*it).to_owned(), path.clone())));
                 }
             }

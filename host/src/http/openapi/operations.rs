@@ -1,13 +1,13 @@
 //! The operations of the admin API, beside its routes in `http/routes.rs`: a test compares both.
 
 use crate::api::{
-    AcceptQuery, AppliedConnections, ApplyQuery, Choices, Connection, ConnectionList,
-    ConnectionsFile, Connector, ConnectorList, CreateConnection, CreateToken, CreatedConnection,
-    CreatedToken, DefectList, DefectQuery, DefectRecord, EditConnection, EmptyBody, EraseQuery,
-    EventList, EventQuery, EventRecording, EventReplay, EventWithRuns, ForceQuery, ListChoices,
-    ListChoicesOfNew, MapPath, PreviewReport, RecordConnection, ReplacedConnector, ReplayEvent,
-    ReportPreview, ResolveDefect, RollbackConnector, RotateToken, Status, TokenList, TryConnection,
-    TryReport, UploadQuery,
+    AcceptQuery, Account, AppliedConnections, ApplyQuery, AuditList, AuditQuery, Choices,
+    Connection, ConnectionList, ConnectionsFile, Connector, ConnectorList, CreateConnection,
+    CreateToken, CreatedConnection, CreatedToken, DefectList, DefectQuery, DefectRecord,
+    EditConnection, EmptyBody, EraseQuery, EventList, EventQuery, EventRecording, EventReplay,
+    EventWithRuns, ForceQuery, ListChoices, ListChoicesOfNew, MapPath, PreviewReport,
+    RecordConnection, ReplacedConnector, ReplayEvent, ReportPreview, ResolveDefect,
+    RollbackConnector, RotateToken, Status, TokenList, TryConnection, TryReport, UploadQuery,
 };
 
 use super::operation::Operation as Op;
@@ -219,6 +219,11 @@ fn defects() -> Vec<Op> {
 
 fn tokens() -> Vec<Op> {
     vec![
+        Op::get("/account", "showAccount", "Show whose account the token is")
+            .answers::<Account>(200),
+        Op::get("/audit", "listAudit", "List who changed what, newest first")
+            .query::<AuditQuery>()
+            .answers::<AuditList>(200),
         Op::get("/tokens", "listTokens", "List the named tokens").answers::<TokenList>(200),
         Op::post("/tokens", "createToken", "Create a named token")
             .takes::<CreateToken>()
