@@ -51,6 +51,9 @@ class Browser:
     def fill(self, label, text):
         self.page.get_by_label(label).first.fill(text)
 
+    def fill_select(self, label, value):
+        self.page.get_by_label(label, exact=True).first.select_option(value)
+
     def check(self, name):
         """Checks the present page in each appearance, and saves a picture of it."""
         for colours in ("light", "dark"):

@@ -148,6 +148,26 @@ def accounts(it):
     it.page.get_by_text("The token is revoked.").wait_for()
 
 
+def event_and_defect(it, defect):
+    it.click("link", "Events")
+    it.check("events")
+    it.fill_select("Kind", "create-defect")
+    it.click("button", "Filter")
+    it.page.locator("tbody a").first.click()
+    expect(it.page.locator("main").inner_text(), "POST /issues.json")
+    it.page.get_by_text("Limits and version").first.click()
+    it.check("event")
+    it.click("link", "Show the defect")
+    expect(it.page.locator("h1").inner_text(), defect["id"])
+    it.check("defect")
+    it.click("link", "Release")
+    it.check("confirm-release")
+    it.click("button", "Release it")
+    it.page.get_by_text("The decision is stored").wait_for()
+    it.click("link", "Defects")
+    it.check("defects")
+
+
 def problem(it):
     it.open("/connections/none")
     expect(it.heading(), "Not found")
@@ -181,6 +201,7 @@ def first_defect_scenario(it):
     one_connection(it)
     dangerous_changes(it)
     colours(it)
+    event_and_defect(it, defect)
     accounts(it)
     problem(it)
     end(it)

@@ -95,7 +95,7 @@ async fn complete_in_task<T: Send + 'static>(
 }
 
 /// A JSON body of any content type; an empty body counts as `{}`.
-pub(in crate::http) struct Body<T>(T);
+pub(in crate::http) struct Body<T>(pub(in crate::http) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
@@ -145,7 +145,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 /// The parameters of a query. A request with an unknown parameter is refused.
-pub(in crate::http) struct Params<T>(T);
+pub(in crate::http) struct Params<T>(pub(in crate::http) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;

@@ -15,7 +15,9 @@ use super::admin::{
 use super::console::connections::{
     self as on_connection, actions, consent, create, details, edit, first_event, list, try_it,
 };
-use super::console::{accounts, assets, frame, overview, theme};
+use super::console::{
+    accounts, assets, defects as defect_pages, event, events as event_pages, frame, overview, theme,
+};
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, openapi, same_site, session, sign_in_oidc, webhook};
 
@@ -142,6 +144,12 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .get("/", VIEWER, overview::show)
         .post("/sign-out", VIEWER, "session.end", session::sign_out)
         .ask("/theme", VIEWER, theme::choose)
+        .get("/events", VIEWER, event_pages::show)
+        .get("/events/{id}", VIEWER, event::show)
+        .get("/defects", VIEWER, defect_pages::list)
+        .get("/defects/{id}", VIEWER, defect_pages::show)
+        .get("/defects/{id}/{decision}", OPERATOR, defect_pages::ask)
+        .post("/defects/{id}/{decision}", OPERATOR, "defect.resolve", defect_pages::decide)
         .get("/accounts", server, accounts::show)
         .post("/accounts", server, "token.create", accounts::create)
         .get("/accounts/{id}/revoke", server, accounts::ask_to_revoke)

@@ -59,6 +59,12 @@ POST   /api/v1/tokens                        | no no  no  no  yes | no
 DELETE /api/v1/tokens/{id}                   | no no  no  no  yes | no
 POST   /sign-out                             | no yes yes yes yes | yes
 GET    /                                     | no yes yes yes yes | list
+GET    /events                               | no yes yes yes yes | list
+GET    /events/{id}                          | no yes yes yes yes | own
+GET    /defects                              | no yes yes yes yes | list
+GET    /defects/{id}                         | no yes yes yes yes | own
+GET    /defects/{id}/{decision}              | no no  yes yes yes | own
+POST   /defects/{id}/{decision}              | no no  yes yes yes | own
 POST   /theme                                | no yes yes yes yes | yes
 GET    /accounts                             | no no  no  no  yes | no
 POST   /accounts                             | no no  no  no  yes | no
@@ -207,7 +213,10 @@ impl World {
         } else {
             of.id.clone()
         };
-        path.replace("{id}", &id).replace("{name}", "good").replace("{*path}", "nothing")
+        path.replace("{id}", &id)
+            .replace("{decision}", "retry")
+            .replace("{name}", "good")
+            .replace("{*path}", "nothing")
     }
 
     fn send(&self, who: &str, method: &str, path: &str) -> Answer {

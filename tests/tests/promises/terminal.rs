@@ -85,7 +85,7 @@ fn event_without_token(host: &TestHost) -> String {
     stream.write_all(request.as_bytes()).expect("the request is sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    let (_, id) = answer.split_once("/api/v1/events/").expect("the id of the event");
+    let (_, id) = answer.split_once("/events/").expect("the id of the event");
     id.chars().take_while(|c| *c != '"').collect()
 }
 

@@ -17,6 +17,8 @@ use super::theme::Theme;
 pub(super) enum Section {
     Overview,
     Connections,
+    Events,
+    Defects,
     Accounts,
 }
 
@@ -42,6 +44,18 @@ const NAV: &[NavItem] = &[
         href: "/connections",
         label: "Connections",
         icon: "M9 7H7a5 5 0 0 0 0 10h2M15 7h2a5 5 0 0 1 0 10h-2M8 12h8",
+    },
+    NavItem {
+        section: Section::Events,
+        href: "/events",
+        label: "Events",
+        icon: "M4 6h16M4 12h16M4 18h10",
+    },
+    NavItem {
+        section: Section::Defects,
+        href: "/defects",
+        label: "Defects",
+        icon: "M12 9v4M12 16.5v.5M12 3.5l9 16H3z",
     },
     NavItem {
         section: Section::Accounts,

@@ -4,12 +4,14 @@
 
 mod action;
 mod field;
+mod pager;
 mod when;
 
 use std::fmt;
 
 pub(super) use action::Action;
 pub(super) use field::{Control, Field};
+pub(super) use pager::Pager;
 pub(super) use when::When;
 
 /// What a colour means. A badge also says it in words.

@@ -120,9 +120,9 @@ impl Answer {
     }
 }
 
-/// The `instance` of a problem: the path of its event in the admin API.
+/// The `instance` of a problem: the page of its event.
 pub(super) fn instance(id: EventId) -> String {
-    format!("/api/v1/events/{id}")
+    format!("/events/{id}")
 }
 
 fn created_body(created: &CreateAnswer, id: DefectIdKind) -> CreatedBody<'_> {
