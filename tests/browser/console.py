@@ -166,6 +166,11 @@ def event_and_defect(it, defect):
     it.page.get_by_text("The decision is stored").wait_for()
     it.click("link", "Defects")
     it.check("defects")
+    it.click("link", "Connectors")
+    it.check("connectors")
+    it.click("link", "redmine")
+    expect(it.page.locator("main").inner_text(), "X-Redmine-API-Key")
+    it.check("connector")
 
 
 def problem(it):

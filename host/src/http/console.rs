@@ -9,6 +9,7 @@ pub(super) mod assets;
 mod chart;
 mod confirm;
 pub(super) mod connections;
+pub(super) mod connectors;
 mod cookie;
 pub(super) mod defects;
 pub(super) mod event;

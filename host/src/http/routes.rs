@@ -16,7 +16,8 @@ use super::console::connections::{
     self as on_connection, actions, consent, create, details, edit, first_event, list, try_it,
 };
 use super::console::{
-    accounts, assets, defects as defect_pages, event, events as event_pages, frame, overview, theme,
+    accounts, assets, connectors as connector_pages, defects as defect_pages, event,
+    events as event_pages, frame, overview, theme,
 };
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, openapi, same_site, session, sign_in_oidc, webhook};
@@ -140,10 +141,20 @@ fn for_browsers(state: &Arc<AppState>) -> Router<Arc<AppState>> {
 /// What a browser that is signed in may use. Each route states what an account needs for it.
 fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     let server = ADMIN.of_whole_server();
+    let author = AUTHOR.of_whole_server();
     let routes = Routes::of_pages(state)
         .get("/", VIEWER, overview::show)
         .post("/sign-out", VIEWER, "session.end", session::sign_out)
         .ask("/theme", VIEWER, theme::choose)
+        .get("/connectors", VIEWER, connector_pages::list)
+        .get("/connectors/{name}", VIEWER, connector_pages::show)
+        .get("/connectors/{name}/rollback/{sha256}", author, connector_pages::ask_to_roll_back)
+        .post(
+            "/connectors/{name}/rollback/{sha256}",
+            author,
+            "connector.rollback",
+            connector_pages::roll_back,
+        )
         .get("/events", VIEWER, event_pages::show)
         .get("/events/{id}", VIEWER, event::show)
         .get("/defects", VIEWER, defect_pages::list)

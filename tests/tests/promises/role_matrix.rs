@@ -61,6 +61,10 @@ POST   /sign-out                             | no yes yes yes yes | yes
 GET    /                                     | no yes yes yes yes | list
 GET    /events                               | no yes yes yes yes | list
 GET    /events/{id}                          | no yes yes yes yes | own
+GET    /connectors                           | no yes yes yes yes | yes
+GET    /connectors/{name}                    | no yes yes yes yes | yes
+GET    /connectors/{name}/rollback/{sha256}  | no no  no  yes yes | no
+POST   /connectors/{name}/rollback/{sha256}  | no no  no  yes yes | no
 GET    /defects                              | no yes yes yes yes | list
 GET    /defects/{id}                         | no yes yes yes yes | own
 GET    /defects/{id}/{decision}              | no no  yes yes yes | own
@@ -215,6 +219,7 @@ impl World {
         };
         path.replace("{id}", &id)
             .replace("{decision}", "retry")
+            .replace("{sha256}", "0123")
             .replace("{name}", "good")
             .replace("{*path}", "nothing")
     }

@@ -19,6 +19,7 @@ pub(super) enum Section {
     Connections,
     Events,
     Defects,
+    Connectors,
     Accounts,
 }
 
@@ -56,6 +57,12 @@ const NAV: &[NavItem] = &[
         href: "/defects",
         label: "Defects",
         icon: "M12 9v4M12 16.5v.5M12 3.5l9 16H3z",
+    },
+    NavItem {
+        section: Section::Connectors,
+        href: "/connectors",
+        label: "Connectors",
+        icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8",
     },
     NavItem {
         section: Section::Accounts,
