@@ -1,4 +1,5 @@
-//! Passes wasmtime's version from Cargo.lock to the program, which wasmtime itself does not export.
+//! Passes to the program what it cannot find out itself: wasmtime's version, from Cargo.lock, and
+//! the target for which the program is compiled.
 
 use std::error::Error;
 
@@ -9,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lock = std::fs::read_to_string(LOCK_FILE)?;
     let version = version_of("wasmtime", &lock).ok_or("Cargo.lock has no package wasmtime")?;
     println!("cargo:rustc-env=WASMTIME_VERSION={version}");
+    println!("cargo:rustc-env=TARGET={}", std::env::var("TARGET")?);
     Ok(())
 }
 

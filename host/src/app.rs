@@ -96,7 +96,8 @@ struct GuestRuntime {
 
 impl GuestRuntime {
     fn start(config: &Config, tape: Option<Tape>) -> anyhow::Result<Self> {
-        let engine = Engine::start().context("cannot start the WebAssembly engine")?;
+        let engine =
+            Engine::start(config.compile_for).context("cannot start the WebAssembly engine")?;
         let (engine, clock) = (Arc::new(engine), Arc::new(SystemClock) as Arc<dyn Clock>);
         let (spool, spool_max) = (config.data_folder().spool(), config.spool_bytes_max);
         let egress = Egress::new(config.extra_ca_file.as_deref(), spool, spool_max)?;

@@ -16,7 +16,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{ConnectorName, Limits, Network};
+use crate::domain::{CompileFor, ConnectorName, Limits, Network};
 
 pub use access::{
     AccessError, AccessWarning, check_folder, inspect_folder, inspect_private, read_private,
@@ -110,6 +110,8 @@ pub struct Config {
     pub secret_file_roots: Vec<PathBuf>,
     /// Prefixes that the names of `env:` secrets may have.
     pub secret_env_prefixes: Vec<String>,
+    /// The processors for which components are compiled.
+    pub compile_for: CompileFor,
     /// The Jackfield executable that compiles components; absent: the running executable.
     pub compiler: Option<PathBuf>,
 }
@@ -204,6 +206,7 @@ impl Default for Config {
             extra_ca_file: None,
             secret_file_roots: Vec::new(),
             secret_env_prefixes: vec!["JACKFIELD_SECRET_".to_owned()],
+            compile_for: CompileFor::ThisCpu,
             compiler: None,
         }
     }

@@ -6,6 +6,7 @@ mod account;
 mod audit;
 mod choice;
 mod clock;
+mod compile_for;
 mod connection;
 mod counts;
 mod defect;
@@ -34,6 +35,7 @@ pub use account::{Account, AccountToken, FIRST_ADMIN, Role, Session, TokenId};
 pub use audit::{AuditEntry, AuditId, Via};
 pub use choice::{Choice, ChoicesPage};
 pub use clock::{Clock, SystemClock, after, milliseconds};
+pub use compile_for::CompileFor;
 pub use connection::{
     CLIENT_CERT, CLIENT_KEY, Connection, ConnectionId, ConnectionRecord, ConnectorName, Grants,
     InvalidName, SecretGrant, SecretPlace, Settings, is_client_identity, is_host_secret,

@@ -299,6 +299,13 @@ impl TestHost {
         self.process = Process::start(&self.setup, self.folder.path());
     }
 
+    /// Restarts the server by this command line, see [`Setup::run_under`].
+    #[track_caller]
+    pub fn restart_under(&mut self, command: &[&str]) {
+        self.setup = std::mem::take(&mut self.setup).run_under(command);
+        self.restart();
+    }
+
     /// Sets an environment variable for the next start.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.setup.env.retain(|(set, _)| set != name);

@@ -9,15 +9,17 @@ use crate::tools;
 use crate::workspace::Workspace;
 use lexopt::{Arg, Parser, ValueExt as _};
 
-/// Redmine and Request Tracker are real trackers. strace checks the order of the host's system calls. iproute2 gives
-/// a test its own network. libfaketime sets the clock of one process. openssl is a server with
-/// certificates as companies use them. curl speaks HTTP/2 and TLS. systemd checks its units. The
-/// last three are the reverse proxies of docs/operator.md.
-const DEBIAN_PACKAGES: [&str; 15] = [
+/// Redmine and Request Tracker are real trackers. strace checks the order of the host's system
+/// calls. valgrind counts instructions. iproute2 gives a test its own network. libfaketime sets the
+/// clock of one process. openssl is a server with certificates as companies use them. curl speaks
+/// HTTP/2 and TLS. systemd checks its units. nginx, HAProxy and Caddy are the reverse proxies of
+/// docs/operator.md.
+const DEBIAN_PACKAGES: [&str; 16] = [
     "redmine",
     "redmine-sqlite",
     "puma",
     "strace",
+    "valgrind",
     "iproute2",
     "libfaketime",
     "openssl",

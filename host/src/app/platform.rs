@@ -14,7 +14,7 @@ use crate::config::{
     AccessError, AccessWarning, Config, DataFolder, inspect_folder, inspect_private,
     unsuitable_file_system,
 };
-use crate::domain::Limits;
+use crate::domain::{CompileFor, Limits};
 use crate::memory::{free_bytes, group_limit_bytes};
 use crate::plugins;
 use crate::runtime::{AddressSpace, Engine, EngineError, MemoryLayout, check_executable};
@@ -43,7 +43,7 @@ const COMPILE_BYTES_RECOMMENDED: u64 = 512 << 20;
 /// # Errors
 /// No engine can be started.
 pub fn address_space() -> Result<AddressSpace, EngineError> {
-    Engine::start().map(|engine| engine.address_space())
+    Engine::start(CompileFor::ThisCpu).map(|engine| engine.address_space())
 }
 
 /// Reports if the address space is small.

@@ -13,13 +13,13 @@ use crate::domain::{ConnectorName, Limits, is_printable, nearest};
 
 use super::environment::{TableAndKey, key_of};
 use super::values::{
-    KeyError, address, defect_id, header, hosts, networks, number, path, paths, prefixes,
-    public_url, roots, switch, texts,
+    KeyError, address, compile_for, defect_id, header, hosts, networks, number, path, paths,
+    prefixes, public_url, roots, switch, texts,
 };
 use super::{Config, ConfigError, oidc};
 
 /// The top-level keys that have a value or a list.
-pub(super) const KEYS: [&str; 30] = [
+pub(super) const KEYS: [&str; 31] = [
     "listen",
     "data",
     "plugins",
@@ -38,6 +38,7 @@ pub(super) const KEYS: [&str; 30] = [
     "memory_bytes_host",
     "spool_bytes_max",
     "rescan_ms",
+    "compile_for",
     "compiled_bytes_max",
     "events_days",
     "events_max",
@@ -210,6 +211,7 @@ impl Config {
             }
             "spool_bytes_max" => self.spool_bytes_max = number(key, value, SPOOL_BYTES_RANGE)?,
             "rescan_ms" => self.rescan_ms = number(key, value, PERIOD_MS_RANGE)?,
+            "compile_for" => self.compile_for = compile_for(value)?,
             "compiled_bytes_max" => {
                 self.compiled_bytes_max = number(key, value, COMPILED_BYTES_RANGE)?;
             }

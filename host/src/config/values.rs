@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use toml::Value;
 
-use crate::domain::Network;
+use crate::domain::{CompileFor, Network, StringEnum};
 
 use super::{DefectIdKind, InvalidListenAddress, ListenAddress};
 
@@ -117,6 +117,12 @@ pub(super) fn defect_id(key: &str, value: &Value) -> Result<DefectIdKind, KeyErr
         "uuid" => Ok(DefectIdKind::Uuid),
         other => Err(format!("`{key}` must be \"key\" or \"uuid\", not {other:?}")),
     }
+}
+
+pub(super) fn compile_for(value: &Value) -> Result<CompileFor, KeyError> {
+    let word = text("compile_for", value)?;
+    CompileFor::parse(word)
+        .ok_or_else(|| format!("`compile_for` must be \"this-cpu\" or \"any-cpu\", not {word:?}"))
 }
 
 pub(super) fn public_url(value: &Value) -> Result<url::Url, KeyError> {

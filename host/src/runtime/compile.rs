@@ -15,10 +15,10 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::domain::StringEnum;
+use crate::domain::{CompileFor, StringEnum};
 
 use super::address_space::MemoryLayout;
-use super::engine::Engine;
+use super::engine::{CodeSettings, Engine};
 use super::error::{CompileError, EngineError, WrongFile};
 use super::unsupported::explain_refusal;
 
@@ -51,7 +51,7 @@ pub(crate) struct CompiledFiles {
 pub(crate) struct Compiler {
     /// The Jackfield executable that the child process runs.
     program: PathBuf,
-    layout: MemoryLayout,
+    settings: CodeSettings,
 }
 
 impl Compiler {
@@ -64,7 +64,7 @@ impl Compiler {
             Some(path) => path.to_owned(),
             None => std::fs::metadata(THIS_PROGRAM).map(|_| PathBuf::from(THIS_PROGRAM))?,
         };
-        Ok(Self { program, layout: engine.address_space().layout })
+        Ok(Self { program, settings: engine.code_settings() })
     }
 
     /// Compiles a component into `folder`.
@@ -83,7 +83,7 @@ impl Compiler {
         // A fuzzer sees only the branches of its own process, and must not start a child for each
         // input.
         if cfg!(fuzzing) {
-            let compiled = compile_file(&files.source, &files.code, self.layout);
+            let compiled = compile_file(&files.source, &files.code, self.settings);
             compiled.map_err(|error| CompileError::Refused(error.to_string()))?;
             return Ok(files);
         }
@@ -110,7 +110,7 @@ impl Compiler {
             .args([&files.source, &files.code])
             .arg(limits.memory_bytes.to_string())
             .arg(limits.time_ms.to_string())
-            .arg(self.layout.as_str())
+            .args([self.settings.layout.as_str(), self.settings.compile_for.as_str()])
             .env_clear()
             .env(ALLOCATOR.0, ALLOCATOR.1)
             .stdin(Stdio::null())
@@ -137,7 +137,7 @@ pub(crate) fn check_magic_bytes(wasm: &[u8]) -> Result<(), WrongFile> {
 
 /// The whole work of the child process: sets its own limits, compiles, and reports by exit code and
 /// stderr. `args` are the arguments after the subcommand: input, output, address space in bytes,
-/// time in milliseconds, layout of memories.
+/// time in milliseconds, layout of memories, processors.
 #[must_use]
 pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run_child(args) {
@@ -153,7 +153,7 @@ pub fn compile_component_child(args: impl IntoIterator<Item = OsString>) -> Exit
 /// The reason why the child process cannot compile. The parent reads only the text.
 #[derive(Debug, thiserror::Error)]
 enum ChildError {
-    #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT")]
+    #[error("{SUBCOMMAND} is internal and takes the arguments IN OUT BYTES MS LAYOUT CPU")]
     Arguments,
     #[error("cannot set the compiler's limits: {0}")]
     Limits(#[from] rustix::io::Errno),
@@ -169,23 +169,24 @@ enum ChildError {
 
 fn run_child(args: impl IntoIterator<Item = OsString>) -> Result<(), ChildError> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let [input, output, memory_bytes, time_ms, layout] = args.as_slice() else {
+    let [input, output, memory_bytes, time_ms, layout, compile_for] = args.as_slice() else {
         return Err(ChildError::Arguments);
     };
     let number = |arg: &OsString| arg.to_str().and_then(|text| text.parse::<u64>().ok());
     let layout = layout.to_str().and_then(MemoryLayout::parse);
-    let (Some(memory_bytes), Some(time_ms), Some(layout)) =
-        (number(memory_bytes), number(time_ms), layout)
+    let compile_for = compile_for.to_str().and_then(CompileFor::parse);
+    let (Some(memory_bytes), Some(time_ms), Some(layout), Some(compile_for)) =
+        (number(memory_bytes), number(time_ms), layout, compile_for)
     else {
         return Err(ChildError::Arguments);
     };
     limit_this_process(memory_bytes, time_ms)?;
-    compile_file(Path::new(input), Path::new(output), layout)
+    compile_file(Path::new(input), Path::new(output), CodeSettings { layout, compile_for })
 }
 
-fn compile_file(input: &Path, output: &Path, layout: MemoryLayout) -> Result<(), ChildError> {
+fn compile_file(input: &Path, output: &Path, settings: CodeSettings) -> Result<(), ChildError> {
     let wasm = std::fs::read(input).map_err(ChildError::Read)?;
-    let engine = Engine::for_compiling(layout)?;
+    let engine = Engine::for_compiling(settings)?;
     let compiled = engine
         .precompile_component(&wasm)
         .map_err(|error| ChildError::Invalid(explain_refusal(&format!("{error:#}"), &wasm)))?;

@@ -12,6 +12,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, InstanceAllocationStrategy};
 
 use crate::cpu_time::Ticks;
+use crate::domain::CompileFor;
 
 use super::address_space::{self, AddressSpace, MemoryLayout};
 use super::component::LoadedComponent;
@@ -25,6 +26,10 @@ use super::unsupported::of_import;
 /// The version of wasmtime in this program, from Cargo.lock.
 pub const WASMTIME_VERSION: &str = env!("WASMTIME_VERSION");
 
+/// The target for which this program is compiled. An engine that has it as a setting uses no
+/// instruction beyond the base set of the architecture.
+const TARGET: &str = env!("TARGET");
+
 /// How often a guest that computes yields to others.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -33,10 +38,19 @@ pub(super) const STACK_BYTES: usize = 512 << 10;
 /// The size of the stack on which guest and host functions run.
 const ASYNC_STACK_BYTES: usize = 2 << 20;
 
+/// What the machine code of a component depends on, besides the version of wasmtime. The server and
+/// the compiler process have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CodeSettings {
+    pub(super) layout: MemoryLayout,
+    pub(super) compile_for: CompileFor,
+}
+
 /// One engine, its linker, and the fingerprint of its compiled code.
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
     space: AddressSpace,
+    compile_for: CompileFor,
     linker: Linker<Guest>,
     linker_of_scripts: Linker<Guest>,
     fingerprint: String,
@@ -48,27 +62,32 @@ impl Engine {
     ///
     /// # Errors
     /// The machine does not support a setting.
-    pub(crate) fn start() -> Result<Self, EngineError> {
-        let (engine, space) = start_with_largest_pool()?;
+    pub(crate) fn start(compile_for: CompileFor) -> Result<Self, EngineError> {
+        let (engine, space) = start_with_largest_pool(compile_for)?;
         let linker = imports::linker(&engine).map_err(EngineError)?;
         let linker_of_scripts = imports::linker_of_scripts(&linker).map_err(EngineError)?;
         let ticks = Arc::<Ticks>::default();
         start_ticker(&engine, Arc::clone(&ticks));
         let fingerprint = fingerprint(&engine);
-        Ok(Self { engine, space, linker, linker_of_scripts, fingerprint, ticks })
+        Ok(Self { engine, space, compile_for, linker, linker_of_scripts, fingerprint, ticks })
     }
 
     /// An engine for the compiler process. It produces the same code, and has no pool.
     ///
     /// # Errors
     /// The machine does not support a setting.
-    pub(super) fn for_compiling(layout: MemoryLayout) -> Result<wasmtime::Engine, EngineError> {
-        wasmtime::Engine::new(&code_settings(layout)).map_err(EngineError)
+    pub(super) fn for_compiling(settings: CodeSettings) -> Result<wasmtime::Engine, EngineError> {
+        wasmtime::Engine::new(&config(settings)?).map_err(EngineError)
     }
 
     /// The memory layout that the address space allows.
     pub(crate) fn address_space(&self) -> AddressSpace {
         self.space
+    }
+
+    /// The settings of the code that this engine runs.
+    pub(super) fn code_settings(&self) -> CodeSettings {
+        CodeSettings { layout: self.space.layout, compile_for: self.compile_for }
     }
 
     /// Identifies the engine's version and settings: compiled code with another fingerprint is
@@ -139,9 +158,11 @@ impl Engine {
 
 /// Starts the engine with the largest pool that fits into the address space; if none fits, without
 /// a pool.
-fn start_with_largest_pool() -> Result<(wasmtime::Engine, AddressSpace), EngineError> {
+fn start_with_largest_pool(
+    compile_for: CompileFor,
+) -> Result<(wasmtime::Engine, AddressSpace), EngineError> {
     for slots in pool::SIZES {
-        let mut config = code_settings(MemoryLayout::Reserved);
+        let mut config = config(CodeSettings { layout: MemoryLayout::Reserved, compile_for })?;
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool::config(slots)));
         // It fails only if the address space is too small: all other settings are the same for each
         // size, and for the engine without a pool.
@@ -151,12 +172,13 @@ fn start_with_largest_pool() -> Result<(wasmtime::Engine, AddressSpace), EngineE
             return Ok((engine, AddressSpace { slots, layout: MemoryLayout::Reserved }));
         }
     }
-    let engine = Engine::for_compiling(MemoryLayout::OnDemand)?;
+    let settings = CodeSettings { layout: MemoryLayout::OnDemand, compile_for };
+    let engine = Engine::for_compiling(settings)?;
     Ok((engine, AddressSpace::on_demand(pool::SIZES[0])))
 }
 
-/// The settings on which compiled code depends: the same in the server and in the compiler process.
-fn code_settings(layout: MemoryLayout) -> Config {
+/// The configuration of an engine that compiles or runs code with these settings.
+fn config(settings: CodeSettings) -> Result<Config, EngineError> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -166,14 +188,17 @@ fn code_settings(layout: MemoryLayout) -> Config {
         .wasm_relaxed_simd(false)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(ASYNC_STACK_BYTES);
-    if layout == MemoryLayout::OnDemand {
+    if settings.compile_for == CompileFor::AnyCpu {
+        config.target(TARGET).map_err(EngineError)?;
+    }
+    if settings.layout == MemoryLayout::OnDemand {
         // A memory that grows beyond this is moved.
         config.memory_reservation(address_space::ON_DEMAND_BYTES).memory_guard_size(0);
         config
             .memory_reservation_for_growth(address_space::GROWTH_BYTES)
             .guard_before_linear_memory(false);
     }
-    config
+    Ok(config)
 }
 
 /// Starts a thread that advances the epoch and counts the ticks until the engine is dropped.
@@ -221,8 +246,8 @@ mod tests {
     fn an_import_that_the_host_does_not_provide_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let compiled = folder.path().join("code.cwasm");
-        let engine = Engine::start().unwrap();
-        let compiler = Engine::for_compiling(engine.space.layout).unwrap();
+        let engine = Engine::start(CompileFor::ThisCpu).unwrap();
+        let compiler = Engine::for_compiling(engine.code_settings()).unwrap();
         for name in ["wasi:sockets/tcp@0.3.0", "acme:tools/files@1.0.0"] {
             let code = compiler.precompile_component(&importing(name)).unwrap();
             std::fs::write(&compiled, code).unwrap();

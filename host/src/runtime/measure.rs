@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::CallHook;
 
-use crate::domain::{Limits, SystemClock};
+use crate::domain::{CompileFor, Limits, SystemClock};
 use crate::egress::{ActiveConnection, Egress, Permission};
 use crate::memory::{Account, HostMemory, MemoryOwner};
 
@@ -53,9 +53,9 @@ impl MeasuredGuest {
     /// # Errors
     /// It is not a connector.
     pub fn compile(component: &[u8], folder: &Path) -> Result<Self, Failure> {
-        let engine = Engine::start()?;
-        let layout = engine.address_space().layout;
-        let code = Engine::for_compiling(layout)?.precompile_component(component)?;
+        let engine = Engine::start(CompileFor::ThisCpu)?;
+        let code =
+            Engine::for_compiling(engine.code_settings())?.precompile_component(component)?;
         std::fs::write(folder.join("code"), code)?;
         let loaded = engine.load(&folder.join("code"))?;
         let egress = Arc::new(Egress::new(None, folder.join("spool"), 1 << 30)?);

@@ -12,6 +12,12 @@ const REQUESTS: usize = 50;
 const ALLOCATIONS_OF_A_CREATE: usize = 234;
 /// The same for a repeat.
 const ALLOCATIONS_OF_A_REPEAT: usize = 86;
+/// Instructions of a create without a write, in the debug build. A tenth more than were counted.
+const INSTRUCTIONS_OF_A_CREATE: u64 = 2_150_000;
+/// The same for a repeat.
+const INSTRUCTIONS_OF_A_REPEAT: u64 = 660_000;
+/// The same for a count of a project for which the guest runs.
+const INSTRUCTIONS_OF_A_COUNT: u64 = 1_380_000;
 /// How often threads wait for each other, or for the next request, in 100 creates that follow each
 /// other on one connection. A third more than the most on a busy machine.
 const WAITS_OF_100_CREATES: usize = 1_600;
@@ -54,6 +60,26 @@ fn allocations(requests: impl Fn(&TestHost, &Connection)) -> usize {
     let total = total.unwrap_or_else(|| panic!("no report of the allocator:\n{output}"));
     let count = total.split_whitespace().nth(5).expect("a sixth column");
     count.parse().expect("a number")
+}
+
+/// Counts the instructions of a server from its start to its end, with these requests. Callgrind
+/// cannot run the server with its pool, and does not know each instruction of new processors.
+fn instructions(requests: impl Fn(&TestHost, &Connection)) -> u64 {
+    let limited = ["prlimit", "--as=25769803776"];
+    let setup = Setup::new().config("compile_for = \"any-cpu\"").run_under(&limited);
+    // The compiler is a child process with limits in which Callgrind does not start, so the
+    // connector is compiled before.
+    let (mut host, connection) = setup.start_with("instant", json!({}));
+    assert!(host.stop().success());
+    let callgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
+    host.restart_under(&[&limited[..], &callgrind].concat());
+    host.await_connector("instant", "ready", None);
+    requests(&host, &connection);
+    assert!(host.stop().success());
+    let output = host.output();
+    let count = output.lines().find_map(|line| line.split_once("Collected : "));
+    let (_, count) = count.unwrap_or_else(|| panic!("no count of Callgrind:\n{output}"));
+    count.trim().parse().expect("a number")
 }
 
 fn create(host: &TestHost, connection: &Connection) -> Answer {
@@ -100,6 +126,37 @@ fn a_create_and_a_repeat_allocate_no_more_than_they_did() {
         let each =
             (requests(6 * REQUESTS, is_repeat) - requests(REQUESTS, is_repeat)) / (5 * REQUESTS);
         assert!(each <= most, "{each} allocations instead of {most}; repeat: {is_repeat}");
+    }
+}
+
+#[test]
+fn an_event_takes_no_more_instructions_than_it_did() {
+    let run = |creates: usize, repeats: usize, counts: usize| {
+        instructions(|host, connection| {
+            let (client, same, path) = (host.anonymous(), failed_test(), connection.create_path());
+            for _ in 0..=repeats {
+                client.json("POST", &path, &same).assert_status(200);
+            }
+            for _ in 0..creates {
+                client.json("POST", &path, &failed_test()).assert_status(200);
+            }
+            for _ in 0..counts {
+                let project = uuid::Uuid::new_v4();
+                let kpis =
+                    format!("{}/kpis/project/{project}/defectstatus", connection.webhook_path);
+                client.get(&kpis).assert_status(200);
+            }
+        })
+    };
+    let few = run(10, 10, 10);
+    for (event, more, most) in [
+        ("create", run(10 + REQUESTS * 2, 10, 10), INSTRUCTIONS_OF_A_CREATE),
+        ("repeat", run(10, 10 + REQUESTS * 2, 10), INSTRUCTIONS_OF_A_REPEAT),
+        ("count", run(10, 10, 10 + REQUESTS * 2), INSTRUCTIONS_OF_A_COUNT),
+    ] {
+        let each = (more - few) / (2 * REQUESTS as u64);
+        println!("{each} instructions for a {event}");
+        assert!(each <= most, "{each} instructions for a {event} instead of {most}");
     }
 }
 
