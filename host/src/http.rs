@@ -43,6 +43,7 @@ use crate::kpis::Kpis;
 use crate::oidc::Oidc;
 use crate::plugins::Plugins;
 use crate::replay::Replays;
+use crate::secret::Secret;
 use crate::store::Store;
 
 use health::Health;

@@ -246,8 +246,7 @@ fn members(connection: &Connection, secrets: &BTreeMap<String, Value>) -> BTreeM
         ("webhook_paths.create_defect", &connection.webhook_paths.create_defect),
         ("webhook_paths.kpis", &connection.webhook_paths.kpis),
     ] {
-        let list = list.clone();
-        add(path.to_owned(), if list.is_empty() { Value::Null } else { list.into() });
+        add(path.to_owned(), null_if_empty(list.clone()));
     }
     let auth = &connection.webhook_auth;
     add(
@@ -266,9 +265,8 @@ fn members(connection: &Connection, secrets: &BTreeMap<String, Value>) -> BTreeM
         }
         Some(WebhookCredential::Bearer) | None => {}
     }
-    let clients: Vec<_> = auth.allowed_clients.iter().map(ToString::to_string).collect();
-    let clients = if clients.is_empty() { Value::Null } else { clients.into() };
-    add("webhook_auth.allowed_clients".to_owned(), clients);
+    let clients = auth.allowed_clients.iter().map(ToString::to_string).collect();
+    add("webhook_auth.allowed_clients".to_owned(), null_if_empty(clients));
     for (group, settings) in [("settings", &connection.settings), ("report", &connection.report)] {
         for (name, value) in settings {
             members.insert(format!("{group}.{name}"), value.clone());
@@ -291,6 +289,10 @@ fn members(connection: &Connection, secrets: &BTreeMap<String, Value>) -> BTreeM
         members.insert(format!("test_manager.{name}"), value);
     }
     members
+}
+
+fn null_if_empty(list: Vec<String>) -> Value {
+    if list.is_empty() { Value::Null } else { list.into() }
 }
 
 fn references(secrets: &BTreeMap<String, Secret>) -> BTreeMap<String, Value> {

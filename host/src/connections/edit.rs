@@ -18,7 +18,7 @@ use super::validation::{
     index_delay_problem, name_problem, path_problems, project_problem, recurrence_problem, validate,
 };
 use super::wanted::{ConnectionEdit, IssuedToken, MappedKind, NewConnection};
-use super::webhook_auth::{self, WebhookAuthEdit};
+use super::webhook_auth;
 use super::{ConnectionError, Connections, report};
 
 impl Connections {

@@ -108,7 +108,7 @@ impl World {
             admin
                 .json("POST", &format!("/connections/{id}/record"), &json!({"for_s": 600}))
                 .assert_status(200);
-            admin.json("POST", &format!("/connections/{id}/hook/defects"), &failed_test());
+            drop(admin.json("POST", &format!("/connections/{id}/hook/defects"), &failed_test()));
             connections.push(id);
         }
         Pools {

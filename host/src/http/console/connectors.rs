@@ -137,6 +137,6 @@ pub(in crate::http) async fn roll_back(
     _: Form,
 ) -> Answer {
     let body = Body(RollbackConnector { to: Some(sha256) });
-    connectors::rollback(State(app), Id(name.clone()), body).await?;
+    let _ = connectors::rollback(State(app), Id(name.clone()), body).await?;
     Ok(flash::done(&format!("/connectors/{name}"), "The earlier version serves now."))
 }

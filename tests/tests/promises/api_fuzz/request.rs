@@ -101,12 +101,11 @@ impl Operation {
 
     fn path_value(&self, name: &str, is_odd: bool, random: &mut Random, pools: &Pools) -> String {
         if is_odd {
-            let odd = match random.below(3) {
+            return match random.below(3) {
                 0 => String::from("%ff%fe"),
                 1 => "x".repeat(2_000),
-                _ => escaped(random.pick(&TEXTS)),
+                _ => escaped(random.pick::<&str>(&TEXTS)),
             };
-            return odd;
         }
         if name == "path" {
             let paths = ["defects", "isalive", "kpis/project/p/defectstatus", "x/y", "new%20one"];
