@@ -35,8 +35,9 @@ class Browser:
         self.page.on("console", self._on_console)
 
     def _on_console(self, message):
-        # A refused form is a page with status 422, which Chromium reports as an error.
-        if message.type == "error" and "Failed to load resource" not in message.text:
+        # A refused form is a page with status 422, which Chromium and htmx report as an error.
+        refusals = ("Failed to load resource", "Response Status Error Code 422")
+        if message.type == "error" and not message.text.startswith(refusals):
             self.problems.append(f"{self.page.url}: {message.text}")
 
     def open(self, path):
@@ -104,7 +105,8 @@ def browser(base):
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, args=ARGUMENTS, headless=True, viewport=WIDE,
-            bypass_csp=False, permissions=["clipboard-read", "clipboard-write"])
+            # Colours that are on their way to others have any contrast.
+            reduced_motion="reduce", bypass_csp=False, permissions=["clipboard-read", "clipboard-write"])
         try:
             yield Browser(context, base)
         finally:

@@ -40,15 +40,15 @@ string_enum! {
 pub struct Connection {
     /// The id, which never changes; a name may change.
     pub id: Uuid,
-    /// Counts the edits. The header `ETag` has it too, and an edit may name it in `If-Match`.
-    #[serde(default)]
-    pub revision: u64,
     /// Unique among all connections.
     pub name: String,
     /// The stem of the connector's file.
     pub connector: String,
     /// Whether its webhooks are answered.
     pub status: EnumString<ConnectionStatus>,
+    /// Counts the edits. The header `ETag` has it too, and an edit may name it in `If-Match`.
+    #[serde(default)]
+    pub revision: u64,
     /// Values of the settings that are not secrets, by name.
     pub settings: Settings,
     /// Names of the secrets that have a value.

@@ -140,7 +140,7 @@ fn read(path: &Path) -> anyhow::Result<ConnectionsFile> {
             .map_err(|error| anyhow::anyhow!("{shown} is not a file of connections: {error}"));
     }
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
         anyhow::anyhow!("{shown}{line} is not a file of connections: {}", error.message())
     })

@@ -47,14 +47,17 @@ Examples:
   jackfield events show --last --connection qa")]
     Show(Show),
     /// Make the recorded calls of an event again without the tracker, and show what differs
-    #[command(after_help = "\
+    #[command(
+        disable_version_flag = true,
+        after_help = "\
 Requests are answered from the recording, and nothing leaves the server. Record a connection first:
   jackfield connections record qa --for 1h
 
 Examples:
   jackfield events replay 01a2b3c4                      # the version that ran
   jackfield events replay 01a2b3c4 --version newest
-  jackfield events replay 01a2b3c4 --for-real           # handles the webhook request once more")]
+  jackfield events replay 01a2b3c4 --for-real           # handles the webhook request once more"
+    )]
     Replay(replay::Replay),
     /// Print new events and their outcomes until you press Ctrl-C
     Tail {

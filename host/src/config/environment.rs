@@ -60,8 +60,11 @@ pub(super) fn unknown_variables(
     let known: Vec<String> =
         keys().map(variable_of).chain(OTHER_VARIABLES.map(str::to_owned)).collect();
     let report = |(name, _): (String, String)| {
-        let nearest = nearest(&name, known.iter().map(String::as_str));
-        let nearest = nearest.map_or("", |(nearest, _)| nearest);
+        // A name without its table, such as JACKFIELD_IN_DOUBT_S, is nearer than any typing error.
+        let end = name.strip_prefix(PREFIX).map(|key| format!("_{key}")).unwrap_or_default();
+        let in_a_table = known.iter().find(|known| known.ends_with(&end)).map(String::as_str);
+        let similar = || nearest(&name, known.iter().map(String::as_str)).map(|(known, _)| known);
+        let nearest = in_a_table.or_else(similar).unwrap_or_default();
         format!("{} is not a setting and is ignored; the nearest is {nearest}", printable(&name))
     };
     let mut reports: Vec<String> = env.filter(is_unknown).map(report).collect();

@@ -90,7 +90,7 @@ fn live_keys(old: &Config, new: &Config) -> [Difference; 17] {
 
 /// The keys that were used up at the start: sockets, folders, pools, and the lease, about which
 /// running work must agree.
-fn restart_keys(old: &Config, new: &Config) -> [Difference; 18] {
+fn restart_keys(old: &Config, new: &Config) -> [Difference; 19] {
     [
         ("listen", old.listen != new.listen),
         ("data", old.data != new.data),
@@ -110,6 +110,7 @@ fn restart_keys(old: &Config, new: &Config) -> [Difference; 18] {
         ("lease_ms", old.lease_ms != new.lease_ms),
         ("drain_ms", old.drain_ms != new.drain_ms),
         ("extra_ca_file", old.extra_ca_file != new.extra_ca_file),
+        ("compile_for", old.compile_for != new.compile_for),
     ]
 }
 
@@ -134,6 +135,7 @@ fn with_fixed_keys(new: Config, old: &Config) -> Config {
         lease_ms,
         drain_ms,
         extra_ca_file,
+        compile_for,
         compiler,
         ..
     } = old.clone();
@@ -156,6 +158,7 @@ fn with_fixed_keys(new: Config, old: &Config) -> Config {
         lease_ms,
         drain_ms,
         extra_ca_file,
+        compile_for,
         compiler,
         ..new
     }

@@ -20,6 +20,7 @@ use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use crate::domain::{Account, Role};
 
 use super::admin::BODY_BYTES_MAX;
+use super::admin::{defects, events};
 use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
@@ -237,8 +238,8 @@ impl Route {
         Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), object })
     }
 
-    /// The name or id in the path. A connection that the account does not see is refused as one that
-    /// does not exist.
+    /// The name or id in the path. A connection, event or defect that the account does not see is
+    /// refused as one that does not exist.
     async fn object(
         &self,
         account: &Account,
@@ -249,6 +250,7 @@ impl Route {
         };
         let Some(id) = params.iter().next().map(|(_, id)| id.to_owned()) else { return Ok(None) };
         if !self.path.starts_with("/connections/{id}") {
+            self.check_visible(account, &id).await?;
             return Ok(Some(id));
         }
         let Some(found) = self.app.services.connections.find(&id) else { return Ok(Some(id)) };
@@ -256,6 +258,22 @@ impl Route {
             return Err(Problem::no_such("connection", &id));
         }
         Ok(Some(found.connection.name))
+    }
+}
+
+impl Route {
+    /// Refuses an event or a defect of a connection that a limited account does not see, before the
+    /// body is read.
+    async fn check_visible(&self, account: &Account, id: &str) -> Result<(), Problem> {
+        if account.connections.is_none() {
+            return Ok(());
+        }
+        if self.path.starts_with("/defects/{id}") {
+            defects::record(&self.app, account, id).await?;
+        } else if self.path.starts_with("/events/{id}") {
+            events::read(&self.app, account, id).await?;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! It never reaches a tracker, because the targets do not call the routes that would (`try`,
 //! `hook`).
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use jackfield::api::{Connector, ConnectorStatus};
-use jackfield::app::{App, DataLock};
+use jackfield::app::{App, DataLock, PassedSockets};
 use jackfield::config::Config;
 use jackfield::http::routers;
 use jackfield::secret::Secret;
@@ -114,7 +115,7 @@ async fn start(folder: &Path) -> App {
     std::fs::create_dir(&plugins).expect("the plugins folder is created");
     std::fs::write(plugins.join("tiny.wasm"), CONNECTOR).expect("the connector is written");
     let config = Config {
-        listen: ([127, 0, 0, 1], 0).into(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
         data: folder.join("data"),
         plugins,
         rescan_ms: NEVER_MS,
@@ -123,5 +124,7 @@ async fn start(folder: &Path) -> App {
     };
     let lock = DataLock::acquire(&config.data_folder(), Duration::ZERO).await.expect("the lock");
     let token = Secret::new(TOKEN.to_owned());
-    App::start(config, lock, Some(token)).await.expect("the server starts")
+    App::start(config, lock, Some(token), PassedSockets::default())
+        .await
+        .expect("the server starts")
 }

@@ -23,7 +23,7 @@ index_delay_s = 7
 [connections.qa.settings]
 url = "http://127.0.0.1:9"
 project = "qa"
-critical = ["Urgent"]
+critical-priorities = ["Urgent"]
 [connections.qa.secrets]
 api-key = "env:JACKFIELD_SECRET_QA"
 [connections.qa.report]

@@ -82,7 +82,7 @@ async fn decide(
 }
 
 /// Reads a defect that the account sees.
-async fn record(
+pub(in crate::http) async fn record(
     app: &AppState,
     account: &Account,
     id: &str,

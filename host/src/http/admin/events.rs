@@ -67,7 +67,7 @@ pub(in crate::http) async fn recording(
 }
 
 /// Reads an event that the account sees.
-pub(super) async fn read(
+pub(in crate::http) async fn read(
     app: &AppState,
     account: &Account,
     id: &str,

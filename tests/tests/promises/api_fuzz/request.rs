@@ -40,7 +40,7 @@ pub(crate) struct Pools {
 
 pub(crate) struct Operation {
     pub(crate) id: String,
-    method: String,
+    pub(crate) method: String,
     path: String,
     described: Value,
 }

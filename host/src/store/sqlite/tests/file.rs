@@ -35,6 +35,7 @@ async fn a_stored_connection_is_read_unchanged_after_a_restart() {
 
     let kept = open(&folder).await.connections().await.unwrap().remove(0);
     new.record.token_tail = "wxyz".to_owned();
+    new.record.revision = 2;
     new.record.connection.secrets_set = vec!["other".to_owned()];
     assert_eq!(kept.record, new.record);
     assert_eq!(kept.secrets, new.secrets);
