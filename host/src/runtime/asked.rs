@@ -42,8 +42,10 @@ impl Asked<'_> {
     ) -> Option<RunRecording> {
         let (exchanges, missing) = session.take_recording()?;
         let connection = &session.active().connection;
-        let input = self.input(connection, connector, report, &|text| session.redact(text));
-        Some(RunRecording { input, exchanges, answer: Some(outcome_json(outcome)), missing })
+        let redact = |text| session.redact(text);
+        let input = self.input(connection, connector, report, &redact);
+        let answer = Some(redacted(outcome_json(outcome), &redact));
+        Some(RunRecording { input, exchanges, answer, missing })
     }
 
     /// Everything that the call depends on, as a JSON object. `redact` removes secrets from the texts

@@ -134,7 +134,7 @@ fn a_replay_sends_nothing_and_compares_requests_and_answer() {
     );
     assert_eq!(run["run"]["connector_sha256"], newest.as_str());
     assert_eq!(run["recorded_sha256"], sha256(fixture.first.as_bytes()));
-    assert!(run["answer"]["error"]["detail"].as_str().is_some_and(|it| it.contains("threw")));
+    assert!(run["answer"]["error"]["detail"].as_str().is_some_and(|it| it.contains("trapped")));
     let body = run["requests"][1]["replayed"]["body"].as_str().expect("a body");
     assert!(body.contains("Broken blue"), "{body}");
 
