@@ -5,6 +5,7 @@
 
 use std::fs::Permissions;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream};
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use listenfd::ListenFd;
+use rustix::net::listen;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,11 @@ use crate::transport::{ServerTls, TlsFiles};
 const TLS_PERIOD: Duration = Duration::from_secs(5);
 /// Owner and group may connect to a Unix socket, other users may not.
 const SOCKET_MODE: u32 = 0o660;
+
+/// Connections that the kernel may keep until they are accepted; it takes the lower of this and its own
+/// limit (`net.core.somaxconn`). The standard library's 128 are so few that a crowd of strangers fills
+/// the queue, and the kernel then drops the connections of known senders.
+const BACKLOG: i32 = 4096;
 
 /// The sockets that the service manager passes to this process.
 #[derive(Default)]
@@ -140,7 +147,7 @@ fn take(passed: &mut ListenFd, index: usize) -> anyhow::Result<Socket> {
 /// Listens on an address; `key` is the setting that the error names.
 async fn bind(address: &ListenAddress, key: &str) -> anyhow::Result<Socket> {
     let bound = match address {
-        ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Socket::Tcp),
+        ListenAddress::Tcp(address) => bind_tcp(address).await.map(Socket::Tcp),
         ListenAddress::Unix(path) => bind_unix(path).map(Socket::Unix),
     };
     bound.with_context(|| {
@@ -150,9 +157,16 @@ async fn bind(address: &ListenAddress, key: &str) -> anyhow::Result<Socket> {
     })
 }
 
+async fn bind_tcp(address: &SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await?;
+    listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     remove_unused(path)?;
     let listener = StdUnixListener::bind(path)?;
+    listen(&listener, BACKLOG)?;
     std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jackfield_tests::{Setup, failed_test};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -68,7 +68,7 @@ async fn misbehave(mut stream: TcpStream, kind: usize) -> std::io::Result<()> {
             }
         }
         // Many answers that the client never reads.
-        4 => stream.write_all(unknown.repeat(200).as_bytes()).await?,
+        4 => stream.write_all(unknown.repeat(50).as_bytes()).await?,
         5 => stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?,
         // HTTP/2: the preface, its settings, then nothing.
         6 => stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await?,
@@ -104,14 +104,27 @@ async fn create(stream: &mut TcpStream, path: &str) -> Option<String> {
     }
 }
 
+/// While the server is too busy to accept, the kernel keeps the connections, and drops none.
+#[test]
+fn a_busy_server_loses_no_connection() {
+    let host = Setup::new().start();
+    let server: SocketAddr = host.url().trim_start_matches("http://").parse().expect("an address");
+    let id = rustix::process::Pid::from_raw(host.process_id().cast_signed()).expect("a process");
+    kill_process(id, Signal::STOP).expect("the server is stopped");
+    let connect = || std::net::TcpStream::connect_timeout(&server, Duration::from_secs(5));
+    let connections: Result<Vec<_>, _> = (0..500).map(|_| connect()).collect();
+    kill_process(id, Signal::CONT).expect("the server goes on");
+    connections.expect("each connection waits for the server");
+}
+
 #[test]
 fn hostile_clients_take_nothing_from_known_senders() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum.map_or(Some(8_192), |it| Some(it.min(8_192))), maximum };
     setrlimit(Resource::Nofile, raised).expect("descriptors for the test's own connections");
     let few = "ulimit -n 512; exec \"$0\" \"$@\"";
-    let (host, connection) =
-        Setup::new().run_under(&["sh", "-c", few]).start_with("instant", json!({}));
+    let setup = Setup::new().config("[limits]\ncreate_answer_ms = 110000");
+    let (host, connection) = setup.run_under(&["sh", "-c", few]).start_with("instant", json!({}));
     let server: SocketAddr = host.url().trim_start_matches("http://").parse().expect("an address");
     let path: Arc<str> = connection.create_path().into();
     let runtime =
