@@ -41,9 +41,12 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A running proxy in front of a server. It is killed when it is dropped.
+/// A program that is ended by SIGTERM when it is dropped, so that nginx ends its workers.
+struct Running(Child);
+
+/// A running proxy in front of a server.
 struct Proxy {
-    process: Child,
+    _process: Running,
     port: u16,
     authority: Authority,
     folder: tempfile::TempDir,
@@ -67,8 +70,8 @@ impl Proxy {
     ) -> Self {
         let log = fs::File::create(folder.path().join("log")).expect("a log");
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = command.stderr(log).spawn().expect("the proxy starts");
-        let proxy = Self { process, port, authority, folder };
+        let process = Running(command.stderr(log).spawn().expect("the proxy starts"));
+        let proxy = Self { _process: process, port, authority, folder };
         wait_for("the proxy to listen", 20, || {
             std::net::TcpStream::connect(("127.0.0.1", port)).ok()
         });
@@ -96,12 +99,11 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for Running {
     fn drop(&mut self) {
-        // SIGTERM, so that nginx ends its workers.
-        let id = rustix::process::Pid::from_child(&self.process);
+        let id = rustix::process::Pid::from_child(&self.0);
         let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
-        let _ = self.process.wait();
+        let _ = self.0.wait();
     }
 }
 
@@ -256,20 +258,17 @@ fn haproxy_passes_bytes_on_and_names_the_client_by_the_proxy_protocol() {
     let (folder, authority, port) = &parts;
     let home = jackfield_tests::empty_home();
     let config = format!(
-        "trusted_proxies = [\"127.0.0.1\"]\nproxy_protocol = true\ntls_certificate = {:?}\n\
-         tls_key = {:?}\n",
+        "public_url = \"https://jackfield.example.com\"\ntrusted_proxies = [\"127.0.0.1\"]\n\
+         proxy_protocol = true\ntls_certificate = {:?}\ntls_key = {:?}\n",
         authority.file("proxy.pem"),
         authority.file("proxy.key")
     );
     fs::write(home.path().join("jackfield.toml"), config).expect("the configuration is written");
     let own_port = free_port();
     let address = format!("127.0.0.1:{own_port}");
-    let mut server = Command::new(binary())
-        .args(["serve", "--listen", &address])
-        .current_dir(home.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the server starts");
+    let mut serve = Command::new(binary());
+    serve.args(["serve", "--listen", &address]).current_dir(home.path());
+    let server = Running(serve.stdout(Stdio::null()).spawn().expect("the server starts"));
     let config = with(
         block("haproxy", "send-proxy-v2"),
         &[("bind :443", &format!("bind 127.0.0.1:{port}")), ("127.0.0.1:8080", &address)],
@@ -287,9 +286,7 @@ fn haproxy_passes_bytes_on_and_names_the_client_by_the_proxy_protocol() {
     let statuses: Vec<_> = (0..22).map(|_| login(CLIENT)).collect();
     assert!(statuses.contains(&429), "{statuses:?}");
     assert_eq!(login("127.0.0.10"), 401);
-    drop(proxy);
-    let _ = server.kill();
-    let _ = server.wait();
+    drop((proxy, server));
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> String {

@@ -206,7 +206,8 @@ fn a_compiler_shows_which_limit_ended_it() {
         std::fs::write(folder.path().join("in"), &guest.bytes).expect("the file is written");
         let mut command = Command::new("prlimit");
         command.arg(limit).arg(binary());
-        command.args(["compile-component", "in", "out", "4000000000", "120000", "reserved"]);
+        command.args(["compile-component", "in", "out", "4000000000", "120000"]);
+        command.args(["reserved", "this-cpu"]);
         command.current_dir(folder.path()).env_clear().output().expect("the binary starts")
     };
     const SIGXCPU: i32 = 24;

@@ -71,7 +71,7 @@ fn a_file_that_cannot_be_used_changes_nothing_and_the_answer_says_why() {
     }
     let kind = host.admin().send("PUT", "/connectors/c?kind=component", &[], b"text");
     assert!(kind.problem(422, "invalid-values").contains("magic bytes"));
-    assert_eq!(refused("No Name", &build(2).bytes).1, "name");
+    assert_eq!(refused("No%20Name", &build(2).bytes).1, "name");
     let large = upload(&host, "small", &build(2).bytes);
     assert!(large.problem(413, "payload-too-large").contains("2 KiB"));
     host.admin().send("PUT", "/connectors/c?king=x", &[], b"").assert_problem(400, "bad-request");

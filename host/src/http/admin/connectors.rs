@@ -60,7 +60,8 @@ pub(in crate::http) async fn remove(
     let all = app.services.connections.list().into_iter();
     let users = all.filter(|it| it.connection.connector == connector);
     let users: Vec<_> = users.map(|it| it.connection.name).collect();
-    if !users.is_empty() && !force {
+    let is_there = app.services.plugins.list().iter().any(|info| info.name == name);
+    if is_there && !users.is_empty() && !force {
         return Err(Problem::conflict(format!(
             "`{connector}` is used by {}, which would answer 503: delete them first, or use `--force` \
              (`?force=true`)",
