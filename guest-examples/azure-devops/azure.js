@@ -8,7 +8,7 @@ import schema from './settings.schema.json';
 /** @typedef {{ op: 'add', path: string, value: unknown }} Operation */
 
 const VERSION = '7.1';
-/** The categories of states on which nobody has to work any more. */
+/** The categories of states of work items that are closed. */
 export const CLOSED = ['Resolved', 'Completed', 'Removed'];
 
 /** @returns {Settings} */

@@ -160,7 +160,7 @@ impl Accounts {
     /// Revokes a named token and ends its sessions.
     ///
     /// # Errors
-    /// There is no such token, or the store failed.
+    /// No token has this id, or the store failed.
     pub async fn revoke(&self, id: TokenId) -> Result<(), StoreError> {
         self.store.revoke_account_token(id).await
     }

@@ -50,7 +50,7 @@ pub use check::{CheckReport, CodeCache};
 pub use error::{PluginError, StartError};
 pub use kept::VersionError;
 pub use kind::FileKind;
-pub use rollback::{RollbackError, RolledBack};
+pub use rollback::{NotServing, RollbackError, RolledBack};
 pub use upload::{RemoveError, UploadError, Uploaded};
 pub use versions::{KeptVersion, NoVersion};
 

@@ -105,7 +105,7 @@ def browser(base):
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, args=ARGUMENTS, headless=True, viewport=WIDE,
-            # Colours that are on their way to others have any contrast.
+            # The contrast is wrong while a transition between colours runs.
             reduced_motion="reduce", bypass_csp=False, permissions=["clipboard-read", "clipboard-write"])
         try:
             yield Browser(context, base)

@@ -185,7 +185,7 @@ def end(it):
     it.click("link", "Payments")
     it.click("link", "Delete")
     it.check("confirm-delete")
-    it.click("button", "Delete for ever")
+    it.click("button", "Delete permanently")
     it.page.get_by_text("Payments is deleted").wait_for()
     it.click("button", "Sign out")
     expect(it.page.url, "/sign-in")

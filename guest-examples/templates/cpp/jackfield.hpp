@@ -1,8 +1,8 @@
 // What every connector in C++ needs: settings with their defaults, requests with JSON answers, and errors
 // that say what to do.
 //
-// There are no exceptions: the host refuses them. A function that can fail returns a `Result`, and `TRY`
-// hands a failure on.
+// C++ exceptions are switched off, because the host does not support them. A function that can fail
+// returns a `Result`, and `TRY` hands a failure on.
 #pragma once
 
 #include <cstdint>

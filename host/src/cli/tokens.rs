@@ -116,9 +116,14 @@ impl Create {
     }
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
+/// A text that is not a lifetime of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("give a time such as 12h or 90d")]
+struct InvalidLifetime;
+
+fn seconds(text: &str) -> Result<u64, InvalidLifetime> {
     const DAY_S: u64 = 24 * 60 * 60;
-    let wrong = || "give a time such as 12h or 90d".to_owned();
+    let wrong = || InvalidLifetime;
     if let Some(days) = text.strip_suffix('d') {
         return days.parse().ok().and_then(|days: u64| days.checked_mul(DAY_S)).ok_or_else(wrong);
     }

@@ -71,7 +71,7 @@ pub(super) fn read(table: Table) -> Result<Oidc, KeyError> {
         return Err("`oidc.scopes` must contain \"openid\"".to_owned());
     }
     if roles.iter().all(|(_, values)| values.is_empty()) {
-        let why = "[oidc] gives nobody a role: list values of the claim `oidc.role_claim` in \
+        let why = "[oidc] gives no person a role: list values of the claim `oidc.role_claim` in \
                    `oidc.viewers`, `oidc.operators`, `oidc.authors` or `oidc.admins`";
         return Err(why.to_owned());
     }

@@ -166,7 +166,7 @@ impl Connections {
         shown.collect()
     }
 
-    /// All connections with the references of their secrets, for a file. A secret that is no reference
+    /// All connections with the references of their secrets, for a file. A secret that is not a reference
     /// is left out.
     ///
     /// # Errors

@@ -99,7 +99,7 @@ impl Clients {
     }
 
     /// Counts a new connection. If there are too many, first asks an idle one to close, and waits.
-    /// `None` if there is no room for it: its address has too many.
+    /// `None` if its address has too many clients.
     pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Client> {
         let limits = self.limits.load_full();
         let is_proxy = peer.is_local || limits.trusts(peer.address);

@@ -22,7 +22,7 @@ enum Step {
     Answered,
 }
 
-/// When this guard is dropped, the request has arrived completely, or nobody reads the rest.
+/// When this guard is dropped, the request has arrived completely, or the rest is not read.
 pub(super) struct ArrivedOnDrop {
     progress: Arc<Progress>,
     _arriving: Option<Arriving>,

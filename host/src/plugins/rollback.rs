@@ -71,8 +71,22 @@ pub enum RollbackError {
         /// The version.
         sha256: String,
         /// Why.
-        why: String,
+        why: NotServing,
     },
+}
+
+/// The reason why a file that was written into the plugins folder does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum NotServing {
+    /// The file cannot be used.
+    #[error("{0}")]
+    Broken(String),
+    /// It was not ready in time.
+    #[error("it was not ready in time; `jackfield connectors show` says what happens")]
+    Late,
+    /// The server ends.
+    #[error("the server is shutting down")]
+    ShuttingDown,
 }
 
 impl Plugins {
@@ -142,7 +156,7 @@ impl Plugins {
         name: &ConnectorName,
         sha256: &str,
         error_before: Option<&str>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotServing> {
         let mut changes = self.changes();
         let waiting = async {
             loop {
@@ -157,19 +171,17 @@ impl Plugins {
                     if let Some(error) = error.filter(|_| is_new)
                         && timeout(ERROR_AGE_MIN, changes.changed()).await.is_err()
                     {
-                        return Err(error.to_owned());
+                        return Err(NotServing::Broken(error.to_owned()));
                     }
                 }
                 if timeout(POLL_PERIOD, changes.changed()).await.is_ok_and(|it| it.is_err()) {
-                    return Err("the server is shutting down".to_owned());
+                    return Err(NotServing::ShuttingDown);
                 }
             }
         };
         let limits = self.loader.config.now().limits_of(name);
         let longest = Duration::from_millis(limits.compile_ms) + SERVING_MAX;
-        let late =
-            || Err("it was not ready in time; `connectors show` says what happens".to_owned());
-        timeout(longest, waiting).await.unwrap_or_else(|_| late())
+        timeout(longest, waiting).await.unwrap_or(Err(NotServing::Late))
     }
 
     pub(super) fn info(&self, name: &ConnectorName) -> Option<ConnectorInfo> {

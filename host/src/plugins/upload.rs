@@ -15,6 +15,7 @@ use crate::domain::{ConnectorName, Limits};
 use super::error::PluginError;
 use super::kind::FileKind;
 use super::loader::sha256_of;
+use super::rollback::NotServing;
 use super::{Plugins, install};
 
 /// How long a scan may take to see that a file was removed.
@@ -52,7 +53,7 @@ pub enum UploadError {
         /// The connector.
         name: ConnectorName,
         /// Why.
-        why: String,
+        why: NotServing,
     },
 }
 

@@ -121,7 +121,7 @@ fn filters(app: &AppState, visitor: &Visitor, given: &Given) -> Vec<Field> {
     ]
 }
 
-/// A filter with its present value; the first option is no filter.
+/// A filter with its present value; the first option means no filter.
 pub(super) fn choice(
     given: &Given,
     name: &str,

@@ -182,7 +182,7 @@ pub(in crate::http) async fn ask_to_delete(
     visitor: Visitor,
     Id(id): Id,
 ) -> Answer {
-    let page = confirm(&app, &visitor, &id, ("Delete", "delete", "Delete for ever"))?;
+    let page = confirm(&app, &visitor, &id, ("Delete", "delete", "Delete permanently"))?;
     let effects = vec![
         "The connection is deleted with its events, recordings, defects and cached counts. This \
          cannot be undone."
