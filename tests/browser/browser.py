@@ -55,6 +55,17 @@ class Browser:
     def fill_select(self, label, value):
         self.page.get_by_label(label, exact=True).first.select_option(value)
 
+    def press(self, role, name):
+        """Moves the focus by the Tab key to what has this name, and presses Enter on it."""
+        wanted = self.page.get_by_role(role, name=name).first
+        wanted.wait_for()
+        for _ in range(120):
+            self.page.keyboard.press("Tab")
+            if wanted.evaluate("(it) => it === document.activeElement"):
+                self.page.keyboard.press("Enter")
+                return
+        raise AssertionError(f"the Tab key does not reach the {role} {name}")
+
     def check(self, name):
         """Checks the present page in each appearance, and saves a picture of it."""
         for colours in ("light", "dark"):
@@ -100,13 +111,26 @@ AXE_RUN = """async () => {
 }"""
 
 
+def expect(found, wanted):
+    if wanted not in found:
+        raise AssertionError(f"{wanted!r} is not in {found!r}")
+
+
+def sign_in(it):
+    it.open("/sign-in")
+    it.fill("Token", os.environ["TOKEN"])
+    it.page.keyboard.press("Enter")
+    it.page.wait_for_url(f"{it.base}/")
+
+
 @contextmanager
-def browser(base):
+def browser(base, scripts=True):
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile, executable_path=CHROMIUM, args=ARGUMENTS, headless=True, viewport=WIDE,
             # The contrast is wrong while a transition between colours runs.
-            reduced_motion="reduce", bypass_csp=False, permissions=["clipboard-read", "clipboard-write"])
+            reduced_motion="reduce", bypass_csp=False, java_script_enabled=scripts,
+            permissions=["clipboard-read", "clipboard-write"])
         try:
             yield Browser(context, base)
         finally:

@@ -11,7 +11,9 @@ import sys
 import urllib.request
 import uuid
 
-from browser import browser
+import defects
+import replay
+from browser import browser, expect, sign_in
 
 TRACKER = {name: os.environ.get(f"TRACKER_{name}") for name in ("URL", "KEY", "PROJECT")}
 
@@ -23,11 +25,6 @@ def create_defect(webhook_url):
         f"{webhook_url}/defects", json.dumps(test).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
-
-
-def expect(found, wanted):
-    if wanted not in found:
-        raise AssertionError(f"{wanted!r} is not in {found!r}")
 
 
 def sign_in_by_keyboard(it):
@@ -193,13 +190,6 @@ def end(it):
     expect(it.page.url, "/sign-in")
 
 
-def sign_in(it):
-    it.open("/sign-in")
-    it.fill("Token", os.environ["TOKEN"])
-    it.page.keyboard.press("Enter")
-    it.page.wait_for_url(f"{it.base}/")
-
-
 def first_defect_scenario(it):
     sign_in_by_keyboard(it)
     webhook_url = first_connection(it)
@@ -244,13 +234,21 @@ SCENARIOS = {
     "first-defect": first_defect_scenario,
     "consent": consent_scenario,
     "viewer": viewer_scenario,
+    "not-recorded": replay.not_recorded,
+    "replay": replay.scenario,
+    "replay-without-scripts": replay.without_scripts,
+    "in-doubt": defects.in_doubt,
 }
+# The scenarios of a browser that runs no scripts.
+WITHOUT_SCRIPTS = {"replay-without-scripts"}
 
 
 def main():
-    with browser(os.environ["JACKFIELD_URL"]) as it:
+    scenario = sys.argv[1]
+    scripts = scenario not in WITHOUT_SCRIPTS
+    with browser(os.environ["JACKFIELD_URL"], scripts) as it:
         try:
-            SCENARIOS[sys.argv[1]](it)
+            SCENARIOS[scenario](it)
         except Exception:
             print(f"at {it.page.url}:\n{it.page.locator('body').inner_text()}", file=sys.stderr)
             raise

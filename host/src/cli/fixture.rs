@@ -1,4 +1,5 @@
-//! `jackfield fixture`: makes a recording for `jackfield invoke --replay` from a recorded event.
+//! `jackfield fixture`: makes a recording for `jackfield invoke --replay` from a recorded event. Also
+//! reads such a recording, as a folder or as the file that the console downloads.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use crate::api::{EventRecording, EventWithRuns, RecordedRun, RunInput};
 use crate::domain::{Call, EventKind, Settings};
@@ -81,6 +83,31 @@ pub(super) struct Fixture {
     pub(super) settings: Option<PathBuf>,
     pub(super) report: Option<PathBuf>,
     pub(super) test_data: Option<PathBuf>,
+}
+
+/// A folder to replay from.
+pub(super) struct ReplayFolder {
+    pub(super) path: PathBuf,
+    /// What a downloaded file has in it, until this is dropped.
+    _unpacked: Option<TempDir>,
+}
+
+impl ReplayFolder {
+    /// The folder itself, or the run of this call in a file that was downloaded from the console.
+    pub(super) fn open(path: &Path, call: Call) -> anyhow::Result<Self> {
+        if !path.is_file() {
+            return Ok(Self { path: path.to_owned(), _unpacked: None });
+        }
+        let text = fs::read_to_string(path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        let recording = serde_json::from_str::<EventRecording>(&text).with_context(|| {
+            format!("{} is not the recording of an event; give a folder", path.display())
+        })?;
+        let unpacked = TempDir::new().context("cannot create a temporary folder")?;
+        let folder = unpacked.path().join("recording");
+        write(&folder, &run_of(recording.runs, call)?)?;
+        Ok(Self { path: folder, _unpacked: Some(unpacked) })
+    }
 }
 
 impl Fixture {
@@ -171,6 +198,12 @@ fn choose(
     let Some(call) = wanted.or(only).or(asked) else {
         bail!("the event has several runs: choose one with --call: {}", names.join(", "));
     };
+    run_of(runs, call)
+}
+
+/// The last run of a call.
+fn run_of(runs: Vec<RecordedRun>, call: Call) -> anyhow::Result<RecordedRun> {
+    let names: Vec<_> = runs.iter().map(|run| name_of(run.call.0)).collect();
     let found = runs.into_iter().rev().find(|run| run.call.0 == call);
     found.with_context(|| {
         format!("the event has no recorded run of {}; it has {}", name_of(call), names.join(", "))

@@ -21,7 +21,7 @@ use crate::domain::{Call, Settings, StringEnum};
 use crate::plugins::CodeCache;
 use crate::secret::Secret;
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, ReplayFolder};
 use super::key_value;
 use super::output::Output;
 use super::serve::{read_config, runtime};
@@ -51,7 +51,8 @@ pub(super) struct Arguments {
     /// Keep each exchange with the tracker in this new folder, without credentials
     #[arg(long, value_name = "FOLDER", conflicts_with = "replay")]
     record: Option<PathBuf>,
-    /// Answer requests from this folder, without network
+    /// Answer requests from this folder, or from a recording that the console downloaded, without
+    /// network
     #[arg(long, value_name = "FOLDER")]
     replay: Option<PathBuf>,
     /// Read the limits from this configuration file [default: jackfield.toml, if it exists]
@@ -89,13 +90,16 @@ pub(super) struct Connection {
 impl Arguments {
     pub(super) fn run(mut self, data: Option<PathBuf>, output: Output) -> anyhow::Result<ExitCode> {
         let (config, _) = read_config(self.config.as_deref())?;
-        let exchanges = match (&self.record, &self.replay) {
+        let call = call_of(&self.call);
+        let replay =
+            self.replay.as_deref().map(|path| ReplayFolder::open(path, call)).transpose()?;
+        let exchanges = match (&self.record, &replay) {
             (Some(folder), _) => Exchanges::Record(folder.clone()),
-            (None, Some(folder)) => Exchanges::Replay(folder.clone()),
+            (None, Some(folder)) => Exchanges::Replay(folder.path.clone()),
             (None, None) => Exchanges::Tracker,
         };
-        let call = call_of(&self.call);
-        if let Some(fixture) = self.replay.as_deref().map(Fixture::read).transpose()?.flatten() {
+        let fixture = replay.as_ref().map(|folder| Fixture::read(&folder.path)).transpose()?;
+        if let Some(fixture) = fixture.flatten() {
             self.complete(fixture)?;
         }
         self.options.check(call, &self.call, &exchanges)?;

@@ -20,4 +20,5 @@ pub(super) mod frame;
 pub(super) mod overview;
 mod page;
 mod parts;
+pub(super) mod replay;
 pub(super) mod theme;

@@ -17,7 +17,7 @@ use super::console::connections::{
 };
 use super::console::{
     accounts, assets, connectors as connector_pages, defects as defect_pages, event,
-    events as event_pages, frame, overview, theme,
+    events as event_pages, frame, overview, replay as replay_pages, theme,
 };
 use super::problem::{self, Problem};
 use super::{AppState, auth, health, openapi, same_site, session, sign_in_oidc, webhook};
@@ -157,6 +157,10 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         )
         .get("/events", VIEWER, event_pages::show)
         .get("/events/{id}", VIEWER, event::show)
+        .get("/events/{id}/replay", OPERATOR, replay_pages::show)
+        .post("/events/{id}/replay", OPERATOR, "event.replay", replay_pages::run)
+        .get("/events/{id}/repeat", OPERATOR, replay_pages::ask_to_repeat)
+        .post("/events/{id}/repeat", OPERATOR, "event.replay", replay_pages::repeat)
         .get("/defects", VIEWER, defect_pages::list)
         .get("/defects/{id}", VIEWER, defect_pages::show)
         .get("/defects/{id}/{decision}", OPERATOR, defect_pages::ask)

@@ -1,6 +1,9 @@
 //! The console: a person with a browser gets from an empty server to a defect in the tracker, and
 //! no page is closed to people who use a keyboard, a small screen or a screen reader.
 
+mod defects;
+mod replay;
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 

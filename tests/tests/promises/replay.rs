@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const SECRET: &str = "k3y-of-the-replayed-tracker";
 
 /// A connector that searches for a user and creates a record whose text has these words.
-fn script(version: &str, query: &str, words: &str, more: &str) -> String {
+pub(crate) fn script(version: &str, query: &str, words: &str, more: &str) -> String {
     format!(
         "import {{ send }} from 'jackfield:connector/http@0.1.0';
 import {{ all }} from 'jackfield:connector/settings@0.1.0';
@@ -41,14 +41,14 @@ export const defects = {{
     )
 }
 
-struct Fixture {
-    host: TestHost,
+pub(crate) struct Fixture {
+    pub(crate) host: TestHost,
     tracker: ScriptedServer,
     connection: Connection,
     first: String,
 }
 
-fn fixture() -> Fixture {
+pub(crate) fn fixture() -> Fixture {
     let first = script("1.0.0", "", "Fails", "");
     let host = Setup::new().script("r", &first).start();
     let records = Arc::new(AtomicU32::new(0));
@@ -69,15 +69,20 @@ fn fixture() -> Fixture {
 }
 
 impl Fixture {
-    fn record(&self) {
+    pub(crate) fn record(&self) {
         let (done, printed) = self.host.run_cli(&["connections", "record", "qa", "--for", "1h"]);
         assert!(done, "{printed}");
     }
 
-    fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         let created = self.host.create(&self.connection, &failed_test());
         created.assert_status(200);
         created.event()
+    }
+
+    /// The number of requests that the tracker received.
+    pub(crate) fn requests(&self) -> usize {
+        self.tracker.requests().len()
     }
 
     fn replay(&self, event: &str, body: Value) -> Answer {
@@ -85,7 +90,7 @@ impl Fixture {
     }
 
     /// Installs another version, and waits until it serves.
-    fn install(&self, text: &str) -> String {
+    pub(crate) fn install(&self, text: &str) -> String {
         let hash = sha256(text.as_bytes());
         fs::write(self.host.folder().join("plugins/r.js"), text).expect("the script is written");
         self.host.await_connector("r", "ready", Some(&hash));

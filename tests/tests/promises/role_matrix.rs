@@ -61,6 +61,10 @@ POST   /sign-out                             | no yes yes yes yes | yes
 GET    /                                     | no yes yes yes yes | list
 GET    /events                               | no yes yes yes yes | list
 GET    /events/{id}                          | no yes yes yes yes | own
+GET    /events/{id}/replay                   | no no  yes yes yes | own
+POST   /events/{id}/replay                   | no no  yes yes yes | own
+GET    /events/{id}/repeat                   | no no  yes yes yes | own
+POST   /events/{id}/repeat                   | no no  yes yes yes | own
 GET    /connectors                           | no yes yes yes yes | yes
 GET    /connectors/{name}                    | no yes yes yes yes | yes
 GET    /connectors/{name}/rollback/{sha256}  | no no  no  yes yes | no

@@ -17,7 +17,8 @@ use crate::http::problem::Problem;
 use super::events::outcome;
 use super::frame::Visitor;
 use super::page::{Page, Section, render};
-use super::parts::{Badge, When};
+use super::parts::{Action, Badge, When};
+use super::replay::Recording;
 
 /// Width of a run in the drawing of its timeline.
 const WIDTH: u64 = 1_000;
@@ -30,8 +31,9 @@ struct EventPage {
     when: When,
     outcome: Badge,
     runs: Vec<RunPart>,
-    /// Number of recorded runs; absent for an account that may not read bodies.
-    recorded: Option<usize>,
+    /// What is recorded; absent for an account that may not read bodies.
+    recording: Option<Recording>,
+    replay: Action,
 }
 
 /// A run as people read it.
@@ -51,11 +53,11 @@ struct CallPart {
 }
 
 /// How much of a limit a run used.
-struct Used {
-    what: &'static str,
-    value: u64,
-    limit: u64,
-    text: String,
+pub(super) struct Used {
+    pub(super) what: &'static str,
+    pub(super) value: u64,
+    pub(super) limit: u64,
+    pub(super) text: String,
 }
 
 pub(in crate::http) async fn show(
@@ -64,22 +66,22 @@ pub(in crate::http) async fn show(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let account = visitor.account.clone();
-    let found = events::show(State(Arc::clone(&app)), Extension(account), Id(id.clone())).await?;
+    let found = events::show(State(Arc::clone(&app)), Extension(account), Id(id)).await?;
     let Json(EventWithRuns { event, runs }) = found;
     let limits = limits(&app, &event);
-    let recorded = if visitor.account.may(Role::Operator) {
-        let account = Extension(visitor.account.clone());
-        let Json(recording) = events::recording(State(app), account, Id(id)).await?;
-        Some(recording.runs.len())
+    let recording = if visitor.account.may(Role::Operator) {
+        Some(Recording::read(&State(app), &visitor, &event).await?)
     } else {
         None
     };
+    let to_replay = format!("/events/{}/replay", event.id);
     render(&EventPage {
         page: visitor.page(Section::Events, format!("Event {}", event.id)),
         when: When::new(event.received_at.0, visitor.now),
         outcome: outcome(&event),
         runs: runs.into_iter().map(|it| run(it, &limits)).collect(),
-        recorded,
+        recording,
+        replay: Action::link(&visitor, Role::Operator, "Replay", to_replay),
         it: event,
     })
 }
@@ -103,7 +105,7 @@ fn run(mut it: Run, limits: &Limits) -> RunPart {
     RunPart { calls, log: std::mem::take(&mut it.log), used: used(&it.usage, limits), it }
 }
 
-fn used(usage: &Usage, limits: &Limits) -> Vec<Used> {
+pub(super) fn used(usage: &Usage, limits: &Limits) -> Vec<Used> {
     let part = |what, value: u64, limit: u64, unit: fn(u64) -> String| Used {
         what,
         value: value.min(limit),

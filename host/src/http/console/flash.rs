@@ -52,6 +52,11 @@ pub(super) fn done(to: &str, text: &str) -> Response {
     with_flash(to, "ok", text)
 }
 
+/// Leads to another page, which shows that something went wrong.
+pub(super) fn warned(to: &str, text: &str) -> Response {
+    with_flash(to, "warn", text)
+}
+
 fn with_flash(to: &str, tone: &str, text: &str) -> Response {
     let mut response = see_other(to);
     let text = shortened(text, TEXT_BYTES_MAX);

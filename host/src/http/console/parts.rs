@@ -1,10 +1,11 @@
-//! Parts that pages share: badges, times, form fields, actions, pages of a list.
+//! Parts that pages share: badges, times, form fields, actions, comparisons, pages of a list.
 //!
 //! Each part renders itself as HTML with its texts escaped, so templates include it with `|safe`.
 
 mod action;
 mod field;
 mod pager;
+mod sides;
 mod when;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::fmt;
 pub(super) use action::Action;
 pub(super) use field::{Control, Field};
 pub(super) use pager::Pager;
+pub(super) use sides::Sides;
 pub(super) use when::When;
 
 /// What a colour means. A badge also says it in words.

@@ -1,0 +1,50 @@
+//! A person replays a recorded event on the console: the differences are shown side by side, with and
+//! without scripts. What the console downloads is a fixture of `jackfield invoke --replay`.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::replay::{fixture, script};
+
+use super::browse;
+
+#[test]
+fn a_person_replays_an_event_and_sees_the_differences() {
+    let fixture = fixture();
+    fixture.create();
+    browse(&fixture.host, "not-recorded", fixture.host.admin_token(), &[]);
+    assert!(fixture.host.connection("qa")["recording_until"].is_string());
+
+    fixture.create();
+    fixture.install(&script("2.0.0", "?all=1", "Broken", "ask('get', '/more');"));
+    let sent = fixture.requests();
+    browse(&fixture.host, "replay", fixture.host.admin_token(), &[]);
+    assert_eq!(fixture.requests(), sent, "a replay sent a request");
+}
+
+#[test]
+fn without_scripts_an_event_is_replayed_and_downloaded_as_a_fixture() {
+    let fixture = fixture();
+    fixture.record();
+    fixture.create();
+    let first = fixture.host.folder().join("plugins/r.js");
+    let in_folder = |name: &str| fixture.host.folder().join(name);
+    let (old, file) = (in_folder("old.js"), in_folder("recording.json"));
+    fs::copy(first, &old).expect("the script is copied");
+    fixture.install(&script("2.0.0", "?all=1", "Broken", "ask('get', '/more');"));
+    let host = &fixture.host;
+    let body = json!({"name": "ann", "role": "operator"});
+    let created = host.admin().json("POST", "/tokens", &body).expect(201);
+    let token = created["token"].as_str().expect("a token");
+    let downloaded = browse(host, "replay-without-scripts", token, &[]);
+    fs::write(&file, downloaded).expect("the file is written");
+    let invoke = |connector: &str, call: &str| {
+        let replay = ["--replay", file.to_str().expect("a path")];
+        host.run_cli(&[&["invoke", connector, call][..], &replay].concat())
+    };
+    let (done, printed) = invoke(old.to_str().expect("a path"), "create-defect");
+    assert!(done && printed.contains("1-ada"), "{printed}");
+    let (done, printed) = invoke(old.to_str().expect("a path"), "kpis");
+    assert!(!done && printed.contains("no recorded run of kpis"), "{printed}");
+}
