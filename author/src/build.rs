@@ -8,6 +8,7 @@ mod go;
 mod python;
 mod rust;
 mod settings;
+mod shared;
 mod source;
 mod steps;
 mod tools;
@@ -38,12 +39,17 @@ pub struct Component {
     target: PathBuf,
 }
 
-/// Builds the project of a folder with its language's own tools. `on_step` is called at the begin and
-/// at the end of each step; the tools print to stderr.
+/// Builds the project of a folder with its language's own tools. Tools of PyPI are installed below
+/// `shared_tools`, or into the project. `on_step` is called at the begin and at the end of each step;
+/// the tools print to stderr.
 ///
 /// # Errors
 /// The folder is not a project, a tool is missing or too old, or a step failed.
-pub fn build(folder: &Path, on_step: &mut dyn FnMut(&Step)) -> Result<Built, AuthorError> {
+pub fn build(
+    folder: &Path,
+    shared_tools: Option<&Path>,
+    on_step: &mut dyn FnMut(&Step),
+) -> Result<Built, AuthorError> {
     let project = Project::open(folder)?;
     if project.language == Language::Script {
         return Ok(Built::Script(project.connector()));
@@ -56,9 +62,9 @@ pub fn build(folder: &Path, on_step: &mut dyn FnMut(&Step)) -> Result<Built, Aut
         Language::Rust => rust::build(&project, &file, &mut steps)?,
         Language::Javascript => ecmascript::build(&project, false, &file, &mut steps)?,
         Language::Typescript => ecmascript::build(&project, true, &file, &mut steps)?,
-        Language::Python => python::build(&project, &file, &mut steps)?,
-        Language::C | Language::Cpp => c::build(&project, &file, &mut steps)?,
-        Language::Go => go::build(&project, &file, &mut steps)?,
+        Language::Python => python::build(&project, shared_tools, &file, &mut steps)?,
+        Language::C | Language::Cpp => c::build(&project, shared_tools, &file, &mut steps)?,
+        Language::Go => go::build(&project, shared_tools, &file, &mut steps)?,
         Language::Script => {}
     }
     Ok(Built::Component(Component { file, target: project.connector() }))

@@ -33,6 +33,7 @@ mod timeline;
 mod tokens;
 mod trigger;
 mod units;
+mod user_cache;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

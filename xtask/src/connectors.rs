@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use jackfield_author::{Built, Engine, Example as Like};
+use jackfield_author::{AuthorError, Built, Engine, Example as Like};
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::step::{cargo, program, run as run_program, step};
@@ -114,7 +114,7 @@ impl Example {
             Self::Redmine | Self::Rest => build_rust(workspace, &folder, self.name()),
             Self::Javascript => build_javascript(workspace, &folder),
             Self::Python => build_python(workspace, &folder),
-            Self::Project(like) => build_project(workspace, like),
+            Self::Project(like) => build_like(workspace, like),
         }
     }
 }
@@ -133,18 +133,28 @@ fn build_rust(workspace: &Workspace, folder: &Path, name: &str) -> anyhow::Resul
     Ok(target.join(tools::WASM_TARGET).join("release").join(format!("{name}.wasm")))
 }
 
-/// Builds the connector as its author does: with `new` and `build`.
-fn build_project(workspace: &Workspace, like: Like) -> anyhow::Result<PathBuf> {
-    let parent = workspace.guests().join("projects");
-    let folder = parent.join(like.name());
+fn build_like(workspace: &Workspace, like: Like) -> anyhow::Result<PathBuf> {
+    let language = like.language().context("the example exists in no language")?;
+    build_project(workspace, &workspace.guests().join("projects"), like.name(), |parent| {
+        jackfield_author::new(like.name(), parent, language, Some(like), Engine::Quickjs)
+    })
+}
+
+/// Creates and builds a project as its author does: with `new` and `build`.
+pub(crate) fn build_project(
+    workspace: &Workspace,
+    parent: &Path,
+    name: &str,
+    new: impl FnOnce(&Path) -> Result<PathBuf, AuthorError>,
+) -> anyhow::Result<PathBuf> {
+    let folder = parent.join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    fs::create_dir_all(&parent)?;
-    let language = like.language().context("the example exists in no language")?;
-    let folder =
-        jackfield_author::new(like.name(), &parent, language, Some(like), Engine::Quickjs)?;
-    match jackfield_author::build(&folder, &mut |_| ())? {
+    fs::create_dir_all(parent)?;
+    let folder = new(parent)?;
+    let tools = workspace.target.join("cache/jackfield/tools");
+    match jackfield_author::build(&folder, Some(&tools), &mut |_| ())? {
         Built::Component(component) => Ok(component.publish()?),
         Built::Script(script) => Ok(script),
     }

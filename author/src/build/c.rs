@@ -62,10 +62,15 @@ const CPP: Dialect = Dialect {
     },
 };
 
-pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(), AuthorError> {
+pub(super) fn build(
+    project: &Project,
+    shared_tools: Option<&Path>,
+    to: &Path,
+    steps: &mut Steps,
+) -> Result<(), AuthorError> {
     let dialect = if project.language == Language::C { &C } else { &CPP };
     PYTHON.check()?;
-    let programs = venv::tools(project, steps)?;
+    let programs = venv::tools(project, shared_tools, steps)?;
     venv::sources(project, &programs, steps)?;
     let settings = Settings::read(project)?;
     let sources = files(project, dialect.extension)?;

@@ -20,8 +20,13 @@ const PARTS: &str = "author/go-bindings/";
 /// The functions that an author may leave out.
 const OPTIONAL: &str = "func Choices(";
 
-pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(), AuthorError> {
-    let go = go(project, steps)?;
+pub(super) fn build(
+    project: &Project,
+    shared_tools: Option<&Path>,
+    to: &Path,
+    steps: &mut Steps,
+) -> Result<(), AuthorError> {
+    let go = go(project, shared_tools, steps)?;
     let mut code = String::new();
     for file in files(project, "go")? {
         code += "\n";
@@ -55,7 +60,11 @@ pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(
 }
 
 /// The installed Go, or the one that `requirements.txt` pins.
-fn go(project: &Project, steps: &mut Steps) -> Result<PathBuf, AuthorError> {
+fn go(
+    project: &Project,
+    shared_tools: Option<&Path>,
+    steps: &mut Steps,
+) -> Result<PathBuf, AuthorError> {
     let missing = match GO.check() {
         Ok(()) => return Ok("go".into()),
         Err(missing) => missing,
@@ -64,7 +73,7 @@ fn go(project: &Project, steps: &mut Steps) -> Result<PathBuf, AuthorError> {
     if !is_pinned || PYTHON.check().is_err() {
         return Err(missing);
     }
-    Ok(venv::tools(project, steps)?.join("go"))
+    Ok(venv::tools(project, shared_tools, steps)?.join("go"))
 }
 
 /// Adds the parts that the world needs to the bindings.

@@ -1,5 +1,5 @@
 //! Python: componentize-py puts the module and CPython into a component. It is installed into a
-//! virtual environment of the project.
+//! virtual environment.
 
 use std::fs;
 use std::path::Path;
@@ -26,9 +26,14 @@ imports = [name.name for it in ast.walk(tree)
            if isinstance(it, (ast.Import, ast.ImportFrom)) for name in it.names]
 print(json.dumps({'classes': classes, 'imports': imports}))";
 
-pub(super) fn build(project: &Project, to: &Path, steps: &mut Steps) -> Result<(), AuthorError> {
+pub(super) fn build(
+    project: &Project,
+    shared_tools: Option<&Path>,
+    to: &Path,
+    steps: &mut Steps,
+) -> Result<(), AuthorError> {
     PYTHON.check()?;
-    let tool = venv::tools(project, steps)?.join("componentize-py");
+    let tool = venv::tools(project, shared_tools, steps)?.join("componentize-py");
     if !tool.exists() {
         let why = "it must list `componentize-py`, which makes the component";
         return Err(AuthorError::file("requirements.txt", why));

@@ -52,6 +52,12 @@ pub(super) const GO: Tool = Tool {
 };
 
 impl Tool {
+    /// What it prints as its version; empty if it cannot be run.
+    pub(super) fn printed(&self) -> String {
+        let output = output(Command::new(self.program).args(self.arguments), self.fix);
+        output.map(|it| String::from_utf8_lossy(&it.stdout).into_owned()).unwrap_or_default()
+    }
+
     /// Refuses a missing or old program.
     pub(super) fn check(&self) -> Result<(), AuthorError> {
         let output = output(Command::new(self.program).args(self.arguments), self.fix)?;

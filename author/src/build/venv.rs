@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::shared;
 use super::steps::{Steps, output};
 use super::tools::PYTHON;
 use crate::{AuthorError, Project};
@@ -22,18 +23,24 @@ for name in os.listdir(source):
     kind = 'zip' if name.endswith(('.whl', '.zip')) else 'gztar'
     shutil.unpack_archive(os.path.join(source, name), target, kind)";
 
-/// Installs the tools of `requirements.txt` into `.build/venv`, unless they are installed. Returns its
-/// folder of programs.
-pub(super) fn tools(project: &Project, steps: &mut Steps) -> Result<PathBuf, AuthorError> {
-    let venv = project.scratch().join("venv");
+/// Installs the tools of `requirements.txt` into a folder below `shared`, or into `.build/venv`, unless
+/// they are installed. Returns the folder of their programs.
+pub(super) fn tools(
+    project: &Project,
+    shared: Option<&Path>,
+    steps: &mut Steps,
+) -> Result<PathBuf, AuthorError> {
+    let own = project.scratch().join("venv");
+    let folder = shared::folder(shared, own, &project.read(TOOLS)?);
+    let venv = &folder.path;
     let programs = venv.join("bin");
-    let Some(stamp) = Stamp::missing(project, TOOLS, &venv)? else { return Ok(programs) };
+    let Some(stamp) = Stamp::missing(project, TOOLS, venv)? else { return Ok(programs) };
     let mut parts = Command::new("python3");
     if !output(parts.args(["-c", "import venv, ensurepip"]), PYTHON.fix)?.status.success() {
         return Err(AuthorError::NoPart { what: "Python's venv or pip", fix: PYTHON.fix });
     }
     let mut make = Command::new("python3");
-    steps.run("python3 -m venv", make.args(["-m", "venv", "--clear"]).arg(&venv), PYTHON.fix)?;
+    steps.run("python3 -m venv", make.args(["-m", "venv", "--clear"]).arg(venv), PYTHON.fix)?;
     let mut install = pip(project, &programs, "install");
     steps.run("pip install", install.args(["--requirement", TOOLS]), PYTHON.fix)?;
     stamp.write()?;

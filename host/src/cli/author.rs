@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use jackfield_author::{Built, Component, Engine, Example, Language, Step};
+use jackfield_author::{AuthorError, Built, Component, Engine, Example, Language, Step};
 use serde::Serialize;
 
 use crate::app::CheckedFile;
@@ -14,6 +14,7 @@ use crate::app::CheckedFile;
 use super::check;
 use super::output::{Output, eprint};
 use super::serve::{read_config, runtime};
+use super::user_cache::user_cache;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -48,8 +49,10 @@ Builds the project with the tools of its language, and checks the component as `
 does. Only then it becomes NAME.wasm in the project's folder; NAME is the name of the folder.
 
 The language is that of Cargo.toml (Rust), package.json (JavaScript; TypeScript with tsconfig.json),
-connector.c, connector.cpp, go.mod or requirements.txt (Python). The packages that the project pins are installed into its folder. A Rust
-project can share its builds with others by CARGO_TARGET_DIR.
+connector.c, connector.cpp, go.mod or requirements.txt (Python). The packages that the project pins
+are installed into its folder, but those of requirements.txt, which projects share, into
+$XDG_CACHE_HOME/jackfield/tools or ~/.cache/jackfield/tools. A Rust project can share its builds with
+others by CARGO_TARGET_DIR.
 
 Examples:
   jackfield build
@@ -100,7 +103,7 @@ impl NewArguments {
 
 impl BuildArguments {
     pub(super) fn run(self, output: Output) -> anyhow::Result<()> {
-        match jackfield_author::build(&self.folder, &mut print_step)? {
+        match build(&self.folder)? {
             Built::Component(component) => {
                 let report = publish(component, self.config.as_deref())?;
                 output.print_record(&report);
@@ -114,6 +117,12 @@ impl BuildArguments {
         }
         Ok(())
     }
+}
+
+/// Builds a project with tools of PyPI in the user's cache.
+pub(super) fn build(folder: &Path) -> Result<Built, AuthorError> {
+    let tools = user_cache().map(|user| user.join("tools"));
+    jackfield_author::build(folder, tools.as_deref(), &mut print_step)
 }
 
 /// Checks a component as the server does, and puts it into its place.
@@ -133,7 +142,7 @@ pub(super) fn publish(component: Component, config: Option<&Path>) -> anyhow::Re
 }
 
 /// Prints a step on stderr, where its tool prints too.
-pub(super) fn print_step(step: &Step) {
+fn print_step(step: &Step) {
     match step.took {
         None => eprint(&format!("==> {}", step.name)),
         Some(took) => eprint(&format!("    {}: {:.1} s", step.name, took.as_secs_f64())),

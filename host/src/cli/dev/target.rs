@@ -59,7 +59,7 @@ impl Target {
 fn build(folder: &Path) -> anyhow::Result<PathBuf> {
     use jackfield_author::Built;
 
-    match jackfield_author::build(folder, &mut crate::cli::author::print_step)? {
+    match crate::cli::author::build(folder)? {
         Built::Component(component) => Ok(crate::cli::author::publish(component, None)?.file),
         Built::Script(file) => Ok(file),
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
+use crate::cli::user_cache::user_cache;
 use crate::config::DataFolder;
 use crate::plugins::CodeCache;
 
@@ -19,8 +20,5 @@ pub(super) fn code_cache(data: Option<PathBuf>) -> anyhow::Result<CodeCache> {
         let data = DataFolder::at(&data);
         return Ok(CodeCache::Server { folder: data.compiled(), key: data.compiled_key() });
     }
-    let variable = |name| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
-    let user = variable("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-    let user = user.or_else(|| Some(variable("HOME")?.join(".cache")));
-    Ok(user.map_or(CodeCache::Temporary, |user| CodeCache::User(user.join("jackfield"))))
+    Ok(user_cache().map_or(CodeCache::Temporary, CodeCache::User))
 }

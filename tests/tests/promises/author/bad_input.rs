@@ -86,7 +86,10 @@ fn build_with(project: &Project, programs: &[(&str, &str)]) -> Ended {
         fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("a file");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("a program");
     }
-    run(Command::new(binary()).arg("build").env("PATH", path.path()), &project.path(""))
+    let mut build = Command::new(binary());
+    // A cache without tools.
+    build.arg("build").env("PATH", path.path()).env("XDG_CACHE_HOME", path.path());
+    run(&mut build, &project.path(""))
 }
 
 #[test]
