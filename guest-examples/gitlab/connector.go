@@ -154,7 +154,7 @@ func setFields(body jackfield.Object) (notes string) {
 		}
 		switch {
 		case field.Name == "labels":
-			labels = append(labels, fmt.Sprint(value))
+			labels = append(labels, strings.Split(fmt.Sprint(value), ",")...)
 		case contains(members, field.Name):
 			body[field.Name] = value
 		default:
@@ -162,7 +162,7 @@ func setFields(body jackfield.Object) (notes string) {
 		}
 	}
 	if len(labels) > 0 {
-		body["labels"] = strings.Join(labels, ",")
+		body["labels"] = labels
 	}
 	return notes
 }
@@ -178,8 +178,8 @@ func Find(marker string) (found []jackfield.Defect, err error) {
 		if _, err := complete(it, nil); err != nil {
 			return nil, err
 		}
-		if !strings.Contains(it.Description, marker) {
-			return nil, jackfield.Fail(jackfield.Unsupported, "GitLab ignores the search for the marker")
+		if err := gitlab.Marked(it.Description, marker); err != nil {
+			return nil, err
 		}
 		found = append(found, it.defect())
 	}

@@ -1,30 +1,27 @@
 // Package connector is for a small tracker. The contract, which is also the manual, is
 // `wit/connector.wit`; after the first build, `.build/bindings/` has it in Go.
-//
-// The host calls the exported functions, each time in a new instance. Return `jackfield.Fail(…)` for an
-// error of the contract. A panic ends the call, and the event shows it.
+// The host calls each exported function in a new instance. Return `jackfield.Fail(…)` for an error of the
+// contract. A panic ends the call, and the event shows it.
 package connector
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
-	"strings"
 
 	"connector/jackfield"
 	"connector/jackfield/report"
 )
 
-var tracker = jackfield.Tracker{Name: "The tracker", Address: "url", Secret: "api-key", Words: "/errors"}
-
 //go:embed settings.schema.json
 var schema string
+var tracker = jackfield.Tracker{Name: "The tracker", Address: "url", Secret: "api-key", Words: "/errors"}
 
 // The settings of `settings.schema.json`. The connector never sees the API key: the host adds it.
 type settings struct {
 	URL, Project string
 	Critical     []string
 }
-
 func given() settings { return jackfield.Settings[settings](schema) }
 
 type issue struct {
@@ -42,9 +39,7 @@ func (it issue) defect() jackfield.Defect {
 }
 
 // The key's user. Other requests may answer a wrong key as an anonymous visitor.
-func user() (string, error) {
-	return jackfield.Get[string](tracker, "/users/current.json", "/user/login", nil)
-}
+func user() (string, error) { return jackfield.Get[string](tracker, "/users/current.json", "/user/login", nil) }
 
 func Describe() jackfield.Manifest {
 	return jackfield.Manifest{
@@ -55,12 +50,9 @@ func Describe() jackfield.Manifest {
 }
 
 func Check() (string, error) {
-	counts, err := Count("")
-	if err != nil {
-		return "", err
-	}
 	name, err := user()
-	return fmt.Sprintf("reached as %s, %d open issues", name, counts.Open), err
+	counts, failed := Count("")
+	return fmt.Sprintf("reached as %s, %d open issues", name, counts.Open), cmp.Or(err, failed)
 }
 
 // Create reads the report first, checks what may fail, and sends the only write last.
@@ -69,10 +61,8 @@ func Create(_ jackfield.FailedTest, marker string) (jackfield.Defect, error) {
 	if err != nil {
 		return jackfield.Defect{}, err
 	}
-	created, err := jackfield.Post[issue](tracker, "/issues.json", "/issue", jackfield.Object{
-		"issue": jackfield.Object{
-			"description": description, "project_id": given().Project, "subject": report.Title(255),
-		}})
+	body := jackfield.Object{"description": description, "project_id": given().Project, "subject": report.Title(255)}
+	created, err := jackfield.Post[issue](tracker, "/issues.json", "/issue", jackfield.Object{"issue": body})
 	return created.defect(), err
 }
 
@@ -83,10 +73,28 @@ func Find(marker string) (found []jackfield.Defect, err error) {
 		_, err = user() // an empty list must not come from a wrong key
 	}
 	for _, it := range issues {
-		if !strings.Contains(it.Description, marker) {
-			err = jackfield.Fail(jackfield.Unsupported, "the tracker ignores the search for the marker")
-		}
+		err = cmp.Or(err, tracker.Marked(it.Description, marker))
 		found = append(found, it.defect())
 	}
 	return found, err
+}
+
+func Count(string) (counts jackfield.Counts, err error) {
+	if _, err = user(); err != nil {
+		return counts, err
+	}
+	critical, err := tracker.IDs("/enumerations/issue_priorities.json", "/issue_priorities", given().Critical, "critical", "|")
+	path := "/projects/" + given().Project + "/issues"
+	count := func(status, priorities string) (count uint32) {
+		query := jackfield.Pairs{{"status_id", status}, {"priority_id", priorities}, {"limit", "1"}}
+		if err == nil {
+			count, err = jackfield.Get[uint32](tracker, path+".json", "/total_count", query)
+		}
+		return count
+	}
+	counts.Open, counts.Closed, counts.Critical = count("open", ""), count("closed", ""), count("open", critical)
+	counts.Moderate = max(counts.Open, counts.Critical) - counts.Critical
+	page := jackfield.Page(given().URL, path, jackfield.Pairs{{"status_id", "open"}, {"priority_id", critical}})
+	counts.CriticalLink = jackfield.Some(page)
+	return counts, err
 }

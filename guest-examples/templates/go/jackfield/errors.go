@@ -52,6 +52,14 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &failure) && failure.Status == 404
 }
 
+// Marked refuses a record that a search returned and that does not have the marker.
+func (it Tracker) Marked(text, marker string) error {
+	if strings.Contains(text, marker) {
+		return nil
+	}
+	return Fail(Unsupported, "%s ignores the search for the marker", it.Name)
+}
+
 // Try turns a result of the contract into a value and an error.
 func Try[T any](result wit_types.Result[T, jackfield_connector_model.Error]) (value T, err error) {
 	if result.IsErr() {

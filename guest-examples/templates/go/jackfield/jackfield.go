@@ -69,9 +69,14 @@ type Named struct {
 	Name string
 }
 
-// IDs are those of the records that a setting names, separated. An unknown name is an error: if it were
-// ignored, a count would be zero, which looks like good news.
-func IDs(known []Named, names []string, setting, separator string) (string, error) {
+// IDs are those of the records that a setting names, separated. The tracker's list of records is at a path,
+// and in a part of the answer. An unknown name is an error: if it were ignored, a count would be zero, which
+// looks like good news.
+func (it Tracker) IDs(path, wanted string, names []string, setting, separator string) (string, error) {
+	known, err := Get[[]Named](it, path, wanted, nil)
+	if err != nil {
+		return "", err
+	}
 	var ids []string
 	for _, name := range names {
 		id, err := ID(known, name, setting)
