@@ -16,7 +16,7 @@ use crate::tools;
 use crate::workspace::Workspace;
 
 /// What `cargo xtask bench` measures; everything when nothing is named.
-const NAMES: [&str; 6] = ["throughput", "peers", "calls", "cold", "memory", "scaling"];
+const NAMES: [&str; 7] = ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling"];
 
 pub(crate) struct Arguments {
     names: Vec<String>,
@@ -61,7 +61,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> anyhow::Resul
     if arguments.measures(&["peers"]) {
         peers::all(workspace, &folder)?;
     }
-    guests::rust(workspace, &folder)?;
+    if arguments.measures(&["languages"]) {
+        guests::languages(workspace, &folder)?;
+    }
+    if arguments.measures(&["throughput", "peers", "calls", "cold", "memory", "scaling"]) {
+        guests::rust(workspace, &folder)?;
+    }
     if arguments.measures(&["calls", "cold", "memory"]) {
         guests::scripts(workspace, &folder)?;
     }

@@ -59,7 +59,7 @@ Commands:
   bench [NAME]... [--quick] [--json FILE] [--markdown FILE] [--svg FILE]
         Build for release, build what it is compared with, measure, and print each figure with its
         goal. Everything, or: throughput, peers (throughput beside other programs), calls, cold,
-        memory, scaling
+        memory, languages (the template's connector in each language), scaling
         --quick         Fewer and shorter rounds, for a look while other work runs
         --json FILE     Also write the figures to this file; --markdown and --svg likewise
 ";

@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::connectors::{PLAIN_WORLD, componentize_py, quickjs};
+use jackfield_author::{Engine, Language};
+
+use crate::connectors::{PLAIN_WORLD, build_project, componentize_py, quickjs};
 use crate::step::{program, run, step};
 use crate::tools;
 use crate::workspace::Workspace;
@@ -38,6 +40,24 @@ pub(super) fn scripts(workspace: &Workspace, folder: &Path) -> anyhow::Result<()
     }
     if missing("starlingmonkey.wasm") {
         step("connector for StarlingMonkey", || starlingmonkey(workspace, folder))?;
+    }
+    Ok(())
+}
+
+/// The connector of the template in each language, as its author builds it.
+pub(super) fn languages(workspace: &Workspace, folder: &Path) -> anyhow::Result<()> {
+    let to = folder.join("guests/languages");
+    fs::create_dir_all(&to)?;
+    for language in Language::ALL {
+        let name = language.name();
+        step(&format!("connector of the template: {name}"), || {
+            let parent = folder.join("projects");
+            let built = build_project(workspace, &parent, name, |parent| {
+                jackfield_author::new(name, parent, language, None, Engine::Quickjs)
+            })?;
+            let extension = built.extension().unwrap_or_default();
+            Ok(fs::copy(&built, to.join(name).with_extension(extension))?)
+        })?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod calls;
 mod chart;
 mod cold;
 mod goals;
+mod languages;
 mod load;
 mod memory;
 mod paced;
@@ -23,7 +24,8 @@ use rounds::Effort;
 
 /// The names of the measurements. `peers` is `throughput` with the peers in the same alternating
 /// run.
-const SUBJECTS: [&str; 6] = ["throughput", "peers", "calls", "cold", "memory", "scaling"];
+const SUBJECTS: [&str; 7] =
+    ["throughput", "peers", "calls", "cold", "memory", "languages", "scaling"];
 
 /// The command line: names, `--quick`, and the files to write.
 #[derive(Default)]
@@ -89,6 +91,7 @@ fn measure(measurement: &str, effort: Effort) -> Vec<Figure> {
         "calls" => calls::run(effort),
         "cold" => cold::run(effort),
         "memory" => memory::run(effort),
+        "languages" => languages::run(effort),
         "scaling" => scaling::run(effort),
         _ => throughput::run(effort, false),
     }
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_peers_run_includes_throughput() {
-        let rest = ["peers", "calls", "cold", "memory", "scaling"];
+        let rest = ["peers", "calls", "cold", "memory", "languages", "scaling"];
         assert_eq!(measurements(&["--quick"]).unwrap(), rest);
         assert_eq!(measurements(&["throughput", "peers"]).unwrap(), ["peers"]);
         assert_eq!(measurements(&["throughput", "--json", "f"]).unwrap(), ["throughput"]);

@@ -144,5 +144,6 @@ fn concurrent_call(language: &str, example: &str) -> Figure {
     kilobytes(format!("resident per concurrent call, {language} (Redmine)"), each.resident)
 }
 
-const REDMINE_ISSUE: &str = r#"{"issue":{"id":1,"subject":"s","description":"d",
+/// A created issue, as Redmine answers it.
+pub(crate) const REDMINE_ISSUE: &str = r#"{"issue":{"id":1,"subject":"s","description":"d",
     "status":{"id":1,"name":"New"},"priority":{"id":2,"name":"Normal"}}}"#;

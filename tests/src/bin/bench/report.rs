@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::goals::{GOALS, Goal};
 
+/// The measurement whose figures have a row for each language in Markdown.
+const CROSSED: &str = "languages";
+
 /// One measured figure.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Figure {
@@ -148,9 +151,11 @@ pub(crate) fn text(figures: &[Figure]) -> String {
 
 /// Formats one table for each measurement, for `docs/performance.md`.
 pub(crate) fn markdown(figures: &[Figure]) -> String {
-    let mut text = String::new();
+    let is_crossed = |it: &&Figure| it.measurement == CROSSED;
+    let crossed: Vec<_> = figures.iter().filter(is_crossed).collect();
+    let mut text = if crossed.is_empty() { String::new() } else { crossed_table(&crossed) };
     let mut measurement = "";
-    for figure in figures {
+    for figure in figures.iter().filter(|it| !is_crossed(it)) {
         if figure.measurement != measurement {
             measurement = figure.measurement;
             text += &format!(
@@ -161,6 +166,30 @@ pub(crate) fn markdown(figures: &[Figure]) -> String {
         text += &format!("| {} | {value} | {spread} | {verdict} |\n", figure.name);
     }
     text.trim_start().to_owned()
+}
+
+/// Formats figures whose names are `WHAT, WHICH`: a row for each `WHICH`, a column for each `WHAT`.
+fn crossed_table(figures: &[&Figure]) -> String {
+    let mut columns = Vec::new();
+    let mut rows: Vec<(&str, Vec<String>)> = Vec::new();
+    for figure in figures {
+        let (what, which) = figure.name.rsplit_once(", ").unwrap_or((&figure.name, ""));
+        if !columns.contains(&what) {
+            columns.push(what);
+        }
+        if rows.last().is_none_or(|(row, _)| *row != which) {
+            rows.push((which, Vec::new()));
+        }
+        let goal = figure.goal().map(|_| format!(" ({})", figure.verdict())).unwrap_or_default();
+        if let Some((_, cells)) = rows.last_mut() {
+            cells.push(figure.value() + &goal);
+        }
+    }
+    let line = |first: &str, cells: &[String]| format!("| {first} | {} |\n", cells.join(" | "));
+    let head: Vec<_> = columns.iter().map(|it| (*it).to_owned()).collect();
+    let rule = format!("|---|{}\n", "---|".repeat(head.len()));
+    let rows: String = rows.iter().map(|(which, cells)| line(which, cells)).collect();
+    format!("\n### {CROSSED}\n\n{}{rule}{rows}", line("", &head))
 }
 
 /// Converts the figures to JSON, for programs.
@@ -219,6 +248,20 @@ mod tests {
         let text = markdown(&figures());
         assert_eq!(text.matches("### ").count(), 3);
         assert_eq!(text.matches("| figure |").count(), 3);
+    }
+
+    #[test]
+    fn languages_have_a_row_each_in_markdown() {
+        let figure = |name, value| Figure::once(CROSSED, name, Unit::Kilobytes, value);
+        let sizes = [("size, Rust", 150.0), ("memory, Rust", 9.0), ("size, Go", 7_000.0)];
+        let text = markdown(&[&figures()[..], &sizes.map(|it| figure(it.0, it.1))].concat());
+        assert!(
+            text.starts_with("### languages\n\n|  | size | memory |\n|---|---|---|\n"),
+            "{text}"
+        );
+        assert!(text.contains("| Rust | 150 KB (at most 200: yes) | 9.00 KB |\n"), "{text}");
+        assert!(text.contains("| Go | 7000 KB (at most 6000: no) |\n"), "{text}");
+        assert_eq!(text.matches("### ").count(), 4);
     }
 
     #[test]

@@ -20,8 +20,12 @@ pub(crate) fn pinned() -> Setup {
 
 /// Like [`pinned`], on these cores.
 pub(crate) fn on_cores(cores: &str) -> Setup {
-    let setup = Setup::new().run_under(&["taskset", "-c", cores]);
-    setup.env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
+    unlimited().run_under(&["taskset", "-c", cores])
+}
+
+/// Like [`pinned`], on all cores.
+pub(crate) fn unlimited() -> Setup {
+    Setup::new().env("JACKFIELD_WEBHOOK_REQUESTS_PER_S", "1000000")
 }
 
 /// Returns a guest that was built for the benchmarks, such as `instant`. It is built as the project
