@@ -10,12 +10,15 @@ pub(super) struct World {
 }
 
 /// The worlds. Of those that fit, the first is chosen.
-const WORLDS: [World; 6] = [
+const WORLDS: [World; 9] = [
     world("plain-connector", &["plugin", "defects", "kpis"], false),
     world("connector", &["plugin", "defects", "kpis"], true),
+    world("plain-follow-up-connector", &["plugin", "defects", "kpis", "follow-up"], false),
     world("follow-up-connector", &["plugin", "defects", "kpis", "follow-up"], true),
     world("plain-defects-connector", &["plugin", "defects"], false),
     world("defects-connector", &["plugin", "defects"], true),
+    world("plain-follow-up-defects-connector", &["plugin", "defects", "follow-up"], false),
+    world("follow-up-defects-connector", &["plugin", "defects", "follow-up"], true),
     world("kpis-connector", &["plugin", "kpis"], false),
 ];
 /// The interfaces that a connector exports.
@@ -44,7 +47,7 @@ pub(super) enum WorldError {
     NoPlugin { spelt: String },
     #[error(
         "it exports {exports}, and no world has just these: export `defects` ({defects}), `kpis` \
-         ({kpis}) or both; `follow-up` needs both; a connector that only counts gets no test data"
+         ({kpis}) or both; `follow-up` needs `defects`; a connector that only counts gets no test data"
     )]
     NoneFits { exports: String, defects: String, kpis: String },
 }
@@ -150,7 +153,9 @@ mod tests {
         assert_eq!(world_of(None, &both, true), Ok("connector"));
         assert_eq!(world_of(None, &["plugin", "kpis"], false), Ok("kpis-connector"));
         assert_eq!(world_of(None, &["plugin", "defects"], true), Ok("defects-connector"));
-        assert_eq!(world_of(None, &EXPORTS, false), Ok("follow-up-connector"));
+        assert_eq!(world_of(None, &EXPORTS, false), Ok("plain-follow-up-connector"));
+        let no_kpis = ["plugin", "defects", "follow-up"];
+        assert_eq!(world_of(None, &no_kpis, true), Ok("follow-up-defects-connector"));
         assert_eq!(world_of(Some("connector"), &both, false), Ok("connector"));
     }
 
@@ -160,12 +165,12 @@ mod tests {
             (Some("connector"), &["plugin", "kpis"][..], false, "add `export const defects`"),
             (Some("connector"), &["plugin", "kpis"], false, "the world `kpis-connector`"),
             (Some("connector"), &["defects", "kpis"], false, "add `export const plugin`"),
-            (Some("connector"), &EXPORTS, false, "choose the world `follow-up-connector`"),
+            (Some("connector"), &EXPORTS, true, "choose the world `follow-up-connector`"),
             (Some("plain-connector"), &["plugin", "defects", "kpis"], true, "`connector`"),
             (Some("conector"), &["plugin", "kpis"], false, "the worlds are plain-connector"),
             (None, &["defects", "kpis"], false, "add `export const plugin`"),
             (None, &["plugin"], false, "or both"),
-            (None, &["plugin", "defects", "follow-up"], false, "needs both"),
+            (None, &["plugin", "kpis", "follow-up"], false, "`follow-up` needs `defects`"),
         ] {
             let why = world_of(chosen, exports, test_data).unwrap_err().to_string();
             assert!(why.contains(words), "{words:?} is not in: {why}");

@@ -35,6 +35,7 @@ mod events;
 mod exactly_once;
 mod fairness;
 mod front_door;
+mod frozen_contract;
 mod good_neighbour;
 mod guide;
 mod harness;

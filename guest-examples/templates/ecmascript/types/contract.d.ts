@@ -124,7 +124,7 @@ declare module 'jackfield:connector/model@0.1.0' {
     message: string,
     /**
      * The name of the setting to change, if it is one setting. The host adds it to the message;
-     * forms will show the message beside that setting.
+     * forms show the message beside that setting.
      */
     setting?: string,
     /**
@@ -151,7 +151,7 @@ declare module 'jackfield:connector/plugin@0.1.0' {
    * Returns possible values of a setting that is marked `jackfield:lookup`, based on the
    * settings so far; other settings may still be missing. `search` is what a person typed so
    * far, or empty. Pass it to a tracker that has thousands of values; if the list is short, it may
-   * be ignored. Writes are denied. The host does not call this function yet; forms will.
+   * be ignored. Forms and the CLI show the values. Writes are denied.
    */
   export function choices(setting: string, search: string): ChoicesPage;
   export type Error = import('jackfield:connector/model@0.1.0').Error;
@@ -330,7 +330,8 @@ declare module 'jackfield:connector/follow-up@0.1.0' {
   export function comment(key: string, test: FailedTest, marker: string): void;
   /**
    * Returns whether the defect has a comment that contains the marker. An incomplete answer of
-   * the tracker is an error, because the host adds the comment again if this returns false.
+   * the tracker is an error, because the host adds the comment again if this returns false. If
+   * comments cannot be read, the error is `unsupported`: a comment is then sent at most once.
    * Writes are denied.
    */
   export function findComment(key: string, marker: string): boolean;
@@ -341,7 +342,8 @@ declare module 'jackfield:connector/follow-up@0.1.0' {
   export function reopen(key: string): void;
   /**
    * Attaches one attachment of `report` under its `name`. An upload that only becomes an
-   * attachment by a second request is `prepare`, and that second request is the write.
+   * attachment by a second request is `prepare`, and that second request is the write. If the
+   * tracker takes no files, the error of `attach` and `attached` is `unsupported`.
    */
   export function attach(key: string, attachment: number): void;
   /**
