@@ -1,7 +1,5 @@
-// Package connector is for a small tracker. The contract, which is also the manual, is
-// `wit/connector.wit`; after the first build, `.build/bindings/` has it in Go.
-// The host calls each exported function in a new instance. Return `jackfield.Fail(…)` for an error of the
-// contract. A panic ends the call, and the event shows it.
+// Package connector is for a small tracker. The host calls each exported function in a new instance.
+// `wit/connector.wit` is the contract and the manual. Return `jackfield.Fail(…)` for one of its errors.
 package connector
 
 import (
@@ -22,6 +20,7 @@ type settings struct {
 	URL, Project string
 	Critical     []string
 }
+
 func given() settings { return jackfield.Settings[settings](schema) }
 
 type issue struct {
@@ -32,14 +31,15 @@ type issue struct {
 
 func (it issue) defect() jackfield.Defect {
 	return jackfield.Defect{
-		Key: fmt.Sprint(it.ID), Title: it.Subject, Description: jackfield.Text(it.Description),
-		Link:   jackfield.Page(given().URL, fmt.Sprintf("/issues/%d", it.ID), nil),
-		Status: jackfield.Text(it.Status.Name), Priority: jackfield.Text(it.Priority.Name),
+		Key: fmt.Sprint(it.ID), Title: it.Subject, Link: jackfield.Page(given().URL, fmt.Sprint("/issues/", it.ID), nil),
+		Status: jackfield.Text(it.Status.Name), Priority: jackfield.Text(it.Priority.Name), Description: jackfield.Text(it.Description),
 	}
 }
 
 // The key's user. Other requests may answer a wrong key as an anonymous visitor.
-func user() (string, error) { return jackfield.Get[string](tracker, "/users/current.json", "/user/login", nil) }
+func user() (string, error) {
+	return jackfield.Get[string](tracker, "/users/current.json", "/user/login", nil)
+}
 
 func Describe() jackfield.Manifest {
 	return jackfield.Manifest{
@@ -94,7 +94,6 @@ func Count(string) (counts jackfield.Counts, err error) {
 	}
 	counts.Open, counts.Closed, counts.Critical = count("open", ""), count("closed", ""), count("open", critical)
 	counts.Moderate = max(counts.Open, counts.Critical) - counts.Critical
-	page := jackfield.Page(given().URL, path, jackfield.Pairs{{"status_id", "open"}, {"priority_id", critical}})
-	counts.CriticalLink = jackfield.Some(page)
+	counts.CriticalLink = jackfield.Text(jackfield.Page(given().URL, path, jackfield.Pairs{{"status_id", "open"}, {"priority_id", critical}}))
 	return counts, err
 }
