@@ -123,8 +123,8 @@ declare module 'jackfield:connector/model@0.1.0' {
      */
     message: string,
     /**
-     * The name of the setting to change, if it is one setting. The host adds it to the message;
-     * forms show the message beside that setting.
+     * The name of the setting to change, if it is one setting. The host adds it to the message,
+     * and the console leads from the message to that setting.
      */
     setting?: string,
     /**
@@ -317,7 +317,7 @@ declare module 'jackfield:connector/kpis@0.1.0' {
 declare module 'jackfield:connector/follow-up@0.1.0' {
   /**
    * Returns the defect with this key as it is now. If people moved it, follow the move and return
-   * the present key. Return none only if the tracker says, with valid credentials, that it is
+   * the current key. Return none only if the tracker says, with valid credentials, that it is
    * gone. Writes are denied.
    */
   export function state(key: string): Current | undefined;
@@ -360,7 +360,7 @@ declare module 'jackfield:connector/follow-up@0.1.0' {
    */
   export interface Current {
     /**
-     * With its present key and link: people rename projects and move records.
+     * With its current key and link: people rename projects and move records.
      */
     defect: Defect,
     /**

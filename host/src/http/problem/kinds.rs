@@ -99,9 +99,9 @@ pub(super) static ALL: &[Kind] = &[
         OutcomeCode::SenderRefused,
         StatusCode::UNAUTHORIZED,
         "The sender is refused",
-        "The connection asks the senders of its webhooks for a credential beside the URL. The detail \
-         says what is missing or wrong: set it in Test Manager, or change it with `jackfield \
-         connections edit NAME --webhook-auth …`.",
+        "The connection asks the senders of its webhooks for a credential in addition to the URL. \
+         The detail says what is missing or wrong: set it in Test Manager, or change it with \
+         `jackfield connections edit NAME --webhook-auth …`.",
     ),
     kind(
         OutcomeCode::AddressRefused,
