@@ -133,7 +133,7 @@ impl Arguments {
             findings.push(platform::access(&config.data_folder()));
         }
         findings.extend(platform::findings(&config, running.is_some()));
-        findings.extend(server::waiting(server));
+        findings.extend(server::pending_actions(server));
         let failed = findings.iter().any(|finding| finding.status == Status::Fail);
         if output.json {
             print_json(&Report { findings });

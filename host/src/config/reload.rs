@@ -14,7 +14,7 @@ use super::Config;
 #[derive(Debug)]
 pub struct LiveConfig {
     now: ArcSwap<Config>,
-    waiting: Mutex<Vec<&'static str>>,
+    needs_restart: Mutex<Vec<&'static str>>,
 }
 
 /// What came of a reload, as names of keys.
@@ -30,7 +30,7 @@ impl LiveConfig {
     /// Starts with the configuration that was read at the start.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { now: ArcSwap::from_pointee(config), waiting: Mutex::default() }
+        Self { now: ArcSwap::from_pointee(config), needs_restart: Mutex::default() }
     }
 
     /// Returns the configuration as it is now.
@@ -42,7 +42,7 @@ impl LiveConfig {
     /// Returns the keys whose value in the file needs a restart.
     #[must_use]
     pub fn needs_restart(&self) -> Vec<&'static str> {
-        self.waiting.lock().clone()
+        self.needs_restart.lock().clone()
     }
 
     /// Uses the values of `new`, except those that need a restart.
@@ -52,7 +52,7 @@ impl LiveConfig {
             changed: names(&live_keys(&old, &new)),
             needs_restart: names(&restart_keys(&old, &new)),
         };
-        self.waiting.lock().clone_from(&reloaded.needs_restart);
+        self.needs_restart.lock().clone_from(&reloaded.needs_restart);
         self.now.store(Arc::new(with_fixed_keys(new, &old)));
         reloaded
     }
@@ -88,80 +88,43 @@ fn live_keys(old: &Config, new: &Config) -> [Difference; 17] {
     ]
 }
 
-/// The keys that were used up at the start: sockets, folders, pools, and the lease, about which
-/// running work must agree.
-fn restart_keys(old: &Config, new: &Config) -> [Difference; 19] {
-    [
-        ("listen", old.listen != new.listen),
-        ("data", old.data != new.data),
-        ("plugins", old.plugins != new.plugins),
-        ("public_url", old.public_url != new.public_url),
-        ("admin_listen", old.admin_listen != new.admin_listen),
-        ("proxy_protocol", old.proxy_protocol != new.proxy_protocol),
-        ("admin_proxy_protocol", old.admin_proxy_protocol != new.admin_proxy_protocol),
-        ("tls_certificate", old.tls_certificate != new.tls_certificate),
-        ("tls_key", old.tls_key != new.tls_key),
-        ("allowed_hosts", old.allowed_hosts != new.allowed_hosts),
-        ("oidc", old.oidc != new.oidc),
-        ("audit_days", old.audit_days != new.audit_days),
-        ("concurrent_runs_host", old.concurrent_runs_host != new.concurrent_runs_host),
-        ("memory_bytes_host", old.memory_bytes_host != new.memory_bytes_host),
-        ("spool_bytes_max", old.spool_bytes_max != new.spool_bytes_max),
-        ("lease_ms", old.lease_ms != new.lease_ms),
-        ("drain_ms", old.drain_ms != new.drain_ms),
-        ("extra_ca_file", old.extra_ca_file != new.extra_ca_file),
-        ("compile_for", old.compile_for != new.compile_for),
-    ]
+/// Makes two functions of one list of keys, so that no key is compared but not kept.
+macro_rules! restart_keys {
+    ($($key:ident),+ $(,)?) => {
+        /// The keys that are read only at the start.
+        fn restart_keys(old: &Config, new: &Config) -> Vec<Difference> {
+            vec![$((stringify!($key), old.$key != new.$key)),+]
+        }
+
+        /// The new configuration with the old values of [`restart_keys`].
+        fn with_fixed_keys(new: Config, old: &Config) -> Config {
+            let old = old.clone();
+            Config { $($key: old.$key,)+ compiler: old.compiler, ..new }
+        }
+    };
 }
 
-/// The new configuration with the old values of [`restart_keys`].
-fn with_fixed_keys(new: Config, old: &Config) -> Config {
-    let Config {
-        listen,
-        data,
-        plugins,
-        public_url,
-        admin_listen,
-        proxy_protocol,
-        admin_proxy_protocol,
-        tls_certificate,
-        tls_key,
-        allowed_hosts,
-        oidc,
-        audit_days,
-        concurrent_runs_host,
-        memory_bytes_host,
-        spool_bytes_max,
-        lease_ms,
-        drain_ms,
-        extra_ca_file,
-        compile_for,
-        compiler,
-        ..
-    } = old.clone();
-    Config {
-        listen,
-        data,
-        plugins,
-        public_url,
-        admin_listen,
-        proxy_protocol,
-        admin_proxy_protocol,
-        tls_certificate,
-        tls_key,
-        allowed_hosts,
-        oidc,
-        audit_days,
-        concurrent_runs_host,
-        memory_bytes_host,
-        spool_bytes_max,
-        lease_ms,
-        drain_ms,
-        extra_ca_file,
-        compile_for,
-        compiler,
-        ..new
-    }
+// Sockets, folders, pools, and the lease, about which running work must agree.
+restart_keys! {
+    listen,
+    data,
+    plugins,
+    public_url,
+    admin_listen,
+    proxy_protocol,
+    admin_proxy_protocol,
+    tls_certificate,
+    tls_key,
+    allowed_hosts,
+    oidc,
+    audit_days,
+    concurrent_runs_host,
+    memory_bytes_host,
+    spool_bytes_max,
+    lease_ms,
+    drain_ms,
+    extra_ca_file,
+    compile_for,
 }
 
 #[cfg(test)]
@@ -174,10 +137,28 @@ mod tests {
     fn every_key_either_changes_at_once_or_needs_a_restart() {
         let config = Config::default();
         let live = live_keys(&config, &config).map(|(name, _)| name);
-        let restart = restart_keys(&config, &config).map(|(name, _)| name);
+        let restart = restart_keys(&config, &config);
+        let restart = restart.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         for key in KEYS {
             let times = live.iter().chain(&restart).filter(|name| **name == key).count();
             assert_eq!(times, 1, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_operators_page_says_when_a_new_value_of_each_key_is_used() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md"));
+        let (_, section) = page.split_once("\n## Change the configuration\n").unwrap();
+        let (table, _) = section.split_once("\n## ").unwrap();
+        let (live, restart) = table.split_once("SIGHUP |").unwrap();
+        let config = Config::default();
+        for (key, _) in restart_keys(&config, &config) {
+            let named = [format!("`{key}`"), format!("`{key}.*`")];
+            assert!(named.iter().any(|name| restart.contains(name)), "{key}");
+        }
+        for (key, _) in live_keys(&config, &config) {
+            let named = [format!("`{key}`"), format!("`{key}.*`")];
+            assert!(named.iter().any(|name| live.contains(name)), "{key}");
         }
     }
 

@@ -50,7 +50,7 @@ pub(super) fn port(server: &ServerArgs, config: &Config, is_known: bool) -> Find
 
 /// Connectors and connections for which a person has to do something. Only a server that can be
 /// asked says so.
-pub(super) fn waiting(server: &ServerArgs) -> Vec<Finding> {
+pub(super) fn pending_actions(server: &ServerArgs) -> Vec<Finding> {
     let Some(admin) = server.admin().ok().filter(Client::is_healthy) else { return Vec::new() };
     vec![connectors(&admin), consent(&admin)]
 }
