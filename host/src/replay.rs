@@ -1,8 +1,8 @@
 //! Replays of recorded events: each recorded call is made again, by the same or another version of its
 //! connector, and the requests and the answer are compared with what was recorded.
 //!
-//! Nothing leaves: requests are answered from the recording, secrets are replaced by random texts, and
-//! no row of the store changes.
+//! Nothing is sent: requests are answered from the recording, secrets are replaced by random texts,
+//! and no row of the store changes.
 
 mod difference;
 
@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::config::LiveConfig;
 use crate::connections::{ConnectionError, Unstored, activate};
 use crate::domain::{
-    Call, Clock, ConnectorName, EventId, FailedTest, InvalidMarker, InvalidName, Journal, Limits,
-    Marker, RecordedRun, RunRecording, RunReport, Settings,
+    Call, Clock, ConnectorName, EventId, FailedTest, Journal, Limits, Marker, RecordedRun,
+    RunRecording, RunReport, Settings,
 };
-use crate::egress::{NotUsable, Replay};
+use crate::egress::Replay;
 use crate::plugins::{Plugins, VersionError};
 use crate::report::{FixedData, ReportSettings, Source, TestData};
 use crate::runtime::{
@@ -111,32 +111,12 @@ pub enum ReplayError {
     Store(#[from] StoreError),
 }
 
-impl From<NotUsable> for ReplayError {
-    fn from(error: NotUsable) -> Self {
-        Self::Unreadable(error.to_string())
-    }
-}
-
-impl From<InvalidName> for ReplayError {
-    fn from(error: InvalidName) -> Self {
-        Self::Unreadable(error.to_string())
-    }
-}
-
-impl From<InvalidMarker> for ReplayError {
-    fn from(error: InvalidMarker) -> Self {
-        Self::Unreadable(error.to_string())
-    }
-}
-
-impl From<serde_json::Error> for ReplayError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Unreadable(error.to_string())
-    }
+fn unreadable(error: impl std::fmt::Display) -> ReplayError {
+    ReplayError::Unreadable(error.to_string())
 }
 
 impl Replays {
-    /// Needs nothing but its parts.
+    /// Creates a replayer from its parts.
     #[must_use]
     pub fn new(deps: Dependencies) -> Self {
         Self { deps }
@@ -179,11 +159,11 @@ impl Replays {
     ) -> Result<ReplayedRun, ReplayError> {
         let RunRecording { input, exchanges, answer: recorded_answer, missing } = recording;
         let input = Input::read(input)?;
-        let name: ConnectorName = input.connector.parse()?;
+        let name: ConnectorName = input.connector.parse().map_err(unreadable)?;
         let version = options.version.as_deref().unwrap_or(&input.connector_sha256);
         let connector = self.deps.plugins.version(&name, version).await?;
         let limits = self.deps.config.now().limits_of(&name);
-        let replay = Replay::of_event(&exchanges)?;
+        let replay = Replay::of_event(&exchanges).map_err(unreadable)?;
         let values = input.values(&connector, &options.settings);
         let active = activate(values, &connector, &self.deps.config.now(), self.deps.clock.now())?;
         let active = Arc::new(active.answered_by(Arc::clone(&replay)));
@@ -203,9 +183,7 @@ impl Replays {
             answer: outcome_json(&outcome),
         })
     }
-}
 
-impl Replays {
     /// Calls the export with what it was called with.
     async fn call(
         &self,
@@ -216,7 +194,7 @@ impl Replays {
     ) -> Result<RunEnd<ExportAnswer>, ReplayError> {
         let test = input.test();
         let marker = match &input.marker {
-            Some(marker) => marker.parse()?,
+            Some(marker) => marker.parse().map_err(unreadable)?,
             None => Marker::derive(run.active.connection.id, &test, 1),
         };
         let settings = ReportSettings::read(&run.active.connection.report);
@@ -246,7 +224,7 @@ struct Input {
     connector: String,
     connector_sha256: String,
     connector_version: String,
-    event: Option<Event>,
+    event: Option<RecordedTest>,
     marker: Option<String>,
     key: Option<String>,
     attachment: Option<u32>,
@@ -263,7 +241,7 @@ struct Input {
 /// The body of a Create Defect request, as a recording has it.
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Event {
+struct RecordedTest {
     test_execution_id: uuid::Uuid,
     test_case_id: uuid::Uuid,
     variation_id: Option<String>,
@@ -272,7 +250,7 @@ struct Event {
 
 impl Input {
     fn read(input: Settings) -> Result<Self, ReplayError> {
-        Ok(serde_json::from_value(Value::Object(input))?)
+        serde_json::from_value(Value::Object(input)).map_err(unreadable)
     }
 
     /// The connection of the replay: the recorded settings that this version knows, with the changes

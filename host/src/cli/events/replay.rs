@@ -107,7 +107,7 @@ fn print_run(it: &ReplayedRun) {
     }
 }
 
-/// The first place of each changed part.
+/// Prints where each changed part first differs.
 fn print_changes(it: &ReplayedRequest) {
     let (Some(recorded), Some(replayed)) = (&it.recorded, &it.replayed) else { return };
     for part in &it.changed {
