@@ -30,6 +30,7 @@ mod sign_in_oidc;
 mod timing;
 mod webhook;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -103,6 +104,12 @@ impl AppState {
         let (health, rate_limits) = (Health::default(), RateLimits::default());
         let allowed_hosts = AllowedHosts::of(&services.config.now());
         Self { services, base_url, allowed_hosts, health, rate_limits }
+    }
+
+    /// The folder for connectors, as an absolute path.
+    fn plugins_folder(&self) -> PathBuf {
+        let folder = self.services.config.now().plugins.clone();
+        std::path::absolute(&folder).unwrap_or(folder)
     }
 
     /// The address that Test Manager calls, with its token.

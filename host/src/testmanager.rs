@@ -35,7 +35,7 @@ use crate::memory::HostMemory;
 use crate::report::Source;
 use crate::store::Store;
 
-use shared::SharedState;
+use shared::ReportFetch;
 use source::TestSource;
 use state::State;
 
@@ -82,12 +82,12 @@ impl TestManager {
         Some(Arc::new(TestSource::new(Arc::new(shared), test.clone())))
     }
 
-    fn shared(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<SharedState> {
+    fn shared(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<ReportFetch> {
         let own = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
         let deps = Arc::clone(&self.deps);
         let pinned = active.connection.project.clone();
-        Some(SharedState::new(deps, Arc::clone(own), settings, pinned, self.state(own), *limits))
+        Some(ReportFetch::new(deps, Arc::clone(own), settings, pinned, self.state(own), *limits))
     }
 
     /// The state for these settings and secrets. Another state of the connection is replaced.

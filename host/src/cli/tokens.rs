@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::api::{CreateToken, CreatedToken, EnumString, Time, Token, TokenList};
-use crate::domain::{Role, printable};
+use crate::domain::{Role, StringEnum as _, printable};
 
 use super::client::{Answer, Client};
 use super::filter::enum_value;
@@ -21,23 +21,26 @@ pub(super) enum Command {
     /// List all named tokens
     List,
     /// Create a token, and print it once
-    #[command(after_help = "\
-Roles, each with what the ones before it may do:
-  viewer    read everything but bodies and secrets
-  operator  read bodies; try, pause and resume connections, resolve defects
-  author    upload connectors and roll them back, record bodies
-  admin     create and change connections, secrets, consent and tokens
-
-Examples:
-  jackfield tokens create ann --role operator
-  jackfield tokens create ci --role author --expires-in 90d
-  jackfield tokens create shop-team --role admin --connection shop --connection shop-test")]
+    #[command(after_help = create_help())]
     Create(Create),
     /// Revoke a token: it stops working at once, and the sessions that began with it end
     Revoke {
         /// The name or id of the token
         name: String,
     },
+}
+
+fn create_help() -> String {
+    let roles = Role::ALL.iter().map(|role| format!("\n  {:<9} {}", role.as_str(), role.summary()));
+    format!(
+        "Roles, each with what the ones before it may do:{}
+
+Examples:
+  jackfield tokens create ann --role operator
+  jackfield tokens create ci --role author --expires-in 90d
+  jackfield tokens create shop-team --role admin --connection shop --connection shop-test",
+        roles.collect::<String>()
+    )
 }
 
 #[derive(Args)]

@@ -8,16 +8,32 @@ use uuid::Uuid;
 use super::{ConnectionId, is_printable, string_enum};
 
 string_enum! {
-    /// What an account may do. Each role may also do what the roles before it may.
+    /// What an account may do: see [`Role::summary`]. Each role may also do what the roles before it
+    /// may.
     pub enum Role {
-        /// Read everything but secrets and the bodies of requests and answers.
+        /// Looks, but sees no bodies.
         Viewer = "viewer",
-        /// Read bodies, try and pause connections, resolve defects, replay events.
+        /// Keeps the connections running.
         Operator = "operator",
-        /// Upload connectors and roll them back, record bodies.
+        /// Writes connectors.
         Author = "author",
-        /// Change connections, secrets, consent and accounts.
+        /// Decides what connections and accounts may do.
         Admin = "admin",
+    }
+}
+
+impl Role {
+    /// What the role may do, besides what the roles before it may.
+    #[must_use]
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Viewer => "read everything except bodies and secrets",
+            Self::Operator => {
+                "read bodies; try and pause connections; replay and trigger events; resolve defects"
+            }
+            Self::Author => "upload, remove and roll back connectors; record bodies",
+            Self::Admin => "change connections, secrets, consent and tokens; read the audit log",
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 //! declared without it.
 //!
 //! Also refuses changes that another site may have sent with a session's cookie, and has every change
-//! recorded. Who the account is,
-//! `auth` finds out.
+//! recorded. `auth` identifies the account.
 
 use std::sync::Arc;
 
@@ -34,13 +33,10 @@ pub(super) struct Access {
     whole_server: bool,
 }
 
-/// Read everything but bodies.
+// What each role may do: `Role::summary`.
 pub(super) const VIEWER: Access = Access::of(Role::Viewer);
-/// Try, pause, resolve, replay; read bodies.
 pub(super) const OPERATOR: Access = Access::of(Role::Operator);
-/// Record bodies.
 pub(super) const AUTHOR: Access = Access::of(Role::Author);
-/// Change a connection.
 pub(super) const ADMIN: Access = Access::of(Role::Admin);
 
 impl Access {

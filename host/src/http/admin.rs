@@ -19,7 +19,6 @@ pub(super) mod upload;
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,13 +50,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn status(State(app): State<Arc<AppState>>) -> Json<Status> {
     let config = app.services.config.now();
     let waiting = app.services.config.needs_restart();
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         tasks: Handle::current().metrics().num_alive_tasks(),
         needs_restart: waiting.into_iter().map(str::to_owned).collect(),
-        plugins: absolute(&config.plugins),
-        data: absolute(&config.data),
+        plugins: app.plugins_folder(),
+        data: std::path::absolute(&config.data).unwrap_or_else(|_| config.data.clone()),
     })
 }
 

@@ -52,7 +52,7 @@ impl RateLimits {
     ///
     /// # Errors
     /// How long the sender must wait, because it is over its rate.
-    pub(super) fn request(
+    pub(super) fn take_request(
         &self,
         config: &Webhook,
         connection: ConnectionId,
@@ -102,7 +102,8 @@ mod tests {
         let config = Webhook::default();
         let id = ConnectionId(Uuid::nil());
         let answered = |is_click| {
-            (0..999).filter(|_| rate_limits.request(&config, id, is_click, now).is_ok()).count()
+            let take = || rate_limits.take_request(&config, id, is_click, now);
+            (0..999).filter(|_| take().is_ok()).count()
         };
         assert_eq!((answered(false), answered(true)), (200, 200));
     }

@@ -31,7 +31,7 @@ use crate::secret::TokenHash;
 use super::AppState;
 use super::client_address::client_of;
 use super::problem::Problem;
-use admission::Candidate;
+use admission::UnreadRequest;
 use answer::{Answer, instance};
 use request::token_and_path as split_path;
 
@@ -99,8 +99,8 @@ async fn handle(app: Arc<AppState>, target: Target, request: Request) -> Respons
     let (headers, extensions, kind) = (&parts.headers, &parts.extensions, &target.kind);
     let (body, refused) = match &target.active {
         Some(active) if !target.by_admin => {
-            let candidate = Candidate { active, kind, client, headers, extensions, received_at };
-            candidate.admit(&app, body).await
+            let unread = UnreadRequest { active, kind, client, headers, extensions, received_at };
+            unread.admit(&app, body).await
         }
         _ => (body::read(headers, body).await, None),
     };

@@ -16,7 +16,7 @@ use crate::memory::Charge;
 
 use super::address::{api_url, scope_of};
 use super::failure::{Failure, reason};
-use super::shared::SharedState;
+use super::shared::ReportFetch;
 
 /// Maximum number of attempts of one request.
 const ATTEMPTS_MAX: u32 = 3;
@@ -31,7 +31,7 @@ const PARSED_HERE_BYTES_MAX: usize = 64 << 10;
 
 /// Sends requests that end by one deadline.
 pub(super) struct Client {
-    pub(super) shared: Arc<SharedState>,
+    pub(super) shared: Arc<ReportFetch>,
     session: Arc<Session>,
     deadline: Instant,
     bytes_max: u64,
@@ -39,7 +39,7 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(
-        shared: Arc<SharedState>,
+        shared: Arc<ReportFetch>,
         session: Arc<Session>,
         deadline: Instant,
         bytes_max: u64,
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// Fetches a token, unless a valid one is kept. Runs once for each failed test.
-    pub(super) async fn token(&self) -> Result<(), Failure> {
+    pub(super) async fn ensure_token(&self) -> Result<(), Failure> {
         let origin = Origin::of(&self.shared.settings.base_url);
         let origin = origin.map_err(|error| Failure::Token(error.to_string()))?;
         let fetching = async || {
@@ -119,7 +119,7 @@ impl Client {
 
     /// Sends a read; repeats it after an error that is probably temporary.
     async fn send(&self, url: Url, accept: &str, scope: &str) -> Result<OutboundResponse, Failure> {
-        self.token().await?;
+        self.ensure_token().await?;
         let mut attempt = 1;
         loop {
             self.wait_for_rate_limit().await?;

@@ -9,11 +9,11 @@ use crate::report::{Attachment, AttachmentKind};
 
 use super::failure::Failure;
 use super::parts::Parts;
-use super::shared::SharedState;
+use super::shared::ReportFetch;
 
 /// Downloads the content; fails if it has more than `bytes_max` bytes.
 pub(super) async fn read(
-    shared: &Arc<SharedState>,
+    shared: &Arc<ReportFetch>,
     parts: &Parts,
     attachment: &Attachment,
     bytes_max: u64,

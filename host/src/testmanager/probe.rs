@@ -22,7 +22,7 @@ use super::client::Client;
 use super::failure::Failure;
 use super::json::{items, member, number, text};
 use super::project;
-use super::shared::SharedState;
+use super::shared::ReportFetch;
 use super::source::TestSource;
 
 /// Maximum time of all requests together.
@@ -64,7 +64,7 @@ impl TestManager {
                 return steps;
             }
         };
-        match client.token().await {
+        match client.ensure_token().await {
             Err(failure @ Failure::Scope(_)) => {
                 add(TryStep::Token, Ok(None));
                 add(TryStep::Scope, Err(failure));
@@ -86,18 +86,18 @@ impl TestManager {
     }
 
     /// A new shared state that keeps only the rate limit of the connection.
-    fn fresh(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Arc<SharedState>> {
+    fn fresh(&self, active: &Arc<ActiveConnection>, limits: &Limits) -> Option<Arc<ReportFetch>> {
         let own = active.test_manager()?;
         let settings = active.connection.test_manager.clone()?;
         let (fresh, state) = (Arc::new(own.without_tokens()), self.state(own));
         state.forget_projects();
         let pinned = active.connection.project.clone();
         let deps = Arc::clone(&self.deps);
-        Some(Arc::new(SharedState::new(deps, fresh, settings, pinned, state, *limits)))
+        Some(Arc::new(ReportFetch::new(deps, fresh, settings, pinned, state, *limits)))
     }
 
     /// Connects to Test Manager and to its identity server.
-    async fn probe(&self, shared: &SharedState) -> Vec<TryStepResult> {
+    async fn probe(&self, shared: &ReportFetch) -> Vec<TryStepResult> {
         let mut steps = Vec::new();
         for origin in origins(&shared.settings) {
             steps.extend(self.deps.egress.probe(shared.active(), &origin).await);
@@ -145,7 +145,7 @@ async fn try_any_project(client: &Client) -> Step {
 }
 
 /// Reads all parts of a failed test, and downloads one screenshot.
-async fn try_log(shared: &Arc<SharedState>, test: &FailedTest, deadline: Instant) -> Step {
+async fn try_log(shared: &Arc<ReportFetch>, test: &FailedTest, deadline: Instant) -> Step {
     let source = TestSource::new(Arc::clone(shared), test.clone());
     let subjects: BTreeSet<_> = Subject::ALL.iter().copied().collect();
     let mut data = source.fetch(&subjects, deadline).await;

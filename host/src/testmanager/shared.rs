@@ -21,8 +21,8 @@ const REQUESTS_MAX: u64 = 250;
 /// Maximum size of a JSON answer, bytes.
 const JSON_BYTES_MAX: u64 = 4 << 20;
 
-/// The state that all requests for one failed test share.
-pub(super) struct SharedState {
+/// Fetches the report of one failed test: the state that all its requests share.
+pub(super) struct ReportFetch {
     pub(super) deps: Arc<Dependencies>,
     /// The origins, client secret and token that the requests may use.
     active: Arc<ActiveConnection>,
@@ -39,7 +39,7 @@ pub(super) struct SharedState {
     pub(super) token: OnceCell<Result<(), Failure>>,
 }
 
-impl SharedState {
+impl ReportFetch {
     pub(super) fn new(
         deps: Arc<Dependencies>,
         active: Arc<ActiveConnection>,

@@ -13,12 +13,12 @@ use crate::report::{Attachment, Gap, Source, Subject, TestData};
 
 use super::failure::Failure;
 use super::parts::Parts;
-use super::shared::SharedState;
+use super::shared::ReportFetch;
 use super::{download, parse};
 
 /// The data of one failed test.
 pub(super) struct TestSource {
-    shared: Arc<SharedState>,
+    shared: Arc<ReportFetch>,
     parts: Parts,
 }
 
@@ -27,7 +27,7 @@ const OF_LOG: [Subject; 4] =
     [Subject::TestCaseLog, Subject::Assertions, Subject::Attachments, Subject::Steps];
 
 impl TestSource {
-    pub(super) fn new(shared: Arc<SharedState>, test: FailedTest) -> Self {
+    pub(super) fn new(shared: Arc<ReportFetch>, test: FailedTest) -> Self {
         Self { shared, parts: Parts::new(test) }
     }
 

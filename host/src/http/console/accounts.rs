@@ -58,7 +58,7 @@ pub(in crate::http) async fn show(State(app): App, visitor: Visitor) -> Answer {
 }
 
 fn fields() -> Vec<Field> {
-    let role = |role: &Role| (role.as_str().to_owned(), format!("{role}: {}", may(*role)));
+    let role = |role: &Role| (role.as_str().to_owned(), format!("{role}: {}", role.summary()));
     let roles = Role::ALL.iter().map(role).collect();
     let role = Control::Select { value: Role::Viewer.as_str().to_owned(), options: roles };
     let days = [("30", "30 days"), ("90", "90 days"), ("365", "1 year"), ("", "no end")];
@@ -74,16 +74,6 @@ fn fields() -> Vec<Field> {
             .help("One name in each line. Empty: all."),
         Field::new("days", "Valid for", lifetime),
     ]
-}
-
-/// What a role adds to the roles before it.
-fn may(role: Role) -> &'static str {
-    match role {
-        Role::Viewer => "reads everything but bodies",
-        Role::Operator => "also tries, pauses, resolves and replays",
-        Role::Author => "also uploads connectors and records bodies",
-        Role::Admin => "also changes connections, secrets, consent and accounts",
-    }
 }
 
 #[derive(Template)]

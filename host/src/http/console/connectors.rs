@@ -33,8 +33,7 @@ struct Connectors {
 }
 
 pub(in crate::http) async fn list(State(app): App, visitor: Visitor) -> Answer {
-    let folder = app.services.config.now().plugins.clone();
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    let folder = app.plugins_folder();
     let Json(ConnectorList { connectors }) = connectors::list(State(app)).await;
     let row = |it: Connector| {
         let badge = status(&it);

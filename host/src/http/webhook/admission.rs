@@ -23,7 +23,7 @@ use super::sender;
 const OVER_RATE: &str = "the connection receives too many requests";
 
 /// A request of a connection, before its body is read.
-pub(super) struct Candidate<'a> {
+pub(super) struct UnreadRequest<'a> {
     pub(super) active: &'a ActiveConnection,
     pub(super) kind: &'a WebhookKind,
     pub(super) client: IpAddr,
@@ -35,7 +35,7 @@ pub(super) struct Candidate<'a> {
 /// The part of the body that was read, and the problem to answer instead of the request.
 pub(super) type Admitted = (ReadBody, Option<Problem>);
 
-impl Candidate<'_> {
+impl UnreadRequest<'_> {
     /// Reads the body, if the request may be answered.
     pub(super) async fn admit(&self, app: &AppState, body: Body) -> Admitted {
         if let Err(problem) = sender::check_address(self.active, self.client) {
@@ -85,7 +85,7 @@ impl Candidate<'_> {
         let is_click = matches!(self.kind, WebhookKind::CreateOrProbe | WebhookKind::Create);
         let id = self.active.connection.id;
         let config = app.services.config.now();
-        let counted = app.rate_limits.request(&config.webhook, id, is_click, Instant::now());
+        let counted = app.rate_limits.take_request(&config.webhook, id, is_click, Instant::now());
         counted.map_err(|wait: Duration| Problem::rate_limited(OVER_RATE, wait))
     }
 }

@@ -62,8 +62,7 @@ fn choose(app: &AppState, visitor: &Visitor) -> Answer {
     let ready = all.filter(|it| it.status == ConnectorStatus::Ready);
     let connectors =
         ready.filter_map(|it| Some(Manifested { name: it.name, manifest: it.manifest? }));
-    let folder = app.services.config.now().plugins.clone();
-    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    let folder = app.plugins_folder();
     render(&Choose {
         page: visitor.page(Section::Connections, "New connection"),
         connectors: connectors.collect(),
