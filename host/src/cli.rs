@@ -72,7 +72,7 @@ enum Command {
     Serve(serve::Arguments),
     /// Run a demonstration: a server, a sample tracker, one defect and its counts
     Demo(demo::Arguments),
-    /// Create the project of a connector, from a template in one of five languages
+    /// Create the project of a connector from a template; `--lang` lists the languages
     #[cfg(feature = "author")]
     New(author::NewArguments),
     /// Build a connector from its project, and check it
@@ -104,7 +104,7 @@ enum Command {
     /// Create, change, test and delete connections
     #[command(subcommand)]
     Connections(Box<connections::Command>),
-    /// Make connections what a file says: shows what differs first
+    /// Apply a file of connections: show the differences, ask, then create and change them
     Apply(apply::Apply),
     /// Print all connections as a file for `apply`, without secrets
     Export(apply::Export),

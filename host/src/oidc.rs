@@ -134,7 +134,8 @@ impl Oidc {
         }
         let provider = self.provider().await?;
         if callback.iss.is_some_and(|issuer| issuer != provider.issuer) {
-            return Err(OidcError::Refused("the answer is of another issuer".to_owned()));
+            let why = "the answer names another issuer than `oidc.issuer`: check this key";
+            return Err(OidcError::Refused(why.to_owned()));
         }
         let code = callback.code.ok_or(OidcError::State)?;
         let token = self.id_token(&provider, login, &code, redirect_uri).await?;

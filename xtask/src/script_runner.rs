@@ -1,7 +1,7 @@
 //! `cargo xtask script-runner`: builds the component that runs scripts into its folder, where the
 //! host includes it. It is kept in the repository, so that the host builds without Node.js.
 //!
-//! Beside it is a hash of its sources. `--check` compares this hash with the present sources.
+//! Beside it is a hash of its sources. `--check` compares this hash with the current sources.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -63,7 +63,7 @@ pub struct ConnectionFile {
     /// Settings for Test Manager; absent: the connection never asks Test Manager.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager: Option<EditTestManager>,
-    /// What senders of webhooks must show beside the token; absent: it is kept.
+    /// What senders of webhooks must send in addition to the token; absent: it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
     /// The settings of the report.

@@ -62,7 +62,7 @@ pub struct Connection {
     /// Whether the client secret for Test Manager is stored.
     #[serde(default)]
     pub has_test_manager_client_secret: bool,
-    /// What senders of webhooks must show beside the token.
+    /// What senders of webhooks must send in addition to the token.
     #[serde(default)]
     pub webhook_auth: WebhookAuth,
     /// Whether the secret that senders must know is stored.
@@ -222,7 +222,7 @@ pub struct CreateConnection {
     /// The secret of the external application in Test Manager, or a reference like a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// What senders of webhooks must show beside the token; absent: nothing.
+    /// What senders of webhooks must send in addition to the token; absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<EditWebhookAuth>,
     /// The secret that senders must know, or a reference like a secret.
@@ -279,7 +279,7 @@ pub struct EditConnection {
     /// The secret of the external application in Test Manager, or a reference like a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_manager_client_secret: Option<SecretText>,
-    /// What senders of webhooks must show; `null` removes it, with its secrets.
+    /// What senders of webhooks must send; `null` removes it, with its secrets.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<Option<EditWebhookAuth>>,
     /// The secret that senders must know, or a reference like a secret.
@@ -345,6 +345,11 @@ pub struct AcceptQuery {
 pub struct RotateToken {
     /// How long the old token still works, seconds.
     pub grace_s: u32,
+}
+
+impl RotateToken {
+    /// What the CLI and the console propose.
+    pub const GRACE_S_DEFAULT: u32 = 3_600;
 }
 
 /// The body of `POST /connections/{id}/record`.

@@ -54,7 +54,7 @@ pub struct RepeatedRequest {
     pub answer: Value,
 }
 
-/// A recorded run beside its replay. Nothing was sent: the recording answered.
+/// A recorded run and its replay. Nothing was sent: the recording answered.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedRun {
     /// Whether the requests and the answer are the recorded ones.

@@ -8,7 +8,7 @@ use crate::domain::{Network, WebhookScheme};
 use super::connections::present;
 use super::{EnumString, Text};
 
-/// What senders of webhooks must show beside the token, without the secrets.
+/// What senders of webhooks must send in addition to the token, without the secrets.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookAuth {
     /// How senders show that they know the secret; absent: they need not know one.

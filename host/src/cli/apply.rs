@@ -19,8 +19,9 @@ use super::server::ServerArgs;
 #[derive(Args)]
 #[command(after_help = "\
 The file is TOML, or JSON if its name ends in .json; `jackfield export` writes one. Connections are known by
-their names; those that the file does not have stay as they are. A secret is a reference that the server
-reads, file:/PATH or env:NAME; one that is left out is kept.
+their names; those that the file does not have stay as they are. What a connection in the file does not have gets
+its default, except secrets, webhook_auth, and the members of test_manager other than project_id, which are
+kept. A secret is a reference that the server reads: file:/PATH or env:NAME.
 
 Examples:
   jackfield apply -f connections.toml             # shows what differs, and asks

@@ -98,7 +98,7 @@ Examples:
         /// The name or id of the connection
         name: String,
         /// How long the old URL still works, in seconds
-        #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
+        #[arg(long, default_value_t = RotateToken::GRACE_S_DEFAULT, value_name = "SECONDS")]
         grace_s: u32,
     },
     /// Accept what a newer version of the connector asks for, and set its new settings

@@ -1,4 +1,4 @@
-//! Makes connections what a file says: creates those that are missing, and changes those that differ.
+//! Applies a file of connections: creates those that are missing, and changes those that differ.
 //! A connection is known by its name; connections that the file does not have stay as they are.
 //!
 //! A file has references to secrets only. A secret that it does not have is kept.
@@ -29,7 +29,7 @@ pub struct Applied {
     pub changes: Vec<Change>,
     /// The connection with its token, if it was created.
     pub created: Option<IssuedToken>,
-    /// Whether the connection is, or was, missing.
+    /// Whether the file creates the connection.
     pub is_new: bool,
 }
 
@@ -53,7 +53,7 @@ enum Step {
 }
 
 impl Connections {
-    /// Makes connections what they are in a file. With `is_dry_run`, only says what would change.
+    /// Applies the connections of a file. With `is_dry_run`, only says what would change.
     /// Everything is checked before anything is changed; what was done before an error stays, and the
     /// next call goes on from there.
     ///
@@ -191,7 +191,7 @@ impl Connections {
 }
 
 /// The edit that makes a stored connection what the file says. Settings and members of the report that
-/// the file does not have are removed; secrets, and what senders must show, are kept.
+/// the file does not have are removed; secrets, and what senders must send, are kept.
 fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> ConnectionEdit {
     let connection = &stored.record.connection;
     let replaced = |before: &crate::domain::Settings, after: crate::domain::Settings| {
@@ -202,7 +202,7 @@ fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> Connec
     };
     let removes_test_manager = connection.test_manager.is_some() && new.test_manager.is_none();
     let test_manager = match new.test_manager {
-        Some(edit) => Some(Some(complete(edit))),
+        Some(edit) => Some(Some(without_kept_project(edit))),
         None => removes_test_manager.then_some(None),
     };
     ConnectionEdit {
@@ -223,8 +223,8 @@ fn edit_to(stored: &StoredConnection, new: NewConnection, force: bool) -> Connec
     }
 }
 
-/// An absent project in a file means: no project.
-fn complete(edit: TestManagerEdit) -> TestManagerEdit {
+/// Removes the stored project if the file names none.
+fn without_kept_project(edit: TestManagerEdit) -> TestManagerEdit {
     TestManagerEdit { project_id: Some(edit.project_id.flatten()), ..edit }
 }
 

@@ -123,7 +123,9 @@ fn url_of(text: String) -> Result<Url, InvalidValue> {
     let Ok(url) = url else { return invalid("write it like https://testmanager.example/path") };
     match Origin::of(&url) {
         Err(error) => invalid(error.why),
-        Ok(_) if url.fragment().is_some() => invalid("it has a part after #"),
+        Ok(_) if url.fragment().is_some() => {
+            invalid("it has a fragment (the part after #): remove it")
+        }
         Ok(_) => Ok(url),
     }
 }
@@ -131,7 +133,7 @@ fn url_of(text: String) -> Result<Url, InvalidValue> {
 fn base_url_of(text: String) -> Result<Url, InvalidValue> {
     let mut url = url_of(text)?;
     if url.query().is_some() {
-        return invalid("it has a part after ?");
+        return invalid("it has a query (the part after ?): remove it");
     }
     let path = url.path().trim_end_matches('/').to_owned();
     let lower = path.to_ascii_lowercase();

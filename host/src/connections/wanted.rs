@@ -33,7 +33,7 @@ pub struct NewConnection {
     pub report: Settings,
     /// The reaction to a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
-    /// What senders of webhooks must show beside the token.
+    /// What senders of webhooks must send in addition to the token.
     pub webhook_auth: WebhookAuthEdit,
     /// Further paths of its webhook requests.
     pub webhook_paths: WebhookPaths,
@@ -62,7 +62,7 @@ pub struct ConnectionEdit {
     pub report: BTreeMap<String, Option<serde_json::Value>>,
     /// The new reaction to a test case that fails again while its defect is open.
     pub on_recurrence: Option<OnRecurrence>,
-    /// Changes what senders of webhooks must show. `None` inside removes it, and its secrets.
+    /// Changes what senders of webhooks must send. `None` inside removes it, and its secrets.
     pub webhook_auth: Option<Option<WebhookAuthEdit>>,
     /// Replaces the further paths of its webhook requests.
     pub webhook_paths: Option<WebhookPaths>,

@@ -23,7 +23,7 @@ const CLIENTS_MAX: usize = 200;
 /// Minimum length of a secret, bytes.
 const SECRET_BYTES_MIN: usize = 8;
 
-/// A change of what senders must show. An absent member keeps its stored value.
+/// A change of what senders must send. An absent member keeps its stored value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WebhookAuthEdit {
     /// The kind of credential; `None` inside: none is asked for, and the secrets are removed.
@@ -44,7 +44,7 @@ pub(super) fn removes_secrets(edit: &Option<WebhookAuthEdit>) -> bool {
 }
 
 impl Connections {
-    /// Changes what senders of webhooks must show; returns the errors. Call it after secrets are
+    /// Changes what senders of webhooks must send; returns the errors. Call it after secrets are
     /// sealed.
     pub(super) fn change_webhook_auth(
         &self,

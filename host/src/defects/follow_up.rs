@@ -46,7 +46,7 @@ impl Defects {
                     .for_each_concurrent(CONCURRENT_MAX, |due| self.follow_up_on(due))
                     .await;
             }
-            Err(error) => tracing::warn!(%error, "cannot read what follows created defects"),
+            Err(error) => tracing::warn!(%error, "cannot read the follow-up steps that are due"),
         }
     }
 

@@ -24,7 +24,7 @@ pub struct ProcessState {
     pub(super) index_lags: IndexLags,
     /// Notified when steps are added that follow a create.
     pub(super) follow_up: Arc<Notify>,
-    /// How many values of [`OpenRow`] each row has.
+    /// The number of live [`OpenRow`]s of each row.
     open: Arc<Mutex<HashMap<DefectId, u32>>>,
     /// The start of the machine by the wall clock, as computed at the last check.
     booted_at: Arc<AsyncMutex<Option<Timestamp>>>,

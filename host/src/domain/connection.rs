@@ -136,7 +136,7 @@ pub struct Connection {
     pub report: Settings,
     /// The policy for a test case that fails again while its defect is open.
     pub on_recurrence: OnRecurrence,
-    /// What a webhook request must show beside the token.
+    /// What a webhook request needs in addition to the token.
     pub webhook_auth: WebhookAuth,
     /// Further paths of its webhook requests.
     pub webhook_paths: WebhookPaths,

@@ -28,10 +28,10 @@ pub struct Defect {
     pub description: Option<String>,
 }
 
-/// A defect in its present state in the tracker.
+/// A defect in its current state in the tracker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentDefect {
-    /// The defect with its present key and link, which may differ from the stored ones.
+    /// The defect with its current key and link, which may differ from the stored ones.
     pub defect: Defect,
     /// Whether people still have to work on the defect: it is not closed, resolved or rejected.
     pub open: bool,
@@ -183,7 +183,7 @@ pub enum Verdict {
     Found(Defect),
     /// The defect is known: an earlier failure of the test case has it.
     Recurs {
-        /// The defect in its present state in the tracker.
+        /// The defect in its current state in the tracker.
         defect: Defect,
         /// The row of the first failure, which stores the original defect.
         original: DefectId,

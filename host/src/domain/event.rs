@@ -62,7 +62,7 @@ string_enum! {
         Find = "find",
         /// `kpis.count` counts the defects of a project.
         Count = "count",
-        /// `follow-up.state` returns the present state of a defect.
+        /// `follow-up.state` returns the current state of a defect.
         State = "state",
         /// `follow-up.comment` adds a comment to a defect.
         Comment = "comment",

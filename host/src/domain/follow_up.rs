@@ -74,7 +74,7 @@ pub struct FollowUp {
     pub name: String,
     /// The known facts about the writes of earlier attempts; `None` if none was sent.
     pub doubt: Option<Doubt>,
-    /// Number of attempts, including the present one.
+    /// Number of attempts, including the current one.
     pub tries: u32,
 }
 

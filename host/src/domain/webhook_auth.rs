@@ -1,4 +1,4 @@
-//! What a webhook request must show beside the token of its connection: a credential, and an
+//! What a webhook request needs in addition to the token of its connection: a credential, and an
 //! allowed client address.
 
 use super::{Network, string_enum};

@@ -1,4 +1,4 @@
-//! Goes back to a version of a connector that served before.
+//! Rolls a connector back to an earlier version.
 
 use std::path::PathBuf;
 use std::sync::Arc;

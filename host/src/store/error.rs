@@ -14,9 +14,9 @@ pub enum StoreError {
     #[error("{0}")]
     Conflict(String),
     /// The lease was lost: another holder claimed the row, or the row was deleted.
-    #[error("the lease on this defect was lost; repeat the request to see its present state")]
+    #[error("the lease on this defect was lost; repeat the request to see its current state")]
     Fenced,
-    /// The database cannot be used in its present state; the text says why, and what to do.
+    /// The database cannot be used in its current state; the text says why, and what to do.
     #[error("{0}")]
     Unusable(String),
     /// The database engine, its file or a stored value failed.

@@ -1,4 +1,4 @@
-//! The arguments that say what senders of webhooks must show.
+//! The arguments that say what senders of webhooks must send.
 
 use clap::Args;
 
@@ -9,8 +9,8 @@ use crate::domain::WebhookScheme;
 
 #[derive(Default, Args)]
 pub(super) struct SetWebhookAuth {
-    /// What a webhook must show beside its URL: `bearer`, `basic` (with --webhook-user), `api-key`
-    /// (with --webhook-header), or `signature` (Standard Webhooks)
+    /// The credential that a webhook must have in addition to its URL: `bearer`, `basic` (with
+    /// --webhook-user), `api-key` (with --webhook-header), or `signature` (Standard Webhooks)
     #[arg(long, value_name = "SCHEME", value_parser = enum_value::<WebhookScheme>())]
     webhook_auth: Option<WebhookScheme>,
     /// The user name of `basic`
@@ -37,7 +37,7 @@ pub(super) struct SetWebhookAuth {
 
 #[derive(Default, Args)]
 pub(super) struct UnsetWebhookAuth {
-    /// Ask for nothing beside the webhook URL, and remove the secrets of senders
+    /// Ask for nothing in addition to the webhook URL, and remove the secrets of senders
     #[arg(long, conflicts_with_all = ["webhook_auth", "webhook_client"])]
     pub(super) no_webhook_auth: bool,
     /// Ask for no credential, and remove the secrets of senders; the allowed addresses stay

@@ -1,5 +1,5 @@
-//! The book of a listener's client connections: how many are open, which are idle, and which of them
-//! to close for a new one.
+//! Tracks a listener's client connections: how many are open, which are idle, and which of them to
+//! close for a new one.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};

@@ -1,4 +1,4 @@
-//! The operations of the admin API, beside its routes in `http/routes.rs`: a test compares both.
+//! The operations of the admin API. A test compares them with the routes in `http/routes.rs`.
 
 use crate::api::{
     AcceptQuery, Account, AppliedConnections, ApplyQuery, AuditList, AuditQuery, Choices,
@@ -33,7 +33,7 @@ fn server() -> Vec<Op> {
             .answers::<serde_json::Value>(200),
         Op::get("/export", "exportConnections", "Show all connections as a file, without secrets")
             .answers::<ConnectionsFile>(200),
-        Op::post("/apply", "applyConnections", "Make connections what a file says")
+        Op::post("/apply", "applyConnections", "Apply a file of connections")
             .query::<ApplyQuery>()
             .takes::<ConnectionsFile>()
             .answers::<AppliedConnections>(200)

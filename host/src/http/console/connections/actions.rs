@@ -7,6 +7,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use crate::api::RotateToken;
 use crate::domain::RECORD_S_MAX;
 use crate::http::AppState;
 use crate::http::admin::Id;
@@ -91,7 +92,7 @@ pub(in crate::http) async fn ask_to_rotate(
     let choices =
         [("0", "not at all"), ("3600", "1 hour"), ("86400", "1 day"), ("604800", "7 days")];
     let options = choices.map(|(value, text)| (value.to_owned(), text.to_owned())).to_vec();
-    let grace = Control::Select { value: "86400".to_owned(), options };
+    let grace = Control::Select { value: RotateToken::GRACE_S_DEFAULT.to_string(), options };
     let effects = vec![
         "The connection gets a new webhook URL. It is shown once, on the next page.".to_owned(),
         "Enter the new URL in Test Manager before the old one stops working.".to_owned(),
