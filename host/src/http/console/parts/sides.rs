@@ -43,7 +43,9 @@ impl Sides {
         recorded: &str,
         replayed: &str,
     ) -> Self {
-        let diff = TextDiff::configure().timeout(TIMEOUT).diff_lines(recorded, replayed);
+        let (recorded, replayed) = (complete(recorded), complete(replayed));
+        let mut configured = TextDiff::configure();
+        let diff = configured.timeout(TIMEOUT).diff_lines(recorded.as_str(), replayed.as_str());
         let lines = |slices: Vec<&str>| slices.into_iter().map(shown).collect::<Vec<_>>();
         let old = lines(diff.iter_old_slices().collect());
         let new = lines(diff.iter_new_slices().collect());
@@ -60,6 +62,12 @@ impl Sides {
         rows.truncate(ROWS_MAX);
         Self { title: title.into(), rows, is_cut }
     }
+}
+
+/// The text with the end of its last line, without which that line would differ from an equal one.
+fn complete(text: &str) -> String {
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    format!("{text}{end}")
 }
 
 /// A line without its end, and not longer than a page can show.
@@ -151,7 +159,7 @@ mod tests {
     fn equal_lines_far_from_a_difference_are_counted() {
         let before: String = (0..50).map(|n| format!("{n}\n")).collect();
         let sides = Sides::new("Body", &format!("{before}old"), &format!("{before}old\nmore"));
-        assert_eq!(sides.rows.first(), Some(&Row::Skipped(46)));
+        assert_eq!(sides.rows.first(), Some(&Row::Skipped(48)));
         assert_eq!(
             sides.rows.last(),
             Some(&Row::Different(None, Some(vec![piece(false, "more")])))

@@ -19,7 +19,11 @@ impl When {
     /// Date and time with how long ago it was.
     pub(in crate::http::console) fn full(&self) -> String {
         let at = self.at.strftime("%Y-%m-%d %H:%M:%S UTC");
-        format!("<time datetime=\"{:.3}\">{at}</time> ({})", self.at, self.relative())
+        format!(
+            "<time datetime=\"{:.3}\">{at}</time> <span class=\"nowrap\">({})</span>",
+            self.at,
+            self.relative()
+        )
     }
 
     /// The distance in the largest unit that fits, such as `3 min ago` or `in 2 h`.
