@@ -22,6 +22,7 @@ mod origin;
 mod outcome;
 mod printable;
 mod recent_events;
+mod recent_usage;
 mod recording;
 mod refusal;
 mod short_text;
@@ -66,6 +67,7 @@ pub use origin::{InvalidOrigin, Origin, is_web_address};
 pub use outcome::{Outcome, OutcomeCode};
 pub use printable::{is_printable, printable};
 pub use recent_events::{MinuteOfEvents, RecentEvents};
+pub use recent_usage::{Percentiles, RecentUsage};
 pub use recording::{
     Difference, RECORD_S_MAX, RECORDED_BODY_BYTES_MAX, RECORDED_EVENT_BYTES_MAX,
     RECORDINGS_BYTES_MAX, RecordedRun, RunRecording, records,

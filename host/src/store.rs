@@ -19,7 +19,7 @@ use crate::domain::{
     Claimed, ConnectionId, ConnectionRecord, ConnectionSnapshot, Counts, Decision, Defect,
     DefectId, DefectRecord, DefectState, DoubtfulDefect, DueFollowUps, Event, EventId, EventKind,
     FailedTest, FollowUp, FollowUpEnd, FollowUpStep, Lease, Marker, OutcomeCode, RecentEvents,
-    RecordedRun, RunReport, SearchEnd, Verdict,
+    RecentUsage, RecordedRun, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealed, TokenHash};
 
@@ -405,6 +405,12 @@ pub trait Store: Send + Sync {
     async fn events(&self, filter: &EventFilter) -> Result<Vec<Event>, StoreError>;
     /// Counts the events of the last hour and day.
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError>;
+    /// Returns what the newest runs of these connections used of their limits: of at most 2,000
+    /// events, or 20 of each connection. `None` if none of them has a run.
+    async fn recent_usage(
+        &self,
+        connections: Vec<ConnectionId>,
+    ) -> Result<Option<RecentUsage>, StoreError>;
     /// Returns one event with its runs, in the order in which they ran.
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError>;
     /// Sets until when the bodies of a connection are recorded; `None`: they are not recorded. With

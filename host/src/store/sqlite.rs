@@ -34,6 +34,7 @@ mod statements;
 mod test_manager_json;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod wal;
 mod webhook_auth_json;
 mod writer;
@@ -57,7 +58,7 @@ use super::{
 use crate::domain::{
     AuditEntry, Claimed, ConnectionId, ConnectionSnapshot, Decision, Defect, DefectId,
     DefectRecord, DoubtfulDefect, DueFollowUps, Event, EventId, FailedTest, FollowUp, FollowUpEnd,
-    FollowUpStep, Lease, RecentEvents, RecordedRun, RunReport, SearchEnd, Verdict,
+    FollowUpStep, Lease, RecentEvents, RecentUsage, RecordedRun, RunReport, SearchEnd, Verdict,
 };
 use crate::secret::{Sealer, TokenHash};
 
@@ -443,6 +444,13 @@ impl Store for SqliteStore {
 
     async fn recent_events(&self, now: Timestamp) -> Result<RecentEvents, StoreError> {
         self.readers.run(move |db| recent::count(db, now)).await
+    }
+
+    async fn recent_usage(
+        &self,
+        connections: Vec<ConnectionId>,
+    ) -> Result<Option<RecentUsage>, StoreError> {
+        self.readers.run(move |db| usage::recent(db, &connections)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<(Event, Vec<RunReport>)>, StoreError> {

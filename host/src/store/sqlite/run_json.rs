@@ -21,6 +21,18 @@ pub(super) struct RunJson {
     usage: UsageJson,
 }
 
+/// What a run used, without the rest of its report.
+#[derive(Deserialize)]
+struct UsedJson {
+    usage: UsageJson,
+}
+
+/// What the runs of an event used; nothing if the column cannot be read.
+pub(super) fn usages(runs: &str) -> Vec<Usage> {
+    let runs = serde_json::from_str::<Vec<UsedJson>>(runs).unwrap_or_default();
+    runs.into_iter().map(|run| run.usage.into()).collect()
+}
+
 #[derive(Serialize, Deserialize)]
 struct CallJson {
     at_ms: u64,

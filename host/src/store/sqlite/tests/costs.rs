@@ -8,7 +8,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use tempfile::tempdir;
 
 use super::super::writer::Durability::Lazy;
-use super::super::{claims, connection_records, doubts, events, follow_ups, moves};
+use super::super::{claims, connection_records, doubts, events, follow_ups, moves, usage};
 use super::*;
 use crate::domain::{Call, Event, EventKind, OutcomeCode, Received, RunReport, Usage};
 
@@ -148,4 +148,17 @@ async fn a_change_of_one_connection_does_not_read_the_others() {
         Ok(read.iter().flat_map(|sql| scans(db, sql)).collect::<Vec<_>>())
     });
     assert_eq!(scans.await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_recent_usage_reads_only_the_newest_events_of_its_connections() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    let read = store.readers.run(move |db| {
+        let all = statements(db, || {
+            usage::recent(db, &[connection, ConnectionId(Uuid::from_u128(7))]).unwrap();
+        });
+        Ok((all.len(), temporary_tables(db, &all), scans(db, &all[0])))
+    });
+    assert_eq!(read.await.unwrap(), (2, 0, Vec::new()));
 }

@@ -8,7 +8,7 @@ use super::super::{connections, recordings};
 use super::*;
 use crate::domain::{
     Call, Counts, Effect, Event, EventKind, LogLevel, LogLine, OutboundCall, Outcome, OutcomeCode,
-    RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport, Settings, Usage,
+    Percentiles, RECORDED_EVENT_BYTES_MAX, Received, RunRecording, RunReport, Settings, Usage,
 };
 use crate::store::{CachedCounts, EventFilter, Retention};
 
@@ -329,4 +329,25 @@ async fn the_size_of_recordings_is_limited_for_an_event_and_for_all() {
     assert_eq!((count(1).await, count(2).await), (0, 1), "the oldest is deleted");
     store.record_until(connection, None, true).await.unwrap();
     assert_eq!(count(2).await, 0, "erased");
+}
+
+#[tokio::test]
+async fn the_recent_usage_is_that_of_the_runs_of_some_connections() {
+    let folder = tempdir().unwrap();
+    let (store, connection) = store_with_connection(&folder).await;
+    assert_eq!(store.recent_usage(vec![connection]).await.unwrap(), None);
+    for number in 1..=3 {
+        store.record_event(an_event(number, Some(connection), OutcomeCode::Created, 200));
+        let cpu_ms = u64::try_from(number).unwrap() * 10;
+        let usage = Usage { cpu_ms, ..Usage::default() };
+        let run = RunReport { usage, ..a_run(Call::Create) };
+        store.record_run(EventId(Uuid::from_u128(number)), run);
+    }
+    store.record_event(an_event(4, Some(connection), OutcomeCode::Counted, 200));
+    store.flush().await.unwrap();
+    let usage = store.recent_usage(vec![connection]).await.unwrap().unwrap();
+    assert_eq!((usage.runs, usage.since), (3, at(1)));
+    assert_eq!(usage.limits[0], ("cpu_ms", Percentiles { p50: 20, p99: 30 }));
+    let other = ConnectionId(Uuid::from_u128(7));
+    assert_eq!(store.recent_usage(vec![other]).await.unwrap(), None);
 }

@@ -1,0 +1,74 @@
+//! What the newest runs of a connector used of their limits.
+
+use jiff::Timestamp;
+
+use super::Usage;
+
+/// The use of limits by the newest runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecentUsage {
+    /// The number of runs.
+    pub runs: u64,
+    /// When the event of the oldest of them was received.
+    pub since: Timestamp,
+    /// By the config key of the limit.
+    pub limits: Vec<(&'static str, Percentiles)>,
+}
+
+/// How much most runs used, and almost all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Half of the runs used at most this.
+    pub p50: u64,
+    /// 99 of 100 runs used at most this.
+    pub p99: u64,
+}
+
+/// The config key of a limit, and what of a run counts against it.
+type Counted = (&'static str, fn(&Usage) -> u64);
+
+/// The limits that are shown.
+const LIMITS: [Counted; 4] = [
+    ("cpu_ms", |it| it.cpu_ms),
+    ("memory_bytes", |it| it.memory_bytes),
+    ("run_ms", |it| it.run_ms),
+    ("outbound_calls", |it| it.outbound_calls),
+];
+
+impl RecentUsage {
+    /// Of these runs; `None` if there is none.
+    #[must_use]
+    pub fn of(since: Option<Timestamp>, runs: &[Usage]) -> Option<Self> {
+        let of_limit = |(name, value): Counted| {
+            Some((name, Percentiles::of(runs.iter().map(value).collect())?))
+        };
+        let limits = LIMITS.into_iter().map(of_limit).collect::<Option<_>>()?;
+        Some(Self { runs: runs.len() as u64, since: since?, limits })
+    }
+}
+
+impl Percentiles {
+    fn of(mut values: Vec<u64>) -> Option<Self> {
+        values.sort_unstable();
+        // The smallest value that so many of 100 do not exceed.
+        let at = |percent: usize| {
+            let rank = (values.len() * percent).div_ceil(100);
+            values.get(rank.saturating_sub(1)).copied()
+        };
+        Some(Self { p50: at(50)?, p99: at(99)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_run_in_a_hundred_is_not_in_the_percentiles() {
+        let runs: Vec<_> = (1..=100).map(|n| Usage { cpu_ms: n * n, ..Usage::default() }).collect();
+        let usage = RecentUsage::of(Some(Timestamp::UNIX_EPOCH), &runs).unwrap();
+        assert_eq!(usage.limits[0], ("cpu_ms", Percentiles { p50: 2_500, p99: 9_801 }));
+        assert_eq!(Percentiles::of(vec![7]), Some(Percentiles { p50: 7, p99: 7 }));
+        assert_eq!(RecentUsage::of(None, &[]), None);
+    }
+}
