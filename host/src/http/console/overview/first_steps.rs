@@ -39,9 +39,9 @@ fn steps(has_connector: bool, connection: Option<&Connection>, folder: &str) -> 
         link: href.map(|href| (href, button)),
         is_done,
     };
-    let folder = format!("Copy the connector for your tracker into {folder}.");
+    let folder = format!("Upload the connector for your tracker, or copy it into {folder}.");
     let mut steps = vec![
-        step("Add a connector", &folder, None, "", has_connector),
+        step("Add a connector", &folder, Some("/connectors".to_owned()), "Upload", has_connector),
         step(
             "Create a connection",
             "It joins the connector with your tracker: its address, a project, credentials.",
@@ -67,7 +67,7 @@ fn steps(has_connector: bool, connection: Option<&Connection>, folder: &str) -> 
     ];
     if !has_connector {
         // Nothing can be done before the first step.
-        steps.iter_mut().for_each(|it| it.link = None);
+        steps.iter_mut().skip(1).for_each(|it| it.link = None);
     }
     steps
 }
@@ -77,9 +77,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_connector_no_step_leads_anywhere() {
+    fn without_a_connector_only_the_first_step_leads_anywhere() {
         let steps = steps(false, None, "plugins");
-        assert!(steps.iter().all(|it| it.link.is_none() && !it.is_done));
+        assert!(steps.iter().all(|it| !it.is_done));
+        assert_eq!(steps[0].link, Some(("/connectors".to_owned(), "Upload")));
+        assert!(steps.iter().skip(1).all(|it| it.link.is_none()));
         assert!(steps[0].text.contains("plugins"));
     }
 
