@@ -37,8 +37,8 @@ pub use connections::{
     RecordConnection, RotateToken, SecretGrant, TryReport, TryStep, WebhookPaths,
 };
 pub use connectors::{
-    Connector, ConnectorFile, ConnectorList, ConnectorStatus, ConnectorVersion, ReplacedConnector,
-    RollbackConnector, UploadQuery,
+    Connector, ConnectorFile, ConnectorList, ConnectorStatus, ConnectorVersion, RecentUsage,
+    ReplacedConnector, RollbackConnector, UploadQuery, UsedLimit,
 };
 pub use defects::{Decision, Defect, DefectList, DefectQuery, DefectRecord, ResolveDefect};
 pub use events::{

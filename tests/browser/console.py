@@ -11,6 +11,7 @@ import sys
 import urllib.request
 import uuid
 
+import connectors
 import defects
 import replay
 from browser import browser, expect, sign_in
@@ -238,9 +239,12 @@ SCENARIOS = {
     "replay": replay.scenario,
     "replay-without-scripts": replay.without_scripts,
     "in-doubt": defects.in_doubt,
+    "connector": connectors.life,
+    "connector-without-scripts": connectors.without_scripts,
+    "used-connector": connectors.used_connector,
 }
 # The scenarios of a browser that runs no scripts.
-WITHOUT_SCRIPTS = {"replay-without-scripts"}
+WITHOUT_SCRIPTS = {"replay-without-scripts", "connector-without-scripts"}
 
 
 def main():

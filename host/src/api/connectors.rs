@@ -1,5 +1,6 @@
 //! Types of `/connectors`: the files of the plugins folder.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -66,6 +67,34 @@ pub struct Connector {
     /// connector.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<ConnectorVersion>,
+    /// What its newest runs used of their limits; absent if there are none. Only of one connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent_usage: Option<RecentUsage>,
+    /// The text of its file, if that is a script. Only of one connector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// What the newest runs of a connector used of their limits.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct RecentUsage {
+    /// The number of runs that were read: those of the newest events of its connections.
+    pub runs: u64,
+    /// The time at which the event of the oldest of them arrived.
+    pub since: Time,
+    /// By the config key of the limit.
+    pub limits: BTreeMap<String, UsedLimit>,
+}
+
+/// What runs used of one limit.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct UsedLimit {
+    /// Half of the runs used at most this.
+    pub p50: u64,
+    /// 99 of 100 runs used at most this.
+    pub p99: u64,
+    /// The limit of the connector now.
+    pub limit: u64,
 }
 
 /// A version of a connector that served.

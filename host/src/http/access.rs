@@ -5,6 +5,7 @@
 //! recorded. `auth` identifies the account.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -15,6 +16,10 @@ use axum::http::{Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
+use bytes::BytesMut;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use crate::domain::{Account, Role};
 
@@ -23,6 +28,11 @@ use super::admin::{defects, events};
 use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
+
+/// The part of a multipart form that has its first field.
+const FIRST_FIELD_BYTES: usize = 1_024;
+/// How long a part of it may take to arrive.
+const FIRST_FIELD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What an account needs for a route.
 #[derive(Debug, Clone, Copy)]
@@ -227,11 +237,11 @@ impl Route {
         if given.is_some_and(|given| session.is_csrf(given)) {
             return Ok(Admitted { request: Request::from_parts(parts, body), object });
         }
-        let body = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
-        if !csrf_field(&parts.headers, &body).is_some_and(|given| session.is_csrf(&given)) {
+        let (given, body) = csrf_field(&parts.headers, body).await;
+        if !given.is_some_and(|given| session.is_csrf(&given)) {
             return Err(Problem::cross_site_request());
         }
-        Ok(Admitted { request: Request::from_parts(parts, Body::from(body)), object })
+        Ok(Admitted { request: Request::from_parts(parts, body), object })
     }
 
     /// The name or id in the path. A connection, event or defect that the account does not see is
@@ -273,15 +283,34 @@ impl Route {
     }
 }
 
-/// The field `csrf` of a form: of a URL-encoded one, or the first field of a multipart one.
-fn csrf_field(headers: &header::HeaderMap, body: &Bytes) -> Option<String> {
-    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    if kind.starts_with("multipart/form-data") {
-        let first = body.get(..body.len().min(1_024))?;
-        let first = String::from_utf8_lossy(first);
-        let (_, value) = first.split_once("name=\"csrf\"\r\n\r\n")?;
-        return value.split_once("\r\n").map(|(value, _)| value.to_owned());
+/// The field `csrf` of a form, and the form as it was: a URL-encoded one, or a multipart one, whose
+/// first field it is. A multipart form may have a large file, so only its beginning is read.
+async fn csrf_field(headers: &header::HeaderMap, body: Body) -> (Option<String>, Body) {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
+        let (first, body) = beginning(body).await;
+        let first = String::from_utf8_lossy(&first);
+        let value = first
+            .split_once("name=\"csrf\"\r\n\r\n")
+            .and_then(|(_, value)| value.split_once("\r\n").map(|(value, _)| value.to_owned()));
+        return (value, body);
     }
-    let mut fields = url::form_urlencoded::parse(body);
-    fields.find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned())
+    let bytes = to_bytes(body, BODY_BYTES_MAX).await.unwrap_or_default();
+    let mut fields = url::form_urlencoded::parse(&bytes);
+    let value = fields.find(|(name, _)| name == "csrf").map(|(_, value)| value.into_owned());
+    (value, Body::from(bytes))
+}
+
+/// The beginning of a body, and the whole body.
+async fn beginning(mut body: Body) -> (Bytes, Body) {
+    let mut first = BytesMut::new();
+    while first.len() < FIRST_FIELD_BYTES {
+        match timeout(FIRST_FIELD_TIMEOUT, body.frame()).await {
+            Ok(Some(Ok(frame))) => first.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            _ => break,
+        }
+    }
+    let first = first.freeze();
+    let whole = stream::iter([Ok(first.clone())]).chain(body.into_data_stream());
+    (first, Body::from_stream(whole))
 }

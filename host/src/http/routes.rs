@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get};
 
@@ -148,6 +148,8 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
         .ask("/theme", VIEWER, theme::choose)
         .get("/connectors", VIEWER, connector_pages::list)
         .get("/connectors/{name}", VIEWER, connector_pages::show)
+        .get("/connectors/{name}/remove", author, connector_pages::ask_to_remove)
+        .post("/connectors/{name}/remove", author, "connector.remove", connector_pages::remove)
         .get("/connectors/{name}/rollback/{sha256}", author, connector_pages::ask_to_roll_back)
         .post(
             "/connectors/{name}/rollback/{sha256}",
@@ -172,8 +174,18 @@ fn pages(state: &Arc<AppState>) -> Router<Arc<AppState>> {
     connection_pages(routes)
         .into_router()
         .layer(from_fn_with_state(Arc::clone(state), admin::run_to_completion))
+        // Not in the layer above, which reads a whole body into memory.
+        .merge(page_uploads(state))
         .layer(from_fn_with_state(Arc::clone(state), frame::frame))
         .layer(from_fn_with_state(Arc::clone(state), auth::find_account))
+}
+
+/// The form with a file, which its handler reads itself.
+fn page_uploads(state: &Arc<AppState>) -> Router<Arc<AppState>> {
+    Routes::of_pages(state)
+        .post("/connectors", AUTHOR.of_whole_server(), "connector.upload", connector_pages::upload)
+        .into_router()
+        .layer(DefaultBodyLimit::disable())
 }
 
 fn connection_pages(routes: Routes) -> Routes {

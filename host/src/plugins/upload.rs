@@ -118,6 +118,19 @@ impl Plugins {
         Ok(Uploaded { from, file })
     }
 
+    /// The text of a connector's file, if that is a script: also of one that cannot be used.
+    pub async fn script_source(&self, name: &ConnectorName) -> Option<String> {
+        let file = install::path(&self.folder, name, FileKind::Script);
+        let limits = self.loader.config.now().limits_of(name);
+        let bytes_max = FileKind::Script.bytes_max(&limits);
+        let read = move || {
+            let mut text = Vec::new();
+            File::open(file)?.take(bytes_max).read_to_end(&mut text)?;
+            Ok::<_, io::Error>(String::from_utf8_lossy(&text).into_owned())
+        };
+        spawn_blocking(read).await.ok()?.ok()
+    }
+
     async fn build(
         &self,
         name: &ConnectorName,

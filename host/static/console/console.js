@@ -1,4 +1,5 @@
-// What pages need beyond htmx: copy buttons, and taking a value that a connector listed.
+// What pages need beyond htmx: copy buttons, taking a value that a connector listed, and files that
+// are dropped beside the input for them.
 // Every page works without this file.
 "use strict";
 
@@ -39,3 +40,18 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = true;
   }
 });
+
+// A file that is dropped anywhere on a form goes into its input.
+for (const form of document.querySelectorAll("[data-drop]")) {
+  const over = (is) => form.classList.toggle("over", is);
+  form.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    over(true);
+  });
+  form.addEventListener("dragleave", () => over(false));
+  form.addEventListener("drop", (event) => {
+    event.preventDefault();
+    over(false);
+    form.querySelector("input[type=file]").files = event.dataTransfer.files;
+  });
+}

@@ -16,13 +16,13 @@ fn api(host: &TestHost, token: &str) -> Client {
 }
 
 /// A browser: the cookie of its session.
-struct Browser {
+pub(crate) struct Browser {
     host_url: String,
     cookie: String,
 }
 
 impl Browser {
-    fn sign_in(host: &TestHost, token: &str) -> Self {
+    pub(crate) fn sign_in(host: &TestHost, token: &str) -> Self {
         let signed = post_token(host, token, "/", &[]);
         assert_eq!(signed.status, 303, "{signed:?}");
         let cookie = signed.header("set-cookie").expect("a cookie");
@@ -30,12 +30,18 @@ impl Browser {
         Self { host_url: host.url().to_owned(), cookie }
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let headers = [&[("cookie", self.cookie.as_str())], headers].concat();
         Client::new(&self.host_url, &[]).send(method, path, &headers, body.as_bytes())
     }
 
-    fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], "")
     }
 }

@@ -1,6 +1,7 @@
 //! The console: a person with a browser gets from an empty server to a defect in the tracker, and
 //! no page is closed to people who use a keyboard, a small screen or a screen reader.
 
+mod connectors;
 mod defects;
 mod replay;
 

@@ -67,6 +67,9 @@ GET    /events/{id}/repeat                   | no no  yes yes yes | own
 POST   /events/{id}/repeat                   | no no  yes yes yes | own
 GET    /connectors                           | no yes yes yes yes | yes
 GET    /connectors/{name}                    | no yes yes yes yes | yes
+POST   /connectors                           | no no  no  yes yes | no
+GET    /connectors/{name}/remove             | no no  no  yes yes | no
+POST   /connectors/{name}/remove             | no no  no  yes yes | no
 GET    /connectors/{name}/rollback/{sha256}  | no no  no  yes yes | no
 POST   /connectors/{name}/rollback/{sha256}  | no no  no  yes yes | no
 GET    /defects                              | no yes yes yes yes | list
@@ -135,9 +138,13 @@ fn function(source: &str, name: &str) -> String {
 pub(crate) fn routes() -> Vec<Route> {
     let source = source();
     let mut routes = Vec::new();
-    for (name, prefix) in
-        [("admin_api", "/api/v1"), ("uploads", "/api/v1"), ("pages", ""), ("connection_pages", "")]
-    {
+    for (name, prefix) in [
+        ("admin_api", "/api/v1"),
+        ("uploads", "/api/v1"),
+        ("pages", ""),
+        ("page_uploads", ""),
+        ("connection_pages", ""),
+    ] {
         let text = function(&source, name);
         for declared in ["get", "post", "ask", "put", "patch", "delete", "any"] {
             for call in text.split(&format!(".{declared}(\"")).skip(1) {

@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use jiff::Timestamp;
 
 use crate::api::{
     Connector, ConnectorList, ConnectorStatus, ConnectorVersion, EnumString, ForceQuery,
-    ReplacedConnector, RollbackConnector, Time,
+    RecentUsage, ReplacedConnector, RollbackConnector, Time, UsedLimit,
 };
-use crate::domain::{ConnectorName, printable};
+use crate::domain::{Account, ConnectorName, Percentiles, printable};
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::plugins::{self, ConnectorInfo, Plugins};
@@ -20,15 +20,46 @@ use crate::plugins::{self, ConnectorInfo, Plugins};
 use super::{Body, Id, Params};
 
 pub(in crate::http) async fn list(State(app): State<Arc<AppState>>) -> Json<ConnectorList> {
-    let connectors = app.services.plugins.list().into_iter().map(connector).collect();
-    Json(ConnectorList { connectors })
+    Json(ConnectorList { connectors: all(&app) })
+}
+
+/// All connectors, by name.
+pub(in crate::http) fn all(app: &AppState) -> Vec<Connector> {
+    app.services.plugins.list().into_iter().map(connector).collect()
 }
 
 pub(in crate::http) async fn show(
     State(app): State<Arc<AppState>>,
+    Extension(account): Extension<Account>,
     Id(name): Id,
 ) -> Result<Json<Connector>, Problem> {
-    with_versions(&app.services.plugins, &name).map(Json)
+    let shown = with_versions(&app.services.plugins, &name)?;
+    let Ok(connector) = name.parse() else { return Ok(Json(shown)) };
+    let recent_usage = recent_usage(&app, &account, &connector).await?;
+    let source = app.services.plugins.script_source(&connector).await;
+    Ok(Json(Connector { recent_usage, source, ..shown }))
+}
+
+/// What the newest runs of a connector used, for the connections that the account sees.
+async fn recent_usage(
+    app: &AppState,
+    account: &Account,
+    name: &ConnectorName,
+) -> Result<Option<RecentUsage>, Problem> {
+    let all = app.services.connections.list().into_iter().map(|it| it.connection);
+    let own = all.filter(|it| it.connector == *name && account.sees(it.id));
+    let store = &app.services.store;
+    store.flush().await?;
+    let Some(usage) = store.recent_usage(own.map(|it| it.id).collect()).await? else {
+        return Ok(None);
+    };
+    let limits = app.services.config.now().limits_of(name);
+    let of_limit = |(key, used): (&str, Percentiles)| {
+        let limit = limits.value(key).unwrap_or_default();
+        (key.to_owned(), UsedLimit { p50: used.p50, p99: used.p99, limit })
+    };
+    let limits = usage.limits.into_iter().map(of_limit).collect();
+    Ok(Some(RecentUsage { runs: usage.runs, since: Time(usage.since), limits }))
 }
 
 pub(in crate::http) async fn rollback(
@@ -106,5 +137,7 @@ fn connector(info: ConnectorInfo) -> Connector {
         warning: info.warning,
         loaded_at: info.loaded_at.map(Time),
         versions: Vec::new(),
+        recent_usage: None,
+        source: None,
     }
 }

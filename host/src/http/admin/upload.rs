@@ -1,5 +1,6 @@
 //! `PUT /connectors/{name}`: takes a connector's file, which may be much larger than the other
-//! requests of the admin API. It is written to a temporary file as it arrives.
+//! requests of the admin API. It is written to a temporary file as it arrives. The console's form takes
+//! it the same way.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -8,16 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt as _;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
 use crate::api::{ConnectorFile, ReplacedConnector, UploadQuery};
-use crate::domain::Refusal;
+use crate::domain::{ConnectorName, InvalidName, Refusal};
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use crate::plugins::{FileKind, Uploaded};
@@ -38,66 +38,102 @@ pub(in crate::http) async fn upload(
     Params(UploadQuery { kind }): Params<UploadQuery>,
     request: Request,
 ) -> Result<(StatusCode, Json<ReplacedConnector>), Problem> {
-    let connector = name.parse().map_err(|error: crate::domain::InvalidName| {
-        Problem::invalid_value("name", error.to_string())
-    })?;
-    let _permit = UPLOADS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
-    let bytes_max = app.services.plugins.upload_bytes_max(&connector);
-    let file = receive(&app, request, bytes_max).await?;
+    let name = connector_name(&name)?;
+    let mut incoming = Incoming::begin(&app, &name)?;
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
+    let announced = announced.and_then(|it| it.parse().ok()).unwrap_or_default();
+    incoming.expect(announced)?;
+    let mut body = request.into_body();
+    while let Some(frame) = incoming.next(body.frame()).await? {
+        if let Ok(data) = frame.map_err(|_| incomplete())?.into_data() {
+            incoming.add(&data)?;
+        }
+    }
     let kind = kind.map(|kind| match kind.0 {
         ConnectorFile::Component => FileKind::Component,
         ConnectorFile::Script => FileKind::Script,
     });
+    install(&app, name, kind, incoming).await
+}
+
+/// The name of a connector that is uploaded.
+pub(in crate::http) fn connector_name(name: &str) -> Result<ConnectorName, Problem> {
+    name.parse().map_err(|error: InvalidName| Problem::invalid_value("name", error.to_string()))
+}
+
+/// Checks a file that has arrived, puts it into the plugins folder, and waits until it serves.
+pub(in crate::http) async fn install(
+    app: &AppState,
+    name: ConnectorName,
+    kind: Option<FileKind>,
+    incoming: Incoming,
+) -> Result<(StatusCode, Json<ReplacedConnector>), Problem> {
     let services = Arc::clone(&app.services);
-    complete_in_task(&app, async move {
-        let uploaded = services.plugins.upload(&connector, kind, file).await?;
+    complete_in_task(app, async move {
+        let Incoming { file, permit: _permit, .. } = incoming;
+        let uploaded = services.plugins.upload(&name, kind, file).await?;
         let Uploaded { from, file } = uploaded;
         let status = if from.is_some() { StatusCode::OK } else { StatusCode::CREATED };
         let file = std::path::absolute(&file).unwrap_or(file);
-        let connector = with_versions(&services.plugins, &name)?;
+        let connector = with_versions(&services.plugins, name.as_str())?;
         Ok((status, Json(ReplacedConnector { from, file, connector })))
     })
     .await?
 }
 
-/// Writes the body to a temporary file without a name.
-async fn receive(app: &AppState, request: Request, bytes_max: u64) -> Result<File, Problem> {
-    let too_large = || Problem::payload_too_large(usize::try_from(bytes_max / 1024).unwrap_or(0));
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
-    let announced = announced.and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
-    if announced > bytes_max {
-        return Err(too_large());
-    }
-    let folder = app.services.config.now().data_folder().spool();
-    // The folder is created when it is first needed.
-    let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-    let file = created.and_then(|()| tempfile::tempfile_in(&folder));
-    let file = file.map_err(|error| cannot_write(&error))?;
-    let receiving = write_all(file, request.into_body(), bytes_max, too_large);
-    timeout(UPLOAD_TIMEOUT, receiving).await.unwrap_or_else(|_| Err(incomplete()))
-}
-
-async fn write_all(
-    mut file: File,
-    mut body: Body,
+/// A file that arrives, in a temporary file without a name.
+pub(in crate::http) struct Incoming {
+    file: File,
+    received: u64,
     bytes_max: u64,
-    too_large: impl Fn() -> Problem,
-) -> Result<File, Problem> {
-    let mut received = 0;
-    loop {
-        let frame = timeout(PART_TIMEOUT, body.frame()).await.map_err(|_| incomplete())?;
-        let Some(frame) = frame else { return Ok(file) };
-        let Ok(data) = frame.map_err(|_| incomplete())?.into_data() else { continue };
-        received += data.len() as u64;
-        if received > bytes_max {
-            return Err(too_large());
+    deadline: Instant,
+    permit: SemaphorePermit<'static>,
+}
+
+impl Incoming {
+    /// Begins with an empty file.
+    pub(in crate::http) fn begin(app: &AppState, name: &ConnectorName) -> Result<Self, Problem> {
+        let permit = UPLOADS.try_acquire().map_err(|_| Problem::from(&Refusal::Overloaded))?;
+        let folder = app.services.config.now().data_folder().spool();
+        // The folder is created when it is first needed.
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        let file = created.and_then(|()| tempfile::tempfile_in(&folder));
+        Ok(Self {
+            file: file.map_err(|error| cannot_write(&error))?,
+            received: 0,
+            bytes_max: app.services.plugins.upload_bytes_max(name),
+            deadline: Instant::now() + UPLOAD_TIMEOUT,
+            permit,
+        })
+    }
+
+    /// Waits for the next part, but not for long.
+    pub(in crate::http) async fn next<T>(
+        &self,
+        part: impl Future<Output = T>,
+    ) -> Result<T, Problem> {
+        let until = self.deadline.min(Instant::now() + PART_TIMEOUT);
+        timeout_at(until, part).await.map_err(|_| incomplete())
+    }
+
+    /// Refuses a file of this size if it is too large.
+    fn expect(&self, bytes: u64) -> Result<(), Problem> {
+        if bytes <= self.bytes_max {
+            return Ok(());
         }
-        // A part is small, and the page cache takes it.
-        file.write_all(&data).map_err(|error| cannot_write(&error))?;
+        let limit_kib = usize::try_from(self.bytes_max / 1024).unwrap_or(0);
+        Err(Problem::payload_too_large(limit_kib))
+    }
+
+    /// Adds what arrived. A part is small, and the page cache takes it.
+    pub(in crate::http) fn add(&mut self, data: &[u8]) -> Result<(), Problem> {
+        self.received += data.len() as u64;
+        self.expect(self.received)?;
+        self.file.write_all(data).map_err(|error| cannot_write(&error))
     }
 }
 
-fn incomplete() -> Problem {
+pub(in crate::http) fn incomplete() -> Problem {
     Problem::bad_request("the body did not arrive completely")
 }
 

@@ -1,25 +1,33 @@
-//! `/connectors`: the files of the plugins folder, what each asks for, its versions and who uses it.
+//! `/connectors`: the files of the plugins folder, what each asks for, what its runs used lately, its
+//! versions and who uses it.
+
+mod remove;
+mod rollback;
+mod upload;
+mod words;
 
 use std::sync::Arc;
 
 use askama::Template;
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use axum::{Extension, Json};
 
-use crate::api::{Connector, ConnectorList, ConnectorStatus, ConnectorVersion, RollbackConnector};
+use crate::api::{Connector, ConnectorStatus, ConnectorVersion};
 use crate::domain::Role;
 use crate::http::AppState;
-use crate::http::admin::{Body, Id, connectors};
+use crate::http::admin::{Id, connectors};
 use crate::http::problem::Problem;
-use crate::manifest::Demands;
+use crate::manifest::{DeclaredValue, Demands};
 
-use super::confirm::Confirm;
-use super::flash;
-use super::form::Form;
 use super::frame::Visitor;
 use super::page::{Page, Section, render};
 use super::parts::{Action, Badge, Tone, When};
+use words::UsedRow;
+
+pub(in crate::http) use remove::{ask_to_remove, remove};
+pub(in crate::http) use rollback::{ask_to_roll_back, roll_back};
+pub(in crate::http) use upload::upload;
 
 type App = State<Arc<AppState>>;
 type Answer = Result<Response, Problem>;
@@ -30,19 +38,48 @@ struct Connectors {
     page: Page,
     rows: Vec<(Connector, Badge)>,
     folder: String,
+    upload: UploadForm,
+}
+
+/// The form that uploads a file.
+struct UploadForm {
+    /// Why this account may not use it.
+    refused: Option<String>,
+    /// The connector that gets another version; absent: the form asks for the name.
+    name: Option<String>,
+    /// Why the last file was refused.
+    error: Option<String>,
+}
+
+impl UploadForm {
+    fn new(visitor: &Visitor, name: Option<String>, error: Option<String>) -> Self {
+        let account = &visitor.account;
+        let refused = if !account.may(Role::Author) {
+            Some(format!("needs the role {}", Role::Author))
+        } else {
+            let limited = account.connections.is_some();
+            limited.then(|| "needs an account for all connections".to_owned())
+        };
+        Self { refused, name, error }
+    }
 }
 
 pub(in crate::http) async fn list(State(app): App, visitor: Visitor) -> Answer {
+    list_page(&app, &visitor, None)
+}
+
+/// The list, with the reason why an uploaded file was refused.
+fn list_page(app: &AppState, visitor: &Visitor, error: Option<String>) -> Answer {
     let folder = app.plugins_folder();
-    let Json(ConnectorList { connectors }) = connectors::list(State(app)).await;
     let row = |it: Connector| {
         let badge = status(&it);
         (it, badge)
     };
     render(&Connectors {
         page: visitor.page(Section::Connectors, "Connectors"),
-        rows: connectors.into_iter().map(row).collect(),
+        rows: connectors::all(app).into_iter().map(row).collect(),
         folder: folder.display().to_string(),
+        upload: UploadForm::new(visitor, None, error),
     })
 }
 
@@ -64,9 +101,40 @@ struct ConnectorPage {
     status: Badge,
     /// What the version in use asks for; absent if no version can be used.
     demands: Option<Demands>,
+    /// What the version in use can do.
+    abilities: Vec<String>,
+    /// The settings and secrets of a connection.
+    values: Vec<DeclaredValue>,
+    used: Option<Used>,
     /// The ids and names of the connections that use it.
     users: Vec<(String, String)>,
     versions: Vec<Version>,
+    source: Option<Source>,
+    upload: UploadForm,
+    remove: Action,
+}
+
+/// What its runs used lately.
+struct Used {
+    runs: u64,
+    since: When,
+    rows: Vec<UsedRow>,
+}
+
+/// The text of a script, as much of it as a page can have.
+struct Source {
+    text: String,
+    is_cut: bool,
+}
+
+/// Maximum length of a script's text in the page, characters.
+const SOURCE_CHARS_MAX: usize = 60_000;
+
+impl Source {
+    fn new(text: &str) -> Self {
+        let is_cut = text.chars().nth(SOURCE_CHARS_MAX).is_some();
+        Self { text: text.chars().take(SOURCE_CHARS_MAX).collect(), is_cut }
+    }
 }
 
 /// A version to which a person may go back.
@@ -77,65 +145,49 @@ struct Version {
 }
 
 pub(in crate::http) async fn show(State(app): App, visitor: Visitor, Id(name): Id) -> Answer {
-    let all = app.services.connections.list().into_iter().map(|it| it.connection);
-    let users = all.filter(|it| it.connector.as_str() == name && visitor.account.sees(it.id));
-    let users = users.map(|it| (it.id.to_string(), it.name)).collect();
     let info = app.services.plugins.list().into_iter().find(|it| it.name == name);
-    let demands = info.and_then(|it| it.manifest).map(|manifest| manifest.demands());
-    let Json(mut it) = connectors::show(State(app), Id(name)).await?;
-    let versions = std::mem::take(&mut it.versions).into_iter().map(|version| {
-        let href = format!("/connectors/{}/rollback/{}", it.name, version.sha256);
-        let rollback = Action::link(&visitor, Role::Author, "Roll back", href);
-        Version {
-            served: When::new(version.served_at.0, visitor.now),
-            rollback: rollback.of_whole_server(&visitor),
-            it: version,
-        }
-    });
-    let versions = versions.collect();
+    let manifest = info.and_then(|it| it.manifest);
+    let account = Extension(visitor.account.clone());
+    let shown = connectors::show(State(Arc::clone(&app)), account, Id(name.clone())).await?;
+    let Json(mut it) = shown;
+    let versions = std::mem::take(&mut it.versions).into_iter();
+    let remove = format!("/connectors/{name}/remove");
+    let remove = Action::link(&visitor, Role::Author, "Remove", remove).danger();
     render(&ConnectorPage {
         page: visitor
             .page(Section::Connectors, it.title.clone().unwrap_or_else(|| it.name.clone())),
         status: status(&it),
-        demands,
-        users,
-        versions,
+        demands: manifest.as_ref().map(|manifest| manifest.demands()),
+        abilities: words::abilities(&it),
+        values: manifest.map(|manifest| manifest.declared_values()).unwrap_or_default(),
+        used: it.recent_usage.as_ref().map(|usage| Used {
+            runs: usage.runs,
+            since: When::new(usage.since.0, visitor.now),
+            rows: words::used(usage),
+        }),
+        users: users(&app, &visitor, &name),
+        versions: versions.map(|version| offered(&visitor, &name, version)).collect(),
+        source: it.source.as_deref().map(Source::new),
+        upload: UploadForm::new(&visitor, Some(name), None),
+        remove: remove.of_whole_server(&visitor),
         it,
     })
 }
 
-type VersionPath = axum::extract::Path<(String, String)>;
-
-pub(in crate::http) async fn ask_to_roll_back(
-    visitor: Visitor,
-    axum::extract::Path((name, sha256)): VersionPath,
-) -> Answer {
-    let back = format!("/connectors/{name}");
-    render(&Confirm {
-        page: visitor.page(Section::Connectors, format!("Roll {name} back")),
-        effects: vec![
-            format!("The file in the plugins folder is replaced by the version {sha256}."),
-            "Connections that granted what it asks for use it for their next event; runs in progress \
-             finish on the present version."
-                .to_owned(),
-            "The present version is kept, so that you can go back to it.".to_owned(),
-        ],
-        fields: Vec::new(),
-        hidden: Vec::new(),
-        action: format!("{back}/rollback/{sha256}"),
-        button: "Roll back",
-        tone: "primary",
-        back,
-        back_label: name,
-    })
+/// A version with the button that puts it back.
+fn offered(visitor: &Visitor, name: &str, it: ConnectorVersion) -> Version {
+    let href = format!("/connectors/{name}/rollback/{}", it.sha256);
+    let rollback = Action::link(visitor, Role::Author, "Roll back", href);
+    Version {
+        served: When::new(it.served_at.0, visitor.now),
+        rollback: rollback.of_whole_server(visitor),
+        it,
+    }
 }
 
-pub(in crate::http) async fn roll_back(
-    State(app): App,
-    axum::extract::Path((name, sha256)): VersionPath,
-    _: Form,
-) -> Answer {
-    let body = Body(RollbackConnector { to: Some(sha256) });
-    let _ = connectors::rollback(State(app), Id(name.clone()), body).await?;
-    Ok(flash::done(&format!("/connectors/{name}"), "The earlier version serves now."))
+/// The ids and names of the connections that use a connector, as far as the visitor sees them.
+fn users(app: &AppState, visitor: &Visitor, name: &str) -> Vec<(String, String)> {
+    let all = app.services.connections.list().into_iter().map(|it| it.connection);
+    let users = all.filter(|it| it.connector.as_str() == name && visitor.account.sees(it.id));
+    users.map(|it| (it.id.to_string(), it.name)).collect()
 }

@@ -124,7 +124,7 @@ pub(super) fn used(usage: &Usage, limits: &Limits) -> Vec<Used> {
     ]
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..10_240 => format!("{bytes} B"),
         10_240..10_485_760 => format!("{} KiB", bytes / 1_024),
@@ -132,7 +132,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn time(ms: u64) -> String {
+pub(super) fn time(ms: u64) -> String {
     if ms < 10_000 { format!("{ms} ms") } else { format!("{} s", ms / 1_000) }
 }
 

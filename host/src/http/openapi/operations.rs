@@ -139,8 +139,12 @@ fn connectors() -> Vec<Op> {
     vec![
         Op::get("/connectors", "listConnectors", "List all connectors")
             .answers::<ConnectorList>(200),
-        Op::get("/connectors/{name}", "showConnector", "Show a connector and its kept versions")
-            .answers::<Connector>(200),
+        Op::get(
+            "/connectors/{name}",
+            "showConnector",
+            "Show a connector, its versions and its use of limits",
+        )
+        .answers::<Connector>(200),
         Op::put(
             "/connectors/{name}",
             "uploadConnector",
