@@ -282,7 +282,8 @@ pub struct EditConnection {
     /// What senders of webhooks must send; `null` removes it, with its secrets.
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub webhook_auth: Option<Option<EditWebhookAuth>>,
-    /// The secret that senders must know, or a reference like a secret.
+    /// The secret that senders must know, or a reference like a secret. With the scheme `signature`,
+    /// the secret that it replaces is accepted too, until it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<SecretText>,
     /// Another secret that is accepted too; `null` removes it.

@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::domain::{
-    Connection, ConnectionId, StringEnum as _, TEST_MANAGER_SECRET, WebhookCredential,
-    is_host_secret, is_webhook_secret, shown_secret_name,
+    Connection, ConnectionId, StringEnum as _, WebhookCredential, is_host_secret, shown_secret_name,
 };
 use crate::manifest::SettingError;
 use crate::secret::{Sealer, Secret};
@@ -17,7 +16,6 @@ use crate::store::StoredConnection;
 
 use super::{
     ConnectionEdit, ConnectionError, Connections, IssuedToken, NewConnection, TestManagerEdit,
-    webhook_auth,
 };
 
 /// What happens to one connection.
@@ -130,22 +128,11 @@ impl Connections {
             let error = SettingError { name: "connector".to_owned(), why };
             return Err(ConnectionError::Invalid(vec![error]));
         }
-        let kept = self.shown_secrets(&stored);
-        let before = members(connection, &kept);
+        let before = members(connection, &self.shown_secrets(&stored));
         let edit = edit_to(&stored, new, force);
-        let given = edit.secrets.iter().filter_map(|(name, secret)| {
-            Some((name.clone(), Value::from(secret.as_ref()?.reveal())))
-        });
-        let mut secrets = kept.clone();
-        secrets.extend(given);
-        if edit.test_manager == Some(None) {
-            secrets.remove(TEST_MANAGER_SECRET);
-        }
-        if edit.webhook_auth.as_ref().is_some_and(webhook_auth::removes_secrets) {
-            secrets.retain(|name, _| !is_webhook_secret(name));
-        }
         let edited = self.preview_edit(stored.clone(), &edit)?;
-        let changes = changes(&before, &members(&edited, &secrets));
+        let after = members(&edited.record.connection, &self.shown_secrets(&edited));
+        let changes = changes(&before, &after);
         let step = if changes.is_empty() {
             Step::Nothing
         } else {

@@ -236,9 +236,9 @@ impl Connections {
         &self,
         mut stored: StoredConnection,
         edit: &ConnectionEdit,
-    ) -> Result<Connection, ConnectionError> {
+    ) -> Result<StoredConnection, ConnectionError> {
         self.check_edit(&mut stored, edit.clone(), |connection, set| self.grant(connection, set))?;
-        Ok(stored.record.connection)
+        Ok(stored)
     }
 
     /// Applies one edit in memory, lets `consent` set the grants, and checks the result.
@@ -283,6 +283,7 @@ impl Connections {
         if edit.webhook_auth.as_ref().is_some_and(webhook_auth::removes_secrets) {
             stored.secrets.retain(|name, _| !is_webhook_secret(name));
         }
+        let replaced = self.replaced_webhook_secret(stored, &edit);
         let connection = &mut stored.record.connection;
         connection.index_delay_s = edit.index_delay_s.unwrap_or(connection.index_delay_s);
         connection.name = edit.name.unwrap_or_else(|| connection.name.clone());
@@ -300,7 +301,7 @@ impl Connections {
                 None => connection.settings.remove(&name),
             };
         }
-        let mut set = BTreeMap::new();
+        let mut set: BTreeMap<_, _> = replaced.into_iter().collect();
         for (name, secret) in edit.secrets {
             match secret {
                 Some(secret) => {

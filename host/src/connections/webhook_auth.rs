@@ -10,7 +10,7 @@ use crate::manifest::SettingError;
 use crate::secret::{Sealed, Sealer, Secret, SigningKey};
 use crate::store::StoredConnection;
 
-use super::Connections;
+use super::{ConnectionEdit, Connections};
 use super::validation::resolve;
 
 /// The tolerance unless an admin sets another, seconds: the libraries of Standard Webhooks use it.
@@ -60,6 +60,31 @@ impl Connections {
         }
         let missing = secret_problem(connection);
         missing.into_iter().chain(self.webhook_secret_problems(stored)).collect()
+    }
+
+    /// The key of signatures that an edit replaces, as the one that is accepted too. So senders can
+    /// change from one to the other without a refused webhook. Nothing if the edit says what else is
+    /// accepted, or if the key cannot be read any more.
+    pub(super) fn replaced_webhook_secret(
+        &self,
+        stored: &StoredConnection,
+        edit: &ConnectionEdit,
+    ) -> Option<(String, Secret)> {
+        let connection = &stored.record.connection;
+        let new = edit.secrets.get(WEBHOOK_SECRET)?.as_ref()?;
+        let scheme = edit.webhook_auth.as_ref().map(|it| it.as_ref().and_then(|it| it.scheme));
+        let is_signed =
+            matches!(connection.webhook_auth.credential, Some(WebhookCredential::Signature { .. }))
+                && matches!(scheme, None | Some(None | Some(Some(WebhookScheme::Signature))));
+        if !is_signed || edit.secrets.contains_key(WEBHOOK_SECRET_PREVIOUS) {
+            return None;
+        }
+        let sealed = stored.secrets.get(WEBHOOK_SECRET)?;
+        let place = Sealer::place(&connection.id.to_string(), WEBHOOK_SECRET);
+        let old = self.deps.sealer.open_sealed(&place, sealed).ok()?;
+        resolve(WEBHOOK_SECRET, &old, &self.deps.config.now()).ok()?;
+        let is_other = !old.matches(new.reveal());
+        is_other.then(|| (WEBHOOK_SECRET_PREVIOUS.to_owned(), old))
     }
 
     /// The errors in the secrets that senders of webhooks must know.

@@ -100,6 +100,11 @@ fn a_sender_must_show_the_credential_of_its_scheme() {
     assert_eq!(host.connection("qa")["webhook_auth"]["allowed_clients"], json!([]));
 }
 
+fn now_s() -> u64 {
+    let now = Command::new("date").arg("+%s").output().expect("date runs").stdout;
+    String::from_utf8_lossy(&now).trim().parse().expect("a number")
+}
+
 /// Signs a body as a sender of Standard Webhooks does.
 fn signed(key: &[u8], at_s: u64, body: &str) -> [(String, String); 3] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
@@ -127,8 +132,7 @@ fn a_signed_request_is_accepted_within_its_time_and_with_either_key() {
             "--webhook-secret-previous=@old",
         ],
     );
-    let now = Command::new("date").arg("+%s").output().expect("date runs").stdout;
-    let now: u64 = String::from_utf8_lossy(&now).trim().parse().expect("a number");
+    let now = now_s();
     let body = failed_test().to_string();
     let send = |headers: &[(String, String)], body: &str| {
         let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -149,6 +153,42 @@ fn a_signed_request_is_accepted_within_its_time_and_with_either_key() {
     let detail = send(&signed(&new, now, &body)[..2], &body).problem(401, "sender-refused");
     assert!(detail.contains("webhook-signature is missing"), "{detail}");
     assert_eq!(send(&[], "{}").expect(200), json!({"status": "alive"}), "a probe");
+}
+
+#[test]
+fn a_new_key_for_signatures_keeps_the_one_that_it_replaces() {
+    let (host, connection) = host();
+    let keys: [&[u8]; 3] = [&[1; 24], &[2; 24], &[3; 24]];
+    let text = |key: &[u8]| format!("whsec_{}", BASE64.encode(key));
+    let accepted = || {
+        let (now, body) = (now_s(), failed_test().to_string());
+        let statuses = keys.map(|key| {
+            let headers = signed(key, now, &body);
+            let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let path = &connection.webhook_path;
+            host.anonymous().send("POST", path, &headers, body.as_bytes()).status
+        });
+        statuses.map(|status| status == 200)
+    };
+    fs::write(host.folder().join("new"), text(keys[0])).expect("the key is written");
+    edit(&host, &["--webhook-auth", "signature", "--webhook-secret=@new"]);
+    assert_eq!(accepted(), [true, false, false]);
+    // The same key again replaces nothing.
+    edit(&host, &["--webhook-secret=@new"]);
+    assert_eq!(host.connection("qa")["has_webhook_secret_previous"], false);
+    fs::write(host.folder().join("new"), text(keys[1])).expect("the key is written");
+    edit(&host, &["--webhook-secret=@new"]);
+    assert_eq!(accepted(), [true, true, false]);
+    let patch = |body: Value| host.admin().json("PATCH", "/connections/qa", &body).expect(200);
+    let edited = patch(json!({"webhook_secret": text(keys[2])}));
+    assert_eq!(edited["has_webhook_secret_previous"], true);
+    assert_eq!(accepted(), [false, true, true], "two keys at most");
+    let edited = patch(json!({"webhook_secret": text(keys[0]), "webhook_secret_previous": null}));
+    assert_eq!(edited["has_webhook_secret_previous"], false);
+    assert_eq!(accepted(), [true, false, false], "a key that leaked is not kept");
+    // The keys of another scheme are not keys for signatures.
+    patch(json!({"webhook_auth": {"scheme": "bearer"}, "webhook_secret": NEW}));
+    assert_eq!(host.connection("qa")["has_webhook_secret_previous"], false);
 }
 
 #[test]
