@@ -134,7 +134,7 @@ impl Client {
 
     fn send(&self, method: Method, path: &str, body: Content) -> anyhow::Result<Response> {
         let url = format!("{}/api/v1{path}", self.base);
-        let response = exchange(&self.agent, method, &url, Some(&self.token), body)
+        let response = exchange(&self.agent, method, &url, &[bearer(&self.token)], body)
             .map_err(|error| no_answer(&self.base, &error))?;
         if response.status == 401 {
             bail!(
@@ -161,25 +161,41 @@ pub(super) fn with_query(path: &str, query: &impl Serialize) -> anyhow::Result<S
     Ok(format!("{path}?{}", text.finish()))
 }
 
-/// GET without credentials, as Test Manager sends it.
-pub(super) fn get_webhook<T>(url: &str) -> anyhow::Result<Answer<T>> {
-    send_webhook(Method::GET, url, Content::Nothing)
+/// A header of a request. Its value may be a credential.
+pub(super) type Header = (String, Secret);
+
+fn bearer(token: &Secret) -> Header {
+    ("authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal())))
 }
 
-/// POST without credentials, as Test Manager sends it.
-pub(super) fn post_webhook<B: Serialize, T>(url: &str, body: &B) -> anyhow::Result<Answer<T>> {
-    send_webhook(Method::POST, url, Content::json(body)?)
+/// GET as Test Manager sends it, with these headers.
+pub(super) fn get_webhook<T>(url: &str, headers: &[Header]) -> anyhow::Result<Answer<T>> {
+    send_webhook(Method::GET, url, headers, Content::Nothing)
 }
 
-fn send_webhook<T>(method: Method, url: &str, body: Content) -> anyhow::Result<Answer<T>> {
-    let response = exchange(&agent(REQUEST_TIMEOUT), method, url, None, body);
+/// POST of JSON as Test Manager sends it, with these headers.
+pub(super) fn post_webhook<T>(
+    url: &str,
+    body: String,
+    headers: &[Header],
+) -> anyhow::Result<Answer<T>> {
+    send_webhook(Method::POST, url, headers, Content::Json(body))
+}
+
+fn send_webhook<T>(
+    method: Method,
+    url: &str,
+    headers: &[Header],
+    body: Content,
+) -> anyhow::Result<Answer<T>> {
+    let response = exchange(&agent(REQUEST_TIMEOUT), method, url, headers, body);
     success(response.map_err(|error| no_answer(url, &error))?)
 }
 
 /// Whether a server answers a health check at this address.
 pub(super) fn is_healthy(base: &str) -> bool {
     let url = format!("{}/healthz", base.trim_end_matches('/'));
-    let response = exchange(&agent(HEALTH_TIMEOUT), Method::GET, &url, None, Content::Nothing);
+    let response = exchange(&agent(HEALTH_TIMEOUT), Method::GET, &url, &[], Content::Nothing);
     response.is_ok_and(|response| response.status == 200)
 }
 
@@ -252,12 +268,12 @@ fn exchange(
     agent: &ureq::Agent,
     method: Method,
     url: &str,
-    token: Option<&Secret>,
+    headers: &[Header],
     body: Content,
 ) -> Result<Response, ureq::Error> {
     let mut request = http::Request::builder().method(method).uri(url);
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {}", token.reveal()));
+    for (name, value) in headers {
+        request = request.header(name, value.reveal());
     }
     let mut response = match body {
         Content::Nothing => agent.run(request.body(())?)?,

@@ -1,6 +1,8 @@
 //! `jackfield trigger`: sends the same requests as Test Manager, to test a connection without Test
 //! Manager.
 
+mod credential;
+
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,6 +15,7 @@ use crate::simulator::{CreatedDefect, FailedTest};
 use super::client::{Answer, get_webhook, post_webhook};
 use super::output::Output;
 use super::server::ServerArgs;
+use credential::Credential;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -20,7 +23,8 @@ pub(super) enum Command {
     #[command(after_help = "\
 Examples:
   jackfield trigger create-defect --url http://127.0.0.1:8080/hooks/TOKEN
-  jackfield trigger create-defect --connection qa --variation 'row 7'")]
+  jackfield trigger create-defect --connection qa --variation 'row 7'
+  jackfield trigger create-defect --url URL --webhook-auth signature --webhook-secret=env:KEY")]
     CreateDefect(CreateDefect),
     /// Send a Defect KPIs request, as a dashboard does
     #[command(after_help = "\
@@ -36,7 +40,8 @@ struct Target {
     /// The webhook URL of the connection
     #[arg(long)]
     url: Option<String>,
-    /// The name of the connection; needs the admin token instead of the webhook URL
+    /// The name of the connection; needs the admin token instead of the webhook URL, and no credential
+    /// of senders
     #[arg(long, value_name = "NAME")]
     connection: Option<String>,
 }
@@ -45,6 +50,8 @@ struct Target {
 pub(super) struct CreateDefect {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    credential: Credential,
     /// testExecutionId [default: random]
     #[arg(long, value_name = "UUID")]
     execution: Option<Uuid>,
@@ -63,6 +70,8 @@ pub(super) struct CreateDefect {
 pub(super) struct Kpis {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    credential: Credential,
     /// The Test Manager project [default: random]
     #[arg(long, value_name = "ID")]
     project: Option<String>,
@@ -97,7 +106,7 @@ impl CreateDefect {
                 let admin = server.admin()?;
                 admin.post(&format!("{}/hook/defects", admin.connection_path(name)?), &test)
             }
-            None => create_defect(self.target.url(), &test),
+            None => create_defect_as(&self.credential, self.target.url(), &test),
         }
     }
 }
@@ -112,7 +121,7 @@ impl Kpis {
                 let project = utf8_percent_encode(&project, NON_ALPHANUMERIC);
                 admin.get(&format!("{path}/hook/kpis/project/{project}/defectstatus"))
             }
-            None => counts(self.target.url(), &project),
+            None => counts_as(&self.credential, self.target.url(), &project),
         }
     }
 }
@@ -123,16 +132,30 @@ impl Target {
     }
 }
 
-/// Sends one Create Defect request to a webhook URL.
+/// Sends one Create Defect request to a webhook URL that needs no credential.
 pub(super) fn create_defect(url: &str, test: &FailedTest) -> anyhow::Result<Answer<CreatedDefect>> {
-    post_webhook(&format!("{}/defects", url.trim_end_matches('/')), test)
+    create_defect_as(&Credential::default(), url, test)
 }
 
-/// Sends one Defect KPIs request to a webhook URL.
+fn create_defect_as(
+    credential: &Credential,
+    url: &str,
+    test: &FailedTest,
+) -> anyhow::Result<Answer<CreatedDefect>> {
+    let body = serde_json::to_string(test)?;
+    let headers = credential.headers(body.as_bytes())?;
+    post_webhook(&format!("{}/defects", url.trim_end_matches('/')), body, &headers)
+}
+
+/// Sends one Defect KPIs request to a webhook URL that needs no credential.
 pub(super) fn counts(url: &str, project: &str) -> anyhow::Result<Answer<Value>> {
+    counts_as(&Credential::default(), url, project)
+}
+
+fn counts_as(credential: &Credential, url: &str, project: &str) -> anyhow::Result<Answer<Value>> {
     let mut url: url::Url = url.parse().context("the webhook URL is not a URL")?;
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().extend(["kpis", "project", project, "defectstatus"]);
     }
-    get_webhook(url.as_str())
+    get_webhook(url.as_str(), &credential.headers(b"")?)
 }

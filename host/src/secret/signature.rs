@@ -68,6 +68,13 @@ impl SigningKey {
         })
     }
 
+    /// The value of the header `webhook-signature` for a request.
+    #[must_use]
+    pub fn sign(&self, signed: Signed<'_>) -> String {
+        let bytes = self.mac(signed).map(|mac| mac.finalize().into_bytes()).unwrap_or_default();
+        format!("{VERSION},{}", BASE64.encode(&bytes))
+    }
+
     /// `None` never happens: HMAC takes keys of any length.
     fn mac(&self, signed: Signed<'_>) -> Option<Hmac<Sha256>> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).ok()?;
@@ -97,6 +104,9 @@ mod tests {
     fn the_example_of_the_reference_libraries_verifies_and_no_other() {
         let (body, at) = (r#"{"test": 2432232314}"#, "1614265330");
         assert!(verifies(KEY, body, at, SIGNATURE));
+        let key = SigningKey::read(&Secret::new(KEY.to_owned())).unwrap();
+        let signed = Signed { id: ID, timestamp: at, body: body.as_bytes() };
+        assert_eq!(key.sign(signed), SIGNATURE);
         let several = format!("v1,b3RoZXI= v2,x {SIGNATURE} v1a,y");
         assert!(verifies(KEY.trim_start_matches(PREFIX), body, at, &several));
         assert!(!verifies(KEY, r#"{"test": 2432232315}"#, at, SIGNATURE));

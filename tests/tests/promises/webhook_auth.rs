@@ -192,6 +192,46 @@ fn a_new_key_for_signatures_keeps_the_one_that_it_replaces() {
 }
 
 #[test]
+fn trigger_shows_the_credential_of_each_scheme() {
+    let (host, connection) = host();
+    let key = format!("whsec_{}", BASE64.encode(&[7; 24]));
+    fs::write(host.folder().join("key"), &key).expect("the key is written");
+    let url = format!("{}{}", host.url(), connection.webhook_path);
+    let basic = ["--webhook-auth", "basic", "--webhook-user", "tm"];
+    let api_key = ["--webhook-auth", "api-key", "--webhook-header", "x-tm"];
+    let schemes: [(&[&str], &str, &str); 4] = [
+        (&["--webhook-auth", "bearer"], "new", NEW),
+        (&basic, "new", NEW),
+        (&api_key, "new", NEW),
+        (&["--webhook-auth", "signature"], "key", &key),
+    ];
+    for (scheme, file, secret) in schemes {
+        edit(&host, &[scheme, &[&format!("--webhook-secret=@{file}")]].concat());
+        for what in ["create-defect", "kpis"] {
+            let trigger = |more: &[&str]| {
+                let mut command = host.cli(&[&["trigger", what, "--url", &url], more].concat());
+                let output = command.env("SENDER", secret).output().expect("the command runs");
+                let printed = [output.stdout, output.stderr].concat();
+                (output.status.success(), String::from_utf8_lossy(&printed).into_owned())
+            };
+            let path = format!("--webhook-secret=file:{}", host.folder().join(file).display());
+            for source in ["--webhook-secret=env:SENDER", &path] {
+                let (done, printed) = trigger(&[scheme, &[source]].concat());
+                assert!(done && !printed.contains(secret), "{scheme:?} {source}: {printed}");
+            }
+            let (done, printed) = trigger(&[]);
+            assert!(!done && printed.contains("HTTP 401"), "{printed}");
+            let on_the_line = format!("--webhook-secret={secret}");
+            let (done, printed) = trigger(&[scheme, &[on_the_line.as_str()]].concat());
+            assert!(!done && printed.contains("command line") && !printed.contains(secret));
+        }
+        // Beside the server, the admin token is enough.
+        let (done, printed) = host.run_cli(&["trigger", "kpis", "--connection", "qa"]);
+        assert!(done, "{printed}");
+    }
+}
+
+#[test]
 fn probes_need_only_an_allowed_address() {
     let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
     let body = json!({
