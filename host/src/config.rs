@@ -235,6 +235,12 @@ impl Config {
         environment::unknown_variables(env, &self.secret_env_prefixes)
     }
 
+    /// Returns the path of `public_url` without a slash at its end; empty if it has none.
+    #[must_use]
+    pub fn path_prefix(&self) -> &str {
+        self.public_url.as_ref().map_or("", |url| url.path().trim_end_matches('/'))
+    }
+
     /// Returns the paths of the files in the data folder.
     #[must_use]
     pub fn data_folder(&self) -> DataFolder {

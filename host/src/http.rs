@@ -15,6 +15,7 @@ mod cookies;
 mod health;
 mod listener;
 mod openapi;
+mod prefix;
 mod problem;
 mod progress;
 mod proxy_protocol;

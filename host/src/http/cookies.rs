@@ -1,7 +1,7 @@
 //! The cookies of browsers that sign in.
 //!
-//! No script can read them. Over https, their names make browsers refuse a cookie that another host of
-//! the domain set.
+//! No script can read them. Over https, their names make browsers refuse a cookie that was set over http;
+//! unless the server is below a path, also one that another host of the domain set.
 
 use axum::extract::Request;
 use axum::http::header::COOKIE;
@@ -30,6 +30,8 @@ pub(super) const LOGIN: Cookie = Cookie { name: "jackfield-login", same_site: "L
 pub(super) struct Cookies {
     /// Whether the browser uses https, as far as the request tells.
     https: bool,
+    /// Whether the server has all paths of its host. `__Host-` needs the path `/`.
+    is_whole_host: bool,
 }
 
 impl Cookies {
@@ -37,7 +39,8 @@ impl Cookies {
         let public = config.public_url.as_ref().filter(|url| url.scheme() == "https");
         let host = authority(request.headers(), request.uri());
         let at_public = public.is_some_and(|url| host == Some(url.authority()));
-        Self { https: origin_of(request).is_https || at_public }
+        let https = origin_of(request).is_https || at_public;
+        Self { https, is_whole_host: config.path_prefix().is_empty() }
     }
 
     /// `https` or `http`.
@@ -71,7 +74,11 @@ impl Cookies {
     }
 
     fn name(self, cookie: Cookie) -> String {
-        let prefix = if self.https { "__Host-" } else { "" };
+        let prefix = match (self.https, self.is_whole_host) {
+            (true, true) => "__Host-",
+            (true, false) => "__Secure-",
+            (false, _) => "",
+        };
         format!("{prefix}{}", cookie.name)
     }
 }

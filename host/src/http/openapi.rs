@@ -48,7 +48,8 @@ fn document() -> Value {
             "description": "Everything that the console and the command line do. A request with an \
                 unknown member or parameter is refused. Answers may get further members.",
         },
-        "servers": [{"url": "/api/v1"}],
+        // Relative to the document, so that it is right below a path of a proxy too.
+        "servers": [{"url": "../v1"}],
         "security": [{"token": []}],
         "paths": paths,
         "components": {

@@ -20,32 +20,32 @@ use super::console::{
     events as event_pages, frame, overview, replay as replay_pages, theme,
 };
 use super::problem::{self, Problem};
-use super::{AppState, auth, health, openapi, same_site, session, sign_in_oidc, webhook};
+use super::{AppState, auth, health, openapi, prefix, same_site, session, sign_in_oidc, webhook};
 
 /// The routes of the main listener, and the routes of the admin listener if one is configured. With
 /// an admin listener, the main listener has only `/hooks`.
 pub fn routers(state: AppState) -> (Router, Option<Router>) {
     let config = state.services.config.now();
-    let prefix = config.public_url.as_ref().map(|url| url.path().trim_end_matches('/'));
+    let prefix = config.path_prefix();
     let state = Arc::new(state);
-    let hooks = hooks(&state, prefix.unwrap_or_default());
+    let hooks = hooks(&state);
     let others = other_routes(&state);
     let others = others.layer(from_fn_with_state(Arc::clone(&state), same_site::check_host));
     match config.admin_listen {
-        Some(_) => (with_problems(Router::new()).merge(hooks), Some(with_problems(others))),
-        None => (with_problems(others).merge(hooks), None),
+        Some(_) => (
+            prefix::below(prefix, with_problems(Router::new()).merge(hooks)),
+            Some(prefix::below(prefix, with_problems(others))),
+        ),
+        None => (prefix::below(prefix, with_problems(others).merge(hooks)), None),
     }
 }
 
-/// `/hooks`, with and without the path prefix of `public_url`: a proxy may keep the prefix or
-/// remove it.
-fn hooks(state: &Arc<AppState>, prefix: &str) -> Router {
-    let hooks = Router::new()
+fn hooks(state: &Arc<AppState>) -> Router {
+    Router::new()
         .route("/hooks", any(webhook::receive))
         .route("/hooks/", any(webhook::receive))
         .route("/hooks/{*below}", any(webhook::receive))
-        .with_state(Arc::clone(state));
-    if prefix.is_empty() { hooks } else { Router::new().nest(prefix, hooks.clone()).merge(hooks) }
+        .with_state(Arc::clone(state))
 }
 
 fn other_routes(state: &Arc<AppState>) -> Router {

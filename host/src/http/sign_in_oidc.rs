@@ -96,8 +96,9 @@ fn redirect_uri(app: &AppState, request: &Request) -> String {
     const PATH: &str = "/sign-in/oidc/callback";
     match authority(request.headers(), request.uri()) {
         Some(authority) => {
-            let scheme = Cookies::of(&app.services.config.now(), request).scheme();
-            format!("{scheme}://{authority}{PATH}")
+            let config = app.services.config.now();
+            let scheme = Cookies::of(&config, request).scheme();
+            format!("{scheme}://{authority}{}{PATH}", config.path_prefix())
         }
         None => format!("{}{PATH}", app.base_url),
     }
