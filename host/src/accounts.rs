@@ -19,7 +19,7 @@ use crate::domain::{
 use crate::secret::{Secret, TokenHash};
 use crate::store::{AccountStore, StoreError};
 
-pub use audit::{Audit, Done, Intent};
+pub use audit::{Audit, Done, Intent, RefusedAttempt};
 
 /// What every named token begins with, so that people and secret scanners recognise one.
 pub const TOKEN_PREFIX: &str = "jackfield_";

@@ -47,22 +47,22 @@ pub struct AuditList {
     pub next: Option<Uuid>,
 }
 
-/// One change that somebody asked for.
+/// One change that somebody asked for, or an attempt that was refused.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// The id.
     pub id: Uuid,
     /// When the request arrived.
     pub at: Time,
-    /// The name of the account.
-    pub account: String,
+    /// The name of the account; absent: the client was not signed in.
+    pub account: Option<String>,
     /// The role of the account at that time.
-    pub role: EnumString<Role>,
-    /// The address of the client.
+    pub role: Option<EnumString<Role>>,
+    /// The address of the client; `0.0.0.0`: several.
     pub client: String,
     /// The program: the API, the CLI or the console.
     pub via: EnumString<Via>,
-    /// What was asked for, such as `connection.pause`.
+    /// What was asked for, such as `connection.pause`; `read` if it would change nothing.
     pub action: String,
     /// What it concerned: the name of a connection, connector or account, or the id of a defect.
     pub object: Option<String>,
@@ -70,6 +70,9 @@ pub struct AuditEntry {
     pub outcome: Option<EnumString<OutcomeCode>>,
     /// The event that it caused.
     pub event: Option<Uuid>,
+    /// How often the same attempt was refused again within an hour.
+    #[serde(default)]
+    pub repeats: u64,
 }
 
 impl From<domain::AuditEntry> for AuditEntry {
@@ -78,13 +81,14 @@ impl From<domain::AuditEntry> for AuditEntry {
             id: entry.id.0,
             at: Time(entry.at),
             account: entry.account,
-            role: EnumString(entry.role),
+            role: entry.role.map(EnumString),
             client: entry.client.to_string(),
             via: EnumString(entry.via),
             action: entry.action,
             object: entry.object.as_deref().map(printable),
             outcome: entry.outcome.map(EnumString),
             event: entry.event.map(|id| id.0),
+            repeats: entry.repeats,
         }
     }
 }

@@ -68,14 +68,15 @@ fn entry() -> AuditEntry {
     AuditEntry {
         id: AuditId(Uuid::now_v7()),
         at: SystemClock.now(),
-        account: name,
-        role,
+        account: Some(name),
+        role: Some(role),
         client: Ipv4Addr::LOCALHOST.into(),
         via: Via::Cli,
         action: "secrets.rotate".to_owned(),
         object: None,
         outcome: Some(OutcomeCode::Ok),
         event: None,
+        repeats: 0,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `jackfield audit`: lists who changed what.
+//! `jackfield audit`: lists who changed what, and who tried what they may not.
 
 use clap::Args;
 use jiff::Timestamp;
@@ -14,7 +14,8 @@ use super::units;
 
 #[derive(Args)]
 #[command(after_help = "\
-An entry without an outcome: the server ended before the change was answered.
+An entry without an outcome: the server ended before the change was answered. A refused attempt that was
+repeated within an hour is one entry, with how often.
 
 Examples:
   jackfield audit --object qa
@@ -42,13 +43,26 @@ pub(super) struct Arguments {
 
 const ENTRIES: [Column<AuditEntry>; 7] = [
     ("TIME", |it| units::time(it.at.0)),
-    ("ACCOUNT", |it| format!("{} ({})", printable(&it.account), it.role)),
+    ("ACCOUNT", account),
     ("FROM", |it| format!("{} ({})", it.client, it.via)),
     ("ACTION", |it| it.action.clone()),
     ("OBJECT", |it| optional(it.object.as_ref())),
-    ("OUTCOME", |it| optional(it.outcome.as_ref())),
+    ("OUTCOME", outcome),
     ("EVENT", |it| optional(it.event.as_ref())),
 ];
+
+fn account(it: &AuditEntry) -> String {
+    match (&it.account, &it.role) {
+        (Some(name), Some(role)) => format!("{} ({role})", printable(name)),
+        (Some(name), None) => printable(name),
+        (None, _) => "not signed in".to_owned(),
+    }
+}
+
+fn outcome(it: &AuditEntry) -> String {
+    let outcome = optional(it.outcome.as_ref());
+    if it.repeats > 0 { format!("{outcome}, {} times", it.repeats + 1) } else { outcome }
+}
 
 impl Arguments {
     pub(super) fn run(self, server: &ServerArgs, output: Output) -> anyhow::Result<()> {

@@ -23,19 +23,19 @@ string_enum! {
     }
 }
 
-/// One change that somebody asked for. It contains no secret: neither the body of the request nor
-/// its query.
+/// One change that somebody asked for, or an attempt that was refused. It contains no secret: neither
+/// the body of the request nor its query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// The id of the entry.
     pub id: AuditId,
     /// When the request arrived.
     pub at: Timestamp,
-    /// The name of the account.
-    pub account: String,
+    /// The name of the account; absent: the client was not signed in.
+    pub account: Option<String>,
     /// The role of the account at that time.
-    pub role: Role,
-    /// The address of the client.
+    pub role: Option<Role>,
+    /// The address of the client; `0.0.0.0`: several.
     pub client: IpAddr,
     /// The program.
     pub via: Via,
@@ -47,4 +47,6 @@ pub struct AuditEntry {
     pub outcome: Option<OutcomeCode>,
     /// The event that it caused.
     pub event: Option<EventId>,
+    /// How often the same attempt was refused again.
+    pub repeats: u64,
 }

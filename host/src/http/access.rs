@@ -2,7 +2,7 @@
 //! declared without it.
 //!
 //! Also refuses changes that another site may have sent with a session's cookie, and has every change
-//! recorded. `auth` identifies the account.
+//! and every refusal recorded. `auth` identifies the account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::domain::{Account, Role};
 
 use super::admin::BODY_BYTES_MAX;
 use super::admin::{defects, events};
+use super::audit::Asker;
 use super::problem::Problem;
 use super::session::{self, Session};
 use super::{AppState, audit, same_site};
@@ -209,9 +210,14 @@ async fn guard(State(route): State<Route>, request: Request, next: Next) -> Resp
             SignedOut::SignInPage => session::to_sign_in(&request),
         };
     };
+    let (asker, path) = (Asker::of(&account, &request), request.uri().path().to_owned());
     let Admitted { request, object } = match route.admit(&account, request).await {
         Ok(admitted) => admitted,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            let attempt = (route.action.unwrap_or(audit::READ), Some(path));
+            audit::refused(&route.app, asker, attempt, problem.code()).await;
+            return problem.into_response();
+        }
     };
     match route.action.filter(|_| is_change(request.method())) {
         Some(action) => audit::run(&route.app, &account, (action, object), request, next).await,
@@ -276,7 +282,8 @@ impl Route {
         }
         if self.path.starts_with("/defects/{id}") {
             defects::record(&self.app, account, id).await?;
-        } else if self.path.starts_with("/events/{id}") {
+        } else if ["/events/{id}", "/unrecognised/{id}"].iter().any(|it| self.path.starts_with(it))
+        {
             events::read(&self.app, account, id).await?;
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! Records a change in the audit log: before it is made, and what came of it before it is answered.
+//! Records what was refused, too.
 //!
 //! Never reads the body of a request, which may have secrets.
+
+use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -8,14 +11,23 @@ use axum::http::header::USER_AGENT;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::accounts::{Done, Intent};
+use crate::accounts::{Done, Intent, RefusedAttempt};
 use crate::api::CLI_USER_AGENT;
-use crate::domain::{Account, EventId, OutcomeCode, Via};
+use crate::domain::{Account, EventId, OutcomeCode, Role, Via, shortened};
 
 use super::AppState;
 use super::client_address::client_of;
 use super::problem::Problem;
 use super::session::Session;
+
+/// What uses a token for one request of the API, in the audit log.
+pub(super) const USE_TOKEN: &str = "token.use";
+/// What begins a session, in the audit log.
+pub(super) const BEGIN_SESSION: &str = "session.begin";
+/// What changes nothing, in the audit log.
+pub(super) const READ: &str = "read";
+/// Maximum length of the object of a refused attempt, bytes.
+const OBJECT_BYTES_MAX: usize = 200;
 
 /// An extension of an answer: the name of what a request created.
 #[derive(Debug, Clone)]
@@ -45,6 +57,58 @@ pub(super) async fn run(
         tracing::error!(%error, action, "the audit log has this change without its outcome");
     }
     response
+}
+
+/// Who asks, with which program, from where. Known before the request is handled.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    account: Option<(String, Role)>,
+    client: IpAddr,
+    via: Via,
+}
+
+impl Asker {
+    /// The account that sent a request.
+    pub(super) fn of(account: &Account, request: &Request) -> Self {
+        let named = (account.name.clone(), account.role);
+        Self { account: Some(named), client: client_of(request), via: via(request) }
+    }
+
+    /// Somebody who is not signed in.
+    pub(super) fn stranger(client: IpAddr, via: Via) -> Self {
+        Self { account: None, client, via }
+    }
+}
+
+/// Records an attempt that was refused.
+pub(super) async fn refused(
+    app: &AppState,
+    asker: Asker,
+    (action, object): (&str, Option<String>),
+    outcome: OutcomeCode,
+) {
+    let Asker { account, client, via } = asker;
+    let action = action.to_owned();
+    let object = object.map(|it| shortened(&it, OBJECT_BYTES_MAX));
+    app.services
+        .audit
+        .refused(RefusedAttempt { account, client, via, action, object, outcome })
+        .await;
+}
+
+/// Records a sign-in, or the use of a token, that was refused.
+pub(super) async fn login_refused<T>(
+    app: &AppState,
+    (client, via): (IpAddr, Via),
+    action: &str,
+    login: &Result<Option<T>, Problem>,
+) {
+    let outcome = match login {
+        Ok(Some(_)) => return,
+        Ok(None) => OutcomeCode::Unauthorized,
+        Err(problem) => problem.code(),
+    };
+    refused(app, Asker::stranger(client, via), (action, None), outcome).await;
 }
 
 /// The program that sent a request.

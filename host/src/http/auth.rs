@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use crate::accounts::TokenLogin;
 use crate::store::StoreError;
 
-use super::AppState;
 use super::client_address::{client_of, limit_key};
 use super::clients::mark_known;
 use super::problem::Problem;
 use super::proxy_user;
 use super::session::{self, Session};
+use super::{AppState, audit};
 
 const TOO_MANY: &str = "too many logins from this address failed";
 
@@ -67,9 +67,10 @@ pub(super) async fn find_account(
 async fn identify(app: &AppState, request: &mut Request) -> Result<bool, Problem> {
     if let Some(given) = bearer(request.headers()) {
         let given = given.to_owned();
-        let Some(login) = by_token(app, client_of(request), &given).await? else {
-            return Ok(false);
-        };
+        let client = client_of(request);
+        let login = by_token(app, client, &given).await;
+        audit::login_refused(app, (client, audit::via(request)), audit::USE_TOKEN, &login).await;
+        let Some(login) = login? else { return Ok(false) };
         request.extensions_mut().insert(login.account);
         return Ok(true);
     }

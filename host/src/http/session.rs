@@ -23,6 +23,7 @@ use crate::accounts::{Accounts, Intent, SESSION_S, TokenLogin};
 use crate::domain::{self, Account, OutcomeCode, Via};
 use crate::secret::{Secret, TokenHash};
 
+use super::audit::{self, Asker};
 use super::client_address::client_of;
 use super::cookies::{Cookies, SESSION};
 use super::problem::Problem;
@@ -197,14 +198,19 @@ pub(super) async fn sign_in(
     request: Request,
 ) -> Result<Response, Problem> {
     let config = app.services.config.now();
-    same_site::check_origin(&config, request.headers(), request.uri())?;
-    let cookies = Cookies::of(&config, &request);
-    let client = client_of(&request);
+    let (cookies, client) = (Cookies::of(&config, &request), client_of(&request));
+    if let Err(problem) = same_site::check_origin(&config, request.headers(), request.uri()) {
+        let asker = Asker::stranger(client, Via::Console);
+        audit::refused(&app, asker, (audit::BEGIN_SESSION, None), problem.code()).await;
+        return Err(problem);
+    }
     let form = Form::<SignInForm>::from_request(request, &()).await;
     let Form(SignInForm { token, next }) =
         form.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let (token, next) = (Secret::new(token).trimmed(), local_path(&next));
-    let Some(login) = auth::by_token(&app, client, token.reveal()).await? else {
+    let login = auth::by_token(&app, client, token.reveal()).await;
+    audit::login_refused(&app, (client, Via::Console), audit::BEGIN_SESSION, &login).await;
+    let Some(login) = login? else {
         let wrong = "This token is not valid.";
         return Ok(refused(&app, &next, StatusCode::UNAUTHORIZED, wrong));
     };
@@ -222,7 +228,7 @@ pub(super) async fn begin(
 ) -> Result<Secret, Problem> {
     let account = login.account.clone();
     let (_, cookie) = app.services.accounts.sign_in(login).await?;
-    let action = "session.begin".to_owned();
+    let action = audit::BEGIN_SESSION.to_owned();
     let intent = Intent { account: &account, client, via: Via::Console, action, object: None };
     app.services.audit.record(intent, OutcomeCode::Ok).await?;
     Ok(cookie)

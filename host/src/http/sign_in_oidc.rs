@@ -11,6 +11,7 @@ use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::accounts::{SESSION_S, TokenLogin};
+use crate::domain::Via;
 use crate::oidc::{Callback, Login, Oidc, OidcError};
 use crate::secret::Secret;
 
@@ -19,7 +20,7 @@ use super::cookies::{Cookies, LOGIN, SESSION};
 use super::problem::Problem;
 use super::same_site::authority;
 use super::session::{self, SignInQuery, local_path, redirect};
-use super::{AppState, auth};
+use super::{AppState, audit, auth};
 
 /// How long a sign-in may take, seconds.
 const LOGIN_S: u64 = 10 * 60;
@@ -73,7 +74,9 @@ pub(super) async fn finish(
             Ok(None)
         }
     };
-    let Some(account) = auth::limited(&app, client, attempt).await? else {
+    let account = auth::limited(&app, client, attempt).await;
+    audit::login_refused(&app, (client, Via::Console), audit::BEGIN_SESSION, &account).await;
+    let Some(account) = account? else {
         let mut response = failed(&app, &next, &why.unwrap_or(OidcError::State));
         response.headers_mut().append(SET_COOKIE, cookies.remove(LOGIN));
         return Ok(response);

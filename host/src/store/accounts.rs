@@ -83,6 +83,8 @@ pub trait AuditStore: Send + Sync {
         outcome: OutcomeCode,
         event: Option<EventId>,
     ) -> Result<(), StoreError>;
+    /// Counts that the attempt of an entry was repeated so often again. Lazy.
+    async fn count_audit_repeats(&self, id: AuditId, repeats: u64) -> Result<(), StoreError>;
     /// Returns the entries that meet the conditions, newest first.
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
     /// Deletes the entries that exceed the retention, in small steps. Lazy.

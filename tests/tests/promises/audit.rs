@@ -55,8 +55,7 @@ fn each_change_is_recorded_with_who_and_what_and_without_secrets() {
 
     let before = entries(&host).len();
     ann.get("/connections").assert_status(200);
-    ann.json("PATCH", "/connections/qa", &json!({})).assert_problem(403, "role-too-low");
-    assert_eq!(entries(&host).len(), before, "a read or a refusal of the role is not a change");
+    assert_eq!(entries(&host).len(), before, "a read is not a change");
 
     let all = host.admin().get("/audit?limit=200").body;
     let webhook = connection.webhook_path.trim_start_matches("/hooks/");
@@ -65,6 +64,53 @@ fn each_change_is_recorded_with_who_and_what_and_without_secrets() {
     }
     let by_ann = host.admin().get("/audit?account=ann&object=qa").expect(200);
     assert_eq!(by_ann["entries"].as_array().map(Vec::len), Some(3), "{by_ann}");
+}
+
+#[test]
+fn a_refused_attempt_is_recorded_once_with_how_often_it_was_repeated() {
+    let host = Setup::new().config("trusted_proxies = [\"127.0.0.1\"]").guests(["instant"]).start();
+    let _ = host.connect("qa", "instant", json!({}), json!({}));
+    let body = json!({"name": "ann", "role": "viewer"});
+    let token = host.admin().json("POST", "/tokens", &body).expect(201)["token"].clone();
+    let bearer = format!("Bearer {}", token.as_str().expect("a token"));
+    let ann = Client::new(&format!("{}/api/v1", host.url()), &[("authorization", &bearer)]);
+    for _ in 0..5 {
+        ann.json("PATCH", "/connections/qa", &json!({})).assert_problem(403, "role-too-low");
+    }
+    ann.get("/audit").assert_problem(403, "role-too-low");
+    let edit = entry(&host, "connection.edit");
+    let told = ["account", "outcome", "repeats"].map(|member| edit[member].clone());
+    assert_eq!(told, [json!("ann"), json!("role-too-low"), json!(4)], "{edit}");
+    assert!(edit["object"].as_str().is_some_and(|path| path.contains("qa")), "{edit}");
+    assert_eq!(entry(&host, "read")["account"], "ann");
+    assert_eq!(host.connection("qa")["revision"], 1, "a refused edit was made");
+
+    // A page of another site sends a form with the cookie of a session.
+    let form = format!("token={}", host.admin_token());
+    let kind = ("content-type", "application/x-www-form-urlencoded");
+    let signed = host.anonymous().send("POST", "/sign-in", &[kind], form.as_bytes());
+    let cookie = signed.header("set-cookie").and_then(|it| it.split(';').next()).expect("a cookie");
+    let site = [kind, ("cookie", cookie), ("sec-fetch-site", "cross-site")];
+    let sent = host.anonymous().send("POST", "/connections/qa/pause", &site, b"csrf=x");
+    assert_eq!(sent.status, 403, "{sent:?}");
+    assert_eq!(entry(&host, "connection.pause")["outcome"], "cross-site-request");
+
+    let wrong = |address: &str| {
+        let headers = [("authorization", "Bearer wrong"), ("x-forwarded-for", address)];
+        host.anonymous().send("GET", "/api/v1/status", &headers, b"").status
+    };
+    let before = entries(&host).len();
+    let addresses: Vec<_> = (0..300).map(|n| format!("203.0.{}.{}", n / 250, n % 250)).collect();
+    assert!(addresses.iter().all(|address| wrong(address) == 401));
+    let all = entries(&host);
+    assert!((50..=101).contains(&(all.len() - before)), "{} entries", all.len() - before);
+    let of_many = all.iter().find(|it| it["client"] == "0.0.0.0").expect("the entry of the rest");
+    let counted = all.len() as u64 - before as u64 + of_many["repeats"].as_u64().expect("a number");
+    assert_eq!(counted, 300, "an attempt is not counted");
+    assert!(all.iter().all(|it| it["action"] != "token.use" || it["account"].is_null()));
+    let wrong = host.anonymous().send("POST", "/sign-in", &[kind], b"token=wrong");
+    assert_eq!(wrong.status, 401);
+    assert!(!host.admin().get("/audit?limit=200").body.contains("wrong"));
 }
 
 #[test]

@@ -70,6 +70,10 @@ impl AuditStore for SqliteStore {
         self.writer.run(Durable, move |db| audit::complete(db, id, object, outcome, event)).await
     }
 
+    async fn count_audit_repeats(&self, id: AuditId, repeats: u64) -> Result<(), StoreError> {
+        self.writer.run(Lazy, move |db| audit::count_repeats(db, id, repeats)).await
+    }
+
     async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
         let filter = filter.clone();
         self.readers.run(move |db| audit::list(db, &filter)).await

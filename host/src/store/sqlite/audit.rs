@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::columns::{known_word, time, to_i64};
 use super::errors::Unreadable;
 use super::statements::{Statements as _, from_row};
-use crate::domain::{AuditEntry, AuditId, EventId, OutcomeCode, StringEnum as _};
+use crate::domain::{AuditEntry, AuditId, EventId, OutcomeCode, Role, StringEnum as _};
 use crate::store::{AuditFilter, AuditRetention, StoreError};
 
 /// Maximum number of entries that one operation deletes.
@@ -17,19 +17,20 @@ const DELETES_MAX: u32 = 1_000;
 pub(super) fn add(db: &Connection, entry: AuditEntry) -> Result<(), StoreError> {
     db.change(
         "INSERT INTO audit
-             (id, at, account, role, client, via, action, object, outcome, event_id)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (id, at, account, role, client, via, action, object, outcome, event_id, repeats)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             entry.id.0,
             entry.at.as_millisecond(),
-            &entry.account,
-            entry.role.as_str(),
+            entry.account.as_deref().unwrap_or_default(),
+            entry.role.map(Role::as_str).unwrap_or_default(),
             entry.client.to_string(),
             entry.via.as_str(),
             &entry.action,
             &entry.object,
             entry.outcome.map(OutcomeCode::as_str),
-            entry.event.map(|id| id.0)
+            entry.event.map(|id| id.0),
+            to_i64(entry.repeats)
         ],
     )?;
     Ok(())
@@ -46,6 +47,15 @@ pub(super) fn complete(
     db.change(
         "UPDATE audit SET object = COALESCE(?, object), outcome = ?, event_id = ? WHERE id = ?",
         params![object, outcome.as_str(), event.map(|id| id.0), id.0],
+    )?;
+    Ok(())
+}
+
+/// Counts repeated attempts in the entry of the first.
+pub(super) fn count_repeats(db: &Connection, id: AuditId, repeats: u64) -> Result<(), StoreError> {
+    db.change(
+        "UPDATE audit SET repeats = repeats + ? WHERE id = ?",
+        params![to_i64(repeats), id.0],
     )?;
     Ok(())
 }
@@ -94,9 +104,10 @@ struct Row {
     object: Option<String>,
     outcome: Option<String>,
     event_id: Option<Uuid>,
+    repeats: u64,
 }
 
-from_row!(Row { id, at, account, role, client, via, action, object, outcome, event_id });
+from_row!(Row { id, at, account, role, client, via, action, object, outcome, event_id, repeats });
 
 impl Row {
     fn entry(self) -> Result<AuditEntry, StoreError> {
@@ -108,14 +119,18 @@ impl Row {
         Ok(AuditEntry {
             id: AuditId(self.id),
             at: time(self.at)?,
-            account: self.account,
-            role: known_word(&self.role, "its role")?,
+            account: Some(self.account).filter(|name| !name.is_empty()),
+            role: Some(self.role)
+                .filter(|role| !role.is_empty())
+                .map(|role| known_word(&role, "its role"))
+                .transpose()?,
             client: self.client.parse().map_err(|error| Unreadable::new("its client", error))?,
             via: known_word(&self.via, "its program")?,
             action: self.action,
             object: self.object,
             outcome: self.outcome.map(|code| known_word(&code, "its outcome")).transpose()?,
             event: self.event_id.map(EventId),
+            repeats: self.repeats,
         })
     }
 }

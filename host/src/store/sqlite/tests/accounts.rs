@@ -34,14 +34,15 @@ pub(super) fn entry(number: u128) -> AuditEntry {
     AuditEntry {
         id: AuditId(Uuid::from_u128(number)),
         at: at(number as i64),
-        account: "ann".to_owned(),
-        role: Role::Admin,
+        account: Some("ann".to_owned()),
+        role: Some(Role::Admin),
         client: [127, 0, 0, 1].into(),
         via: Via::Cli,
         action: "connection.pause".to_owned(),
         object: None,
         outcome: None,
         event: None,
+        repeats: 0,
     }
 }
 
